@@ -14,7 +14,7 @@ from functools import cache
 from bench import bodies
 from bench.figures import Aim, Figure, Section, measured
 from bench.usage import MeteredRelay, Usage
-from relay.telemetry.metrics import CHANNEL_METRICS
+from relay.telemetry.telemetry import CHANNEL_METRICS
 from tests import samples
 from tests.fakes import FakeSecrets
 

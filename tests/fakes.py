@@ -17,9 +17,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relay.deadline import Deadline
-from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
-from relay.entrypoints.wiring import Wiring
+from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.failures import Reason, SendError, UnknownChannel
 from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share

@@ -2,8 +2,7 @@
 
 from relay.channels.channel import BigPandaAccess
 from relay.ledger.table import Table
-from relay.reconcile.history import Difference, History
-from relay.reconcile.plan import listing_name
+from relay.reconcile.history import Difference, History, listing_name
 
 
 def access(base_url: str, api_key: str) -> BigPandaAccess:

@@ -10,8 +10,7 @@ from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason, SendError
 from relay.foreign_text import printable
 from relay.http.client import HttpClient
-from relay.xmatters.directory import Directory, Kind, RecipientCheck
-from relay.xmatters.rest import EVENTS_PATH, RestApi
+from relay.xmatters.directory import EVENTS_PATH, Directory, Kind, RecipientCheck, RestApi
 from relayctl import terminal
 from relayctl.check_results import Check, State, failed, of_failure, ok, warning
 from relayctl.stack.deployed import Stack

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from relay.channels.pause import Pause
 from relay.channels.policy import Mode, Policy
+from relay.channels.routes import Pause
 from relayctl import moments
 
 LIVE, SHADOW, PAUSED = Mode.LIVE, Mode.SHADOW, "paused"

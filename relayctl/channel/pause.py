@@ -7,7 +7,7 @@ from typing import NamedTuple
 import click
 
 from relay.channels.parsing import parse_channel
-from relay.channels.pause import Pause
+from relay.channels.routes import Pause
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import audit, terminal

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from relay.channels.cache import list_channels
 from relay.channels.parsing import decode_secret
-from relay.channels.secrets_manager import list_channels
 from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.stack.deployed import Stack

@@ -12,7 +12,7 @@ from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
 from relay.ledger.sources import Sources
 from relay.ledger.table import Ledger, key
-from relay.xmatters.rest import Pages, RestApi
+from relay.xmatters.directory import Pages, RestApi
 from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.queue import DeadLetters

@@ -14,7 +14,7 @@ from relay.failures import BadRequest, SendError
 from relay.foreign_text import identifier, quoted
 from relay.http.client import json_object
 from relay.incidents.share import Fields, fields_of, nested, parse_share, scalar
-from relay.xmatters.rest import EVENTS_PATH, RestApi, listed
+from relay.xmatters.directory import EVENTS_PATH, RestApi, listed
 from relayctl.incident.timeline import BIGPANDA, XMATTERS, Event
 
 AUDITS_PATH = "/api/xm/1/audits"

@@ -12,7 +12,7 @@ from relay.http.client import HttpClient, json_object
 from relay.incidents.share import Fields, scalar
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
-from relay.xmatters.rest import EVENTS_PATH, RestApi, listed
+from relay.xmatters.directory import EVENTS_PATH, RestApi, listed
 from relayctl import moments
 from relayctl.log_lines import Line
 

@@ -37,7 +37,7 @@ def test_functions_import_no_slow_modules(function: Deployed) -> None:
 
 
 def test_functions_do_not_import_pauses_and_routes_which_most_channels_lack(function: Deployed) -> None:
-    assert {"relay.channels.pause", "relay.channels.routes"} & modules(function).keys() == set()
+    assert {"relay.channels.routes"} & modules(function).keys() == set()
 
 
 def test_functions_import_only_modules_of_the_artefact_or_of_lambda(function: Deployed) -> None:

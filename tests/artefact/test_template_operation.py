@@ -17,7 +17,7 @@ import pytest
 from relay.channels.policy import Policy
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_RECEIVES
 from relay.ledger.debt import AT, INDEX, SHARD, Row
-from relay.telemetry.metrics import METRICS
+from relay.telemetry.telemetry import METRICS
 from relayctl.stack.checks import WORKER_QUEUES
 from sandbox.environment import without_aws
 from tests.artefact import templates

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from relay.channels.secrets_manager import Secrets
+from relay.channels.cache import Secrets
 from relay.deadline import Deadline
-from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
 from relay.entrypoints.watchdog import Watchdog
-from relay.entrypoints.wiring import Wiring
+from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job

@@ -14,7 +14,7 @@ from relay.failures import BadAnswer, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import Session
 from relay.ledger.table import key
-from relay.xmatters.rest import MAX_PAGES, Page, Pages
+from relay.xmatters.directory import MAX_PAGES, Page, Pages
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws

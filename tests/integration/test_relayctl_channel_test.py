@@ -10,8 +10,7 @@ import pytest
 from click.testing import Result
 
 from relay.ledger.table import Table
-from relay.reconcile.history import History
-from relay.reconcile.plan import listing_name
+from relay.reconcile.history import History, listing_name
 from sandbox.server.in_process import Box
 from tests import reconciling
 from tests.integration.live import Received, Script, Site, site

@@ -9,7 +9,7 @@ _mutation = partial(Mutation, simulation="attacks")
 ATTACK_MUTATIONS = (
     _mutation(
         "a reconcile run looks into environments that shares name",
-        "reconcile.plan:Planner.listings",
+        "reconcile.history:Planner.listings",
         "access.environments",
         "(*access.environments, *self.sources.suggested(channel))",
     ),

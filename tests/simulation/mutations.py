@@ -313,7 +313,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a comment that BigPanda did not take is given up",
-        "entrypoints.chores:Chores.do",
+        "entrypoints.worker:Chores.do",
         """
             if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
                 self.silent[api] = self.clock() + SILENT_SECONDS
@@ -788,14 +788,14 @@ MUTATIONS = (
     ),
     Mutation(
         "an early end of a pause is not noticed",
-        "sweeper.policies:is_resumed",
+        "sweeper.run:is_resumed",
         "debt.paused_until > now and not is_sent and not is_paused(policies, row, now)",
         "False",
         seed=300,
     ),
     Mutation(
         "the age of a state counts through a pause",
-        "channels.pause:age_start",
+        "channels.routes:age_start",
         "each.since < start + longest and each.until > start",
         "each.since > each.until",
         seed=38,
@@ -809,7 +809,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback's time counts through a pause",
-        "sweeper.policies:delay_start_after_pauses",
+        "sweeper.run:delay_start_after_pauses",
         "max([row.delay_start, *held, *past, *([debt.paused_until] if is_recorded_end else [])])",
         "row.since",
         seed=38,
@@ -837,14 +837,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a pause that keeps states leaves them out",
-        "channels.pause:Pause.postpones",
+        "channels.routes:Pause.postpones",
         "self.keeps_states or owed_since < self.since",
         "owed_since < self.since",
         seed=26,
     ),
     Mutation(
         "a pause that leaves states out takes those from before with it",
-        "channels.pause:Pause.postpones",
+        "channels.routes:Pause.postpones",
         "self.keeps_states or owed_since < self.since",
         "self.keeps_states",
         seed=1383,
@@ -1073,7 +1073,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the end of a pause that is planned delays the fallback topic",
-        "sweeper.policies:delay_start_after_pauses",
+        "sweeper.run:delay_start_after_pauses",
         "not each.when and row.since < each.until <= now",
         "not each.when and row.since < each.until",
         seed=244,
@@ -1094,7 +1094,7 @@ MUTATIONS = (
     ),
     Mutation(
         "pauses in a row are followed in the order of their storage",
-        "channels.pause:age_start",
+        "channels.routes:age_start",
         "sorted(pauses)",
         "pauses",
         seed=126,

@@ -5,14 +5,14 @@ from tests.simulation.mutations import Mutation
 OPERATOR_MUTATIONS = (
     Mutation(
         "a pause holds all incidents, whatever its conditions",
-        "channels.pause:pauses_for",
+        "channels.routes:pauses_for",
         "not each.when or meets(each.when, share, is_open=is_open)",
         "True",
         seed=742,
     ),
     Mutation(
         "a pause with conditions holds nothing",
-        "channels.pause:pauses_for",
+        "channels.routes:pauses_for",
         "not each.when or meets(each.when, share, is_open=is_open)",
         "not each.when",
         seed=111,
@@ -44,14 +44,14 @@ OPERATOR_MUTATIONS = (
     ),
     Mutation(
         "what the ledger keeps of the last share's facts is not given to what a run found",
-        "reconcile.queueing:Queueing._put",
+        "reconcile.reconciler:Queueing._put",
         "with_facts(whole, entry.about.facts)",
         "with_facts(whole, {})",
         seed=192,
     ),
     Mutation(
         "a reconcile run's snapshot is stamped after its details were asked",
-        "reconcile.queueing:Queueing._whole",
+        "reconcile.reconciler:Queueing._whole",
         "as_seen(found, now)",
         "as_seen(found, self.clock())",
         seed=973,
@@ -65,7 +65,7 @@ OPERATOR_MUTATIONS = (
     ),
     Mutation(
         "an incident without a share is reported by each run",
-        "reconcile.report:Reporter.report",
+        "reconcile.reconciler:Reporter.report",
         "not known.queued and now - known.since >= SETTLES_SECONDS",
         "now - known.since >= SETTLES_SECONDS",
         seed=9,

@@ -17,9 +17,8 @@ from relay.channels.cache import settings_name
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
-from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.authenticated_endpoint import Endpoint
-from relay.entrypoints.wiring import Wiring
+from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.entrypoints.worker import Worker
 from relay.http.session import VendorHosts
 from relay.jobs.job import timestamp
@@ -27,7 +26,7 @@ from relay.jobs.queue import Queue
 from relay.ledger.credentials import MARKS_KEY, Uses
 from relay.ledger.debt import BEHIND_SECONDS
 from relay.ledger.table import Table, key
-from relay.reconcile.plan import listing_name
+from relay.reconcile.history import listing_name
 from relay.reconcile.reconciler import Reconciler
 from relay.sweeper.sweeper import Sweeper
 from relay.telemetry.telemetry import Telemetry

@@ -8,8 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from relay.channels.channel import BigPandaAccess
 from relay.http.session import HttpAnswer
-from relay.reconcile.history import ChannelHistory, History
-from relay.reconcile.plan import listing_name
+from relay.reconcile.history import ChannelHistory, History, listing_name
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, Step, secrets_of

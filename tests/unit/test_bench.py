@@ -15,7 +15,7 @@ from bench import cost, stranger
 from bench.__main__ import NAMES
 from bench.figures import Aim, measured
 from bench.usage import MeteredTable, Usage
-from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS
+from relay.telemetry.telemetry import ALWAYS, CHANNEL_METRICS
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = (ROOT / "template.yaml").read_text()

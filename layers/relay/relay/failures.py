@@ -48,7 +48,7 @@ class Reason(StrEnum):
     docs/operate.md, "Reasons", explains each. A new reason also needs:
 
     - its row in HANDLING, and the code that raises it, or its HTTP status in `reason_for_status`;
-    - an entry in `telemetry.metrics.FAILED_SIGNAL_REASONS`, if it means that xMatters did not accept a signal;
+    - an entry in `telemetry.telemetry.FAILED_SIGNAL_REASONS`, if it means that xMatters did not accept a signal;
     - an entry in `delivery.delivery.WAITS_WITHOUT_MESSAGE`, if the end of its wait can change, as a pause's can;
     - its row in docs/operate.md, its clause in `REASONS` of sandbox/page/sentences.py, and tests.
 

@@ -6,11 +6,20 @@ from typing import Any
 import pytest
 
 from relay.channels.channel import Channel
-from relay.channels.kept_facts import facts_to_keep, with_facts
 from relay.channels.parsing import parse_channel
-from relay.channels.pause import Pause, active_pause, age_start, pauses_for
 from relay.channels.policy import FlapRule, Policy
-from relay.channels.routes import Route, Work, chosen, values_of
+from relay.channels.routes import (
+    Pause,
+    Route,
+    Work,
+    active_pause,
+    age_start,
+    chosen,
+    facts_to_keep,
+    pauses_for,
+    values_of,
+    with_facts,
+)
 from relay.failures import InvalidChannel
 from relay.incidents.own_body import BodyRule
 from relay.incidents.share import PRESETS, Share, Transition, parse_share

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, NoCredentialsError
 from botocore.stub import Stubber
 
-from relay.channels.secrets_manager import Secrets
+from relay.channels.cache import Secrets
 from relay.failures import ChannelUnreadable, UnknownChannel
 
 CLIENT = boto3.client(

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from relay.delivery.channel_health import Debts
-from relay.delivery.health_notice import ChannelNotice, HealthTopics
+from relay.delivery.channel_health import ChannelNotice, Debts, HealthTopics
 from tests.fakes import FakeSns
 
 NOW = 1_800_000_000.0

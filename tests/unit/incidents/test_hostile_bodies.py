@@ -27,9 +27,8 @@ from relay.incidents.callback import Callback, ResponseMeanings, parse_callback
 from relay.incidents.details import details_of
 from relay.incidents.own_body import BodyRule, build_body
 from relay.incidents.share import State, parse_share
-from relay.xmatters.directory import Directory, Kind
+from relay.xmatters.directory import Directory, Kind, Pages
 from relay.xmatters.logins import Login, Logins
-from relay.xmatters.rest import Pages
 from tests import samples
 from tests.fakes import FakeSession
 

@@ -15,11 +15,12 @@ from relay.reconcile.history import (
     ChannelHistory,
     Difference,
     History,
+    Listing,
     UnknownCounts,
+    listing_name,
     read_unknown_counts,
     short_name,
 )
-from relay.reconcile.plan import Listing, listing_name
 from tests import samples
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
 from tests.unit.reconcile_scene import Scene, make_scene, with_channels

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from relay.channels.pause import Pause
 from relay.channels.policy import Mode, Policy
+from relay.channels.routes import Pause
 from relayctl import moments
 from relayctl.channel import modes
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from relay.channels.pause import Pause, age_start
+from relay.channels.routes import Pause, age_start
 from relay.channels.schema import MOST_PAUSES
 from relayctl.channel import modes, pauses_in_secret
 from relayctl.channel.secret_document import SecretDocument

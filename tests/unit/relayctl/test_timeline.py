@@ -12,7 +12,7 @@ from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
-from relay.xmatters.rest import RestApi
+from relay.xmatters.directory import RestApi
 from relayctl import moments
 from relayctl.incident import timeline_ledger, timeline_logs, timeline_vendors, verbs
 from relayctl.incident.timeline import LOG, MAX_EVENTS, Event, Timeline

@@ -10,9 +10,8 @@ from relay.channels.authentication import Request
 from relay.failures import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Notices, Outcome, Result, Subject
-from relay.ledger.overload_detector import Load
-from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, OTHERS
-from relay.telemetry.telemetry import Telemetry
+from relay.ledger.channel_rate_limiter import Load
+from relay.telemetry.telemetry import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, OTHERS, Telemetry
 from tests import samples
 from tests.fakes import Recorder
 

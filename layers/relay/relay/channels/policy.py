@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from relay.incidents.share import PRESETS, Transition
 
 if TYPE_CHECKING:
-    from relay.channels.pause import Pause
-    from relay.channels.routes import Route
+    from relay.channels.routes import Pause, Route
     from relay.incidents.own_body import BodyRule
 
 
@@ -143,7 +142,7 @@ class Policy(NamedTuple):
 
 # These functions import late: most channels need none of them, and the imports would slow their cold starts.
 def _pauses(found: list[dict[str, Any]]) -> tuple["Pause", ...]:
-    from relay.channels.pause import Pause  # noqa: PLC0415
+    from relay.channels.routes import Pause  # noqa: PLC0415
 
     return tuple(map(Pause.of, found))
 

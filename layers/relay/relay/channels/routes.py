@@ -1,4 +1,6 @@
-"""Routes: conditional recipients, chosen by facts of the incident. Pure code.
+"""Routes and pauses, which ask about facts of an incident, and the facts that a ledger entry keeps. Pure code.
+
+Routes are conditional recipients. Pauses are times in which signals wait or are left out.
 
 `delivery.task.new_job` uses the recipients of the first route that matches, or else the channel's own. If the routes
 take more comparisons than one share may cost, it uses the channel's own and those of all routes that may match. It adds
@@ -9,13 +11,73 @@ tag.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import replace
+from datetime import datetime
 from fnmatch import fnmatchcase
 from itertools import islice
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from relay.incidents.details import Details, details_of, kept_values
+from relay.incidents.details import KEPT_FACTS, Details, details_of, environments_of, kept_values
 from relay.incidents.share import Share
+
+if TYPE_CHECKING:
+    from relay.channels.channel import Channel
+
+
+# Limits on what an entry keeps. A value that is too long is left out, since a cut one could fit another pattern.
+MAX_CHARACTERS, MAX_VALUE = 1000, 200
+_ENVIRONMENT = "environment"
+# The API has them for each state, and they change with it.
+_OF_THE_STATE = frozenset({"status", "severity"})
+
+# Values in lower case, by fact, such as `environment` or `tag.team`.
+type Facts = Mapping[str, tuple[str, ...]]
+
+
+def facts_to_keep(channel: "Channel", share: Share) -> Facts:
+    """Return the environments of a webhook's share, and the facts that the channel's routes and pauses ask about.
+
+    Empty for a channel without access to BigPanda's API: all its states come from webhooks.
+    """
+    if channel.bigpanda is None:
+        return {}
+    left, kept = MAX_CHARACTERS, dict[str, tuple[str, ...]]()
+    policy = channel.policy
+    conditions = [*(route.when for route in policy.routes), *(pause.when for pause in policy.pauses)]
+    asked = {fact for when in conditions for fact, _ in when} - {_ENVIRONMENT, *_OF_THE_STATE}
+    for fact in (_ENVIRONMENT, *sorted(asked)):
+        values = tuple(_within(left - len(fact), _values(fact, share)))
+        if values:
+            kept[fact] = values
+            left -= len(fact) + sum(map(len, values))
+    return kept
+
+
+def with_facts(share: Share, facts: Facts) -> Share:
+    """Return a share from BigPanda's API with the facts that the ledger entry of its incident keeps."""
+    metadata = share.document.get("metadata")
+    if not facts or not isinstance(metadata, Mapping):
+        return share
+    kept = {fact: list(values) for fact, values in facts.items()}
+    return replace(share, document={**share.document, "metadata": {**metadata, KEPT_FACTS: kept}})
+
+
+def _values(fact: str, share: Share) -> Iterable[str]:
+    if fact == _ENVIRONMENT:
+        return (each.lower() for each in environments_of(share))
+    # Imported here, since most channels have no routes: this keeps the import out of their cold starts.
+    return values_of(fact, share, is_open=True)
+
+
+def _within(characters: int, values: Iterable[str]) -> Iterator[str]:
+    """Yield the first values that have at most so many characters together, without those that are too long."""
+    for value in values:
+        if len(value) <= min(characters, MAX_VALUE):
+            characters -= len(value)
+            yield value
+
 
 TAG = "tag."
 # Different values of a fact that are compared, and characters of each value. They bound the delay of a signal.
@@ -211,3 +273,80 @@ def _matches(fact: _Fact, pattern: str, work: Work) -> bool:
     # fnmatch's expressions do not backtrack beyond a star, so this is their worst case.
     work.spend(len(pattern) * fact.length + CALL_WORK * len(fact.values))
     return any(fnmatchcase(value, pattern) for value in fact.values)
+
+
+class Pause(NamedTuple):
+    """A time in which a channel sends no signals for some incidents, or for all.
+
+    Attributes:
+        since: Start of the pause (epoch seconds).
+        until: End of the pause (epoch seconds). A pause ends by itself.
+        keeps_states: True if the newest state of each incident is signalled when the pause ends. False if states that
+            become owed in the pause are never signalled.
+        when: Conditions of the same form as a route's; only incidents that meet all of them are paused. Empty for all.
+        reason: The operator's reason, for people; empty if none was given.
+        by: The operator who made the pause, as AWS names them; empty if unknown.
+    """
+
+    since: float
+    until: float
+    keeps_states: bool
+    when: Conditions = ()
+    reason: str = ""
+    by: str = ""
+
+    @classmethod
+    def of(cls, members: Mapping[str, Any]) -> Self:
+        """Read a pause from the policy of a valid secret."""
+        since, until = (datetime.fromisoformat(members[name]).timestamp() for name in ("since", "until"))
+        said = (members.get(name, "") for name in ("reason", "by"))
+        return cls(since, until, members["then"] == "keep", conditions_of(members.get("when", {})), *said)
+
+    @property
+    def id(self) -> str:
+        """Identity of the pause, which stays the same if its end is moved."""
+        return f"{zlib.crc32(repr((self.since, self.keeps_states, self.when)).encode()):08x}"
+
+    def is_active(self, now: float) -> bool:
+        """True if the pause has begun and has not ended at `now` (epoch seconds)."""
+        return self.since <= now < self.until
+
+    def postpones(self, owed_since: float) -> bool:
+        """True if a state waits for the end of the pause, False if it is left out.
+
+        A state that was owed before the pause waits in any case. `owed_since` is the time since which the state, or an
+        earlier one of its incident, is owed (epoch seconds).
+        """
+        return self.keeps_states or owed_since < self.since
+
+
+def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple[Pause, ...]:
+    """Return the pauses whose conditions an incident's share meets: past, active and future ones.
+
+    `is_open` is False after the incident's end. A pause whose conditions take too many comparisons (`routes.Work`) does
+    not apply, so that no page is held back by mistake.
+    """
+    return tuple(each for each in pauses if not each.when or meets(each.when, share, is_open=is_open))
+
+
+def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
+    """Return the pause that applies at `now` (epoch seconds); None if there is none.
+
+    If several pauses are active, one that keeps the states is chosen, so that nothing is left out by mistake. If
+    several are still possible, the one that ends last is chosen.
+    """
+    active = [each for each in pauses if each.is_active(now)]
+    return max(active, key=lambda each: (each.keeps_states, each.until), default=None)
+
+
+def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:
+    """Return the time from which the age of a state counts (epoch seconds): its arrival, or the end of a later pause.
+
+    `came` is the state's arrival (epoch seconds), and `longest` the age at which it expires (seconds). A pause that
+    begins after the state would have expired does not count.
+    """
+    start = came
+    for each in sorted(pauses):
+        if each.since < start + longest and each.until > start:
+            start = each.until
+    return start

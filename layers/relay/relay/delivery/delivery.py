@@ -47,7 +47,7 @@ from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
-    from relay.channels.pause import Pause
+    from relay.channels.routes import Pause
     from relay.deadline import Deadline
     from relay.incidents.share import Share
     from relay.ledger.table import Ledger

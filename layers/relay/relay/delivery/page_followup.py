@@ -23,7 +23,7 @@ from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
 from relay.ledger.receipt_prover import ReceiptProver
 from relay.ledger.table import Ledger
-from relay.xmatters.rest import Pages
+from relay.xmatters.directory import Pages
 
 
 def terminate_pages(

@@ -20,7 +20,7 @@ from relay.ledger.debt import Wait
 from relay.ledger.entry import Acknowledgement, Entry, Flap
 
 if TYPE_CHECKING:
-    from relay.channels.pause import Pause
+    from relay.channels.routes import Pause
 
 # Upper bound of the difference of two functions' clocks. AWS keeps them far closer.
 CLOCKS_DIFFER_SECONDS = 0.7

@@ -18,8 +18,7 @@ from relay.xmatters.trigger import Decision, Signal
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
-    from relay.channels.pause import Pause
-    from relay.channels.routes import Route
+    from relay.channels.routes import Pause, Route
     from relay.deadline import Deadline
     from relay.jobs.queue import Outbox
     from relay.ledger.channel_rate_limiter import RateLimiter
@@ -169,7 +168,7 @@ class Task(NamedTuple):
         own = () if route and not route.is_undecided else channel.recipients
         recipients = channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))
         return cls(
-            job._replace(stamps=job.stamps._replace(recipients=recipients)),
+            job._replace(digest=state.digest, stamps=job.stamps._replace(recipients=recipients)),
             entry_key_of(job),
             state,
             channel,
@@ -217,7 +216,7 @@ class Task(NamedTuple):
         """Return the channel's pause that applies to the incident at `now` (epoch seconds); None if there is none."""
         if not self.pauses:
             return None
-        from relay.channels.pause import active_pause  # noqa: PLC0415 - most channels have no pause
+        from relay.channels.routes import active_pause  # noqa: PLC0415 - most channels have no pause
 
         return active_pause(self.pauses, now)
 
@@ -237,7 +236,7 @@ class Task(NamedTuple):
         start = max(self.job.age_counts_from, self.quiet_until)
         if not self.pauses:
             return start
-        from relay.channels.pause import age_start  # noqa: PLC0415 - most channels have no pause
+        from relay.channels.routes import age_start  # noqa: PLC0415 - most channels have no pause
 
         return age_start(self.pauses, start, self.channel.policy.max_age_seconds)
 
@@ -347,7 +346,7 @@ def _about(channel: "Channel", share: Share) -> About:
     access = channel.bigpanda
     if access is None:
         return About(title_of(share), share.environment_id or "")
-    from relay.channels.kept_facts import facts_to_keep  # noqa: PLC0415 - without access, all states are a webhook's
+    from relay.channels.routes import facts_to_keep  # noqa: PLC0415 - without access, all states are a webhook's
 
     environment_id = access.allowed_environment(share.environment_id)
     return About(title_of(share), environment_id or "", facts_to_keep(channel, share))
@@ -355,7 +354,7 @@ def _about(channel: "Channel", share: Share) -> About:
 
 def _pauses(channel: "Channel", share: Share, *, is_open: bool) -> tuple["Pause", ...]:
     """Return the channel's pauses that apply to a share's incident."""
-    from relay.channels.pause import pauses_for  # noqa: PLC0415 - most channels have no pause
+    from relay.channels.routes import pauses_for  # noqa: PLC0415 - most channels have no pause
 
     return pauses_for(share, channel.policy.pauses, is_open=is_open)
 

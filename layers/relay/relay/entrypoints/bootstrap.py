@@ -25,13 +25,11 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS
-from relay.channels.secrets_manager import Secrets
+from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS, Secrets
 from relay.config import Config
 from relay.deadline import Deadline, seconds_left
-from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.watchdog import Watchdog
-from relay.entrypoints.wiring import Wiring
+from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.http.session import USER_AGENT, AllowList, Session, VendorHosts
 from relay.jobs.queue import Queue
 from relay.ledger.table import Table

@@ -1,24 +1,31 @@
-"""Wiring: puts the objects of a Lambda function together from adapters. Each object is made when it is first needed.
+"""Wiring: puts the objects of a Lambda function together from its adapters to AWS, the vendors, time and the log.
+
+Each object is made when it is first needed.
 
 Functions, tests, the simulation and the benchmarks build the library here; they differ in their adapters alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from relay.channels.cache import ChannelCache
-from relay.deadline import limited
+from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
+from relay.deadline import Deadline, limited
 from relay.delivery.delivery import Delivery
 from relay.delivery.task import Services
-from relay.entrypoints.adapters import Adapters
+from relay.entrypoints.watchdog import Watch
 from relay.http.client import HttpClient
-from relay.jobs.queue import QUEUE_SECONDS, Outbox
+from relay.http.session import Session, VendorHosts
+from relay.jobs.queue import QUEUE_SECONDS, Outbox, Queue
 from relay.ledger.channel_rate_limiter import LIMITER_SECONDS, RateLimiter
-from relay.ledger.table import LEDGER_SECONDS, Ledger
+from relay.ledger.table import LEDGER_SECONDS, Ledger, Table
+from relay.telemetry.telemetry import Telemetry
 from relay.xmatters.trigger import XMatters
 
 if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
     from relay.bigpanda.client import BigPanda, RateLimit
     from relay.bigpanda.listing import Lister
     from relay.bigpanda.writeback import Writeback
@@ -36,9 +43,109 @@ if TYPE_CHECKING:
     from relay.reconcile.reconciler import Reconciler
     from relay.sweeper.credential_probe import CredentialProbe
     from relay.sweeper.health_watch import HealthWatch
+    from relay.sweeper.run import AtOnce
     from relay.sweeper.sweeper import Sweeper
-    from relay.xmatters.directory import Directory
-    from relay.xmatters.rest import Pages
+    from relay.xmatters.directory import Directory, Pages
+
+
+class Effects(NamedTuple):
+    """Time, random numbers and threads, as functions that tests replace.
+
+    Attributes:
+        clock: Gives epoch seconds.
+        random: Gives a number from 0 to 1.
+        sleep: Waits for a number of seconds.
+        deadlines: Returns a deadline of a number of seconds.
+        owner: Returns a unique name for a sender, as the owner of a lease.
+        at_once: Makes calls in parallel, and returns their results in order.
+        watch: Does the work for a request, and stops waiting for it after a number of seconds.
+    """
+
+    clock: Callable[[], float]
+    random: Callable[[], float]
+    sleep: Callable[[float], object]
+    deadlines: Callable[[float], Deadline]
+    owner: Callable[[], str]
+    at_once: "AtOnce"
+    watch: Watch
+
+
+class Resources(NamedTuple):
+    """The stack's AWS resources, as the library uses them.
+
+    Attributes:
+        table: The ledger's table.
+        credentials: The table with the last uses of credentials, and with the change marks, which end cached copies of
+            channels: in a stack, the ledger's table.
+        retries: The retry queue.
+        chores: The chore queue.
+        dead_letters: The dead-letter queue.
+        read_secret: Returns the text of a channel's secret, by the channel's name.
+        secret_names: Returns the names of the channels that have a secret.
+        sns: Returns the client of the fallback topic.
+        topic_arn: The fallback topic; empty for a function that never notifies it.
+        alarm_topic_arn: The topic that wakes people; empty for none.
+        notice_topic_arn: The topic that people read later; empty for none.
+        invoke: Invokes the job worker with an envelope (a job as message text), without SQS; returns False if that
+            fails.
+    """
+
+    table: Table
+    credentials: Table
+    retries: Queue
+    chores: Queue
+    dead_letters: Queue
+    read_secret: Callable[[str], str]
+    secret_names: Callable[[], Iterable[str]]
+    sns: "Callable[[], SNSClient]"
+    topic_arn: str
+    alarm_topic_arn: str
+    notice_topic_arn: str
+    invoke: Callable[[str], bool]
+
+
+class Vendors(NamedTuple):
+    """The HTTP sessions with both vendors.
+
+    Attributes:
+        hosts: The allow-lists, which a channel's URLs are checked against.
+        triggers: Returns the session for signals to xMatters.
+        rest: Returns the session for xMatters' REST API; in a Lambda function, this is the session for signals, too.
+        bigpanda: Returns the session for BigPanda's API.
+        heartbeat: Calls the dead man's switch within a number of seconds. Returns the reason of a failure, or an empty
+            text. None without a switch.
+    """
+
+    hosts: VendorHosts
+    triggers: Callable[[], Session]
+    rest: Callable[[], Session]
+    bigpanda: Callable[[], Session]
+    heartbeat: Callable[[float], str] | None = None
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The library's adapters to the outside: AWS, the vendors, time, and the log.
+
+    Attributes:
+        resources: The stack's resources.
+        vendors: The HTTP sessions with both vendors.
+        effects: Time, random numbers and threads.
+        telemetry: Logs and metrics.
+        cache_seconds: Seconds for which a copy of a channel is used before its secret is read again.
+        unknown_seconds: Seconds for which the absence of a channel is remembered.
+        reads_change_marks: True if the function reads the channels' change marks. Then a revoked credential, and a
+            changed mode or pause, have effect before `cache_seconds` are over.
+    """
+
+    resources: Resources
+    vendors: Vendors
+    effects: Effects
+    telemetry: Telemetry
+    cache_seconds: float
+    unknown_seconds: float = UNKNOWN_SECONDS
+    reads_change_marks: bool = False
+
 
 # A request waits for this read of the table once in ten seconds.
 MARKS_READ_SECONDS = 0.7
@@ -88,8 +195,7 @@ class Wiring:
     @cached_property
     def worker(self) -> "Worker":
         """The worker for jobs, of the retry queue or of the chore queue: both functions run the same code."""
-        from relay.entrypoints.chores import Chores
-        from relay.entrypoints.worker import Worker
+        from relay.entrypoints.worker import Chores, Worker
 
         chores = Chores(
             followup=self.followup,
@@ -117,9 +223,8 @@ class Wiring:
     def sweeper(self) -> "Sweeper":
         """The sweeper, which looks after owed states every minute."""
         from relay.sweeper.bells import Bells
-        from relay.sweeper.due_rows import DueRows
         from relay.sweeper.fallback_notifier import FallbackNotifier
-        from relay.sweeper.policies import SweepPolicies
+        from relay.sweeper.run import DueRows, SweepPolicies
         from relay.sweeper.sweeper import Sweeper
 
         resources, telemetry = self._resources, self._adapters.telemetry
@@ -155,9 +260,8 @@ class Wiring:
     @cached_property
     def health_watch(self) -> "HealthWatch | None":
         """The watch over channels' health; None if the stack has no topic for messages about it."""
-        from relay.delivery.health_notice import HealthTopics
-        from relay.sweeper.health_watch import HealthWatch
-        from relay.sweeper.share_survey import ShareSurvey
+        from relay.delivery.channel_health import HealthTopics
+        from relay.sweeper.health_watch import HealthWatch, ShareSurvey
 
         resources = self._resources
         if not resources.alarm_topic_arn and not resources.notice_topic_arn:
@@ -297,7 +401,7 @@ class Wiring:
     @cached_property
     def pages(self) -> "Pages":
         """The client for xMatters' pages, over its REST API."""
-        from relay.xmatters.rest import Pages
+        from relay.xmatters.directory import Pages
 
         return Pages(self._rest)
 
@@ -373,10 +477,8 @@ class Wiring:
     def reconciler(self) -> "Reconciler":
         """The maker of reconcile runs."""
         from relay.reconcile.comparison import Comparison
-        from relay.reconcile.plan import Planner
-        from relay.reconcile.queueing import Queueing
-        from relay.reconcile.reconciler import Reconciler
-        from relay.reconcile.report import Reporter
+        from relay.reconcile.history import Planner
+        from relay.reconcile.reconciler import Queueing, Reconciler, Reporter
 
         telemetry = self._adapters.telemetry
         return Reconciler(

@@ -6,6 +6,10 @@ work a job of any kind. A job that has to wait goes to the queue for its kind.
 To wait, the job's next message is put on the queue, and then its old message is deleted: by `delivery` for a signal,
 and here for a chore. So a receive count above one means that a worker crashed, and the queue's redrive policy catches
 only poison messages. A job from the dead-letter queue is revived: its age and its backoff start again.
+
+Chores are follow-ups of signals, questions about ends, write-backs of callbacks, and releases of updates. BigPanda
+withholds an incident's updates until a release reports its first share as received. Each chore calls the API of a
+vendor, and may be retried for hours.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +19,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from relay.channels.cache import ChannelCache
-from relay.channels.channel import removed
+from relay.channels.channel import Channel, removed
 from relay.channels.policy import Mode, Policy
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.deadline import Deadline, times_collected
 from relay.delivery.delivery import DEAD_LETTER_AGAIN_SECONDS, Delivery
 from relay.delivery.fallback import Fallback, OverdueDebt
-from relay.entrypoints.chores import Chores
+from relay.delivery.page_followup import Followup
 from relay.failures import HANDLING, BadRequest, ChannelError, Reason, wait_seconds
 from relay.incidents.share import State, is_open, parse_share
 from relay.jobs.job import Flag, Job, JobKind, seconds_of
@@ -32,7 +36,82 @@ from relay.ledger.sources import Sources
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from relay.bigpanda.writeback import Writeback
+    from relay.delivery.end_questions import EndQuestions
     from relay.sweeper.sweeper import Sweeper
+
+
+# Time limit of a follow-up or a question. It is short, so that they delay no other chores; unfinished work is retried.
+BRIEF_SECONDS = 5.0
+# After a failed call that took at least SLOW_SECONDS, the function does not call that API of the channel for
+# SILENT_SECONDS. So an API that hangs does not take all workers from the chores of other channels. A circuit breaker in
+# the table would cost a write for each chore.
+SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
+
+
+@dataclass(frozen=True)
+class Chores:
+    """Worker for chores: all jobs but signals and recoveries.
+
+    Attributes:
+        followup: Follow-up of signals.
+        questions: Returns the object that asks BigPanda if incidents are over, created at its first use.
+        writeback: Returns the write-back of callbacks, created at its first use.
+        outbox: The queues of jobs.
+        clock: The time in epoch seconds.
+        deadlines: Returns a deadline of a number of seconds.
+        silent: End of the time in which an API that hung is not called (epoch seconds), by channel and vendor.
+    """
+
+    followup: Followup
+    questions: "Callable[[], EndQuestions]"
+    writeback: "Callable[[], Writeback]"
+    outbox: Outbox
+    clock: Callable[[], float]
+    deadlines: Callable[[float], Deadline]
+    silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
+
+    def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
+        """Do a chore: follow up a signal, write a callback into BigPanda, or make BigPanda release updates.
+
+        `own_wait` is a wait that the worker found in the job: its next attempt is not due yet, or the job expired. None
+        if the chore may be done now. A chore also waits if the vendor's API hung a moment ago. If the chore has to wait
+        or was dead-lettered, the result names its queue.
+        """
+        api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
+        began, silent_until = self.clock(), self.silent.get(api, 0.0)
+        if own_wait is None and silent_until > began:
+            own_wait = Wait(Reason.CIRCUIT_OPEN, silent_until)
+        if own_wait:
+            result = replace(
+                Result.unsafe(job, own_wait.reason, "not attempted: it waits or expired"), until=own_wait.until
+            )
+        elif job.kind == JobKind.WRITEBACK:
+            result = self.writeback().write(job, channel, deadline)
+        elif job.kind == JobKind.RELEASE:
+            result = self.writeback().release(job, channel, deadline)
+        else:
+            brief = self.deadlines(min(BRIEF_SECONDS, deadline.remaining()))
+            is_question = job.kind == JobKind.QUESTION
+            result = (self.questions().ask if is_question else self.followup.follow)(job, channel, brief)
+        if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
+            self.silent[api] = self.clock() + SILENT_SECONDS
+        if result.outcome != Outcome.UNSAFE:
+            return result
+        return self.failed(job, result)
+
+    def failed(self, job: Job, result: Result) -> Result:
+        """Return the result of a failed chore. Dead-letter the chore if its failure is final.
+
+        The outcome in the result is `queued`. The queue in the result is `dead_letter` if the chore was dead-lettered.
+        Else it is `retry`, and the caller has to put the chore back on the chore queue.
+        """
+        waiting = result.queued("retry")
+        if not HANDLING[result.reason or Reason.INTERNAL].is_final:
+            return waiting
+        is_dead_lettered = self.outbox.dead_letter(after_failure(job, result, self.clock()))
+        return result.queued("dead_letter") if is_dead_lettered else replace(waiting, until=None)
+
 
 # Time limit of one job: one attempt, the calls to the ledger, and short waits for a rate limit. The fallback topic and
 # the queues get a few seconds each after it. The function's time-out is 30 seconds.
@@ -303,7 +382,7 @@ def _pause_ends(job: Job, policy: Policy, now: float) -> list[float]:
     if not policy.pauses:
         return []
     # Imported here, since most channels have no pause: this keeps the import out of cold starts.
-    from relay.channels.pause import pauses_for  # noqa: PLC0415
+    from relay.channels.routes import pauses_for  # noqa: PLC0415
 
     try:
         found = pauses_for(parse_share(job.body), policy.pauses, is_open=True)

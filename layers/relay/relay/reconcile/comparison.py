@@ -10,8 +10,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.sources import Recipients, Sources
 from relay.ledger.table import Ledger, key, shadow_of
 from relay.reconcile.findings import Cause, Finding, GroupProgress, KnownEntry, Progress, Seen
-from relay.reconcile.history import ChannelHistory, Difference
-from relay.reconcile.plan import Member
+from relay.reconcile.history import ChannelHistory, Difference, Member
 
 # A difference counts only after this time: the webhook may be on its way, or the ledger may lack a signal that was sent
 # while it was down.

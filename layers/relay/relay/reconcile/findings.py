@@ -13,8 +13,7 @@ from relay.incidents.share import Share, State
 from relay.ledger.entry import Entry
 from relay.ledger.sources import Recipients
 from relay.ledger.table import Table
-from relay.reconcile.history import History, short_name
-from relay.reconcile.plan import Group, Listing, Member
+from relay.reconcile.history import Group, History, Listing, Member, short_name
 
 # Key of the table item that holds the lease.
 LEASE_KEY = "reconcile/run"

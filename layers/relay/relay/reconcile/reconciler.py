@@ -3,25 +3,233 @@
 A webhook can be lost before it reaches the relay. So every few minutes a run lists the incidents of each environment,
 once for all channels that share the listing. A missed state is queued as a job. The worker compares it with the ledger,
 so that no announced state pages twice. A run ends within the function's time; the next one takes up what is left.
+
+BigPanda's API does not name the channels that an incident is shared with. An incident that no channel knows may belong
+to none of those that compare the listing, so a signal could page the wrong people. It is reported instead.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from copy import replace
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from relay.bigpanda.listing import Lister, Position
+from relay.channels.cache import ChannelCache
+from relay.channels.channel import Channel
+from relay.channels.routes import with_facts
 from relay.deadline import Deadline, times_collected
-from relay.failures import ChannelError, LedgerError, QueueError, Reason, SendError
+from relay.delivery.fallback import Fallback, UnknownCritical
+from relay.delivery.task import new_job
+from relay.failures import ChannelError, LedgerError, QueueError, Reason, SendError, UnknownChannel
+from relay.incidents.details import details_of
+from relay.incidents.share import Share
+from relay.jobs.job import Flag, seconds_of, timestamp
 from relay.jobs.outcome import Found
+from relay.jobs.queue import FIRST_EVENT, Outbox, release_job
 from relay.ledger.table import Table
-from relay.reconcile.comparison import Comparison
-from relay.reconcile.findings import GroupProgress, Lease, LeaseLost, Progress, Seen, as_seen
-from relay.reconcile.history import History, short_name
-from relay.reconcile.plan import Listing, Planner
-from relay.reconcile.queueing import Queueing
-from relay.reconcile.report import Reporter
+from relay.reconcile.comparison import SETTLES_SECONDS, Comparison
+from relay.reconcile.findings import Cause, Finding, GroupProgress, Lease, LeaseLost, Progress, Seen, as_seen
+from relay.reconcile.history import Difference, History, Listing, Planner, is_ringing, notice_unread, short_name
 from relay.telemetry.telemetry import Telemetry
+
+# Time limit of the publication to the fallback topic.
+FALLBACK_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Reports open incidents that no channel knows, to the log and to the fallback topic.
+
+    Attributes:
+        channels: The cached channels, for their pauses.
+        fallback: Publisher to the fallback topic.
+        telemetry: Log and metrics.
+        clock: The time in epoch seconds.
+    """
+
+    channels: ChannelCache
+    fallback: Fallback
+    telemetry: Telemetry
+    clock: Callable[[], float]
+
+    def report(self, run: Progress) -> None:
+        """Report open incidents that no channel of the listing knows: to the log, criticals to the fallback topic, too.
+
+        A channel knows an incident that has an entry in its ledger. An incident that did not change since the last
+        complete run is not reported: an earlier run reported it, or it changed before the comparisons began.
+        """
+        now, noted = self.clock(), run.history.unknown
+        unknown = {name: seen for part in run.parts for name, seen in part.unknown.items() if name not in run.known}
+        came = [name for name in run.known & noted.keys() if noted[name].queued]
+        for name in run.listed - unknown.keys():
+            noted.pop(name, None)
+        since = min(part.since for part in run.parts)
+        found: list[Seen] = []
+        for name, seen in sorted(unknown.items()):
+            known, version = noted.get(name), seen.state.version
+            is_recent = version is None or version[0] >= since or name in run.history.snoozed_at
+            if known is None and not is_recent:
+                continue
+            if known is None or known.summary != seen.summary:
+                noted[name] = Difference(seen.summary, now)
+            elif not known.queued and now - known.since >= SETTLES_SECONDS:
+                found.append(seen)
+        for seen in found:
+            # Renewed, since a history forgets an incident after a day, and a pause may delay the report for longer.
+            noted[seen.name] = replace(noted[seen.name], since=now - SETTLES_SECONDS)
+        channels = [each for part in run.parts for each in part.group.members]
+        reported = self._notified(run, [each.name for each in channels if not each.signals], found)
+        for seen in reported:
+            noted[seen.name] = replace(noted[seen.name], queued=now)
+            share = seen.share
+            self.telemetry.unknown_incident(share.incident_id, share.status, [each.name for each in channels])
+            for part in run.parts:
+                part.counts["unknown"] += seen.name in part.unknown
+        run.history.count(now, found=len(reported), came=len(came))
+
+    def _notified(self, run: Progress, channels: Sequence[str], found: Sequence[Seen]) -> list[Seen]:
+        """Notify the fallback topic of the criticals in `found`. Return the incidents that count as reported.
+
+        `channels` are those that may own them. The criticals do not count as reported if the notification failed, or if
+        all of these channels are paused or in shadow mode. Then a later run reports them.
+        """
+        criticals = [each for each in found if each.state.is_critical]
+        others = [each for each in found if not each.state.is_critical]
+        channels = [name for name in channels if not self._is_silent(name)] if criticals else []
+        if not channels:
+            return others
+        publish = partial(self.fallback.notify_of_unknown, channels, [_missed(each.share) for each in criticals])
+        try:
+            is_notified = run.deadline.run(
+                publish, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS
+            )
+        except TimeoutError:
+            is_notified = False
+        if not is_notified:
+            self.telemetry.notice("fallback_failed", "the fallback topic could not be notified of a missed critical")
+        return [*criticals, *others] if is_notified else others
+
+    def _is_silent(self, name: str) -> bool:
+        """True if the channel sends nothing now: in shadow mode, or wholly paused. False if it can't be read."""
+        with suppress(ChannelError):
+            return self.channels.for_work(name).policy.stops_all(self.clock())
+        return False
+
+
+def _missed(share: Share) -> UnknownCritical:
+    found = details_of(share)
+    described = (*(alert.description for alert in found.alerts), found.description)
+    return UnknownCritical(share.incident_id, next(filter(None, described), ""), found.link)
+
+
+# Incidents of a listing whose details are requested, one call each. The others are queued without details.
+MAX_DETAILS = 20
+# With less time left in the run, no details are requested, so that the other listings are compared.
+DETAILS_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Queueing:
+    """Queues the states that a comparison found.
+
+    Attributes:
+        lister: Reads details of incidents from BigPanda.
+        channels: The cached channels.
+        outbox: The queues of jobs.
+        telemetry: Log and metrics.
+        clock: The time in epoch seconds.
+    """
+
+    lister: Lister
+    channels: ChannelCache
+    outbox: Outbox
+    telemetry: Telemetry
+    clock: Callable[[], float]
+
+    def queue(self, run: Progress, part: GroupProgress, *, criticals_alone: bool) -> None:
+        """Queue jobs for the findings of a group: criticals first, then open incidents, then resolved ones.
+
+        Raises QueueError, and LedgerError if the lease or the time is over. Findings that are not queued stay.
+        """
+        found = [(place, finding) for place, findings in part.findings.items() for finding in findings]
+        for place, finding in sorted(found, key=lambda each: _urgency(each[1])):
+            if criticals_alone and not finding.seen.state.is_critical:
+                return
+            run.go_on()
+            if self._put(run, part, finding) and finding.cause != Cause.DISPUTED_END:
+                part.counts[finding.cause] += 1
+            part.findings[place].remove(finding)
+            if not part.findings[place]:
+                del part.findings[place]
+
+    def _put(self, run: Progress, part: GroupProgress, finding: Finding) -> bool:
+        """Put the jobs for a finding on the retry queue. Raises QueueError if the queue does not accept a job.
+
+        Returns False if the channel was removed, left the group, or can't be read. Also returns False if the ledger has
+        no entry of the incident, and the channel's `bigpanda.reconcile` is not `ring` any more.
+        """
+        channel = self._channel(part, finding)
+        if channel is None:
+            return False
+        now, (whole, state) = self.clock(), self._whole(run, part, finding.seen)
+        for recipients, entry in finding.entries:
+            if not all(map(channel.permits, recipients)):
+                continue
+            share, trail = with_facts(whole, entry.about.facts), f"reconcile-{whole.incident_id}"[:100]
+            job = new_job(channel, share, json.dumps(share.document).encode(), recipients, trail, state.came)
+            # The disputed end has later timestamps than BigPanda's open state, so that state is ordered by its arrival.
+            version = None if finding.cause == Cause.DISPUTED_END else job.version
+            job = replace(job, version=version).with_flags(Flag.FOUND)
+            if not self.outbox.enqueue(job, until=now):
+                raise QueueError("the retry queue did not take what was missed")
+            if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
+                # BigPanda withholds later updates until the first share is reported as received.
+                self.outbox.enqueue(release_job(job, FIRST_EVENT), until=now)
+        if finding.cause != Cause.SNOOZE_OVER:
+            # An ended snooze is no difference of states.
+            differing, name = run.history.channels[channel.name].differing, finding.seen.name
+            differing[name] = replace(differing[name], queued=seconds_of(timestamp(state.came)))
+        return True
+
+    def _channel(self, part: GroupProgress, finding: Finding) -> Channel | None:
+        try:
+            channel = self.channels.get(finding.member.name)
+        except UnknownChannel:
+            return None
+        except ChannelError as error:
+            notice_unread(self.telemetry, finding.member.name, error)
+            return None
+        return channel if part.group.has(channel) and (is_ringing(channel) or not finding.is_first) else None
+
+    def _whole(self, run: Progress, part: GroupProgress, seen: Seen) -> Seen:
+        """Return the incident with details of its alerts from BigPanda, if the run may still request them.
+
+        Else the incident is returned unchanged.
+        """
+        share = seen.share
+        if share.incident_id in run.whole:
+            return run.whole[share.incident_id]
+        if run.asked >= MAX_DETAILS or run.deadline.remaining() < DETAILS_SECONDS:
+            return seen
+        run.asked += 1
+        # Taken before the request: a share that arrives during the request is newer than the answer.
+        now = self.clock()
+        try:
+            found = self.lister.details(part.group.access, run.listing.environment_id, share, run.deadline)
+        except SendError:
+            # No further details in this run: failing requests would use up the time for owed states.
+            run.asked, found = MAX_DETAILS, share
+        run.whole[share.incident_id] = seen if found is share else as_seen(found, now)
+        return run.whole[share.incident_id]
+
+
+def _urgency(finding: Finding) -> tuple[bool, bool]:
+    """Return a sort key for findings: criticals first, then open incidents, then resolved ones."""
+    return not finding.seen.state.is_critical, not finding.seen.state.is_open
+
 
 # Time limit of a run. The function's time-out is 900 seconds: a last step, the histories and the log have the rest.
 RUN_SECONDS = 810.0

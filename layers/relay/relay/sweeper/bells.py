@@ -24,9 +24,7 @@ from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.debt import FALLBACK_DESCRIPTION, Row
 from relay.ledger.entry import Entry
 from relay.ledger.table import MAX_BATCH
-from relay.sweeper.due_rows import DueRow, DueRows
-from relay.sweeper.policies import SweepPolicies, expires_at, is_resumed
-from relay.sweeper.run import SweeperRun, run_logging_failure
+from relay.sweeper.run import DueRow, DueRows, SweeperRun, SweepPolicies, expires_at, is_resumed, run_logging_failure
 from relay.telemetry.telemetry import Telemetry
 
 # Time for a message that the sweeper sent to take effect, before the sweeper acts on its debt again.

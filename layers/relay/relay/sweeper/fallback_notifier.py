@@ -17,9 +17,19 @@ from relay.jobs.job import Job
 from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
-from relay.sweeper.due_rows import DueRow, DueRows, by_channel
-from relay.sweeper.policies import SweepPolicies, delay_start_after_pauses, has_conditional_pause, is_held
-from relay.sweeper.run import AT_ONCE, AtOnce, SweeperRun, run_logging_failure
+from relay.sweeper.run import (
+    AT_ONCE,
+    AtOnce,
+    DueRow,
+    DueRows,
+    SweeperRun,
+    SweepPolicies,
+    by_channel,
+    delay_start_after_pauses,
+    has_conditional_pause,
+    is_held,
+    run_logging_failure,
+)
 from relay.telemetry.telemetry import Telemetry
 
 # Shortest time between two messages to the fallback topic about one channel.

@@ -1,16 +1,158 @@
-"""State of the sweeper between its runs: the lease, last notifications, rates above the limits, and sick channels."""
+"""A run of the sweeper: the rows of the `due` index, the channels' policies, and the state between two runs.
+
+Each policy is read once in a run. The delay and the age of a debt (a state that is owed) count from the end of a pause
+or flap that made it wait. The state between runs is the lease, the last notifications, the rates above the limits, and
+the sick channels.
+"""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import replace
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from functools import partial
+from itertools import batched
+from typing import Any, NamedTuple, Protocol, Self
 
+from relay.channels.cache import ChannelCache
+from relay.channels.policy import Policy
+from relay.deadline import Deadline
 from relay.delivery.channel_health import ShareWatch
-from relay.failures import LedgerError
-from relay.ledger.table import Table
+from relay.failures import ChannelError, LedgerError, UnknownChannel
+from relay.incidents.share import is_open, parse_share
+from relay.jobs.job import Job
+from relay.jobs.queue import UnreadableMessage, read_envelope
+from relay.ledger.debt import shards
+from relay.ledger.entry import Entry
+from relay.ledger.table import MAX_BATCH, Ledger, Table, channel_of, incident_of
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
 from relay.telemetry.telemetry import Telemetry
+
+# Rows that a run reads of a shard. Even a large storm should not fill 16 shards of this size.
+MAX_ROWS = 5000
+
+
+class DueRow(NamedTuple):
+    """A row of the ledger's `due` index: the entry of an incident whose state is owed, or whose receipt is open.
+
+    Attributes:
+        key: Key of the entry.
+        entry: The entry as the index has it; it may be out of date.
+        channel: Name of the channel.
+    """
+
+    key: str
+    entry: Entry
+    channel: str
+
+    @property
+    def incident_id(self) -> str:
+        """The incident's id, or its hash if the id is too long for a key."""
+        return incident_of(self.key)
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if the entry's state is owed, and an attempt waits; False for a given-up state, or a receipt alone."""
+        return self.entry.debt.since is not None and not self.entry.is_given_up
+
+    @property
+    def since(self) -> float:
+        """Time since which the state is owed (epoch seconds); for a receipt alone, its beginning."""
+        return self.entry.debt.since or self.entry.receipt.since
+
+    @property
+    def delay_start(self) -> float:
+        """Time from which the debt's delay counts (epoch seconds): `since`, or the later end of a flap."""
+        newest = self.entry.newest
+        return max(self.since, self.entry.quiet_until(newest) if newest else 0.0)
+
+
+@dataclass(frozen=True)
+class DueRows:
+    """The rows of the `due` index, and the entries and stored jobs that belong to them.
+
+    Attributes:
+        ledger: The entries, rows and stored jobs.
+        telemetry: Log and metrics.
+    """
+
+    ledger: Ledger
+    telemetry: Telemetry
+    # Shards of the index that have more rows than this run read.
+    _cut: list[str] = field(default_factory=list, init=False, repr=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """True if this run of the sweeper read the index's shards to their end: none had MAX_ROWS rows."""
+        return not self._cut
+
+    def begin_run(self) -> None:
+        """Begin a new run of the sweeper: forget which shards the run before did not read to their end."""
+        self._cut.clear()
+
+    def read(self, kind: str) -> Iterator[DueRow]:
+        """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard of the index.
+
+        Raises LedgerError.
+        """
+        for shard in shards(kind):
+            found = [DueRow(key, entry, channel_of(key)) for key, entry in self.ledger.due(shard, MAX_ROWS)]
+            yield from found
+            if len(found) == MAX_ROWS:
+                detail = f"shard {shard} of the index has more rows than a run reads: newer debts are not seen"
+                self.telemetry.notice("sweeper_failed", detail)
+                self._cut.append(shard)
+
+    def current(self, rows: Iterable[DueRow]) -> Iterator[DueRow]:
+        """Yield the rows with their entries as read from the table, since the index lags behind.
+
+        Rows that DynamoDB did not process are left out.
+        """
+        for batch in batched(rows, MAX_BATCH, strict=False):
+            entries = self.ledger.read_many([each.key for each in batch])
+            for each in batch:
+                if each.key in entries:
+                    yield replace(each, entry=entries[each.key])
+
+    def change(self, row: DueRow, change: Callable[[Entry], Entry]) -> None:
+        """Write the entry of a row as the function `change` returns it. Raises LedgerError."""
+        self.ledger.change(row.key, change, row.entry)
+
+    def stored_job(self, row: DueRow, name: str) -> Job | None:
+        """Return the job that is stored under `name` beside a row's entry; None if there is none, or it can't be read.
+
+        Raises LedgerError.
+        """
+        text = self.ledger.stored(row.key, name) if name else None
+        try:
+            return read_envelope(text) if text else None
+        except UnreadableMessage:
+            return None
+
+    def keep_stored(self, row: DueRow, name: str, *, lasts: float) -> None:
+        """Let the job that is stored under `name` beside a row's entry live for `lasts` seconds more.
+
+        Raises LedgerError.
+        """
+        text = self.ledger.stored(row.key, name)
+        if text is not None:
+            self.ledger.store(row.key, name, text, lasts=lasts)
+
+
+def by_channel(rows: Iterable[DueRow]) -> dict[str, list[DueRow]]:
+    """Return the rows of each channel."""
+    found: dict[str, list[DueRow]] = defaultdict(list)
+    for each in rows:
+        found[each.channel].append(each)
+    return found
+
+
+def each_once(rows: Iterable[DueRow]) -> list[DueRow]:
+    """Return each row once. A row that is written during a query of the index can appear again on a later page."""
+    return list({each.key: each for each in rows}.values())
+
 
 # Parallel calls. A boto3 client keeps ten connections.
 AT_ONCE = 10
@@ -143,3 +285,156 @@ def _read(text: str) -> Mapping[str, Any]:
         return found if isinstance(found, dict) else {}
     except ValueError:
         return {}
+
+
+# Time limit of reading policies, so that unreadable secrets do not use up the run.
+POLICY_SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class SweepPolicies:
+    """The policies of channels in a run of the sweeper.
+
+    Attributes:
+        channels: The cached channels.
+        telemetry: Log and metrics.
+        at_once: Runs calls in parallel, and returns their results in order.
+        deadlines: Returns a deadline of a number of seconds.
+    """
+
+    channels: ChannelCache
+    telemetry: Telemetry
+    at_once: AtOnce
+    deadlines: Callable[[float], Deadline]
+    _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
+    # Channels whose secret could not be read in this run.
+    _unread: set[str] = field(default_factory=set, init=False, repr=False)
+    # Those among them that do not exist.
+    _removed: set[str] = field(default_factory=set, init=False, repr=False)
+
+    @property
+    def known(self) -> Mapping[str, Policy]:
+        """The policies that were read in this run, by channel."""
+        return self._policies
+
+    def begin_run(self) -> None:
+        """Forget the policies of the run before."""
+        self._policies.clear()
+        self._unread.clear()
+        self._removed.clear()
+
+    def is_unread(self, channel: str) -> bool:
+        """True if the channel's secret could not be read in this run, so that its policy is not known."""
+        return channel in self._unread
+
+    def is_removed(self, channel: str) -> bool:
+        """True if this run found that the channel does not exist."""
+        return channel in self._removed
+
+    def read(self, rows: Iterable[DueRow]) -> None:
+        """Read the policies of all rows' channels in parallel, since one after the other takes long in a storm.
+
+        A channel whose secret can't be read in time gets the default policy in this run.
+        """
+        deadline = self.deadlines(POLICY_SECONDS)
+
+        def read_one(channel: str) -> None:
+            if deadline.remaining():
+                self.of(channel)
+            else:
+                self._policies.setdefault(channel, Policy())
+                self._unread.add(channel)
+
+        self.at_once([partial(read_one, channel) for channel in dict.fromkeys(each.channel for each in rows)])
+
+    def of(self, channel: str) -> Policy:
+        """Return a channel's policy, or the default policy if the channel can't be read or was removed."""
+        if channel not in self._policies:
+            self._policies[channel] = Policy()
+            self._unread.add(channel)
+            try:
+                self._policies[channel] = self.channels.for_work(channel).policy
+                self._unread.discard(channel)
+            except UnknownChannel:
+                self._removed.add(channel)
+            except ChannelError:
+                pass
+            except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
+                self.telemetry.crashed(error)
+        return self._policies[channel]
+
+
+def delay_start_after_pauses(policies: SweepPolicies, row: DueRow, now: float) -> float:
+    """Return the time from which a debt's delay counts (epoch seconds): `DueRow.delay_start` or a later pause's end."""
+    debt, pauses = row.entry.debt, policies.of(row.channel).pauses
+    # Which pauses held a state is known of the last one that a worker recorded, and of those for all incidents.
+    held = [each.until for each in pauses if each.id == debt.paused_by]
+    past = [each.until for each in pauses if not each.when and row.since < each.until <= now]
+    is_recorded_end = debt.paused_until <= now or policies.is_unread(row.channel)
+    return max([row.delay_start, *held, *past, *([debt.paused_until] if is_recorded_end else [])])
+
+
+def is_paused(policies: SweepPolicies, row: DueRow, now: float) -> bool:
+    """True if the pause for which a state waits goes on at `now` (epoch seconds).
+
+    If the channel's policy can't be read, the pause counts until the end that the entry records.
+    """
+    debt = row.entry.debt
+    if policies.is_unread(row.channel):
+        return debt.paused_until > now
+    return any(each.is_active(now) and each.id == debt.paused_by for each in policies.of(row.channel).pauses)
+
+
+def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
+    """True if the pause for which a state waits has ended early, and the sweeper has not sent its job since."""
+    debt = row.entry.debt
+    is_sent = debt.row is not None and debt.row.rung > 0
+    return debt.paused_until > now and not is_sent and not is_paused(policies, row, now)
+
+
+def expires_at(policies: SweepPolicies, row: DueRow, job: Job) -> float:
+    """Return the time at which the state expires (epoch seconds); infinity if the channel's policy can't be read.
+
+    Without the policy the limit is unknown: the channel's own may be longer than the default.
+    """
+    if policies.is_unread(row.channel):
+        return math.inf
+    policy = policies.of(row.channel)
+    # The age of a state that waited for the end of a flap or a pause counts from that end.
+    quiet_until = row.entry.quiet_until(row.entry.newest) if row.entry.newest else 0.0
+    since = max(job.age_counts_from, row.entry.debt.revived_at, quiet_until)
+    if policy.pauses:
+        since = _age_start(job, policy, since)
+    return since + policy.max_age_seconds
+
+
+def has_conditional_pause(policies: SweepPolicies, row: DueRow, now: float) -> bool:
+    """True if a pause with conditions is active in a debt's channel at `now` (epoch seconds)."""
+    return any(each.when and each.is_active(now) for each in policies.of(row.channel).pauses)
+
+
+def is_held(policies: SweepPolicies, row: DueRow, job: Job | None, now: float) -> bool:
+    """True if a pause with conditions holds a debt at `now` (epoch seconds), maybe another one than the entry records.
+
+    `job` is the debt's stored job; without one no such pause applies.
+    """
+    if job is None:
+        return False
+    # Imported here, since most channels have no pause: this keeps the import out of cold starts.
+    from relay.channels.routes import pauses_for  # noqa: PLC0415
+
+    share = parse_share(job.body)
+    active = (each for each in policies.of(row.channel).pauses if each.is_active(now))
+    return bool(pauses_for(share, active, is_open=is_open(share)))
+
+
+def _age_start(job: Job, policy: Policy, came: float) -> float:
+    """Return the time from which a job's age counts (epoch seconds).
+
+    It is `came` (the share's arrival, its replay, or the end of a flap), or the end of a later pause.
+    """
+    # Imported here, since most channels have no pause: this keeps the import out of cold starts.
+    from relay.channels.routes import age_start, pauses_for  # noqa: PLC0415
+
+    share = parse_share(job.body)
+    return age_start(pauses_for(share, policy.pauses, is_open=is_open(share)), came, policy.max_age_seconds)

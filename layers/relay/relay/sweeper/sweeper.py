@@ -15,15 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from relay.deadline import Deadline
 from relay.failures import LedgerError
-from relay.ledger.channel_rate_limiter import SPREAD_SECONDS, gate_of
+from relay.ledger.channel_rate_limiter import MINUTE, OVERLOADED_SECONDS, SPREAD_SECONDS, OverloadDetector, gate_of
 from relay.ledger.debt import CRITICAL, OTHER
-from relay.ledger.overload_detector import MINUTE, OVERLOADED_SECONDS, OverloadDetector
 from relay.ledger.table import Table
 from relay.sweeper.bells import Bells
-from relay.sweeper.due_rows import DueRow, DueRows, by_channel, each_once
 from relay.sweeper.fallback_notifier import FallbackNotifier
-from relay.sweeper.policies import SweepPolicies, delay_start_after_pauses
-from relay.sweeper.run import SweeperRun, run_logging_failure
+from relay.sweeper.run import (
+    DueRow,
+    DueRows,
+    SweeperRun,
+    SweepPolicies,
+    by_channel,
+    delay_start_after_pauses,
+    each_once,
+    run_logging_failure,
+)
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:

@@ -7,7 +7,9 @@ Control, format and bidi characters are replaced, and texts are cut to MAX_LOGGE
 import json
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,125 @@ from relay.foreign_text import identifier, printable
 from relay.jobs.job import Flag, Job, JobKind
 from relay.jobs.outcome import Found, Outcome, Result
 from relay.jobs.queue import MAX_LOGGED_CHARACTERS
-from relay.telemetry.metrics import FAILED_SIGNAL_REASONS, METRIC_OF_NOTICE
 
 if TYPE_CHECKING:
     from relay.channels.authentication import Request
-    from relay.ledger.overload_detector import Load
-    from relay.telemetry.metrics import ChannelMetrics
+    from relay.ledger.channel_rate_limiter import Load
+
+
+# Channels that a function names between two cold starts; the others are counted together as OTHERS. This bounds the
+# bill if somebody makes very many channels.
+MAX_CHANNELS = 100
+OTHERS = "(others)"
+
+
+@dataclass
+class ChannelMetrics:
+    """Counts of one invocation by channel.
+
+    Attributes:
+        counts: Value of each metric, by channel.
+    """
+
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    # Channels that this function named so far.
+    _named: set[str] = field(default_factory=set, repr=False)
+
+    def add(self, channel: str, metric: str, value: int = 1) -> None:
+        """Count a metric of CHANNEL_METRICS for a channel."""
+        if channel not in self._named and len(self._named) >= MAX_CHANNELS:
+            channel = OTHERS
+        else:
+            self._named.add(channel)
+        self.counts.setdefault(channel, Counter())[metric] += value
+
+    def documents(self, whole: dict[str, Any] | None, namespace: str, service: str, at: float) -> list[dict[str, Any]]:
+        """Return the documents (in the embedded metric format) to write at `at` (epoch seconds), and forget the counts.
+
+        `whole` is the document of the metrics without a channel; None if there are none. The counts of one channel are
+        added to `whole`, to save a document, unless `whole` has a different value of one of these metrics. Each other
+        channel gets a document of its own: a document can have only one channel, and only one value of each metric.
+        """
+        documents = [whole] if whole else []
+        for channel, counts in self.counts.items():
+            if not documents or not _takes(documents[0], counts):
+                documents.append({"_aws": {"Timestamp": round(at * 1000), "CloudWatchMetrics": []}, "service": service})
+            into = documents[0] if _takes(documents[0], counts) else documents[-1]
+            metrics = [{"Name": name, "Unit": "Count"} for name in counts]
+            directive = {"Namespace": namespace, "Dimensions": [["service", "channel"]], "Metrics": metrics}
+            into["_aws"]["CloudWatchMetrics"].append(directive)
+            into |= {name: [float(value)] for name, value in counts.items() if name not in into} | {"channel": channel}
+        self.counts = {}
+        return documents
+
+
+def _takes(document: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
+    """True if the counts of a channel can be added to a document in CloudWatch's embedded metric format.
+
+    The document must not have a channel yet. If it has one of the counted metrics, the value must be the same.
+    """
+    return "channel" not in document and all(
+        sum(document.get(name, [value])) == value for name, value in counts.items()
+    )
+
+
+# Written in nearly every hour: a share with the right credentials came, and a run of the sweeper ended.
+ALWAYS = ("share", "sweeper_heartbeat")
+# Written when it happens.
+SOMETIMES = (
+    "unsafe",
+    "credentials_refused",
+    "routes_undecided",
+    "stale_channel",
+    "misconfigured_channel",
+    "rejected_request",
+    "crash",
+    "unguarded",
+    "dead_lettered",
+    "critical_waits",
+    "page_missing",
+    "share_missed",
+    "unknown_incident",
+    "reconcile_failed",
+    "unauthorized_share",
+    "refused_recipients",
+    "unverified_callback",
+    "doubtful_resolve",
+    "signal_failed",
+    "sweeper_failed",
+    "debts_owed",
+    "debt_healed",
+    "debt_overdue_seconds",
+    "channels_overloaded",
+    "health_failed",
+    "heartbeat_failed",
+)
+METRICS = (*ALWAYS, *SOMETIMES)
+# Metrics of the notices that are not counted under their own name, since one alarm shows several of them. The log line
+# has the notice's name.
+METRIC_OF_NOTICE = {
+    "undecided_request": "stale_channel",
+    "marks_unread": "stale_channel",
+    "lookups_limited": "rejected_request",
+    "fallback_failed": "critical_waits",
+}
+# Written with the dimension `channel`, if the stack's parameter ChannelMetrics is on: shares, signals that xMatters
+# accepted, signals that failed, and states that are owed.
+CHANNEL_METRICS = ("share", "signal_delivered", "signal_failed", "debts_owed")
+# Reasons that count as a failed signal. With the others nothing failed: the signal waits, or its job ended by its age
+# or with its channel.
+FAILED_SIGNAL_REASONS: frozenset[Reason] = frozenset(
+    {
+        Reason.RATE_LIMITED,
+        Reason.UPSTREAM,
+        Reason.UNREACHABLE,
+        Reason.TIMEOUT,
+        Reason.REFUSED,
+        Reason.CREDENTIALS,
+        Reason.CIRCUIT_OPEN,
+        Reason.INTERNAL,
+    }
+)
 
 
 # Characters of a text in a log line.
@@ -33,7 +148,7 @@ MAX_LOGGED_TEXT = 4096
 # Logged without a change, since they may be the only copy of a share. JSON escapes their control characters.
 _VERBATIM = {"last_copy", "raw_body"}
 # Channels that one log line names at most; a reconcile run can compare hundreds.
-MAX_CHANNELS = 3
+MAX_LISTED_CHANNELS = 3
 
 
 def log_line(fields: Mapping[str, Any]) -> str:
@@ -58,8 +173,8 @@ def _shown(value: Any) -> Any:
 
 def channel_list(names: Sequence[str]) -> str:
     """Return channel names for a log line: at most three, and the number of the others."""
-    more = len(names) - MAX_CHANNELS
-    return ", ".join(names[:MAX_CHANNELS]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_LISTED_CHANNELS
+    return ", ".join(names[:MAX_LISTED_CHANNELS]) + (f" and {more} more" if more > 0 else "")
 
 
 def result_fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:
@@ -142,8 +257,6 @@ class Telemetry:
         by_channel = None
         if has_channel_metrics:
             # Imported here, since most stacks do not use it.
-            from relay.telemetry.metrics import ChannelMetrics  # noqa: PLC0415
-
             by_channel = ChannelMetrics()
         return cls(logger, Metrics(), by_channel)
 

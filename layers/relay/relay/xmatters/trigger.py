@@ -13,9 +13,8 @@ from copy import replace
 from typing import Literal, NamedTuple
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
-from relay.channels.cache import ChannelCache
+from relay.channels.cache import READ_SECONDS, ChannelCache
 from relay.channels.channel import Channel
-from relay.channels.secrets_manager import READ_SECONDS
 from relay.deadline import Deadline
 from relay.failures import (
     HANDLING,
