@@ -126,7 +126,7 @@ class Unheard:
             deadline = span.began + within
             spells = [self.world.began + spell.ends for spell in self.weather.spells]
             by = max([deadline, *spells]) + (UNSTEADY_SECONDS if self._is_troubled() else TOLD_SECONDS)
-            proven = self._first_proof(span) if words == NO_DEVICE else span.answered_at
+            proven = self._first_proof(incident, span) if words == NO_DEVICE else span.answered_at
             # One message in five minutes tells of all criticals of a channel.
             earlier = [notice.at for notice in self.sns.told if deadline - AGAIN_SECONDS < notice.at <= by]
             by += AGAIN_SECONDS if earlier else 0.0
@@ -134,10 +134,15 @@ class Unheard:
             if is_unheard and not any(span.began < at <= by for at in told):
                 yield f"unheard: {incident} since {self._moment(span.began)}, and nobody was told by {self._moment(by)}"
 
-    def _first_proof(self, span: Span) -> float:
-        """Return the earliest time at which the relay may know of a delivery (epoch seconds)."""
-        known = (page.delivered_at if self.has_rest else page.called_back_at for page in span.pages)
-        return min(known, default=math.inf)
+    def _first_proof(self, incident: str, span: Span) -> float:
+        """Return the earliest time at which the relay may know of a delivery (epoch seconds).
+
+        Without the REST API it cannot tell the pages of an incident apart.
+        """
+        if self.has_rest:
+            return min((page.delivered_at for page in span.pages), default=math.inf)
+        called_back = (page.called_back_at for page in self.phones.pages if page.ring.incident == incident)
+        return min((at for at in called_back if at > span.began), default=math.inf)
 
     def _wrong(self, incident: str, spans: Sequence[Span], notice: Notice, line: str) -> Iterator[str]:
         at, moment = notice.at, self._moment(notice.at)
