@@ -100,6 +100,13 @@ class TestSick:
         runs(relay, 3)
         assert told(relay.sns) == [("notice", "Channel noc is sick: 0 critical, 1 other incidents wait")]
 
+    def test_channel_in_a_pause_is_not_sick_although_no_worker_noted_the_pause_yet(self) -> None:
+        relay = watched(DOWN)
+        relay.share()
+        relay.change_policy(pauses=[samples.pause("keep", until=7200)])
+        runs(relay, 10)
+        assert told(relay.sns) == []
+
     def test_refused_credentials_are_told_without_a_wait_for_the_age_of_the_debt(self) -> None:
         relay = watched(samples.refused(401))
         relay.share(status="warning")

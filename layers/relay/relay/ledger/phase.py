@@ -70,7 +70,8 @@ def fault_of(before: Entry, after: Entry) -> str:
     if is_same and after.debt.plan < before.debt.plan and not is_revived:
         return f"the plan of a state fell from {before.debt.plan} to {after.debt.plan}"
     # A newer state that no queue took is sent without being the newest one.
-    is_sent_anew = now is Phase.OWED or (new is not None and new.state.is_of_same_share(after.newest))
+    is_claimed = new is not None and new != old and new.state.is_of_same_share(after.newest)
+    is_sent_anew = now is Phase.OWED or is_claimed
     is_owed = now in {Phase.OWED, Phase.SENDING} and not after.is_given_up
     if before.is_given_up and is_same and is_owed and is_sent_anew and not is_revived:
         return "a dead-lettered state is owed again without a replay"

@@ -9,6 +9,7 @@ runs from working at the same time.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from copy import replace
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from relay.deadline import Deadline
 from relay.failures import LedgerError
 from relay.ledger.channel_rate_limiter import MINUTE, OVERLOADED_SECONDS, SPREAD_SECONDS, OverloadDetector, gate_of
 from relay.ledger.debt import CRITICAL, OTHER
+from relay.ledger.entry import Entry
 from relay.ledger.table import Table
 from relay.sweeper.bells import Bells
 from relay.sweeper.fallback_notifier import FallbackNotifier
@@ -163,12 +165,19 @@ class Sweeper:
             # A removed channel is not sick of what it gave up: only `relayctl dlq drop` would end that.
             self.policies.read(rows)
             lasting = (each for each in rows if not (each.entry.is_given_up and self.policies.is_removed(each.channel)))
-            owed = {channel: [each.entry for each in some] for channel, some in by_channel(lasting).items()}
+            owed = {channel: [*map(self._held, some)] for channel, some in by_channel(lasting).items()}
             deadline = self.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline, is_whole=self.rows.is_whole)
             # After the messages, so that a vendor that hangs does not delay them.
             if latest.remaining() >= PROBES_SECONDS:
                 self.health.probe.run(self.deadlines(PROBES_SECONDS))
+
+    def _held(self, row: DueRow) -> Entry:
+        """Return a row's entry; in a pause of the channel its state waits for that, also if no worker noted it."""
+        now, debt = self.clock(), row.entry.debt
+        pauses = self.policies.of(row.channel).pauses
+        ends = [each.until for each in pauses if not each.when and each.is_active(now)]
+        return replace(row.entry, debt=replace(debt, paused_until=max([debt.paused_until, *ends])))
 
     def _beat(self, latest: Deadline) -> None:
         if self.heartbeat:
