@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,6 @@ import venv
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.cloud.stack import STACK_NAME
 from sandbox.environment import aws_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,20 +19,17 @@ BUCKET = "downloads"
 
 
 def stack(dist: Path, folder: Path, endpoint_url: str) -> None:
-    """Unpack the release's stack into a folder, and deploy it with the AWS CLI into the local cloud."""
+    """Unpack the release's stack into a folder, and deploy it by the install guide's commands into the local cloud."""
     [archive] = dist.glob("*.zip")
     shutil.unpack_archive(archive, folder)
     unpacked = folder / archive.stem
     settings = tomllib.loads((unpacked / "samconfig.toml").read_text())["local"]["deploy"]["parameters"]
-    for command in (
-        f"s3 mb s3://{BUCKET}",
-        f"cloudformation package --template-file template.yaml --s3-bucket {BUCKET}"
-        " --output-template-file packaged.yaml",
-        f"cloudformation deploy --template-file packaged.yaml --stack-name {STACK_NAME} --s3-bucket {BUCKET}"
-        " --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND"
-        f" --parameter-overrides {' '.join(settings['parameter_overrides'])}",
-    ):
-        run(INSTALLERS / "aws", *command.split(), folder=unpacked, environment=environment(endpoint_url))
+    section = (ROOT / "docs/install.md").read_text().partition("\n### Deploy\n")[2].partition("\n### ")[0]
+    package, deploy = re.findall(r"^    aws (cloudformation (?:.*\\\n)*.*)", section, re.MULTILINE)
+    # The last option of `deploy` lists parameters.
+    for command in ("s3 mb s3://<bucket>", package, f"{deploy} {' '.join(settings['parameter_overrides'])}"):
+        words = shlex.split(command.replace("<bucket>", BUCKET).replace("\\\n", ""))
+        run(INSTALLERS / "aws", *words, folder=unpacked, environment=environment(endpoint_url))
 
 
 def environment(endpoint_url: str) -> dict[str, str]:
