@@ -7,6 +7,7 @@ PYTHON ?= python3.13
 VENV := .venv
 SAM_VENV := .venv-sam
 LAMBDA_VENV := .venv-lambda
+OLD_LAMBDA_VENV := .venv-lambda-old
 SCANNERS_VENV := .venv-scanners
 AUDIT_VENV := .venv-audit
 INSTALLERS_VENV := .venv-installers
@@ -76,8 +77,14 @@ nightly: setup ## what is too long for each change: 20,000 new schedules, 2,000 
 	@$(PY) -m tests.simulation --mutations
 	@$(MAKE) --silent year
 	@$(PY) -m bench --quick
+	@$(MAKE) --silent old-sdk
 # Other seeds each day; a run that fails names its seeds.
 NEW := $(shell date +%y%m%d)00000
+
+.PHONY: old-sdk
+old-sdk: setup ## run the built functions with a boto3 as old as Lambda may have
+	@$(MAKE) --silent $(OLD_LAMBDA_VENV)/.done
+	@LAMBDA_VENV=$(OLD_LAMBDA_VENV) $(PY) -m pytest -q -n 2 --dist loadfile tests/artefact/test_loading.py tests/artefact/test_running.py
 
 .PHONY: bench
 bench: setup ## measure how fast it is, how soon it recovers, what it costs (ONLY="warm cost": those alone; QUICK=1: briefly)
@@ -115,7 +122,7 @@ schema: setup ## write anew what follows from the code: docs/channel.schema.json
 
 .PHONY: lock
 lock: setup ## pin again what pyproject.toml and the *.in files ask for
-	@for name in sam lambda scanners audit installers python-xmatters; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in sam lambda lambda-old scanners audit installers python-xmatters; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
 	@$(LOCK) --universal pyproject.toml --extra dev -o requirements/dev.txt
 	@$(LOCK) --universal --constraint requirements/dev.txt pyproject.toml -o requirements/relayctl.txt
 	@$(LOCK) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
@@ -144,7 +151,7 @@ PIP_AUDIT = $(AUDIT_VENV)/bin/pip-audit --strict --progress-spinner off --disabl
 
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
-	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(INSTALLERS_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom build dist *.egg-info
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(OLD_LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(INSTALLERS_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom build dist *.egg-info
 
 .PHONY: help
 help: ## list the commands
@@ -174,6 +181,10 @@ $(SAM_VENV)/.done: requirements/sam.txt
 
 $(LAMBDA_VENV)/.done: requirements/lambda.txt
 	@$(call environment,$(LAMBDA_VENV),requirements/lambda.txt,the Lambda runtime)
+	@touch $@
+
+$(OLD_LAMBDA_VENV)/.done: requirements/lambda-old.txt
+	@$(call fetched,$(OLD_LAMBDA_VENV),requirements/lambda-old.txt,an old Lambda runtime)
 	@touch $@
 
 # What checks the project and is not needed to run it. uv fetches many packages at once; pip is there for an index that

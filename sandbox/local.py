@@ -183,10 +183,41 @@ def afresh(places: Places, steps: Steps) -> Local:
             cloud = emulator.start(places.cloud)
         with steps.step("starting the stand-ins for xMatters and BigPanda"):
             vendors = background.start(places.standin, places.root, places.stack_file)
-        return _made_known(places, steps, cloud, vendors, _deploy(places, steps, cloud))
+        return made_known(places, steps, cloud, vendors, _deploy(places, steps, cloud))
     except BaseException:
         stop(places)
         raise
+
+
+def made_known(
+    places: Places,
+    steps: Steps,
+    cloud: Emulator,
+    vendors: StandIn,
+    outputs: dict[str, str],
+    known: Local | None = None,
+) -> Local:
+    """Set up the channel `demo` unless these stand-ins have it already, and write `stack.json`.
+
+    `known` is what `stack.json` says; None for a new cloud.
+    """
+    is_known = known and known.sandbox_url == vendors.control_url and _has_channel(cloud, outputs)
+    if not is_known:
+        with steps.step(f"setting up the channel {CHANNEL!r}"):
+            _set_up_channel(cloud, vendors, _api_url(outputs))
+    result = Local(
+        api_url=_api_url(outputs),
+        aws_endpoint_url=cloud.endpoint_url,
+        region=REGION,
+        stack_name=stack.STACK_NAME,
+        outputs=outputs,
+        sandbox_url=vendors.control_url,
+        xmatters_url=vendors.xmatters_url,
+        bigpanda_url=vendors.bigpanda_url,
+        pids={"cloud": cloud.process.pid, "xmatters": vendors.process.pid},
+    )
+    processes.write_atomically(places.stack_file, json.dumps(asdict(result), indent=2) + "\n")
+    return result
 
 
 def stop(places: Places) -> bool:
@@ -254,7 +285,7 @@ def _up(places: Places, steps: Steps) -> Local:
     what = "nothing changed since it was deployed" if is_deployed else "deploying what changed"
     steps.say(f"already running on {cloud.endpoint_url}; {what}")
     outputs = known.outputs if is_deployed else _deploy(places, steps, cloud)
-    return _made_known(places, steps, cloud, vendors, outputs, known)
+    return made_known(places, steps, cloud, vendors, outputs, known)
 
 
 def _running(places: Places) -> tuple[Emulator, StandIn, Local] | None:
@@ -276,37 +307,6 @@ def _deploy(places: Places, steps: Steps, cloud: Emulator) -> dict[str, str]:
         outputs = stack.deploy(places.workshop, cloud.endpoint_url)
     processes.write_atomically(places.deployed_file, fingerprint)
     return outputs
-
-
-def _made_known(
-    places: Places,
-    steps: Steps,
-    cloud: Emulator,
-    vendors: StandIn,
-    outputs: dict[str, str],
-    known: Local | None = None,
-) -> Local:
-    """Set up the channel `demo` unless these stand-ins have it already, and write `stack.json`.
-
-    `known` is what `stack.json` says; None for a new cloud.
-    """
-    is_known = known and known.sandbox_url == vendors.control_url and _has_channel(cloud, outputs)
-    if not is_known:
-        with steps.step(f"setting up the channel {CHANNEL!r}"):
-            _set_up_channel(cloud, vendors, _api_url(outputs))
-    result = Local(
-        api_url=_api_url(outputs),
-        aws_endpoint_url=cloud.endpoint_url,
-        region=REGION,
-        stack_name=stack.STACK_NAME,
-        outputs=outputs,
-        sandbox_url=vendors.control_url,
-        xmatters_url=vendors.xmatters_url,
-        bigpanda_url=vendors.bigpanda_url,
-        pids={"cloud": cloud.process.pid, "xmatters": vendors.process.pid},
-    )
-    processes.write_atomically(places.stack_file, json.dumps(asdict(result), indent=2) + "\n")
-    return result
 
 
 def _has_channel(cloud: Emulator, outputs: Mapping[str, str]) -> bool:

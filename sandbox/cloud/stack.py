@@ -103,6 +103,11 @@ def deploy(shop: Workshop, endpoint_url: str) -> dict[str, str]:
         seconds=DEPLOY_SECONDS,
         hint="Fix the resource named above in template.yaml. `make local-down` removes the whole cloud.",
     )
+    return outputs(endpoint_url)
+
+
+def outputs(endpoint_url: str) -> dict[str, str]:
+    """Return the outputs of the deployed stack, with local URLs."""
     cloudformation = boto3.client("cloudformation", region_name=REGION, endpoint_url=endpoint_url)
     return outputs_in(describe(cloudformation, STACK_NAME), endpoint_url)
 

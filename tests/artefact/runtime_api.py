@@ -6,6 +6,7 @@ runtime API" in AWS's Lambda developer guide, version 2018-06-01.
 
 import contextlib
 import json
+import os
 import subprocess
 import threading
 import time
@@ -17,7 +18,8 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-PYTHON = Path(__file__).parents[2] / ".venv-lambda" / "bin" / "python"
+# `make old-sdk` names another environment.
+PYTHON = Path(__file__).parents[2] / os.environ.get("LAMBDA_VENV", ".venv-lambda") / "bin" / "python"
 ROUTES = "/2018-06-01/runtime"
 # Lambda allows ten seconds; a busy machine may need more.
 INIT_SECONDS = 30.0

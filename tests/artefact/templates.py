@@ -23,6 +23,27 @@ PSEUDO_PARAMETERS = {
 }
 # Parameters without a default.
 ASKED = {"XMattersHosts": "acme.xmatters.com"}
+# Each option of the stack at once.
+ALL_OPTIONS = {
+    "SecretPrefix": "ops",
+    "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms",
+    "NoticeTopicArn": "arn:aws:sns:us-east-1:123456789012:notices",
+    "FallbackTopicArn": "arn:aws:sns:us-east-1:123456789012:fallback",
+    "KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    "AllowedSourceCidrs": "192.0.2.0/24,198.51.100.0/24",
+    "WebAclArn": "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay/1234abcd-12ab-34cd-56ef-1234567890ab",
+    "CodeSigningConfigArn": "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0f6c334abcdea4d8b",
+    "HeartbeatUrl": "https://example.com/heartbeat",
+    "SilenceAlarmHours": "4",
+    "Tracing": "Active",
+    "ChannelMetrics": "on",
+    "BigPandaWebhookReserved": "10",
+    "XMattersCallbackReserved": "10",
+    "JobWorkerReserved": "10",
+    "ChoreWorkerReserved": "10",
+    "SweeperReserved": "1",
+    "ReconcileReserved": "1",
+}
 # A deployment into the local cloud.
 LOCAL_ACCOUNT = {"AWS::AccountId": "000000000000"}
 _NOTHING = object()
@@ -76,22 +97,26 @@ def stack(path: Path, parameters: Mapping[str, str], known: Mapping[str, str] | 
     a parameter without a default has its value in `ASKED`. Raises KeyError for a parameter or condition that the
     template does not declare.
     """
-    document = read(path)
-    undeclared = parameters.keys() - document["Parameters"].keys()
+    declared = read(path)["Parameters"]
+    undeclared = parameters.keys() - declared.keys()
     if undeclared:
         raise KeyError(f"the template has no parameter {', '.join(undeclared)}")
-    for resource in document["Resources"].values():
-        for uri in {"CodeUri", "ContentUri"} & resource["Properties"].keys():
-            resource["Properties"][uri] = "s3://bucket/key"
-    defaults = ASKED | {
-        name: str(each["Default"]) for name, each in document["Parameters"].items() if "Default" in each
-    }
-    session = boto3.Session(region_name=PSEUDO_PARAMETERS["AWS::Region"])
-    translator = Translator({}, Parser(), boto_session=session)
-    translated = translator.translate(document, parameter_values=ASKED | dict(parameters))
+    defaults = ASKED | {name: str(each["Default"]) for name, each in declared.items() if "Default" in each}
+    translated = transformed(path, parameters)
     refs = PSEUDO_PARAMETERS | defaults | dict(parameters) | dict(known or {})
     settle = _Settler(refs, translated["Conditions"], translated["Mappings"])
     return Stack(settle.existing(translated["Resources"]), settle.existing(translated["Outputs"]))
+
+
+def transformed(path: Path, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Return the template after SAM's transform, with its parameters and conditions."""
+    document = read(path)
+    for resource in document["Resources"].values():
+        for uri in {"CodeUri", "ContentUri"} & resource["Properties"].keys():
+            resource["Properties"][uri] = "s3://bucket/key"
+    session = boto3.Session(region_name=PSEUDO_PARAMETERS["AWS::Region"])
+    translator = Translator({}, Parser(), boto_session=session)
+    return dict(translator.translate(document, parameter_values=ASKED | dict(parameters)))
 
 
 def of_clone(**parameters: str) -> Stack:

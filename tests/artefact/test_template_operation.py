@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cloudformation_validate import CelEngine, Severity, ValidateConfig
 
 from relay.channels.policy import Policy
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_RECEIVES
@@ -22,7 +23,7 @@ from relayctl.stack.checks import WORKER_QUEUES
 from sandbox.environment import without_aws
 from tests.artefact import templates
 from tests.artefact.builds import ROOT
-from tests.artefact.templates import TEMPLATE, Stack, of_clone
+from tests.artefact.templates import ALL_OPTIONS, ASKED, TEMPLATE, Stack, of_clone
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.ledger_table import LEDGER_TABLE
 
@@ -632,3 +633,20 @@ def test_sam_validate_reports_no_problems(command: list[str], tmp_path: Path) ->
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert not re.search(r"\b[WE]\d{4}\b|warning", said, re.IGNORECASE), said
+
+
+@pytest.fixture(scope="module")
+def validator() -> CelEngine:
+    return CelEngine()
+
+
+@pytest.mark.parametrize("options", [{}, ALL_OPTIONS], ids=["defaults", "all options"])
+def test_cloudformation_validate_finds_no_error_in_the_transformed_template(
+    validator: CelEngine, options: dict[str, str], tmp_path: Path
+) -> None:
+    parameters = ASKED | options
+    document = templates.transformed(TEMPLATE, parameters)
+    (tmp_path / "template.json").write_text(json.dumps(document))
+    settings = ValidateConfig(parameter_overrides=parameters, severity_level=Severity.ERROR)
+    found = validator.validate_template(str(tmp_path / "template.json"), settings).diagnostics
+    assert [f"{each.rule_id} {each.message}" for each in found] == []

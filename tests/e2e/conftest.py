@@ -1,6 +1,7 @@
 """A local cloud for the end-to-end tests, with ports and a folder of its own, removed afterwards."""
 
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from copy import replace
@@ -11,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from sandbox import local
+from sandbox.cloud import emulator, stack
 from sandbox.server import background
 from sandbox.server.client import StandIn
 from sandbox.steps import Steps
@@ -21,6 +23,12 @@ from tests.e2e.relayctl_operator import Operator
 from tests.kept_build import kept_build, kept_release
 
 ROOT = Path(__file__).resolve().parents[2]
+# A disk may take a minute to delete the thousands of files that are installed from the downloads.
+MEMORY = Path("/dev/shm")
+
+
+def _runs_programs(folder: Path) -> bool:
+    return folder.is_dir() and not os.statvfs(folder).f_flag & os.ST_NOEXEC
 
 
 @pytest.fixture(scope="package")
@@ -45,10 +53,23 @@ def places(workroom: Path, build: Path) -> local.Places:
 
 
 @pytest.fixture(scope="package")
-def cloud(places: local.Places, quiet: Steps) -> Iterator[local.Local]:
-    """The deployed stack, whose channel "demo" points at the xMatters stand-in."""
+def downloads() -> Iterator[Path]:
+    """The release's files in a folder outside the clone."""
+    with TemporaryDirectory(dir=MEMORY if _runs_programs(MEMORY) else None) as name:
+        shutil.copytree(kept_release(), Path(name) / "dist")
+        yield Path(name) / "dist"
+
+
+@pytest.fixture(scope="package")
+def cloud(places: local.Places, downloads: Path, quiet: Steps) -> Iterator[local.Local]:
+    """The release's stack, whose channel "demo" points at the xMatters stand-in."""
     try:
-        yield local.up(places, quiet)
+        emulated = emulator.start(places.cloud)
+        vendors = background.start(places.standin, ROOT, places.stack_file)
+        installed.stack(downloads, downloads.parent, emulated.endpoint_url)
+        # The release is of the clone's sources, which the next local-up need not deploy anew.
+        places.deployed_file.write_text(places.workshop.fingerprint())
+        yield local.made_known(places, quiet, emulated, vendors, stack.outputs(emulated.endpoint_url))
     finally:
         local.down(places)
 
@@ -68,16 +89,9 @@ def operators_channel(cloud: local.Local, xmatters: StandIn) -> Channel:
 
 
 @pytest.fixture(scope="package")
-def wheel() -> Path:
-    """The release's wheel of relayctl."""
-    [found] = kept_release().glob("*.whl")
-    return found
-
-
-@pytest.fixture(scope="package")
-def relayctl(wheel: Path, workroom: Path) -> Path:
-    """The installed program."""
-    return installed.install(wheel, workroom / "installed")
+def relayctl(downloads: Path) -> Path:
+    """The release's relayctl, installed."""
+    return installed.with_pip(downloads, downloads.parent / "relayctl-venv")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """An operator of the local cloud: the installed relayctl, the queues, and the signals at the stand-in."""
 
 import json
-import os
 import subprocess
 import time
 import uuid
@@ -12,7 +11,7 @@ from typing import Any
 from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import Queue, read_envelope
 from sandbox.cloud import queues
-from tests import samples
+from tests import installed, samples
 from tests.e2e.channels import Channel
 
 SECONDS = 120
@@ -46,7 +45,7 @@ class Operator:
         child = subprocess.Popen(
             [self._relayctl, *arguments],
             cwd=self._relayctl.parent,
-            env=os.environ | {"AWS_ENDPOINT_URL": self.cloud.aws_endpoint_url},
+            env=installed.environment(self.cloud.aws_endpoint_url),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

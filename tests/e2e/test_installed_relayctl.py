@@ -1,17 +1,23 @@
-"""The installed relayctl: its wheel has every module, and each verb runs where nothing of the clone is."""
+"""The installed relayctl: its wheel has every module, and it runs where nothing of the clone is."""
 
 import json
-import os
 import subprocess
+import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from relay.version import VERSION
 from sandbox import local
 from sandbox.server.client import StandIn
+from tests import installed
 from tests.e2e import channels
 from tests.e2e.relayctl_operator import Operator
-from tests.installed import SOURCES
 
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = {"relay": ROOT / "layers/relay/relay", "relayctl": ROOT / "relayctl"}
 # Runs the help of each verb, and then each command line of the standard input; prints the verbs and the results.
 _RUNS = """
 import json, sys
@@ -36,7 +42,8 @@ print(json.dumps([list(walk(main, [])), {words: run(words) for words in json.loa
 """
 
 
-def test_wheel_has_the_files_of_the_source_tree_and_no_others(wheel: Path) -> None:
+def test_wheel_has_the_files_of_the_source_tree_and_no_others(downloads: Path) -> None:
+    [wheel] = downloads.glob("*.whl")
     sources = {
         f"{package}/{path.relative_to(folder).as_posix()}"
         for package, folder in SOURCES.items()
@@ -45,6 +52,31 @@ def test_wheel_has_the_files_of_the_source_tree_and_no_others(wheel: Path) -> No
     }
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert packed == sources
+
+
+def test_pip_refuses_the_wheel_for_an_older_python_and_names_the_one_it_needs(downloads: Path, tmp_path: Path) -> None:
+    [wheel] = downloads.glob("*.whl")
+    older = ("--python-version", "3.12", "--only-binary=:all:", "--no-deps", "--no-index")
+    command = [sys.executable, "-m", "pip", "download", *older, "--dest", str(tmp_path), str(wheel)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "requires a different Python: 3.12.0 not in '>=3.13'" in done.stderr
+
+
+@pytest.mark.parametrize("install", [installed.with_pipx, installed.with_uv])
+def test_relayctl_that_pipx_or_uv_installed_runs_and_completes(
+    install: Callable[[Path, Path], Path], cloud: local.Local, downloads: Path
+) -> None:
+    program = install(downloads, downloads.parent / install.__name__)
+    environment = installed.environment(cloud.aws_endpoint_url)
+
+    def said(*arguments: str, **settings: str) -> str:
+        return installed.run(program, *arguments, folder=program.parent, environment=environment | settings).stdout
+
+    assert said("--version") == f"relayctl, version {VERSION}\n"
+    assert f'"channel": "{local.CHANNEL}"' in said("channel", "list", "--json")
+    names = {"_RELAYCTL_COMPLETE": "bash_complete", "COMP_CWORD": "3"}
+    assert f"plain,{local.CHANNEL}" in said(COMP_WORDS=f"relayctl channel show {local.CHANNEL[0]}", **names)
 
 
 def test_each_verb_of_the_installed_program_runs(
@@ -88,7 +120,7 @@ def test_each_verb_of_the_installed_program_runs(
     done = subprocess.run(
         [relayctl.with_name("python"), "-c", _RUNS],
         cwd=relayctl.parent,
-        env=os.environ | {"AWS_ENDPOINT_URL": operator.cloud.aws_endpoint_url},
+        env=installed.environment(operator.cloud.aws_endpoint_url),
         input=json.dumps([*runs]),
         capture_output=True,
         text=True,

@@ -10,6 +10,7 @@ import pytest
 import relayctl
 from relayctl.log_lines import FUNCTIONS, group
 from relayctl.stack.policy import ABOUT
+from tests import iam
 from tests.integration.relayctl_cloud import REGION, STACK, Operator
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
@@ -62,6 +63,12 @@ class TestFilledIn:
                 # AWS names a log group with ":*" at the end.
                 wild = {resource for resource in wild if "*" in resource.removesuffix(":*")}
             assert wild <= ({"*"} if set(listed(statement["Action"])) <= WITHOUT_RESOURCE else {ANY_SECRET, ANY_ID})
+
+    @pytest.mark.parametrize("name", ABOUT)
+    def test_aws_knows_each_action_resource_and_condition_key_of_a_policy(self, operator: Operator, name: str) -> None:
+        operator.parameters["KmsKeyArn"] = KEY
+        document = json.loads(operator.run("policy", name, "--secrets").stdout)
+        assert {each["Sid"]: found for each in document["Statement"] if (found := iam.faults(each))} == {}
 
     def test_resources_of_a_policy_are_those_of_the_stack(self, operator: Operator) -> None:
         replay, channels, doctor = (printed(operator, name) for name in ("replay", "channels", "doctor"))

@@ -37,6 +37,14 @@ def test_each_action_of_a_workflow_is_pinned_by_commit() -> None:
     assert [each for each in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", each)] == []
 
 
+def test_only_the_job_that_drafts_a_release_may_write_and_it_runs_no_code_of_the_repository() -> None:
+    workflows = [yaml_parse(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")]
+    assert [each["permissions"] for each in workflows] == [{"contents": "read"}] * 3
+    [(name, job)] = [(name, job) for each in workflows for name, job in each["jobs"].items() if "permissions" in job]
+    used = [step["uses"].partition("@")[0] for step in job["steps"] if "uses" in step]
+    assert (name, used) == ("draft", ["actions/download-artifact", "actions/attest-build-provenance"])
+
+
 def test_pre_commit_runs_each_check_of_make_lint() -> None:
     recipe = (ROOT / "Makefile").read_text().partition("\nlint: ")[2].partition("\n\n")[0]
     checks = set(re.findall(r"\b(ruff format|ruff check|mypy|lint-imports|cfn-lint|bandit|checkov)\b", recipe))
