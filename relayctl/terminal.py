@@ -96,6 +96,12 @@ def nothing(message: str) -> NoReturn:
     click.get_current_context().exit(3)
 
 
+def fail_if(is_failure: object) -> None:
+    """Exit with code 1 if `is_failure` is true."""
+    if is_failure:
+        click.get_current_context().exit(1)
+
+
 def refuse_unasked(what: str, *, yes: bool, as_json: bool = False) -> None:
     """Raise UsageError if the operator cannot be asked and did not give --yes; `what` is what relayctl would do."""
     if not yes and (as_json or not sys.stdin.isatty()):

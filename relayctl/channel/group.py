@@ -206,8 +206,7 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
             terminal.show_line(
                 f"to deliver it, make the channel again, then: relayctl dlq replay --channel {name} --yes", indent=2
             )
-    if not is_in_force:
-        click.get_current_context().exit(1)
+    terminal.fail_if(not is_in_force)
 
 
 def _ask(name: str, when: str, *, yes: bool) -> None:

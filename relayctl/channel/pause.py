@@ -135,8 +135,7 @@ class _Changed(NamedTuple):
             for name, pauses in self.pauses.items():
                 for each in pauses:
                     terminal.show_line(printable(f"channel {name}: {words(Pause.of(each))}"), indent=2)
-        if self.has_failed or self.in_force is None:
-            click.get_current_context().exit(1)
+        terminal.fail_if(self.has_failed or self.in_force is None)
 
 
 def _names(stack: Stack, name: str | None, *, is_all: bool) -> list[str]:
@@ -161,8 +160,7 @@ def _change(stack: Stack, names: Sequence[str], change: _Change, effect: str) ->
                 raise
             terminal.say(f"channel {name}: not changed: {printable(str(error))}")
             has_failed = True
-    if has_failed and not pauses:
-        click.get_current_context().exit(1)
+    terminal.fail_if(has_failed and not pauses)
     in_force = put_in_force(stack, *pauses, effect=effect, revokes=False) if pauses else None
     return _Changed(pauses, in_force, has_failed)
 

@@ -92,8 +92,7 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
             if flags["retire"]
             else endpoint.rotate(flags["overlap"] or rotation.OVERLAP_SECONDS, as_json=as_json)
         )
-    if not is_done:
-        click.get_current_context().exit(1)
+    terminal.fail_if(not is_done)
 
 
 def _check_options(kind: str, flags: Mapping[str, Any], given: list[str]) -> None:
@@ -280,5 +279,4 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
         click.echo(json.dumps(document | {"credentials": found, "verified": done.is_verified}))
     else:
         endpoints.show(change.urls, headers)
-    if done.in_force is None or not done.is_verified:
-        click.get_current_context().exit(1)
+    terminal.fail_if(done.in_force is None or not done.is_verified)

@@ -110,8 +110,7 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
         click.echo(json.dumps(document | done.findings))
     else:
         _show(None if change.is_new else change.changes, change.urls, shown)
-    if not done.is_verified or not done.is_in_force:
-        click.get_current_context().exit(1)
+    terminal.fail_if(not done.is_verified or not done.is_in_force)
 
 
 def _header_members(

@@ -170,8 +170,7 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     if as_json:
         click.echo(json.dumps({"channel": name, **check_results.listing(found), **check_results.counts(found)}))
     click.echo(f"channel {name}: {check_results.summary(found)}", err=True)
-    if check_results.counts(found)["failed"]:
-        click.get_current_context().exit(1)
+    terminal.fail_if(check_results.counts(found)["failed"])
 
 
 def _can_ring(found: list[Check]) -> bool:

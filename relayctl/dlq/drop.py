@@ -205,8 +205,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
     counts = run.doing.counts()
     if stop.is_set() and counts["left"]:
         click.get_current_context().exit(terminal.INTERRUPTED)
-    if counts["failed"] or counts["gone"] or counts["left"]:
-        click.get_current_context().exit(1)
+    terminal.fail_if(counts["failed"] or counts["gone"] or counts["left"])
 
 
 @dataclass

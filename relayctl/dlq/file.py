@@ -322,8 +322,7 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
                     show(doing.sent, "")
         finally:
             _print_report(doing.document(path, changed), as_json=as_json)
-    if doing.problem:
-        click.get_current_context().exit(1)
+    terminal.fail_if(doing.problem)
     if doing.sent < doing.chosen:
         click.get_current_context().exit(terminal.INTERRUPTED)
 

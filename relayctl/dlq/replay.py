@@ -192,8 +192,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
         nothing_matched(depth)
     if yes and stop.is_set() and report.left:
         click.get_current_context().exit(terminal.INTERRUPTED)
-    if yes and report.is_failure:
-        click.get_current_context().exit(1)
+    terminal.fail_if(yes and report.is_failure)
 
 
 def _follow(stack: Stack, stop: Event, report: Report) -> None:

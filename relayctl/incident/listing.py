@@ -1,6 +1,6 @@
 """Incidents of the last shares, or those that are owed, with their titles and states, for `incident list`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,11 +10,10 @@ from relay.delivery.channel_health import age
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import channel_of, incident_of, key, shadow_of
+from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.ledger import Ledger
-from relay.ledger.sources import Sources
 from relayctl import moments, terminal
-from relayctl.incident import timeline_ledger
+from relayctl.incident import entries, timeline_ledger
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line, LogReader
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
@@ -98,13 +97,16 @@ class IncidentReader:
         lines = self.readings.read("log", self._lines) or []
         last = {(line.text("channel"), line.text("incident_id")): line for line in lines}
         newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
-        entries = self.readings.read("ledger", lambda: self._entries(newest)) or {}
-        rows = (
+        ids = {channel: [incident for name, incident in newest if name == channel] for channel, _ in newest}
+        known = self.readings.read("ledger", lambda: entries.read(self.stack, ids, {}, with_shadow=True)) or []
+        found = dict[tuple[str, str], list[Entry | None]]()
+        for one in known:
+            found.setdefault((one.channel, one.incident_id), []).append(one.entry)
+        return self._newest(
             Listed(last[each].at, *each, entry, last[each].text("outcome"))
             for each in newest
-            for entry in entries.get(each) or [None]
+            for entry in found.get(each, [None])
         )
-        return self._newest(rows)
 
     def _lines(self) -> list[Line]:
         now, budget = self.stack.effects.clock(), Budget(MAX_ANSWERS)
@@ -113,23 +115,6 @@ class IncidentReader:
         if budget.is_cut:
             self.readings.add("log", problem=budget.problem)
         return sorted((line for line in lines if line.text("incident_id")), key=lambda each: each.at)
-
-    def _entries(self, incidents: list[tuple[str, str]]) -> Mapping[tuple[str, str], list[Entry | None]]:
-        """Return the stored entries of incidents: one for each set of recipients that webhooks' URLs named."""
-        table = self.stack.bounded_table()
-        sources, places = Sources(table, self.stack.effects.clock), dict[str, tuple[str, str]]()
-        for channel in {channel for channel, _ in incidents}:
-            ids = [incident for name, incident in incidents if name == channel]
-            named = sources.of_incidents(channel, ids)
-            for incident in ids:
-                for recipients in ((), *named.get(incident, ())):
-                    name = key(channel, recipients, incident)
-                    places |= {name: (channel, incident), shadow_of(name): (channel, incident)}
-        found = dict[tuple[str, str], list[Entry | None]]()
-        for name, entry in Ledger(table).read_many(places).items():
-            if timeline_ledger.is_known(entry):
-                found.setdefault(places[name], []).append(entry)
-        return found
 
     def _newest(self, rows: Iterator[Listed]) -> list[Listed]:
         wanted = [

@@ -4,20 +4,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import nlargest
-from typing import NamedTuple
 
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Channel, Rest
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
-from relay.ledger.ledger import Ledger
-from relay.ledger.sources import Sources
 from relay.xmatters.rest import Pages, RestApi
 from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.queue import DeadLetters
-from relayctl.incident import timeline_ledger, timeline_logs, timeline_vendors
+from relayctl.incident import entries, timeline_ledger, timeline_logs, timeline_vendors
+from relayctl.incident.entries import Known, Recipients
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Timeline
 from relayctl.log_lines import AHEAD_SECONDS, FUNCTIONS, WEBHOOK, Budget, Line, LogReader
 from relayctl.readings import Readings
@@ -32,23 +29,6 @@ MAX_LINES = 2000
 VENDOR_SECONDS = 30.0
 # Signals and pages of a channel that xMatters is asked about, the newest.
 MAX_SIGNALS, MAX_PAGES = 8, 8
-
-# Recipients that a webhook's URL named.
-type Recipients = tuple[str, ...]
-
-
-class Known(NamedTuple):
-    """A stored entry of the ledger, and the channel and recipients that it is for.
-
-    Attributes:
-        channel: Name of the channel.
-        recipients: Recipients that the webhook's URL named.
-        entry: The entry.
-    """
-
-    channel: str
-    recipients: Recipients
-    entry: Entry
 
 
 @dataclass
@@ -153,22 +133,8 @@ class Collector:
         named.
         """
 
-        def read() -> list[Known]:
-            table = self.stack.bounded_table()
-            ledger, sources = Ledger(table), Sources(table, self.stack.effects.clock)
-            places: dict[str, tuple[str, Recipients]] = {}
-            for name in channels:
-                shared = sources.of_incidents(name, [self.incident_id]).get(self.incident_id, ())
-                for recipients in sorted({(), *shared, *self.url_recipients.get(name, ())}):
-                    places[key(name, recipients, self.incident_id)] = (name, recipients)
-            entries = ledger.read_many(places)
-            found = (Known(*places[place], entry) for place, entry in entries.items())
-            return sorted(
-                (each for each in found if timeline_ledger.is_known(each.entry)),
-                key=lambda each: (each.channel, each.recipients),
-            )
-
-        known = self.readings.read(LEDGER, read)
+        ids = {name: [self.incident_id] for name in channels}
+        known = self.readings.read(LEDGER, lambda: entries.read(self.stack, ids, self.url_recipients))
         if known is not None:
             made = (event for each in known for event in timeline_ledger.events(each.channel, each.entry))
             found = [each for each in made if self._is_news(each)]
@@ -176,11 +142,11 @@ class Collector:
             self.readings.add(LEDGER, len(found))
         return known or []
 
-    def _vendors(self, name: str, entries: list[Entry]) -> None:
+    def _vendors(self, name: str, stored: list[Entry]) -> None:
         source = f"channel {name}"
         removed = partial(self.readings.add, source, problem="it was removed, so the vendors were not asked")
         if channel := self.readings.channel(self.stack, name, source, missing=removed):
-            self._xmatters(channel, entries)
+            self._xmatters(channel, stored)
             self._bigpanda(channel)
 
     def _unknown(self, names: Iterable[str]) -> None:
@@ -200,21 +166,21 @@ class Collector:
             words = answer if self.events else "it does not show the incident to this key"
             self.readings.add(f"{BIGPANDA} {name}", problem=words)
 
-    def _xmatters(self, channel: Channel, entries: list[Entry]) -> None:
+    def _xmatters(self, channel: Channel, stored: list[Entry]) -> None:
         source = f"{XMATTERS} {channel.name}"
         if channel.rest is None:
             self.readings.add(source, problem="not asked: the channel has no xmatters.rest")
             return
         rest, notes = channel.rest, list[str]()
-        found = self.readings.read(source, lambda: list(self._pages(channel.name, rest, entries, notes)))
+        found = self.readings.read(source, lambda: list(self._pages(channel.name, rest, stored, notes)))
         if found is not None:
             self.events += found
             self.readings.add(source, len(found), "; ".join(notes) or None)
 
-    def _pages(self, name: str, rest: Rest, entries: list[Entry], notes: list[str]) -> Iterator[Event]:
+    def _pages(self, name: str, rest: Rest, stored: list[Entry], notes: list[str]) -> Iterator[Event]:
         deadline = self.stack.deadline(VENDOR_SECONDS)
         outward = self.stack.effects.outward(self.stack.hosts.xmatters)
-        signals = sorted((each for entry in entries for each in entry.accepted_signals), key=lambda each: each.at)
+        signals = sorted((each for entry in stored for each in entry.accepted_signals), key=lambda each: each.at)
         if len(signals) > MAX_SIGNALS:
             notes.append(f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
         pages, api, asked = Pages(outward), RestApi(outward), set[str]()

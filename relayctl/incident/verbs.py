@@ -21,8 +21,6 @@ from relayctl.incident.timeline_sources import Collector
 from relayctl.moments import SINCE
 from relayctl.stack.deployed import Stack, on_stack
 
-# Characters with a meaning in Markdown. A text of others must not become a link, a table cell, an image or HTML.
-_MARKS = re.compile(r"([\\`*_{}\[\]<>#!|~&])")
 _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
 _MAX_TITLE = 100
 
@@ -43,26 +41,6 @@ def show_timeline(timeline: Timeline, now: float) -> None:
             terminal.show_line(printable(_words(event, with_channel=are_many)), lead=Text(lead))
 
 
-def markdown(timeline: Timeline, now: float) -> str:
-    """Return the timeline as Markdown: a heading, the summaries, a table of events, and the sources."""
-    lines = [f"# Incident {_escaped(timeline.incident_id)}", ""]
-    lines += [_escaped(quoted(timeline.title, _MAX_TITLE)), ""] if timeline.title else []
-    lines += [f"- {_escaped(_summary(each))}" for each in timeline.summaries]
-    lines += [f"- {timeline.dropped} older events are left out"] if timeline.dropped else []
-    lines += ["", "## Timeline", ""] if lines[-1] else ["## Timeline", ""]
-    if timeline.events:
-        lines += [f"Local times, {moments.day(timeline.events[0].at)[12:-1]}.", ""]
-        lines += ["| day | time | source | channel | event |", "| --- | --- | --- | --- | --- |"]
-    for each in timeline.events:
-        cells = (moments.day(each.at)[:10], moments.clock(each.at), each.source, each.channel, each.text)
-        lines.append(f"| {' | '.join(_escaped(cell) for cell in cells)} |")
-    lines += ["", "## Sources", "", f"Read at {moments.iso(now)}.", ""]
-    for reading in timeline.readings.found:
-        said = reading.problem or f"{reading.found} events"
-        lines.append(f"- {_escaped(reading.source)}: {_escaped(said)}")
-    return "\n".join(lines)
-
-
 def age(event: Event, now: float) -> str:
     """Return the time since an event, such as "3m"; "in 3m" for an event in the future."""
     return f"in {duration(event.at - now)}" if event.at > now else duration(now - event.at)
@@ -76,10 +54,6 @@ def _summary(summary: ChannelSummary) -> str:
 
 def _words(event: Event, *, with_channel: bool) -> str:
     return f"{event.channel}: {event.text}" if with_channel and event.channel else event.text
-
-
-def _escaped(text: str) -> str:
-    return _MARKS.sub(r"\\\1", printable(text))
 
 
 # Log lines are read from this long ago, unless --since says otherwise.
@@ -165,11 +139,8 @@ def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
     metavar="AGE|TIME",
     help="Only events since: 90m, 12h, 7d or a time. Without it, log lines of 7 days and all else.",
 )
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown for a post-mortem.")
 @on_stack
-def show(
-    stack: Stack, incident_id: str, channel: str | None, since: float | None, as_markdown: bool, as_json: bool
-) -> None:
+def show(stack: Stack, incident_id: str, channel: str | None, since: float | None, as_json: bool) -> None:
     """Show an incident's timeline: shares, signals, pages, answers, retries and dead letters.
 
     Sources: the ledger, the functions' logs, the dead-letter queue, and the APIs of xMatters and BigPanda for channels
@@ -184,10 +155,7 @@ def show(
     Example:
       relayctl incident show 65a1b2c3d4e5f60718293a4b
       relayctl incident show 65a1b2c3d4e5f60718293a4b --since 12h
-      relayctl incident show 65a1b2c3d4e5f60718293a4b --markdown > incident.md
     """
-    if as_json and as_markdown:
-        raise click.UsageError("give --json or --markdown, not both")
     now = stack.effects.clock()
     with terminal.status("reading the ledger, the logs and the queue …"):
         start = now - DEFAULT_SECONDS if since is None else since
@@ -195,19 +163,12 @@ def show(
     if as_json:
         click.echo(json.dumps(found.document()))
     elif not found.is_empty:
-        _print(found, now, as_markdown=as_markdown)
+        show_timeline(found, now)
     if not as_json:
         for note in found.readings.notes():
             terminal.say(note)
     if found.is_empty:
         _nothing(stack, found, channel)
-
-
-def _print(found: Timeline, now: float, *, as_markdown: bool) -> None:
-    if as_markdown:
-        click.echo(markdown(found, now))
-    else:
-        show_timeline(found, now)
 
 
 def _nothing(stack: Stack, found: Timeline, channel: str | None) -> None:

@@ -54,8 +54,8 @@ class _Source(NamedTuple):
 @click.argument("file", required=False, metavar="[FILE|-]", type=click.File("rb"))
 @click.option(
     "--channel",
+    type=channel_names.checked_name,
     metavar="NAME",
-    callback=channel_names.checked_name,
     shell_complete=channel_names.complete,
     help="The channel that gets the share.",
 )
@@ -254,5 +254,4 @@ def _lint(source: _Source, *, as_json: bool) -> None:
         for each in found:
             terminal.show_line(printable(str(each)), indent=2)
     click.echo(f"{len(source.channel.policy.routes)} routes, {len(found) or 'no'} findings", err=True)
-    if found:
-        click.get_current_context().exit(1)
+    terminal.fail_if(found)

@@ -110,8 +110,7 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
         if reader.readings.has_failures:
             raise click.ClickException("no share was found, but not all sources could be read")
         terminal.nothing(f"no share of channel {name} came since {moments.moment(reader.since)}")
-    if reader.readings.has_failures:
-        click.get_current_context().exit(1)
+    terminal.fail_if(reader.readings.has_failures)
 
 
 @dataclass

@@ -47,8 +47,7 @@ def doctor(stack: Stack, as_json: bool) -> None:
         document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
         click.echo(json.dumps(document | check_results.counts(every)))
     click.echo(f"stack {stack.name}: {check_results.summary(every)}", err=True)
-    if check_results.counts(every)["failed"]:
-        click.get_current_context().exit(1)
+    terminal.fail_if(check_results.counts(every)["failed"])
 
 
 def _channels(store: ChannelStore) -> tuple[list[str], Check]:

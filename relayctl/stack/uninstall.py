@@ -70,8 +70,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
         click.echo(json.dumps(found))
     else:
         _show(found, is_tried=yes)
-    if reasons:
-        click.get_current_context().exit(1)
+    terminal.fail_if(reasons)
 
 
 def reasons_against(account: Account, present: set[str], exported: int) -> list[str]:

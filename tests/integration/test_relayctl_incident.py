@@ -78,7 +78,7 @@ class TestSources:
             *(("log", "share"), ("ledger", "share"), ("ledger", "signal")),
             *(("log", "answer"), ("log", "writeback"), ("log", "retry"), ("log", "fallback"), ("dlq", "dead_letter")),
         ]
-        assert texts(shown, "log")[0] == "share: opened (it is new); signal accepted at attempt 2, request r-1"
+        assert texts(shown, "log")[0] == "share: opened (it is new); signal accepted, attempt 2, request r-1"
         assert texts(shown, "ledger") == [
             "newest state came: open, critical",
             "signal accepted, request r-1: page 1001",
@@ -252,7 +252,6 @@ class TestFailures:
             (["x" * 513], "512 characters at most"),
             ([ID, "--channel", "No Name"], "use 1 to 48"),
             ([ID, "--since", "yesterday"], "use an age such as 90m"),
-            ([ID, "--json", "--markdown"], "not both"),
         ],
     )
     def test_invalid_arguments_are_exit_code_2(self, operator: Operator, arguments: list[str], complaint: str) -> None:
@@ -379,20 +378,3 @@ class TestList:
         self.store(operator, ID, 60, title="Disk full on db-1")
         assert operator.run("incident", "show", ID).stdout.startswith(f'incident {ID}: "Disk full on db-1"\n')
         assert operator.run_json("incident", "show", ID)["title"] == "Disk full on db-1"
-        assert '"Disk full on db-1"' in operator.run("incident", "show", ID, "--markdown").stdout
-
-
-class TestViews:
-    def test_markdown_is_a_table_whose_cells_hold_no_markup_of_others(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("payments")
-        line = {"channel": "payments", "incident_id": ID, "outcome": "queued", "reason": "refused", "queue": "retry"}
-        logs.write("job-worker", 9, "job", **line, detail="a | <b>[x](y)</b> \x1b[31m")
-        done = operator.run("incident", "show", ID, "--markdown")
-        assert done.exit_code == 0
-        assert done.stdout.startswith(f"# Incident {ID}\n\n## Timeline\n")
-        row = next(line for line in done.stdout.splitlines() if "| log |" in line)
-        assert row.count(" | ") == 5 - 1 + row.count("\\ | ")
-        assert "\\|" in row
-        assert "\\<b\\>" in row
-        assert "\x1b" not in done.stdout
-        assert "## Sources" in done.stdout
