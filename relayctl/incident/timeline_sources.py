@@ -16,9 +16,8 @@ from relayctl.dlq.queue import DeadLetters
 from relayctl.incident import entries, timeline_ledger, timeline_logs, timeline_vendors
 from relayctl.incident.entries import Known, Recipients
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Timeline
-from relayctl.log_lines import AHEAD_SECONDS, FUNCTIONS, WEBHOOK, Budget, Line, LogReader
+from relayctl.log_lines import AHEAD_SECONDS, FUNCTIONS, Budget, Line, LogReader
 from relayctl.readings import Readings
-from relayctl.stack import hour_traffic
 from relayctl.stack.deployed import Stack
 
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
@@ -64,15 +63,12 @@ class Collector:
         if names is None:
             names = self.readings.read("channels", lambda: [name for name, _ in store.names()]) or []
         self._logs(now)
-        self._refused_requests(now)
         self._dead_letters()
         channels = sorted({*names, *(each.channel for each in self.events if each.channel)})
         known = self._ledger(channels)
         seen = {*(each.channel for each in known), *(each.channel for each in self.events if each.channel)}
         for name in sorted(seen):
             self._vendors(name, [each.entry for each in known if each.channel == name])
-        if not seen:
-            self._unknown(names)
         title = next((each.entry.about.title for each in known if each.entry.about.title), "")
         summaries = (timeline_ledger.summary(each.channel, each.recipients, each.entry, now) for each in known)
         found = Timeline(self.incident_id, title, tuple(summaries), (), self.readings)
@@ -95,15 +91,6 @@ class Collector:
                 found = [each for each in made if each and self._is_wanted(each.channel)]
                 self.events += found
                 self.readings.add(f"{LOG} {function}", len(found), budget.problem, is_failure=budget.is_cut)
-
-    def _refused_requests(self, now: float) -> None:
-        """Note the channels whose webhook refused requests in the last day: the incident's shares may be among them."""
-        reader = LogReader(self.stack.logs, self.stack.name)
-        found = self.readings.read(f"{LOG} {WEBHOOK}", lambda: hour_traffic.read_refused(reader, now)) or {}
-        for name, refused in found.items():
-            if self._is_wanted(name):
-                words = f"{refused.words(now)}; a share of this incident may be among them"
-                self.readings.add(f"webhook {name}", problem=words)
 
     def _dead_letters(self) -> None:
         """Read the dead-letter queue. Each message is received, and made visible to other readers at the end."""
@@ -148,23 +135,6 @@ class Collector:
         if channel := self.readings.channel(self.stack, name, source, missing=removed):
             self._xmatters(channel, stored)
             self._bigpanda(channel)
-
-    def _unknown(self, names: Iterable[str]) -> None:
-        """Ask BigPanda about an incident that the relay does not know, once with each key."""
-        asked = set[tuple[str, str]]()
-        for name in sorted(names):
-            channel = self.readings.channel(self.stack, name, f"channel {name}", missing=lambda: None)
-            access = channel.bigpanda if channel else None
-            if channel is None or access is None or (access.base_url, access.api_key) in asked:
-                continue
-            asked.add((access.base_url, access.api_key))
-            self._bigpanda(channel)
-            client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
-            state = timeline_vendors.state_of(client, access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
-            self.events += [state] if state else []
-            answer = "it has the incident, and no share of it came: BigPanda never sent it, or the relay refused it"
-            words = answer if self.events else "it does not show the incident to this key"
-            self.readings.add(f"{BIGPANDA} {name}", problem=words)
 
     def _xmatters(self, channel: Channel, stored: list[Entry]) -> None:
         source = f"{XMATTERS} {channel.name}"

@@ -60,9 +60,6 @@ def _words(event: Event, *, with_channel: bool) -> str:
 DEFAULT_SECONDS = 7 * 24 * 3600.0
 # `list` shows the shares of this time, unless --since says otherwise.
 LISTED_SECONDS = 3600.0
-# The known ids of BigPanda have 24 hexadecimal digits.
-_ID_LENGTH = 24
-_CUT_ID = re.compile(r"[0-9a-f]{4,23}", re.IGNORECASE)
 
 
 @click.group(short_help="List the last incidents; show what happened to one.")
@@ -146,8 +143,7 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
     Sources: the ledger, the functions' logs, the dead-letter queue, and the APIs of xMatters and BigPanda for channels
     with xmatters.rest and bigpanda.api_key. Each line names its source. A source that is missing or fails is named on
     stderr. Nothing is changed. For some seconds other readers cannot receive dead-lettered messages. Times are local.
-    ID may be the incident's address in BigPanda's console. Of an incident that the relay does not know, BigPanda is
-    asked.
+    ID may be the incident's address in BigPanda's console.
 
     Exit codes: 0 shown, 1 nothing found and a source failed, 2 usage, 3 no source knows the incident.
 
@@ -177,6 +173,4 @@ def _nothing(stack: Stack, found: Timeline, channel: str | None) -> None:
         raise click.ClickException(f"nothing is known of incident {shown}, but not all sources could be read")
     if channel is not None and not ChannelStore(stack).exists(channel):
         terminal.nothing(f"there is no channel {channel}")
-    is_cut = _CUT_ID.fullmatch(found.incident_id)
-    cut = f": BigPanda's ids have {_ID_LENGTH} characters, this one {len(found.incident_id)}" if is_cut else ""
-    terminal.nothing(f"nothing is known of incident {shown}{cut}")
+    terminal.nothing(f"nothing is known of incident {shown}")
