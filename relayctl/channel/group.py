@@ -14,7 +14,7 @@ from relay.delivery.channel_health import age
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import moments, terminal
-from relayctl.channel import credential_uses, endpoints, modes
+from relayctl.channel import endpoints, modes
 from relayctl.channel.pause import pause, resume
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotate import revoke, rotate
@@ -84,7 +84,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     kept = ChannelStore(stack).existing(name)
     document = SecretDocument(kept.document)
     urls, masked = endpoints.urls(stack, name, document), document.masked()
-    uses = credential_uses.of_channel(stack, name, document) or []
+    uses = endpoints.of_channel(stack, name, document) or []
     policy, now = policy_of(stack, name, document), stack.effects.clock()
     if as_json:
         used = [each.document() for each in uses]

@@ -9,11 +9,10 @@ import click
 from relay.foreign_text import printable
 from relay.xmatters.directory import Directory
 from relayctl import check_results, moments, terminal
-from relayctl.channel import credential_checks, credential_uses, endpoints, rotation, write_path
+from relayctl.channel import credential_checks, endpoints, rotation, write_path
 from relayctl.channel.checks import SECONDS
 from relayctl.channel.credential_input import CredentialCommand, credential_option, flag_of
-from relayctl.channel.credential_uses import described, newest, obstacle
-from relayctl.channel.endpoints import ENDPOINTS, KEYS
+from relayctl.channel.endpoints import ENDPOINTS, KEYS, described, newest, obstacle
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotation import VENDORS
 from relayctl.channel.secret_document import SecretDocument
@@ -135,7 +134,7 @@ class _Endpoint(NamedTuple):
         after, endpoint = SecretDocument(self.stored.document), ENDPOINTS[self.key]
         rotation.renew(after, self.key, self.name)
         change = write_path.prepare(self.stack, self.name, self.stored, after, overlap_seconds=overlap_seconds)
-        uses = credential_uses.of_channel(self.stack, self.name, change.before) or ()
+        uses = endpoints.of_channel(self.stack, self.name, change.before) or ()
         used = newest(uses, endpoint.name, "current")
         done = write_path.put(self.stack, self.store, change)
         urls, headers = {self.key: change.urls[self.key]}, endpoints.headers(after, self.key)
@@ -156,7 +155,7 @@ class _Endpoint(NamedTuple):
         before, after = SecretDocument(self.stored.document), SecretDocument(self.stored.document)
         used, endpoint = None, ENDPOINTS[self.key]
         if is_there := after.unset(f"{self.key}.previous"):
-            uses = credential_uses.of_channel(self.stack, self.name, before)
+            uses = endpoints.of_channel(self.stack, self.name, before)
             used = newest(uses or (), endpoint.name, "previous")
             why = "its last use cannot be read"
             if uses is not None:

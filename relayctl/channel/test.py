@@ -22,8 +22,8 @@ from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.check_results import Check, State, failed, ok, warning
-from relayctl.stack import status_views
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.stack.status import refused_requests
 from relayctl.stack.status_reading import StatusReader
 
 # API Gateway answers within 29 s.
@@ -158,8 +158,7 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
         terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):
         found = list(ChannelChecks(stack, store).of(name))
-        status = StatusReader(stack, name).read()
-        found += status_views.refused_requests(status, name)
+        found += refused_requests(StatusReader(stack, name).read(), name)
     if not as_json:
         check_results.show(found)
     if rings:

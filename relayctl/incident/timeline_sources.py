@@ -13,9 +13,8 @@ from relay.xmatters.rest import Pages, RestApi
 from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.queue import DeadLetters
-from relayctl.incident import entries, timeline_ledger, timeline_logs, timeline_vendors
-from relayctl.incident.entries import Known, Recipients
-from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Timeline
+from relayctl.incident import timeline, timeline_ledger, timeline_logs, timeline_vendors
+from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients, Timeline
 from relayctl.log_lines import AHEAD_SECONDS, FUNCTIONS, Budget, Line, LogReader
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
@@ -121,7 +120,7 @@ class Collector:
         """
 
         ids = {name: [self.incident_id] for name in channels}
-        known = self.readings.read(LEDGER, lambda: entries.read(self.stack, ids, self.url_recipients))
+        known = self.readings.read(LEDGER, lambda: timeline.stored(self.stack, ids, self.url_recipients))
         if known is not None:
             made = (event for each in known for event in timeline_ledger.events(each.channel, each.entry))
             found = [each for each in made if self._is_news(each)]

@@ -2,24 +2,139 @@
 
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import click
 from rich.text import Text
 
-from relay.delivery.channel_health import age as duration
+from relay.delivery.channel_health import age
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.share import MAX_ID_LENGTH
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import channel_of, incident_of
+from relay.ledger.ledger import Ledger
 from relayctl import moments, terminal
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import CHANNEL
-from relayctl.incident import listing
-from relayctl.incident.listing import IncidentReader
+from relayctl.incident import timeline, timeline_ledger
 from relayctl.incident.timeline import ChannelSummary, Event, Timeline
 from relayctl.incident.timeline_sources import Collector
+from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line, LogReader
 from relayctl.moments import SINCE
+from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.stack.owed import due
+
+# Answers of FilterLogEvents that are read.
+MAX_ANSWERS = 200
+# Incidents that are shown, the newest.
+MAX_INCIDENTS = 500
+MAX_TITLE = 80
+_SHARES = '{ $.message = "share" }'
+
+
+class Listed(NamedTuple):
+    """An incident of a channel.
+
+    Attributes:
+        at: Time of its last share (epoch seconds).
+        channel: Name of the channel.
+        incident_id: BigPanda's id, as the log or the ledger's key has it.
+        entry: Its entry in the ledger; None if there is none, or it could not be read.
+        outcome: Outcome of its last share in the log; empty if the log was not read.
+    """
+
+    at: float
+    channel: str
+    incident_id: str
+    entry: Entry | None
+    outcome: str = ""
+
+    def words(self, now: float) -> str:
+        """Return the incident's state in words, then its title in quotes."""
+        if self.entry is None:
+            return f"the last share was {self.outcome}; the ledger has no entry of it"
+        known = timeline_ledger.summary(self.channel, (), self.entry, now).words
+        title = [quoted(self.entry.about.title, MAX_TITLE)] if self.entry.about.title else []
+        return "; ".join([*known, *title])
+
+    def document(self, now: float) -> dict[str, Any]:
+        """Return the incident as a JSON object for programs."""
+        entry = self.entry
+        return {
+            "incident_id": self.incident_id,
+            "channel": self.channel,
+            "title": entry.about.title or None if entry else None,
+            "last_share_at": moments.iso(self.at),
+            **(timeline_ledger.summary(self.channel, (), entry, now).details if entry else {}),
+        }
+
+
+@dataclass
+class IncidentReader:
+    """Reads the incidents of a stack. If a source fails, the others are still read.
+
+    Attributes:
+        stack: The stack.
+        channel: Name of the only channel; None for all channels.
+        since: Time of the oldest share to list (epoch seconds); None for any.
+        readings: The results of the sources.
+    """
+
+    stack: Stack
+    channel: str | None
+    since: float | None
+    readings: Readings = field(default_factory=Readings)
+
+    def owed(self) -> list[Listed]:
+        """Return the incidents that the ledger's index has as owed or given up, the newest share first."""
+        ledger = Ledger(self.stack.bounded_table())
+
+        rows = (self.readings.read("ledger", lambda: dict(due(ledger))) or {}).items()
+        return self._newest(
+            Listed(_came(entry), channel_of(name), incident_of(name), entry)
+            for name, entry in rows
+            if entry.debt.since is not None
+        )
+
+    def shared(self) -> list[Listed]:
+        """Return the incidents whose shares the webhook logged since `since`, the newest share first."""
+        lines = self.readings.read("log", self._lines) or []
+        last = {(line.text("channel"), line.text("incident_id")): line for line in lines}
+        newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
+        ids = {channel: [incident for name, incident in newest if name == channel] for channel, _ in newest}
+        known = self.readings.read("ledger", lambda: timeline.stored(self.stack, ids, {}, with_shadow=True)) or []
+        found = dict[tuple[str, str], list[Entry | None]]()
+        for one in known:
+            found.setdefault((one.channel, one.incident_id), []).append(one.entry)
+        return self._newest(
+            Listed(last[each].at, *each, entry, last[each].text("outcome"))
+            for each in newest
+            for entry in found.get(each, [None])
+        )
+
+    def _lines(self) -> list[Line]:
+        now, budget = self.stack.effects.clock(), Budget(MAX_ANSWERS)
+        reader = LogReader(self.stack.logs, self.stack.name)
+        lines = list(reader.scan(WEBHOOK, _SHARES, self.since or 0.0, now + AHEAD_SECONDS, budget))
+        if budget.is_cut:
+            self.readings.add("log", problem=budget.problem)
+        return sorted((line for line in lines if line.text("incident_id")), key=lambda each: each.at)
+
+    def _newest(self, rows: Iterator[Listed]) -> list[Listed]:
+        wanted = [
+            each for each in rows if self.channel in {None, each.channel} and each.at >= (self.since or float("-inf"))
+        ]
+        return sorted(wanted, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
+
+
+def _came(entry: Entry) -> float:
+    return entry.newest.came if entry.newest else entry.debt.since or 0.0
+
 
 _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
 _MAX_TITLE = 100
@@ -37,13 +152,13 @@ def show_timeline(timeline: Timeline, now: float) -> None:
     for day, events in groupby(timeline.events, key=lambda each: moments.day(each.at)):
         terminal.show_line(day)
         for event in events:
-            lead = f"{moments.clock(event.at)} {age(event, now):>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "
+            lead = f"{moments.clock(event.at)} {_age(event, now):>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "
             terminal.show_line(printable(_words(event, with_channel=are_many)), lead=Text(lead))
 
 
-def age(event: Event, now: float) -> str:
+def _age(event: Event, now: float) -> str:
     """Return the time since an event, such as "3m"; "in 3m" for an event in the future."""
-    return f"in {duration(event.at - now)}" if event.at > now else duration(now - event.at)
+    return f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
 
 
 def _summary(summary: ChannelSummary) -> str:
@@ -100,7 +215,9 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
             json.dumps({"incidents": [each.document(now) for each in found], "problems": reader.readings.problems})
         )
     else:
-        listing.show(found, now)
+        for each in found:
+            what = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}: {each.words(now)}"
+            terminal.show_line(what, lead=Text(f"{age(now - each.at):>{_AGE_COLUMNS}}  "))
         for problem in reader.readings.problems:
             terminal.say(f"not known: {problem}")
     if not found:

@@ -16,15 +16,14 @@ from relay.ledger.entry_key import channel_of
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
-from relayctl.channel import credential_uses
-from relayctl.channel.credential_uses import Use, newest
+from relayctl.channel import endpoints
+from relayctl.channel.endpoints import Use, newest
 from relayctl.channel.store import ChannelStore
 from relayctl.log_lines import WEBHOOK, LogReader
 from relayctl.readings import Readings
-from relayctl.stack import hour_traffic
-from relayctl.stack.channel_status import ChannelStatus
+from relayctl.stack import channel_status
+from relayctl.stack.channel_status import PATTERNS, ChannelStatus, Refused, Traffic
 from relayctl.stack.deployed import Stack
-from relayctl.stack.hour_traffic import PATTERNS, Refused, Traffic
 from relayctl.stack.owed import MAX_ROWS, UndeliveredJobs, due
 
 # Refused requests, for which a day's log is read, are read less often while a watch runs.
@@ -125,10 +124,10 @@ class StatusReader:
             return None, False
         reader, found = LogReader(self.stack.logs, self.stack.name), dict[str, Traffic]()
         if now - self._refused[0] >= REFUSED_SECONDS:
-            read_refused = partial(hour_traffic.read_refused, reader, now)
+            read_refused = partial(channel_status.read_refused, reader, now)
             self._refused = now, self._readings.read(f"log {WEBHOOK}", read_refused)
         read = [
-            self._readings.read(f"log {function}", partial(hour_traffic.count, reader, function, now, found))
+            self._readings.read(f"log {function}", partial(channel_status.count, reader, function, now, found))
             for function in PATTERNS
         ]
         if False in read:
@@ -149,7 +148,7 @@ class StatusReader:
         if channel is None:
             return status._replace(problem=problem)
         refused = facts.refused if facts.traffic is not None else None
-        uses = self._readings.read("ledger", lambda: credential_uses.read(table, channel))
+        uses = self._readings.read("ledger", lambda: endpoints.read(table, channel))
         probe, prints = facts.probes.channels.get(name, Probe()), channel.api_fingerprints()
         kinds = probe.refused_among(prints)
         return status._replace(

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from relayctl.log_lines import JOB_WORKER, WEBHOOK, LogReader
-from relayctl.stack import hour_traffic
-from relayctl.stack.hour_traffic import MAX_ANSWERS, Traffic
+from relayctl.stack import channel_status
+from relayctl.stack.channel_status import MAX_ANSWERS, Traffic
 
 NOW = 1_790_000_000.0
 
@@ -35,7 +35,7 @@ def share(ago: float, incident_id: str = "i", **fields: Any) -> tuple[float, dic
 def count(logs: FakeLogs, function: str = WEBHOOK) -> tuple[Traffic, bool]:
     found = dict[str, Traffic]()
     reader: Any = LogReader(logs, "relay")  # type: ignore[arg-type]
-    is_whole = hour_traffic.count(reader, function, NOW, found)
+    is_whole = channel_status.count(reader, function, NOW, found)
     return found.get("noc", Traffic()), is_whole
 
 

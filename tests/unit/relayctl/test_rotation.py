@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from relayctl.channel import rotation
-from relayctl.channel.credential_uses import Use, described, newest, obstacle
+from relayctl.channel.endpoints import Use, described, newest, obstacle
 from relayctl.channel.secret_document import SecretDocument
 
 NOW = 1_800_000_000.0
