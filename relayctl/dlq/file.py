@@ -10,7 +10,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +25,8 @@ from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, c
 from relayctl import audit, terminal
 from relayctl.audit import Audit
 from relayctl.dlq import listing
-from relayctl.dlq.queue import PARALLEL_BATCHES, Depth, batches
-from relayctl.dlq.reading import Filter, dead_letters, filtered, nothing_matched, say_held, scan
+from relayctl.dlq.queue import Depth, batches
+from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
 from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -73,23 +72,18 @@ def write_jobs(stack: Stack, place: str, wanted: Filter) -> Exported:
 
     After an error or a Ctrl-C there is no file. Raises ClickException if it cannot be written.
     """
-    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
-        queue = dead_letters(stack, pool.map)
-        depth = queue.depth()
-        with terminal.stop_on_interrupt() as stop, queue.holding():
-            found = scan(queue, depth, stop, stack.effects.clock)
-            chosen = wanted.choose(found)
-            # relayctl has copies of the envelopes now, and writing them may take long if the file is a pipe.
-            queue.let_go(found)
-            if chosen:
-                with _created(place) as file, progress("exporting", f"of {len(chosen)}", stack.effects.clock) as show:
-                    for number, held in enumerate(chosen, start=1):
-                        file.write(line_of(held.message_id, held.job, queue.envelope(held)) if held.job else "")
-                        show(number, "")
-                        if stop.is_set():
-                            raise KeyboardInterrupt
-    unreadable = sum(held.job is None for held in found) if wanted.takes_all else 0
-    return Exported(len(chosen), unreadable, depth)
+    with choosing(stack, wanted) as choice:
+        # relayctl has copies of the envelopes now, and writing them may take long if the file is a pipe.
+        choice.queue.let_go([*choice.jobs, *choice.unreadable])
+        if choice.jobs:
+            of = f"of {len(choice.jobs)}"
+            with _created(place) as file, progress("exporting", of, stack.effects.clock) as show:
+                for number, held in enumerate(choice.jobs, start=1):
+                    file.write(line_of(held.message_id, held.job, choice.queue.envelope(held)) if held.job else "")
+                    show(number, "")
+                    if choice.stop.is_set():
+                        raise KeyboardInterrupt
+    return Exported(len(choice.jobs), len(choice.unreadable), choice.depth)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from relay.ledger.entry import Entry
 from relay.xmatters.rest import Pages, RestApi
 from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
-from relayctl.dlq.queue import DeadLetters
+from relayctl.dlq.reading import Filter, choosing
 from relayctl.incident import timeline, timeline_ledger, timeline_logs, timeline_vendors
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients, Timeline
 from relayctl.log_lines import AHEAD_SECONDS, FUNCTIONS, Budget, Line, LogReader
@@ -95,12 +95,8 @@ class Collector:
         """Read the dead-letter queue. Each message is received, and made visible to other readers at the end."""
 
         def read() -> tuple[list[Job], int]:
-            queue = DeadLetters(self.stack.sqs, self.stack.output("DeadLetterQueueUrl"), self.stack.effects.clock)
-            depth = queue.depth()
-            if not depth.visible:
-                return [], depth.held
-            with queue.holding():
-                return [each.job for each in queue.scan() if each.job and self._is_mine(each.job)], depth.held
+            with choosing(self.stack, Filter(channel=self.channel, incident=self.incident_id)) as choice:
+                return [held.job for held in choice.jobs if held.job], choice.depth.held
 
         if (read_jobs := self.readings.read(DEAD_LETTERS, read)) is None:
             return
@@ -196,9 +192,6 @@ class Collector:
         details = event.details
         is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_page_missing")
         return not (is_bare and details.get("request_id") in logged)
-
-    def _is_mine(self, job: Job) -> bool:
-        return job.incident_id == self.incident_id and self._is_wanted(job.channel)
 
 
 def _dead_letter(job: Job) -> Event:

@@ -12,6 +12,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.ledger import Ledger
 from relayctl.dlq import reading
+from relayctl.dlq.reading import Filter
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
 
@@ -164,7 +165,7 @@ class Account(NamedTuple):
         for key, entry in (rows or {}).items():
             entries[channel_of(key)][key] = entry
         if undelivered.dead_lettered:
-            jobs, held = readings.read("dead-letter queue", lambda: reading.all_jobs(stack)) or ([], 0)
+            jobs, held = readings.read("dead-letter queue", lambda: _dead_letters(stack)) or ([], 0)
             for job in jobs:
                 dead[job.channel if job else ""].append(job)
             if held:
@@ -172,6 +173,12 @@ class Account(NamedTuple):
         names = sorted({*entries, *dead})
         found = {each: OwedStates.of(entries[each], dead[each]) for each in names}
         return cls(found, undelivered, readings.problems, rows is not None)
+
+
+def _dead_letters(stack: Stack) -> tuple[list[Job | None], int]:
+    """Return all dead-lettered jobs, None for a message that is no job, and the number that another reader holds."""
+    with reading.choosing(stack, Filter()) as choice:
+        return [held.job for held in (*choice.jobs, *choice.unreadable)], choice.depth.held
 
 
 def due(ledger: Ledger) -> Iterator[tuple[str, Entry]]:
