@@ -103,8 +103,7 @@ class _Relayctl(LazyGroup):
         except click.exceptions.NoArgsIsHelpError:
             raise
         except click.UsageError as error:
-            message = error.format_message() + _hint(error)
-            raise click.UsageError(terminal.folded(message, "Error: "), error.ctx) from error
+            raise click.UsageError(terminal.folded(error.format_message(), "Error: "), error.ctx) from error
         except click.ClickException as error:
             raise click.ClickException(terminal.folded(error.format_message(), "Error: ")) from error
 
@@ -129,13 +128,6 @@ class _Relayctl(LazyGroup):
                 raise
             click.echo(_fault(error), err=True)
             ctx.exit(1)
-
-
-def _hint(error: click.UsageError) -> str:
-    """Return advice for the name of a channel that was given as an argument, where an option takes it."""
-    options = [each for param in (error.ctx.command.params if error.ctx else []) for each in param.opts]
-    is_argument = error.format_message().startswith("Got unexpected extra argument")
-    return "; a channel is named with --channel NAME" if is_argument and "--channel" in options else ""
 
 
 def _known(error: Exception) -> click.ClickException | None:

@@ -141,16 +141,16 @@ class Use(NamedTuple):
         return f"{self.endpoint} {self.age} {self.kind}: {moments.iso_or_none(self.used_at) or 'none known'}"
 
 
-def of_channel(stack: Stack, name: str, document: SecretDocument) -> list[Use] | None:
+def uses_of(stack: Stack, name: str, document: SecretDocument) -> list[Use] | None:
     """Return the last use of each credential; None, with a note on stderr, if the uses cannot be read."""
     try:
-        return read(stack.bounded_table(), parse_channel(name, document.text(), stack.hosts))
+        return read_uses(stack.bounded_table(), parse_channel(name, document.text(), stack.hosts))
     except (InvalidChannel, LedgerError, StackMissingError) as error:
         terminal.say(f"note: the last use of credentials is not known: {printable(str(error))}")
         return None
 
 
-def read(table: Table, channel: Channel) -> list[Use]:
+def read_uses(table: Table, channel: Channel) -> list[Use]:
     """Return the last use of each credential of a channel. Raises LedgerError."""
     return [
         Use(endpoint, age, kind, credentials.last_used(table, channel.name, endpoint, fingerprint))
@@ -159,7 +159,7 @@ def read(table: Table, channel: Channel) -> list[Use]:
     ]
 
 
-def newest(uses: Sequence[Use], endpoint: EndpointName, *ages: str) -> float | None:
+def last_use(uses: Sequence[Use], endpoint: EndpointName, *ages: str) -> float | None:
     """Return the last use of an endpoint's credentials of these ages (epoch seconds); None if none is known."""
     found = [each.used_at for each in uses if each.endpoint == endpoint and each.age in ages and each.used_at]
     return max(found, default=None)
@@ -172,13 +172,13 @@ def obstacle(uses: Sequence[Use], key: str, now: float) -> str | None:
     endpoint's key in the secret.
     """
     endpoint, vendor = ENDPOINTS[key].name, ENDPOINTS[key].vendor
-    previous = newest(uses, endpoint, "previous")
+    previous = last_use(uses, endpoint, "previous")
     if previous is not None and (free_at := previous + USE_SECONDS + IN_USE_SECONDS) > now:
         return (
             f"{vendor} used the old credential at {moments.iso(previous)}, or up to an hour later: paste the new "
             f"one there, and try again after {moments.iso(free_at)}"
         )
-    if newest(uses, endpoint, "current") is None:
+    if last_use(uses, endpoint, "current") is None:
         return f"{vendor} has not used the new credential yet, as far as is known: paste it there first"
     return None
 

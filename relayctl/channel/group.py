@@ -1,11 +1,9 @@
 """relayctl channel: the group with all of its verbs, and the verbs show, list and remove."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from relay.channels.parsing import parse_channel
@@ -42,24 +40,6 @@ def policy_of(stack: Stack, name: str, document: SecretDocument) -> Policy | Non
         return None
 
 
-def mode_lines(policy: Policy | None, now: float) -> Iterator[str]:
-    """Yield the mode in words at `now` (epoch seconds): `live`, or a line for shadow mode and each unfinished pause."""
-    if policy is None:
-        yield "not known: the secret is not valid"
-        return
-    found = [printable(each) for each in modes.words(policy, now)]
-    yield from found or [modes.LIVE]
-
-
-def mode_members(policy: Policy | None, now: float) -> dict[str, Any]:
-    """Return the members `mode` and `pauses` (those that are not over) of a JSON object; null without a policy."""
-    return modes.document(policy, now) if policy else {"mode": None, "pauses": None}
-
-
-def _ago(at: float | None, now: float, words: str) -> str:
-    return "not known" if at is None else words.format(age(now - at))
-
-
 @click.group(short_help="Make, change, check, show and remove channels.")
 def channel() -> None:
     """Channels: each binds one BigPanda sharing channel to one xMatters trigger."""
@@ -84,15 +64,16 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     kept = ChannelStore(stack).existing(name)
     document = SecretDocument(kept.document)
     urls, masked = endpoints.urls(stack, name, document), document.masked()
-    uses = endpoints.of_channel(stack, name, document) or []
+    uses = endpoints.uses_of(stack, name, document) or []
     policy, now = policy_of(stack, name, document), stack.effects.clock()
     if as_json:
         used = [each.document() for each in uses]
-        members = {**endpoints.url_members(urls), **mode_members(policy, now)}
+        members = {**endpoints.url_members(urls), **modes.document(policy, now)}
         click.echo(json.dumps({"channel": name, **members, "secret": masked, "credentials": used}))
         return
     terminal.labelled("channel", name)
-    for line in mode_lines(policy, now):
+    said = map(printable, modes.words(policy, now)) if policy else ["not known: the secret is not valid"]
+    for line in list(said) or [modes.LIVE]:
         terminal.show_line(line, lead=Text(f"{'mode':15}"))
     terminal.labelled("callback URL", urls["inbound"])
     if back := urls.get("xmatters.callback"):
@@ -120,26 +101,20 @@ def list_(stack: Stack, as_json: bool) -> None:
     if as_json:
         channels = [_document(each, found) for each in found.channels]
         click.echo(json.dumps({"channels": channels, "problems": found.problems}))
-    elif found.channels:
-        _show_list(found)
-    for problem in found.problems if not as_json else ():
-        terminal.say(f"not known: {printable(problem)}")
+    else:
+        for each in found.channels:
+            mode = modes.brief(each.policy, found.at) if each.policy else "mode not known"
+            # The ledger's record of the last share may be an hour too old.
+            shared = "not known" if each.shared_at is None else f"within {age(found.at - each.shared_at)}"
+            changed = "" if each.changed_at is None else f", changed {age(found.at - each.changed_at)} ago"
+            health = channel_status.judge(each, found.at).health
+            terminal.show_line(f"{health:7}  {each.name} ({mode}): last share {shared}{changed}", indent=9)
+        for problem in found.problems:
+            terminal.say(f"not known: {printable(problem)}")
     if not found.channels:
         if any(each.startswith("channels: ") for each in found.problems):
             raise click.ClickException("the channels could not be read")
         terminal.nothing(NO_CHANNELS)
-
-
-def _show_list(found: StackStatus) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("channel", "mode", "health", "last share", "changed"):
-        table.add_column(heading, overflow="fold")
-    for each in found.channels:
-        mode = modes.brief(each.policy, found.at) if each.policy else "?"
-        # The ledger's record of the last share may be an hour too old.
-        shared, changed = _ago(each.shared_at, found.at, "within {}"), _ago(each.changed_at, found.at, "{} ago")
-        table.add_row(each.name, mode, channel_status.judge(each, found.at).health, shared, changed)
-    terminal.output().print(table)
 
 
 def _document(each: ChannelStatus, found: StackStatus) -> dict[str, Any]:
@@ -147,7 +122,7 @@ def _document(each: ChannelStatus, found: StackStatus) -> dict[str, Any]:
     return {
         "channel": each.name,
         "changed_at": moments.iso_or_none(each.changed_at),
-        **mode_members(each.policy, found.at),
+        **modes.document(each.policy, found.at),
         "health": judgement.health,
         "why": list(judgement.why),
         "last_share_at": moments.iso_or_none(each.shared_at),

@@ -12,7 +12,7 @@ from relayctl import check_results, moments, terminal
 from relayctl.channel import credential_checks, endpoints, rotation, write_path
 from relayctl.channel.checks import SECONDS
 from relayctl.channel.credential_input import CredentialCommand, credential_option, flag_of
-from relayctl.channel.endpoints import ENDPOINTS, KEYS, described, newest, obstacle
+from relayctl.channel.endpoints import ENDPOINTS, KEYS, described, last_use, obstacle
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotation import VENDORS
 from relayctl.channel.secret_document import SecretDocument
@@ -134,8 +134,8 @@ class _Endpoint(NamedTuple):
         after, endpoint = SecretDocument(self.stored.document), ENDPOINTS[self.key]
         rotation.renew(after, self.key, self.name)
         change = write_path.prepare(self.stack, self.name, self.stored, after, overlap_seconds=overlap_seconds)
-        uses = endpoints.of_channel(self.stack, self.name, change.before) or ()
-        used = newest(uses, endpoint.name, "current")
+        uses = endpoints.uses_of(self.stack, self.name, change.before) or ()
+        used = last_use(uses, endpoint.name, "current")
         done = write_path.put(self.stack, self.store, change)
         urls, headers = {self.key: change.urls[self.key]}, endpoints.headers(after, self.key)
         if as_json:
@@ -155,8 +155,8 @@ class _Endpoint(NamedTuple):
         before, after = SecretDocument(self.stored.document), SecretDocument(self.stored.document)
         used, endpoint = None, ENDPOINTS[self.key]
         if is_there := after.unset(f"{self.key}.previous"):
-            uses = endpoints.of_channel(self.stack, self.name, before)
-            used = newest(uses or (), endpoint.name, "previous")
+            uses = endpoints.uses_of(self.stack, self.name, before)
+            used = last_use(uses or (), endpoint.name, "previous")
             why = "its last use cannot be read"
             if uses is not None:
                 why = obstacle(uses, self.key, self.stack.effects.clock()) or ""

@@ -8,8 +8,7 @@ batch of lines, and counts. So an import reads the file twice: to check it, and 
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,6 @@ from relay.jobs.job import Job
 from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, check_message, read_envelope
 from relayctl import audit, terminal
 from relayctl.audit import Audit
-from relayctl.dlq import listing
 from relayctl.dlq.queue import Depth, batches
 from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
 from relayctl.progress import progress
@@ -158,7 +156,6 @@ MAX_LINE_BYTES = 3 * 1024 * 1024
 MAX_PROBLEMS = 20
 MAX_PROBLEM = 200
 _MEMBERS = {"message_id", "attributes", "envelope"}
-_SUMS = ("channel", "kind", "reason")
 
 
 class BadLineError(ValueError):
@@ -178,8 +175,8 @@ def raw_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
                 return
 
 
-def read_line(text: bytes) -> tuple[Job, Message]:
-    """Return the job of a line, without its body, and the message to send to the queue.
+def read_line(text: bytes) -> Message:
+    """Return the message of a line, to send to the queue.
 
     Raises BadLineError for anything that `line_of` does not write.
     """
@@ -199,7 +196,7 @@ def read_line(text: bytes) -> tuple[Job, Message]:
         check_message(message.envelope, message.attributes)
     except (UnreadableMessage, QueueError) as error:
         raise BadLineError(str(error)) from error
-    return job.with_body(b""), message
+    return message
 
 
 @dataclass
@@ -212,7 +209,6 @@ class Import:
         chosen: Number of lines to send.
         bad: Number of invalid lines.
         problems: The first invalid lines, each with its number and the error.
-        sums: Numbers of jobs to send by channel, by kind and by reason.
         sent: Number of lines that were sent and are on the queue, counted up to the first refused line.
         problem: Error that ended the sending; None if there was none.
     """
@@ -222,7 +218,6 @@ class Import:
     chosen: int = 0
     bad: int = 0
     problems: list[str] = field(default_factory=list)
-    sums: Mapping[str, Counter[str]] = field(default_factory=lambda: {each: Counter() for each in _SUMS})
     sent: int = 0
     problem: str | None = None
 
@@ -231,16 +226,13 @@ class Import:
         for number, text in raw_lines(file):
             self.lines = number
             try:
-                job, _ = read_line(text)
+                read_line(text)
             except BadLineError as error:
                 self.bad += 1
                 if len(self.problems) < MAX_PROBLEMS:
                     self.problems.append(f"line {number}: {printable(str(error), MAX_PROBLEM)}")
             else:
-                if number >= self.next_line:
-                    self.chosen += 1
-                    for each, name in zip(_SUMS, (job.channel, job.kind, job.stamps.reason), strict=True):
-                        self.sums[each][name] += 1
+                self.chosen += number >= self.next_line
             yield
 
     def send(self, file: IO[bytes], queue: Queue, stopping: Callable[[], bool]) -> Iterator[None]:
@@ -251,7 +243,7 @@ class Import:
         harm: the ledger prevents a second page.
         """
         first = self.next_line
-        messages = (read_line(text)[1] for number, text in raw_lines(file) if number >= first)
+        messages = (read_line(text) for number, text in raw_lines(file) if number >= first)
         try:
             for batch in batches(messages, lambda message: message.size):
                 if stopping():
@@ -273,7 +265,6 @@ class Import:
         return {
             "file": str(path),
             "lines": self.lines,
-            **{f"by_{name}": dict(found) for name, found in self.sums.items()},
             "sent": self.sent,
             "next_line": self.next_line if self.sent < self.chosen else None,
             "problem": self.problem,
@@ -351,8 +342,6 @@ def _print_report(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document))
         return
-    for each in _SUMS:
-        listing.show_counts(each, document[f"by_{each}"])
     if document["problem"]:
         terminal.say(f"line {document['next_line']}: {document['problem']}")
     click.echo(f"{document['sent']} of {document['lines']} lines are in the dead-letter queue")

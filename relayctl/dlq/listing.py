@@ -137,14 +137,9 @@ def show_summary(sums: Mapping[str, Any]) -> None:
     """Print the counts of `summary`."""
     terminal.show_line(f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}")
     for by in ("channel", "kind", "reason", "status"):
-        show_counts(by, sums[f"by_{by}"], indent=2)
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[f"by_{by}"].items()))
+        terminal.show_line(printable(f"  by {by:8} {counts}"), indent=SUMMARY_INDENT)
     terminal.show_line(f"  shared      {sums['oldest']} to {sums['newest']}")
-
-
-def show_counts(by: str, counts: Mapping[str, int], *, indent: int = 0) -> None:
-    """Print numbers of jobs on a line, such as `by channel  noc 2, payments 1`."""
-    said = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-    terminal.show_line(printable(f"{' ' * indent}by {by:8} {said}"), indent=indent + 12)
 
 
 def age(job: Job, now: float) -> str:

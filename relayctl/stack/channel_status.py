@@ -20,7 +20,7 @@ from relay.incidents.share import TEST_PREFIX
 from relay.ledger.channel_rate_limiter import Gate
 from relayctl import moments
 from relayctl.channel import modes
-from relayctl.channel.endpoints import Use, newest
+from relayctl.channel.endpoints import Use, last_use
 from relayctl.log_lines import AHEAD_SECONDS, JOB_WORKER, WEBHOOK, Budget, LogReader
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -151,7 +151,7 @@ class ChannelStatus(NamedTuple):
 
         The ledger has the last use of the webhook's credentials, so no log line has to be read.
         """
-        return newest(self.uses, "inbound", "current", "previous")
+        return last_use(self.uses, "inbound", "current", "previous")
 
 
 class Judgement(NamedTuple):
@@ -255,7 +255,7 @@ def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[st
         "channel": status.name,
         "health": judgement.health,
         "why": list(judgement.why),
-        **(modes.document(status.policy, now) if status.policy else {"mode": None, "pauses": None}),
+        **modes.document(status.policy, now),
         "shares_last_hour": traffic.shares if traffic else None,
         "signals_last_hour": traffic.signals if traffic else None,
         "refused_last_day": status.refused_requests.number if status.refused_requests else None,

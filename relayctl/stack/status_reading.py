@@ -17,7 +17,7 @@ from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
 from relayctl.channel import endpoints
-from relayctl.channel.endpoints import Use, newest
+from relayctl.channel.endpoints import Use, last_use
 from relayctl.channel.store import ChannelStore
 from relayctl.log_lines import WEBHOOK, LogReader
 from relayctl.readings import Readings
@@ -148,7 +148,7 @@ class StatusReader:
         if channel is None:
             return status._replace(problem=problem)
         refused = facts.refused if facts.traffic is not None else None
-        uses = self._readings.read("ledger", lambda: endpoints.read(table, channel))
+        uses = self._readings.read("ledger", lambda: endpoints.read_uses(table, channel))
         probe, prints = facts.probes.channels.get(name, Probe()), channel.api_fingerprints()
         kinds = probe.refused_among(prints)
         return status._replace(
@@ -183,6 +183,6 @@ def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float
     every = channel.policy.expect_share_every
     if every is None or uses is None:
         return None
-    shared_at = newest(uses, "inbound", "current", "previous")
+    shared_at = last_use(uses, "inbound", "current", "previous")
     since = changed_at if shared_at is None else shared_at
     return None if since is None else ShareWatch(every, since)

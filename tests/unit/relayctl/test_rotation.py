@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from relayctl.channel import rotation
-from relayctl.channel.endpoints import Use, described, newest, obstacle
+from relayctl.channel.endpoints import Use, described, last_use, obstacle
 from relayctl.channel.secret_document import SecretDocument
 
 NOW = 1_800_000_000.0
@@ -162,8 +162,8 @@ def test_last_uses_are_the_newest_of_each_age_at_the_endpoint() -> None:
         Use("inbound", "previous", "token", None),
         Use("callback", "previous", "token", NOW - 60),
     ]
-    assert (newest(uses, "inbound", "current"), newest(uses, "inbound", "previous")) == (NOW, None)
-    assert newest(uses, "callback", "current", "previous") == NOW - 60
+    assert (last_use(uses, "inbound", "current"), last_use(uses, "inbound", "previous")) == (NOW, None)
+    assert last_use(uses, "callback", "current", "previous") == NOW - 60
 
 
 def test_unknown_use_is_described_as_none_known() -> None:
