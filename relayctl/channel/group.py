@@ -28,7 +28,7 @@ from relayctl.stack import channel_status, draining
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.draining import Drain
-from relayctl.stack.owed import Account, OwedStates
+from relayctl.stack.owed import Owed
 from relayctl.stack.status_reading import StackStatus, StatusReader
 
 
@@ -147,8 +147,9 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     with dead-lettered jobs is not removed, either. Until the end of the wait nothing is changed, and Ctrl-C leaves the
     channel as it is.
 
-    Without --drain, what is owed for it is dead-lettered. If anything is owed or dead-lettered, --drop-owed is needed,
-    and the criticals are named. The secret can be restored within --days: `aws secretsmanager restore-secret`.
+    Without --drain, what is owed for it is dead-lettered. If anything is owed or dead-lettered, --drop-owed is needed;
+    relayctl incident list --owed names the incidents. The secret can be restored within --days: `aws secretsmanager
+    restore-secret`.
 
     Exit codes: 0 removed, 1 not removed or not in force, 2 usage, 3 no such channel, 130 interrupted.
 
@@ -163,20 +164,24 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
     terminal.refuse_unasked("remove", yes=yes)
-    owed = OwedStates().document() | {"unknown": None}
+    said = ""
     if options["drain"]:
         _drain(stack, name, options["quiet"], options["timeout"], yes=yes)
     else:
-        owed = _owed(stack, name, drops=options["drop_owed"])
+        owed = Owed.of(stack, name)
+        if said := str(owed):
+            if not options["drop_owed"]:
+                raise click.ClickException(f"channel {name}: {said}, so nothing was removed; {owed.advice(name)}")
+            terminal.say(f"channel {name}: {said}")
         _ask(name, "within 15 seconds", yes=yes)
     store.remove(name, options["days"])
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
-        document = {"channel": name, "removed": True, "drained": options["drain"]}
-        click.echo(json.dumps(document | owed))
+        document = {"channel": name, "removed": True, "drained": options["drain"], "owed": said or None}
+        click.echo(json.dumps(document))
     else:
         terminal.output().print(f"channel {name}: removed")
-        if any(owed.values()):
+        if said:
             terminal.show_line("what is owed for it will be dead-lettered, too (channel_removed)", indent=2)
             terminal.show_line(
                 f"to deliver it, make the channel again, then: relayctl dlq replay --channel {name} --yes", indent=2
@@ -187,22 +192,6 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
 def _ask(name: str, when: str, *, yes: bool) -> None:
     if not yes:
         click.confirm(f"Refuse BigPanda's shares for channel {name}, {when}?", abort=True, err=True)
-
-
-def _owed(stack: Stack, name: str, *, drops: bool) -> dict[str, Any]:
-    """Show what is owed for a channel, and return it as a JSON object.
-
-    Raises ClickException if anything is, or if that is not known, unless `drops` is true.
-    """
-    account = Account.of(stack)
-    owed = account.channels.get(name, OwedStates())
-    unknown = [f"what is owed for this channel is not known: {each}" for each in account.problems]
-    said = "; ".join(filter(None, [str(owed), *unknown]))
-    if said and not drops:
-        raise click.ClickException(f"channel {name}: {said}, so nothing was removed; {owed.advice(name)}")
-    if said:
-        terminal.say(f"channel {name}: {said}")
-    return owed.document() | {"unknown": "; ".join(unknown) or None}
 
 
 def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
@@ -216,11 +205,11 @@ def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) 
 
 
 def _refuse_dead_lettered(stack: Stack, name: str) -> None:
-    account = Account.of(stack)
-    if account.problems:
-        raise click.ClickException(f"{'; '.join(account.problems)}; channel {name} was not removed")
-    if dead := account.channels.get(name, OwedStates()).dead_lettered:
+    owed = Owed.of(stack, name)
+    if owed.problems:
+        raise click.ClickException(f"{'; '.join(owed.problems)}; channel {name} was not removed")
+    if owed.dead_lettered:
         raise click.ClickException(
-            f"channel {name}: {dead} dead-lettered, so it was not removed: relayctl dlq replay --channel {name} "
-            f"--yes delivers them; relayctl dlq export keeps them in a file, and relayctl dlq drop removes them"
+            f"channel {name}: {owed.dead_lettered} dead-lettered, so it was not removed: relayctl dlq replay --channel "
+            f"{name} --yes delivers them; relayctl dlq export keeps them in a file, and relayctl dlq drop removes them"
         )

@@ -126,8 +126,11 @@ class Collector:
 
     def _vendors(self, name: str, stored: list[Entry]) -> None:
         source = f"channel {name}"
-        removed = partial(self.readings.add, source, problem="it was removed, so the vendors were not asked")
-        if channel := self.readings.channel(self.stack, name, source, missing=removed):
+        found = self.readings.read(source, lambda: [ChannelStore(self.stack).channel(name)])
+        for channel in found or ():
+            if channel is None:
+                self.readings.add(source, problem="it was removed, so the vendors were not asked")
+                continue
             self._xmatters(channel, stored)
             self._bigpanda(channel)
 

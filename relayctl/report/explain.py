@@ -10,7 +10,6 @@ from rich.text import Text
 
 from relay.channels.api_gateway import MAX_BODY_BYTES
 from relay.channels.channel import Channel
-from relay.channels.parsing import parse_channel
 from relay.failures import BadRequest, LedgerError
 from relay.foreign_text import printable
 from relay.incidents.share import Share, parse_share
@@ -178,7 +177,7 @@ def _source(stack: Stack, name: str, policy: PolicyFile | None, *, offline: bool
     InvalidChannel.
     """
     if policy is None:
-        stored = _stored(stack, name)
+        stored = ChannelStore(stack).channel(name)
         if stored is None:
             terminal.nothing(f"there is no channel {name}")
         return _Source(stored, "from the stack")
@@ -187,16 +186,11 @@ def _source(stack: Stack, name: str, policy: PolicyFile | None, *, offline: bool
     alone = "only the policy is known: the channel's own recipients and the trigger's URL are not"
     if offline:
         return _Source(policy.channel, "policy from the file", is_whole=False, notes=(alone,))
-    stored, problem = _tried(lambda: _stored(stack, name))
+    stored, problem = _tried(lambda: ChannelStore(stack).channel(name))
     if stored is None:
         why = problem or f"there is no channel {name}"
         return _Source(policy.channel, "policy from the file", is_whole=False, notes=(f"{alone}: {why}",))
     return _Source(replace(stored, policy=policy.channel.policy), "from the stack, with the file's policy")
-
-
-def _stored(stack: Stack, name: str) -> Channel | None:
-    text = ChannelStore(stack).text(name)
-    return None if text is None else parse_channel(name, text, stack.hosts)
 
 
 def _known(stack: Stack, case: Case, *, offline: bool) -> Knowledge:

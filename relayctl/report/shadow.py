@@ -15,6 +15,7 @@ from relay.foreign_text import identifier, printable
 from relay.incidents.share import MAX_ID_LENGTH
 from relayctl import moments, terminal
 from relayctl.channel import modes
+from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, LogReader
 from relayctl.moments import SINCE
@@ -137,15 +138,14 @@ class _Reader:
         """
         now, counts, budget = self.stack.effects.clock(), ShadowCounts(limit), Budget(MAX_ANSWERS)
         # First: it raises an error if there is no such stack, or the stack is not a relay.
-        channel = self.readings.channel(
-            self.stack,
-            self.name,
-            f"secret of channel {self.name}",
-            missing=lambda: terminal.nothing(f"there is no channel {self.name}"),
-        )
+        store, source = ChannelStore(self.stack), f"secret of channel {self.name}"
+        found = self.readings.read(source, lambda: [store.channel(self.name)])
+        if found == [None]:
+            terminal.nothing(f"there is no channel {self.name}")
+        channel = found[0] if found else None
         self._log(counts, budget, now)
         pages = self._pages(channel, counts, key, now) if channel and counts.shares else None
-        found = {
+        report = {
             "channel": self.name,
             "mode": channel.policy.mode if channel else None,
             "max_per_minute": channel.policy.max_per_minute if channel else None,
@@ -156,7 +156,7 @@ class _Reader:
             "xmatters": pages,
             "sources": self.readings.documents(),
         }
-        return found, channel
+        return report, channel
 
     def _log(self, counts: ShadowCounts, budget: Budget, now: float) -> None:
         """Count the shares in the webhook's log, which has no lines before its retention time."""

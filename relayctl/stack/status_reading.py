@@ -7,7 +7,6 @@ from functools import partial
 from typing import NamedTuple
 
 from relay.channels.channel import Channel
-from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.failures import InvalidChannel
 from relay.ledger.channel_rate_limiter import Gate
@@ -165,13 +164,15 @@ class StatusReader:
         removed = "the channel was removed"
         if not is_listed:
             return None, removed
-        texts = self._readings.read(f"secret of channel {name}", lambda: [ChannelStore(self.stack).text(name)])
-        if texts is None:
-            return None, None
-        try:
-            return (None, removed) if texts[0] is None else (parse_channel(name, texts[0], self.stack.hosts), None)
-        except InvalidChannel as error:
-            return None, f"its secret is not valid: {error}"
+
+        def read() -> tuple[Channel | None, str | None]:
+            try:
+                channel = ChannelStore(self.stack).channel(name)
+            except InvalidChannel as error:
+                return None, f"its secret is not valid: {error}"
+            return channel, None if channel else removed
+
+        return self._readings.read(f"secret of channel {name}", read) or (None, None)
 
 
 def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float | None) -> ShareWatch | None:
