@@ -16,7 +16,7 @@ def rotated(before: Any, after: Any, endpoint: str = "inbound") -> Any:
     old, new = SecretDocument(), SecretDocument()
     old.set(endpoint, before)
     new.set(endpoint, after)
-    rotation.keep_previous(old, new, NOW, "noc")
+    rotation.keep_previous(old, new, NOW)
     return new.get(endpoint)
 
 
@@ -46,12 +46,9 @@ def test_only_replaced_credentials_are_kept_as_previous(before: Any, after: Any,
         ({"token": "t"}, {"token": "t", "basic": LOGIN}),
         (None, {"token": "t"}),
         ([], {"token": "t"}),
-        ({"token": ["t"]}, {"token": "t"}),
-        ({"token": "not a header"}, {"token": "t"}),
-        ({"basic": {"username": "bp"}}, {"token": "t"}),
     ],
 )
-def test_no_previous_credential_is_kept_if_no_valid_one_was_replaced(before: Any, after: Any) -> None:
+def test_no_previous_credential_is_kept_if_none_was_replaced(before: Any, after: Any) -> None:
     assert "previous" not in rotated(before, after)
 
 
@@ -69,7 +66,7 @@ def test_previous_credential_set_by_the_operator_stays() -> None:
 def test_removed_endpoint_keeps_no_previous_credential() -> None:
     before = SecretDocument({"xmatters": {"callback": {"token": "old"}}})
     after = SecretDocument({"xmatters": {}})
-    assert rotation.keep_previous(before, after, NOW, "noc") == {}
+    assert rotation.keep_previous(before, after, NOW) == {}
     assert after.members == {"xmatters": {}}
 
 
@@ -132,7 +129,7 @@ class TestRenew:
 
 def test_overlap_sets_the_expiry_of_the_previous_credential() -> None:
     before, after = SecretDocument({"inbound": {"token": "old"}}), SecretDocument({"inbound": {"token": "new"}})
-    assert rotation.keep_previous(before, after, NOW, "noc", 3600.0) == {"inbound": "2027-01-15T09:00:00+00:00"}
+    assert rotation.keep_previous(before, after, NOW, 3600.0) == {"inbound": "2027-01-15T09:00:00+00:00"}
 
 
 @pytest.mark.parametrize(
