@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import click
-from rich.text import Text
 
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Policy
@@ -74,7 +73,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     terminal.labelled("channel", name)
     said = map(printable, modes.words(policy, now)) if policy else ["not known: the secret is not valid"]
     for line in list(said) or [modes.LIVE]:
-        terminal.show_line(line, lead=Text(f"{'mode':15}"))
+        terminal.show_line(line, lead=f"{'mode':15}")
     terminal.labelled("callback URL", urls["inbound"])
     if back := urls.get("xmatters.callback"):
         terminal.labelled("from xMatters", back)
@@ -180,7 +179,7 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
         document = {"channel": name, "removed": True, "drained": options["drain"], "owed": said or None}
         click.echo(json.dumps(document))
     else:
-        terminal.output().print(f"channel {name}: removed")
+        click.echo(f"channel {name}: removed")
         if said:
             terminal.show_line("what is owed for it will be dead-lettered, too (channel_removed)", indent=2)
             terminal.show_line(

@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.text import Text
-
 from relay.delivery.channel_health import age as duration
 from relay.failures import BadRequest
 from relay.foreign_text import identifier, printable, quoted
@@ -80,7 +78,7 @@ def show(document: Mapping[str, Any], now: float) -> None:
     said += [quoted(document["title"], _MAX_TITLE)] if document["title"] else []
     incident = identifier(document["incident_id"], MAX_ID_LENGTH)
     name = printable(f"{document['delivery_id'][:8]}  {document['channel']} {incident}")
-    lead = Text(f"{duration(now - seconds_of(document['received_at'])):>{_AGE_COLUMNS}}  ")
+    lead = f"{duration(now - seconds_of(document['received_at'])):>{_AGE_COLUMNS}}  "
     terminal.show_line(f"{name}: {', '.join(said)}", lead=lead)
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import click
-from rich.text import Text
 
 from relay.delivery.channel_health import age
 from relay.foreign_text import identifier, printable, quoted
@@ -153,7 +152,7 @@ def show_timeline(timeline: Timeline, now: float) -> None:
         terminal.show_line(day)
         for event in events:
             lead = f"{moments.clock(event.at)} {_age(event, now):>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "
-            terminal.show_line(printable(_words(event, with_channel=are_many)), lead=Text(lead))
+            terminal.show_line(printable(_words(event, with_channel=are_many)), lead=lead)
 
 
 def _age(event: Event, now: float) -> str:
@@ -217,7 +216,7 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
     else:
         for each in found:
             what = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}: {each.words(now)}"
-            terminal.show_line(what, lead=Text(f"{age(now - each.at):>{_AGE_COLUMNS}}  "))
+            terminal.show_line(what, lead=f"{age(now - each.at):>{_AGE_COLUMNS}}  ")
         for problem in reader.readings.problems:
             terminal.say(f"not known: {problem}")
     if not found:

@@ -6,7 +6,6 @@ from copy import replace
 from typing import IO, Any, NamedTuple
 
 import click
-from rich.text import Text
 
 from relay.channels.api_gateway import MAX_BODY_BYTES
 from relay.channels.channel import Channel
@@ -117,7 +116,7 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
         click.echo(json.dumps(document))
         return
     for label, line in explanation_text.lines(document):
-        terminal.show_line(line, lead=Text(f"{label:{_LABEL_COLUMNS}}"))
+        terminal.show_line(line, lead=f"{label:{_LABEL_COLUMNS}}")
 
 
 def _check_usage(options: dict[str, Any], *, is_lint: bool) -> None:

@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import Any
 
 import click
-from rich.text import Text
 
 from relay.channels.channel import Channel
 from relay.foreign_text import identifier, printable
@@ -230,7 +229,7 @@ def _show(report: dict[str, Any], channel: Channel | None) -> None:
     for day, signals in groupby(report["listed"], key=lambda each: moments.day(_seconds(each["at"]))):
         terminal.show_line(day)
         for each in signals:
-            lead = Text(f"  {moments.clock(_seconds(each['at']))}  ")
+            lead = f"  {moments.clock(_seconds(each['at']))}  "
             terminal.show_line(printable(_signal(each)), lead=lead)
     for line in (*_suppressed(report["suppressed"]), *_rate(report), *_compared(report["xmatters"])):
         terminal.show_line(printable(line), indent=len(line) - len(line.lstrip()) + 2)

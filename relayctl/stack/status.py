@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from rich.text import Text
 
 from relay.delivery.channel_health import age
 from relay.foreign_text import printable
@@ -56,7 +55,7 @@ def _channel(status: StackStatus, name: str) -> ChannelStatus | None:
     return next((each for each in status.channels if each.name == name), None)
 
 
-_STYLES = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}
+_COLORS = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}
 _UNKNOWN = "?"
 _INDENT = " " * 9
 
@@ -77,13 +76,13 @@ def document(stack: str, status: StackStatus) -> dict[str, Any]:
 def show(status: StackStatus, *, whole: bool) -> None:
     """Print the status, the least healthy channel first. A healthy channel has one line, unless `whole` is true."""
     for each, judgement in channel_status.in_order(status.channels, status.at):
-        lead = Text(f"{judgement.health:7}  ", style=_STYLES[judgement.health])
         is_brief = judgement.health == Health.OK and not whole
         said = [traffic(each, status)] if is_brief else list(judgement.why)
         name = _name(each, status.at, is_brief=is_brief)
-        terminal.show_line(printable(": ".join([name, "; ".join(said)] if said else [name])), lead=lead)
+        line = printable(": ".join([name, "; ".join(said)] if said else [name]))
+        terminal.show_line(line, lead=f"{judgement.health:7}  ", color=_COLORS[judgement.health])
         for line in () if is_brief else _lines(each, status):
-            terminal.show_line(printable(line), lead=Text(_INDENT), indent=2)
+            terminal.show_line(printable(line), lead=_INDENT, indent=2)
     if status.undelivered:
         terminal.show_line(str(status.undelivered))
 

@@ -39,12 +39,6 @@ def count(logs: FakeLogs, function: str = WEBHOOK) -> tuple[Traffic, bool]:
     return found.get("noc", Traffic()), is_whole
 
 
-def test_lines_of_the_whole_hour_are_counted_once_also_at_the_edges_of_pieces() -> None:
-    times = (1, 540, 600, 1200, 1740, 1800, 3599, 3601)
-    found, is_whole = count(FakeLogs([share(ago) for ago in times]))
-    assert (found.shares, found.signals, found.last_share, is_whole) == (7, 7, NOW - 1, True)
-
-
 def test_test_incidents_and_other_jobs_are_no_shares_and_no_signals() -> None:
     found, _ = count(FakeLogs([share(9), share(5, "relayctl-test-1")]))
     assert (found.shares, found.last_share) == (2, NOW - 9)
