@@ -103,8 +103,7 @@ class _Relayctl(LazyGroup):
         except click.exceptions.NoArgsIsHelpError:
             raise
         except click.UsageError as error:
-            message = error.format_message() + _hint(error)
-            raise click.UsageError(terminal.folded(message, "Error: "), error.ctx) from error
+            raise click.UsageError(terminal.folded(error.format_message(), "Error: "), error.ctx) from error
         except click.ClickException as error:
             raise click.ClickException(terminal.folded(error.format_message(), "Error: ")) from error
 
@@ -131,13 +130,6 @@ class _Relayctl(LazyGroup):
             ctx.exit(1)
 
 
-def _hint(error: click.UsageError) -> str:
-    """Return advice for the name of a channel that was given as an argument, where an option takes it."""
-    options = [each for param in (error.ctx.command.params if error.ctx else []) for each in param.opts]
-    is_argument = error.format_message().startswith("Got unexpected extra argument")
-    return "; a channel is named with --channel NAME" if is_argument and "--channel" in options else ""
-
-
 def _known(error: Exception) -> click.ClickException | None:
     """Return the message for an error that the operator can fix; None for a bug of relayctl."""
     try:
@@ -149,13 +141,12 @@ def _known(error: Exception) -> click.ClickException | None:
         from relay.failures import InvalidChannel  # noqa: PLC0415
         from relayctl.aws_errors import aws_failure  # noqa: PLC0415
         from relayctl.channel.store import ChannelChangedError  # noqa: PLC0415
-        from relayctl.stack.deployed import EndpointUrlError  # noqa: PLC0415
         from relayctl.stack.outputs import StackMissingError  # noqa: PLC0415
     except ImportError as missing:
         return click.ClickException(f"relayctl is not completely installed ({missing}); docs/install.md says how")
 
     match error:
-        case InvalidChannel() | ProfileNotFound() | EndpointUrlError():
+        case InvalidChannel() | ProfileNotFound():
             return click.UsageError(str(error))
         case StackMissingError():
             return click.ClickException(f"{error}; name it with --stack, and its region with --region")

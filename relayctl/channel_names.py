@@ -13,29 +13,34 @@ from relay.channels.policy import CHANNEL_NAME
 CALL_SECONDS = 2.5
 
 
-def checked_name[T: str | None](_: click.Context, __: click.Parameter, value: T) -> T:
-    """Return the name of a channel as the operator gave it, or None. Raises BadParameter if no channel can have it."""
-    if value is not None and not re.match(CHANNEL_NAME, value):
+def checked_name(value: str) -> str:
+    """Return the name of a channel as the operator gave it. Raises BadParameter if no channel can have it."""
+    if not re.match(CHANNEL_NAME, value):
         raise click.BadParameter("use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit")
     return value
 
 
-def _checked_names(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(checked_name(context, option, value) for value in values)
+def _listed(ctx: click.Context) -> list[str]:
+    # Imported here: the help and the completion of verbs need no AWS SDK.
+    from relayctl.channel.store import ChannelStore  # noqa: PLC0415
+    from relayctl.stack.deployed import STACK_NAME, opened  # noqa: PLC0415
+
+    name, region, profile = (ctx.params.get(option) for option in ("stack_name", "region", "profile"))
+    # Unconfirmed: the shell waits, and no secret is read for a completion.
+    return [each for each, _ in ChannelStore(opened(ctx, name or STACK_NAME, region, profile)).names(confirms=False)]
 
 
-def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Return the names of channels that begin with the incomplete word; an empty list after any error."""
-    return completed(ctx, incomplete, _listed)
-
-
-def completed(
+def complete(
     ctx: click.Context,
+    _: click.Parameter | None,
     incomplete: str,
-    ask: Callable[[click.Context], Iterable[str]],
+    ask: Callable[[click.Context], Iterable[str]] = _listed,
     seconds: float = CALL_SECONDS,
 ) -> list[str]:
-    """Return the names as `complete` does. `ask` lists the channels of the stack, within `seconds`."""
+    """Return the names of channels that begin with the incomplete word; an empty list after any error.
+
+    `ask` lists the channels of the stack. After `seconds` there is no name.
+    """
     found = list[str]()
 
     def run() -> None:
@@ -49,27 +54,17 @@ def completed(
     return sorted({name for name in found if re.match(CHANNEL_NAME, name) and name.startswith(incomplete)})
 
 
-def _listed(ctx: click.Context) -> list[str]:
-    # Imported here: the help and the completion of verbs need no AWS SDK.
-    from relayctl.channel.store import ChannelStore  # noqa: PLC0415
-    from relayctl.stack.deployed import STACK_NAME, opened  # noqa: PLC0415
-
-    name, region, profile = (ctx.params.get(option) for option in ("stack_name", "region", "profile"))
-    # Unconfirmed: the shell waits, and no secret is read for a completion.
-    return [each for each, _ in ChannelStore(opened(ctx, name or STACK_NAME, region, profile)).names(confirms=False)]
-
-
-NAME = click.argument("name", callback=checked_name, shell_complete=complete)
-NAME_OR_ALL = click.argument("name", required=False, callback=checked_name, shell_complete=complete)
+NAME = click.argument("name", type=checked_name, metavar="NAME", shell_complete=complete)
+NAME_OR_ALL = click.argument("name", type=checked_name, required=False, metavar="[NAME]", shell_complete=complete)
 CHANNEL = click.option(
-    "--channel", metavar="NAME", callback=checked_name, shell_complete=complete, help="Only this channel."
+    "--channel", type=checked_name, metavar="NAME", shell_complete=complete, help="Only this channel."
 )
 CHANNELS = click.option(
     "--channel",
     "names",
+    type=checked_name,
     metavar="NAME",
     multiple=True,
-    callback=_checked_names,
     shell_complete=complete,
     help="Only this channel; repeatable.",
 )

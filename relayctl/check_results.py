@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from rich.text import Text
-
 from relay.failures import Reason, SendError
 from relay.foreign_text import printable
 from relayctl import terminal
@@ -27,7 +25,7 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-_STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
+_COLORS = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red"}
 
 
 class Check(NamedTuple):
@@ -83,8 +81,8 @@ def of_aws(what: str, check: Callable[[], Check]) -> Check:
 def show(checks: Iterable[Check]) -> None:
     """Print a line for each result; on a terminal a long line is wrapped and indented."""
     for each in checks:
-        state = Text(f"{each.state:7}  ", style=_STYLES[each.state])
-        terminal.show_line(f"{printable(each.what)}: {printable(each.detail)}", lead=state)
+        line = f"{printable(each.what)}: {printable(each.detail)}"
+        terminal.show_line(line, lead=f"{each.state:7}  ", color=_COLORS[each.state])
 
 
 def listing(checks: Iterable[Check]) -> dict[str, Any]:

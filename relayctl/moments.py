@@ -1,50 +1,12 @@
 """Times as an operator types and reads them: option types, ages, durations, ISO 8601 and local times."""
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-class Moment(click.ParamType[float]):
-    """Type of an option for a time or a duration; its value is in seconds.
-
-    `parse` raises ValueError for a text that is none, and `advice` then says what to type.
-    """
-
-    def __init__(self, name: str, parse: Callable[[str], float], advice: str) -> None:
-        self.name = name
-        self._parse = parse
-        self._advice = advice
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds of a text that the operator typed."""
-        if isinstance(value, float):
-            return value
-        try:
-            return self._parse(str(value))
-        except ValueError:
-            self.fail(self._advice, param, ctx)
-
-
-class Span(Moment):
-    """Type of an option: a duration such as 90m, from `shortest` to `longest`."""
-
-    def __init__(self, shortest: str, longest: str) -> None:
-        super().__init__("duration", seconds, "use a duration such as 90m, 12h or 7d")
-        self._least, self._most = seconds(shortest), seconds(longest)
-        self.bounds = f"{shortest} to {longest}"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds of a duration that is not too short or too long."""
-        found = super().convert(value, param, ctx)
-        if not self._least <= found <= self._most:
-            self.fail(f"use a duration from {self.bounds}", param, ctx)
-        return found
 
 
 def seconds(text: str) -> float:
@@ -55,44 +17,58 @@ def seconds(text: str) -> float:
     return timedelta(**{_UNITS[found[2]]: int(found[1])}).total_seconds()
 
 
-def ago(text: str, now: datetime) -> float:
-    """Return the epoch seconds of an age (90m, 12h, 7d) before `now`. Raises ValueError."""
-    try:
-        return (now - timedelta(seconds=seconds(text))).timestamp()
-    except OverflowError as error:
-        raise ValueError(str(error)) from error
+class Moment(click.ParamType[float]):
+    """Type of an option for a time; its value is in epoch seconds.
 
+    The operator types a duration from now, or a time (ISO 8601) if `takes_times`. `sign` is -1 if the duration is an
+    age, and 1 if it leads into the future.
+    """
 
-def until(text: str, now: datetime) -> float:
-    """Return the epoch seconds of a duration (90m, 12h, 7d) after `now`, or of an ISO 8601 time. Raises ValueError."""
-    if re.fullmatch(r"[0-9]+[a-z]", text):
-        return 2 * now.timestamp() - ago(text, now)
-    return since(text, now)
+    def __init__(self, name: str, sign: int, *, takes_times: bool = True) -> None:
+        self.name = name
+        self._sign, self._takes_times = sign, takes_times
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the epoch seconds of a text that the operator typed."""
+        if isinstance(value, float):
+            return value
+        what = "an age" if self._sign < 0 else "a duration"
+        times = ", or a time such as 2030-01-31T12:00:00Z" if self._takes_times else ""
+        try:
+            return self.parse(str(value), datetime.now(UTC))
+        except (ValueError, OverflowError):
+            self.fail(f"use {what} such as 90m, 12h or 7d{times}", param, ctx)
 
-def since(text: str, now: datetime) -> float:
-    """Return the epoch seconds of an age (90m, 12h, 7d) before `now`, or of an ISO 8601 time. Raises ValueError."""
-    if re.fullmatch(r"[0-9]+[a-z]", text):
-        return ago(text, now)
-    try:
+    def parse(self, text: str, now: datetime) -> float:
+        """Return the epoch seconds of a text. Raises ValueError or OverflowError."""
+        if not self._takes_times or re.fullmatch(r"[0-9]+[a-z]", text):
+            return (now + self._sign * timedelta(seconds=seconds(text))).timestamp()
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.astimezone()).timestamp()
-    except OverflowError as error:
-        raise ValueError(str(error)) from error
 
 
-# Types of options: an age or a time, a duration from now or a time, and an age; the value is in epoch seconds.
-SINCE = Moment(
-    "since",
-    lambda text: since(text, datetime.now(UTC)),
-    "use an age such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z",
-)
-UNTIL = Moment(
-    "until",
-    lambda text: until(text, datetime.now(UTC)),
-    "use a duration such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z",
-)
-AGO = Moment("duration", lambda text: ago(text, datetime.now(UTC)), "use an age such as 90m, 12h or 7d")
+class Span(click.ParamType[float]):
+    """Type of an option for a duration such as 90m, from `shortest` to `longest`; its value is in seconds."""
+
+    name = "duration"
+
+    def __init__(self, shortest: str, longest: str) -> None:
+        self._least, self._most = seconds(shortest), seconds(longest)
+        self.bounds = f"{shortest} to {longest}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds of a duration that is not too short or too long."""
+        try:
+            found = value if isinstance(value, float) else seconds(str(value))
+        except ValueError:
+            self.fail("use a duration such as 90m, 12h or 7d", param, ctx)
+        if not self._least <= found <= self._most:
+            self.fail(f"use a duration from {self.bounds}", param, ctx)
+        return found
+
+
+SINCE, UNTIL = Moment("since", -1), Moment("until", 1)
+AGO = Moment("duration", -1, takes_times=False)
 
 
 def iso(at: float) -> str:

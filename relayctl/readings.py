@@ -6,13 +6,9 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.channels.channel import Channel
-from relay.channels.parsing import parse_channel
 from relay.failures import InvalidChannel, LedgerError, SendError
 from relay.foreign_text import printable
 from relayctl.aws_errors import aws_failure
-from relayctl.channel.store import ChannelStore
-from relayctl.stack.deployed import Stack
 
 
 class Reading(NamedTuple):
@@ -51,28 +47,13 @@ class Readings:
         self.add(source, problem=f"{error}{status}", is_failure=True)
 
     def read[T](self, source: str, read: Callable[[], T]) -> T | None:
-        """Return the result of reading a source; if AWS, the ledger or a vendor fails, note that, and return None."""
+        """Return the result of reading a source; if it fails, or a secret is not valid, note that, and return None."""
         try:
             return read()
-        except (LedgerError, SendError) as error:
+        except (InvalidChannel, LedgerError, SendError) as error:
             self.failed(source, error)
         except (ClientError, BotoCoreError) as error:
             self.failed(source, aws_failure(error) or type(error).__name__)
-        return None
-
-    def channel(self, stack: Stack, name: str, source: str, *, missing: Callable[[], object]) -> Channel | None:
-        """Return a channel of the stack; if its secret cannot be read or is not valid, note that, and return None.
-
-        `source` is the name of the source. `missing` is called if there is no such channel.
-        """
-        texts = self.read(source, lambda: [ChannelStore(stack).text(name)])
-        try:
-            if texts and texts[0] is not None:
-                return parse_channel(name, texts[0], stack.hosts)
-        except InvalidChannel as error:
-            self.failed(source, error)
-        if texts == [None]:
-            missing()
         return None
 
     @property

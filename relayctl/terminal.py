@@ -5,24 +5,18 @@ import os
 import shutil
 import signal
 import sys
-import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, NoReturn
+from textwrap import TextWrapper
+from typing import IO, NoReturn
 
 import click
 
 from relay.foreign_text import printable
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
-
 # Exit code of shells for a program that Ctrl-C ended.
 INTERRUPTED = 130
-# Lines to a pipe or a file are not wrapped: `dlq list | grep ID` must find whole ids.
-UNFOLDED_COLUMNS = 1000
 
 
 def write_any_text() -> None:
@@ -35,33 +29,23 @@ def write_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def output() -> "Console":
-    """Return a console on stdout without markup: square brackets and colons are printed as they are."""
-    # Imported here, as below: rich would take more than a third of the time of `relayctl --help`.
-    from rich.console import Console  # noqa: PLC0415
-
-    folded = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if folded else UNFOLDED_COLUMNS, markup=False, emoji=False, highlight=False)
+def _columns(stream: IO[str]) -> int | None:
+    """Return the width of the terminal; None for a pipe or a file: `dlq list | grep ID` must find whole ids."""
+    return shutil.get_terminal_size().columns if stream.isatty() or "COLUMNS" in os.environ else None
 
 
-def show_line(line: str, *, lead: "Text | None" = None, indent: int = 0) -> None:
-    """Write `lead` and a line of plain text to stdout.
+def show_line(line: str, *, lead: str = "", color: str | None = None, indent: int = 0) -> None:
+    """Write `lead`, in this color, and a line of plain text to stdout.
 
     On a terminal a long line is wrapped between words; only a word longer than a line is broken. Continuation lines
     are indented by the length of `lead` plus `indent`.
     """
-    from rich.text import Text  # noqa: PLC0415
-
-    console, lead = output(), lead or Text()
-    if console.width == UNFOLDED_COLUMNS:
-        console.print(Text.assemble(lead, line), soft_wrap=True)
-        return
-    margin = lead.cell_len + indent
-    before: Text | str = lead
-    for part in Text(line).wrap(console, max(console.width - margin, 1), overflow="fold"):
-        part.rstrip()
-        console.print(Text.assemble(before, part))
-        before = " " * margin
+    text = lead + line
+    if columns := _columns(sys.stdout):
+        margin = " " * (len(lead) + indent)
+        wrap = TextWrapper(columns, initial_indent=lead, subsequent_indent=margin, break_on_hyphens=False)
+        text = wrap.fill(line) or lead
+    click.echo(click.style(text[: len(lead)], fg=color) + text[len(lead) :])
 
 
 def folded(message: str, prefix: str = "") -> str:
@@ -69,12 +53,12 @@ def folded(message: str, prefix: str = "") -> str:
 
     On a terminal each line is wrapped between words. The first line leaves room for `prefix`, which click prints.
     """
-    message = "\n".join(map(printable, message.splitlines()))
-    if not (sys.stderr.isatty() or "COLUMNS" in os.environ):
-        return message
-    wrap = textwrap.TextWrapper(shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False)
-    wrap.initial_indent = " " * len(prefix)
-    return "\n".join(wrap.fill(line) for line in message.splitlines())[len(prefix) :]
+    lines = list(map(printable, message.splitlines()))
+    if columns := _columns(sys.stderr):
+        wrap = TextWrapper(columns, break_long_words=False, break_on_hyphens=False)
+        wrap.initial_indent = " " * len(prefix)
+        return "\n".join(map(wrap.fill, lines))[len(prefix) :]
+    return "\n".join(lines)
 
 
 def say(message: str) -> None:
@@ -84,16 +68,20 @@ def say(message: str) -> None:
 
 def labelled(label: str, value: str, columns: int = 15) -> None:
     """Write a label, padded to `columns`, and a value to stdout; on two lines if the terminal is too narrow."""
-    is_folded, value = sys.stdout.isatty() or "COLUMNS" in os.environ, printable(value)
-    line = f"{label:{columns}}{value}"
-    is_too_wide = is_folded and len(line) > shutil.get_terminal_size().columns
-    click.echo(f"{label.rstrip()}\n{value}" if is_too_wide else line)
+    line, width = f"{label:{columns}}{printable(value)}", _columns(sys.stdout)
+    click.echo(f"{label.rstrip()}\n{printable(value)}" if width and len(line) > width else line)
 
 
 def nothing(message: str) -> NoReturn:
     """Write `message` to stderr, and exit with code 3. The message says that nothing was found."""
     click.echo(printable(message), err=True)
     click.get_current_context().exit(3)
+
+
+def fail_if(is_failure: object) -> None:
+    """Exit with code 1 if `is_failure` is true."""
+    if is_failure:
+        click.get_current_context().exit(1)
 
 
 def refuse_unasked(what: str, *, yes: bool, as_json: bool = False) -> None:
@@ -106,6 +94,7 @@ def refuse_unasked(what: str, *, yes: bool, as_json: bool = False) -> None:
 @contextmanager
 def status(text: str) -> Iterator[None]:
     """Show `text` with a spinner while the block runs, if stderr is a terminal. The block must print nothing."""
+    # Imported here: rich would take more than a third of the time of `relayctl --help`.
     from rich.console import Console  # noqa: PLC0415
 
     console = Console(stderr=True, markup=False, emoji=False)

@@ -22,9 +22,9 @@ from relay.xmatters.directory import Directory
 from relayctl.aws_errors import refusal
 from relayctl.channel import credential_checks, modes
 from relayctl.channel.endpoints import ENDPOINTS
+from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
-from relayctl.settings.policy_file import ANY_HOSTS
 from relayctl.stack.deployed import Stack
 
 # Codes of Secrets Manager for an operator who may check a stack, but not read secrets.

@@ -1,12 +1,9 @@
 """relayctl channel: the group with all of its verbs, and the verbs show, list and remove."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Policy
@@ -14,7 +11,7 @@ from relay.delivery.channel_health import age
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import moments, terminal
-from relayctl.channel import credential_uses, endpoints, modes
+from relayctl.channel import endpoints, modes
 from relayctl.channel.pause import pause, resume
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotate import revoke, rotate
@@ -30,7 +27,7 @@ from relayctl.stack import channel_status, draining
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.draining import Drain
-from relayctl.stack.owed import Account, OwedStates
+from relayctl.stack.owed import Owed
 from relayctl.stack.status_reading import StackStatus, StatusReader
 
 
@@ -40,24 +37,6 @@ def policy_of(stack: Stack, name: str, document: SecretDocument) -> Policy | Non
         return parse_channel(name, document.text(), stack.hosts).policy
     except InvalidChannel:
         return None
-
-
-def mode_lines(policy: Policy | None, now: float) -> Iterator[str]:
-    """Yield the mode in words at `now` (epoch seconds): `live`, or a line for shadow mode and each unfinished pause."""
-    if policy is None:
-        yield "not known: the secret is not valid"
-        return
-    found = [printable(each) for each in modes.words(policy, now)]
-    yield from found or [modes.LIVE]
-
-
-def mode_members(policy: Policy | None, now: float) -> dict[str, Any]:
-    """Return the members `mode` and `pauses` (those that are not over) of a JSON object; null without a policy."""
-    return modes.document(policy, now) if policy else {"mode": None, "pauses": None}
-
-
-def _ago(at: float | None, now: float, words: str) -> str:
-    return "not known" if at is None else words.format(age(now - at))
 
 
 @click.group(short_help="Make, change, check, show and remove channels.")
@@ -84,16 +63,17 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     kept = ChannelStore(stack).existing(name)
     document = SecretDocument(kept.document)
     urls, masked = endpoints.urls(stack, name, document), document.masked()
-    uses = credential_uses.of_channel(stack, name, document) or []
+    uses = endpoints.uses_of(stack, name, document) or []
     policy, now = policy_of(stack, name, document), stack.effects.clock()
     if as_json:
         used = [each.document() for each in uses]
-        members = {**endpoints.url_members(urls), **mode_members(policy, now)}
+        members = {**endpoints.url_members(urls), **modes.document(policy, now)}
         click.echo(json.dumps({"channel": name, **members, "secret": masked, "credentials": used}))
         return
     terminal.labelled("channel", name)
-    for line in mode_lines(policy, now):
-        terminal.show_line(line, lead=Text(f"{'mode':15}"))
+    said = map(printable, modes.words(policy, now)) if policy else ["not known: the secret is not valid"]
+    for line in list(said) or [modes.LIVE]:
+        terminal.show_line(line, lead=f"{'mode':15}")
     terminal.labelled("callback URL", urls["inbound"])
     if back := urls.get("xmatters.callback"):
         terminal.labelled("from xMatters", back)
@@ -120,26 +100,20 @@ def list_(stack: Stack, as_json: bool) -> None:
     if as_json:
         channels = [_document(each, found) for each in found.channels]
         click.echo(json.dumps({"channels": channels, "problems": found.problems}))
-    elif found.channels:
-        _show_list(found)
-    for problem in found.problems if not as_json else ():
-        terminal.say(f"not known: {printable(problem)}")
+    else:
+        for each in found.channels:
+            mode = modes.brief(each.policy, found.at) if each.policy else "mode not known"
+            # The ledger's record of the last share may be an hour too old.
+            shared = "not known" if each.shared_at is None else f"within {age(found.at - each.shared_at)}"
+            changed = "" if each.changed_at is None else f", changed {age(found.at - each.changed_at)} ago"
+            health = channel_status.judge(each, found.at).health
+            terminal.show_line(f"{health:7}  {each.name} ({mode}): last share {shared}{changed}", indent=9)
+        for problem in found.problems:
+            terminal.say(f"not known: {printable(problem)}")
     if not found.channels:
         if any(each.startswith("channels: ") for each in found.problems):
             raise click.ClickException("the channels could not be read")
         terminal.nothing(NO_CHANNELS)
-
-
-def _show_list(found: StackStatus) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("channel", "mode", "health", "last share", "changed"):
-        table.add_column(heading, overflow="fold")
-    for each in found.channels:
-        mode = modes.brief(each.policy, found.at) if each.policy else "?"
-        # The ledger's record of the last share may be an hour too old.
-        shared, changed = _ago(each.shared_at, found.at, "within {}"), _ago(each.changed_at, found.at, "{} ago")
-        table.add_row(each.name, mode, channel_status.judge(each, found.at).health, shared, changed)
-    terminal.output().print(table)
 
 
 def _document(each: ChannelStatus, found: StackStatus) -> dict[str, Any]:
@@ -147,7 +121,7 @@ def _document(each: ChannelStatus, found: StackStatus) -> dict[str, Any]:
     return {
         "channel": each.name,
         "changed_at": moments.iso_or_none(each.changed_at),
-        **mode_members(each.policy, found.at),
+        **modes.document(each.policy, found.at),
         "health": judgement.health,
         "why": list(judgement.why),
         "last_share_at": moments.iso_or_none(each.shared_at),
@@ -172,8 +146,9 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     with dead-lettered jobs is not removed, either. Until the end of the wait nothing is changed, and Ctrl-C leaves the
     channel as it is.
 
-    Without --drain, what is owed for it is dead-lettered. If anything is owed or dead-lettered, --drop-owed is needed,
-    and the criticals are named. The secret can be restored within --days: `aws secretsmanager restore-secret`.
+    Without --drain, what is owed for it is dead-lettered. If anything is owed or dead-lettered, --drop-owed is needed;
+    relayctl incident list --owed names the incidents. The secret can be restored within --days: `aws secretsmanager
+    restore-secret`.
 
     Exit codes: 0 removed, 1 not removed or not in force, 2 usage, 3 no such channel, 130 interrupted.
 
@@ -188,47 +163,34 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
     terminal.refuse_unasked("remove", yes=yes)
-    owed = OwedStates().document() | {"unknown": None}
+    said = ""
     if options["drain"]:
         _drain(stack, name, options["quiet"], options["timeout"], yes=yes)
     else:
-        owed = _owed(stack, name, drops=options["drop_owed"])
+        owed = Owed.of(stack, name)
+        if said := str(owed):
+            if not options["drop_owed"]:
+                raise click.ClickException(f"channel {name}: {said}, so nothing was removed; {owed.advice(name)}")
+            terminal.say(f"channel {name}: {said}")
         _ask(name, "within 15 seconds", yes=yes)
     store.remove(name, options["days"])
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
-        document = {"channel": name, "removed": True, "drained": options["drain"]}
-        click.echo(json.dumps(document | owed))
+        document = {"channel": name, "removed": True, "drained": options["drain"], "owed": said or None}
+        click.echo(json.dumps(document))
     else:
-        terminal.output().print(f"channel {name}: removed")
-        if any(owed.values()):
+        click.echo(f"channel {name}: removed")
+        if said:
             terminal.show_line("what is owed for it will be dead-lettered, too (channel_removed)", indent=2)
             terminal.show_line(
                 f"to deliver it, make the channel again, then: relayctl dlq replay --channel {name} --yes", indent=2
             )
-    if not is_in_force:
-        click.get_current_context().exit(1)
+    terminal.fail_if(not is_in_force)
 
 
 def _ask(name: str, when: str, *, yes: bool) -> None:
     if not yes:
         click.confirm(f"Refuse BigPanda's shares for channel {name}, {when}?", abort=True, err=True)
-
-
-def _owed(stack: Stack, name: str, *, drops: bool) -> dict[str, Any]:
-    """Show what is owed for a channel, and return it as a JSON object.
-
-    Raises ClickException if anything is, or if that is not known, unless `drops` is true.
-    """
-    account = Account.of(stack)
-    owed = account.channels.get(name, OwedStates())
-    unknown = [f"what is owed for this channel is not known: {each}" for each in account.problems]
-    said = "; ".join(filter(None, [str(owed), *unknown]))
-    if said and not drops:
-        raise click.ClickException(f"channel {name}: {said}, so nothing was removed; {owed.advice(name)}")
-    if said:
-        terminal.say(f"channel {name}: {said}")
-    return owed.document() | {"unknown": "; ".join(unknown) or None}
 
 
 def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
@@ -242,11 +204,11 @@ def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) 
 
 
 def _refuse_dead_lettered(stack: Stack, name: str) -> None:
-    account = Account.of(stack)
-    if account.problems:
-        raise click.ClickException(f"{'; '.join(account.problems)}; channel {name} was not removed")
-    if dead := account.channels.get(name, OwedStates()).dead_lettered:
+    owed = Owed.of(stack, name)
+    if owed.problems:
+        raise click.ClickException(f"{'; '.join(owed.problems)}; channel {name} was not removed")
+    if owed.dead_lettered:
         raise click.ClickException(
-            f"channel {name}: {dead} dead-lettered, so it was not removed: relayctl dlq replay --channel {name} "
-            f"--yes delivers them; relayctl dlq export keeps them in a file, and relayctl dlq drop removes them"
+            f"channel {name}: {owed.dead_lettered} dead-lettered, so it was not removed: relayctl dlq replay --channel "
+            f"{name} --yes delivers them; relayctl dlq export keeps them in a file, and relayctl dlq drop removes them"
         )

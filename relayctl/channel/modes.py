@@ -67,8 +67,10 @@ def whom(pause: Pause) -> str:
     return f", for incidents with {' and '.join(facts)}" if facts else ""
 
 
-def document(policy: Policy, now: float) -> dict[str, Any]:
-    """Return the mode, and the pauses that are not over, as a JSON object for programs."""
+def document(policy: Policy | None, now: float) -> dict[str, Any]:
+    """Return the mode, and the pauses that are not over, as a JSON object for programs; null if not known."""
+    if policy is None:
+        return {"mode": None, "pauses": None}
     return {
         "mode": current(policy, now),
         "pauses": [

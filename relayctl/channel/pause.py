@@ -1,7 +1,7 @@
 """relayctl channel pause and resume: stop a channel's signals until a time, and start them again."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import click
@@ -28,9 +28,6 @@ _WHEN = click.option(
     metavar="FACT=PATTERN",
     help="Only incidents that meet it, in the words of routes; repeatable: all facts must fit.",
 )
-
-# Changes the pauses in a secret, and returns those that it added or ended.
-type _Change = Callable[[SecretDocument], Sequence[pauses_in_secret.Pause]]
 
 
 def _reason(_: click.Context, __: click.Parameter, value: str | None) -> str:
@@ -79,12 +76,14 @@ def pause(
     said = {"reason": reason, "by": who.rpartition(":")[2][: audit.MAX_REASON]}
     new = pauses_in_secret.pause(since or now, until, "keep" if options["keep"] else "drop", when, now, **said)
     effect = "it is paused" if Pause.of(new).is_active(now) else "the pause is known"
-    names = _names(stack, name, is_all=options["is_all"])
-    changed = _change(stack, names, lambda document: [pauses_in_secret.add(document, new, now)], effect)
-    if not changed.pauses:
-        terminal.nothing("there is no channel" if name is None else f"there is no channel {name}")
     terminal.say("note: during the pause the fallback topic is not notified of these incidents, either")
-    changed.show("paused", lambda each: modes.pause_words(each, now), is_all=options["is_all"], as_json=as_json)
+    _Work(
+        lambda document: [pauses_in_secret.add(document, new, now)],
+        effect,
+        "paused",
+        lambda each: modes.pause_words(each, now),
+        "",
+    ).do(stack, name, is_all=options["is_all"], as_json=as_json)
 
 
 @click.command()
@@ -106,74 +105,69 @@ def resume(stack: Stack, name: str | None, is_all: bool, texts: Sequence[str], a
       relayctl channel resume payments --when environment=staging
     """
     now, when = stack.effects.clock(), pauses_in_secret.parse_conditions(texts)
-    names = _names(stack, name, is_all=is_all)
-    changed = _change(stack, names, lambda document: pauses_in_secret.end(document, when, now), "it is resumed")
-    if not changed.pauses:
-        terminal.nothing(f"there is no channel {'' if name is None else f'{name} '}with such a pause")
-    changed.show("resumed", lambda each: modes.end_words(each, now), is_all=is_all, as_json=as_json)
+    _Work(
+        lambda document: pauses_in_secret.end(document, when, now),
+        "it is resumed",
+        "resumed",
+        lambda each: modes.end_words(each, now),
+        " with such a pause",
+    ).do(stack, name, is_all=is_all, as_json=as_json)
 
 
-class _Changed(NamedTuple):
-    """Result of a change of channels' pauses.
+class _Work(NamedTuple):
+    """A change of channels' pauses.
 
     Attributes:
-        pauses: The pauses that were added or ended, by channel.
-        in_force: Time from which no function uses an older copy of the secrets (ISO 8601); None if that is not sure.
-        has_failed: True if a channel could not be changed.
+        change: Changes the pauses in a secret, and returns those that it added or ended.
+        effect: Words for what is then so.
+        what: Member of the changed pauses in the JSON document.
+        words: Returns a changed pause in words.
+        missing: Words about a channel without such a pause.
     """
 
-    pauses: Mapping[str, Sequence[pauses_in_secret.Pause]]
-    in_force: str | None
-    has_failed: bool
+    change: Callable[[SecretDocument], Sequence[pauses_in_secret.Pause]]
+    effect: str
+    what: str
+    words: Callable[[Pause], str]
+    missing: str
 
-    def show(self, what: str, words: Callable[[Pause], str], *, is_all: bool, as_json: bool) -> None:
-        """Print the pauses, and exit with 1 if not all is done. `what` is their member in the JSON document."""
-        found = [{"channel": name, what: each, "in_force_at": self.in_force} for name, each in self.pauses.items()]
+    def do(self, stack: Stack, name: str | None, *, is_all: bool, as_json: bool) -> None:
+        """Change the pauses of a channel, or of all, put that in force, and print it; exit with 1 if not all is done.
+
+        If there are several channels, one that can't be changed does not stop the change of the others.
+        """
+        if (name is None) != is_all:
+            raise click.UsageError("give the name of a channel, or --all")
+        store, has_failed = ChannelStore(stack), False
+        names = [name] if name else [each for each, _ in store.names()]
+        pauses = dict[str, Sequence[pauses_in_secret.Pause]]()
+        for each in names:
+            try:
+                if found := self._stored(stack, store, each):
+                    pauses[each] = found
+            except (ChannelChangedError, InvalidChannel, click.UsageError) as error:
+                if name:
+                    raise
+                terminal.say(f"channel {each}: not changed: {printable(str(error))}")
+                has_failed = True
+        terminal.fail_if(has_failed and not pauses)
+        if not pauses:
+            terminal.nothing(f"there is no channel{f' {name}' if name else ''}{self.missing}")
+        in_force = put_in_force(stack, *pauses, effect=self.effect, revokes=False)
+        found = [{"channel": each, self.what: these, "in_force_at": in_force} for each, these in pauses.items()]
         if as_json:
             click.echo(json.dumps({"channels": found} if is_all else found[0]))
-        else:
-            for name, pauses in self.pauses.items():
-                for each in pauses:
-                    terminal.show_line(printable(f"channel {name}: {words(Pause.of(each))}"), indent=2)
-        if self.has_failed or self.in_force is None:
-            click.get_current_context().exit(1)
+        for each, these in pauses.items() if not as_json else ():
+            for one in these:
+                terminal.show_line(printable(f"channel {each}: {self.words(Pause.of(one))}"), indent=2)
+        terminal.fail_if(has_failed or in_force is None)
 
-
-def _names(stack: Stack, name: str | None, *, is_all: bool) -> list[str]:
-    if (name is None) != is_all:
-        raise click.UsageError("give the name of a channel, or --all")
-    return [name] if name else [each for each, _ in ChannelStore(stack).names()]
-
-
-def _change(stack: Stack, names: Sequence[str], change: _Change, effect: str) -> _Changed:
-    """Change the pauses of channels, and put that in force; `effect` says in words what is then so.
-
-    If there are several channels, one that can't be changed does not stop the change of the others.
-    """
-    pauses: dict[str, Sequence[pauses_in_secret.Pause]] = {}
-    store, has_failed = ChannelStore(stack), False
-    for name in names:
-        try:
-            if found := _stored(stack, store, name, change):
-                pauses[name] = found
-        except (ChannelChangedError, InvalidChannel, click.UsageError) as error:
-            if len(names) == 1:
-                raise
-            terminal.say(f"channel {name}: not changed: {printable(str(error))}")
-            has_failed = True
-    if has_failed and not pauses:
-        click.get_current_context().exit(1)
-    in_force = put_in_force(stack, *pauses, effect=effect, revokes=False) if pauses else None
-    return _Changed(pauses, in_force, has_failed)
-
-
-def _stored(stack: Stack, store: ChannelStore, name: str, change: _Change) -> Sequence[pauses_in_secret.Pause]:
-    kept = store.read(name)
-    if kept is None:
-        return ()
-    after = SecretDocument(kept.document)
-    pauses = change(after)
-    if pauses:
-        parse_channel(name, after.text(), stack.hosts)
-        store.write(name, after.text(), replaces=kept.version)
-    return pauses
+    def _stored(self, stack: Stack, store: ChannelStore, name: str) -> Sequence[pauses_in_secret.Pause]:
+        kept = store.read(name)
+        if kept is None:
+            return ()
+        after = SecretDocument(kept.document)
+        if pauses := self.change(after):
+            parse_channel(name, after.text(), stack.hosts)
+            store.write(name, after.text(), replaces=kept.version)
+        return pauses

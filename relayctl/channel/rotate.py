@@ -9,11 +9,10 @@ import click
 from relay.foreign_text import printable
 from relay.xmatters.directory import Directory
 from relayctl import check_results, moments, terminal
-from relayctl.channel import credential_checks, credential_uses, endpoints, rotation, write_path
+from relayctl.channel import credential_checks, endpoints, rotation, write_path
 from relayctl.channel.checks import SECONDS
 from relayctl.channel.credential_input import CredentialCommand, credential_option, flag_of
-from relayctl.channel.credential_uses import described, newest, obstacle
-from relayctl.channel.endpoints import ENDPOINTS, KEYS
+from relayctl.channel.endpoints import ENDPOINTS, KEYS, described, last_use, obstacle
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotation import VENDORS
 from relayctl.channel.secret_document import SecretDocument
@@ -92,8 +91,7 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
             if flags["retire"]
             else endpoint.rotate(flags["overlap"] or rotation.OVERLAP_SECONDS, as_json=as_json)
         )
-    if not is_done:
-        click.get_current_context().exit(1)
+    terminal.fail_if(not is_done)
 
 
 def _check_options(kind: str, flags: Mapping[str, Any], given: list[str]) -> None:
@@ -136,8 +134,8 @@ class _Endpoint(NamedTuple):
         after, endpoint = SecretDocument(self.stored.document), ENDPOINTS[self.key]
         rotation.renew(after, self.key, self.name)
         change = write_path.prepare(self.stack, self.name, self.stored, after, overlap_seconds=overlap_seconds)
-        uses = credential_uses.of_channel(self.stack, self.name, change.before) or ()
-        used = newest(uses, endpoint.name, "current")
+        uses = endpoints.uses_of(self.stack, self.name, change.before) or ()
+        used = last_use(uses, endpoint.name, "current")
         done = write_path.put(self.stack, self.store, change)
         urls, headers = {self.key: change.urls[self.key]}, endpoints.headers(after, self.key)
         if as_json:
@@ -157,8 +155,8 @@ class _Endpoint(NamedTuple):
         before, after = SecretDocument(self.stored.document), SecretDocument(self.stored.document)
         used, endpoint = None, ENDPOINTS[self.key]
         if is_there := after.unset(f"{self.key}.previous"):
-            uses = credential_uses.of_channel(self.stack, self.name, before)
-            used = newest(uses or (), endpoint.name, "previous")
+            uses = endpoints.uses_of(self.stack, self.name, before)
+            used = last_use(uses or (), endpoint.name, "previous")
             why = "its last use cannot be read"
             if uses is not None:
                 why = obstacle(uses, self.key, self.stack.effects.clock()) or ""
@@ -280,5 +278,4 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
         click.echo(json.dumps(document | {"credentials": found, "verified": done.is_verified}))
     else:
         endpoints.show(change.urls, headers)
-    if done.in_force is None or not done.is_verified:
-        click.get_current_context().exit(1)
+    terminal.fail_if(done.in_force is None or not done.is_verified)

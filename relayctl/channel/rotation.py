@@ -5,7 +5,6 @@ A replaced credential of an endpoint stays valid for a time.
 `write_path.put` stores the secret, and `credential_acceptance` waits until the endpoints accept a new credential.
 """
 
-import re
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ import click
 
 from relay.channels import token
 from relay.channels.channel import header_for
-from relay.channels.schema import AUTH, HEADER_PATTERN
+from relay.channels.schema import AUTH
 from relayctl.channel.credential_input import CredentialInput, ask, flag_of
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import SecretDocument
@@ -106,19 +105,17 @@ def renew(document: SecretDocument, key: str, name: str) -> None:
 
 
 def keep_previous(
-    before: SecretDocument, after: SecretDocument, now: float, name: str, overlap_seconds: float = OVERLAP_SECONDS
+    before: SecretDocument, after: SecretDocument, now: float, overlap_seconds: float = OVERLAP_SECONDS
 ) -> dict[str, str]:
     """Write each credential that `after` replaces into `after` as the endpoint's `previous` one, for `overlap_seconds`.
 
-    An older `previous` one is overwritten, unless the operator set it in the same call. Return the expiry (ISO 8601) of
-    each `previous` credential that was written, by the endpoint's key.
+    `before` is a valid secret: a malformed credential as `previous` would make the new secret invalid. An older
+    `previous` one is overwritten, unless the operator set it in the same call. Return the expiry (ISO 8601) of each
+    `previous` credential that was written, by the endpoint's key.
     """
     kept = {}
     for endpoint in ENDPOINTS:
         replaced = _replaced(before.get(endpoint), after.get(endpoint))
-        if not _is_of(replaced.get("token"), name, endpoint):
-            # The endpoint never accepted this token, and as `previous` it would make the secret invalid.
-            del replaced["token"]
         others = [_members(after.get(other)) for other in ENDPOINTS if other != endpoint]
         replaced = {kind: value for kind, value in replaced.items() if all(value != each.get(kind) for each in others)}
         is_set_by_hand = before.get(f"{endpoint}.previous") != after.get(f"{endpoint}.previous") and after.has(
@@ -129,12 +126,6 @@ def keep_previous(
             after.set(f"{endpoint}.previous", {**replaced, "expires_at": expires_at})
             kept[endpoint] = expires_at
     return kept
-
-
-def _is_of(value: Any, name: str, endpoint: str) -> bool:
-    """False if the value is a token with a checksum that relayctl made for another channel or endpoint, else True."""
-    is_checked = isinstance(value, str) and token.has_relay_prefix(value)
-    return not is_checked or token.fits(value, name, ENDPOINTS[endpoint].name)
 
 
 def displaced(before: SecretDocument, after: SecretDocument, now: float) -> dict[str, str]:
@@ -176,17 +167,7 @@ def _members(endpoint: Any) -> dict[str, Any]:
 
 
 def _replaced(before: Any, after: Any) -> dict[str, Any]:
-    """Return the valid old credentials that the new settings lack, by kind; none if the endpoint was removed."""
-    if not isinstance(after, Mapping):
-        return {}
+    """Return the old credentials that the new settings lack, by kind; none if the endpoint was removed."""
     current = _members(after)
-    old = {name: value for name, value in _members(before).items() if _is_valid(name, value)}
+    old = _members(before) if isinstance(after, Mapping) else {}
     return {name: value for name, value in old.items() if current.get(name) != value}
-
-
-def _is_valid(name: str, value: Any) -> bool:
-    """True if the old value is a well-formed credential. A malformed one must not become `previous`."""
-    if name == "token":
-        return isinstance(value, str) and re.match(HEADER_PATTERN, value) is not None
-    is_login = isinstance(value, Mapping) and value.keys() == {"username", "password"}
-    return is_login and all(isinstance(each, str) and each for each in value.values())

@@ -110,8 +110,7 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
         click.echo(json.dumps(document | done.findings))
     else:
         _show(None if change.is_new else change.changes, change.urls, shown)
-    if not done.is_verified or not done.is_in_force:
-        click.get_current_context().exit(1)
+    terminal.fail_if(not done.is_verified or not done.is_in_force)
 
 
 def _header_members(
@@ -125,7 +124,7 @@ def _header_members(
 def _show(changes: list[Change] | None, urls: Mapping[str, str], shown: dict[str, dict[str, str]]) -> None:
     """Print the changes, and each URL with the header to paste at the vendor. `changes` is None for a new channel."""
     for line in changes or ():
-        terminal.output().print(printable(str(line)))
+        terminal.show_line(printable(str(line)))
     if changes is not None and not changes:
         click.echo("nothing changed")
     endpoints.show(urls, {key: [header] for key, header in shown.items()})

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.cache import list_channels
-from relay.channels.parsing import decode_secret
+from relay.channels.channel import Channel
+from relay.channels.parsing import decode_secret, parse_channel
 from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.stack.deployed import Stack
@@ -53,7 +54,7 @@ class ChannelStore:
     """The secrets of one stack's channels. Errors of AWS come as botocore raises them."""
 
     def __init__(self, stack: Stack) -> None:
-        self._secrets = stack.secrets
+        self._stack, self._secrets = stack, stack.secrets
         self._prefix = stack.output("SecretPrefix")
         self._key = stack.key_arn
 
@@ -65,6 +66,11 @@ class ChannelStore:
         """Return the text of a channel's secret; None if the channel does not exist, or is removed."""
         value = self._value(name)
         return None if value is None else value.get("SecretString", "")
+
+    def channel(self, name: str) -> Channel | None:
+        """Return a channel; None if it does not exist, or is removed. Raises InvalidChannel."""
+        text = self.text(name)
+        return None if text is None else parse_channel(name, text, self._stack.hosts)
 
     def read(self, name: str) -> StoredSecret | None:
         """Return the decoded secret of a channel; None if the channel does not exist, or is removed.

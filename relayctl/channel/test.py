@@ -3,7 +3,6 @@
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import click
 
@@ -13,7 +12,6 @@ from relay.channels.routes import chosen
 from relay.failures import InvalidChannel, NoAnswer
 from relay.foreign_text import printable
 from relay.http.client import json_object
-from relay.http.session import HttpAnswer
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
 from relayctl import check_results, terminal
 from relayctl.channel import endpoints
@@ -22,8 +20,8 @@ from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.check_results import Check, State, failed, ok, warning
-from relayctl.stack import status_views
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.stack.status import refused_requests
 from relayctl.stack.status_reading import StatusReader
 
 # API Gateway answers within 29 s.
@@ -37,30 +35,24 @@ _MAX_SHOWN = 200
 def body(incident_id: str, status: str, started: int, now: int) -> bytes:
     """Return the share of a test incident; the status `ok` resolves it. Times are epoch seconds."""
     is_over = status == "ok"
-    times = {"startedOn": started, "changedOn": now, "updatedOn": now, "endedOn": now if is_over else None}
-    alert = {
-        "id": f"{incident_id}-alert",
+    state = {
         "status": status,
         "active": not is_over,
-        **times,
+        "startedOn": started,
+        "changedOn": now,
+        "updatedOn": now,
+        "endedOn": now if is_over else None,
+    }
+    alert = state | {
+        "id": f"{incident_id}-alert",
         "primary_property": "host",
         "secondary_property": "check",
         "source_system": "relayctl",
         "description": DESCRIPTION,
         "tags": [{"name": "host", "value": "relayctl"}, {"name": "check", "value": "channel test"}],
     }
-    whole = {
-        "id": incident_id,
-        "status": status,
-        "severity": "warning",
-        "active": not is_over,
-        "resolved": is_over,
-        "flapping": False,
-        "snooze": {"snoozed": False},
-        **times,
-        "alerts": [alert],
-    }
-    return json.dumps({"incident": whole}).encode()
+    incident = state | {"id": incident_id, "severity": "warning", "resolved": is_over, "alerts": [alert]}
+    return json.dumps({"incident": incident}).encode()
 
 
 def recipients_of(channel: Channel) -> tuple[str, ...]:
@@ -84,47 +76,26 @@ def ring(stack: Stack, url: str, header: Mapping[str, str], incident_id: str) ->
     outward = stack.effects.outward(stack.api_host(url))
     headers = {"Content-Type": "application/json", header["name"]: header["value"]}
 
-    def post(content: bytes) -> HttpAnswer | NoAnswer:
+    def post(content: bytes) -> tuple[int, str, str]:
+        """Return the HTTP status of the answer, the outcome in it, and the answer in words; 0 without an answer."""
         try:
-            return outward.ask("POST", url, content, headers, stack.deadline(SECONDS))
+            answer = outward.ask("POST", url, content, headers, stack.deadline(SECONDS))
         except NoAnswer as error:
-            return error
+            return 0, "", f"the relay gave no answer: {error}"
+        said = {name: scalar(json_object(answer.body).get(name)) or "" for name in _SHOWN}
+        words = (f"{name} {text[:_MAX_SHOWN]}" for name, text in said.items() if text)
+        return answer.status, said["outcome"], ", ".join([f"HTTP {answer.status}", *words])
 
-    started = int(stack.effects.clock())
-    shared = post(body(incident_id, "warning", started, started))
-    yield _shared(incident_id, shared)
-    if isinstance(shared, HttpAnswer) and 400 <= shared.status < 500:
+    started, what = int(stack.effects.clock()), f"test incident {incident_id}"
+    status, outcome, said = post(body(incident_id, "warning", started, started))
+    is_delivered = status == 200 and outcome == "delivered"
+    yield ok(what, f"delivered: {said}") if is_delivered else failed(what, f"not delivered: {said}")
+    if 400 <= status < 500:
         return
     # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
-    yield _resolved(post(body(incident_id, "ok", started, max(int(stack.effects.clock()), started + 1))))
-
-
-def _shared(incident_id: str, answer: HttpAnswer | NoAnswer) -> Check:
-    what = f"test incident {incident_id}"
-    if isinstance(answer, NoAnswer):
-        return failed(what, f"the relay gave no answer: {answer}")
-    if answer.status == 200 and _document(answer).get("outcome") == "delivered":
-        return ok(what, f"delivered: {_said(answer)}")
-    return failed(what, f"not delivered: {_said(answer)}")
-
-
-def _resolved(answer: HttpAnswer | NoAnswer) -> Check:
-    what = "its end"
-    if isinstance(answer, NoAnswer):
-        return failed(what, f"the relay gave no answer, so the page may still be active: {answer}")
-    if answer.status == 200:
-        return ok(what, _said(answer))
-    return (warning if answer.status == 202 else failed)(what, _said(answer))
-
-
-def _document(answer: HttpAnswer) -> dict[str, Any]:
-    return json_object(answer.body)
-
-
-def _said(answer: HttpAnswer) -> str:
-    document = _document(answer)
-    said = [(name, scalar(document.get(name))) for name in _SHOWN]
-    return ", ".join([f"HTTP {answer.status}", *(f"{name} {text[:_MAX_SHOWN]}" for name, text in said if text)])
+    status, _, said = post(body(incident_id, "ok", started, max(int(stack.effects.clock()), started + 1)))
+    judged = {200: ok, 202: warning}.get(status, failed)
+    yield judged("its end", said if status else f"{said}; the page may still be active")
 
 
 @click.command()
@@ -158,8 +129,7 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
         terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):
         found = list(ChannelChecks(stack, store).of(name))
-        status = StatusReader(stack, name).read()
-        found += status_views.refused_requests(status, name)
+        found += refused_requests(StatusReader(stack, name).read(), name)
     if not as_json:
         check_results.show(found)
     if rings:
@@ -170,8 +140,7 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     if as_json:
         click.echo(json.dumps({"channel": name, **check_results.listing(found), **check_results.counts(found)}))
     click.echo(f"channel {name}: {check_results.summary(found)}", err=True)
-    if check_results.counts(found)["failed"]:
-        click.get_current_context().exit(1)
+    terminal.fail_if(check_results.counts(found)["failed"])
 
 
 def _can_ring(found: list[Check]) -> bool:

@@ -51,8 +51,7 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
         click.echo(json.dumps(document))
     for key in done.fresh:
         terminal.say(f"{ENDPOINTS[key].vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
-    if not done.is_verified:
-        click.get_current_context().exit(1)
+    terminal.fail_if(not done.is_verified)
 
 
 def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:

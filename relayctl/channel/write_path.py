@@ -14,12 +14,13 @@ from relay.channels import misconfiguration
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.token import LEAST_TYPED_LENGTH
+from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import credential_checks, endpoints, rotation
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.propagation import ProbeRequest, put_in_force, verify
-from relayctl.channel.secret_document import Change, SecretDocument
+from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument
 from relayctl.channel.store import ChannelStore, StoredSecret
 from relayctl.stack.deployed import Stack
 
@@ -158,7 +159,12 @@ def _rotate(
             f"use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end the old "
             f"one: relayctl channel rotate {name} {endpoint.name} --retire"
         )
-    return rotation.keep_previous(before, after, now, name, overlap_seconds)
+    try:
+        parse_channel(name, before.text(), ANY_HOSTS)
+    except InvalidChannel:
+        # No endpoint accepted its credentials.
+        return {}
+    return rotation.keep_previous(before, after, now, overlap_seconds)
 
 
 def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:

@@ -20,7 +20,7 @@ from relayctl.audit import Audit
 from relayctl.dlq import listing
 from relayctl.dlq.mover import Became, fate, state_of
 from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, Depth, HeldMessage, Run
-from relayctl.dlq.reading import Filter, dead_letters, filtered, nothing_matched, say_held, scan
+from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
 from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -181,32 +181,26 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
         raise click.UsageError("give at least one filter, such as --channel, or --all without a filter")
     terminal.refuse_unasked("drop", yes=yes, as_json=as_json)
     asked = {"filters": wanted.document() | ({"all": True} if is_all else {}), "reason": reason}
-    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
-        queue = dead_letters(stack, pool.map)
-        run = _Run(stack, queue, queue.depth(), as_json)
-        try:
-            with queue.holding():
-                with terminal.stop_on_interrupt() as stop:
-                    run.choose(scan(queue, run.depth, stop, stack.effects.clock), wanted)
-                    if yes and run.chosen:
-                        run.delete(pool.map, stop.is_set, asked)
-                if run.chosen and not yes:
-                    # The messages are not held during the question: the operator may take longer than the timeout.
-                    queue.let_go(run.chosen)
-                    run.ask()
-                    with terminal.stop_on_interrupt() as stop:
-                        run.find_again(scan(queue, run.depth, stop, stack.effects.clock))
-                        run.delete(pool.map, stop.is_set, asked)
-        finally:
-            if run.changed or (as_json and run.is_read):
-                run.report()
+    run = _Run(stack, as_json)
+    try:
+        with choosing(stack, wanted) as choice:
+            run.choose(choice)
+            if yes and run.chosen:
+                run.delete(choice, asked)
+        if run.chosen and not yes:
+            # The messages are not held during the question: the operator may take longer than the visibility timeout.
+            run.ask()
+            with choosing(stack, wanted) as choice:
+                run.delete(choice, asked)
+    finally:
+        if run.changed or (as_json and run.depth):
+            run.report()
     if not run.chosen:
-        nothing_matched(run.depth)
+        nothing_matched(choice.depth)
     counts = run.doing.counts()
-    if stop.is_set() and counts["left"]:
+    if choice.stop.is_set() and counts["left"]:
         click.get_current_context().exit(terminal.INTERRUPTED)
-    if counts["failed"] or counts["gone"] or counts["left"]:
-        click.get_current_context().exit(1)
+    terminal.fail_if(counts["failed"] or counts["gone"] or counts["left"])
 
 
 @dataclass
@@ -215,25 +209,21 @@ class _Run:
 
     Attributes:
         stack: The stack.
-        queue: The dead-letter queue.
-        depth: Numbers of messages on the queue.
         as_json: True to print one JSON document.
+        depth: Numbers of messages on the queue; None before it was read.
         chosen: The messages to drop, oldest first; those that are no jobs of the relay come last.
         criticals: The jobs among them that announce open critical incidents.
         problem: Error of the ledger; None if it could be read.
-        is_read: True once the messages are chosen.
         doing: Progress of the deletion.
         changed: The audit; None until the deletion began.
     """
 
     stack: Stack
-    queue: DeadLetters
-    depth: Depth
     as_json: bool
+    depth: Depth | None = None
     chosen: Sequence[HeldMessage] = ()
     criticals: Sequence[CriticalJob] = ()
     problem: str | None = None
-    is_read: bool = False
     doing: Drop = field(default_factory=Drop)
     changed: Audit | None = None
 
@@ -241,31 +231,27 @@ class _Run:
     def owed(self) -> list[CriticalJob]:
         return [each for each in self.criticals if each.is_owed is not False]
 
-    def choose(self, found: list[HeldMessage], wanted: Filter) -> None:
-        """Choose the messages to drop, and show what would go. All others become visible to other readers again."""
-        unreadable = [held for held in found if held.job is None] if wanted.takes_all else []
-        self.chosen = [*wanted.choose(found), *unreadable][: wanted.limit]
-        self.queue.let_go(set(found) - set(self.chosen))
-        self.criticals, self.problem = criticals(self.queue, self.chosen, Ledger(self.stack.table()))
-        self.doing.chosen, self.is_read = self.chosen, True
+    def choose(self, choice: Choice) -> None:
+        """Take the messages that match, and show what would go."""
+        self.depth, self.chosen = choice.depth, [*choice.jobs, *choice.unreadable]
+        self.criticals, self.problem = criticals(choice.queue, self.chosen, Ledger(self.stack.table()))
+        self.doing.chosen = self.chosen
         if self.chosen and not self.as_json:
-            self._show()
+            self._show(choice.depth)
 
-    def find_again(self, found: list[HeldMessage]) -> None:
-        """Choose, of the messages that are on the queue now, those that the operator was shown."""
-        again = {held.message_id: held for held in found}
+    def delete(self, choice: Choice, asked: dict[str, Any]) -> None:
+        """Delete those of the shown messages that are still there; begin the audit with what the operator asked for."""
+        again = {held.message_id: held for held in (*choice.jobs, *choice.unreadable)}
         self.doing.chosen = [again[each.message_id] for each in self.chosen if each.message_id in again]
         self.doing.gone = len(self.chosen) - len(self.doing.chosen)
-        self.queue.let_go(set(found) - set(self.doing.chosen))
-
-    def delete(self, map_jobs: Run, stopping: Callable[[], bool], asked: dict[str, Any]) -> None:
-        """Delete the messages, and begin the audit with what the operator asked for."""
         self.changed = Audit.begin(self.stack, "dlq drop", **asked)
         with progress("dropping", f"of {len(self.doing.chosen)}", self.stack.effects.clock) as show:
-            for _ in self.doing.delete(self.queue, stopping):
+            for _ in self.doing.delete(choice.queue, choice.stop.is_set):
                 failed = len(self.doing.problems)
                 show(len(self.doing.deleted), f"{failed} not dropped" if failed else "")
-        if problem := self.doing.record(Ledger(self.stack.table()), map_jobs):
+        with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
+            problem = self.doing.record(Ledger(self.stack.table()), pool.map)
+        if problem:
             terminal.say(
                 f"the ledger could not be written, so channels may count as sick for what was dropped: {problem}"
             )
@@ -283,13 +269,13 @@ class _Run:
     def _summary(self) -> dict[str, Any]:
         jobs = [held.job for held in self.chosen if held.job]
         return {
-            **listing.summary(jobs, self.depth),
+            **listing.summary(jobs, self.depth or Depth(0, 0)),
             "matched": len(self.chosen),
             "unreadable": len(self.chosen) - len(jobs),
             "criticals": [each.document() for each in self.criticals],
         }
 
-    def _show(self) -> None:
+    def _show(self, depth: Depth) -> None:
         """Print the counts of the messages that would be deleted, and each job of an open critical incident."""
         sums, now = self._summary(), self.stack.effects.clock()
         listing.show_summary(sums)
@@ -303,7 +289,7 @@ class _Run:
             click.echo(f"  and {len(self.criticals) - MAX_LINES} more criticals; dlq list --status critical has all")
         if self.problem:
             terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {self.problem}")
-        say_held(self.depth)
+        say_held(depth)
 
     def report(self) -> None:
         """Print the result of the deletion, and its audit line."""

@@ -8,9 +8,7 @@ batch of lines, and counts. So an import reads the file twice: to check it, and 
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +23,8 @@ from relay.jobs.job import Job
 from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, check_message, read_envelope
 from relayctl import audit, terminal
 from relayctl.audit import Audit
-from relayctl.dlq import listing
-from relayctl.dlq.queue import PARALLEL_BATCHES, Depth, batches
-from relayctl.dlq.reading import Filter, dead_letters, filtered, nothing_matched, say_held, scan
+from relayctl.dlq.queue import Depth, batches
+from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
 from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -73,23 +70,18 @@ def write_jobs(stack: Stack, place: str, wanted: Filter) -> Exported:
 
     After an error or a Ctrl-C there is no file. Raises ClickException if it cannot be written.
     """
-    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
-        queue = dead_letters(stack, pool.map)
-        depth = queue.depth()
-        with terminal.stop_on_interrupt() as stop, queue.holding():
-            found = scan(queue, depth, stop, stack.effects.clock)
-            chosen = wanted.choose(found)
-            # relayctl has copies of the envelopes now, and writing them may take long if the file is a pipe.
-            queue.let_go(found)
-            if chosen:
-                with _created(place) as file, progress("exporting", f"of {len(chosen)}", stack.effects.clock) as show:
-                    for number, held in enumerate(chosen, start=1):
-                        file.write(line_of(held.message_id, held.job, queue.envelope(held)) if held.job else "")
-                        show(number, "")
-                        if stop.is_set():
-                            raise KeyboardInterrupt
-    unreadable = sum(held.job is None for held in found) if wanted.takes_all else 0
-    return Exported(len(chosen), unreadable, depth)
+    with choosing(stack, wanted) as choice:
+        # relayctl has copies of the envelopes now, and writing them may take long if the file is a pipe.
+        choice.queue.let_go([*choice.jobs, *choice.unreadable])
+        if choice.jobs:
+            of = f"of {len(choice.jobs)}"
+            with _created(place) as file, progress("exporting", of, stack.effects.clock) as show:
+                for number, held in enumerate(choice.jobs, start=1):
+                    file.write(line_of(held.message_id, held.job, choice.queue.envelope(held)) if held.job else "")
+                    show(number, "")
+                    if choice.stop.is_set():
+                        raise KeyboardInterrupt
+    return Exported(len(choice.jobs), len(choice.unreadable), choice.depth)
 
 
 @contextmanager
@@ -164,7 +156,6 @@ MAX_LINE_BYTES = 3 * 1024 * 1024
 MAX_PROBLEMS = 20
 MAX_PROBLEM = 200
 _MEMBERS = {"message_id", "attributes", "envelope"}
-_SUMS = ("channel", "kind", "reason")
 
 
 class BadLineError(ValueError):
@@ -184,8 +175,8 @@ def raw_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
                 return
 
 
-def read_line(text: bytes) -> tuple[Job, Message]:
-    """Return the job of a line, without its body, and the message to send to the queue.
+def read_line(text: bytes) -> Message:
+    """Return the message of a line, to send to the queue.
 
     Raises BadLineError for anything that `line_of` does not write.
     """
@@ -205,7 +196,7 @@ def read_line(text: bytes) -> tuple[Job, Message]:
         check_message(message.envelope, message.attributes)
     except (UnreadableMessage, QueueError) as error:
         raise BadLineError(str(error)) from error
-    return job.with_body(b""), message
+    return message
 
 
 @dataclass
@@ -218,7 +209,6 @@ class Import:
         chosen: Number of lines to send.
         bad: Number of invalid lines.
         problems: The first invalid lines, each with its number and the error.
-        sums: Numbers of jobs to send by channel, by kind and by reason.
         sent: Number of lines that were sent and are on the queue, counted up to the first refused line.
         problem: Error that ended the sending; None if there was none.
     """
@@ -228,7 +218,6 @@ class Import:
     chosen: int = 0
     bad: int = 0
     problems: list[str] = field(default_factory=list)
-    sums: Mapping[str, Counter[str]] = field(default_factory=lambda: {each: Counter() for each in _SUMS})
     sent: int = 0
     problem: str | None = None
 
@@ -237,16 +226,13 @@ class Import:
         for number, text in raw_lines(file):
             self.lines = number
             try:
-                job, _ = read_line(text)
+                read_line(text)
             except BadLineError as error:
                 self.bad += 1
                 if len(self.problems) < MAX_PROBLEMS:
                     self.problems.append(f"line {number}: {printable(str(error), MAX_PROBLEM)}")
             else:
-                if number >= self.next_line:
-                    self.chosen += 1
-                    for each, name in zip(_SUMS, (job.channel, job.kind, job.stamps.reason), strict=True):
-                        self.sums[each][name] += 1
+                self.chosen += number >= self.next_line
             yield
 
     def send(self, file: IO[bytes], queue: Queue, stopping: Callable[[], bool]) -> Iterator[None]:
@@ -257,7 +243,7 @@ class Import:
         harm: the ledger prevents a second page.
         """
         first = self.next_line
-        messages = (read_line(text)[1] for number, text in raw_lines(file) if number >= first)
+        messages = (read_line(text) for number, text in raw_lines(file) if number >= first)
         try:
             for batch in batches(messages, lambda message: message.size):
                 if stopping():
@@ -279,7 +265,6 @@ class Import:
         return {
             "file": str(path),
             "lines": self.lines,
-            **{f"by_{name}": dict(found) for name, found in self.sums.items()},
             "sent": self.sent,
             "next_line": self.next_line if self.sent < self.chosen else None,
             "problem": self.problem,
@@ -322,8 +307,7 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
                     show(doing.sent, "")
         finally:
             _print_report(doing.document(path, changed), as_json=as_json)
-    if doing.problem:
-        click.get_current_context().exit(1)
+    terminal.fail_if(doing.problem)
     if doing.sent < doing.chosen:
         click.get_current_context().exit(terminal.INTERRUPTED)
 
@@ -358,8 +342,6 @@ def _print_report(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document))
         return
-    for each in _SUMS:
-        listing.show_counts(each, document[f"by_{each}"])
     if document["problem"]:
         terminal.say(f"line {document['next_line']}: {document['problem']}")
     click.echo(f"{document['sent']} of {document['lines']} lines are in the dead-letter queue")

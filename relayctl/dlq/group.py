@@ -7,7 +7,7 @@ import click
 from relayctl.dlq import listing
 from relayctl.dlq.drop import drop
 from relayctl.dlq.file import export, import_
-from relayctl.dlq.reading import Filter, dead_letters, filtered, nothing_matched, reading, say_held
+from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
 from relayctl.dlq.replay import replay
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -39,20 +39,19 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
       relayctl dlq list --channel payments --since 12h
       relayctl dlq list --kind signal --status critical --older-than 7d
     """
-    queue = dead_letters(stack)
-    with reading(queue, stack.effects.clock) as (depth, found):
-        unreadable = [held for held in found if held.job is None] if wanted.takes_all else []
-        shown = [*wanted.choose(found), *unreadable][: wanted.limit]
-        documents = [listing.document(held, queue.envelope(held)) for held in shown]
+    with choosing(stack, wanted) as choice:
+        found = [*choice.jobs, *choice.unreadable]
+        documents = [listing.document(held, choice.queue.envelope(held)) for held in found]
+    depth = choice.depth
     if as_json:
-        counts = {"shown": len(shown), "about": depth.about, "held": depth.held}
+        counts = {"shown": len(documents), "about": depth.about, "held": depth.held}
         click.echo(json.dumps({"messages": documents, **counts}))
-    if not shown:
+    if not documents:
         nothing_matched(depth)
     if not as_json:
         for each in documents:
             listing.show(each, stack.effects.clock())
-        click.echo(f"{len(shown)} of about {depth.about}", err=True)
+        click.echo(f"{len(documents)} of about {depth.about}", err=True)
         say_held(depth)
 
 
@@ -75,16 +74,15 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
     Example:
       relayctl dlq show 9f2c41d0
     """
-    queue = dead_letters(stack)
-    with reading(queue, stack.effects.clock) as (depth, found):
+    with choosing(stack, Filter()) as choice:
         documents = [
-            listing.document(held, queue.envelope(held), with_body=True)
-            for held in found
+            listing.document(held, choice.queue.envelope(held), with_body=True)
+            for held in (*choice.jobs, *choice.unreadable)
             if held.message_id.startswith(identity) or (held.job and held.job.delivery_id.startswith(identity))
         ]
     if as_json:
         click.echo(json.dumps({"messages": documents}))
     if not documents:
-        nothing_matched(depth)
+        nothing_matched(choice.depth)
     if not as_json:
         click.echo("\n\n".join(map(listing.text, documents)))

@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.text import Text
-
 from relay.delivery.channel_health import age as duration
 from relay.failures import BadRequest
 from relay.foreign_text import identifier, printable, quoted
@@ -79,7 +77,7 @@ def show(document: Mapping[str, Any], now: float) -> None:
     said += [quoted(document["title"], _MAX_TITLE)] if document["title"] else []
     incident = identifier(document["incident_id"], MAX_ID_LENGTH)
     name = printable(f"{document['delivery_id'][:8]}  {document['channel']} {incident}")
-    lead = Text(f"{duration(now - seconds_of(document['received_at'])):>{_AGE_COLUMNS}}  ")
+    lead = f"{duration(now - seconds_of(document['received_at'])):>{_AGE_COLUMNS}}  "
     terminal.show_line(f"{name}: {', '.join(said)}", lead=lead)
 
 
@@ -136,14 +134,9 @@ def show_summary(sums: Mapping[str, Any]) -> None:
     """Print the counts of `summary`."""
     terminal.show_line(f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}")
     for by in ("channel", "kind", "reason", "status"):
-        show_counts(by, sums[f"by_{by}"], indent=2)
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[f"by_{by}"].items()))
+        terminal.show_line(printable(f"  by {by:8} {counts}"), indent=SUMMARY_INDENT)
     terminal.show_line(f"  shared      {sums['oldest']} to {sums['newest']}")
-
-
-def show_counts(by: str, counts: Mapping[str, int], *, indent: int = 0) -> None:
-    """Print numbers of jobs on a line, such as `by channel  noc 2, payments 1`."""
-    said = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-    terminal.show_line(printable(f"{' ' * indent}by {by:8} {said}"), indent=indent + 12)
 
 
 def age(job: Job, now: float) -> str:

@@ -1,11 +1,12 @@
 """Reading of the dead-letter queue for the verbs of `relayctl dlq`: their filters, and texts about the result."""
 
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, NoReturn
+from threading import Event
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
@@ -13,7 +14,7 @@ from relay.failures import Reason
 from relay.jobs.job import Job, JobKind, seconds_of
 from relayctl import channel_names, moments, terminal
 from relayctl.dlq.mover import in_order
-from relayctl.dlq.queue import DeadLetters, Depth, HeldMessage, Run
+from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, Depth, HeldMessage
 from relayctl.moments import AGO, SINCE
 from relayctl.progress import progress
 from relayctl.stack.deployed import Stack
@@ -125,41 +126,48 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
     return decorate
 
 
-def dead_letters(stack: Stack, run: Run = map) -> DeadLetters:
-    """Return the stack's dead-letter queue; `run` calls a function for each batch, as `map` does, maybe in parallel.
+class Choice(NamedTuple):
+    """Messages that a verb works with, while other readers do not see them.
 
-    Raises StackMissingError.
+    Attributes:
+        queue: The dead-letter queue.
+        depth: Numbers of messages on the queue.
+        stop: The event that the first Ctrl-C sets.
+        jobs: The messages whose jobs match the filter, the oldest share first.
+        unreadable: Messages that are no jobs of the relay; none with a filter.
     """
-    return DeadLetters(stack.sqs, stack.output("DeadLetterQueueUrl"), stack.effects.clock, run)
+
+    queue: DeadLetters
+    depth: Depth
+    stop: Event
+    jobs: list[HeldMessage]
+    unreadable: list[HeldMessage]
 
 
 @contextmanager
-def reading(queue: DeadLetters, clock: Callable[[], float]) -> Iterator[tuple[Depth, list[HeldMessage]]]:
-    """Receive all visible messages, and keep them invisible to other readers while the block runs."""
-    depth = queue.depth()
-    with terminal.stop_on_interrupt() as stop, queue.holding():
-        yield depth, scan(queue, depth, stop, clock)
+def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
+    """Receive all visible messages, and keep those that match invisible to other readers while the block runs.
 
-
-def all_jobs(stack: Stack) -> tuple[list[Job | None], int]:
-    """Return all dead-lettered jobs, None for a message that is no job, and the number that another reader holds."""
-    queue = dead_letters(stack)
-    with reading(queue, stack.effects.clock) as (depth, found):
-        return [held.job for held in found], depth.held
-
-
-def scan(queue: DeadLetters, depth: Depth, stop: threading.Event, clock: Callable[[], float]) -> list[HeldMessage]:
-    """Return all messages that can be received. Raises KeyboardInterrupt after a Ctrl-C."""
-    found = []
-    with progress("reading the queue", f"of about {depth.about}", clock) as show:
-        for held in queue.scan():
-            found.append(held)
-            show(len(found), "")
+    Raises KeyboardInterrupt after a Ctrl-C before the block. Raises StackMissingError.
+    """
+    clock = stack.effects.clock
+    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
+        queue = DeadLetters(stack.sqs, stack.output("DeadLetterQueueUrl"), clock, pool.map)
+        depth, found = queue.depth(), list[HeldMessage]()
+        with queue.holding():
+            with progress("reading the queue", f"of about {depth.about}", clock) as show:
+                for held in queue.scan():
+                    found.append(held)
+                    show(len(found), "")
+                    if stop.is_set():
+                        break
             if stop.is_set():
                 raise KeyboardInterrupt
-    if stop.is_set():
-        raise KeyboardInterrupt
-    return found
+            jobs = wanted.choose(found)
+            unreadable = [held for held in found if held.job is None] if wanted.takes_all else []
+            unreadable = unreadable if wanted.limit is None else unreadable[: wanted.limit - len(jobs)]
+            queue.let_go(set(found) - {*jobs, *unreadable})
+            yield Choice(queue, depth, stop, jobs, unreadable)
 
 
 def nothing_matched(depth: Depth) -> NoReturn:

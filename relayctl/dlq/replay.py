@@ -6,9 +6,7 @@ The worker decides if a moved job is still needed (`relay.delivery.step.judge_jo
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Event
 from typing import Any
 
 import click
@@ -22,8 +20,7 @@ from relayctl import audit, terminal
 from relayctl.audit import Audit
 from relayctl.dlq import listing
 from relayctl.dlq.mover import Became, DeadLetterMover, Fate, Follower, Moved
-from relayctl.dlq.queue import PARALLEL_BATCHES
-from relayctl.dlq.reading import Filter, dead_letters, filtered, nothing_matched, say_held, scan
+from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
 from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -159,47 +156,39 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
     """
     report, sums, effects = Report(), dict[str, Any](), stack.effects
     changed: Audit | None = None
-    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
-        queue = dead_letters(stack, pool.map)
-        depth = queue.depth()
-        try:
-            with queue.holding():
-                found = scan(queue, depth, stop, effects.clock)
-                chosen = wanted.choose(found)
-                report.chosen = [held.job for held in chosen if held.job]
-                # Other operators may read and replay the jobs that do not match.
-                queue.let_go(set(found) - set(chosen))
-                sums = listing.summary(report.chosen, depth)
-                if chosen and not as_json:
-                    listing.show_summary(sums)
-                    say_held(depth)
-                if yes and chosen:
-                    retries = Queue(stack.sqs, stack.output("RetryQueueUrl"))
-                    changed = Audit.begin(stack, "dlq replay", filters=wanted.document())
-                    with progress("moving", f"of {len(chosen)}", effects.clock) as show:
-                        mover = DeadLetterMover(queue, retries, effects.clock, effects.sleep, rate)
-                        for moved in mover.move(chosen, stop.is_set):
-                            if not wait and moved.fate.became == Became.WAITING:
-                                moved.fate = Fate(Became.MOVED)
-                            report.moved.append(moved)
-                            show(len(report.moved), "")
-            if wait and report.moved and not stop.is_set():
-                _follow(stack, stop, report)
-        finally:
-            if sums and (report.chosen or as_json):
-                _print_report(report, sums, changed, dry_run=not yes, as_json=as_json)
+    try:
+        with choosing(stack, wanted) as choice:
+            report.chosen = [held.job for held in choice.jobs if held.job]
+            sums = listing.summary(report.chosen, choice.depth)
+            if report.chosen and not as_json:
+                listing.show_summary(sums)
+                say_held(choice.depth)
+            if yes and report.chosen:
+                retries = Queue(stack.sqs, stack.output("RetryQueueUrl"))
+                changed = Audit.begin(stack, "dlq replay", filters=wanted.document())
+                with progress("moving", f"of {len(report.chosen)}", effects.clock) as show:
+                    mover = DeadLetterMover(choice.queue, retries, effects.clock, effects.sleep, rate)
+                    for moved in mover.move(choice.jobs, choice.stop.is_set):
+                        if not wait and moved.fate.became == Became.WAITING:
+                            moved.fate = Fate(Became.MOVED)
+                        report.moved.append(moved)
+                        show(len(report.moved), "")
+        if wait and report.moved and not choice.stop.is_set():
+            _follow(stack, report)
+    finally:
+        if sums and (report.chosen or as_json):
+            _print_report(report, sums, changed, dry_run=not yes, as_json=as_json)
     if not report.chosen:
-        nothing_matched(depth)
-    if yes and stop.is_set() and report.left:
+        nothing_matched(choice.depth)
+    if yes and choice.stop.is_set() and report.left:
         click.get_current_context().exit(terminal.INTERRUPTED)
-    if yes and report.is_failure:
-        click.get_current_context().exit(1)
+    terminal.fail_if(yes and report.is_failure)
 
 
-def _follow(stack: Stack, stop: Event, report: Report) -> None:
-    effects = stack.effects
+def _follow(stack: Stack, report: Report) -> None:
+    effects, of = stack.effects, f"of {len(report.moved)}"
     follower = Follower(Ledger(stack.table()), effects.clock, effects.sleep)
-    with progress("following", f"of {len(report.moved)}", effects.clock) as show:
+    with terminal.stop_on_interrupt() as stop, progress("following", of, effects.clock) as show:
         for _ in follower.follow(report.moved, stop.is_set):
             show(sum(each.fate.became != Became.WAITING for each in report.moved), report.sums())
     report.problem = follower.problem

@@ -15,11 +15,6 @@ from relayctl import moments
 from relayctl.incident.timeline import LEDGER, ChannelSummary, Event
 
 
-def is_known(entry: Entry) -> bool:
-    """True if the entry is stored in the ledger; the ledger returns an empty entry for an unknown incident."""
-    return entry.sequence > 0
-
-
 def events(channel: str, entry: Entry) -> Iterator[Event]:
     """Yield the events in an entry. An entry has the times of the newest and the announced state, not of older ones."""
     yield from (replace(each, channel=channel) for each in _events(entry))

@@ -1,13 +1,9 @@
-"""Events of an incident from the functions' log lines. Pure code."""
+"""Events of an incident from the functions' log lines, in the words of docs/operate.md, "Log lines". Pure code."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from relay.channels.channel import is_channel_name
-from relay.failures import Reason
 from relay.foreign_text import identifier, quoted
-from relay.incidents.share import Transition
-from relayctl.channel import modes
 from relayctl.incident.timeline import LOG, Event
 from relayctl.log_lines import Line
 
@@ -20,11 +16,25 @@ _SILENT_CHORES = frozenset(
 )
 # Callbacks of the kinds that arrive for each device and each change of a page.
 _SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("status", "unchanged")})
+_OUTCOMES: Mapping[str, str] = {
+    "delivered": "signal accepted",
+    "queued": "owed",
+    "duplicate": "no signal: a copy of a known share",
+    "superseded": "no signal: a newer state takes its place",
+    "unchanged": "no signal: nothing that the channel announces now",
+    "shadowed": "no signal: the channel is in shadow mode; live, it would ring",
+    "unsafe": "NOT KEPT",
+}
 _CHORES: Mapping[str, str] = {
     "followup": "follow-up of the pages",
     "question": "question to BigPanda if it is over",
     "writeback": "write-back of an answer into BigPanda",
     "release": "release of BigPanda's held updates",
+}
+_DONE: Mapping[str, str] = {
+    "delivered": "done",
+    "duplicate": "was done before",
+    "unchanged": "not wanted by the channel's settings",
 }
 _MEMBERS = (
     *("outcome", "transition", "reason", "queue", "attempts", "replays", "http_status"),
@@ -34,51 +44,64 @@ _MEMBERS = (
 
 def event_of(line: Line, function: str) -> Event | None:
     """Return the event of a log line of one function; None for a line that timelines leave out."""
-    message = line.message
-    for start, make in _MAKERS.items():
-        if message.startswith(start):
-            made = make(line)
-            if made is None:
-                return None
-            kind, text = made
-            details = {name: line.fields[name] for name in _MEMBERS if name in line.fields}
-            channel = line.text("channel")
-            if not is_channel_name(channel):
-                # A line of a reconcile run names several channels in one text.
-                channel, details = "", details | {"channels": channel}
-            return Event(line.at, LOG, kind, text, channel, {"function": function, **details})
-    return None
+    make = next((make for start, make in _MAKERS.items() if line.message.startswith(start)), None)
+    made = make(line) if make else None
+    if made is None:
+        return None
+    details = {name: line.fields[name] for name in _MEMBERS if name in line.fields}
+    channel = line.text("channel")
+    if not is_channel_name(channel):
+        # A line of a reconcile run names several channels in one text.
+        channel, details = "", details | {"channels": channel}
+    return Event(line.at, LOG, *made, channel, {"function": function, **details})
 
 
-def _share(line: Line) -> tuple[str, str]:
-    return "share", f"share: {_what(line)}{_outcome(line)}"
+def _signal(line: Line, kind: str) -> tuple[str, str]:
+    why = f" ({line.text('why')})" if line.text("why") else ""
+    change = f"{line.text('transition')}{why}; " if line.text("transition") else ""
+    outcome = line.text("outcome")
+    said = _OUTCOMES.get(outcome, identifier(outcome or "unknown"))
+    if line.text("queue") == "dead_letter":
+        kind, said = "dead_letter" if kind == "retry" else kind, "DEAD-LETTERED"
+    if outcome == "shadowed":
+        said = f"{said} {_recipients(line)}"
+    return kind, f"{kind if kind == 'share' else 'retry'}: {change}{said}{_facts(line)}"
+
+
+def _facts(line: Line) -> str:
+    """Return the other facts of a line about a job, each after a comma."""
+    found, status = list[str](), f" (HTTP {line.text('http_status')})" if line.text("http_status") else ""
+    if line.text("reason"):
+        found.append(f"{identifier(line.text('reason'))}{status}")
+    if line.text("detail"):
+        found.append(quoted(line.text("detail"), _MAX_DETAIL))
+    if line.text("outcome") == "delivered" and line.text("attempts") not in {"", "0", "1"}:
+        found.append(f"attempt {identifier(line.text('attempts'))}")
+    if line.text("request_id"):
+        found.append(f"request {identifier(line.text('request_id'))}")
+    unsure = (name for name in ("unguarded", "unverified") if line.text(name))
+    found += (f"{name}: {quoted(line.text(name), _MAX_DETAIL)}" for name in unsure)
+    return "".join(f", {each}" for each in found)
+
+
+def _recipients(line: Line) -> str:
+    names = line.fields.get("recipients")
+    said = [quoted(str(each), _MAX_DETAIL) for each in names] if isinstance(names, list) else []
+    return ", ".join(said[:_MAX_NAMES] + (["others"] if len(said) > _MAX_NAMES else [])) or "the workflow's recipients"
 
 
 def _job(line: Line) -> tuple[str, str] | None:
     kind, outcome = line.text("kind") or "signal", line.text("outcome")
     if kind == "signal":
-        return _retry(line)
+        return _signal(line, "retry")
     if line.text("end"):
         return "end", f"end of the incident, asked of BigPanda: {identifier(line.text('end'))}"
     if (kind, outcome) in _SILENT_CHORES:
         return None
-    name = _CHORES.get(kind, f"job {identifier(kind)}")
+    said, name = _DONE.get(outcome, "waits"), _CHORES.get(kind, f"job {identifier(kind)}")
     if line.text("queue") == "dead_letter":
-        return "dead_letter", f"{name}: DEAD-LETTERED, {_reason(line)}"
-    doubt = f"; unverified: {quoted(line.text('unverified'), _MAX_DETAIL)}" if line.text("unverified") else ""
-    match outcome:
-        case "delivered":
-            return kind, f"{name}: done{doubt}"
-        case "duplicate":
-            return kind, f"{name}: was done before{doubt}"
-        case "unchanged":
-            return kind, f"{name}: not wanted by the channel's settings{doubt}"
-    return kind, f"{name}: waits, {_reason(line)}"
-
-
-def _retry(line: Line) -> tuple[str, str]:
-    kind = "dead_letter" if line.text("queue") == "dead_letter" else "retry"
-    return kind, f"retry: {_what(line)}{_outcome(line)}"
+        kind, said = "dead_letter", "DEAD-LETTERED"
+    return kind, f"{name}: {said}{_facts(line)}"
 
 
 def _callback(line: Line) -> tuple[str, str] | None:
@@ -90,81 +113,17 @@ def _callback(line: Line) -> tuple[str, str] | None:
     return "answer", f"xMatters called back ({identifier(kind)}): {': '.join([*told, said.get(outcome, outcome)])}"
 
 
-def _what(line: Line) -> str:
-    why = f" ({line.text('why')})" if line.text("why") else ""
-    return f"{line.text('transition')}{why}; " if line.text("transition") else ""
-
-
-def _outcome(line: Line) -> str:
-    guard = f"; unguarded: {line.text('unguarded')}" if line.text("unguarded") else ""
-    match line.text("outcome"):
-        case "delivered":
-            attempts = line.fields.get("attempts")
-            tries = f" at attempt {attempts}" if isinstance(attempts, int) and attempts > 1 else ""
-            request = f", request {identifier(line.text('request_id'))}" if line.text("request_id") else ""
-            return f"signal accepted{tries}{request}{guard}"
-        case "queued" if line.text("queue") == "dead_letter":
-            return f"DEAD-LETTERED: {_reason(line)}{_remedy(line)}"
-        case "queued":
-            is_paused = line.text("reason") == Reason.PAUSED
-            return f"owed: {"it waits for the end of the channel's pause" if is_paused else _reason(line)}{guard}"
-        case "unsafe":
-            return f"NOT KEPT: {_reason(line)}"
-        case outcome:
-            return _unsent(line, outcome)
-
-
-def _unsent(line: Line, outcome: str) -> str:
-    match outcome:
-        case "duplicate":
-            return "no signal: a copy of a known share"
-        case "superseded":
-            return "no signal: a newer state takes its place"
-        case "unchanged":
-            return _unchanged(line)
-        case "shadowed":
-            return f"no signal: the channel is in shadow mode; live, it would ring {_recipients(line)}"
-    return identifier(outcome or "unknown")
-
-
-def _unchanged(line: Line) -> str:
-    if modes.LEFT_OUT in line.text("why"):
-        return "no signal: a pause leaves it out; the incident's next share after the pause rings, if it is news"
-    if line.text("transition") == Transition.TOUCHED:
-        return "no signal: there is nothing to announce"
-    return "no signal: this channel does not announce it"
-
-
-def _recipients(line: Line) -> str:
-    names = line.fields.get("recipients")
-    said = [quoted(str(each), _MAX_DETAIL) for each in names] if isinstance(names, list) else []
-    return ", ".join(said[:_MAX_NAMES] + (["others"] if len(said) > _MAX_NAMES else [])) or "the workflow's recipients"
-
-
-def _remedy(line: Line) -> str:
-    is_shadowed = line.text("reason") == Reason.SHADOWED
-    return ", the channel is in shadow mode; once it is live, the job can be replayed" if is_shadowed else ""
-
-
-def _reason(line: Line) -> str:
-    word = identifier(line.text("reason") or "no reason given")
-    status = f" (HTTP {line.text('http_status')})" if line.text("http_status") else ""
-    detail = f", {quoted(line.text('detail'), _MAX_DETAIL)}" if line.text("detail") else ""
-    return f"{word}{status}{detail}"
-
-
-def _fixed(kind: str, text: str) -> Callable[[Line], tuple[str, str]]:
-    return lambda _: (kind, text)
-
-
 # By the beginning of the message, as `relay.telemetry` writes it.
-_MAKERS: Mapping[str, Callable[[Line], Any]] = {
-    "share": _share,
+_MAKERS: Mapping[str, Callable[[Line], tuple[str, str] | None]] = {
+    "share": lambda line: _signal(line, "share"),
     "job": _job,
     "callback": _callback,
-    "fallback notified": _fixed("fallback", "the fallback topic was notified of it"),
-    "the fallback topic could not be notified": _fixed("fallback", "the fallback topic could NOT be notified of it"),
-    "page missing": _fixed("page", "page missing: xMatters accepted a signal and made NO PAGE of it"),
-    "unknown incident": _fixed("share", "BigPanda shows it open, and no share of it came; it is not signalled"),
-    "last copy": _fixed("share", "neither delivered nor kept; the last copy is in the log line"),
+    "fallback notified": lambda _: ("fallback", "the fallback topic was notified of it"),
+    "the fallback topic could not be notified": lambda _: (
+        "fallback",
+        "the fallback topic could NOT be notified of it",
+    ),
+    "page missing": lambda _: ("page", "page missing: xMatters accepted a signal and made NO PAGE of it"),
+    "unknown incident": lambda _: ("share", "BigPanda shows it open, and no share of it came; it is not signalled"),
+    "last copy": lambda _: ("share", "neither delivered nor kept; the last copy is in the log line"),
 }

@@ -4,23 +4,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import nlargest
-from typing import NamedTuple
 
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Channel, Rest
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
-from relay.ledger.sources import Sources
-from relay.ledger.table import Ledger, key
 from relay.xmatters.directory import Pages, RestApi
 from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
-from relayctl.dlq.queue import DeadLetters
-from relayctl.incident import timeline_ledger, timeline_logs, timeline_vendors
-from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Timeline
-from relayctl.log_lines import AHEAD_SECONDS, FUNCTIONS, WEBHOOK, Budget, Line, LogReader
+from relayctl.dlq.reading import Filter, choosing
+from relayctl.incident import timeline, timeline_ledger, timeline_logs, timeline_vendors
+from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients, Timeline
+from relayctl.log_lines import AHEAD_SECONDS, FUNCTIONS, Budget, Line, LogReader
 from relayctl.readings import Readings
-from relayctl.stack import hour_traffic
 from relayctl.stack.deployed import Stack
 
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
@@ -31,23 +27,6 @@ MAX_LINES = 2000
 VENDOR_SECONDS = 30.0
 # Signals and pages of a channel that xMatters is asked about, the newest.
 MAX_SIGNALS, MAX_PAGES = 8, 8
-
-# Recipients that a webhook's URL named.
-type Recipients = tuple[str, ...]
-
-
-class Known(NamedTuple):
-    """A stored entry of the ledger, and the channel and recipients that it is for.
-
-    Attributes:
-        channel: Name of the channel.
-        recipients: Recipients that the webhook's URL named.
-        entry: The entry.
-    """
-
-    channel: str
-    recipients: Recipients
-    entry: Entry
 
 
 @dataclass
@@ -83,15 +62,12 @@ class Collector:
         if names is None:
             names = self.readings.read("channels", lambda: [name for name, _ in store.names()]) or []
         self._logs(now)
-        self._refused_requests(now)
         self._dead_letters()
         channels = sorted({*names, *(each.channel for each in self.events if each.channel)})
         known = self._ledger(channels)
         seen = {*(each.channel for each in known), *(each.channel for each in self.events if each.channel)}
         for name in sorted(seen):
             self._vendors(name, [each.entry for each in known if each.channel == name])
-        if not seen:
-            self._unknown(names)
         title = next((each.entry.about.title for each in known if each.entry.about.title), "")
         summaries = (timeline_ledger.summary(each.channel, each.recipients, each.entry, now) for each in known)
         found = Timeline(self.incident_id, title, tuple(summaries), (), self.readings)
@@ -115,25 +91,12 @@ class Collector:
                 self.events += found
                 self.readings.add(f"{LOG} {function}", len(found), budget.problem, is_failure=budget.is_cut)
 
-    def _refused_requests(self, now: float) -> None:
-        """Note the channels whose webhook refused requests in the last day: the incident's shares may be among them."""
-        reader = LogReader(self.stack.logs, self.stack.name)
-        found = self.readings.read(f"{LOG} {WEBHOOK}", lambda: hour_traffic.read_refused(reader, now)) or {}
-        for name, refused in found.items():
-            if self._is_wanted(name):
-                words = f"{refused.words(now)}; a share of this incident may be among them"
-                self.readings.add(f"webhook {name}", problem=words)
-
     def _dead_letters(self) -> None:
         """Read the dead-letter queue. Each message is received, and made visible to other readers at the end."""
 
         def read() -> tuple[list[Job], int]:
-            queue = DeadLetters(self.stack.sqs, self.stack.output("DeadLetterQueueUrl"), self.stack.effects.clock)
-            depth = queue.depth()
-            if not depth.visible:
-                return [], depth.held
-            with queue.holding():
-                return [each.job for each in queue.scan() if each.job and self._is_mine(each.job)], depth.held
+            with choosing(self.stack, Filter(channel=self.channel, incident=self.incident_id)) as choice:
+                return [held.job for held in choice.jobs if held.job], choice.depth.held
 
         if (read_jobs := self.readings.read(DEAD_LETTERS, read)) is None:
             return
@@ -152,22 +115,8 @@ class Collector:
         named.
         """
 
-        def read() -> list[Known]:
-            table = self.stack.bounded_table()
-            ledger, sources = Ledger(table), Sources(table, self.stack.effects.clock)
-            places: dict[str, tuple[str, Recipients]] = {}
-            for name in channels:
-                shared = sources.of_incidents(name, [self.incident_id]).get(self.incident_id, ())
-                for recipients in sorted({(), *shared, *self.url_recipients.get(name, ())}):
-                    places[key(name, recipients, self.incident_id)] = (name, recipients)
-            entries = ledger.read_many(places)
-            found = (Known(*places[place], entry) for place, entry in entries.items())
-            return sorted(
-                (each for each in found if timeline_ledger.is_known(each.entry)),
-                key=lambda each: (each.channel, each.recipients),
-            )
-
-        known = self.readings.read(LEDGER, read)
+        ids = {name: [self.incident_id] for name in channels}
+        known = self.readings.read(LEDGER, lambda: timeline.stored(self.stack, ids, self.url_recipients))
         if known is not None:
             made = (event for each in known for event in timeline_ledger.events(each.channel, each.entry))
             found = [each for each in made if self._is_news(each)]
@@ -175,45 +124,31 @@ class Collector:
             self.readings.add(LEDGER, len(found))
         return known or []
 
-    def _vendors(self, name: str, entries: list[Entry]) -> None:
+    def _vendors(self, name: str, stored: list[Entry]) -> None:
         source = f"channel {name}"
-        removed = partial(self.readings.add, source, problem="it was removed, so the vendors were not asked")
-        if channel := self.readings.channel(self.stack, name, source, missing=removed):
-            self._xmatters(channel, entries)
-            self._bigpanda(channel)
-
-    def _unknown(self, names: Iterable[str]) -> None:
-        """Ask BigPanda about an incident that the relay does not know, once with each key."""
-        asked = set[tuple[str, str]]()
-        for name in sorted(names):
-            channel = self.readings.channel(self.stack, name, f"channel {name}", missing=lambda: None)
-            access = channel.bigpanda if channel else None
-            if channel is None or access is None or (access.base_url, access.api_key) in asked:
+        found = self.readings.read(source, lambda: [ChannelStore(self.stack).channel(name)])
+        for channel in found or ():
+            if channel is None:
+                self.readings.add(source, problem="it was removed, so the vendors were not asked")
                 continue
-            asked.add((access.base_url, access.api_key))
+            self._xmatters(channel, stored)
             self._bigpanda(channel)
-            client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
-            state = timeline_vendors.state_of(client, access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
-            self.events += [state] if state else []
-            answer = "it has the incident, and no share of it came: BigPanda never sent it, or the relay refused it"
-            words = answer if self.events else "it does not show the incident to this key"
-            self.readings.add(f"{BIGPANDA} {name}", problem=words)
 
-    def _xmatters(self, channel: Channel, entries: list[Entry]) -> None:
+    def _xmatters(self, channel: Channel, stored: list[Entry]) -> None:
         source = f"{XMATTERS} {channel.name}"
         if channel.rest is None:
             self.readings.add(source, problem="not asked: the channel has no xmatters.rest")
             return
         rest, notes = channel.rest, list[str]()
-        found = self.readings.read(source, lambda: list(self._pages(channel.name, rest, entries, notes)))
+        found = self.readings.read(source, lambda: list(self._pages(channel.name, rest, stored, notes)))
         if found is not None:
             self.events += found
             self.readings.add(source, len(found), "; ".join(notes) or None)
 
-    def _pages(self, name: str, rest: Rest, entries: list[Entry], notes: list[str]) -> Iterator[Event]:
+    def _pages(self, name: str, rest: Rest, stored: list[Entry], notes: list[str]) -> Iterator[Event]:
         deadline = self.stack.deadline(VENDOR_SECONDS)
         outward = self.stack.effects.outward(self.stack.hosts.xmatters)
-        signals = sorted((each for entry in entries for each in entry.accepted_signals), key=lambda each: each.at)
+        signals = sorted((each for entry in stored for each in entry.accepted_signals), key=lambda each: each.at)
         if len(signals) > MAX_SIGNALS:
             notes.append(f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
         pages, api, asked = Pages(outward), RestApi(outward), set[str]()
@@ -260,9 +195,6 @@ class Collector:
         details = event.details
         is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_page_missing")
         return not (is_bare and details.get("request_id") in logged)
-
-    def _is_mine(self, job: Job) -> bool:
-        return job.incident_id == self.incident_id and self._is_wanted(job.channel)
 
 
 def _dead_letter(job: Job) -> Event:

@@ -1,19 +1,15 @@
 """Events of an incident from xMatters' and BigPanda's APIs."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from relay.bigpanda.client import BigPanda, Incident
-from relay.channels.channel import BigPandaAccess, Rest
+from relay.channels.channel import Rest
 from relay.deadline import Deadline
-from relay.failures import BadRequest, SendError
 from relay.foreign_text import identifier, quoted
 from relay.http.client import json_object
-from relay.incidents.share import Fields, fields_of, nested, parse_share, scalar
+from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.xmatters.directory import EVENTS_PATH, RestApi, listed
 from relayctl.incident.timeline import BIGPANDA, XMATTERS, Event
 
@@ -106,18 +102,6 @@ def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
         words = identifier(kind.removeprefix("incident_").replace("_", "-")).replace("-", " ")
         text = f"{words}: {quoted(comment, _MAX_TEXT)}" if comment else words
         yield Event(at, BIGPANDA, "activity", text, details={"activity": kind, "comment": comment})
-
-
-def state_of(client: BigPanda, access: BigPandaAccess, incident_id: str, deadline: Deadline) -> Event | None:
-    """Return the incident's state in the first of the channel's environments that has it; None if none has it."""
-    for environment_id in access.environments:
-        with suppress(SendError, BadRequest):
-            document = client.incident(access, Incident(environment_id, incident_id), deadline)
-            share = parse_share(json.dumps(document).encode())
-            if share.version:
-                text = f"the incident's state: {identifier(share.status or 'unknown')}"
-                return Event(share.version[0], BIGPANDA, "state", text)
-    return None
 
 
 def _moment(value: Any) -> float | None:

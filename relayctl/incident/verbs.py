@@ -2,27 +2,138 @@
 
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import click
-from rich.text import Text
 
-from relay.delivery.channel_health import age as duration
+from relay.delivery.channel_health import age
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.share import MAX_ID_LENGTH
+from relay.ledger.entry import Entry
+from relay.ledger.table import Ledger, channel_of, incident_of
 from relayctl import moments, terminal
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import CHANNEL
-from relayctl.incident import listing
-from relayctl.incident.listing import IncidentReader
+from relayctl.incident import timeline, timeline_ledger
 from relayctl.incident.timeline import ChannelSummary, Event, Timeline
 from relayctl.incident.timeline_sources import Collector
+from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line, LogReader
 from relayctl.moments import SINCE
+from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.stack.owed import due
 
-# Characters with a meaning in Markdown. A text of others must not become a link, a table cell, an image or HTML.
-_MARKS = re.compile(r"([\\`*_{}\[\]<>#!|~&])")
+# Answers of FilterLogEvents that are read.
+MAX_ANSWERS = 200
+# Incidents that are shown, the newest.
+MAX_INCIDENTS = 500
+MAX_TITLE = 80
+_SHARES = '{ $.message = "share" }'
+
+
+class Listed(NamedTuple):
+    """An incident of a channel.
+
+    Attributes:
+        at: Time of its last share (epoch seconds).
+        channel: Name of the channel.
+        incident_id: BigPanda's id, as the log or the ledger's key has it.
+        entry: Its entry in the ledger; None if there is none, or it could not be read.
+        outcome: Outcome of its last share in the log; empty if the log was not read.
+    """
+
+    at: float
+    channel: str
+    incident_id: str
+    entry: Entry | None
+    outcome: str = ""
+
+    def words(self, now: float) -> str:
+        """Return the incident's state in words, then its title in quotes."""
+        if self.entry is None:
+            return f"the last share was {self.outcome}; the ledger has no entry of it"
+        known = timeline_ledger.summary(self.channel, (), self.entry, now).words
+        title = [quoted(self.entry.about.title, MAX_TITLE)] if self.entry.about.title else []
+        return "; ".join([*known, *title])
+
+    def document(self, now: float) -> dict[str, Any]:
+        """Return the incident as a JSON object for programs."""
+        entry = self.entry
+        return {
+            "incident_id": self.incident_id,
+            "channel": self.channel,
+            "title": entry.about.title or None if entry else None,
+            "last_share_at": moments.iso(self.at),
+            **(timeline_ledger.summary(self.channel, (), entry, now).details if entry else {}),
+        }
+
+
+@dataclass
+class IncidentReader:
+    """Reads the incidents of a stack. If a source fails, the others are still read.
+
+    Attributes:
+        stack: The stack.
+        channel: Name of the only channel; None for all channels.
+        since: Time of the oldest share to list (epoch seconds); None for any.
+        readings: The results of the sources.
+    """
+
+    stack: Stack
+    channel: str | None
+    since: float | None
+    readings: Readings = field(default_factory=Readings)
+
+    def owed(self) -> list[Listed]:
+        """Return the incidents that the ledger's index has as owed or given up, the newest share first."""
+        ledger = Ledger(self.stack.bounded_table())
+
+        rows = (self.readings.read("ledger", lambda: dict(due(ledger))) or {}).items()
+        return self._newest(
+            Listed(_came(entry), channel_of(name), incident_of(name), entry)
+            for name, entry in rows
+            if entry.debt.since is not None
+        )
+
+    def shared(self) -> list[Listed]:
+        """Return the incidents whose shares the webhook logged since `since`, the newest share first."""
+        lines = self.readings.read("log", self._lines) or []
+        last = {(line.text("channel"), line.text("incident_id")): line for line in lines}
+        newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
+        ids = {channel: [incident for name, incident in newest if name == channel] for channel, _ in newest}
+        known = self.readings.read("ledger", lambda: timeline.stored(self.stack, ids, {}, with_shadow=True)) or []
+        found = dict[tuple[str, str], list[Entry | None]]()
+        for one in known:
+            found.setdefault((one.channel, one.incident_id), []).append(one.entry)
+        return self._newest(
+            Listed(last[each].at, *each, entry, last[each].text("outcome"))
+            for each in newest
+            for entry in found.get(each, [None])
+        )
+
+    def _lines(self) -> list[Line]:
+        now, budget = self.stack.effects.clock(), Budget(MAX_ANSWERS)
+        reader = LogReader(self.stack.logs, self.stack.name)
+        lines = list(reader.scan(WEBHOOK, _SHARES, self.since or 0.0, now + AHEAD_SECONDS, budget))
+        if budget.is_cut:
+            self.readings.add("log", problem=budget.problem)
+        return sorted((line for line in lines if line.text("incident_id")), key=lambda each: each.at)
+
+    def _newest(self, rows: Iterator[Listed]) -> list[Listed]:
+        wanted = [
+            each for each in rows if self.channel in {None, each.channel} and each.at >= (self.since or float("-inf"))
+        ]
+        return sorted(wanted, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
+
+
+def _came(entry: Entry) -> float:
+    return entry.newest.came if entry.newest else entry.debt.since or 0.0
+
+
 _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
 _MAX_TITLE = 100
 
@@ -39,33 +150,13 @@ def show_timeline(timeline: Timeline, now: float) -> None:
     for day, events in groupby(timeline.events, key=lambda each: moments.day(each.at)):
         terminal.show_line(day)
         for event in events:
-            lead = f"{moments.clock(event.at)} {age(event, now):>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "
-            terminal.show_line(printable(_words(event, with_channel=are_many)), lead=Text(lead))
+            lead = f"{moments.clock(event.at)} {_age(event, now):>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "
+            terminal.show_line(printable(_words(event, with_channel=are_many)), lead=lead)
 
 
-def markdown(timeline: Timeline, now: float) -> str:
-    """Return the timeline as Markdown: a heading, the summaries, a table of events, and the sources."""
-    lines = [f"# Incident {_escaped(timeline.incident_id)}", ""]
-    lines += [_escaped(quoted(timeline.title, _MAX_TITLE)), ""] if timeline.title else []
-    lines += [f"- {_escaped(_summary(each))}" for each in timeline.summaries]
-    lines += [f"- {timeline.dropped} older events are left out"] if timeline.dropped else []
-    lines += ["", "## Timeline", ""] if lines[-1] else ["## Timeline", ""]
-    if timeline.events:
-        lines += [f"Local times, {moments.day(timeline.events[0].at)[12:-1]}.", ""]
-        lines += ["| day | time | source | channel | event |", "| --- | --- | --- | --- | --- |"]
-    for each in timeline.events:
-        cells = (moments.day(each.at)[:10], moments.clock(each.at), each.source, each.channel, each.text)
-        lines.append(f"| {' | '.join(_escaped(cell) for cell in cells)} |")
-    lines += ["", "## Sources", "", f"Read at {moments.iso(now)}.", ""]
-    for reading in timeline.readings.found:
-        said = reading.problem or f"{reading.found} events"
-        lines.append(f"- {_escaped(reading.source)}: {_escaped(said)}")
-    return "\n".join(lines)
-
-
-def age(event: Event, now: float) -> str:
+def _age(event: Event, now: float) -> str:
     """Return the time since an event, such as "3m"; "in 3m" for an event in the future."""
-    return f"in {duration(event.at - now)}" if event.at > now else duration(now - event.at)
+    return f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
 
 
 def _summary(summary: ChannelSummary) -> str:
@@ -78,17 +169,10 @@ def _words(event: Event, *, with_channel: bool) -> str:
     return f"{event.channel}: {event.text}" if with_channel and event.channel else event.text
 
 
-def _escaped(text: str) -> str:
-    return _MARKS.sub(r"\\\1", printable(text))
-
-
 # Log lines are read from this long ago, unless --since says otherwise.
 DEFAULT_SECONDS = 7 * 24 * 3600.0
 # `list` shows the shares of this time, unless --since says otherwise.
 LISTED_SECONDS = 3600.0
-# The known ids of BigPanda have 24 hexadecimal digits.
-_ID_LENGTH = 24
-_CUT_ID = re.compile(r"[0-9a-f]{4,23}", re.IGNORECASE)
 
 
 @click.group(short_help="List the last incidents; show what happened to one.")
@@ -129,7 +213,9 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
             json.dumps({"incidents": [each.document(now) for each in found], "problems": reader.readings.problems})
         )
     else:
-        listing.show(found, now)
+        for each in found:
+            what = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}: {each.words(now)}"
+            terminal.show_line(what, lead=f"{age(now - each.at):>{_AGE_COLUMNS}}  ")
         for problem in reader.readings.problems:
             terminal.say(f"not known: {problem}")
     if not found:
@@ -165,18 +251,14 @@ def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
     metavar="AGE|TIME",
     help="Only events since: 90m, 12h, 7d or a time. Without it, log lines of 7 days and all else.",
 )
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown for a post-mortem.")
 @on_stack
-def show(
-    stack: Stack, incident_id: str, channel: str | None, since: float | None, as_markdown: bool, as_json: bool
-) -> None:
+def show(stack: Stack, incident_id: str, channel: str | None, since: float | None, as_json: bool) -> None:
     """Show an incident's timeline: shares, signals, pages, answers, retries and dead letters.
 
     Sources: the ledger, the functions' logs, the dead-letter queue, and the APIs of xMatters and BigPanda for channels
     with xmatters.rest and bigpanda.api_key. Each line names its source. A source that is missing or fails is named on
     stderr. Nothing is changed. For some seconds other readers cannot receive dead-lettered messages. Times are local.
-    ID may be the incident's address in BigPanda's console. Of an incident that the relay does not know, BigPanda is
-    asked.
+    ID may be the incident's address in BigPanda's console.
 
     Exit codes: 0 shown, 1 nothing found and a source failed, 2 usage, 3 no source knows the incident.
 
@@ -184,10 +266,7 @@ def show(
     Example:
       relayctl incident show 65a1b2c3d4e5f60718293a4b
       relayctl incident show 65a1b2c3d4e5f60718293a4b --since 12h
-      relayctl incident show 65a1b2c3d4e5f60718293a4b --markdown > incident.md
     """
-    if as_json and as_markdown:
-        raise click.UsageError("give --json or --markdown, not both")
     now = stack.effects.clock()
     with terminal.status("reading the ledger, the logs and the queue …"):
         start = now - DEFAULT_SECONDS if since is None else since
@@ -195,19 +274,12 @@ def show(
     if as_json:
         click.echo(json.dumps(found.document()))
     elif not found.is_empty:
-        _print(found, now, as_markdown=as_markdown)
+        show_timeline(found, now)
     if not as_json:
         for note in found.readings.notes():
             terminal.say(note)
     if found.is_empty:
         _nothing(stack, found, channel)
-
-
-def _print(found: Timeline, now: float, *, as_markdown: bool) -> None:
-    if as_markdown:
-        click.echo(markdown(found, now))
-    else:
-        show_timeline(found, now)
 
 
 def _nothing(stack: Stack, found: Timeline, channel: str | None) -> None:
@@ -216,6 +288,4 @@ def _nothing(stack: Stack, found: Timeline, channel: str | None) -> None:
         raise click.ClickException(f"nothing is known of incident {shown}, but not all sources could be read")
     if channel is not None and not ChannelStore(stack).exists(channel):
         terminal.nothing(f"there is no channel {channel}")
-    is_cut = _CUT_ID.fullmatch(found.incident_id)
-    cut = f": BigPanda's ids have {_ID_LENGTH} characters, this one {len(found.incident_id)}" if is_cut else ""
-    terminal.nothing(f"nothing is known of incident {shown}{cut}")
+    terminal.nothing(f"nothing is known of incident {shown}")

@@ -6,23 +6,23 @@ from copy import replace
 from typing import IO, Any, NamedTuple
 
 import click
-from rich.text import Text
 
 from relay.channels.authentication import MAX_BODY_BYTES
 from relay.channels.channel import Channel
-from relay.channels.parsing import parse_channel
-from relay.failures import BadRequest, LedgerError
+from relay.channels.parsing import decode_secret, parse_channel
+from relay.failures import BadRequest, InvalidChannel, LedgerError
 from relay.foreign_text import printable
 from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.table import Ledger
 from relayctl import channel_names, terminal
 from relayctl.aws_errors import aws_failure
+from relayctl.channel.credential_input import MAX_BYTES
+from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
 from relayctl.report import explanation_text
 from relayctl.report.explanation import Case, Knowledge, explanation
 from relayctl.report.route_lint import lint
-from relayctl.settings.policy_file import PolicyFile, parse_policy_file
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.outputs import StackMissingError
 
@@ -30,8 +30,15 @@ _LABEL_COLUMNS = 15
 # Shorter texts stand in many bodies by chance, such as a version in the trigger's URL.
 _LEAST_SECRET = 8
 _MASK = "***"
-# Bytes of a policy file at most: Secrets Manager's limit for a secret.
-_MAX_POLICY_BYTES = 65_536
+_WHOLE = {"inbound", "xmatters"}
+# Members of a made-up channel, for a file with a policy alone. They are never used, and never shown.
+_NOT_IN_FILE: dict[str, Any] = {
+    "inbound": {"token": "not-in-the-file-and-never-used"},
+    "xmatters": {
+        "trigger_url": "https://example.xmatters.com/api/integration/1/functions/none/triggers",
+        "auth": {"type": "url"},
+    },
+}
 
 
 class _Source(NamedTuple):
@@ -54,8 +61,8 @@ class _Source(NamedTuple):
 @click.argument("file", required=False, metavar="[FILE|-]", type=click.File("rb"))
 @click.option(
     "--channel",
+    type=channel_names.checked_name,
     metavar="NAME",
-    callback=channel_names.checked_name,
     shell_complete=channel_names.complete,
     help="The channel that gets the share.",
 )
@@ -95,9 +102,9 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
     """
     name, file = options["channel"], options["policy_file"]
     _check_usage(options, is_lint=is_lint)
-    policy = parse_policy_file(name or "policy", _policy_text(file)) if file else None
+    policy = _policy_file(file) if file else None
     if is_lint:
-        _lint(_source(stack, name, policy, offline=options["offline"] or name is None), as_json=as_json)
+        _lint(_source(stack, name or "policy", policy, offline=options["offline"] or name is None), as_json=as_json)
         return
     body = _body(options["file"])
     share = _parsed(body, options["incident"])
@@ -109,7 +116,7 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
         click.echo(json.dumps(document))
         return
     for label, line in explanation_text.lines(document):
-        terminal.show_line(line, lead=Text(f"{label:{_LABEL_COLUMNS}}"))
+        terminal.show_line(line, lead=f"{label:{_LABEL_COLUMNS}}")
 
 
 def _check_usage(options: dict[str, Any], *, is_lint: bool) -> None:
@@ -123,14 +130,18 @@ def _check_usage(options: dict[str, Any], *, is_lint: bool) -> None:
         raise click.UsageError("--offline needs --policy FILE: without AWS the channel's policy is not known")
 
 
-def _policy_text(file: IO[bytes]) -> str:
-    content = file.read(_MAX_POLICY_BYTES + 1)
-    if len(content) > _MAX_POLICY_BYTES:
-        raise click.UsageError(f"the policy file has more than {_MAX_POLICY_BYTES:,} bytes, which no secret can hold")
+def _policy_file(file: IO[bytes]) -> dict[str, Any]:
+    """Return the JSON object of a policy file. Raises UsageError."""
+    content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise click.UsageError(f"the policy file has more than {MAX_BYTES:,} bytes, which no secret can hold")
     try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise click.UsageError("the policy file is not UTF-8 text") from None
+        document = decode_secret(content.decode("utf-8"))
+    except (UnicodeDecodeError, InvalidChannel):
+        raise click.UsageError("the policy file is not JSON") from None
+    if not isinstance(document, dict):
+        raise click.UsageError("the policy file must be a JSON object: a channel's secret, or its policy")
+    return document
 
 
 def _body(file: IO[bytes]) -> bytes:
@@ -169,7 +180,7 @@ def _tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
         raise
 
 
-def _source(stack: Stack, name: str, policy: PolicyFile | None, *, offline: bool) -> _Source:
+def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bool) -> _Source:
     """Return the channel for the explanation, from the stack, the policy file, or both.
 
     If the file has a whole secret, the stack is not read. If the file has a policy alone, this policy replaces the
@@ -177,26 +188,22 @@ def _source(stack: Stack, name: str, policy: PolicyFile | None, *, offline: bool
     policy is known. Without a file, relayctl exits with code 3 if the stack has no channel of this name. Raises
     InvalidChannel.
     """
-    if policy is None:
-        stored = _stored(stack, name)
+    if file is None:
+        stored = ChannelStore(stack).channel(name)
         if stored is None:
             terminal.nothing(f"there is no channel {name}")
         return _Source(stored, "from the stack")
-    if policy.is_whole:
-        return _Source(policy.channel, "from the file")
-    alone = "only the policy is known: the channel's own recipients and the trigger's URL are not"
-    if offline:
-        return _Source(policy.channel, "policy from the file", is_whole=False, notes=(alone,))
-    stored, problem = _tried(lambda: _stored(stack, name))
-    if stored is None:
-        why = problem or f"there is no channel {name}"
-        return _Source(policy.channel, "policy from the file", is_whole=False, notes=(f"{alone}: {why}",))
-    return _Source(replace(stored, policy=policy.channel.policy), "from the stack, with the file's policy")
-
-
-def _stored(stack: Stack, name: str) -> Channel | None:
-    text = ChannelStore(stack).text(name)
-    return None if text is None else parse_channel(name, text, stack.hosts)
+    if _WHOLE & file.keys():
+        return _Source(parse_channel(name, json.dumps(file), ANY_HOSTS), "from the file")
+    policy = {"policy": file["policy"] if file.keys() == {"policy"} else file}
+    alone = parse_channel(name, json.dumps(_NOT_IN_FILE | policy), ANY_HOSTS)
+    note = "only the policy is known: the channel's own recipients and the trigger's URL are not"
+    if not offline:
+        stored, problem = _tried(lambda: ChannelStore(stack).channel(name))
+        if stored is not None:
+            return _Source(replace(stored, policy=alone.policy), "from the stack, with the file's policy")
+        note = f"{note}: {problem or f'there is no channel {name}'}"
+    return _Source(alone, "policy from the file", is_whole=False, notes=(note,))
 
 
 def _known(stack: Stack, case: Case, *, offline: bool) -> Knowledge:
@@ -254,5 +261,4 @@ def _lint(source: _Source, *, as_json: bool) -> None:
         for each in found:
             terminal.show_line(printable(str(each)), indent=2)
     click.echo(f"{len(source.channel.policy.routes)} routes, {len(found) or 'no'} findings", err=True)
-    if found:
-        click.get_current_context().exit(1)
+    terminal.fail_if(found)

@@ -8,13 +8,13 @@ from itertools import groupby
 from typing import Any
 
 import click
-from rich.text import Text
 
 from relay.channels.channel import Channel
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import MAX_ID_LENGTH
 from relayctl import moments, terminal
 from relayctl.channel import modes
+from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, LogReader
 from relayctl.moments import SINCE
@@ -110,8 +110,7 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
         if reader.readings.has_failures:
             raise click.ClickException("no share was found, but not all sources could be read")
         terminal.nothing(f"no share of channel {name} came since {moments.moment(reader.since)}")
-    if reader.readings.has_failures:
-        click.get_current_context().exit(1)
+    terminal.fail_if(reader.readings.has_failures)
 
 
 @dataclass
@@ -138,15 +137,14 @@ class _Reader:
         """
         now, counts, budget = self.stack.effects.clock(), ShadowCounts(limit), Budget(MAX_ANSWERS)
         # First: it raises an error if there is no such stack, or the stack is not a relay.
-        channel = self.readings.channel(
-            self.stack,
-            self.name,
-            f"secret of channel {self.name}",
-            missing=lambda: terminal.nothing(f"there is no channel {self.name}"),
-        )
+        store, source = ChannelStore(self.stack), f"secret of channel {self.name}"
+        found = self.readings.read(source, lambda: [store.channel(self.name)])
+        if found == [None]:
+            terminal.nothing(f"there is no channel {self.name}")
+        channel = found[0] if found else None
         self._log(counts, budget, now)
         pages = self._pages(channel, counts, key, now) if channel and counts.shares else None
-        found = {
+        report = {
             "channel": self.name,
             "mode": channel.policy.mode if channel else None,
             "max_per_minute": channel.policy.max_per_minute if channel else None,
@@ -157,7 +155,7 @@ class _Reader:
             "xmatters": pages,
             "sources": self.readings.documents(),
         }
-        return found, channel
+        return report, channel
 
     def _log(self, counts: ShadowCounts, budget: Budget, now: float) -> None:
         """Count the shares in the webhook's log, which has no lines before its retention time."""
@@ -231,7 +229,7 @@ def _show(report: dict[str, Any], channel: Channel | None) -> None:
     for day, signals in groupby(report["listed"], key=lambda each: moments.day(_seconds(each["at"]))):
         terminal.show_line(day)
         for each in signals:
-            lead = Text(f"  {moments.clock(_seconds(each['at']))}  ")
+            lead = f"  {moments.clock(_seconds(each['at']))}  "
             terminal.show_line(printable(_signal(each)), lead=lead)
     for line in (*_suppressed(report["suppressed"]), *_rate(report), *_compared(report["xmatters"])):
         terminal.show_line(printable(line), indent=len(line) - len(line.lstrip()) + 2)

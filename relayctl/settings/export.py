@@ -60,8 +60,7 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
     else:
         for name in texts:
             terminal.show_line(str(_path(folder, name)))
-    if problems:
-        click.get_current_context().exit(1)
+    terminal.fail_if(problems)
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-from rich.text import Text
 
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
@@ -24,7 +23,7 @@ from relayctl.settings import settings_file
 from relayctl.settings.settings_file import SettingsFile
 from relayctl.stack.deployed import Stack, on_stack
 
-_STYLES = {"+": "green", "-": "red", "~": "yellow"}
+_COLORS = {"+": "green", "-": "red", "~": "yellow"}
 
 
 class Plan(NamedTuple):
@@ -126,8 +125,7 @@ def show_changes(changes: Iterable[Change]) -> None:
 
 
 def _show_marked(mark: str, line: str, *, indent: int) -> None:
-    lead = Text(f"{' ' * indent}{mark} ", style=_STYLES.get(mark, ""))
-    terminal.show_line(printable(line), lead=lead, indent=2)
+    terminal.show_line(printable(line), lead=f"{' ' * indent}{mark} ", color=_COLORS.get(mark), indent=2)
 
 
 def _items(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[str, str]]:

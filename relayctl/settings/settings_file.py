@@ -21,6 +21,7 @@ from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
 from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import (
+    ANY_HOSTS,
     SecretDocument,
     holds_credential,
     holds_text,
@@ -28,7 +29,6 @@ from relayctl.channel.secret_document import (
     leaves,
     unknown_key,
 )
-from relayctl.settings.policy_file import ANY_HOSTS
 from relayctl.settings.settings_yaml import Flow, SettingsYamlError, decode, encode
 
 SUFFIX = ".yaml"

@@ -1,30 +1,17 @@
-"""YAML of settings files: the scalars of JSON and of YAML 1.2's core schema, no duplicate keys, no aliases.
+"""YAML of settings files: PyYAML's safe loader and dumper, without aliases and doubled keys.
 
-PyYAML's own loader reads `no` as false, `12:30` as a number, and keeps the last of two equal keys.
+PyYAML reads `no` as false and `12:30` as a number. The schema of a channel refuses both where a text belongs, and the
+dumper quotes them.
 """
 
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
 # A file of the longest secret (64 KiB) with comments. Bounds the work for a file of a stranger.
 MAX_BYTES = 1_048_576
-_TAG = "tag:yaml.org,2002:"
-_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
-_SCALARS = (
-    ("bool", re.compile(r"(true|True|TRUE|false|False|FALSE)\Z"), "tTfF"),
-    ("int", _INT, "-+0123456789"),
-    ("float", _FLOAT, "-+.0123456789"),
-    ("null", re.compile(r"(~|null|Null|NULL|)\Z"), ["~", "n", "N", ""]),
-)
-
-# For messages of PyYAML that end at a quoted part.
-_CLEARER = {
-    "found character": "text that begins with this character must be in quotes",
-    "could not determine a constructor for the tag": "tags are not read; text that begins with ! must be in quotes",
-}
+_TEXT = "tag:yaml.org,2002:str"
 # Line breaks of YAML 1.1 alone, or lost in a block of lines.
 _ESCAPED = re.compile(r"[\r\x85\u2028\u2029\ufeff]")
 
@@ -42,12 +29,10 @@ def decode(content: bytes) -> Any:
     if len(content) > MAX_BYTES:
         raise SettingsYamlError(f"has more than {MAX_BYTES:,} bytes")
     try:
-        text = content.decode("utf-8-sig")
+        # A subclass of SafeLoader: it makes no objects of Python.
+        return yaml.load(content.decode("utf-8-sig"), _Loader)  # nosec B506  # noqa: S506 - see the line above
     except UnicodeDecodeError:
         raise SettingsYamlError("is not UTF-8 text") from None
-    try:
-        # A subclass of SafeLoader: it makes no objects of Python.
-        return yaml.load(text, _Loader)  # nosec B506  # noqa: S506 - see the line above
     except yaml.MarkedYAMLError as error:
         raise SettingsYamlError(_complaint(error)) from None
     except (yaml.YAMLError, RecursionError, ValueError):
@@ -66,30 +51,11 @@ def _complaint(error: yaml.MarkedYAMLError) -> str:
     # Cut: the rest may quote a value of the file. Before ", but" PyYAML quotes only what it expected.
     problem = (error.problem or "").partition(", but")[0]
     problem = problem if problem.startswith("expected") else re.split("['\"`]", problem, maxsplit=1)[0].strip()
-    problem = _CLEARER.get(problem, problem.removeprefix("but "))
     return f"is not YAML: {problem or 'unexpected text'}{place}"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML loader of settings files.
-
-    A plain scalar that matches a pattern of `_SCALARS` becomes a bool, a number or None; any other is text.
-    The loader refuses aliases, duplicate keys, and keys that are not text.
-    """
-
-    # PyYAML's registries, which other packages extend for every loader: AWS's own tools add tags to SafeLoader.
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's interface
-    yaml_multi_constructors: ClassVar[dict[str | None, Any]] = {}
-    yaml_constructors: ClassVar[dict[str | None, Any]] = {
-        None: yaml.SafeLoader.construct_undefined,
-        f"{_TAG}map": yaml.SafeLoader.construct_yaml_map,
-        f"{_TAG}seq": yaml.SafeLoader.construct_yaml_seq,
-        f"{_TAG}str": yaml.SafeLoader.construct_yaml_str,
-        f"{_TAG}bool": yaml.SafeLoader.construct_yaml_bool,
-        f"{_TAG}int": yaml.SafeLoader.construct_yaml_int,
-        f"{_TAG}float": yaml.SafeLoader.construct_yaml_float,
-        f"{_TAG}null": yaml.SafeLoader.construct_yaml_null,
-    }
+    """YAML loader of settings files. It refuses aliases, doubled keys, and keys that are not text."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         events: Any = self
@@ -101,7 +67,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set[str]()
         for key, _ in node.value:
-            if key.tag != f"{_TAG}str":
+            if key.tag != _TEXT:
                 raise yaml.MarkedYAMLError(problem="a key is not text; put it in quotes", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem="a key stands there twice", problem_mark=key.start_mark)
@@ -110,21 +76,19 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML writer of settings files. It quotes text that PyYAML, YAML 1.2 or `_Loader` would read as another type."""
+    """YAML writer of settings files. It quotes text that PyYAML would read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's interface
         return True
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = '"' if _ESCAPED.search(value) else "|" if "\n" in value else None
-    return dumper.represent_scalar(f"{_TAG}str", value, style)
+    return dumper.represent_scalar(_TEXT, value, '"' if _ESCAPED.search(value) else "|" if "\n" in value else None)
 
 
-for _name, _pattern, _first in _SCALARS:
-    _Loader.add_implicit_resolver(f"{_TAG}{_name}", _pattern, list(_first))
-    _Dumper.add_implicit_resolver(f"{_TAG}{_name}", _pattern, list(_first))
-_Dumper.add_representer(
-    Flow, lambda dumper, value: dumper.represent_mapping(f"{_TAG}map", value.items(), flow_style=True)
-)
+def _flow(dumper: yaml.SafeDumper, value: Flow) -> yaml.MappingNode:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=True)
+
+
+_Dumper.add_representer(Flow, _flow)
 _Dumper.add_representer(str, _text)

@@ -62,10 +62,6 @@ STS_SECONDS = 5
 _TABLE_SECONDS = 10.0
 
 
-class EndpointUrlError(ValueError):
-    """AWS_ENDPOINT_URL is not a URL; the message does not quote its value."""
-
-
 @dataclass(frozen=True)
 class Stack:
     """One deployed stack. It calls CloudFormation at the first use of an output or a parameter.
@@ -187,23 +183,6 @@ class Stack:
         return self.session.client("lambda")
 
 
-def _endpoint_url() -> str | None:
-    """Return AWS_ENDPOINT_URL, or None if it is not set. Raises EndpointUrlError."""
-    value = os.environ.get("AWS_ENDPOINT_URL") or None
-    if value is not None and not _is_url(value):
-        raise EndpointUrlError("AWS_ENDPOINT_URL is not a URL such as http://127.0.0.1:4566; unset it to ask AWS")
-    return value
-
-
-def _is_url(value: str) -> bool:
-    try:
-        url = urlsplit(value)
-        # `port` raises ValueError for a port that is not a number up to 65535.
-        return url.scheme in {"http", "https"} and bool(url.hostname) and (url.port is None or url.port > 0)
-    except ValueError:
-        return False
-
-
 def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
     """Add `--stack`, `--region`, `--profile` and `--json` to a verb, and call the verb with `stack` and `as_json`.
 
@@ -230,7 +209,7 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def opened(context: click.Context, name: str, region: str | None, profile: str | None) -> Stack:
-    """Return a stack, without a call to AWS. Raises NoRegionError and EndpointUrlError.
+    """Return a stack, without a call to AWS. Raises NoRegionError.
 
     Args:
         context: Click's context; its `obj` is an Effects, or None.
@@ -246,4 +225,4 @@ def opened(context: click.Context, name: str, region: str | None, profile: str |
     # Botocore accepts an empty region name, and fails later without naming the region.
     if session.region_name == "":
         raise NoRegionError
-    return Stack(name, session, _endpoint_url(), effects)
+    return Stack(name, session, os.environ.get("AWS_ENDPOINT_URL") or None, effects)

@@ -11,10 +11,10 @@ from relayctl import check_results, terminal
 from relayctl.channel.checks import ChannelChecks
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check
-from relayctl.stack import status_views
 from relayctl.stack.checks import StackChecks
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.outputs import StackMissingError
+from relayctl.stack.status import health
 from relayctl.stack.status_reading import StatusReader
 
 
@@ -47,8 +47,7 @@ def doctor(stack: Stack, as_json: bool) -> None:
         document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
         click.echo(json.dumps(document | check_results.counts(every)))
     click.echo(f"stack {stack.name}: {check_results.summary(every)}", err=True)
-    if check_results.counts(every)["failed"]:
-        click.get_current_context().exit(1)
+    terminal.fail_if(check_results.counts(every)["failed"])
 
 
 def _channels(store: ChannelStore) -> tuple[list[str], Check]:
@@ -73,8 +72,7 @@ def _checked(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bo
         status = StatusReader(stack).read()
     for name in names:
         with terminal.status(f"checking channel {name} …"):
-            health = status_views.health(status, name) if status else ()
-            found[name] = [*health, *checks.of(name)]
+            found[name] = [*(health(status, name) if status else ()), *checks.of(name)]
         if not as_json:
             _show(f"channel {name}", found[name])
     return found

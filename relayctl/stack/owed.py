@@ -1,25 +1,19 @@
-"""Account of what a stack owes: states in the ledger, jobs on the queues, and dead-lettered jobs, by channel."""
+"""What a stack owes: states in the ledger, jobs on the queues, and dead-lettered jobs."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
+from relay.delivery.channel_health import Debts
 from relay.failures import Reason
-from relay.foreign_text import identifier
-from relay.jobs.job import Job
 from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
-from relay.ledger.table import Ledger, channel_of, incident_of
-from relayctl.dlq import reading
+from relay.ledger.table import Ledger, channel_of
+from relayctl.dlq.reading import Filter, choosing, held_elsewhere
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
 
 # Rows that are read of a shard of the ledger's index, as the sweeper reads them.
 MAX_ROWS = 5000
-# Criticals that a message names.
-MAX_NAMED = 10
-
-
 _COUNTS: tuple[Any, ...] = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesDelayed",
@@ -80,97 +74,68 @@ class UndeliveredJobs(NamedTuple):
         )
 
 
-class OwedStates(NamedTuple):
-    """States that are owed for one channel, and its dead-lettered jobs.
+class Owed(NamedTuple):
+    """What a stack owes for one channel, or for all.
 
     Attributes:
-        criticals: Ids of the incidents with an owed or dead-lettered critical.
-        others: Number of other owed states.
-        paused: Number of owed states that wait for the end of a pause.
+        debts: Owed states in the ledger; None if the ledger could not be read.
         dead_lettered: Number of dead-lettered jobs.
-        owed: Number of all owed states.
+        undelivered: Approximate numbers of jobs on the queues, of all channels.
+        problems: Sources that could not be read, in words; then more may be owed.
     """
 
-    criticals: tuple[str, ...] = ()
-    others: int = 0
-    paused: int = 0
-    dead_lettered: int = 0
-    owed: int = 0
+    debts: Debts | None
+    dead_lettered: int
+    undelivered: UndeliveredJobs
+    problems: list[str]
 
     @classmethod
-    def of(cls, entries: Mapping[str, Entry], dead: list[Job | None]) -> Self:
-        """Return what is owed for a channel, from the entries of its incidents by key, and its dead-lettered jobs."""
-        # A state that was given up keeps its row; its job is among the dead-lettered ones.
-        owed = {
-            name: entry.debt
-            for name, entry in entries.items()
-            if entry.debt.since is not None and not entry.is_given_up
-        }
-        criticals = [incident_of(name) for name, debt in owed.items() if debt.is_critical]
-        paused = sum(debt.reason == Reason.PAUSED for debt in owed.values())
-        given_up = (job.incident_id for job in dead if job and job.stamps.status == "critical")
-        named = tuple(dict.fromkeys([*criticals, *given_up]))
-        return cls(named, len(owed) - len(criticals), paused, len(dead), len(owed))
+    def of(cls, stack: Stack, channel: str | None) -> Self:
+        """Read what is owed for a channel; None for all. Raises botocore's exceptions if queues cannot be counted."""
+        readings, undelivered = Readings(), UndeliveredJobs.of(stack)
+
+        def read_debts() -> Debts:
+            # A row that is written during the query can appear twice.
+            rows = dict(due(Ledger(stack.bounded_table()))).items()
+            return Debts.of(entry for key, entry in rows if channel in {None, channel_of(key)})
+
+        def read_dead_letters() -> int:
+            with choosing(stack, Filter(channel=channel)) as choice:
+                if held := choice.depth.held:
+                    readings.add("dead-letter queue", problem=held_elsewhere(held))
+                return len(choice.jobs) + len(choice.unreadable)
+
+        debts = readings.read("ledger", read_debts)
+        dead = readings.read("dead-letter queue", read_dead_letters) if undelivered.dead_lettered else 0
+        return cls(debts, dead or 0, undelivered, readings.problems)
+
+    @property
+    def owed(self) -> int:
+        """Number of owed states, as far as it is known."""
+        return self.debts.owed if self.debts else 0
 
     def __str__(self) -> str:
-        """Return in words what is owed, with the criticals by their ids."""
-        named = ", ".join(map(identifier, self.criticals[:MAX_NAMED]))
-        more = f" and {len(self.criticals) - MAX_NAMED} more" if len(self.criticals) > MAX_NAMED else ""
+        """Return in words what is owed, and what is not known; empty if nothing is owed."""
+        debts = self.debts or Debts()
         found = [
-            f"{len(self.criticals)} critical, owed or dead-lettered: {named}{more}" if self.criticals else "",
-            f"{self.others} other owed" if self.others else "",
+            f"{debts.critical} critical owed" if debts.critical else "",
+            f"{debts.other} other owed" if debts.other else "",
             f"{self.dead_lettered} dead-lettered" if self.dead_lettered else "",
+            *(f"what is owed for this channel is not known: {each}" for each in self.problems),
         ]
         return "; ".join(filter(None, found))
 
     def advice(self, name: str) -> str:
         """Return what an operator can do to have all this delivered, or to remove the channel all the same."""
+        is_paused = self.debts and self.debts.reasons[Reason.PAUSED]
         ways = [
-            f"relayctl channel resume {name} ends the pause" if self.paused else "",
+            f"relayctl incident list --owed --channel {name} names them" if self.owed else "",
+            f"relayctl channel resume {name} ends the pause" if is_paused else "",
             f"relayctl dlq replay --channel {name} --yes delivers what is dead-lettered" if self.dead_lettered else "",
             "--drain waits until nothing is owed",
             "--drop-owed removes the channel now",
         ]
         return "; ".join(filter(None, ways))
-
-    def document(self) -> dict[str, Any]:
-        """Return what is owed as a JSON object for programs."""
-        return self._asdict()
-
-
-class Account(NamedTuple):
-    """Account of what a stack owes.
-
-    Attributes:
-        channels: What is owed, by channel; "" for dead-lettered messages that are no jobs of the relay.
-        undelivered: Approximate numbers of jobs on the queues.
-        problems: Sources that could not be read, in words; then more may be owed.
-        has_ledger: False if the ledger could not be read, so that the numbers of owed states are not known.
-    """
-
-    channels: Mapping[str, OwedStates]
-    undelivered: UndeliveredJobs
-    problems: list[str]
-    has_ledger: bool
-
-    @classmethod
-    def of(cls, stack: Stack) -> Self:
-        """Read what the stack owes. Raises botocore's exceptions if the queues cannot be counted."""
-        readings, undelivered = Readings(), UndeliveredJobs.of(stack)
-        # A row that is written during the query can appear twice.
-        rows = readings.read("ledger", lambda: dict(due(Ledger(stack.bounded_table()))))
-        entries, dead = defaultdict[str, dict[str, Entry]](dict), defaultdict[str, list[Job | None]](list)
-        for key, entry in (rows or {}).items():
-            entries[channel_of(key)][key] = entry
-        if undelivered.dead_lettered:
-            jobs, held = readings.read("dead-letter queue", lambda: reading.all_jobs(stack)) or ([], 0)
-            for job in jobs:
-                dead[job.channel if job else ""].append(job)
-            if held:
-                readings.add("dead-letter queue", problem=reading.held_elsewhere(held))
-        names = sorted({*entries, *dead})
-        found = {each: OwedStates.of(entries[each], dead[each]) for each in names}
-        return cls(found, undelivered, readings.problems, rows is not None)
 
 
 def due(ledger: Ledger) -> Iterator[tuple[str, Entry]]:

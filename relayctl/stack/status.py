@@ -2,15 +2,181 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
-from relayctl import terminal
+from relay.delivery.channel_health import age
+from relay.foreign_text import printable
+from relayctl import moments, terminal
+from relayctl.channel import modes
+from relayctl.channel.endpoints import Use
 from relayctl.channel.store import NO_CHANNELS
 from relayctl.channel_names import CHANNEL
-from relayctl.stack import status_views
+from relayctl.check_results import Check, failed, ok, warning
+from relayctl.stack import channel_status
+from relayctl.stack.channel_status import ChannelStatus, Health
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status_reading import StackStatus, StatusReader
+
+
+def health(status: StackStatus, name: str) -> Iterator[Check]:
+    """Yield the health of a channel: FAILED if it is sick, or if a source of its status could not be read."""
+    channel = _channel(status, name)
+    # The check of the secret reports an invalid secret, and one that may not be read.
+    if channel is None or channel.problem:
+        return
+    judged = channel_status.judge(channel, status.at)
+    unread = [each for each in status.problems if not each.startswith("secret of ")]
+    if judged.health == Health.SICK:
+        yield failed("health", f"sick: {'; '.join(judged.why)}")
+    elif unread:
+        yield failed("health", f"not checked: {'; '.join(unread)}")
+    else:
+        yield ok("health", "; ".join([*judged.why, traffic(channel, status)]))
+
+
+def refused_requests(status: StackStatus, name: str) -> Iterator[Check]:
+    """Yield the refused requests to the channel's webhook, if there are any: WARNING if no share came since."""
+    channel = _channel(status, name)
+    # The status of a channel with an invalid secret has no traffic.
+    if channel is not None and channel.problem:
+        return
+    if channel is None or channel.refused_requests is None:
+        yield warning("webhook", "whether requests were refused is not known: the log cannot be read")
+    elif wrong := channel_status.only_refused(channel, status.at):
+        yield warning("webhook", f"{wrong}: is the header in BigPanda right?")
+    elif channel.refused_requests.number:
+        yield ok("webhook", f"{channel.refused_requests.words(status.at)}; a share came since")
+
+
+def _channel(status: StackStatus, name: str) -> ChannelStatus | None:
+    return next((each for each in status.channels if each.name == name), None)
+
+
+_COLORS = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}
+_UNKNOWN = "?"
+_INDENT = " " * 9
+
+
+def document(stack: str, status: StackStatus) -> dict[str, Any]:
+    """Return the status as a JSON object for programs."""
+    judged = channel_status.in_order(status.channels, status.at)
+    return {
+        "stack": stack,
+        "at": moments.iso(status.at),
+        "channels": [channel_status.document(each, judgement, status.at) for each, judgement in judged],
+        "queues": status.undelivered._asdict() if status.undelivered else None,
+        "is_partial": status.is_partial,
+        "problems": status.problems,
+    }
+
+
+def show(status: StackStatus, *, whole: bool) -> None:
+    """Print the status, the least healthy channel first. A healthy channel has one line, unless `whole` is true."""
+    for each, judgement in channel_status.in_order(status.channels, status.at):
+        is_brief = judgement.health == Health.OK and not whole
+        said = [traffic(each, status)] if is_brief else list(judgement.why)
+        name = _name(each, status.at, is_brief=is_brief)
+        line = printable(": ".join([name, "; ".join(said)] if said else [name]))
+        terminal.show_line(line, lead=f"{judgement.health:7}  ", color=_COLORS[judgement.health])
+        for line in () if is_brief else _lines(each, status):
+            terminal.show_line(printable(line), lead=_INDENT, indent=2)
+    if status.undelivered:
+        terminal.show_line(str(status.undelivered))
+
+
+def _name(each: ChannelStatus, now: float, *, is_brief: bool) -> str:
+    """Return the channel's name, and its mode in brackets unless it is live.
+
+    If `is_brief` is True, this line is the channel's only one. So the mode then also says when a pause ends.
+    """
+    if each.policy is None:
+        return each.name
+    mode = modes.brief(each.policy, now) if is_brief else modes.current(each.policy, now)
+    return each.name if mode == modes.LIVE else f"{each.name} ({mode})"
+
+
+def _lines(each: ChannelStatus, status: StackStatus) -> Iterator[str]:
+    if each.policy:
+        yield from modes.words(each.policy, status.at)
+    yield _owed(each, status.at)
+    yield from _given_up(each)
+    yield traffic(each, status)
+    yield _pace(each, status.at)
+    yield _credentials(each, status.at)
+
+
+def _owed(each: ChannelStatus, now: float) -> str:
+    debts = each.debts
+    if debts is None:
+        return f"owed {_UNKNOWN}"
+    if not debts.owed:
+        return "nothing waits" if debts.given_up or debts.given_up_other else "nothing is owed"
+    if channel_status.is_held(debts, now):
+        held_by = channel_status.hold_words(debts)
+        return f"owed {debts.critical} critical, {debts.other} other; none is late, since all wait for {held_by}"
+    oldest = f"; oldest {age(now - debts.oldest)}" if debts.oldest is not None else ""
+    attempt = channel_status.next_attempt(each, now)
+    by = "" if attempt is None else f"; next attempt by {moments.clock_in_zones(attempt)}"
+    return f"owed {debts.critical} critical, {debts.other} other{oldest}{by}"
+
+
+def _given_up(each: ChannelStatus) -> Iterator[str]:
+    debts = each.debts
+    if debts and (debts.given_up or debts.given_up_other):
+        counts = f"{debts.given_up} critical, {debts.given_up_other} other"
+        yield f"given up, and rang nobody: {counts}: relayctl dlq list --channel {each.name}"
+
+
+def traffic(each: ChannelStatus, status: StackStatus) -> str:
+    """Return the traffic of a channel in words: shares and signals of the last hour, refused requests of a day."""
+    hour, at_least = each.traffic, "at least " if status.is_partial else ""
+    if hour is None:
+        return f"shares and signals in the last hour {_UNKNOWN}"
+    last = [f"last share {_ago(hour.last_share, status.at)}"] if hour.last_share is not None else []
+    last += [f"last signal {_ago(hour.last_signal, status.at)}"] if hour.last_signal is not None else []
+    if each.refused_requests and each.refused_requests.number:
+        last.append(each.refused_requests.words(status.at))
+    counts = f"{at_least}{_count(hour.shares, 'share')}, {_count(hour.signals, 'signal')} in the last hour"
+    return "; ".join([counts, *last])
+
+
+def _pace(each: ChannelStatus, now: float) -> str:
+    gate = each.gate
+    if gate is None:
+        return f"circuit and rate {_UNKNOWN}"
+    until = (
+        f" until {moments.clock_in_zones(gate.circuit.open_until)}"
+        if gate.circuit.open_until and channel_status.is_open(gate, now)
+        else ""
+    )
+    failed = f" after {_count(gate.circuit.failures, 'failure')} in a row" if gate.circuit.failures else ""
+    limit = str(each.policy.max_per_minute) if each.policy else _UNKNOWN
+    state = channel_status.circuit(gate, now)
+    return f"circuit {state}{until}{failed}; {gate.counted(now)} of {limit} signals a minute"
+
+
+def _credentials(each: ChannelStatus, now: float) -> str:
+    changed = f"secret changed {_ago(each.changed_at, now)}" if each.changed_at is not None else "secret's age ?"
+    probed = [f"those for the vendors' APIs probed {_ago(each.probed_at, now)}"] if each.probed_at is not None else []
+    return "; ".join([changed, *(_use(use, now) for use in each.uses), *probed])
+
+
+def _use(use: Use, now: float) -> str:
+    # A use is recorded once an hour, so the last one may be newer.
+    used = f"used within {age(now - use.used_at)}" if use.used_at else "no use known"
+    return f"{use.endpoint} {use.age} {use.kind} {used}"
+
+
+def _ago(at: float | None, now: float) -> str:
+    return _UNKNOWN if at is None else f"{age(now - at)} ago"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
 
 # Pause between two readings of a watch.
 WATCH_SECONDS = 15.0
@@ -65,9 +231,9 @@ def status(stack: Stack, channel: str | None, every: float | None, as_json: bool
 
 def _print(stack: Stack, found: StackStatus, channel: str | None, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(status_views.document(stack.name, found)))
+        click.echo(json.dumps(document(stack.name, found)))
         return
     if found.channels:
-        status_views.show(found, whole=channel is not None)
+        show(found, whole=channel is not None)
     for problem in found.problems:
         terminal.say(f"not known: {problem}")

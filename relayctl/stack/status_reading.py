@@ -7,21 +7,19 @@ from functools import partial
 from typing import NamedTuple
 
 from relay.channels.channel import Channel
-from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.failures import InvalidChannel
 from relay.ledger.channel_rate_limiter import Gate, gate_of
 from relay.ledger.table import Ledger, Table, channel_of
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
-from relayctl.channel import credential_uses
-from relayctl.channel.credential_uses import Use, newest
+from relayctl.channel import endpoints
+from relayctl.channel.endpoints import Use, last_use
 from relayctl.channel.store import ChannelStore
 from relayctl.log_lines import WEBHOOK, LogReader
 from relayctl.readings import Readings
-from relayctl.stack import hour_traffic
-from relayctl.stack.channel_status import ChannelStatus
+from relayctl.stack import channel_status
+from relayctl.stack.channel_status import PATTERNS, ChannelStatus, Refused, Traffic
 from relayctl.stack.deployed import Stack
-from relayctl.stack.hour_traffic import PATTERNS, Refused, Traffic
 from relayctl.stack.owed import MAX_ROWS, UndeliveredJobs, due
 
 # Refused requests, for which a day's log is read, are read less often while a watch runs.
@@ -122,10 +120,10 @@ class StatusReader:
             return None, False
         reader, found = LogReader(self.stack.logs, self.stack.name), dict[str, Traffic]()
         if now - self._refused[0] >= REFUSED_SECONDS:
-            read_refused = partial(hour_traffic.read_refused, reader, now)
+            read_refused = partial(channel_status.read_refused, reader, now)
             self._refused = now, self._readings.read(f"log {WEBHOOK}", read_refused)
         read = [
-            self._readings.read(f"log {function}", partial(hour_traffic.count, reader, function, now, found))
+            self._readings.read(f"log {function}", partial(channel_status.count, reader, function, now, found))
             for function in PATTERNS
         ]
         if False in read:
@@ -146,7 +144,7 @@ class StatusReader:
         if channel is None:
             return status._replace(problem=problem)
         refused = facts.refused if facts.traffic is not None else None
-        uses = self._readings.read("ledger", lambda: credential_uses.read(table, channel))
+        uses = self._readings.read("ledger", lambda: endpoints.read_uses(table, channel))
         probe, prints = facts.probes.channels.get(name, Probe()), channel.api_fingerprints()
         kinds = probe.refused_among(prints)
         return status._replace(
@@ -163,13 +161,15 @@ class StatusReader:
         removed = "the channel was removed"
         if not is_listed:
             return None, removed
-        texts = self._readings.read(f"secret of channel {name}", lambda: [ChannelStore(self.stack).text(name)])
-        if texts is None:
-            return None, None
-        try:
-            return (None, removed) if texts[0] is None else (parse_channel(name, texts[0], self.stack.hosts), None)
-        except InvalidChannel as error:
-            return None, f"its secret is not valid: {error}"
+
+        def read() -> tuple[Channel | None, str | None]:
+            try:
+                channel = ChannelStore(self.stack).channel(name)
+            except InvalidChannel as error:
+                return None, f"its secret is not valid: {error}"
+            return channel, None if channel else removed
+
+        return self._readings.read(f"secret of channel {name}", read) or (None, None)
 
 
 def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float | None) -> ShareWatch | None:
@@ -181,6 +181,6 @@ def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float
     every = channel.policy.expect_share_every
     if every is None or uses is None:
         return None
-    shared_at = newest(uses, "inbound", "current", "previous")
+    shared_at = last_use(uses, "inbound", "current", "previous")
     since = changed_at if shared_at is None else shared_at
     return None if since is None else ShareWatch(every, since)

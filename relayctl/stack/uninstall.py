@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +20,7 @@ from relayctl.progress import progress
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.draining import PAUSE_SECONDS, Drain
-from relayctl.stack.owed import Account, OwedStates, UndeliveredJobs
+from relayctl.stack.owed import Owed, UndeliveredJobs
 from relayctl.stack.status_reading import StatusReader
 
 
@@ -63,31 +64,40 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
     run = _Uninstallation(stack, ChannelStore(stack), options["quiet"], options["timeout"], options["days"])
     kept = run.work(file) if yes else None
     with terminal.status("reading the ledger and the queues …"):
-        account, present = Account.of(stack), {name for name, _ in run.store.names()}
-    reasons = reasons_against(account, present, run.exported)
-    found = _document(stack, account, present, reasons, kept)
+        owed, present = Owed.of(stack, None), [name for name, _ in run.store.names()]
+    reasons = reasons_against(owed, present, run.exported)
+    found = {
+        "stack": stack.name,
+        "can_be_deleted": not reasons,
+        "reasons": reasons,
+        "channels": present,
+        "owed": owed.owed if owed.debts else None,
+        "waiting": owed.undelivered.waiting,
+        "dead_lettered": owed.undelivered.dead_lettered,
+        "file": kept,
+        "commands": [] if reasons else commands(stack),
+    }
     if as_json:
         click.echo(json.dumps(found))
     else:
         _show(found, is_tried=yes)
-    if reasons:
-        click.get_current_context().exit(1)
+    terminal.fail_if(reasons)
 
 
-def reasons_against(account: Account, present: set[str], exported: int) -> list[str]:
+def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[str]:
     """Return the reasons why the stack must not be deleted yet; an empty list if it can be deleted.
 
     Args:
-        account: What the stack owes.
+        owed: What the stack owes for all channels.
         present: Names of the channels whose secrets exist.
         exported: Number of dead-lettered messages that do not block the deletion: those that this run exported into a
             file, and those that are no jobs of the relay.
     """
-    owed = sum(each.owed for each in account.channels.values())
-    waiting, left = account.undelivered.waiting, max(account.undelivered.dead_lettered - exported, 0)
-    found = [f"not known: {each}" for each in account.problems]
-    found += [f"{len(present)} {'channel takes' if len(present) == 1 else 'channels take'} shares"] if present else []
-    found += [f"{owed} {'state is' if owed == 1 else 'states are'} owed"] if owed else []
+    waiting, left = owed.undelivered.waiting, max(owed.undelivered.dead_lettered - exported, 0)
+    found = [f"not known: {each}" for each in owed.problems]
+    takes = "1 channel takes" if len(present) == 1 else f"{len(present)} channels take"
+    found += [f"{takes} shares: {', '.join(present)}"] if present else []
+    found += [f"{owed.owed} {'state is' if owed.owed == 1 else 'states are'} owed"] if owed.owed else []
     jobs = "job waits" if waiting == 1 else "jobs wait"
     found += [f"{waiting} {jobs} on the retry and chore queues"] if waiting else []
     return found + ([f"{left} dead-lettered, and not exported by this call"] if left else [])
@@ -172,38 +182,7 @@ def commands(stack: Stack) -> list[str]:
     return list(map(shlex.join, lines))
 
 
-def _document(
-    stack: Stack, account: Account, present: set[str], reasons: list[str], file: str | None
-) -> dict[str, Any]:
-    found = {name: account.channels.get(name, OwedStates()) for name in sorted({*account.channels, *present})}
-    channels = [
-        {
-            "channel": name or None,
-            "exists": name in present,
-            "owed": each.owed if account.has_ledger else None,
-            "dead_lettered": each.dead_lettered,
-        }
-        for name, each in found.items()
-        if name in present or any(each)
-    ]
-    return {
-        "stack": stack.name,
-        "can_be_deleted": not reasons,
-        "reasons": reasons,
-        "channels": channels,
-        "waiting": account.undelivered.waiting,
-        "dead_lettered": account.undelivered.dead_lettered,
-        "file": file,
-        "commands": [] if reasons else commands(stack),
-    }
-
-
 def _show(found: dict[str, Any], *, is_tried: bool) -> None:
-    for each in found["channels"]:
-        removed = "" if each["exists"] or not each["channel"] else " (removed)"
-        name = printable(each["channel"] or "(no job of the relay)")
-        owed = "owed ?" if each["owed"] is None else f"owed {each['owed']}"
-        terminal.show_line(f"{name}{removed}: {owed}, dead-lettered {each['dead_lettered']}")
     if found["file"]:
         terminal.show_line(
             f"What was dead-lettered is in {found['file']}, which only you may read. The queue keeps it, too, for 14 "

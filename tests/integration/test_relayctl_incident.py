@@ -78,7 +78,7 @@ class TestSources:
             *(("log", "share"), ("ledger", "share"), ("ledger", "signal")),
             *(("log", "answer"), ("log", "writeback"), ("log", "retry"), ("log", "fallback"), ("dlq", "dead_letter")),
         ]
-        assert texts(shown, "log")[0] == "share: opened (it is new); signal accepted at attempt 2, request r-1"
+        assert texts(shown, "log")[0] == "share: opened (it is new); signal accepted, attempt 2, request r-1"
         assert texts(shown, "ledger") == [
             "newest state came: open, critical",
             "signal accepted, request r-1: page 1001",
@@ -252,7 +252,6 @@ class TestFailures:
             (["x" * 513], "512 characters at most"),
             ([ID, "--channel", "No Name"], "use 1 to 48"),
             ([ID, "--since", "yesterday"], "use an age such as 90m"),
-            ([ID, "--json", "--markdown"], "not both"),
         ],
     )
     def test_invalid_arguments_are_exit_code_2(self, operator: Operator, arguments: list[str], complaint: str) -> None:
@@ -262,7 +261,7 @@ class TestFailures:
 
 
 class TestIdentity:
-    """An id that the relay does not know: what may be wrong with it, and what BigPanda says."""
+    """An id that the relay does not know, and the forms of an id."""
 
     def said(self, operator: Operator, *arguments: str, code: int = 3) -> str:
         done = operator.run("incident", "show", *arguments)
@@ -273,13 +272,10 @@ class TestIdentity:
         ("arguments", "words"),
         [
             ([ID, "--channel", "paymnts"], "there is no channel paymnts"),
-            ([ID[:20]], f"nothing is known of incident {ID[:20]}: BigPanda's ids have 24 characters, this one 20"),
             ([ID, "--channel", "payments"], f"nothing is known of incident {ID}"),
         ],
     )
-    def test_wrong_channel_and_cut_id_are_told_apart(
-        self, operator: Operator, logs: Logs, arguments: list[str], words: str
-    ) -> None:
+    def test_wrong_channel_is_named(self, operator: Operator, logs: Logs, arguments: list[str], words: str) -> None:
         operator.keep("payments")
         assert self.said(operator, *arguments) == words
 
@@ -295,31 +291,6 @@ class TestIdentity:
         announced(operator, 10)
         operator.keep("payments")
         assert operator.run("incident", "show", given).stdout.startswith(f"incident {ID}")
-
-    def unknown(self, operator: Operator, answer: Any) -> Any:
-        """Show an incident of which the relay knows nothing, with BigPanda's answers."""
-        with site(answer) as bigpanda:
-            access = {"api_key": f"{CANARY}-bp", "base_url": bigpanda.url, "environments": ["e1", "e2"]}
-            for name in ("noc", "payments"):
-                operator.keep(name, bigpanda=access)
-            return operator.run("incident", "show", ID)
-
-    def test_incident_that_bigpanda_never_sent_is_named_as_such(self, operator: Operator, logs: Logs) -> None:
-        def answer(request: Any) -> Any:
-            if "/environments/e2/" in request.target:
-                return 200, {}, json.dumps({"id": ID, "status": "critical", "active": True, "changed_at": 1e9}).encode()
-            return (200, {}, b"[]") if "/activities" in request.target else (404, {}, b"{}")
-
-        done = self.unknown(operator, answer)
-        assert (done.exit_code, "the incident's state: critical" in done.stdout) == (0, True)
-        said = " ".join(done.stderr.split())
-        assert "BigPanda noc: it has the incident, and no share of it came: BigPanda never sent it" in said
-        assert "BigPanda payments" not in said, "the same key is asked once"
-
-    def test_incident_that_bigpanda_does_not_know_either_is_exit_code_3(self, operator: Operator, logs: Logs) -> None:
-        done = self.unknown(operator, lambda it: (200, {}, b"[]") if "/activities" in it.target else (404, {}, b"{}"))
-        assert (done.exit_code, done.stdout) == (3, "")
-        assert "BigPanda noc: it does not show the incident to this key" in " ".join(done.stderr.split())
 
 
 class TestList:
@@ -379,20 +350,3 @@ class TestList:
         self.store(operator, ID, 60, title="Disk full on db-1")
         assert operator.run("incident", "show", ID).stdout.startswith(f'incident {ID}: "Disk full on db-1"\n')
         assert operator.run_json("incident", "show", ID)["title"] == "Disk full on db-1"
-        assert '"Disk full on db-1"' in operator.run("incident", "show", ID, "--markdown").stdout
-
-
-class TestViews:
-    def test_markdown_is_a_table_whose_cells_hold_no_markup_of_others(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("payments")
-        line = {"channel": "payments", "incident_id": ID, "outcome": "queued", "reason": "refused", "queue": "retry"}
-        logs.write("job-worker", 9, "job", **line, detail="a | <b>[x](y)</b> \x1b[31m")
-        done = operator.run("incident", "show", ID, "--markdown")
-        assert done.exit_code == 0
-        assert done.stdout.startswith(f"# Incident {ID}\n\n## Timeline\n")
-        row = next(line for line in done.stdout.splitlines() if "| log |" in line)
-        assert row.count(" | ") == 5 - 1 + row.count("\\ | ")
-        assert "\\|" in row
-        assert "\\<b\\>" in row
-        assert "\x1b" not in done.stdout
-        assert "## Sources" in done.stdout

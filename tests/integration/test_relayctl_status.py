@@ -180,9 +180,7 @@ class TestRefusedRequests:
         found = channels(operator.run_json("status"))["noc"]
         assert (found["health"], found["refused_last_day"], found["last_refused_at"]) == ("ok", 0, None)
 
-    def test_doctor_fails_and_channel_test_warns_and_incident_show_notes_it(
-        self, operator: Operator, logs: Logs
-    ) -> None:
+    def test_doctor_fails_and_channel_test_warns(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
         self.refuse(logs, 180)
         words = "1 request with a wrong credential refused in a day, the last 3m ago"
@@ -193,8 +191,6 @@ class TestRefusedRequests:
         checks = operator.run_json("channel", "test", "noc")["checks"]
         detail = f"{words}, and no share came since: is the header in BigPanda right?"
         assert checks[-1] == {"check": "webhook", "state": "warning", "detail": detail}
-        done = operator.run("incident", "show", "65a1b2c3d4e5f60718293a4b")
-        assert f"webhook noc: {words}; a share of this incident may be among them" in " ".join(done.stderr.split())
         logs.share("noc", 60)
         assert operator.run_json("channel", "test", "noc")["checks"][-1]["state"] == "ok"
 

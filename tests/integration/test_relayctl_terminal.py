@@ -264,7 +264,7 @@ def test_output_of_a_stored_change_is_whole_in_an_encoding_without_its_character
     )
     assert done.returncode == 0, done.stderr
     assert b"xmatters.trigger_url: " in done.stdout
-    assert b" \\u2192 https://" in done.stdout
+    assert " → https://".encode() in done.stdout
     assert URL.encode() in done.stdout.partition(b"kept ")[2]
 
 

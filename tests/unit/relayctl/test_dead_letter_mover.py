@@ -101,14 +101,6 @@ class TestMove:
         assert len(bench.move()) == 7
         assert [len(batch) for batch in bench.retries.sizes] == [2, 2, 2, 1]
 
-    def test_batch_that_the_retry_queue_refuses_stays_and_is_reported(self) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(12)))
-        bench.retries.refusing = {"send"}
-        assert {each.note for each in bench.move()} == {"SQS refused the batch: ServiceUnavailable"}
-        assert len(bench.queue.visible()) == 12
-        assert bench.queue.calls.count("delete") == 0
-
     def test_batch_that_cannot_be_deleted_is_reported_as_moved(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(2)))
@@ -184,14 +176,6 @@ class TestHolds:
             assert list(bench.mover().move(found)) == []
             assert all(other.is_held(each) for each in theirs)
         assert bench.retries.messages == {}
-
-    def test_messages_held_by_one_operator_are_hidden_from_another(self) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(12)))
-        with bench.scanned() as found:
-            assert len(found) == 12
-            assert bench.other_sees() == 0
-        assert bench.other_sees() == 12
 
     def test_holds_last_at_the_slowest_rate_after_a_long_scan(self) -> None:
         bench = Bench(rate=0.01)

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from relayctl.log_lines import JOB_WORKER, WEBHOOK, LogReader
-from relayctl.stack import hour_traffic
-from relayctl.stack.hour_traffic import MAX_ANSWERS, Traffic
+from relayctl.stack import channel_status
+from relayctl.stack.channel_status import MAX_ANSWERS, Traffic
 
 NOW = 1_790_000_000.0
 
@@ -35,14 +35,8 @@ def share(ago: float, incident_id: str = "i", **fields: Any) -> tuple[float, dic
 def count(logs: FakeLogs, function: str = WEBHOOK) -> tuple[Traffic, bool]:
     found = dict[str, Traffic]()
     reader: Any = LogReader(logs, "relay")  # type: ignore[arg-type]
-    is_whole = hour_traffic.count(reader, function, NOW, found)
+    is_whole = channel_status.count(reader, function, NOW, found)
     return found.get("noc", Traffic()), is_whole
-
-
-def test_lines_of_the_whole_hour_are_counted_once_also_at_the_edges_of_pieces() -> None:
-    times = (1, 540, 600, 1200, 1740, 1800, 3599, 3601)
-    found, is_whole = count(FakeLogs([share(ago) for ago in times]))
-    assert (found.shares, found.signals, found.last_share, is_whole) == (7, 7, NOW - 1, True)
 
 
 def test_test_incidents_and_other_jobs_are_no_shares_and_no_signals() -> None:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from relayctl.channel import rotation
-from relayctl.channel.credential_uses import Use, described, newest, obstacle
+from relayctl.channel.endpoints import Use, described, last_use, obstacle
 from relayctl.channel.secret_document import SecretDocument
 
 NOW = 1_800_000_000.0
@@ -16,7 +16,7 @@ def rotated(before: Any, after: Any, endpoint: str = "inbound") -> Any:
     old, new = SecretDocument(), SecretDocument()
     old.set(endpoint, before)
     new.set(endpoint, after)
-    rotation.keep_previous(old, new, NOW, "noc")
+    rotation.keep_previous(old, new, NOW)
     return new.get(endpoint)
 
 
@@ -46,12 +46,9 @@ def test_only_replaced_credentials_are_kept_as_previous(before: Any, after: Any,
         ({"token": "t"}, {"token": "t", "basic": LOGIN}),
         (None, {"token": "t"}),
         ([], {"token": "t"}),
-        ({"token": ["t"]}, {"token": "t"}),
-        ({"token": "not a header"}, {"token": "t"}),
-        ({"basic": {"username": "bp"}}, {"token": "t"}),
     ],
 )
-def test_no_previous_credential_is_kept_if_no_valid_one_was_replaced(before: Any, after: Any) -> None:
+def test_no_previous_credential_is_kept_if_none_was_replaced(before: Any, after: Any) -> None:
     assert "previous" not in rotated(before, after)
 
 
@@ -69,7 +66,7 @@ def test_previous_credential_set_by_the_operator_stays() -> None:
 def test_removed_endpoint_keeps_no_previous_credential() -> None:
     before = SecretDocument({"xmatters": {"callback": {"token": "old"}}})
     after = SecretDocument({"xmatters": {}})
-    assert rotation.keep_previous(before, after, NOW, "noc") == {}
+    assert rotation.keep_previous(before, after, NOW) == {}
     assert after.members == {"xmatters": {}}
 
 
@@ -132,7 +129,7 @@ class TestRenew:
 
 def test_overlap_sets_the_expiry_of_the_previous_credential() -> None:
     before, after = SecretDocument({"inbound": {"token": "old"}}), SecretDocument({"inbound": {"token": "new"}})
-    assert rotation.keep_previous(before, after, NOW, "noc", 3600.0) == {"inbound": "2027-01-15T09:00:00+00:00"}
+    assert rotation.keep_previous(before, after, NOW, 3600.0) == {"inbound": "2027-01-15T09:00:00+00:00"}
 
 
 @pytest.mark.parametrize(
@@ -162,8 +159,8 @@ def test_last_uses_are_the_newest_of_each_age_at_the_endpoint() -> None:
         Use("inbound", "previous", "token", None),
         Use("callback", "previous", "token", NOW - 60),
     ]
-    assert (newest(uses, "inbound", "current"), newest(uses, "inbound", "previous")) == (NOW, None)
-    assert newest(uses, "callback", "current", "previous") == NOW - 60
+    assert (last_use(uses, "inbound", "current"), last_use(uses, "inbound", "previous")) == (NOW, None)
+    assert last_use(uses, "callback", "current", "previous") == NOW - 60
 
 
 def test_unknown_use_is_described_as_none_known() -> None:

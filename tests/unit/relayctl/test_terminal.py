@@ -2,7 +2,6 @@ import signal
 
 import pytest
 from click.testing import CliRunner
-from rich.text import Text
 
 from relayctl import terminal
 
@@ -22,14 +21,6 @@ def test_first_ctrl_c_sets_the_stop_event_and_the_second_interrupts(capsys: pyte
     assert shown.out == ""
 
 
-def test_output_to_a_pipe_is_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
-    with CliRunner().isolation():
-        assert terminal.output().width == terminal.UNFOLDED_COLUMNS
-        monkeypatch.setenv("COLUMNS", "72")
-        assert terminal.output().width == 72
-
-
 @pytest.mark.parametrize("columns", [None, "40"])
 def test_message_prints_no_control_character(monkeypatch: pytest.MonkeyPatch, columns: str | None) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -45,7 +36,7 @@ def test_message_prints_no_control_character(monkeypatch: pytest.MonkeyPatch, co
 def said(monkeypatch: pytest.MonkeyPatch, line: str, lead: str = "", indent: int = 0) -> list[str]:
     monkeypatch.setenv("COLUMNS", "40")
     with CliRunner().isolation() as (out, _, _):
-        terminal.show_line(line, lead=Text(lead), indent=indent)
+        terminal.show_line(line, lead=lead, indent=indent)
     return out.getvalue().decode().splitlines()
 
 
@@ -60,7 +51,7 @@ def test_long_line_is_wrapped_between_words_and_indented(monkeypatch: pytest.Mon
 
 def test_line_breaks_only_words_longer_than_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = said(monkeypatch, f"incident {'i' * 50}", indent=2)
-    assert "".join(line.strip() for line in lines) == "incident" + "i" * 50
+    assert "".join(lines).replace(" ", "") == "incident" + "i" * 50
     assert all(len(line) <= 40 for line in lines)
 
 

@@ -69,11 +69,6 @@ def test_each_option_has_a_help_text(way: tuple[str, ...]) -> None:
     assert [each.name for each in VERBS[way].params if isinstance(each, click.Option) and not each.help] == []
 
 
-def test_channel_that_is_given_as_an_argument_is_answered_with_the_option() -> None:
-    done = CliRunner().invoke(main, ["status", "demo"])
-    assert (done.exit_code, "a channel is named with --channel NAME" in done.stderr) == (2, True)
-
-
 @each_verb
 def test_each_option_for_a_duration_names_its_bounds(way: tuple[str, ...]) -> None:
     options = [each for each in VERBS[way].params if isinstance(each, click.Option)]
