@@ -145,20 +145,16 @@ class EndQuestions:
         for place, environment_id in enumerate(environment_ids):
             if place == int(first) and not room(access, len(environment_ids) - place):
                 return _Answer(None, calls, is_paced=True)
-            answer = self._asked_in(access, environment_id, question)
-            calls += answer.calls
-            if answer.share or answer.is_paced:
-                return answer._replace(calls=calls)
+            try:
+                found = self.lister.incident(access, environment_id, question.job.incident_id, question.deadline)
+                calls += 1
+            except SendError as error:
+                found, calls = None, calls + error.was_sent
+                if error.reason in _PACE or (error.reason == Reason.TIMEOUT and not error.was_sent):
+                    return _Answer(None, calls, is_paced=True)
+            if found:
+                return _Answer(found, calls)
         return _Answer(None, calls)
-
-    def _asked_in(self, access: BigPandaAccess, environment_id: str, question: _Question) -> _Answer:
-        """Ask BigPanda about an incident in one environment. Raises LedgerError."""
-        try:
-            found = self.lister.incident(access, environment_id, question.job.incident_id, question.deadline)
-        except SendError as error:
-            is_unasked = error.reason == Reason.TIMEOUT and not error.was_sent
-            return _Answer(None, int(error.was_sent), is_paced=is_unasked or error.reason in _PACE)
-        return _Answer(found, 1)
 
     def _unanswered(self, question: _Question, *, is_paced: bool) -> Result:
         """Ask again later; believe the resolve after a long silence, unless a rate limit delayed us (`is_paced`)."""

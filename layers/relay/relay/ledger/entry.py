@@ -22,7 +22,13 @@ CLAIM_AGAIN_SECONDS = 120.0
 
 
 class End(NamedTuple):
-    """End of an incident. Times are epoch seconds, 0 for never.
+    """End of an incident: open, claimed or over. Times are epoch seconds, 0 for never.
+
+    | phase | what is known |
+    | --- | --- |
+    | open | no resolve came, or BigPanda answered that the incident is open |
+    | claimed | the webhook brought a resolve, and BigPanda is asked if it is true |
+    | over | the entry's newest state is closed |
 
     Attributes:
         at: When the incident ended last. Pages of signals that were sent before have to be terminated.
