@@ -25,8 +25,8 @@ from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.policy import Mode
 from relay.channels.routes import with_facts
 from relay.deadline import Deadline
-from relay.delivery.delivery import row_of, store_job
-from relay.delivery.task import Task, entry_key_of, new_job, planned
+from relay.delivery.delivery import planned, row_of, store_job
+from relay.delivery.task import Task, entry_key_of, new_job
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.share import Share, is_open, parse_share
 from relay.jobs.job import Flag, Job, timestamp

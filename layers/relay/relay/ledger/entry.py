@@ -410,12 +410,12 @@ class Entry(NamedTuple):
 
     def _with_newest(self, state: State) -> "Entry":
         same_version = self.newest is not None and self.newest.version == state.version
-        digest = state.marked_digest
+        newest, digest = state.without_alerts(), state.marked_digest
         seen_digests = (*[each for each in (self.seen_digests if same_version else ()) if each != digest], digest)
         end = self.end if state.is_open else self.end.closed_by(state.came, state.version)
         debt = self.debt if state.is_of_same_share(self.newest) else self.debt.started_anew()
         seen_digests = seen_digests[-MAX_SEEN_DIGESTS:]
-        return replace(self, newest=state.without_alerts(), seen_digests=seen_digests, end=end, debt=debt)
+        return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt)
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """Return the entry with the lease of a sender that is about to send.
