@@ -415,8 +415,9 @@ def planned(task: Task, before: Entry, after: Entry) -> Entry:
 
     `before` is the entry as it was read. A plan of an older state does not count: its messages are superseded.
     """
-    is_same = task.state.is_of_same_share(before.newest)
-    return replace(after, debt=replace(after.debt, plan=max(task.job.plan, before.debt.plan if is_same else 0)))
+    plan, known = task.job.plan, before.debt.plan
+    plan = known if known > plan and task.state.is_of_same_share(before.newest) else plan
+    return replace(after, debt=replace(after.debt, plan=plan))
 
 
 def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
