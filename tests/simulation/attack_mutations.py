@@ -127,8 +127,8 @@ ATTACK_MUTATIONS = (
         "delivery.task:announce",
         """
             Signal(
-                content(task, recipients),
-                decision_of(task),
+                body,
+                decision,
                 recipients,
                 job.delivery_id,
                 job.stamps.correlation_id,
@@ -139,8 +139,8 @@ ATTACK_MUTATIONS = (
         """,
         """
             Signal(
-                content(task, recipients),
-                decision_of(task),
+                body,
+                decision,
                 (*recipients, *parse_share(job.body).document.get("recipients", ())),
                 job.delivery_id,
                 job.stamps.correlation_id,

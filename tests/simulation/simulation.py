@@ -282,8 +282,8 @@ class Simulation:
     def _claimed(self, state: SharedState) -> tuple[float, tuple[float, float] | None]:
         item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
         entry = json.loads(item["text"]["S"]) if item else {}
-        version = entry.get("end_version")
-        return entry.get("claimed_at", 0.0), (version[0], version[1]) if version else None
+        claimed_at, version, _ = entry.get("claim", (0.0, None, 0.0))
+        return claimed_at, (version[0], version[1]) if version else None
 
     def _change_api_key(self) -> None:
         """Store a new key for BigPanda's API. BigPanda refuses the old one once no function has it any more."""

@@ -6,8 +6,6 @@ requests; a source over its budget is answered 503 without a look-up of its chan
 spends nothing.
 """
 
-import base64
-import binascii
 import ipaddress
 import json
 from collections import OrderedDict
@@ -20,7 +18,6 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, CredentialKind, credential_kind, is_channel_name
 from relay.channels.token import EndpointName
 from relay.failures import (
-    BadRequest,
     ChannelUnreadable,
     LookupsLimited,
     Unauthorized,
@@ -88,33 +85,6 @@ class Reply(NamedTuple):
             "body": json.dumps(self.document),
             "isBase64Encoded": False,
         }
-
-
-def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
-    """Return the body's bytes. Raises BadRequest: 413 above `limit` bytes, 415 if the content type is not JSON."""
-    encoded = limit * 4 // 3 + 4 if request.is_base64 else limit
-    if len(request.body) > encoded:
-        raise _too_large(limit)
-    try:
-        body = base64.b64decode(request.body, validate=True) if request.is_base64 else request.body.encode()
-    except (binascii.Error, ValueError):
-        raise BadRequest("body", "is marked as base64, and is not") from None
-    if len(body) > limit:
-        raise _too_large(limit)
-    if not _is_json_type(request.headers.get("content-type", "")):
-        raise BadRequest(
-            "content-type", "must be application/json, or missing", status=415, error="unsupported_media_type"
-        )
-    return body
-
-
-def _too_large(limit: int) -> BadRequest:
-    return BadRequest("body", f"has more than {limit} bytes", status=413, error="too_large")
-
-
-def _is_json_type(value: str) -> bool:
-    kind = value.partition(";")[0].strip().lower()
-    return kind in {"", "application/json", "text/json"} or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 # Refusals of one source in one container: the burst, and the refill in refusals a second (docs/decisions.md,
@@ -213,14 +183,15 @@ class Authenticator:
         ChannelUnreadable when the secret can't be read, so that the credentials can't be checked.
         """
         known = self.channels.cached(request.channel)
-        if fits_cached := known is not None and self._fits(known, request):
+        headers = request.headers
+        if fits_cached := known is not None and known.accepts(headers, self.clock(), endpoint=self.endpoint):
             with suppress(UnknownChannel):
                 channel = self.channels.for_authentication(request.channel)
                 if channel is known or self._fits(channel, request):
                     return channel
         if not is_channel_name(request.channel):
             raise Unauthorized
-        kind = credential_kind(request.headers, request.channel, self.endpoint)
+        kind = credential_kind(headers, request.channel, self.endpoint)
         if kind in {CredentialKind.NONE, CredentialKind.WRONG_CHECKSUM}:
             raise Unauthorized
         try:

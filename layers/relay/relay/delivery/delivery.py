@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from relay.channels.policy import Mode
 from relay.delivery.step import Action, DeadLetter, Send, Settle, final_reason, step
-from relay.delivery.task import Services, Task, announce, entry_key_of, new_job, next_plan, planned
+from relay.delivery.task import Services, Task, announce, entry_key_of, new_job
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, SendResult, after_failure
@@ -208,7 +208,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
     The rate limiter fails open: if its table can't be read, a critical of a share that just came gets a ticket at once.
     Other states wait for some time first. The ledger's lease still applies.
     """
-    rules, is_critical = rules_of(task.channel, task.recipients), task.state.is_critical
+    is_critical, rules = task.state.is_critical, rules_of(task.channel, task.recipients)
     try:
         gate = services.rate_limiter.enter(rules, is_critical=is_critical, slot=entry.debt.slot)
     except LedgerError:
@@ -298,9 +298,8 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
 
     The lease is the sender's exclusive right to send for the incident.
     """
-    now = services.clock()
+    now, is_queued = services.clock(), task.is_on_queue
     lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
-    is_queued = task.is_on_queue
     after = entry.claimed(lease, send.max_attempts, queued=is_queued)
     after = task.described(planned(task, entry, after) if is_queued else after)
     if after.debt.paused_until:
@@ -403,6 +402,21 @@ def _record_failure(
 
 
 # ---- Debts -----------------------------------------------------------------------------------------------------------
+
+
+def next_plan(task: Task, entry: Entry) -> int:
+    """Return the number for the next message of a state: higher than those of its earlier messages."""
+    return max(task.job.plan, entry.debt.plan) + 1
+
+
+def planned(task: Task, before: Entry, after: Entry) -> Entry:
+    """Return the entry `after` with the task's message as the one that wakes its newest state.
+
+    `before` is the entry as it was read. A plan of an older state does not count: its messages are superseded.
+    """
+    plan, known = task.job.plan, before.debt.plan
+    plan = known if known > plan and task.state.is_of_same_share(before.newest) else plan
+    return replace(after, debt=replace(after.debt, plan=plan))
 
 
 def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:

@@ -25,8 +25,8 @@ from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.policy import Mode
 from relay.channels.routes import with_facts
 from relay.deadline import Deadline
-from relay.delivery.delivery import row_of, store_job
-from relay.delivery.task import Task, entry_key_of, new_job, planned
+from relay.delivery.delivery import planned, row_of, store_job
+from relay.delivery.task import Task, entry_key_of, new_job
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.share import Share, is_open, parse_share
 from relay.jobs.job import Flag, Job, timestamp
@@ -145,20 +145,16 @@ class EndQuestions:
         for place, environment_id in enumerate(environment_ids):
             if place == int(first) and not room(access, len(environment_ids) - place):
                 return _Answer(None, calls, is_paced=True)
-            answer = self._asked_in(access, environment_id, question)
-            calls += answer.calls
-            if answer.share or answer.is_paced:
-                return answer._replace(calls=calls)
+            try:
+                found = self.lister.incident(access, environment_id, question.job.incident_id, question.deadline)
+                calls += 1
+            except SendError as error:
+                found, calls = None, calls + error.was_sent
+                if error.reason in _PACE or (error.reason == Reason.TIMEOUT and not error.was_sent):
+                    return _Answer(None, calls, is_paced=True)
+            if found:
+                return _Answer(found, calls)
         return _Answer(None, calls)
-
-    def _asked_in(self, access: BigPandaAccess, environment_id: str, question: _Question) -> _Answer:
-        """Ask BigPanda about an incident in one environment. Raises LedgerError."""
-        try:
-            found = self.lister.incident(access, environment_id, question.job.incident_id, question.deadline)
-        except SendError as error:
-            is_unasked = error.reason == Reason.TIMEOUT and not error.was_sent
-            return _Answer(None, int(error.was_sent), is_paced=is_unasked or error.reason in _PACE)
-        return _Answer(found, 1)
 
     def _unanswered(self, question: _Question, *, is_paced: bool) -> Result:
         """Ask again later; believe the resolve after a long silence, unless a rate limit delayed us (`is_paced`)."""

@@ -67,7 +67,7 @@ def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) 
     timestamps is never a duplicate, even if its state equals the newest one. Another state, which the ledger does not
     hold yet, may have come in between. The share's arrival is recorded, so that the share supersedes that other state.
     """
-    if state.is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
+    if entry.newest and state.is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
         return Judgement(Standing.DUPLICATE)
     if state.precedes(entry.announced) or state.precedes(entry.newest):
         return Judgement(Standing.SUPERSEDED)

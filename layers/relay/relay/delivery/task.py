@@ -304,20 +304,6 @@ class Task(NamedTuple):
         return self.result(Outcome.QUEUED).waiting(wait.reason, wait.until, queue)
 
 
-def next_plan(task: Task, entry: Entry) -> int:
-    """Return the number for the next message of a state: higher than those of its earlier messages."""
-    return max(task.job.plan, entry.debt.plan) + 1
-
-
-def planned(task: Task, before: Entry, after: Entry) -> Entry:
-    """Return the entry `after` with the task's message as the one that wakes its newest state.
-
-    `before` is the entry as it was read. A plan of an older state does not count: its messages are superseded.
-    """
-    is_same = task.state.is_of_same_share(before.newest)
-    return replace(after, debt=replace(after.debt, plan=max(task.job.plan, before.debt.plan if is_same else 0)))
-
-
 def state_of(job: Job, share: Share) -> State:
     """Return the state of a job; `share` is parsed from its body.
 
@@ -414,9 +400,10 @@ def announce(
     """
     job, is_doubtful = task.job, bool(entry.doubtful) and entry.may_have_paged(task.state)
     recipients = (only_recipient,) if only_recipient else task.recipients
+    body, decision, is_critical = content(task, recipients), decision_of(task), task.state.is_critical
     signal = Signal(
-        content(task, recipients),
-        decision_of(task),
+        body,
+        decision,
         recipients,
         job.delivery_id,
         job.stamps.correlation_id,
@@ -430,19 +417,19 @@ def announce(
         task.deadline,
         reserve=RESERVE_SECONDS,
         max_attempts=max_attempts,
-        repeats_if_ambiguous=task.state.is_critical,
+        repeats_if_ambiguous=is_critical,
     )
 
 
 def decision_of(task: Task) -> Decision:
     """Return the decision for xMatters' workflow about the state of a task."""
-    state, policy = task.state, task.channel.policy
+    state, policy, pages = task.state, task.channel.policy, page_key(task.entry_key)
     status = state.status
     return Decision(
         channel=task.channel.name,
         incident_id=task.job.incident_id,
         environment_id=task.about.environment_id,
-        page_key=page_key(task.entry_key),
+        page_key=pages,
         is_over=not state.is_open,
         status=status,
         priority=task.priority or policy.priorities[(status or "unknown") if state.is_open else "ok"],

@@ -4,13 +4,15 @@ They answer 401 if the credentials are missing or wrong, and 503 if they can't b
 the work for a request does not end in time.
 """
 
+import base64
+import binascii
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
 
-from relay.channels.authentication import Authenticator, Reply, Request, read_body
+from relay.channels.authentication import MAX_BODY_BYTES, Authenticator, Reply, Request
 from relay.channels.channel import Channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline, times_collected
@@ -241,3 +243,30 @@ class Endpoint:
         sometimes = {"request_id": result.exchange.request_id, "reason": result.reason, "queue": result.queue}
         document = always | {name: value for name, value in sometimes.items() if value is not None}
         return Reply(_STATUS[self.name].get(result.outcome, 200), document)
+
+
+def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
+    """Return the body's bytes. Raises BadRequest: 413 above `limit` bytes, 415 if the content type is not JSON."""
+    encoded = limit * 4 // 3 + 4 if request.is_base64 else limit
+    if len(request.body) > encoded:
+        raise _too_large(limit)
+    try:
+        body = base64.b64decode(request.body, validate=True) if request.is_base64 else request.body.encode()
+    except (binascii.Error, ValueError):
+        raise BadRequest("body", "is marked as base64, and is not") from None
+    if len(body) > limit:
+        raise _too_large(limit)
+    if not _is_json_type(request.headers.get("content-type", "")):
+        raise BadRequest(
+            "content-type", "must be application/json, or missing", status=415, error="unsupported_media_type"
+        )
+    return body
+
+
+def _too_large(limit: int) -> BadRequest:
+    return BadRequest("body", f"has more than {limit} bytes", status=413, error="too_large")
+
+
+def _is_json_type(value: str) -> bool:
+    kind = value.partition(";")[0].strip().lower()
+    return kind in {"", "application/json", "text/json"} or (kind.startswith("application/") and kind.endswith("+json"))

@@ -26,7 +26,13 @@ CLAIM_AGAIN_SECONDS = 120.0
 
 
 class End(NamedTuple):
-    """End of an incident. Times are epoch seconds, 0 for never.
+    """End of an incident: open, claimed or over. Times are epoch seconds, 0 for never.
+
+    | phase | what is known |
+    | --- | --- |
+    | open | no resolve came, or BigPanda answered that the incident is open |
+    | claimed | the webhook brought a resolve, and BigPanda is asked if it is true |
+    | over | the entry's newest state is closed |
 
     Attributes:
         at: When the incident ended last. Pages of signals that were sent before have to be terminated.
@@ -422,7 +428,7 @@ class Entry(NamedTuple):
 
     def _with_newest(self, state: State) -> "Entry":
         same_version = self.newest is not None and self.newest.version == state.version
-        digest = state.marked_digest
+        newest, digest = state.without_alerts(), state.marked_digest
         seen_digests = (*[each for each in (self.seen_digests if same_version else ()) if each != digest], digest)
         end = self.end if state.is_open else self.end.closed_by(state.came, state.version)
         debt = self.debt if state.is_of_same_share(self.newest) else self.debt.started_anew()
@@ -430,7 +436,6 @@ class Entry(NamedTuple):
         # A body without a status does not contradict the known status.
         is_still_critical = state.is_critical or (state.is_open and state.rank is None)
         receipt = self.receipt if is_still_critical else self.receipt.ended()
-        newest = state.without_alerts()
         return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt, receipt=receipt)
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":

@@ -410,9 +410,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "dead_lettered_at": debt.dead_lettered_at,
         "revived_at": debt.revived_at,
         "over_at": end.at,
-        "claimed_at": end.claimed_at,
-        "end_version": end.version,
-        "silent_since": end.silent_since,
+        "claim": end[1:] if any(end[1:]) else None,
         "flap": entry.flap if entry.flap != Flap() else None,
         "about": {name: value for name, value in entry.about._asdict().items() if value},
     }
@@ -431,12 +429,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
         signal_times=tuple(members.get("times", ())),
         accepted_signals=tuple(_accepted_signal(signal) for signal in members.get("accepted", ())),
         debt=_debt(members, row),
-        end=End(
-            at=members.get("over_at", 0.0),
-            claimed_at=members.get("claimed_at", 0.0),
-            version=_version(members.get("end_version")),
-            silent_since=members.get("silent_since", 0.0),
-        ),
+        end=_end(members.get("over_at", 0.0), members.get("claim")),
         flap=_flap(members.get("flap")),
         about=_about(members.get("about", {})),
         others={name: value for name, value in members.items() if name not in _MEMBERS},
@@ -460,6 +453,13 @@ def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
         dead_lettered_at=members.get("dead_lettered_at", 0.0),
         revived_at=members.get("revived_at", 0.0),
     )
+
+
+def _end(at: float, claim: Sequence[Any] | None) -> End:
+    if not claim:
+        return End(at)
+    claimed_at, version, silent_since = claim[: len(End._fields) - 1]
+    return End(at, claimed_at, _version(version), silent_since)
 
 
 def _flap(members: Sequence[Any] | None) -> Flap:

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from relay.channels.authentication import Reply, Request, read_body
+from relay.channels.authentication import Reply, Request
+from relay.entrypoints.authenticated_endpoint import read_body
 from relay.failures import BadRequest
 from tests import samples
 
