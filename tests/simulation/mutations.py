@@ -396,8 +396,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a page of what is over goes on for minutes",
-        "delivery.page_followup:Followup._noted",
-        "min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)",
+        "delivery.page_followup:Followup._again",
+        "min(max(wait, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)",
         "170.0",
         seed=954,
     ),
