@@ -101,6 +101,13 @@ class TestWithoutRestApi:
         relay.sweep_for(1800)
         assert (told(relay), relay.dynamodb.indexed()) == ([], [])
 
+    def test_nothing_is_awaited_once_a_person_snoozed_the_incident_in_bigpanda(self) -> None:
+        relay = watched(BOTH)
+        relay.play("critical")
+        relay.play("comment", snooze={"snoozed": True})
+        relay.sweep_for(1800)
+        assert (told(relay), relay.dynamodb.indexed()) == ([], [])
+
     @pytest.mark.parametrize("events", ["comment", "200 comment 90 comment"])
     def test_later_shares_of_the_critical_do_not_move_the_time(self, events: str) -> None:
         relay = watched(BOTH)

@@ -122,6 +122,7 @@ class Task(NamedTuple):
         is_first: True if the ledger had no entry of the incident before.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
         is_flagged: True if BigPanda says that the incident flaps.
+        is_snoozed: True if a person snoozed the incident in BigPanda, and so knows of it.
         is_flapping: True if the incident flaps by the policy, so that its signal says so.
         quiet_until: Time before which the state is not announced, since the incident flaps (epoch seconds). The state's
             age counts from then. 0 if the state does not have to wait.
@@ -145,6 +146,7 @@ class Task(NamedTuple):
     is_first: bool = False
     pauses: tuple["Pause", ...] = ()
     is_flagged: bool = False
+    is_snoozed: bool = False
     is_flapping: bool = False
     quiet_until: float = 0.0
 
@@ -181,6 +183,7 @@ class Task(NamedTuple):
             about=_about(channel, share),
             pauses=_pauses(channel, share, is_open=state.is_open) if channel.policy.pauses else (),
             is_flagged=share.flapping is True,
+            is_snoozed=share.snoozed is True,
         )
 
     @property
@@ -203,14 +206,14 @@ class Task(NamedTuple):
         return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
 
     def described(self, entry: Entry) -> Entry:
-        """Return the entry with what it keeps of the share besides the state.
+        """Return the entry with what it keeps of the share besides the state. A snooze ends its receipt.
 
         A share without a title or an environment keeps the known one, and a state from BigPanda's API keeps the facts.
         """
         known, own = entry.about, self.about
         facts = known.facts if Flag.FOUND in self.job.flags else own.facts
         about = About(own.title or known.title, own.environment_id or known.environment_id, facts)
-        return replace(entry, about=about)
+        return replace(entry, about=about, receipt=entry.receipt.ended() if self.is_snoozed else entry.receipt)
 
     def pause(self, now: float) -> "Pause | None":
         """Return the channel's pause that applies to the incident at `now` (epoch seconds); None if there is none."""
