@@ -20,7 +20,7 @@ ACTS_SECONDS = 60.0
 # waits at the end.
 FOUND_SECONDS = 100.0
 # The services that an answer needs to act.
-_NEEDED = {"bigpanda", "dynamodb", "sqs", "lambda", "secrets", "rest"}
+_NEEDED = {"bigpanda", "dynamodb", "sqs", "lambda", "secrets", "rest", "token"}
 
 
 class ActingAnswer(NamedTuple):

@@ -921,7 +921,7 @@ class Invariants:
             if self.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
             # Only without faults of the needed services; a late page cannot end before it exists.
-            needed = {"rest", "sqs", "dynamodb", "lambda", "secrets", "bigpanda"}
+            needed = {"rest", "sqs", "dynamodb", "lambda", "secrets", "bigpanda", "token"}
             is_fair = not any(spell.service in needed for spell in self.weather.spells)
             is_calm = is_fair and not self.weather.crashes and not self.has_operators
             if self.has_rest and is_open and page in told and ends and is_calm:
