@@ -67,6 +67,7 @@ def run(
     program: Path, *arguments: str, folder: Path, environment: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[str]":
     """Run a program in a folder with just this environment; assert that it succeeds."""
+    assert program.exists(), f"there is no {program}; run `make checks`"
     done = subprocess.run(
         [program, *arguments],
         cwd=folder,

@@ -2,26 +2,25 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from moto.server import ThreadedMotoServer
 
 from sandbox.errors import SandboxError
 from tests.artefact import world as worlds
-from tests.artefact.builds import ROOT, Build, release_elsewhere, unpacked
+from tests.artefact.builds import Build, release_elsewhere, unpacked
+from tests.artefact.runtime_api import PYTHON
 from tests.artefact.templates import Stack, of_clone
 from tests.artefact.world import Aws, World
 from tests.kept_build import kept_release
+from tests.scratch import scratch
 
 
 @pytest.fixture(scope="session")
 def workplace() -> Iterator[Path]:
-    """A folder for builds, removed at the end. pytest's own folder would remain, outside the clone."""
-    parent = ROOT / ".cache" / "artefact"
-    parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=parent) as name:
-        yield Path(name)
+    """A folder for builds."""
+    with scratch() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +35,8 @@ def dist() -> Path:
 @pytest.fixture(scope="session")
 def built(dist: Path, workplace: Path) -> Build:
     """The release's stack, unpacked."""
+    if not PYTHON.exists():
+        pytest.fail(f"there is no {PYTHON}; run `make setup`", pytrace=False)
     return unpacked(dist, workplace / "unpacked")
 
 

@@ -1,7 +1,6 @@
 """A local cloud for the end-to-end tests, with ports and a folder of its own, removed afterwards."""
 
 import io
-import os
 import shutil
 from collections.abc import Iterator
 from copy import replace
@@ -21,14 +20,9 @@ from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.e2e.relayctl_operator import Operator
 from tests.kept_build import kept_build, kept_release
+from tests.scratch import scratch
 
 ROOT = Path(__file__).resolve().parents[2]
-# A disk may take a minute to delete the thousands of files that are installed from the downloads.
-MEMORY = Path("/dev/shm")
-
-
-def _runs_programs(folder: Path) -> bool:
-    return folder.is_dir() and not os.statvfs(folder).f_flag & os.ST_NOEXEC
 
 
 @pytest.fixture(scope="package")
@@ -55,9 +49,9 @@ def places(workroom: Path, build: Path) -> local.Places:
 @pytest.fixture(scope="package")
 def downloads() -> Iterator[Path]:
     """The release's files in a folder outside the clone."""
-    with TemporaryDirectory(dir=MEMORY if _runs_programs(MEMORY) else None) as name:
-        shutil.copytree(kept_release(), Path(name) / "dist")
-        yield Path(name) / "dist"
+    with scratch() as folder:
+        shutil.copytree(kept_release(), folder / "dist")
+        yield folder / "dist"
 
 
 @pytest.fixture(scope="package")
