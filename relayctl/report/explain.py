@@ -63,7 +63,6 @@ class _Source(NamedTuple):
     "--channel",
     type=channel_names.checked_name,
     metavar="NAME",
-    shell_complete=channel_names.complete,
     help="The channel that gets the share.",
 )
 @click.option("--incident", metavar="ID", help="Compare with this incident in the ledger, not with that of the body.")

@@ -110,7 +110,7 @@ def test_version_option_prints_the_version() -> None:
         (["dlq", "drop", "--reason", "old", "--all"], "give --yes"),
         (["dlq", "export", "-", "--json"], "give a FILE"),
         (["dlq", "export", "/"], "exists, and is not replaced"),
-        (["dlq", "import", "/"], "not a regular file"),
+        (["dlq", "import", "/"], "cannot read: Is a directory"),
         (["dlq", "import", "/no/such/file"], "cannot read"),
         (["dlq", "show"], "Missing argument 'ID'"),
         (["channel", "set", "No Such Name"], "use 1 to 48 of a-z"),
