@@ -168,8 +168,6 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
     At least one filter is needed, or --all. A job has to match all filters. A drop prints an audit line on stderr: one
     line of JSON. Ctrl-C stops after the current batch.
 
-    Exit codes: 0 all dropped, 1 some not dropped, 2 usage, 3 nothing matched, 130 interrupted.
-
     \b
     Example:
       relayctl dlq drop --channel old --older-than 7d --reason "moved to team B"

@@ -121,9 +121,6 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
     A job has to match all filters. Messages that are no jobs of the relay are not exported; without a filter, they make
     the exit code 1. What another reader holds is not exported either, and is counted on stderr.
 
-    Exit codes: 0 every job that was read and matched is exported, 1 a message is no job of the relay, or FILE can't be
-    written, 2 usage, 3 nothing matched, 130 interrupted. After 130, and after an error, there is no file.
-
     \b
     Example:
       relayctl dlq export dead.jsonl
@@ -259,8 +256,6 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
     are in and with which line to go on.
 
     An import prints an audit line on stderr: one line of JSON.
-
-    Exit codes: 0 all lines are in, 1 some are not, 2 usage or an invalid line, 3 no line, 130 interrupted.
 
     \b
     Example:

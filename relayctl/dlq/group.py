@@ -12,7 +12,7 @@ from relayctl.dlq.replay import replay
 from relayctl.stack.deployed import Stack, on_stack
 
 
-@click.group(short_help="List, show, replay, drop, export and import dead-lettered jobs.")
+@click.group()
 def dlq() -> None:
     """The dead-letter queue: jobs whose attempts are over, for 14 days.
 

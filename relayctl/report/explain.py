@@ -57,7 +57,7 @@ class _Source(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-@click.command(short_help="Explain what a share would do, or check a channel's routes.")
+@click.command()
 @click.argument("file", required=False, metavar="[FILE|-]", type=click.File("rb"))
 @click.option(
     "--channel",
@@ -89,8 +89,6 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
 
     With --lint, relayctl checks a channel, or a policy file, for routes that never match and for settings that notify
     nobody.
-
-    Exit codes: 0 done, 1 the share is refused or there are findings, 2 usage, 3 no such channel.
 
     \b
     Example:
