@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from relayctl import terminal
 from relayctl.terminal import INTERRUPTED
@@ -39,12 +38,6 @@ class LazyGroup(click.Group):
             self.add_command(getattr(import_module(module), name), cmd_name)
         return super().get_command(ctx, cmd_name)
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the commands and options that begin with the incomplete word; imports no command."""
-        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
-        commands = [CompletionItem(name, help=self._about(name)) for name in names]
-        return commands + click.Command.shell_complete(self, ctx, incomplete)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, self._about(name)) for name in self.list_commands(ctx)])
@@ -57,8 +50,6 @@ class LazyGroup(click.Group):
 TRACEBACK = "RELAYCTL_TRACEBACK"
 # Errors of a write to a full disk, or to a device that takes nothing.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
-# The shell sets this environment variable to ask for completions.
-_COMPLETION = "_RELAYCTL_COMPLETE"
 
 _VERBS = {
     "bigpanda": ("relayctl.channel.bigpanda:bigpanda", "Print what to set up in BigPanda."),
@@ -90,11 +81,6 @@ class _Relayctl(LazyGroup):
             # Python writes what is left in its buffer once more at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             click.echo(f"Error: the output could not be written: {error.strerror}", err=True)
-            sys.exit(1)
-        except Exception:
-            if _COMPLETION not in os.environ:
-                raise
-            # The shell would show the traceback in the middle of the operator's line.
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -37,7 +37,7 @@ _PATH = "/resources/v2.1/integrations"
 KEY_FILE, BODY_FILE = "bigpanda-header.txt", "webhook-v2.json"
 
 
-@click.group(short_help="Print what to set up in BigPanda.")
+@click.group()
 def bigpanda() -> None:
     """The settings of a channel in BigPanda."""
 

@@ -13,7 +13,6 @@ from relay.channels.policy import Mode
 from relay.channels.routes import Pause
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
-from relay.delivery.channel_health import age
 from relay.failures import InvalidChannel, LedgerError
 from relay.http.session import AllowList, ForbiddenUrl
 from relay.ledger.sources import Sources
@@ -33,8 +32,6 @@ _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the 
 # For all requests to the vendors of one channel.
 SECONDS = 30.0
 MAX_SUGGESTED = 5
-# A pause that begins or ends later than this may be forgotten, or have a mistaken date.
-LONG_PAUSE_SECONDS = 86_400.0
 _ANYBODY = (
     "the holder of the webhook's token may notify anybody by ?recipients=; set policy.allowed_recipients ([]: nobody)"
 )
@@ -170,25 +167,13 @@ class ChannelChecks:
 
 
 def _modes(channel: Channel, now: float) -> Iterator[Check]:
-    """Yield a warning for shadow mode, and one for each pause that is not over.
-
-    The warning of a pause has advice if the pause begins or ends in the distant future.
-    """
+    """Yield a warning for shadow mode, and one for each pause that is not over."""
     if channel.policy.mode is Mode.SHADOW:
         would = f"`relayctl shadow report {channel.name}` says what it would send"
         ends = f"`relayctl channel set {channel.name} --set policy.mode=live` ends it"
         yield warning("mode", f"shadow: the channel sends nothing. {would}, {ends}")
     for each in modes.open_pauses(channel.policy, now):
-        yield warning("pause", modes.pause_words(each, now) + _distance(each, now))
-
-
-def _distance(pause: Pause, now: float) -> str:
-    """Return advice if a pause begins or ends more than LONG_PAUSE_SECONDS after `now`; else an empty text."""
-    if pause.since - now > LONG_PAUSE_SECONDS:
-        return f"; it begins in {age(pause.since - now)}: `relayctl channel resume` removes it if it is not wanted"
-    if pause.until - now > LONG_PAUSE_SECONDS:
-        return f"; its end is {age(pause.until - now)} away: `relayctl channel resume` ends it now"
-    return ""
+        yield warning("pause", modes.pause_words(each, now))
 
 
 def _tokens(channel: Channel) -> Iterator[Check]:

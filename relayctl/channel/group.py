@@ -39,7 +39,7 @@ def policy_of(stack: Stack, name: str, document: SecretDocument) -> Policy | Non
         return None
 
 
-@click.group(short_help="Make, change, check, show and remove channels.")
+@click.group()
 def channel() -> None:
     """Channels: each binds one BigPanda sharing channel to one xMatters trigger."""
 
@@ -149,8 +149,6 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     Without --drain, what is owed for it is dead-lettered. If anything is owed or dead-lettered, --drop-owed is needed;
     relayctl incident list --owed names the incidents. The secret can be restored within --days: `aws secretsmanager
     restore-secret`.
-
-    Exit codes: 0 removed, 1 not removed or not in force, 2 usage, 3 no such channel, 130 interrupted.
 
     \b
     Example:

@@ -62,8 +62,6 @@ def pause(
     maintenance of xMatters. The pause does not stop a page that already rings. It acts on new shares within 15
     seconds. A pause that overlaps one of the same kind and conditions prolongs it.
 
-    Exit codes: 0 done, 1 not stored, or stored and not in force, 2 usage, 3 no such channel.
-
     \b
     Example:
       relayctl channel pause payments --until 2h --keep --reason "CHG-7: database"
@@ -96,8 +94,6 @@ def resume(stack: Stack, name: str | None, is_all: bool, texts: Sequence[str], a
 
     With --when, end only the pauses that have exactly these conditions. After at most 15 seconds, new shares are
     signalled again. States that waited are signalled within two minutes, as fast as the channel's rate limit allows.
-
-    Exit codes: 0 done, 1 not stored, or stored and not in force, 2 usage, 3 no such channel or pause.
 
     \b
     Example:

@@ -61,8 +61,6 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
 
     If a credential leaked, use relayctl channel revoke.
 
-    Exit codes: 0 done, 1 refused, not stored or not verified, 2 usage, 3 no such channel.
-
     \b
     Example:
       relayctl channel rotate payments inbound --overlap 7d
@@ -241,8 +239,6 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
     BigPanda's or xMatters' requests are refused until the new credential is pasted there. BigPanda does not send a
     refused share again. A login keeps its user name and gets a new password. To replace a credential that did not leak,
     use relayctl channel rotate: the old one goes on working meanwhile.
-
-    Exit codes: 0 done, 1 not stored, or stored and not in force or not verified, 2 usage, 3 no such channel.
 
     \b
     Example:

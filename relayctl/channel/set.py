@@ -84,8 +84,6 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
     KEY, without a value. A plain value is visible in the process list and in the shell's history. A value that begins
     with @ is written @@.
 
-    Exit codes: 0 done, 1 not stored, or stored and not verified; 2 usage.
-
     \b
     Example:
       relayctl channel set payments --trigger-url @url.txt --recipient jdoe

@@ -213,16 +213,16 @@ class ChannelStore:
                 return None
             raise
 
-    def names(self, *, confirms: bool = True) -> list[tuple[str, str | None]]:
+    def names(self) -> list[tuple[str, str | None]]:
         """Return every channel with the time of its last change (ISO 8601, or None), sorted by name.
 
         Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"). So each name is confirmed by a
-        read of its secret, unless `confirms` is False. A channel that was just made may be missing.
+        read of its secret. A channel that was just made may be missing.
         """
         return sorted(
             (each.name, each.changed_at.isoformat(timespec="seconds") if each.changed_at else None)
             for each in list_channels(self._secrets, self._prefix)
-            if not confirms or self._may_exist(each.name)
+            if self._may_exist(each.name)
         )
 
     def _may_exist(self, name: str) -> bool:

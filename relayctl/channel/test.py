@@ -113,8 +113,6 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     With --ring, relayctl shares a test incident of status warning as BigPanda would, and its resolve at once. The
     check fails unless the incident is delivered. Do not answer its page: BigPanda has no such incident.
 
-    Exit codes: 0 no check failed, 1 a check failed, 2 usage, 3 no such channel.
-
     \b
     Example:
       relayctl channel test payments

@@ -30,8 +30,6 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
     come back. Pauses stay, too. All other settings go back, with the trigger URL and the credentials for xMatters and
     BigPanda. Secrets Manager keeps one earlier version, so a second undo undoes the first.
 
-    Exit codes: 0 done, 1 not stored, or stored and not verified, 2 usage, 3 no such channel or nothing to undo.
-
     \b
     Example:
       relayctl channel undo payments

@@ -199,10 +199,6 @@ def _say_stored(stack: Stack, change: ChannelChange) -> None:
     document = change.after
     what = "made" if change.is_new else f"changed; running functions read it within {seconds} s"
     terminal.say(f"channel {change.name}: {what}")
-    if change.is_new:
-        terminal.say(
-            "note: a callback URL that was used before the channel was made is refused for up to a minute more"
-        )
     if (
         document.get("xmatters.auth.type") == "url"
         and "apikey=" not in str(document.get("xmatters.trigger_url")).lower()

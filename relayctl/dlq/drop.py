@@ -65,16 +65,14 @@ class CriticalJob(NamedTuple):
         return f"{printable(self.job.channel)} {identifier(self.job.incident_id, MAX_ID_LENGTH)}{title}"
 
 
-def criticals(
-    queue: DeadLetters, held_messages: Sequence[HeldMessage], ledger: Ledger
-) -> tuple[list[CriticalJob], str | None]:
+def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[list[CriticalJob], str | None]:
     """Return the jobs among these messages that announce open critical incidents, and the ledger's error if it failed.
 
     Jobs whose state may be owed come first. The state of an incident without an entry in the ledger is owed: a replay
-    would announce it. `held_messages` are messages that this run of relayctl keeps invisible to other readers.
+    would announce it.
     """
     found, problem = list[CriticalJob](), None
-    signals = ((held.job, queue.envelope(held)) for held in held_messages if held.job)
+    signals = ((held.job, held.envelope) for held in held_messages if held.job)
     states = ((job, state_of(job, text), listing.title(text)) for job, text in signals)
     for batch in batched((each for each in states if each[1] and each[1].is_critical), ENTRIES_AT_ONCE, strict=False):
         try:
@@ -170,8 +168,6 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
     At least one filter is needed, or --all. A job has to match all filters. A drop prints an audit line on stderr: one
     line of JSON. Ctrl-C stops after the current batch.
 
-    Exit codes: 0 all dropped, 1 some not dropped, 2 usage, 3 nothing matched, 130 interrupted.
-
     \b
     Example:
       relayctl dlq drop --channel old --older-than 7d --reason "moved to team B"
@@ -234,7 +230,7 @@ class _Run:
     def choose(self, choice: Choice) -> None:
         """Take the messages that match, and show what would go."""
         self.depth, self.chosen = choice.depth, [*choice.jobs, *choice.unreadable]
-        self.criticals, self.problem = criticals(choice.queue, self.chosen, Ledger(self.stack.table()))
+        self.criticals, self.problem = criticals(self.chosen, Ledger(self.stack.table()))
         self.doing.chosen = self.chosen
         if self.chosen and not self.as_json:
             self._show(choice.depth)

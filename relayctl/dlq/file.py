@@ -1,18 +1,16 @@
 """relayctl dlq export and import: dead-lettered jobs as a file of JSON Lines, one message a line.
 
 A line has the message's envelope as text, byte for byte as it was on the queue, its message attributes and its id. The
-envelope's body is a share, so a line may hold texts of an incident. Memory use is bounded for a file of any length: a
-batch of lines, and counts. So an import reads the file twice: to check it, and to send it.
+envelope's body is a share, so a line may hold texts of an incident.
 """
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import IO, Any, NamedTuple
 
 import click
@@ -77,7 +75,7 @@ def write_jobs(stack: Stack, place: str, wanted: Filter) -> Exported:
             of = f"of {len(choice.jobs)}"
             with _created(place) as file, progress("exporting", of, stack.effects.clock) as show:
                 for number, held in enumerate(choice.jobs, start=1):
-                    file.write(line_of(held.message_id, held.job, choice.queue.envelope(held)) if held.job else "")
+                    file.write(line_of(held.message_id, held.job, held.envelope) if held.job else "")
                     show(number, "")
                     if choice.stop.is_set():
                         raise KeyboardInterrupt
@@ -123,9 +121,6 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
     A job has to match all filters. Messages that are no jobs of the relay are not exported; without a filter, they make
     the exit code 1. What another reader holds is not exported either, and is counted on stderr.
 
-    Exit codes: 0 every job that was read and matched is exported, 1 a message is no job of the relay, or FILE can't be
-    written, 2 usage, 3 nothing matched, 130 interrupted. After 130, and after an error, there is no file.
-
     \b
     Example:
       relayctl dlq export dead.jsonl
@@ -150,8 +145,6 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-# Twice SQS's limit, since each quote of an envelope is escaped, and room for the attributes.
-MAX_LINE_BYTES = 3 * 1024 * 1024
 # Invalid lines that are kept with their problems, and characters of a problem.
 MAX_PROBLEMS = 20
 MAX_PROBLEM = 200
@@ -162,26 +155,11 @@ class BadLineError(ValueError):
     """A line that is no exported message. The error's message says what is wrong."""
 
 
-def raw_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield the numbers and texts of a file's lines from its start, each text cut to MAX_LINE_BYTES + 1 bytes."""
-    file.seek(0)
-    number = 0
-    while text := file.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        yield number, text
-        while len(text) > MAX_LINE_BYTES and not text.endswith(b"\n"):
-            text = file.readline(MAX_LINE_BYTES + 1)
-            if not text:
-                return
-
-
 def read_line(text: bytes) -> Message:
     """Return the message of a line, to send to the queue.
 
     Raises BadLineError for anything that `line_of` does not write.
     """
-    if len(text) > MAX_LINE_BYTES:
-        raise BadLineError("it is longer than any exported message")
     try:
         members = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -199,74 +177,68 @@ def read_line(text: bytes) -> Message:
     return message
 
 
+def read_lines(content: bytes) -> list[Message]:
+    """Return the messages of a file's lines. Raises BadLineError with a line for each invalid line."""
+    messages, problems = list[Message](), list[str]()
+    for number, text in enumerate(content.splitlines(), start=1):
+        try:
+            messages.append(read_line(text))
+        except BadLineError as error:
+            problems.append(f"line {number}: {printable(str(error), MAX_PROBLEM)}")
+    if problems:
+        more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
+        raise BadLineError("\n".join([*problems[:MAX_PROBLEMS], *more]))
+    return messages
+
+
 @dataclass
 class Import:
-    """Check of a file, and progress of sending its lines in their order.
+    """Progress of sending a file's messages, in their order.
 
     Attributes:
-        next_line: Number of the first line that is not known to be on the queue.
-        lines: Number of lines in the file.
-        chosen: Number of lines to send.
-        bad: Number of invalid lines.
-        problems: The first invalid lines, each with its number and the error.
+        messages: The messages of all lines.
+        next_line: Number of the first line that is not known to be on the queue, from 1.
         sent: Number of lines that were sent and are on the queue, counted up to the first refused line.
         problem: Error that ended the sending; None if there was none.
     """
 
-    next_line: int
-    lines: int = 0
-    chosen: int = 0
-    bad: int = 0
-    problems: list[str] = field(default_factory=list)
+    messages: Sequence[Message]
+    next_line: int = 1
     sent: int = 0
     problem: str | None = None
 
-    def check(self, file: IO[bytes]) -> Iterator[None]:
-        """Check all lines of the file, also those before `next_line`; yield after each line."""
-        for number, text in raw_lines(file):
-            self.lines = number
-            try:
-                read_line(text)
-            except BadLineError as error:
-                self.bad += 1
-                if len(self.problems) < MAX_PROBLEMS:
-                    self.problems.append(f"line {number}: {printable(str(error), MAX_PROBLEM)}")
-            else:
-                self.chosen += number >= self.next_line
-            yield
+    @property
+    def left(self) -> int:
+        """Number of lines that are not known to be on the queue."""
+        return max(0, len(self.messages) - self.next_line + 1)
 
-    def send(self, file: IO[bytes], queue: Queue, stopping: Callable[[], bool]) -> Iterator[None]:
+    def send(self, queue: Queue, stopping: Callable[[], bool]) -> Iterator[None]:
         """Send the lines from `next_line` on, until `stopping` returns True; yield after each batch.
 
         The import ends after the first batch in which the queue refuses a message. Later lines of this batch may be on
         the queue already. If the operator goes on with the import, they are sent again. A second copy of a job does no
         harm: the ledger prevents a second page.
         """
-        first = self.next_line
-        messages = (read_line(text) for number, text in raw_lines(file) if number >= first)
-        try:
-            for batch in batches(messages, lambda message: message.size):
-                if stopping():
-                    return
-                problems = queue.send_batch(batch)
-                refused = next((place for place, problem in enumerate(problems) if problem), len(batch))
-                self.sent += refused
-                self.next_line += refused
-                if refused < len(batch):
-                    self.problem = problems[refused]
-                    return
-                yield
-        except BadLineError as error:
-            self.problem = f"the file was changed meanwhile: {error}"
+        for batch in batches(self.messages[self.next_line - 1 :], lambda message: message.size):
+            if stopping():
+                return
+            problems = queue.send_batch(batch)
+            refused = next((place for place, problem in enumerate(problems) if problem), len(batch))
+            self.sent += refused
+            self.next_line += refused
+            if refused < len(batch):
+                self.problem = problems[refused]
+                return
+            yield
 
     def document(self, path: Path, changed: Audit | None) -> dict[str, Any]:
         """Return the result as a JSON object, with the audit of the change if one began."""
-        counts = {"lines": self.lines, "sent": self.sent, "left": max(0, self.chosen - self.sent)}
+        counts = {"lines": len(self.messages), "sent": self.sent, "left": self.left}
         return {
             "file": str(path),
-            "lines": self.lines,
+            "lines": len(self.messages),
             "sent": self.sent,
-            "next_line": self.next_line if self.sent < self.chosen else None,
+            "next_line": self.next_line if self.left else None,
             "problem": self.problem,
             "audit": changed.document(counts) if changed else None,
         }
@@ -285,57 +257,33 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
 
     An import prints an audit line on stderr: one line of JSON.
 
-    Exit codes: 0 all lines are in, 1 some are not, 2 usage or an invalid line, 3 no line, 130 interrupted.
-
     \b
     Example:
       relayctl dlq import dead.jsonl
       relayctl dlq import dead.jsonl --from-line 4001
     """
-    doing = Import(from_line)
-    with _opened(path) as file, terminal.stop_on_interrupt() as stop:
-        _check(stack, path, file, doing, stop)
-        if not doing.chosen:
-            if as_json:
-                click.echo(json.dumps(doing.document(path, None)))
-            terminal.nothing(f"nothing to import: lines in the file: {doing.lines}")
-        queue = Queue(stack.sqs, stack.output("DeadLetterQueueUrl"))
-        changed = Audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
+    try:
+        doing = Import(read_lines(path.read_bytes()), from_line)
+    except OSError as error:
+        raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
+    except BadLineError as error:
+        raise click.UsageError(f"{path}: nothing was sent\n{error}") from error
+    if not doing.left:
+        if as_json:
+            click.echo(json.dumps(doing.document(path, None)))
+        terminal.nothing(f"nothing to import: lines in the file: {len(doing.messages)}")
+    queue = Queue(stack.sqs, stack.output("DeadLetterQueueUrl"))
+    changed = Audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
+    with terminal.stop_on_interrupt() as stop:
         try:
-            with progress("importing", f"of {doing.chosen}", stack.effects.clock) as show:
-                for _ in doing.send(file, queue, stop.is_set):
+            with progress("importing", f"of {doing.left}", stack.effects.clock) as show:
+                for _ in doing.send(queue, stop.is_set):
                     show(doing.sent, "")
         finally:
             _print_report(doing.document(path, changed), as_json=as_json)
     terminal.fail_if(doing.problem)
-    if doing.sent < doing.chosen:
+    if doing.left:
         click.get_current_context().exit(terminal.INTERRUPTED)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open the file, which is read twice. Raises UsageError."""
-    if path.exists() and not path.is_file():
-        raise click.UsageError(f"{path}: not a regular file, and it is read twice")
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
-    with file:
-        yield file
-
-
-def _check(stack: Stack, path: Path, file: IO[bytes], doing: Import, stop: Event) -> None:
-    """Check all lines. Raises UsageError for invalid lines, KeyboardInterrupt after Ctrl-C."""
-    with progress("checking", "lines", stack.effects.clock) as show:
-        for _ in doing.check(file):
-            show(doing.lines, "")
-            if stop.is_set():
-                terminal.say("no line is in")
-                raise KeyboardInterrupt
-    if doing.bad:
-        more = [f"and {doing.bad - MAX_PROBLEMS} more"] if doing.bad > MAX_PROBLEMS else []
-        raise click.UsageError("\n".join([f"{path}: nothing was sent", *doing.problems, *more]))
 
 
 def _print_report(document: dict[str, Any], *, as_json: bool) -> None:

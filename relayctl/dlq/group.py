@@ -12,7 +12,7 @@ from relayctl.dlq.replay import replay
 from relayctl.stack.deployed import Stack, on_stack
 
 
-@click.group(short_help="List, show, replay, drop, export and import dead-lettered jobs.")
+@click.group()
 def dlq() -> None:
     """The dead-letter queue: jobs whose attempts are over, for 14 days.
 
@@ -41,7 +41,7 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
     """
     with choosing(stack, wanted) as choice:
         found = [*choice.jobs, *choice.unreadable]
-        documents = [listing.document(held, choice.queue.envelope(held)) for held in found]
+        documents = [listing.document(held) for held in found]
     depth = choice.depth
     if as_json:
         counts = {"shown": len(documents), "about": depth.about, "held": depth.held}
@@ -76,7 +76,7 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
     """
     with choosing(stack, Filter()) as choice:
         documents = [
-            listing.document(held, choice.queue.envelope(held), with_body=True)
+            listing.document(held, with_body=True)
             for held in (*choice.jobs, *choice.unreadable)
             if held.message_id.startswith(identity) or (held.job and held.job.delivery_id.startswith(identity))
         ]

@@ -32,19 +32,19 @@ def title(envelope: str) -> str:
         return ""
 
 
-def document(held: HeldMessage, envelope: str, *, with_body: bool = False) -> dict[str, Any]:
-    """Return a message as a JSON object; `envelope` is its text. Bytes of the body that are not UTF-8 are replaced."""
+def document(held: HeldMessage, *, with_body: bool = False) -> dict[str, Any]:
+    """Return a message as a JSON object. Bytes of the body that are not UTF-8 are replaced."""
     if held.job is None:
         return {"message_id": held.message_id, "unreadable": held.problem}
     job = held.job
-    body = {"body": read_envelope(envelope).body.decode("utf-8", "replace")} if with_body else {}
+    body = {"body": read_envelope(held.envelope).body.decode("utf-8", "replace")} if with_body else {}
     return {
         "message_id": held.message_id,
         "kind": job.kind,
         "delivery_id": job.delivery_id,
         "channel": job.channel,
         "incident_id": job.incident_id,
-        "title": title(envelope) or None,
+        "title": title(held.envelope) or None,
         "status": job.stamps.status,
         "transition": job.stamps.transition,
         "recipients": list(job.stamps.recipients),

@@ -131,7 +131,7 @@ class DeadLetterMover:
                 yield moved
 
     def _move(self, batch: Sequence[HeldMessage]) -> list[Moved]:
-        found = [(held, held.job, self.dead_letters.envelope(held)) for held in batch if held.job]
+        found = [(held, held.job, held.envelope) for held in batch if held.job]
         problems = self.retry_queue.send_batch([Message(text, attributes_of(job)) for _, job, text in found])
         taken = [held for (held, _, _), problem in zip(found, problems, strict=True) if problem is None]
         left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"

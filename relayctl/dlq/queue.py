@@ -4,9 +4,6 @@
 
 SQS offers no read without a receive. A held message is invisible to other readers until its visibility timeout, which
 is renewed during the command. If relayctl dies, SQS shows the message again within two minutes.
-
-Memory use is bounded for any number of messages. A held message keeps its job without the body. The envelopes are in
-memory up to SPOOL_BYTES, and above that in an anonymous temporary file, which ends with the process.
 """
 
 import math
@@ -14,10 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from io import SEEK_END
 from itertools import batched
-from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -44,8 +39,6 @@ PARALLEL_BATCHES = 8
 RECEIVE_SECONDS = 1
 # A scan ends after this many polls in a row that returned only messages newer than the scan.
 POLLS_OF_NEW_ONES = 3
-# Envelopes in memory before they go to a temporary file.
-SPOOL_BYTES = 32 * 1024 * 1024
 
 # Messages of one round of `work_off`.
 MAX_ROUND = MAX_BATCH * PARALLEL_BATCHES
@@ -77,23 +70,24 @@ class HeldMessage:
         receipt: Receipt handle of the last receive.
         until: End of the visibility timeout, by the clock of the reader (`DeadLetters`) that received the message
             (seconds).
+        envelope: The message's text: a job as JSON, with its body compressed.
         job: The job without its body; None if the message's text is not a job of the relay.
         problem: The error if the message's text is not a job of the relay, else None.
-        spool_span: Offset and length of its text in the temporary file of `DeadLetters.holding` (bytes).
     """
 
     message_id: str
     receipt: str
     until: float
-    job: Job | None
+    envelope: str
+    job: Job | None = None
     problem: str | None = None
-    spool_span: tuple[int, int] = (0, 0)
 
     @property
     def size(self) -> int:
         """Upper bound of the message's size by SQS's count (bytes)."""
+        text = self.envelope.encode("utf-8", "surrogatepass")
         attributes = attributes_of(self.job) if self.job else {}
-        return self.spool_span[1] + sum(len(name + value) + 8 for name, value in attributes.items()) * 4
+        return len(text) + sum(len(name + value) + 8 for name, value in attributes.items()) * 4
 
 
 class Depth(NamedTuple):
@@ -122,7 +116,6 @@ class DeadLetters:
 
     def __init__(self, client: "SQSClient", url: str, clock: Callable[[], float], run: Run = map) -> None:
         self._run = run
-        self._spool: IO[bytes]
         self._client = client
         self._url = url
         self._clock = clock
@@ -141,26 +134,15 @@ class DeadLetters:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Context in which messages may be received and kept invisible.
-
-        At its end, those not deleted become visible again. The temporary copies of their envelopes (the message bodies)
-        are deleted.
-        """
-        with SpooledTemporaryFile(SPOOL_BYTES) as self._spool:
-            try:
-                yield
-            except BaseException:
-                # A failed release is ignored in favour of the block's exception; the messages become visible soon.
-                with suppress(ClientError, BotoCoreError):
-                    self.let_go(self._held.values())
-                raise
-            self.let_go(self._held.values())
-
-    def envelope(self, held: HeldMessage) -> str:
-        """Return the envelope of a received message: its body, a job as JSON text. Valid only inside `holding`."""
-        start, length = held.spool_span
-        self._spool.seek(start)
-        return self._spool.read(length).decode("utf-8", "surrogatepass")
+        """Context in which messages may be received and kept invisible. At its end, those not deleted are visible."""
+        try:
+            yield
+        except BaseException:
+            # A failed release is ignored in favour of the block's exception; the messages become visible soon.
+            with suppress(ClientError, BotoCoreError):
+                self.let_go(self._held.values())
+            raise
+        self.let_go(self._held.values())
 
     def scan(self) -> Iterator[HeldMessage]:
         """Receive every visible message once, and keep it invisible ("hold" it). Valid only inside `holding`.
@@ -260,10 +242,7 @@ class DeadLetters:
         if known := self._held.get(message["MessageId"]):
             known.receipt, known.until = message["ReceiptHandle"], until
             return None
-        held = HeldMessage(message["MessageId"], message["ReceiptHandle"], until, None)
-        envelope = message["Body"].encode("utf-8", "surrogatepass")
-        held.spool_span = (self._spool.seek(0, SEEK_END), len(envelope))
-        self._spool.write(envelope)
+        held = HeldMessage(message["MessageId"], message["ReceiptHandle"], until, message["Body"])
         try:
             held.job = read_envelope(message["Body"]).with_body(b"")
         except UnreadableMessage as error:

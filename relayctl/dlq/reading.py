@@ -12,7 +12,7 @@ import click
 
 from relay.failures import Reason
 from relay.jobs.job import Job, JobKind, seconds_of
-from relayctl import channel_names, moments, terminal
+from relayctl import moments, terminal
 from relayctl.dlq.mover import in_order
 from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, Depth, HeldMessage
 from relayctl.moments import AGO, SINCE
@@ -76,9 +76,7 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
     `reason_option` is the name of the option that filters by the reason of a failure.
     """
     options = (
-        click.option(
-            "--channel", metavar="NAME", shell_complete=channel_names.complete, help="Only jobs of this channel."
-        ),
+        click.option("--channel", metavar="NAME", help="Only jobs of this channel."),
         click.option("--incident", metavar="ID", help="Only jobs of this incident."),
         click.option(
             "--kind",

@@ -146,8 +146,6 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
 
     A job has to match all filters. A replay prints an audit line on stderr: one line of JSON.
 
-    Exit codes: 0 all moved and none failed, 1 some failed, 2 usage, 3 nothing matched, 130 interrupted.
-
     \b
     Example:
       relayctl dlq replay --reason upstream

@@ -175,7 +175,7 @@ DEFAULT_SECONDS = 7 * 24 * 3600.0
 LISTED_SECONDS = 3600.0
 
 
-@click.group(short_help="List the last incidents; show what happened to one.")
+@click.group()
 def incident() -> None:
     """Incidents: what BigPanda shared, what was signalled, who was rung, and what they answered."""
 
@@ -195,8 +195,6 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
 
     One line for each: the age of its last share, channel, id, state, title. Without --owed the webhook's log says which
     incidents were shared. At most 500 are listed. A source that fails is named on stderr.
-
-    Exit codes: 0 listed, 1 nothing found and a source failed, 2 usage, 3 nothing matched.
 
     \b
     Example:
@@ -259,8 +257,6 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
     with xmatters.rest and bigpanda.api_key. Each line names its source. A source that is missing or fails is named on
     stderr. Nothing is changed. For some seconds other readers cannot receive dead-lettered messages. Times are local.
     ID may be the incident's address in BigPanda's console.
-
-    Exit codes: 0 shown, 1 nothing found and a source failed, 2 usage, 3 no source knows the incident.
 
     \b
     Example:

@@ -57,13 +57,12 @@ class _Source(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-@click.command(short_help="Explain what a share would do, or check a channel's routes.")
+@click.command()
 @click.argument("file", required=False, metavar="[FILE|-]", type=click.File("rb"))
 @click.option(
     "--channel",
     type=channel_names.checked_name,
     metavar="NAME",
-    shell_complete=channel_names.complete,
     help="The channel that gets the share.",
 )
 @click.option("--incident", metavar="ID", help="Compare with this incident in the ledger, not with that of the body.")
@@ -90,8 +89,6 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
 
     With --lint, relayctl checks a channel, or a policy file, for routes that never match and for settings that notify
     nobody.
-
-    Exit codes: 0 done, 1 the share is refused or there are findings, 2 usage, 3 no such channel.
 
     \b
     Example:

@@ -44,7 +44,7 @@ MAX_RECIPIENTS = 12
 _UNNAMED = "recipients of the workflow"
 
 
-@click.group(short_help="Report what a channel in shadow mode would have sent.")
+@click.group()
 def shadow() -> None:
     """Shadow mode: a channel decides and records, and sends nothing."""
 
@@ -88,8 +88,6 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
     BigPanda's own integration, that name is not documented.
 
     Waits for rate limits are not reproduced. Times are local. A source that is missing or fails is named on stderr.
-
-    Exit codes: 0 shown, 1 a source failed, 2 usage, 3 no such channel or no share, 130 interrupted.
 
     \b
     Example:

@@ -31,8 +31,6 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
     relayctl channel plan shows no change right after. A JSON Schema for editors, channel.schema.json, is written
     beside the files.
 
-    Exit codes: 0 written, 1 a channel is not valid and has no file, 2 usage, 3 no such channel.
-
     \b
     Example:
       relayctl channel export channels

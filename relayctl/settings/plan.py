@@ -164,8 +164,6 @@ def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> N
     credential: it has a reference, such as {secret: stored}, to the value in the channel's secret. The plan shows each
     credential as ***. It also lists the channels of the stack that have no file.
 
-    Exit codes: 0 no change, 4 changes pending, 1 failed, 2 usage or an invalid file, 3 no file in DIR.
-
     \b
     Example:
       relayctl channel plan channels
@@ -193,9 +191,6 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
     channel has its old settings or its new ones, never a part. No channel is removed.
 
     A new token is not printed: relayctl channel set NAME --reveal prints it.
-
-    Exit codes: 0 done or no change, 1 not all stored or verified, 2 usage or an invalid file, 3 no file in DIR, 130
-    interrupted.
 
     \b
     Example:

@@ -25,8 +25,6 @@ def doctor(stack: Stack, as_json: bool) -> None:
 
     Nothing is changed and nobody is notified.
 
-    Exit codes: 0 no check failed, maybe with warnings; 1 a check failed, or a channel is sick.
-
     \b
     Example:
       relayctl doctor

@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -92,12 +91,7 @@ def _names(stack: Stack) -> dict[str, str | None]:
 
 
 @click.command()
-@click.argument(
-    "name",
-    required=False,
-    metavar="[NAME]",
-    shell_complete=lambda _, __, incomplete: [each for each in ABOUT if each.startswith(incomplete)],
-)
+@click.argument("name", required=False, type=click.Choice(list(ABOUT)), metavar="[NAME]")
 @click.option("--secrets", "with_secrets", is_flag=True, help="Let doctor or observe read the channels' secrets, too.")
 @on_stack
 def policy(stack: Stack, name: str | None, with_secrets: bool, as_json: bool) -> None:
@@ -115,8 +109,6 @@ def policy(stack: Stack, name: str | None, with_secrets: bool, as_json: bool) ->
     if name is None:
         _list(as_json=as_json)
         return
-    if name not in ABOUT:
-        raise click.UsageError(f"there is no policy {printable(name)}; there are {', '.join(ABOUT)}")
     click.echo(json.dumps(filled_in(name, stack, with_secrets=with_secrets), indent=2))
 
 

@@ -183,7 +183,7 @@ WATCH_SECONDS = 15.0
 SHORTEST_WATCH_SECONDS = 2.0
 
 
-@click.command(short_help="Show the channels: traffic, debts, circuit, rate, credentials.")
+@click.command()
 @CHANNEL
 @click.option(
     "--watch",
@@ -203,8 +203,6 @@ def status(stack: Stack, channel: str | None, every: float | None, as_json: bool
     has one line, unless it is named by --channel. A source that fails is named on stderr.
 
     With --watch, a terminal is redrawn; with --json each reading is a document on one line.
-
-    Exit codes: 0 shown, 1 AWS failed, 2 usage, 3 no such channel, 130 a watch ended by Ctrl-C.
 
     \b
     Example:

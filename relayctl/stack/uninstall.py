@@ -24,7 +24,7 @@ from relayctl.stack.owed import Owed, UndeliveredJobs
 from relayctl.stack.status_reading import StatusReader
 
 
-@click.command(short_help="Prepare the deletion of the stack, and print the commands for it.")
+@click.command()
 @click.option("--yes", is_flag=True, help="Drain and remove the channels, and export what was not delivered.")
 @click.option(
     "--export",
@@ -45,8 +45,6 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
     With --yes, relayctl waits for each channel as relayctl channel remove --drain does, and removes it. Then it waits
     until the queues are empty, and exports the dead-lettered jobs into a new file, as relayctl dlq export does. Disable
     AutoShare in BigPanda first. After Ctrl-C, run the command again: removed channels stay removed.
-
-    Exit codes: 0 the stack can be deleted, 1 not yet, with the reasons, 2 usage, 130 interrupted.
 
     \b
     Example:

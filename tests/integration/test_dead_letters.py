@@ -159,6 +159,6 @@ def test_dead_lettered_job_is_read_back_unchanged(bench: Bench) -> None:
     queue = bench.dead_letters()
     with queue.holding():
         (held,) = queue.scan()
-        whole = read_envelope(queue.envelope(held))
+        whole = read_envelope(held.envelope)
     assert whole == job(incident_id="a\x00\ud800b", body=b"\xff\x00", replays=4)
     assert held.job == whole.with_body(b"")

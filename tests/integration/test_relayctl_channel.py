@@ -142,7 +142,6 @@ class TestXMattersEndpoint:
         ]
         assert done.stderr.splitlines()[1:] == [
             "channel payments: made",
-            "note: a callback URL that was used before the channel was made is refused for up to a minute more",
             "channel payments: waiting until the relay accepts the new credential, for up to 90 s …",
             "channel payments: the relay accepts it",
         ]

@@ -646,7 +646,6 @@ def test_long_work_prints_lines_of_progress_without_a_terminal(operator: Operato
     effects = replace(operator.effects(), clock=lambda: float(next(ticks)))
     done = CliRunner().invoke(main, ["dlq", "import", str(exported)], obj=effects)
     assert done.exit_code == 0
-    assert "checking: 2 lines" in done.stderr.splitlines()
     assert "importing: 20 of 25" in done.stderr.splitlines()
     done = CliRunner().invoke(main, ["dlq", "list"], obj=effects)
     assert re.search(r"^reading the queue: \d+ of about 25$", done.stderr, re.MULTILINE)

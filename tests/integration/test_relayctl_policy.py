@@ -148,4 +148,4 @@ class TestList:
     def test_unknown_policy_name_is_refused_with_the_known_names(self, operator: Operator, name: str) -> None:
         done = operator.run("policy", name)
         assert (done.exit_code, done.stdout) == (2, "")
-        assert "there are channels, doctor, explain, import, observe, replay" in " ".join(done.stderr.split())
+        assert "is not one of 'channels', 'doctor', 'explain', 'import'" in " ".join(done.stderr.split())

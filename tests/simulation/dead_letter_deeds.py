@@ -1,6 +1,5 @@
 """Operators' work on the dead-letter queue, with relayctl's own code: drop, export, import."""
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from relay.failures import QueueError
 from relay.jobs.queue import Queue
 from relay.ledger.table import Ledger, Table
 from relayctl.dlq.drop import Drop
-from relayctl.dlq.file import Import, line_of
+from relayctl.dlq.file import Import, line_of, read_line
 from relayctl.dlq.queue import DeadLetters, HeldMessage
 from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs
 from tests.simulation.world import World
@@ -47,9 +46,7 @@ class DeadLetterDeeds:
                 return
             with self._held() as (reader, chosen):
                 if deed.startswith("export"):
-                    self.file = [
-                        line_of(each.message_id, each.job, reader.envelope(each)) for each in chosen if each.job
-                    ]
+                    self.file = [line_of(each.message_id, each.job, each.envelope) for each in chosen if each.job]
                 if deed.endswith("drop"):
                     self._drop(reader, chosen)
         except (ClientError, BotoCoreError, QueueError) as error:
@@ -75,7 +72,7 @@ class DeadLetterDeeds:
     def _import(self) -> None:
         client: Any = self.queue
         queue = Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
-        doing = Import(1)
-        for _ in doing.send(io.BytesIO("".join(self.file).encode()), queue, lambda: False):
+        doing = Import([read_line(each.encode()) for each in self.file])
+        for _ in doing.send(queue, lambda: False):
             pass
         self.world.say(f"imported: {doing.sent} of {len(self.file)} {doing.problem or ''}")

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from relay.jobs.job import Job
-from relay.jobs.queue import MAX_MESSAGE_BYTES, Queue, read_envelope
+from relay.jobs.queue import MAX_MESSAGE_BYTES, Queue, envelope_of, read_envelope
 from relayctl.dlq.queue import DeadLetters, HeldMessage, Run
 from tests.fakes import Clock
 
@@ -167,4 +167,4 @@ def _check_batch(entries: Sequence[dict[str, Any]]) -> None:
 
 def held(job: Job | None, message_id: str = "m1", problem: str | None = None) -> HeldMessage:
     """Return a message that relayctl received; `problem` is the error if `job` is None."""
-    return HeldMessage(message_id=message_id, receipt="receipt", until=0.0, job=job, problem=problem)
+    return HeldMessage(message_id, "receipt", 0.0, envelope_of(job) if job else "", job, problem)

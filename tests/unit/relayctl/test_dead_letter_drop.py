@@ -45,7 +45,7 @@ def found(*some: Job, ledger: FakeLedger) -> tuple[list[tuple[str, bool | None]]
     queue.put(*map(envelope_of, some))
     dead_letters = queue.dead_letters()
     with dead_letters.holding():
-        those, problem = criticals(dead_letters, list(dead_letters.scan()), ledger)  # type: ignore[arg-type]
+        those, problem = criticals(list(dead_letters.scan()), ledger)  # type: ignore[arg-type]
     return [(each.job.incident_id, each.is_owed) for each in those], problem
 
 

@@ -1,10 +1,7 @@
 """File of exported messages: written lines are read back, and other lines are refused."""
 
-import io
 import json
 import random
-import tracemalloc
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.jobs.job import Job
-from relay.jobs.queue import Message, Queue, attributes_of, envelope_of, read_envelope
-from relayctl.dlq.file import MAX_LINE_BYTES, BadLineError, Import, line_of, raw_lines, read_line
+from relay.jobs.queue import Message, attributes_of, envelope_of, read_envelope
+from relayctl.dlq.file import BadLineError, Import, line_of, read_line, read_lines
 from tests.fakes import Clock
 from tests.samples import job
 from tests.unit.relayctl_fakes import FakeQueue
@@ -67,7 +64,6 @@ class TestInvalidLine:
             (with_envelope(received_at="soon"), "can't be read"),
             (with_envelope(channel="payments"), "attributes are not those"),
             (changed(envelope=envelope_of(job()) + "\n"), "characters that SQS refuses"),
-            (b" " * (MAX_LINE_BYTES + 1), "longer than any"),
         ],
     )
     def test_invalid_line_is_refused_with_its_problem(self, text: bytes, problem: str) -> None:
@@ -80,28 +76,16 @@ class TestInvalidLine:
             read_line(line)
 
 
-class TestRawLines:
-    def test_lines_are_numbered_from_one_at_each_reading(self) -> None:
-        file = io.BytesIO(b"a\nb\n\nc")
-        for _ in range(2):
-            assert list(raw_lines(file)) == [(1, b"a\n"), (2, b"b\n"), (3, b"\n"), (4, b"c")]
-
-    def test_line_without_end_is_cut_and_the_next_line_has_its_number(self) -> None:
-        file = io.BytesIO(b"x" * (3 * MAX_LINE_BYTES) + b"\ny\n")
-        (_, long), second = raw_lines(file)
-        assert (len(long), second) == (MAX_LINE_BYTES + 1, (2, b"y\n"))
-
-
 def jobs(count: int, size: int = 100) -> list[Job]:
     noise = random.Random(7)
     return [job(incident_id=f"i{n}", body=noise.randbytes(size)) for n in range(count)]
 
 
-def file_of(some: list[Job]) -> io.BytesIO:
-    return io.BytesIO("".join(line_of(f"m{n}", each, envelope_of(each)) for n, each in enumerate(some)).encode())
+def messages(some: list[Job]) -> list[Message]:
+    return read_lines(b"".join(written(each) for each in some))
 
 
-def never(*_: int) -> bool:
+def never() -> bool:
     return False
 
 
@@ -112,57 +96,22 @@ def queue() -> FakeQueue:
 
 class TestRun:
     def test_lines_are_sent_in_order_in_batches_of_ten(self, queue: FakeQueue) -> None:
-        doing = Import(1)
-        assert len(list(doing.send(file_of(jobs(25)), queue.queue(), never))) == 3
+        doing = Import(messages(jobs(25)))
+        assert len(list(doing.send(queue.queue(), never))) == 3
         assert [len(batch) for batch in queue.sizes] == [10, 10, 5]
         assert [each.incident_id for each in queue.jobs()] == [f"i{n}" for n in range(25)]
         assert (doing.sent, doing.next_line, doing.problem) == (25, 26, None)
 
     def test_large_messages_are_sent_in_batches_that_sqs_takes(self, queue: FakeQueue) -> None:
-        list(Import(1).send(file_of(jobs(7, size=300_000)), queue.queue(), never))
+        list(Import(messages(jobs(7, size=300_000))).send(queue.queue(), never))
         assert [len(batch) for batch in queue.sizes] == [2, 2, 2, 1]
 
     def test_import_ends_at_the_first_refused_message(self, queue: FakeQueue) -> None:
         queue.refused = {"i12"}
-        doing = Import(1)
-        list(doing.send(file_of(jobs(25)), queue.queue(), never))
+        doing = Import(messages(jobs(25)))
+        list(doing.send(queue.queue(), never))
         assert (doing.sent, doing.next_line) == (12, 13)
         assert doing.problem == "SQS refused the message: InternalError"
         queue.refused = set()
-        again = Import(doing.next_line)
-        list(again.send(file_of(jobs(25)), queue.queue(), never))
+        list(Import(messages(jobs(25)), doing.next_line).send(queue.queue(), never))
         assert {each.incident_id for each in queue.jobs()} == {f"i{n}" for n in range(25)}
-
-    def test_import_ends_if_the_file_was_changed_after_the_check(self, queue: FakeQueue) -> None:
-        doing = Import(1)
-        list(doing.send(io.BytesIO(file_of(jobs(15)).getvalue() + b"x\n"), queue.queue(), never))
-        assert (doing.sent, doing.next_line) == (10, 11)
-        assert doing.problem is not None
-        assert "the file was changed meanwhile" in doing.problem
-
-
-class Discarding(Queue):
-    """A queue that accepts all messages and keeps none."""
-
-    def __init__(self) -> None:
-        pass
-
-    def send_batch(self, messages: Sequence[Message]) -> list[str | None]:
-        return [None] * len(messages)
-
-
-def test_memory_of_an_import_does_not_grow_with_the_file() -> None:
-    def peak(count: int) -> int:
-        file = file_of(jobs(count, size=2000))
-        tracemalloc.start()
-        try:
-            doing = Import(1)
-            list(doing.check(file))
-            list(doing.send(file, Discarding(), never))
-            assert doing.chosen == doing.sent == count
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-
-    peak(1)  # What the first run alone allocates, such as caches, must not count.
-    assert peak(1200) < peak(200) + 200_000

@@ -6,7 +6,6 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jobs.queue import envelope_of
 from relayctl import moments
 from relayctl.dlq import listing
 from relayctl.dlq.queue import Depth, HeldMessage
@@ -19,16 +18,14 @@ STEERING = "\x1b[2J\x1b]0;owned\x07\r\n\x08\x9b31m\u202e[red]:bomb:"
 
 def printed(one: HeldMessage) -> str:
     """Return the line of a message in `dlq list`."""
-    document = listing.document(one, envelope_of(one.job) if one.job else "")
     with CliRunner().isolation() as (out, _, _):
-        listing.show(document, NOW.timestamp())
+        listing.show(listing.document(one), NOW.timestamp())
         return out.getvalue().decode()
 
 
 def whole(shown: HeldMessage) -> str:
     """Return the text of a message with its body."""
-    envelope = envelope_of(shown.job) if shown.job else ""
-    return listing.text(listing.document(shown, envelope, with_body=True))
+    return listing.text(listing.document(shown, with_body=True))
 
 
 class TestSince:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.jobs.job import Job, timestamp
-from relay.jobs.queue import envelope_of, read_envelope
+from relay.jobs.queue import envelope_of
 from relayctl.dlq.mover import DeadLetterMover, Moved
 from relayctl.dlq.queue import POLLS_OF_NEW_ONES, DeadLetters, HeldMessage
 from tests.fakes import Clock
@@ -240,24 +240,6 @@ class TestHolds:
             bench.dead_letters.let_go(found[:11])
             assert len(bench.queue.visible()) == 11
             assert incidents(list(bench.mover().move(found))) == ["i11"]
-
-
-class TestMemory:
-    def test_held_message_keeps_no_body(self) -> None:
-        bench = Bench()
-        bench.queue.put(envelope_of(job(body=noise(200_000))))
-        with bench.scanned() as [only]:
-            assert only.job
-            assert only.job.body == b""
-            assert read_envelope(bench.dead_letters.envelope(only)).body == noise(200_000)
-
-    def test_envelopes_above_the_limit_are_kept_in_a_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        bench = Bench()
-        monkeypatch.setattr("relayctl.dlq.queue.SPOOL_BYTES", 10_000)
-        envelopes = bodies(jobs(40))
-        bench.queue.put(*envelopes)
-        bench.move()
-        assert [message.body for message in bench.retries.messages.values()] == envelopes
 
 
 class TestUnreadable:

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from relayctl.__main__ import LazyGroup, main
+from relayctl.__main__ import main
 from relayctl.moments import Span
 
 
@@ -110,7 +110,7 @@ def test_version_option_prints_the_version() -> None:
         (["dlq", "drop", "--reason", "old", "--all"], "give --yes"),
         (["dlq", "export", "-", "--json"], "give a FILE"),
         (["dlq", "export", "/"], "exists, and is not replaced"),
-        (["dlq", "import", "/"], "not a regular file"),
+        (["dlq", "import", "/"], "cannot read: Is a directory"),
         (["dlq", "import", "/no/such/file"], "cannot read"),
         (["dlq", "show"], "Missing argument 'ID'"),
         (["channel", "set", "No Such Name"], "use 1 to 48 of a-z"),
@@ -148,14 +148,6 @@ def test_help_imports_no_aws_sdk(argument: str) -> None:
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_line_of_each_verb_is_the_verbs_own() -> None:
-    assert isinstance(main, LazyGroup)
-    for name, (_, about) in main.lazy.items():
-        command = main.get_command(click.Context(main), name)
-        assert command is not None
-        assert about.rstrip(".") in (command.short_help or (command.help or "").split(".")[0]), name
 
 
 def test_unknown_verb_is_a_usage_error() -> None:
