@@ -10,7 +10,6 @@ from relay.channels import misconfiguration
 from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode
-from relay.channels.routes import Pause
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
 from relay.failures import InvalidChannel, LedgerError
