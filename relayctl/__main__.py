@@ -59,6 +59,7 @@ _VERBS = {
     "explain": ("relayctl.report.explain:explain", "Explain what a share would do, or check a channel's routes."),
     "incident": ("relayctl.incident.verbs:incident", "List the last incidents; show what happened to one."),
     "policy": ("relayctl.stack.policy:policy", "Print an IAM policy for operators, filled in for the stack."),
+    "report": ("relayctl.report.report:report", "Report how the relay did: signals, answers, what nobody heard."),
     "shadow": ("relayctl.report.shadow:shadow", "Report what a channel in shadow mode would have sent."),
     "status": ("relayctl.stack.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."),
     "uninstall": (

@@ -26,7 +26,7 @@ ABOUT = {
     "cannot read. With --secrets also for channel test, plan and export: reads every channel's secret.",
     "explain": "for explain: changes nothing. Reads every channel's secret, and states of incidents in the ledger.",
     "import": "for dlq import: puts jobs on the dead-letter queue, and reads nothing. A replay believes such a job.",
-    "observe": "for people on call: incident show, shadow report and status. Changes nothing, but may hold "
+    "observe": "for people on call: incident show, report, shadow report and status. Changes nothing, but may hold "
     "dead-lettered messages, as incident show does while it reads them. Reads no secret, so it says nothing of the "
     "vendors' APIs, limits, modes and ages of credentials. With --secrets it does, and reads every channel's secret.",
     "replay": "for dead-lettered jobs: dlq list, show, replay, drop and export. Reads incidents, and no channel's "

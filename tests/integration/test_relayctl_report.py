@@ -1,0 +1,118 @@
+"""relayctl report: figures of a day from log lines in memory; in the terminal, as JSON, and as a page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.jobs.job import timestamp
+from tests.integration.relayctl_cloud import Operator
+from tests.integration.relayctl_logs import Logs
+
+
+@pytest.fixture
+def operator(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
+    monkeypatch.setenv("COLUMNS", "80")
+    return operator
+
+
+def shared(logs: Logs, ago: float, outcome: str, incident_id: str = "i1", **more: Any) -> None:
+    fields = {"channel": "payments", "incident_id": incident_id, "outcome": outcome}
+    logs.write("bigpanda-webhook", ago, "share", **fields | more)
+
+
+def answered(logs: Logs, ago: float, incident_id: str = "i1", **more: Any) -> None:
+    fields = {"channel": "payments", "incident_id": incident_id, "outcome": "queued", "transition": "response"}
+    logs.write("xmatters-callback", ago, "callback", **fields | {"person": "jdoe", "answer": "Acknowledge"} | more)
+
+
+def day(logs: Logs) -> None:
+    """Write the lines of a day: two incidents that rang, one of them late; repeats; an unheard critical."""
+    shared(logs, 7000, "delivered", transition="opened", milliseconds={"xmatters": 300, "ledger": 100})
+    shared(logs, 6990, "duplicate")
+    shared(logs, 6980, "unchanged", transition="touched")
+    answered(logs, 6880)
+    answered(logs, 6870)
+    shared(logs, 6000, "delivered", transition="resolved", milliseconds={"xmatters": 200})
+    shared(logs, 5000, "queued", "i2", reason="upstream")
+    came = timestamp(logs.now - 5000)
+    fields = {"channel": "payments", "incident_id": "i2", "kind": "signal", "received_at": came}
+    logs.write("job-worker", 4940, "job", outcome="delivered", transition="opened", **fields)
+    logs.write("job-worker", 4930, "job", outcome="duplicate", **fields | {"kind": "followup"})
+    missed = {"i2": "nobody_answered"}
+    logs.write("sweeper", 4000, "fallback notified", channel="payments", incident_ids=["i2"], missed=missed)
+    shared(logs, 3000, "superseded", "i2")
+    shared(logs, 2900, "queued", "i3", queue="dead_letter", reason="refused")
+    shared(logs, 2800, "unsafe", "i4")
+
+
+def test_report_counts_what_rang_what_was_answered_and_what_nobody_heard(operator: Operator, logs: Logs) -> None:
+    day(logs)
+    found = operator.run_json("report")
+    assert (found["shares"], found["incidents"], found["signals"]) == (8, 4, 3)
+    assert (found["repeats_not_rung"], found["stale_not_rung"]) == (2, 1)
+    assert found["to_ring"] == {"median_seconds": 0.4, "ninety_seconds": 60.0, "worst_seconds": 60.0}
+    assert (found["rung_incidents"], found["answered_incidents"]) == (2, 1)
+    assert found["to_answer"]["median_seconds"] == 120.0
+    assert (found["unheard_criticals"], found["fallback_messages"]) == ({"nobody_answered": 1}, 1)
+    assert (found["dead_letters"], found["kept"]) == (1, 0.875)
+    assert sum(hour["signals"] for hour in found["by_hour"]) == 3
+    assert len(found["by_hour"]) == 24
+
+
+def test_report_is_readable_in_a_terminal_of_eighty_columns(operator: Operator, logs: Logs) -> None:
+    day(logs)
+    shown = operator.run("report", "--since", "3h")
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert "came            8 shares of 4 incidents" in shown.stdout
+    assert "rang after      0.4s (median), 1m (90 %), 1m (worst)" in shown.stdout
+    assert "unheard         1 critical: nobody answered 1; the fallback topic was told" in shown.stdout
+
+
+def test_report_of_one_channel_leaves_the_others_out(operator: Operator, logs: Logs) -> None:
+    day(logs)
+    shared(logs, 100, "delivered", "o1", channel="other", transition="opened")
+    assert operator.run_json("report", "--channel", "other")["shares"] == 1
+    assert operator.run_json("report")["shares"] == 9
+    refused = operator.run("report", "--channel", "Other!")
+    assert (refused.exit_code, "no name of a channel" in refused.stderr) == (2, True)
+
+
+def test_page_opens_without_a_network_and_shows_no_markup_of_others(
+    operator: Operator, logs: Logs, tmp_path: Path
+) -> None:
+    day(logs)
+    logs.write("sweeper", 30, "fallback notified", channel="payments", missed={"i9": "<script>alert(1)</script>"})
+    page = tmp_path / "day.html"
+    operator.run("report", "--html", str(page))
+    text = page.read_text()
+    assert "<script" not in text
+    assert "http" not in text
+    assert text.count("<rect") == 3
+    assert "nobody answered 1" in text
+
+
+def test_time_without_a_share_is_no_report(operator: Operator, logs: Logs, tmp_path: Path) -> None:
+    answered(logs, 10)
+    page = tmp_path / "empty.html"
+    found = operator.run("report", "--html", str(page))
+    assert (found.exit_code, "no share came since" in found.stderr) == (3, True)
+    assert not page.exists()
+
+
+@pytest.mark.parametrize(("objective", "used"), [("99", 12.5), ("50", 0.25)])
+def test_error_budget_is_what_the_objective_leaves(operator: Operator, logs: Logs, objective: str, used: float) -> None:
+    day(logs)
+    assert operator.run_json("report", "--objective", objective)["error_budget_used"] == used
+
+
+def test_answers_after_the_first_and_answers_to_nothing_do_not_count(operator: Operator, logs: Logs) -> None:
+    shared(logs, 900, "delivered", transition="opened")
+    answered(logs, 800)
+    answered(logs, 700)
+    answered(logs, 600, "unknown")
+    answered(logs, 500, transition="delivery", answer="Delivered")
+    found = operator.run_json("report")
+    assert (found["rung_incidents"], found["answered_incidents"]) == (1, 1)
+    assert json.dumps(found["to_answer"]) == json.dumps(dict.fromkeys(found["to_answer"], 100.0))
