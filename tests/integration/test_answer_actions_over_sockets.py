@@ -25,7 +25,9 @@ def live(box: Box, account: Aws) -> Iterator[Live]:
     box.bigpanda.let_in(KEY)
     incident = {"id": "i1", "status": "Critical", "active": True, "changed_at": 1_800_000_000, "folders": ["shared"]}
     box.bigpanda.declare_incidents("e1", [incident])
-    document = samples.secret(url=box.declare(URL).url, policy={"min_seconds_between_signals": 0})
+    document = samples.secret(
+        url=box.declare(URL).url, policy={"min_seconds_between_signals": 0, "notified_within_seconds": 0}
+    )
     document["xmatters"] |= {"callback": {"token": "t"}, "rest": {"base_url": box.xmatters_url, "auth": BASIC}}
     access = {"api_key": KEY, "base_url": box.bigpanda.url, "environment_id": "e1", "reconcile": False}
     document["bigpanda"] = access | {"actions": ACTIONS}

@@ -503,7 +503,7 @@ def _with_rarities(seed: int, story: Story) -> Story:
         ("lags", 0.284, 0.304, _with_a_lag),
         ("limits", 0.265, 0.285, _with_limits),
         ("unguarded updates", 0.77, 0.79, _with_unguarded_updates),
-        ("receipts", 0.62, 0.66, _with_receipts),
+        ("receipts", 0.494, 0.534, _with_receipts),
     )
     for name, low, high, change in rarities:
         random = Random(f"{name} of {seed}")
