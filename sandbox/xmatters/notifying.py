@@ -13,7 +13,8 @@ Guesses, to be checked against a tenant:
 - members who were notified earlier can still answer after the escalation delay;
 - a page for information notifies a group's first active member, and ends when its last device has been notified;
 - an unknown or inactive recipient is skipped, and the others are notified;
-- if no member of a group is left to notify, the page stays active until it expires.
+- if no member of a group is left to notify, the page stays active until it expires;
+- a group escalates also while no notification is made, or none reaches a device.
 
 A tenant's suspended page notifies nobody new. Here it goes on: only the clients of the REST API suspend pages.
 """
@@ -42,10 +43,16 @@ class UnknownError(InvalidError):
 
 
 class Notifier:
-    """Notifies the recipients of pages, and takes their answers. Safe to use from several threads."""
+    """Notifies the recipients of pages, and takes their answers. Safe to use from several threads.
+
+    Attributes:
+        notifications: All notifications.
+        delivery_status: Delivery status of the next notifications, DELIVERED or FAILED; None if none is made.
+    """
 
     def __init__(self, clock: Clock, pages: Pages, people: People, callbacks: Callbacks) -> None:
         self.notifications = Notifications()
+        self.delivery_status: str | None = "DELIVERED"
         self._clock = clock
         self._pages = pages
         self._people = people
@@ -209,7 +216,13 @@ class Notifier:
 
     def _ring_device(self, page: Page, person: Person, device: Device, group: str | None) -> None:
         whose, for_group = f"{person.full_name} ({device.name})", f" for the group {group}" if group else ""
-        responses = () if page.order.is_over else ("Acknowledge", "Escalate")[: 2 if group else 1]
+        status = self.delivery_status
+        if status is None:
+            self._pages.note(page.id, f"xMatters is ill, and makes no notification for {whose}{for_group}.")
+            return
+        is_delivered = status == "DELIVERED"
+        can_answer = is_delivered and not page.order.is_over
+        responses = ("Acknowledge", "Escalate")[: 2 if group else 1] if can_answer else ()
         made = self.notifications.add(
             lambda identifier: Notification(
                 id=identifier,
@@ -220,11 +233,13 @@ class Notifier:
                 at=self._clock.now(),
                 text=first_text(page, device.kind, responses),
                 responses=responses,
-                state="ringing" if responses else "over",
+                state="ringing" if responses else "over" if is_delivered else "failed",
+                delivery_status=status,
             )
         )
-        self._pages.audit(page.id, "NOTIFICATION_DELIVERED", notification=made.document())
-        self._pages.note(page.id, f"{whose} is notified{for_group}.")
+        self._pages.audit(page.id, f"NOTIFICATION_{status}", notification=made.document())
+        told = f"{whose} is notified" if is_delivered else f"{whose} can't be reached: the notification failed"
+        self._pages.note(page.id, f"{told}{for_group}.")
         self._callbacks.delivery(made)
 
     def _record_answer(self, answered: Notification, comment: str | None) -> None:

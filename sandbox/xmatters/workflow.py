@@ -15,9 +15,15 @@ from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import Pages
 from sandbox.xmatters.signals import Signal
 
-MODES = ["page", "no_page"]
+# What becomes of accepted signals, and the delivery status of each notification; None: xMatters makes no notification.
+MODES: Mapping[str, str | None] = {
+    "page": "DELIVERED",
+    "no_page": "DELIVERED",
+    "notifies_nobody": None,
+    "devices_fail": "FAILED",
+}
 MOST_LOGGED = 500
-_SETTINGS = compiled({"mode": {"enum": MODES}}, {})
+_SETTINGS = compiled({"mode": {"enum": list(MODES)}}, {})
 
 
 class Workflow:
@@ -37,11 +43,12 @@ class Workflow:
         self._without_page: deque[dict[str, str]] = deque(maxlen=MOST_LOGGED)
 
     def set(self, document: object) -> None:
-        """Change the workflow's setting from a JSON object: ``mode`` is page or no_page.
+        """Change the workflow's setting from a JSON object: ``mode`` is one of `MODES`.
 
-        Raises InvalidError if the setting is invalid; the message names the key, and nothing has changed.
+        It is for later pages, and for later notifications of any page. Raises InvalidError if the setting is invalid;
+        the message names the key, and nothing has changed.
         """
-        self._mode = _SETTINGS(document, "flow")["mode"]
+        self._set(_SETTINGS(document, "flow")["mode"])
 
     def settings(self) -> Mapping[str, Any]:
         """Return the setting that `set` changes: ``mode``."""
@@ -56,7 +63,7 @@ class Workflow:
         """Forget the signals that made no page; later signals make pages."""
         with self._pages.lock:
             self._without_page.clear()
-            self._mode = "page"
+            self._set("page")
 
     def take(self, signal: Signal) -> None:
         """Make the pages of an accepted signal, and notify their recipients; a refused signal makes none."""
@@ -71,6 +78,9 @@ class Workflow:
             else:
                 for _ in range(self._per_signal()):
                     self._notifier.start(self._pages.make(signal.request_id, signal.function, order))
+
+    def _set(self, mode: str) -> None:
+        self._mode, self._notifier.delivery_status = mode, MODES[mode]
 
     def _leave(self, signal: Signal, text: str) -> None:
         self._without_page.append(

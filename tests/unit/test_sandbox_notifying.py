@@ -162,6 +162,28 @@ class TestRecipients:
         assert (rung(xmatters), page(xmatters)["status"]) == ([], "ACTIVE")
 
 
+class TestIllXmatters:
+    """xMatters accepts signals and makes their pages, and no device gets anything."""
+
+    def test_no_notification_is_made_until_xmatters_is_well(self, xmatters: XMatters) -> None:
+        xmatters.workflow.set({"mode": "notifies_nobody"})
+        send(xmatters, "kim")
+        assert (page(xmatters)["status"], rung(xmatters)) == ("ACTIVE", [])
+        assert "no notification for Kim Lee (Work Email)" in log(xmatters)[-1]
+        xmatters.workflow.set({"mode": "page"})
+        xmatters.clock.turn(60)
+        assert rung(xmatters) == [("kim", "Mobile", 60)]
+
+    def test_failed_notification_reaches_no_device_and_takes_no_answer(self, xmatters: XMatters) -> None:
+        xmatters.workflow.set({"mode": "devices_fail"})
+        send(xmatters, "sam")
+        assert states(xmatters) == [("sam", "Work Email", "failed")]
+        [audit] = [each for each in xmatters.pages.audits(page(xmatters)["id"]) if "notification" in each]
+        assert (audit["auditType"], audit["notification"]["deliveryStatus"]) == ("NOTIFICATION_FAILED", "FAILED")
+        with pytest.raises(InvalidError, match="no longer be answered"):
+            xmatters.notifier.answer(1, "Acknowledge")
+
+
 class TestEnd:
     def test_page_expires_although_nobody_answered(self, xmatters: XMatters) -> None:
         send(xmatters, "sam")
