@@ -1,6 +1,6 @@
-"""The relay as a person sees it: shares with their reasons, owed states, dead letters.
+"""The relay as a person sees it: shares with their reasons, owed states, dead letters, receipts of criticals.
 
-It is read from the local cloud: log lines of the functions, the `due` index of the ledger's table, and the queues.
+It is read from the local cloud: log lines of the functions, the ledger's table and its `due` index, and the queues.
 The queues are read through MiniStack's own listing of messages, which neither receives nor hides a message. Amazon SQS
 has no such call.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox.page import sentences
+from sandbox.page import receipts, sentences
 from sandbox.page.deployment import Deployment, Find
 
 # Shares that the page shows at most, newest first.
@@ -44,7 +44,7 @@ class RelayView:
         self._log = _Log()
 
     def read(self) -> dict[str, Any]:
-        """Return the shares, owed states and dead letters as JSON types.
+        """Return the shares, owed states, dead letters and receipts as JSON types.
 
         If there is no local cloud, or it fails, no exception is raised: the result's member `problem` says so.
         """
@@ -72,6 +72,7 @@ class RelayView:
             # The newest first: a new one must be seen although the list is folded.
             dead_letters=[_dead_letter(each) for each in dead[: -MAX_DEAD_LETTERS - 1 : -1]],
             dead_letters_total=len(dead),
+            of_criticals=list(receipts.read(deployment)),
         )
 
 
@@ -127,6 +128,7 @@ def _view(
     owed: list[dict[str, Any]] | None = None,
     dead_letters: list[dict[str, Any]] | None = None,
     dead_letters_total: int = 0,
+    of_criticals: list[dict[str, Any]] | None = None,
     problem: str | None = None,
 ) -> dict[str, Any]:
     return {
@@ -135,6 +137,7 @@ def _view(
         "owed": owed or [],
         "dead_letters": dead_letters or [],
         "dead_letters_total": dead_letters_total,
+        "receipts": of_criticals or [],
         "problem": problem,
     }
 
