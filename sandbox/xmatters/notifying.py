@@ -14,7 +14,7 @@ Guesses, to be checked against a tenant:
 - a page for information notifies a group's first active member, and ends when its last device has been notified;
 - an unknown or inactive recipient is skipped, and the others are notified;
 - if no member of a group is left to notify, the page stays active until it expires;
-- a group escalates also while no notification is made, or none reaches a device.
+- a group escalates also while no notification reaches a device.
 
 A tenant's suspended page notifies nobody new. Here it goes on: only the clients of the REST API suspend pages.
 """
@@ -47,12 +47,12 @@ class Notifier:
 
     Attributes:
         notifications: All notifications.
-        delivery_status: Delivery status of the next notifications, DELIVERED or FAILED; None if none is made.
+        reaches_devices: False while all notifications fail.
     """
 
     def __init__(self, clock: Clock, pages: Pages, people: People, callbacks: Callbacks) -> None:
         self.notifications = Notifications()
-        self.delivery_status: str | None = "DELIVERED"
+        self.reaches_devices = True
         self._clock = clock
         self._pages = pages
         self._people = people
@@ -60,8 +60,8 @@ class Notifier:
         self._lock = pages.lock
         self._open_pages = OpenPages(clock, pages)
 
-    def start(self, page: Page) -> None:
-        """Notify the recipients of a new page."""
+    def start(self, page: Page, *, notifies: bool = True) -> None:
+        """Notify the recipients of a new page; without `notifies`, nobody is ever notified of it."""
         with self._lock:
             self._open_pages.start(page)
             self._pages.audit(page.id, "EVENT_CREATED")
@@ -73,7 +73,9 @@ class Notifier:
             )
             if not page.order.recipients:
                 self._pages.note(page.id, "The signal names no recipients, so nobody is notified.")
-            for name in page.order.recipients:
+            if not notifies:
+                self._pages.note(page.id, "xMatters is ill: it notifies nobody of this page.")
+            for name in page.order.recipients if notifies else ():
                 self._notify(page, name)
             self._end_if_informed(page)
 
@@ -216,12 +218,8 @@ class Notifier:
 
     def _ring_device(self, page: Page, person: Person, device: Device, group: str | None) -> None:
         whose, for_group = f"{person.full_name} ({device.name})", f" for the group {group}" if group else ""
-        status = self.delivery_status
-        if status is None:
-            self._pages.note(page.id, f"xMatters is ill, and makes no notification for {whose}{for_group}.")
-            return
-        is_delivered = status == "DELIVERED"
-        can_answer = is_delivered and not page.order.is_over
+        is_delivered = self.reaches_devices
+        status, can_answer = "DELIVERED" if is_delivered else "FAILED", is_delivered and not page.order.is_over
         responses = ("Acknowledge", "Escalate")[: 2 if group else 1] if can_answer else ()
         made = self.notifications.add(
             lambda identifier: Notification(

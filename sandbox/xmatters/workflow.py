@@ -15,15 +15,11 @@ from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import Pages
 from sandbox.xmatters.signals import Signal
 
-# What becomes of accepted signals, and the delivery status of each notification; None: xMatters makes no notification.
-MODES: Mapping[str, str | None] = {
-    "page": "DELIVERED",
-    "no_page": "DELIVERED",
-    "notifies_nobody": None,
-    "devices_fail": "FAILED",
-}
+# What becomes of accepted signals: a page; none; a page of which nobody is ever notified; and a page, while all
+# notifications fail, also those of earlier pages.
+MODES = ["page", "no_page", "notifies_nobody", "devices_fail"]
 MOST_LOGGED = 500
-_SETTINGS = compiled({"mode": {"enum": list(MODES)}}, {})
+_SETTINGS = compiled({"mode": {"enum": MODES}}, {})
 
 
 class Workflow:
@@ -45,8 +41,7 @@ class Workflow:
     def set(self, document: object) -> None:
         """Change the workflow's setting from a JSON object: ``mode`` is one of `MODES`.
 
-        It is for later pages, and for later notifications of any page. Raises InvalidError if the setting is invalid;
-        the message names the key, and nothing has changed.
+        Raises InvalidError if the setting is invalid; the message names the key, and nothing has changed.
         """
         self._set(_SETTINGS(document, "flow")["mode"])
 
@@ -77,10 +72,11 @@ class Workflow:
                 self._leave(signal, "The flow made no page.")
             else:
                 for _ in range(self._per_signal()):
-                    self._notifier.start(self._pages.make(signal.request_id, signal.function, order))
+                    page = self._pages.make(signal.request_id, signal.function, order)
+                    self._notifier.start(page, notifies=self._mode != "notifies_nobody")
 
     def _set(self, mode: str) -> None:
-        self._mode, self._notifier.delivery_status = mode, MODES[mode]
+        self._mode, self._notifier.reaches_devices = mode, mode != "devices_fail"
 
     def _leave(self, signal: Signal, text: str) -> None:
         self._without_page.append(

@@ -84,6 +84,9 @@ def test_escalated_page_is_acknowledged_and_bigpanda_hears_of_it(page: Page) -> 
         "acknowledged xMatters page",
     ):
         expect(page.locator("#timeline")).to_contain_text(step)
+    # The incident is critical, so its receipt has all four steps.
+    expect(page.locator("#receipt li[data-state=done]")).to_have_count(4)
+    expect(page.locator("#receipt li").last).to_contain_text("by Jo Park")
 
 
 def test_outage_leaves_an_owed_state_and_a_refusal_a_dead_letter_that_is_replayed(page: Page) -> None:

@@ -146,9 +146,6 @@ class TestHeard:
         signal(box, group)
         [page] = box.events.all()
         assert new_pages().heard_of(rest, [page.id], deadline(20)) == Heard(is_notified)
-        box.xmatters.workflow.set({"mode": "page"})
-        box.xmatters.clock.turn(300)
-        assert new_pages().heard_of(rest, [page.id], deadline(20)) == Heard(is_notified=True)
 
     def test_answers_have_the_persons_and_their_responses(self, box: Box, rest: Rest, group: str) -> None:
         signal(box)

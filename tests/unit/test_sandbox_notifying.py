@@ -165,14 +165,15 @@ class TestRecipients:
 class TestIllXmatters:
     """xMatters accepts signals and makes their pages, and no device gets anything."""
 
-    def test_no_notification_is_made_until_xmatters_is_well(self, xmatters: XMatters) -> None:
+    def test_nobody_is_ever_notified_of_a_page_that_was_made_then(self, xmatters: XMatters) -> None:
         xmatters.workflow.set({"mode": "notifies_nobody"})
-        send(xmatters, "kim")
-        assert (page(xmatters)["status"], rung(xmatters)) == ("ACTIVE", [])
-        assert "no notification for Kim Lee (Work Email)" in log(xmatters)[-1]
+        send(xmatters, "dba")
         xmatters.workflow.set({"mode": "page"})
-        xmatters.clock.turn(60)
-        assert rung(xmatters) == [("kim", "Mobile", 60)]
+        xmatters.clock.turn(600)
+        assert (page(xmatters)["status"], rung(xmatters)) == ("ACTIVE", [])
+        assert log(xmatters)[-1] == "xMatters is ill: it notifies nobody of this page."
+        send(xmatters, "sam")
+        assert rung(xmatters) == [("sam", "Work Email", 600)]
 
     def test_failed_notification_reaches_no_device_and_takes_no_answer(self, xmatters: XMatters) -> None:
         xmatters.workflow.set({"mode": "devices_fail"})
