@@ -29,9 +29,11 @@ FIRST_MILLISECONDS = 3_600_000
 MAX_LOG_PAGES = 20
 ANSWER_SECONDS = 3.0
 _SHOWN = frozenset({"share", "job", "callback"})
-# Left out of the page: chores that woke too early or had nothing to do, and callbacks about deliveries and states.
+# Left out of the page: chores that woke too early or had nothing to do, and callbacks about deliveries and states. Most
+# deliveries are a proof for the receipt, and nothing is written into BigPanda.
 _SILENT_CHORES = frozenset((kind, outcome) for kind in ("followup", "question") for outcome in ("queued", "duplicate"))
-_SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("status", "unchanged")})
+_SILENT_CHORES |= {("writeback", "unchanged")}
+_SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("delivery", "queued"), ("status", "unchanged")})
 
 
 class RelayView:
