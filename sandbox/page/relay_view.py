@@ -216,7 +216,7 @@ def _owed(
     jobs = [job for job in map(_job, waiting) if job.get("kind") == "signal"]
     for row in sorted(rows["Items"], key=lambda each: float(each["due_at"]["N"])):
         entry = json.loads(row["text"]["S"])
-        if entry.get("owed_since") is None or entry.get("dead_lettered"):
+        if entry.get("owed_since") is None or entry.get("dead_lettered_at"):
             # A dead letter is listed as such; the row is there so that the fallback topic is notified.
             continue
         _, channel, _, incident_id = row["pk"]["S"].split("/", 3)

@@ -98,6 +98,7 @@ def test_outage_leaves_an_owed_state_and_a_refusal_a_dead_letter_that_is_replaye
     expect(page.locator("#trouble-sum")).to_contain_text("refuses")
     _open(page, "Certificate expires")
     expect(page.locator("#dead")).to_contain_text("Certificate expires")
+    expect(page.locator("#owed")).not_to_contain_text("Certificate expires")
     page.locator("#xmatters-answers").select_option("normal")
     expect(page.locator("#trouble-sum")).not_to_contain_text("refuses")
     # The other incident may be tried again and refused before the switch is back.
