@@ -31,6 +31,9 @@ CALLBACK_USERNAME, CALLBACK_PASSWORD = "xmatters", "local-callback-password-not-
 RECIPIENTS = team.RECIPIENTS
 # Shorter than the default of 15 s, since people at the page do not want to wait so long between two clicks.
 SECONDS_BETWEEN_SIGNALS = 5
+# The shortest time that a channel takes, so that a person at the page sees an unheard critical; the default is 300 s.
+NOTIFIED_WITHIN_SECONDS = 60
+ANSWERED_WITHIN_SECONDS = 120
 # Domain of the samples' users in BigPanda.
 EMAIL_DOMAIN = "acme.example"
 
@@ -365,6 +368,8 @@ def xmatters_settings(vendors: StandIn) -> list[str]:
         f"xmatters.rest={json.dumps(rest)}",
         f"policy.routes={json.dumps(team.ROUTES)}",
         f"policy.min_seconds_between_signals={SECONDS_BETWEEN_SIGNALS}",
+        f"policy.notified_within_seconds={NOTIFIED_WITHIN_SECONDS}",
+        f"policy.answered_within_seconds={ANSWERED_WITHIN_SECONDS}",
     ]
 
 

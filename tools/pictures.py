@@ -95,7 +95,7 @@ MAKERS: Mapping[str, Callable[[local.Places], None]] = {"page": of_page, "demo":
 
 def _play(stage: Stage) -> None:
     """Let a page be answered, a signal be refused, a phone ring, and a signal be owed while xMatters is down."""
-    answered = stage.open(ANSWERED)
+    answered = stage.open(ANSWERED, "critical")
     rung = stage.until("Jane is rung", lambda: stage.ringing(answered, "jdoe"))
     stage.vendors.answer(rung[0]["id"], "Escalate")
     rung = stage.until("Ed is rung", lambda: stage.ringing(answered, "epearson"))

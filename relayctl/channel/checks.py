@@ -71,6 +71,7 @@ class ChannelChecks:
         yield from self._missed_shares(found)
         if not found.callback:
             yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
+        yield _receipt(found)
 
     def _missed_shares(self, channel: Channel) -> Iterator[Check]:
         """Yield the results of the check for missed shares, which are shares that never arrived.
@@ -183,6 +184,23 @@ def _tokens(channel: Channel) -> Iterator[Check]:
             yield warning(
                 "tokens", f"{what}: relayctl channel rotate {channel.name} {ENDPOINTS[key].name} makes a new one"
             )
+
+
+def _receipt(channel: Channel) -> Check:
+    """Return the steps of a critical's receipt that the channel proves, and what to set for the others.
+
+    A WARNING if it is not proven that a device gets the notification: then an unheard critical stays unheard.
+    """
+    policy, source = channel.policy, "" if channel.rest or channel.callback else ", and xmatters.rest or callbacks"
+    lacks = {
+        "page": "" if channel.rest else "xmatters.rest",
+        "notified": "" if policy.notified_within_seconds else f"policy.notified_within_seconds{source}",
+        "answered": "" if policy.answered_within_seconds else f"policy.answered_within_seconds{source}",
+    }
+    proven = ", ".join(["signal", *(step for step, lack in lacks.items() if not lack)])
+    others = "; ".join(f"{step} needs {lack}" for step, lack in lacks.items() if lack)
+    said = f"of a critical, these steps are proven: {proven}" + (f"; {others}" if others else "")
+    return ok("receipt", said) if policy.notified_within_seconds else warning("receipt", said)
 
 
 def _settings(channel: Channel) -> Iterator[Check]:

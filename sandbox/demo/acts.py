@@ -1,4 +1,4 @@
-"""The demo: four acts on a console, in a local cloud of its own; each claim is checked before it is printed."""
+"""The demo: five acts on a console, in a local cloud of its own; each claim is checked before it is printed."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from sandbox import local
-from sandbox.demo import incident, outage
+from sandbox.demo import incident, outage, unheard
 from sandbox.demo.stage import PATIENCE_SECONDS, Stage
 from sandbox.errors import SandboxError
 from sandbox.server import background
@@ -44,9 +44,11 @@ def _play(places: local.Places, console: Console, patience_seconds: float) -> fl
     with _stage(places, console, patience_seconds) as stage:
         began = time.monotonic()
         try:
+            critical = unheard.begin(stage)
             incident.play(stage)
             outage.back(stage, outage.down(stage))
             outage.refused(stage)
+            unheard.end(stage, critical)
         except SandboxError:
             stage.save_function_logs(places.folder / "functions.log")
             raise

@@ -68,10 +68,13 @@ class Stage:
         """Return xMatters' pages for an incident, oldest first."""
         return [each for each in self.vendors.phones()["pages"] if each["incident_id"] == incident_id]
 
+    def notifications(self, incident_id: str) -> list[Json]:
+        """Return all notifications about an incident, oldest first."""
+        return [each for each in self.vendors.phones()["notifications"] if each["incident_id"] == incident_id]
+
     def told(self, incident_id: str, person: str) -> list[Json]:
         """Return all notifications about an incident on the devices of one person, oldest first."""
-        said = self.vendors.phones()["notifications"]
-        return [each for each in said if (each["incident_id"], each["person"]) == (incident_id, person)]
+        return [each for each in self.notifications(incident_id) if each["person"] == person]
 
     def ringing(self, incident_id: str, person: str) -> list[Json]:
         """Return one person's notifications about an incident: only those that can still be answered, oldest first."""

@@ -1,6 +1,6 @@
-"""The relay as a person sees it: shares with their reasons, owed states, dead letters.
+"""The relay as a person sees it: shares with their reasons, owed states, dead letters, receipts of criticals.
 
-It is read from the local cloud: log lines of the functions, the `due` index of the ledger's table, and the queues.
+It is read from the local cloud: log lines of the functions, the ledger's table and its `due` index, and the queues.
 The queues are read through MiniStack's own listing of messages, which neither receives nor hides a message. Amazon SQS
 has no such call.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox.page import sentences
+from sandbox.page import receipts, sentences
 from sandbox.page.deployment import Deployment, Find
 
 # Shares that the page shows at most, newest first.
@@ -29,9 +29,11 @@ FIRST_MILLISECONDS = 3_600_000
 MAX_LOG_PAGES = 20
 ANSWER_SECONDS = 3.0
 _SHOWN = frozenset({"share", "job", "callback"})
-# Left out of the page: chores that woke too early or had nothing to do, and callbacks about deliveries and states.
+# Left out of the page: chores that woke too early or had nothing to do, and callbacks about deliveries and states. Most
+# deliveries are a proof for the receipt, and nothing is written into BigPanda.
 _SILENT_CHORES = frozenset((kind, outcome) for kind in ("followup", "question") for outcome in ("queued", "duplicate"))
-_SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("status", "unchanged")})
+_SILENT_CHORES |= {("writeback", "unchanged")}
+_SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("delivery", "queued"), ("status", "unchanged")})
 
 
 class RelayView:
@@ -44,7 +46,7 @@ class RelayView:
         self._log = _Log()
 
     def read(self) -> dict[str, Any]:
-        """Return the shares, owed states and dead letters as JSON types.
+        """Return the shares, owed states, dead letters and receipts as JSON types.
 
         If there is no local cloud, or it fails, no exception is raised: the result's member `problem` says so.
         """
@@ -72,6 +74,7 @@ class RelayView:
             # The newest first: a new one must be seen although the list is folded.
             dead_letters=[_dead_letter(each) for each in dead[: -MAX_DEAD_LETTERS - 1 : -1]],
             dead_letters_total=len(dead),
+            of_criticals=list(receipts.read(deployment)),
         )
 
 
@@ -127,6 +130,7 @@ def _view(
     owed: list[dict[str, Any]] | None = None,
     dead_letters: list[dict[str, Any]] | None = None,
     dead_letters_total: int = 0,
+    of_criticals: list[dict[str, Any]] | None = None,
     problem: str | None = None,
 ) -> dict[str, Any]:
     return {
@@ -135,6 +139,7 @@ def _view(
         "owed": owed or [],
         "dead_letters": dead_letters or [],
         "dead_letters_total": dead_letters_total,
+        "receipts": of_criticals or [],
         "problem": problem,
     }
 
@@ -211,7 +216,7 @@ def _owed(
     jobs = [job for job in map(_job, waiting) if job.get("kind") == "signal"]
     for row in sorted(rows["Items"], key=lambda each: float(each["due_at"]["N"])):
         entry = json.loads(row["text"]["S"])
-        if entry.get("owed_since") is None or entry.get("dead_lettered"):
+        if entry.get("owed_since") is None or entry.get("dead_lettered_at"):
             # A dead letter is listed as such; the row is there so that the fallback topic is notified.
             continue
         _, channel, _, incident_id = row["pk"]["S"].split("/", 3)

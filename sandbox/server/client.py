@@ -90,6 +90,10 @@ class StandIn:
         """Turn xMatters' clock ahead."""
         self._call("POST", "/clock", {"seconds": seconds})
 
+    def set_flow(self, mode: str) -> None:
+        """Set what becomes of accepted signals: one of `sandbox.xmatters.workflow.MODES`."""
+        self._call("PUT", "/flow", {"mode": mode})
+
     def let_into_bigpanda(self, api_key: str) -> None:
         """Add an API key that BigPanda takes."""
         self._call("PUT", "/bigpanda/keys", {"api_key": api_key})

@@ -128,7 +128,7 @@ class Callbacks:
         self._send("status", page, {"status": page.status})
 
     def delivery(self, made: Notification) -> None:
-        """Queue a callback which reports that a notification was delivered."""
+        """Queue a callback which reports if a notification was delivered."""
         self._send("delivery", made.page, _of(made) | {"delivery_status": made.delivery_status})
 
     def response(self, answered: Notification, comment: str | None) -> None:

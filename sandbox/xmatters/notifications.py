@@ -1,7 +1,7 @@
 """Notifications: what each device was told of a page, and what was answered on it.
 
 Documented by xMatters, or recorded from a tenant: ``deliveryStatus`` as DELIVERED or RESPONDED; ``source`` of a
-response, such as ANDROID. The words that a device shows or says are guesses, and so are the other sources.
+response, such as ANDROID. The words that a device shows or says are guesses, and so are the other sources, and FAILED.
 """
 
 import threading
@@ -29,9 +29,9 @@ class Notification:
         at: Time of the notification.
         text: What the device shows or says.
         responses: Responses that are possible now; empty if it can no longer be answered.
-        state: "ringing" until it is "answered", or "over" without an answer.
+        state: "ringing" until it is "answered", or "over" without an answer; "failed" if it never reached the device.
         answer: The chosen response; None without one.
-        delivery_status: DELIVERED or RESPONDED.
+        delivery_status: DELIVERED, RESPONDED or FAILED.
     """
 
     id: int

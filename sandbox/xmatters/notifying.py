@@ -13,7 +13,8 @@ Guesses, to be checked against a tenant:
 - members who were notified earlier can still answer after the escalation delay;
 - a page for information notifies a group's first active member, and ends when its last device has been notified;
 - an unknown or inactive recipient is skipped, and the others are notified;
-- if no member of a group is left to notify, the page stays active until it expires.
+- if no member of a group is left to notify, the page stays active until it expires;
+- a group escalates also while no notification reaches a device.
 
 A tenant's suspended page notifies nobody new. Here it goes on: only the clients of the REST API suspend pages.
 """
@@ -42,10 +43,16 @@ class UnknownError(InvalidError):
 
 
 class Notifier:
-    """Notifies the recipients of pages, and takes their answers. Safe to use from several threads."""
+    """Notifies the recipients of pages, and takes their answers. Safe to use from several threads.
+
+    Attributes:
+        notifications: All notifications.
+        reaches_devices: False while all notifications fail.
+    """
 
     def __init__(self, clock: Clock, pages: Pages, people: People, callbacks: Callbacks) -> None:
         self.notifications = Notifications()
+        self.reaches_devices = True
         self._clock = clock
         self._pages = pages
         self._people = people
@@ -53,8 +60,8 @@ class Notifier:
         self._lock = pages.lock
         self._open_pages = OpenPages(clock, pages)
 
-    def start(self, page: Page) -> None:
-        """Notify the recipients of a new page."""
+    def start(self, page: Page, *, notifies: bool = True) -> None:
+        """Notify the recipients of a new page; without `notifies`, nobody is ever notified of it."""
         with self._lock:
             self._open_pages.start(page)
             self._pages.audit(page.id, "EVENT_CREATED")
@@ -66,7 +73,9 @@ class Notifier:
             )
             if not page.order.recipients:
                 self._pages.note(page.id, "The signal names no recipients, so nobody is notified.")
-            for name in page.order.recipients:
+            if not notifies:
+                self._pages.note(page.id, "xMatters is ill: it notifies nobody of this page.")
+            for name in page.order.recipients if notifies else ():
                 self._notify(page, name)
             self._end_if_informed(page)
 
@@ -209,7 +218,9 @@ class Notifier:
 
     def _ring_device(self, page: Page, person: Person, device: Device, group: str | None) -> None:
         whose, for_group = f"{person.full_name} ({device.name})", f" for the group {group}" if group else ""
-        responses = () if page.order.is_over else ("Acknowledge", "Escalate")[: 2 if group else 1]
+        is_delivered = self.reaches_devices
+        status, can_answer = "DELIVERED" if is_delivered else "FAILED", is_delivered and not page.order.is_over
+        responses = ("Acknowledge", "Escalate")[: 2 if group else 1] if can_answer else ()
         made = self.notifications.add(
             lambda identifier: Notification(
                 id=identifier,
@@ -220,11 +231,13 @@ class Notifier:
                 at=self._clock.now(),
                 text=first_text(page, device.kind, responses),
                 responses=responses,
-                state="ringing" if responses else "over",
+                state="ringing" if responses else "over" if is_delivered else "failed",
+                delivery_status=status,
             )
         )
-        self._pages.audit(page.id, "NOTIFICATION_DELIVERED", notification=made.document())
-        self._pages.note(page.id, f"{whose} is notified{for_group}.")
+        self._pages.audit(page.id, f"NOTIFICATION_{status}", notification=made.document())
+        told = f"{whose} is notified" if is_delivered else f"{whose} can't be reached: the notification failed"
+        self._pages.note(page.id, f"{told}{for_group}.")
         self._callbacks.delivery(made)
 
     def _record_answer(self, answered: Notification, comment: str | None) -> None:

@@ -15,7 +15,9 @@ from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import Pages
 from sandbox.xmatters.signals import Signal
 
-MODES = ["page", "no_page"]
+# What becomes of accepted signals: a page; none; a page of which nobody is ever notified; and a page, while all
+# notifications fail, also those of earlier pages.
+MODES = ["page", "no_page", "notifies_nobody", "devices_fail"]
 MOST_LOGGED = 500
 _SETTINGS = compiled({"mode": {"enum": MODES}}, {})
 
@@ -37,11 +39,11 @@ class Workflow:
         self._without_page: deque[dict[str, str]] = deque(maxlen=MOST_LOGGED)
 
     def set(self, document: object) -> None:
-        """Change the workflow's setting from a JSON object: ``mode`` is page or no_page.
+        """Change the workflow's setting from a JSON object: ``mode`` is one of `MODES`.
 
         Raises InvalidError if the setting is invalid; the message names the key, and nothing has changed.
         """
-        self._mode = _SETTINGS(document, "flow")["mode"]
+        self._set(_SETTINGS(document, "flow")["mode"])
 
     def settings(self) -> Mapping[str, Any]:
         """Return the setting that `set` changes: ``mode``."""
@@ -56,7 +58,7 @@ class Workflow:
         """Forget the signals that made no page; later signals make pages."""
         with self._pages.lock:
             self._without_page.clear()
-            self._mode = "page"
+            self._set("page")
 
     def take(self, signal: Signal) -> None:
         """Make the pages of an accepted signal, and notify their recipients; a refused signal makes none."""
@@ -70,7 +72,11 @@ class Workflow:
                 self._leave(signal, "The flow made no page.")
             else:
                 for _ in range(self._per_signal()):
-                    self._notifier.start(self._pages.make(signal.request_id, signal.function, order))
+                    page = self._pages.make(signal.request_id, signal.function, order)
+                    self._notifier.start(page, notifies=self._mode != "notifies_nobody")
+
+    def _set(self, mode: str) -> None:
+        self._mode, self._notifier.reaches_devices = mode, mode != "devices_fail"
 
     def _leave(self, signal: Signal, text: str) -> None:
         self._without_page.append(

@@ -25,7 +25,7 @@ def empty() -> dict[str, Any]:
     """Return the state before anything happened: people, and no incident."""
     state = evening()
     state["bigpanda"] |= {"incidents": [], "webhooks": []}
-    state["relay"] |= {"shares": [], "owed": [], "dead_letters": [], "dead_letters_total": 0}
+    state["relay"] |= {"shares": [], "owed": [], "dead_letters": [], "dead_letters_total": 0, "receipts": []}
     state["xmatters"] |= {"pages": [], "notifications": [], "callbacks": []}
     return state
 
@@ -90,6 +90,21 @@ def notification(number: int, person: str, device: str, kind: str, state: str, *
         "group": "database-oncall",
         "responses": ["Acknowledge", "Escalate"] if state == "ringing" else [],
     } | others
+
+
+def receipt(ident: str, unheard: str = "", **states: str) -> dict[str, Any]:
+    """Return the receipt of a critical as the relay's view lists it; `states` are those of its steps, in order."""
+    steps = [
+        {"name": name, "state": state, "at": at(place) if state == "done" else None, "by": ""}
+        for place, (name, state) in enumerate(states.items())
+    ]
+    return {
+        "incident_id": ident,
+        "channel": "demo",
+        "steps": steps,
+        "unheard": unheard,
+        "told_at": at(60) if unheard else None,
+    }
 
 
 def _bigpanda() -> dict[str, Any]:
@@ -177,6 +192,17 @@ def _relay() -> dict[str, Any]:
             }
         ],
         "dead_letters_total": 1,
+        "receipts": [
+            receipt(LAG, signal="done", page="done", notified="done", answered="awaited"),
+            receipt(
+                DISK,
+                unheard="nobody was notified",
+                signal="done",
+                page="done",
+                notified="missed",
+                answered="open",
+            ),
+        ],
         "problem": None,
     }
 

@@ -62,6 +62,18 @@ class TestStory:
         page.get_by_role("button", name="Back to the incident").click()
         expect(card(page, "Replica lag").locator(".reference")).to_be_focused()
 
+    def test_receipt_shows_how_far_it_is_proven_that_people_know(self, page: Page) -> None:
+        steps = page.get_by_role("list", name="Receipt").locator("li")
+        page.get_by_role("button", name="Replica lag on pay-db-1", exact=True).first.click()
+        expect(steps).to_have_text(["Signal18:00:00", "Page18:00:01", "Notified18:00:02", "Answeredawaited"])
+        expect(page.locator("#unheard")).to_be_hidden()
+        page.get_by_role("button", name="Disk is full on log-3", exact=True).first.click()
+        expect(steps.nth(2)).to_have_text("Notifiedmissed")
+        told = "Unheard: nobody was notified. The fallback topic was notified at 18:01:00."
+        expect(page.locator("#unheard")).to_have_text(told)
+        page.get_by_role("button", name="Checkout latency").first.click()
+        expect(steps).to_have_count(0)
+
     def test_change_is_shown_and_announced_without_a_reload(self, page: Page, stage: Stage) -> None:
         stage.state["bigpanda"]["incidents"][0] |= {"status": "warning"}
         stage.state["xmatters"]["notifications"].append(
@@ -186,7 +198,7 @@ class TestClicks:
 
     def test_switches_and_clock_call_their_routes(self, page: Page, stage: Stage) -> None:
         page.get_by_label("xMatters", exact=False).first.select_option("rings_then_504")
-        page.get_by_label("The flow makes no page").check()
+        page.get_by_label("Pages of accepted signals").select_option("notifies_nobody")
         page.get_by_label("BigPanda sends nothing").check()
         page.get_by_role("button", name="5 min", exact=True).click()
         page.get_by_label("its ledger (DynamoDB)").check()
@@ -197,7 +209,7 @@ class TestClicks:
         assert sorted(stage.calls, key=str) == [
             ("POST", "/clock", {"seconds": 300}),
             ("PUT", "/bigpanda/live/silent", {"silent": True}),
-            ("PUT", "/flow", {"mode": "no_page"}),
+            ("PUT", "/flow", {"mode": "notifies_nobody"}),
             ("PUT", "/page/faults", {"denied": ["dynamodb"]}),
             ("PUT", "/page/faults", {"xmatters": "rings_then_504"}),
         ]

@@ -46,6 +46,9 @@ def test_demo_keeps_every_promise_within_80_columns_and_leaves_no_process(built_
         "critical first",
         "the retry queue is empty",
         "the dead-letter queue is empty",
+        "no phone rang for it",
+        "people are notified by other means: the fallback topic",
+        "the next run of the sweeper does not repeat it",
     ):
         assert promise in told
     assert "✗" not in done.stdout

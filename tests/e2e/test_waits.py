@@ -2,17 +2,15 @@
 
 import json
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from sandbox import local, team
 from sandbox.cloud import queues
-from sandbox.environment import REGION
+from sandbox.cloud.fallback import Subscriber, sweep
 from sandbox.server.client import StandIn
 from tests.e2e import channels
 from tests.e2e.channels import Channel
@@ -20,41 +18,6 @@ from tests.e2e.relayctl_operator import Operator
 from tests.waiting import until
 
 CHANGED_ON = int(time.time()) - 60
-
-
-class Subscriber:
-    """A subscriber of the fallback topic."""
-
-    def __init__(self, up: local.Local) -> None:
-        self._sqs = queues.client(up)
-        self._url = self._sqs.create_queue(QueueName=f"subscriber-{uuid.uuid4().hex[:8]}")["QueueUrl"]
-        arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        self._sqs.set_queue_attributes(QueueUrl=self._url, Attributes={"Policy": policy})
-        self._sns = boto3.client("sns", region_name=REGION, endpoint_url=up.aws_endpoint_url)
-        topic = up.outputs["FallbackTopicArn"]
-        self._arn = self._sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)[
-            "SubscriptionArn"
-        ]
-        self.told: list[dict[str, Any]] = []
-
-    def hears(self) -> list[dict[str, Any]]:
-        """Return the notifications so far, each with `Subject` and `Message`."""
-        for message in self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", []):
-            self.told.append(json.loads(message["Body"]))
-            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        return self.told
-
-    def close(self) -> None:
-        """Unsubscribe."""
-        self._sns.unsubscribe(SubscriptionArn=self._arn)
-        self._sqs.delete_queue(QueueUrl=self._url)
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +76,6 @@ def posted(channel: Channel, incident_id: str, status: str, seconds: int = 0) ->
     return answer
 
 
-def sweep(cloud: local.Local) -> bool:
-    """Run the sweeper by hand, besides its schedule; return True if it ran."""
-    functions = boto3.client("lambda", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
-    answer = functions.invoke(FunctionName=cloud.outputs["SweeperFunction"])
-    return bool(json.load(answer["Payload"]))
-
-
 @pytest.mark.usefixtures("followed", "cut_off")
 def test_owed_critical_notifies_the_fallback_topic_once_and_is_delivered_later(
     channel: Channel, operator: Operator, subscriber: Subscriber
@@ -129,12 +85,12 @@ def test_owed_critical_notifies_the_fallback_topic_once_and_is_delivered_later(
     operator.script({"kind": "status", "status": 404, "times": 2})
     for incident_id, status in ((critical, "critical"), (warning, "warning")):
         assert posted(channel, incident_id, status)["queue"] == "dead_letter"
-    assert subscriber.hears() == []
+    assert subscriber.hears(channel.name) == []
 
     operator.listen(is_open=False)
     assert operator.redrive() == 2
-    until(lambda: sweep(channel.cloud) and len(subscriber.hears()) == 1)
-    [message] = subscriber.told
+    until(lambda: sweep(channel.cloud) and len(subscriber.hears(channel.name)) == 1)
+    [message] = subscriber.hears(channel.name)
     assert message["Subject"] == f"CRITICAL, xMatters did not notify: incident {critical} of channel {channel.name}"
     assert f"/incidents/{critical}" in message["Message"]
     assert message["MessageAttributes"]["channel"]["Value"] == channel.name
@@ -146,7 +102,7 @@ def test_owed_critical_notifies_the_fallback_topic_once_and_is_delivered_later(
     # The jobs kept at the time of the shares wake as well, and find nothing owed.
     until(lambda: queues.retrying(channel.cloud) == 0)
     assert [operator.rang()[each] for each in (critical, warning)] == [1, 1]
-    assert len(subscriber.hears()) == 1
+    assert len(subscriber.hears(channel.name)) == 1
     assert queues.dead_letters(channel.cloud) == 0
 
 

@@ -1,8 +1,8 @@
-"""Confirmation and termination of pages over real sockets: requests, and the reading of answers under each fault."""
+"""Pages over real sockets: their confirmation, termination and proofs; the reading of answers under each fault."""
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import Session
+from relay.ledger.receipt import Heard
 from relay.ledger.table import key
 from relay.xmatters.directory import MAX_PAGES, Page, Pages
 from sandbox.server.in_process import Box
@@ -66,9 +67,10 @@ def rest(box: Box) -> Rest:
     return rest_in(box, BASIC)
 
 
-def signal(box: Box) -> str:
+def signal(box: Box, recipients: str = "") -> str:
     """Send a signal to the stand-in; return its request id."""
-    Session(LOOPBACK).call("POST", box.declare(URL).url, body=samples.body(), headers={}, seconds=5)
+    url = f"{box.declare(URL).url}&recipients={recipients}"
+    Session(LOOPBACK).call("POST", url, body=samples.body(), headers={}, seconds=5)
     return str(box.signals()[-1].request_id)
 
 
@@ -119,6 +121,42 @@ class TestFind:
     def test_request_id_with_special_characters_is_searched_for_unchanged(self, box: Box, rest: Rest) -> None:
         assert new_pages().of_request(rest, "a&limit=0#ü +%", deadline(20)) == []
         assert box.events.calls.all()[0].query["requestId"] == "a&limit=0#ü +%"
+
+
+@pytest.fixture
+def group(box: Box) -> Iterator[str]:
+    """Name of a group in xMatters: Jane Doe, then Kim."""
+    people = [{"name": "jdoe", "full_name": "Jane Doe"}, {"name": "kim"}]
+    groups = [{"name": "ops", "members": [{"name": "jdoe"}, {"name": "kim", "after_seconds": 300}]}]
+    box.xmatters.people.declare({"people": people, "groups": groups})
+    yield "ops"
+    box.xmatters.people.declare({})
+
+
+class TestHeard:
+    """Proofs of a page, by its audits."""
+
+    @pytest.mark.parametrize(
+        ("mode", "is_notified"), [("page", True), ("notifies_nobody", False), ("devices_fail", False)]
+    )
+    def test_page_is_heard_only_if_a_device_got_it(
+        self, box: Box, rest: Rest, group: str, mode: str, is_notified: bool
+    ) -> None:
+        box.xmatters.workflow.set({"mode": mode})
+        signal(box, group)
+        [page] = box.events.all()
+        assert new_pages().heard_of(rest, [page.id], deadline(20)) == Heard(is_notified)
+
+    def test_answers_have_the_persons_and_their_responses(self, box: Box, rest: Rest, group: str) -> None:
+        signal(box)
+        signal(box, group)
+        silent, page = box.events.all()
+        for response in ("Escalate", "Acknowledge"):
+            asked = box.xmatters.notifier.notifications.of_page(page.id)[-1]
+            box.xmatters.notifier.answer(asked.id, response)
+        heard = new_pages().heard_of(rest, [silent.id, page.id], deadline(20))
+        assert heard == Heard(is_notified=True, answers=(("kim", "Acknowledge"), ("jdoe", "Escalate")))
+        assert new_pages().heard_of(rest, [silent.id], deadline(20)) == Heard(is_notified=False)
 
 
 class TestEnd:

@@ -96,7 +96,7 @@ class TestChecks:
             done = operator.run("channel", "test", "payments")
         assert {state for state, _ in found.values()} == {"ok"}
         assert list(found) == [
-            *("secret", "hosts", "xMatters REST API", "recipient Ops", "recipient jdoe", "BigPanda API")
+            *("secret", "hosts", "xMatters REST API", "recipient Ops", "recipient jdoe", "BigPanda API", "receipt")
         ]
         assert (done.exit_code, done.stderr) == (0, "channel payments: all well\n")
         assert done.stdout.splitlines() == [f"ok       {what}: {detail}" for what, (_, detail) in found.items()]
@@ -123,6 +123,23 @@ class TestChecks:
         assert "unconfirmed by design" in found["xMatters REST API"][1]
         assert "answers" not in found
         assert tenant.events.calls.all() == []
+
+    @pytest.mark.parametrize(
+        ("rest", "policy", "state", "steps"),
+        [
+            (True, {}, "ok", "signal, page, notified; answered needs policy.answered_within_seconds"),
+            (True, {"answered_within_seconds": 900}, "ok", "signal, page, notified, answered"),
+            (False, {"notified_within_seconds": 300}, "ok", "signal, notified; page needs xmatters.rest"),
+            (False, {}, "warning", "signal; page needs xmatters.rest; notified needs policy.notified_within_seconds"),
+        ],
+    )
+    def test_steps_of_a_critical_that_the_channel_proves_are_named(
+        self, operator: Operator, tenant: Box, rest: bool, policy: dict[str, int], state: str, steps: str
+    ) -> None:
+        keep(operator, tenant, "Ops", rest=rest, policy=policy)
+        found = examined(operator)["receipt"]
+        assert found[0] == state
+        assert f"these steps are proven: {steps}" in found[1]
 
     def test_channel_that_notifies_nobody_fails_the_settings_check(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, policy={"routes": [{"when": {}, "recipients": []}]})

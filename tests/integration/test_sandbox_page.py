@@ -70,6 +70,7 @@ class TestPage:
             "owed": [],
             "dead_letters": [],
             "dead_letters_total": 0,
+            "receipts": [],
             "problem": NO_CLOUD,
         }
         assert state["faults"] == {"xmatters": "normal", "denied": []}

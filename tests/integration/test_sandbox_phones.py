@@ -232,6 +232,16 @@ class TestCallbacks:
         assert {(each["status"], each["page"]) for each in entries} == {(202, said[0].page_number)}
         assert "canary" not in json.dumps(phones(box))
 
+    def test_relay_reads_the_callback_of_a_failed_delivery(
+        self, box: Box, http: requests.Session, relay: Relay
+    ) -> None:
+        control(box, "PUT", "phones/callbacks", relay.declaration())
+        control(box, "PUT", "flow", {"mode": "devices_fail"})
+        signal(box)
+        logged(box, 2)
+        callback = parse_callback(relay.bodies[1])
+        assert (callback.is_failed_delivery(), callback.is_delivered(), callback.target) == (True, False, "kim")
+
     def test_failed_callback_is_sent_once_more_and_a_refused_one_is_not(
         self, box: Box, http: requests.Session, relay: Relay
     ) -> None:

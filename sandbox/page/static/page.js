@@ -1,7 +1,7 @@
 // The page: it draws the state that the server sends, and turns clicks into calls of the control API.
 
 import { icon, list, make, mark, say } from "./dom.js";
-import { ACTIONS, SLOTS, device, facts, outcome, sentence, time, timeline, until } from "./parts.js";
+import { ACTIONS, SLOTS, STATES, STEPS, device, facts, outcome, sentence, time, timeline, until } from "./parts.js";
 
 const IS_NARROW = window.matchMedia("(max-width: 719px)").matches;
 const FEW = IS_NARROW ? 4 : 8;
@@ -321,7 +321,7 @@ function drawNotice(item, notice, person) {
   mark(item, "data-chosen", notice.incident_id && notice.incident_id === chosen ? "true" : null);
   say(item.querySelector(".told"), notice.text);
   const from = [time(notice.at), `page ${notice.page}`, notice.group ? `for ${notice.group}` : ""].filter(Boolean).join(" · ");
-  const ends = { answered: notice.answer ? `answered ${notice.answer}` : "answered", over: "over, no answer needed" };
+  const ends = { answered: notice.answer ? `answered ${notice.answer}` : "answered", over: "over, no answer needed", failed: "never arrived" };
   say(item.querySelector(".about"), [from, ends[notice.state]].filter(Boolean).join(" · "));
   const answers = item.querySelector(".answers");
   const had = answers.contains(document.activeElement);
@@ -352,7 +352,28 @@ function drawTimeline() {
   const hint = "Choose an incident: its whole story stands here, from BigPanda through the relay to the phones and back.";
   const count = events.length === 1 ? "1 step" : `${events.length} steps`;
   say($("timeline-about"), chosen ? `One incident's story, ${count}, oldest first.` : hint);
+  drawReceipt();
   list($("timeline"), events, (each) => `${each.at} ${each.where} ${each.text} ${each.place}`, makeEvent, () => {});
+}
+
+/** The receipt of a critical: signal, page, notified, answered; and the step of which the fallback topic was notified. */
+function drawReceipt() {
+  const found = (state.relay.receipts ?? []).find((each) => each.incident_id === chosen);
+  $("receipt").hidden = !found;
+  list($("receipt"), found?.steps ?? [], (each) => each.name, makeStep, drawStep);
+  $("unheard").hidden = !found?.unheard;
+  const told = found?.told_at ? `was notified at ${time(found.told_at)}` : "is notified next";
+  say($("unheard"), found?.unheard ? `Unheard: ${found.unheard}. The fallback topic ${told}.` : "");
+}
+
+function makeStep(step) {
+  return make("li", {}, make("strong", {}, STEPS[step.name] ?? step.name), make("span"));
+}
+
+function drawStep(item, step) {
+  mark(item, "data-state", step.state);
+  const done = [time(step.at), step.by ? `by ${fullName(step.by)}` : ""].filter(Boolean).join(" ");
+  say(item.querySelector("span"), step.state === "done" ? done || "proven" : STATES[step.state]);
 }
 
 function makeEvent(event) {
@@ -365,20 +386,20 @@ function makeEvent(event) {
 
 function drawTrouble() {
   const { xmatters = "normal", denied = [] } = state.faults;
-  const select = $("xmatters-answers");
-  if (document.activeElement !== select || select.dataset.sent === xmatters) select.value = xmatters;
+  const mode = state.xmatters.flow?.mode ?? "page";
+  drawSelect($("xmatters-answers"), xmatters);
+  drawSelect($("flow-mode"), mode);
   for (const box of document.querySelectorAll("[data-service]")) {
     box.checked = denied.includes(box.dataset.service);
     box.disabled = !state.relay.is_there;
   }
   $("bigpanda-silent").checked = Boolean(state.bigpanda.is_silent);
-  $("flow-no-page").checked = state.xmatters.flow?.mode === "no_page";
   const ahead = state.xmatters.clock?.ahead_seconds ?? 0;
   const minutes = Math.round(ahead / 60);
   say($("clock"), ahead > 0 ? `${minutes} min ahead` : "on time");
   const wrong = [];
-  if (xmatters !== "normal") wrong.push(`xMatters ${select.selectedOptions[0]?.text ?? "fails"}`);
-  if ($("flow-no-page").checked) wrong.push("the flow makes no page");
+  if (xmatters !== "normal") wrong.push(`xMatters ${$("xmatters-answers").selectedOptions[0]?.text ?? "fails"}`);
+  if (mode !== "page") wrong.push(`pages ${$("flow-mode").selectedOptions[0]?.text ?? "fail"}`);
   if (state.bigpanda.is_silent) wrong.push("BigPanda sends nothing");
   if (denied.length > 0) wrong.push("AWS denies the relay a service");
   if (ahead > 0) wrong.push(`xMatters' clock is ${minutes} min ahead`);
@@ -386,11 +407,21 @@ function drawTrouble() {
   mark($("trouble"), "data-wrong", wrong.length > 0 ? "true" : null);
 }
 
-function connectTrouble() {
-  $("xmatters-answers").addEventListener("change", (event) => {
-    event.target.dataset.sent = event.target.value;
-    call(event.target, "PUT", "/page/faults", { xmatters: event.target.value });
+/** Set a select to the sandbox's value, unless a person is choosing another one. */
+function drawSelect(select, value) {
+  if (document.activeElement !== select || select.dataset.sent === value) select.value = value;
+}
+
+function connectSelect(select, path, name) {
+  select.addEventListener("change", () => {
+    select.dataset.sent = select.value;
+    call(select, "PUT", path, { [name]: select.value });
   });
+}
+
+function connectTrouble() {
+  connectSelect($("xmatters-answers"), "/page/faults", "xmatters");
+  connectSelect($("flow-mode"), "/flow", "mode");
   for (const box of document.querySelectorAll("[data-service]")) {
     box.addEventListener("change", () => {
       const denied = [...document.querySelectorAll("[data-service]:checked")].map((each) => each.dataset.service);
@@ -399,9 +430,6 @@ function connectTrouble() {
   }
   $("bigpanda-silent").addEventListener("change", (event) =>
     call(event.target, "PUT", "/bigpanda/live/silent", { silent: event.target.checked }),
-  );
-  $("flow-no-page").addEventListener("change", (event) =>
-    call(event.target, "PUT", "/flow", { mode: event.target.checked ? "no_page" : "page" }),
   );
   for (const button of document.querySelectorAll("[data-turn]")) {
     button.addEventListener("click", () => call(button, "POST", "/clock", { seconds: Number(button.dataset.turn) }));

@@ -27,6 +27,9 @@ export const OUTCOMES = {
   shadowed: ["calm", "Shadow mode"],
   unsafe: ["bad", "Not kept"],
 };
+// Steps of a critical's receipt, and the states of a step that is not done.
+export const STEPS = { signal: "Signal", page: "Page", notified: "Notified", answered: "Answered" };
+export const STATES = { awaited: "awaited", missed: "missed", open: "not awaited" };
 const DONE = { answer: ["good", "Answer"], chore: ["good", "Done"] };
 const DEVICES = { EMAIL: ["email", "E-mail"], VOICE: ["voice", "Voice call"], TEXT_PHONE: ["sms", "SMS"] };
 

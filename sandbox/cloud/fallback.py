@@ -1,0 +1,58 @@
+"""The fallback topic of the relay in the local cloud: a subscriber, and the sweeper that publishes to it."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+
+from sandbox.cloud import queues
+from sandbox.environment import REGION
+
+
+class Subscriber:
+    """A subscriber of the fallback topic, in place of people's phones and mailboxes."""
+
+    def __init__(self, up: queues.Deployment) -> None:
+        self._sqs = queues.client(up)
+        self._url = self._sqs.create_queue(QueueName=f"subscriber-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+        arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self._sqs.set_queue_attributes(QueueUrl=self._url, Attributes={"Policy": policy})
+        self._sns = boto3.client("sns", region_name=REGION, endpoint_url=up.aws_endpoint_url)
+        topic = up.outputs["FallbackTopicArn"]
+        self._arn = self._sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)[
+            "SubscriptionArn"
+        ]
+        self._told: list[dict[str, Any]] = []
+
+    def hears(self, channel: str) -> list[dict[str, Any]]:
+        """Return the messages about a channel so far, oldest first, each with `Subject` and `Message`."""
+        for message in self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", []):
+            self._told.append(json.loads(message["Body"]))
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        return [each for each in self._told if _channel_of(each) == channel]
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._sns.unsubscribe(SubscriptionArn=self._arn)
+        self._sqs.delete_queue(QueueUrl=self._url)
+
+
+def _channel_of(message: Mapping[str, Any]) -> str | None:
+    found: str | None = message.get("MessageAttributes", {}).get("channel", {}).get("Value")
+    return found
+
+
+def sweep(up: queues.Deployment) -> bool:
+    """Run the sweeper at once, besides its schedule; return True if it ran."""
+    functions = boto3.client("lambda", region_name=REGION, endpoint_url=up.aws_endpoint_url)
+    answer = functions.invoke(FunctionName=up.outputs["SweeperFunction"])
+    return bool(json.load(answer["Payload"]))
