@@ -272,7 +272,7 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(doing.document(path, None)))
         terminal.nothing(f"nothing to import: lines in the file: {len(doing.messages)}")
-    queue = Queue(stack.sqs, stack.output("DeadLetterQueueUrl"))
+    queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
     changed = Audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
     with terminal.stop_on_interrupt() as stop:
         try:

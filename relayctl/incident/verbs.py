@@ -118,7 +118,7 @@ class IncidentReader:
 
     def _lines(self) -> list[Line]:
         now, budget = self.stack.effects.clock(), Budget(MAX_ANSWERS)
-        reader = LogReader(self.stack.logs, self.stack.name)
+        reader = LogReader(self.stack.session.client("logs"), self.stack.name)
         lines = list(reader.scan(WEBHOOK, _SHARES, self.since or 0.0, now + AHEAD_SECONDS, budget))
         if budget.is_cut:
             self.readings.add("log", problem=budget.problem)

@@ -161,7 +161,7 @@ class _Reader:
         kept_from = now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
         # `channel` has no character with a meaning in a pattern.
         pattern = f'{{ ($.message = "share") && ($.channel = "{self.name}") }}'
-        start, reader = max(self.since, kept_from), LogReader(self.stack.logs, self.stack.name)
+        start, reader = max(self.since, kept_from), LogReader(self.stack.session.client("logs"), self.stack.name)
 
         def read() -> bool:
             with progress("reading the webhook's log", "shares", self.stack.effects.ticks) as show:

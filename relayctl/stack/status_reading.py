@@ -121,7 +121,7 @@ class StatusReader:
         """Return the traffic by channel, None if a log is not read, and True if there are more lines than are read."""
         if not self.has_logs:
             return None, False
-        reader, found = LogReader(self.stack.logs, self.stack.name), dict[str, Traffic]()
+        reader, found = LogReader(self.stack.session.client("logs"), self.stack.name), dict[str, Traffic]()
         if now - self._refused[0] >= REFUSED_SECONDS:
             read_refused = partial(channel_status.read_refused, reader, now)
             self._refused = now, self._readings.read(f"log {WEBHOOK}", read_refused)
