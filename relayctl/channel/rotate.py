@@ -115,7 +115,7 @@ def _rotate_inward(
     name: str,
     stored: StoredSecret,
     key: str,
-    overlap_seconds: float,
+    overlap: float,
     *,
     as_json: bool,
 ) -> bool:
