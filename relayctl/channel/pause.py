@@ -130,7 +130,7 @@ class _Work(NamedTuple):
     note: str = ""
 
     def do(self, stack: Stack, name: str | None, *, is_all: bool, as_json: bool) -> None:
-        """Change the pauses of a channel, or of all, put that in force, and print it; exit with 1 if not all is done."""
+        """Change the pauses of a channel, or of all, put that in force, and print it; exit with 1 if a part failed."""
         if (name is None) != is_all:
             raise click.UsageError("give the name of a channel, or --all")
         pauses, has_failed = self._store(stack, name)
