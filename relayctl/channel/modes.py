@@ -8,8 +8,6 @@ from relay.channels.routes import Pause
 from relayctl import moments
 
 LIVE, SHADOW, PAUSED = Mode.LIVE, Mode.SHADOW, "paused"
-# In the explanation of a state that a pause leaves out, as `relay.delivery.step` writes it.
-LEFT_OUT = "left out: the channel is paused"
 
 
 def current(policy: Policy, now: float) -> str:

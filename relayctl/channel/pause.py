@@ -74,13 +74,13 @@ def pause(
     said = {"reason": reason, "by": who.rpartition(":")[2][: audit.MAX_REASON]}
     new = pauses_in_secret.pause(since or now, until, "keep" if options["keep"] else "drop", when, now, **said)
     effect = "it is paused" if Pause.of(new).is_active(now) else "the pause is known"
-    terminal.say("note: during the pause the fallback topic is not notified of these incidents, either")
     _Work(
         lambda document: [pauses_in_secret.add(document, new, now)],
         effect,
         "paused",
         lambda each: modes.pause_words(each, now),
         "",
+        "note: during the pause the fallback topic is not notified of these incidents, either",
     ).do(stack, name, is_all=options["is_all"], as_json=as_json)
 
 
@@ -119,6 +119,7 @@ class _Work(NamedTuple):
         what: Member of the changed pauses in the JSON document.
         words: Returns a changed pause in words.
         missing: Words about a channel without such a pause.
+        note: A remark on a change that is stored; empty for none.
     """
 
     change: Callable[[SecretDocument], Sequence[pauses_in_secret.Pause]]
@@ -126,29 +127,18 @@ class _Work(NamedTuple):
     what: str
     words: Callable[[Pause], str]
     missing: str
+    note: str = ""
 
     def do(self, stack: Stack, name: str | None, *, is_all: bool, as_json: bool) -> None:
-        """Change the pauses of a channel, or of all, put that in force, and print it; exit with 1 if not all is done.
-
-        If there are several channels, one that can't be changed does not stop the change of the others.
-        """
+        """Change the pauses of a channel, or of all, put that in force, and print it; exit with 1 if a part failed."""
         if (name is None) != is_all:
             raise click.UsageError("give the name of a channel, or --all")
-        store, has_failed = ChannelStore(stack), False
-        names = [name] if name else [each for each, _ in store.names()]
-        pauses = dict[str, Sequence[pauses_in_secret.Pause]]()
-        for each in names:
-            try:
-                if found := self._stored(stack, store, each):
-                    pauses[each] = found
-            except (ChannelChangedError, InvalidChannel, click.UsageError) as error:
-                if name:
-                    raise
-                terminal.say(f"channel {each}: not changed: {printable(str(error))}")
-                has_failed = True
+        pauses, has_failed = self._store(stack, name)
         terminal.fail_if(has_failed and not pauses)
         if not pauses:
             terminal.nothing(f"there is no channel{f' {name}' if name else ''}{self.missing}")
+        if self.note:
+            terminal.say(self.note)
         in_force = put_in_force(stack, *pauses, effect=self.effect, revokes=False)
         found = [{"channel": each, self.what: these, "in_force_at": in_force} for each, these in pauses.items()]
         if as_json:
@@ -157,6 +147,24 @@ class _Work(NamedTuple):
             for one in these:
                 terminal.show_line(printable(f"channel {each}: {self.words(Pause.of(one))}"), indent=2)
         terminal.fail_if(has_failed or in_force is None)
+
+    def _store(self, stack: Stack, name: str | None) -> tuple[dict[str, Sequence[pauses_in_secret.Pause]], bool]:
+        """Return the changed pauses by channel, and True if one of all channels could not be changed.
+
+        The channels after it are changed all the same.
+        """
+        store, has_failed = ChannelStore(stack), False
+        pauses = dict[str, Sequence[pauses_in_secret.Pause]]()
+        for each in [name] if name else [each for each, _ in store.names()]:
+            try:
+                if found := self._stored(stack, store, each):
+                    pauses[each] = found
+            except (ChannelChangedError, InvalidChannel, click.UsageError) as error:
+                if name:
+                    raise
+                terminal.say(f"channel {each}: not changed: {printable(str(error))}")
+                has_failed = True
+        return pauses, has_failed
 
     def _stored(self, stack: Stack, store: ChannelStore, name: str) -> Sequence[pauses_in_secret.Pause]:
         kept = store.read(name)

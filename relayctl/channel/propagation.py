@@ -6,7 +6,6 @@ A function that finds a mark of a channel reads the channel's secret again.
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from relay.channels.cache import MARKS_SECONDS
 from relay.failures import LedgerError, NoAnswer
@@ -73,20 +72,11 @@ _MOST_UNANSWERED = 3
 _ACCEPTED = "HTTP 400"
 _NO_ANSWER = "no answer"
 
-
-class ProbeRequest(NamedTuple):
-    """A request with a credential and an empty body.
-
-    Attributes:
-        url: The URL of the channel's endpoint.
-        header: `name` and `value` of the header with the credential.
-    """
-
-    url: str
-    header: Mapping[str, str]
+# The header (`name` and `value`) with the new credential of each endpoint, by the endpoint's key in the secret.
+type Headers = Mapping[str, Mapping[str, str]]
 
 
-def unaccepted(stack: Stack, requests: Mapping[str, ProbeRequest], gap_seconds: float) -> dict[str, str]:
+def unaccepted(stack: Stack, urls: Mapping[str, str], headers: Headers, gap_seconds: float) -> dict[str, str]:
     """Try credentials until each endpoint accepts its own; return those that do not within 90 seconds.
 
     Each of these endpoints has its last answer. The body is empty, so an endpoint answers an accepted credential with
@@ -94,32 +84,32 @@ def unaccepted(stack: Stack, requests: Mapping[str, ProbeRequest], gap_seconds: 
     time before each try.
     """
     end, unanswered = stack.deadline(TOTAL_SECONDS), 0
-    closed = dict.fromkeys(requests, "not called")
+    closed = dict.fromkeys(headers, "not called")
     while closed and unanswered < _MOST_UNANSWERED and end.remaining() >= gap_seconds:
         stack.effects.sleep(gap_seconds)
-        said = {endpoint: _answer(stack, requests[endpoint]) for endpoint in closed}
+        said = {endpoint: _answer(stack, urls[endpoint], headers[endpoint]) for endpoint in closed}
         closed = {endpoint: answer for endpoint, answer in said.items() if answer != _ACCEPTED}
         unanswered = unanswered + 1 if all(each.startswith(_NO_ANSWER) for each in closed.values()) else 0
     return closed
 
 
-def _answer(stack: Stack, request: ProbeRequest) -> str:
-    headers = {"User-Agent": "relayctl", request.header["name"]: request.header["value"]}
-    outward = stack.effects.outward(stack.api_host(request.url))
+def _answer(stack: Stack, url: str, header: Mapping[str, str]) -> str:
+    headers = {"User-Agent": "relayctl", header["name"]: header["value"]}
+    outward = stack.effects.outward(stack.api_host(url))
     try:
-        answer = outward.ask("POST", request.url, b"", headers, stack.deadline(_ANSWER_SECONDS))
+        answer = outward.ask("POST", url, b"", headers, stack.deadline(_ANSWER_SECONDS))
     except NoAnswer as error:
         return f"{_NO_ANSWER}: {error}"
     return f"HTTP {answer.status}"
 
 
-def verify(stack: Stack, name: str, requests: Mapping[str, ProbeRequest]) -> bool:
+def verify(stack: Stack, name: str, urls: Mapping[str, str], headers: Headers) -> bool:
     """Wait until each endpoint accepts its credential, with progress on stderr.
 
-    `requests` has the request to each endpoint, by the endpoint's key in the secret. Return False, and raise
+    `urls` and `headers` have those of each endpoint, by the endpoint's key in the secret. Return False, and raise
     nothing, if an endpoint does not accept its credential in time, or on Ctrl-C: the secret is stored already.
     """
-    if not requests:
+    if not headers:
         return True
     terminal.say(
         f"channel {name}: waiting until the relay accepts the new credential, for up to {TOTAL_SECONDS:.0f} s …"
@@ -127,9 +117,9 @@ def verify(stack: Stack, name: str, requests: Mapping[str, ProbeRequest]) -> boo
     try:
         with terminal.status("waiting …"):
             # A local cloud has no second copy of a secret that could be stale.
-            closed = unaccepted(stack, requests, _LOCAL_GAP_SECONDS if stack.is_local else SETTLE_SECONDS)
+            closed = unaccepted(stack, urls, headers, _LOCAL_GAP_SECONDS if stack.is_local else SETTLE_SECONDS)
     except KeyboardInterrupt:
-        closed = dict.fromkeys(requests, "interrupted")
+        closed = dict.fromkeys(headers, "interrupted")
     if not closed:
         terminal.say(f"channel {name}: the relay accepts it")
     for key, said in closed.items():

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -78,17 +78,16 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
         is_done = _rotate_outward(stack, store, change, kind, unchecked=flags["unchecked"], as_json=as_json)
     else:
         key = next(key for key, endpoint in ENDPOINTS.items() if endpoint.name == kind)
-        endpoint = _Endpoint(stack, store, name, stored, key)
         if not SecretDocument(stored.document).has(key):
             raise click.UsageError(
                 f"channel {name} has no credential for {ENDPOINTS[key].vendor}: relayctl channel set makes one for "
                 "xMatters once the channel has bigpanda.api_key"
             )
-        is_done = (
-            endpoint.retire(now=flags["now"], as_json=as_json)
-            if flags["retire"]
-            else endpoint.rotate(flags["overlap"] or rotation.OVERLAP_SECONDS, as_json=as_json)
-        )
+        if flags["retire"]:
+            is_done = _retire(stack, store, name, stored, key, now=flags["now"], as_json=as_json)
+        else:
+            overlap = flags["overlap"] or rotation.OVERLAP_SECONDS
+            is_done = _rotate_inward(stack, store, name, stored, key, overlap, as_json=as_json)
     terminal.fail_if(not is_done)
 
 
@@ -110,69 +109,67 @@ def _check_options(kind: str, flags: Mapping[str, Any], given: list[str]) -> Non
         raise click.UsageError("--now is only for --retire")
 
 
-class _Endpoint(NamedTuple):
-    """An endpoint whose credential is rotated or retired. Its methods return False if the change is not complete.
+def _rotate_inward(
+    stack: Stack,
+    store: ChannelStore,
+    name: str,
+    stored: StoredSecret,
+    key: str,
+    overlap: float,
+    *,
+    as_json: bool,
+) -> bool:
+    """Make, store, verify and print a new credential of an endpoint; return False if it is not verified.
 
-    Attributes:
-        stack: The stack.
-        store: The channels' secrets.
-        name: The name of the channel.
-        stored: The secret as it was read.
-        key: The key of the endpoint's credentials.
+    `key` is the key of the endpoint's credentials, and `overlap` the seconds for which the old one works.
     """
+    after, endpoint = SecretDocument(stored.document), ENDPOINTS[key]
+    rotation.renew(after, key, name)
+    change = write_path.prepare(stack, name, stored, after, overlap_seconds=overlap)
+    uses = endpoints.uses_of(stack, name, change.before) or ()
+    used = last_use(uses, endpoint.name, "current")
+    done = write_path.put(stack, store, change)
+    urls, headers = {key: change.urls[key]}, endpoints.headers(after, key)
+    if as_json:
+        old = {"used_at": moments.iso_or_none(used), "expires_at": change.expiries.get(key)}
+        document = {"channel": name, "kind": endpoint.name, **endpoints.url_members(urls), "headers": headers}
+        click.echo(json.dumps(document | {"old": old, "verified": done.is_verified}))
+    else:
+        endpoints.show(urls, {key: headers})
+        terminal.show_line(f"The old one was last used: {described(used)}")
+    return done.is_verified
 
-    stack: Stack
-    store: ChannelStore
-    name: str
-    stored: StoredSecret
-    key: str
 
-    def rotate(self, overlap_seconds: float, *, as_json: bool) -> bool:
-        """Make, store, verify and print a new credential."""
-        after, endpoint = SecretDocument(self.stored.document), ENDPOINTS[self.key]
-        rotation.renew(after, self.key, self.name)
-        change = write_path.prepare(self.stack, self.name, self.stored, after, overlap_seconds=overlap_seconds)
-        uses = endpoints.uses_of(self.stack, self.name, change.before) or ()
-        used = last_use(uses, endpoint.name, "current")
-        done = write_path.put(self.stack, self.store, change)
-        urls, headers = {self.key: change.urls[self.key]}, endpoints.headers(after, self.key)
-        if as_json:
-            old = {"used_at": moments.iso_or_none(used), "expires_at": change.expiries.get(self.key)}
-            document = {"channel": self.name, "kind": endpoint.name, **endpoints.url_members(urls), "headers": headers}
-            click.echo(json.dumps(document | {"old": old, "verified": done.is_verified}))
-        else:
-            endpoints.show(urls, {self.key: headers})
-            terminal.show_line(f"The old one was last used: {described(used)}")
-        return done.is_verified
+def _retire(
+    stack: Stack, store: ChannelStore, name: str, stored: StoredSecret, key: str, *, now: bool, as_json: bool
+) -> bool:
+    """Make all functions refuse the endpoint's previous credential; return False if some may still accept it.
 
-    def retire(self, *, now: bool, as_json: bool) -> bool:
-        """Make all functions refuse the endpoint's previous credential; return False if some may still accept it.
-
-        Raises ClickException if the vendor may still use this credential, unless the operator gave --now.
-        """
-        before, after = SecretDocument(self.stored.document), SecretDocument(self.stored.document)
-        used, endpoint = None, ENDPOINTS[self.key]
-        if is_there := after.unset(f"{self.key}.previous"):
-            uses = endpoints.uses_of(self.stack, self.name, before)
-            used = last_use(uses or (), endpoint.name, "previous")
-            why = "its last use cannot be read"
-            if uses is not None:
-                why = obstacle(uses, self.key, self.stack.effects.clock()) or ""
-            if why and not now:
-                raise click.ClickException(f"not retired: {why}; --now retires it all the same")
-            change = write_path.prepare(self.stack, self.name, self.stored, after, overlap_seconds=None)
-            self.store.write(self.name, after.text(), replaces=change.replaces)
-            terminal.say(f"channel {self.name}: changed")
-        else:
-            terminal.say(f"channel {self.name}: {endpoint.vendor} has no old credential any more")
-        # Also without a previous credential: an earlier call may have stored the secret, and failed to write the mark.
-        in_force = put_in_force(self.stack, self.name)
-        if as_json:
-            document = {"channel": self.name, "kind": endpoint.name, "retired": is_there}
-            click.echo(json.dumps(document | {"used_at": moments.iso_or_none(used), "in_force_at": in_force}))
-        elif is_there:
-            terminal.show_line(f"The old one is retired; it was last used: {described(used)}")
-        return in_force is not None
+    Raises ClickException if the vendor may still use this credential, unless the operator gave --now.
+    """
+    before, after = SecretDocument(stored.document), SecretDocument(stored.document)
+    used, endpoint = None, ENDPOINTS[key]
+    if is_there := after.unset(f"{key}.previous"):
+        uses = endpoints.uses_of(stack, name, before)
+        used = last_use(uses or (), endpoint.name, "previous")
+        why = "its last use cannot be read"
+        if uses is not None:
+            why = obstacle(uses, key, stack.effects.clock()) or ""
+        if why and not now:
+            raise click.ClickException(f"not retired: {why}; --now retires it all the same")
+        change = write_path.prepare(stack, name, stored, after, overlap_seconds=None)
+        store.write(name, after.text(), replaces=change.replaces)
+        terminal.say(f"channel {name}: changed")
+    else:
+        terminal.say(f"channel {name}: {endpoint.vendor} has no old credential any more")
+    # Also without a previous credential: an earlier call may have stored the secret, and failed to write the mark.
+    in_force = put_in_force(stack, name)
+    if as_json:
+        document = {"channel": name, "kind": endpoint.name, "retired": is_there}
+        click.echo(json.dumps(document | {"used_at": moments.iso_or_none(used), "in_force_at": in_force}))
+    elif is_there:
+        terminal.show_line(f"The old one is retired; it was last used: {described(used)}")
+    return in_force is not None
 
 
 def _rotate_outward(

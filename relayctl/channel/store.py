@@ -54,7 +54,7 @@ class ChannelStore:
     """The secrets of one stack's channels. Errors of AWS come as botocore raises them."""
 
     def __init__(self, stack: Stack) -> None:
-        self._stack, self._secrets = stack, stack.secrets
+        self._stack, self._secrets = stack, stack.session.client("secretsmanager")
         self._prefix = stack.output("SecretPrefix")
         self._key = stack.key_arn
 

@@ -19,7 +19,7 @@ from relayctl import terminal
 from relayctl.channel import credential_checks, endpoints, rotation
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.propagation import ProbeRequest, put_in_force, verify
+from relayctl.channel.propagation import put_in_force, verify
 from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument
 from relayctl.channel.store import ChannelStore, StoredSecret
 from relayctl.stack.deployed import Stack
@@ -145,7 +145,7 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: st
     _warn_of_critical(change.channel)
     findings = credential_checks.warn(stack, change.channel)
     fresh = {key: header for key in change.urls if (header := rotation.fresh_header(before, after, key))}
-    is_verified = verify(stack, name, {key: ProbeRequest(change.urls[key], header) for key, header in fresh.items()})
+    is_verified = verify(stack, name, change.urls, fresh)
     return Done(fresh, is_verified, in_force, must_act, findings)
 
 

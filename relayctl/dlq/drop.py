@@ -91,16 +91,25 @@ class Drop:
     """Progress of a deletion.
 
     Attributes:
-        chosen: The messages to delete.
+        chosen: The messages to delete, oldest first; those that are no jobs of the relay come last.
+        criticals: The jobs among them that announce open critical incidents.
+        problem: Error of the ledger, so that it is not known which criticals are owed; None if it could be read.
         deleted: The deleted messages.
         problems: Messages that could not be deleted, each with the error.
         gone: Number of messages that the operator was shown, and that left the queue before the operator agreed.
     """
 
     chosen: Sequence[HeldMessage] = ()
+    criticals: Sequence[CriticalJob] = ()
+    problem: str | None = None
     deleted: list[HeldMessage] = field(default_factory=list)
     problems: list[tuple[HeldMessage, str]] = field(default_factory=list)
     gone: int = 0
+
+    @property
+    def owed(self) -> list[CriticalJob]:
+        """The criticals that are, or may be, still owed."""
+        return [each for each in self.criticals if each.is_owed is not False]
 
     def counts(self) -> dict[str, int]:
         """Return the number of messages by outcome; `left` are those that relayctl has not tried to delete."""
@@ -177,131 +186,102 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
         raise click.UsageError("give at least one filter, such as --channel, or --all without a filter")
     terminal.refuse_unasked("drop", yes=yes, as_json=as_json)
     asked = {"filters": wanted.document() | ({"all": True} if is_all else {}), "reason": reason}
-    run = _Run(stack, as_json)
+    doing, sums = Drop(), dict[str, Any]()
+    changed: Audit | None = None
     try:
         with choosing(stack, wanted) as choice:
-            run.choose(choice)
-            if yes and run.chosen:
-                run.delete(choice, asked)
-        if run.chosen and not yes:
+            doing.chosen = [*choice.jobs, *choice.unreadable]
+            doing.criticals, doing.problem = criticals(doing.chosen, Ledger(stack.table()))
+            sums = _summary(doing, choice.depth)
+            if doing.chosen and not as_json:
+                _show(doing, sums, stack.effects.clock())
+                say_held(choice.depth)
+            if yes and doing.chosen:
+                changed = Audit.begin(stack, "dlq drop", **asked)
+                _delete(stack, doing, choice)
+        if doing.chosen and not yes:
             # The messages are not held during the question: the operator may take longer than the visibility timeout.
-            run.ask()
+            _ask(doing)
             with choosing(stack, wanted) as choice:
-                run.delete(choice, asked)
+                changed = Audit.begin(stack, "dlq drop", **asked)
+                _delete(stack, doing, choice)
     finally:
-        if run.changed or (as_json and run.depth):
-            run.report()
-    if not run.chosen:
+        if changed or (as_json and sums):
+            _report(doing, sums, changed, as_json=as_json)
+    if not sums["matched"]:
         nothing_matched(choice.depth)
-    counts = run.doing.counts()
+    counts = doing.counts()
     if choice.stop.is_set() and counts["left"]:
         click.get_current_context().exit(terminal.INTERRUPTED)
     terminal.fail_if(counts["failed"] or counts["gone"] or counts["left"])
 
 
-@dataclass
-class _Run:
-    """One run of `relayctl dlq drop`.
+def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
+    """Delete those of the shown messages that are still there, and record that in the ledger."""
+    again = {held.message_id: held for held in (*choice.jobs, *choice.unreadable)}
+    found = [again[each.message_id] for each in doing.chosen if each.message_id in again]
+    doing.gone, doing.chosen = len(doing.chosen) - len(found), found
+    with progress("dropping", f"of {len(found)}", stack.effects.clock) as show:
+        for _ in doing.delete(choice.queue, choice.stop.is_set):
+            failed = len(doing.problems)
+            show(len(doing.deleted), f"{failed} not dropped" if failed else "")
+    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
+        problem = doing.record(Ledger(stack.table()), pool.map)
+    if problem:
+        terminal.say(f"the ledger could not be written, so channels may count as sick for what was dropped: {problem}")
 
-    Attributes:
-        stack: The stack.
-        as_json: True to print one JSON document.
-        depth: Numbers of messages on the queue; None before it was read.
-        chosen: The messages to drop, oldest first; those that are no jobs of the relay come last.
-        criticals: The jobs among them that announce open critical incidents.
-        problem: Error of the ledger; None if it could be read.
-        doing: Progress of the deletion.
-        changed: The audit; None until the deletion began.
-    """
 
-    stack: Stack
-    as_json: bool
-    depth: Depth | None = None
-    chosen: Sequence[HeldMessage] = ()
-    criticals: Sequence[CriticalJob] = ()
-    problem: str | None = None
-    doing: Drop = field(default_factory=Drop)
-    changed: Audit | None = None
+def _ask(doing: Drop) -> None:
+    """Ask the operator to confirm the deletion. Raises Abort if the answer is not yes."""
+    if doing.owed:
+        names = "; ".join(map(str, doing.owed[:MAX_NAMES]))
+        more = f" and {len(doing.owed) - MAX_NAMES} more" if len(doing.owed) > MAX_NAMES else ""
+        owed = "may still be owed" if doing.problem else "are still owed"
+        terminal.say(f"criticals that {owed}, and that no replay can bring back then: {names}{more}")
+    count = len(doing.chosen)
+    click.confirm(f"Delete {count} message{'s' if count > 1 else ''} for good?", abort=True, err=True)
 
-    @property
-    def owed(self) -> list[CriticalJob]:
-        return [each for each in self.criticals if each.is_owed is not False]
 
-    def choose(self, choice: Choice) -> None:
-        """Take the messages that match, and show what would go."""
-        self.depth, self.chosen = choice.depth, [*choice.jobs, *choice.unreadable]
-        self.criticals, self.problem = criticals(self.chosen, Ledger(self.stack.table()))
-        self.doing.chosen = self.chosen
-        if self.chosen and not self.as_json:
-            self._show(choice.depth)
+def _summary(doing: Drop, depth: Depth) -> dict[str, Any]:
+    jobs = [held.job for held in doing.chosen if held.job]
+    return {
+        **listing.summary(jobs, depth),
+        "matched": len(doing.chosen),
+        "unreadable": len(doing.chosen) - len(jobs),
+        "criticals": [each.document() for each in doing.criticals],
+    }
 
-    def delete(self, choice: Choice, asked: dict[str, Any]) -> None:
-        """Delete those of the shown messages that are still there; begin the audit with what the operator asked for."""
-        again = {held.message_id: held for held in (*choice.jobs, *choice.unreadable)}
-        self.doing.chosen = [again[each.message_id] for each in self.chosen if each.message_id in again]
-        self.doing.gone = len(self.chosen) - len(self.doing.chosen)
-        self.changed = Audit.begin(self.stack, "dlq drop", **asked)
-        with progress("dropping", f"of {len(self.doing.chosen)}", self.stack.effects.clock) as show:
-            for _ in self.doing.delete(choice.queue, choice.stop.is_set):
-                failed = len(self.doing.problems)
-                show(len(self.doing.deleted), f"{failed} not dropped" if failed else "")
-        with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
-            problem = self.doing.record(Ledger(self.stack.table()), pool.map)
-        if problem:
-            terminal.say(
-                f"the ledger could not be written, so channels may count as sick for what was dropped: {problem}"
-            )
 
-    def ask(self) -> None:
-        """Ask the operator to confirm the deletion. Raises Abort if the answer is not yes."""
-        if self.owed:
-            names = "; ".join(map(str, self.owed[:MAX_NAMES]))
-            more = f" and {len(self.owed) - MAX_NAMES} more" if len(self.owed) > MAX_NAMES else ""
-            owed = "may still be owed" if self.problem else "are still owed"
-            terminal.say(f"criticals that {owed}, and that no replay can bring back then: {names}{more}")
-        count = len(self.chosen)
-        click.confirm(f"Delete {count} message{'s' if count > 1 else ''} for good?", abort=True, err=True)
+def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
+    """Print the counts of the messages that would be deleted, and each job of an open critical incident."""
+    listing.show_summary(sums)
+    if sums["unreadable"]:
+        click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
+    for each in doing.criticals[:MAX_LINES]:
+        owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each.is_owed]
+        line = f"  critical    {each}  {listing.age(each.job, now)}  {owed}"
+        terminal.show_line(line, indent=listing.SUMMARY_INDENT)
+    if len(doing.criticals) > MAX_LINES:
+        click.echo(f"  and {len(doing.criticals) - MAX_LINES} more criticals; dlq list --status critical has all")
+    if doing.problem:
+        terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {doing.problem}")
 
-    def _summary(self) -> dict[str, Any]:
-        jobs = [held.job for held in self.chosen if held.job]
-        return {
-            **listing.summary(jobs, self.depth or Depth(0, 0)),
-            "matched": len(self.chosen),
-            "unreadable": len(self.chosen) - len(jobs),
-            "criticals": [each.document() for each in self.criticals],
-        }
 
-    def _show(self, depth: Depth) -> None:
-        """Print the counts of the messages that would be deleted, and each job of an open critical incident."""
-        sums, now = self._summary(), self.stack.effects.clock()
-        listing.show_summary(sums)
-        if sums["unreadable"]:
-            click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
-        for each in self.criticals[:MAX_LINES]:
-            owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each.is_owed]
-            line = f"  critical    {each}  {listing.age(each.job, now)}  {owed}"
-            terminal.show_line(line, indent=listing.SUMMARY_INDENT)
-        if len(self.criticals) > MAX_LINES:
-            click.echo(f"  and {len(self.criticals) - MAX_LINES} more criticals; dlq list --status critical has all")
-        if self.problem:
-            terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {self.problem}")
-        say_held(depth)
-
-    def report(self) -> None:
-        """Print the result of the deletion, and its audit line."""
-        counts, document = self.doing.counts(), None
-        if self.changed:
-            found = {"criticals": len(self.criticals), "criticals_maybe_owed": len(self.owed)}
-            document = self.changed.document({"matched": len(self.chosen), **counts, **found})
-        if self.as_json:
-            problems = [{"message_id": held.message_id, "problem": why} for held, why in self.doing.problems]
-            click.echo(json.dumps({**self._summary(), **counts, "problems": problems, "audit": document}))
-            return
-        for held, why in self.doing.problems[:MAX_LINES]:
-            terminal.show_line(f"{held.message_id[:8]}  {printable(why)}", indent=2)
-        if len(self.doing.problems) > MAX_LINES:
-            click.echo(f"and {len(self.doing.problems) - MAX_LINES} more like these; --json lists all")
-        words = {"failed": "not dropped", "gone": "gone meanwhile", "left": "left"}
-        more = "".join(f", {counts[name]} {word}" for name, word in words.items() if counts[name])
-        click.echo(f"{counts['dropped']} dropped{more}")
-        audit.say(document or {})
+def _report(doing: Drop, sums: dict[str, Any], changed: Audit | None, *, as_json: bool) -> None:
+    """Print the result of the deletion, and its audit line."""
+    counts, document = doing.counts(), None
+    if changed:
+        found = {"criticals": len(doing.criticals), "criticals_maybe_owed": len(doing.owed)}
+        document = changed.document({"matched": sums["matched"], **counts, **found})
+    if as_json:
+        problems = [{"message_id": held.message_id, "problem": why} for held, why in doing.problems]
+        click.echo(json.dumps({**sums, **counts, "problems": problems, "audit": document}))
+        return
+    for held, why in doing.problems[:MAX_LINES]:
+        terminal.show_line(f"{held.message_id[:8]}  {printable(why)}", indent=2)
+    if len(doing.problems) > MAX_LINES:
+        click.echo(f"and {len(doing.problems) - MAX_LINES} more like these; --json lists all")
+    words = {"failed": "not dropped", "gone": "gone meanwhile", "left": "left"}
+    more = "".join(f", {counts[name]} {word}" for name, word in words.items() if counts[name])
+    click.echo(f"{counts['dropped']} dropped{more}")
+    audit.say(document or {})

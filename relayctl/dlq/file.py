@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import click
 
@@ -21,8 +21,8 @@ from relay.jobs.job import Job
 from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, check_message, read_envelope
 from relayctl import audit, terminal
 from relayctl.audit import Audit
-from relayctl.dlq.queue import Depth, batches
-from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
+from relayctl.dlq.queue import batches
+from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
 from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -43,28 +43,14 @@ def line_of(message_id: str, job: Job, envelope: str) -> str:
     return json.dumps(members, separators=(",", ":")) + "\n"
 
 
-class Exported(NamedTuple):
-    """Result of an export.
-
-    Attributes:
-        jobs: Number of exported jobs; without any there is no file.
-        unreadable: Number of messages that are no jobs of the relay, and were not exported; 0 with a filter.
-        depth: Numbers of messages on the queue before the export.
-    """
-
-    jobs: int
-    unreadable: int
-    depth: Depth
-
-
 def refuse_existing(place: str) -> None:
     """Raise UsageError if the path of the new file exists; `-` stands for stdout."""
     if place != STDOUT and os.path.lexists(place):
         raise click.UsageError(f"{place} exists, and is not replaced")
 
 
-def write_jobs(stack: Stack, place: str, wanted: Filter) -> Exported:
-    """Write the matching jobs to a new file, or to stdout (`-`), oldest first.
+def write_jobs(stack: Stack, place: str, wanted: Filter) -> Choice:
+    """Write the matching jobs to a new file, or to stdout (`-`), oldest first, and return them.
 
     After an error or a Ctrl-C there is no file. Raises ClickException if it cannot be written.
     """
@@ -79,7 +65,7 @@ def write_jobs(stack: Stack, place: str, wanted: Filter) -> Exported:
                     show(number, "")
                     if choice.stop.is_set():
                         raise KeyboardInterrupt
-    return Exported(len(choice.jobs), len(choice.unreadable), choice.depth)
+    return choice
 
 
 @contextmanager
@@ -131,17 +117,17 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
     refuse_existing(place)
     done = write_jobs(stack, place, wanted)
     if as_json:
-        counts = {"exported": done.jobs, "unreadable": done.unreadable}
+        counts = {"exported": len(done.jobs), "unreadable": len(done.unreadable)}
         counts |= {"about": done.depth.about, "held": done.depth.held}
         click.echo(json.dumps({"file": place if done.jobs else None, **counts}))
     if not done.jobs and not done.unreadable:
         nothing_matched(done.depth)
     if done.jobs:
         where = f" to {place}; only you may read it" if place != STDOUT else ""
-        terminal.say(f"{done.jobs} exported{where}. The bodies may hold texts of incidents.")
+        terminal.say(f"{len(done.jobs)} exported{where}. The bodies may hold texts of incidents.")
     say_held(done.depth)
     if done.unreadable:
-        terminal.say(f"{done.unreadable} not exported: no jobs of the relay; relayctl dlq list shows them")
+        terminal.say(f"{len(done.unreadable)} not exported: no jobs of the relay; relayctl dlq list shows them")
         click.get_current_context().exit(1)
 
 
@@ -272,7 +258,7 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(doing.document(path, None)))
         terminal.nothing(f"nothing to import: lines in the file: {len(doing.messages)}")
-    queue = Queue(stack.sqs, stack.output("DeadLetterQueueUrl"))
+    queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
     changed = Audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
     with terminal.stop_on_interrupt() as stop:
         try:

@@ -150,7 +150,7 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
     """
     clock = stack.effects.clock
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
-        queue = DeadLetters(stack.sqs, stack.output("DeadLetterQueueUrl"), clock, pool.map)
+        queue = DeadLetters(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"), clock, pool.map)
         depth, found = queue.depth(), list[HeldMessage]()
         with queue.holding():
             with progress("reading the queue", f"of about {depth.about}", clock) as show:

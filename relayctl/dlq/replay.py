@@ -162,7 +162,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
                 listing.show_summary(sums)
                 say_held(choice.depth)
             if yes and report.chosen:
-                retries = Queue(stack.sqs, stack.output("RetryQueueUrl"))
+                retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
                 changed = Audit.begin(stack, "dlq replay", filters=wanted.document())
                 with progress("moving", f"of {len(report.chosen)}", effects.clock) as show:
                     mover = DeadLetterMover(choice.queue, retries, effects.clock, effects.sleep, rate)

@@ -74,7 +74,7 @@ class Collector:
         return found.with_events(self.events, since)
 
     def _logs(self, now: float) -> None:
-        reader = LogReader(self.stack.logs, self.stack.name)
+        reader = LogReader(self.stack.session.client("logs"), self.stack.name)
         pattern = log_lines.pattern_of(self.incident_id)
 
         def read(function: str, budget: Budget) -> list[Line]:

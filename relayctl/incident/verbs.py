@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -21,7 +20,7 @@ from relayctl.channel_names import CHANNEL
 from relayctl.incident import timeline, timeline_ledger
 from relayctl.incident.timeline import ChannelSummary, Event, Timeline
 from relayctl.incident.timeline_sources import Collector
-from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line, LogReader
+from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, LogReader
 from relayctl.moments import SINCE
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack, on_stack
@@ -72,62 +71,35 @@ class Listed(NamedTuple):
         }
 
 
-@dataclass
-class IncidentReader:
-    """Reads the incidents of a stack. If a source fails, the others are still read.
+def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
+    """Yield the incidents that the ledger's index has as owed or given up."""
+    ledger = Ledger(stack.bounded_table())
+    for name, entry in (readings.read("ledger", lambda: dict(due(ledger))) or {}).items():
+        if entry.debt.since is not None:
+            yield Listed(_came(entry), channel_of(name), incident_of(name), entry)
 
-    Attributes:
-        stack: The stack.
-        channel: Name of the only channel; None for all channels.
-        since: Time of the oldest share to list (epoch seconds); None for any.
-        readings: The results of the sources.
-    """
 
-    stack: Stack
-    channel: str | None
-    since: float | None
-    readings: Readings = field(default_factory=Readings)
-
-    def owed(self) -> list[Listed]:
-        """Return the incidents that the ledger's index has as owed or given up, the newest share first."""
-        ledger = Ledger(self.stack.bounded_table())
-
-        rows = (self.readings.read("ledger", lambda: dict(due(ledger))) or {}).items()
-        return self._newest(
-            Listed(_came(entry), channel_of(name), incident_of(name), entry)
-            for name, entry in rows
-            if entry.debt.since is not None
-        )
-
-    def shared(self) -> list[Listed]:
-        """Return the incidents whose shares the webhook logged since `since`, the newest share first."""
-        lines = self.readings.read("log", self._lines) or []
-        last = {(line.text("channel"), line.text("incident_id")): line for line in lines}
-        newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
-        ids = {channel: [incident for name, incident in newest if name == channel] for channel, _ in newest}
-        known = self.readings.read("ledger", lambda: timeline.stored(self.stack, ids, {}, with_shadow=True)) or []
-        found = dict[tuple[str, str], list[Entry | None]]()
-        for one in known:
-            found.setdefault((one.channel, one.incident_id), []).append(one.entry)
-        return self._newest(
-            Listed(last[each].at, *each, entry, last[each].text("outcome"))
-            for each in newest
-            for entry in found.get(each, [None])
-        )
-
-    def _lines(self) -> list[Line]:
-        now, budget = self.stack.effects.clock(), Budget(MAX_ANSWERS)
-        reader = LogReader(self.stack.logs, self.stack.name)
-        lines = list(reader.scan(WEBHOOK, _SHARES, self.since or 0.0, now + AHEAD_SECONDS, budget))
-        if budget.is_cut:
-            self.readings.add("log", problem=budget.problem)
-        return sorted((line for line in lines if line.text("incident_id")), key=lambda each: each.at)
-
-    def _newest(self, rows: Iterator[Listed]) -> list[Listed]:
-        wanted = [
-            each for each in rows if self.channel in {None, each.channel} and each.at >= (self.since or float("-inf"))
-        ]
-        return sorted(wanted, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
+def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
+    """Yield the incidents whose shares the webhook logged since `since` (epoch seconds)."""
+    now, budget, reader = (
+        stack.effects.clock(),
+        Budget(MAX_ANSWERS),
+        LogReader(stack.session.client("logs"), stack.name),
+    )
+    scan = reader.scan(WEBHOOK, _SHARES, since, now + AHEAD_SECONDS, budget)
+    lines = readings.read("log", lambda: [line for line in scan if line.text("incident_id")]) or []
+    if budget.is_cut:
+        readings.add("log", problem=budget.problem)
+    lines.sort(key=lambda each: each.at)
+    last = {(line.text("channel"), line.text("incident_id")): line for line in lines}
+    newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
+    ids = {channel: [incident for name, incident in newest if name == channel] for channel, _ in newest}
+    entries = dict[tuple[str, str], list[Entry | None]]()
+    for one in readings.read("ledger", lambda: timeline.stored(stack, ids, {}, with_shadow=True)) or ():
+        entries.setdefault((one.channel, one.incident_id), []).append(one.entry)
+    for each in newest:
+        for entry in entries.get(each, [None]):
+            yield Listed(last[each].at, *each, entry, last[each].text("outcome"))
 
 
 def _came(entry: Entry) -> float:
@@ -203,21 +175,23 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
       relayctl incident list --since 30m --channel payments
     """
     now = stack.effects.clock()
-    reader = IncidentReader(stack, channel, now - LISTED_SECONDS if since is None and not owed else since)
+    readings, earliest = Readings(), since
+    if earliest is None:
+        earliest = 0.0 if owed else now - LISTED_SECONDS
     with terminal.status("reading the log and the ledger …"):
-        found = reader.owed() if owed else reader.shared()
+        every = _owed(stack, readings) if owed else _shared(stack, readings, earliest)
+        found = [each for each in every if channel in {None, each.channel} and each.at >= earliest]
+        found = sorted(found, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
     if as_json:
-        click.echo(
-            json.dumps({"incidents": [each.document(now) for each in found], "problems": reader.readings.problems})
-        )
+        click.echo(json.dumps({"incidents": [each.document(now) for each in found], "problems": readings.problems}))
     else:
         for each in found:
             what = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}: {each.words(now)}"
             terminal.show_line(what, lead=f"{age(now - each.at):>{_AGE_COLUMNS}}  ")
-        for problem in reader.readings.problems:
+        for problem in readings.problems:
             terminal.say(f"not known: {problem}")
     if not found:
-        if reader.readings.problems:
+        if readings.problems:
             raise click.ClickException("no incident was found, but not all sources could be read")
         terminal.nothing("no incident is owed" if owed else "no incident was shared in that time")
 

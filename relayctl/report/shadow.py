@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -95,120 +94,89 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
       relayctl shadow report payments --since 24h --limit 500
       relayctl shadow report payments --property bigpanda_id --json
     """
-    reader = _Reader(stack, name, stack.effects.clock() - DEFAULT_SECONDS if since is None else since)
-    found, channel = reader.read(limit, key)
+    now, readings, counts = stack.effects.clock(), Readings(), ShadowCounts(limit)
+    start, budget = now - DEFAULT_SECONDS if since is None else since, Budget(MAX_ANSWERS)
+    # First: it raises an error if there is no such stack, or the stack is not a relay.
+    store = ChannelStore(stack)
+    secret = readings.read(f"secret of channel {name}", lambda: [store.channel(name)])
+    if secret == [None]:
+        terminal.nothing(f"there is no channel {name}")
+    channel = secret[0] if secret else None
+    _read_log(stack, name, readings, counts, budget, start)
+    pages = _read_pages(stack, channel, readings, counts, key, start) if channel and counts.shares else None
+    found = {
+        "channel": name,
+        "mode": channel.policy.mode if channel else None,
+        "max_per_minute": channel.policy.max_per_minute if channel else None,
+        "since": moments.iso(start),
+        "until": moments.iso(now),
+        "complete_from": moments.iso_or_none(budget.complete_from),
+        **counts.document(),
+        "xmatters": pages,
+        "sources": readings.documents(),
+    }
     if as_json:
         click.echo(json.dumps(found))
     else:
         if found["shares"]:
             _show(found, channel)
-        for note in reader.readings.notes():
+        for note in readings.notes():
             terminal.say(note)
     if not found["shares"]:
-        if reader.readings.has_failures:
+        if readings.has_failures:
             raise click.ClickException("no share was found, but not all sources could be read")
-        terminal.nothing(f"no share of channel {name} came since {moments.moment(reader.since)}")
-    terminal.fail_if(reader.readings.has_failures)
+        terminal.nothing(f"no share of channel {name} came since {moments.moment(start)}")
+    terminal.fail_if(readings.has_failures)
 
 
-@dataclass
-class _Reader:
-    """Reads the sources of one report: the channel's secret, the webhook's log, and xMatters' pages.
+def _read_log(stack: Stack, name: str, readings: Readings, counts: ShadowCounts, budget: Budget, since: float) -> None:
+    """Count the shares in the webhook's log, which has no lines before its retention time."""
+    now, source, days = stack.effects.clock(), f"log {WEBHOOK}", stack.parameters.get("LogRetentionDays", "")
+    kept_from = now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
+    # `name` has no character with a meaning in a pattern.
+    pattern = f'{{ ($.message = "share") && ($.channel = "{name}") }}'
+    reader = LogReader(stack.session.client("logs"), stack.name)
 
-    Attributes:
-        stack: The stack.
-        name: Name of the channel.
-        since: Start of the reported time (epoch seconds).
-        readings: The results of all sources.
+    def read() -> bool:
+        with progress("reading the webhook's log", "shares", stack.effects.ticks) as show:
+            for line in reader.scan(WEBHOOK, pattern, max(since, kept_from), now + AHEAD_SECONDS, budget):
+                if line.message == "share" and line.text("channel") == name:
+                    counts.add(line)
+                    show(counts.shares, "")
+        return True
+
+    if readings.read(source, read):
+        kept = f"it keeps lines from {moments.moment(kept_from)} on (LogRetentionDays); older shares are not counted"
+        cut = f"{budget.problem}, so all numbers are too low; give a later --since" if budget.is_cut else ""
+        problem = "; ".join(filter(None, [kept if since < kept_from else "", cut])) or None
+        readings.add(source, counts.shares, problem, is_failure=budget.is_cut)
+
+
+def _read_pages(
+    stack: Stack, channel: Channel, readings: Readings, counts: ShadowCounts, key: str, since: float
+) -> dict[str, Any] | None:
+    """Return the numbers of xMatters' pages as a JSON object: of all, and of the newest incidents with signals or not.
+
+    Return None if they were not counted. If a request for an incident's pages fails, the object has the counts until
+    then.
     """
+    source, found = f"xMatters {channel.name}", dict[str, Any]()
+    if channel.rest is None:
+        readings.add(source, problem="not asked: the channel has no xmatters.rest, so its pages are not compared")
+        return None
+    outward, deadline = stack.effects.outward(stack.hosts.xmatters), stack.deadline(VENDOR_SECONDS)
+    pages = PageCounts(outward, channel.rest, since, stack.effects.clock() + AHEAD_SECONDS)
+    newest = sorted(counts.incidents, key=lambda each: -counts.incidents[each])[:MAX_ASKED]
 
-    stack: Stack
-    name: str
-    since: float
-    readings: Readings = field(default_factory=Readings)
-
-    def read(self, limit: int, key: str) -> tuple[dict[str, Any], Channel | None]:
-        """Read all sources; return the report as a JSON object, with `limit` signals, and the channel.
-
-        The channel is None if its secret was not read, or is not valid. `key` is the text property that has the
-        incident's id in pages. Exit with code 3 if there is no such channel. Raises StackMissingError.
-        """
-        now, counts, budget = self.stack.effects.clock(), ShadowCounts(limit), Budget(MAX_ANSWERS)
-        # First: it raises an error if there is no such stack, or the stack is not a relay.
-        store, source = ChannelStore(self.stack), f"secret of channel {self.name}"
-        found = self.readings.read(source, lambda: [store.channel(self.name)])
-        if found == [None]:
-            terminal.nothing(f"there is no channel {self.name}")
-        channel = found[0] if found else None
-        self._log(counts, budget, now)
-        pages = self._pages(channel, counts, key, now) if channel and counts.shares else None
-        report = {
-            "channel": self.name,
-            "mode": channel.policy.mode if channel else None,
-            "max_per_minute": channel.policy.max_per_minute if channel else None,
-            "since": moments.iso(self.since),
-            "until": moments.iso(now),
-            "complete_from": moments.iso_or_none(budget.complete_from),
-            **counts.document(),
-            "xmatters": pages,
-            "sources": self.readings.documents(),
-        }
-        return report, channel
-
-    def _log(self, counts: ShadowCounts, budget: Budget, now: float) -> None:
-        """Count the shares in the webhook's log, which has no lines before its retention time."""
-        source, days = f"log {WEBHOOK}", self.stack.parameters.get("LogRetentionDays", "")
-        kept_from = now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
-        # `channel` has no character with a meaning in a pattern.
-        pattern = f'{{ ($.message = "share") && ($.channel = "{self.name}") }}'
-        start, reader = max(self.since, kept_from), LogReader(self.stack.logs, self.stack.name)
-
-        def read() -> bool:
-            with progress("reading the webhook's log", "shares", self.stack.effects.ticks) as show:
-                for line in reader.scan(WEBHOOK, pattern, start, now + AHEAD_SECONDS, budget):
-                    if line.message == "share" and line.text("channel") == self.name:
-                        counts.add(line)
-                        show(counts.shares, "")
-            return True
-
-        if self.readings.read(source, read):
-            kept = (
-                f"it keeps lines from {moments.moment(kept_from)} on (LogRetentionDays); older shares are not counted"
-            )
-            cut = f"{budget.problem}, so all numbers are too low; give a later --since" if budget.is_cut else ""
-            problem = "; ".join(filter(None, [kept if self.since < kept_from else "", cut])) or None
-            self.readings.add(source, counts.shares, problem, is_failure=budget.is_cut)
-
-    def _pages(self, channel: Channel, counts: ShadowCounts, key: str, now: float) -> dict[str, Any] | None:
-        """Return the numbers of xMatters' pages as a JSON object; None if they were not counted.
-
-        If a request for an incident's pages fails, the object has the counts until then.
-        """
-        source, found = f"xMatters {channel.name}", dict[str, Any]()
-        if channel.rest is None:
-            problem = "not asked: the channel has no xmatters.rest, so its pages are not compared"
-            self.readings.add(source, problem=problem)
-            return None
-        outward = self.stack.effects.outward(self.stack.hosts.xmatters)
-        pages = PageCounts(outward, channel.rest, self.since, now + AHEAD_SECONDS)
-        self.readings.read(source, lambda: self._count_pages(source, pages, counts, key, found))
-        return found or None
-
-    def _count_pages(
-        self, source: str, pages: PageCounts, counts: ShadowCounts, key: str, found: dict[str, Any]
-    ) -> None:
-        """Count all pages, then those of the newest incidents, and put the numbers into `found`. Raises SendError."""
-        deadline = self.stack.deadline(VENDOR_SECONDS)
-        newest = sorted(counts.incidents, key=lambda each: -counts.incidents[each])[:MAX_ASKED]
+    def read() -> None:
         total = pages.count(deadline)
-        found |= {"property": key, "pages_of_all_senders": total, "is_matched": not total}
-        found |= {"incidents": 0, "pages": 0}
+        found.update(property=key, pages_of_all_senders=total, is_matched=not total, incidents=0, pages=0)
         if total and pages.count(deadline, key, NO_INCIDENT):
             problem = "its pages cannot be matched with incidents: it does not filter by the property"
-            self.readings.add(source, problem=problem)
+            readings.add(source, problem=problem)
             return
-        title, ticks = "asking xMatters for the pages of each incident", self.stack.effects.ticks
-        with progress(title, f"of {len(newest)}", ticks) as show:
+        title, of = "asking xMatters for the pages of each incident", f"of {len(newest)}"
+        with progress(title, of, stack.effects.ticks) as show:
             for done, incident_id in enumerate(newest, 1):
                 # Without any page, there is nothing to ask for.
                 found["pages"] += total and pages.count(deadline, key, incident_id)
@@ -217,7 +185,10 @@ class _Reader:
                 show(done, "")
         if len(counts.incidents) > len(newest):
             problem = f"only the newest {len(newest)} of {len(counts.incidents)} incidents were looked up"
-            self.readings.add(source, problem=problem)
+            readings.add(source, problem=problem)
+
+    readings.read(source, read)
+    return found or None
 
 
 def _show(report: dict[str, Any], channel: Channel | None) -> None:

@@ -5,7 +5,7 @@ dumper quotes them.
 """
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -56,6 +56,9 @@ def _complaint(error: yaml.MarkedYAMLError) -> str:
 
 class _Loader(yaml.SafeLoader):
     """YAML loader of settings files. It refuses aliases, doubled keys, and keys that are not text."""
+
+    # PyYAML's registry, to which other packages, such as AWS's own, add tags for every loader.
+    yaml_multi_constructors: ClassVar[dict[str | None, Any]] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         events: Any = self

@@ -138,7 +138,11 @@ class StackChecks:
     def _worker(self, pair: WorkerQueue) -> Check:
         what, function = pair.worker, self._stack.output(pair.function)
         queue = _queue_name(self._stack.output(pair.queue))
-        pages = self._stack.functions.get_paginator("list_event_source_mappings").paginate(FunctionName=function)
+        pages = (
+            self._stack.session.client("lambda")
+            .get_paginator("list_event_source_mappings")
+            .paginate(FunctionName=function)
+        )
         found = [each for page in pages for each in page["EventSourceMappings"]]
         mapping = next((each for each in found if each.get("EventSourceArn", "").endswith(f":{queue}")), None)
         if mapping is None:
@@ -166,7 +170,9 @@ class StackChecks:
 
     def _recursive_loop(self, pair: WorkerQueue) -> str | None:
         function = self._stack.output(pair.function)
-        found = self._of_lambda(partial(self._stack.functions.get_function_recursion_config, FunctionName=function))
+        found = self._of_lambda(
+            partial(self._stack.session.client("lambda").get_function_recursion_config, FunctionName=function)
+        )
         return found.get("RecursiveLoop") if found else None
 
     def _of_lambda(self, ask: Callable[[], Any]) -> Any | None:
@@ -212,7 +218,7 @@ class StackChecks:
         return int(self._stack.parameters.get(parameter, "0"))
 
     def _quota(self) -> int | None:
-        found = self._of_lambda(self._stack.functions.get_account_settings)
+        found = self._of_lambda(self._stack.session.client("lambda").get_account_settings)
         return None if found is None or self._stack.is_local else int(found["AccountLimit"]["ConcurrentExecutions"])
 
     def _hosts(self, number: int) -> Check:
@@ -232,7 +238,7 @@ class StackChecks:
 
     def _ledger(self) -> Check:
         table = self._stack.output("LedgerTableName")
-        status = self._stack.dynamodb.describe_table(TableName=table)["Table"].get("TableStatus", "?")
+        status = self._stack.session.client("dynamodb").describe_table(TableName=table)["Table"].get("TableStatus", "?")
         if status == "ACTIVE":
             return ok("ledger", "the table is active")
         return (warning if status == "UPDATING" else failed)("ledger", f"the table is {status}")
@@ -261,7 +267,9 @@ class StackChecks:
         if far := self._in_another_region({"FallbackTopicArn": topic}):
             return failed(what, far)
         try:
-            pages = self._stack.sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+            pages = (
+                self._stack.session.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+            )
             subscriptions = [each for page in pages for each in page["Subscriptions"]]
         except ClientError as error:
             if error.response["Error"].get("Code") not in DENIED:

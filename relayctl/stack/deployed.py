@@ -21,12 +21,6 @@ from relayctl.stack.outputs import StackMissingError, describe, outputs_in
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_logs import CloudWatchLogsClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_sns import SNSClient
-    from mypy_boto3_sqs import SQSClient
 
 
 # Takes `profile_name` and `region_name`; None for either means the AWS CLI's own choice.
@@ -130,7 +124,7 @@ class Stack:
 
     def table(self) -> Table:
         """Return the ledger's table. Raises StackMissingError."""
-        return Table(self.dynamodb, self.output("LedgerTableName"), self.effects.clock)
+        return Table(self.session.client("dynamodb"), self.output("LedgerTableName"), self.effects.clock)
 
     def bounded_table(self) -> Table:
         """Return the ledger's table, with a time limit of ten seconds for all calls. Raises StackMissingError."""
@@ -142,45 +136,15 @@ class Stack:
         return describe(self.session.client("cloudformation"), self.name)
 
     @cached_property
-    def secrets(self) -> "SecretsManagerClient":
-        """Client of Secrets Manager."""
-        return self.session.client("secretsmanager")
-
-    @cached_property
-    def sqs(self) -> "SQSClient":
-        """Client of SQS."""
-        return self.session.client("sqs")
-
-    @cached_property
-    def sns(self) -> "SNSClient":
-        """Client of SNS."""
-        return self.session.client("sns")
-
-    @cached_property
-    def dynamodb(self) -> "DynamoDBClient":
-        """Client of DynamoDB."""
-        return self.session.client("dynamodb")
-
-    @cached_property
     def cloudwatch(self) -> Any:
         """Client of CloudWatch."""
         return self.session.client("cloudwatch")
-
-    @cached_property
-    def logs(self) -> "CloudWatchLogsClient":
-        """Client of CloudWatch Logs."""
-        return self.session.client("logs")
 
     @cached_property
     def sts(self) -> Any:
         """Client of STS, which answers or fails within seconds: no verb depends on it."""
         limits = Config(connect_timeout=STS_SECONDS, read_timeout=STS_SECONDS, retries={"total_max_attempts": 1})
         return self.session.client("sts", config=limits)
-
-    @cached_property
-    def functions(self) -> "LambdaClient":
-        """Client of Lambda."""
-        return self.session.client("lambda")
 
 
 def on_stack(verb: Callable[..., None]) -> Callable[..., None]:

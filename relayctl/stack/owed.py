@@ -41,7 +41,9 @@ class QueueDepth(NamedTuple):
         `output` is the name of the stack output that has the queue's URL.
         """
         url = stack.output(output)
-        found: dict[Any, str] = stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
+        found: dict[Any, str] = stack.session.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)[
+            "Attributes"
+        ]
         return cls(*(int(found[name]) for name in _COUNTS))
 
 

@@ -1,7 +1,7 @@
 """relayctl policy: IAM policies for operators, filled in for a stack.
 
-`policies/` has a template of each policy. A placeholder `${Name}` stands for a value of the stack, such as a queue's
-ARN.
+`policies/operators.json` has each statement once, with the policies that it is for, and the purpose of each policy. A
+placeholder `${Name}` stands for a value of the stack, such as a queue's ARN.
 """
 
 import json
@@ -18,28 +18,16 @@ from relayctl.stack.deployed import Stack, on_stack
 # Policies of people who look: without secrets, unless they are asked for.
 LOOKING = frozenset({"doctor", "observe"})
 _OF_SECRETS = frozenset({"ReadChannels", "KeyForChannels"})
+_TABLE: dict[str, Any] = json.loads((files("relayctl") / "policies" / "operators.json").read_text())
 # Purpose of each policy.
-ABOUT = {
-    "channels": "for operators of channels: channel set, rotate, revoke, show, list, remove, test, plan, apply, export "
-    "and undo, bigpanda webhook. Reads every channel's secret, and no incident: channel list names no health.",
-    "doctor": "for doctor: changes nothing, and reads no incident and no secret, so it warns of each channel that it "
-    "cannot read. With --secrets also for channel test, plan and export: reads every channel's secret.",
-    "explain": "for explain: changes nothing. Reads every channel's secret, and states of incidents in the ledger.",
-    "import": "for dlq import: puts jobs on the dead-letter queue, and reads nothing. A replay believes such a job.",
-    "observe": "for people on call: incident show, report, shadow report and status. Changes nothing, but may hold "
-    "dead-lettered messages, as incident show does while it reads them. Reads no secret, so it says nothing of the "
-    "vendors' APIs, limits, modes and ages of credentials. With --secrets it does, and reads every channel's secret.",
-    "replay": "for dead-lettered jobs: dlq list, show, replay, drop and export. Reads incidents, and no channel's "
-    "secret.",
-    "uninstall": "for channel remove --drain and uninstall: removes channels once nothing is owed for them, and "
-    "exports dead-lettered jobs. Reads incidents, and every channel's secret.",
-}
+ABOUT: dict[str, str] = _TABLE["about"]
 
 
 def template(name: str) -> dict[str, Any]:
     """Return the template of a policy; `name` is a key of `ABOUT`."""
-    document: dict[str, Any] = json.loads((files("relayctl") / "policies" / f"{name}.json").read_text())
-    return document
+    found = [each for each in _TABLE["statements"] if name in each["for"].split()]
+    statements = [{key: value for key, value in each.items() if key != "for"} for each in found]
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:

@@ -44,26 +44,6 @@ class StackStatus(NamedTuple):
     is_partial: bool
 
 
-class _Facts(NamedTuple):
-    """Facts about all channels, from which the status of each is made.
-
-    Attributes:
-        now: Time of the reading (epoch seconds).
-        changed_at: Time of the last change of each secret (ISO 8601), by the channel's name.
-        debts: Debts by channel; None if they could not be read.
-        traffic: Traffic by channel; None if a log was not read or could not be read.
-        refused: Refused requests by channel; None if the log was not read or could not be read.
-        probes: Results of the last probes of credentials.
-    """
-
-    now: float
-    changed_at: Mapping[str, str | None]
-    debts: Mapping[str, Debts] | None
-    traffic: Mapping[str, Traffic] | None
-    refused: Mapping[str, Refused] | None
-    probes: Probes
-
-
 @dataclass
 class StatusReader:
     """Reads the status of channels.
@@ -91,15 +71,23 @@ class StatusReader:
         debts = self._readings.read("ledger", lambda: self._debts(Ledger(table)))
         traffic, is_partial = self._traffic(now)
         probes = self._readings.read("ledger", lambda: read_probes(table, now)) or Probes()
-        facts = _Facts(now, listed or {}, debts, traffic, self._refused[1], probes)
         names = set(listed or ())
         if self.has_logs:
             # A removed channel is shown as long as a worker or the sweeper has something to do for it.
             names |= {
                 name for name, each in (debts or {}).items() if each.owed or each.unnotified or each.pages_missing
             }
-        wanted = sorted(names if self.only is None else names & {self.only})
-        channels = [self._channel(table, name, facts) for name in wanted]
+        channels = list[ChannelStatus]()
+        for name in sorted(names if self.only is None else names & {self.only}):
+            changed_at = (listed or {}).get(name)
+            status = ChannelStatus(
+                name,
+                changed_at=None if changed_at is None else datetime.fromisoformat(changed_at).timestamp(),
+                traffic=None if traffic is None else traffic.get(name, Traffic()),
+                debts=None if debts is None else debts.get(name, Debts()),
+                gate=self._readings.read("ledger", partial(self._gate, table, name)),
+            )
+            channels.append(self._with_secret(table, status, probes, is_listed=name in (listed or {})))
         undelivered = self._readings.read("queues", lambda: UndeliveredJobs.of(self.stack)) if self.has_logs else None
         return StackStatus(now, channels, undelivered, self._readings.problems, is_partial)
 
@@ -118,7 +106,7 @@ class StatusReader:
         """Return the traffic by channel, None if a log is not read, and True if there are more lines than are read."""
         if not self.has_logs:
             return None, False
-        reader, found = LogReader(self.stack.logs, self.stack.name), dict[str, Traffic]()
+        reader, found = LogReader(self.stack.session.client("logs"), self.stack.name), dict[str, Traffic]()
         if now - self._refused[0] >= REFUSED_SECONDS:
             read_refused = partial(channel_status.read_refused, reader, now)
             self._refused = now, self._readings.read(f"log {WEBHOOK}", read_refused)
@@ -130,30 +118,26 @@ class StatusReader:
             self._readings.add("log", problem="more lines than are read; shares and signals are at least what is shown")
         return None if None in read else found, False in read
 
-    def _channel(self, table: Table, name: str, facts: _Facts) -> ChannelStatus:
-        """Return the status of a channel."""
-        changed_at = facts.changed_at.get(name)
-        status = ChannelStatus(
-            name,
-            changed_at=None if changed_at is None else datetime.fromisoformat(changed_at).timestamp(),
-            traffic=None if facts.traffic is None else facts.traffic.get(name, Traffic()),
-            debts=None if facts.debts is None else facts.debts.get(name, Debts()),
-            gate=self._readings.read("ledger", lambda: Gate.of(table.numbers(gate_of(name)))),
-        )
-        channel, problem = self._secret(name, is_listed=name in facts.changed_at)
+    @staticmethod
+    def _gate(table: Table, name: str) -> Gate:
+        return Gate.of(table.numbers(gate_of(name)))
+
+    def _with_secret(self, table: Table, status: ChannelStatus, probes: Probes, *, is_listed: bool) -> ChannelStatus:
+        """Return a channel's status with the facts for which its secret is needed."""
+        channel, problem = self._secret(status.name, is_listed=is_listed)
         if channel is None:
             return status._replace(problem=problem)
-        refused = facts.refused if facts.traffic is not None else None
+        refused = self._refused[1] if status.traffic is not None else None
         uses = self._readings.read("ledger", lambda: endpoints.read_uses(table, channel))
-        probe, prints = facts.probes.channels.get(name, Probe()), channel.api_fingerprints()
+        probe, prints = probes.channels.get(status.name, Probe()), channel.api_fingerprints()
         kinds = probe.refused_among(prints)
         return status._replace(
             policy=channel.policy,
-            refused_requests=None if refused is None else refused.get(name, Refused(0, 0.0)),
+            refused_requests=None if refused is None else refused.get(status.name, Refused(0, 0.0)),
             uses=uses or (),
             shares=_share_watch(channel, uses, status.changed_at),
             probed_at=probe.at if probe.at and prints else None,
-            refused=RefusedCredentials(name, kinds) if kinds else None,
+            refused=RefusedCredentials(status.name, kinds) if kinds else None,
         )
 
     def _secret(self, name: str, *, is_listed: bool) -> tuple[Channel | None, str | None]:

@@ -2,8 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +14,7 @@ from relayctl.channel.propagation import put_in_force
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq import file as dead_letter_file
 from relayctl.dlq.file import STDOUT
-from relayctl.dlq.reading import Filter
+from relayctl.dlq.reading import Choice, Filter
 from relayctl.progress import progress
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
@@ -59,11 +58,11 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
         place or f"dead-letters-{stack.name}-{datetime.fromtimestamp(stack.effects.clock(), UTC):%Y%m%dT%H%M%SZ}.jsonl"
     )
     dead_letter_file.refuse_existing(file)
-    run = _Uninstallation(stack, ChannelStore(stack), options["quiet"], options["timeout"], options["days"])
-    kept = run.work(file) if yes else None
+    store = ChannelStore(stack)
+    done = _prepare(stack, store, options, file) if yes else None
     with terminal.status("reading the ledger and the queues …"):
-        owed, present = Owed.of(stack, None), [name for name, _ in run.store.names()]
-    reasons = reasons_against(owed, present, run.exported)
+        owed, present = Owed.of(stack, None), [name for name, _ in store.names()]
+    reasons = reasons_against(owed, present, len(done.jobs) + len(done.unreadable) if done else 0)
     found = {
         "stack": stack.name,
         "can_be_deleted": not reasons,
@@ -72,7 +71,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
         "owed": owed.owed if owed.debts else None,
         "waiting": owed.undelivered.waiting,
         "dead_lettered": owed.undelivered.dead_lettered,
-        "file": kept,
+        "file": file if done and done.jobs else None,
         "commands": [] if reasons else commands(stack),
     }
     if as_json:
@@ -101,59 +100,29 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
     return found + ([f"{left} dead-lettered, and not exported by this call"] if left else [])
 
 
-@dataclass
-class _Uninstallation:
-    """One run of `relayctl uninstall`.
-
-    Attributes:
-        stack: The stack.
-        store: The channels' secrets.
-        quiet: Minimum seconds since the last share or signal for a channel to count as drained.
-        timeout: Maximum seconds to wait for the channels, and the same again for the queues.
-        days: Days in which a removed channel can be restored.
-        exported: Number of dead-lettered messages that do not block the deletion: those that this run exported into a
-            file, and those that are no jobs of the relay.
-    """
-
-    stack: Stack
-    store: ChannelStore
-    quiet: float
-    timeout: float
-    days: int
-    exported: int = field(default=0, init=False)
-
-    def work(self, file: str) -> str | None:
-        """Drain and remove all channels, and export dead-lettered jobs; return the file, or None without such jobs."""
-        drain = Drain(self.stack, StatusReader(self.stack), self.quiet, self.timeout)
-        names = [name for name, _ in self.store.names()]
-        if names:
-            drain.check(names)
-        while names:
-            for name in drain.wait(names):
-                if self.store.exists(name):
-                    self.store.remove(name, self.days)
-                put_in_force(self.stack, name)
-                terminal.say(f"channel {name}: removed")
-                names.remove(name)
-        self._wait_for_queues()
-        done = dead_letter_file.write_jobs(self.stack, file, Filter())
-        self.exported = done.jobs + done.unreadable
-        if done.unreadable:
-            terminal.say(
-                f"note: {done.unreadable} dead-lettered messages are no jobs of the relay, and not in the file"
-            )
-        return file if done.jobs else None
-
-    def _wait_for_queues(self) -> None:
-        """Wait until the retry and chore queues are empty, or the time is over.
-
-        They get empty, since the workers dead-letter each job of a removed channel.
-        """
-        deadline = self.stack.deadline(self.timeout)
-        with progress("waiting for the queues", "jobs left", self.stack.effects.clock) as show:
-            while (left := UndeliveredJobs.of(self.stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
-                show(left, "")
-                self.stack.effects.sleep(PAUSE_SECONDS)
+def _prepare(stack: Stack, store: ChannelStore, options: Mapping[str, Any], file: str) -> Choice:
+    """Drain and remove all channels, wait for the queues, and export dead-lettered jobs; return these messages."""
+    drain = Drain(stack, StatusReader(stack), options["quiet"], options["timeout"])
+    names = [name for name, _ in store.names()]
+    if names:
+        drain.check(names)
+    while names:
+        for name in drain.wait(names):
+            if store.exists(name):
+                store.remove(name, options["days"])
+            put_in_force(stack, name)
+            terminal.say(f"channel {name}: removed")
+            names.remove(name)
+    # The queues get empty, since the workers dead-letter each job of a removed channel.
+    deadline = stack.deadline(options["timeout"])
+    with progress("waiting for the queues", "jobs left", stack.effects.clock) as show:
+        while (left := UndeliveredJobs.of(stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
+            show(left, "")
+            stack.effects.sleep(PAUSE_SECONDS)
+    done = dead_letter_file.write_jobs(stack, file, Filter())
+    if count := len(done.unreadable):
+        terminal.say(f"note: {count} dead-lettered messages are no jobs of the relay, and not in the file")
+    return done
 
 
 def commands(stack: Stack) -> list[str]:

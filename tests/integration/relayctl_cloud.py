@@ -79,11 +79,6 @@ def paced(entry: Entry, state: State, job: Job, now: float) -> Entry:
     return replace(revived, debt=replace(revived.debt, reason="paced"))
 
 
-def superseding(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    """Return the ledger entry after a newer state of the incident superseded the job."""
-    return entry.owing(replace(state, version=(9e9, 9e9), came=9e9))
-
-
 @dataclass
 class EndpointRequest:
     """A request to the stack's API.

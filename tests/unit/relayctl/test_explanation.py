@@ -10,7 +10,6 @@ from relay.channels.channel import Channel
 from relay.incidents.share import State, parse_share
 from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
 from relay.ledger.entry import Acknowledgement, Entry, Flap
-from relayctl.channel import modes
 from relayctl.report import explanation_text
 from relayctl.report.explanation import Case, Knowledge, explanation
 from tests.samples import body, parsed, secret
@@ -196,7 +195,7 @@ def test_share_in_a_pause_that_keeps_waits_for_its_end() -> None:
 def test_share_in_a_pause_that_drops_is_left_out_and_says_why() -> None:
     found = explained(case(channel(pauses=[paused(then="drop")])))
     assert (found["verdict"]["action"], found["verdict"]["outcome"]) == ("nothing", "unchanged")
-    assert modes.LEFT_OUT in found["verdict"]["why"]
+    assert "left out: the channel is paused" in found["verdict"]["why"]
 
 
 def test_pause_for_other_incidents_does_not_apply() -> None:

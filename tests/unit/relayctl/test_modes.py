@@ -63,10 +63,6 @@ def test_utc_stands_beside_a_local_time_of_another_zone(monkeypatch: pytest.Monk
         time.tzset()
 
 
-def test_live_channel_without_pauses_has_no_line() -> None:
-    assert list(modes.words(policy(OVER), NOW)) == []
-
-
 def test_document_has_the_mode_and_the_pauses_that_are_not_over() -> None:
     found = modes.document(policy(PARTIAL, OVER), NOW)
     assert found["mode"] == "live"

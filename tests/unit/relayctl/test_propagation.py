@@ -7,12 +7,13 @@ import pytest
 
 from relay.failures import NoAnswer, Reason
 from relay.http.session import HttpAnswer
-from relayctl.channel.propagation import SETTLE_SECONDS, TOTAL_SECONDS, ProbeRequest, unaccepted
+from relayctl.channel.propagation import SETTLE_SECONDS, TOTAL_SECONDS, unaccepted
 from relayctl.stack.deployed import Effects, Stack
 from tests.fakes import Clock
 
-INBOUND = ProbeRequest("https://api/bigpanda/noc", {"name": "Authorization", "value": "Bearer new"})
-CALLBACK = ProbeRequest("https://api/xmatters/noc", {"name": "x-api-key", "value": "newer"})
+URLS = {"inbound": "https://api/bigpanda/noc", "callback": "https://api/xmatters/noc"}
+INBOUND = {"name": "Authorization", "value": "Bearer new"}
+CALLBACK = {"name": "x-api-key", "value": "newer"}
 UNREACHABLE = NoAnswer(Reason.UNREACHABLE, "NameResolutionError")
 
 
@@ -33,17 +34,17 @@ class Api:
         return HttpAnswer(said, {}, b"")
 
 
-def probed(api: Any, clock: Clock, **requests: ProbeRequest) -> dict[str, str]:
+def probed(api: Any, clock: Clock, **headers: Mapping[str, str]) -> dict[str, str]:
     effects = Effects(cast("Any", None), lambda _: api, clock, clock, clock.sleep)
     stack = Stack("relay", cast("Any", None), None, effects)
     vars(stack)["parameters"] = {"Profile": "aws"}
-    return unaccepted(stack, requests or {"inbound": INBOUND}, SETTLE_SECONDS)
+    return unaccepted(stack, URLS, headers or {"inbound": INBOUND}, SETTLE_SECONDS)
 
 
 def test_probe_posts_an_empty_body_with_the_new_credential() -> None:
     api = Api(bigpanda=[400])
     assert probed(api, Clock()) == {}
-    assert api.asked == [(INBOUND.url, b"", {"User-Agent": "relayctl", "Authorization": "Bearer new"})]
+    assert api.asked == [(URLS["inbound"], b"", {"User-Agent": "relayctl", "Authorization": "Bearer new"})]
 
 
 def test_probe_repeats_until_the_credential_is_accepted() -> None:
@@ -74,4 +75,4 @@ def test_endpoints_share_the_90_seconds_and_an_accepting_endpoint_is_not_called_
     clock, api = Clock(), Api(bigpanda=[400], xmatters=[401])
     assert probed(api, clock, inbound=INBOUND, callback=CALLBACK) == {"callback": "HTTP 401"}
     assert sum(clock.slept) == TOTAL_SECONDS
-    assert [url for url, _, _ in api.asked].count(INBOUND.url) == 1
+    assert [url for url, _, _ in api.asked].count(URLS["inbound"]) == 1

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from relayctl.channel import rotation
-from relayctl.channel.endpoints import Use, described, last_use, obstacle
+from relayctl.channel.endpoints import Use, last_use, obstacle
 from relayctl.channel.secret_document import SecretDocument
 
 NOW = 1_800_000_000.0
@@ -87,20 +87,6 @@ class TestDisplaced:
         assert self.rotated_twice("2027-01-15T09:00:00+00:00", previous=by_hand) == {}
 
 
-class TestFreshHeader:
-    def test_fresh_header_has_the_changed_credential(self) -> None:
-        before = SecretDocument({"inbound": {"token": "t", "basic": LOGIN}})
-        after = SecretDocument({"inbound": {"token": "t", "basic": LOGIN | {"password": "new"}}})
-        header = rotation.fresh_header(before, after, "inbound")
-        assert header is not None
-        assert header["value"].startswith("Basic ")
-
-    def test_fresh_header_of_an_unchanged_endpoint_is_none(self) -> None:
-        document = SecretDocument({"inbound": {"token": "t"}})
-        assert rotation.fresh_header(document, document, "inbound") is None
-        assert rotation.fresh_header(document, document, "xmatters.callback") is None
-
-
 class TestRenew:
     @pytest.mark.parametrize(
         ("members", "kinds"),
@@ -161,8 +147,3 @@ def test_last_uses_are_the_newest_of_each_age_at_the_endpoint() -> None:
     ]
     assert (last_use(uses, "inbound", "current"), last_use(uses, "inbound", "previous")) == (NOW, None)
     assert last_use(uses, "callback", "current", "previous") == NOW - 60
-
-
-def test_unknown_use_is_described_as_none_known() -> None:
-    assert described(None) == "none known"
-    assert described(NOW) == "2027-01-15T08:00:00Z, or up to an hour later"

@@ -81,19 +81,6 @@ def test_unknown_key_is_masked_whatever_its_value(value: Any) -> None:
 
 
 class TestSetAndUnset:
-    def test_set_makes_the_objects_above_a_key(self) -> None:
-        document = SecretDocument()
-        document.set("inbound.basic.username", "bigpanda")
-        document.set("inbound.basic.password", "p")
-        assert document.members == {"inbound": {"basic": {"username": "bigpanda", "password": "p"}}}
-        assert document.has("inbound.basic")
-        assert document.get("inbound.basic.username") == "bigpanda"
-
-    def test_set_does_not_change_the_given_members(self) -> None:
-        given_members = {"policy": {"body": "bigpanda"}}
-        SecretDocument(given_members).set("policy.body", "xmatters")
-        assert given_members == {"policy": {"body": "bigpanda"}}
-
     def test_set_below_a_text_is_refused_without_its_value(self) -> None:
         document = SecretDocument({"inbound": {"token": CANARY}})
         with pytest.raises(InvalidChannel, match=r"inbound\.token\.x: token is not an object") as caught:
@@ -107,12 +94,6 @@ class TestSetAndUnset:
         assert not document.has(key)
         assert document.get(key) is None
         assert not document.unset(key)
-        assert document.members == {"inbound": {"token": "t"}}
-
-    def test_unset_removes_one_key_and_keeps_the_others(self) -> None:
-        document = SecretDocument({"inbound": {"token": "t", "basic": {}}, "policy": {}})
-        assert document.unset("inbound.basic")
-        assert document.unset("policy")
         assert document.members == {"inbound": {"token": "t"}}
 
 
