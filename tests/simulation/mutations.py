@@ -740,8 +740,8 @@ MUTATIONS = (
     Mutation(
         "a job that nothing wakes is never handed over",
         "sweeper.bells:Bells._heal_one",
-        "run.has_queue and not debt_row.is_unheard",
-        "run.has_queue",
+        "not is_direct and run.has_queue and not debt_row.is_unheard",
+        "not is_direct and run.has_queue",
         seed=1,
     ),
     Mutation(
