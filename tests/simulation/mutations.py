@@ -341,9 +341,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a newer state stays among the dead letters with the one before it",
-        "ledger.debt:Debt.started_anew",
-        'replace(self, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)',
-        'replace(self, attempts=0, reason="", revived_at=0.0)',
+        "ledger.entry:Entry._with_newest",
+        'replace(debt, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)',
+        'replace(debt, attempts=0, reason="", revived_at=0.0)',
         seed=117,
     ),
     Mutation(

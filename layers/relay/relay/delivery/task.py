@@ -279,15 +279,11 @@ class Task(NamedTuple):
         )
         return Result(outcome, subject, notices=Notices(routes_undecided=self.routes_undecided), job=job)
 
-    def delivered(self, sent: SendResult) -> Result:
-        """Return the result of a signal that xMatters accepted."""
-        return replace(self.result(Outcome.DELIVERED), exchange=Exchange(sent.attempts, sent.request_id))
-
-    def failed(self, sent: SendResult) -> Result:
-        """Return the result of a signal that xMatters did not accept: `unsafe` until its state is queued."""
+    def sent(self, sent: SendResult) -> Result:
+        """Return the result of a signal. If xMatters did not accept it, it is `unsafe` until its state is queued."""
         failure = sent.failure
         if failure is None:
-            return self.delivered(sent)
+            return replace(self.result(Outcome.DELIVERED), exchange=Exchange(sent.attempts, sent.request_id))
         failed = self.result(Outcome.UNSAFE).failed(failure)
         fault = failure.__cause__ if failure.reason == Reason.INTERNAL else None
         exchange = replace(failed.exchange, attempts=sent.attempts, may_have_acted=sent.maybe_accepted > 0)
