@@ -10,8 +10,9 @@ from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Channel, Rest
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.sources import Sources
-from relay.ledger.table import Ledger, key
+from relay.ledger.table import Ledger
 from relay.xmatters.directory import Pages, RestApi
 from relayctl import log_lines
 from relayctl.channel.revocation import bounded_table

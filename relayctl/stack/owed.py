@@ -9,7 +9,8 @@ from relay.foreign_text import identifier
 from relay.jobs.job import Job
 from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
-from relay.ledger.table import Ledger, channel_of, incident_of
+from relay.ledger.entry_key import channel_of, incident_of
+from relay.ledger.table import Ledger
 from relayctl.channel.revocation import bounded_table
 from relayctl.dlq import reading
 from relayctl.readings import Readings

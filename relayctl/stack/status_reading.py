@@ -11,8 +11,9 @@ from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.failures import InvalidChannel
 from relay.ledger.channel_rate_limiter import Gate, gate_of
+from relay.ledger.entry_key import channel_of, key
 from relay.ledger.sources import Sources
-from relay.ledger.table import Ledger, Table, channel_of, key
+from relay.ledger.table import Ledger, Table
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
 from relayctl.channel import credential_uses
 from relayctl.channel.credential_uses import Use

@@ -14,7 +14,8 @@ from relay.failures import LedgerError, Reason
 from relay.ledger.channel_rate_limiter import Gate, RateLimiter, Rule, Ticket
 from relay.ledger.debt import Slot, Wait
 from relay.ledger.entry import Entry
-from relay.ledger.table import KEPT_SECONDS, Ledger, Table, key
+from relay.ledger.entry_key import key
+from relay.ledger.table import KEPT_SECONDS, Ledger, Table
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.ledger_table import LEDGER_TABLE

@@ -588,7 +588,7 @@ MUTATIONS = (
     ),
     Mutation(
         "channels share an entry",
-        "ledger.table:key",
+        "ledger.entry_key:key",
         'f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"',
         'f"incident/{named(recipients)}/{legal(incident_id)}"',
         seed=1,

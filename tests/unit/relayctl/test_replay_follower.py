@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 from relay.incidents.share import State
 from relay.jobs.job import timestamp
 from relay.ledger.entry import Entry, Lease
-from relay.ledger.table import Ledger, key
+from relay.ledger.entry_key import key
+from relay.ledger.table import Ledger
 from relayctl.dlq.follower import MAX_FAILED_POLLS, STILL_SECONDS, Follower, fate
 from relayctl.dlq.mover import Became, Fate, Moved
 from tests.fake_dynamodb import FakeDynamoDb

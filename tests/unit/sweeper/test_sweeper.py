@@ -11,7 +11,7 @@ from relay.failures import ChannelUnreadable, QueueError
 from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
 from relay.ledger.channel_rate_limiter import Circuit
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import (
     Clock,

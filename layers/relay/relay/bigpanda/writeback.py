@@ -24,8 +24,9 @@ from relay.incidents.callback import Callback, parse_callback
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.outcome import Exchange, Outcome, Result, Subject
 from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.sources import Sources
-from relay.ledger.table import Ledger, Table, key
+from relay.ledger.table import Ledger, Table
 
 
 @dataclass(frozen=True)

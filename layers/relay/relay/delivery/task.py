@@ -12,8 +12,8 @@ from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.debt import Wait
 from relay.ledger.entry import About, Entry
-from relay.ledger.table import key, page_key
-from relay.xmatters.trigger import Decision, Signal
+from relay.ledger.entry_key import key, page_key
+from relay.xmatters.signal import Decision, Signal
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.policy import CHANNEL_NAME
-from relay.deadline import Run
 from relay.failures import LONGEST_WAIT_SECONDS, BadRequest, QueueError, Reason
 from relay.incidents.share import Share, parse_share
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
         SendMessageBatchRequestEntryTypeDef,
         SendMessageResultTypeDef,
     )
+
+    from relay.deadline import Run
 
 
 SCHEMA = 1
@@ -166,12 +167,12 @@ class Message(NamedTuple):
 class Queue:
     """One SQS queue of jobs. `run` makes each send, and may limit its time."""
 
-    def __init__(self, client: "SQSClient", url: str, run: Run = lambda call: call()) -> None:
+    def __init__(self, client: "SQSClient", url: str, run: "Run" = lambda call: call()) -> None:
         self._client = client
         self._url = url
         self._run = run
 
-    def limited(self, run: Run) -> "Queue":
+    def limited(self, run: "Run") -> "Queue":
         """Return a copy of the queue, each of whose sends `run` makes within a time limit."""
         return Queue(self._client, self._url, run)
 

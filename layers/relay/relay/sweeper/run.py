@@ -25,7 +25,8 @@ from relay.jobs.job import Job
 from relay.jobs.queue import UnreadableMessage, read_envelope
 from relay.ledger.debt import shards
 from relay.ledger.entry import Entry
-from relay.ledger.table import MAX_BATCH, Ledger, Table, channel_of, incident_of
+from relay.ledger.entry_key import channel_of, incident_of
+from relay.ledger.table import MAX_BATCH, Ledger, Table
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
 from relay.telemetry.telemetry import Telemetry
 
