@@ -163,7 +163,7 @@ class Task(NamedTuple):
         `share` is parsed from the job's body, and `owner` names the sender's lease. `is_from_webhook` is True for the
         job of a share that BigPanda just sent.
         """
-        state, route = state_of(job, share), _route(channel, share)
+        state, route, about = state_of(job, share), _route(channel, share), _about(channel, share)
         own = () if route and not route.is_undecided else channel.recipients
         recipients = channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))
         return cls(
@@ -177,7 +177,7 @@ class Task(NamedTuple):
             priority=route.priority if route else None,
             routes_undecided=bool(route and route.is_undecided),
             is_from_webhook=is_from_webhook,
-            about=_about(channel, share),
+            about=about,
             pauses=_pauses(channel, share, is_open=state.is_open) if channel.policy.pauses else (),
             is_flagged=share.flapping is True,
         )
