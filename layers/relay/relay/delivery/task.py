@@ -322,7 +322,7 @@ def _about(channel: "Channel", share: Share) -> About:
     access = channel.bigpanda
     if access is None:
         return About(title_of(share), share.environment_id or "")
-    from relay.channels.routes import facts_to_keep  # noqa: PLC0415 - without access, all states are a webhook's
+    from relay.channels.kept_facts import facts_to_keep  # noqa: PLC0415 - without access, all states are a webhook's
 
     environment_id = access.allowed_environment(share.environment_id)
     return About(title_of(share), environment_id or "", facts_to_keep(channel, share))

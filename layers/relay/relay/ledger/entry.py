@@ -196,7 +196,7 @@ class About(NamedTuple):
         title: Title of the incident, for operators; empty if unknown. Nothing is decided by it.
         environment_id: Id of the incident's environment in BigPanda; empty if unknown.
         facts: Facts that routes and pauses ask about, and that BigPanda's API lacks: values by fact, such as
-            `environment` (`channels.routes`).
+            `environment` (`channels.kept_facts`).
     """
 
     title: str = ""
