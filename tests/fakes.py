@@ -27,7 +27,7 @@ from relay.jobs.outcome import Found, Result
 from relay.jobs.queue import Queue, envelope_of, read_envelope
 from relay.ledger.credentials import mark_changed
 from relay.ledger.entry import Entry
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from relay.reconcile.reconciler import Ran
 from relay.telemetry.telemetry import Telemetry
 from tests import samples

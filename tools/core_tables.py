@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from relay.delivery.step import HOLDS, RULES
-from relay.ledger.phase import TRANSITIONS, Phase
+from tools.phases import TRANSITIONS, Phase
 
 PLACE = Path(__file__).resolve().parents[1] / "docs" / "architecture.md"
 BEGIN, END = "<!-- begin: made by `make schema` -->", "<!-- end: made by `make schema` -->"

@@ -5,8 +5,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key, shadow_of
 from relay.ledger.sources import Sources
-from relay.ledger.table import Ledger, key, shadow_of
+from relay.ledger.table import Ledger
 from relayctl import moments
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack

@@ -13,7 +13,8 @@ from relay.delivery.channel_health import age
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.ledger.entry import Entry
-from relay.ledger.table import Ledger, channel_of, incident_of
+from relay.ledger.entry_key import channel_of, incident_of
+from relay.ledger.table import Ledger
 from relayctl import moments, terminal
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import CHANNEL

@@ -22,7 +22,7 @@ from relay.jobs.outcome import Outcome
 from relay.ledger.channel_rate_limiter import Gate, Rule, rules_of
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
-from relay.ledger.table import shadow_of
+from relay.ledger.entry_key import shadow_of
 from relay.xmatters.trigger import recipients_of
 from relayctl import moments
 from relayctl.channel import modes

@@ -7,7 +7,8 @@ from relay.delivery.channel_health import Debts
 from relay.failures import Reason
 from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
-from relay.ledger.table import Ledger, channel_of
+from relay.ledger.entry_key import channel_of
+from relay.ledger.table import Ledger
 from relayctl.dlq.reading import Filter, choosing, held_elsewhere
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack

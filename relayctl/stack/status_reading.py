@@ -10,7 +10,8 @@ from relay.channels.channel import Channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.failures import InvalidChannel
 from relay.ledger.channel_rate_limiter import Gate, gate_of
-from relay.ledger.table import Ledger, Table, channel_of
+from relay.ledger.entry_key import channel_of
+from relay.ledger.table import Ledger, Table
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
 from relayctl.channel import endpoints
 from relayctl.channel.endpoints import Use, last_use

@@ -19,7 +19,8 @@ from relay.jobs.job import Job
 from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
-from relay.ledger.table import Ledger, Table, key
+from relay.ledger.entry_key import key
+from relay.ledger.table import Ledger, Table
 from tests import samples
 from tests.ledger_table import LEDGER_TABLE
 

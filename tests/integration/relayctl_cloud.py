@@ -30,7 +30,8 @@ from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import read_marks
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
-from relay.ledger.table import Ledger, Table, key
+from relay.ledger.entry_key import key
+from relay.ledger.table import Ledger, Table
 from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects
 from tests import samples

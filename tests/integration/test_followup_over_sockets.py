@@ -13,8 +13,8 @@ from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import Session
+from relay.ledger.entry_key import key
 from relay.ledger.receipt import Heard
-from relay.ledger.table import key
 from relay.xmatters.directory import MAX_PAGES, Page, Pages
 from sandbox.server.in_process import Box
 from tests import samples

@@ -9,7 +9,7 @@ import pytest
 from relay.jobs.job import Job
 from relay.jobs.queue import read_envelope
 from relay.ledger.entry import Entry
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from relay.reconcile.comparison import SETTLES_SECONDS
 from relay.reconcile.reconciler import OVERLAP_SECONDS
 from sandbox.server.in_process import Box, running

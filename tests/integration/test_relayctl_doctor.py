@@ -12,7 +12,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from relay.incidents.share import State
 from relay.ledger.entry import Entry
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from tests import samples
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, new_session
 from tests.samples import job

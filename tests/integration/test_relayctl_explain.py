@@ -8,7 +8,7 @@ import pytest
 
 from relay.incidents.share import State, parse_share
 from relay.ledger.entry import Entry
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from tests.integration.relayctl_cloud import Operator
 from tests.samples import API_KEY, TOKEN, body, secret
 

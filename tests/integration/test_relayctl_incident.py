@@ -10,7 +10,7 @@ from relay.jobs.job import timestamp
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import About, Acknowledgement, Entry
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.live import site

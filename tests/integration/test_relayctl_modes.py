@@ -8,7 +8,7 @@ import pytest
 from relay.incidents.share import State
 from relay.jobs.job import timestamp
 from relay.ledger.entry import Entry
-from relay.ledger.table import key, shadow_of
+from relay.ledger.entry_key import key, shadow_of
 from relayctl import moments
 from tests import samples
 from tests.integration.relayctl_cloud import Operator

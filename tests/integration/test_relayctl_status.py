@@ -9,7 +9,7 @@ from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.channel_rate_limiter import count_name, gate_of
 from relay.ledger.entry import Entry
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from relay.sweeper.credential_probe import Probe, Probes, store_probes
 from relayctl import moments
 from tests import samples

@@ -3,6 +3,7 @@
 import random
 import uuid
 from collections.abc import Callable, Iterator
+from copy import replace
 from typing import Any
 
 import boto3
@@ -13,7 +14,8 @@ from relay.failures import LedgerError, Reason
 from relay.ledger.channel_rate_limiter import Gate, RateLimiter, Rule, Ticket
 from relay.ledger.debt import Slot, Wait
 from relay.ledger.entry import Entry
-from relay.ledger.table import KEPT_SECONDS, Ledger, Table, key
+from relay.ledger.entry_key import key
+from relay.ledger.table import KEPT_SECONDS, Ledger, Table
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.ledger_table import LEDGER_TABLE
@@ -127,7 +129,8 @@ def test_ledger_entry_lives_the_same_on_moto_and_on_the_fake(moto: Table) -> Non
         lived += [empty, claimed, ledger.write(name, empty, empty.unchanged(over(9)))]
         announced = ledger.write(name, claimed, claimed.accepted(first, "r1", 2, until=first.began))
         assert announced
-        waiting = announced.owing(second.state, slot=Slot(1_800_000_061.25, is_critical=False))
+        owed = announced.owing(second.state)
+        waiting = replace(owed, debt=replace(owed.debt, slot=Slot(1_800_000_061.25, is_critical=False)))
         lived += [announced, ledger.write(name, announced, waiting), ledger.read(name)]
         now = ledger.read(name)
         timed_out = now.claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began, reason="refused")

@@ -15,7 +15,7 @@ from typing import Any
 
 from relay.incidents.callback import Kind
 from relay.ledger.entry import Entry
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from relay.reconcile.history import ChannelHistory, History, listing_name
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, FakeSession, FakeSqs, Relay

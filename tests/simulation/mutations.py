@@ -341,9 +341,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a newer state stays among the dead letters with the one before it",
-        "ledger.debt:Debt.started_anew",
-        'replace(self, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)',
-        'replace(self, attempts=0, reason="", revived_at=0.0)',
+        "ledger.entry:Entry._with_newest",
+        'replace(debt, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)',
+        'replace(debt, attempts=0, reason="", revived_at=0.0)',
         seed=117,
     ),
     Mutation(
@@ -588,7 +588,7 @@ MUTATIONS = (
     ),
     Mutation(
         "channels share an entry",
-        "ledger.table:key",
+        "ledger.entry_key:key",
         'f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"',
         'f"incident/{named(recipients)}/{legal(incident_id)}"',
         seed=1,
@@ -740,8 +740,8 @@ MUTATIONS = (
     Mutation(
         "a job that nothing wakes is never handed over",
         "sweeper.bells:Bells._heal_one",
-        "run.has_queue and not debt_row.is_unheard",
-        "run.has_queue",
+        "not is_direct and run.has_queue and not debt_row.is_unheard",
+        "not is_direct and run.has_queue",
         seed=1,
     ),
     Mutation(

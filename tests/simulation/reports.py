@@ -9,7 +9,8 @@ from typing import Any
 from relay.bigpanda.client import as_webhook
 from relay.incidents.share import State, parse_share
 from relay.ledger.entry import Entry
-from relay.ledger.table import encoded, key
+from relay.ledger.entry_key import key
+from relay.ledger.table import encoded
 from tests.simulation.phones import Phones
 from tests.simulation.services import Notice, SimulatedSns
 from tests.simulation.story import NOC, Nap, SharedState

@@ -25,7 +25,8 @@ from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
 from relay.ledger.credentials import MARKS_KEY, Uses
 from relay.ledger.debt import BEHIND_SECONDS
-from relay.ledger.table import Table, key
+from relay.ledger.entry_key import key
+from relay.ledger.table import Table
 from relay.reconcile.history import listing_name
 from relay.reconcile.reconciler import Reconciler
 from relay.sweeper.sweeper import Sweeper

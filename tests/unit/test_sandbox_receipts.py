@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from sandbox.page import receipts
 from tests.fakes import Relay
 from tests.unit.paging_tenant import Tenant, new_relay

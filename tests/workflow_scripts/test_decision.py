@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.failures import BadRequest
 from relay.incidents.share import Share, is_open, parse_share
-from relay.ledger.table import key, page_key
+from relay.ledger.entry_key import key, page_key
 from tests import samples
 from tests.fakes import Call, new_relay, secrets_of
 from tests.workflow_scripts.node import Case, run

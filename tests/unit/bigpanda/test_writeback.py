@@ -14,7 +14,8 @@ from relay.bigpanda.comment import tag_of
 from relay.http.session import HttpAnswer
 from relay.jobs.job import Job
 from relay.ledger.entry import Entry
-from relay.ledger.table import Ledger, Table, key
+from relay.ledger.entry_key import key
+from relay.ledger.table import Ledger, Table
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, table_down, worked

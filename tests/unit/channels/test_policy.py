@@ -6,20 +6,10 @@ from typing import Any
 import pytest
 
 from relay.channels.channel import Channel
+from relay.channels.kept_facts import facts_to_keep, with_facts
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import FlapRule, Policy
-from relay.channels.routes import (
-    Pause,
-    Route,
-    Work,
-    active_pause,
-    age_start,
-    chosen,
-    facts_to_keep,
-    pauses_for,
-    values_of,
-    with_facts,
-)
+from relay.channels.routes import Pause, Route, Work, active_pause, age_start, chosen, pauses_for, values_of
 from relay.failures import InvalidChannel
 from relay.incidents.own_body import BodyRule
 from relay.incidents.share import PRESETS, Share, Transition, parse_share

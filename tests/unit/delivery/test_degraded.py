@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from relay.failures import QueueError, Reason
 from relay.jobs.job import Flag, Job, timestamp
 from relay.ledger.channel_rate_limiter import Gate
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, Item
 from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, table_down

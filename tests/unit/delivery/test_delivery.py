@@ -10,7 +10,7 @@ import requests
 from relay.http.session import HttpAnswer
 from relay.jobs.job import Flag
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.table import key, shadow_of
+from relay.ledger.entry_key import key, shadow_of
 from tests import samples
 from tests.fakes import Call, Relay, Step, new_relay, secrets_of
 

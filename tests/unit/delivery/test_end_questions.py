@@ -11,7 +11,7 @@ from relay.failures import QueueError
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Result
 from relay.ledger.entry import End
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay, secrets_of
 

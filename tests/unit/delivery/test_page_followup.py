@@ -13,7 +13,7 @@ from relay.failures import QueueError
 from relay.http.session import HttpAnswer
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
 from tests.fakes import new_relay as relay_without_pages

@@ -11,7 +11,7 @@ import pytest
 from relay.failures import ChannelUnreadable
 from relay.ledger.credentials import mark_changed
 from tests import samples
-from tests.fakes import Relay, Step, hooked, new_relay, table_down
+from tests.fakes import Relay, Step, hooked, new_relay, table_down, worked
 from tests.samples import pause
 
 NOW, HOUR, MINUTE = 1_800_000_000.0, 3600.0, 60.0
@@ -96,14 +96,13 @@ def test_age_counts_from_the_end_of_the_pause() -> None:
     assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
 
-def test_sweeper_counts_the_age_from_the_end_of_a_pause_that_no_worker_recorded() -> None:
+def test_state_whose_age_counts_from_the_end_of_a_pause_that_no_worker_recorded_rings() -> None:
     relay = paused(pause("keep", 30, 900), answers=(DOWN, DOWN, DOWN, OK), max_age_seconds=600)
     relay.play("warning")
     relay.retries.messages.clear()
     relay.sweep(950)
-    assert relay.dead_letters.messages == []
-    relay.wake(1)
-    assert relay.entry().debt.since is None
+    worked(relay, *relay.invoked)
+    assert (relay.dead_letters.messages, relay.entry().debt.since) == ([], None)
 
 
 # ---- An end that comes early, and pauses that change -----------------------------------------------------------------

@@ -10,7 +10,7 @@ from relay.failures import Reason
 from relay.http.session import HttpAnswer
 from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.debt import SHARD
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed
 from tests.fakes import Call, Relay, dies, hooked, new_relay

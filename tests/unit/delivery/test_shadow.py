@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay.http.session import HttpAnswer
-from relay.ledger.table import key, shadow_of
+from relay.ledger.entry_key import key, shadow_of
 from tests import samples
 from tests.fakes import Call, HookedDynamoDb, Relay, hooked, new_relay, table_down, worked
 from tests.unit.paging_tenant import Tenant

@@ -14,7 +14,7 @@ UNREACHABLE = EndpointConnectionError(endpoint_url="https://sqs.test")
 
 def test_job_is_sent_as_body_with_its_attributes_and_delay() -> None:
     sqs, job = FakeSqs(), samples.job()
-    assert sqs.queue().send(job, delay_seconds=900) == "m1"
+    sqs.queue().send(job, delay_seconds=900)
     [message] = sqs.messages
     assert message["QueueUrl"] == "https://sqs.eu-central-1.amazonaws.com/000000000000/jobs"
     assert (message["DelaySeconds"], read_envelope(message["MessageBody"])) == (900, job)

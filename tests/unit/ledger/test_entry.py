@@ -33,20 +33,22 @@ def notified(entry: Entry) -> Entry:
     return replace(entry, debt=entry.debt.notified(entry.newest))
 
 
+def slotted(entry: Entry, slot: Slot) -> Entry:
+    """Return the entry with a time that the rate limiter reserved for its signal."""
+    return replace(entry, debt=replace(entry.debt, slot=slot))
+
+
 class TestOwing:
     def test_newer_state_is_owed_since_the_first_owed_one(self) -> None:
         assert Entry().owing(state(5)).owing(state(9)).debt.since == NOW + 5
 
-    def test_slot_stays_until_another_is_given(self) -> None:
-        first, second = Slot(NOW + 9, is_critical=False), Slot(NOW + 99, is_critical=True)
-        entry = Entry().owing(state(), slot=first)
-        assert entry.debt.slot == first
-        assert entry.owing(state(1)).debt.slot == first
-        assert entry.owing(state(1), slot=second).debt.slot == second
+    def test_slot_of_an_older_state_stays_for_a_newer_one(self) -> None:
+        slot = Slot(NOW + 9, is_critical=False)
+        assert slotted(Entry().owing(state()), slot).owing(state(1)).debt.slot == slot
 
     def test_attempts_of_an_earlier_share_do_not_count_for_a_later_one_with_the_same_state(self) -> None:
         entry = Entry().owing(state())
-        entry = replace(entry, debt=entry.debt.failed(3, "upstream"))
+        entry = replace(entry, debt=replace(entry.debt, attempts=3))
         assert entry.owing(state(9, version=0)).debt.attempts == 0
 
 
@@ -71,7 +73,7 @@ def signal(request_id: str) -> AcceptedSignal:
 
 class TestUnchanged:
     def test_unchanged_state_settles_the_debt(self) -> None:
-        entry = notified(Entry().owing(state(), slot=Slot(NOW, is_critical=True)))
+        entry = notified(slotted(Entry().owing(state()), Slot(NOW, is_critical=True)))
         after = entry.unchanged(over(5))
         assert after == Entry(newest=over(5), seen_digests=(over().digest,), end=End(over(5).came))
 
@@ -101,7 +103,7 @@ class TestRecordedLate:
 
 class TestClaimed:
     def test_claimed_signal_counts_from_its_beginning_and_its_slot_is_used(self) -> None:
-        entry = Entry().owing(state(), slot=Slot(NOW, is_critical=True))
+        entry = slotted(Entry().owing(state()), Slot(NOW, is_critical=True))
         mine = lease(state(), 7)
         after = entry.claimed(mine, 1, queued=True)
         assert (after.lease, after.signal_times, after.debt.slot) == (mine, (NOW + 7,), None)
@@ -150,7 +152,7 @@ class TestAccepted:
 
     def test_newer_state_that_came_during_the_send_is_still_owed(self) -> None:
         entry, mine = leased()
-        entry = notified(entry.owing(over(5), slot=Slot(NOW + 9, is_critical=False)))
+        entry = notified(slotted(entry.owing(over(5)), Slot(NOW + 9, is_critical=False)))
         after = entry.accepted(mine, "r1", 1, until=mine.began)
         assert (after.newest, after.announced) == (over(5), state())
         assert after.debt == Debt(since=NOW, is_notified=True, slot=Slot(NOW + 9, is_critical=False))

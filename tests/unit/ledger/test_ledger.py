@@ -16,8 +16,9 @@ from relay.incidents.share import PRESETS, State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import ATTRIBUTES, CRITICAL, OTHER, Debt, Row, Slot, shard, shards, stored_key
 from relay.ledger.entry import About, Acknowledgement, End, Entry, Flap, Lease
+from relay.ledger.entry_key import key
 from relay.ledger.receipt import Receipt
-from relay.ledger.table import KEPT_SECONDS, Ledger, key
+from relay.ledger.table import KEPT_SECONDS, Ledger
 from relayctl.channel.pauses_in_secret import LONGEST_SECONDS
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock

@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.http.session import HttpAnswer
 from relay.jobs.queue import envelope_of
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from relay.reconcile.history import UnknownCounts
 from tests import samples
 from tests.fakes import Call

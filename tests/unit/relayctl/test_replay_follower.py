@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 from relay.incidents.share import State
 from relay.jobs.job import timestamp
 from relay.ledger.entry import Entry, Lease
-from relay.ledger.table import Ledger, key
+from relay.ledger.entry_key import key
+from relay.ledger.table import Ledger
 from relayctl.dlq.mover import MAX_FAILED_POLLS, STILL_SECONDS, Became, Fate, Follower, Moved, fate
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock

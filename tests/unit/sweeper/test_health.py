@@ -13,7 +13,7 @@ from relay.failures import ChannelUnreadable, NoAnswer, Reason
 from relay.http.client import basic
 from relay.http.session import HttpAnswer
 from relay.ledger.channel_rate_limiter import gate_of
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from relay.sweeper.credential_probe import PROBES_KEY, read_probes
 from relay.sweeper.health_announcement import (
     ChannelState,

@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.failures import ChannelUnreadable
 from relay.jobs.job import timestamp
-from relay.ledger.table import key
+from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
 

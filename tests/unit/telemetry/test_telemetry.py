@@ -10,7 +10,7 @@ from relay.channels.authentication import Request
 from relay.failures import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Notices, Outcome, Result, Subject
-from relay.ledger.channel_rate_limiter import Load
+from relay.ledger.overload_detector import Load
 from relay.telemetry.telemetry import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, OTHERS, Telemetry
 from tests import samples
 from tests.fakes import Recorder

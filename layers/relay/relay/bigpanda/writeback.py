@@ -26,9 +26,10 @@ from relay.jobs.job import Job, seconds_of
 from relay.jobs.outcome import Exchange, Outcome, Result, Subject
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.receipt_prover import ReceiptProver
 from relay.ledger.sources import Sources
-from relay.ledger.table import Ledger, Table, key
+from relay.ledger.table import Ledger, Table
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Routes and pauses, which ask about facts of an incident, and the facts that a ledger entry keeps. Pure code.
+"""Routes and pauses, which ask about facts of an incident. Pure code.
 
 Routes are conditional recipients. Pauses are times in which signals wait or are left out.
 
@@ -12,72 +12,14 @@ tag.
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import replace
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from relay.incidents.details import KEPT_FACTS, Details, details_of, environments_of, kept_values
+from relay.incidents.details import Details, details_of, kept_values
 from relay.incidents.share import Share
-
-if TYPE_CHECKING:
-    from relay.channels.channel import Channel
-
-
-# Limits on what an entry keeps. A value that is too long is left out, since a cut one could fit another pattern.
-MAX_CHARACTERS, MAX_VALUE = 1000, 200
-_ENVIRONMENT = "environment"
-# The API has them for each state, and they change with it.
-_OF_THE_STATE = frozenset({"status", "severity"})
-
-# Values in lower case, by fact, such as `environment` or `tag.team`.
-type Facts = Mapping[str, tuple[str, ...]]
-
-
-def facts_to_keep(channel: "Channel", share: Share) -> Facts:
-    """Return the environments of a webhook's share, and the facts that the channel's routes and pauses ask about.
-
-    Empty for a channel without access to BigPanda's API: all its states come from webhooks.
-    """
-    if channel.bigpanda is None:
-        return {}
-    left, kept = MAX_CHARACTERS, dict[str, tuple[str, ...]]()
-    policy = channel.policy
-    conditions = [*(route.when for route in policy.routes), *(pause.when for pause in policy.pauses)]
-    asked = {fact for when in conditions for fact, _ in when} - {_ENVIRONMENT, *_OF_THE_STATE}
-    for fact in (_ENVIRONMENT, *sorted(asked)):
-        values = tuple(_within(left - len(fact), _values(fact, share)))
-        if values:
-            kept[fact] = values
-            left -= len(fact) + sum(map(len, values))
-    return kept
-
-
-def with_facts(share: Share, facts: Facts) -> Share:
-    """Return a share from BigPanda's API with the facts that the ledger entry of its incident keeps."""
-    metadata = share.document.get("metadata")
-    if not facts or not isinstance(metadata, Mapping):
-        return share
-    kept = {fact: list(values) for fact, values in facts.items()}
-    return replace(share, document={**share.document, "metadata": {**metadata, KEPT_FACTS: kept}})
-
-
-def _values(fact: str, share: Share) -> Iterable[str]:
-    if fact == _ENVIRONMENT:
-        return (each.lower() for each in environments_of(share))
-    # Imported here, since most channels have no routes: this keeps the import out of their cold starts.
-    return values_of(fact, share, is_open=True)
-
-
-def _within(characters: int, values: Iterable[str]) -> Iterator[str]:
-    """Yield the first values that have at most so many characters together, without those that are too long."""
-    for value in values:
-        if len(value) <= min(characters, MAX_VALUE):
-            characters -= len(value)
-            yield value
-
 
 TAG = "tag."
 # Different values of a fact that are compared, and characters of each value. They bound the delay of a signal.

@@ -330,7 +330,7 @@ def _record_acceptance(
     def change(now: Entry) -> Entry:
         return now.accepted(lease, sent.request_id, sent.maybe_accepted, until=until, audience=audience)
 
-    result = task.delivered(sent)
+    result = task.sent(sent)
     try:
         recorded = services.ledger.change(task.entry_key, change, claimed)
     except LedgerError:
@@ -363,7 +363,7 @@ def _record_failure(
     Afterwards the state is on a queue, in the ledger's `due` index, or both. If both fail, it is dead-lettered.
     """
     before = task
-    task, result = retry_later(services, task, task.failed(sent), claimed)
+    task, result = retry_later(services, task, task.sent(sent), claimed)
     row, at = None, dead_lettered_at(result)
     if at is None and try_store(services, task, claimed):
         wakes, now = result.until or until, services.clock()
@@ -480,8 +480,9 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
     debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
     if wait.reason == Reason.CLAIMED:
         debt = replace(debt, claim_hold_until=wait.until)
-    debt = debt.paused(wait.until, wait.paused_by) if is_paused else debt.resumed(task.pause_end(now))
-    return replace(owed, debt=debt)
+    if is_paused:
+        debt = replace(debt, paused_until=wait.until, paused_by=wait.paused_by, reason=Reason.PAUSED)
+    return replace(owed, debt=debt if is_paused else debt.resumed(task.pause_end(now)))
 
 
 def row_of(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
@@ -641,7 +642,7 @@ def _sent(services: Services, task: Task, why: str) -> Result:
         def change(entry: Entry) -> Entry:
             return entry.announcing(task.state, sent.request_id, sent_at, audience)
 
-        return record_or_queue(services, task, task.delivered(sent), change, why)
+        return record_or_queue(services, task, task.sent(sent), change, why)
     return _retried_later(services, task, sent).with_unguarded(why)
 
 
@@ -650,7 +651,7 @@ def _retried_later(services: Services, task: Task, sent: SendResult) -> Result:
 
     It is queued after the attempt, so that the job holds the result of the attempt.
     """
-    later, result = retry_later(services, task, task.failed(sent), None)
+    later, result = retry_later(services, task, task.sent(sent), None)
     if result.queue or not later.is_from_webhook:
         return result
     # With the task as it was before: `dead_letter` adds the failure to its job, too.

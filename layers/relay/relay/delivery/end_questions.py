@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.channel import BigPandaAccess, Channel
+from relay.channels.kept_facts import with_facts
 from relay.channels.policy import Mode
-from relay.channels.routes import with_facts
 from relay.deadline import Deadline
 from relay.delivery.delivery import planned, row_of, store_job
 from relay.delivery.task import Task, entry_key_of, new_job

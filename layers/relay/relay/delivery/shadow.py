@@ -17,7 +17,7 @@ from relay.jobs.outcome import Outcome, Result
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
-from relay.ledger.table import shadow_of
+from relay.ledger.entry_key import shadow_of
 
 # Reads of the entry for one share. More conflicts than this mean that other functions record shares of the incident.
 MAX_READS = 4

@@ -294,7 +294,7 @@ class Rule(NamedTuple):
     Attributes:
         name: Its name in the documentation.
         why: What is so, and why the action follows, in words.
-        phase: The phase of the work after the action (`ledger.phase`), in words.
+        phase: The phase of the work after the action (docs/architecture.md), in words.
         applies: True if the rule applies to a case to which no earlier rule applies.
         action: Returns the action.
     """

@@ -13,8 +13,8 @@ from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, S
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import About, Entry
-from relay.ledger.table import key, page_key
-from relay.xmatters.trigger import Decision, Signal
+from relay.ledger.entry_key import key, page_key
+from relay.xmatters.signal import Decision, Signal
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
@@ -166,7 +166,7 @@ class Task(NamedTuple):
         `share` is parsed from the job's body, and `owner` names the sender's lease. `is_from_webhook` is True for the
         job of a share that BigPanda just sent.
         """
-        state, route = state_of(job, share), _route(channel, share)
+        state, route, about = state_of(job, share), _route(channel, share), _about(channel, share)
         own = () if route and not route.is_undecided else channel.recipients
         recipients = channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))
         return cls(
@@ -180,7 +180,7 @@ class Task(NamedTuple):
             priority=route.priority if route else None,
             routes_undecided=bool(route and route.is_undecided),
             is_from_webhook=is_from_webhook,
-            about=_about(channel, share),
+            about=about,
             pauses=_pauses(channel, share, is_open=state.is_open) if channel.policy.pauses else (),
             is_flagged=share.flapping is True,
             is_snoozed=share.snoozed is True,
@@ -288,15 +288,11 @@ class Task(NamedTuple):
         )
         return Result(outcome, subject, notices=Notices(routes_undecided=self.routes_undecided), job=job)
 
-    def delivered(self, sent: SendResult) -> Result:
-        """Return the result of a signal that xMatters accepted."""
-        return replace(self.result(Outcome.DELIVERED), exchange=Exchange(sent.attempts, sent.request_id))
-
-    def failed(self, sent: SendResult) -> Result:
-        """Return the result of a signal that xMatters did not accept: `unsafe` until its state is queued."""
+    def sent(self, sent: SendResult) -> Result:
+        """Return the result of a signal. If xMatters did not accept it, it is `unsafe` until its state is queued."""
         failure = sent.failure
         if failure is None:
-            return self.delivered(sent)
+            return replace(self.result(Outcome.DELIVERED), exchange=Exchange(sent.attempts, sent.request_id))
         failed = self.result(Outcome.UNSAFE).failed(failure)
         fault = failure.__cause__ if failure.reason == Reason.INTERNAL else None
         exchange = replace(failed.exchange, attempts=sent.attempts, may_have_acted=sent.maybe_accepted > 0)
@@ -335,7 +331,7 @@ def _about(channel: "Channel", share: Share) -> About:
     access = channel.bigpanda
     if access is None:
         return About(title_of(share), share.environment_id or "")
-    from relay.channels.routes import facts_to_keep  # noqa: PLC0415 - without access, all states are a webhook's
+    from relay.channels.kept_facts import facts_to_keep  # noqa: PLC0415 - without access, all states are a webhook's
 
     environment_id = access.allowed_environment(share.environment_id)
     return About(title_of(share), environment_id or "", facts_to_keep(channel, share))

@@ -65,27 +65,23 @@ MOST_BIGPANDA_BYTES = 6 * 1024 * 1024
 
 def webhook(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /bigpanda/{channel}. Raises ConfigError."""
-    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).webhook)
+    return _loaded(Wiring(_adapters(environment)).webhook)
 
 
 def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /xmatters/{channel}. Raises ConfigError."""
-    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).callbacks)
+    return _loaded(Wiring(_adapters(environment)).callbacks)
 
 
 def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     """Return the worker of the retry queue, which sends signals. Raises ConfigError."""
-    adapters = _adapters(
-        environment, "RELAY_FALLBACK_TOPIC_ARN", reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS
-    )
+    adapters = _adapters(environment, "RELAY_FALLBACK_TOPIC_ARN", unknown_seconds=JOBS_UNKNOWN_SECONDS)
     return _loaded(Wiring(adapters).worker)
 
 
 def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     """Return the worker of the chore queue: all kinds of jobs but signals. Raises ConfigError."""
-    adapters = _adapters(
-        environment, "RELAY_FALLBACK_TOPIC_ARN", reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS
-    )
+    adapters = _adapters(environment, "RELAY_FALLBACK_TOPIC_ARN", unknown_seconds=JOBS_UNKNOWN_SECONDS)
     worker = Wiring(adapters).worker
     # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
     worker.chores.questions()
@@ -96,15 +92,13 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
 def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
     """Return the sweeper, which runs every minute. Raises ConfigError."""
     needs = ("RELAY_FALLBACK_TOPIC_ARN", "RELAY_JOB_WORKER")
-    adapters = _adapters(environment, *needs, reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS)
+    adapters = _adapters(environment, *needs, unknown_seconds=JOBS_UNKNOWN_SECONDS)
     return _loaded(Wiring(adapters).sweeper)
 
 
 def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
     """Return the maker of reconcile runs. Raises ConfigError."""
-    adapters = _adapters(
-        environment, "RELAY_FALLBACK_TOPIC_ARN", reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS
-    )
+    adapters = _adapters(environment, "RELAY_FALLBACK_TOPIC_ARN", unknown_seconds=JOBS_UNKNOWN_SECONDS)
     return _loaded(Wiring(adapters).reconciler)
 
 
@@ -121,12 +115,11 @@ def _loaded[T](part: T) -> T:
 def _adapters(
     environment: Mapping[str, str],
     *needs: str,
-    reads_change_marks: bool = False,
     unknown_seconds: float = UNKNOWN_SECONDS,
 ) -> Adapters:
     """Return the adapters of a function. `needs` are names of further environment variables that it must have.
 
-    `reads_change_marks` and `unknown_seconds` are as in Adapters. Raises ConfigError.
+    `unknown_seconds` is as in Adapters. Raises ConfigError.
     """
     config = Config.from_environment(environment, *needs)
     hosts = VendorHosts.of(config.xmatters_hosts, config.bigpanda_hosts, loopback=config.loopback_allowed)
@@ -154,7 +147,7 @@ def _adapters(
         ),
         cache_seconds=config.secret_cache_seconds,
         unknown_seconds=unknown_seconds,
-        reads_change_marks=reads_change_marks,
+        reads_change_marks=True,
     )
 
 

@@ -16,7 +16,7 @@ _WORST_FIRST = ("critical", "warning", "unknown", "ok")
 MAX_ALERTS = 1000
 MAX_TAGS = 200
 MAX_VALUES = 100
-# Member of a body's metadata with facts that the ledger kept of an incident's last share (`channels.routes`).
+# Member of a body's metadata with facts that the ledger kept of an incident's last share (`channels.kept_facts`).
 KEPT_FACTS = "facts_of_last_share"
 
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.policy import CHANNEL_NAME
-from relay.deadline import Run
 from relay.failures import LONGEST_WAIT_SECONDS, BadRequest, QueueError, Reason
 from relay.incidents.share import Share, parse_share
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
@@ -28,8 +27,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import (
         MessageAttributeValueTypeDef,
         SendMessageBatchRequestEntryTypeDef,
-        SendMessageResultTypeDef,
     )
+
+    from relay.deadline import Run
 
 
 SCHEMA = 1
@@ -166,17 +166,17 @@ class Message(NamedTuple):
 class Queue:
     """One SQS queue of jobs. `run` makes each send, and may limit its time."""
 
-    def __init__(self, client: "SQSClient", url: str, run: Run = lambda call: call()) -> None:
+    def __init__(self, client: "SQSClient", url: str, run: "Run" = lambda call: call()) -> None:
         self._client = client
         self._url = url
         self._run = run
 
-    def limited(self, run: Run) -> "Queue":
+    def limited(self, run: "Run") -> "Queue":
         """Return a copy of the queue, each of whose sends `run` makes within a time limit."""
         return Queue(self._client, self._url, run)
 
-    def send(self, job: Job, *, delay_seconds: int = 0) -> str:
-        """Put a job on the queue with a delay (at most 900 s), and return the message's id.
+    def send(self, job: Job, *, delay_seconds: int = 0) -> None:
+        """Put a job on the queue with a delay (at most 900 s).
 
         Raises QueueError if SQS refuses the message or can't be reached.
         """
@@ -191,14 +191,13 @@ class Queue:
                 DelaySeconds=delay_seconds,
                 MessageAttributes={name: _attribute(name, value) for name, value in attributes.items()},
             )
-            answer: SendMessageResultTypeDef = self._run(send)
+            self._run(send)
         except TimeoutError:
             raise QueueError("no answer in time") from None
         except ClientError as error:
             raise QueueError(f"SQS refused the message: {error.response.get('Error', {}).get('Code')}") from error
         except BotoCoreError as error:
             raise QueueError(f"SQS could not be reached: {type(error).__name__}") from error
-        return answer["MessageId"]
 
     def backlog(self) -> int | None:
         """Return the approximate number of messages that can be received now; None if SQS can't be asked.

@@ -1,4 +1,4 @@
-"""Rate limit, circuit breaker and overload of a channel, shared by all functions that signal it.
+"""Rate limit and circuit breaker of a channel, shared by all functions that signal it.
 
 A gate is one item of the ledger's table. It counts signals by the second (a sliding window), so that no minute holds
 more signals than the limit: the policy's `max_per_minute`. A signal above the limit gets a slot: the next free time of
@@ -8,25 +8,21 @@ while a critical signal is expected to use its slot, signals that are not critic
 To enter, a sender adds its signal to the count, and reads the result of the same atomic update. So there are no locks.
 If two senders want the last place of a minute at the same moment, both wait. The gate also has the channel's circuit
 breaker: after failures in a row, or a 429, no signal is sent for some time, and then one signal probes xMatters.
-
-A channel is overloaded if more states become owed than its rate limit lets through. The arrivals of the last minute are
-counted from the debts, which the sweeper reads in any case: so shares need no extra write.
 """
 
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relay.channels.policy import Policy
 from relay.failures import HANDLING, LedgerError, Reason
 from relay.ledger.debt import Slot, Wait
-from relay.ledger.entry import Entry
-from relay.ledger.table import Table, named
+from relay.ledger.entry_key import named
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
+    from relay.ledger.table import Table
 
 
 # Failures in a row that open the circuit.
@@ -249,7 +245,7 @@ class RateLimiter:
             that the next update removes them.
     """
 
-    table: Table
+    table: "Table"
     clock: Callable[[], float]
     random: Callable[[], float]
     seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, repr=False)
@@ -455,77 +451,3 @@ class RateLimiter:
 def _is_due(slot: Slot | None, now: float) -> bool:
     """True if a signal may use its slot (reserved time) at `now`; False if `slot` is None."""
     return slot is not None and slot.at <= now + EARLY_SLOT_SECONDS
-
-
-MINUTE = 60.0
-# Length of a full line, in minutes of the rate limit. Further signals get no slot.
-FULL_MINUTES = HORIZON_SECONDS / MINUTE
-# A channel counts as overloaded after this time above its limit. It covers three runs of the sweeper, whose schedule is
-# not exact to the second.
-OVERLOADED_SECONDS = 100.0
-
-
-class Load(NamedTuple):
-    """Load of a channel in the last minute.
-
-    Attributes:
-        channel: Name of the channel.
-        limit: Rate limit of the channel (signals a minute).
-        owed: Number of owed states that wait.
-        arrived: Number of those that became owed in the last minute; too low if a run of the sweeper can't read the
-            whole `due` index.
-        critical_wait: Time that the next critical signal has to wait for the rate limit (seconds); None if that was not
-            read.
-        is_failing: True if the channel's signals fail, so that its debts do not show the arrivals. Also True if that
-            can't be read.
-    """
-
-    channel: str
-    limit: int
-    owed: int
-    arrived: int
-    critical_wait: float | None = None
-    is_failing: bool = False
-
-    @property
-    def is_above(self) -> bool:
-        """True if the channel's load is above its rate limit.
-
-        Either more states became owed in the last minute than the rate limit allows, or too many states wait. Too many
-        means more than the rate limit lets through in five minutes. The number of waiting states is ignored while the
-        channel's signals fail.
-        """
-        is_full = self.owed > self.limit * FULL_MINUTES and not self.is_failing
-        return self.arrived > self.limit or is_full
-
-
-@dataclass(frozen=True)
-class OverloadDetector:
-    """Finds channels in which more states become owed than the rate limit lets through.
-
-    Attributes:
-        table: The ledger's table, which holds the gates: the items with the channels' rate limit counts.
-    """
-
-    table: Table
-
-    def above(self, owed: Mapping[str, Sequence[Entry]], policies: Mapping[str, Policy], now: float) -> list[Load]:
-        """Return the loads of the channels that are above their rate limits at `now` (epoch seconds).
-
-        `owed` has the entries with an owed state, by channel. A channel that is missing in `policies` has the default
-        policy. If a channel's rate limiter can't be read, only the arrivals count.
-        """
-        found = (self._load(name, entries, policies.get(name, Policy()), now) for name, entries in owed.items())
-        return [load for load in found if load.is_above]
-
-    def _load(self, channel: str, entries: Iterable[Entry], policy: Policy, now: float) -> Load:
-        since = [entry.debt.since for entry in entries if entry.debt.job and not entry.is_unreadable]
-        arrived = sum(moment is not None and now - MINUTE < moment <= now for moment in since)
-        load = Load(channel, policy.max_per_minute, len(since), arrived)
-        if load.owed <= load.limit:
-            return load
-        try:
-            gate = Gate.of(self.table.numbers(gate_of(channel)))
-        except LedgerError:
-            return load._replace(is_failing=True)
-        return load._replace(critical_wait=max(gate.critical_line_end - now, 0.0), is_failing=gate.circuit != CLOSED)

@@ -177,40 +177,9 @@ class Debt(NamedTuple):
         """Name of the job that is stored for the debt (`Job.stored_name`); empty if none is stored."""
         return self.row.job if self.row else ""
 
-    def paused(self, until: float, by: str) -> "Debt":
-        """Return the debt of a state that waits for the end of a pause, at `until` (epoch seconds).
-
-        `by` is the id of the pause.
-        """
-        return replace(self, paused_until=until, paused_by=by, reason=Reason.PAUSED)
-
     def resumed(self, ended: float) -> "Debt":
         """Return the debt after the channel's pause ended at `ended` (epoch seconds), maybe earlier than planned."""
         return replace(self, paused_until=ended) if self.paused_until > ended else self
-
-    def owing(self, state: State, slot: Slot | None = None) -> "Debt":
-        """Return the debt with `state` owed. `since` stays the arrival of the first owed state.
-
-        `slot` is the time that the rate limiter reserved; None keeps the earlier slot.
-        """
-        return replace(self, since=state.came if self.since is None else self.since, slot=slot or self.slot)
-
-    def started_anew(self) -> "Debt":
-        """Return the debt for a newer state than before: without attempts, reason, dead letter and revival."""
-        return replace(self, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)
-
-    def failed(self, attempts: int, reason: str) -> "Debt":
-        """Return the debt with `attempts` added to its attempts; the last one failed for `reason`."""
-        return replace(self, attempts=self.attempts + attempts, reason=reason)
-
-    def announced(self, *, is_owed: bool) -> "Debt":
-        """Return the debt after xMatters accepted a signal.
-
-        Nothing is owed then, unless `is_owed` is True: a newer state is owed.
-        """
-        if is_owed:
-            return replace(self, reason="")
-        return replace(self.settled(), slot=self.slot, reason="")
 
     def settled(self) -> "Debt":
         """Return the debt with nothing owed: no slot, no row (see `with_row`), and not notified."""
@@ -234,11 +203,7 @@ class Debt(NamedTuple):
         """
         due = at if state.is_critical and not self.is_notified else at + BEHIND_SECONDS
         row = Row(due, is_critical=state.is_critical)
-        return replace(self.owing(state).with_row(row), dead_lettered_at=max(at, self.dead_lettered_at))
-
-    def revived(self, at: float) -> "Debt":
-        """Return the debt after its dead-lettered state became owed again at `at` (epoch seconds), by a replay."""
-        return replace(self, reason="", dead_lettered_at=0.0, revived_at=at)
+        return replace(self.with_row(row), dead_lettered_at=max(at, self.dead_lettered_at))
 
     def with_row(self, row: Row | None) -> "Debt":
         """Return the debt with this row in the table's `due` index; None removes the row."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from relay.channels.policy import FlapRule, Policy
 from relay.incidents.share import State, Transition, Version, compare
 from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience, with_signal
-from relay.ledger.debt import Debt, Row, Slot
+from relay.ledger.debt import Debt, Row
 from relay.ledger.receipt import Heard, Missed, Receipt
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class About(NamedTuple):
         title: Title of the incident, for operators; empty if unknown. Nothing is decided by it.
         environment_id: Id of the incident's environment in BigPanda; empty if unknown.
         facts: Facts that routes and pauses ask about, and that BigPanda's API lacks: values by fact, such as
-            `environment` (`channels.routes`).
+            `environment` (`channels.kept_facts`).
     """
 
     title: str = ""
@@ -378,13 +378,13 @@ class Entry(NamedTuple):
         is_worse = any(told is None or state.is_worse_than(told) for told in self.maybe_announced())
         return self.flap.calm_at if self.flap.is_signalled and not is_worse else 0.0
 
-    def owing(self, state: State, *, slot: Slot | None = None) -> "Entry":
+    def owing(self, state: State) -> "Entry":
         """Return the entry with `state` as the newest one, which is owed and on a queue.
 
-        `slot` is the time that the rate limiter reserved for its signal; None keeps the earlier slot.
+        The debt's `since` stays the arrival of the first owed state.
         """
         entry = self._with_newest(state)
-        return replace(entry, debt=entry.debt.owing(state, slot))
+        return entry if entry.debt.since is not None else replace(entry, debt=replace(entry.debt, since=state.came))
 
     def waiting(self, state: State, row: Row) -> "Entry":
         """Return the entry with `state` owed, and `row` as its row in the table's index.
@@ -431,7 +431,9 @@ class Entry(NamedTuple):
         newest, digest = state.without_alerts(), state.marked_digest
         seen_digests = (*[each for each in (self.seen_digests if same_version else ()) if each != digest], digest)
         end = self.end if state.is_open else self.end.closed_by(state.came, state.version)
-        debt = self.debt if state.is_of_same_share(self.newest) else self.debt.started_anew()
+        debt = self.debt
+        if not state.is_of_same_share(self.newest):
+            debt = replace(debt, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)
         seen_digests = seen_digests[-MAX_SEEN_DIGESTS:]
         # A body without a status does not contradict the known status.
         is_still_critical = state.is_critical or (state.is_open and state.rank is None)
@@ -507,7 +509,7 @@ class Entry(NamedTuple):
             announced=state,
             doubtful=(),
             eased=newer if is_eased else None,
-            debt=entry.debt.announced(is_owed=newer is not None),
+            debt=replace(entry.debt if newer else replace(entry.debt.settled(), slot=entry.debt.slot), reason=""),
             flap=entry.flap.announcing(),
             receipt=receipt,
         )
@@ -572,7 +574,8 @@ class Entry(NamedTuple):
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
         if entry is not self and lease.state.is_of_same_share(entry.newest):
-            entry = replace(entry, debt=entry.debt.failed(attempts, reason))
+            debt = replace(entry.debt, attempts=entry.debt.attempts + attempts, reason=reason)
+            entry = replace(entry, debt=debt)
         entry = entry._counting(lease, maybe_accepted, until)
         if maybe_accepted:
             entry = entry._doubting(lease.state)
@@ -626,7 +629,7 @@ class Entry(NamedTuple):
     def reviving(self, state: State, at: float) -> "Entry":
         """Return the entry with a dead-lettered state that is owed again since `at` (epoch seconds), by a replay."""
         entry = self.owing(state)
-        return replace(entry, debt=entry.debt.revived(at))
+        return replace(entry, debt=replace(entry.debt, reason="", dead_lettered_at=0.0, revived_at=at))
 
     def dropped(self, at: float) -> "Entry":
         """Return the entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.failures import LedgerError
-from relay.ledger.table import Table, Text, legal
+from relay.ledger.entry_key import legal
+from relay.ledger.table import Table, Text
 
 # Environments of a channel that are kept: the latest ones. Sets of recipients of an incident that are kept: the first
 # ones, so that no later share can drop the true set.

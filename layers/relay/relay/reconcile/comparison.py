@@ -7,8 +7,9 @@ from itertools import batched
 from relay.delivery.step import Standing, judge_change, was_shared
 from relay.failures import LedgerError
 from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key, shadow_of
 from relay.ledger.sources import Recipients, Sources
-from relay.ledger.table import Ledger, key, shadow_of
+from relay.ledger.table import Ledger
 from relay.reconcile.findings import Cause, Finding, GroupProgress, KnownEntry, Progress, Seen
 from relay.reconcile.history import ChannelHistory, Difference, Member
 

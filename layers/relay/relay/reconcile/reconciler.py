@@ -19,7 +19,7 @@ from typing import NamedTuple
 from relay.bigpanda.listing import Lister, Position
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
-from relay.channels.routes import with_facts
+from relay.channels.kept_facts import with_facts
 from relay.deadline import Deadline, times_collected
 from relay.delivery.fallback import Fallback, UnknownCritical
 from relay.delivery.task import new_job

@@ -1,10 +1,11 @@
 """Bells: messages of the sweeper, which wake debts whose own message is late, or that have none.
 
 A debt has no message if it waits for long, for the end of a pause or flap, or for an open circuit. A message can vanish
-or wait for a busy worker. Where SQS fails, the job worker is invoked directly. Debts that expired, or that no worker
-could finish, are dead-lettered.
+or wait for a busy worker. Where SQS fails, the job worker is invoked directly; also for a state that is too old, which
+the worker dead-letters. A debt that no worker could finish is dead-lettered here.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -24,7 +25,7 @@ from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.debt import FALLBACK_DESCRIPTION, Row
 from relay.ledger.entry import Entry
 from relay.ledger.table import MAX_BATCH
-from relay.sweeper.run import DueRow, DueRows, SweeperRun, SweepPolicies, expires_at, is_resumed, run_logging_failure
+from relay.sweeper.run import DueRow, DueRows, SweeperRun, SweepPolicies, is_resumed, run_logging_failure
 from relay.telemetry.telemetry import Telemetry
 
 # Time for a message that the sweeper sent to take effect, before the sweeper acts on its debt again.
@@ -46,7 +47,7 @@ BACKLOG = 200
 
 @dataclass(frozen=True)
 class Bells:
-    """Wakes overdue debts ("heals" them), and dead-letters debts that expired or keep failing.
+    """Wakes overdue debts ("heals" them), and dead-letters debts at which workers keep failing.
 
     Attributes:
         rows: The rows of the `due` index.
@@ -92,7 +93,7 @@ class Bells:
             return healed[row.channel] < most[row.channel]
 
         def is_to_see(row: DueRow) -> bool:
-            return may_ring(row) or self._may_be_too_old(row)
+            return may_ring(row) or self._expires_at(row) < self.clock()
 
         for batch in batched(_interleaved(overdue), MAX_BATCH, strict=False):
             for each in self.rows.current(filter(is_to_see, batch)):
@@ -126,17 +127,24 @@ class Bells:
         is_due = entry.debt.due <= now or is_resumed(self.policies, row, now)
         return bool(entry.debt.job) and is_due and not entry.is_busy(now)
 
-    def _may_be_too_old(self, row: DueRow) -> bool:
-        """True if a state came longer ago than its age limit. It is too old without a later pause, flap or replay."""
-        newest, policy = row.entry.newest, self.policies.of(row.channel)
-        return newest is not None and self.clock() - newest.came > policy.max_age_seconds
+    def _expires_at(self, row: DueRow) -> float:
+        """Return the time after which the worker dead-letters a state, whatever it waits for (epoch seconds).
+
+        The age counts from its arrival, its replay, or the end of a pause or flap that made it wait. A time that is too
+        early does no harm: the worker decides. Infinity if the channel's policy can't be read.
+        """
+        newest, debt = row.entry.newest, row.entry.debt
+        if newest is None or self.policies.is_unread(row.channel):
+            return math.inf
+        since = max(newest.came, debt.revived_at, debt.paused_until, row.entry.quiet_until(newest))
+        return since + self.policies.of(row.channel).max_age_seconds
 
     def _heal_one(self, run: SweeperRun, row: DueRow, delay: float, *, may_ring: bool) -> bool:
         """Send a debt's stored job to the retry queue, to wake in `delay` seconds, or invoke the job worker with it.
 
-        The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that
-        expired, or that no worker could finish, is dead-lettered instead. Nothing else is done if not `may_ring`, which
-        is False if the channel got its share of this run. Returns True if the job was sent or the worker invoked.
+        The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that no
+        worker could finish is dead-lettered instead. Nothing else is done if the channel got its share of this run (not
+        `may_ring`), unless the state is too old to be signalled. Returns True if that share became smaller.
         """
         job = self.rows.stored_job(row, row.entry.debt.job)
         if job is None:
@@ -147,41 +155,31 @@ class Bells:
             return False
         debt_row = row.entry.debt.row or Row(0.0)
         if debt_row.begun >= MAX_BEGUN_BELLS:
-            return self._dead_letter(row, job, Reason.INTERNAL)
-        if self._is_too_old(row, job):
-            return self._dead_letter(row, job, Reason.EXPIRED)
-        if not may_ring:
+            return self._dead_letter(row, job)
+        now, expires_at = self.clock(), self._expires_at(row)
+        is_too_old = expires_at < now
+        if not may_ring and not is_too_old:
             return False
-        job, now = job.planned(row.entry.debt.plan).with_flags(Flag.BELL), self.clock()
+        job = job.planned(row.entry.debt.plan).with_flags(Flag.BELL)
         # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
-        # bell that was sent before, the queue may not wake the worker at all.
-        if run.has_queue and not debt_row.is_unheard:
+        # bell that was sent before, the queue may not wake the worker at all. What is too old waits for no queue.
+        is_direct = is_too_old and run.invocations < MAX_INVOCATIONS
+        if not is_direct and run.has_queue and not debt_row.is_unheard:
             run.has_queue = self.outbox.enqueue(job, until=now + delay)
             if run.has_queue:
-                # This message may vanish as well. Then the sweeper must dead-letter the job at its age limit.
-                due = min(now + BELL_SECONDS, max(expires_at(self.policies, row, job) + OVERAGE_SECONDS, now))
-                self._record_bell(row, due)
-                return True
+                # This message may vanish as well.
+                self._record_bell(row, min(now + BELL_SECONDS, max(expires_at + OVERAGE_SECONDS, now)))
+                return not is_too_old
         if run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job)):
             run.invocations += 1
             self._record_bell(row, now + INVOKED_SECONDS)
-            return True
+            return not is_too_old
         return False
 
-    def _is_too_old(self, row: DueRow, job: Job) -> bool:
-        """True if the stored job has to be dead-lettered as `expired`.
+    def _dead_letter(self, row: DueRow, job: Job) -> bool:
+        """Dead-letter a stored job that workers began repeatedly without a recorded result.
 
-        Its state is too old, and it is still the newest one and not announced.
-        """
-        newest = row.entry.newest
-        is_announced = newest is not None and newest.is_of_same_share(row.entry.announced)
-        is_newest = newest is not None and newest.is_same(recorded_state(job, newest))
-        return is_newest and not is_announced and self.clock() > expires_at(self.policies, row, job)
-
-    def _dead_letter(self, row: DueRow, job: Job, reason: Reason) -> bool:
-        """Dead-letter a stored job that expired, or that workers began repeatedly without a recorded result.
-
-        `reason` is recorded in the job. Returns False, since no debt was woken.
+        Returns False, since no debt was woken.
         """
         newest = row.entry.newest
         if newest is None or not newest.is_same(recorded_state(job, newest)):
@@ -189,7 +187,7 @@ class Bells:
             self._postpone(row)
             return False
         plan = row.entry.debt.plan + 1
-        dead_lettered = self.outbox.dead_letter(job.with_reason(reason).planned(plan))
+        dead_lettered = self.outbox.dead_letter(job.with_reason(Reason.INTERNAL).planned(plan))
         at = dead_lettered.dead_lettered_seconds if dead_lettered else None
         if dead_lettered is None or at is None:
             return False
@@ -197,9 +195,8 @@ class Bells:
             # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
                 self.rows.ledger.store(row.key, FALLBACK_DESCRIPTION, envelope_of(job), lasts=STORED_SECONDS)
-        self.rows.change(row, lambda entry: entry.dead_lettering(newest, at, reason, plan=plan))
-        why = "it expired" if reason == Reason.EXPIRED else "workers failed repeatedly"
-        self.telemetry.notice("dead_lettered", f"the job of incident {row.incident_id}: {why}")
+        self.rows.change(row, lambda entry: entry.dead_lettering(newest, at, Reason.INTERNAL, plan=plan))
+        self.telemetry.notice("dead_lettered", f"the job of incident {row.incident_id}: workers failed repeatedly")
         return False
 
     def _postpone(self, row: DueRow) -> None:

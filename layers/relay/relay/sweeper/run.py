@@ -6,7 +6,6 @@ the sick channels.
 """
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +25,8 @@ from relay.jobs.job import Job
 from relay.jobs.queue import UnreadableMessage, read_envelope
 from relay.ledger.debt import shards
 from relay.ledger.entry import Entry
-from relay.ledger.table import MAX_BATCH, Ledger, Table, channel_of, incident_of
+from relay.ledger.entry_key import channel_of, incident_of
+from relay.ledger.table import MAX_BATCH, Ledger, Table
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
 from relay.telemetry.telemetry import Telemetry
 
@@ -392,22 +392,6 @@ def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
     return debt.paused_until > now and not is_sent and not is_paused(policies, row, now)
 
 
-def expires_at(policies: SweepPolicies, row: DueRow, job: Job) -> float:
-    """Return the time at which the state expires (epoch seconds); infinity if the channel's policy can't be read.
-
-    Without the policy the limit is unknown: the channel's own may be longer than the default.
-    """
-    if policies.is_unread(row.channel):
-        return math.inf
-    policy = policies.of(row.channel)
-    # The age of a state that waited for the end of a flap or a pause counts from that end.
-    quiet_until = row.entry.quiet_until(row.entry.newest) if row.entry.newest else 0.0
-    since = max(job.age_counts_from, row.entry.debt.revived_at, quiet_until)
-    if policy.pauses:
-        since = _age_start(job, policy, since)
-    return since + policy.max_age_seconds
-
-
 def has_conditional_pause(policies: SweepPolicies, row: DueRow, now: float) -> bool:
     """True if a pause with conditions is active in a debt's channel at `now` (epoch seconds)."""
     return any(each.when and each.is_active(now) for each in policies.of(row.channel).pauses)
@@ -426,15 +410,3 @@ def is_held(policies: SweepPolicies, row: DueRow, job: Job | None, now: float) -
     share = parse_share(job.body)
     active = (each for each in policies.of(row.channel).pauses if each.is_active(now))
     return bool(pauses_for(share, active, is_open=is_open(share)))
-
-
-def _age_start(job: Job, policy: Policy, came: float) -> float:
-    """Return the time from which a job's age counts (epoch seconds).
-
-    It is `came` (the share's arrival, its replay, or the end of a flap), or the end of a later pause.
-    """
-    # Imported here, since most channels have no pause: this keeps the import out of cold starts.
-    from relay.channels.routes import age_start, pauses_for  # noqa: PLC0415
-
-    share = parse_share(job.body)
-    return age_start(pauses_for(share, policy.pauses, is_open=is_open(share)), came, policy.max_age_seconds)

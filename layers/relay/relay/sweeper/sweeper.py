@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from relay.deadline import Deadline
 from relay.failures import LedgerError
-from relay.ledger.channel_rate_limiter import MINUTE, OVERLOADED_SECONDS, SPREAD_SECONDS, OverloadDetector, gate_of
+from relay.ledger.channel_rate_limiter import SPREAD_SECONDS, gate_of
 from relay.ledger.debt import CRITICAL, OTHER
 from relay.ledger.entry import Entry
+from relay.ledger.overload_detector import MINUTE, OVERLOADED_SECONDS, OverloadDetector
 from relay.ledger.table import Table
 from relay.sweeper.bells import Bells
 from relay.sweeper.fallback_notifier import FallbackNotifier

@@ -25,7 +25,7 @@ from relay.jobs.queue import MAX_LOGGED_CHARACTERS
 
 if TYPE_CHECKING:
     from relay.channels.authentication import Request
-    from relay.ledger.channel_rate_limiter import Load
+    from relay.ledger.overload_detector import Load
 
 
 # Channels that a function names between two cold starts; the others are counted together as OTHERS. This bounds the

@@ -1,4 +1,4 @@
-"""Phases of the work on an incident, and the changes of phase that are legal. Pure code.
+"""Phases of the work on an incident, as its ledger entry shows them, and the changes of phase that are legal.
 
 docs/architecture.md shows this table and its drawing. The simulation checks it at each write of an entry.
 """

@@ -1,0 +1,69 @@
+"""Facts of an incident that its ledger entry keeps from the last share, for routes and pauses. Pure code.
+
+BigPanda's API names environments by id only, and its list of incidents has no tags of alerts. So a state that is read
+from the API gets these facts of the last share: a member of its body that only routes and pauses read.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import replace
+from typing import TYPE_CHECKING
+
+from relay.incidents.details import KEPT_FACTS, environments_of
+from relay.incidents.share import Share
+
+if TYPE_CHECKING:
+    from relay.channels.channel import Channel
+
+# Limits on what an entry keeps. A value that is too long is left out, since a cut one could fit another pattern.
+MAX_CHARACTERS, MAX_VALUE = 1000, 200
+_ENVIRONMENT = "environment"
+# The API has them for each state, and they change with it.
+_OF_THE_STATE = frozenset({"status", "severity"})
+
+# Values in lower case, by fact, such as `environment` or `tag.team`.
+type Facts = Mapping[str, tuple[str, ...]]
+
+
+def facts_to_keep(channel: "Channel", share: Share) -> Facts:
+    """Return the environments of a webhook's share, and the facts that the channel's routes and pauses ask about.
+
+    Empty for a channel without access to BigPanda's API: all its states come from webhooks.
+    """
+    if channel.bigpanda is None:
+        return {}
+    left, kept = MAX_CHARACTERS, dict[str, tuple[str, ...]]()
+    policy = channel.policy
+    conditions = [*(route.when for route in policy.routes), *(pause.when for pause in policy.pauses)]
+    asked = {fact for when in conditions for fact, _ in when} - {_ENVIRONMENT, *_OF_THE_STATE}
+    for fact in (_ENVIRONMENT, *sorted(asked)):
+        values = tuple(_within(left - len(fact), _values(fact, share)))
+        if values:
+            kept[fact] = values
+            left -= len(fact) + sum(map(len, values))
+    return kept
+
+
+def with_facts(share: Share, facts: Facts) -> Share:
+    """Return a share from BigPanda's API with the facts that the ledger entry of its incident keeps."""
+    metadata = share.document.get("metadata")
+    if not facts or not isinstance(metadata, Mapping):
+        return share
+    kept = {fact: list(values) for fact, values in facts.items()}
+    return replace(share, document={**share.document, "metadata": {**metadata, KEPT_FACTS: kept}})
+
+
+def _values(fact: str, share: Share) -> Iterable[str]:
+    if fact == _ENVIRONMENT:
+        return (each.lower() for each in environments_of(share))
+    # Imported here, since most channels have no routes: this keeps the import out of their cold starts.
+    from relay.channels.routes import values_of  # noqa: PLC0415
+
+    return values_of(fact, share, is_open=True)
+
+
+def _within(characters: int, values: Iterable[str]) -> Iterator[str]:
+    """Yield the first values that have at most so many characters together, without those that are too long."""
+    for value in values:
+        if len(value) <= min(characters, MAX_VALUE):
+            characters -= len(value)
+            yield value

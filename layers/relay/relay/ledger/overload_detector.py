@@ -1,0 +1,89 @@
+"""Detection of overloaded channels, in which more states become owed than the rate limit lets through.
+
+The arrivals of the last minute are counted from the debts, which the sweeper reads in any case. Each entry has the time
+since which its state is owed, so shares need no extra write. A channel's gate (the table item with its rate limit's
+counts) is read only if the channel owes more than its limit for a minute.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from relay.channels.policy import Policy
+from relay.failures import LedgerError
+from relay.ledger.channel_rate_limiter import CLOSED, HORIZON_SECONDS, Gate, gate_of
+from relay.ledger.entry import Entry
+from relay.ledger.table import Table
+
+MINUTE = 60.0
+# Length of a full line, in minutes of the rate limit. Further signals get no slot.
+FULL_MINUTES = HORIZON_SECONDS / MINUTE
+# A channel counts as overloaded after this time above its limit. It covers three runs of the sweeper, whose schedule is
+# not exact to the second.
+OVERLOADED_SECONDS = 100.0
+
+
+class Load(NamedTuple):
+    """Load of a channel in the last minute.
+
+    Attributes:
+        channel: Name of the channel.
+        limit: Rate limit of the channel (signals a minute).
+        owed: Number of owed states that wait.
+        arrived: Number of those that became owed in the last minute; too low if a run of the sweeper can't read the
+            whole `due` index.
+        critical_wait: Time that the next critical signal has to wait for the rate limit (seconds); None if that was not
+            read.
+        is_failing: True if the channel's signals fail, so that its debts do not show the arrivals. Also True if that
+            can't be read.
+    """
+
+    channel: str
+    limit: int
+    owed: int
+    arrived: int
+    critical_wait: float | None = None
+    is_failing: bool = False
+
+    @property
+    def is_above(self) -> bool:
+        """True if the channel's load is above its rate limit.
+
+        Either more states became owed in the last minute than the rate limit allows, or too many states wait. Too many
+        means more than the rate limit lets through in five minutes. The number of waiting states is ignored while the
+        channel's signals fail.
+        """
+        is_full = self.owed > self.limit * FULL_MINUTES and not self.is_failing
+        return self.arrived > self.limit or is_full
+
+
+@dataclass(frozen=True)
+class OverloadDetector:
+    """Finds channels in which more states become owed than the rate limit lets through.
+
+    Attributes:
+        table: The ledger's table, which holds the gates: the items with the channels' rate limit counts.
+    """
+
+    table: Table
+
+    def above(self, owed: Mapping[str, Sequence[Entry]], policies: Mapping[str, Policy], now: float) -> list[Load]:
+        """Return the loads of the channels that are above their rate limits at `now` (epoch seconds).
+
+        `owed` has the entries with an owed state, by channel. A channel that is missing in `policies` has the default
+        policy. If a channel's rate limiter can't be read, only the arrivals count.
+        """
+        found = (self._load(name, entries, policies.get(name, Policy()), now) for name, entries in owed.items())
+        return [load for load in found if load.is_above]
+
+    def _load(self, channel: str, entries: Iterable[Entry], policy: Policy, now: float) -> Load:
+        since = [entry.debt.since for entry in entries if entry.debt.job and not entry.is_unreadable]
+        arrived = sum(moment is not None and now - MINUTE < moment <= now for moment in since)
+        load = Load(channel, policy.max_per_minute, len(since), arrived)
+        if load.owed <= load.limit:
+            return load
+        try:
+            gate = Gate.of(self.table.numbers(gate_of(channel)))
+        except LedgerError:
+            return load._replace(is_failing=True)
+        return load._replace(critical_wait=max(gate.critical_line_end - now, 0.0), is_failing=gate.circuit != CLOSED)
