@@ -14,8 +14,7 @@ from relay.foreign_text import printable
 from relay.http.client import json_object
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
 from relayctl import check_results, terminal
-from relayctl.channel import endpoints
-from relayctl.channel.checks import ChannelChecks
+from relayctl.channel import checks, endpoints
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
@@ -126,7 +125,7 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     if rings:
         terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):
-        found = list(ChannelChecks(stack, store).of(name))
+        found = list(checks.of(stack, store, name))
         found += refused_requests(StatusReader(stack, name).read(), name)
     if not as_json:
         check_results.show(found)

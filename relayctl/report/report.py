@@ -103,7 +103,7 @@ def report(
 def _lines(stack: Stack, readings: Readings, period: Period, channel: str | None) -> list[Happened]:
     """Read the logs of all functions that count, in bounded time; a function that fails is noted."""
     found: list[Happened] = []
-    reader = LogReader(stack.client("logs"), stack.name)
+    reader = LogReader(stack.session.client("logs"), stack.name)
     with progress("reading the logs", "lines", stack.effects.ticks) as show:
         for function, messages in _READ.items():
             budget, source, before = Budget(MAX_ANSWERS), f"log {function}", len(found)

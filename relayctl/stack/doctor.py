@@ -8,7 +8,7 @@ import click
 
 from relay.foreign_text import printable
 from relayctl import check_results, terminal
-from relayctl.channel.checks import ChannelChecks
+from relayctl.channel import checks
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check
 from relayctl.stack.checks import StackChecks
@@ -63,14 +63,13 @@ def _channels(store: ChannelStore) -> tuple[list[str], Check]:
 
 def _checked(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
     """Return the results of all checks by channel; print them after each channel, unless `as_json`."""
-    checks = ChannelChecks(stack, store)
     found, status = {}, None
     # The check of the outputs reports what the stack lacks.
     with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
         status = StatusReader(stack).read()
     for name in names:
         with terminal.status(f"checking channel {name} …"):
-            found[name] = [*(health(status, name) if status else ()), *checks.of(name)]
+            found[name] = [*(health(status, name) if status else ()), *checks.of(stack, store, name)]
         if not as_json:
             _show(f"channel {name}", found[name])
     return found

@@ -1,4 +1,4 @@
-"""What a stack owes: states in the ledger, jobs on the queues, and dead-lettered jobs."""
+"""Owed states in the ledger, jobs on the queues, and dead-lettered jobs of a stack."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
@@ -78,7 +78,7 @@ class UndeliveredJobs(NamedTuple):
 
 
 class Owed(NamedTuple):
-    """What a stack owes for one channel, or for all.
+    """Owed states and undelivered jobs of one channel, or of all channels of a stack.
 
     Attributes:
         debts: Owed states in the ledger; None if the ledger could not be read.
