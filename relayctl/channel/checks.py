@@ -35,135 +35,10 @@ _ANYBODY = (
 )
 
 
-<<<<<<< HEAD
-@dataclass(frozen=True)
-class ChannelChecks:
-    """Checks channels of a stack.
-
-    Attributes:
-        stack: The stack.
-        store: The channels' secrets.
-    """
-
-    stack: Stack
-    store: ChannelStore
-
-    def of(self, name: str) -> Iterator[Check]:
-        """Check a channel, and yield the result of each check. A check whose precondition failed is left out."""
-        found = self._read(name)
-        if isinstance(found, Check):
-            yield found
-            return
-        yield ok("secret", "it can be read, and is valid")
-        yield from _modes(found, self.stack.effects.clock())
-        yield from _tokens(found)
-        yield from _settings(found)
-        urls = list(self._urls(found))
-        refused = [f"{key}: {why}" for key, url, allowed in urls if (why := _forbidden(url, allowed))]
-        if refused:
-            yield failed("hosts", "; ".join(refused))
-            return
-        hosts = dict.fromkeys(f"{urlsplit(url).hostname} is one of {allowed.parameter}" for _, url, allowed in urls)
-        yield ok("hosts", "; ".join(hosts))
-        deadline, outward = self.stack.deadline(SECONDS), self.stack.effects.outward
-        yield from self._xmatters(found, deadline)
-        yield credential_checks.bigpanda(outward(self.stack.hosts.bigpanda), found.bigpanda, deadline)
-        yield from self._missed_shares(found)
-        if not found.callback:
-            yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
-        yield _receipt(found)
-
-    def _missed_shares(self, channel: Channel) -> Iterator[Check]:
-        """Yield the results of the check for missed shares, which are shares that never arrived.
-
-        Reconcile runs find missed shares. So the check reports if these runs are off, have no environment to compare,
-        or notify nobody. It names environments that bigpanda.environments may lack. Unless
-        bigpanda.reconcile is `ring`, it also counts the unknown incidents of the last week, and those for which a share
-        arrived later. Without bigpanda.api_key, there is no result.
-        """
-        what, access = "missed shares", channel.bigpanda
-        if access is None:
-            return
-        if not access.reconcile:
-            yield warning(what, "off: bigpanda.reconcile is false, so a share that never arrives is not noticed")
-            return
-        try:
-            found, suggested = self._reconciled(channel, access)
-        except LedgerError as error:
-            yield warning(what, f"not known, the ledger cannot be read: {error}")
-            found, suggested = UnknownCounts(), ()
-        named = ", ".join(suggested[:MAX_SUGGESTED]) + (" and others" if len(suggested) > MAX_SUGGESTED else "")
-        if not access.environments:
-            hint = f"; shares came from {named}: add it, if it is yours" if suggested else ""
-            yield warning(what, f"off: bigpanda.environments names no environment to list{hint}")
-            return
-        if suggested:
-            yield warning(what, f"shares came from {named}, too: add it to bigpanda.environments, if it is yours")
-        if access.reconcile == "ring" and misconfiguration.needs_url_recipients(channel):
-            yield warning(what, "reported only: the secret names no recipients, so a missed share notifies nobody")
-        if access.reconcile == "ring" or not found.found:
-            return
-        never = found.found - found.came
-        said = (
-            f"in a week {found.found} incidents that no channel with the same listing knew were reported, not paged; "
-            f"shares of {found.came} arrived later: for these, bigpanda.reconcile=ring would have been right"
-        )
-        lost = f"; shares of {never} never arrived: they were lost, or sent to other receivers only"
-        yield warning(what, said + lost) if never else ok(what, said)
-
-    def _reconciled(self, channel: Channel, access: BigPandaAccess) -> tuple[UnknownCounts, tuple[str, ...]]:
-        """Return counts of the incidents that reconcile runs reported as unknown in a week, and suggested environments.
-
-        The latter are environments that recent shares named and that the secret lacks. Do not trust them: any holder of
-        the webhook's token can send a share. Without a ledger both are empty. Raises LedgerError.
-        """
-        if "LedgerTableName" not in self.stack.outputs:
-            return UnknownCounts(), ()
-        table = self.stack.table()
-        suggested = Sources(table, self.stack.effects.clock).suggested(channel)
-        return read_unknown_counts(table, access, access.environments), suggested
-
-    def _read(self, name: str) -> Channel | Check:
-        try:
-            text = self.store.text(name)
-        except ClientError as error:
-            if error.response["Error"].get("Code") in _NOT_ALLOWED:
-                return warning("secret", f"not seen: {refusal(error)}. {_UNSEEN}")
-            return failed("secret", refusal(error))
-        except BotoCoreError as error:
-            return failed("secret", f"AWS could not be asked: {error}")
-        if text is None:
-            return failed("secret", "the channel was removed meanwhile")
-        try:
-            return parse_channel(name, text, ANY_HOSTS)
-        except InvalidChannel as error:
-            return failed("secret", str(error))
-
-    def _urls(self, channel: Channel) -> Iterator[tuple[str, str, AllowList]]:
-        """Yield each URL of the secret: its key, the URL, and the allow-list of its vendor."""
-        hosts = self.stack.hosts
-        yield "xmatters.trigger_url", channel.trigger_url, hosts.xmatters
-        if channel.rest:
-            yield "xmatters.rest.base_url", channel.rest.base_url, hosts.xmatters
-        if channel.bigpanda:
-            yield "bigpanda.base_url", channel.bigpanda.base_url, hosts.bigpanda
-
-    def _xmatters(self, channel: Channel, deadline: Deadline) -> Iterator[Check]:
-        names = credential_checks.of_channel(channel)
-        if not names:
-            yield warning("recipients", "the channel names none: the URLs or the workflow in xMatters name them")
-        if channel.rest is None:
-            off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
-            yield warning("xMatters REST API", off)
-            return
-        directory = Directory(self.stack.effects.outward(self.stack.hosts.xmatters))
-        found = credential_checks.rest(directory, channel.rest, deadline)
-=======
 def of(stack: Stack, store: ChannelStore, name: str) -> Iterator[Check]:
     """Check a channel, and yield the result of each check. A check whose precondition failed is left out."""
     found = _read(store, name)
     if isinstance(found, Check):
->>>>>>> 9116f36d6455e4b4387bf0ade0a1c43ba8047583
         yield found
         return
     yield ok("secret", "it can be read, and is valid")
@@ -183,6 +58,7 @@ def of(stack: Stack, store: ChannelStore, name: str) -> Iterator[Check]:
     yield from _missed_shares(stack, found)
     if not found.callback:
         yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
+    yield _receipt(found)
 
 
 def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
