@@ -64,7 +64,7 @@ def test_demo_reports_a_broken_promise_and_keeps_the_logs(built_places: local.Pl
     [bytecode] = (module.parent / "__pycache__").glob("transition.*.pyc")
     bytecode.unlink()
     logs = built_places.folder
-    with pytest.raises(SandboxError, match=f"Jane, first of database-oncall(.|\n)*logs are in {logs}"):
+    with pytest.raises(SandboxError, match=f"xMatters made a page of it(.|\n)*logs are in {logs}"):
         acts.play(built_places, Console(file=io.StringIO()), patience_seconds=10)
     assert not built_places.cloud.exists()
     assert "RequestId" in (logs / "functions.log").read_text()
