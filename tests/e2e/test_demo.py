@@ -58,13 +58,13 @@ def test_demo_keeps_every_promise_within_80_columns_and_leaves_no_process(built_
 
 def test_demo_reports_a_broken_promise_and_keeps_the_logs(built_places: local.Places) -> None:
     # A relay that announces no transition breaks the first promise. Its bytecode would hide the change.
-    module = built_places.build / "built/RelayLayer/python/relay/incidents/transition.py"
+    module = built_places.build / "built/RelayLayer/python/relay/incidents/share.py"
     with module.open("a") as source:
         source.write("\nPRESETS = dict.fromkeys(PRESETS, frozenset())\n")
-    [bytecode] = (module.parent / "__pycache__").glob("transition.*.pyc")
+    [bytecode] = (module.parent / "__pycache__").glob("share.*.pyc")
     bytecode.unlink()
     logs = built_places.folder
-    with pytest.raises(SandboxError, match=f"Jane, first of database-oncall(.|\n)*logs are in {logs}"):
+    with pytest.raises(SandboxError, match=f"xMatters made a page of it(.|\n)*logs are in {logs}"):
         acts.play(built_places, Console(file=io.StringIO()), patience_seconds=10)
     assert not built_places.cloud.exists()
     assert "RequestId" in (logs / "functions.log").read_text()
