@@ -33,7 +33,7 @@ _MASK = "***"
 _WHOLE = {"inbound", "xmatters"}
 # Members of a made-up channel, for a file with a policy alone. They are never used, and never shown.
 _NOT_IN_FILE: dict[str, Any] = {
-    "inbound": {"token": "not-in-the-file-and-never-used"},
+    "inbound": {"token": "not-in-the-file-and-never-used"},  # nosec B105 - no token at all
     "xmatters": {
         "trigger_url": "https://example.xmatters.com/api/integration/1/functions/none/triggers",
         "auth": {"type": "url"},
