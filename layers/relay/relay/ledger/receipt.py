@@ -7,10 +7,12 @@ in the ledger's `due` index: the sweeper sees a step that is late, and the fallb
 
 from copy import replace
 from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.channels.policy import Policy
-from relay.incidents.callback import ResponseMeanings
+
+if TYPE_CHECKING:
+    from relay.incidents.callback import ResponseMeanings
 
 # Recipients that a receipt names for the fallback topic's message; an entry of the ledger has to stay small.
 MAX_RECIPIENTS = 10
@@ -146,7 +148,7 @@ class Receipt(NamedTuple):
         most = EARLY_QUESTIONS if is_early else EARLY_QUESTIONS + (1 if self._awaits_device(policy) else 2)
         return replace(self, questions=max(self.questions, most))
 
-    def heard(self, heard: Heard, policy: Policy, responses: ResponseMeanings, now: float) -> "Receipt":
+    def heard(self, heard: Heard, policy: Policy, responses: "ResponseMeanings", now: float) -> "Receipt":
         """Return the receipt after xMatters' REST API answered at `now` (epoch seconds).
 
         An escalation, by `responses`, is no answer.
