@@ -109,7 +109,7 @@ class Console(Session):
             status = self._change(url, json.loads(body or b"{}"), fault)
         if fault == "slow answer":
             # The answer has what was so before it was delayed.
-            answer = HttpAnswer(200, {}, json.dumps(self._found(url)).encode())
+            answer = HttpAnswer(status, {}, json.dumps(self._found(url)).encode())
             world.wait(self.edge.slowness())
             return answer
         if fault in {"timeout", "timeout did it"}:

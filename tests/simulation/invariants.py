@@ -917,7 +917,8 @@ class Invariants:
             ends = [end.at for end in resolves if not self._is_open_again(page, end)]
             # A page that comes long after its signal, and after the end of its incident, is not looked for, not even
             # after a further resolve.
-            ends = [at for at in ends if not page.is_slow or page.found_from < min(ends)]
+            first = min([*ends, *(end.at for end in announced)], default=0.0)
+            ends = [at for at in ends if not page.is_slow or page.found_from < first]
             if self.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
             # Only without faults of the needed services; a late page cannot end before it exists.
