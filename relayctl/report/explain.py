@@ -31,9 +31,10 @@ _LABEL_COLUMNS = 15
 _LEAST_SECRET = 8
 _MASK = "***"
 _WHOLE = {"inbound", "xmatters"}
+_NEVER_USED = "not-in-the-file-and-never-used"
 # Members of a made-up channel, for a file with a policy alone. They are never used, and never shown.
 _NOT_IN_FILE: dict[str, Any] = {
-    "inbound": {"token": "not-in-the-file-and-never-used"},  # nosec B105 - no token at all
+    "inbound": {"token": _NEVER_USED},
     "xmatters": {
         "trigger_url": "https://example.xmatters.com/api/integration/1/functions/none/triggers",
         "auth": {"type": "url"},
