@@ -301,6 +301,7 @@ QUIET = [
     ["dlq", "export", "DIR/jobs.jsonl"],
     ["dlq", "import", "DIR/jobs.jsonl"],
     ["doctor"],
+    ["report"],
     ["shadow", "report", "payments"],
     ["bigpanda", "webhook", "payments"],
     ["bigpanda", "webhook", "payments", "--v2"],

@@ -109,7 +109,7 @@ ATTACKS: tuple[dict[str, Any], ...] = (
 def test_script_acts_on_what_the_relay_decided_for_any_body(body: str) -> None:
     bodies = [json.dumps(attack).encode() for attack in ATTACKS]
 
-    @settings(max_examples=150, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(BODIES)
     def collect(document: Members) -> None:
         bodies.append(written(document).encode())
