@@ -161,6 +161,8 @@ class Plan:
         """Return the secret of each channel."""
         policy: dict[str, Any] = {"allowed_recipients": list(self.allowed), "min_seconds_between_signals": 0}
         policy |= {"max_per_minute": self.max_per_minute, "fallback_after_seconds": self.fallback_seconds}
+        # With receipts every answer would have to name a person, also one that only acknowledges.
+        policy |= {"notified_within_seconds": 0}
         access = {"api_key": "BPU-1", "environment_id": ENVIRONMENT, "assign": True, "actions": ACTIONS}
         access |= {"reconcile": "ring" if self.is_reconciled else False}
         if self.environments > 1:

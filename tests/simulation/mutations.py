@@ -1044,13 +1044,6 @@ MUTATIONS = (
         seed=67,
     ),
     Mutation(
-        "a refused token is used again",
-        "xmatters.logins:Logins.renew",
-        'self._tokens.pop(_key(login), None) if login.auth.type == "oauth" else None',
-        'self._tokens.get(_key(login), None) if login.auth.type == "oauth" else None',
-        seed=22,
-    ),
-    Mutation(
         "a message with a member that this version does not know is unreadable",
         "jobs.queue:read_envelope",
         'members["schema"] != SCHEMA',
