@@ -504,6 +504,7 @@ def _with_rarities(seed: int, story: Story) -> Story:
         ("limits", 0.265, 0.285, _with_limits),
         ("unguarded updates", 0.77, 0.79, _with_unguarded_updates),
         ("receipts", 0.494, 0.534, _with_receipts),
+        ("lost tokens", 0.033, 0.053, _with_lost_tokens),
     )
     for name, low, high, change in rarities:
         random = Random(f"{name} of {seed}")
@@ -585,6 +586,13 @@ def _with_unguarded_updates(random: Random, story: Story) -> Story:
     policy = {**story.policy, "max_age_seconds": 3600, "notify_on": ["opened", "worsened", "grew", "resolved"]}
     spell = Spell("dynamodb", "refuses", begins, begins + random.uniform(500, 1200), 1.0)
     return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+
+
+def _with_lost_tokens(random: Random, story: Story) -> Story:
+    """Return the story with OAuth, and with a time in which xMatters gives no token, or an empty answer."""
+    begins = random.uniform(0, 300)
+    spell = Spell("token", random.choice(["timeout", "empty"]), begins, begins + random.uniform(30, 300), 1.0)
+    return replace(story, cloud=replace(story.cloud, login="oauth"), spells=[*story.spells, spell])
 
 
 def _with_receipts(random: Random, story: Story) -> Story:
