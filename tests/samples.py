@@ -104,7 +104,6 @@ def job(**members: Any) -> Job:
         "2027-01-15T08:00:00.000Z",
         body(),
         version=(1_800_000_000.0, 1_800_000_000.0),
-        attempts=3,
         stamps=Stamps(
             "upstream",
             "request-1",
@@ -114,6 +113,7 @@ def job(**members: Any) -> Job:
             last_failed_at="2027-01-15T08:00:02.000Z",
             http_status=503,
             response_excerpt="Service Unavailable",
+            attempts=3,
         ),
     )
     return changed(plain, **members)

@@ -51,7 +51,7 @@ def document(held: HeldMessage, *, with_body: bool = False) -> dict[str, Any]:
         "reason": job.stamps.reason,
         "http_status": job.stamps.http_status,
         "response_excerpt": job.stamps.response_excerpt,
-        "attempts": job.attempts,
+        "attempts": job.stamps.attempts,
         "replays": job.stamps.replays,
         "may_have_paged": Flag.MAY_HAVE_PAGED in job.flags,
         "received_at": job.received_at,

@@ -199,13 +199,13 @@ class Collector:
 
 def _dead_letter(job: Job) -> Event:
     status = f" (HTTP {job.stamps.http_status})" if job.stamps.http_status else ""
-    text = f"on the dead-letter queue: {job.kind}, {job.stamps.reason}{status}, {job.attempts} attempts"
+    text = f"on the dead-letter queue: {job.kind}, {job.stamps.reason}{status}, {job.stamps.attempts} attempts"
     at = job.dead_lettered_at or job.stamps.last_failed_at or job.received_at
     members: Mapping[str, object] = {
         "delivery_id": job.delivery_id,
         "reason": job.stamps.reason,
         "http_status": job.stamps.http_status,
-        "attempts": job.attempts,
+        "attempts": job.stamps.attempts,
         "replays": job.stamps.replays,
     }
     return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel, members)

@@ -49,7 +49,7 @@ def test_refused_shares_are_dead_lettered_until_a_replay_rings_each_once(operato
     partly = operator.run_json("dlq", "replay", "--yes", code=1)
     assert (partly["delivered"], partly["dead_lettered"]) == (1, 1)
     (left,) = operator.visible()
-    assert (left.stamps.reason, left.stamps.http_status, left.stamps.replays, left.attempts) == (
+    assert (left.stamps.reason, left.stamps.http_status, left.stamps.replays, left.stamps.attempts) == (
         "refused",
         400,
         2,
@@ -75,9 +75,9 @@ def test_dead_letter_that_an_aws_redrive_moves_back_is_tried_at_once(operator: O
     # Too early: the share is refused and dead-lettered again.
     until(lambda: [job.stamps.replays for job in operator.visible()] == [1])
     (again,) = operator.visible()
-    assert (again.stamps.reason, again.attempts, again.delivery_id) == (
+    assert (again.stamps.reason, again.stamps.attempts, again.delivery_id) == (
         "refused",
-        before.attempts + 1,
+        before.stamps.attempts + 1,
         before.delivery_id,
     )
 

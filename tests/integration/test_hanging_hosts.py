@@ -296,7 +296,7 @@ class TestLookUps:
         assert watched.ended.acquire(timeout=STUCK_SECONDS)
         assert xmatters.received == []
         # It was on the retry queue before the look-up, and nothing else was written since.
-        assert [job.attempts for job in account.retries.jobs()] == [0]
+        assert [job.stamps.attempts for job in account.retries.jobs()] == [0]
 
         second = webhook.serve(samples.request(samples.body(id="i2")))
         assert (second.status, second.document["outcome"]) == (200, "delivered")

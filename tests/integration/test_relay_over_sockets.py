@@ -105,7 +105,7 @@ class TestFaults:
             live.wake(60)
         else:
             [job] = account.dead_letters.jobs()
-            assert (job.stamps.reason, job.attempts, job.body) == (reason, attempts, samples.body())
+            assert (job.stamps.reason, job.stamps.attempts, job.body) == (reason, attempts, samples.body())
             live.revive(job)
         assert account.dead_letters.messages() == []
         live.wake(60)

@@ -132,7 +132,7 @@ ATTACK_MUTATIONS = (
                 recipients,
                 job.delivery_id,
                 job.stamps.correlation_id,
-                attempt=job.attempts + 1,
+                attempt=job.stamps.attempts + 1,
                 may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
                 replaces_url_recipients=only_recipient is not None,
             )
@@ -144,7 +144,7 @@ ATTACK_MUTATIONS = (
                 (*recipients, *parse_share(job.body).document.get("recipients", ())),
                 job.delivery_id,
                 job.stamps.correlation_id,
-                attempt=job.attempts + 1,
+                attempt=job.stamps.attempts + 1,
                 may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
                 replaces_url_recipients=only_recipient is not None,
             )

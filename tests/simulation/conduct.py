@@ -102,8 +102,8 @@ class Conduct:
     def _wrong_attempts(self) -> Iterator[str]:
         for job in self.dead_letters.jobs():
             asked = self.phones.asked(job["delivery_id"])
-            if job["kind"] == "signal" and job["attempts"] > asked:
-                yield f"a job says {job['attempts']} attempts, and xMatters was asked {asked} times"
+            if job["kind"] == "signal" and job["stamps"]["attempts"] > asked:
+                yield f"a job says {job['stamps']['attempts']} attempts, and xMatters was asked {asked} times"
 
     def _unfit_dead_letters(self) -> Iterator[str]:
         """Check that each dead-lettered job has a valid reason."""

@@ -413,7 +413,7 @@ MUTATIONS = (
         "delivery.delivery:keep",
         "job = task.job.planned(task.job.plan if plan is None else plan)",
         """
-            job = replace(task.job, attempts=task.job.attempts + 1).planned(task.job.plan if plan is None else plan)
+            job = task.job.after_attempts(1).planned(task.job.plan if plan is None else plan)
         """,
         seed=3,
     ),

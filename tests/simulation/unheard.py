@@ -17,9 +17,7 @@ from tests.simulation.world import World
 NO_PAGE, NO_DEVICE, NO_ANSWER = "made no page of it", "no device is known to have got it", "and nobody answered"
 # From a deadline to the message about it: a run of the sweeper that is late by a minute, and its work.
 TOLD_SECONDS = 150.0
-# Between two messages about a channel.
-AGAIN_SECONDS = 300.0
-# Runs that are left out, and messages that wait until the topic of a channel may be told again.
+# Runs that are left out.
 UNSTEADY_SECONDS = 700.0
 # From a callback's answer, or a delivery, to its record.
 RECORDED_SECONDS = 90.0
@@ -127,9 +125,6 @@ class Unheard:
             spells = [self.world.began + spell.ends for spell in self.weather.spells]
             by = max([deadline, *spells]) + (UNSTEADY_SECONDS if self._is_troubled() else TOLD_SECONDS)
             proven = self._first_proof(incident, span) if words == NO_DEVICE else span.answered_at
-            # One message in five minutes tells of all criticals of a channel.
-            earlier = [notice.at for notice in self.sns.told if deadline - AGAIN_SECONDS < notice.at <= by]
-            by += AGAIN_SECONDS if earlier else 0.0
             is_unheard = min(proven, span.answered_at) > by and span.ends > by
             if is_unheard and not any(span.began < at <= by for at in told):
                 yield f"unheard: {incident} since {self._moment(span.began)}, and nobody was told by {self._moment(by)}"

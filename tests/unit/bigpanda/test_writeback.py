@@ -220,7 +220,7 @@ class TestFailing:
     ) -> None:
         relay = acted(step, DONE if is_sure else activities(f"{WORDS} {TAG}"))
         [waiting] = relay.chores.jobs()
-        assert (waiting.stamps.reason, waiting.attempts) == (reason, 1)
+        assert (waiting.stamps.reason, waiting.stamps.attempts) == (reason, 1)
         relay.wake(301)
         assert asked(relay) == [self.POST, self.POST if is_sure else self.READ]
         assert relay.chores.messages == []
@@ -265,7 +265,7 @@ class TestFailing:
     def test_callback_that_bigpanda_refuses_is_dead_lettered_at_once_without_the_key(self) -> None:
         relay = acted(samples.refused(400, b"key BPU-canary is odd"))
         [dead] = relay.dead_letters.jobs()
-        assert (dead.stamps.reason, dead.stamps.http_status, dead.attempts) == ("refused", 400, 1)
+        assert (dead.stamps.reason, dead.stamps.http_status, dead.stamps.attempts) == ("refused", 400, 1)
         assert (dead.kind, relay.chores.messages) == ("writeback", [])
         assert "is odd" in dead.stamps.response_excerpt
         assert "BPU-canary" not in relay.dead_letters.messages[0]["MessageBody"] + relay.recorder.written()
@@ -568,6 +568,6 @@ class TestRate:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.stamps.reason, waiting.attempts, comments(relay)) == ("paced", 0, [])
+        assert (waiting.stamps.reason, waiting.stamps.attempts, comments(relay)) == ("paced", 0, [])
         relay.wake(60)
         assert len(comments(relay)) == 1

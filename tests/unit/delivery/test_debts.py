@@ -86,7 +86,7 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     )
     if place is None:
         copy = read_envelope(result.notices.last_copy or "")
-        assert (copy.body, copy.attempts) == (relay.session.calls[0].body, len(relay.session.calls))
+        assert (copy.body, copy.stamps.attempts) == (relay.session.calls[0].body, len(relay.session.calls))
         assert (copy.stamps.reason, (result.detail or "")[-18:]) == (result.reason, "; no queue took it")
     again, older = (relay.share(status="warning", changedOn=each) for each in (LATER, LATER - 1))
     if "row" not in broken:
@@ -150,7 +150,7 @@ def test_failed_share_stores_its_job_before_its_row() -> None:
     assert relay.entry().debt.row == Row(relay.clock.now + FIRST_DUE, stored.stored_name, is_critical=True)
     assert (stored.stored_name, stored.body, stored.plan) == (waiting.stored_name, waiting.body, waiting.plan)
     # The stored job knows the failure, which came after the message was queued.
-    assert (waiting.attempts, stored.attempts, len(table.indexed())) == (0, 3, 1)
+    assert (waiting.stamps.attempts, stored.stamps.attempts, len(table.indexed())) == (0, 3, 1)
 
 
 def test_share_that_waits_stores_its_job_and_has_a_row() -> None:

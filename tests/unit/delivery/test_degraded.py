@@ -34,6 +34,11 @@ def flagged(relay: Relay, flag: Flag) -> list[bool]:
     return [flag in job.flags for job in relay.retries.jobs()]
 
 
+def accepted(relay: Relay) -> list[bool]:
+    """Return, for each job of the retry queue, if it is only to record an accepted signal."""
+    return [job.accepted is not None for job in relay.retries.jobs()]
+
+
 # ---- One failed call -------------------------------------------------------------------------------------------------
 
 THROTTLED = ClientError({"Error": {"Code": "ThrottlingException", "Message": "canary"}}, "UpdateItem")
@@ -176,7 +181,7 @@ def test_criticals_are_sent_and_other_states_wait_while_the_table_is_down(name: 
 def test_signal_that_was_sent_without_the_ledger_is_recorded_by_a_job_after_five_seconds() -> None:
     relay = down()
     assert relay.share().notices.unguarded == UNGUARDED
-    assert (flagged(relay, Flag.ACCEPTED), relay.retries.delays()) == ([True], [5])
+    assert (accepted(relay), relay.retries.delays()) == ([True], [5])
     relay.dynamodb.failure = None
     relay.wake(5)
     assert (relay.retries.messages, relay.entry().announced is None, relay.statuses()) == ([], False, "critical")
@@ -214,7 +219,7 @@ def test_page_is_sent_at_most_twice_and_marked_as_repeat_while_the_table_takes_n
 
     table.before[CALLS[breaks_at]] = breaks
     assert relay.play("critical")[0].startswith("delivered")
-    assert flagged(relay, Flag.ACCEPTED) == [False, True]
+    assert accepted(relay) == [False, True]
     for _ in range(20):
         relay.wake(30)
     assert relay.repeats() == [None, "true"]
@@ -274,7 +279,7 @@ def test_job_that_cannot_be_noted_for_hours_backs_off_and_ends(is_sent: bool) ->
         relay.share()
     relay.dynamodb.refuses_writes = True
     relay.share(changedOn=LATER)
-    assert flagged(relay, Flag.ACCEPTED)[-1] == is_sent
+    assert accepted(relay)[-1] == is_sent
     relay.retries.messages = relay.retries.messages[-1:]
     wakes = 0
     while relay.retries.messages and wakes < 1000:
@@ -282,7 +287,7 @@ def test_job_that_cannot_be_noted_for_hours_backs_off_and_ends(is_sent: bool) ->
         wakes += 1
     assert (wakes < 200, len(relay.session.calls)) == (True, 1)
     # A sent signal that was never recorded is dead-lettered, and a replay can record it.
-    assert [Flag.ACCEPTED in letter.flags for letter in relay.dead_letters.jobs()] == [True] * is_sent
+    assert [letter.accepted is not None for letter in relay.dead_letters.jobs()] == [True] * is_sent
 
 
 # ---- The rate limiter's table is down --------------------------------------------------------------------------------

@@ -248,7 +248,12 @@ def test_failed_followup_is_retried_later_and_does_not_count_as_no_page(
     relay.share()
     relay.wake(MISSING + 36)
     [waiting] = relay.chores.jobs()
-    assert (waiting.kind, waiting.stamps.reason, waiting.attempts, waiting.flags) == ("followup", reason, 1, set())
+    assert (waiting.kind, waiting.stamps.reason, waiting.stamps.attempts, waiting.flags) == (
+        "followup",
+        reason,
+        1,
+        set(),
+    )
     assert (pages(relay)[0][3], "rest-pw" in repr(waiting) + relay.recorder.written()) == (False, False)
     relay.wake(301)
     assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
@@ -303,7 +308,7 @@ def test_followup_that_hangs_ends_within_its_time_limit_and_waits_for_its_backof
     relay.wake(36)
     assert relay.clock.now - began == pytest.approx(36 + 5)
     [again] = relay.chores.jobs()
-    assert (again.stamps.reason, again.attempts, relay.chores.delays()[0] > 0) == ("timeout", 1, True)
+    assert (again.stamps.reason, again.stamps.attempts, relay.chores.delays()[0] > 0) == ("timeout", 1, True)
 
 
 def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant) -> None:
@@ -315,7 +320,7 @@ def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant
     relay.play("critical ok critical ok")
     worked(relay, followup())
     [again] = relay.chores.jobs()
-    assert (again.stamps.reason, again.attempts, relay.chores.delays()) == ("in_flight", 0, [0])
+    assert (again.stamps.reason, again.stamps.attempts, relay.chores.delays()) == ("in_flight", 0, [0])
     relay.drain()
     assert tenant.ended == ["page-1", "page-2", "page-3"]
 

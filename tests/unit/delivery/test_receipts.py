@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay.failures import InvalidChannel
+from relay.failures import ChannelUnreadable, InvalidChannel
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, Relay
 from tests.unit.paging_tenant import REST, Tenant
@@ -180,6 +180,51 @@ class TestWithoutRestApi:
         relay.sns.failure = None
         relay.sweep_for(300)
         assert (len(relay.sns.published), heard(relay)[0]) == (1, False)
+
+    def test_critical_is_told_of_although_the_topic_was_told_of_another_one_a_minute_ago(self) -> None:
+        relay = watched({"notified_within_seconds": 300, "fallback_after_seconds": 240})
+        relay.play("critical")
+        relay.session.steps = [samples.refused(404)]
+        relay.clock.now += 270
+        relay.share(id="i2")
+        relay.sweep(0)
+        relay.sweep(30)
+        assert (told(relay), len(relay.sns.published)) == (["nobody_notified"], 2)
+
+    @pytest.mark.parametrize("is_removed", [True, False], ids=["channel removed", "times set to 0"])
+    def test_receipt_of_which_nothing_is_awaited_any_more_ends(self, is_removed: bool) -> None:
+        relay = watched(BOTH)
+        relay.play("critical")
+        if is_removed:
+            del relay.secrets.texts["noc"]
+            relay.clock.now += 600
+        else:
+            relay.change_policy(notified_within_seconds=0)
+        relay.sweep(0)
+        assert (told(relay), relay.dynamodb.indexed()) == ([], [])
+
+    def test_receipt_stays_open_while_the_channel_cannot_be_read(self) -> None:
+        relay = watched(BOTH)
+        relay.play("critical")
+        relay.secrets.texts["noc"] = ChannelUnreadable("throttled")
+        relay.other(samples.accepted()).sweep(0)
+        assert heard(relay)[0]
+
+
+@pytest.mark.parametrize("has_rest", [True, False])
+def test_critical_that_was_sent_while_the_ledger_was_down_has_a_receipt_too(has_rest: bool) -> None:
+    tenant = Tenant() if has_rest else None
+    relay = watched(BOTH, tenant=tenant)
+    relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
+    relay.play("critical")
+    sent = relay.clock.now
+    relay.dynamodb.failure = None
+    relay.wake(20)
+    receipt = relay.entry().receipt
+    assert (receipt.is_open, receipt.since, receipt.recipients) == (True, sent, ("Ops",))
+    relay.sweep_for(360, step=30)
+    assert told(relay) == ["nobody_notified"]
+    assert tenant is None or tenant.audited == ["page-1"]
 
 
 class TestWithRestApi:

@@ -224,7 +224,7 @@ class TestSchedule:
     def test_each_reason_has_its_backoff(self, failure: Step, chance: float, age: int, delay: float) -> None:
         relay = new_relay(failure, chance=chance)
         woken(relay, age, recipients=())
-        assert (relay.retries.delays(), waiting(relay).attempts) == ([delay], 1)
+        assert (relay.retries.delays(), waiting(relay).stamps.attempts) == ([delay], 1)
 
     def test_retry_after_a_timeout_says_may_repeat(self) -> None:
         relay = new_relay(requests.ReadTimeout("late"), samples.accepted())
@@ -240,7 +240,7 @@ class TestNoAttempt:
 
     def unchanged(self, relay: Relay, reason: Reason, asked: int) -> None:
         job = waiting(relay)
-        assert (job.stamps.reason, job.attempts, Flag.MAY_HAVE_PAGED in job.flags) == (reason, 2, False)
+        assert (job.stamps.reason, job.stamps.attempts, Flag.MAY_HAVE_PAGED in job.flags) == (reason, 2, False)
         assert (job.stamps.first_failed_at, job.stamps.http_status) == ("2027-01-15T08:00:02.000Z", 503)
         assert len(relay.session.calls) == asked
 
@@ -278,7 +278,7 @@ class TestExpiry:
         woken(relay, attempts=7)
         relay.wake(MAX_AGE + 1)
         [job] = relay.dead_letters.jobs()
-        assert (job.stamps.reason, job.attempts, job.dead_lettered_at) == (
+        assert (job.stamps.reason, job.stamps.attempts, job.dead_lettered_at) == (
             "expired",
             8,
             timestamp(relay.clock.now),
@@ -319,7 +319,7 @@ class TestChannelUnreadable:
         relay = new_relay()
         good, relay.secrets.texts["noc"] = relay.secrets.texts["noc"], "not json"
         assert woken(relay) == []
-        assert (waiting(relay).stamps.reason, waiting(relay).attempts) == ("internal", 0)
+        assert (waiting(relay).stamps.reason, waiting(relay).stamps.attempts) == ("internal", 0)
         relay.secrets.texts["noc"] = good
         relay.wake(60)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
@@ -402,7 +402,7 @@ class TestRevival:
         first = moved(relay)
         relay.wake()
         [again] = relay.dead_letters.jobs()
-        assert (again.stamps.reason, again.attempts) == ("refused", 2)
+        assert (again.stamps.reason, again.stamps.attempts) == ("refused", 2)
         assert seconds_of(again.dead_lettered_at or "") > seconds_of(first.dead_lettered_at or "")
         entry = relay.entry()
         assert (entry.debt.dead_lettered_at, entry.debt.reason) == (
@@ -451,7 +451,7 @@ class TestWithoutTheLedger:
         relay.clock.now += DAYS
         relay.wake()
         relay.dynamodb.refuses_writes = False
-        assert Flag.ACCEPTED in moved(relay).flags
+        assert moved(relay).accepted
         relay.wake()
         assert (len(relay.session.calls), relay.entry().announced is None) == (1, False)
 

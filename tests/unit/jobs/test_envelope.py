@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jobs.job import Job, Stamps, timestamp
+from relay.jobs.job import Acceptance, Job, Stamps, timestamp
 from relay.jobs.queue import UnreadableMessage, attributes_of, envelope_of, fits, legal_text, read_envelope
 from tests import samples
 
@@ -36,6 +36,7 @@ FIRST = {"schema", "kind", "channel", "url_recipients", "incident_id", "received
     dead_lettered_at=MOMENT,
     revived_at=MOMENT,
     ledger_down_since=MOMENT,
+    accepted=st.none() | st.builds(Acceptance, st.floats(0, 1e11), st.none() | TEXT),
     digest=st.none() | st.just("0" * 64),
     http_status=st.none() | st.integers(100, 599),
 )
@@ -51,11 +52,11 @@ def test_job_is_read_as_it_was_written_and_is_printable_ascii(**changes: Any) ->
 def test_envelope_holds_the_members_of_the_contract() -> None:
     assert MEMBERS.keys() - {"schema", "stamps"} == {
         *("kind", "channel", "url_recipients", "incident_id", "received_at", "body", "version", "digest", "plan"),
-        *("flags", "ledger_down_since", "attempts", "not_before", "dead_lettered_at", "revived_at"),
+        *("flags", "ledger_down_since", "accepted", "not_before", "dead_lettered_at", "revived_at"),
     }
     assert MEMBERS["stamps"].keys() == {
         *("reason", "correlation_id", "status", "transition", "recipients", "first_failed_at", "last_failed_at"),
-        *("http_status", "response_excerpt", "replays"),
+        *("http_status", "response_excerpt", "replays", "attempts"),
     }
 
 
@@ -92,13 +93,14 @@ def packed(body: bytes) -> str:
         ("body", packed(zlib.compress(b" " * (4 * MEBIBYTE + 1)))),
         ("body", None),
         ("channel", "No Channel"),
-        *(("version", value) for value in ([1], ["a", "b"], 7)),
+        *(("version", value) for value in ([1], ["a", "b"], 7, {"a": 1, "b": 2})),
+        *(("accepted", value) for value in ([1], ["a", "b"], 7, {"at": 1})),
         *(("url_recipients", value) for value in (None, 7)),
         ("flags", 7),
         *(("stamps", stamps) for stamps in (7, {"reason": 7}, {"recipients": 7}, {"first_failed_at": "yesterday"})),
-        *(("stamps", stamps) for stamps in ({"last_failed_at": "yesterday"}, {"replays": "3"})),
+        *(("stamps", stamps) for stamps in ({"last_failed_at": "yesterday"}, {"replays": "3"}, {"attempts": "3"})),
         ("incident_id", 7),
-        *((name, "3") for name in ("attempts", "plan")),
+        ("plan", "3"),
         *(("received_at", value) for value in ("yesterday", None)),
         ("not_before", 1_800_000_000),
         *((name, "yesterday") for name in ("not_before", "dead_lettered_at", "revived_at", "ledger_down_since")),

@@ -30,7 +30,7 @@ from relay.channels.policy import Mode
 from relay.delivery.step import Action, DeadLetter, Send, Settle, final_reason, step
 from relay.delivery.task import Services, Task, announce, entry_key_of, new_job
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
-from relay.jobs.job import Flag, Job, seconds_of, timestamp
+from relay.jobs.job import Acceptance, Flag, Job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, SendResult, after_failure
 from relay.jobs.queue import (
     RECOVERY_SECONDS,
@@ -129,8 +129,8 @@ class Delivery:
         has to stay on the queue.
         """
         task = Task.of(channel, share, job, self.services.owner(), deadline)._replace(given_up=given_up)
-        if Flag.ACCEPTED in job.flags:
-            return catch_up(self.services, task)
+        if job.accepted:
+            return catch_up(self.services, task, job.accepted)
         return self._attend(task)
 
     def record_begun_bell(self, job: Job) -> None:
@@ -334,7 +334,8 @@ def _record_acceptance(
     try:
         recorded = services.ledger.change(task.entry_key, change, claimed)
     except LedgerError:
-        return record_or_queue(services, task, result, change, "the sent signal could not be recorded")
+        accepted = Acceptance(lease.began, sent.request_id)
+        return record_or_queue(services, task, result, accepted, "the sent signal could not be recorded", change)
     _wake_next(services, task, recorded)
     return result
 
@@ -637,12 +638,8 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     if sent.maybe_accepted:
         services.unguarded.record(task.entry_key, services.clock())
     if sent.failure is None:
-        sent_at, audience = services.clock(), task.audience(is_for_one=False)
-
-        def change(entry: Entry) -> Entry:
-            return entry.announcing(task.state, sent.request_id, sent_at, audience)
-
-        return record_or_queue(services, task, task.sent(sent), change, why)
+        accepted = Acceptance(services.clock(), sent.request_id)
+        return record_or_queue(services, task, task.sent(sent), accepted, why)
     return _retried_later(services, task, sent).with_unguarded(why)
 
 
@@ -714,31 +711,42 @@ def _not_taken(task: Task, reason: Reason, why: str) -> Result:
 
 
 def record_or_queue(
-    services: Services, task: Task, result: Result, change: Callable[[Entry], Entry], why: str
+    services: Services,
+    task: Task,
+    result: Result,
+    accepted: Acceptance,
+    why: str,
+    change: Callable[[Entry], Entry] | None = None,
 ) -> Result:
     """Record an accepted signal in an incident's ledger entry, which lacks it. Queue a job if the ledger fails.
 
-    Without the record, the incident's resolve would not become owed. `change` returns the entry with the signal. A
-    queued job records the signal later. `why` says why the entry lacks the signal. The result contains `why` in both
-    cases.
+    Without the record, the incident's resolve would not become owed. `change` returns the entry with the signal; None
+    if the sender has no lease. A queued job records the signal later, as `accepted`. `why` says why the entry lacks the
+    signal. The result contains `why` in both cases.
     """
     try:
-        services.ledger.change(task.entry_key, change)
+        services.ledger.change(task.entry_key, change or _announced(task, accepted))
     except LedgerError:
-        sent = replace(task.job, attempts=task.job.attempts + result.exchange.attempts)
-        note = sent.with_reason(Reason.INTERNAL).with_flags(Flag.ACCEPTED)
+        sent = task.job.after_attempts(result.exchange.attempts)
+        note = sent.with_reason(Reason.INTERNAL)._replace(accepted=accepted)
         services.outbox.enqueue(note, until=services.clock() + CATCH_UP_SECONDS)
     return result.with_unguarded(why)
 
 
-def catch_up(services: Services, task: Task) -> Result:
+def _announced(task: Task, accepted: Acceptance) -> Callable[[Entry], Entry]:
+    """Return a function that returns an entry with the task's state announced by the signal that was `accepted`."""
+    audience = task.audience(is_for_one=False)
+    return lambda entry: entry.announcing(task.state, accepted.request_id, accepted.at, audience)
+
+
+def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
     """Write the missing ledger record of a state that was announced while the ledger failed.
 
-    The state's job is marked as `accepted`: it sends nothing, and only writes this record. Returns `duplicate` if the
-    record is written. If the ledger still fails, the job waits, or is dead-lettered if it is too old.
+    The state's job has the acceptance `accepted`: it sends nothing, and only writes this record. Returns `duplicate` if
+    the record is written. If the ledger still fails, the job waits, or is dead-lettered if it is too old.
     """
     try:
-        services.ledger.change(task.entry_key, lambda entry: entry.announcing(task.state, None, 0.0))
+        services.ledger.change(task.entry_key, _announced(task, accepted))
     except LedgerError:
         why = "the sent signal could not be recorded"
     else:

@@ -257,7 +257,7 @@ def _next_question(end: End, now: float) -> float:
 
 def _asked(job: Job, calls: int, now: float) -> Job:
     """Return the question's job after `calls` requests to BigPanda. Its age counts from `now` (epoch seconds)."""
-    asked = replace(job, attempts=job.attempts + calls, revived_at=timestamp(now))
+    asked = replace(job.after_attempts(calls), revived_at=timestamp(now))
     return asked.with_flags(Flag.ASKED) if calls else asked
 
 

@@ -363,8 +363,8 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
         dead_lettered_at = task.job.dead_lettered_seconds
         judgement = judge_job(entry, state, notify_on, plan=task.job.plan, dead_lettered_at=dead_lettered_at)
     job, change, debt = task.job, judgement.change, entry.debt
-    if debt.attempts > job.attempts and state.is_of_same_share(entry.newest):
-        job = replace(job, attempts=debt.attempts)
+    if debt.attempts > job.stamps.attempts and state.is_of_same_share(entry.newest):
+        job = job.stamped(attempts=debt.attempts)
     if state is not task.state:
         job = replace(job, received_at=timestamp(state.came), version=state.version, digest=state.digest)
         job = job.with_flags(Flag.BORROWED_VERSION) if state.has_borrowed_version else job

@@ -406,7 +406,7 @@ def announce(
         recipients,
         job.delivery_id,
         job.stamps.correlation_id,
-        attempt=job.attempts + 1,
+        attempt=job.stamps.attempts + 1,
         may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
         replaces_url_recipients=only_recipient is not None,
     )

@@ -351,7 +351,7 @@ class Worker:
         in a pause.
         """
         down_since = (result.job or job).ledger_down_since
-        if job.kind != JobKind.SIGNAL or Flag.ACCEPTED in job.flags or down_since is None or not _is_critical(job):
+        if job.kind != JobKind.SIGNAL or job.accepted or down_since is None or not _is_critical(job):
             return
         now, policy = self.clock(), self._policy(job)
         delay_start = max([seconds_of(down_since), *_pause_ends(job, policy, now)])

@@ -51,7 +51,6 @@ class Flag(StrEnum):
         BELL: The sweeper sent this message, since a state's own message was late or there is none.
         ASKED: BigPanda was asked the job's question at least once.
         MAY_HAVE_PAGED: xMatters may have accepted one of the attempts.
-        ACCEPTED: xMatters accepted the signal, and the ledger does not know that yet.
         WAITS_FOR_LEDGER: The job must wait for the ledger, since a critical of the incident was sent without it.
     """
 
@@ -61,8 +60,19 @@ class Flag(StrEnum):
     BELL = "bell"
     ASKED = "asked"
     MAY_HAVE_PAGED = "may_have_paged"
-    ACCEPTED = "accepted"
     WAITS_FOR_LEDGER = "waits_for_ledger"
+
+
+class Acceptance(NamedTuple):
+    """Acceptance of a signal by xMatters that the ledger does not know yet.
+
+    Attributes:
+        at: When the signal was sent (epoch seconds).
+        request_id: xMatters' id of the signal; None if the answer had none.
+    """
+
+    at: float
+    request_id: str | None
 
 
 class Stamps(NamedTuple):
@@ -82,6 +92,7 @@ class Stamps(NamedTuple):
         http_status: Status of the last answer; None if there was none.
         response_excerpt: Redacted start of the last answer; empty if there was none.
         replays: Number of returns from the dead-letter queue.
+        attempts: Number of requests that were really sent.
     """
 
     reason: str = Reason.IN_FLIGHT
@@ -94,6 +105,7 @@ class Stamps(NamedTuple):
     http_status: int | None = None
     response_excerpt: str = ""
     replays: int = 0
+    attempts: int = 0
 
 
 class Job(NamedTuple):
@@ -112,7 +124,7 @@ class Job(NamedTuple):
             later message wakes the state, and this one is dropped (see `Debt.plan`).
         flags: What is true of the job: `Flag`s, or words that this version does not know.
         ledger_down_since: When the job first met a failing ledger; None if the ledger worked.
-        attempts: Number of requests that were really sent.
+        accepted: xMatters' acceptance, if the job is only to record that in the ledger; None if it has to be sent.
         not_before: For a chore, the time before which it must not be attempted.
         dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
         revived_at: When a worker first received the job after a replay. The job's age counts from then.
@@ -130,7 +142,7 @@ class Job(NamedTuple):
     plan: int = 0
     flags: AbstractSet[str] = frozenset()
     ledger_down_since: str | None = None
-    attempts: int = 0
+    accepted: Acceptance | None = None
     not_before: str | None = None
     dead_lettered_at: str | None = None
     revived_at: str | None = None
@@ -211,6 +223,10 @@ class Job(NamedTuple):
     def with_reason(self, reason: str) -> Self:
         """Return the job with `reason` in place of the reason of its last failure or wait."""
         return self.stamped(reason=reason)
+
+    def after_attempts(self, attempts: int) -> Self:
+        """Return the job with so many `attempts` more."""
+        return self.stamped(attempts=self.stamps.attempts + attempts)
 
     def waiting(self, reason: str, until: float) -> Self:
         """Return the job with a wait for `reason` until `until` (epoch seconds)."""

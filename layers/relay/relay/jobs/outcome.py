@@ -228,7 +228,7 @@ def after_failure(job: Job, result: Result, now: float) -> Job:
     if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED}:
         return job.with_reason(result.reason)
     failed_at, exchange = timestamp(now), result.exchange
-    failed = job._replace(attempts=job.attempts + exchange.attempts).stamped(
+    failed = job.after_attempts(exchange.attempts).stamped(
         reason=result.reason or Reason.INTERNAL,
         first_failed_at=job.stamps.first_failed_at or failed_at,
         last_failed_at=failed_at,

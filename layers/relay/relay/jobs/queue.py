@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.channels.policy import CHANNEL_NAME
 from relay.failures import LONGEST_WAIT_SECONDS, BadRequest, QueueError, Reason
 from relay.incidents.share import Share, parse_share
-from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
+from relay.jobs.job import Acceptance, Job, JobKind, Stamps, seconds_of, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -87,7 +87,7 @@ def attributes_of(job: Job) -> dict[str, str]:
 
 _TEXTS = ("kind", "channel", "incident_id", "received_at")
 _TEXT_STAMPS = ("reason", "correlation_id")
-_COUNTS = ("attempts", "plan")
+_COUNTED_STAMPS = ("replays", "attempts")
 _MOMENTS = ("received_at", "not_before", "ledger_down_since", "dead_lettered_at", "revived_at")
 
 
@@ -102,8 +102,9 @@ def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
     lists = (members["url_recipients"], members.get("flags", []), stamps.get("recipients", []))
     if not all(isinstance(each, list) for each in lists):
         raise UnreadableMessage("its recipients or its flags are not a list")
-    if any(not isinstance(each, int) for each in (*map(members.get, _COUNTS, (0, 0)), stamps.get("replays", 0))):
-        raise UnreadableMessage(f"one of {', '.join((*_COUNTS, 'replays'))} is not a number")
+    counts = (members.get("plan", 0), *(stamps.get(name, 0) for name in _COUNTED_STAMPS))
+    if not all(isinstance(each, int) for each in counts):
+        raise UnreadableMessage(f"one of {', '.join(('plan', *_COUNTED_STAMPS))} is not a number")
     try:
         moments = (*map(members.get, _MOMENTS), stamps.get("first_failed_at"), stamps.get("last_failed_at"))
         for moment in filter(None, moments):
@@ -119,12 +120,20 @@ def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
             "url_recipients": url_recipients,
             "version": (float(version[0]), float(version[1])) if version is not None else None,
             "flags": frozenset(flags),
+            "accepted": _acceptance(members.get("accepted")),
             "stamps": Stamps(**{**stamps, "recipients": recipients}),
         }
     except UnreadableMessage:
         raise
-    except (ValueError, TypeError, IndexError, zlib.error) as error:
+    except (ValueError, TypeError, LookupError, zlib.error) as error:
         raise UnreadableMessage(f"a part of it can't be read ({type(error).__name__}: {error})") from None
+
+
+def _acceptance(stored: Any) -> Acceptance | None:
+    if stored is None:
+        return None
+    at, request_id = stored
+    return Acceptance(float(at), None if request_id is None else str(request_id))
 
 
 def legal_text(text: str) -> str:
@@ -323,8 +332,7 @@ def followup_job(job: Job, now: float) -> Job:
 
     Its age counts from `now` (epoch seconds), since its signal may have waited for hours or was dead-lettered.
     """
-    made = job.fresh()._replace(kind=JobKind.FOLLOWUP, attempts=0, dead_lettered_at=None, revived_at=timestamp(now))
-    return made.without_flags(Flag.ACCEPTED)
+    return _chore(job, JobKind.FOLLOWUP, now)
 
 
 def recovery_job(job: Job, now: float) -> Job:
@@ -338,8 +346,12 @@ def question_job(job: Job, now: float) -> Job:
 
     `now` is in epoch seconds.
     """
-    made = job.fresh()._replace(kind=JobKind.QUESTION, attempts=0, dead_lettered_at=None, revived_at=timestamp(now))
-    return made.waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
+    return _chore(job, JobKind.QUESTION, now).waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
+
+
+def _chore(job: Job, kind: JobKind, now: float) -> Job:
+    made = job.fresh()._replace(kind=kind, accepted=None, dead_lettered_at=None, revived_at=timestamp(now))
+    return made.stamped(attempts=0)
 
 
 @dataclass(frozen=True)

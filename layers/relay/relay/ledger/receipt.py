@@ -117,6 +117,10 @@ class Receipt(NamedTuple):
         """Return the receipt after the fallback topic was notified of the missed `step` at `at` (epoch seconds)."""
         return replace(self, is_open=False, missed=step, told_at=at) if self.is_open else self
 
+    def awaits_a_step(self, policy: Policy) -> bool:
+        """True if the receipt is open, and `policy` awaits a further step, or a step failed that was not told of."""
+        return self.is_open and (bool(self.missed) or self._awaits_device(policy) or policy.answered_within_seconds > 0)
+
     def missed_step(self, policy: Policy, now: float) -> str:
         """Return the step (`Missed`) of which the fallback topic has to be notified at `now`; empty for none."""
         if not self.is_open or self.missed:

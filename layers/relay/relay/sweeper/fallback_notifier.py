@@ -32,7 +32,8 @@ from relay.sweeper.run import (
 )
 from relay.telemetry.telemetry import Telemetry
 
-# Shortest time between two messages to the fallback topic about one channel.
+# Shortest time between two messages to the fallback topic about the owed states of one channel. A critical that nobody
+# heard is told of in the next run: nothing more will ring for it.
 NOTIFIED_AGAIN_SECONDS = 300.0
 # Debts of a channel that a run checks and marks for the fallback topic; the message counts the others without a check.
 # The limit keeps time for the messages of other channels: ten thousand debts of one channel would take a whole run.
@@ -70,7 +71,7 @@ class FallbackNotifier:
         states) of one channel do not delay the message of another.
         """
         self.policies.read(rows)
-        overdue = (each for each in rows if self._is_to_notify(each) and self._may_notify(run, each.channel))
+        overdue = (each for each in rows if self._is_to_notify(each) and self._may_notify(run, each))
         waiting = by_channel(sorted(overdue, key=lambda each: each.since))
         notified: dict[str, list[DueRow]] = {}
         for some in batched(sorted(waiting.items(), key=lambda each: len(each[1])), AT_ONCE, strict=False):
@@ -82,12 +83,34 @@ class FallbackNotifier:
             unchecked = {channel: len(rows[MAX_CHECKED:]) for channel, rows in some}
             notified |= self._notify_some(run, due, unchecked)
         now = self.clock()
-        marks = (partial(self._mark, each, now, deadline) for rows in notified.values() for each in rows)
-        self.at_once([partial(run_logging_failure, self.telemetry, each, otherwise=None) for each in marks])
+        marks = [partial(self._mark, each, now, deadline) for rows in notified.values() for each in rows]
+        ends = [
+            partial(self._end_receipt, each, deadline)
+            for each in rows
+            if self._awaits_nothing(each.channel, each.entry)
+        ]
+        self.at_once([partial(run_logging_failure, self.telemetry, each, otherwise=None) for each in [*marks, *ends]])
         return len(notified)
 
-    def _may_notify(self, run: SweeperRun, channel: str) -> bool:
-        return self.clock() - run.notified.get(channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
+    def _may_notify(self, run: SweeperRun, row: DueRow) -> bool:
+        last = run.notified.get(row.channel, 0.0)
+        return bool(self._missed(row)) or self.clock() - last >= NOTIFIED_AGAIN_SECONDS
+
+    def _awaits_nothing(self, channel: str, entry: Entry) -> bool:
+        """True if a receipt is open of which nothing is awaited: the policy was changed, or the channel removed."""
+        policy = self.policies.of(channel)
+        if self.policies.is_unread(channel) and not self.policies.is_removed(channel):
+            return False
+        return entry.receipt.is_open and not entry.receipt.awaits_a_step(policy)
+
+    def _end_receipt(self, row: DueRow, deadline: Deadline) -> None:
+        """End a receipt of which nothing is awaited, so that it has no row any more."""
+
+        def ended(entry: Entry) -> Entry:
+            return replace(entry, receipt=entry.receipt.ended()) if self._awaits_nothing(row.channel, entry) else entry
+
+        if deadline.remaining():
+            self.rows.change(row, ended)
 
     def _notify_some(
         self, run: SweeperRun, due: Mapping[str, list[DueRow]], unchecked: Mapping[str, int]

@@ -19,7 +19,7 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from relay.channels.channel import is_channel_name
 from relay.failures import BadRequest, Reason, Unauthorized
 from relay.foreign_text import identifier, printable
-from relay.jobs.job import Flag, Job, JobKind
+from relay.jobs.job import Job, JobKind
 from relay.jobs.outcome import Found, Outcome, Result
 from relay.jobs.queue import MAX_LOGGED_CHARACTERS
 
@@ -222,7 +222,7 @@ def history(job: Job) -> dict[str, Any]:
     """Return the fields of a log line about a job's history: kind, earlier attempts, replays and arrival."""
     return {
         "kind": job.kind,
-        "earlier_attempts": job.attempts,
+        "earlier_attempts": job.stamps.attempts,
         "replays": job.stamps.replays,
         "received_at": job.received_at,
     }
@@ -330,9 +330,7 @@ class Telemetry:
         time of each part of the work (milliseconds).
         """
         fields = result_fields(result, spent, job.stamps.correlation_id) | history(job)
-        never_failed = (
-            job.kind == JobKind.SIGNAL and job.stamps.first_failed_at is None and Flag.ACCEPTED not in job.flags
-        )
+        never_failed = job.kind == JobKind.SIGNAL and job.stamps.first_failed_at is None and job.accepted is None
         if result.outcome == Outcome.DUPLICATE and never_failed:
             self._logger.debug("job", extra=fields)
             return
