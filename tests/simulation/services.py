@@ -582,6 +582,15 @@ class SimulatedSecrets:
         return self.texts[name]
 
 
+# Words of a message to the fallback topic about a step of a receipt.
+NO_PAGE, NO_DEVICE, NO_ANSWER = "made no page of it", "no device is known to have got it", "and nobody answered"
+
+
+def tells_of_unheard(text: str) -> bool:
+    """Return True if a message to the fallback topic tells of a step of a receipt."""
+    return any(words in text for words in (NO_PAGE, NO_DEVICE, NO_ANSWER))
+
+
 class Notice(NamedTuple):
     """A message to the fallback topic.
 

@@ -7,14 +7,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from tests.simulation.phones import Page, Phones, Ring
-from tests.simulation.services import Notice, SimulatedSns
+from tests.simulation.services import NO_ANSWER, NO_DEVICE, NO_PAGE, Notice, SimulatedSns, tells_of_unheard
 from tests.simulation.story import NOC, SharedState
 from tests.simulation.truth import INCIDENT
 from tests.simulation.weather import Weather
 from tests.simulation.world import World
 
-# Words of a message to the fallback topic about a step of a receipt.
-NO_PAGE, NO_DEVICE, NO_ANSWER = "made no page of it", "no device is known to have got it", "and nobody answered"
 # From a deadline to the message about it: a run of the sweeper that is late by a minute, and its work.
 TOLD_SECONDS = 150.0
 # Runs that are left out.
@@ -74,7 +72,7 @@ class Unheard:
                 (notice, line)
                 for notice in self.sns.told
                 for name, line in INCIDENT.findall(notice.text)
-                if name == incident and any(words in line for words in (NO_PAGE, NO_DEVICE, NO_ANSWER))
+                if name == incident and tells_of_unheard(line)
             ]
             # A message that the critical is owed again tells people, too.
             named = (

@@ -75,8 +75,8 @@ class TestGate:
     def test_gate_waits_a_few_seconds_for_a_signal_that_does_not_come(self) -> None:
         absent = gate(critical_line_end=10)
         last = 10 - ONE_A_SECOND.spacing
-        assert absent.is_waited_for(absent.critical_line_end, ONE_A_SECOND.spacing, NOW + last + 3 - 0.01)
-        assert not absent.is_waited_for(absent.critical_line_end, ONE_A_SECOND.spacing, NOW + last + 3)
+        assert absent.is_waited_for(absent.critical_line_end, ONE_A_SECOND.spacing, NOW + last + 6 - 0.01)
+        assert not absent.is_waited_for(absent.critical_line_end, ONE_A_SECOND.spacing, NOW + last + 6)
 
 
 class TestMeetingAtASlot:

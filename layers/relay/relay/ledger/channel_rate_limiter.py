@@ -65,7 +65,9 @@ CLOSED = Circuit()
 # No slot is further ahead than this: most signals that wait so long are superseded by then.
 HORIZON_SECONDS = 300.0
 # Time that a line waits for a signal that misses its slot. After it, other signals no longer give way.
-GRACE_SECONDS = 3.0
+GRACE_SECONDS = 6.0
+# Clocks of two functions may differ by this much.
+CLOCKS_SECONDS = 2.0
 # A critical that finds no room in its own slot asks again after this time, until its grace is over.
 SLOT_AGAIN_SECONDS = 1.0
 # A signal may use its slot this much too early.
@@ -256,7 +258,7 @@ class RateLimiter:
         The circuit breaker is in the table item of the first rule. `is_critical` is True for a critical signal. `slot`
         is the time that an earlier wait reserved for the incident; None if there is none. The wait has a new slot
         unless the circuit is open or too many signals wait. A critical signal may find no room at the time of its own
-        slot. Then it keeps this slot for up to GRACE_SECONDS, while other signals wait for it.
+        slot. Then it keeps this slot for some seconds, while other signals wait for it, also those with a fast clock.
         """
         now = self.clock()
         is_due = _is_due(slot, now)
@@ -336,10 +338,12 @@ class RateLimiter:
             self._update(rule.gate, add={count_name(int(now)): -1})
             return wait
         is_full = gate.counted(now) > rule.limit
-        if slot and is_critical and is_full and is_due and now + SLOT_AGAIN_SECONDS < slot.at + GRACE_SECONDS:
+        again = now + SLOT_AGAIN_SECONDS
+        is_in_grace = slot is not None and is_due and again < slot.at + GRACE_SECONDS - CLOCKS_SECONDS
+        if is_critical and is_full and is_in_grace:
             # Another sender that steps back was counted at the same moment (docs/decisions.md, D-slots).
             self._update(rule.gate, add={count_name(int(now)): -1})
-            return Wait(Reason.PACED, now + SLOT_AGAIN_SECONDS, slot)
+            return Wait(Reason.PACED, again, slot)
         if is_full or gate.must_step_back(rule, now, is_critical=is_critical, is_due=is_due):
             return self._set_aside(rule, gate, now, is_critical=is_critical)
         return gate

@@ -93,8 +93,8 @@ class FallbackNotifier:
         return len(notified)
 
     def _may_notify(self, run: SweeperRun, row: DueRow) -> bool:
-        last = run.notified.get(row.channel, 0.0)
-        return bool(self._missed(row)) or self.clock() - last >= NOTIFIED_AGAIN_SECONDS
+        is_unheard = bool(self._missed(row)) and not _owes_critical(row.entry)
+        return is_unheard or self.clock() - run.notified.get(row.channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
 
     def _awaits_nothing(self, channel: str, entry: Entry) -> bool:
         """True if a receipt is open of which nothing is awaited: the policy was changed, or the channel removed."""
