@@ -133,7 +133,9 @@ class Unheard:
         Without the REST API it cannot tell the pages of an incident apart.
         """
         if self.has_rest:
-            return min((page.delivered_at for page in span.pages), default=math.inf)
+            # Who escalates a page had it on a device.
+            escalated = (at for page in span.pages for at, _ in page.answers if at > span.began)
+            return min((*(page.delivered_at for page in span.pages), *escalated), default=math.inf)
         called_back = (page.called_back_at for page in self.phones.pages if page.ring.incident == incident)
         return min((at for at in called_back if at > span.began), default=math.inf)
 
@@ -147,8 +149,10 @@ class Unheard:
         is_answered = at > span.answered_at + RECORDED_SECONDS and not self.has_rest
         if not self._is_troubled() and (is_better or is_answered):
             yield f"unheard: {incident} is told of at {moment}, and it was {'better' if is_better else 'answered'}"
+        # In trouble the relay may not know of the end between two criticals.
+        began = spans[0].began if self._is_troubled() else span.began
         for words, within in self._steps():
-            if words in line and at < span.began + within - 1:
+            if words in line and at < began + within - 1:
                 yield f"unheard: {incident} is told of at {moment}, before its time"
             if words in line and words == NO_DEVICE and self._is_surely_proven(span, span.began + within):
                 yield f"unheard: {incident} is told of at {moment}, and a device had got it"

@@ -45,6 +45,8 @@ class Tenant:
             [page_id] = parse_qs(urlsplit(call.url).query)["eventId"]
             self.audited.append(page_id)
             return HttpAnswer(200, {}, json.dumps({"data": [*map(_audit, self.audits.get(page_id, []))]}).encode())
+        if "/people/" in call.url:
+            return HttpAnswer(200, {}, b'{"id": "id-jdoe", "targetName": "jdoe"}')
         [request_id] = parse_qs(urlsplit(call.url).query)["requestId"]
         self.asked.append(request_id)
         number = int(request_id[1:])

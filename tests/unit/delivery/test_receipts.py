@@ -281,6 +281,13 @@ class TestWithRestApi:
         relay.sweep_for(420, step=30)
         assert (told(relay), heard(relay)[2]) == (["nobody_notified"], False)
 
+    @pytest.mark.parametrize(("page", "acknowledged_by"), [("page-1", ""), ("page-2", "jdoe")])
+    def test_answer_to_an_older_page_does_not_quiet_the_newer_critical(self, page: str, acknowledged_by: str) -> None:
+        relay = watched(BOTH, tenant=Tenant())
+        relay.play("warning 15 critical 15")
+        call_back(relay, "response", "Acknowledge", page=page)
+        assert relay.entry().acknowledged_by == acknowledged_by
+
     def test_missing_page_is_told_before_the_other_steps_are_late(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False

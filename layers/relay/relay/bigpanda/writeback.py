@@ -157,7 +157,7 @@ class Writeback:
         if is_verified and channel.policy.awaits_receipt:
             self._note_proof(channel, received, entries, found.signal, deadline)
         if is_verified and channel.signals_acknowledger_only and received.is_acknowledgement and callback.target:
-            self._note_who_acknowledged(entries, callback.target, received.came)
+            self._note_who_acknowledged(entries, callback.target, received.came, found.signal)
         access = channel.bigpanda
         if access is None or found.verdict == Verdict.STRANGE:
             return _result(job, Outcome.UNCHANGED)
@@ -194,11 +194,14 @@ class Writeback:
             return _result(job, Outcome.UNSAFE).failed(error)
         return _delivered(job)
 
-    def _note_who_acknowledged(self, entries: Sequence[tuple[str, Entry]], target: str, came: float) -> None:
+    def _note_who_acknowledged(
+        self, entries: Sequence[tuple[str, Entry]], target: str, came: float, signal: AcceptedSignal | None
+    ) -> None:
         """Record in the incident's ledger entry that the person `target` acknowledged. Raises LedgerError.
 
-        `came` is the arrival of the acknowledgement (epoch seconds). An acknowledgement from before the entry's last
-        signal is ignored. It can still come here, since a job may be retried for hours, or replayed.
+        `came` is the arrival of the acknowledgement (epoch seconds), and `signal` the signal whose page it names; None
+        if xMatters was not asked. An acknowledgement from before the entry's last signal, or of the page of an earlier
+        one, is ignored. It can still come here, since a job may be retried for hours, or replayed.
 
         The ledger has one entry of the incident for each set of recipients in BigPanda's webhook URL. If several of
         these entries are open, nothing is recorded, since a callback does not tell which entry it belongs to.
@@ -207,7 +210,11 @@ class Writeback:
         if len(open_ones) != 1:
             return
         [name] = open_ones
-        self.ledger.change(name, lambda entry: entry.acknowledged(target, came))
+
+        def change(entry: Entry) -> Entry:
+            return entry if entry.is_overtaken(came, signal) else entry.acknowledged(target, came)
+
+        self.ledger.change(name, change)
 
     def _note_proof(
         self,
