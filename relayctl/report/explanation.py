@@ -91,7 +91,7 @@ def explanation(case: Case, known: Knowledge) -> dict[str, Any]:
     task, _, action = step(case.task, known.entry, case.now)
     rules = rules_of(task.channel, task.recipients)
     limits = [_limit(rule, known.gates.get(rule.gate), task, case.now) for rule in rules]
-    only_recipient = action.only_recipient if isinstance(action, Send) else None
+    only = action.only if isinstance(action, Send) else ()
     is_sent = not isinstance(action, Settle) and not _is_shadowed(case.channel)
     return {
         "verdict": _verdict(task, action, limits),
@@ -100,13 +100,13 @@ def explanation(case: Case, known: Knowledge) -> dict[str, Any]:
         "details": _details(case.share),
         "policy": _policy(task, case.now),
         "routes": _routes(case),
-        "recipients": _recipients(case, task, only_recipient),
+        "recipients": _recipients(case, task, only),
         "rate_limit": {
             "seconds_between_signals": case.channel.policy.min_seconds_between_signals,
             "last_signal": timestamp(known.entry.signal_times[-1]) if known.entry.signal_times else None,
             "limits": limits,
         },
-        "request": _request(task, only_recipient, is_sent=is_sent),
+        "request": _request(task, only, is_sent=is_sent),
     }
 
 
@@ -238,12 +238,13 @@ def _routes(case: Case) -> list[dict[str, Any]]:
     ]
 
 
-def _recipients(case: Case, task: Task, only_recipient: str | None) -> dict[str, Any]:
+def _recipients(case: Case, task: Task, only: tuple[str, ...]) -> dict[str, Any]:
     rung = task.recipients
-    names = (only_recipient,) if only_recipient else rung
+    names = only or rung
     return {
-        "names": list(recipients_of(case.channel.trigger_url, names, replaces=only_recipient is not None)),
-        "only_acknowledger": only_recipient,
+        "names": list(recipients_of(case.channel.trigger_url, names, replaces=bool(only))),
+        "only": list(only),
+        "only_for": task.change.transition if only and task.change else None,
         "in_url": [name for name in case.permitted if name in rung],
         "refused_in_url": [name for name in case.named if name not in rung],
         "named_elsewhere": case.channel.vouched.recipients_in,
@@ -265,8 +266,8 @@ def _limit(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, A
     }
 
 
-def _request(task: Task, only_recipient: str | None, *, is_sent: bool) -> dict[str, Any]:
-    body = content(task, (only_recipient,) if only_recipient else task.recipients)
+def _request(task: Task, only: tuple[str, ...], *, is_sent: bool) -> dict[str, Any]:
+    body = content(task, only or task.recipients)
     decision = decision_of(task)
     return {
         "is_sent": is_sent,

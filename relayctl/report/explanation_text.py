@@ -104,11 +104,17 @@ def _condition(condition: Mapping[str, Any]) -> str:
     return f"{_value(condition['fact'])} {said}{wanted}"
 
 
+_ALONE = {
+    "rerouted": "a late tag chose them, and the others know of it",
+    "unanswered": "nobody is known to have heard the others' page",
+}
+
+
 def _recipients(found: Mapping[str, Any]) -> Iterator[str]:
     elsewhere = {"workflow": "the workflow in xMatters names them", "url": "BigPanda's URL names them (--recipients)"}
     yield _value(found["names"]) or elsewhere.get(found["named_elsewhere"], "none is named here")
-    if found["only_acknowledger"]:
-        yield "the acknowledger alone: nothing worsened or reopened since"
+    if found["only"]:
+        yield f"alone: {_ALONE.get(found['only_for'], 'they acknowledged, and nothing worsened or reopened since')}"
     if found["refused_in_url"]:
         yield f"left out, not allowed (policy.allowed_recipients) or too many: {_value(found['refused_in_url'])}"
 

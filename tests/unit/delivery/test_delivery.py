@@ -208,6 +208,69 @@ def test_route_replaces_the_recipients_of_the_channel_and_does_not_part_an_incid
     assert (decisions[0]["priority"], [each["is_over"] for each in decisions]) == ("LOW", [False, True, False])
 
 
+TEAM = [{"name": "team", "value": "payments"}]
+DBA = [{"name": "team", "value": "dba"}]
+
+
+@pytest.mark.parametrize(
+    ("policy", "shares", "rung"),
+    [
+        pytest.param({}, [(0, {}), (120, {"tags": TEAM})], ["own", "payments"], id="late tag"),
+        pytest.param({}, [(0, {}), (601, {"tags": TEAM})], ["own"], id="too late"),
+        pytest.param({"reroute_within_seconds": 60}, [(0, {}), (61, {"tags": TEAM})], ["own"], id="too late by policy"),
+        pytest.param({"reroute_within_seconds": 0}, [(0, {}), (9, {"tags": TEAM})], ["own"], id="never"),
+        pytest.param({}, [(0, {"tags": TEAM}), (9, {"tags": []})], ["payments", "own"], id="tag removed"),
+        pytest.param({}, [(0, {"tags": TEAM}), (9, {"tags": TEAM, "comments": ["c"]})], ["payments"], id="no news"),
+        pytest.param(
+            {}, [(0, {}), (9, {"tags": TEAM}), (9, {"tags": []})], ["own", "payments"], id="each is rung once"
+        ),
+        pytest.param(
+            {},
+            [(0, {}), (9, {"tags": TEAM}), (9, {"tags": TEAM, "status": "ok"}), (9, {}), (99, {"tags": TEAM})],
+            ["own", "payments", "payments", "own", "payments"],
+            id="again after the end",
+        ),
+        pytest.param({}, [(0, {}), (9, {"status": "warning"})], ["own"], id="route by status is no late tag"),
+        pytest.param(
+            {}, [(0, {}), (9, {"tags": TEAM}), (9, {"tags": DBA})], ["own", "payments", "dba"], id="second tag"
+        ),
+    ],
+)
+def test_tag_that_comes_late_rings_the_recipients_of_its_route_alone(
+    policy: dict[str, Any], shares: list[tuple[float, dict[str, Any]]], rung: list[str]
+) -> None:
+    routes = [
+        {"when": {"tag.team": "payments"}, "recipients": ["payments"]},
+        {"when": {"tag.team": "dba"}, "recipients": ["dba"]},
+        {"when": {"status": "warning"}, "recipients": ["chat"]},
+    ]
+    document = samples.secret()["xmatters"] | {"recipients": ["own"]}
+    policy = {"routes": routes, "preset": "oncall", "min_seconds_between_signals": 0} | policy
+    accepted = [samples.accepted(f"r{number}") for number in range(9)]
+    relay = new_relay(*accepted, secrets=secrets_of(xmatters=document, policy=policy))
+    for number, (seconds, said) in enumerate(shares):
+        relay.clock.now += seconds
+        relay.share(**({"changedOn": LATER + number} | said))
+    assert urls(relay) == rung
+    relay.wake(60)
+    assert (urls(relay), relay.entry().debt.since) == (rung, None)
+
+
+def test_late_route_is_owed_until_xmatters_takes_its_signal_and_the_next_one_is_for_all() -> None:
+    routes = [{"when": {"tag.team": "payments"}, "recipients": ["payments", "own"]}]
+    document = samples.secret()["xmatters"] | {"recipients": ["own"]}
+    policy = {"routes": routes, "preset": "oncall", "min_seconds_between_signals": 0}
+    relay = new_relay(OK, *[samples.refused(503)] * 4, OK, secrets=secrets_of(xmatters=document, policy=policy))
+    relay.share(status="warning")
+    relay.clock.now += 550
+    assert relay.share(tags=TEAM, status="warning", changedOn=LATER).subject.transition == "rerouted"
+    for _ in range(4):
+        relay.wake(60)
+    assert urls(relay) == ["own", *["payments"] * 5]
+    relay.share(tags=TEAM, changedOn=LATER + 1)
+    assert urls(relay)[-1] == "payments,own"
+
+
 def test_channel_with_the_relays_own_body_sends_it_and_keeps_bigpandas() -> None:
     relay = new_relay(policy={"body": "xmatters", "properties": {"team": "payments"}})
     relay.share(alerts=[{"id": "a1", "status": "critical", "description": "lag"}])

@@ -4,12 +4,13 @@ The relay is the real one, over fakes of xMatters and AWS.
 """
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.failures import ChannelUnreadable, InvalidChannel
+from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, Relay
 from tests.unit.paging_tenant import REST, Tenant
@@ -225,6 +226,87 @@ def test_critical_that_was_sent_while_the_ledger_was_down_has_a_receipt_too(has_
     relay.sweep_for(360, step=30)
     assert told(relay) == ["nobody_notified"]
     assert tenant is None or tenant.audited == ["page-1"]
+
+
+class TestUnansweredRecipients:
+    """Further recipients are signalled, once, when the fallback topic was told of a critical that nobody heard."""
+
+    OTHERS: ClassVar[dict[str, Any]] = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss", "Duty"]}
+
+    def recipients(self, relay: Relay) -> list[str]:
+        return [call.url.partition("recipients=")[2] for call in relay.session.calls]
+
+    def test_they_are_signalled_once_after_the_fallback_topic(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.play("critical")
+        relay.sweep_for(300)
+        assert (told(relay), self.recipients(relay)) == (["nobody_answered"], ["Ops"])
+        relay.sweep_for(1800)
+        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+        assert (len(relay.sns.published), relay.dynamodb.indexed(), relay.retries.messages) == (1, [], [])
+
+    @pytest.mark.parametrize("events", ["comment", "10 comment 10 comment"])
+    def test_they_get_the_newest_state(self, events: str) -> None:
+        relay = watched(self.OTHERS)
+        relay.play(f"critical {events}")
+        newest = relay.entry().newest
+        relay.sweep_for(600)
+        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+        assert relay.entry().announced == newest
+
+    @pytest.mark.parametrize("events", ["ok", "warning"])
+    def test_they_are_left_alone_if_the_incident_is_better_meanwhile(self, events: str) -> None:
+        relay = watched(self.OTHERS | {"preset": "oncall", "notify_on": ["opened", "worsened"]})
+        relay.play("critical")
+        relay.wake(60)
+        relay.sweep(240)
+        relay.play(events)
+        relay.sweep_for(600)
+        assert (told(relay), self.recipients(relay)) == (["nobody_answered"], ["Ops"])
+
+    def test_they_are_left_alone_if_a_person_answers_meanwhile(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.play("critical")
+        relay.wake(60)
+        relay.sweep(240)
+        call_back(relay, "response", "Acknowledge")
+        relay.sweep_for(600)
+        assert (self.recipients(relay), relay.dynamodb.indexed()) == (["Ops"], [])
+
+    def test_signal_that_xmatters_refuses_is_tried_again(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.play("critical")
+        relay.session.steps = [samples.refused(503), samples.refused(503), samples.accepted("r2")]
+        relay.sweep_for(900)
+        assert self.recipients(relay) == ["Ops", *["Boss,Duty"] * 3]
+        assert (len(relay.sns.published), relay.dynamodb.indexed()) == (1, [])
+
+    def test_answer_without_a_request_id_does_not_repeat_the_signal(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.play("critical")
+        relay.session.steps = [HttpAnswer(202, {}, b"{}")]
+        relay.sweep_for(600)
+        relay.play("comment 60 comment")
+        relay.sweep_for(600)
+        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+
+    def test_critical_that_comes_again_unheard_calls_them_again(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.play("critical")
+        relay.sweep_for(600)
+        relay.play("ok critical")
+        relay.sweep_for(900)
+        assert self.recipients(relay) == ["Ops", "Boss,Duty", "Ops", "Ops", "Boss,Duty"]
+
+    @pytest.mark.parametrize("has_rest", [True, False])
+    def test_recipients_whom_no_missing_proof_can_call_are_refused(self, has_rest: bool) -> None:
+        document = samples.secret(policy={"unanswered_recipients": ["Boss"]})
+        document["xmatters"] |= {"rest": REST} if has_rest else {"callback": {"token": "t"}}
+        if has_rest:
+            assert samples.parsed(document).policy.unanswered_recipients == ("Boss",)
+        else:
+            with pytest.raises(InvalidChannel, match="unanswered_recipients"):
+                samples.parsed(document)
 
 
 class TestWithRestApi:

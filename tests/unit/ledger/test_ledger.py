@@ -123,6 +123,7 @@ RECEIPTS = st.builds(
     missed=st.text(max_size=8),
     told_at=MOMENTS,
     questions=st.integers(0, 3),
+    others_at=MOMENTS,
     recipients=st.lists(st.text(max_size=8), max_size=2).map(tuple),
 )
 # A state that is not owed has no row.

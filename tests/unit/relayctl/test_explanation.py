@@ -112,7 +112,7 @@ def test_acknowledged_incident_that_only_grew_goes_to_the_acknowledger_alone() -
     entry = replace(announced(alerts=[ALERT]), acknowledgement=Acknowledgement("jdoe", 0))
     found = explained(case(parsed(document), alerts=[ALERT, ALERT | {"id": "a2"}]), entry)
     assert found["transition"]["transition"] == "grew"
-    assert (found["recipients"]["names"], found["recipients"]["only_acknowledger"]) == (["jdoe"], "jdoe")
+    assert (found["recipients"]["names"], found["recipients"]["only"]) == (["jdoe"], ["jdoe"])
 
 
 def test_signal_too_soon_after_the_last_one_would_wait() -> None:

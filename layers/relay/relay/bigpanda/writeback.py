@@ -228,14 +228,14 @@ class Writeback:
 
         `signal` is the signal whose page the callback names; None if xMatters was not asked. With access to xMatters'
         REST API a delivery is not believed, but an occasion to ask: whoever has the token can claim one. If several
-        receipts are open, and the callback does not tell which one it belongs to, nothing is recorded.
+        receipts await an answer, and the callback does not tell which one it belongs to, nothing is recorded.
         Raises LedgerError.
         """
         callback, policy, rest = received.callback, channel.policy, channel.rest
         open_ones = [
             (name, entry)
             for name, entry in entries
-            if entry.receipt.is_open and (signal is None or entry.awaits_proof_by(signal))
+            if entry.receipt.awaits_answer and (signal is None or entry.awaits_proof_by(signal))
         ]
         if len(open_ones) != 1:
             return

@@ -69,7 +69,7 @@ def check_secret(document: Any, hosts: VendorHosts) -> None:
         raise InvalidChannel("bigpanda: needs app_key for callbacks")
     for index, pause in enumerate(document.get("policy", {}).get("pauses", ())):
         _check_pause(pause, f"policy.pauses.{index}")
-    _check_receipts(document.get("policy", {}), can_prove=bool({"callback", "rest"} & xmatters.keys()))
+    _check_receipts(document.get("policy", {}), xmatters)
     _check_actions(bigpanda.get("actions", {}), has_rest="rest" in xmatters)
     for key, url, allowed in _urls(document, hosts):
         try:
@@ -174,17 +174,22 @@ def _check_actions(actions: Mapping[str, Any], *, has_rest: bool) -> None:
             raise InvalidChannel("bigpanda.actions: resolve and snooze need xmatters.rest, to verify who answered")
 
 
-def _check_receipts(policy: Mapping[str, Any], *, can_prove: bool) -> None:
+def _check_receipts(policy: Mapping[str, Any], xmatters: Mapping[str, Any]) -> None:
     """Raise InvalidChannel for times of receipts that are too short, or that nothing can prove.
 
-    `can_prove` is True if xMatters calls back, or can be asked.
+    A step can be proven if `xmatters`, the secret's member, has `callback` or `rest`.
     """
+    can_prove = bool({"callback", "rest"} & xmatters.keys())
     for key in ("notified_within_seconds", "answered_within_seconds"):
         seconds = policy.get(key, 0)
         if 0 < seconds < LEAST_WITHIN_SECONDS:
             raise InvalidChannel(f"policy.{key}: must be 0, or at least {LEAST_WITHIN_SECONDS:.0f}")
         if seconds and not can_prove:
             raise InvalidChannel(f"policy.{key}: needs xmatters.callback or xmatters.rest, which can prove it")
+    _check_names(policy.get("unanswered_recipients", ()), "policy.unanswered_recipients")
+    is_awaited = policy.get("answered_within_seconds") or policy.get("notified_within_seconds", "rest" in xmatters)
+    if policy.get("unanswered_recipients") and not is_awaited:
+        raise InvalidChannel("policy.unanswered_recipients: needs notified_within_seconds or answered_within_seconds")
 
 
 def _check_moment(text: str, key: str) -> None:

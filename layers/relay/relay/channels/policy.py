@@ -71,6 +71,10 @@ class Policy(NamedTuple):
             topic is notified (seconds); 0 to await no proof of that.
         answered_within_seconds: Time within which a person has to answer the page of a critical, or the fallback topic
             is notified (seconds); 0 to await no answer.
+        unanswered_recipients: Recipients who are signalled, too, when nobody is known to have heard a critical, and the
+            fallback topic was notified of that.
+        reroute_within_seconds: Time after an incident's last signal within which a late tag brings further recipients
+            (seconds): those whom a route then names, and no signal had, are signalled. 0 for never.
         expect_share_every: Longest time without a share after which the channel is sick (seconds); None for no limit.
         replace: True to terminate a page when a newer page of its incident exists.
         confirm_resolve: True to ask BigPanda if a resolve is true, before it is announced and ends pages.
@@ -94,6 +98,8 @@ class Policy(NamedTuple):
     page_within_seconds: float = 180.0
     notified_within_seconds: float = 0.0
     answered_within_seconds: float = 0.0
+    unanswered_recipients: tuple[str, ...] = ()
+    reroute_within_seconds: float = 600.0
     expect_share_every: float | None = None
     replace: bool = True
     confirm_resolve: bool = True
@@ -129,6 +135,8 @@ class Policy(NamedTuple):
         )
         if "allowed_recipients" in members:
             chosen["allowed_recipients"] = tuple(name.strip().lower() for name in members["allowed_recipients"])
+        if "unanswered_recipients" in members:
+            chosen["unanswered_recipients"] = tuple(members["unanswered_recipients"])
         chosen["priorities"] = {**PRIORITIES, **members.get("priorities", {})}
         chosen["mode"] = Mode(members.get("mode", Mode.LIVE))
         chosen["pauses"] = _pauses(members["pauses"]) if members.get("pauses") else ()

@@ -157,6 +157,8 @@ CHANNEL = _object(
         page_within_seconds=_number(60, 900),
         notified_within_seconds=_number(0, 86_400),
         answered_within_seconds=_number(0, 86_400),
+        unanswered_recipients=_RECIPIENTS,
+        reroute_within_seconds=_number(0, 3_600),
         expect_share_every=_number(LEAST_EXPECTED_SECONDS, 7 * 86_400),
         flap=_object(
             ["transitions", "minutes"],

@@ -238,9 +238,12 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     try:
         # A claimed resolve may be forged, so nothing that it says of the incident is kept.
         note = action.note if action.queue == "ledger" else task.described(action.note)
-        return result if services.ledger.write(task.entry_key, entry, note) else None
+        if services.ledger.write(task.entry_key, entry, note) is None:
+            return None
     except LedgerError as error:
         return note_later(services, task, str(error))
+    store_for_others(services, task, note)
+    return result
 
 
 # ---- One attempt -----------------------------------------------------------------------------------------------------
@@ -269,12 +272,10 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
         _give_back(services, ticket)
         return task, None
     task = task if ticket.is_failed_open else task.with_ledger()
-    sent = announce(services, task, claimed, max_attempts=send.max_attempts, only_recipient=send.only_recipient)
+    sent = announce(services, task, claimed, max_attempts=send.max_attempts, only=send.only)
     until = services.clock()
     if sent.failure is None:
-        result = _record_acceptance(
-            services, task, claimed, lease, sent, until, is_for_one=send.only_recipient is not None
-        )
+        result = _record_acceptance(services, task, claimed, lease, sent, until, only=send.only)
     else:
         task, result = _record_failure(services, task, claimed, lease, sent, until)
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
@@ -323,9 +324,16 @@ def _own_claim(services: Services, task: Task) -> Entry | None:
 
 
 def _record_acceptance(
-    services: Services, task: Task, claimed: Entry, lease: Lease, sent: SendResult, until: float, *, is_for_one: bool
+    services: Services,
+    task: Task,
+    claimed: Entry,
+    lease: Lease,
+    sent: SendResult,
+    until: float,
+    *,
+    only: tuple[str, ...],
 ) -> Result:
-    audience = task.audience(is_for_one=is_for_one)
+    audience = task.audience(only)
 
     def change(now: Entry) -> Entry:
         return now.accepted(lease, sent.request_id, sent.maybe_accepted, until=until, audience=audience)
@@ -337,6 +345,7 @@ def _record_acceptance(
         accepted = Acceptance(lease.began, sent.request_id)
         return record_or_queue(services, task, result, accepted, "the sent signal could not be recorded", change)
     _wake_next(services, task, recorded)
+    store_for_others(services, task, recorded)
     return result
 
 
@@ -506,6 +515,17 @@ def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
     # A pause delays the end of the state's age.
     lasts = max(task.expires_at - now, task.channel.policy.max_age_seconds) + STORED_SECONDS
     ledger.store(task.entry_key, name, envelope_of(storable(task.job.fresh())), lasts=lasts)
+
+
+def store_for_others(services: Services, task: Task, entry: Entry) -> None:
+    """Store the job of a critical that awaits proof, from which the sweeper signals `unanswered_recipients`.
+
+    Errors of the ledger are ignored: then the fallback topic alone is notified.
+    """
+    is_newest = task.state.is_of_same_share(entry.newest)
+    if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
+        with suppress(LedgerError):
+            store_job(services.ledger, FALLBACK_DESCRIPTION, task, services.clock())
 
 
 def try_store(services: Services, task: Task, entry: Entry) -> bool:
@@ -725,7 +745,7 @@ def record_or_queue(
     signal. The result contains `why` in both cases.
     """
     try:
-        services.ledger.change(task.entry_key, change or _announced(task, accepted))
+        store_for_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))
     except LedgerError:
         sent = task.job.after_attempts(result.exchange.attempts)
         note = sent.with_reason(Reason.INTERNAL)._replace(accepted=accepted)
@@ -735,7 +755,7 @@ def record_or_queue(
 
 def _announced(task: Task, accepted: Acceptance) -> Callable[[Entry], Entry]:
     """Return a function that returns an entry with the task's state announced by the signal that was `accepted`."""
-    audience = task.audience(is_for_one=False)
+    audience = task.audience()
     return lambda entry: entry.announcing(task.state, accepted.request_id, accepted.at, audience)
 
 
@@ -746,7 +766,7 @@ def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
     the record is written. If the ledger still fails, the job waits, or is dead-lettered if it is too old.
     """
     try:
-        services.ledger.change(task.entry_key, _announced(task, accepted))
+        store_for_others(services, task, services.ledger.change(task.entry_key, _announced(task, accepted)))
     except LedgerError:
         why = "the sent signal could not be recorded"
     else:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Upper bound of the difference of two functions' clocks. AWS keeps them far closer.
 CLOCKS_DIFFER_SECONDS = 0.7
 _WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
+_AS_ANNOUNCED = frozenset({Transition.TOUCHED, Transition.GREW})
 
 
 class Standing(StrEnum):
@@ -258,11 +259,12 @@ class Send(NamedTuple):
 
     Attributes:
         max_attempts: Largest number of in-request attempts.
-        only_recipient: Name of the only recipient, who acknowledged the incident; None for all recipients.
+        only: The only recipients: who acknowledged the incident, or whom a late tag or a missing answer brings in;
+            empty for all recipients.
     """
 
     max_attempts: int
-    only_recipient: str | None = None
+    only: tuple[str, ...] = ()
 
 
 type Action = Settle | DeadLetter | Wait | Send
@@ -362,6 +364,8 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
     else:
         dead_lettered_at = task.job.dead_lettered_seconds
         judgement = judge_job(entry, state, notify_on, plan=task.job.plan, dead_lettered_at=dead_lettered_at)
+    if further := _further(task, entry, state, judgement.standing):
+        judgement = Judgement(Standing.OWED, further)
     job, change, debt = task.job, judgement.change, entry.debt
     if debt.attempts > job.stamps.attempts and state.is_of_same_share(entry.newest):
         job = job.stamped(attempts=debt.attempts)
@@ -372,6 +376,40 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
         job = replace(job, stamps=replace(job.stamps, transition=change.transition))
     task = replace(task, state=state, change=change, job=job, is_first=task.is_first or entry.sequence == 0)
     return _revived_by(task, entry), judgement.standing
+
+
+def _further(task: Task, entry: Entry, state: State, standing: Standing) -> Change | None:
+    """Return the change by which a state that people know is owed to further recipients alone; None for none."""
+    is_own_debt = not task.is_from_webhook and entry.debt.since is not None and state.is_of_same_share(entry.newest)
+    if not state.is_open or not (standing == Standing.UNCHANGED or (standing == Standing.DUPLICATE and is_own_debt)):
+        return None
+    if task.channel.policy.unanswered_recipients and entry.awaits_others(state) and not task.is_snoozed:
+        return Change(Transition.UNANSWERED, "nobody is known to have heard of it")
+    if _is_rerouted(task, entry, state):
+        return Change(Transition.REROUTED, "its route names further recipients")
+    return None
+
+
+def _is_rerouted(task: Task, entry: Entry, state: State) -> bool:
+    """True if a tag came late, by which a route names recipients that no signal of the incident had.
+
+    The incident must be as announced: a route by status is no late tag. A state from BigPanda's API is not routed anew,
+    since its tags may have other names there.
+    """
+    policy, signals = task.channel.policy, entry.open_signals
+    is_routed = policy.routes and not task.routes_undecided and Flag.FOUND not in task.job.flags
+    if not is_routed or not signals or entry.acknowledgement is not None or task.is_snoozed:
+        return False
+    came = state.came if entry.debt.since is None else min(state.came, entry.debt.since)
+    if came - signals[-1].at > policy.reroute_within_seconds or not policy.reroute_within_seconds:
+        return False
+    is_as_announced = all(compare(known, state).transition in _AS_ANNOUNCED for known in entry.maybe_announced())
+    return is_as_announced and bool(_unnamed(task, entry))
+
+
+def _unnamed(task: Task, entry: Entry) -> tuple[str, ...]:
+    """Return the recipients of a task that no signal had since the incident's last end."""
+    return tuple(name for name in task.recipients if not any(each.notified(name) for each in entry.open_signals))
 
 
 def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:
@@ -524,7 +562,18 @@ def _dead_letter(case: Case) -> DeadLetter:
 def _send(case: Case) -> Send:
     task, entry = case.task, case.entry
     max_attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, case.now))) if task.is_from_webhook else 1
-    return Send(max_attempts, _only_acknowledger(task, entry, entry.acknowledgement))
+    return Send(max_attempts, _only(task, entry))
+
+
+def _only(task: Task, entry: Entry) -> tuple[str, ...]:
+    """Return the only recipients of a signal; empty if it is for all."""
+    match task.change.transition if task.change else None:
+        case Transition.REROUTED:
+            return _unnamed(task, entry)
+        case Transition.UNANSWERED:
+            return task.channel.policy.unanswered_recipients
+    known = _only_acknowledger(task, entry, entry.acknowledgement)
+    return (known,) if known else ()
 
 
 def _clears_debt(task: Task, entry: Entry) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.failures import Reason
-from relay.incidents.share import TEST_PREFIX, Change, Share, State, is_open, parse_share, title_of
+from relay.incidents.share import TEST_PREFIX, Change, Share, State, Transition, is_open, parse_share, title_of
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.accepted_signal import Audience
@@ -223,10 +223,16 @@ class Task(NamedTuple):
 
         return active_pause(self.pauses, now)
 
-    def audience(self, *, is_for_one: bool) -> Audience:
-        """Return the recipients of the signal; `is_for_one` is True if it was only for the acknowledger."""
-        awaits_receipt = self.channel.policy.awaits_receipt
-        return Audience(self.recipients, is_for_one=is_for_one, awaits_receipt=awaits_receipt)
+    def audience(self, only: tuple[str, ...] = ()) -> Audience:
+        """Return the recipients of the signal; `only` has them if it is not for all."""
+        transition = self.change.transition if self.change else None
+        is_for_others = transition in {Transition.REROUTED, Transition.UNANSWERED}
+        return Audience(
+            only if is_for_others else self.recipients,
+            is_for_one=bool(only) and not is_for_others,
+            awaits_receipt=self.channel.policy.awaits_receipt,
+            is_unanswered=transition == Transition.UNANSWERED,
+        )
 
     @property
     def expires_at(self) -> float:
@@ -389,16 +395,16 @@ def announce(
     entry: Entry,
     *,
     max_attempts: int,
-    only_recipient: str | None = None,
+    only: tuple[str, ...] = (),
     may_repeat: bool = False,
 ) -> SendResult:
     """Send the signal of a task with at most `max_attempts` attempts. `entry` is its incident's ledger entry.
 
-    A critical is repeated once after an ambiguous failure. `only_recipient` is a name; None for all recipients.
+    A critical is repeated once after an ambiguous failure. `only` has the only recipients; empty for all.
     `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
     """
     job, is_doubtful = task.job, bool(entry.doubtful) and entry.may_have_paged(task.state)
-    recipients = (only_recipient,) if only_recipient else task.recipients
+    recipients = only or task.recipients
     body, decision, is_critical = content(task, recipients), decision_of(task), task.state.is_critical
     signal = Signal(
         body,
@@ -408,7 +414,7 @@ def announce(
         job.stamps.correlation_id,
         attempt=job.stamps.attempts + 1,
         may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
-        replaces_url_recipients=only_recipient is not None,
+        replaces_url_recipients=bool(only),
     )
     return services.xmatters.send(
         task.channel,

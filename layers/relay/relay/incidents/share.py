@@ -349,7 +349,9 @@ MAX_ALERTS = 1000
 class Transition(StrEnum):
     """Change of an incident against its announced state. The table of `compare` has each case.
 
-    `touched` is a change that needs no page, such as a comment, a tag or a snooze.
+    `touched` is a change that needs no page, such as a comment, a tag or a snooze. `rerouted` and `unanswered` are for
+    some recipients alone, and follow from settings of their own: a late tag chose further recipients, or nobody is
+    known to have heard a critical.
     """
 
     OPENED = "opened"
@@ -359,12 +361,15 @@ class Transition(StrEnum):
     RESOLVED = "resolved"
     REOPENED = "reopened"
     TOUCHED = "touched"
+    REROUTED = "rerouted"
+    UNANSWERED = "unanswered"
 
 
+_ONCALL = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED, Transition.RESOLVED})
 PRESETS: Mapping[str, frozenset[Transition]] = {
     # What the vendors document for their own integration: one page for each change of status.
-    "parity": frozenset(Transition) - {Transition.GREW, Transition.TOUCHED},
-    "oncall": frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED, Transition.RESOLVED}),
+    "parity": _ONCALL | {Transition.EASED},
+    "oncall": _ONCALL,
 }
 
 

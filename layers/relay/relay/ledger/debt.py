@@ -146,7 +146,8 @@ class Debt(NamedTuple):
         paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.
         claim_hold_until: End of the debt's only wait for BigPanda's answer about a resolve; 0 if it did not wait yet.
         dead_lettered_at: When the newest state was dead-lettered; 0 if it was not, or if it was replayed since.
-        revived_at: When the newest state was revived: made owed again, after an operator replayed its message.
+        revived_at: When the newest state was revived: made owed again, after an operator replayed its message, or for
+            the policy's `unanswered_recipients`.
     """
 
     since: float | None = None

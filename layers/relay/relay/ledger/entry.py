@@ -392,7 +392,10 @@ class Entry(NamedTuple):
         The entry stays as it is if the state is superseded, announced or dead-lettered meanwhile.
         """
         is_announced = self.announced is not None and not self.announced.precedes(state) and not self.was_better
-        is_dead = self.is_given_up and state.is_of_same_share(self.newest)
+        is_newest = state.is_of_same_share(self.newest)
+        # A state that people know may be owed to further recipients.
+        is_announced = is_announced and not (is_newest and self.debt.since is not None)
+        is_dead = self.is_given_up and is_newest
         if state.precedes(self.newest) or is_announced or is_dead:
             return self
         entry = self.owing(state)
@@ -502,6 +505,8 @@ class Entry(NamedTuple):
         begins = audience.awaits_receipt and not audience.is_for_one and not receipt.is_open
         if begins and state.is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
             receipt = Receipt.begun(at, audience.recipients)
+        if audience.is_unanswered:
+            receipt = replace(receipt, others_at=at)
         # The newer state came while this one was sent. It could not count as eased then: nothing was announced yet.
         is_eased = newer is not None and entry.debt.since is None and compare(state, newer).transition in _BETTER
         return replace(
@@ -556,6 +561,24 @@ class Entry(NamedTuple):
     def page_missing(self, since: float) -> "Entry":
         """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds)."""
         return replace(self, receipt=self.receipt.missing(Missed.PAGE_MISSING, since))
+
+    def awaits_others(self, state: State) -> bool:
+        """True if nobody is known to have heard the critical `state`, and no further recipients were signalled."""
+        return state.is_critical and self.receipt.awaits_others
+
+    def owing_others(self, row: Row, now: float) -> "Entry":
+        """Return the entry with its newest state owed to further recipients since `now` (epoch seconds), by `row`.
+
+        The entry stays as it is if a state is owed already, or if nobody is awaited any more.
+        """
+        if self.debt.since is not None or self.newest is None or not self.awaits_others(self.newest):
+            return self
+        return replace(self, debt=replace(self.debt, since=now, is_notified=True, row=row, reason="", revived_at=now))
+
+    @property
+    def open_signals(self) -> tuple[AcceptedSignal, ...]:
+        """The accepted signals of open states since the incident's last end."""
+        return tuple(each for each in self.accepted_signals if each.is_open and each.at >= self.end.at)
 
     def failed(
         self,

@@ -61,6 +61,7 @@ class Receipt(NamedTuple):
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of it.
         questions: Number of questions to xMatters' REST API if people were notified.
+        others_at: When the policy's `unanswered_recipients` were signalled.
         recipients: Names of the first recipients of the signal; empty if the workflow chooses them.
     """
 
@@ -72,6 +73,7 @@ class Receipt(NamedTuple):
     missed: str = ""
     told_at: float = 0.0
     questions: int = 0
+    others_at: float = 0.0
     recipients: tuple[str, ...] = ()
 
     @classmethod
@@ -120,6 +122,16 @@ class Receipt(NamedTuple):
     def awaits_a_step(self, policy: Policy) -> bool:
         """True if the receipt is open, and `policy` awaits a further step, or a step failed that was not told of."""
         return self.is_open and (bool(self.missed) or self._awaits_device(policy) or policy.answered_within_seconds > 0)
+
+    @property
+    def awaits_answer(self) -> bool:
+        """True if an answer would be news: also after the fallback topic was notified of a missing step."""
+        return self.is_open or bool(self.missed)
+
+    @property
+    def awaits_others(self) -> bool:
+        """True if the fallback topic was notified of a missing step, and no further recipients were signalled yet."""
+        return bool(self.missed) and self.told_at > 0 and not self.is_open and not self.others_at
 
     def missed_step(self, policy: Policy, now: float) -> str:
         """Return the step (`Missed`) of which the fallback topic has to be notified at `now`; empty for none."""

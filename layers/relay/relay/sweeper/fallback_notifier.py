@@ -12,9 +12,10 @@ from functools import partial
 from itertools import batched
 
 from relay.deadline import Deadline
+from relay.delivery.delivery import STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.jobs.job import Job
-from relay.ledger.debt import FALLBACK_DESCRIPTION
+from relay.ledger.debt import FALLBACK_DESCRIPTION, Row
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
 from relay.sweeper.run import (
@@ -140,7 +141,26 @@ class FallbackNotifier:
         """
         if deadline.remaining():
             missed = self._missed(row)
-            self.rows.change(row, lambda entry: entry.notified(missed, now))
+            others = self._row_for_others(row, now) if missed else None
+
+            def notified(entry: Entry) -> Entry:
+                changed = entry.notified(missed, now)
+                return changed.owing_others(others, now) if others else changed
+
+            self.rows.change(row, notified)
+
+    def _row_for_others(self, row: DueRow, now: float) -> Row | None:
+        """Store the job that signals the policy's `unanswered_recipients`, and return the row that wakes it.
+
+        None if the policy has none, or if the ledger has no job of the newest state.
+        """
+        policy, newest = self.policies.of(row.channel), row.entry.newest
+        job = self._stored_job(row) if policy.unanswered_recipients else None
+        if job is None or newest is None or (job.version, job.digest) != (newest.version, newest.digest):
+            return None
+        lasts = policy.max_age_seconds + STORED_SECONDS
+        self.rows.store(row, job, lasts=lasts)
+        return Row(now, job.stored_name, is_critical=True)
 
     def _publish(self, channel: str, rows: Sequence[DueRow], unchecked: int) -> bool:
         debts = [self._debt(each) for each in rows[:MAX_NAMED]]

@@ -22,7 +22,7 @@ from relay.delivery.channel_health import ShareWatch
 from relay.failures import ChannelError, LedgerError, UnknownChannel
 from relay.incidents.share import is_open, parse_share
 from relay.jobs.job import Job
-from relay.jobs.queue import UnreadableMessage, read_envelope
+from relay.jobs.queue import UnreadableMessage, envelope_of, read_envelope
 from relay.ledger.debt import shards
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
@@ -130,6 +130,10 @@ class DueRows:
             return read_envelope(text) if text else None
         except UnreadableMessage:
             return None
+
+    def store(self, row: DueRow, job: Job, *, lasts: float) -> None:
+        """Store a job beside a row's entry, for `lasts` seconds. Raises LedgerError."""
+        self.ledger.store(row.key, job.stored_name, envelope_of(job), lasts=lasts)
 
     def keep_stored(self, row: DueRow, name: str, *, lasts: float) -> None:
         """Let the job that is stored under `name` beside a row's entry live for `lasts` seconds more.
