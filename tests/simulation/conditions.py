@@ -25,6 +25,8 @@ RINGS_SECONDS, RESUMES_SECONDS = 120.0, 240.0
 # From the end of the fallback's delay to the message: the sweeper's interval, its lateness and its run. The time from a
 # channel's message to the next one, with the same.
 NOTIFIED_SECONDS, BETWEEN_MESSAGES_SECONDS = 150.0, 420.0
+# From the last signal to a tag that still brings further recipients.
+REROUTED_SECONDS = 600.0
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda", "sns")
 
 
@@ -125,6 +127,7 @@ class Conditions:
             yield from self._rung(rings)
             yield from self._told(channel, states)
             yield from self._expired_early(channel)
+            yield from self._late_tags(channel, states)
             if channel != NOC and not self.weather.crashes and not self.weather.skips_runs:
                 yield from self._untold(channel, states)
             # The first channel has rate limits, people's answers and a key that changes, which hold states, too.
@@ -149,6 +152,34 @@ class Conditions:
             why = self._stopped(state, began - IN_FLIGHT_SECONDS, began)
             if why:
                 yield f"conditions: {state} rang, though its channel was {why}"
+
+    def _late_tags(self, channel: str, states: Sequence[SharedState]) -> Iterator[str]:
+        """Check that a tag that comes late rings whom its route names, if no signal of the incident named them.
+
+        That holds for incidents that only get tags until then, and that nobody answers.
+        """
+        settings = self.timelines[channel]
+        is_plain = len(settings) == 1 and settings[0].mode == "live" and not settings[0].pauses
+        if not is_plain or self.weather.crashes or self._has_spells(*_NEEDED, "xmatters", "rest"):
+            return
+        for state in states:
+            rings, first = self.phones.rings_of[state.incident], min(state.arrivals)
+            earlier = [each for each in states if each.incident == state.incident and each.number < state.number]
+            later = [at for each in states if each.incident == state.incident for at in each.arrivals if at > first]
+            are_alike = all((each.is_open, each.status) == (state.is_open, state.status) for each in earlier)
+            before = [ring for ring in rings if ring.at < first]
+            is_answered = any(incident == state.incident for _, incident, _ in self.phones.answers)
+            if not (state.is_open and are_alike and before and state.number and not is_answered) or state.shown:
+                continue
+            names = settings[0].recipients_of(state.facts)
+            is_named = {*names, *settings[0].recipients} & {name for ring in before for name in ring.recipients}
+            by = first + RINGS_SECONDS
+            is_due = (
+                set(names).isdisjoint(is_named) and names != settings[0].recipients and min(later, default=by) >= by
+            )
+            has_rung = any(ring.recipients == names and ring.began <= by for ring in rings)
+            if is_due and first - before[-1].at < REROUTED_SECONDS - self.clocks_differ and not has_rung:
+                yield f"late tag: {state} did not ring {', '.join(names)}"
 
     def _expired_early(self, channel: str) -> Iterator[str]:
         """Check that no state expires before its age from the end of the last pause, where the settings stay the same.

@@ -171,7 +171,7 @@ class Conduct:
         for post in self.phones.posts:
             is_silent = post.is_accepted and post.is_critical and post.channel == NOC and post.request_id not in paged
             identity = re.compile(rf"\b{re.escape(post.incident.partition('@')[0])}\b")
-            if not is_silent or self._is_followed(post, paged):
+            if not is_silent or post.calls_boss or self._is_followed(post, paged):
                 continue
             notices = (notice for notice in self.sns.told if notice.channel == NOC and notice.at > post.began)
             if not any(identity.search(notice.text) or " more " in notice.text for notice in notices):

@@ -18,7 +18,7 @@ from relay.ledger.entry import CLAIM_SECONDS
 from tests.simulation.answers import ActingAnswer, ActingAnswers
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import Cloud
-from tests.simulation.conditions import Conditions
+from tests.simulation.conditions import REROUTED_SECONDS, Conditions
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
 from tests.simulation.flaps import Flaps, span
@@ -395,7 +395,14 @@ class Invariants:
             self._is_accepted,
         )
         unheard = Unheard(
-            self.receipts, list(self.states.values()), self.world, self.weather, self.phones, self.sns, self.has_rest
+            self.receipts,
+            list(self.states.values()),
+            self.world,
+            self.weather,
+            self.phones,
+            self.sns,
+            self.has_rest,
+            "unanswered_recipients" in self.policies[NOC],
         )
         for problem in (
             *self.conditions.problems(),
@@ -858,6 +865,7 @@ class Invariants:
         for ring in rings:
             state = self.states[ring.incident, ring.share]
             is_news = changed(told, state) in self.wanted(incident) or self._is_bad_again(told, state, ring.at)
+            is_news = is_news or self._is_rerouted(told, state, ring)
             # A newer state may replace the critical that the snooze's end announces.
             needless += not is_news and not (state.is_open and self._is_snooze_over(incident, before, ring.at))
             told, before = state, ring.at
@@ -865,6 +873,17 @@ class Invariants:
         # Shares that no queue takes wait for a dead sender's lease, and are then all sent.
         if needless > doubts and not (doubts and incident in self.unqueued):
             self._problem(f"{incident} rang {needless} times too often")
+
+    def _is_rerouted(self, told: SharedState | None, now: SharedState, ring: Ring) -> bool:
+        """Return True if a signal was for recipients whom a late tag chose, and who had no signal of it yet."""
+        if told is None or now.shown or ring.channel not in self.timelines:
+            return False
+        before = [each for each in self.phones.rings_of[ring.incident] if each.at < ring.began]
+        ends = [each.at for each in before if not self.states[each.incident, each.share].is_open]
+        named = {name for each in before if each.at > max(ends, default=0.0) for name in each.recipients}
+        is_late = min(now.arrivals) - before[-1].at > REROUTED_SECONDS + self._clocks_differ
+        is_as_told = not is_late and changed(told, now) in {"touched", "grew"}
+        return is_as_told and now.is_open and bool(ring.recipients) and not named & set(ring.recipients)
 
     def _is_snooze_over(self, incident: str, before: float, at: float) -> bool:
         """Return True if a snooze of the incident ended between two times."""

@@ -11,7 +11,7 @@ from tests.simulation import story as stories
 from tests.simulation.dead_letter_deeds import DEEDS
 from tests.simulation.settings import Pause, Settings, Timeline, When
 from tests.simulation.story import NOC, RANKS, STORM_SECONDS, Post, SharedState, Story
-from tests.simulation.weather import Spell
+from tests.simulation.weather import FAULTS, Spell
 from tests.simulation.world import BEGINS_AT
 
 # The channel that operators change.
@@ -56,7 +56,9 @@ def tell(seed: int) -> Story:
             _with_close_shares(random, story, story.reconcile_interval or interval) if random.random() < 0.2 else story
         )
     lost = Random(f"lost facts of {seed}")
-    return _with_lost_facts(lost, story) if 0.26 < lost.random() < 0.28 else story
+    story = _with_lost_facts(lost, story) if 0.26 < lost.random() < 0.28 else story
+    late = Random(f"late tags of {seed}")
+    return _with_late_tags(late, story) if 0.85 < late.random() < 0.88 else story
 
 
 def _with_changes(random: Random, story: Story) -> Story:
@@ -177,6 +179,37 @@ def _with_lost_facts(random: Random, story: Story) -> Story:
     story = stories.alone(story, sorted(posts, key=lambda post: post.at), policy=policy, routed=[])
     timelines = {NOC: Timeline([Settings(0, routes=routes)])}
     return replace(story, reconcile_interval=random.choice([120.0, 300.0]), timelines=timelines)
+
+
+def _with_late_tags(random: Random, story: Story) -> Story:
+    """Return a story of incidents whose team comes to be known some time after them, and changes again in some."""
+    posts = []
+    for number in range(random.choice([2, 3, 4])):
+        at, environment = random.uniform(0, 60), random.choice(ENVIRONMENTS)
+        course = random.choice([("", "db"), ("", "web"), ("", "db", "web"), ("web", "db"), ("", "", "db"), ("db", "")])
+        status = random.choice(["critical", "warning"])
+        for place, team in enumerate(course):
+            stamp = int(BEGINS_AT + at)
+            state = SharedState(f"t{number}", place, at, True, status, frozenset({"a0"}), stamp, stamp)
+            posts.append(Post(at, replace(state, environment=environment, team=team)))
+            at += random.choice([20.0, 120.0, 400.0, 800.0]) * random.uniform(0.7, 1.3)
+        if random.random() < 0.4:
+            stamp = int(BEGINS_AT + at)
+            state = SharedState(f"t{number}", len(course), at, False, "ok", frozenset({"a0"}), stamp, stamp)
+            posts.append(Post(at, replace(state, environment=environment, team=course[-1])))
+    policy = {"preset": "oncall", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
+    policy |= {"fallback_after_seconds": 300, "replace": story.policy["replace"]}
+    spells = []
+    if random.random() < 0.4:
+        service, begins = random.choice(["xmatters", "xmatters", "sqs", "dynamodb"]), random.uniform(0, 600)
+        spells = [Spell(service, random.choice(FAULTS[service]), begins, begins + random.uniform(20, 300), 1.0)]
+    story = stories.alone(
+        story, sorted(posts, key=lambda post: post.at), policy=policy, routed=[], spells=spells, widens_at=None
+    )
+    routes = tuple(
+        {"when": {"tag.team": [team]}, "recipients": [name]} for team, name in (("db", "Dba"), ("web", "Web"))
+    )
+    return replace(story, timelines={NOC: Timeline([Settings(0, routes=routes)])})
 
 
 def _with_reports(random: Random, story: Story) -> Story:

@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -17,7 +17,7 @@ from relay.http.session import HttpAnswer, Session
 from relay.xmatters.logins import TOKEN_PATH
 from tests.simulation.cloud import REST_USER, TRIGGER_USER, Logins
 from tests.simulation.services import Edge
-from tests.simulation.story import NOC
+from tests.simulation.story import BOSS, NOC
 
 OLD_KEY, NEW_KEY = "old-key", "new-key"
 AMBIGUOUS = {"timeout", "timeout rang", "reset rang", "504", "504 rang"}
@@ -98,6 +98,7 @@ class Post:
         is_accepted: True if the process got the status 202.
         function: the process's function (`Process.function`).
         started: start of the process, in epoch seconds.
+        calls_boss: True if the signal was to BOSS, since nobody is known to have heard a critical.
     """
 
     process: str
@@ -114,6 +115,7 @@ class Post:
     is_accepted: bool = False
     function: int | None = None
     started: float = 0.0
+    calls_boss: bool = False
 
 
 @dataclass
@@ -126,7 +128,9 @@ class Phones(Session):
         tokens: delays and faults of OAuth's token endpoint.
         logins: credentials of the first channel; None if they are in its trigger's URL.
         keys: the API key of each channel's trigger.
-        rings: accepted signals, oldest first.
+        accepted: number of accepted signals.
+        calls: accepted signals to BOSS, since nobody is known to have heard a critical; oldest first.
+        rings: accepted signals to others, oldest first.
         rings_of: the same, by incident.
         posts: requests to triggers, oldest first.
         pages: pages, oldest first.
@@ -144,6 +148,8 @@ class Phones(Session):
     tokens: Edge
     logins: Logins | None = None
     keys: dict[str, str] = field(default_factory=dict)
+    accepted: int = 0
+    calls: list[Ring] = field(default_factory=list)
     rings: list[Ring] = field(default_factory=list)
     rings_of: dict[str, list[Ring]] = field(default_factory=lambda: defaultdict(list))
     posts: list[Post] = field(default_factory=list)
@@ -270,8 +276,10 @@ class Phones(Session):
         world = self.edge.world
 
         def rings() -> None:
-            post.request_id = f"r{len(self.rings) + 1}"
+            self.accepted += 1
+            post.request_id = f"r{self.accepted}"
             ring = Ring(world.now, post.began, post.incident, post.share, post.delivery, recipients, post.channel)
+            post.calls_boss = BOSS in recipients
             self._ring(ring)
             world.say(f"RINGS  {post.incident} share {post.share}{f' ({post.fault})' if post.fault else ''}")
 
@@ -281,13 +289,17 @@ class Phones(Session):
             rings()
 
     def _ring(self, ring: Ring) -> None:
-        self.rings.append(ring)
-        self.rings_of[ring.incident].append(ring)
+        if BOSS in ring.recipients:
+            self.calls.append(ring)
+            ring = replace(ring, recipients=tuple(name for name in ring.recipients if name != BOSS))
+        if ring.recipients:
+            self.rings.append(ring)
+            self.rings_of[ring.incident].append(ring)
         if ring.channel != NOC:
             # The relay reads only the pages of the first channel.
             return
         # Most workflows make one page of a signal, some none, some two.
-        world, number = self.edge.world, len(self.rings)
+        world, number = self.edge.world, self.accepted
         found_from = world.now + world.random.choice([0.0, world.random.uniform(0, 60)])
         if self.slow and self.slow.random() < 0.4:
             found_from = world.now + self.slow.uniform(LOOKED_FOR_SECONDS, 2 * LOOKED_FOR_SECONDS)

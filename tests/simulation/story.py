@@ -27,6 +27,8 @@ RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
 
 # The channel that every story has.
 NOC = "noc"
+# The recipient in `unanswered_recipients`.
+BOSS = "Boss"
 
 
 def entry_name(channel: str, url_recipients: Iterable[str], incident: str) -> str:
@@ -628,7 +630,10 @@ def _with_receipts(random: Random, story: Story) -> Story:
     story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=spells)
     # The callback's token is part of a story with answers.
     answers = answers or [Said(1000.0, 0, "u0", "Not me", 1)]
-    return replace(story, answers=answers, has_rest=random.random() < 0.6, receipts=receipts, cloud=USUAL)
+    story = replace(story, answers=answers, has_rest=random.random() < 0.6, receipts=receipts, cloud=USUAL)
+    if random.random() < 0.4:
+        story.policy["unanswered_recipients"] = [BOSS]
+    return story
 
 
 def _with_limits(random: Random, story: Story) -> Story:

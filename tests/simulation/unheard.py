@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from tests.simulation.phones import Page, Phones, Ring
+from tests.simulation.phones import Page, Phones
 from tests.simulation.services import NO_ANSWER, NO_DEVICE, NO_PAGE, Notice, SimulatedSns, tells_of_unheard
-from tests.simulation.story import NOC, SharedState
+from tests.simulation.story import BOSS, NOC, SharedState
 from tests.simulation.truth import INCIDENT
 from tests.simulation.weather import Weather
 from tests.simulation.world import World
@@ -19,6 +19,8 @@ TOLD_SECONDS = 150.0
 UNSTEADY_SECONDS = 700.0
 # From a callback's answer, or a delivery, to its record.
 RECORDED_SECONDS = 90.0
+# From a message to the fallback topic to the signal to BOSS: a late run of the sweeper, and a worker.
+CALLED_SECONDS = 180.0
 # xMatters is asked so long before the deadline.
 ASKED_SECONDS = 45.0
 MOST_QUESTIONS = 3
@@ -52,6 +54,7 @@ class Unheard:
         phones: the simulated xMatters.
         sns: the topics.
         has_rest: True if the channel has access to xMatters' REST API.
+        calls_others: True if the channel has `unanswered_recipients`.
     """
 
     receipts: Mapping[str, float]
@@ -61,6 +64,7 @@ class Unheard:
     phones: Phones
     sns: SimulatedSns
     has_rest: bool
+    calls_others: bool
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each critical that was not told, or told wrongly, and for too many questions."""
@@ -80,11 +84,14 @@ class Unheard:
             )
             times = [notice.at for notice in named]
             for span in spans:
-                yield from self._untold(incident, span, times)
+                # In trouble the relay may not know of the end between two criticals.
+                since = spans[0].began if self._is_troubled() else span.began
+                yield from self._untold(incident, span, [at for at in times if at > since])
             for notice, line in told:
                 yield from self._wrong(incident, spans, notice, line)
             if not self._is_troubled():
                 yield from self._repeated(incident, spans, [notice.at for notice, _ in told])
+            yield from self._called(incident, spans, [notice for notice, _ in told])
         if most := [page for page, count in self.phones.questions.items() if count > MOST_QUESTIONS]:
             yield f"xMatters was asked more than {MOST_QUESTIONS} times about {most}"
 
@@ -94,13 +101,16 @@ class Unheard:
         better = [at for state in states.values() if state.status != "critical" for at in state.arrivals]
         ends = -math.inf
         for ring in rings:
-            if states[ring.share].status == "critical" and ring.began > ends:
+            # A queued critical may ring after a better state came that the ledger could not take.
+            is_past = any(min(states[ring.share].arrivals, default=0.0) < at < ring.began for at in better)
+            if states[ring.share].status == "critical" and ring.began > ends and not is_past:
                 ends = min((at for at in better if at > ring.began), default=math.inf)
-                pages = self._pages(rings, ring.began, ends)
+                pages = self._pages(incident, ring.began, ends)
                 yield Span(ring.began, ends, pages, self._answered_at(incident, ring.began, pages))
 
-    def _pages(self, rings: Sequence[Ring], since: float, ends: float) -> list[Page]:
-        return [page for page in self.phones.pages if page.ring in rings and since <= page.ring.began <= ends]
+    def _pages(self, incident: str, since: float, ends: float) -> list[Page]:
+        pages = (page for page in self.phones.pages if page.ring.incident == incident)
+        return [page for page in pages if since <= page.ring.began <= ends]
 
     def _answered_at(self, incident: str, since: float, pages: Sequence[Page]) -> float:
         """Return the time of the first answer; with access to the REST API it must be to one of these pages."""
@@ -124,7 +134,7 @@ class Unheard:
             by = max([deadline, *spells]) + (UNSTEADY_SECONDS if self._is_troubled() else TOLD_SECONDS)
             proven = self._first_proof(incident, span) if words == NO_DEVICE else span.answered_at
             is_unheard = min(proven, span.answered_at) > by and span.ends > by
-            if is_unheard and not any(span.began < at <= by for at in told):
+            if is_unheard and not any(at <= by for at in told):
                 yield f"unheard: {incident} since {self._moment(span.began)}, and nobody was told by {self._moment(by)}"
 
     def _first_proof(self, incident: str, span: Span) -> float:
@@ -171,6 +181,25 @@ class Unheard:
             times = [at for at in told if span.began < at < later.began]
             if len(times) > 1:
                 yield f"unheard: {incident} is told of {len(times)} times since {self._moment(span.began)}"
+
+    def _called(self, incident: str, spans: Sequence[Span], told: Sequence[Notice]) -> Iterator[str]:
+        """Check that BOSS is called once after the fallback topic was told of a critical, and never otherwise."""
+        calls = [call for call in self.phones.calls if call.incident == incident]
+        for call in calls:
+            span = next((span for span in reversed(spans) if span.began < call.began), None)
+            first = min((notice.began for notice in told if span and notice.at > span.began), default=math.inf)
+            if span is None or call.began < first:
+                yield f"unheard: {BOSS} is called for {incident} at {self._moment(call.began)}, before the topic"
+            elif not self._is_troubled() and call.began > min(span.ends, span.answered_at) + RECORDED_SECONDS:
+                yield f"unheard: {BOSS} is called for {incident} at {self._moment(call.began)}, and it was heard"
+        if self._is_troubled() or not self.calls_others:
+            return
+        for span in spans:
+            times = [call.began for call in calls if span.began < call.began <= span.ends]
+            first = min((notice.at for notice in told if span.began < notice.at < span.ends), default=math.inf)
+            is_due = first + CALLED_SECONDS < min(span.ends, span.answered_at, self.world.now)
+            if len(times) > 1 or (is_due and not any(at < first + CALLED_SECONDS for at in times)):
+                yield f"unheard: {BOSS} is called {len(times)} times for {incident} since {self._moment(span.began)}"
 
     def _moment(self, at: float) -> str:
         return f"{at - self.world.began:.0f} s"

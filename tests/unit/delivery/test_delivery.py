@@ -219,7 +219,7 @@ DBA = [{"name": "team", "value": "dba"}]
         pytest.param({}, [(0, {}), (601, {"tags": TEAM})], ["own"], id="too late"),
         pytest.param({"reroute_within_seconds": 60}, [(0, {}), (61, {"tags": TEAM})], ["own"], id="too late by policy"),
         pytest.param({"reroute_within_seconds": 0}, [(0, {}), (9, {"tags": TEAM})], ["own"], id="never"),
-        pytest.param({}, [(0, {"tags": TEAM}), (9, {"tags": []})], ["payments", "own"], id="tag removed"),
+        pytest.param({}, [(0, {"tags": TEAM}), (9, {"tags": []})], ["payments"], id="tag removed"),
         pytest.param({}, [(0, {"tags": TEAM}), (9, {"tags": TEAM, "comments": ["c"]})], ["payments"], id="no news"),
         pytest.param(
             {}, [(0, {}), (9, {"tags": TEAM}), (9, {"tags": []})], ["own", "payments"], id="each is rung once"

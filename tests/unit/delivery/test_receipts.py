@@ -290,6 +290,23 @@ class TestUnansweredRecipients:
         relay.sweep_for(600)
         assert self.recipients(relay) == ["Ops", "Boss,Duty"]
 
+    def test_they_are_signalled_for_a_page_that_never_came(self) -> None:
+        tenant = Tenant()
+        tenant.makes_pages = False
+        relay = watched({"page_within_seconds": 60, "unanswered_recipients": ["Boss"]}, tenant=tenant)
+        relay.play("critical")
+        relay.sweep_for(1200, step=30)
+        assert (told(relay), self.recipients(relay)) == (["page_missing"], ["Ops", "Boss"])
+
+    def test_they_join_the_others_in_a_signal_that_is_for_all(self) -> None:
+        relay = watched(self.OTHERS | {"notify_on": ["opened", "grew"]})
+        relay.share(alerts=["a1"])
+        relay.wake(60)
+        relay.sweep(240)
+        relay.share(alerts=["a1", "a2"], changedOn=1_800_000_400)
+        relay.sweep_for(600)
+        assert self.recipients(relay) == ["Ops", "Ops,Boss,Duty"]
+
     def test_critical_that_comes_again_unheard_calls_them_again(self) -> None:
         relay = watched(self.OTHERS)
         relay.play("critical")

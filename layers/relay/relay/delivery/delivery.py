@@ -42,7 +42,7 @@ from relay.jobs.queue import (
     storable,
 )
 from relay.ledger.channel_rate_limiter import Ticket, rules_of
-from relay.ledger.debt import FALLBACK_DESCRIPTION, Debt, Row, Wait
+from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Debt, Row, Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 
 if TYPE_CHECKING:
@@ -525,7 +525,7 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
     is_newest = task.state.is_of_same_share(entry.newest)
     if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
         with suppress(LedgerError):
-            store_job(services.ledger, FALLBACK_DESCRIPTION, task, services.clock())
+            store_job(services.ledger, FOR_OTHERS, task, services.clock())
 
 
 def try_store(services: Services, task: Task, entry: Entry) -> bool:

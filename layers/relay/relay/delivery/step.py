@@ -366,6 +366,9 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
         judgement = judge_job(entry, state, notify_on, plan=task.job.plan, dead_lettered_at=dead_lettered_at)
     if further := _further(task, entry, state, judgement.standing):
         judgement = Judgement(Standing.OWED, further)
+    elif judgement.standing == Standing.OWED and entry.awaits_others(state):
+        # What is owed to all takes the place of the signal to further recipients.
+        task = replace(task, recipients=(*task.recipients, *task.channel.policy.unanswered_recipients))
     job, change, debt = task.job, judgement.change, entry.debt
     if debt.attempts > job.stamps.attempts and state.is_of_same_share(entry.newest):
         job = job.stamped(attempts=debt.attempts)
@@ -397,7 +400,7 @@ def _is_rerouted(task: Task, entry: Entry, state: State) -> bool:
     since its tags may have other names there.
     """
     policy, signals = task.channel.policy, entry.open_signals
-    is_routed = policy.routes and not task.routes_undecided and Flag.FOUND not in task.job.flags
+    is_routed = task.is_routed and Flag.FOUND not in task.job.flags
     if not is_routed or not signals or entry.acknowledgement is not None or task.is_snoozed:
         return False
     came = state.came if entry.debt.since is None else min(state.came, entry.debt.since)

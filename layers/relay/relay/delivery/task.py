@@ -109,6 +109,7 @@ class Task(NamedTuple):
         deadline: Time limit of the request or job: no attempt is made after it.
         recipients: Names of the signal's recipients; empty if the xMatters workflow chooses them.
         priority: xMatters' priority by the channel's route; None if the route sets none.
+        is_routed: True if a route of the channel chose recipients.
         routes_undecided: True if the channel's routes could not be evaluated within their budget, so that `recipients`
             has those of several routes.
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
@@ -136,6 +137,7 @@ class Task(NamedTuple):
     deadline: "Deadline"
     recipients: tuple[str, ...] = ()
     priority: str | None = None
+    is_routed: bool = False
     routes_undecided: bool = False
     is_from_webhook: bool = False
     wakes_at: float = math.inf
@@ -178,6 +180,7 @@ class Task(NamedTuple):
             deadline,
             recipients,
             priority=route.priority if route else None,
+            is_routed=bool(route and not route.is_undecided),
             routes_undecided=bool(route and route.is_undecided),
             is_from_webhook=is_from_webhook,
             about=about,
@@ -225,13 +228,15 @@ class Task(NamedTuple):
 
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
         """Return the recipients of the signal; `only` has them if it is not for all."""
-        transition = self.change.transition if self.change else None
+        policy, transition = self.channel.policy, self.change.transition if self.change else None
         is_for_others = transition in {Transition.REROUTED, Transition.UNANSWERED}
+        recipients = only if is_for_others else self.recipients
+        others = set(policy.unanswered_recipients)
         return Audience(
-            only if is_for_others else self.recipients,
+            recipients,
             is_for_one=bool(only) and not is_for_others,
-            awaits_receipt=self.channel.policy.awaits_receipt,
-            is_unanswered=transition == Transition.UNANSWERED,
+            awaits_receipt=policy.awaits_receipt,
+            has_others=bool(others) and others <= set(recipients),
         )
 
     @property

@@ -18,13 +18,13 @@ class Audience(NamedTuple):
         recipients: Names of the recipients; empty if xMatters' workflow chooses them.
         is_for_one: True if the signal was only for the person who acknowledged the incident.
         awaits_receipt: True if the channel awaits a proof that people know of a critical.
-        is_unanswered: True if the signal was for the recipients of the policy's `unanswered_recipients`.
+        has_others: True if all of the policy's `unanswered_recipients` were among them.
     """
 
     recipients: tuple[str, ...] = ()
     is_for_one: bool = False
     awaits_receipt: bool = False
-    is_unanswered: bool = False
+    has_others: bool = False
 
 
 NOBODY_NAMED = Audience()

@@ -110,13 +110,14 @@ def shards(kind: str) -> list[str]:
 
 # Name of a stored job that is not sent: it only describes the incident for the fallback topic's message.
 FALLBACK_DESCRIPTION = "fallback_description"
+# Name of the stored job of an announced critical, with which the policy's `unanswered_recipients` are signalled.
+FOR_OTHERS = "for_others"
 
 
 def stored_key(entry: str, stored_name: str) -> str:
     """Return the table's key for a job that is stored beside an entry.
 
-    `entry` is the entry's key. `stored_name` is `Job.stored_name`, or FALLBACK_DESCRIPTION for a job that only
-    describes the incident for the fallback topic's message.
+    `entry` is the entry's key. `stored_name` is `Job.stored_name`, FALLBACK_DESCRIPTION or FOR_OTHERS.
     """
     return f"job/{entry.removeprefix('incident/')}/{stored_name}"
 

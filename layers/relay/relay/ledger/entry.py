@@ -505,7 +505,7 @@ class Entry(NamedTuple):
         begins = audience.awaits_receipt and not audience.is_for_one and not receipt.is_open
         if begins and state.is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
             receipt = Receipt.begun(at, audience.recipients)
-        if audience.is_unanswered:
+        if audience.has_others and receipt.awaits_others:
             receipt = replace(receipt, others_at=at)
         # The newer state came while this one was sent. It could not count as eased then: nothing was announced yet.
         is_eased = newer is not None and entry.debt.since is None and compare(state, newer).transition in _BETTER

@@ -108,9 +108,10 @@ class Receipt(NamedTuple):
     def missing(self, step: Missed, since: float) -> "Receipt":
         """Return the receipt after a step failed: the fallback topic has to be notified of that, once.
 
-        `since` is the time of the signal (epoch seconds). Nothing is to be told if an answer or a message came later.
+        `since` is the time of the signal (epoch seconds). Nothing is to be told if an answer or a message came later,
+        nor of the signal to further recipients.
         """
-        if since <= max(self.answered_at, self.told_at):
+        if since <= max(self.answered_at, self.told_at) or self.others_at:
             return self
         receipt = Receipt(since, recipients=self.recipients) if self.told_at or not self.since else self
         return replace(receipt, is_open=True, missed=step)

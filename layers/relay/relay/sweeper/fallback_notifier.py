@@ -15,7 +15,7 @@ from relay.deadline import Deadline
 from relay.delivery.delivery import STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.jobs.job import Job
-from relay.ledger.debt import FALLBACK_DESCRIPTION, Row
+from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Row
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
 from relay.sweeper.run import (
@@ -155,7 +155,7 @@ class FallbackNotifier:
         None if the policy has none, or if the ledger has no job of the newest state.
         """
         policy, newest = self.policies.of(row.channel), row.entry.newest
-        job = self._stored_job(row) if policy.unanswered_recipients else None
+        job = self.rows.stored_job(row, FOR_OTHERS) if policy.unanswered_recipients else None
         if job is None or newest is None or (job.version, job.digest) != (newest.version, newest.digest):
             return None
         lasts = policy.max_age_seconds + STORED_SECONDS
