@@ -404,8 +404,8 @@ MUTATIONS = (
     Mutation(
         "a comment is news",
         "incidents.share:",
-        "{Transition.GREW, Transition.TOUCHED}",
-        "{Transition.GREW}",
+        "_ONCALL | {Transition.EASED}",
+        "_ONCALL | {Transition.EASED, Transition.TOUCHED}",
         seed=1,
     ),
     Mutation(
@@ -474,6 +474,7 @@ MUTATIONS = (
         "delivery.delivery:_record_acceptance",
         """
             _wake_next(services, task, recorded)
+            store_for_others(services, task, recorded)
             return result
         """,
         "return result",
@@ -603,8 +604,8 @@ MUTATIONS = (
     Mutation(
         "an old acknowledgement silences others",
         "ledger.entry:Entry.acknowledged",
-        "max([announced.came, *(signal.at for signal in self.accepted_signals)])",
-        "0",
+        "came < announced.came or self.is_overtaken(came, answered)",
+        "False",
         seed=369,
     ),
     Mutation(

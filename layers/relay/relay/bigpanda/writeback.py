@@ -210,11 +210,7 @@ class Writeback:
         if len(open_ones) != 1:
             return
         [name] = open_ones
-
-        def change(entry: Entry) -> Entry:
-            return entry if entry.is_overtaken(came, signal) else entry.acknowledged(target, came)
-
-        self.ledger.change(name, change)
+        self.ledger.change(name, lambda entry: entry.acknowledged(target, came, signal))
 
     def _note_proof(
         self,

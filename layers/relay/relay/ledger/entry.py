@@ -522,15 +522,16 @@ class Entry(NamedTuple):
     def _unacknowledged(self) -> "Entry":
         return replace(self, acknowledgement=None)
 
-    def acknowledged(self, target: str, came: float) -> "Entry":
+    def acknowledged(self, target: str, came: float, answered: AcceptedSignal | None = None) -> "Entry":
         """Return the entry with an acknowledgement by the person `target`, unless the incident is over.
 
-        An acknowledgement that `came` (epoch seconds) before the last signal belongs to an earlier one, and is ignored.
+        An acknowledgement that `came` (epoch seconds) before the last signal, or that names the page of an earlier one
+        (`answered`), is ignored.
         """
         announced = self.announced
         if announced is None or not announced.is_open:
             return self
-        if came < max([announced.came, *(signal.at for signal in self.accepted_signals)]):
+        if came < announced.came or self.is_overtaken(came, answered):
             return self
         return replace(self, acknowledgement=Acknowledgement(target, announced.rank or 0))
 
