@@ -73,7 +73,6 @@ def _names(stack: Stack) -> dict[str, str | None]:
         "JobWorkerArn": arn("lambda", f"function:{stack.output('JobWorkerFunction')}"),
         "ChoreWorkerArn": arn("lambda", f"function:{stack.output('ChoreWorkerFunction')}"),
         "SweeperArn": arn("lambda", f"function:{stack.output('SweeperFunction')}"),
-        "VerifiedPhoneArns": arn("sms-voice", "verified-destination-number/*"),
         "LogGroupArnPrefix": arn("logs", f"log-group:/aws/lambda/{stack.name}"),
         "FallbackTopicArn": stack.output("FallbackTopicArn"),
         "KmsKeyArn": stack.key_arn,

@@ -26,8 +26,9 @@ WITHOUT_RESOURCE = {
     "cloudwatch:GetMetricStatistics",
     "sms-voice:DescribeAccountAttributes",
     "sms-voice:DescribeSpendLimits",
+    # It can, to some of the numbers; doctor asks for all.
+    "sms-voice:DescribeVerifiedDestinationNumbers",
 }
-ANY_PHONE = f"arn:aws:sms-voice:{REGION}:123456789012:verified-destination-number/*"
 
 
 @pytest.fixture
@@ -65,9 +66,7 @@ class TestFilledIn:
             if statement["Action"] == "logs:FilterLogEvents":
                 # AWS names a log group with ":*" at the end.
                 wild = {resource for resource in wild if "*" in resource.removesuffix(":*")}
-            assert wild <= (
-                {"*"} if set(listed(statement["Action"])) <= WITHOUT_RESOURCE else {ANY_SECRET, ANY_ID, ANY_PHONE}
-            )
+            assert wild <= ({"*"} if set(listed(statement["Action"])) <= WITHOUT_RESOURCE else {ANY_SECRET, ANY_ID})
 
     @pytest.mark.parametrize("name", ABOUT)
     def test_aws_knows_each_action_resource_and_condition_key_of_a_policy(self, operator: Operator, name: str) -> None:
