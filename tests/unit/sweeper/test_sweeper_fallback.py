@@ -301,16 +301,19 @@ class TestPhones:
         assert len(subjects(relay)) == (0 if is_topic_down and is_notified else 2)
         assert len(relay.messaging.sent) == (sent if is_notified else 4)
 
-    def test_phones_that_hang_leave_the_messages_to_be_repeated_after_five_minutes(self) -> None:
+    @pytest.mark.parametrize("is_topic_down", [False, True])
+    def test_phones_that_hang_leave_the_messages_to_be_repeated_after_five_minutes(self, is_topic_down: bool) -> None:
         relay = self.owing("noc")
         relay.messaging.before = lambda *_: relay.clock.sleep(6)
+        relay.sns.failure = SNS_DOWN if is_topic_down else None
         assert relay.sweep(300)["notified"] == 1
         assert not relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified
         let_pass(relay, 240)
         assert len(relay.messaging.sent) == 4
         relay.messaging.before = lambda *_: None
+        relay.sns.failure = None
         let_pass(relay, 120)
-        assert (len(subjects(relay)), len(relay.messaging.sent)) == (2, 8)
+        assert (len(subjects(relay)), len(relay.messaging.sent)) == (1 if is_topic_down else 2, 8)
 
     def test_fault_of_the_phones_is_logged_and_the_topics_message_counts(self) -> None:
         relay = self.owing("noc")
@@ -574,10 +577,10 @@ class TestBurstOfAnotherChannel:
         assert '"loud"' not in relay.sns.published[0]["Message"]
 
     def test_burst_that_takes_all_time_of_the_topic_delays_its_own_marks_alone(self) -> None:
-        relay = self.owing("noc")
+        relay = self.owing("noc", numbers=TestPhones.NUMBERS)
         relay.sns.before = lambda message: relay.clock.sleep(20 if "channel loud" in message["Subject"] else 0)
         run = relay.sweep(300)
-        assert (run["notified"], len(relay.sns.published)) == (2, 2)
+        assert (run["notified"], len(relay.sns.published), relay.messaging.sent) == (2, 2, [])
         assert not any(
             relay.ledger.read(key("loud", (), f"f{number}")).debt.is_notified for number in range(self.BURST)
         )
@@ -585,12 +588,14 @@ class TestBurstOfAnotherChannel:
         assert subjects(relay)[2:] == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
 
     def test_debts_beyond_the_checked_ones_of_a_run_are_counted_and_the_oldest_are_marked(self) -> None:
-        relay = self.owing("noc")
+        relay = self.owing("noc", numbers=TestPhones.NUMBERS)
         for number in range(500 - self.BURST + 20):
             post(relay, "loud", id=f"g{number}")
         before = relay.dynamodb.calls.count("batch_get_item")
         relay.sweep(300)
         assert subjects(relay)[1] == f"{500 + 20} incidents of channel loud"
+        told = f"{500 + 20 + 1} critical incidents of channel noc and 1 more. The worst is noc-1."
+        assert told in relay.messaging.sent[0][3]
         batches = relay.dynamodb.calls.count("batch_get_item") - before
         assert batches <= 500 / 100 + 2, "entries beyond the checked ones are not read"
         relay.sweep(300)

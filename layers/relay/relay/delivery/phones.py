@@ -77,24 +77,23 @@ class Phones:
 
         A way has not failed if the service accepted the call or text: whether a person heard it is not known.
         """
-        failures = self.at_once([partial(self._send, way, text_for(way)) for way in self.ways])
+        # Made before the threads: boto3 must not make clients in several at once.
+        client = self.client()
+        failures = self.at_once([partial(_send, client, way, text_for(way)) for way in self.ways])
         return {way.name: failure for way, failure in zip(self.ways, failures, strict=True)}
 
-    def _send(self, way: Way, text: str) -> str:
-        request = {
-            "DestinationPhoneNumber": way.number,
-            "OriginationIdentity": way.identity,
-            "MessageBody": text,
-        }
-        try:
-            with time_limit(REPEAT_SECONDS):
-                if way.is_call:
-                    self.client().send_voice_message(**request)
-                else:
-                    self.client().send_text_message(**request, MessageType="TRANSACTIONAL")
-        except ClientError as error:
-            # The message may quote the number.
-            return error.response["Error"]["Code"]
-        except BotoCoreError as error:
-            return type(error).__name__
-        return ""
+
+def _send(client: EndUserMessaging, way: Way, text: str) -> str:
+    request = {"DestinationPhoneNumber": way.number, "OriginationIdentity": way.identity, "MessageBody": text}
+    try:
+        with time_limit(REPEAT_SECONDS):
+            if way.is_call:
+                client.send_voice_message(**request)
+            else:
+                client.send_text_message(**request, MessageType="TRANSACTIONAL")
+    # The texts of these errors may quote the number.
+    except ClientError as error:
+        return error.response.get("Error", {}).get("Code") or type(error).__name__
+    except BotoCoreError as error:
+        return type(error).__name__
+    return ""
