@@ -75,7 +75,6 @@ class FallbackNotifier:
         waiting = by_channel(sorted(overdue, key=lambda each: each.since))
         notified: dict[str, list[DueRow]] = {}
         overdue_by_channel: dict[str, list[DueRow]] = {}
-        others = 0
         for some in batched(sorted(waiting.items(), key=lambda each: len(each[1])), AT_ONCE, strict=False):
             if not deadline.remaining():
                 break
@@ -85,8 +84,8 @@ class FallbackNotifier:
             unchecked = {channel: len(rows[MAX_CHECKED:]) for channel, rows in some}
             notified |= self._notify_some(run, due, unchecked)
             overdue_by_channel |= due
-            others += sum(unchecked[channel] for channel in due)
         # After the messages of all channels, which a service that hangs must not delay.
+        others = sum(len(waiting[channel][MAX_CHECKED:]) for channel in overdue_by_channel)
         call = partial(self._call_phones, run, overdue_by_channel, others)
         if deadline.remaining() and run_logging_failure(self.telemetry, call, otherwise=False):
             notified = overdue_by_channel
