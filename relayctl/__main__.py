@@ -57,6 +57,7 @@ _VERBS = {
     "dlq": ("relayctl.dlq.group:dlq", "List, show, replay, drop, export and import dead-lettered jobs."),
     "doctor": ("relayctl.stack.doctor:doctor", "Check the whole stack, and every channel."),
     "explain": ("relayctl.report.explain:explain", "Explain what a share would do, or check a channel's routes."),
+    "fallback": ("relayctl.stack.last_resort:fallback", "Test the last resort: the fallback topic, and phones."),
     "incident": ("relayctl.incident.verbs:incident", "List the last incidents; show what happened to one."),
     "policy": ("relayctl.stack.policy:policy", "Print an IAM policy for operators, filled in for the stack."),
     "report": ("relayctl.report.report:report", "Report how the relay did: signals, answers, what nobody heard."),

@@ -17,6 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relay.deadline import Deadline
+from relay.delivery.phones import Phones, ways_to
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.failures import Reason, SendError, UnknownChannel
@@ -198,6 +199,33 @@ class FakeSns:
         return {"MessageId": f"n{len(self.published)}"}
 
 
+class FakeMessaging:
+    """A client of AWS End User Messaging that keeps each call and text: its kind, number, identity and words."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str, str, str]] = []
+        # Called with kind and number before each call or text; it may let time pass, or raise.
+        self.before: Callable[[str, str], object] = lambda *_: None
+
+    def send_voice_message(self, **request: str) -> dict[str, str]:
+        return self._send("call", request)
+
+    def send_text_message(self, **request: str) -> dict[str, str]:
+        assert request["MessageType"] == "TRANSACTIONAL"
+        return self._send("text", request)
+
+    def _send(self, kind: str, request: dict[str, str]) -> dict[str, str]:
+        number = request["DestinationPhoneNumber"]
+        self.before(kind, number)
+        self.sent.append((kind, number, request["OriginationIdentity"], request["MessageBody"]))
+        return {"MessageId": f"m{len(self.sent)}"}
+
+
+def phones(client: FakeMessaging, *numbers: str, voice: str = "arn:voice", text: str = "arn:text") -> Phones | None:
+    """Return phones that are called and texted one after the other; None without a number."""
+    return Phones(lambda: client, ways_to(numbers, voice, text), one_by_one) if numbers else None
+
+
 class FakeSecrets:
     """The texts of secrets by channel. An exception in place of a text is raised; other channels are unknown."""
 
@@ -300,6 +328,8 @@ class Relay:
         dynamodb: Table of the ledger.
         credentials: Separate table for change marks and uses of credentials, so that tests count its calls separately.
         sns: Fallback topic.
+        messaging: Service that calls and texts phones.
+        numbers: Phones of the last resort; none by default.
         rest: xMatters' REST API; by default it has no page.
         bigpanda: BigPanda's API; by default it accepts every call.
         clock: Clock of all functions.
@@ -321,6 +351,8 @@ class Relay:
     dynamodb: FakeDynamoDb = field(default_factory=FakeDynamoDb)
     credentials: FakeDynamoDb = field(default_factory=FakeDynamoDb)
     sns: FakeSns = field(default_factory=FakeSns)
+    messaging: FakeMessaging = field(default_factory=FakeMessaging)
+    numbers: tuple[str, ...] = ()
     rest: FakeSession = field(default_factory=lambda: FakeSession(HttpAnswer(200, {}, b'{"data": []}')))
     bigpanda: FakeSession = field(default_factory=lambda: FakeSession(HttpAnswer(204, {}, b"")))
     clock: Clock = field(default_factory=Clock)
@@ -363,6 +395,7 @@ class Relay:
             alarm_topic_arn=self.alarm_topic_arn,
             notice_topic_arn=self.notice_topic_arn,
             invoke=self._invoke,
+            phones=phones(self.messaging, *self.numbers),
         )
         effects = Effects(
             clock=self.clock,

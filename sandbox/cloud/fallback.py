@@ -1,4 +1,4 @@
-"""The fallback topic of the relay in the local cloud: a subscriber, and the sweeper that publishes to it."""
+"""The last resort of the relay in the local cloud: the topic's subscriber, the phone, and the sweeper that notifies."""
 
 import json
 import uuid
@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import boto3
+import requests
 
 from sandbox.cloud import queues
 from sandbox.environment import REGION
+
+ANSWER_SECONDS = 5.0
 
 
 class Subscriber:
@@ -49,6 +52,14 @@ class Subscriber:
 def _channel_of(message: Mapping[str, Any]) -> str | None:
     found: str | None = message.get("MessageAttributes", {}).get("channel", {}).get("Value")
     return found
+
+
+def phone_messages(up: queues.Deployment, kind: str) -> list[dict[str, str]]:
+    """Return the calls to phones, or the texts, oldest first; `kind` is "call" or "text"."""
+    with requests.Session() as session:
+        session.trust_env = False
+        found = session.get(f"{up.aws_endpoint_url}/_sandbox/messages", timeout=ANSWER_SECONDS).json()
+    return [each for each in found if each["kind"] == kind]
 
 
 def sweep(up: queues.Deployment) -> bool:

@@ -2,9 +2,10 @@
 
 import time
 from dataclasses import dataclass
+from textwrap import fill
 
 from sandbox import local
-from sandbox.cloud.fallback import Subscriber, sweep
+from sandbox.cloud.fallback import Subscriber, phone_messages, sweep
 from sandbox.demo.stage import Json, Stage
 
 TITLE = "Orders are not accepted"
@@ -54,6 +55,12 @@ def end(stage: Stage, unheard: Unheard) -> None:
         sweep(stage.up)
     message = stage.soon("people are notified by other means: the fallback topic", unheard.messages)[0]
     stage.quote(*list(filter(None, message["Message"].splitlines()))[:4])
+    called = stage.soon("a phone is called another way, not by xMatters", lambda: phone_messages(stage.up, "call"))[0]
+    stage.quote(f"☎ {called['to']}", *fill(called["text"], 70).splitlines())
+    stage.claim("and it gets a text, if nobody takes the call", holds=len(phone_messages(stage.up, "text")) == 1)
     sweep(stage.up)
-    stage.claim("the next run of the sweeper does not repeat it", holds=len(unheard.messages()) == 1)
+    stage.claim(
+        "the next run of the sweeper does not repeat it",
+        holds=len(unheard.messages()) == len(phone_messages(stage.up, "call")) == 1,
+    )
     unheard.subscriber.close()

@@ -1,4 +1,4 @@
-"""The relay as a person sees it: shares with their reasons, owed states, dead letters, receipts of criticals.
+"""The relay as a person sees it: shares with their reasons, owed states, dead letters, receipts, calls to phones.
 
 It is read from the local cloud: log lines of the functions, the ledger's table and its `due` index, and the queues.
 The queues are read through MiniStack's own listing of messages, which neither receives nor hides a message. Amazon SQS
@@ -22,6 +22,8 @@ from sandbox.page.deployment import Deployment, Find
 MAX_SHARES = 100
 MAX_OWED = 100
 MAX_DEAD_LETTERS = 100
+# Calls and texts of the last resort.
+MAX_CALLS = 4
 # Log lines can arrive a little out of order, so each read begins this long before the newest line.
 OVERLAP_MILLISECONDS = 3000
 # Lines of the last hour are shown when a page connects first.
@@ -46,7 +48,7 @@ class RelayView:
         self._log = _Log()
 
     def read(self) -> dict[str, Any]:
-        """Return the shares, owed states, dead letters and receipts as JSON types.
+        """Return the shares, owed states, dead letters, receipts and calls as JSON types.
 
         If there is no local cloud, or it fails, no exception is raised: the result's member `problem` says so.
         """
@@ -75,6 +77,7 @@ class RelayView:
             dead_letters=[_dead_letter(each) for each in dead[: -MAX_DEAD_LETTERS - 1 : -1]],
             dead_letters_total=len(dead),
             of_criticals=list(receipts.read(deployment)),
+            calls=_asked(deployment, "/_sandbox/messages")[: -MAX_CALLS - 1 : -1],
         )
 
 
@@ -131,6 +134,7 @@ def _view(
     dead_letters: list[dict[str, Any]] | None = None,
     dead_letters_total: int = 0,
     of_criticals: list[dict[str, Any]] | None = None,
+    calls: list[dict[str, str]] | None = None,
     problem: str | None = None,
 ) -> dict[str, Any]:
     return {
@@ -140,6 +144,7 @@ def _view(
         "dead_letters": dead_letters or [],
         "dead_letters_total": dead_letters_total,
         "receipts": of_criticals or [],
+        "calls": calls or [],
         "problem": problem,
     }
 
@@ -191,17 +196,22 @@ def _share(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def _messages(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
     """Return all messages of all queues by the queue's name, the oldest first, without receiving any of them."""
-    with requests.Session() as session:
-        session.trust_env = False
-        answer = session.get(f"{deployment.aws_endpoint_url}/_ministack/sqs/messages", timeout=ANSWER_SECONDS)
-        answer.raise_for_status()
-        accounts = answer.json()["messages"]
+    accounts = _asked(deployment, "/_ministack/sqs/messages")["messages"]
     return {
         _name(url): sorted(messages, key=lambda each: float(each.get("SentTimestamp") or 0))
         for regions in accounts.values()
         for queues in regions.values()
         for url, messages in queues.items()
     }
+
+
+def _asked(deployment: Deployment, path: str) -> Any:
+    """Return the JSON that the emulator has at a path of its own."""
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.get(f"{deployment.aws_endpoint_url}{path}", timeout=ANSWER_SECONDS)
+        answer.raise_for_status()
+        return answer.json()
 
 
 def _name(queue_url: str) -> str:

@@ -188,6 +188,11 @@ PERMISSIONS = {
         write_logs("SweeperLogGroup"),
     ],
 }
+PHONES = "+14255550100,+14255550101"
+VOICE = "arn:aws:sms-voice:us-east-1:123456789012:phone-number/phone-1234"
+TEXT = "arn:aws:sms-voice:us-east-1:123456789012:sender-id/RELAY/DE"
+CALL_PHONES = {"Sid": "CallPhones", "Effect": "Allow", "Action": "sms-voice:SendVoiceMessage", "Resource": VOICE}
+TEXT_PHONES = {"Sid": "TextPhones", "Effect": "Allow", "Action": "sms-voice:SendTextMessage", "Resource": TEXT}
 ALARM_TOPIC, NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:wake", "arn:aws:sns:us-east-1:123456789012:tomorrow"
 # The variables that not every function has.
 SOMETIMES = {
@@ -195,6 +200,9 @@ SOMETIMES = {
     "RELAY_JOB_WORKER",
     "RELAY_ALARM_TOPIC_ARN",
     "RELAY_NOTICE_TOPIC_ARN",
+    "RELAY_FALLBACK_PHONES",
+    "RELAY_FALLBACK_VOICE_IDENTITY",
+    "RELAY_FALLBACK_TEXT_IDENTITY",
     "RELAY_HEARTBEAT_URL",
 }
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
@@ -460,10 +468,13 @@ class TestFunctions:
     def test_longest_settings_fit_into_lambdas_4_kb_of_variables(self) -> None:
         most = {
             "XMattersHosts": 800,
-            "BigPandaHosts": 800,
+            "BigPandaHosts": 480,
             "AlarmTopicArn": 256,
             "NoticeTopicArn": 256,
             "HeartbeatUrl": 200,
+            "FallbackPhones": 84,
+            "FallbackVoiceIdentity": 128,
+            "FallbackTextIdentity": 128,
         }
         values = {name: "h" * length for name, length in most.items()}
         longest = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320, **values)
@@ -645,6 +656,29 @@ class TestPermissions:
             [policy] = chosen.resources[name]["Properties"]["Policies"]
             more = [each for each in policy["PolicyDocument"]["Statement"] if each not in ours]
             assert more == ([LIST_CHANNELS, tells] if name == "SweeperRole" else []), name
+
+    @pytest.mark.parametrize(
+        ("phones", "voice", "text", "allowed"),
+        [
+            (PHONES, VOICE, "", [CALL_PHONES]),
+            (PHONES, "", TEXT, [TEXT_PHONES]),
+            (PHONES, VOICE, TEXT, [CALL_PHONES, TEXT_PHONES]),
+            (PHONES, "", "", []),
+            ("", VOICE, TEXT, []),
+        ],
+    )
+    def test_sweeper_alone_may_call_and_text_phones_and_only_from_the_chosen_identities(
+        self, phones: str, voice: str, text: str, allowed: list[dict[str, str]]
+    ) -> None:
+        chosen = of_clone(FallbackPhones=phones, FallbackVoiceIdentity=voice, FallbackTextIdentity=text)
+        for name, ours in PERMISSIONS.items():
+            [policy] = chosen.resources[name]["Properties"]["Policies"]
+            more = [each for each in policy["PolicyDocument"]["Statement"] if each not in ours]
+            assert more == (allowed if name == "SweeperRole" else []), name
+        for name, function in chosen.of_type("AWS::Lambda::Function").items():
+            config = Config.from_environment(function["Environment"]["Variables"])
+            known = (",".join(config.fallback_phones), config.fallback_voice_identity, config.fallback_text_identity)
+            assert known == ((phones, voice, text) if name == "SweeperFunction" else ("", "", "")), name
 
     def test_sweeper_alone_knows_the_topics_about_health_and_the_heartbeats_url(self) -> None:
         url = "https://switch.example.com/ping/1"

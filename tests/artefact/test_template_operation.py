@@ -140,6 +140,7 @@ def parameters() -> dict[str, dict[str, Any]]:
 
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
+IDENTITY = "arn:aws:sms-voice:us-east-1:123456789012:"
 WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay-1/0a1b2c3d-0000-4000-8000-000000000000"
 QUEUES = ("RetryQueue", "ChoreQueue", "DeadLetterQueue")
 # Resources that a change of properties must not delete, by what becomes of them when the stack is deleted. A table that
@@ -552,6 +553,21 @@ class TestParameters:
                 "ApiSecurityPolicy",
                 ["", "SecurityPolicy_TLS13_1_2_2021_06", "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"],
                 ["TLS_1_0", "SecurityPolicy_", "SecurityPolicy_TLS13 ", "securitypolicy_tls13"],
+            ),
+            (
+                "FallbackPhones",
+                ["", "+14255550100", "+14255550100,+4915112345678", ",".join(["+14255550100"] * 5)],
+                ["14255550100", "+0123456789", "+1 425 555 0100", "+14255550100,", ",".join(["+14255550100"] * 6)],
+            ),
+            (
+                "FallbackVoiceIdentity",
+                ["", IDENTITY + "phone-number/phone-1", IDENTITY + "pool/pool-1"],
+                ["+14255550100", "phone-1", IDENTITY + "sender-id/RELAY/DE", IDENTITY + "phone-number/*"],
+            ),
+            (
+                "FallbackTextIdentity",
+                ["", IDENTITY + "phone-number/phone-1", IDENTITY + "pool/pool-1", IDENTITY + "sender-id/RELAY/DE"],
+                ["RELAY", IDENTITY + "opt-out-list/Default", IDENTITY + "sender-id/*"],
             ),
             (
                 "HeartbeatUrl",

@@ -25,7 +25,14 @@ def empty() -> dict[str, Any]:
     """Return the state before anything happened: people, and no incident."""
     state = evening()
     state["bigpanda"] |= {"incidents": [], "webhooks": []}
-    state["relay"] |= {"shares": [], "owed": [], "dead_letters": [], "dead_letters_total": 0, "receipts": []}
+    state["relay"] |= {
+        "shares": [],
+        "owed": [],
+        "dead_letters": [],
+        "dead_letters_total": 0,
+        "receipts": [],
+        "calls": [],
+    }
     state["xmatters"] |= {"pages": [], "notifications": [], "callbacks": []}
     return state
 
@@ -202,6 +209,10 @@ def _relay() -> dict[str, Any]:
                 notified="missed",
                 answered="open",
             ),
+        ],
+        "calls": [
+            {"at": at(61), "kind": "text", "to": "+14255550100", "text": f"CRITICAL demo: {HOSTILE}"},
+            {"at": at(60), "kind": "call", "to": "+14255550100", "text": "Critical. Look at your e-mail."},
         ],
         "problem": None,
     }

@@ -74,6 +74,11 @@ class TestStory:
         page.get_by_role("button", name="Checkout latency").first.click()
         expect(steps).to_have_count(0)
 
+    def test_calls_and_texts_of_the_last_resort_show_what_the_phone_said(self, page: Page) -> None:
+        expect(page.locator("#calls strong")).to_have_text(["SMS to +14255550100", "Voice call to +14255550100"])
+        expect(page.locator("#calls .why").first).to_have_text(f"CRITICAL demo: {story.HOSTILE}")
+        expect(page.locator("#calls time").nth(1)).to_have_text("18:01:00")
+
     def test_change_is_shown_and_announced_without_a_reload(self, page: Page, stage: Stage) -> None:
         stage.state["bigpanda"]["incidents"][0] |= {"status": "warning"}
         stage.state["xmatters"]["notifications"].append(

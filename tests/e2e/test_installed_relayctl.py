@@ -107,6 +107,7 @@ def test_each_verb_of_the_installed_program_runs(
         "status": 0,
         "doctor": 0,
         "policy doctor": 0,
+        "fallback test --yes": 0,
         "dlq list": 0,
         f"dlq show {job['delivery_id']}": 0,
         f"incident show {incident_id}": 0,

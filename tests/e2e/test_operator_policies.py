@@ -303,6 +303,18 @@ class TestChannelsPolicy:
             keeper.is_denied("dlq", verb)
 
 
+class TestFallbackPolicy:
+    def test_fallback_policy_is_enough_for_a_test_and_each_action_is_needed(self, cloud: local.Local) -> None:
+        tester = Person(cloud, "fallback")
+        test = ("fallback", "test", "--yes", "--json")
+        document = json.loads(tester.run(*test).stdout)
+        assert [each["state"] for each in document["checks"]] == ["warning"] * 3, document
+        for action in actions("fallback"):
+            tester.may_not(action)
+            done = tester.run(*test)
+            assert (done.exit_code, "AccessDenied" in done.stderr) == (1, True), action
+
+
 class TestDoctorPolicy:
     def test_doctor_policy_is_enough_for_plan_and_export(self, looker: Person, tmp_path: Path) -> None:
         looker.may_do_all()

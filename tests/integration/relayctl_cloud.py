@@ -4,6 +4,7 @@ SQS, DynamoDB and Secrets Manager are moto's. Botocore's events supply the stack
 is replaced. A function of the test is the stack's worker, and runs whenever relayctl sleeps.
 """
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from click.testing import CliRunner, Result
 from moto import mock_aws
 
 from relay.deadline import Deadline
+from relay.delivery.fallback import Fallback
 from relay.delivery.task import entry_key_of, recorded_state
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
@@ -32,6 +34,7 @@ from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
+from relay.sweeper.last_resort import carry_out
 from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects
 from tests import samples
@@ -145,6 +148,9 @@ class Operator:
         parameters: the stack's parameters.
         mappings: event source mappings of the workers.
         recursive_loop: the workers' recursion setting.
+        last_resort: what an invoked sweeper tests; None for a sweeper of an older version, which makes a run.
+        tier: the account's tier at AWS End User Messaging.
+        verified: the numbers that are verified there.
         concurrency: the account's quota of concurrent executions.
         stack_arn: ARN of the stack, without its id.
     """
@@ -164,6 +170,9 @@ class Operator:
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)
     mappings: list[dict[str, str]] = field(default_factory=list)
     recursive_loop: str = "Allow"
+    last_resort: Fallback | None = None
+    tier: str = "PRODUCTION"
+    verified: list[str] = field(default_factory=list)
     concurrency: int = 1000
     stack_arn: str = f"arn:aws:cloudformation:{REGION}:123456789012:stack/{STACK}"
 
@@ -219,6 +228,8 @@ class Operator:
         events.register("before-call.lambda.ListEventSourceMappings", self._map)
         events.register("before-call.lambda.GetFunctionRecursionConfig", self._recursion)
         events.register("before-call.lambda.GetAccountSettings", self._account)
+        events.register("before-call.lambda.Invoke", self._invoke)
+        events.register("before-call.pinpoint-sms-voice-v2.*", self._messaging)
         events.register("before-call.cloudformation.DescribeStacks", self._describe)
         events.register_first("before-call.*.*", self._refuse)
         return session
@@ -352,6 +363,32 @@ class Operator:
 
     def _account(self, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
         return SimpleNamespace(status_code=200), {"AccountLimit": {"ConcurrentExecutions": self.concurrency}}
+
+    def _invoke(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+        event = json.loads(params["body"])
+        answer: Any = {"owed": 0}
+        if self.last_resort:
+            answer = carry_out(event["fallback_test"], self.last_resort, self.ledger.table, self.clock)
+        return SimpleNamespace(status_code=200), {"Payload": io.BytesIO(json.dumps(answer).encode())}
+
+    def _messaging(self, model: Any, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+        limits = {"VOICE": 50, "TEXT": 1, "MEDIA": 1}
+        answers: dict[str, dict[str, Any]] = {
+            "DescribeAccountAttributes": {"AccountAttributes": [{"Name": "ACCOUNT_TIER", "Value": self.tier}]},
+            "DescribeSpendLimits": {
+                "SpendLimits": [
+                    {"Name": f"{kind}_MESSAGE_MONTHLY_SPEND_LIMIT", "EnforcedLimit": limit}
+                    for kind, limit in limits.items()
+                ]
+            },
+            "DescribeVerifiedDestinationNumbers": {
+                "VerifiedDestinationNumbers": [
+                    {"DestinationPhoneNumber": number, "Status": status}
+                    for number, status in [("+14255550199", "PENDING"), *((each, "VERIFIED") for each in self.verified)]
+                ]
+            },
+        }
+        return SimpleNamespace(status_code=200), answers[model.name]
 
     def _refuse(self, model: Any, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]] | None:
         if model.name not in self.refused:

@@ -301,6 +301,7 @@ QUIET = [
     ["dlq", "export", "DIR/jobs.jsonl"],
     ["dlq", "import", "DIR/jobs.jsonl"],
     ["doctor"],
+    ["fallback", "test", "--yes"],
     ["report"],
     ["shadow", "report", "payments"],
     ["bigpanda", "webhook", "payments"],
@@ -355,7 +356,7 @@ def test_no_verb_prints_a_stored_credential(
 def test_every_verb_is_checked_for_printed_credentials() -> None:
     from relayctl.__main__ import main  # noqa: PLC0415 - only here
 
-    nouns = {"bigpanda", "channel", "dlq", "incident", "shadow"}
+    nouns = {"bigpanda", "channel", "dlq", "fallback", "incident", "shadow"}
     context = click.Context(main)
     assert set(main.list_commands(context)) == {verb[0] for verb in QUIET}
     nested = {(noun, verb) for noun in nouns for verb in main.get_command(context, noun).commands}  # type: ignore[union-attr]

@@ -13,14 +13,18 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from relay.incidents.share import State
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
+from relay.sweeper.last_resort import KEY, carry_out
 from tests import samples
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, new_session
 from tests.samples import job
 
 CHECKS = ["outputs", "retry queue", "chore queue", "dead-letter queue", "worker", "chore worker", "recursion"]
 CHECKS += ["concurrency", "XMattersHosts", "BigPandaHosts", "ledger", "sweeper", "missed shares"]
-CHECKS += ["fallback topic", "alarms", "channels"]
+CHECKS += ["fallback topic", "fallback phones", "fallback test", "alarms", "channels"]
 ALARM_TOPIC = f"arn:aws:sns:{REGION}:123456789012:alarms"
+PHONES = ("+14255550100", "+14255550177")
+CALLS = ("call to phone 1 (ends in 00)", "call to phone 2 (ends in 77)")
+VOICE = f"arn:aws:sms-voice:{REGION}:123456789012:phone-number/phone-1"
 FAR = "arn:aws:sns:eu-west-1:123456789012:alarms"
 
 
@@ -46,6 +50,7 @@ class Patient:
         self.subscribe("sqs", f"arn:aws:sqs:{REGION}:123456789012:noc")
         self.alarm("FallbackAlarm", "OK")
         self.beat()
+        self.confirmed("topic")
         operator.run(
             "channel",
             "set",
@@ -85,6 +90,18 @@ class Patient:
     def unsubscribe(self) -> None:
         for each in self.sns.list_subscriptions_by_topic(TopicArn=self.topic)["Subscriptions"]:
             self.sns.unsubscribe(SubscriptionArn=each["SubscriptionArn"])
+
+    def confirmed(self, *ways: str, days: float = 1) -> None:
+        """Record that a person confirmed these ways of the last resort, `days` ago."""
+        fallback: Any = None
+        then = self.operator.clock() - days * 86_400
+        carry_out({"confirmed": ways}, fallback, self.operator.ledger.table, lambda: then)
+
+    def phones(self, tier: str = "PRODUCTION", *verified: str, **parameters: str) -> None:
+        """Set two phones that are called, with all ways confirmed; `parameters` are more of the stack's."""
+        self.operator.parameters |= {"FallbackPhones": ",".join(PHONES), "FallbackVoiceIdentity": VOICE} | parameters
+        self.operator.tier, self.operator.verified = tier, [*verified]
+        self.confirmed("topic", *CALLS)
 
     def alarm(self, name: str, state: str, stack: str = STACK) -> None:
         whole = f"{stack}-{name}-A1B2C3"
@@ -208,6 +225,42 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: it.subscribe("sms", "+15550100"), "fallback topic", "warning", "1 of them by SMS: US numbers get"),
         (lambda it: it.unsubscribe(), "fallback topic", "warning", "no confirmed subscription, 0 to be confirmed"),
         (lambda it: it.sns.delete_topic(TopicArn=it.topic), "fallback topic", "failed", "NotFound"),
+        (lambda it: it.phones(), "fallback phones", "ok", "2 called, 0 texted, at most 50 USD of calls a month"),
+        (
+            lambda it: it.phones(FallbackTextIdentity=VOICE),
+            "fallback phones",
+            "ok",
+            "2 called, 2 texted, at most 50 USD of calls and 1 USD of texts a month",
+        ),
+        (lambda it: it.phones("SANDBOX", *PHONES), "fallback phones", "warning", "AWS's sandbox: 20 calls a day"),
+        (lambda it: it.phones("SANDBOX", PHONES[0]), "fallback phones", "failed", f"{CALLS[1]}: the number is not"),
+        (lambda it: it.phones(FallbackVoiceIdentity=""), "fallback phones", "failed", "set FallbackVoiceIdentity or"),
+        (
+            lambda it: it.phones(FallbackVoiceIdentity=VOICE.replace(REGION, "eu-west-1")),
+            "fallback phones",
+            "failed",
+            f"not in {REGION}, so nobody is called",
+        ),
+        (lambda it: it.confirmed("topic", days=89), "fallback test", "ok", "each way was confirmed 89d ago"),
+        (lambda it: it.confirmed("topic", days=90), "fallback test", "warning", "was confirmed 90d ago"),
+        (
+            lambda it: [it.phones(), it.confirmed("topic", CALLS[0])],
+            "fallback test",
+            "warning",
+            f"{CALLS[1]}: not confirmed by the last test, 1d ago",
+        ),
+        (
+            lambda it: it.operator.refused.update(GetItem="AccessDenied"),
+            "fallback test",
+            "failed",
+            "not checked: DynamoDB refused: AccessDenied",
+        ),
+        (
+            lambda it: it.operator.ledger.table.store(KEY, "no JSON", lasts=60),
+            "fallback test",
+            "warning",
+            "no person ever confirmed",
+        ),
         (lambda it: it.alarm("DeadLettersAlarm", "ALARM"), "alarms", "failed", "DeadLettersAlarm in ALARM"),
         (lambda it: it.alarm("DeadLettersAlarm", "ALARM", f"{STACK}-2"), "alarms", "ok", "none of 1"),
         (lambda it: it.operator.parameters.pop("AlarmTopicArn"), "alarms", "warning", "they notify nobody"),
@@ -241,7 +294,11 @@ def test_fault_of_one_part_changes_the_state_of_its_check(
     assert found[check][0] == state
     assert words in found[check][1]
     others = {what for what, (its_state, _) in found.items() if its_state == "failed"} - {check}
-    assert others <= {"ledger": {"outputs"}, "worker": {"chore worker"}, "chore worker": {"worker"}}.get(check, set())
+    assert others <= {
+        "ledger": {"outputs", "fallback test"},
+        "worker": {"chore worker"},
+        "chore worker": {"worker"},
+    }.get(check, set())
 
 
 def intercept(patient: Patient, monkeypatch: pytest.MonkeyPatch, event: str, handler: Callable[..., Any]) -> None:

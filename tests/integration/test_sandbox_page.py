@@ -71,6 +71,7 @@ class TestPage:
             "dead_letters": [],
             "dead_letters_total": 0,
             "receipts": [],
+            "calls": [],
             "problem": NO_CLOUD,
         }
         assert state["faults"] == {"xmatters": "normal", "denied": []}

@@ -31,6 +31,9 @@ def test_missing_settings_have_their_defaults() -> None:
         notice_topic_arn="",
         has_channel_metrics=False,
         is_traced=False,
+        fallback_phones=(),
+        fallback_voice_identity="",
+        fallback_text_identity="",
         heartbeat_url="",
     )
 
@@ -53,6 +56,9 @@ def test_every_setting_is_read_and_trimmed() -> None:
         "RELAY_NOTICE_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:tomorrow",
         "RELAY_CHANNEL_METRICS": "on",
         "RELAY_TRACING": "Active",
+        "RELAY_FALLBACK_PHONES": "+14255550100,+14255550101",
+        "RELAY_FALLBACK_VOICE_IDENTITY": "arn:voice",
+        "RELAY_FALLBACK_TEXT_IDENTITY": "arn:text",
         "RELAY_HEARTBEAT_URL": "https://switch.example.com/ping/1",
     }
     assert Config.from_environment(environment) == Config(
@@ -71,6 +77,9 @@ def test_every_setting_is_read_and_trimmed() -> None:
         notice_topic_arn="arn:aws:sns:eu-central-1:000000000000:tomorrow",
         has_channel_metrics=True,
         is_traced=True,
+        fallback_phones=("+14255550100", "+14255550101"),
+        fallback_voice_identity="arn:voice",
+        fallback_text_identity="arn:text",
         heartbeat_url="https://switch.example.com/ping/1",
     )
 

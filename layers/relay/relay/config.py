@@ -28,6 +28,9 @@ class Config:
         notice_topic_arn: ARN of the topic that people read later, for the sweeper; empty for none.
         has_channel_metrics: True to write some metrics for each channel.
         is_traced: True if X-Ray traces the function.
+        fallback_phones: Numbers of the phones of the last resort (E.164), for the sweeper; empty for none.
+        fallback_voice_identity: ARN of the phone number or pool that calls these phones; empty for no calls.
+        fallback_text_identity: ARN of the phone number, pool or sender id that texts them; empty for no texts.
         heartbeat_url: URL of an external dead man's switch, for the sweeper; empty for none. It is a credential.
     """
 
@@ -46,6 +49,9 @@ class Config:
     notice_topic_arn: str
     has_channel_metrics: bool
     is_traced: bool
+    fallback_phones: tuple[str, ...] = field(repr=False)
+    fallback_voice_identity: str
+    fallback_text_identity: str
     heartbeat_url: str = field(repr=False)
 
     @classmethod
@@ -71,6 +77,9 @@ class Config:
             notice_topic_arn=environment.get("RELAY_NOTICE_TOPIC_ARN", ""),
             has_channel_metrics=_chosen(environment, "RELAY_CHANNEL_METRICS", ("off", "on"), problems) == "on",
             is_traced=_chosen(environment, "RELAY_TRACING", ("PassThrough", "Active"), problems) == "Active",
+            fallback_phones=tuple(filter(None, environment.get("RELAY_FALLBACK_PHONES", "").split(","))),
+            fallback_voice_identity=environment.get("RELAY_FALLBACK_VOICE_IDENTITY", ""),
+            fallback_text_identity=environment.get("RELAY_FALLBACK_TEXT_IDENTITY", ""),
             heartbeat_url=_https_url(environment, "RELAY_HEARTBEAT_URL", problems),
         )
         problems += [f"{name}: must be set" for name in needs if not environment.get(name)]

@@ -140,7 +140,7 @@ function drawMore(count, name, what) {
 // Relay
 
 function drawRelay() {
-  const { shares = [], owed = [], dead_letters: dead = [], dead_letters_total: total = dead.length, problem } = state.relay;
+  const { shares = [], owed = [], calls = [], dead_letters: dead = [], dead_letters_total: total = dead.length, problem } = state.relay;
   $("relay-problem").hidden = !problem;
   say($("relay-problem"), problem);
   $("relay-empty").hidden = shares.length > 0 || Boolean(problem);
@@ -153,6 +153,8 @@ function drawRelay() {
   list($("dead"), dead.slice(0, shown.dead), (each) => each.id, makeDead, drawDead);
   drawMore(dead.length, "dead", "older dead letters");
   say($("dead-count"), total);
+  $("calls-part").hidden = calls.length === 0;
+  list($("calls"), calls, (each) => `${each.at} ${each.kind} ${each.to}`, makeCall, () => {});
   list($("shares"), shares.slice(0, shown.shares), shareKey, makeShare, drawShare);
   drawMore(shares.length, "shares", "older ones");
 }
@@ -182,6 +184,16 @@ function drawShare(card, share) {
   const why = share.why ?? "";
   say(card.querySelector(".why"), why.startsWith(`${word}: `) ? sentence(why.slice(word.length + 2)) : why);
   mark(card, "data-chosen", share.incident_id === chosen ? "true" : null);
+}
+
+function makeCall(message) {
+  const [picture, word] = device(message.kind === "call" ? "VOICE" : "TEXT_PHONE");
+  return make(
+    "li",
+    { class: "card" },
+    make("p", { class: "device-head" }, icon(picture), make("strong", {}, `${word} to ${message.to}`), make("time", { class: "muted" }, time(message.at))),
+    make("p", { class: "why" }, message.text),
+  );
 }
 
 function makeOwed(owed) {
@@ -463,6 +475,7 @@ function news(before, after) {
   }
   const dead = (after.relay.dead_letters_total ?? 0) - (before.relay.dead_letters_total ?? 0);
   if (dead > 0) found.push("A signal was dead-lettered.");
+  if (after.relay.calls?.[0]?.at !== before.relay.calls?.[0]?.at) found.push("A phone is called as the last resort.");
   return found;
 }
 

@@ -125,6 +125,33 @@ def test_sweeper_imports_no_client_of_a_vendors_api_before_it_probes_a_credentia
     assert done.stdout == "set()\n"
 
 
+PHONES = {"RELAY_FALLBACK_PHONES": "+14255550100,+14255550177", "RELAY_FALLBACK_TEXT_IDENTITY": "arn:text"}
+
+
+def test_sweeper_calls_and_texts_the_phones_of_its_settings() -> None:
+    sweeper = bootstrap.sweeper(ENVIRONMENT | PHONES | {"RELAY_FALLBACK_VOICE_IDENTITY": "arn:voice"})
+    phones = sweeper.notifier.fallback.phones
+    assert phones
+    assert [(each.kind, each.number[-2:], each.identity) for each in phones.ways] == [
+        ("call", "00", "arn:voice"),
+        ("text", "00", "arn:text"),
+        ("call", "77", "arn:voice"),
+        ("text", "77", "arn:text"),
+    ]
+    assert phones.client().meta.config.read_timeout == 5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("missing", [*PHONES])
+def test_phones_without_a_number_or_an_identity_are_none_and_import_nothing(missing: str) -> None:
+    environment = {name: value for name, value in (ENVIRONMENT | PHONES).items() if name != missing}
+    code = (
+        f"import sys; from relay.entrypoints import bootstrap; sweeper = bootstrap.sweeper({environment!r}); "
+        "print(sweeper.notifier.fallback.phones, 'relay.sweeper.last_resort' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "None False\n"
+
+
 def test_heartbeat_module_is_not_imported_without_a_url() -> None:
     code = (
         "from relay import http; from relay.entrypoints import bootstrap; "

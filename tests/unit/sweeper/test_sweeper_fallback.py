@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.failures import ChannelUnreadable
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
+from relay.sweeper.last_resort import last_confirmation
 from tests import samples
 from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
 
@@ -218,6 +219,164 @@ class TestTopicDown:
         assert relay.sweep(300)["healed"] == 60
 
 
+class TestPhones:
+    """Phones: called and texted once for all channels, after the topic, with its limits."""
+
+    NUMBERS = ("+14255550100", "+14255550177")
+    WAYS = (
+        "call to phone 1 (ends in 00)",
+        "text to phone 1 (ends in 00)",
+        "call to phone 2 (ends in 77)",
+        "text to phone 2 (ends in 77)",
+    )
+
+    def owing(self, *names: str) -> Relay:
+        relay = new_relay(DOWN, secrets=channels(*names), numbers=self.NUMBERS)
+        for name in names:
+            post(relay, name, id=f"{name}-1")
+        return relay
+
+    def line(self, relay: Relay) -> dict[str, Any]:
+        """Return the only log line about phones."""
+        [line] = [each for each in relay.recorder.lines() if "phone" in each["message"]]
+        return line
+
+    def test_phones_are_called_and_texted_once_after_the_messages_of_all_channels(self) -> None:
+        names = [f"c{number:02}" for number in range(12)]
+        relay = self.owing(*names)
+        published: list[int] = []
+        relay.messaging.before = lambda *_: published.append(len(relay.sns.published))
+        assert relay.sweep(300)["notified"] == 12
+        assert published == [12] * 4
+        [of_call, of_text] = [text for _, number, _, text in relay.messaging.sent if number == self.NUMBERS[1]]
+        told = "12 critical incidents of channel c00 and 11 more. The worst is c00-1. Look at your e-mail."
+        assert of_call.count(f"xMatters did not notify people of {told}") == 2
+        assert of_text == ("CRITICAL c00 and 11 more: 12 critical incidents not notified by xMatters. Worst: c00-1")
+        line = self.line(relay)
+        assert (line["message"], line["channels"], line["count"]) == ("fallback phones called", names, 12)
+        assert (line["accepted"], "failed" in line) == ([*self.WAYS], False)
+        let_pass(relay, 900)
+        assert len(relay.messaging.sent) == 4
+
+    def test_phones_have_no_more_than_one_call_about_a_channel_in_five_minutes(self) -> None:
+        relay = new_relay(DOWN, policy={"fallback_after_seconds": 60}, numbers=self.NUMBERS)
+        relay.share()
+        relay.sweep(60)
+        notified_at = relay.clock.now
+        relay.share(id="i2")
+        relay.clock.now = notified_at + 300
+        relay.sweep(-0.5)
+        assert len(relay.messaging.sent) == 4
+        relay.sweep(0.5)
+        assert [text[-9:] for kind, _, _, text in relay.messaging.sent if kind == "text"] == ["Worst: i1"] * 2 + [
+            "Worst: i2"
+        ] * 2
+
+    @pytest.mark.parametrize(
+        ("is_topic_down", "failing", "is_notified"),
+        [(True, {"text"}, True), (True, {"call", "text"}, False), (False, {"call", "text"}, True)],
+        ids=["calls alone", "nothing", "topic alone"],
+    )
+    def test_critical_is_notified_if_any_way_took_it_and_else_in_the_next_run(
+        self, is_topic_down: bool, failing: set[str], is_notified: bool
+    ) -> None:
+        relay = self.owing("noc", "db")
+
+        def fail(kind: str, number: str) -> None:
+            if kind in failing:
+                raise ClientError({"Error": {"Code": "ConflictException", "Message": f"{number} opted out"}}, "Send")
+
+        relay.messaging.before = fail
+        relay.sns.failure = SNS_DOWN if is_topic_down else None
+        assert relay.sweep(300)["notified"] == (2 if is_notified else 0)
+        assert relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified is is_notified
+        line = self.line(relay)
+        kind_of = {way: way.split()[0] for way in self.WAYS}
+        assert line["accepted"] == [way for way in self.WAYS if kind_of[way] not in failing]
+        assert line["failed"] == {way: "ConflictException" for way in self.WAYS if kind_of[way] in failing}
+        assert "4255550" not in relay.recorder.written()
+        relay.sns.failure, failing = None, set()
+        sent = len(relay.messaging.sent)
+        relay.sweep(60)
+        assert len(subjects(relay)) == (0 if is_topic_down and is_notified else 2)
+        assert len(relay.messaging.sent) == (sent if is_notified else 4)
+
+    @pytest.mark.parametrize("is_topic_down", [False, True])
+    def test_phones_that_hang_leave_the_messages_to_be_repeated_after_five_minutes(self, is_topic_down: bool) -> None:
+        relay = self.owing("noc")
+        relay.messaging.before = lambda *_: relay.clock.sleep(6)
+        relay.sns.failure = SNS_DOWN if is_topic_down else None
+        assert relay.sweep(300)["notified"] == 1
+        assert not relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified
+        let_pass(relay, 240)
+        assert len(relay.messaging.sent) == 4
+        relay.messaging.before = lambda *_: None
+        relay.sns.failure = None
+        let_pass(relay, 120)
+        assert (len(subjects(relay)), len(relay.messaging.sent)) == (1 if is_topic_down else 2, 8)
+
+    def test_fault_of_the_phones_is_logged_and_the_topics_message_counts(self) -> None:
+        relay = self.owing("noc")
+        relay.messaging.before = lambda *_: 1 / 0
+        assert relay.sweep(300)["notified"] == 1
+        assert relay.recorder.metrics()["crash"] == 1
+
+
+class TestOfTheLastResort:
+    """Test of the last resort, which `relayctl fallback test` asks the sweeper for."""
+
+    def test_each_way_tells_another_number_and_one_that_fails_stops_no_other(self) -> None:
+        relay = new_relay(numbers=("+14255550100",))
+
+        def fail(kind: str, _: str) -> None:
+            if kind == "call":
+                raise EndpointConnectionError(endpoint_url="https://sms-voice.test")
+
+        relay.messaging.before = fail
+        found = relay.sweeper.handle({"fallback_test": {}})["ways"]
+        assert {each["way"]: each["failure"] for each in found} == {
+            "topic": "",
+            "call to phone 1 (ends in 00)": "EndpointConnectionError",
+            "text to phone 1 (ends in 00)": "",
+        }
+        numbers = {each["way"]: each["number"] for each in found}
+        assert len({*numbers.values()}) == 3
+        [message] = relay.sns.published
+        assert message["Subject"].startswith("TEST")
+        texts = json.loads(message["Message"])
+        assert [texts[each].count(f"The number is {numbers['topic']}.") for each in ("email", "sms")] == [1, 1]
+        [(kind, *_, text)] = relay.messaging.sent
+        number = numbers["text to phone 1 (ends in 00)"]
+        assert (kind, text) == (
+            "text",
+            f"This is a test of the relay's last resort: nothing is wrong. The number is {number}.",
+        )
+
+    def test_number_of_a_call_is_read_digit_by_digit_and_twice(self) -> None:
+        relay = new_relay(numbers=("+14255550100",))
+        _, call, _ = relay.sweeper.handle({"fallback_test": {}})["ways"]
+        assert relay.messaging.sent[0][3].count(f"The number is {', '.join(call['number'])}.") == 2
+
+    def test_topic_that_fails_is_told(self) -> None:
+        relay = new_relay()
+        relay.sns.failure = SNS_DOWN
+        [topic] = relay.sweeper.handle({"fallback_test": {}})["ways"]
+        assert (topic["way"], topic["failure"]) == ("topic", "SNS did not accept it")
+
+    def test_confirmed_ways_are_kept_with_their_time(self) -> None:
+        relay = new_relay()
+        assert last_confirmation(relay.table) is None
+        relay.sweeper.handle({"fallback_test": {"confirmed": ["topic", "call to phone 1 (ends in 00)"]}})
+        confirmed = last_confirmation(relay.table)
+        assert confirmed == (relay.clock.now, ("topic", "call to phone 1 (ends in 00)"))
+        assert relay.sns.published == []
+
+    def test_event_of_the_schedule_is_a_run(self) -> None:
+        relay = new_relay(numbers=("+14255550100",))
+        assert relay.sweeper.handle({"detail-type": "Scheduled Event"}) == {"owed": 0, "notified": 0, "healed": 0}
+        assert (relay.sns.published, relay.messaging.sent) == ([], [])
+
+
 class TestDuringARun:
     """Concurrent changes: entries change, and DynamoDB fails, during a run."""
 
@@ -418,10 +577,10 @@ class TestBurstOfAnotherChannel:
         assert '"loud"' not in relay.sns.published[0]["Message"]
 
     def test_burst_that_takes_all_time_of_the_topic_delays_its_own_marks_alone(self) -> None:
-        relay = self.owing("noc")
+        relay = self.owing("noc", numbers=TestPhones.NUMBERS)
         relay.sns.before = lambda message: relay.clock.sleep(20 if "channel loud" in message["Subject"] else 0)
         run = relay.sweep(300)
-        assert (run["notified"], len(relay.sns.published)) == (2, 2)
+        assert (run["notified"], len(relay.sns.published), relay.messaging.sent) == (2, 2, [])
         assert not any(
             relay.ledger.read(key("loud", (), f"f{number}")).debt.is_notified for number in range(self.BURST)
         )
@@ -429,12 +588,14 @@ class TestBurstOfAnotherChannel:
         assert subjects(relay)[2:] == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
 
     def test_debts_beyond_the_checked_ones_of_a_run_are_counted_and_the_oldest_are_marked(self) -> None:
-        relay = self.owing("noc")
+        relay = self.owing("noc", numbers=TestPhones.NUMBERS)
         for number in range(500 - self.BURST + 20):
             post(relay, "loud", id=f"g{number}")
         before = relay.dynamodb.calls.count("batch_get_item")
         relay.sweep(300)
         assert subjects(relay)[1] == f"{500 + 20} incidents of channel loud"
+        told = f"{500 + 20 + 1} critical incidents of channel noc and 1 more. The worst is noc-1."
+        assert told in relay.messaging.sent[0][3]
         batches = relay.dynamodb.calls.count("batch_get_item") - before
         assert batches <= 500 / 100 + 2, "entries beyond the checked ones are not read"
         relay.sweep(300)

@@ -1,7 +1,8 @@
-"""Fallback topic: SNS notifies people of overdue critical incidents that xMatters has not announced.
+"""Last resort: the fallback topic, and phones, for overdue critical incidents that xMatters has not announced.
 
-The topic shares no credential with xMatters. One message covers all overdue criticals of a channel: up to ten are
-named, the others are counted. Subscriptions can filter by the message attribute `channel`.
+Neither shares a credential with xMatters. One message of the topic (SNS) covers all overdue criticals of a channel: up
+to ten are named, the others are counted. Subscriptions can filter by the message attribute `channel`. The phones
+(`delivery.phones`) are those of the stack, so they are called and texted once about all channels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,14 @@ from relay.ledger.receipt import Missed
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
+    from relay.delivery.phones import Phones, Way
+
+# Name of the topic among the ways of the last resort.
+TOPIC = "topic"
 MAX_NAMED = 10
 MAX_WORDS = 200
+# A call has 30 seconds while the account is in AWS's sandbox, and says the message twice.
+MAX_SPOKEN_WORDS = 60
 MAX_RECIPIENTS = 10
 
 
@@ -117,15 +124,22 @@ class OverdueDebt(NamedTuple):
 
 @dataclass(frozen=True)
 class Fallback:
-    """Publisher of messages to the fallback topic (SNS), about critical incidents that xMatters has not announced.
+    """Notifies people by the fallback topic (SNS) and by phones of critical incidents that xMatters has not announced.
 
     Attributes:
         client: Returns the SNS client, which is created at its first use.
         topic_arn: ARN of the topic.
+        phones: The phones to call and text; None if there are none, or if the function does not use them.
     """
 
     client: "Callable[[], SNSClient]"
     topic_arn: str
+    phones: "Phones | None" = None
+
+    @property
+    def ways(self) -> list[str]:
+        """Names of the ways to people: the topic, and a call or text to each phone."""
+        return [TOPIC, *(each.name for each in (self.phones.ways if self.phones else ()))]
 
     def notify(self, channel: str, debts: Sequence[OverdueDebt], others: int = 0) -> bool:
         """Publish one message about a channel's overdue criticals. Return False if SNS does not accept it.
@@ -135,6 +149,42 @@ class Fallback:
         """
         texts = _texts(channel, debts, others)
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
+
+    def call(self, channels: Sequence[str], debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
+        """Call and text all phones once about the overdue criticals of these channels.
+
+        The worst is the first of `debts`. `others` is the number of further debts that are not in `debts`. Returns the
+        failure of each way, as `Phones.send` does; empty without phones.
+        """
+        if not self.phones:
+            return {}
+        more = len(channels) - 1
+        named = f"{channels[0]} and {more} more" if more else channels[0]
+        worst = debts[0]
+        words = quoted(worst.description, MAX_SPOKEN_WORDS) if worst.description else _id(worst.incident_id)
+        spoken = f"{_opening(named, debts, others)} The worst is {words}. Look at your e-mail."
+        written = sns_topic.plain(_sms(named, debts, others), sns_topic.MAX_SMS)
+        return self.phones.send(lambda way: f"Critical. {spoken} Again. {spoken}" if way.is_call else written)
+
+    def test(self, numbers: Mapping[str, str]) -> dict[str, str]:
+        """Send a test by each way. Return the failure of each; an empty text for none.
+
+        `numbers` has the short number that each way tells, by the way's name (see `ways`).
+        """
+        about = "This is a test of the relay's last resort: nothing is wrong."
+        written = f"{about} The number is {numbers[TOPIC]}."
+        asked = "The operator who runs `relayctl fallback test` asks you for the number."
+        texts = sns_topic.texts(f"{written}\n{asked}", written)
+        is_published = self._publish("TEST of the relay's last resort: nothing is wrong", texts, {})
+
+        def text_for(way: "Way") -> str:
+            number = numbers[way.name]
+            # The commas let the voice read digit by digit.
+            told = f"The number is {', '.join(number) if way.is_call else number}."
+            return f"{about} {told} Again. {told}" if way.is_call else f"{about} {told}"
+
+        failures = self.phones.send(text_for) if self.phones else {}
+        return {TOPIC: "" if is_published else "SNS did not accept it"} | failures
 
     def notify_of_unknown(self, channels: Sequence[str], found: Sequence[UnknownCritical]) -> bool:
         """Publish one message about open criticals in BigPanda of which no share came. Return False if SNS fails.
@@ -168,15 +218,7 @@ def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str,
     criticals that are not in `debts`.
     """
     count = len(debts) + others
-    incidents = "1 critical incident" if count == 1 else f"{count} critical incidents"
-    is_unanswered = _is_unanswered(debts)
-    lines = [
-        f"Nobody answered the pages of {incidents} of channel {channel}."
-        if is_unanswered
-        else f"xMatters did not notify people of {incidents} of channel {channel}.",
-        "Notify the recipients by other means now.",
-        "",
-    ]
+    lines = [_opening(channel, debts, others), "Notify the recipients by other means now.", ""]
     for debt in debts[:MAX_NAMED]:
         lines += [*filter(None, debt.lines()), ""]
     if count > MAX_NAMED:
@@ -184,10 +226,24 @@ def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str,
     if any(not debt.is_dead_lettered and not debt.missed for debt in debts):
         lines.append("The relay goes on trying, so pages may still come.")
     lines.append("What to do: docs/operate.md, FallbackAlarm.")
-    whole = "\n".join(lines)
-    happened = "not answered" if is_unanswered else "not notified by xMatters"
-    sms = f"CRITICAL {channel}: {incidents} {happened}. Worst: {debts[0].words()}"
-    return sns_topic.texts(whole, sms)
+    return sns_topic.texts("\n".join(lines), _sms(channel, debts, others))
+
+
+def _opening(channels: str, debts: Sequence[OverdueDebt], others: int) -> str:
+    """Return the first sentence about overdue criticals. The parameters are those of `_texts`."""
+    of_channels = f"{_incidents(len(debts) + others)} of channel {channels}"
+    if _is_unanswered(debts):
+        return f"Nobody answered the pages of {of_channels}."
+    return f"xMatters did not notify people of {of_channels}."
+
+
+def _sms(channels: str, debts: Sequence[OverdueDebt], others: int) -> str:
+    happened = "not answered" if _is_unanswered(debts) else "not notified by xMatters"
+    return f"CRITICAL {channels}: {_incidents(len(debts) + others)} {happened}. Worst: {debts[0].words()}"
+
+
+def _incidents(count: int) -> str:
+    return "1 critical incident" if count == 1 else f"{count} critical incidents"
 
 
 def _unknown_texts(channels: Sequence[str], found: Sequence[UnknownCritical]) -> dict[str, str]:

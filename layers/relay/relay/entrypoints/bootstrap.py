@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
+    from relay.delivery.phones import EndUserMessaging, Phones
     from relay.entrypoints.authenticated_endpoint import Endpoint
     from relay.entrypoints.worker import Worker
     from relay.reconcile.reconciler import Reconciler
@@ -59,6 +60,8 @@ _ONCE = ClientConfig(
 )
 _PATIENCE = _ONCE.merge(ClientConfig(connect_timeout=1, read_timeout=1.5))
 _HASTE = _ONCE.merge(ClientConfig(connect_timeout=0.5, read_timeout=0.7))
+# Nobody waits for a call to a phone, and a call that is given up too early rings all the same.
+_PHONES = _ONCE.merge(ClientConfig(connect_timeout=1, read_timeout=5))
 # A page of a hundred incidents, or one with all of its alerts.
 MOST_BIGPANDA_BYTES = 6 * 1024 * 1024
 
@@ -170,6 +173,7 @@ def _resources(config: Config) -> Resources:
         alarm_topic_arn=config.alarm_topic_arn,
         notice_topic_arn=config.notice_topic_arn,
         invoke=partial(_invoke, config.job_worker),
+        phones=_phones(config),
     )
 
 
@@ -220,6 +224,22 @@ def _heartbeat(url: str) -> Callable[[float], str] | None:
 @cache
 def _sns() -> "SNSClient":
     return _timely(boto3.client("sns", config=_PATIENCE))
+
+
+def _phones(config: Config) -> "Phones | None":
+    """Return the phones of the last resort; None if the function has none."""
+    if not config.fallback_phones:
+        return None
+    from relay.delivery.phones import Phones, ways_to  # noqa: PLC0415
+
+    ways = ways_to(config.fallback_phones, config.fallback_voice_identity, config.fallback_text_identity)
+    return Phones(_messaging, ways, _at_once) if ways else None
+
+
+@cache
+def _messaging() -> "EndUserMessaging":
+    client: EndUserMessaging = _timely(boto3.client("pinpoint-sms-voice-v2", config=_PHONES))
+    return client
 
 
 @cache

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from relay.delivery.end_questions import EndQuestions
     from relay.delivery.fallback import Fallback
     from relay.delivery.page_followup import Followup
+    from relay.delivery.phones import Phones
     from relay.entrypoints.authenticated_endpoint import Endpoint, Take
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
@@ -88,6 +89,7 @@ class Resources(NamedTuple):
         notice_topic_arn: The topic that people read later; empty for none.
         invoke: Invokes the job worker with an envelope (a job as message text), without SQS; returns False if that
             fails.
+        phones: The phones of the last resort; None for a function that never calls them, or if there are none.
     """
 
     table: Table
@@ -102,6 +104,7 @@ class Resources(NamedTuple):
     alarm_topic_arn: str
     notice_topic_arn: str
     invoke: Callable[[str], bool]
+    phones: "Phones | None" = None
 
 
 class Vendors(NamedTuple):
@@ -372,10 +375,10 @@ class Wiring:
 
     @cached_property
     def fallback(self) -> "Fallback":
-        """The publisher to the fallback topic."""
+        """The last resort: the fallback topic, and phones."""
         from relay.delivery.fallback import Fallback
 
-        return Fallback(self._resources.sns, self._resources.topic_arn)
+        return Fallback(self._resources.sns, self._resources.topic_arn, self._resources.phones)
 
     # ---- xMatters --------------------------------------------------------------------------------------------------
 

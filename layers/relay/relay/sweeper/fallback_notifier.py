@@ -1,6 +1,7 @@
-"""Notifications of the fallback topic about criticals that are overdue, or of which nobody is known to know.
+"""Notifications of the last resort about criticals that are overdue, or of which nobody is known to know.
 
-There is one message for a channel.
+The fallback topic gets one message for a channel. Then phones, if there are any, are called and texted once about all
+channels.
 
 The texts of the messages are in `delivery.fallback`.
 """
@@ -75,6 +76,7 @@ class FallbackNotifier:
         overdue = (each for each in rows if self._is_to_notify(each) and self._may_notify(run, each))
         waiting = by_channel(sorted(overdue, key=lambda each: each.since))
         notified: dict[str, list[DueRow]] = {}
+        overdue_by_channel: dict[str, list[DueRow]] = {}
         for some in batched(sorted(waiting.items(), key=lambda each: len(each[1])), AT_ONCE, strict=False):
             if not deadline.remaining():
                 break
@@ -83,6 +85,12 @@ class FallbackNotifier:
             due = by_channel(each for each in current if self._is_to_notify(each) and not self._is_held(each))
             unchecked = {channel: len(rows[MAX_CHECKED:]) for channel, rows in some}
             notified |= self._notify_some(run, due, unchecked)
+            overdue_by_channel |= due
+        # After the messages of all channels, which a service that hangs must not delay.
+        others = sum(len(waiting[channel][MAX_CHECKED:]) for channel in overdue_by_channel)
+        call = partial(self._call_phones, run, overdue_by_channel, others)
+        if deadline.remaining() and run_logging_failure(self.telemetry, call, otherwise=False):
+            notified = overdue_by_channel
         now = self.clock()
         marks = [partial(self._mark, each, now, deadline) for rows in notified.values() for each in rows]
         ends = [
@@ -133,6 +141,21 @@ class FallbackNotifier:
         if notified:
             run.record_notified(self.table, notified, self.clock())
         return {channel: due[channel] for channel in notified}
+
+    def _call_phones(self, run: SweeperRun, due: Mapping[str, list[DueRow]], others: int) -> bool:
+        """Call and text the phones, and record the time in the run. Return True if the service accepted any of it.
+
+        `others` is the number of further overdue debts, as in `_notify_some`.
+        """
+        debts = [self._brief_debt(each) for rows in due.values() for each in rows]
+        failures = self.fallback.call(list(due), debts, others) if debts else {}
+        if not failures:
+            return False
+        self.telemetry.called(list(due), failures)
+        is_accepted = not all(failures.values())
+        if is_accepted:
+            run.record_notified(self.table, due, self.clock())
+        return is_accepted
 
     def _mark(self, row: DueRow, now: float, deadline: Deadline) -> None:
         """Record in an incident's entry that the fallback topic was notified.
@@ -197,24 +220,29 @@ class FallbackNotifier:
 
         It is made from the stored job; without one, from the little that the entry keeps.
         """
-        entry, missed = row.entry, "" if _owes_critical(row.entry) else self._missed(row)
+        entry, brief = row.entry, self._brief_debt(row)
         job = self._stored_job(row)
-        described = OverdueDebt.of_job(job) if job else OverdueDebt(row.incident_id, row.since)
+        described = OverdueDebt.of_job(job) if job else brief
         pages = [signal.page_number for signal in entry.accepted_signals if signal.is_critical and signal.page_number]
         without_page = tuple(
             signal.request_id for signal in entry.accepted_signals if signal.is_page_missing and signal.is_open
         )
         return replace(
             described,
-            since=entry.receipt.since if missed else row.since,
+            since=entry.receipt.since if brief.missed else row.since,
             reason=entry.debt.reason or described.reason,
             is_dead_lettered=entry.is_given_up,
-            missed=missed,
+            missed=brief.missed,
             request_ids=without_page[-MAX_REQUEST_IDS:],
             page=pages[-1] if pages else "",
-            description=described.description or entry.about.title,
+            description=described.description or brief.description,
             recipients=described.recipients or entry.receipt.recipients,
         )
+
+    def _brief_debt(self, row: DueRow) -> OverdueDebt:
+        """Return the description of a critical from its entry alone."""
+        missed = "" if _owes_critical(row.entry) else self._missed(row)
+        return OverdueDebt(row.incident_id, row.since, missed=missed, description=row.entry.about.title)
 
     def _stored_job(self, row: DueRow) -> Job | None:
         """Return the stored job that describes a row's incident; None if there is none. Raises LedgerError."""

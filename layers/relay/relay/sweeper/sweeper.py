@@ -8,7 +8,7 @@ runs from working at the same time.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass
 from functools import partial
@@ -86,6 +86,17 @@ class Sweeper:
     deadlines: Callable[[float], Deadline]
     health: "HealthWatch | None" = None
     heartbeat: Callable[[float], str] | None = None
+
+    def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Do one run; for an event with the member `fallback_test`, test the last resort instead.
+
+        The member and the result are as `last_resort.carry_out` describes.
+        """
+        if "fallback_test" not in event:
+            return self.sweep()
+        from relay.sweeper import last_resort  # noqa: PLC0415 - an operator's test is rare
+
+        return last_resort.carry_out(event["fallback_test"], self.notifier.fallback, self.table, self.clock)
 
     def sweep(self) -> dict[str, Any]:
         """Do one run, and return its counts for the log; empty if another run has the lease, or the ledger fails."""

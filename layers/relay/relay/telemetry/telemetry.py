@@ -359,6 +359,18 @@ class Telemetry:
         unheard = {"missed": dict(list(missed.items())[:MAX_LOGGED_IDS])} if missed else {}
         self._logger.warning(text, extra=fields | unheard)
 
+    def called(self, channels: Sequence[str], failures: Mapping[str, str]) -> None:
+        """Log calls and texts to phones about overdue criticals of these channels.
+
+        `failures` has the failure of each way, by its name: empty if the service accepted the call or text. The
+        incidents are in the lines of `notified`.
+        """
+        accepted = [way for way, failure in failures.items() if not failure]
+        failed = {way: failure for way, failure in failures.items() if failure}
+        text = "fallback phones called" if accepted else "no fallback phone could be called about critical incidents"
+        fields = {"channels": list(channels)[:MAX_LOGGED_IDS], "count": len(channels), "accepted": accepted}
+        self._logger.warning(text, extra=fields | ({"failed": failed} if failed else {}))
+
     def swept(self, owed_by_channel: Mapping[str, int], oldest_overdue: float, healed: int) -> None:
         """Log and count a run of the sweeper.
 

@@ -1,0 +1,99 @@
+"""Phones of the last resort: a voice call and a text message to each, by AWS End User Messaging.
+
+Telephone numbers reach no log line and no error: a way to a phone is named by the phone's place in the stack's list,
+and by the number's last two digits.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.deadline import time_limit
+
+CALL, TEXT = "call", "text"
+# Time in which a call or text is repeated if the service failed it at once. One without an answer takes longer, and is
+# not repeated: it may ring already.
+REPEAT_SECONDS = 5.0
+
+
+class EndUserMessaging(Protocol):
+    """The part of the client of AWS End User Messaging that calls and texts phones."""
+
+    def send_voice_message(self, **request: str) -> object: ...
+
+    def send_text_message(self, **request: str) -> object: ...
+
+
+class Way(NamedTuple):
+    """One way to reach a phone.
+
+    Attributes:
+        name: Name of the way, which does not tell the phone's number.
+        kind: CALL or TEXT.
+        number: Number of the phone (E.164).
+        identity: ARN of the phone number, pool or sender id that calls or texts.
+    """
+
+    name: str
+    kind: str
+    number: str
+    identity: str
+
+    @property
+    def is_call(self) -> bool:
+        """True for a voice call, False for a text."""
+        return self.kind == CALL
+
+
+def ways_to(numbers: Sequence[str], voice_identity: str, text_identity: str) -> list[Way]:
+    """Return the ways to phones: a call and a text to each number; none of a kind whose identity is empty."""
+    return [
+        Way(f"{kind} to phone {place} (ends in {number[-2:]})", kind, number, identity)
+        for place, number in enumerate(numbers, 1)
+        for kind, identity in ((CALL, voice_identity), (TEXT, text_identity))
+        if identity
+    ]
+
+
+@dataclass(frozen=True)
+class Phones:
+    """The phones that are called and texted.
+
+    Attributes:
+        client: Returns the client of AWS End User Messaging, which is created at its first use.
+        ways: The ways to the phones.
+        at_once: Makes calls in parallel, and returns their results in order.
+    """
+
+    client: Callable[[], EndUserMessaging]
+    ways: Sequence[Way] = field(repr=False)
+    at_once: Callable[[Sequence[Callable[[], str]]], list[str]]
+
+    def send(self, text_for: Callable[[Way], str]) -> dict[str, str]:
+        """Call and text all phones. Return the failure of each way, by the way's name; an empty text for none.
+
+        A way has not failed if the service accepted the call or text: whether a person heard it is not known.
+        """
+        # Made before the threads: boto3 must not make clients in several at once.
+        client = self.client()
+        failures = self.at_once([partial(_send, client, way, text_for(way)) for way in self.ways])
+        return {way.name: failure for way, failure in zip(self.ways, failures, strict=True)}
+
+
+def _send(client: EndUserMessaging, way: Way, text: str) -> str:
+    request = {"DestinationPhoneNumber": way.number, "OriginationIdentity": way.identity, "MessageBody": text}
+    try:
+        with time_limit(REPEAT_SECONDS):
+            if way.is_call:
+                client.send_voice_message(**request)
+            else:
+                client.send_text_message(**request, MessageType="TRANSACTIONAL")
+    # The texts of these errors may quote the number.
+    except ClientError as error:
+        return error.response.get("Error", {}).get("Code") or type(error).__name__
+    except BotoCoreError as error:
+        return type(error).__name__
+    return ""

@@ -1,0 +1,161 @@
+"""The last resort of a stack: its ways to people, checks of them, and `relayctl fallback test`."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import click
+
+from relay.delivery.channel_health import age
+from relay.delivery.fallback import TOPIC
+from relay.delivery.phones import CALL, Way, ways_to
+from relay.failures import LedgerError
+from relay.sweeper.last_resort import last_confirmation
+from relayctl import check_results, terminal
+from relayctl.check_results import Check, failed, ok, warning
+from relayctl.stack.deployed import Stack, on_stack
+
+# Age of a confirmed test at which doctor asks for a new one: phones and people change.
+CONFIRMED_SECONDS = 90 * 86_400.0
+_IDENTITIES = ("FallbackVoiceIdentity", "FallbackTextIdentity")
+_LIMITS = {"VOICE_MESSAGE_MONTHLY_SPEND_LIMIT": "calls", "TEXT_MESSAGE_MONTHLY_SPEND_LIMIT": "texts"}
+
+
+def checks(stack: Stack) -> Iterator[Check]:
+    """Check the phones, and when a person confirmed each way last."""
+    yield check_results.of_aws("fallback phones", partial(_phones, stack))
+    yield check_results.of_aws("fallback test", partial(_confirmed, stack))
+
+
+def _numbers(stack: Stack) -> list[str]:
+    return list(filter(None, stack.parameters.get("FallbackPhones", "").split(",")))
+
+
+def _ways(stack: Stack) -> list[Way]:
+    return ways_to(_numbers(stack), *(stack.parameters.get(name, "") for name in _IDENTITIES))
+
+
+def _phones(stack: Stack) -> Check:
+    what, numbers, ways = "fallback phones", _numbers(stack), _ways(stack)
+    if not numbers:
+        return ok(what, "none: people are notified by the fallback topic alone")
+    if not ways:
+        return failed(what, f"nobody is called: set {' or '.join(_IDENTITIES)}")
+    here = stack.session.region_name
+    if far := {each.identity for each in ways if each.identity.split(":")[3] != here}:
+        return failed(what, f"{', '.join(sorted(far))}: not in {here}, so nobody is called")
+    client: Any = stack.session.client("pinpoint-sms-voice-v2")
+    attributes = {each["Name"]: each["Value"] for each in client.describe_account_attributes()["AccountAttributes"]}
+    kinds = [each.kind for each in ways]
+    detail = f"{kinds.count(CALL)} called, {len(kinds) - kinds.count(CALL)} texted{_spend(client, ways)}"
+    if attributes.get("ACCOUNT_TIER") != "SANDBOX":
+        return ok(what, detail)
+    pages = client.get_paginator("describe_verified_destination_numbers").paginate()
+    found = [each for page in pages for each in page["VerifiedDestinationNumbers"]]
+    verified = {each["DestinationPhoneNumber"] for each in found if each["Status"] == "VERIFIED"}
+    if missing := [each.name for each in ways if each.number not in verified]:
+        return failed(what, f"AWS's sandbox: {', '.join(missing)}: the number is not verified, so it is not reached")
+    return warning(what, f"{detail}; AWS's sandbox: 20 calls a day, 5 to one phone; ask for production access")
+
+
+def _spend(client: Any, ways: Sequence[Way]) -> str:
+    """Return the month's limits of the account's spending, beyond which AWS calls or texts nobody."""
+    found = {each["Name"]: each["EnforcedLimit"] for each in client.describe_spend_limits()["SpendLimits"]}
+    kinds = {"calls" if each.kind == CALL else "texts" for each in ways}
+    said = [f"{found[name]} USD of {kind}" for name, kind in _LIMITS.items() if kind in kinds and name in found]
+    return f", at most {' and '.join(said)} a month" if said else ""
+
+
+def _confirmed(stack: Stack) -> Check:
+    what, advice = "fallback test", "run `relayctl fallback test`"
+    try:
+        last = last_confirmation(stack.bounded_table())
+    except LedgerError as error:
+        return failed(what, f"not checked: {error}")
+    if last is None:
+        return warning(what, f"no person ever confirmed a way of the last resort: {advice}")
+    seconds = stack.effects.clock() - last.at
+    missing = [way for way in (TOPIC, *(each.name for each in _ways(stack))) if way not in last.ways]
+    if missing:
+        return warning(what, f"{', '.join(missing)}: not confirmed by the last test, {age(seconds)} ago: {advice}")
+    return (ok if seconds < CONFIRMED_SECONDS else warning)(what, f"each way was confirmed {age(seconds)} ago")
+
+
+@click.group()
+def fallback() -> None:
+    """The last resort: the fallback topic, and phones."""
+
+
+@fallback.command()
+@click.option("--yes", is_flag=True, help="Do not ask before the test is sent.")
+@on_stack
+def test(stack: Stack, yes: bool, as_json: bool) -> None:
+    """Send a short number by each way of the last resort, and confirm the ways whose numbers you type.
+
+    The sweeper publishes to the fallback topic, and calls and texts each of FallbackPhones, with its own settings and
+    permissions. xMatters is not involved. relayctl doctor says when each way was confirmed last.
+
+    Without a terminal, or with --json, no number is asked for: the test says which ways AWS accepted, and confirms
+    none.
+
+    \b
+    Example:
+      relayctl fallback test
+      relayctl fallback test --yes --json
+    """
+    terminal.refuse_unasked("send a test", yes=yes, as_json=as_json)
+    if not yes:
+        click.confirm("Notify the fallback topic, and call and text its phones now, by a test?", abort=True, err=True)
+    with terminal.status("sending a test …"):
+        sent = _asked(stack, {}).get("ways")
+    if sent is None:
+        raise click.ClickException("the stack's sweeper knows no test: deploy the stack again")
+    asks = not as_json and sys.stdin.isatty()
+    confirmed = _typed({each["number"]: each["way"] for each in sent}) if asks else []
+    if confirmed:
+        _asked(stack, {"confirmed": confirmed})
+    found = [_judged(each, confirmed, asks=asks) for each in sent]
+    if as_json:
+        click.echo(json.dumps({"stack": stack.name, **check_results.listing(found), **check_results.counts(found)}))
+    else:
+        check_results.show(found)
+    click.echo(f"last resort: {check_results.summary(found)}", err=True)
+    terminal.fail_if(check_results.counts(found)["failed"])
+
+
+def _asked(stack: Stack, what: dict[str, Any]) -> dict[str, Any]:
+    """Invoke the sweeper with a test, and return its answer."""
+    answer = stack.session.client("lambda").invoke(
+        FunctionName=stack.output("SweeperFunction"), Payload=json.dumps({"fallback_test": what}).encode()
+    )
+    document = json.loads(answer["Payload"].read())
+    if answer.get("FunctionError"):
+        raise click.ClickException(f"the sweeper failed: {document.get('errorType', '?')}; its log says more")
+    return dict(document)
+
+
+def _typed(ways: dict[str, str]) -> list[str]:
+    """Ask for the numbers that came, until none is left or the operator presses Enter. Return the ways they came by."""
+    confirmed: list[str] = []
+    terminal.say("A mail or a call may take a minute.")
+    while len(confirmed) < len(ways):
+        number = click.prompt("A number that came (Enter: no more)", default="", show_default=False, err=True).strip()
+        if not number:
+            break
+        way = ways.get(number, "")
+        if way and way not in confirmed:
+            confirmed.append(way)
+        terminal.say(f"confirmed: {way}" if way else "No way of this test has that number.")
+    return confirmed
+
+
+def _judged(sent: dict[str, str], confirmed: Sequence[str], *, asks: bool) -> Check:
+    way, failure = sent["way"], sent["failure"]
+    if way in confirmed:
+        return ok(way, "confirmed")
+    if failure:
+        return failed(way, f"not sent: {failure}")
+    accepted = "AWS accepted it, and nobody confirmed it"
+    return failed(way, accepted) if asks else warning(way, accepted)

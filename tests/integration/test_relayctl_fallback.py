@@ -1,0 +1,139 @@
+"""relayctl fallback test: a number by each way of the last resort, and the ways whose numbers a person typed."""
+
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from relay.delivery.fallback import Fallback
+from relay.sweeper.last_resort import last_confirmation
+from relayctl.__main__ import main
+from tests.fakes import FakeMessaging, FakeSns, phones
+from tests.integration.relayctl_cloud import Operator
+
+CALL, TEXT = "call to phone 1 (ends in 00)", "text to phone 1 (ends in 00)"
+
+
+class People:
+    """The topic's subscriber and the phone's owner, who tell the operator the numbers that came."""
+
+    def __init__(self, operator: Operator, messaging: FakeMessaging | None = None) -> None:
+        self.sns, self.messaging = FakeSns(), messaging or FakeMessaging()
+        client: Any = self.sns
+        operator.last_resort = Fallback(lambda: client, "arn:topic", phones(self.messaging, "+14255550100"))
+
+    def number_of(self, way: str) -> str:
+        """Return the number that came by a way, as a person reads or hears it."""
+        texts = {kind: text for kind, *_, text in self.messaging.sent}
+        text = json.loads(self.sns.published[0]["Message"])["email"] if way == "topic" else texts[way]
+        found = re.search(r"The number is ([0-9, ]+)\.", text)
+        assert found, text
+        return re.sub(", ", "", found[1])
+
+
+@pytest.fixture
+def people(operator: Operator) -> People:
+    return People(operator)
+
+
+class Typist(io.StringIO):
+    """Standard input of a terminal, with the answers that a person gives to the questions in turn."""
+
+    def __init__(self, *answers: Callable[[], str]) -> None:
+        super().__init__()
+        self._answers = list(answers)
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, *_: Any) -> str:  # type: ignore[override]
+        return f"{self._answers.pop(0)()}\n"
+
+
+def typed(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, *answers: Callable[[], str], yes: bool = True
+) -> int | str | None:
+    """Run the test at a terminal, answer its questions, and return the exit code."""
+    monkeypatch.setattr(sys, "stdin", Typist(*answers))
+    with pytest.raises(SystemExit) as done:
+        main(["fallback", "test", *(["--yes"] if yes else [])], prog_name="relayctl", obj=operator.effects())
+    return done.value.code
+
+
+def test_ways_whose_numbers_are_typed_are_confirmed_and_remembered(
+    operator: Operator, people: People, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = [lambda way=way: people.number_of(way) for way in ("call", "topic", "text")]
+    assert typed(operator, monkeypatch, lambda: "y", *numbers, yes=False) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["ok", *f"{way}: confirmed".split()] for way in ("topic", CALL, TEXT)
+    ]
+    confirmed = last_confirmation(operator.ledger.table)
+    assert confirmed
+    assert (confirmed.at, {*confirmed.ways}) == (operator.clock.now, {"topic", CALL, TEXT})
+
+
+def test_way_whose_number_is_not_typed_fails_and_the_typed_ones_are_remembered(
+    operator: Operator, people: People, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = (lambda: people.number_of("text"), lambda: "123", lambda: people.number_of("text"), lambda: "")
+    assert typed(operator, monkeypatch, *answers) == 1
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == ["failed", "failed", "ok"]
+    assert "topic: AWS accepted it, and nobody confirmed it" in out
+    assert "No way of this test has that number." in err
+    assert last_confirmation(operator.ledger.table) == (operator.clock.now, (TEXT,))
+
+
+class SilentMessaging(FakeMessaging):
+    """A service that calls, and whose answer is lost."""
+
+    def send_voice_message(self, **request: str) -> dict[str, str]:
+        super().send_voice_message(**request)
+        raise ReadTimeoutError(endpoint_url="https://sms-voice.test")
+
+
+def test_number_that_came_although_aws_gave_no_answer_counts(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = People(operator, SilentMessaging())
+    assert typed(operator, monkeypatch, lambda: people.number_of("call"), lambda: "") == 1
+    assert f"{CALL}: confirmed" in capsys.readouterr().out
+
+
+def test_test_without_a_confirmation_leaves_the_last_one(
+    operator: Operator, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert typed(operator, monkeypatch, lambda: people.number_of("topic"), lambda: "") == 1
+    before = last_confirmation(operator.ledger.table)
+    operator.clock.now += 60
+    assert typed(operator, monkeypatch, lambda: "") == 1
+    assert last_confirmation(operator.ledger.table) == before
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_without_a_terminal_or_with_json_a_test_is_sent_and_nothing_is_confirmed(
+    operator: Operator, people: People, as_json: bool
+) -> None:
+    refused = operator.run("fallback", "test", *(["--json"] if as_json else []))
+    assert (refused.exit_code, people.sns.published) == (2, [])
+    people.sns.failure = ReadTimeoutError(endpoint_url="https://sns.test")
+    done = operator.run("fallback", "test", "--yes", *(["--json"] if as_json else []))
+    assert (done.exit_code, len(people.messaging.sent)) == (1, 2)
+    if as_json:
+        document = json.loads(done.stdout)
+        assert [each["state"] for each in document["checks"]] == ["failed", "warning", "warning"]
+        assert (document["failed"], document["warnings"]) == (1, 2)
+    assert "topic" in done.stdout
+    assert not any(people.number_of(way) in done.output for way in ("call", "text"))
+    assert last_confirmation(operator.ledger.table) is None
+
+
+def test_sweeper_without_the_test_is_named(operator: Operator) -> None:
+    done = operator.run("fallback", "test", "--yes")
+    assert (done.exit_code, "the stack's sweeper knows no test: deploy the stack again" in done.stderr) == (1, True)

@@ -1,0 +1,128 @@
+"""Phones of the last resort: their ways, what they are told, and failures that name no number."""
+
+import math
+from copy import replace
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.deadline import seconds_left
+from relay.delivery.fallback import Fallback, OverdueDebt
+from relay.delivery.phones import Phones, ways_to
+from tests.fakes import FakeMessaging, FakeSns, phones
+
+NUMBERS = ("+14255550100", "+4915112345678")
+DEBT = OverdueDebt("i1", 1_800_000_000.0, description="disk full")
+UNANSWERED = replace(DEBT, missed="nobody_answered")
+
+
+def fallback(client: FakeMessaging) -> Fallback:
+    return Fallback(FakeSns, "arn:topic", phones(client, NUMBERS[0]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("voice", "text", "kinds"),
+    [("v", "t", ["call", "text"] * 2), ("v", "", ["call"] * 2), ("", "t", ["text"] * 2), ("", "", [])],
+)
+def test_each_phone_is_called_and_texted_from_the_identities_that_are_set(
+    voice: str, text: str, kinds: list[str]
+) -> None:
+    client = FakeMessaging()
+    to_all = phones(client, *NUMBERS, voice=voice, text=text)
+    assert to_all
+    assert list(to_all.send(lambda way: way.name).values()) == [""] * len(kinds)
+    assert [(kind, identity) for kind, _, identity, _ in client.sent] == [
+        (kind, voice if kind == "call" else text) for kind in kinds
+    ]
+    assert {number for _, number, *_ in client.sent} == ({*NUMBERS} if kinds else set())
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (ClientError({"Error": {"Code": "ThrottlingException", "Message": NUMBERS[0]}}, "Send"), "ThrottlingException"),
+        (ReadTimeoutError(endpoint_url=f"https://sms-voice.test/{NUMBERS[0]}"), "ReadTimeoutError"),
+    ],
+    ids=["refused", "no answer"],
+)
+def test_phone_that_fails_is_reported_without_its_number_and_the_others_are_reached(
+    failure: Exception, said: str
+) -> None:
+    client = FakeMessaging()
+
+    def fail(_: str, number: str) -> None:
+        if number == NUMBERS[0]:
+            raise failure
+
+    client.before = fail
+    to_all = phones(client, *NUMBERS, text="")
+    assert to_all
+    failures = to_all.send(lambda _: "words")
+    assert failures == {"call to phone 1 (ends in 00)": said, "call to phone 2 (ends in 78)": ""}
+    assert [number for _, number, *_ in client.sent] == [NUMBERS[1]]
+    assert not any(number in f"{to_all!r} {failures}" for number in NUMBERS)
+
+
+def test_call_is_repeated_only_if_the_service_failed_it_within_seconds() -> None:
+    client, left = FakeMessaging(), list[float]()
+    client.before = lambda *_: left.append(seconds_left())
+    to_all = phones(client, *NUMBERS)
+    assert to_all
+    to_all.send(lambda _: "words")
+    # The SDK repeats nothing once this time is over, and a call without an answer takes longer.
+    assert [each for each in left if each > 5] == []
+    assert seconds_left() == math.inf
+
+
+def test_client_is_made_at_the_first_call() -> None:
+    made: list[FakeMessaging] = []
+
+    def client() -> FakeMessaging:
+        made.append(FakeMessaging())
+        return made[-1]
+
+    to_one = Phones(client, ways_to(NUMBERS[:1], "arn:voice", ""), lambda calls: [call() for call in calls])
+    assert made == []
+    to_one.send(lambda _: "words")
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("debts", "spoken", "written"),
+    [
+        (
+            [DEBT],
+            'xMatters did not notify people of 1 critical incident of channel noc. The worst is "disk full".',
+            'CRITICAL noc: 1 critical incident not notified by xMatters. Worst: i1: "disk full"',
+        ),
+        (
+            [UNANSWERED, UNANSWERED],
+            'Nobody answered the pages of 2 critical incidents of channel noc. The worst is "disk full".',
+            'CRITICAL noc: 2 critical incidents not answered. Worst: i1: "disk full"',
+        ),
+        (
+            [replace(DEBT, description=""), UNANSWERED],
+            "xMatters did not notify people of 2 critical incidents of channel noc. The worst is i1.",
+            "CRITICAL noc: 2 critical incidents not notified by xMatters. Worst: i1",
+        ),
+    ],
+    ids=["not notified", "not answered", "both, without a description"],
+)
+def test_phones_are_told_how_many_incidents_and_the_worst(debts: list[OverdueDebt], spoken: str, written: str) -> None:
+    client = FakeMessaging()
+    fallback(client).call(["noc"], debts, 0)
+    assert [text for *_, text in client.sent] == [
+        f"Critical. {spoken} Look at your e-mail. Again. {spoken} Look at your e-mail.",
+        written,
+    ]
+
+
+@given(st.text() | st.sampled_from(["x" * 5000, "\n\x00", "\U0001f600" * 500]))
+def test_words_of_an_incident_neither_lengthen_a_call_nor_break_a_text(hostile: str) -> None:
+    client = FakeMessaging()
+    fallback(client).call(["c" * 48], [replace(DEBT, incident_id=hostile, description=hostile)], 100_000)
+    (*_, spoken), (*_, written) = client.sent
+    assert (len(spoken) < 500, spoken.isprintable()) == (True, True)
+    assert (len(written) <= 140, written.isascii(), written.isprintable()) == (True, True, True)
