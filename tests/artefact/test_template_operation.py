@@ -549,6 +549,22 @@ class TestParameters:
                 ["relay", WEB_ACL.replace("regional", "global"), WEB_ACL + " ", TOPIC],
             ),
             (
+                "DomainName",
+                ["", "relay.example.com", "a-1.b2.co"],
+                ["relay", "https://relay.example.com", "Relay.example.com", "*.example.com", "relay.example.com/v1"],
+            ),
+            (
+                "CertificateArn",
+                ["", "arn:aws:acm:eu-west-1:123456789012:certificate/0a1b-2c3d"],
+                ["0a1b-2c3d", "arn:aws:iam::123456789012:server-certificate/relay", KEY],
+            ),
+            (
+                "PermissionsBoundaryArn",
+                ["", "arn:aws:iam::123456789012:policy/b", "arn:aws-cn:iam::aws:policy/teams/Power_User+=,.@-"],
+                ["boundary", "arn:aws:iam::123456789012:role/b", "arn:aws:iam::123456789012:policy/", KEY],
+            ),
+            ("RolePath", ["/", "/teams/", "/a/b_+=,.@-/"], ["", "teams", "/teams", "teams/", "//", "/a b/"]),
+            (
                 "ApiSecurityPolicy",
                 ["", "SecurityPolicy_TLS13_1_2_2021_06", "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"],
                 ["TLS_1_0", "SecurityPolicy_", "SecurityPolicy_TLS13 ", "securitypolicy_tls13"],

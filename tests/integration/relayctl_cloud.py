@@ -143,6 +143,7 @@ class Operator:
         requested: the requests to the stack's API.
         clock: the clock; sleeping only moves it forward.
         parameters: the stack's parameters.
+        tags: the stack's tags.
         mappings: event source mappings of the workers.
         recursive_loop: the workers' recursion setting.
         concurrency: the account's quota of concurrent executions.
@@ -162,6 +163,7 @@ class Operator:
     requested: list[EndpointRequest] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)
+    tags: dict[str, str] = field(default_factory=dict)
     mappings: list[dict[str, str]] = field(default_factory=list)
     recursive_loop: str = "Allow"
     concurrency: int = 1000
@@ -307,6 +309,7 @@ class Operator:
             "StackId": f"{self.stack_arn}/5a6b7c8d-0000-4000-8000-000000000000",
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()],
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()],
+            "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
         }
         return SimpleNamespace(status_code=200), {"Stacks": [stack]}
 
