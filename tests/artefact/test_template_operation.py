@@ -19,6 +19,7 @@ from relay.channels.policy import Policy
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_RECEIVES
 from relay.ledger.debt import AT, INDEX, SHARD, Row
 from relay.telemetry.telemetry import METRICS
+from relay.version import VERSION
 from relayctl.stack.checks import WORKER_QUEUES
 from sandbox.environment import without_aws
 from tests.artefact import templates
@@ -601,6 +602,7 @@ class TestParameters:
 class TestOutputs:
     def test_stack_outputs_are_complete_and_described(self, on_aws: Stack) -> None:
         assert {name: output["Value"] for name, output in on_aws.outputs.items()} == {
+            "Version": VERSION,
             "ApiId": "${Api}",
             "BigPandaWebhookUrl": "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/bigpanda/{channel}",
             "XMattersCallbackUrl": "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/xmatters/{channel}",

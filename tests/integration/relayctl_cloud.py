@@ -32,6 +32,7 @@ from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
+from relay.version import VERSION
 from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects
 from tests import samples
@@ -181,6 +182,7 @@ class Operator:
         self.retry_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-RetryQueue-1")["QueueUrl"]
         self.chore_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-ChoreQueue-1")["QueueUrl"]
         self.outputs = {
+            "Version": VERSION,
             "ApiId": "a1b2c3d4e5",
             "BigPandaWebhookUrl": f"https://{API_HOST}/v1/bigpanda/{{channel}}",
             "XMattersCallbackUrl": f"https://{API_HOST}/v1/xmatters/{{channel}}",
