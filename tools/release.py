@@ -6,6 +6,7 @@ backend of relayctl does the same.
 
 import hashlib
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -14,11 +15,15 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from samtranslator.yaml_helper import yaml_parse
+
 from relay.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = f"bigpanda-xmatters-relay-{VERSION}"
 # A function's or layer's code in the template that `sam build` writes: the name of a folder beside the template.
+# Resources that outlive the stack, and that a stack made anew adopts.
+KEPT = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::SNS::Topic")
 CODE = re.compile(r"^ +(?:CodeUri|ContentUri): (\w+)$", re.MULTILINE)
 
 
@@ -45,7 +50,19 @@ def _stack(built: Path) -> dict[str, bytes]:
     for name in CODE.findall(template):
         code = {path.relative_to(built / name).as_posix(): path for path in (built / name).rglob("*")}
         files[f"{name}.zip"] = _zipped({key: path.read_bytes() for key, path in code.items() if path.is_file()})
-    return files | {"template.yaml": CODE.sub(r"\g<0>.zip", template).encode()}
+    return files | {"template.yaml": CODE.sub(r"\g<0>.zip", template).encode(), "adopt.json": _adoption(template)}
+
+
+def _adoption(template: str) -> bytes:
+    """Return the template of what outlives the stack alone: an import takes no template with more than it imports."""
+    document = yaml_parse(template)
+    resources = {
+        name: each
+        for name, each in document["Resources"].items()
+        if each["Type"] in KEPT and each["DeletionPolicy"] != "Delete"
+    }
+    members = {name: document[name] for name in ("AWSTemplateFormatVersion", "Parameters", "Conditions")}
+    return json.dumps(members | {"Resources": resources}, indent=1).encode()
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:

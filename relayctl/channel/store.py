@@ -127,13 +127,16 @@ class ChannelStore:
         this version. Raises ChannelChangedError if another writer created the channel first. Raises InvalidChannel if
         the removed secret has no current version.
         """
-        by_key: Any = {"KmsKeyId": self._key} if self._key else {}
+        options: Any = {"KmsKeyId": self._key} if self._key else {}
+        # CloudFormation tags what the stack makes, and secrets are not among it.
+        if tags := self._stack.tags:
+            options["Tags"] = tags
         try:
             self._secrets.create_secret(
                 Name=self._id(name),
                 SecretString=text,
                 Description="A channel of the BigPanda to xMatters relay",
-                **by_key,
+                **options,
             )
         except ClientError as error:
             if error.response["Error"].get("Code") not in _TAKEN:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from relay.version import VERSION
 from relayctl import check_results
 from relayctl.aws_errors import DENIED, refusal
 from relayctl.check_results import Check, failed, ok, warning
@@ -80,6 +81,7 @@ class StackChecks:
     def of(self, now: datetime) -> Iterator[Check]:
         """Check the stack, and yield the result of each check. Raises StackMissingError if there is no such stack."""
         yield self._outputs()
+        yield self._version()
         for each in WORKER_QUEUES:
             yield check_results.of_aws(each.what, partial(self._waiting, each, now))
         yield check_results.of_aws("dead-letter queue", self._dead_letters)
@@ -101,6 +103,12 @@ class StackChecks:
         if missing:
             return failed("outputs", f"{', '.join(missing)}: missing; deploy the stack again")
         return ok("outputs", "all are there")
+
+    def _version(self) -> Check:
+        found = self._stack.outputs.get("Version", "an older one")
+        if found == VERSION:
+            return ok("version", f"{found}, as relayctl")
+        return warning("version", f"the stack's is {found}, relayctl's {VERSION}: take both from the same release")
 
     def _waiting(self, pair: WorkerQueue, now: datetime) -> Check:
         depth = QueueDepth.of(self._stack, pair.queue)

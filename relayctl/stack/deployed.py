@@ -94,6 +94,12 @@ class Stack:
         return self._description["StackId"]
 
     @property
+    def tags(self) -> list[dict[str, str]]:
+        """Tags of the stack, without those of AWS itself. Raises StackMissingError."""
+        found = self._description.get("Tags", [])
+        return [{"Key": each["Key"], "Value": each["Value"]} for each in found if not each["Key"].startswith("aws:")]
+
+    @property
     def hosts(self) -> VendorHosts:
         """Allow-lists of the vendors' hosts. Raises StackMissingError."""
         return VendorHosts.of(self._names("XMattersHosts"), self._names("BigPandaHosts"), loopback=self.is_local)

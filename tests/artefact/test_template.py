@@ -205,6 +205,7 @@ SOMETIMES = {
     "RELAY_FALLBACK_TEXT_IDENTITY",
     "RELAY_HEARTBEAT_URL",
 }
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d-0000-4000-8000-000000000000"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 
 
@@ -313,6 +314,39 @@ class TestApi:
     def test_api_has_no_access_mode_without_a_security_policy(self, parameters: dict[str, str]) -> None:
         api = of_clone(**parameters).only("AWS::ApiGateway::RestApi")
         assert not api.keys() & {"SecurityPolicy", "EndpointAccessMode"}
+
+    def test_own_host_name_serves_the_same_paths_with_the_apis_versions_of_tls(self) -> None:
+        chosen = of_clone(DomainName="relay.example.com", CertificateArn=CERTIFICATE)
+        assert chosen.only("AWS::ApiGateway::DomainName") == {
+            "DomainName": "relay.example.com",
+            "RegionalCertificateArn": CERTIFICATE,
+            "EndpointConfiguration": {"Types": ["REGIONAL"]},
+            "SecurityPolicy": "SecurityPolicy_TLS13_1_2_2021_06",
+            "EndpointAccessMode": "BASIC",
+        }
+        # The access log's paths then begin with the stage's name, as without a host name: a metric filter reads them.
+        [stage] = chosen.of_type("AWS::ApiGateway::Stage")
+        assert chosen.only("AWS::ApiGateway::BasePathMapping") == {
+            "DomainName": "${Domain}",
+            "BasePath": chosen.only("AWS::ApiGateway::Stage")["StageName"],
+            "RestApiId": "${Api}",
+            "Stage": f"${{{stage}}}",
+        }
+        assert {name: chosen.outputs[name]["Value"] for name in ("BigPandaWebhookUrl", "XMattersCallbackUrl")} == {
+            "BigPandaWebhookUrl": "https://relay.example.com/v1/bigpanda/{channel}",
+            "XMattersCallbackUrl": "https://relay.example.com/v1/xmatters/{channel}",
+        }
+        assert chosen.outputs["DomainTarget"]["Value"] == "${Domain.RegionalDomainName}"
+
+    def test_own_host_name_takes_no_tls_1_0_where_the_api_does(self) -> None:
+        chosen = of_clone(DomainName="relay.example.com", CertificateArn=CERTIFICATE, ApiSecurityPolicy="")
+        domain = chosen.only("AWS::ApiGateway::DomainName")
+        assert (domain["SecurityPolicy"], "EndpointAccessMode" in domain) == ("TLS_1_2", False)
+
+    def test_local_cloud_makes_no_host_name(self) -> None:
+        chosen = of_clone(DomainName="relay.example.com", CertificateArn=CERTIFICATE, Profile="local")
+        assert "Domain" not in chosen.resources
+        assert "execute-api" in chosen.outputs["BigPandaWebhookUrl"]["Value"]
 
     def test_api_is_open_to_all_addresses_over_tls_by_default(self, on_aws: Stack) -> None:
         assert _policy(on_aws) == [ANYBODY, TLS_ONLY]
@@ -585,7 +619,7 @@ class TestPermissions:
         assert roles == PERMISSIONS.keys()
         for name in roles:
             role = on_aws.resources[name]["Properties"]
-            assert role.keys() == {"AssumeRolePolicyDocument", "Policies"}
+            assert role.keys() == {"Path", "AssumeRolePolicyDocument", "Policies"}
             [policy] = role["Policies"]
             assert policy["PolicyDocument"]["Statement"] == PERMISSIONS[name]
 
@@ -604,6 +638,13 @@ class TestPermissions:
             [policy] = chosen.resources[name]["Properties"]["Policies"]
             more = [each for each in policy["PolicyDocument"]["Statement"] if each not in ours]
             assert more == [WRITE_TRACES], name
+
+    def test_each_role_has_the_chosen_path_and_permissions_boundary(self, on_aws: Stack) -> None:
+        boundary = "arn:aws:iam::123456789012:policy/boundary"
+        roles = of_clone(RolePath="/teams/", PermissionsBoundaryArn=boundary).of_type("AWS::IAM::Role")
+        assert roles.keys() == {*PERMISSIONS, "ApiGatewayRole"}
+        assert {(role["Path"], role["PermissionsBoundary"]) for role in roles.values()} == {("/teams/", boundary)}
+        assert {role["Path"] for role in on_aws.of_type("AWS::IAM::Role").values()} == {"/"}
 
     def test_only_lambda_may_assume_the_functions_roles(self, on_aws: Stack) -> None:
         for name in PERMISSIONS:

@@ -19,6 +19,7 @@ from relay.channels.policy import Policy
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_RECEIVES
 from relay.ledger.debt import AT, INDEX, SHARD, Row
 from relay.telemetry.telemetry import METRICS
+from relay.version import VERSION
 from relayctl.stack.checks import WORKER_QUEUES
 from sandbox.environment import without_aws
 from tests.artefact import templates
@@ -550,6 +551,22 @@ class TestParameters:
                 ["relay", WEB_ACL.replace("regional", "global"), WEB_ACL + " ", TOPIC],
             ),
             (
+                "DomainName",
+                ["", "relay.example.com", "a-1.b2.co"],
+                ["relay", "https://relay.example.com", "Relay.example.com", "*.example.com", "relay.example.com/v1"],
+            ),
+            (
+                "CertificateArn",
+                ["", "arn:aws:acm:eu-west-1:123456789012:certificate/0a1b-2c3d"],
+                ["0a1b-2c3d", "arn:aws:iam::123456789012:server-certificate/relay", KEY],
+            ),
+            (
+                "PermissionsBoundaryArn",
+                ["", "arn:aws:iam::123456789012:policy/b", "arn:aws-cn:iam::aws:policy/teams/Power_User+=,.@-"],
+                ["boundary", "arn:aws:iam::123456789012:role/b", "arn:aws:iam::123456789012:policy/", KEY],
+            ),
+            ("RolePath", ["/", "/teams/", "/a/b_+=,.@-/"], ["", "teams", "/teams", "teams/", "//", "/a b/"]),
+            (
                 "ApiSecurityPolicy",
                 ["", "SecurityPolicy_TLS13_1_2_2021_06", "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"],
                 ["TLS_1_0", "SecurityPolicy_", "SecurityPolicy_TLS13 ", "securitypolicy_tls13"],
@@ -601,6 +618,7 @@ class TestParameters:
 class TestOutputs:
     def test_stack_outputs_are_complete_and_described(self, on_aws: Stack) -> None:
         assert {name: output["Value"] for name, output in on_aws.outputs.items()} == {
+            "Version": VERSION,
             "ApiId": "${Api}",
             "BigPandaWebhookUrl": "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/bigpanda/{channel}",
             "XMattersCallbackUrl": "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/xmatters/{channel}",

@@ -35,6 +35,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
 from relay.sweeper.last_resort import carry_out
+from relay.version import VERSION
 from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects
 from tests import samples
@@ -146,6 +147,7 @@ class Operator:
         requested: the requests to the stack's API.
         clock: the clock; sleeping only moves it forward.
         parameters: the stack's parameters.
+        tags: the stack's tags.
         mappings: event source mappings of the workers.
         recursive_loop: the workers' recursion setting.
         last_resort: what an invoked sweeper tests; None for a sweeper of an older version, which makes a run.
@@ -168,6 +170,7 @@ class Operator:
     requested: list[EndpointRequest] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)
+    tags: dict[str, str] = field(default_factory=dict)
     mappings: list[dict[str, str]] = field(default_factory=list)
     recursive_loop: str = "Allow"
     last_resort: Fallback | None = None
@@ -188,6 +191,7 @@ class Operator:
         self.retry_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-RetryQueue-1")["QueueUrl"]
         self.chore_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-ChoreQueue-1")["QueueUrl"]
         self.outputs = {
+            "Version": VERSION,
             "ApiId": "a1b2c3d4e5",
             "BigPandaWebhookUrl": f"https://{API_HOST}/v1/bigpanda/{{channel}}",
             "XMattersCallbackUrl": f"https://{API_HOST}/v1/xmatters/{{channel}}",
@@ -318,6 +322,7 @@ class Operator:
             "StackId": f"{self.stack_arn}/5a6b7c8d-0000-4000-8000-000000000000",
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()],
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()],
+            "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
         }
         return SimpleNamespace(status_code=200), {"Stacks": [stack]}
 

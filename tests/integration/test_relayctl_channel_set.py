@@ -310,3 +310,20 @@ class TestOutput:
     ) -> None:
         make(operator)
         assert words in set_(operator, *option, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["set", "noc", "--set", "policy.max_per_minute=30"],
+        ["pause", "noc", "--until", "2027-01-15T12:00:00Z", "--keep"],
+        ["rotate", "noc", "inbound"],
+    ],
+    ids=["set", "pause", "rotate"],
+)
+def test_key_of_a_newer_version_is_named_and_the_channel_stays_as_it_is(operator: Operator, verb: list[str]) -> None:
+    operator.keep("noc", policy={"newer": 1})
+    before = operator.secret_text("noc")
+    done = operator.run("channel", *verb)
+    assert (done.exit_code, "unknown key newer" in done.stderr) == (2, True), done.output
+    assert operator.secret_text("noc") == before

@@ -18,7 +18,16 @@ from tests import samples
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, new_session
 from tests.samples import job
 
-CHECKS = ["outputs", "retry queue", "chore queue", "dead-letter queue", "worker", "chore worker", "recursion"]
+CHECKS = [
+    "outputs",
+    "version",
+    "retry queue",
+    "chore queue",
+    "dead-letter queue",
+    "worker",
+    "chore worker",
+    "recursion",
+]
 CHECKS += ["concurrency", "XMattersHosts", "BigPandaHosts", "ledger", "sweeper", "missed shares"]
 CHECKS += ["fallback topic", "fallback phones", "fallback test", "alarms", "channels"]
 ALARM_TOPIC = f"arn:aws:sns:{REGION}:123456789012:alarms"
@@ -181,6 +190,8 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
     ("ails", "check", "state", "words"),
     [
         (lambda it: it.operator.outputs.pop("XMattersCallbackUrl"), "outputs", "failed", "XMattersCallbackUrl"),
+        (lambda it: it.operator.outputs.update(Version="0.9.0"), "version", "warning", "the stack's is 0.9.0"),
+        (lambda it: it.operator.outputs.pop("Version"), "version", "warning", "an older one"),
         (lambda it: it.age(1300), "retry queue", "failed", "the worker does not process it"),
         (lambda it: [it.age(1300, ago=300), it.age(40)], "retry queue", "ok", "the oldest is 40 s old"),
         (lambda it: it.operator.sqs.delete_queue(QueueUrl=it.retry_url), "retry queue", "failed", "AWS refused"),

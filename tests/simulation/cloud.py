@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 from urllib.parse import parse_qs
 
+from relay.failures import Reason
 from relay.http.session import HttpAnswer
 from relay.jobs.queue import SCHEMA
 
@@ -39,6 +40,7 @@ class Cloud:
         rolled_back_at: time at which a newer version of the relay is rolled back to this one, since the beginning; 0
             without a newer version.
         newer_schema: schema number of the newer version's messages.
+        has_both: True if about every other process is of this version already before that: both work side by side.
     """
 
     job_margin: float | None = None
@@ -52,6 +54,7 @@ class Cloud:
     cache_seconds: float = 60.0
     rolled_back_at: float = 0.0
     newer_schema: int = SCHEMA
+    has_both: bool = False
 
     @property
     def clock_margin(self) -> float:
@@ -85,12 +88,13 @@ class Cloud:
         if self.cache_seconds != USUAL.cache_seconds:
             yield f"a function uses its copy of a secret for {self.cache_seconds:.0f} s"
         if self.rolled_back_at:
-            yield f"a newer version with schema {self.newer_schema} is rolled back at {self.rolled_back_at:.0f} s"
+            beside = "beside this one " if self.has_both else ""
+            yield f"a newer version with schema {self.newer_schema} works {beside}until {self.rolled_back_at:.0f} s"
 
 
 USUAL = Cloud()
 # Fractions of all schedules that have each condition.
-_OFTEN = {"expiry": 0.04, "lag": 0.04, "partial": 0.04, "clocks": 0.05, "login": 0.09, "cache": 0.04, "newer": 0.05}
+_OFTEN = {"expiry": 0.04, "lag": 0.04, "partial": 0.04, "clocks": 0.05, "login": 0.09, "cache": 0.04, "newer": 0.06}
 
 
 def clouds(seed: int) -> Cloud:
@@ -125,7 +129,8 @@ def _cloud(random: Random, has: Mapping[str, bool]) -> Cloud:
         cloud = replace(cloud, cache_seconds=300.0)
     if has["newer"]:
         schema = SCHEMA + random.choice([0, 0, 0, 1])
-        cloud = replace(cloud, rolled_back_at=random.uniform(20, 400), newer_schema=schema)
+        rolled_back_at, has_both = random.uniform(20, 400), random.random() < 0.5
+        cloud = replace(cloud, rolled_back_at=rolled_back_at, newer_schema=schema, has_both=has_both)
     return cloud
 
 
@@ -187,8 +192,11 @@ class Logins:
 
 
 def newer_envelope(envelope: str, schema: int) -> str:
-    """Return an envelope as a newer version writes it: with a member that this version does not know."""
-    return json.dumps({**json.loads(envelope), "schema": schema, "newer": [1]})
+    """Return an envelope as a newer version writes it: with members, a flag and a reason unknown to this one."""
+    members = json.loads(envelope)
+    stamps = {**members["stamps"], "reason": _newer_reason(members["stamps"]["reason"]), "newer": 1}
+    flags = sorted({*members["flags"], "newer"})
+    return json.dumps({**members, "stamps": stamps, "flags": flags, "schema": schema, "newer": [1]})
 
 
 def as_read_by_newer(envelope: str) -> str:
@@ -210,7 +218,14 @@ def newer_document(text: str) -> str:
     for name, longer in (("doubtful", _newer_state), ("accepted", lambda signal: [*signal, 1])):
         if members.get(name):
             members[name] = [longer(each) for each in members[name]]
+    if "reason" in members:
+        members["reason"] = _newer_reason(members["reason"])
     return json.dumps(members | {"newer": [1]})
+
+
+def _newer_reason(reason: str) -> str:
+    """Return the reason that a newer version has for a failure: it tells apart what this one calls `upstream`."""
+    return "newer" if reason == Reason.UPSTREAM else reason
 
 
 def _newer_state(state: list[Any]) -> list[Any]:

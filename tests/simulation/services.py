@@ -87,8 +87,15 @@ class Edge:
         return fault
 
     def has_newer(self, cloud: Cloud) -> bool:
-        """Return True if the running process is of a newer version, since it began before the roll-back."""
-        return bool(cloud.rolled_back_at) and self.world.started_at() < self.world.began + cloud.rolled_back_at
+        """Return True if the running process is of a newer version, since it began before the roll-back.
+
+        If both versions work side by side, about every other process before it is.
+        """
+        process = self.world.running()
+        started_at, name = (process.started_at, process.name) if process else (self.world.now, "")
+        if not cloud.rolled_back_at or started_at >= self.world.began + cloud.rolled_back_at:
+            return False
+        return not cloud.has_both or zlib.crc32(name.encode()) % 2 == 0
 
     def slowness(self) -> float:
         """Return the seconds that a slow service takes for a request."""

@@ -123,10 +123,9 @@ class World:
         """Return the running process."""
         return self._processes[getcurrent()]
 
-    def started_at(self) -> float:
-        """Return the start of the running process, in epoch seconds; the present time if no process runs."""
-        process = self._processes.get(getcurrent())
-        return process.started_at if process else self.now
+    def running(self) -> Process | None:
+        """Return the running process; None if no process runs."""
+        return self._processes.get(getcurrent())
 
     def wait(self, seconds: float) -> None:
         """Let other processes run for so long. A process that died meanwhile does not continue."""

@@ -1,6 +1,5 @@
 """Rows of debts: the attributes that put an entry into the index, and its shards."""
 
-import json
 from collections import Counter
 from copy import replace
 from typing import Any
@@ -202,15 +201,6 @@ class TestEntryJson:
         written = ledger.write("k", lost, lost.unchanged(state()))
         assert written
         assert ledger.read("k").newest == bare(state())
-
-    def test_members_of_another_version_are_kept_when_the_entry_is_written(self) -> None:
-        ledger, dynamodb = fresh()
-        ledger.table.write("k", 0, json.dumps({"attempts": 2, "colour": "blue"}))
-        entry = ledger.read("k")
-        assert entry == Entry(debt=Debt(attempts=2), others={"colour": "blue"}, sequence=1)
-        ledger.write("k", entry, entry.owing(state()))
-        assert json.loads(dynamodb.items["k"]["text"]["S"])["colour"] == "blue"
-        assert ledger.read("k").others == {"colour": "blue"}
 
 
 # One status for each state that the ledger tells apart.
