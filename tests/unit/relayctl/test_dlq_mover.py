@@ -72,12 +72,6 @@ class Bench:
         with self.dead_letters.holding():
             yield list(self.dead_letters.scan())
 
-    def other_sees(self) -> int:
-        """Count the messages that another operator can receive."""
-        other = self.queue.dead_letters()
-        with other.holding():
-            return len(list(other.scan()))
-
 
 def jobs(count: int, **changes: Any) -> list[Job]:
     """Return one job for each of `count` incidents, received a second apart."""
