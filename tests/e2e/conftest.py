@@ -27,11 +27,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="package")
 def workroom() -> Iterator[Path]:
-    """A folder in the clone for the end-to-end tests."""
-    parent = ROOT / ".cache" / "e2e"
-    parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=parent) as name:
-        yield Path(name)
+    """A folder for the end-to-end tests: each warm function of a local cloud has a thousand files."""
+    with scratch() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox import local
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 300.0
@@ -66,3 +67,14 @@ def command(places: local.Places, output: Path, *options: str) -> Iterator[Comma
         yield running
     finally:
         running.stop()
+
+
+def until_gone(group: int) -> None:
+    """Wait until no process of the group runs."""
+    until(lambda: group not in _groups())
+
+
+def _groups() -> set[int]:
+    shown = subprocess.run(["ps", "-A", "-o", "stat=,pgid="], capture_output=True, text=True, check=True).stdout
+    # A killed worker stays listed as a zombie (Z) until the machine's first process reaps it.
+    return {int(line.split()[1]) for line in shown.splitlines() if not line.startswith("Z")}

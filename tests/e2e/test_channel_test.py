@@ -20,13 +20,3 @@ def test_channel_test_ring_reaches_the_recipients_and_its_page_ends(
     opened, ended = (signal["body"]["incident"] for signal in channel.signals())
     assert (opened["status"], ended["status"]) == ("warning", "ok")
     assert states[f"test incident {opened['id']}"] == "ok"
-
-
-def test_channel_test_ring_that_xmatters_refuses_exits_with_code_1(
-    cloud: local.Local, xmatters: StandIn, operator: Operator
-) -> None:
-    channel = channels.made(cloud, xmatters)
-    operator.script({"kind": "status", "status": 404})
-    document = operator.run_json("channel", "test", channel.name, "--ring", "--yes", code=1)
-    [failed] = [each for each in document["checks"] if each["state"] == "failed"]
-    assert "outcome queued, reason refused, queue dead_letter" in failed["detail"]

@@ -63,22 +63,6 @@ def test_demo_channel_points_at_the_stand_ins(cloud: local.Local) -> None:
     assert secret["bigpanda"]["base_url"] == cloud.bigpanda_url
 
 
-def test_acknowledgement_on_a_phone_becomes_a_comment_and_assigns_the_incident(
-    cloud: local.Local, xmatters: StandIn
-) -> None:
-    incident_id = xmatters.open_incident(title="Replica lag", status="warning")["id"]
-    until(lambda: bool(_ringing(xmatters, incident_id)))
-    assert {each["person"] for each in _ringing(xmatters, incident_id)} == {"jdoe"}
-    xmatters.answer(_ringing(xmatters, incident_id)[0]["id"], "Acknowledge", "on it")
-    until(lambda: len(xmatters.comments(incident_id)) == 1)
-    assert "acknowledged xMatters page" in xmatters.comments(incident_id)[0]["document"]["comment"]
-    assert len(xmatters.assignments(incident_id)) == 1
-    # BigPanda shares the incident again for the comment: a duplicate, if that is in the same second.
-    until(lambda: len(_webhooks(xmatters, incident_id)) == 2)
-    assert {each["outcome"] for each in _webhooks(xmatters, incident_id)[1:]} <= {"unchanged", "duplicate"}
-    assert [each["status"] for each in xmatters.events(incident_id)] == ["TERMINATED"]
-
-
 def test_incident_of_the_network_team_rings_its_person_alone(cloud: local.Local, xmatters: StandIn) -> None:
     alert = {"description": "Packet loss", "tags": [{"name": "team", "value": "network"}]}
     incident_id = xmatters.open_incident(title="Packet loss", alerts=[alert])["id"]
@@ -119,7 +103,3 @@ def test_changed_source_is_deployed_into_the_running_cloud_by_the_next_local_up(
 def _ringing(xmatters: StandIn, incident_id: str) -> list[dict[str, Any]]:
     said = xmatters.phones()["notifications"]
     return [each for each in said if each["incident_id"] == incident_id and each["responses"]]
-
-
-def _webhooks(xmatters: StandIn, incident_id: str) -> list[dict[str, Any]]:
-    return [each for each in xmatters.live()["webhooks"] if each["incident_id"] == incident_id]

@@ -1,6 +1,5 @@
 """Starts and ends of local clouds: sources that changed, other commands, kills, Ctrl-C and failures."""
 
-import os
 import shutil
 import signal
 import socket
@@ -10,13 +9,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import requests
 
 from sandbox import local, processes
-from sandbox.cloud import emulator, relayctl, stack
+from sandbox.cloud import emulator, stack
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
-from tests.e2e.channels import HEADERS
+from tests.e2e.sandbox_process import until_gone
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,25 +37,6 @@ def test_concurrent_local_cloud_command_is_refused(own_places: local.Places, qui
         local.up(own_places, quiet)
 
 
-def test_local_up_after_a_kill_starts_anew_and_makes_a_removed_channel_again_and_local_down_leaves_no_process(
-    built_places: local.Places, quiet: Steps
-) -> None:
-    first = local.up(built_places, quiet)
-    # An invoked function leaves a worker process of the cloud.
-    requests.post(f"{first.api_url}/bigpanda/demo", json={}, timeout=30)
-    os.kill(first.pids["xmatters"], signal.SIGKILL)
-    second = local.up(built_places, quiet)
-    assert set(first.pids.values()).isdisjoint(second.pids.values())
-    relayctl.run(second.aws_endpoint_url, ["channel", "remove", "demo", "--yes"])
-    assert local.up(built_places, quiet) == second
-    assert requests.post(f"{second.api_url}/bigpanda/demo", json={}, headers=HEADERS, timeout=30).status_code == 400
-    assert local.down(built_places) is True
-    for pid in (*first.pids.values(), *second.pids.values()):
-        _until_gone(pid)
-    assert [each.name for each in built_places.folder.iterdir()] == ["build"]
-    assert local.down(built_places) is False
-
-
 def test_interrupted_local_up_stops_its_processes(own_places: local.Places) -> None:
     command = [sys.executable, "-m", "sandbox", "--state", str(own_places.folder), "up"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as child:
@@ -68,7 +47,7 @@ def test_interrupted_local_up_stops_its_processes(own_places: local.Places) -> N
     assert child.returncode == 130
     assert "nothing that it started is left running" in said
     assert its_cloud
-    _until_gone(its_cloud.pid)
+    until_gone(its_cloud.pid)
     assert not own_places.cloud.exists()
     assert not own_places.stack_file.exists()
 
@@ -101,13 +80,3 @@ def test_emulator_that_answers_with_another_token_is_not_taken_for_ours(tmp_path
 def _refuses(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def _until_gone(group: int) -> None:
-    until(lambda: group not in _groups())
-
-
-def _groups() -> set[int]:
-    shown = subprocess.run(["ps", "-A", "-o", "stat=,pgid="], capture_output=True, text=True, check=True).stdout
-    # A killed worker stays listed as a zombie (Z) until the machine's first process reaps it.
-    return {int(line.split()[1]) for line in shown.splitlines() if not line.startswith("Z")}

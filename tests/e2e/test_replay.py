@@ -2,10 +2,9 @@
 
 import base64
 import json
-import signal
 from collections import Counter
 
-from tests.e2e.relayctl_operator import Operator, finished
+from tests.e2e.relayctl_operator import Operator
 from tests.waiting import until
 
 
@@ -86,26 +85,6 @@ def test_dead_letter_that_an_aws_redrive_moves_back_is_tried_at_once(operator: O
     until(lambda: operator.rang() == Counter([incident_id]))
     assert operator.visible() == []
     assert base64.b64decode(operator.signals()[0]["body_base64"]) == share(incident_id)
-
-
-def test_ctrl_c_stops_a_replay_after_its_batch_and_the_rest_is_visible_at_once(operator: Operator) -> None:
-    incidents = operator.jobs(12)
-    running = operator.start("dlq", "replay", "--yes", "--rate", "2", "--json")
-    until(lambda: len(operator.rang()) >= 2)
-    running.send_signal(signal.SIGINT)
-    done = finished(running, 130)
-    visible = [job.incident_id for job in operator.visible()]
-
-    document = json.loads(done.stdout)
-    moved = [each["incident_id"] for each in document["results"] if each["became"] != "left"]
-    assert done.stderr.splitlines()[-1] == "stopping after the current step; Ctrl-C again stops at once"
-    assert 2 <= len(moved) < 12
-    assert document["left"] == 12 - len(moved)
-    assert sorted(moved + visible) == sorted(incidents), "lost, or twice"
-
-    operator.run("dlq", "replay", "--yes")
-    until(lambda: operator.rang() == Counter(incidents))
-    assert operator.visible() == []
 
 
 def test_two_replays_started_together_signal_nothing_twice(operator: Operator) -> None:

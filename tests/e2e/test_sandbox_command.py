@@ -1,5 +1,6 @@
 """`make sandbox`, as a person runs it: its page, a script, and Ctrl-C."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -7,9 +8,11 @@ from pathlib import Path
 import requests
 
 from sandbox import local, processes
+from sandbox.cloud import relayctl
 from sandbox.server import background
 from sandbox.steps import Steps
-from tests.e2e.sandbox_process import command
+from tests.e2e.channels import HEADERS
+from tests.e2e.sandbox_process import command, until_gone
 
 
 def test_sandbox_plays_a_script_and_the_next_one_takes_over_from_a_killed_one_and_stops_everything_on_ctrl_c(
@@ -37,25 +40,37 @@ def test_sandbox_plays_a_script_and_the_next_one_takes_over_from_a_killed_one_an
     assert [each.name for each in built_places.folder.iterdir()] == ["build"]
 
 
-def test_sandbox_leaves_a_cloud_of_local_up_running_and_ends_with_an_error_when_it_is_stopped(
+def test_local_cloud_that_local_up_joined_outlives_the_command_and_a_kill_and_ends_with_local_down(
     built_places: local.Places, tmp_path: Path, quiet: Steps
 ) -> None:
     with command(built_places, tmp_path / "owner.txt") as owner:
         owner.until("Ctrl-C stops everything.")
-        up = local.up(built_places, quiet)
+        first = local.up(built_places, quiet)
         assert owner.end(signal.SIGINT) == 0
     assert processes.recorded(processes.record_in(built_places.cloud))
+    # An invoked function leaves a worker process of the cloud.
+    requests.post(f"{first.api_url}/bigpanda/demo", json={}, timeout=30)
+    os.kill(first.pids["xmatters"], signal.SIGKILL)
+    second = local.up(built_places, quiet)
+    assert set(first.pids.values()).isdisjoint(second.pids.values())
+    relayctl.run(second.aws_endpoint_url, ["channel", "remove", "demo", "--yes"])
+    assert local.up(built_places, quiet) == second, "the removed channel is made again"
+    assert requests.post(f"{second.api_url}/bigpanda/demo", json={}, headers=HEADERS, timeout=30).status_code == 400
     with command(built_places, tmp_path / "guest.txt") as guest:
         guest.until("the local cloud was up before, and stays up")
-        assert f"{up.sandbox_url}/" in guest.said
+        assert f"{second.sandbox_url}/" in guest.said
         assert guest.end(signal.SIGTERM) == 0
         assert "The local cloud stays up" in guest.said
-    assert requests.get(f"{up.sandbox_url}/health", timeout=10).ok
+    assert requests.get(f"{second.sandbox_url}/health", timeout=10).ok
     with command(built_places, tmp_path / "last.txt") as last:
         last.until("the local cloud was up before, and stays up")
-        local.down(built_places)
+        assert local.down(built_places) is True
         assert last.wait() == 1
         assert "the local cloud was stopped by another command" in last.said
+    for pid in (*first.pids.values(), *second.pids.values()):
+        until_gone(pid)
+    assert [each.name for each in built_places.folder.iterdir()] == ["build"]
+    assert local.down(built_places) is False
 
 
 def test_unknown_script_is_refused_before_anything_starts(own_places: local.Places, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from relay.incidents.share import State
 from relay.jobs.job import Job
 from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.channel_rate_limiter import gate_of
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
@@ -106,11 +107,9 @@ class Aws:
             entry = Entry(newest=state, announced=state, accepted_signals=signals)
             ledger.write(key(channel, (), incident_id), Entry(), entry)
 
-    def close_circuits(self) -> None:
-        """Close every circuit, so that each channel may be signalled again."""
-        for item in self.known():
-            if item["pk"]["S"].startswith("gate/"):
-                self.dynamodb.delete_item(TableName=self.table, Key={"pk": item["pk"]})
+    def close_circuit(self, channel: str) -> None:
+        """Close a channel's circuit, so that it may be signalled again."""
+        self.dynamodb.delete_item(TableName=self.table, Key={"pk": {"S": gate_of(channel)}})
 
     def told(self) -> list[str]:
         """Return the messages that the fallback topic got."""

@@ -6,10 +6,12 @@ is replaced. A function of the test is the stack's worker, and runs whenever rel
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import replace
 from dataclasses import dataclass, field
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -142,6 +144,7 @@ class Operator:
         on_delete: called after SQS deleted a batch; it runs in a thread of relayctl.
         on_pause: called when relayctl sleeps.
         on_put: called before a new version of a secret is stored.
+        hooks: by botocore's event, a function that is called at the event before all others.
         listing: answer of ListSecrets; None for the secrets as they are. AWS's may be five minutes old.
         endpoint: the stack's API; answers a request, or raises.
         requested: the requests to the stack's API.
@@ -165,6 +168,7 @@ class Operator:
     on_delete: Callable[[], object] = lambda: None
     on_pause: Callable[[], object] = lambda: None
     on_put: Callable[[], object] = lambda: None
+    hooks: dict[str, Callable[..., object]] = field(default_factory=dict)
     listing: Any = None
     endpoint: Callable[[EndpointRequest], HttpAnswer] = taken
     requested: list[EndpointRequest] = field(default_factory=list)
@@ -180,10 +184,9 @@ class Operator:
     stack_arn: str = f"arn:aws:cloudformation:{REGION}:123456789012:stack/{STACK}"
 
     def __post_init__(self) -> None:
-        session = new_session(region_name=REGION)
-        self.sqs = session.client("sqs")
-        self.secrets = session.client("secretsmanager")
-        self.dynamodb = session.client("dynamodb")
+        self.sqs = client("sqs")
+        self.secrets = client("secretsmanager")
+        self.dynamodb = client("dynamodb")
         self.table = f"{STACK}-LedgerTable-1"
         self.dynamodb.create_table(TableName=self.table, **LEDGER_TABLE)
         self.ledger = Ledger(Table(self.dynamodb, self.table, self.clock))
@@ -221,21 +224,14 @@ class Operator:
 
     def session(self, *, profile_name: str | None, region_name: str | None) -> boto3.Session:
         """Return a session with short polls, in which the operations in `refused` fail."""
-        session = new_session(profile_name=profile_name, region_name=region_name)
-        short_polls(session)
+        _Sessions.operator = self
+        if not self.hooks:
+            settings = tuple(sorted(each for each in os.environ.items() if each[0].startswith("AWS_")))
+            return _Sessions.kept(profile_name, region_name, settings)
+        session = _Sessions.new(profile_name, region_name)
         events: Any = session.events
-        events.register("after-call.sqs.ReceiveMessage", lambda **_: self.on_receive())
-        events.register("after-call.sqs.SendMessageBatch", lambda **_: self.on_send())
-        events.register("after-call.sqs.DeleteMessageBatch", lambda **_: self.on_delete())
-        events.register("before-call.secretsmanager.PutSecretValue", self._put_secret)
-        events.register("before-call.secretsmanager.ListSecrets", self._list_secrets)
-        events.register("before-call.lambda.ListEventSourceMappings", self._map)
-        events.register("before-call.lambda.GetFunctionRecursionConfig", self._recursion)
-        events.register("before-call.lambda.GetAccountSettings", self._account)
-        events.register("before-call.lambda.Invoke", self._invoke)
-        events.register("before-call.pinpoint-sms-voice-v2.*", self._messaging)
-        events.register("before-call.cloudformation.DescribeStacks", self._describe)
-        events.register_first("before-call.*.*", self._refuse)
+        for event, hook in self.hooks.items():
+            events.register_first(event, hook)
         return session
 
     def put(self, *jobs: Job) -> None:
@@ -306,9 +302,8 @@ class Operator:
     def secret_text(self, channel: str) -> str:
         """Return the text of a channel's secret."""
         # moto's default is the version that was written last; AWS's default is the current one.
-        return self.secrets.get_secret_value(SecretId=f"team/relay/{channel}", VersionStage="AWSCURRENT")[
-            "SecretString"
-        ]
+        found = self.secrets.get_secret_value(SecretId=f"team/relay/{channel}", VersionStage="AWSCURRENT")
+        return str(found["SecretString"])
 
     def _count(self, name: Any) -> int:
         return int(self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])["Attributes"][name])
@@ -400,6 +395,65 @@ class Operator:
             return None
         refusal = {"Code": self.refused[model.name], "Message": f"jdoe may not {model.name}"}
         return SimpleNamespace(status_code=403), {"Error": refusal}
+
+
+# What an operator does at a call of AWS, by botocore's event.
+_HOOKS: dict[str, Callable[..., object]] = {
+    "after-call.sqs.ReceiveMessage": lambda operator, **_: operator.on_receive(),
+    "after-call.sqs.SendMessageBatch": lambda operator, **_: operator.on_send(),
+    "after-call.sqs.DeleteMessageBatch": lambda operator, **_: operator.on_delete(),
+    "before-call.secretsmanager.PutSecretValue": Operator._put_secret,
+    "before-call.secretsmanager.ListSecrets": Operator._list_secrets,
+    "before-call.lambda.ListEventSourceMappings": Operator._map,
+    "before-call.lambda.GetFunctionRecursionConfig": Operator._recursion,
+    "before-call.lambda.GetAccountSettings": Operator._account,
+    "before-call.lambda.Invoke": Operator._invoke,
+    "before-call.pinpoint-sms-voice-v2.*": Operator._messaging,
+    "before-call.cloudformation.DescribeStacks": Operator._describe,
+}
+
+
+class _Sessions:
+    """AWS sessions, whose clients outlive a test: making a client takes longer than most of its calls.
+
+    Attributes:
+        operator: the operator of the running test, who hears of the calls.
+    """
+
+    operator: Operator
+
+    @staticmethod
+    def new(profile: str | None, region: str | None) -> boto3.Session:
+        """Return a new session, of whose calls the operator hears."""
+        session = new_session(profile_name=profile, region_name=region)
+        short_polls(session)
+        events: Any = session.events
+        for event, hook in _HOOKS.items():
+            events.register(event, partial(_Sessions._heard, hook))
+        events.register_first("before-call.*.*", partial(_Sessions._heard, Operator._refuse))
+        return session
+
+    @staticmethod
+    @cache
+    def kept(profile: str | None, region: str | None, settings: tuple[tuple[str, str], ...]) -> boto3.Session:
+        """Return the session with these settings of the environment, which makes each client once."""
+        session: Any = _Sessions.new(profile, region)
+        make = session.client
+        made = cache(make)
+        session.client = lambda service, **options: make(service, **options) if options else made(service)
+        its_session: boto3.Session = session
+        return its_session
+
+    @classmethod
+    def _heard(cls, hook: Callable[..., object], **said: Any) -> object:
+        return hook(cls.operator, **said)
+
+
+@cache
+def client(service: str) -> Any:
+    """Return the one client of a service that tests use past relayctl."""
+    session: Any = new_session(region_name=REGION)
+    return session.client(service)
 
 
 def new_session(**names: str | None) -> boto3.Session:

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from relay.jobs.job import timestamp
-from tests.integration.relayctl_cloud import REGION, STACK, Operator, new_session
+from tests.integration.relayctl_cloud import STACK, Operator, client
 
 
 class Logs:
@@ -17,7 +17,7 @@ class Logs:
     def __init__(self, operator: Operator) -> None:
         operator.clock.now = float(int(time.time()))
         self.now = operator.clock.now
-        self._client = new_session(region_name=REGION).client("logs")
+        self._client = client("logs")
         self._groups: set[str] = set()
 
     def write(self, function: str, ago: float, message: str, **fields: Any) -> None:

@@ -220,7 +220,10 @@ class TestShapes:
         with site(answering(200, json.dumps(page).encode())) as server:
             assert look(new_client(), access_to(server.url), deadline(20)) is True
 
-    @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"items": []}', b"<html>", b'[{"comment": "[relay 1a2b'])
+    @pytest.mark.parametrize(
+        "body",
+        [b"", b"null", b"7", b"[]", b'{"items": []}', b'{"items": 7}', b"<html>", b'[{"comment": "[relay 1a2b'],
+    )
     def test_activities_page_without_items_is_the_last(self, body: bytes) -> None:
         with site(answering(200, body)) as server:
             assert look(new_client(), access_to(server.url), deadline(20)) is False

@@ -144,8 +144,8 @@ class Functions:
         self.webhook = load("bigpanda_webhook", environment, account)
 
     def start_anew(self) -> None:
-        """Close all circuits and reload the webhook, so that each channel may be signalled again."""
-        self.account.close_circuits()
+        """Close the circuit and reload the webhook, so that the channel may be signalled again."""
+        self.account.close_circuit("noc")
         self.webhook = load("bigpanda_webhook", self._environment, self.account)
 
     def sweep(self) -> None:
@@ -173,7 +173,7 @@ class Functions:
     def work(self, *envelopes: str) -> None:
         """Work jobs as if the retry queue had delivered them, each in a worker that has just started."""
         for envelope in envelopes:
-            self.account.close_circuits()
+            self.account.close_circuit("noc")
             worker = load("job_worker", self._environment, self.account)
             records = [{"messageId": "m1", "body": envelope}]
             self.search.answers.append(invoke(worker, {"Records": records}))

@@ -1,4 +1,4 @@
-"""Pages over real sockets: their confirmation, termination and proofs; the reading of answers under each fault."""
+"""Client of xMatters' pages over real sockets: search, termination and proofs, also under each fault."""
 
 import json
 import socket
@@ -13,13 +13,11 @@ from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import Session
-from relay.ledger.entry_key import key
 from relay.ledger.receipt import Heard
 from relay.xmatters.directory import MAX_PAGES, Page, Pages
 from sandbox.server.in_process import Box
 from tests import samples
-from tests.integration.account import Aws
-from tests.integration.live import HOSTS, LOOPBACK, Live, Received, deadline, site
+from tests.integration.live import HOSTS, LOOPBACK, Received, deadline, site
 
 URL = {"type": "url", "api_key": "url-key-0042"}
 BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
@@ -364,21 +362,3 @@ class TestFailures:
         plain = rest_at("https://acme.xmatters.com", auth)
         found = failure(find, Rest("https://evil.example", plain.auth))
         assert (found.reason, found.was_sent) == (Reason.REFUSED, False)
-
-
-@pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
-def test_page_is_terminated_when_its_incident_resolves(box: Box, account: Aws, auth: dict[str, str]) -> None:
-    box.events.declare(auth)
-    document = samples.secret(url=box.declare(URL).url, policy={"min_seconds_between_signals": 0})
-    document["xmatters"]["rest"] = {"base_url": box.xmatters_url, "auth": auth}
-    account.put_secret("noc", document)
-    live = Live(account)
-    box.events.make(per_signal=2)
-    live.share()
-    live.wake(36)
-    box.events.make()
-    live.share(samples.body(status="ok", changedOn=1_800_000_001))
-    live.wake(36)
-    assert [event.status for event in box.events.of_incident("i1")] == ["TERMINATED", "TERMINATED", "ACTIVE"]
-    first, last = live.delivery.services.ledger.read(key("noc", (), "i1")).accepted_signals
-    assert (len(first.pages), first.is_over, last.is_over) == (2, True, False)

@@ -8,10 +8,7 @@ import pytest
 
 from relay.jobs.job import Job
 from relay.jobs.queue import read_envelope
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
 from relay.reconcile.comparison import SETTLES_SECONDS
-from relay.reconcile.reconciler import OVERLAP_SECONDS
 from sandbox.server.in_process import Box, running
 from tests import samples
 from tests.integration.account import Aws
@@ -23,7 +20,6 @@ KEY = "BPU-canary-key"
 URL = {"type": "url", "api_key": "url-key-0042"}
 REST = {"type": "basic", "username": "asker", "password": "canary-password"}
 ALERT = {"alert_id": "a1", "status": "Critical", "description": "disk full", "tags": [{"name": "host", "value": "db1"}]}
-SLEEPS: dict[str, Any] = {"folders": ["snoozed"], "snooze": {"snoozed": True, "end_time": int(NOW) + 9_000}}
 
 
 @pytest.fixture
@@ -90,10 +86,6 @@ def kept(live: Live) -> list[Job]:
     return [read_envelope(each["Body"]) for each in messages]
 
 
-def entry(live: Live, name: str = "i1") -> Entry:
-    return live.delivery.services.ledger.read(key("noc", (), name))
-
-
 def transitions(live: Live) -> list[str]:
     """Return the transitions that the worker delivered, in order."""
     lines = [line for line in live.recorder.lines() if line["message"] == "job" and line["kind"] == "signal"]
@@ -138,28 +130,6 @@ def test_share_that_arrives_after_its_reconcile_run_is_not_signalled_again(box: 
     assert len(box.attempts()) == 1
 
 
-def test_reconcile_run_passes_the_channels_query_to_bigpanda(box: Box, account: Aws) -> None:
-    reconcile_once(live_with(box, account, reconcile_query='team = "ä & b"'))
-    assert {query["query"] for query in asked(box)} == {'team = "ä & b"'}
-    assert [query["folder"] for query in asked(box)][-3:] == ["snoozed", "shared", "resolved"]
-
-
-def test_critical_is_signalled_once_when_its_snooze_ends(box: Box, live: Live) -> None:
-    share(live, 900)
-    has(box, incident(live, ago=800, **SLEEPS))
-    for _ in range(3):
-        assert reconcile_once(live) == {}
-        live.ahead += 300
-    has(box, incident(live, ago=1700, updated_at=int(live.clock() - 200)))
-    assert reconcile_once(live) == {"compared": 1, "snooze_over": 1}
-    kept(live)
-    assert transitions(live) == ["reopened"]
-    live.ahead += 300
-    assert reconcile_twice(live) == {"compared": 1}
-    kept(live)
-    assert len(box.attempts()) == 2
-
-
 def test_page_is_terminated_by_a_reconcile_run_after_a_missed_resolve(box: Box, live: Live) -> None:
     share(live, 900)
     live.wake(40)
@@ -170,29 +140,6 @@ def test_page_is_terminated_by_a_reconcile_run_after_a_missed_resolve(box: Box, 
     live.wake(40)
     assert transitions(live) == ["resolved"]
     assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
-
-
-def crowd(live: Live, number: int) -> list[dict[str, Any]]:
-    """Return so many resolved incidents that are still in the folder of shared ones."""
-    return [
-        incident(live, f"over-{each}", ago=200 + each / 10, status="Ok", folders=["shared"]) for each in range(number)
-    ]
-
-
-def test_reconcile_run_reads_all_pages_and_lists_only_recently_resolved_incidents(box: Box, live: Live) -> None:
-    old = [incident(live, f"old-{each}", ago=86_400 + each, status="Ok") for each in range(230)]
-    has(box, *crowd(live, 230), incident(live, ago=600), *old)
-    reconcile_twice(live)
-    assert [job.incident_id for job in kept(live)] == ["i1"]
-    since = str(int(live.clock() - OVERLAP_SECONDS))
-    live.ahead += 300
-    box.bigpanda.calls.clear()
-    reconcile_once(live)
-    shared = [query for query in asked(box) if query["folder"] == "shared"]
-    assert [(query["page"], query["page_size"]) for query in shared] == [(page, "100") for page in "123"]
-    assert {query["sort_by"] for query in asked(box)} == {"last_change"}
-    over = [query for query in asked(box) if query["folder"] == "resolved"]
-    assert [(query["page"], query["from"]) for query in over] == [("1", since)]
 
 
 def test_missed_incident_with_300_large_alerts_is_read_whole(box: Box, live: Live) -> None:
@@ -222,46 +169,3 @@ def test_reconcile_run_keeps_to_five_bigpanda_calls_a_second(account: Aws) -> No
     assert [call.route for call in calls].count("incident") == 12
     assert {call.status for call in calls} == {200}
     assert 2 <= live.clock() - began < 4
-
-
-@pytest.mark.parametrize(
-    ("fault", "reason", "said"),
-    [
-        ({"kind": "status", "status": 429, "times": 2}, "rate_limited", "HTTP 429"),
-        ({"kind": "status", "status": 401}, "credentials", "HTTP 401"),
-        ({"kind": "html", "status": 200}, "upstream", "HTTP 200"),
-        ({"kind": "reset_body"}, "upstream", "HTTP 200"),
-        ({"kind": "reset"}, "unreachable", "ProtocolError"),
-    ],
-    ids=str,
-)
-def test_failed_reconcile_run_resolves_nothing_and_the_next_run_catches_up(
-    box: Box, live: Live, fault: dict[str, Any], reason: str, said: str
-) -> None:
-    share(live, 900, id="known")
-    live.wake(40)
-    has(box, *crowd(live, 100), incident(live, "known", ago=940), incident(live, ago=600))
-    before, rang = entry(live, "known"), len(box.attempts())
-    reconcile_once(live)
-    live.ahead += SETTLES_SECONDS
-    # The listing of snoozed incidents and the first page of shared ones are read; the second page fails.
-    honest = {"kind": "slow", "seconds": 0, "on": "incidents", "times": 2}
-    box.script([honest, fault | {"on": "incidents"}])
-    found = reconcile_once(live)
-    assert (found.pop("reason"), found.pop("failure").startswith(said)) == (reason, True), found
-    # The results of the pages before the fault still count.
-    assert found == {"compared": 100}
-    assert kept(live) == []
-    live.ahead += 300
-    assert reconcile_once(live) == {"compared": 102, "missed": 1}
-    assert [job.incident_id for job in kept(live) if job.kind == "signal"] == ["i1"]
-    assert [signal.incident_id for signal in box.attempts()[rang:]] == ["i1"]
-    assert entry(live, "known") == before
-
-
-def test_reconcile_run_of_an_unknown_environment_fails_and_resolves_nothing(box: Box, account: Aws) -> None:
-    live = live_with(box, account, environment_id="gone")
-    share(live, 900)
-    assert reconcile_once(live) == {"failure": "HTTP 404", "reason": "refused"}
-    assert entry(live).announced is not None
-    assert len(box.attempts()) == 1

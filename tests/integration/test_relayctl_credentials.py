@@ -117,17 +117,9 @@ class TestFile:
         done = give(operator, tmp_path, option, f"@{CANARY}")
         refused(operator, done, f"{option}: cannot read the file that @ names: No such file", "is written @@")
 
-    @pytest.mark.parametrize(
-        "mode",
-        [
-            0o640,
-        ],
-    )
-    def test_credential_file_that_others_can_read_is_a_warning(
-        self, operator: Operator, tmp_path: Path, mode: int
-    ) -> None:
+    def test_credential_file_that_others_can_read_is_a_warning(self, operator: Operator, tmp_path: Path) -> None:
         file = private(tmp_path, "file", CANARY)
-        file.chmod(mode)
+        file.chmod(0o640)
         done = give(operator, tmp_path, "--password", f"@{file}")
         assert done.exit_code == 0
         assert "warning: --password: other users may read the file that @ names; chmod 600 it" in done.stderr

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.parsers import ResponseParserError
 from moto.cloudwatch.models import cloudwatch_backends
@@ -15,7 +14,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.sweeper.last_resort import KEY, carry_out
 from tests import samples
-from tests.integration.relayctl_cloud import REGION, STACK, Operator, new_session
+from tests.integration.relayctl_cloud import REGION, STACK, Operator, client
 from tests.samples import job
 
 CHECKS = [
@@ -42,9 +41,7 @@ class Patient:
 
     def __init__(self, operator: Operator) -> None:
         self.operator = operator
-        session: boto3.Session = new_session(region_name=REGION)
-        self.sns, self.dynamodb = session.client("sns"), session.client("dynamodb")
-        self.cloudwatch: Any = session.client("cloudwatch")
+        self.sns, self.dynamodb, self.cloudwatch = client("sns"), operator.dynamodb, client("cloudwatch")
         self.retry_url = operator.sqs.create_queue(QueueName=f"{STACK}-RetryQueue-1")["QueueUrl"]
         self.topic = self.sns.create_topic(Name=f"{STACK}-FallbackTopic-1")["TopicArn"]
         self.table = operator.table
@@ -312,22 +309,9 @@ def test_fault_of_one_part_changes_the_state_of_its_check(
     }.get(check, set())
 
 
-def intercept(patient: Patient, monkeypatch: pytest.MonkeyPatch, event: str, handler: Callable[..., Any]) -> None:
-    """Register a handler of a botocore event in each session of relayctl, before all other handlers."""
-    session = patient.operator.session
-
-    def listened_to(**names: str | None) -> boto3.Session:
-        its_session = session(profile_name=names["profile_name"], region_name=names["region_name"])
-        events: Any = its_session.events
-        events.register_first(event, handler)
-        return its_session
-
-    monkeypatch.setattr(patient.operator, "session", listened_to)
-
-
-def test_unconfirmed_subscription_does_not_count(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unconfirmed_subscription_does_not_count(patient: Patient) -> None:
     patient.unsubscribe()
-    intercept(patient, monkeypatch, "after-call.sns.ListSubscriptionsByTopic", _pending)
+    patient.operator.hooks["after-call.sns.ListSubscriptionsByTopic"] = _pending
     found = patient.examined()
     assert found["fallback topic"] == (
         "warning",
@@ -400,8 +384,8 @@ def test_health_without_permission_is_not_ok(patient: Patient, operation: str) -
     assert "AccessDenied" in channel["checks"][0]["detail"]
 
 
-def test_answer_that_is_not_awss_fails_only_its_check(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    intercept(patient, monkeypatch, "before-call.dynamodb.DescribeTable", _not_aws)
+def test_answer_that_is_not_awss_fails_only_its_check(patient: Patient) -> None:
+    patient.operator.hooks["before-call.dynamodb.DescribeTable"] = _not_aws
     found = patient.examined(code=1)
     assert [what for what, (state, _) in found.items() if state == "failed"] == ["ledger"]
     assert found["ledger"][1].startswith("not checked: AWS could not be asked: ResponseParserError")

@@ -307,17 +307,11 @@ class TestApplyThatFails:
         if is_before_the_version_is_stored:
             self.before_write(operator, 2, twice)
         else:
-            session = operator.session
-
-            def interrupting(**names: Any) -> Any:
-                made: Any = session(**names)
-                calls = iter(range(100))
-                event = "before-call.secretsmanager.UpdateSecretVersionStage"
-                # The second channel's first move of a label: AWSCURRENT.
-                made.events.register(event, lambda **_: twice() if next(calls) == 2 else None)
-                return made
-
-            operator.session = interrupting  # type: ignore[method-assign]
+            calls = iter(range(100))
+            # The second channel's first move of a label: AWSCURRENT.
+            operator.hooks["before-call.secretsmanager.UpdateSecretVersionStage"] = lambda **_: (
+                twice() if next(calls) == 2 else None
+            )
         done = run(operator, "apply", folder, "--yes", code=130)
         assert "b: not changed: interrupted: it has its old settings or its new ones" in done.stdout
         assert self.presets(operator) == ["parity", "oncall", "oncall"]

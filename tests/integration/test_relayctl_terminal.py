@@ -140,18 +140,12 @@ def test_apply_shows_the_plan_and_asks_before_it_makes_a_channel(tmp_path: Path)
     assert '"token": "bpr_' in kept
 
 
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        ("n\n", 1),
-    ],
-)
-def test_apply_that_is_not_confirmed_stores_nothing(tmp_path: Path, answer: str, code: int) -> None:
+def test_apply_that_is_not_confirmed_stores_nothing(tmp_path: Path) -> None:
     (tmp_path / "payments.yaml").write_text(SETTINGS)
     with relayctl("channel", "apply", str(tmp_path)) as terminal:
         terminal.until("Apply to 1 channel? [y/N]: ")
-        terminal.type(answer)
-        assert terminal.end() == code
+        terminal.type("n\n")
+        assert terminal.end() == 1
     assert "Aborted!" in terminal.shown
     assert "kept nothing" in terminal.shown
 
@@ -187,18 +181,11 @@ def test_drop_shows_what_would_go_and_names_owed_criticals_before_it_asks() -> N
     assert all(len(line) <= 80 for line in lines(terminal) if not line.startswith('{"audit"'))
 
 
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        ("\n", 1),
-        ("\x03", 130),
-    ],
-)
-def test_drop_that_is_not_confirmed_deletes_nothing(answer: str, code: int) -> None:
+def test_drop_that_is_not_confirmed_deletes_nothing() -> None:
     with relayctl(*DROP) as terminal:
         terminal.until(QUESTION)
-        terminal.type(answer)
-        assert terminal.end() == code
+        terminal.type("\n")
+        assert terminal.end() == 1
     assert "Aborted!" in terminal.shown
     assert "dropped" not in terminal.shown
     assert "audit" not in terminal.shown

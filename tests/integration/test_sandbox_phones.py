@@ -65,35 +65,6 @@ def phones(box: Box) -> Any:
 
 
 class TestControl:
-    def test_group_is_escalated_and_acknowledged_over_the_control_api(self, box: Box, http: requests.Session) -> None:
-        request_id = signal(box)
-        [first] = phones(box)["notifications"]
-        assert (first["person"], first["responses"]) == ("kim", ["Acknowledge", "Escalate"])
-        wanted = {"notification": first["id"], "response": "Escalate", "comment": "in a tunnel"}
-        answered = control(box, "POST", "phones/answer", wanted).json()
-        assert (answered["state"], answered["answer"], answered["responses"]) == ("answered", "Escalate", [])
-        second = phones(box)["notifications"][-1]
-        control(box, "POST", "phones/answer", {"notification": second["id"], "response": "Acknowledge"})
-        [page] = phones(box)["pages"]
-        assert (page["status"], page["request_id"], page["incident_id"]) == ("TERMINATED", request_id, "i1")
-        assert page["ended_because"] == "Jo Roe acknowledged"
-        assert get(box, http, f"events/{page['id']}").json()["status"] == "TERMINATED"
-
-    def test_story_has_the_keys_of_the_page(self, box: Box, http: requests.Session) -> None:
-        signal(box)
-        story = phones(box)
-        assert story.keys() == {
-            "clock", "flow", "people", "groups", "pages", "notifications", "callbacks", "without_page",
-        }  # fmt: skip
-        assert story["pages"][0].keys() == {
-            "id", "number", "request_id", "incident_id", "status", "priority", "subject", "details", "created",
-            "terminated", "ended_because", "recipients", "log",
-        }  # fmt: skip
-        assert story["notifications"][0].keys() == {
-            "id", "page", "incident_id", "person", "device", "kind", "at", "text", "state", "answer", "group",
-            "responses",
-        }  # fmt: skip
-
     def test_turned_clock_escalates(self, box: Box, http: requests.Session) -> None:
         before = phones(box)["clock"]["ahead_seconds"]
         signal(box)

@@ -17,6 +17,7 @@ from relay.failures import Reason
 from relay.incidents.share import parse_share
 from relay.telemetry.telemetry import METRICS
 from relayctl.__main__ import main
+from relayctl.channel.bigpanda import BODY
 from relayctl.channel.secret_document import is_credential
 from tools import core_tables
 
@@ -227,6 +228,11 @@ def test_filled_in_template_for_webhook_v2_is_parsed_as_a_share() -> None:
     share = parse_share(json.dumps(filled).encode())
     assert (share.incident_id, share.status, share.event) == ("i-1", "critical", "incident#updated")
     assert share.version == (1795565100.0, 0.0)
+
+
+def test_template_for_webhook_v2_is_the_one_that_relayctl_prints_with_an_event() -> None:
+    template = json.loads((ROOT / "docs/bigpanda-webhook-v2.json").read_text())
+    assert template == {"event": template["event"], **BODY}
 
 
 def test_sample_for_webhook_v2_has_the_members_of_the_template() -> None:

@@ -64,6 +64,8 @@ def wrong_values() -> list[Any]:
 
 
 VALUES = wrong_values()
+# For a place that holds no number, two numbers are as good as all.
+FEW_NUMBERS = [value for value in VALUES if type(value) not in {int, float}] + [0, 0.5]
 
 
 def is_accepted(name: str, document: Any) -> bool:
@@ -86,7 +88,7 @@ def is_judged_alike(name: str, document: Any) -> bool:
 def test_secret_is_refused_if_and_only_if_fastjsonschema_refuses_it(name: str) -> None:
     for path in places(SAMPLES[name]):
         root, holder, key = place_in(SAMPLES[name], path)
-        for value in VALUES:
+        for value in VALUES if type(holder[key]) in {int, float} else FEW_NUMBERS:
             holder[key] = value
             assert is_judged_alike(name, root["root"]), (path, value)
         if path:

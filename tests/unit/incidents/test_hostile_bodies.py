@@ -127,15 +127,17 @@ def counted(work: Callable[[], object]) -> Counter[str]:
 
     The counts are the same on every machine, however busy it is.
     """
-    counts: Counter[str] = Counter(operations=0, characters=0)
+    operations = characters = 0
 
     def called(code: object, offset: int, function: object, first: object) -> None:
-        counts["operations"] += 1
-        if isinstance(first, str | bytes):
-            counts["characters"] += len(first)
+        nonlocal operations, characters
+        operations += 1
+        if isinstance(first, (str, bytes)):
+            characters += len(first)
 
     def stepped(*_: object) -> None:
-        counts["operations"] += 1
+        nonlocal operations
+        operations += 1
 
     monitoring, tool = sys.monitoring, sys.monitoring.PROFILER_ID
     events = monitoring.events
@@ -150,7 +152,7 @@ def counted(work: Callable[[], object]) -> Counter[str]:
     finally:
         monitoring.set_events(tool, 0)
         monitoring.free_tool_id(tool)
-    return counts
+    return Counter(operations=operations, characters=characters)
 
 
 def check_work(work: Callable[[], object]) -> None:
@@ -224,7 +226,7 @@ def test_work_for_a_hundred_costly_routes_is_bounded_for_a_large_real_incident()
 
 
 @pytest.mark.parametrize("pattern", ["*" + "a" * 190 + "b", "*" + "?" * 198 + "b", "*?" * 95 + "b", "*b"])
-@pytest.mark.parametrize("length", [1, 20, 2048])
+@pytest.mark.parametrize("length", [1, 2048])
 def test_share_with_too_many_values_for_its_routes_is_routed_within_the_bound_of_work(
     pattern: str, length: int
 ) -> None:

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from copy import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -174,6 +175,7 @@ def test_last_copy_is_whole_unless_it_is_too_long_for_a_log_line(noise: int, is_
     assert (Flag.BODY_REDUCED in read_envelope(copy).flags, read_envelope(copy) != job) == (is_reduced, is_reduced)
 
 
+@cache
 def noise(size: int) -> str:
     return base64.b85encode(random.Random(size).randbytes(size)).decode()[:size]
 

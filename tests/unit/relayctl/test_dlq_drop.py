@@ -3,33 +3,40 @@
 from collections.abc import Callable
 
 import pytest
+from botocore.exceptions import ClientError
 
 from relay.delivery.task import entry_key_of, recorded_state
-from relay.failures import LedgerError
 from relay.incidents.share import State, parse_share
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.queue import envelope_of
 from relay.ledger.entry import Entry
+from relay.ledger.table import Ledger
 from relayctl.dlq.drop import Drop, criticals
 from relayctl.dlq.queue import HeldMessage
+from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.samples import body, job
 from tests.unit.relayctl_fakes import FakeQueue
 
 
-class FakeLedger:
-    """A ledger with the entries of a dictionary; raises LedgerError if it is down."""
+class Desk:
+    """A ledger with some entries, and its table."""
 
-    def __init__(self, entries: dict[str, Entry], *, is_down: bool = False) -> None:
-        self.entries = entries
-        self.is_down = is_down
-        self.sizes: list[int] = []
+    def __init__(self, entries: dict[str, Entry] | None = None) -> None:
+        self.dynamodb = FakeDynamoDb()
+        self.ledger = Ledger(self.dynamodb.table(Clock()))
+        for name, entry in (entries or {}).items():
+            assert self.ledger.write(name, Entry(), entry)
+        self.dynamodb.calls.clear()
 
-    def read_many(self, names: set[str]) -> dict[str, Entry]:
-        self.sizes.append(len(names))
-        if self.is_down:
-            raise LedgerError("DynamoDB refused: Throttled")
-        return {name: self.entries.get(name, Entry()) for name in names}
+    def found(self, *some: Job) -> tuple[list[tuple[str, bool | None]], str | None]:
+        """Return the criticals among dead-lettered jobs, each with its answer if it is owed, and the problem."""
+        queue = FakeQueue(Clock())
+        queue.put(*map(envelope_of, some))
+        dead_letters = queue.dead_letters()
+        with dead_letters.holding():
+            those, problem = criticals(list(dead_letters.scan()), self.ledger)
+        return [(each.job.incident_id, each.is_owed) for each in those], problem
 
 
 def never() -> bool:
@@ -38,15 +45,6 @@ def never() -> bool:
 
 def state_of(one: Job) -> State:
     return recorded_state(one, State.of(parse_share(one.body), seconds_of(one.received_at)))
-
-
-def found(*some: Job, ledger: FakeLedger) -> tuple[list[tuple[str, bool | None]], str | None]:
-    queue = FakeQueue(Clock())
-    queue.put(*map(envelope_of, some))
-    dead_letters = queue.dead_letters()
-    with dead_letters.holding():
-        those, problem = criticals(list(dead_letters.scan()), ledger)  # type: ignore[arg-type]
-    return [(each.job.incident_id, each.is_owed) for each in those], problem
 
 
 DEAD = job(dead_lettered_at="2027-01-15T09:00:00.000Z")
@@ -67,12 +65,12 @@ class TestCriticals:
         ids=["unknown", "dead-lettered", "dead-lettered again", "waits", "announced", "settled"],
     )
     def test_critical_is_owed_unless_the_ledger_says_otherwise(self, entry: Entry, is_owed: bool) -> None:
-        assert found(DEAD, ledger=FakeLedger({entry_key_of(DEAD): entry})) == ([("i1", is_owed)], None)
+        assert Desk({entry_key_of(DEAD): entry}).found(DEAD) == ([("i1", is_owed)], None)
 
     def test_superseded_critical_is_not_owed(self) -> None:
         newer = job(body=body(status="warning", changedOn=1_800_000_500), version=(1_800_000_500.0, 1_800_000_500.0))
         entry = Entry().owing(state_of(newer))
-        assert found(DEAD, ledger=FakeLedger({entry_key_of(DEAD): entry})) == ([("i1", False)], None)
+        assert Desk({entry_key_of(DEAD): entry}).found(DEAD) == ([("i1", False)], None)
 
     def test_other_jobs_are_no_criticals(self) -> None:
         others = [
@@ -81,24 +79,24 @@ class TestCriticals:
             job(kind="writeback"),
             job(body=b"no JSON"),
         ]
-        assert found(*others, ledger=FakeLedger({})) == ([], None)
+        assert Desk().found(*others) == ([], None)
 
     def test_owed_criticals_come_first(self) -> None:
         over = job(incident_id="i0")
-        ledger = FakeLedger({entry_key_of(over): Entry().announcing(state_of(over), "r1", MARK)})
-        assert found(over, DEAD, ledger=ledger)[0] == [("i1", True), ("i0", False)]
+        desk = Desk({entry_key_of(over): Entry().announcing(state_of(over), "r1", MARK)})
+        assert desk.found(over, DEAD)[0] == [("i1", True), ("i0", False)]
 
     def test_unreadable_ledger_leaves_it_open_which_criticals_are_owed(self) -> None:
-        ledger = FakeLedger({}, is_down=True)
-        many = [job(incident_id=f"i{n}") for n in range(250)]
-        those, problem = found(*many, ledger=ledger)
+        desk = Desk()
+        desk.dynamodb.failure = ClientError({"Error": {"Code": "Throttled", "Message": "no"}}, "BatchGetItem")
+        those, problem = desk.found(*(job(incident_id=f"i{n}") for n in range(250)))
         assert {is_owed for _, is_owed in those} == {None}
-        assert (problem, ledger.sizes) == ("DynamoDB refused: Throttled", [100])
+        assert (problem, desk.dynamodb.calls) == ("DynamoDB refused: Throttled", ["batch_get_item"])
 
     def test_entries_are_read_a_hundred_at_once(self) -> None:
-        ledger = FakeLedger({})
-        found(*(job(incident_id=f"i{n}") for n in range(250)), ledger=ledger)
-        assert ledger.sizes == [100, 100, 50]
+        desk = Desk()
+        desk.found(*(job(incident_id=f"i{n}") for n in range(250)))
+        assert desk.dynamodb.calls == ["batch_get_item"] * 3
 
 
 class TestDrop:
