@@ -13,7 +13,7 @@ from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import ShareWatch
 from relay.failures import Reason
 from relay.incidents.share import State
-from relay.jobs.job import Flag, Job, Stamps
+from relay.jobs.job import Acceptance, Flag, Job, Stamps
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, Subject
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -93,7 +93,9 @@ ENTRY = Entry(
     doubtful=(CRITICAL, OVER),
     eased=OVER,
     acknowledgement=Acknowledgement("jdoe", 2),
-    receipt=Receipt(NOW - 60, False, NOW - 50, NOW - 40, "jdoe", Missed.NOBODY_NOTIFIED, NOW - 45, 2, ("Ops", "jdoe")),
+    receipt=Receipt(
+        NOW - 60, False, NOW - 50, NOW - 40, "jdoe", Missed.NOBODY_NOTIFIED, NOW - 45, 2, ("Ops", "jdoe"), NOW - 5
+    ),
     lease=Lease("owner-1", NOW + 15, NOW, CRITICAL),
     signal_times=(NOW - 60, NOW),
     accepted_signals=(
@@ -130,11 +132,11 @@ JOB = Job(
     plan=4,
     flags=frozenset(Flag),
     ledger_down_since=MOMENT,
-    attempts=3,
+    accepted=Acceptance(NOW - 3, "r1"),
     not_before=MOMENT,
     dead_lettered_at=MOMENT,
     revived_at=MOMENT,
-    stamps=Stamps("upstream", "c1", "critical", "worsened", ("Ops",), MOMENT, MOMENT, 503, "Service Unavailable", 2),
+    stamps=Stamps("upstream", "c1", "critical", "worsened", ("Ops",), MOMENT, MOMENT, 503, "Service Unavailable", 2, 3),
 )
 STORED_JOB = JOB.fresh()
 STORED_KEY = stored_key(ENTRY_KEY, STORED_JOB.stored_name)

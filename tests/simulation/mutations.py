@@ -1126,14 +1126,14 @@ MUTATIONS = (
         "ledger.entry:Entry._with_newest",
         "self.receipt if is_still_critical else self.receipt.ended()",
         "self.receipt",
-        seed=467,
+        seed=559,
     ),
     Mutation(
         "a critical that comes again has the receipt of the one before",
         "ledger.entry:Entry.announcing",
         "is_anew or not receipt.since",
         "not receipt.since",
-        seed=413,
+        seed=1191,
     ),
     Mutation(
         "an answer to a page from before the critical counts for it",
@@ -1161,7 +1161,7 @@ MUTATIONS = (
         "ledger.receipt:Receipt.question_at",
         "not self.is_open or self.missed",
         "True",
-        seed=1520,
+        seed=3069,
     ),
     Mutation(
         "each follow-up asks xMatters about people",

@@ -61,8 +61,8 @@ class Receipt(NamedTuple):
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of it.
         questions: Number of questions to xMatters' REST API if people were notified.
-        others_at: When the policy's `unanswered_recipients` were signalled.
         recipients: Names of the first recipients of the signal; empty if the workflow chooses them.
+        others_at: When the policy's `unanswered_recipients` were signalled.
     """
 
     since: float = 0.0
@@ -73,8 +73,8 @@ class Receipt(NamedTuple):
     missed: str = ""
     told_at: float = 0.0
     questions: int = 0
-    others_at: float = 0.0
     recipients: tuple[str, ...] = ()
+    others_at: float = 0.0
 
     @classmethod
     def begun(cls, at: float, recipients: tuple[str, ...]) -> Self:

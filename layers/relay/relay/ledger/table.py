@@ -423,8 +423,8 @@ def _acknowledgement(members: Sequence[Any] | None) -> Acknowledgement | None:
 def _receipt(members: Sequence[Any] | None) -> Receipt:
     if not members:
         return Receipt()
-    *known, recipients = members[: len(Receipt._fields)]
-    return Receipt._make([*known, tuple(recipients)])
+    found = Receipt(*members[: len(Receipt._fields)])
+    return found._replace(recipients=tuple(found.recipients))
 
 
 def _about(members: Mapping[str, Any]) -> About:
