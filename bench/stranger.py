@@ -96,20 +96,22 @@ def refused() -> Usage:
     return replace(usage, secret_reads=min(1.0, OPAQUE_PER_SECOND * billed_seconds(usage, REFUSED_CPU)))
 
 
-def share(body: Body) -> Usage:
-    """Count forged criticals with a valid token, once the channel's rate limit has no free slot."""
-    return _shares(_flooded(), body)
+def forged(body: Body) -> tuple[Usage, Usage]:
+    """Count forged criticals with a valid token, once the channel's rate limit has no free slot.
 
-
-def woken(body: Body) -> Usage:
-    """Count jobs of forged shares that wake, find no free slot of the rate limit, and wait again."""
-    metered = _flooded()
+    Returns the usage of a share, and that of its job, which wakes, finds no free slot either, and waits again.
+    """
+    metered = MeteredRelay()
+    for number in range(LINE_IS_FULL):
+        _served(metered, samples.request(_small(number)))
     metered.queue.waiting.clear()
-    _shares(metered, body)
+    seconds = billed_seconds(Usage(aws_calls=4), body.cpu)
+    numbers = range(LINE_IS_FULL, LINE_IS_FULL + body.count)
+    shares = Usage.mean([_served(metered, samples.request(body.of(number)), seconds) for number in numbers])
     metered.clock.now += HORIZON_SECONDS
     # Newer jobs have taken the slots meanwhile.
     metered.relay.table.update(gate_of("noc"), put={"critical": metered.clock.now + HORIZON_SECONDS + 1})
-    return Usage.mean([metered.wake() for _ in range(body.count)])
+    return shares, Usage.mean([metered.wake() for _ in range(body.count)])
 
 
 def section() -> Section:
@@ -130,7 +132,8 @@ def table(found: Mapping[str, float]) -> list[str]:
 
 
 def _with_token(body: Body) -> float:
-    return _requests(share(body), body.cpu) + _workers(woken(body))
+    share, woken = forged(body)
+    return _requests(share, body.cpu) + _workers(woken)
 
 
 def _requests(usage: Usage, cpu: float) -> float:
@@ -142,19 +145,6 @@ def _requests(usage: Usage, cpu: float) -> float:
 def _workers(usage: Usage) -> float:
     """Return the dollars for a day in which all job workers are busy."""
     return run_bill(usage, JOB_CPU).total() * WORKERS * DAY / billed_seconds(usage, JOB_CPU) / MILLION
-
-
-def _flooded() -> MeteredRelay:
-    metered = MeteredRelay()
-    for number in range(LINE_IS_FULL):
-        _served(metered, samples.request(_small(number)))
-    return metered
-
-
-def _shares(metered: MeteredRelay, body: Body) -> Usage:
-    seconds = billed_seconds(Usage(aws_calls=4), body.cpu)
-    numbers = range(LINE_IS_FULL, LINE_IS_FULL + body.count)
-    return Usage.mean([_served(metered, samples.request(body.of(number)), seconds) for number in numbers])
 
 
 def _served(metered: MeteredRelay, request: Request, seconds: float = 0.0) -> Counter[str]:

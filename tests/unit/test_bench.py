@@ -125,7 +125,8 @@ class TestStranger:
         assert f"${stranger.WAF_REQUESTS:.2f} a million requests" in section
 
     def test_install_guide_has_the_shares_and_refusals_that_a_reservation_of_twenty_admits(self) -> None:
-        shares = 20 / cost.billed_seconds(stranger.share(stranger.SMALL), cost.SHARE_CPU)
+        share, _ = stranger.forged(stranger.SMALL)
+        shares = 20 / cost.billed_seconds(share, cost.SHARE_CPU)
         refusals = 20 / cost.billed_seconds(stranger.refused(), stranger.REFUSED_CPU)
         said = "With 20, it takes about 400 small shares a second, or refuses about 2,900 requests a second."
         assert said in " ".join(INSTALL.split())
