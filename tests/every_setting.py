@@ -90,6 +90,8 @@ def every_setting(channel: str, kind: str = "basic") -> dict[str, Any]:
             "page_within_seconds": 240,
             "notified_within_seconds": 0,
             "answered_within_seconds": 900.0,
+            "unanswered_recipients": ["Duty Managers"],
+            "reroute_within_seconds": 300,
             "expect_share_every": 14_400,
             "flap": {"transitions": 4, "minutes": 10},
         },

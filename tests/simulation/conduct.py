@@ -54,6 +54,7 @@ class Conduct:
         sns: the fallback topic.
         has_operators: True if an operator moved messages.
         has_rest: True if the first channel has access to xMatters' REST API.
+        has_receipts: True if the first channel awaits a proof that people know of a critical.
         is_widened: True if the first channel gets another recipient; one state may then have several delivery ids.
         is_owed: returns True for an incident with an unannounced critical that no fault excuses.
         quiet: the time in which a channel sends nothing, by channel.
@@ -70,6 +71,7 @@ class Conduct:
     sns: SimulatedSns
     has_operators: bool
     has_rest: bool
+    has_receipts: bool
     is_widened: bool
     is_owed: Callable[[str], bool]
     quiet: Mapping[str, Quiet]
@@ -190,9 +192,18 @@ class Conduct:
             if not state.is_open
             for at in state.arrivals
         )
-        return is_over or any(
-            other.incident == post.incident and other.began > post.began and other.request_id in paged
-            for other in self.phones.posts
+        # Who answered an earlier page of the critical after this signal knows of it.
+        is_answered = any(
+            said == post.incident and text != "Escalate" and post.began < at < post.began + LOOKED_FOR_SECONDS
+            for at, said, text in self.phones.answers
+        )
+        return (
+            is_over
+            or (self.has_receipts and is_answered)
+            or any(
+                other.incident == post.incident and other.began > post.began and other.request_id in paged
+                for other in self.phones.posts
+            )
         )
 
     def _hurried(self) -> Iterator[str]:

@@ -320,6 +320,7 @@ class Invariants:
             self.sns,
             self.has_operators,
             self.has_rest and self._are_pages_followed(),
+            bool(self.receipts),
             self.widens_at is not None,
             self._is_owed,
             self.quiet,
