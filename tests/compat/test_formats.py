@@ -69,7 +69,7 @@ def test_todays_code_writes_the_newest_golden_document(kind: str) -> None:
     assert comparable(written) == comparable(golden(name)), CHANGED.format(kind=kind, name=name, document=document)
 
 
-@pytest.mark.parametrize("name", SAMPLES.keys() - LINES)
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name not in LINES])
 def test_todays_code_reads_each_golden_document(name: str) -> None:
     assert FORMATS[name.partition("-")[0]].read(golden(name)) == SAMPLES[name]
 

@@ -12,7 +12,7 @@ from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relay.sweeper.last_resort import last_confirmation
 from tests import samples
-from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
+from tests.fakes import FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -271,6 +271,20 @@ class TestPhones:
         assert [text[-9:] for kind, _, _, text in relay.messaging.sent if kind == "text"] == ["Worst: i1"] * 2 + [
             "Worst: i2"
         ] * 2
+
+    def test_phones_are_not_called_each_minute_while_nobody_hears_one_critical_after_the_other(self) -> None:
+        document = samples.secret(policy={"min_seconds_between_signals": 0, "answered_within_seconds": 300})
+        document["xmatters"]["callback"] = {"token": "callback-token"}
+        relay = Relay(
+            FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)), numbers=self.NUMBERS
+        )
+        for number in range(5):
+            relay.share(id=f"i{number}")
+            relay.clock.now += 60
+        relay.sweep(0)
+        for _ in range(4):
+            relay.sweep(60)
+        assert (len(subjects(relay)), len(relay.messaging.sent)) == (5, 4)
 
     @pytest.mark.parametrize(
         ("is_topic_down", "failing", "is_notified"),

@@ -34,8 +34,8 @@ from relay.sweeper.run import (
 )
 from relay.telemetry.telemetry import Telemetry
 
-# Shortest time between two messages to the fallback topic about the owed states of one channel. A critical that nobody
-# heard is told of in the next run: nothing more will ring for it.
+# Shortest time between two calls of the phones about one channel, and between two messages to the fallback topic about
+# its owed states. Of a critical that nobody heard the topic is notified in the next run: nothing more will ring for it.
 NOTIFIED_AGAIN_SECONDS = 300.0
 # Debts of a channel that a run checks and marks for the fallback topic; the message counts the others without a check.
 # The limit keeps time for the messages of other channels: ten thousand debts of one channel would take a whole run.
@@ -89,8 +89,9 @@ class FallbackNotifier:
         # After the messages of all channels, which a service that hangs must not delay.
         others = sum(len(waiting[channel][MAX_CHECKED:]) for channel in overdue_by_channel)
         call = partial(self._call_phones, run, overdue_by_channel, others)
-        if deadline.remaining() and run_logging_failure(self.telemetry, call, otherwise=False):
-            notified = overdue_by_channel
+        if deadline.remaining():
+            none: dict[str, list[DueRow]] = {}
+            notified |= run_logging_failure(self.telemetry, call, otherwise=none)
         now = self.clock()
         marks = [partial(self._mark, each, now, deadline) for rows in notified.values() for each in rows]
         ends = [
@@ -142,20 +143,23 @@ class FallbackNotifier:
             run.record_notified(self.table, notified, self.clock())
         return {channel: due[channel] for channel in notified}
 
-    def _call_phones(self, run: SweeperRun, due: Mapping[str, list[DueRow]], others: int) -> bool:
-        """Call and text the phones, and record the time in the run. Return True if the service accepted any of it.
+    def _call_phones(self, run: SweeperRun, due: Mapping[str, list[DueRow]], others: int) -> dict[str, list[DueRow]]:
+        """Call and text the phones about the channels in `due` that had no call for some time.
 
-        `others` is the number of further overdue debts, as in `_notify_some`.
+        The time is recorded in the run. Returns the debts of which the phones were told, by channel; none if the
+        service accepted nothing. `others` is the number of further overdue debts, as in `_notify_some`.
         """
+        now = self.clock()
+        due = {name: rows for name, rows in due.items() if now - run.called.get(name, 0.0) >= NOTIFIED_AGAIN_SECONDS}
         debts = [self._brief_debt(each) for rows in due.values() for each in rows]
         failures = self.fallback.call(list(due), debts, others) if debts else {}
-        if not failures:
-            return False
-        self.telemetry.called(list(due), failures)
-        is_accepted = not all(failures.values())
-        if is_accepted:
-            run.record_notified(self.table, due, self.clock())
-        return is_accepted
+        if failures:
+            self.telemetry.called(list(due), failures)
+        if all(failures.values()):
+            return {}
+        run.called.update(dict.fromkeys(due, now))
+        run.record_notified(self.table, due, self.clock())
+        return due
 
     def _mark(self, row: DueRow, now: float, deadline: Deadline) -> None:
         """Record in an incident's entry that the fallback topic was notified.

@@ -196,7 +196,8 @@ class SweeperRun:
 
     Attributes:
         until: End of the lease (epoch seconds).
-        notified: Time of the fallback topic's last notification (epoch seconds), by channel.
+        notified: Time of the last notification by the fallback topic or the phones (epoch seconds), by channel.
+        called: Time of the phones' last call (epoch seconds), by channel.
         above: Times of the first and the last consecutive run that found a channel above its rate limit (epoch
             seconds), by channel.
         health: State of each channel that is sick, or was a short time ago.
@@ -208,6 +209,7 @@ class SweeperRun:
 
     until: float
     notified: dict[str, float] = field(default_factory=dict)
+    called: dict[str, float] = field(default_factory=dict)
     above: dict[str, tuple[float, float]] = field(default_factory=dict)
     health: dict[str, ChannelState] = field(default_factory=dict)
     expected: dict[str, ShareWatch] = field(default_factory=dict)
@@ -226,9 +228,12 @@ class SweeperRun:
         before = _read(found.text) if found else {}
         if float(before.get("until", 0.0)) > now:
             return None
-        notified = {name: at for name, at in before.get("notified", {}).items() if now - at < NOTES_KEPT_SECONDS}
+        notified, called = (
+            {name: at for name, at in before.get(kind, {}).items() if now - at < NOTES_KEPT_SECONDS}
+            for kind in ("notified", "called")
+        )
         above = {name: (began, last) for name, (began, last) in before.get("above", {}).items()}
-        run = cls(now + SWEEP_LEASE_SECONDS, notified, above, _sequence=found.sequence if found else 0)
+        run = cls(now + SWEEP_LEASE_SECONDS, notified, called, above, _sequence=found.sequence if found else 0)
         # A state that cannot be read is lost: one message is repeated, and the fallback is notified all the same.
         with suppress(TypeError, ValueError, AttributeError):
             run.health = {name: ChannelState.of(members) for name, members in before.get("health", {}).items()}
@@ -273,6 +278,7 @@ class SweeperRun:
         members = {
             "until": self.until,
             "notified": self.notified,
+            "called": self.called,
             "above": self.above,
             "health": {name: state.members() for name, state in self.health.items()},
             "expected": self.expected,
