@@ -36,6 +36,10 @@ def give_up(operator: Operator) -> tuple[Ledger, str]:
     return ledger, name
 
 
+# IAM's names of calls for which it has another one.
+OTHER_NAMES = {"lambda:Invoke": "lambda:InvokeFunction"}
+
+
 class Person:
     """An operator with an access key and one policy."""
 
@@ -73,7 +77,8 @@ class Person:
         return session
 
     def _note(self, model: Any, **_: Any) -> None:
-        self._used.add(f"{model.service_model.service_name}:{model.name.removesuffix('Batch')}")
+        action = f"{model.service_model.service_name}:{model.name.removesuffix('Batch')}"
+        self._used.add(OTHER_NAMES.get(action, action.replace("pinpoint-sms-voice-v2:", "sms-voice:")))
 
     def _attach(self) -> None:
         document = printed(self._cloud, self._policy)
@@ -216,7 +221,8 @@ class TestChannelsPolicy:
             keeper.may("channel", *verb)
         # With work of other channels on the queues it is refused, after it counted that work.
         assert keeper.run("channel", "remove", "policy-1", "--yes").exit_code in {0, 1}
-        assert keeper.unused() == set()
+        # It is needed in a stack with tags, which new secrets get.
+        assert keeper.unused() == {"secretsmanager:TagResource"}
 
     def test_channels_policy_gives_no_access_to_incidents(self, keeper: Person) -> None:
         for verb in ("list", "replay"):

@@ -882,7 +882,10 @@ class Invariants:
         before = [each for each in self.phones.rings_of[ring.incident] if each.at < ring.began]
         ends = [each.at for each in before if not self.states[each.incident, each.share].is_open]
         named = {name for each in before if each.at > max(ends, default=0.0) for name in each.recipients}
-        is_late = min(now.arrivals) - before[-1].at > REROUTED_SECONDS + self._clocks_differ
+        # A tag may have come in an earlier state, which is owed until this one rings.
+        since = (state for state in self._states_of(ring.incident) if state.number > before[-1].share)
+        came = min(at for state in (now, *since) for at in state.arrivals)
+        is_late = came - before[-1].at > REROUTED_SECONDS + self._clocks_differ
         is_as_told = not is_late and changed(told, now) in {"touched", "grew"}
         return is_as_told and now.is_open and bool(ring.recipients) and not named & set(ring.recipients)
 

@@ -58,7 +58,7 @@ def tell(seed: int) -> Story:
     lost = Random(f"lost facts of {seed}")
     story = _with_lost_facts(lost, story) if 0.26 < lost.random() < 0.28 else story
     late = Random(f"late tags of {seed}")
-    return _with_late_tags(late, story) if 0.85 < late.random() < 0.88 else story
+    return _with_late_tags(late, story) if 0.85 < late.random() < 0.86 else story
 
 
 def _with_changes(random: Random, story: Story) -> Story:
@@ -186,7 +186,9 @@ def _with_late_tags(random: Random, story: Story) -> Story:
     posts = []
     for number in range(random.choice([2, 3, 4])):
         at, environment = random.uniform(0, 60), random.choice(ENVIRONMENTS)
-        course = random.choice([("", "db"), ("", "web"), ("", "db", "web"), ("web", "db"), ("", "", "db"), ("db", "")])
+        course = random.choice(
+            [("", "db"), ("", "web"), ("", "db", "web"), ("web", "db"), ("", "", "db"), ("db", ""), ("", "db", "db")]
+        )
         status = random.choice(["critical", "warning"])
         for place, team in enumerate(course):
             stamp = int(BEGINS_AT + at)

@@ -364,11 +364,12 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
     else:
         dead_lettered_at = task.job.dead_lettered_seconds
         judgement = judge_job(entry, state, notify_on, plan=task.job.plan, dead_lettered_at=dead_lettered_at)
+    others = task.channel.policy.unanswered_recipients
     if further := _further(task, entry, state, judgement.standing):
         judgement = Judgement(Standing.OWED, further)
-    elif judgement.standing == Standing.OWED and entry.awaits_others(state):
+    elif others and judgement.standing == Standing.OWED and entry.awaits_others(state):
         # What is owed to all takes the place of the signal to further recipients.
-        task = replace(task, recipients=(*task.recipients, *task.channel.policy.unanswered_recipients))
+        task = replace(task, recipients=tuple(dict.fromkeys((*task.recipients, *others))))
     job, change, debt = task.job, judgement.change, entry.debt
     if debt.attempts > job.stamps.attempts and state.is_of_same_share(entry.newest):
         job = job.stamped(attempts=debt.attempts)
