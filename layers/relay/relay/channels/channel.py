@@ -94,6 +94,7 @@ class BigPandaAccess:
             reconcile runs off.
         reconcile_query: BigPanda query that limits reconcile runs; None for all incidents of the environments.
         actions: What responses do with an incident, by the response's text in lower case.
+        automations: BigPanda's ids of users that are no people, such as other integrations. What they do is no answer.
     """
 
     base_url: str
@@ -107,6 +108,7 @@ class BigPandaAccess:
     reconcile: Literal["report", "ring"] | None = "report"
     reconcile_query: str | None = None
     actions: Mapping[str, ResponseAction] = field(default_factory=dict)
+    automations: frozenset[str] = frozenset()
 
     def allowed_environment(self, environment_id: str | None) -> str | None:
         """Return `environment_id` if the channel's secret allows this environment, else None.
@@ -255,6 +257,11 @@ class Channel:
         """True if a resolve is not believed before BigPanda is asked. In shadow mode nobody is asked."""
         can_ask = self.bigpanda is not None and bool(self.bigpanda.environments)
         return can_ask and self.policy.confirm_resolve and self.policy.mode is not Mode.SHADOW
+
+    @property
+    def asks_about_answers(self) -> bool:
+        """True if BigPanda is asked if a person answered a critical there."""
+        return self.bigpanda is not None and self.policy.answered_within_seconds > 0
 
     @property
     def is_reconciled(self) -> bool:
