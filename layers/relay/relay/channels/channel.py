@@ -240,6 +240,12 @@ class Channel:
         key = json.dumps([self.trigger_url, *sorted(self.auth.members.items())]).encode()
         return hmac.digest(key, secret, "sha256").hex()[:8]
 
+    @property
+    def named_recipients(self) -> frozenset[str]:
+        """Every recipient that the secret names: the channel's own, those of routes, and `unanswered_recipients`."""
+        routed = (name for route in self.policy.routes for name in route.recipients)
+        return frozenset((*self.recipients, *routed, *self.policy.unanswered_recipients))
+
     def permits(self, recipient: str) -> bool:
         """True if the channel lets a webhook's URL name this recipient.
 

@@ -267,6 +267,7 @@ class Wiring:
         """The watch over channels' health; None if the stack has no topic for messages about it."""
         from relay.delivery.channel_health import HealthTopics
         from relay.sweeper.health_watch import HealthWatch, ShareSurvey
+        from relay.sweeper.recipient_watch import RecipientWatch
 
         resources = self._resources
         if not resources.alarm_topic_arn and not resources.notice_topic_arn:
@@ -279,11 +280,13 @@ class Wiring:
             at_once=self._at_once,
             clock=self._clock,
         )
+        topics = HealthTopics(resources.sns, resources.alarm_topic_arn, resources.notice_topic_arn)
         return HealthWatch(
             table=resources.table,
             survey=survey,
             probe=self._credential_probe,
-            topics=HealthTopics(resources.sns, resources.alarm_topic_arn, resources.notice_topic_arn),
+            recipients=RecipientWatch(self.channels, resources.table, lambda: self.directory, topics, self._clock),
+            topics=topics,
             telemetry=self._adapters.telemetry,
             at_once=self._at_once,
             clock=self._clock,
