@@ -111,6 +111,23 @@ class TestWithoutRestApi:
         relay.sweep_for(1800)
         assert (told(relay), relay.dynamodb.indexed()) == ([], [])
 
+    @pytest.mark.parametrize(
+        ("status", "maintenance", "steps"),
+        [("warning", "partial", []), ("ok", "active", []), ("critical", "active", ["nobody_notified"])],
+    )
+    def test_maintenance_window_counts_as_the_ease_or_end_that_its_status_shows(
+        self, status: str, maintenance: str, steps: list[str]
+    ) -> None:
+        relay = watched(BOTH | {"preset": "oncall"})
+        relay.play("critical")
+        relay.play(status, maintenance=maintenance)
+        relay.sweep_for(1800)
+        assert told(relay) == steps
+        rang = relay.statuses().count("critical")
+        relay.play("critical", maintenance=None)
+        assert relay.statuses().count("critical") - rang == (0 if steps else 1)
+        assert heard(relay) == (not steps, False, False)
+
     @pytest.mark.parametrize("events", ["comment", "200 comment 90 comment"])
     def test_later_shares_of_the_critical_do_not_move_the_time(self, events: str) -> None:
         relay = watched(BOTH)
