@@ -493,6 +493,7 @@ class TestAnswersInBigPanda:
         assert urlsplit(call.url).path == "/resources/v2.0/incidents/i1/activities"
         assert query["types"] == ["incident_assigned,incident_commented"]
         assert told(relay) == ["nobody_answered"]
+        assert any(name.startswith("rate/") and "/activities/" in name for name in relay.dynamodb.items)
 
     @pytest.mark.parametrize("answer", [samples.refused(503), samples.refused(401), HttpAnswer(200, {}, b"<html>")])
     def test_fallback_is_told_although_bigpanda_does_not_answer(self, answer: HttpAnswer) -> None:
@@ -515,6 +516,13 @@ class TestAnswersInBigPanda:
         relay = self.channel(tenant=tenant)
         relay.sweep_for(1800, step=30)
         assert (told(relay), relay.bigpanda.calls, relay.entry().receipt.answered_by) == ([], [], "jdoe")
+
+    def test_callback_about_a_delivery_is_no_occasion_to_ask_bigpanda(self) -> None:
+        tenant = Tenant()
+        relay = self.channel(acted(), tenant=tenant)
+        relay.wake(15)
+        call_back(relay, "delivery", "Delivered")
+        assert (tenant.audited, relay.bigpanda.calls) == (["page-1"], [])
 
     def test_bigpanda_is_not_asked_if_no_answer_is_awaited(self) -> None:
         tenant = Tenant()
