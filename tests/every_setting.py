@@ -59,6 +59,7 @@ def every_setting(channel: str, kind: str = "basic") -> dict[str, Any]:
             "app_key": f"{CANARY}-app-key",
             "reconcile": False,
             "reconcile_query": 'source_system = "x"',
+            "automations": ["5d3b0009"],
             "actions": {"Resolve": {"do": "resolve"}, "Snooze 1 h": {"do": "snooze", "minutes": 60}},
         },
         "policy": {

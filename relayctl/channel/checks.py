@@ -184,10 +184,11 @@ def _receipt(channel: Channel) -> Check:
     A WARNING if it is not proven that a device gets the notification: then an unheard critical stays unheard.
     """
     policy, source = channel.policy, "" if channel.rest or channel.callback else ", and xmatters.rest or callbacks"
+    source_of_answers = "" if channel.bigpanda or not source else f"{source}, or bigpanda.api_key"
     lacks = {
         "page": "" if channel.rest else "xmatters.rest",
         "notified": "" if policy.notified_within_seconds else f"policy.notified_within_seconds{source}",
-        "answered": "" if policy.answered_within_seconds else f"policy.answered_within_seconds{source}",
+        "answered": "" if policy.answered_within_seconds else f"policy.answered_within_seconds{source_of_answers}",
     }
     proven = ", ".join(["signal", *(step for step, lack in lacks.items() if not lack)])
     others = "; ".join(f"{step} needs {lack}" for step, lack in lacks.items() if lack)

@@ -17,7 +17,8 @@ MASK = "***"
 # Keys whose values are shown. An allow-list: a key of a later version is masked.
 _OPEN = re.compile(
     r"((inbound|xmatters\.callback)(\.previous)?\.(basic\.username|expires_at)"
-    r"|xmatters\.responses\.(acknowledge|escalate)|bigpanda\.(environment_id|environments|assign|email_domain|comments|callbacks|reconcile(_query)?)"
+    r"|xmatters\.responses\.(acknowledge|escalate)"
+    r"|bigpanda\.(environment_id|environments|assign|automations|email_domain|comments|callbacks|reconcile(_query)?)"
     r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.(recipients(_in)?|any_trigger_path)"
     rf"|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}|(priorities|properties)\.[^.]+|flap\.(transitions|minutes))"
     r"|bigpanda\.actions\..+\.(do|minutes))"

@@ -79,7 +79,7 @@ def _receipt(receipt: Receipt) -> Iterator[Event]:
         yield _event(receipt.notified_at, "receipt", "a device is known to have got the notification")
     if receipt.answered_at:
         who = identifier(receipt.answered_by)
-        yield _event(receipt.answered_at, "receipt", f"{who} answered the page", person=receipt.answered_by)
+        yield _event(receipt.answered_at, "receipt", f"{who} answered", person=receipt.answered_by)
     if receipt.told_at:
         text = f"UNHEARD ({receipt.missed}): the fallback topic was notified"
         yield _event(receipt.told_at, "receipt", text, missed=receipt.missed)

@@ -100,8 +100,10 @@ def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
             continue
         comment = scalar(nested(nested(each, "params"), "comment")) or scalar(nested(each, "comment"))
         words = identifier(kind.removeprefix("incident_").replace("_", "-")).replace("-", " ")
+        user = _text(nested(each, "createdby"))
+        words = f"{words} by user {identifier(user)}" if user else words
         text = f"{words}: {quoted(comment, _MAX_TEXT)}" if comment else words
-        yield Event(at, BIGPANDA, "activity", text, details={"activity": kind, "comment": comment})
+        yield Event(at, BIGPANDA, "activity", text, details={"activity": kind, "user": user, "comment": comment})
 
 
 def _moment(value: Any) -> float | None:

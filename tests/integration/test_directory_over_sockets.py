@@ -134,3 +134,19 @@ class TestTryCredentials:
         with pytest.raises(NoAnswer) as gone:
             new_directory().try_credentials(rest, Deadline(20, time.monotonic))
         assert gone.value.reason == Reason.UNREACHABLE
+
+
+def test_recipients_whom_xmatters_would_not_notify_are_named_although_it_does_not_tell_of_absences(
+    box: Box, rest: Rest
+) -> None:
+    people = [{"name": "jdoe"}, {"name": "bare", "devices": []}, {"name": "gone", "status": "INACTIVE"}]
+    box.xmatters.people.declare({"people": people, "groups": [{"name": "Asleep"}]})
+    found = new_directory().hindrances(
+        rest, ["jdoe", "bare", "gone", "Asleep", "nope"], time.time(), Deadline(20, time.monotonic)
+    )
+    assert found == {
+        "bare": "without an active device",
+        "gone": "user, inactive",
+        "Asleep": "group, nobody is on call",
+        "nope": "no user and no group of that name",
+    }

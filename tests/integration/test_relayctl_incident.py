@@ -173,6 +173,7 @@ class TestVendors:
         activities = [
             {"type": "incident_commented", "timestamp": logs.now - 5, "params": {"comment": "Jane acknowledged"}},
             {"type": "incident_shared", "timestamp": logs.now - 50, "params": {}},
+            {"type": "incident_assigned", "timestamp": logs.now - 20, "created_by": "5d3b0001"},
             {"type": "incident_created"},
         ]
         with site(lambda _: (200, {}, json.dumps({"items": activities}).encode())) as bigpanda:
@@ -180,7 +181,7 @@ class TestVendors:
                 operator.keep(name, bigpanda={"api_key": f"{CANARY}-bp", "base_url": bigpanda.url})
                 logs.write("bigpanda-webhook", 60, "share", channel=name, incident_id=ID, outcome="unchanged")
             shown = operator.run_json("incident", "show", ID)
-        assert texts(shown, "BigPanda") == ["shared", 'commented: "Jane acknowledged"']
+        assert texts(shown, "BigPanda") == ["shared", "assigned by user 5d3b0001", 'commented: "Jane acknowledged"']
         assert CANARY not in json.dumps(shown)
 
     def test_vendors_that_fail_are_named_in_one_line(self, operator: Operator, logs: Logs) -> None:

@@ -4,7 +4,9 @@ The relay is the real one, over fakes of xMatters and AWS.
 """
 
 import json
+from dataclasses import replace
 from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -108,6 +110,23 @@ class TestWithoutRestApi:
         relay.play("comment", snooze={"snoozed": True})
         relay.sweep_for(1800)
         assert (told(relay), relay.dynamodb.indexed()) == ([], [])
+
+    @pytest.mark.parametrize(
+        ("status", "maintenance", "steps"),
+        [("warning", "partial", []), ("ok", "active", []), ("critical", "active", ["nobody_notified"])],
+    )
+    def test_maintenance_window_counts_as_the_ease_or_end_that_its_status_shows(
+        self, status: str, maintenance: str, steps: list[str]
+    ) -> None:
+        relay = watched(BOTH | {"preset": "oncall"})
+        relay.play("critical")
+        relay.play(status, maintenance=maintenance)
+        relay.sweep_for(1800)
+        assert told(relay) == steps
+        rang = relay.statuses().count("critical")
+        relay.play("critical", maintenance=None)
+        assert relay.statuses().count("critical") - rang == (0 if steps else 1)
+        assert heard(relay) == (not steps, False, False)
 
     @pytest.mark.parametrize("events", ["comment", "200 comment 90 comment"])
     def test_later_shares_of_the_critical_do_not_move_the_time(self, events: str) -> None:
@@ -404,6 +423,125 @@ class TestWithRestApi:
         relay = relay.with_rest(FakeSession(samples.refused(503)))
         relay.sweep_for(420, step=30)
         assert told(relay) == ["nobody_notified"]
+
+
+class TestAnswersInBigPanda:
+    """A channel with BigPanda's key: shortly before a step is late, BigPanda is asked if a person answered there."""
+
+    SINCE = 1_800_000_001
+
+    def channel(self, *activities: HttpAnswer | dict[str, Any], tenant: Tenant | None = None, **access: Any) -> Relay:
+        """Return a relay with a critical of SINCE, and with these activities in BigPanda, the newest first."""
+        relay = watched({"answered_within_seconds": 900, "notified_within_seconds": 0}, tenant=tenant)
+        document = json.loads(str(relay.secrets.texts["noc"]))
+        document["bigpanda"] = {"api_key": "BPU1", "automations": ["servicenow"], **access}
+        if not tenant:
+            del document["xmatters"]["callback"]
+        step = activities[0] if activities and isinstance(activities[0], HttpAnswer) else listing(*activities)
+        relay = replace(relay, secrets=FakeSecrets(noc=json.dumps(document)), bigpanda=FakeSession(step))
+        if tenant:
+            tenant.now = relay.clock
+        relay.play("critical")
+        return relay
+
+    @pytest.mark.parametrize(
+        ("activity", "is_answer"),
+        [
+            ({"type": "incident_commented"}, True),
+            ({"type": "incident_assigned"}, True),
+            ({"type": "incident_commented", "timestamp": SINCE + 700}, True),
+            ({"type": "incident_commented", "timestamp": SINCE - 1}, False),
+            ({"type": "incident_commented", "timestamp": SINCE * 1000}, False),
+            ({"type": "incident_commented", "created_by": None}, False),
+            ({"type": "incident_commented", "created_by": "servicenow"}, False),
+            ({"type": "incident_assigned", "created_by": "servicenow"}, False),
+            ({"type": "incident_tag_updated"}, False),
+        ],
+    )
+    def test_assignment_or_comment_of_a_person_since_the_critical_is_an_answer(
+        self, activity: dict[str, Any], is_answer: bool
+    ) -> None:
+        relay = self.channel(acted(**activity))
+        relay.sweep_for(1800, step=30)
+        receipt = relay.entry().receipt
+        assert told(relay) == ([] if is_answer else ["nobody_answered"])
+        assert receipt.answered_by == ("BigPanda user anna" if is_answer else "")
+        assert (relay.dynamodb.indexed(), relay.chores.messages) == ([], [])
+
+    def test_first_answer_counts(self) -> None:
+        relay = self.channel(
+            acted(timestamp=self.SINCE + 90, created_by="zoe"), acted(timestamp=self.SINCE + 60, created_by="bob")
+        )
+        relay.sweep_for(1800, step=30)
+        receipt = relay.entry().receipt
+        assert (receipt.answered_by, receipt.answered_at) == ("BigPanda user bob", self.SINCE + 60)
+
+    @pytest.mark.parametrize("mark", ["[relay 12ab34cd]", "&#91;relay 12ab34cd&#93;"])
+    def test_what_the_user_of_the_relay_did_is_no_answer(self, mark: str) -> None:
+        comment = acted(created_by="relay", params={"said": f"Nobody is left for xMatters page 1. {mark}"})
+        relay = self.channel(comment, acted(type="incident_assigned", created_by="relay"))
+        relay.sweep_for(1800, step=30)
+        assert told(relay) == ["nobody_answered"]
+
+    def test_bigpanda_is_asked_once_shortly_before_the_step_is_late(self) -> None:
+        relay = self.channel()
+        relay.sweep_for(840, step=30)
+        assert relay.bigpanda.calls == []
+        relay.sweep_for(1800, step=30)
+        [call] = relay.bigpanda.calls
+        query = parse_qs(urlsplit(call.url).query)
+        assert urlsplit(call.url).path == "/resources/v2.0/incidents/i1/activities"
+        assert query["types"] == ["incident_assigned,incident_commented"]
+        assert told(relay) == ["nobody_answered"]
+        assert any(name.startswith("rate/") and "/activities/" in name for name in relay.dynamodb.items)
+
+    @pytest.mark.parametrize("answer", [samples.refused(503), samples.refused(401), HttpAnswer(200, {}, b"<html>")])
+    def test_fallback_is_told_although_bigpanda_does_not_answer(self, answer: HttpAnswer) -> None:
+        relay = self.channel(answer)
+        relay.sweep_for(1800, step=30)
+        assert told(relay) == ["nobody_answered"]
+        assert relay.dead_letters.messages == []
+
+    def test_bigpanda_is_asked_although_xmatters_cannot_be(self) -> None:
+        tenant = Tenant()
+        relay = self.channel(acted(), tenant=tenant)
+        relay.wake(15)
+        relay = relay.with_rest(FakeSession(samples.refused(503)))
+        relay.sweep_for(1800, step=30)
+        assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
+
+    def test_bigpanda_is_not_asked_about_what_was_answered_in_xmatters(self) -> None:
+        tenant = Tenant()
+        tenant.audits["page-1"] = ["Acknowledge"]
+        relay = self.channel(tenant=tenant)
+        relay.sweep_for(1800, step=30)
+        assert (told(relay), relay.bigpanda.calls, relay.entry().receipt.answered_by) == ([], [], "jdoe")
+
+    def test_callback_about_a_delivery_is_no_occasion_to_ask_bigpanda(self) -> None:
+        tenant = Tenant()
+        relay = self.channel(acted(), tenant=tenant)
+        relay.wake(15)
+        call_back(relay, "delivery", "Delivered")
+        assert (tenant.audited, relay.bigpanda.calls) == (["page-1"], [])
+
+    def test_bigpanda_is_not_asked_if_no_answer_is_awaited(self) -> None:
+        tenant = Tenant()
+        relay = self.channel(acted(), tenant=tenant)
+        relay.change_policy(notified_within_seconds=300)
+        relay.sweep_for(1800, step=30)
+        assert (told(relay), relay.bigpanda.calls) == (["nobody_notified"], [])
+
+
+def acted(**members: Any) -> dict[str, Any]:
+    """Return an activity of BigPanda: a comment of the user `anna`, a minute after the critical, with other members."""
+    at = TestAnswersInBigPanda.SINCE + 60
+    activity = {"id": "1", "type": "incident_commented", "timestamp": at, "created_by": "anna", "params": {}}
+    return {name: value for name, value in (activity | members).items() if value is not None}
+
+
+def listing(*activities: HttpAnswer | dict[str, Any]) -> HttpAnswer:
+    """Return BigPanda's answer with these activities."""
+    return HttpAnswer(200, {}, json.dumps(activities).encode())
 
 
 @pytest.mark.parametrize("key", ["notified_within_seconds", "answered_within_seconds"])

@@ -169,14 +169,25 @@ class BigPanda:
                 return False
         return False
 
-    def activities(self, access: BigPandaAccess, incident_id: str, deadline: Deadline) -> list[dict[str, Any]]:
+    def activities(
+        self,
+        access: BigPandaAccess,
+        incident_id: str,
+        deadline: Deadline,
+        *,
+        kinds: Iterable[str] = (),
+        pace: Callable[[], object] = lambda: None,
+    ) -> list[dict[str, Any]]:
         """Return the incident's latest activities as BigPanda writes them, newest first.
 
-        At most ACTIVITY_PAGES pages of them are read.
+        At most ACTIVITY_PAGES pages of them are read. `kinds` are the wanted types; none for all. `pace` is called
+        before each request, to wait for the rate limit.
         """
         found: list[dict[str, Any]] = []
+        types = {"types": ",".join(kinds)} if kinds else {}
         for page in range(1, ACTIVITY_PAGES + 1):
-            query = urlencode({"page": page, "per_page": ACTIVITIES_A_PAGE})
+            pace()
+            query = urlencode(types | {"page": page, "per_page": ACTIVITIES_A_PAGE})
             path = f"/resources/v2.0/incidents/{_quoted(incident_id)}/activities?{query}"
             answer = self._request(access, "GET", path, None, deadline)
             if _json(answer) is None:

@@ -1,7 +1,10 @@
 """Text of the BigPanda comment for a callback. Pure code."""
 
 import html
-from typing import NamedTuple
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from relay.foreign_text import identifier, quoted
 from relay.incidents.callback import Callback, Kind, ResponseMeanings
@@ -15,6 +18,8 @@ MAX_REASON = 300
 UNVERIFIED = "Unverified, since xMatters did not confirm it:"
 # Room for the sentences about the assignment and the action.
 MAX_ASSIGNED = 100
+# The text of `tag_of`, for any callback.
+_MARK = re.compile(rf"\[relay [0-9A-Za-z-]{{1,{TAG_LENGTH}}}\]")
 _STATUSES = {"active", "suspended", "terminated", "terminated_external"}
 
 
@@ -58,6 +63,11 @@ def tag_of(delivery_id: str) -> str:
     `delivery_id` is the id of the callback's job. Quoted text in a comment never has square brackets.
     """
     return f"[relay {delivery_id[:TAG_LENGTH]}]"
+
+
+def has_mark(activity: Mapping[str, Any]) -> bool:
+    """True if an activity of BigPanda has a comment of the relay: one with a text that `tag_of` returns."""
+    return _MARK.search(html.unescape(json.dumps(activity))) is not None
 
 
 def comment_of(callback: Callback, responses: ResponseMeanings, tag: str, *, is_verified: bool = True) -> Comment:

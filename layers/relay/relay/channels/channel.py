@@ -94,6 +94,7 @@ class BigPandaAccess:
             reconcile runs off.
         reconcile_query: BigPanda query that limits reconcile runs; None for all incidents of the environments.
         actions: What responses do with an incident, by the response's text in lower case.
+        automations: BigPanda's ids of users that are no people, such as other integrations. What they do is no answer.
     """
 
     base_url: str
@@ -107,6 +108,7 @@ class BigPandaAccess:
     reconcile: Literal["report", "ring"] | None = "report"
     reconcile_query: str | None = None
     actions: Mapping[str, ResponseAction] = field(default_factory=dict)
+    automations: frozenset[str] = frozenset()
 
     def allowed_environment(self, environment_id: str | None) -> str | None:
         """Return `environment_id` if the channel's secret allows this environment, else None.
@@ -238,6 +240,12 @@ class Channel:
         key = json.dumps([self.trigger_url, *sorted(self.auth.members.items())]).encode()
         return hmac.digest(key, secret, "sha256").hex()[:8]
 
+    @property
+    def named_recipients(self) -> frozenset[str]:
+        """Every recipient that the secret names: the channel's own, those of routes, and `unanswered_recipients`."""
+        routed = (name for route in self.policy.routes for name in route.recipients)
+        return frozenset((*self.recipients, *routed, *self.policy.unanswered_recipients))
+
     def permits(self, recipient: str) -> bool:
         """True if the channel lets a webhook's URL name this recipient.
 
@@ -255,6 +263,11 @@ class Channel:
         """True if a resolve is not believed before BigPanda is asked. In shadow mode nobody is asked."""
         can_ask = self.bigpanda is not None and bool(self.bigpanda.environments)
         return can_ask and self.policy.confirm_resolve and self.policy.mode is not Mode.SHADOW
+
+    @property
+    def asks_about_answers(self) -> bool:
+        """True if BigPanda is asked if a person answered a critical there."""
+        return self.bigpanda is not None and self.policy.answered_within_seconds > 0
 
     @property
     def is_reconciled(self) -> bool:

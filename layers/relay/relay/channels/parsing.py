@@ -69,7 +69,7 @@ def check_secret(document: Any, hosts: VendorHosts) -> None:
         raise InvalidChannel("bigpanda: needs app_key for callbacks")
     for index, pause in enumerate(document.get("policy", {}).get("pauses", ())):
         _check_pause(pause, f"policy.pauses.{index}")
-    _check_receipts(document.get("policy", {}), xmatters)
+    _check_receipts(document.get("policy", {}), xmatters, has_bigpanda="bigpanda" in document)
     _check_actions(bigpanda.get("actions", {}), has_rest="rest" in xmatters)
     for key, url, allowed in _urls(document, hosts):
         try:
@@ -174,18 +174,22 @@ def _check_actions(actions: Mapping[str, Any], *, has_rest: bool) -> None:
             raise InvalidChannel("bigpanda.actions: resolve and snooze need xmatters.rest, to verify who answered")
 
 
-def _check_receipts(policy: Mapping[str, Any], xmatters: Mapping[str, Any]) -> None:
+def _check_receipts(policy: Mapping[str, Any], xmatters: Mapping[str, Any], *, has_bigpanda: bool) -> None:
     """Raise InvalidChannel for times of receipts that are too short, or that nothing can prove.
 
-    A step can be proven if `xmatters`, the secret's member, has `callback` or `rest`.
+    A step can be proven if `xmatters`, the secret's member, has `callback` or `rest`; an answer also in BigPanda.
     """
     can_prove = bool({"callback", "rest"} & xmatters.keys())
+    if policy.get("answered_within_seconds") and not can_prove and not has_bigpanda:
+        needs = "xmatters.callback, xmatters.rest or bigpanda.api_key"
+        raise InvalidChannel(f"policy.answered_within_seconds: needs {needs}, which can prove it")
+    if policy.get("notified_within_seconds") and not can_prove:
+        needs = "xmatters.callback or xmatters.rest"
+        raise InvalidChannel(f"policy.notified_within_seconds: needs {needs}, which can prove it")
     for key in ("notified_within_seconds", "answered_within_seconds"):
         seconds = policy.get(key, 0)
         if 0 < seconds < LEAST_WITHIN_SECONDS:
             raise InvalidChannel(f"policy.{key}: must be 0, or at least {LEAST_WITHIN_SECONDS:.0f}")
-        if seconds and not can_prove:
-            raise InvalidChannel(f"policy.{key}: needs xmatters.callback or xmatters.rest, which can prove it")
     _check_names(policy.get("unanswered_recipients", ()), "policy.unanswered_recipients")
     is_awaited = policy.get("answered_within_seconds") or policy.get("notified_within_seconds", "rest" in xmatters)
     if policy.get("unanswered_recipients") and not is_awaited:
@@ -267,6 +271,7 @@ def _access(members: Mapping[str, Any]) -> BigPandaAccess:
         app_key=members.get("app_key"),
         reconcile=_RECONCILE[members.get("reconcile", True)],
         reconcile_query=members.get("reconcile_query"),
+        automations=frozenset(members.get("automations", ())),
     )
 
 

@@ -129,6 +129,7 @@ CHANNEL = _object(
         app_key=_TOKEN,
         reconcile={"enum": ["report", "ring", True, False]},
         reconcile_query={"type": "string", "minLength": 1, "maxLength": 2000},
+        automations={"type": "array", "maxItems": 50, "uniqueItems": True, "items": _NAME},
     ),
     policy=_object(
         [],

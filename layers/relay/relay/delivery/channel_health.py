@@ -12,7 +12,7 @@ from relay.channels.channel import ApiKind
 from relay.delivery import sns_topic
 from relay.delivery.delivery import OVERDUE_SECONDS
 from relay.failures import Reason
-from relay.foreign_text import one_line
+from relay.foreign_text import one_line, quoted
 from relay.jobs.job import timestamp
 from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.entry import Entry
@@ -224,6 +224,8 @@ MAX_DESCRIBED = 50
 MAX_NAMED_IN_SMS = 2
 # Characters of the reasons. They are the relay's own words.
 MAX_WHY = 500
+# Characters of a recipient's name.
+MAX_RECIPIENT = 80
 
 
 class ChannelNotice(NamedTuple):
@@ -289,6 +291,20 @@ class HealthTopics:
             whole = _many("well again", notices)
             sms = f"{len(notices)} channels are well again: {_first(notices)}"
         return self._publish("well", notices, subject, sns_topic.texts(whole, sms), is_urgent=False)
+
+    def unreachable(self, channel: str, recipients: Mapping[str, str]) -> bool:
+        """Publish one message about recipients of a channel whom xMatters would not notify, each with the reason.
+
+        Return False if SNS does not accept it.
+        """
+        many = f"{len(recipients)} recipient(s)"
+        named = [f"{quoted(name, MAX_RECIPIENT)}: {why}" for name, why in sorted(recipients.items())]
+        lines = [f"xMatters would not notify {many} of channel {channel} now:", *(f"- {each}" for each in named)]
+        lines += ["", f"Type: relayctl channel test {channel}", 'What to do: docs/operate.md, "A channel is sick".']
+        texts = sns_topic.texts("\n".join(lines), f"{channel}: xMatters would not notify {'; '.join(named)}")
+        subject, attributes = f"Channel {channel}: xMatters would not notify {many}", {"channel": channel}
+        arn = self.arn(is_urgent=False)
+        return sns_topic.publish(self.client, arn, subject, texts, {"health": "recipients"} | attributes)
 
     def _publish(
         self,

@@ -2,7 +2,8 @@
 
 A 202 says that xMatters accepted a signal. It does not say if the workflow made a page of it. So the follow-up job
 searches for the page by the signal's request id, several times within three minutes. Then the pages of past states are
-terminated. Shortly before a critical's receipt is late, xMatters is asked who was notified, and who answered.
+terminated. Shortly before a critical's receipt is late, xMatters is asked who was notified, and who answered, and
+BigPanda if a person answered there.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +87,7 @@ class Followup:
     Attributes:
         pages: Client for xMatters' pages.
         ledger: The entries of incidents.
-        prover: Asks if people were notified of a critical.
+        prover: Asks if people were notified of a critical, and if they answered.
         clock: The time in epoch seconds.
     """
 
@@ -102,31 +103,41 @@ class Followup:
         `unsafe` with a reason if an API or the ledger failed. Its `without_page` holds the request ids of signals
         without a page; each id is reported once.
         """
-        if channel.rest is None:
+        if channel.rest is None and not channel.asks_about_answers:
             return _result(job, Outcome.DUPLICATE)
         try:
             entry = self.ledger.read(entry_key_of(job))
-            return self._pages_followed(job, entry, channel, channel.rest, deadline)
+            return self._followed(job, entry, channel, deadline)
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
 
-    def _pages_followed(self, job: Job, entry: Entry, channel: Channel, rest: Rest, deadline: Deadline) -> Result:
-        """Find the pages of an incident's signals, and terminate those of past states."""
+    def _followed(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Result:
+        """Find the pages of an incident's signals, terminate those of past states, and ask about people."""
         checked: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
-        policy = channel.policy
         try:
-            for signal in self._without_known_page(entry):
-                checked[signal.request_id] = self._looked_for(signal, rest, policy.page_within_seconds, deadline)
+            if channel.rest:
+                self._follow_pages(entry, channel.rest, channel.policy, checked, deadline)
             after = entry.followed(checked)
-            for signal in terminate_pages(self.pages, rest, after, deadline, replaces=policy.replace):
-                checked[signal.request_id] = signal
-            question_at, pages = after.receipt.question_at(policy), after.pages_to_ask_about()
-            if pages and question_at is not None and self.clock() >= question_at:
+            question_at = _question_at(after, channel)
+            if question_at is not None and self.clock() >= question_at:
+                pages = after.pages_to_ask_about()
                 entry = self.prover.ask(entry_key_of(job), entry, channel, pages, deadline, is_early=False)
         except SendError as error:
             failure = error
         return self._noted(job, entry, channel, checked, failure)
+
+    def _follow_pages(
+        self, entry: Entry, rest: Rest, policy: Policy, checked: dict[str, AcceptedSignal], deadline: Deadline
+    ) -> None:
+        """Find the pages of an incident's signals, and terminate those of past states. Raises SendError.
+
+        What is found is put into `checked`, by request id, also if a later request fails.
+        """
+        for signal in self._without_known_page(entry):
+            checked[signal.request_id] = self._looked_for(signal, rest, policy.page_within_seconds, deadline)
+        for signal in terminate_pages(self.pages, rest, entry.followed(checked), deadline, replaces=policy.replace):
+            checked[signal.request_id] = signal
 
     def _noted(
         self,
@@ -160,18 +171,18 @@ class Followup:
             return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
-        again = self._again(after, channel.policy, now)
+        again = self._again(after, channel, now)
         if again is None:
             return _result(job, Outcome.DUPLICATE, without_page)
         return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, again)
 
-    def _again(self, entry: Entry, policy: Policy, now: float) -> float | None:
+    def _again(self, entry: Entry, channel: Channel, now: float) -> float | None:
         """Return when the follow-up runs again: to search for pages, or to ask about people; None if it is done."""
-        waiting = [signal.at for signal in self._without_known_page(entry)]
+        waiting = [signal.at for signal in self._without_known_page(entry)] if channel.rest else []
         if waiting:
             wait = (now - max(waiting)) / 2
             return now + min(max(wait, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
-        question_at = entry.receipt.question_at(policy) if entry.pages_to_ask_about() else None
+        question_at = _question_at(entry, channel)
         return None if question_at is None else max(question_at, now + SHORTEST_SEARCH_WAIT_SECONDS)
 
     def _without_known_page(self, entry: Entry) -> Iterator[AcceptedSignal]:
@@ -186,6 +197,15 @@ class Followup:
             is_over = not any(page.is_active for page in found)
             return replace(signal, pages=tuple(page.id for page in found), page_number=found[0].number, is_over=is_over)
         return replace(signal, is_page_missing=self.clock() - signal.at > page_within)
+
+
+def _question_at(entry: Entry, channel: Channel) -> float | None:
+    """Return when the vendors are asked about the people of a critical (epoch seconds); None if nothing can be asked.
+
+    xMatters is asked about pages, and BigPanda about the incident.
+    """
+    can_ask = channel.asks_about_answers or (channel.rest is not None and bool(entry.pages_to_ask_about()))
+    return entry.receipt.question_at(channel.policy) if can_ask else None
 
 
 def _unpaged_criticals(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> list[float]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback
     from relay.channels.authentication import Authenticator
     from relay.channels.cache import ChangeMarks
+    from relay.channels.channel import BigPandaAccess
     from relay.channels.token import EndpointName
     from relay.delivery.end_questions import EndQuestions
     from relay.delivery.fallback import Fallback
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from relay.entrypoints.authenticated_endpoint import Endpoint, Take
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
+    from relay.ledger.receipt import Answer
     from relay.ledger.receipt_prover import ReceiptProver
     from relay.ledger.sources import Sources
     from relay.reconcile.reconciler import Reconciler
@@ -265,6 +267,7 @@ class Wiring:
         """The watch over channels' health; None if the stack has no topic for messages about it."""
         from relay.delivery.channel_health import HealthTopics
         from relay.sweeper.health_watch import HealthWatch, ShareSurvey
+        from relay.sweeper.recipient_watch import RecipientWatch
 
         resources = self._resources
         if not resources.alarm_topic_arn and not resources.notice_topic_arn:
@@ -277,11 +280,13 @@ class Wiring:
             at_once=self._at_once,
             clock=self._clock,
         )
+        topics = HealthTopics(resources.sns, resources.alarm_topic_arn, resources.notice_topic_arn)
         return HealthWatch(
             table=resources.table,
             survey=survey,
             probe=self._credential_probe,
-            topics=HealthTopics(resources.sns, resources.alarm_topic_arn, resources.notice_topic_arn),
+            recipients=RecipientWatch(self.channels, resources.table, lambda: self.directory, topics, self._clock),
+            topics=topics,
             telemetry=self._adapters.telemetry,
             at_once=self._at_once,
             clock=self._clock,
@@ -417,10 +422,17 @@ class Wiring:
 
     @cached_property
     def prover(self) -> "ReceiptProver":
-        """The object that asks xMatters if people were notified of a critical."""
+        """The object that asks the vendors if people were notified of a critical, and if they answered."""
         from relay.ledger.receipt_prover import ReceiptProver
 
-        return ReceiptProver(self.pages.heard_of, self.ledger, self._clock)
+        def answered(access: "BigPandaAccess", incident_id: str, since: float) -> "Answer | None":
+            # Imported at the first question, since most channels await no answer.
+            from relay.bigpanda.answers import Answers
+
+            answers = Answers(self.bigpanda, self.rate_limit, self._clock, self._deadlines)
+            return answers.first(access, incident_id, since)
+
+        return ReceiptProver(self.pages.heard_of, answered, self.ledger, self._clock)
 
     @cached_property
     def followup(self) -> "Followup":

@@ -238,7 +238,8 @@ class Worker:
                 # The function that took the share may have died before it noted that.
                 self.sources.record_incident(channel, job.incident_id, job.url_recipients, deadline)
             is_over = not is_open(share)
-            return self._followed(job, result, is_over=is_over) if channel.rest else result
+            is_followed = channel.rest is not None or channel.asks_about_answers
+            return self._followed(job, result, is_over=is_over) if is_followed else result
         except ChannelError as error:
             return self._without_channel(job, error, deadline)
         except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Recipients that a receipt names for the fallback topic's message; an entry of the ledger has to stay small.
 MAX_RECIPIENTS = 10
-# xMatters' REST API is asked so long before a step is late: the answer has time to be recorded.
+# The vendors' APIs are asked so long before a step is late: the answer has time to be recorded.
 ASKED_BEFORE_SECONDS = 45.0
 # Questions before that, which a callback about a delivery occasions. A surge of such requests took xMatters down once
 # (docs/vendors.md), so there are three for a critical at most.
@@ -49,6 +49,18 @@ class Heard(NamedTuple):
     answers: tuple[tuple[str, str], ...] = ()
 
 
+class Answer(NamedTuple):
+    """Answer of a person in BigPanda.
+
+    Attributes:
+        by: Name of the person, as the receipt has it.
+        at: Time of the answer (epoch seconds).
+    """
+
+    by: str
+    at: float
+
+
 class Receipt(NamedTuple):
     """Receipt of an announced critical. Times are epoch seconds, 0 for never.
 
@@ -57,10 +69,10 @@ class Receipt(NamedTuple):
         is_open: True while a further step is awaited, and the fallback topic was not notified of a missing one.
         notified_at: When a device got the notification.
         answered_at: When a person answered.
-        answered_by: xMatters' name of that person.
+        answered_by: xMatters' name of that person, or BigPanda's id of the user.
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of it.
-        questions: Number of questions to xMatters' REST API if people were notified.
+        questions: Number of questions to the vendors' APIs if people were notified, or answered.
         recipients: Names of the first recipients of the signal; empty if the workflow chooses them.
         others_at: When the policy's `unanswered_recipients` were signalled.
     """
@@ -146,9 +158,9 @@ class Receipt(NamedTuple):
         return seconds > 0 and now >= self.since + seconds
 
     def question_at(self, policy: Policy) -> float | None:
-        """Return when xMatters' REST API is asked about the awaited step (epoch seconds); None if it is not asked.
+        """Return when the vendors' APIs are asked about the awaited step (epoch seconds); None if they are not asked.
 
-        It is asked shortly before the step is late, and once for each step.
+        They are asked shortly before the step is late, and once for each step.
         """
         if not self.is_open or self.missed:
             return None
@@ -161,7 +173,7 @@ class Receipt(NamedTuple):
         return not self.notified_at and policy.notified_within_seconds > 0
 
     def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
-        """Return the receipt before xMatters' REST API is asked; `is_early` is True if a callback is the occasion."""
+        """Return the receipt before the vendors' APIs are asked; `is_early` is True if a callback is the occasion."""
         most = EARLY_QUESTIONS if is_early else EARLY_QUESTIONS + (1 if self._awaits_device(policy) else 2)
         return replace(self, questions=max(self.questions, most))
 

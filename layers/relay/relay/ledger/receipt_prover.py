@@ -1,28 +1,36 @@
-"""Questions to xMatters if people were notified of a critical, and if they answered. Each is asked once."""
+"""Questions to the vendors if people were notified of a critical, and if they answered. Each is asked once.
+
+xMatters knows whom it notified, and who answered a page. BigPanda knows who answered there instead.
+"""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 
-from relay.channels.channel import Channel, Rest
+from relay.channels.channel import BigPandaAccess, Channel, Rest
 from relay.deadline import Deadline
 from relay.failures import SendError
 from relay.ledger.entry import Entry
-from relay.ledger.receipt import Heard
+from relay.ledger.entry_key import incident_of
+from relay.ledger.receipt import Answer, Heard
 from relay.ledger.table import Ledger
 
 
 @dataclass(frozen=True)
 class ReceiptProver:
-    """Asks xMatters about the pages of a critical, and records the answer in its receipt.
+    """Asks the vendors about a critical, and records what they know in its receipt.
 
     Attributes:
         heard_of: Returns whom xMatters notified with some pages, and who answered. Raises SendError.
+        answered_in_bigpanda: Returns the first answer to an incident in BigPanda since a time; None if there is none.
+            Raises SendError, and LedgerError.
         ledger: The entries of incidents.
         clock: The time in epoch seconds.
     """
 
     heard_of: Callable[[Rest, Sequence[str], Deadline], Heard]
+    answered_in_bigpanda: Callable[[BigPandaAccess, str, float], Answer | None]
     ledger: Ledger
     clock: Callable[[], float]
 
@@ -31,10 +39,11 @@ class ReceiptProver:
     ) -> Entry:
         """Ask xMatters about these pages, unless another function does, and return the entry with the answer.
 
-        `name` is the entry's key. `is_early` is True if a callback is the occasion, and not the time. The question is
-        noted first: a surge of questions could take xMatters down. Raises SendError, and LedgerError.
+        `name` is the entry's key. `is_early` is True if a callback is the occasion, and not the time. Else BigPanda is
+        asked, too, if the policy awaits an answer and xMatters knows of none. The question is noted first: a surge of
+        questions could take xMatters down. Raises SendError, and LedgerError.
         """
-        is_mine, before = False, entry.receipt.questions
+        is_mine, before, failure = False, entry.receipt.questions, None
 
         def note(each: Entry) -> Entry:
             nonlocal is_mine
@@ -43,12 +52,26 @@ class ReceiptProver:
             return replace(each, receipt=asking)
 
         noted = self.ledger.change(name, note, entry)
-        if channel.rest is None or not is_mine:
+        if not is_mine:
             return noted
         try:
-            heard = self.heard_of(channel.rest, pages, deadline)
-        except SendError:
+            if channel.rest and pages:
+                heard = self.heard_of(channel.rest, pages, deadline)
+                noted = self.ledger.change(name, lambda each: each.heard(heard, channel, self.clock()), noted)
+        except SendError as error:
+            failure = error
+        if channel.bigpanda and channel.asks_about_answers and not is_early and noted.receipt.is_open:
+            noted = self._answered_in_bigpanda(name, noted, channel.bigpanda)
+        if failure and noted.receipt.is_open:
             # It may be asked again.
             self.ledger.change(name, lambda each: replace(each, receipt=replace(each.receipt, questions=before)), noted)
-            raise
-        return self.ledger.change(name, lambda each: each.heard(heard, channel, self.clock()), noted)
+            raise failure
+        return noted
+
+    def _answered_in_bigpanda(self, name: str, entry: Entry, access: BigPandaAccess) -> Entry:
+        """Return the entry with the first answer in BigPanda, if there is one. Raises LedgerError."""
+        answer = None
+        # Without BigPanda the fallback topic is notified: a false alarm, not a silence.
+        with suppress(SendError):
+            answer = self.answered_in_bigpanda(access, incident_of(name), entry.receipt.since)
+        return self.ledger.change(name, lambda each: each.answered(*answer), entry) if answer else entry

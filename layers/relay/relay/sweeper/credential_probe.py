@@ -172,8 +172,11 @@ class CredentialProbe:
         found = {name: self._still_refused(name, probe) for name, probe in probes.channels.items() if probe.refused}
         return {name: kinds for name, kinds in found.items() if kinds}
 
-    def run(self, deadline: Deadline) -> None:
-        """Probe the channels that are due, those that waited longest first. Raises LedgerError."""
+    def run(self, deadline: Deadline) -> list[str]:
+        """Probe the channels that are due, those that waited longest first. Return the names of all channels.
+
+        Raises LedgerError.
+        """
         probes = read_probes(self.table, self.clock())
         is_changed = self._list(probes, deadline)
         due = self._due(probes)
@@ -181,6 +184,7 @@ class CredentialProbe:
             self._probe(probes, due, deadline)
         if due or is_changed:
             store_probes(self.table, probes)
+        return list(probes.channels)
 
     def _list(self, probes: Probes, deadline: Deadline) -> bool:
         """List all channels again if that is due; add new channels to `probes`, and drop removed ones.

@@ -32,6 +32,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.table import Table
 from relay.sweeper.credential_probe import CredentialProbe
 from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
+from relay.sweeper.recipient_watch import RecipientWatch
 from relay.sweeper.run import SweeperRun
 from relay.telemetry.telemetry import Telemetry
 
@@ -177,6 +178,7 @@ class HealthWatch:
         table: Table with the channels' circuit breakers, and the sweeper's state.
         survey: Search for silent channels.
         probe: Probe of the credentials for the vendors' APIs.
+        recipients: Watch over the channels' recipients.
         topics: Publisher to the topics.
         telemetry: Log and metrics.
         at_once: Runs calls in parallel.
@@ -186,6 +188,7 @@ class HealthWatch:
     table: Table
     survey: ShareSurvey
     probe: CredentialProbe
+    recipients: RecipientWatch
     topics: HealthTopics
     telemetry: Telemetry
     at_once: "AtOnce"

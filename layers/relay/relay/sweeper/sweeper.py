@@ -54,6 +54,8 @@ LATEST_SECONDS = 52.0
 HEALTH_SECONDS = 8.0
 # Time limit of the probes of credentials. A run with less time left probes nothing.
 PROBES_SECONDS = 6.0
+# The same for the check of a channel's recipients.
+RECIPIENTS_SECONDS = 5.0
 # Time limit of the heartbeat.
 HEARTBEAT_SECONDS = 2.0
 
@@ -182,7 +184,9 @@ class Sweeper:
             self.health.judge(run, owed, deadline, is_whole=self.rows.is_whole)
             # After the messages, so that a vendor that hangs does not delay them.
             if latest.remaining() >= PROBES_SECONDS:
-                self.health.probe.run(self.deadlines(PROBES_SECONDS))
+                names = self.health.probe.run(self.deadlines(PROBES_SECONDS))
+                if latest.remaining() >= RECIPIENTS_SECONDS:
+                    self.health.recipients.run(names, self.deadlines(RECIPIENTS_SECONDS))
 
     def _held(self, row: DueRow) -> Entry:
         """Return a row's entry; in a pause of the channel its state waits for that, also if no worker noted it."""

@@ -7,8 +7,10 @@ Facts and open questions: docs/vendors.md, "People, groups, on-call".
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -18,7 +20,7 @@ from relay.deadline import Deadline
 from relay.failures import Reason, SendError, reason_for_status
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
-from relay.incidents.share import Fields, nested, scalar
+from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.ledger.receipt import Heard
 from relay.xmatters.logins import Login, Logins
 
@@ -170,6 +172,7 @@ def listed(answer: HttpAnswer) -> list[Any] | None:
 PEOPLE_PATH = "/api/xm/1/people"
 GROUPS_PATH = "/api/xm/1/groups"
 ON_CALL_PATH = "/api/xm/1/on-call"
+ABSENCES_PATH = "/api/xm/1/temporary-absences"
 # Few, since an answer is read up to 64 KiB. The number of the others is in the shift's `total`.
 MEMBERS_A_SHIFT = 10
 # After these failures, further requests would fail as well, and could make an overload worse.
@@ -214,6 +217,15 @@ class RecipientCheck(NamedTuple):
     detail: str = ""
     id: str = ""
 
+    @property
+    def hindrance(self) -> str:
+        """Reason why xMatters would notify nobody, in words; empty if it may notify a person."""
+        if self.kind == Kind.NOTHING:
+            return "no user and no group of that name"
+        if self.is_active is False:
+            return f"{self.kind}, inactive"
+        return "group, nobody is on call" if self.on_call == 0 else ""
+
 
 class Directory:
     """Client for xMatters' people and groups, to check recipients. Requests are sent one after the other."""
@@ -246,6 +258,37 @@ class Directory:
         elif not_asked:
             found |= {each.name: replace(each, detail=not_asked) for each in groups}
         return [replace(found[_target(name)], name=name) for name in names]
+
+    def hindrances(self, rest: Rest, names: Sequence[str], now: float, deadline: Deadline) -> dict[str, str]:
+        """Return the recipients whom xMatters would not notify at `now` (epoch seconds), each with the reason.
+
+        What xMatters does not say is left out. A failed request raises nothing.
+        """
+        found = self.check(rest, names, deadline)
+        users = {each.name: each.id for each in found if each.kind == Kind.USER and each.is_active}
+        reasons: dict[str, str] = {}
+        if any(each.kind == Kind.NOT_KNOWN for each in found):
+            # Further requests could make an overload worse.
+            users = {}
+        with suppress(SendError):
+            absent = self._absent(rest, set(users.values()), now, deadline) if users else set()
+            reasons = {name: "absent, without a replacement" for name, user in users.items() if user in absent}
+        with suppress(SendError):
+            for name in users.keys() - reasons.keys():
+                path = f"{PEOPLE_PATH}/{_quoted(users[name])}/devices"
+                devices = listed(self._api.ask(rest, "GET", path, None, deadline, says=listed)) or []
+                if not any(_is_active(device) for device in devices):
+                    reasons[name] = "without an active device"
+        return {each.name: why for each in found if (why := reasons.get(each.name) or each.hindrance)}
+
+    def _absent(self, rest: Rest, users: Collection[str], now: float, deadline: Deadline) -> set[str]:
+        """Return the ids of the users who are absent at `now` (epoch seconds), without a replacement."""
+        moments = {name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in (("from", now), ("to", now + 60))}
+        query = urlencode({"member": ",".join(sorted(users))} | moments, safe=",")
+        answer = self._api.ask(rest, "GET", f"{ABSENCES_PATH}?{query}", None, deadline, says=listed)
+        absences = [fields_of(each) for each in listed(answer) or []]
+        members = (scalar(nested(each.first("member"), "id")) for each in absences if _is_unreplaced(each, now))
+        return {user for user in members if user and user in users}
 
     def is_person(self, rest: Rest, name: str, deadline: Deadline) -> bool | None:
         """True if xMatters has a person of that name; None if unknown. Raises NoAnswer or BadAnswer."""
@@ -284,6 +327,21 @@ class Directory:
             replace(each, on_call=count, detail=unsaid if count is None else "")
             for each, count in zip(groups, counts, strict=True)
         ]
+
+
+def _is_active(device: Any) -> bool:
+    return (scalar(nested(device, "status")) or "").upper() != "INACTIVE"
+
+
+def _is_unreplaced(absence: Fields, now: float) -> bool:
+    """True if a person is absent at `now` (epoch seconds), for direct notifications, too, and nobody replaces them."""
+    if "group" in absence or "replacement" in absence or absence.first("includedirectnotifications") is False:
+        return False
+    try:
+        begins, ends = (datetime.fromisoformat(scalar(absence.first(name)) or "") for name in ("start", "end"))
+    except ValueError:
+        return False
+    return begins.timestamp() <= now < ends.timestamp()
 
 
 def _not_known(name: str, detail: str) -> RecipientCheck:
