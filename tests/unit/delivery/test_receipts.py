@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from relay.bigpanda.answers import first_answer
 from relay.failures import ChannelUnreadable, InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
@@ -423,6 +424,7 @@ class TestWithRestApi:
         relay = relay.with_rest(FakeSession(samples.refused(503)))
         relay.sweep_for(420, step=30)
         assert told(relay) == ["nobody_notified"]
+        assert "upstream" in {line.get("reason") for line in relay.recorder.lines()}, "the failure is in the log"
 
 
 class TestAnswersInBigPanda:
@@ -476,6 +478,13 @@ class TestAnswersInBigPanda:
         receipt = relay.entry().receipt
         assert (receipt.answered_by, receipt.answered_at) == ("BigPanda user bob", self.SINCE + 60)
 
+    def test_answer_in_the_second_of_the_critical_counts(self) -> None:
+        activity = acted(timestamp=self.SINCE)
+        assert first_answer([activity], (), self.SINCE + 0.7, self.SINCE + 9) == (
+            "BigPanda user anna",
+            self.SINCE + 0.7,
+        )
+
     @pytest.mark.parametrize("mark", ["[relay 12ab34cd]", "&#91;relay 12ab34cd&#93;"])
     def test_what_the_user_of_the_relay_did_is_no_answer(self, mark: str) -> None:
         comment = acted(created_by="relay", params={"said": f"Nobody is left for xMatters page 1. {mark}"})
@@ -500,7 +509,8 @@ class TestAnswersInBigPanda:
         relay = self.channel(answer)
         relay.sweep_for(1800, step=30)
         assert told(relay) == ["nobody_answered"]
-        assert relay.dead_letters.messages == []
+        jobs = [line for line in relay.recorder.lines() if line["message"] == "job"]
+        assert {line.get("reason") for line in jobs} == {None, "in_flight"}, "the follow-up of pages did not fail"
 
     def test_bigpanda_is_asked_although_xmatters_cannot_be(self) -> None:
         tenant = Tenant()

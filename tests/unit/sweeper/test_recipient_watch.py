@@ -89,6 +89,7 @@ def messages(relay: Relay) -> list[str]:
     [
         ({}, []),
         ({"status": {"jdoe": "INACTIVE", "Ops": "ACTIVE"}}, ['- "jdoe": user, inactive']),
+        ({"status": {"jdoe": "INACTIVE", "Ops": "ACTIVE"}, "devices": {"jdoe": []}}, ['- "jdoe": user, inactive']),
         ({"status": {"Ops": "ACTIVE"}}, ['- "jdoe": no user and no group of that name']),
         ({"status": {"jdoe": "ACTIVE", "Ops": "INACTIVE"}}, ['- "Ops": group, inactive']),
         ({"on_call": {}}, ['- "Ops": group, nobody is on call']),
@@ -119,6 +120,13 @@ def test_people_are_told_of_recipients_whom_xmatters_would_not_notify(change: di
     runs(relay)
     assert [line.replace("|Work Phone", "") for line in messages(relay)] == told
     assert {each["TopicArn"] for each in relay.sns.published} <= {NOTICE}
+
+
+def test_no_further_request_is_sent_after_one_that_failed() -> None:
+    company = Company()
+    company.failing = "groups"
+    runs(watched(company, "jdoe", "Ops"))
+    assert {path for path in company.asked if path != "events"} == {"people/jdoe", "people/Ops", "groups/Ops"}
 
 
 def test_message_names_the_channel_and_recipients_of_routes_and_of_the_unanswered() -> None:

@@ -62,7 +62,7 @@ class ReceiptProver:
             failure = error
         if channel.bigpanda and channel.asks_about_answers and not is_early and noted.receipt.is_open:
             noted = self._answered_in_bigpanda(name, noted, channel.bigpanda)
-        if failure and noted.receipt.is_open:
+        if failure:
             # It may be asked again.
             self.ledger.change(name, lambda each: replace(each, receipt=replace(each.receipt, questions=before)), noted)
             raise failure
