@@ -52,6 +52,11 @@ deploy: build ## build, and deploy to the stack in AWS, whose parameters keep th
 release: build ## write into dist/ what a release has: the stack as a zip, relayctl, SBOMs, checksums
 	@$(PY) -m tools.release
 
+.PHONY: staging
+staging: setup ## check in the local cloud what the documents say; ACCOUNT=<id>: in that AWS account, and remove everything
+	@$(if $(ACCOUNT),$(MAKE) --silent $(INSTALLERS_VENV)/.done release)
+	@$(PY) -m tools.staging $(if $(ACCOUNT),--account "$(ACCOUNT)") $(if $(REMOVE),--remove)
+
 ##@ Work on it
 .PHONY: test
 test: setup checks ## everything CI runs: lint and types, and unit, integration, client, simulation, e2e and artefact tests
@@ -105,7 +110,7 @@ lint: setup ## format check, lint, strict types, import order, security rules, t
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy --no-error-summary
 	@said=$$($(VENV)/bin/lint-imports --no-logo --no-cache 2>&1) || { echo "$$said" >&2; exit 1; }
-	@$(SAM_VENV)/bin/cfn-lint template.yaml
+	@$(SAM_VENV)/bin/cfn-lint template.yaml tools/staging/xmatters.yaml
 	@said=$$($(SCANNERS_VENV)/bin/bandit --quiet --recursive layers/relay functions relayctl 2>&1) || { echo "$$said" >&2; exit 1; }
 	@$(MAKE) --silent .cache/checkov.done
 
@@ -155,7 +160,7 @@ PIP_AUDIT = $(AUDIT_VENV)/bin/pip-audit --strict --progress-spinner off --disabl
 
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
-	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(OLD_LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(INSTALLERS_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom build dist *.egg-info
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(OLD_LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(INSTALLERS_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom build dist staging-report.md *.egg-info
 
 .PHONY: help
 help: ## list the commands

@@ -1,0 +1,189 @@
+"""The relay that is checked, in an account or in the local cloud, with the stand-in of xMatters that it signals."""
+
+import base64
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import boto3
+import requests
+
+from relayctl.stack.outputs import describe, outputs_in
+from sandbox.errors import SandboxError
+from sandbox.server.client import StandIn
+
+CHANNEL = "staging"
+POLL_SECONDS = 1.0
+
+
+class LocalXMatters:
+    """The sandbox's stand-in, with a trigger of its own."""
+
+    def __init__(self, vendors: StandIn) -> None:
+        self._vendors, self._function = vendors, str(uuid.uuid4())
+        self.trigger_url = vendors.add_function(self._function, "staging")
+
+    def answer(self, status: int) -> None:
+        """Answer each signal with this status from now on; 202 accepts signals."""
+        self._vendors.script(*([] if status == 202 else [{"kind": "status", "status": status, "times": None}]))
+
+    def accepted(self) -> list[bytes]:
+        """Return the bodies of the accepted signals."""
+        signals = [each for each in self._vendors.signals() if each["function"] == self._function and each["accepted"]]
+        return [base64.b64decode(each["body_base64"]) for each in signals]
+
+    def runtime(self) -> str:
+        """Return what the stand-in says of the runtime that it has."""
+        return "no runtime of Lambda's"
+
+
+class TableXMatters:
+    """The stand-in of xmatters.yaml, whose table holds what it answers and what it got."""
+
+    def __init__(self, table: Any, trigger_url: str) -> None:
+        self._table, self.trigger_url = table, trigger_url
+
+    def answer(self, status: int, seconds: int = 0) -> None:
+        """Answer each signal with this status, after some seconds, from now on."""
+        self._table.put_item(Item={"pk": "answer", "status": status, "seconds": seconds})
+
+    def accepted(self) -> list[bytes]:
+        """Return the bodies of the accepted signals."""
+        items = self._table.scan(ConsistentRead=True)["Items"]
+        return [each["body"].value for each in items if each["pk"].startswith("signal/")]
+
+    def runtime(self) -> str:
+        """Return boto3's version, `sys.path` and the number of processors, as JSON."""
+        return str(self._table.get_item(Key={"pk": "runtime"})["Item"]["said"])
+
+
+@dataclass
+class Target:
+    """A deployed relay.
+
+    Attributes:
+        stack: Name of its stack.
+        environment: Environment in which relayctl reaches it.
+        session: Session of AWS's clients.
+        endpoint_url: Address of the local cloud; None on AWS.
+        xmatters: The stand-in that the channel signals.
+        change: Deploys the stack with other parameters; None in the local cloud.
+        token: The credential of the channel's webhook; "" before the channel is set.
+        posts: Number of requests to the API.
+    """
+
+    stack: str
+    environment: Mapping[str, str]
+    session: boto3.Session
+    endpoint_url: str | None
+    xmatters: LocalXMatters | TableXMatters
+    change: Callable[..., None] | None = None
+    token: str = ""
+    posts: int = 0
+
+    @property
+    def is_aws(self) -> bool:
+        """False in the local cloud."""
+        return self.endpoint_url is None
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """The stack's outputs."""
+        return outputs_in(describe(self.client("cloudformation"), self.stack), self.endpoint_url)
+
+    def client(self, service: str) -> Any:
+        """Return a client of a service of AWS."""
+        return self.session.client(service, endpoint_url=self.endpoint_url)  # type: ignore[call-overload]
+
+    def resource(self, logical_id: str) -> str:
+        """Return the name of a resource of the stack."""
+        names = {"StackName": self.stack, "LogicalResourceId": logical_id}
+        found = self.client("cloudformation").describe_stack_resource(**names)["StackResourceDetail"]
+        return str(found["PhysicalResourceId"])
+
+    def api(self) -> dict[str, Any]:
+        """Return API Gateway's description of the API."""
+        return dict(self.client("apigateway").get_rest_api(restApiId=self.outputs["ApiId"]))
+
+    def lines(self, log_group: str, text: str) -> int:
+        """Count the lines of a log group that contain a text."""
+        pages = self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=log_group)
+        return sum(text in event["message"] for page in pages for event in page["events"])
+
+    def lambda_sum(self, metric: str, function: str) -> float:
+        """Return the sum of a function's metric in the last two hours."""
+        now = datetime.now(UTC)
+        found = self.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/Lambda",
+            MetricName=metric,
+            Dimensions=[{"Name": "FunctionName", "Value": function}],
+            StartTime=now - timedelta(hours=2),
+            EndTime=now,
+            Period=7200,
+            Statistics=["Sum"],
+        )
+        return float(sum(each["Sum"] for each in found["Datapoints"]))
+
+    def relayctl(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+        """Run relayctl and return its stdout. Raises SandboxError at an exit code that is not in `codes`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "relayctl", *arguments],
+            env={**self.environment, "RELAY_STACK": self.stack},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        if done.returncode not in codes:
+            raise SandboxError(f"relayctl {' '.join(arguments[:2])}: exit code {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def set_channel(self) -> dict[str, Any]:
+        """Make the channel, or give it a new token; return relayctl's document."""
+        token = uuid.uuid4().hex
+        with TemporaryDirectory() as folder:
+            files = {"url": self.xmatters.trigger_url, "token": token}
+            for name, content in files.items():
+                Path(folder, name).write_text(content)
+            settings = ("--set", f"inbound.token=@{folder}/token", "--set", "policy.min_seconds_between_signals=0")
+            options = ("--trigger-url", f"@{folder}/url", "--recipient", "Operations", *settings)
+            stored: dict[str, Any] = json.loads(self.relayctl("channel", "set", CHANNEL, *options, "--json"))
+        self.token = token
+        return stored
+
+    def post(self, body: bytes, *, path: str = f"/bigpanda/{CHANNEL}", bearer: str | None = None) -> requests.Response:
+        """Post a body to the API as BigPanda does, by default to the channel with its token."""
+        self.posts += 1
+        headers = {"Authorization": f"Bearer {bearer or self.token}", "Content-Type": "application/json"}
+        api = self.outputs["BigPandaWebhookUrl"].removesuffix("/bigpanda/{channel}")
+        with requests.Session() as session:
+            session.trust_env = self.is_aws
+            return session.post(f"{api}{path}", data=body, headers=headers, timeout=60)
+
+    def share(self) -> tuple[str, requests.Response]:
+        """Share a new critical incident; return its id and the relay's answer."""
+        incident_id = f"staging-{uuid.uuid4().hex[:12]}"
+        return incident_id, self.post(json.dumps({"incident": {"id": incident_id, "status": "critical"}}).encode())
+
+    def rings(self, incident_id: str) -> int:
+        """Count the accepted signals of an incident."""
+        return sum(incident_id.encode() in body for body in self.xmatters.accepted())
+
+
+def seconds_until(holds: Callable[[], object], within: float) -> float | None:
+    """Wait until a condition holds; return the seconds that it took, or None if it did not hold in time."""
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > within:
+            return None
+        time.sleep(POLL_SECONDS)
+    return time.monotonic() - began
