@@ -55,7 +55,7 @@ def first_deployment(target: Target) -> Iterator[Seen]:
     yield noted("apiStatus", target.api().get("apiStatus"))
 
 
-@check("docs/vendors.md", "a change takes 15 minutes, in which changes of the API may be refused")
+@check("docs/install.md", "A change of it takes about 15 minutes, in which other deployments may be refused.")
 def other_addresses_at_once(target: Target) -> Iterator[Seen]:
     if target.change is None:
         yield skipped("second deployment, with AllowedSourceCidrs", ONLY_AWS)
@@ -191,7 +191,7 @@ def missing_rights(_: Target) -> Iterator[Seen]:
     )
 
 
-@check("docs/guarantees.md", "Taken is not heard: `relayctl fallback test` proves that a phone rings.")
+@check("docs/operate.md", "The topic and each phone get a short number of their own; nobody is paged.")
 def people(_: Target) -> Iterator[Seen]:
     yield skipped("e-mail, text, call", "a person has to type the number: relayctl fallback test")
 
