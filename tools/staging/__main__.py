@@ -88,6 +88,7 @@ def _run_here(steps: Steps) -> int:
             check(target, steps, found)
         finally:
             _write("the local cloud", found, [], target, steps)
+    local.remove_if_empty(ROOT / ".local")
     return int(any(each.verdict is Verdict.DIFFERS for each in found))
 
 
