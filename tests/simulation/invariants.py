@@ -613,14 +613,16 @@ class Invariants:
         return any(not surely_newer(state, each) or self._ends_as(each, state) for state in states for each in found)
 
     def _ends_as(self, end: SharedState, state: SharedState) -> bool:
-        """Return True if `end` may stand for `state`, a later end of the incident: it was not open again in between.
+        """Return True if `end` may stand for `state`, a later end of the incident.
 
-        BigPanda's API, which is asked about the later one, may show the earlier one.
+        The relay knows of no open state in between. BigPanda's API, which is asked about the later end, may show the
+        earlier one.
         """
         if end.is_open or state.is_open or not self.confirms_ends:
             return False
         opened = (other for other in self._states_of(end.incident) if other.is_open and other.arrivals)
-        return not any(surely_newer(other, end) and not surely_newer(other, state) for other in opened)
+        between = (other for other in opened if surely_newer(other, end) and not surely_newer(other, state))
+        return not any(map(self._knows, between))
 
     def _dropped(self) -> list[dict[str, Any]]:
         """Return the incidents in the signals that operators deleted from the dead-letter queue."""
