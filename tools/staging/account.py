@@ -27,6 +27,8 @@ AWS_CLI = ROOT / ".venv-installers/bin/aws"
 XMATTERS = Path(__file__).with_name("xmatters.yaml")
 # All names of a run begin with this; the time of its start follows.
 PREFIX = "relay-two-hours-"
+# Path of the roles that a run makes to try the policies of operators.
+ROLES = "/relay-two-hours/"
 
 type Clients = Callable[[str], Any]
 
@@ -51,6 +53,7 @@ class Deployment:
         """Deploy both stacks; `dist` has the release, and `folder` is for its files. Raises SandboxError."""
         self.stack = f"{PREFIX}{time.time():.0f}"
         self._environment, self._template = environment, folder / "staging.json"
+        self._parameters = dict[str, str]()
         key, name = secrets.token_urlsafe(24), f"{self.stack}-xmatters"
         self._aws("s3", "mb", f"s3://{self.stack}")
         self._deploy(XMATTERS, name, ApiKey=key)
@@ -67,8 +70,9 @@ class Deployment:
         )
 
     def change(self, **parameters: str) -> None:
-        """Deploy the relay with these parameters; others keep their values."""
-        self._deploy(self._template, self.stack, **parameters)
+        """Deploy the relay with these parameters, and with those of former deployments."""
+        self._parameters |= parameters
+        self._deploy(self._template, self.stack, **self._parameters)
 
     def _package(self, dist: Path, folder: Path) -> None:
         [archive] = dist.glob("*.zip")
@@ -108,7 +112,7 @@ def removable(template: dict[str, Any]) -> dict[str, Any]:
 
 
 def left(clients: Clients) -> list[str]:
-    """Return what runs left in the account and region: stacks, buckets and secrets."""
+    """Return what runs left in the account and region: stacks, buckets, secrets and roles."""
     return [what for what, _ in _found(clients)]
 
 
@@ -130,6 +134,9 @@ def _found(clients: Clients) -> Iterator[tuple[str, Callable[[], object]]]:
     channels = [each for page in _pages(manager, "list_secrets") for each in page["SecretList"]]
     for name in _own(each["Name"] for each in channels):
         yield f"secret {name}", partial(manager.delete_secret, SecretId=name, ForceDeleteWithoutRecovery=True)
+    iam = clients("iam")
+    for role in [each for page in _pages(iam, "list_roles", PathPrefix=ROLES) for each in page["Roles"]]:
+        yield f"role {role['RoleName']}", partial(_delete_role, iam, role["RoleName"])
 
 
 def _own(names: Iterable[str]) -> list[str]:
@@ -150,3 +157,9 @@ def _delete_bucket(s3: Any, name: str) -> None:
         for each in page.get("Contents", []):
             s3.delete_object(Bucket=name, Key=each["Key"])
     s3.delete_bucket(Bucket=name)
+
+
+def _delete_role(iam: Any, name: str) -> None:
+    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=name, PolicyName=policy)
+    iam.delete_role(RoleName=name)

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -76,9 +77,12 @@ class Target:
         session: Session of AWS's clients.
         endpoint_url: Address of the local cloud; None on AWS.
         xmatters: The stand-in that the channel signals.
-        change: Deploys the stack with other parameters; None in the local cloud.
+        change: Deploys the stack with other parameters, or anew; None in the local cloud.
+        sleep: Waits for some seconds.
+        clock: The time in seconds; only differences count.
         token: The credential of the channel's webhook; "" before the channel is set.
         posts: Number of requests to the API.
+        unreadable: Id of a message that is no job, sent early because SQS receives it for an hour; "" for none.
     """
 
     stack: str
@@ -87,8 +91,11 @@ class Target:
     endpoint_url: str | None
     xmatters: LocalXMatters | TableXMatters
     change: Callable[..., None] | None = None
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
     token: str = ""
     posts: int = 0
+    unreadable: str = ""
 
     @property
     def is_aws(self) -> bool:
@@ -119,13 +126,13 @@ class Target:
         pages = self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=log_group)
         return sum(text in event["message"] for page in pages for event in page["events"])
 
-    def lambda_sum(self, metric: str, function: str) -> float:
-        """Return the sum of a function's metric in the last two hours."""
+    def metric_sum(self, namespace: str, metric: str, **dimensions: str) -> float:
+        """Return the sum of a metric of one of AWS's services in the last two hours."""
         now = datetime.now(UTC)
         found = self.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/Lambda",
+            Namespace=namespace,
             MetricName=metric,
-            Dimensions=[{"Name": "FunctionName", "Value": function}],
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
             StartTime=now - timedelta(hours=2),
             EndTime=now,
             Period=7200,
@@ -133,11 +140,54 @@ class Target:
         )
         return float(sum(each["Sum"] for each in found["Datapoints"]))
 
-    def relayctl(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
-        """Run relayctl and return its stdout. Raises SandboxError at an exit code that is not in `codes`."""
+    def seconds_until(self, holds: Callable[[], object], within: float) -> float | None:
+        """Wait until a condition holds; return the seconds that it took, or None if it did not hold in time."""
+        began = self.clock()
+        while not holds():
+            if self.clock() - began > within:
+                return None
+            self.sleep(POLL_SECONDS)
+        return self.clock() - began
+
+    @contextmanager
+    def without_rights(self, role: str, actions: Sequence[str]) -> Iterator[None]:
+        """Deny a role of the stack some actions for the time of the context."""
+        iam, names = self.client("iam"), {"RoleName": self.resource(role), "PolicyName": "staging"}
+        deny = {"Effect": "Deny", "Action": list(actions), "Resource": "*"}
+        iam.put_role_policy(**names, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+        try:
+            yield
+        finally:
+            iam.delete_role_policy(**names)
+
+    @contextmanager
+    def without_schedule(self, rule: str) -> Iterator[None]:
+        """Disable a rule of the stack for the time of the context."""
+        events, name = self.client("events"), self.resource(rule)
+        events.disable_rule(Name=name)
+        try:
+            yield
+        finally:
+            events.enable_rule(Name=name)
+
+    def deployed_again(self) -> None:
+        """Delete the stack, and deploy it under the same name, if `change` can."""
+        if self.change is None:
+            return
+        cloudformation = self.client("cloudformation")
+        cloudformation.delete_stack(StackName=self.stack)
+        cloudformation.get_waiter("stack_delete_complete").wait(StackName=self.stack)
+        self.change()
+        vars(self).pop("outputs", None)
+
+    def relayctl(self, *arguments: str, codes: tuple[int, ...] = (0,), **environment: str) -> str:
+        """Run relayctl and return its stdout. Raises SandboxError at an exit code that is not in `codes`.
+
+        `environment` has variables that replace those of the target.
+        """
         done = subprocess.run(
             [sys.executable, "-m", "relayctl", *arguments],
-            env={**self.environment, "RELAY_STACK": self.stack},
+            env={**self.environment, "RELAY_STACK": self.stack, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -169,21 +219,16 @@ class Target:
             session.trust_env = self.is_aws
             return session.post(f"{api}{path}", data=body, headers=headers, timeout=60)
 
-    def share(self) -> tuple[str, requests.Response]:
-        """Share a new critical incident; return its id and the relay's answer."""
-        incident_id = f"staging-{uuid.uuid4().hex[:12]}"
+    def share(self, incident_id: str = "") -> tuple[str, requests.Response]:
+        """Share a critical incident, by default a new one; return its id and the relay's answer."""
+        incident_id = incident_id or f"staging-{uuid.uuid4().hex[:12]}"
         return incident_id, self.post(json.dumps({"incident": {"id": incident_id, "status": "critical"}}).encode())
+
+    def send_unreadable(self) -> None:
+        """Put a message that is no job on the retry queue."""
+        message = {"QueueUrl": self.outputs["RetryQueueUrl"], "MessageBody": "not a job"}
+        self.unreadable = str(self.client("sqs").send_message(**message)["MessageId"])
 
     def rings(self, incident_id: str) -> int:
         """Count the accepted signals of an incident."""
         return sum(incident_id.encode() in body for body in self.xmatters.accepted())
-
-
-def seconds_until(holds: Callable[[], object], within: float) -> float | None:
-    """Wait until a condition holds; return the seconds that it took, or None if it did not hold in time."""
-    began = time.monotonic()
-    while not holds():
-        if time.monotonic() - began > within:
-            return None
-        time.sleep(POLL_SECONDS)
-    return time.monotonic() - began
