@@ -60,6 +60,7 @@ _VERBS = {
     "fallback": ("relayctl.stack.last_resort:fallback", "Test the last resort: the fallback topic, and phones."),
     "incident": ("relayctl.incident.verbs:incident", "List the last incidents; show what happened to one."),
     "policy": ("relayctl.stack.policy:policy", "Print an IAM policy for operators, filled in for the stack."),
+    "rehearse": ("relayctl.rehearse.rehearse:rehearse_", "Show what the relay would have done to your own past."),
     "report": ("relayctl.report.report:report", "Report how the relay did: signals, answers, what nobody heard."),
     "shadow": ("relayctl.report.shadow:shadow", "Report what a channel in shadow mode would have sent."),
     "status": ("relayctl.stack.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."),

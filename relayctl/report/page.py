@@ -19,18 +19,32 @@ text { font-size: 12px; fill: #5a6b7b; }
 """
 
 
-def page_of(title: str, when: str, rows: Sequence[tuple[str, str, bool]], report: Mapping[str, Any]) -> str:
-    """Return the page. `rows` have a label, a text, and True if it is bad news; `report` has the figures by hour."""
-    table = "".join(
-        f"<tr{' class=bad' if is_bad else ''}><th>{escape(label)}</th><td>{escape(text)}</td></tr>"
-        for label, text, is_bad in rows
-    )
-    key = "<p class=key><span class=signals></span>rang <span class=quiet></span>rang nobody</p>"
+# Label, text, and True if it is bad news.
+type Rows = Sequence[tuple[str, str, bool]]
+
+
+def page_of(title: str, when: str, rows: Rows, *parts: str) -> str:
+    """Return the page: its title, a table of `rows`, and further parts, which are HTML."""
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1><p class=when>{escape(when)}</p>"
-        f"<table>{table}</table><h2>Shares by hour</h2>{key}{_bars(report['by_hour'])}</html>\n"
+        f"{rows_of(rows)}{''.join(parts)}</html>\n"
     )
+
+
+def rows_of(rows: Rows) -> str:
+    """Return a table of labels and texts."""
+    cells = "".join(
+        f"<tr{' class=bad' if is_bad else ''}><th>{escape(label)}</th><td>{escape(text)}</td></tr>"
+        for label, text, is_bad in rows
+    )
+    return f"<table>{cells}</table>"
+
+
+def shares_by_hour(hours: Sequence[Mapping[str, Any]]) -> str:
+    """Return the plot of a report's shares, by hour."""
+    key = "<p class=key><span class=signals></span>rang <span class=quiet></span>rang nobody</p>"
+    return f"<h2>Shares by hour</h2>{key}{_bars(hours)}"
 
 
 def _bars(hours: Sequence[Mapping[str, Any]]) -> str:

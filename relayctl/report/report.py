@@ -14,7 +14,7 @@ from relayctl.log_lines import AHEAD_SECONDS, CALLBACK, JOB_WORKER, SWEEPER, WEB
 from relayctl.moments import SINCE
 from relayctl.progress import progress
 from relayctl.readings import Readings
-from relayctl.report.page import page_of
+from relayctl.report.page import page_of, shares_by_hour
 from relayctl.report.period import Happened, Period, happened
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -84,7 +84,9 @@ def report(
         title = f"Relay {stack.name}" + (f", channel {channel}" if channel else "")
         when = f"{moments.moment(period.since)} to {moments.moment(period.until)}"
         if page:
-            page.write_text(page_of(title, when, list(_rows(document)), document), encoding="utf-8")
+            page.write_text(
+                page_of(title, when, list(_rows(document)), shares_by_hour(document["by_hour"])), encoding="utf-8"
+            )
         if as_json:
             click.echo(json.dumps(document))
         else:

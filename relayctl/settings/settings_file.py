@@ -3,6 +3,7 @@
 `{secret: stored}` stands for the value that the channel's secret has under the same key.
 """
 
+import json
 import os
 import re
 import secrets
@@ -14,8 +15,8 @@ from typing import Any
 import click
 
 from relay.channels import token
-from relay.channels.channel import is_channel_name
-from relay.channels.parsing import check_secret, schema_faults
+from relay.channels.channel import Channel, is_channel_name
+from relay.channels.parsing import check_secret, parse_channel, schema_faults
 from relay.failures import InvalidChannel
 from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
@@ -130,7 +131,7 @@ def parse(content: bytes) -> dict[str, Any]:
         raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
     faults = list[str]()
     members = _referenced(document, "", faults.append)
-    secret = {"inbound": {"token": _STAND_IN}} | _stood_in(members, "")
+    secret = _stood_in_secret(members)
     hints = {each.partition(";")[0]: each for key, _ in leaves(members, "") if (each := unknown_key(key))}
     found = (each.removeprefix("the secret: ") for each in schema_faults(secret))
     # A setting that cannot be in a file has a fault already.
@@ -143,6 +144,23 @@ def parse(content: bytes) -> dict[str, Any]:
     if faults:
         raise InvalidChannel("\n".join(faults[:MAX_FAULTS]))
     return dict(members)
+
+
+def channel_without_credentials(path: Path) -> Channel:
+    """Return the channel of one settings file, with stand-ins for its credentials: it can decide, and reach nobody.
+
+    Raises UsageError with a line for each fault of the file.
+    """
+    try:
+        file = _read(path)
+    except InvalidChannel as error:
+        raise click.UsageError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
+    return parse_channel(file.channel, json.dumps(_stood_in_secret(file.members)), ANY_HOSTS)
+
+
+def _stood_in_secret(members: Any) -> dict[str, Any]:
+    secret: dict[str, Any] = {"inbound": {"token": _STAND_IN}} | _stood_in(members, "")
+    return secret
 
 
 def _referenced(value: Any, key: str, refuse: Callable[[str], object]) -> Any:

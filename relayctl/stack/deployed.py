@@ -15,7 +15,7 @@ from botocore.exceptions import NoRegionError
 
 from relay.deadline import Deadline
 from relay.http.client import HttpClient
-from relay.http.session import AllowList, Session, VendorHosts
+from relay.http.session import MAX_ANSWER_BYTES, AllowList, Session, VendorHosts
 from relay.ledger.table import Table
 from relayctl.stack.outputs import StackMissingError, describe, outputs_in
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 type Sessions = Callable[..., boto3.Session]
 
 
-def _outward(hosts: AllowList) -> HttpClient:
-    return HttpClient(Session(hosts))
+def _outward(hosts: AllowList, *, most: int = MAX_ANSWER_BYTES) -> HttpClient:
+    return HttpClient(Session(hosts, most=most))
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Effects:
 
     Attributes:
         sessions: Makes a boto3 session.
-        outward: Makes an HTTP client that calls only the hosts of an allow-list.
+        outward: Makes an HTTP client that calls only the hosts of an allow-list; `most` bytes of an answer are read.
         clock: Returns epoch seconds.
         ticks: Returns seconds of a monotonic clock, for deadlines.
         sleep: Waits for a number of seconds.
     """
 
     sessions: Sessions = boto3.Session
-    outward: Callable[[AllowList], HttpClient] = _outward
+    outward: Callable[..., HttpClient] = _outward
     clock: Callable[[], float] = time.time
     ticks: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep

@@ -122,6 +122,10 @@ class BigPanda:
         self._store.replace_all(environment, incidents.parse(declared, environment))
         self.live.forget_missing()
 
+    def remember(self, incident_id: str, kind: str, params: Mapping[str, Any], timestamp: int) -> None:
+        """Add an activity of the past; `timestamp` is in epoch seconds."""
+        self._activity_log.add(incident_id, kind, params, timestamp)
+
     def story(self) -> dict[str, Any]:
         """Return BigPanda's data for the sandbox's web page: channel, incidents with their logs, newest webhooks."""
         return self.live.story()

@@ -91,7 +91,8 @@ def parse(declared: object, environment: str) -> tuple[Incident, ...]:
 def page(incidents: Sequence[Incident], query: Mapping[str, str]) -> dict[str, Any]:
     """Return one page of a folder's incidents, newest change first. Raises InvalidError if the query is invalid.
 
-    Reads ``folder``, ``page``, ``page_size`` and ``expand``; ignores ``query``, which is in BigPanda's own language.
+    Reads ``folder``, ``from``, ``to``, ``page``, ``page_size`` and ``expand``. Ignores ``query``, which is in a language
+    of BigPanda's own.
     """
     folder, is_expanded = query.get("folder"), _is_expanded(query)
     number, size = positive_number(query, "page", 1), positive_number(query, "page_size", PAGE_SIZE)
@@ -99,10 +100,17 @@ def page(incidents: Sequence[Incident], query: Mapping[str, str]) -> dict[str, A
         raise InvalidError(f"folder must be one of {', '.join(FOLDERS)}")
     if is_expanded and size > MOST_EXPANDED:
         raise InvalidError(f"page_size must be at most {MOST_EXPANDED} with expand=alerts")
-    held = [each for each in incidents if folder is None or folder in each["folders"]]
+    held = [each for each in incidents if (folder is None or folder in each["folders"]) and _was_active(each, query)]
     newest = sorted(held, key=lambda each: -each["changed_at"])
     items = [_shown(each, is_expanded=is_expanded) for each in newest[(number - 1) * size : number * size]]
     return {"total": len(held), "items": items}
+
+
+def _was_active(incident: Incident, query: Mapping[str, str]) -> bool:
+    """True if the incident was active between ``from`` and ``to``; if either is missing, that side is open."""
+    start, end = (positive_number(query, name, default) for name, default in (("from", 1), ("to", 2**40)))
+    last = incident["changed_at"] if incident["end"] is None else max(incident["end"], incident["changed_at"])
+    return bool(incident["start"] <= end and start <= last)
 
 
 def one(incidents: Sequence[Incident], name: str, query: Mapping[str, str]) -> dict[str, Any] | None:

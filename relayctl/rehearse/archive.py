@@ -1,0 +1,121 @@
+"""Folder of what was fetched from the vendors: one file of JSON lines for each kind, that grows by whole lines.
+
+A run that is broken off leaves what it fetched, and the next one goes on where it was.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+ABOUT, KEY, PERIOD = "about.json", "pseudonyms.key", ("since", "until")
+# Members whose text is structure, and no word of a customer's. All other text is replaced by `--redact`.
+_STRUCTURE = frozenset(
+    {
+        *("id", "alert_id", "status", "severity", "type", "share_target", "environments", "created", "terminated"),
+        *("requestId", "eventId", "auditType", "deliveryStatus", "received", "incident", "told_status"),
+        *("timestamp", "at", "start", "end", "startedOn", "endedOn", "started_on", "ended_on"),
+    }
+)
+
+
+class Archive:
+    """What was fetched, in a folder that only the operator can read. Safe to use from several threads.
+
+    Attributes:
+        folder: The folder.
+        is_redacted: True if names and texts are replaced by pseudonyms before they are written.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, Any], *, is_redacted: bool) -> None:
+        """Open or make the folder. `about` says what is fetched: a folder about something else raises UsageError."""
+        self.folder, self.is_redacted = folder, is_redacted
+        self._lock, self._mended = threading.Lock(), set[Path]()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        known, wanted = folder / ABOUT, {**about, "redacted": is_redacted}
+        if not known.exists():
+            if any(folder.iterdir()):
+                raise click.UsageError(f"--keep: {folder} has other files; name a new folder")
+            self._write(known, json.dumps(wanted) + "\n")
+        self.about: dict[str, Any] = json.loads(known.read_text("utf-8"))
+        wanted = json.loads(json.dumps(wanted))
+        # A run that goes on keeps its first period.
+        different = [name for name, value in wanted.items() if name not in PERIOD and self.about.get(name) != value]
+        if different:
+            raise click.UsageError(
+                f"--keep: {folder} was fetched with another {', '.join(different)}; name a new folder, or type the "
+                "first command again"
+            )
+        self._pseudonyms = self._key() if is_redacted else b""
+
+    def has(self, kind: str) -> set[str]:
+        """Return the keys of all documents of a kind."""
+        return {key for key, _ in self.all(kind)}
+
+    def all(self, kind: str) -> Iterator[tuple[str, Any]]:
+        """Yield each document of a kind with its key, in the order in which they were added."""
+        place = self._place(kind)
+        if not place.exists():
+            return
+        with place.open(encoding="utf-8") as lines:
+            for line in lines:
+                # A run that was killed may have left a part of a line; the next one repeats that call.
+                if line.endswith("\n"):
+                    yield tuple(json.loads(line))
+
+    def add(self, kind: str, key: str, document: Any) -> None:
+        """Add a document under a key."""
+        told = self._told(document) if self.is_redacted else document
+        line = json.dumps([key, told], ensure_ascii=False) + "\n"
+        with self._lock:
+            place = self._place(kind)
+            self._mend(place)
+            self._write(place, line, "a")
+
+    def finish(self) -> None:
+        """Forget the key of the pseudonyms: nobody can tell any more whose they are."""
+        (self.folder / KEY).unlink(missing_ok=True)
+
+    def _place(self, kind: str) -> Path:
+        return self.folder / f"{kind}.jsonl"
+
+    def _mend(self, place: Path) -> None:
+        """Cut off a part of a line at the end of a file."""
+        if place in self._mended or not place.exists():
+            return
+        self._mended.add(place)
+        content = place.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(place, whole)
+
+    def _write(self, place: Path, text: str, mode: str = "w") -> None:
+        with open(place, mode, encoding="utf-8", opener=_private) as file:
+            file.write(text)
+
+    def _key(self) -> bytes:
+        place = self.folder / KEY
+        if not place.exists():
+            self._write(place, secrets.token_hex(32))
+        return place.read_text().encode()
+
+    def _told(self, value: Any, name: str = "") -> Any:
+        match value:
+            case dict():
+                return {key: self._told(member, key) for key, member in value.items()}
+            case list():
+                return [self._told(each, name) for each in value]
+            case str() if name not in _STRUCTURE and value:
+                return hmac.new(self._pseudonyms, value.encode(), hashlib.sha256).hexdigest()[:12]
+        return value
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,274 @@
+"""What both vendors still know of a period, read into an `Archive` within their rate limits.
+
+BigPanda: each shared incident of the environments, with its alerts, and its activities. xMatters: all pages of the
+period; audits of the pages that were about a critical, and what flood control dropped after a page. Facts and open
+questions: docs/vendors.md.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from threading import Event
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE
+from relay.bigpanda.listing import FOLDERS, MAX_LISTING_PAGES
+from relay.incidents.share import Fields, nested
+from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH
+from relayctl import terminal
+from relayctl.moments import iso
+from relayctl.progress import Show, progress
+from relayctl.rehearse.archive import Archive
+from relayctl.rehearse.reader import FetchError, Pace, Reader, paced
+
+DAY = 86_400.0
+# Kinds of documents in the archive.
+LISTED, DETAILS, ACTIVITIES, EVENTS, AUDITS, SUPPRESSED = (
+    *("listed", "incidents", "activities", "events", "audits", "suppressed"),
+)
+ACTIVITIES_A_CALL, EVENTS_A_PAGE = 100, 100
+SUPPRESSIONS_PATH = "/api/xm/1/event-suppressions"
+# A surge of requests once took xMatters' log-ins down (docs/vendors.md).
+XMATTERS_CALLS_A_SECOND = 1
+# Calls of one endpoint that may be on their way: with answers that take longer than the pace, one is not enough.
+WORKERS = 4
+
+
+class Wanted(NamedTuple):
+    """What is fetched.
+
+    Attributes:
+        since, until: The period (epoch seconds).
+        environments: Ids of BigPanda's environments.
+        property: Name of the text property of xMatters' pages that has the incident's id.
+    """
+
+    since: float
+    until: float
+    environments: Sequence[str]
+    property: str
+
+
+def fetch_incidents(reader: Reader, archive: Archive, wanted: Wanted) -> None:
+    """Fetch BigPanda's shared incidents with their alerts and activities. Raises FetchError."""
+    time = reader.time
+    listing = paced(reader, Pace(CALLS_A_SECOND, time))
+    with progress("listing BigPanda's incidents", "pages", time.ticks) as show:
+        for done, (key, path, query) in enumerate(_windows(wanted), start=1):
+            _list(listing, archive, key, path, query)
+            show(done, "")
+    found = _listed(archive)
+    if not found:
+        return
+    there = {kind: archive.has(kind) for kind in (DETAILS, ACTIVITIES)}
+    missing = {kind: [each for each in found if each not in ids] for kind, ids in there.items()}
+    left = max(map(len, missing.values()))
+    if left:
+        minutes = left * Pace(CALLS_A_SECOND, time).seconds / 60
+        terminal.say(
+            f"{len(found):,} incidents, {left:,} to read: about {max(1, round(minutes))} minutes at BigPanda's "
+            f"{CALLS_A_SECOND} calls a second. Ctrl-C stops; with --keep the same command goes on where it was."
+        )
+    ask: dict[str, Callable[[str], Any]] = {
+        DETAILS: partial(_details, paced(reader, Pace(CALLS_A_SECOND, time)), found),
+        ACTIVITIES: partial(_activities, paced(reader, Pace(CALLS_A_SECOND, time))),
+    }
+    # The limit holds for each endpoint, so both are read side by side.
+    with (
+        progress("reading BigPanda", f"calls of {sum(map(len, missing.values())):,}", time.ticks) as show,
+        _lanes() as run,
+    ):
+        calls = [(kind, each) for pair in _pairs(missing) for kind, each in pair]
+        run(archive, ask, calls, show, Pace(CALLS_A_SECOND, time).seconds / len(missing))
+
+
+def fetch_pages(reader: Reader, archive: Archive, wanted: Wanted) -> None:
+    """Fetch xMatters' pages of the period. Raises FetchError."""
+    get = paced(reader, Pace(XMATTERS_CALLS_A_SECOND, reader.time))
+    known = archive.has(EVENTS)
+    with progress("reading xMatters' pages", "calls", reader.time.ticks) as show:
+        done = 0
+        for start in _days(wanted):
+            offset, is_last = 0, False
+            while not is_last:
+                key, query = f"{iso(start)}/{offset}", _events_query(start, wanted, offset)
+                if key in known:
+                    data = next(document for each, document in archive.all(EVENTS) if each == key)
+                else:
+                    answer = get(EVENTS_PATH, query)
+                    data = nested(answer, "data")
+                    if not isinstance(data, list):
+                        raise FetchError(f"xMatters: {EVENTS_PATH}: an answer without a list of events")
+                    data = [_kept_event(each, wanted.property) for each in data]
+                    archive.add(EVENTS, key, data)
+                    show(done := done + 1, f"{iso(start)[:10]}")
+                is_last, offset = len(data) < EVENTS_A_PAGE, offset + EVENTS_A_PAGE
+
+
+def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> None:
+    """Fetch what flood control dropped, and the audits of `pages`. Raises FetchError."""
+    get = paced(reader, Pace(XMATTERS_CALLS_A_SECOND, reader.time))
+    for offset in range(0, 1000 * EVENTS_A_PAGE, EVENTS_A_PAGE):
+        if str(offset) in archive.has(SUPPRESSED):
+            continue
+        data = _data(get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset}))
+        archive.add(SUPPRESSED, str(offset), [_suppressed_at(each) for each in data])
+        if len(data) < EVENTS_A_PAGE:
+            break
+    there = archive.has(AUDITS)
+    calls = [(AUDITS, each) for each in pages if each not in there]
+    if len(calls) > 30:
+        terminal.say(f"{len(calls):,} calls to xMatters, one a second: about {len(calls) // 60 + 1} minutes.")
+    ask = {AUDITS: lambda page: _data(get(AUDITS_PATH, {"eventId": page, "limit": 100}))}
+    with progress("reading xMatters' answers", f"of {len(calls):,}", reader.time.ticks) as show, _lanes(1) as run:
+        run(archive, ask, calls, show, Pace(XMATTERS_CALLS_A_SECOND, reader.time).seconds)
+
+
+def _windows(wanted: Wanted) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield key, path and query of each part of the listing: what is open, and what was resolved, day by day."""
+    for environment in wanted.environments:
+        path = f"/resources/v2.0/environments/{quote(environment, safe='')}/incidents"
+        for folder in FOLDERS:
+            query = {"folder": folder, "sort_by": "last_change", "page_size": INCIDENTS_A_PAGE}
+            if folder != "resolved":
+                yield f"{environment}/{folder}", path, query
+                continue
+            for start in _days(wanted):
+                times = {"from": int(start), "to": int(min(start + DAY, wanted.until))}
+                yield f"{environment}/{folder}/{iso(start)}", path, query | times
+
+
+def _days(wanted: Wanted) -> Iterator[float]:
+    start = wanted.since
+    while start < wanted.until:
+        yield start
+        start += DAY
+
+
+def _list(get: Callable[..., Any], archive: Archive, key: str, path: str, query: dict[str, Any]) -> None:
+    """Read all pages of one part of a listing, unless the archive has them."""
+    if f"{key}/end" in archive.has(LISTED):
+        return
+    ids = set[str]()
+    for page in range(1, MAX_LISTING_PAGES + 1):
+        answer = get(path, query | {"page": page})
+        if answer is None:
+            raise FetchError(f"BigPanda: there is no environment {path.split('/')[4]}, or the key cannot see it")
+        items = nested(answer, "items") if isinstance(answer, dict) else answer
+        if not isinstance(items, list):
+            raise FetchError(f"BigPanda: {path}: an answer without a list of incidents")
+        shared = [each for each in items if isinstance(each, dict) and each.get("shared") is not False]
+        fresh = {str(each["id"]) for each in shared if "id" in each} - ids
+        ids |= fresh
+        if fresh:
+            archive.add(LISTED, f"{key}/{page}", sorted(fresh))
+        if len(items) < INCIDENTS_A_PAGE or not fresh:
+            break
+    else:
+        terminal.say(f"warning: {key}: BigPanda lists no more than {MAX_LISTING_PAGES * INCIDENTS_A_PAGE:,} incidents")
+    archive.add(LISTED, f"{key}/end", [])
+
+
+def _listed(archive: Archive) -> dict[str, str]:
+    """Return the listed incidents, with their environment."""
+    return {each: key.partition("/")[0] for key, ids in archive.all(LISTED) for each in ids}
+
+
+def _details(get: Callable[..., Any], environments: dict[str, str], incident_id: str) -> Any:
+    environment = quote(environments[incident_id], safe="")
+    path = f"/resources/v2.0/environments/{environment}/incidents/{quote(incident_id, safe='')}"
+    return get(path, {"expand": "alerts"})
+
+
+def _activities(get: Callable[..., Any], incident_id: str) -> list[Any]:
+    """Return all activities of an incident, newest first."""
+    found: list[Any] = []
+    for page in range(1, MAX_LISTING_PAGES + 1):
+        answer = get(
+            f"/resources/v2.0/incidents/{quote(incident_id, safe='')}/activities",
+            {"page": page, "per_page": ACTIVITIES_A_CALL},
+        )
+        items = nested(answer, "items", "activities") if isinstance(answer, dict) else answer or []
+        if not isinstance(items, list):
+            raise FetchError("BigPanda: an answer without a list of activities")
+        found += items
+        # BigPanda may give fewer than it was asked for.
+        if not items or len(items) < 20:
+            break
+    return found
+
+
+def _events_query(start: float, wanted: Wanted, offset: int) -> dict[str, Any]:
+    until = min(start + DAY, wanted.until)
+    times = {"from": iso(start), "to": iso(until)}
+    return times | {"embed": "properties", "limit": EVENTS_A_PAGE, "offset": offset}
+
+
+def _kept_event(event: Any, wanted_property: str) -> dict[str, Any]:
+    """Return the members of an event that a rehearsal needs: most of an event are texts that nobody reads again."""
+    fields = Fields(event if isinstance(event, dict) else {})
+    properties = {_bare(name): value for name, value in (fields.first("properties") or {}).items()}
+    kept = {name: fields.first(name.lower()) for name in ("id", "created", "terminated", "status", "requestId")}
+    told = next((value for name, value in properties.items() if name in _STATUS_NAMES), None)
+    return kept | {"incident": properties.get(_bare(wanted_property)), "told_status": told}
+
+
+# Names of properties that may have the incident's status.
+_STATUS_NAMES = ("status", "incident_status", "incidentstatus", "bigpanda_status")
+
+
+def _bare(name: str) -> str:
+    """Return a property's name without its language, in lower case."""
+    return name.partition("#")[0].strip().lower()
+
+
+def _suppressed_at(suppression: Any) -> Any:
+    """Return when a suppression was, as xMatters wrote it. Clients disagree where the time stands."""
+    return nested(suppression, "at") or nested(nested(suppression, "match"), "at")
+
+
+def _data(answer: Any) -> list[Any]:
+    data = nested(answer, "data")
+    return data if isinstance(data, list) else []
+
+
+def _pairs(missing: dict[str, list[str]]) -> Iterator[list[tuple[str, str]]]:
+    """Yield the calls of all kinds in turns, so that no endpoint waits for another."""
+    for place in range(max(map(len, missing.values()), default=0)):
+        yield [(kind, ids[place]) for kind, ids in missing.items() if place < len(ids)]
+
+
+type Ask = dict[str, Callable[[str], Any]]
+type Run = Callable[[Archive, Ask, Sequence[tuple[str, str]], Show, float], None]
+
+
+@contextmanager
+def _lanes(workers: int = 2 * WORKERS) -> Iterator[Run]:
+    """Yield a function that makes calls side by side, and stores each answer; Ctrl-C begins no further call.
+
+    Its last parameter is how long a call takes at the vendor's limit, for the estimate.
+    """
+    stop = Event()
+
+    def one(archive: Archive, ask: Ask, call: tuple[str, str]) -> None:
+        kind, key = call
+        if stop.is_set():
+            return
+        try:
+            archive.add(kind, key, ask[kind](key))
+        except BaseException:
+            stop.set()
+            raise
+
+    with ThreadPoolExecutor(workers) as pool:
+
+        def run(archive: Archive, ask: Ask, calls: Sequence[tuple[str, str]], show: Show, seconds: float) -> None:
+            for done, _ in enumerate(pool.map(partial(one, archive, ask), calls), start=1):
+                show(done, f"about {(len(calls) - done) * seconds / 60:.0f} minutes left")
+
+        try:
+            yield run
+        finally:
+            stop.set()

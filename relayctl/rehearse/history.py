@@ -1,0 +1,304 @@
+"""History of each incident, from what was fetched: when it was shared and in which state, and its pages. Pure code.
+
+No activity of BigPanda's tells of a change of status. A past state is exact where a page told it; else it is inferred
+from the alerts that were active then, and marked as inferred. An alert that is over by now is taken to have been as bad
+as the incident's severity.
+"""
+
+import json
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from relay.incidents.share import RANKS, Fields, Share, fields_of, parse_share, scalar
+from relayctl.rehearse.archive import Archive
+from relayctl.rehearse.fetch import ACTIVITIES, AUDITS, DETAILS, EVENTS, SUPPRESSED
+
+SHARED = "incident_shared"
+_OPENS = ("incident_opened", "incident_reopen", "incident_created")
+_CLOSES = ("incident_resolved_ui_manually", "incident_resolved_api", "incident_resolved_by_alerts", "incident_resolved")
+# A page may tell of a share that BigPanda logs some seconds later.
+_CLOCKS_DIFFER_SECONDS = 5.0
+# A page that tells another status than the alerts is taken to be about a share within this time before it.
+_TELLS_SECONDS = 120.0
+
+
+class Page(NamedTuple):
+    """A page that xMatters made.
+
+    Attributes:
+        id: UUID of xMatters' event.
+        at: When it was made (epoch seconds).
+        status: Status of the incident that it told; None if unknown.
+        answered_at: When a person answered first (epoch seconds); None if nobody did, or if its audits are unknown.
+        answered_by: That person; empty if unknown.
+        is_notified: True if a device got it, False if none did; None if its audits are unknown.
+    """
+
+    id: str
+    at: float
+    status: str | None = None
+    answered_at: float | None = None
+    answered_by: str = ""
+    is_notified: bool | None = None
+
+
+class Moment(NamedTuple):
+    """A share of the past.
+
+    Attributes:
+        at: When BigPanda shared the incident (epoch seconds).
+        body: A webhook's body with the state at that time.
+        status: The incident's status then.
+        is_inferred: True if the state was inferred.
+        page: The page that the direct integration made of it; None if it made none.
+    """
+
+    at: float
+    body: bytes
+    status: str
+    is_inferred: bool
+    page: Page | None = None
+
+    @property
+    def share(self) -> Share:
+        """The body, parsed anew each time: parsed, a long past would take much memory."""
+        return parse_share(self.body)
+
+
+class History(NamedTuple):
+    """History of one incident.
+
+    Attributes:
+        incident_id: BigPanda's id.
+        title: Its title; empty if unknown.
+        moments: Its shares, oldest first.
+        spells: When it was open: start and end of each time (epoch seconds); the end is None while it is open.
+        pages: Its pages, oldest first.
+        unmatched: Pages for which no share is known.
+    """
+
+    incident_id: str
+    title: str
+    moments: tuple[Moment, ...]
+    spells: tuple[tuple[float, float | None], ...]
+    pages: tuple[Page, ...] = ()
+    unmatched: tuple[Page, ...] = ()
+
+    def is_open(self, at: float) -> bool:
+        """True if the incident was open at a time (epoch seconds)."""
+        return any(start <= at and (end is None or at < end) for start, end in self.spells)
+
+
+class Past(NamedTuple):
+    """All histories.
+
+    Attributes:
+        histories: One for each incident that was shared with a target in the period.
+        targets: Number of shares by BigPanda's name of their target, also of those that were left out.
+        logs_updates: True if BigPanda logged further shares of an incident, not only the first one.
+        dropped: Number of signals that xMatters' flood control dropped in the period.
+    """
+
+    histories: tuple[History, ...]
+    targets: Mapping[str, int]
+    logs_updates: bool
+    dropped: int = 0
+
+
+def read_pages(archive: Archive) -> dict[str, list[Page]]:
+    """Return the pages by BigPanda's id of the incident, oldest first, with what is known of their answers."""
+    audits = {key: answers for key, document in archive.all(AUDITS) if (answers := _heard(document))}
+    found = defaultdict[str, dict[str, Page]](dict)
+    for _, events in archive.all(EVENTS):
+        for event in events:
+            at, incident, name = _time(event["created"]), event["incident"], event["id"]
+            if at is not None and isinstance(incident, str) and name:
+                status = str(event["told_status"] or "").strip().lower() or None
+                page = Page(name, at, status if status in RANKS else None)
+                found[incident][name] = page._replace(**audits.get(name, {}))
+    return {incident: sorted(pages.values(), key=lambda page: page.at) for incident, pages in found.items()}
+
+
+def read_past(
+    archive: Archive, pages: Mapping[str, Sequence[Page]], since: float, until: float, targets: Collection[str]
+) -> Past:
+    """Return what is known of the period. `targets` are the wanted targets of shares; all webhooks if it is empty."""
+    incidents = {key: document for key, document in archive.all(DETAILS) if isinstance(document, dict)}
+    activities = {key: [Fields(each) for each in listed] for key, listed in archive.all(ACTIVITIES)}
+    counted = Counter[str]()
+    logs_updates, histories = False, []
+    for key, document in incidents.items():
+        logged = sorted(activities.get(key, []), key=_at)
+        shares = [each for each in logged if each.get("type") == SHARED]
+        counted.update(map(_target, shares))
+        wanted = [each for each in shares if _is_wanted(_target(each), targets)]
+        logs_updates = logs_updates or any(fields_of(each.get("params")).get("firsttime") is False for each in wanted)
+        history = _history(key, document, logged, wanted, pages.get(key, ()), (since, until))
+        if history.moments:
+            histories.append(history)
+    dropped = [at for _, times in archive.all(SUPPRESSED) for each in times if (at := _time(each)) is not None]
+    in_period = sum(since <= at <= until for at in dropped)
+    return Past(tuple(sorted(histories, key=lambda each: each.moments[0].at)), dict(counted), logs_updates, in_period)
+
+
+def critical_pages(past: Past) -> list[str]:
+    """Return the ids of the pages that were about a critical."""
+    return [
+        page.id
+        for history in past.histories
+        for page in history.pages
+        if (page.status or _status_at(history, page.at)) == "critical"
+    ]
+
+
+def _history(
+    key: str,
+    document: Mapping[str, Any],
+    logged: Sequence[Fields],
+    shares: Sequence[Fields],
+    pages: Sequence[Page],
+    period: tuple[float, float],
+) -> History:
+    incident = Fields(document)
+    spells = _spells(incident, logged)
+    alerts = [Fields(each) for each in incident.get("alerts") or () if isinstance(each, dict)]
+    severity = str(incident.get("severity") or incident.get("status") or "unknown").lower()
+    times = sorted({_at(each) for each in shares if period[0] <= _at(each) <= period[1]})
+    told = _told_states(times, pages)
+    moments = []
+    for at in times:
+        is_open = any(start <= at and (end is None or at < end) for start, end in spells)
+        shown = [
+            _alert_at(each, at, severity) for each in alerts if (_time(each.first("startedon", "start")) or 0) <= at
+        ]
+        worst = max((each["status"] for each in shown), key=_rank, default=severity) if is_open else "ok"
+        status, is_inferred = (told[at], False) if at in told else (worst, True)
+        body = json.dumps({"incident": _shown(document, key, status, severity, shown, at)}).encode()
+        moments.append(Moment(at, body, status, is_inferred))
+    matched, unmatched = _matched(moments, pages)
+    title = next((text for each in alerts if (text := scalar(each.get("description")))), "")
+    return History(key, title, tuple(matched), tuple(spells), tuple(pages), tuple(unmatched))
+
+
+def _shown(
+    document: Mapping[str, Any], key: str, status: str, severity: str, alerts: list[dict[str, Any]], at: float
+) -> dict[str, Any]:
+    """Return the incident of a webhook's body."""
+    is_over = status == "ok"
+    own = {name: document[name] for name in ("incident_tags", "incidentTags", "environments") if name in document}
+    members = {"id": key, "status": status, "severity": severity, "active": not is_over, "resolved": is_over}
+    return own | members | {"changedOn": int(at), "updatedOn": int(at), "alerts": alerts}
+
+
+def _alert_at(alert: Fields, at: float, severity: str) -> dict[str, Any]:
+    """Return an alert as it was at a time: over, or as bad as it is now, or as the incident's severity."""
+    end, now = _time(alert.first("endedon", "end")), str(alert.get("status") or "unknown").lower()
+    is_over = end is not None and end <= at
+    status = "ok" if is_over else severity if now == "ok" else now
+    kept = {name: alert[name] for name in ("description", "tags", "sourcesystem", "primaryproperty") if name in alert}
+    return {"id": scalar(alert.first("id", "alertid")), "status": status, "active": not is_over} | kept
+
+
+def _spells(incident: Fields, logged: Sequence[Fields]) -> list[tuple[float, float | None]]:
+    """Return when the incident was open, from its activities; from its own times if they say nothing."""
+    spells: list[tuple[float, float | None]] = []
+    for each in logged:
+        kind, at = str(each.get("type")), _at(each)
+        if kind in _OPENS and (not spells or spells[-1][1] is not None):
+            spells.append((at, None))
+        elif kind.startswith(_CLOSES) and spells and spells[-1][1] is None:
+            spells[-1] = (spells[-1][0], at)
+    start = _time(incident.first("startedon", "start", "started"))
+    end = _time(incident.first("endedon", "end"))
+    if not spells:
+        return [(start or 0.0, end)]
+    if spells[-1][1] is None and end is not None and end > spells[-1][0] and incident.get("active") is False:
+        spells[-1] = (spells[-1][0], end)
+    return spells
+
+
+def _told_states(times: Sequence[float], pages: Sequence[Page]) -> dict[float, str]:
+    """Return the status that a page told of a share, by the share's time."""
+    told: dict[float, str] = {}
+    for page in pages:
+        place = bisect_right(times, page.at + _CLOCKS_DIFFER_SECONDS) - 1
+        if page.status and place >= 0 and page.at - times[place] <= _TELLS_SECONDS:
+            told.setdefault(times[place], page.status)
+    return told
+
+
+def _matched(moments: Sequence[Moment], pages: Sequence[Page]) -> tuple[list[Moment], list[Page]]:
+    """Give each page to a share: the last one before it that has none and the page's status, else that has none."""
+    left, unmatched = list(moments), list[Page]()
+    for page in pages:
+        free = [
+            place
+            for place, moment in enumerate(left)
+            if moment.page is None and moment.at <= page.at + _CLOCKS_DIFFER_SECONDS
+        ]
+        alike = [place for place in free if page.status in {None, left[place].status}]
+        if not free:
+            unmatched.append(page)
+            continue
+        place = (alike or free)[-1]
+        left[place] = left[place]._replace(page=page)
+    return left, unmatched
+
+
+def _status_at(history: History, at: float) -> str | None:
+    before = [moment for moment in history.moments if moment.at <= at + _CLOCKS_DIFFER_SECONDS]
+    return before[-1].status if before else None
+
+
+def _heard(audits: Iterable[Any]) -> dict[str, Any]:
+    """Return what the audits of a page say of it, as members of `Page`."""
+    is_notified, answers = False, list[tuple[float, str]]()
+    for each in map(fields_of, audits):
+        response = fields_of(each.get("response"))
+        notification = fields_of(each.get("notification") or response.get("notification"))
+        is_notified = is_notified or str(notification.get("deliverystatus")).upper() in {"DELIVERED", "RESPONDED"}
+        if str(each.first("audittype", "type")).upper() == "RESPONSE_RECEIVED":
+            recipient = fields_of(notification.get("recipient"))
+            owner = fields_of(recipient.get("owner")) or recipient
+            at = _time(response.get("received")) or _time(each.first("at", "created"))
+            if at is not None:
+                answers.append((at, scalar(owner.get("targetname")) or ""))
+    first = min(answers, default=(None, ""))
+    return {"is_notified": is_notified or bool(answers), "answered_at": first[0], "answered_by": first[1]}
+
+
+def _target(activity: Fields) -> str:
+    return str(fields_of(activity.get("params")).get("sharetarget") or "unknown")
+
+
+def _is_wanted(target: str, targets: Collection[str]) -> bool:
+    return target in targets if targets else target.startswith("webhook") or "xmatters" in target.lower()
+
+
+def _at(activity: Fields) -> float:
+    return _time(activity.get("timestamp")) or 0.0
+
+
+def _rank(status: str) -> int:
+    return RANKS.get(status, 0)
+
+
+def _time(value: Any) -> float | None:
+    """Return epoch seconds of a number (seconds or milliseconds) or of ISO 8601; None for anything else."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float):
+        return value / 1000 if value > 1e11 else float(value)
+    try:
+        return datetime.fromisoformat(str(value)).timestamp()
+    except ValueError:
+        return None
+
+
+def all_moments(histories: Iterable[History]) -> Iterator[tuple[History, Moment]]:
+    """Yield the shares of all histories, oldest first."""
+    pairs = [(history, moment) for history in histories for moment in history.moments]
+    yield from sorted(pairs, key=lambda pair: pair[1].at)

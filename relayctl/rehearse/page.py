@@ -1,0 +1,89 @@
+"""HTML page of a rehearsal: one file that opens without a network. Pure code."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from html import escape
+from typing import Any
+
+from relayctl.rehearse.text import rows
+from relayctl.report.page import page_of
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_WIDTH, _LINE = 880, 16
+_STYLE = """<style>
+.heat td { padding: 0; width: 26px; height: 20px; text-align: center; font-size: 11px; }
+.heat th { padding: 0 .5rem 0 0; font-weight: 400; font-size: 12px; }
+.times { margin: 0 0 1.2rem; } .times h3 { font-size: 1rem; margin: 0; }
+.mark { fill: #1d6fb8; } .bad-mark { fill: #a4161a; } .axis { stroke: #c9d6e2; }
+pre { background: #eef3f7; padding: 1rem; overflow: auto; }
+@media (prefers-color-scheme: dark) { pre { background: #1f2730; } .axis { stroke: #3a4856; } }
+</style>"""
+
+
+def page(title: str, when: str, found: Mapping[str, Any], settings: str) -> str:
+    """Return the page of a report."""
+    heats = {"people got": found["direct"]["by_hour"]} | {
+        f"the relay, {name}": done["by_hour"] for name, done in found["relay"].items()
+    }
+    parts = [_STYLE, "<h2>Pages by hour and weekday (UTC)</h2>"]
+    parts += [f"<h3>{escape(name)}</h3>{_heat(table)}" for name, table in heats.items()]
+    parts += ["<h2>The noisiest incidents</h2><p>Red: a repeat, or after the incident's end.</p>"]
+    parts += [_timelines(each) for each in found["noisiest"]]
+    parts += [
+        "<h2>Settings to install with</h2><p>Save them as channels/NAME.yaml, then type "
+        f"<code>relayctl channel apply channels</code>.</p><pre>{escape(settings)}</pre>"
+    ]
+    told = dict(found) | {"noisiest": []}
+    return page_of(title, when, list(rows(told)), *parts)
+
+
+def _heat(table: Sequence[Sequence[int]]) -> str:
+    most = max(1, *(max(counts) for counts in table))
+    head = "".join(f"<th>{hour}</th>" for hour in range(24))
+    lines = "".join(
+        f"<tr><th>{day}</th>{''.join(_cell(count, most) for count in counts)}</tr>"
+        for day, counts in zip(_DAYS, table, strict=True)
+    )
+    return f"<table class=heat><tr><th></th>{head}</tr>{lines}</table>"
+
+
+def _cell(count: int, most: int) -> str:
+    shade = f" style='background:rgb(29 111 184 / {count / most:.2f})'" if count else ""
+    return f"<td{shade}>{count or ''}</td>"
+
+
+def _timelines(each: Mapping[str, Any]) -> str:
+    lanes = {"people got": each["direct"]} | {f"relay, {name}": rings for name, rings in each["relay"].items()}
+    times = sorted(ring["at"] for rings in lanes.values() for ring in rings)
+    if not times:
+        return ""
+    height = _LINE * len(lanes) + 18
+    drawn = "".join(_lane(place, name, rings, times) for place, (name, rings) in enumerate(lanes.items()))
+    ends = (
+        f"<text x=130 y={height - 3}>{escape(times[0])}</text>"
+        f"<text x={_WIDTH} y={height - 3} text-anchor=end>{escape(times[-1])}</text>"
+    )
+    return (
+        f"<div class=times><h3>{escape(each['title'] or each['incident_id'])}</h3>"
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role=img aria-label="pages over time">{drawn}{ends}</svg></div>'
+    )
+
+
+def _lane(place: int, name: str, rings: Sequence[Mapping[str, Any]], times: Sequence[str]) -> str:
+    y = _LINE * place + 10
+    line = f"<line class=axis x1=130 x2={_WIDTH} y1={y} y2={y} />"
+    return f"<text x=0 y={y + 4}>{escape(name)}: {len(rings)}</text>{line}{''.join(_marks(rings, times, y))}"
+
+
+def _marks(rings: Sequence[Mapping[str, Any]], times: Sequence[str], y: int) -> Iterator[str]:
+    first, last = _seconds(times[0]), _seconds(times[-1])
+    for ring in rings:
+        x = 134 + (_WIDTH - 142) * (_seconds(ring["at"]) - first) / max(last - first, 1)
+        said = ", ".join(filter(None, [ring["at"], ring["status"], ring.get("transition"), *ring.get("classes", ())]))
+        is_bad = {"repeat", "stale"} & set(ring.get("classes", ()))
+        kind = "bad-mark" if is_bad else "mark"
+        yield f"<circle class={kind} cx={x:.1f} cy={y} r=4><title>{escape(said)}</title></circle>"
+
+
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()

@@ -1,0 +1,285 @@
+"""relayctl rehearse: what the relay would have done to a team's own past, before anything is installed."""
+
+import json
+import tempfile
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import click
+
+from relay.channels.channel import BIGPANDA_URL, Channel
+from relay.channels.parsing import parse_channel
+from relay.channels.policy import Mode
+from relay.http.session import AllowList
+from relay.incidents.share import environment_id
+from relayctl import moments, terminal
+from relayctl.channel.credential_input import CredentialCommand, CredentialInput, credential_option
+from relayctl.channel.secret_document import ANY_HOSTS
+from relayctl.moments import SINCE
+from relayctl.rehearse import fetch
+from relayctl.rehearse.archive import Archive
+from relayctl.rehearse.findings import figures, with_assumed_pages
+from relayctl.rehearse.history import Past, critical_pages, read_pages, read_past
+from relayctl.rehearse.page import page
+from relayctl.rehearse.reader import Reader
+from relayctl.rehearse.replay import rehearse
+from relayctl.rehearse.text import rows, settings_to_install
+from relayctl.settings.settings_file import channel_without_credentials
+from relayctl.stack.deployed import Effects
+
+DEFAULT_DAYS, MOST_DAYS = 90, 400
+_DAY = 86_400.0
+# A page of 100 events with all their properties.
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+POLICIES: Mapping[str, Mapping[str, Any]] = {
+    "parity": {"preset": "parity"},
+    "oncall": {"preset": "oncall"},
+    "flap": {"preset": "parity", "flap": {"transitions": 4, "minutes": 15}},
+}
+
+
+def _environment(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    if any(environment_id(value) is None for value in values):
+        raise click.BadParameter("use the id of an environment, as the console's URLs show it")
+    return values
+
+
+def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    is_local = parts.hostname in {"127.0.0.1", "localhost"}
+    if parts.username or parts.query or not parts.hostname or not (parts.scheme == "https" or is_local):
+        raise click.BadParameter("use https and a host, such as https://acme.xmatters.com")
+    return value.rstrip("/")
+
+
+@click.command(cls=CredentialCommand, short_help="Show what the relay would have done to your own past.")
+@click.option("--since", type=SINCE, metavar="AGE|TIME", help="The past since: 90d, 12h or a time. 90d if left out.")
+@click.option(
+    "--environment",
+    "environments",
+    multiple=True,
+    required=True,
+    metavar="ID",
+    callback=_environment,
+    help="Environment of BigPanda, by its id; repeatable.",
+)
+@credential_option("--bigpanda-key", "BigPanda's user API key.")
+@click.option(
+    "--bigpanda-url", default=BIGPANDA_URL, callback=_url, metavar="URL", help="Another host of BigPanda's API."
+)
+@click.option("--xmatters-url", callback=_url, metavar="URL", help="xMatters' host. Without it, pages are assumed.")
+@click.option("--username", metavar="NAME", help="User, or API key, of xMatters' REST API.")
+@credential_option("--password", "Password of that user, or secret of that key.")
+@click.option(
+    "--property",
+    "key",
+    default="incident_id",
+    show_default=True,
+    metavar="NAME",
+    help="Text property with BigPanda's id.",
+)
+@click.option(
+    "--target", "targets", multiple=True, metavar="NAME", help="Share target, such as webhook.xmatters; repeatable."
+)
+@click.option(
+    "--settings",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settings file of a channel to rehearse, too; repeatable.",
+)
+@click.option(
+    "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep what is fetched there."
+)
+@click.option("--redact", is_flag=True, help="Replace names and texts by pseudonyms before they are kept.")
+@click.option(
+    "--html", "html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page, too."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def rehearse_(
+    context: click.Context,
+    /,
+    *,
+    files: tuple[Path, ...],
+    keep: Path | None,
+    redact: bool,
+    html: Path | None,
+    as_json: bool,
+    **vendors: Any,
+) -> None:
+    """Show what the relay would have done to your own past.
+
+    Needs no AWS account, and only reads: BigPanda's incidents and activities, and, with --xmatters-url, the pages that
+    xMatters made of them. The relay's own code then decides about each share as it came, for the policies parity,
+    oncall and flap, and for each settings file.
+
+    The report counts the pages that people got and would have got: repeats, pages after an incident's end, late ones,
+    criticals that nobody answered or no device got, and shares of which xMatters made no page. It ends with the
+    settings to install with.
+
+    BigPanda allows 5 calls a second: 20,000 incidents take about 68 minutes. With --keep, a run that was broken off
+    goes on where it was, and a second report asks nobody again.
+
+    Exit codes: 0 shown, 1 a vendor cannot be read, 2 usage, 3 nothing was shared, 130 interrupted.
+
+    \b
+    Example:
+      relayctl rehearse --environment 5f0a --bigpanda-key @bp.key --keep past
+      relayctl rehearse --environment 5f0a --bigpanda-key @bp.key --keep past
+        --xmatters-url https://acme.xmatters.com --username relay
+        --password @xm.password --html rehearsal.html
+    """
+    effects: Effects = context.obj or Effects()
+    if redact and files:
+        raise click.UsageError("--redact hides the tags that routes look at: give --settings without it")
+    channels = {name: _channel(name, policy) for name, policy in POLICIES.items()}
+    channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
+    asked = _Asked.of(effects, **vendors)
+    with _folder(keep) as folder:
+        archive = Archive(folder, asked.about(), is_redacted=redact)
+        past, wanted = _fetched(effects, archive, asked)
+    if not past.histories:
+        named = ", ".join(sorted(past.targets)) or "none"
+        terminal.nothing(f"nothing was shared with a webhook since {moments.moment(wanted.since)}; targets: {named}")
+    past = past if asked.xmatters_url else with_assumed_pages(past)
+    rehearsals = {}
+    for name, channel in channels.items():
+        with terminal.status(f"rehearsing {name} …"):
+            rehearsals[name] = rehearse(past.histories, channel)
+    found = figures(past, rehearsals, are_assumed=asked.xmatters_url is None)
+    found = {"since": moments.iso(wanted.since), "until": moments.iso(wanted.until), **found}
+    _show(found, settings_to_install(found, POLICIES), as_json=as_json, html=html)
+
+
+class _Asked(NamedTuple):
+    """What the operator asked for, and the credentials.
+
+    Attributes:
+        since, until: The period (epoch seconds).
+        environments: Ids of BigPanda's environments.
+        key: Name of the property that has the incident's id.
+        targets: Wanted targets of shares; empty for every webhook.
+        bigpanda_url: URL of BigPanda's API.
+        xmatters_url: URL of xMatters; None if it is not asked.
+        token: BigPanda's API key.
+        login: User and password of xMatters' REST API.
+    """
+
+    since: float
+    until: float
+    environments: tuple[str, ...]
+    key: str
+    targets: tuple[str, ...]
+    bigpanda_url: str
+    xmatters_url: str | None
+    token: str
+    login: tuple[str, str]
+
+    @classmethod
+    def of(cls, effects: Effects, **options: Any) -> "_Asked":
+        """Read the values of options, by their names. Raises UsageError."""
+        url, username, password = (options[name] for name in ("xmatters_url", "username", "password"))
+        if (url is None) != (username is None or password is None):
+            raise click.UsageError("--xmatters-url, --username and --password belong together")
+        if options["bigpanda_key"] is None:
+            raise click.UsageError("give --bigpanda-key @FILE")
+        now = effects.clock()
+        start = now - DEFAULT_DAYS * _DAY if options["since"] is None else options["since"]
+        if not now - MOST_DAYS * _DAY <= start < now:
+            raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
+        source = CredentialInput(allows_literals=False)
+        token = source.read("--bigpanda-key", "bigpanda.api_key", options["bigpanda_key"])
+        secret = source.read("--password", "xmatters.rest.auth.password", password) if password else ""
+        source.warn()
+        members = {name: options[name] for name in ("environments", "key", "targets", "bigpanda_url", "xmatters_url")}
+        return cls(int(start), int(now), token=token, login=(username or "", secret), **members)
+
+    def about(self) -> dict[str, Any]:
+        """Return what an archive of this is about."""
+        return {name: value for name, value in self._asdict().items() if name not in {"token", "login"}}
+
+
+def _fetched(effects: Effects, archive: Archive, asked: _Asked) -> tuple[Past, fetch.Wanted]:
+    """Fetch what the archive lacks, and return what is known of the archive's period. Raises FetchError."""
+    wanted = fetch.Wanted(archive.about["since"], archive.about["until"], asked.environments, asked.key)
+    if wanted.since != asked.since:
+        terminal.say(f"{archive.folder} begins at {moments.moment(wanted.since)}; the report is about that time")
+    period = (wanted.since, wanted.until, asked.targets)
+    readers = [_reader(effects, "BigPanda", asked.bigpanda_url, f"Bearer {asked.token}")]
+    fetch.fetch_incidents(readers[0], archive, wanted)
+    if asked.xmatters_url:
+        basic = b64encode(":".join(asked.login).encode()).decode()
+        readers.append(_reader(effects, "xMatters", asked.xmatters_url, f"Basic {basic}"))
+        fetch.fetch_pages(readers[1], archive, wanted)
+        critical = critical_pages(read_past(archive, read_pages(archive), *period))
+        fetch.fetch_answers(readers[1], archive, critical)
+    archive.finish()
+    past = read_past(archive, read_pages(archive), *period)
+    _warn(readers, past)
+    return past, wanted
+
+
+def _reader(effects: Effects, vendor: str, url: str, authorization: str) -> Reader:
+    host = urlsplit(url).hostname or ""
+    hosts = AllowList(vendor, (host,), loopback=urlsplit(url).scheme == "http")
+    headers = {"Authorization": authorization, "Accept": "application/json"}
+    return Reader(vendor, effects.outward(hosts, most=MAX_ANSWER_BYTES), url, headers, effects)
+
+
+def _channel(name: str, policy: Mapping[str, Any]) -> Channel:
+    """Return a channel with this policy and stand-ins for credentials: it can decide, and reach nobody."""
+    auth = {"type": "basic", "username": "nobody", "password": "nobody"}
+    xmatters = {"trigger_url": "https://nobody.xmatters.com/api/integration/1/functions/1/triggers", "auth": auth}
+    secret = {"inbound": {"token": "nobody-can-come-in"}, "xmatters": xmatters, "policy": policy}
+    return _to_rehearse(parse_channel(name, json.dumps(secret), ANY_HOSTS))
+
+
+def _to_rehearse(channel: Channel) -> Channel:
+    """Return a channel that decides about the past: live, without pauses, and without questions to BigPanda."""
+    return replace(channel, policy=channel.policy._replace(mode=Mode.LIVE, pauses=()), bigpanda=None)
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
+        yield Path(folder)
+
+
+def _warn(readers: Sequence[Reader], past: Past) -> None:
+    for reader in readers:
+        if reader.ahead_seconds:
+            way = "ahead of" if reader.ahead_seconds > 0 else "behind"
+            seconds = f"{abs(reader.ahead_seconds):.0f} s"
+            terminal.say(f"warning: this machine's clock is {seconds} {way} {reader.vendor}'s; set it, and run again")
+    if past.histories and not past.logs_updates:
+        terminal.say("BigPanda logged first shares only: what it shared later with them is not known, and not counted.")
+
+
+def _show(found: Mapping[str, Any], settings: str, *, as_json: bool, html: Path | None) -> None:
+    title = "Rehearsal"
+    when = f"{found['since'][:10]} to {found['until'][:10]}"
+    if html:
+        html.write_text(page(title, when, found, settings), encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps({**found, "settings": settings}))
+    else:
+        terminal.show_line(f"{title}, {when}")
+        for label, text, is_bad in rows(found):
+            terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
+        terminal.show_line(
+            "Settings to install with: save them as channels/NAME.yaml, then relayctl channel apply channels"
+        )
+        click.echo(settings.rstrip())
+    if html:
+        terminal.say(f"written: {html}")

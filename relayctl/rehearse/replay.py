@@ -1,0 +1,216 @@
+"""The library's own decisions about past shares, in simulated time: which of them would have rung, and when.
+
+`step` decides as it does in the Lambda functions, and the library's rate limiter gives its tickets. xMatters takes
+every signal at once. People answer when they answered the pages that they really got.
+"""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from copy import replace
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, NamedTuple
+
+from relay.channels.channel import Channel
+from relay.deadline import Deadline
+from relay.delivery.delivery import planned, row_of
+from relay.delivery.step import DeadLetter, Send, Settle, step
+from relay.delivery.task import Task, new_job
+from relay.incidents.share import Transition
+from relay.ledger.channel_rate_limiter import RateLimiter, Ticket, rules_of
+from relay.ledger.debt import Wait
+from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
+from relay.ledger.entry_key import key
+from relayctl.rehearse.history import History, Moment, all_moments
+
+_OWNER = "relayctl rehearse"
+_NO_DEADLINE = Deadline(0.0, lambda: 0.0)
+# Much later than any wait of the library, so that a fault in a wait ends a rehearsal.
+_MOST_WAKES = 1000
+
+
+class Ring(NamedTuple):
+    """A signal that the relay would have sent.
+
+    Attributes:
+        at: When (epoch seconds).
+        incident_id: BigPanda's id of the incident.
+        transition: Its transition.
+        status: Status of the incident.
+        recipients: Whom it would have notified; empty if xMatters' workflow chooses.
+        after: Seconds since the share.
+    """
+
+    at: float
+    incident_id: str
+    transition: Transition
+    status: str | None
+    recipients: tuple[str, ...]
+    after: float
+
+
+@dataclass
+class Rehearsal:
+    """What the relay would have done with one channel.
+
+    Attributes:
+        rings: Its signals, oldest first.
+        quiet: Shares that would not have rung, by the library's outcome.
+        dead: Incidents of states that would have been dead-lettered.
+    """
+
+    rings: list[Ring] = field(default_factory=list)
+    quiet: dict[str, int] = field(default_factory=dict)
+    dead: list[str] = field(default_factory=list)
+
+
+class _Gates:
+    """The part of the ledger's table that the rate limiter uses, in memory."""
+
+    def __init__(self) -> None:
+        self._items = dict[str, dict[str, float]]()
+
+    def numbers(self, key: str) -> dict[str, float]:
+        """Return an item's numbers; none if there is no item."""
+        return dict(self._items.get(key, {}))
+
+    def update(
+        self,
+        key: str,
+        *,
+        add: Mapping[str, float] | None = None,
+        put: Mapping[str, float] | None = None,
+        remove: Sequence[str] = (),
+        only_if: tuple[str, float] | None = None,
+        below: tuple[str, float] | None = None,
+        **_: float,
+    ) -> dict[str, float] | None:
+        """Change an item's numbers as `Table.update` does, and return them; None if the condition fails."""
+        item = self._items.setdefault(key, {})
+        if only_if and item.get(only_if[0]) != only_if[1]:
+            return None
+        if below and not item.get(below[0], float("-inf")) < below[1]:
+            return None
+        for name, value in (add or {}).items():
+            item[name] = item.get(name, 0) + value
+        item |= put or {}
+        for name in remove:
+            item.pop(name, None)
+        return dict(item)
+
+
+@dataclass
+class _Run:
+    """A rehearsal that goes on.
+
+    Attributes:
+        channel: The channel.
+        now: The simulated time (epoch seconds).
+        done: What happened so far.
+    """
+
+    channel: Channel
+    now: float = 0.0
+    done: Rehearsal = field(default_factory=Rehearsal)
+
+    def __post_init__(self) -> None:
+        gates: Any = _Gates()
+        self._limiter = RateLimiter(gates, lambda: self.now, lambda: 0.5)
+        self._entries = dict[str, Entry]()
+        self._wakes = dict[str, tuple[float, Task]]()
+        self._agenda: list[tuple[float, int, str]] = []
+        self._numbers = count()
+
+    def share(self, moment: Moment) -> None:
+        """Take a share that comes now."""
+        share = moment.share
+        job = new_job(self.channel, share, moment.body, (), _OWNER, self.now)
+        self._attend(Task.of(self.channel, share, job, _OWNER, _NO_DEADLINE, is_from_webhook=True))
+
+    def wake_until(self, until: float) -> None:
+        """Wake what waited until some time before `until` (epoch seconds)."""
+        for _ in range(_MOST_WAKES * max(1, len(self._agenda))):
+            if not self._agenda or self._agenda[0][0] > until:
+                return
+            at, _, name = heapq.heappop(self._agenda)
+            due, task = self._wakes.get(name, (0.0, None))
+            if task is None or due != at:
+                continue
+            del self._wakes[name]
+            self.now = max(self.now, at)
+            job = task.job.planned(self._entries[name].debt.plan)
+            self._attend(replace(task, job=job, is_from_webhook=False))
+
+    def answer(self, history: History, who: str) -> None:
+        """Let a person acknowledge the incident now, if it rang."""
+        name = key(self.channel.name, (), history.incident_id)
+        if who and name in self._entries:
+            self._entries[name] = self._entries[name].acknowledged(who, self.now)
+
+    def _attend(self, task: Task) -> None:
+        entry = self._entries.get(task.entry_key, Entry())
+        task, entry, action = step(task, entry, self.now)
+        if isinstance(action, Send):
+            gate = self._limiter.enter(
+                rules_of(self.channel, task.recipients), is_critical=task.state.is_critical, slot=entry.debt.slot
+            )
+            if isinstance(gate, Ticket):
+                self._send(task, entry, action)
+                return
+            action = gate
+        match action:
+            case Settle():
+                self._settle(task, entry, action)
+            case DeadLetter():
+                self.done.dead.append(task.job.incident_id)
+                dead = entry.dead_lettering(task.state, self.now, action.reason, plan=entry.debt.plan + 1)
+                self._entries[task.entry_key] = dead
+            case Wait():
+                self._wait(task, entry, action)
+
+    def _settle(self, task: Task, entry: Entry, action: Settle) -> None:
+        if task.is_from_webhook:
+            self.done.quiet[action.outcome] = self.done.quiet.get(action.outcome, 0) + 1
+        self._entries[task.entry_key] = task.described(action.note) if action.note is not None else entry
+
+    def _wait(self, task: Task, entry: Entry, wait: Wait) -> None:
+        until = task.wake_at(wait.until, self.now)
+        owed = task.described(planned(task, entry, entry.waiting(task.state, row_of(task, until, self.now))))
+        self._entries[task.entry_key] = replace(owed, debt=replace(owed.debt, slot=wait.slot or entry.debt.slot))
+        self._wakes[task.entry_key] = (until, task)
+        heapq.heappush(self._agenda, (until, next(self._numbers), task.entry_key))
+
+    def _send(self, task: Task, entry: Entry, send: Send) -> None:
+        lease = Lease(task.owner, self.now + LEASE_SECONDS, entry.next_claim(self.now), task.state)
+        claimed = task.described(entry.claimed(lease, 1, queued=True))
+        audience, request_id = task.audience(send.only), f"rehearsed-{len(self.done.rings)}"
+        self._entries[task.entry_key] = claimed.accepted(lease, request_id, 1, until=self.now, audience=audience)
+        self._wakes.pop(task.entry_key, None)
+        transition = task.change.transition if task.change else Transition.TOUCHED
+        names, after = send.only or task.recipients, max(0.0, self.now - task.state.came)
+        ring = Ring(self.now, task.job.incident_id, transition, task.state.status, names, after)
+        self.done.rings.append(ring)
+
+
+def rehearse(histories: Sequence[History], channel: Channel) -> Rehearsal:
+    """Return what the relay would have done with the shares of the past, with the settings of `channel`."""
+    run = _Run(channel)
+    answers = sorted(
+        (page.answered_at, number, page.answered_by)
+        for number, history in enumerate(histories)
+        for page in history.pages
+        if page.answered_at is not None
+    )
+    place = 0
+    for _, moment in all_moments(histories):
+        while place < len(answers) and answers[place][0] <= moment.at:
+            at, number, who = answers[place]
+            run.wake_until(at)
+            run.now = max(run.now, at)
+            run.answer(histories[number], who)
+            place += 1
+        run.wake_until(moment.at)
+        run.now = max(run.now, moment.at)
+        run.share(moment)
+    run.wake_until(float("inf"))
+    return run.done

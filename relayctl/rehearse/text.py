@@ -1,0 +1,81 @@
+"""Report of a rehearsal as lines: label, text, and True if it is bad news. Pure code."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from relay.delivery.channel_health import age
+from relay.foreign_text import printable
+from relayctl.settings.settings_yaml import encode
+
+# With at least this part of pages fewer, the settings to install with have the rule for flaps.
+_WORTH_IT = 0.05
+_SAID = {
+    "repeat": ("repeats", "of a state that people knew"),
+    "stale": ("stale", "of an open incident, after its end"),
+    "late": ("late", "more than a minute after the share"),
+    "unanswered": ("unanswered", "of criticals, answered by nobody"),
+    "to_nobody": ("to nobody", "of criticals, on no device"),
+}
+
+
+def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Yield the lines of a report."""
+    direct = found["direct"]
+    yield "BigPanda shared", f"{found['shares']:,} times, {found['incidents']:,} incidents", False
+    pages = direct["pages"]
+    whose = "assumed: one for each share, at once" if direct["are_assumed"] else "that xMatters made"
+    yield "people got", f"{pages:,} pages, {whose}; at most {direct['most_in_a_minute']} in a minute", False
+    for name, (label, what) in _SAID.items():
+        if direct["are_assumed"] and name != "repeat":
+            continue
+        yield label, f"{direct[name]:,} pages ({_part(direct[name], pages)}) {what}", direct[name] > 0
+    if not direct["are_assumed"]:
+        dropped = direct["dropped_by_flood_control"]
+        text = f"{direct['without_page']:,} shares; flood control dropped {dropped:,} signals"
+        yield "without a page", text, dropped > 0
+    if spread := direct["to_answer"]:
+        median, ninety, worst = (age(spread[f"{name}_seconds"]) for name in ("median", "ninety", "worst"))
+        yield "answered after", f"{median} (median), {ninety} (90 %), {worst} (worst)", False
+    for name, done in found["relay"].items():
+        fewer = f"{_part(pages - done['pages'], pages)} fewer" if done["pages"] <= pages else "more"
+        text = f"{done['pages']:,} pages ({fewer}), {done['critical']:,} of criticals; "
+        yield f"relay, {name}", f"{text}at most {done['most_in_a_minute']} in a minute", False
+    for place, each in enumerate(found["noisiest"]):
+        counts = ", ".join(f"{len(rings)}" for rings in each["relay"].values())
+        title = printable(each["title"] or each["incident_id"], 30)
+        yield "" if place else "noisiest", f"{len(each['direct']):>3} pages, relay {counts}: {title}", False
+    for place, text in enumerate(unknown(found)):
+        yield "" if place else "not known", text, False
+
+
+def unknown(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the vendors' APIs do not tell."""
+    inferred = found["inferred_states"]
+    if inferred:
+        yield (
+            f"the state at {inferred:,} of {found['shares']:,} shares: no page told it, so it is inferred from the "
+            "alerts that were active"
+        )
+    if not found["logs_updates"]:
+        yield "shares after an incident's first one: BigPanda logged none"
+    if found["direct"]["are_assumed"]:
+        yield "what xMatters did: give --xmatters-url to count late, stale and unanswered pages"
+    else:
+        yield "answers to pages of warnings: audits are read for criticals only"
+    yield "when people would have answered the relay's pages"
+
+
+def settings_to_install(found: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a channel's settings file: as many pages as changes, and the rule for flaps if it spares people some."""
+    relay = found["relay"]
+    spared = relay["parity"]["pages"] - relay["flap"]["pages"]
+    policy = policies["flap" if spared > _WORTH_IT * relay["parity"]["pages"] else "parity"]
+    members = {
+        "xmatters": {"trigger_url": {"secret": "stored", "env": "XMATTERS_TRIGGER_URL"}, "auth": {"type": "url"}},
+        "policy": {**policy, "mode": "shadow"},
+    }
+    return f"# Shadow mode decides and sends nothing; relayctl channel live NAME ends it.\n{encode(members)}"
+
+
+def _part(some: int, whole: int) -> str:
+    return f"{some / whole:.0%}" if whole else "0 %"

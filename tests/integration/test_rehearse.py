@@ -1,0 +1,227 @@
+"""relayctl rehearse with both vendors' stand-ins, which remember ninety days whose figures are known."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from relay.http.client import HttpClient
+from relay.http.session import AllowList, HttpAnswer, Session
+from relayctl.__main__ import main
+from relayctl.stack.deployed import Effects
+from sandbox import past, rehearsal
+from sandbox.server.in_process import Box
+
+# Waits are so short that only the calls take time.
+FASTER = 2000.0
+
+
+class Watched(HttpClient):
+    """A client that notes each request, and breaks off before the one after `most`."""
+
+    def __init__(self, hosts: AllowList, most_bytes: int, log: list[tuple[str, str]], most: int) -> None:
+        super().__init__(Session(hosts, most=most_bytes))
+        self._log, self._most = log, most
+
+    def ask(self, method: str, url: str, *arguments: Any, **options: Any) -> HttpAnswer:
+        if len(self._log) >= self._most:
+            raise KeyboardInterrupt
+        self._log.append((method, url))
+        return super().ask(method, url, *arguments, **options)
+
+
+class Laptop:
+    """Runs relayctl rehearse against the stand-ins.
+
+    Attributes:
+        log: Method and URL of each request of the last run.
+    """
+
+    def __init__(self, told: past.Past, box: Box, folder: Path) -> None:
+        self.told, self.box, self._folder = told, box, folder
+        self.log: list[tuple[str, str]] = []
+
+    def run(self, *more: str, most: int = 1_000_000, **changed: Any) -> Result:
+        self.log = log = []
+        effects = Effects(
+            outward=lambda hosts, most_bytes=0, **options: Watched(hosts, options["most"], log, most),
+            ticks=lambda: FASTER * time.monotonic(),
+            sleep=lambda seconds: time.sleep(seconds / FASTER),
+        )
+        typed = rehearsal.arguments(self.box, self._folder, *more)
+        return CliRunner(env={"COLUMNS": "80"}).invoke(main, typed, obj=replace(effects, **changed))
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    with rehearsal.remembering() as (told, box):
+        yield Laptop(told, box, tmp_path_factory.mktemp("credentials"))
+
+
+@pytest.fixture(autouse=True)
+def no_faults(laptop: Laptop) -> Iterator[None]:
+    yield
+    laptop.box.script([])
+
+
+@pytest.fixture(scope="module")
+def kept(
+    laptop: Laptop, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any], list[tuple[str, str]]]:
+    """The archive of a whole run, its report, and its requests."""
+    folder = tmp_path_factory.mktemp("archive") / "past"
+    done = laptop.run("--json", "--keep", str(folder))
+    assert done.exit_code == 0, done.output
+    return folder, json.loads(done.stdout), laptop.log
+
+
+type Kept = tuple[Path, dict[str, Any], list[tuple[str, str]]]
+
+
+def test_each_class_of_page_is_counted_exactly(laptop: Laptop, kept: Kept) -> None:
+    _, found, _ = kept
+    told = {**found["direct"], "shares": found["shares"], "incidents": found["incidents"]}
+    assert {name: told[name] for name in laptop.told.expected} == dict(laptop.told.expected)
+
+
+def test_policies_ring_fewer_pages_the_quieter_they_are(kept: Kept) -> None:
+    _, found, _ = kept
+    pages = {name: done["pages"] for name, done in found["relay"].items()}
+    repeats = found["direct"]["repeat"]
+    assert pages["parity"] == found["direct"]["pages"] - repeats + found["direct"]["without_page"] - 70
+    assert pages["flap"] < pages["oncall"] < pages["parity"]
+    assert "transitions: 4" in found["settings"]
+
+
+def test_nothing_is_changed_at_a_vendor(laptop: Laptop, kept: Kept) -> None:
+    _, _, log = kept
+    assert {method for method, _ in log} == {"GET"}
+    assert {call.route for call in laptop.box.bigpanda.calls.all()} == {"incidents", "incident", "activities"}
+    assert {call.route for call in laptop.box.events.calls.all()} == {"events", "audits", "suppressions"}
+    assert laptop.box.token_requests() == []
+
+
+def test_second_report_on_a_kept_archive_asks_nobody(laptop: Laptop, kept: Kept) -> None:
+    folder, found, _ = kept
+    again = laptop.run("--json", "--keep", str(folder))
+    assert json.loads(again.stdout) == found
+    assert laptop.log == []
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_run_that_is_broken_off_goes_on_where_it_was(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
+    _, found, log = kept
+    folder, calls = tmp_path / "past", list[tuple[str, str]]()
+    for most in (40, 300, 500, 1_000_000):
+        done = laptop.run("--json", "--keep", str(folder), most=most)
+        calls += laptop.log
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["direct"] == found["direct"]
+    # What was on its way when a run was broken off is asked once more.
+    assert len(log) <= len(calls) <= len(log) + 30
+
+
+def test_broken_line_of_a_killed_run_is_fetched_again(laptop: Laptop, tmp_path: Path) -> None:
+    folder = tmp_path / "past"
+    laptop.run("--json", "--keep", str(folder), most=200)
+    place = folder / "activities.jsonl"
+    whole = place.read_text()
+    place.write_text(whole[:-20])
+    done = laptop.run("--json", "--keep", str(folder))
+    assert json.loads(done.stdout)["shares"] == laptop.told.expected["shares"]
+
+
+def test_redacted_archive_has_no_name_and_no_text_and_the_same_figures(
+    laptop: Laptop, kept: Kept, tmp_path: Path
+) -> None:
+    _, found, _ = kept
+    folder = tmp_path / "past"
+    done = laptop.run("--json", "--keep", str(folder), "--redact")
+    assert json.loads(done.stdout)["direct"] == found["direct"]
+    assert not (folder / "pseudonyms.key").exists()
+    for path in folder.iterdir():
+        text = path.read_text()
+        assert not any(word in text for word in ("payments-api", "person3", "platform", "latency")), path
+
+
+def test_page_has_both_timelines_and_opens_without_a_network(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
+    folder, found, _ = kept
+    page = tmp_path / "rehearsal.html"
+    done = laptop.run("--keep", str(folder), "--html", str(page))
+    text = page.read_text()
+    assert "http" not in text.replace("https://json-schema", "")
+    assert text.count("<svg") == len(found["noisiest"])
+    assert "relay, flap" in text
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_without_xmatters_each_share_counts_as_a_page(laptop: Laptop, tmp_path: Path) -> None:
+    typed = rehearsal.arguments(laptop.box, tmp_path, "--json")
+    at = typed.index("--xmatters-url")
+    effects = Effects(ticks=lambda: FASTER * time.monotonic(), sleep=lambda seconds: time.sleep(seconds / FASTER))
+    done = CliRunner().invoke(main, typed[:at] + typed[at + 6 :], obj=effects)
+    found = json.loads(done.stdout)
+    assert (found["direct"]["are_assumed"], found["direct"]["pages"]) == (True, laptop.told.expected["shares"])
+
+
+def test_routes_of_a_settings_file_choose_the_recipients(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
+    folder, _, _ = kept
+    file = tmp_path / "platform.yaml"
+    route = '{when: {tag.team: "platform"}, recipients: [Platform]}'
+    file.write_text(
+        "xmatters: {trigger_url: {secret: stored}, auth: {type: url}}\n"
+        f"policy: {{preset: oncall, routes: [{route}]}}\n"
+    )
+    done = laptop.run("--json", "--keep", str(folder), "--settings", str(file))
+    found = json.loads(done.stdout)
+    assert found["relay"]["platform"]["pages"] == found["relay"]["oncall"]["pages"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"kind": "status", "status": 401}, "BigPanda: HTTP 401 for"),
+        ({"kind": "status", "status": 403}, "no right to read this"),
+        ({"kind": "status", "status": 404}, "there is no environment"),
+        ({"kind": "status", "status": 429}, "too many requests (HTTP 429)"),
+        ({"kind": "status", "status": 502}, "HTTP 502, 6 times; type the same command again later"),
+    ],
+)
+def test_vendor_that_cannot_be_read_is_named_in_one_sentence(
+    laptop: Laptop, tmp_path: Path, fault: dict[str, Any], said: str
+) -> None:
+    laptop.box.script([fault | {"on": "incidents", "times": None}])
+    done = laptop.run("--keep", str(tmp_path / "past"))
+    assert done.exit_code == 1
+    assert said in " ".join(done.stderr.split())
+    assert past.KEY not in done.output
+
+
+def test_too_many_requests_for_a_while_are_waited_out(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
+    _, found, _ = kept
+    laptop.box.script([{"kind": "status", "status": 429, "on": "activities", "times": 4}])
+    done = laptop.run("--json", "--keep", str(tmp_path / "past"))
+    assert json.loads(done.stdout)["direct"] == found["direct"]
+
+
+def test_wrong_clock_of_this_machine_is_told(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
+    done = laptop.run("--keep", str(tmp_path / "past"), clock=lambda: time.time() + 3600)
+    assert "this machine's clock is 3600 s ahead of BigPanda's" in " ".join(done.stderr.split())
+
+
+def test_tenant_without_a_share_ends_with_3_and_names_the_targets(laptop: Laptop, kept: Kept) -> None:
+    folder, _, _ = kept
+    done = laptop.run("--target", "webhook.another", "--keep", str(folder))
+    assert done.exit_code == 2, "an archive is about its targets"
+    (folder / "about.json").write_text(
+        (folder / "about.json").read_text().replace('"targets": []', '"targets": ["webhook.another"]')
+    )
+    done = laptop.run("--target", "webhook.another", "--keep", str(folder))
+    (folder / "about.json").write_text((folder / "about.json").read_text().replace('["webhook.another"]', "[]"))
+    assert done.exit_code == 3
+    assert past.TARGET in " ".join(done.stderr.split())
