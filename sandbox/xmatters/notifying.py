@@ -80,6 +80,10 @@ class Notifier:
                 self._notify(page, name)
             self._end_if_informed(page)
 
+    def set_absent(self, *, is_absent: bool) -> None:
+        """Set whether everybody is absent, without a replacement."""
+        self._people.all_absent = is_absent
+
     def answer(self, notification_id: int, response: str, comment: str | None = None) -> Notification:
         """Record a person's answer on a device, and act on it.
 
@@ -142,7 +146,7 @@ class Notifier:
         target, bar, device = (part.strip() for part in name.partition("|"))
         person = self._people.person(target)
         group = None if person or bar else self._people.group(target)
-        if person and person.status == "ACTIVE":
+        if person and person.status == "ACTIVE" and not self._people.all_absent:
             devices = tuple(each for each in person.devices if not bar or each.name.lower() == device.lower())
             if not devices:
                 self._pages.note(page.id, f"{person.full_name} has no such device, and is not notified.")
@@ -151,7 +155,8 @@ class Notifier:
             self._notify_group(page, group)
         else:
             found = person or group
-            what = f"{found.name} is inactive" if found else f"xMatters knows no user and no group {name}"
+            state = "absent, without a replacement" if found and found.status == "ACTIVE" else "inactive"
+            what = f"{found.name} is {state}" if found else f"xMatters knows no user and no group {name}"
             self._pages.note(page.id, f"{what}, so nobody is notified for this recipient.")
             self._callbacks.failure(page, name, what)
 

@@ -5,6 +5,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import Any
@@ -177,7 +178,7 @@ class Phones(Session):
     ) -> HttpAnswer:
         if url.endswith(TOKEN_PATH):
             return self._token((body or b"").decode(), seconds)
-        if any(path in url for path in ("/people/", "/events", "/audits")):
+        if any(path in url for path in ("/people/", "/events", "/audits", "/event-suppressions")):
             return self._of_rest(url, headers, body, seconds)
         world, began = self.edge.world, self.edge.world.now
         document = json.loads(body or b"")["incident"]
@@ -331,6 +332,12 @@ class Phones(Session):
             world.say(f"xmatters: {page.name} of {page.ring.incident} share {page.ring.share} ends")
             self.rest.end()
             return HttpAnswer(200 if is_active else 409, {}, b"{}")
+        if "/event-suppressions" in url:
+            # Flood control is the cause of every second signal without a page.
+            lost = [ring for ring in self.rings if all(page.ring != ring for page in self.pages)][::2]
+            moments = (datetime.fromtimestamp(ring.at, UTC).isoformat() for ring in lost)
+            self.rest.end()
+            return HttpAnswer(200, {}, json.dumps({"data": [{"match": {"at": at}} for at in moments]}).encode())
         if "/audits" in url:
             return self._audits(dict(parse_qsl(urlsplit(url).query))["eventId"])
         wanted = dict(parse_qsl(urlsplit(url).query)).get("requestId")

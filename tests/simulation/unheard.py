@@ -90,7 +90,7 @@ class Unheard:
             for notice, line in told:
                 yield from self._wrong(incident, spans, notice, line)
             if not self._is_troubled():
-                yield from self._repeated(incident, spans, [notice.at for notice, _ in told])
+                yield from self._repeated(incident, spans, told)
             yield from self._called(incident, spans, [notice for notice, _ in told])
         if most := [page for page, count in self.phones.questions.items() if count > MOST_QUESTIONS]:
             yield f"xMatters was asked more than {MOST_QUESTIONS} times about {most}"
@@ -187,9 +187,15 @@ class Unheard:
         asked = [page for page in span.pages if page.found_from < deadline - 2 * ASKED_SECONDS]
         return bool(asked) and all(page.delivered_at < deadline - 2 * ASKED_SECONDS for page in asked)
 
-    def _repeated(self, incident: str, spans: Sequence[Span], told: Sequence[float]) -> Iterator[str]:
+    def _repeated(self, incident: str, spans: Sequence[Span], told: Sequence[tuple[Notice, str]]) -> Iterator[str]:
+        rings = [ring.began for ring in self.phones.rings_of[incident]]
         for span, later in pairwise([*spans, Span(math.inf, math.inf)]):
-            times = [at for at in told if span.began < at < later.began]
+            times: list[float] = []
+            for notice, line in told:
+                # A later signal without a page is news.
+                is_news = NO_PAGE in line and bool(times) and any(times[-1] < began < notice.at for began in rings)
+                if span.began < notice.at < later.began and not is_news:
+                    times.append(notice.at)
             if len(times) > 1:
                 yield f"unheard: {incident} is told of {len(times)} times since {self._moment(span.began)}"
 

@@ -327,6 +327,15 @@ class TestUnansweredRecipients:
         relay.sweep_for(600)
         assert self.recipients(relay) == ["Ops", "Ops,Boss,Duty"]
 
+    @pytest.mark.parametrize("events", ["ok", "warning"])
+    def test_critical_that_comes_again_before_they_were_called_does_not_call_them_at_once(self, events: str) -> None:
+        relay = watched(self.OTHERS | {"preset": "oncall", "notify_on": ["opened", "worsened", "reopened"]})
+        relay.play("critical")
+        relay.wake(60)
+        relay.sweep(240)
+        relay.play(f"{events} critical")
+        assert (told(relay), self.recipients(relay)) == (["nobody_answered"], ["Ops", "Ops"])
+
     def test_critical_that_comes_again_unheard_calls_them_again(self) -> None:
         relay = watched(self.OTHERS)
         relay.play("critical")

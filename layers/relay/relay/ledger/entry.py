@@ -577,13 +577,20 @@ class Entry(NamedTuple):
         pages = [each.pages[0] for each in signals if each.pages]
         return list(dict.fromkeys([*pages[:1], *pages[-1:]]))
 
-    def page_missing(self, since: float) -> "Entry":
-        """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds)."""
-        return replace(self, receipt=self.receipt.missing(Missed.PAGE_MISSING, since))
+    def page_missing(self, since: float, *, is_suppressed: bool = False) -> "Entry":
+        """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds).
+
+        `is_suppressed` is True if xMatters' flood control suppressed pages at that time.
+        """
+        step = Missed.PAGE_SUPPRESSED if is_suppressed else Missed.PAGE_MISSING
+        return replace(self, receipt=self.receipt.missing(step, since))
 
     def awaits_others(self, state: State) -> bool:
         """True if nobody is known to have heard the critical `state`, and no further recipients were signalled."""
-        return state.is_critical and self.receipt.awaits_others
+        announced = self.announced
+        # A critical that comes after a better state is another one.
+        is_same = announced is not None and announced.is_critical and self.eased is None
+        return is_same and state.is_critical and self.receipt.awaits_others
 
     def owing_others(self, row: Row, now: float) -> "Entry":
         """Return the entry with its newest state owed to further recipients since `now` (epoch seconds), by `row`.

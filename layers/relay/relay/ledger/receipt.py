@@ -28,11 +28,13 @@ class Missed(StrEnum):
 
     Attributes:
         PAGE_MISSING: xMatters accepted the signal, and made no page of it.
+        PAGE_SUPPRESSED: The same, while xMatters' flood control suppressed pages.
         NOBODY_NOTIFIED: No device is known to have got the notification.
         NOBODY_ANSWERED: Nobody answered the page.
     """
 
     PAGE_MISSING = "page_missing"
+    PAGE_SUPPRESSED = "page_suppressed"
     NOBODY_NOTIFIED = "nobody_notified"
     NOBODY_ANSWERED = "nobody_answered"
 
@@ -103,7 +105,7 @@ class Receipt(NamedTuple):
     @property
     def has_no_page(self) -> bool:
         """True if xMatters made no page of the critical's signal."""
-        return self.missed == Missed.PAGE_MISSING
+        return self.missed in {Missed.PAGE_MISSING, Missed.PAGE_SUPPRESSED}
 
     def notified(self, at: float, policy: Policy) -> "Receipt":
         """Return the receipt after a device got the notification at `at` (epoch seconds).
