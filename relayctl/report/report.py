@@ -29,7 +29,12 @@ _READ: Mapping[str, tuple[str, ...]] = {
     CALLBACK: ("callback",),
     SWEEPER: ("fallback notified", "dead_lettered"),
 }
-_STEPS = {"page_missing": "no page", "nobody_notified": "nobody notified", "nobody_answered": "nobody answered"}
+_STEPS = {
+    "page_missing": "no page",
+    "page_suppressed": "page suppressed",
+    "nobody_notified": "nobody notified",
+    "nobody_answered": "nobody answered",
+}
 
 
 def _channel(_: click.Context, __: click.Parameter, value: str | None) -> str | None:

@@ -55,8 +55,8 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 ROUTES = [
     # Of xMatters. "events" lists events, "one_event" reads one, and "event" changes the status of one; "annotations"
     # lists them, and "annotation" adds one.
-    *("trigger", "token", "events", "event", "one_event", "annotations", "annotation", "audits"),
-    *("person", "people", "devices", "group", "groups", "on_call"),
+    *("trigger", "token", "events", "event", "one_event", "annotations", "annotation", "audits", "suppressions"),
+    *("person", "people", "devices", "group", "groups", "on_call", "absences"),
     # Of BigPanda; "incidents" are those of an environment.
     *("incidents", "incident", "comment", "assignment", "resolve", "snooze", "activities", "users", "release"),
 ]

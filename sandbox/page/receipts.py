@@ -12,7 +12,12 @@ from typing import Any
 from sandbox.page.deployment import Deployment
 
 # The step that failed, by the relay's word for it.
-_MISSED: Mapping[str, str] = {"page_missing": "page", "nobody_notified": "notified", "nobody_answered": "answered"}
+_MISSED: Mapping[str, str] = {
+    "page_missing": "page",
+    "page_suppressed": "page",
+    "nobody_notified": "notified",
+    "nobody_answered": "answered",
+}
 _WORDS: Mapping[str, str] = {
     "page": "no page was made",
     "notified": "nobody was notified",

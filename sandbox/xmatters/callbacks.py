@@ -1,7 +1,8 @@
 """Callbacks: xMatters' requests to the relay that report people's answers and the states of pages.
 
 Each is the JSON of the custom step in docs/xmatters/tell-relay.js, version 1. Documented by xMatters, for the BigPanda
-workflow: status, delivery and response callbacks are on by default. No other kind is sent here.
+workflow: status, delivery and response callbacks are on by default. Besides these, failures are sent here, which are
+off by default.
 
 Guesses, to be checked against a tenant:
 
@@ -49,7 +50,7 @@ class Callback:
     """A callback to send.
 
     Attributes:
-        kind: response, delivery or status.
+        kind: response, delivery, status or failure.
         page, at: The page, and the time of what is reported.
         members: Members of the body that depend on the kind; those that are None or empty are left out.
     """
@@ -130,6 +131,10 @@ class Callbacks:
     def delivery(self, made: Notification) -> None:
         """Queue a callback which reports if a notification was delivered."""
         self._send("delivery", made.page, _of(made) | {"delivery_status": made.delivery_status})
+
+    def failure(self, page: Page, recipient: str, reason: str) -> None:
+        """Queue a callback which reports that a recipient of the signal, a user or a group, could not be notified."""
+        self._send("failure", page, {"person": {"target": recipient}, "reason": reason})
 
     def response(self, answered: Notification, comment: str | None) -> None:
         """Queue a callback with a person's answer, and the comment written with it."""

@@ -13,7 +13,8 @@ Guesses, to be checked against a tenant:
 - members who were notified earlier can still answer after the escalation delay;
 - a page for information notifies a group's first active member, and ends when its last device has been notified;
 - an unknown or inactive recipient is skipped, and the others are notified;
-- if no member of a group is left to notify, the page stays active until it expires;
+- if no member of a group is left to notify, or a recipient is unknown or inactive, that is called back as a failure of
+  this recipient, and the page stays active until it expires;
 - a group escalates also while no notification reaches a device.
 
 A tenant's suspended page notifies nobody new. Here it goes on: only the clients of the REST API suspend pages.
@@ -79,6 +80,10 @@ class Notifier:
                 self._notify(page, name)
             self._end_if_informed(page)
 
+    def set_absent(self, *, is_absent: bool) -> None:
+        """Set whether everybody is absent, without a replacement."""
+        self._people.all_absent = is_absent
+
     def answer(self, notification_id: int, response: str, comment: str | None = None) -> Notification:
         """Record a person's answer on a device, and act on it.
 
@@ -141,7 +146,7 @@ class Notifier:
         target, bar, device = (part.strip() for part in name.partition("|"))
         person = self._people.person(target)
         group = None if person or bar else self._people.group(target)
-        if person and person.status == "ACTIVE":
+        if person and person.status == "ACTIVE" and not self._people.all_absent:
             devices = tuple(each for each in person.devices if not bar or each.name.lower() == device.lower())
             if not devices:
                 self._pages.note(page.id, f"{person.full_name} has no such device, and is not notified.")
@@ -150,8 +155,10 @@ class Notifier:
             self._notify_group(page, group)
         else:
             found = person or group
-            what = f"{found.name} is inactive" if found else f"xMatters knows no user and no group {name}"
+            state = "absent, without a replacement" if found and found.status == "ACTIVE" else "inactive"
+            what = f"{found.name} is {state}" if found else f"xMatters knows no user and no group {name}"
             self._pages.note(page.id, f"{what}, so nobody is notified for this recipient.")
+            self._callbacks.failure(page, name, what)
 
     def _notify_group(self, page: Page, group: Group) -> None:
         open_page = self._open_pages.of(page.id)
@@ -168,6 +175,7 @@ class Notifier:
             escalation.next_step.cancel()
         if not escalation.left:
             self._pages.note(page.id, f"Nobody is left in the group {escalation.group.name}.")
+            self._callbacks.failure(page, escalation.group.name, "nobody is left to notify")
             return
         person, _ = escalation.left.pop(0)
         self._ring(page, person, person.devices, escalation.group.name)

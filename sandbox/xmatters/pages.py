@@ -125,6 +125,7 @@ class Pages:
         self._numbers: dict[str, str] = {}
         self._next_number = FIRST_NUMBER
         self._next_audit = 1
+        self._suppressions: list[dict[str, Any]] = []
 
     def make(self, request_id: str, function: str, order: Order) -> Page:
         """Make a page of a signal."""
@@ -134,6 +135,19 @@ class Pages:
             self._records[page.id] = _Record(page)
             self._numbers[page.number] = page.id
             return page
+
+    def suppress(self) -> None:
+        """Note that flood control suppressed a page, as xMatters' REST API lists it."""
+        with self.lock:
+            name, self._next_number = str(self._next_number), self._next_number + 1
+            event = {"id": identity("EVENT", name), "eventId": name}
+            match = event | {"at": record_time(self._now()), "filters": [{"id": "1", "name": "Alert Rate Filter"}]}
+            self._suppressions.append({"event": event, "match": match})
+
+    def suppressions(self) -> list[dict[str, Any]]:
+        """Return what flood control suppressed, the newest first."""
+        with self.lock:
+            return self._suppressions[::-1]
 
     def all(self) -> list[Page]:
         """Return every page, oldest first."""
@@ -219,6 +233,7 @@ class Pages:
         with self.lock:
             self._records.clear()
             self._numbers.clear()
+            self._suppressions.clear()
 
 
 def rest_time(moment: datetime) -> str:

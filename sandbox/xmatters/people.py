@@ -111,9 +111,14 @@ class Group:
 
 
 class People:
-    """All people and groups; none at the start. Safe to use from several threads."""
+    """All people and groups; none at the start. Safe to use from several threads.
+
+    Attributes:
+        all_absent: True while everybody is absent, without a replacement.
+    """
 
     def __init__(self) -> None:
+        self.all_absent = False
         self._lock = threading.Lock()
         self._people: tuple[Person, ...] = ()
         self._groups: tuple[Group, ...] = ()
@@ -165,7 +170,12 @@ class People:
         return self.person(name) or Person(name, name)
 
     def active_members(self, group: Group) -> list[tuple[Person, float]]:
-        """Return a group's active members, in order, each with the wait after the previous one (seconds)."""
+        """Return a group's active members, in order, each with the wait after the previous one (seconds).
+
+        Who is absent is left out.
+        """
+        if self.all_absent:
+            return []
         members = [(self.member(each.name), each.after_seconds) for each in group.members]
         return [(person, seconds) for person, seconds in members if person.status == "ACTIVE"]
 

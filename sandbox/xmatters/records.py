@@ -1,9 +1,10 @@
-"""Annotations and audits of events in xMatters' REST API.
+"""Annotations, audits and suppressions of events in xMatters' REST API.
 
 Documented by xMatters, or recorded from a tenant (docs/vendors.md, "The REST API"):
 
 - annotations: a POST with ``comment``, whose author is the authenticated user; a GET lists them;
 - audits: ``eventId`` and ``auditType``, with several types separated by commas; the members of a response's audit;
+- suppressions: ``event``; the members of one, of which two public clients disagree where ``at`` and ``filters`` are;
 - listings have ``limit`` and ``offset``; the form of the times; the error object; credentials as for events.
 
 python-xmatters, which tests/clients runs against this stand-in, differs from the recordings in one point: in a
@@ -13,6 +14,7 @@ Guesses, to be checked against a tenant:
 
 - 201 for a new annotation; audits without ``eventId`` are 400; audits are listed newest first;
 - the audit types that `sandbox.xmatters.pages` lists, other than EVENT_ANNOTATED and RESPONSE_RECEIVED;
+- a suppression's ``match`` is the suppressed event; ``event`` finds the suppressions in which it is either;
 - an unknown parameter is 400; an unknown event is 404.
 """
 
@@ -33,11 +35,12 @@ from sandbox.xmatters.rest import Rest
 ANNOTATIONS_PATH = EVENT_PATH + "/annotations"
 ANNOTATION_PATH = ANNOTATIONS_PATH + "/{annotation}"
 AUDITS_PATH = "/api/xm/1/audits"
+SUPPRESSIONS_PATH = "/api/xm/1/event-suppressions"
 _COMMENT = compiled({"comment": {"type": "string", "minLength": 1, "maxLength": 4000}}, {})
 
 
 class Records:
-    """Routes of annotations and audits."""
+    """Routes of annotations, audits and suppressions."""
 
     def __init__(self, pages: Pages, events: Events, notifier: Notifier, rest: Rest) -> None:
         self._pages = pages
@@ -52,6 +55,7 @@ class Records:
         app.router.add_post(ANNOTATIONS_PATH, self._rest.handler("annotation", self._annotated, log))
         app.router.add_get(ANNOTATION_PATH, self._rest.handler("annotations", self._annotation, log))
         app.router.add_get(AUDITS_PATH, self._rest.handler("audits", self._audits, log))
+        app.router.add_get(SUPPRESSIONS_PATH, self._rest.handler("suppressions", self._suppressions, log))
 
     def _annotations(self, request: web.Request, _: Any) -> VendorAnswer:
         limit, offset = limit_and_offset(request.query, ())
@@ -95,3 +99,13 @@ class Records:
         found = [each for each in self._pages.audits(event.id) if not types or each["auditType"] in types]
         found = found if order == "ASCENDING" else found[::-1]
         return answers.document(200, page(request.path, query, found, limit, offset))
+
+    def _suppressions(self, request: web.Request, _: Any) -> VendorAnswer:
+        limit, offset = limit_and_offset(request.query, {"event"})
+        named = request.query.get("event")
+        found = [
+            each
+            for each in self._pages.suppressions()
+            if named in {None, *(each[part][name] for part in ("event", "match") for name in ("id", "eventId"))}
+        ]
+        return answers.document(200, page(request.path, request.query, found, limit, offset))

@@ -1,9 +1,10 @@
-"""On-call people in xMatters' REST API. A group's one shift is the whole day.
+"""On-call people and absences in xMatters' REST API. A group's one shift is the whole day.
 
 Documented by xMatters, or recorded from a tenant (docs/vendors.md, "People, groups, on-call"):
 
 - on-call: ``groups`` is required, names separated by commas; ``membersPerShift`` is 1 to 100; ``at`` is a time; an
-  entry has ``group``, ``shift``, ``members``, ``start`` and ``end``.
+  entry has ``group``, ``shift``, ``members``, ``start`` and ``end``;
+- absences: ``member``, ``from`` and ``to``, and the names of their members.
 
 Seen in the public clients that tests/clients runs against this stand-in:
 
@@ -18,7 +19,8 @@ and an encoded one is part of a name, so one call of such a client can ask for o
 Guesses, to be checked against a tenant:
 
 - ``members`` of on-call has one member a shift by default; ``position`` counts from 1; ``escalationType`` is PEER;
-- on-call leaves out unknown groups, and groups with no active member.
+- on-call leaves out unknown groups, and groups with no active member;
+- ``member`` of absences names people, separated by commas; an absence without a replacement has no such member.
 """
 
 from collections.abc import Sequence
@@ -39,11 +41,12 @@ from sandbox.xmatters.people import Group, People, identity
 from sandbox.xmatters.rest import Rest
 
 ON_CALL_PATH = "/api/xm/1/on-call"
+ABSENCES_PATH = "/api/xm/1/temporary-absences"
 SHIFT = "Default Shift"
 
 
 class Rosters:
-    """REST API of on-call; `clock` tells the day."""
+    """REST API of on-call and absences; `clock` tells the day."""
 
     def __init__(self, people: People, rest: Rest, clock: Clock, calls: CallLog[Call]) -> None:
         self._people = people
@@ -52,9 +55,10 @@ class Rosters:
         self._calls = calls
 
     def add_to(self, app: web.Application) -> None:
-        """Add the route to the application of the xMatters stand-in."""
+        """Add the routes to the application of the xMatters stand-in."""
         for path in (ON_CALL_PATH, ON_CALL_PATH + "/"):
             app.router.add_get(path, self._rest.handler("on_call", self._on_call, self._calls))
+        app.router.add_get(ABSENCES_PATH, self._rest.handler("absences", self._absences, self._calls))
 
     def _on_call(self, request: web.Request, _: Any) -> VendorAnswer:
         limit, offset = limit_and_offset(request.query, {"groups", "membersPerShift", "embed", "at"})
@@ -73,6 +77,18 @@ class Rosters:
         # The query as it came: encoded anew, a comma between two names would become part of a name.
         raw = request.rel_url.raw_query_string
         return answers.document(200, page(ON_CALL_PATH, raw, found, limit, offset))
+
+    def _absences(self, request: web.Request, _: Any) -> VendorAnswer:
+        limit, offset = limit_and_offset(request.query, {"member", "from", "to"})
+        moment(request.query, "from")
+        moment(request.query, "to")
+        wanted = {name.lower() for name in request.query.get("member", "").split(",") if name}
+        found = [
+            {"absenceType": "TIME_OFF", "includeDirectNotifications": True, "member": shown(person), **self._day()}
+            for person in (self._people.people() if self._people.all_absent else ())
+            if not wanted or wanted & {person.name.lower(), person.id}
+        ]
+        return answers.document(200, page(request.path, request.query, found, limit, offset))
 
     def _on_call_members(self, group: Group, most: int) -> list[dict[str, Any]]:
         return [

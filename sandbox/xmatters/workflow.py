@@ -15,9 +15,10 @@ from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import Pages
 from sandbox.xmatters.signals import Signal
 
-# What becomes of accepted signals: a page; none; a page of which nobody is ever notified; and a page, while all
-# notifications fail, also those of earlier pages.
-MODES = ["page", "no_page", "notifies_nobody", "devices_fail"]
+# What becomes of accepted signals: a page; none; none, since flood control suppresses it; a page of which nobody is
+# ever notified; a page, while everybody is absent without a replacement; and a page, while all notifications fail, also
+# those of earlier pages.
+MODES = ["page", "no_page", "suppressed", "notifies_nobody", "all_absent", "devices_fail"]
 MOST_LOGGED = 500
 _SETTINGS = compiled({"mode": {"enum": MODES}}, {})
 
@@ -70,6 +71,9 @@ class Workflow:
                 self._leave(signal, "The flow failed: the body is not JSON.")
             elif self._mode == "no_page":
                 self._leave(signal, "The flow made no page.")
+            elif self._mode == "suppressed":
+                self._pages.suppress()
+                self._leave(signal, "Flood control suppressed the page.")
             else:
                 for _ in range(self._per_signal()):
                     page = self._pages.make(signal.request_id, signal.function, order)
@@ -77,6 +81,7 @@ class Workflow:
 
     def _set(self, mode: str) -> None:
         self._mode, self._notifier.reaches_devices = mode, mode != "devices_fail"
+        self._notifier.set_absent(is_absent=mode == "all_absent")
 
     def _leave(self, signal: Signal, text: str) -> None:
         self._without_page.append(

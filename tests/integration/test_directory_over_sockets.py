@@ -68,6 +68,17 @@ def shapes(found: list[RecipientCheck]) -> list[tuple[Kind, bool | None, int | N
     return [(each.kind, each.is_active, each.on_call) for each in found]
 
 
+def test_absent_people_without_a_replacement_are_named(box: Box, rest: Rest) -> None:
+    def hindrances() -> dict[str, str]:
+        now = box.xmatters.clock.now().timestamp()
+        return new_directory().hindrances(rest, ["jdoe", "Network/Ops 50%"], now, Deadline(20, time.monotonic))
+
+    assert hindrances() == {}
+    box.xmatters.workflow.set({"mode": "all_absent"})
+    assert hindrances() == {"jdoe": "absent, without a replacement", "Network/Ops 50%": "group, nobody is on call"}
+    box.xmatters.workflow.set({"mode": "page"})
+
+
 @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
 def test_each_kind_of_recipient_is_found_with_each_kind_of_credentials(
     box: Box, rest: Rest, auth: dict[str, str]

@@ -157,6 +157,22 @@ class TestHeard:
         assert new_pages().heard_of(rest, [silent.id], deadline(20)) == Heard(is_notified=False)
 
 
+class TestSuppressed:
+    """Flood control, which drops pages of accepted signals."""
+
+    @pytest.mark.parametrize(
+        ("mode", "away", "is_suppressed"), [("suppressed", 0, True), ("suppressed", 3600, False), ("no_page", 0, False)]
+    )
+    def test_suppression_is_found_by_its_time(
+        self, box: Box, rest: Rest, mode: str, away: float, is_suppressed: bool
+    ) -> None:
+        box.xmatters.workflow.set({"mode": mode})
+        request_id = signal(box)
+        assert new_pages().of_request(rest, request_id, deadline(20)) == []
+        now = box.xmatters.clock.now().timestamp()
+        assert new_pages().were_suppressed(rest, now - away, deadline(20)) == is_suppressed
+
+
 class TestEnd:
     @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
     def test_termination_ends_one_page_and_no_other(self, box: Box, auth: dict[str, str]) -> None:

@@ -213,6 +213,15 @@ class TestCallbacks:
         callback = parse_callback(relay.bodies[1])
         assert (callback.is_failed_delivery(), callback.is_delivered(), callback.target) == (True, False, "kim")
 
+    def test_relay_reads_the_callback_that_nobody_is_left(self, box: Box, http: requests.Session, relay: Relay) -> None:
+        control(box, "PUT", "phones/callbacks", relay.declaration())
+        signal(box)
+        for _ in range(2):
+            box.xmatters.notifier.answer(phones(box)["notifications"][-1]["id"], "Escalate")
+        logged(box, 6)
+        callback = parse_callback(relay.bodies[-1])
+        assert (callback.kind, callback.target, callback.is_dead_end()) == (Kind.FAILURE, "dba", True)
+
     def test_failed_callback_is_sent_once_more_and_a_refused_one_is_not(
         self, box: Box, http: requests.Session, relay: Relay
     ) -> None:

@@ -1192,6 +1192,12 @@ MUTATIONS = (
         seed=2691,
     ),
     Mutation(
+        "that nobody is left to notify is told only at the time",
+        "ledger.entry:Entry.unheard",
+        "self.receipt.unheard(policy)",
+        "self.receipt",
+    ),
+    Mutation(
         "a tag that comes late rings nobody",
         "delivery.step:_is_rerouted",
         "is_as_announced and bool(_unnamed(task, entry))",

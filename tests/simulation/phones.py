@@ -5,6 +5,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import Any
@@ -61,6 +62,7 @@ class Page:
         ended_at: time of its termination, in epoch seconds; None while active.
         delivered_at: time at which a device got it, in epoch seconds; infinity for never.
         called_back_at: time at which the relay took a callback about that, in epoch seconds; infinity for never.
+        given_up_at: time at which the relay took a callback that nobody is left, in epoch seconds; infinity for never.
         answers: times (epoch seconds) and texts of the answers, which the relay was called back with.
     """
 
@@ -71,6 +73,7 @@ class Page:
     ended_at: float | None = None
     delivered_at: float = math.inf
     called_back_at: float = math.inf
+    given_up_at: float = math.inf
     answers: list[tuple[float, str]] = field(default_factory=list)
 
     @property
@@ -138,6 +141,7 @@ class Phones(Session):
         refused_tokens: times of the requests for a token that got none, in epoch seconds.
         deliveries: random generator for the devices that get a page; None if nobody asks for that.
         on_delivery: called when a device got a page.
+        on_failure: called when nobody is left to notify with a page.
         questions: number of requests for audits, by page.
         answers: time (epoch seconds), incident's id and text of each answer that the relay was called back with.
         slow: random generator for the minutes that the workflow takes to make some of the pages; None if it is quick.
@@ -159,6 +163,7 @@ class Phones(Session):
     slow: Random | None = None
     deliveries: Random | None = None
     on_delivery: Callable[[Page], None] = lambda _: None
+    on_failure: Callable[[Page], None] = lambda _: None
     questions: Counter[str] = field(default_factory=Counter)
     answers: list[tuple[float, str, str]] = field(default_factory=list)
 
@@ -173,7 +178,7 @@ class Phones(Session):
     ) -> HttpAnswer:
         if url.endswith(TOKEN_PATH):
             return self._token((body or b"").decode(), seconds)
-        if any(path in url for path in ("/people/", "/events", "/audits")):
+        if any(path in url for path in ("/people/", "/events", "/audits", "/event-suppressions")):
             return self._of_rest(url, headers, body, seconds)
         world, began = self.edge.world, self.edge.world.now
         document = json.loads(body or b"")["incident"]
@@ -309,6 +314,9 @@ class Phones(Session):
             if self.deliveries and self.deliveries.random() < 0.6:
                 page.delivered_at = found_from + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
                 world.at(page.delivered_at, partial(self.on_delivery, page))
+            elif self.deliveries and self.deliveries.random() < 0.5:
+                fails_at = found_from + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
+                world.at(fails_at, partial(self.on_failure, page))
 
     def _of_pages(self, url: str, said: Mapping[str, str], seconds: float) -> HttpAnswer:
         """Answer a search for a signal's pages, or a termination of a page."""
@@ -324,6 +332,12 @@ class Phones(Session):
             world.say(f"xmatters: {page.name} of {page.ring.incident} share {page.ring.share} ends")
             self.rest.end()
             return HttpAnswer(200 if is_active else 409, {}, b"{}")
+        if "/event-suppressions" in url:
+            # Flood control is the cause of every second signal without a page.
+            lost = [ring for ring in self.rings if all(page.ring != ring for page in self.pages)][::2]
+            moments = (datetime.fromtimestamp(ring.at, UTC).isoformat() for ring in lost)
+            self.rest.end()
+            return HttpAnswer(200, {}, json.dumps({"data": [{"match": {"at": at}} for at in moments]}).encode())
         if "/audits" in url:
             return self._audits(dict(parse_qsl(urlsplit(url).query))["eventId"])
         wanted = dict(parse_qsl(urlsplit(url).query)).get("requestId")

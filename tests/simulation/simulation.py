@@ -135,7 +135,8 @@ class Simulation:
         )
         if story.receipts:
             self.phones.deliveries = Random(f"deliveries in {seed}")
-            self.phones.on_delivery = self._call_back_delivery
+            self.phones.on_delivery = partial(self._call_back_about, "delivery")
+            self.phones.on_failure = partial(self._call_back_about, "failure")
         self.phones.slow = Random(f"slow pages in {seed}") if story.has_slow_pages else None
         if story.cloud.login != "url":
             self.phones.logins = Logins(story.cloud, self.world.began, OLD_KEY)
@@ -516,23 +517,28 @@ class Simulation:
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
         self.invariants.called_back(said, reply.status)
 
-    def _call_back_delivery(self, page: Page) -> None:
-        """Let xMatters call back that a device got a page's notification; the callback may be lost, or come twice."""
+    def _call_back_about(self, kind: str, page: Page) -> None:
+        """Let xMatters call back that a device got a page's notification, or that nobody is left to notify.
+
+        The callback may be lost, or come twice.
+        """
         for _ in range(self.world.random.choice([0, 1, 1, 1, 2])):
-            process = Process(f"callback {next(self._names)} (delivery of {page.name})")
+            process = Process(f"callback {next(self._names)} ({kind} of {page.name})")
             process.at_its_end = partial(self._ended, process)
-            start = partial(self._start, process, partial(self._take_delivery, process, page), WEBHOOK_SECONDS)
+            start = partial(self._start, process, partial(self._take_about, kind, process, page), WEBHOOK_SECONDS)
             self.world.at(self.world.now + self.world.random.uniform(0, 3), start)
 
-    def _take_delivery(self, process: Process, page: Page) -> None:
+    def _take_about(self, kind: str, process: Process, page: Page) -> None:
         incident = page.ring.incident.partition("@")[0]
-        said = {"relay": 1, "kind": "delivery", "incident_id": incident, "event": {"number": page.name}}
+        said = {"relay": 1, "kind": kind, "incident_id": incident, "event": {"number": page.name}}
         body = json.dumps(said | {"person": {"target": "jdoe"}, "deliverystatus": "Delivered"})
         request = Request("noc", {"authorization": f"Bearer {CALLBACK_TOKEN}"}, (), body, is_base64=False, id="r")
         reply = self._any().callbacks.serve(request)
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
-        if reply.status == 200:
+        if reply.status == 200 and kind == "delivery":
             page.called_back_at = min(page.called_back_at, self.world.now)
+        elif reply.status == 200:
+            page.given_up_at = min(page.given_up_at, self.world.now)
 
     # ---- BigPanda's console and the reconcile runs -------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ class Unheard:
             for notice, line in told:
                 yield from self._wrong(incident, spans, notice, line)
             if not self._is_troubled():
-                yield from self._repeated(incident, spans, [notice.at for notice, _ in told])
+                yield from self._repeated(incident, spans, told)
             yield from self._called(incident, spans, [notice for notice, _ in told])
         if most := [page for page, count in self.phones.questions.items() if count > MOST_QUESTIONS]:
             yield f"xMatters was asked more than {MOST_QUESTIONS} times about {most}"
@@ -129,13 +129,23 @@ class Unheard:
 
     def _untold(self, incident: str, span: Span, told: Sequence[float]) -> Iterator[str]:
         for words, within in self._steps():
-            deadline = span.began + within
+            deadline = min(span.began + within, self._given_up_at(incident, span) + RECORDED_SECONDS)
             spells = [self.world.began + spell.ends for spell in self.weather.spells]
             by = max([deadline, *spells]) + (UNSTEADY_SECONDS if self._is_troubled() else TOLD_SECONDS)
             proven = self._first_proof(incident, span) if words == NO_DEVICE else span.answered_at
             is_unheard = min(proven, span.answered_at) > by and span.ends > by
             if is_unheard and not any(at <= by for at in told):
                 yield f"unheard: {incident} since {self._moment(span.began)}, and nobody was told by {self._moment(by)}"
+
+    def _given_up_at(self, incident: str, span: Span) -> float:
+        """Return when the relay knows that nobody is left to notify (epoch seconds); infinity for never.
+
+        It knows what the only page of the incident's only signal is about, and whom it was for.
+        """
+        rings = self.phones.rings_of[incident]
+        if len(span.pages) != 1 or len(rings) != 1 or len(rings[0].recipients) != 1:
+            return math.inf
+        return span.pages[0].given_up_at
 
     def _first_proof(self, incident: str, span: Span) -> float:
         """Return the earliest time at which the relay may know of a delivery (epoch seconds).
@@ -162,7 +172,8 @@ class Unheard:
         # In trouble the relay may not know of the end between two criticals.
         began = spans[0].began if self._is_troubled() else span.began
         for words, within in self._steps():
-            if words in line and at < began + within - 1:
+            is_given_up = any(page.given_up_at < at for page in self.phones.pages if page.ring.incident == incident)
+            if words in line and at < began + within - 1 and not is_given_up:
                 yield f"unheard: {incident} is told of at {moment}, before its time"
             if words in line and words == NO_DEVICE and self._is_surely_proven(span, span.began + within):
                 yield f"unheard: {incident} is told of at {moment}, and a device had got it"
@@ -176,9 +187,15 @@ class Unheard:
         asked = [page for page in span.pages if page.found_from < deadline - 2 * ASKED_SECONDS]
         return bool(asked) and all(page.delivered_at < deadline - 2 * ASKED_SECONDS for page in asked)
 
-    def _repeated(self, incident: str, spans: Sequence[Span], told: Sequence[float]) -> Iterator[str]:
+    def _repeated(self, incident: str, spans: Sequence[Span], told: Sequence[tuple[Notice, str]]) -> Iterator[str]:
+        rings = [ring.began for ring in self.phones.rings_of[incident]]
         for span, later in pairwise([*spans, Span(math.inf, math.inf)]):
-            times = [at for at in told if span.began < at < later.began]
+            times: list[float] = []
+            for notice, line in told:
+                # A later signal without a page is news.
+                is_news = NO_PAGE in line and bool(times) and any(times[-1] < began < notice.at for began in rings)
+                if span.began < notice.at < later.began and not is_news:
+                    times.append(notice.at)
             if len(times) > 1:
                 yield f"unheard: {incident} is told of {len(times)} times since {self._moment(span.began)}"
 

@@ -29,6 +29,9 @@ class Tenant:
         # What happened to the notifications of each page, as audits: a delivery status, or the text of a response.
         self.audits: dict[str, list[str]] = {}
         self.audited: list[str] = []
+        # Times at which flood control suppressed a page.
+        self.suppressed: list[str] = []
+        self.looked_for_suppressed = 0
         self.now: Callable[[], float] = lambda: 0.0
 
     def accept(self, _: Call) -> HttpAnswer:
@@ -45,6 +48,10 @@ class Tenant:
             [page_id] = parse_qs(urlsplit(call.url).query)["eventId"]
             self.audited.append(page_id)
             return HttpAnswer(200, {}, json.dumps({"data": [*map(_audit, self.audits.get(page_id, []))]}).encode())
+        if "/event-suppressions" in call.url:
+            self.looked_for_suppressed += 1
+            found = [{"event": {"id": "e1"}, "match": {"id": "e2", "at": at}} for at in self.suppressed]
+            return HttpAnswer(200, {}, json.dumps({"data": found}).encode())
         if "/people/" in call.url:
             return HttpAnswer(200, {}, b'{"id": "id-jdoe", "targetName": "jdoe"}')
         [request_id] = parse_qs(urlsplit(call.url).query)["requestId"]

@@ -175,6 +175,16 @@ class TestIllXmatters:
         send(xmatters, "sam")
         assert rung(xmatters) == [("sam", "Work Email", 600)]
 
+    def test_nobody_who_is_absent_without_a_replacement_is_notified(self, xmatters: XMatters) -> None:
+        xmatters.workflow.set({"mode": "all_absent"})
+        send(xmatters, "sam", "dba")
+        assert rung(xmatters) == []
+        assert "sam is absent, without a replacement, so nobody is notified for this recipient." in log(xmatters)
+        assert log(xmatters)[-1] == "Nobody is left in the group dba."
+        xmatters.workflow.set({"mode": "page"})
+        send(xmatters, "sam")
+        assert rung(xmatters) == [("sam", "Work Email", 0)]
+
     def test_failed_notification_reaches_no_device_and_takes_no_answer(self, xmatters: XMatters) -> None:
         xmatters.workflow.set({"mode": "devices_fail"})
         send(xmatters, "sam")

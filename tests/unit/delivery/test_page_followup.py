@@ -182,6 +182,53 @@ def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: T
     assert len(relay.session.calls) == 1
 
 
+@pytest.mark.parametrize(
+    ("at", "missed"),
+    [
+        ("2027-01-15T08:00:30.000Z", "page_suppressed"),
+        ("2027-01-15T08:58:30.000+0100", "page_missing"),
+        ("2027-01-15T09:00:30.000+0100", "page_suppressed"),
+        ("2027-01-15T08:00:30.000", "page_missing"),
+        ("never", "page_missing"),
+        ("", "page_missing"),
+    ],
+)
+def test_missing_page_of_the_minute_in_which_flood_control_suppressed_pages_says_so(
+    at: str, missed: str, tenant: Tenant
+) -> None:
+    tenant.makes_pages = False
+    tenant.suppressed = ["2026-01-01T00:00:00.000Z", at]
+    relay = new_relay(tenant)
+    relay.play("critical")
+    relay.drain()
+    assert (relay.entry().receipt.missed, tenant.looked_for_suppressed) == (missed, 1)
+    relay.sweep_for(600)
+    [message] = relay.sns.published
+    assert ("flood control suppressed pages then; raise its limits" in message["Message"]) == (
+        missed == "page_suppressed"
+    )
+
+
+@pytest.mark.parametrize("events", ["warning", "critical ok", "critical 36 ok"])
+def test_flood_control_is_asked_about_only_if_an_open_critical_has_no_page(events: str, tenant: Tenant) -> None:
+    tenant.makes_pages = events == "critical 36 ok"
+    relay = new_relay(tenant)
+    relay.play(events)
+    relay.drain()
+    assert tenant.looked_for_suppressed == 0
+
+
+def test_page_counts_as_missing_although_xmatters_does_not_say_what_it_suppressed(tenant: Tenant) -> None:
+    def refuses(call: Call) -> HttpAnswer:
+        return samples.refused(404) if "/event-suppressions" in call.url else tenant.rest(call)
+
+    tenant.makes_pages = False
+    relay = new_relay(tenant, rest=FakeSession(refuses))
+    relay.play("critical")
+    relay.drain()
+    assert (relay.entry().receipt.missed, relay.dead_letters.messages) == ("page_missing", [])
+
+
 # Events (see `Relay.play`), request ids of signals without a page, the counted missing pages, and the number of
 # notifications of the fallback topic.
 LOST: dict[str, tuple[str, set[str], int, int]] = {

@@ -29,7 +29,7 @@ def watched(policy: dict[str, Any], *, tenant: Tenant | None = None, recipients:
     document["xmatters"] |= {"callback": {"token": TOKEN}, "recipients": list(recipients)}
     if tenant:
         document["xmatters"]["rest"] = REST
-    trigger = tenant.accept if tenant else samples.accepted("r1")
+    trigger = (tenant or Tenant()).accept
     rest = FakeSession(tenant.rest) if tenant else FakeSession(samples.accepted())
     relay = Relay(FakeSession(trigger), secrets=FakeSecrets(noc=json.dumps(document)), rest=rest)
     if tenant:
@@ -40,7 +40,7 @@ def watched(policy: dict[str, Any], *, tenant: Tenant | None = None, recipients:
 def call_back(relay: Relay, kind: str, text: str, *, page: str = "page-1", person: str = "jdoe") -> str:
     """Let xMatters call back about the incident `i1`; return the outcome of the callback."""
     said = {"relay": 1, "kind": kind, "incident_id": "i1", "event": {"id": page, "number": page}}
-    said |= {"person": {"target": person}, "response" if kind == "response" else "deliverystatus": text}
+    said |= {"person": {"target": person}, kind if kind in {"response", "status"} else "deliverystatus": text}
     answer = relay.callbacks.serve(samples.request(json.dumps(said).encode(), headers={"x-api-key": TOKEN}))
     relay.wake(0)
     return str(answer.document["outcome"])
@@ -327,6 +327,15 @@ class TestUnansweredRecipients:
         relay.sweep_for(600)
         assert self.recipients(relay) == ["Ops", "Ops,Boss,Duty"]
 
+    @pytest.mark.parametrize("events", ["ok", "warning"])
+    def test_critical_that_comes_again_before_they_were_called_does_not_call_them_at_once(self, events: str) -> None:
+        relay = watched(self.OTHERS | {"preset": "oncall", "notify_on": ["opened", "worsened", "reopened"]})
+        relay.play("critical")
+        relay.wake(60)
+        relay.sweep(240)
+        relay.play(f"{events} critical")
+        assert (told(relay), self.recipients(relay)) == (["nobody_answered"], ["Ops", "Ops"])
+
     def test_critical_that_comes_again_unheard_calls_them_again(self) -> None:
         relay = watched(self.OTHERS)
         relay.play("critical")
@@ -425,6 +434,134 @@ class TestWithRestApi:
         relay.sweep_for(420, step=30)
         assert told(relay) == ["nobody_notified"]
         assert "upstream" in {line.get("reason") for line in relay.recorder.lines()}, "the failure is in the log"
+
+
+class TestToldAtOnce:
+    """xMatters says that it notifies nobody else: the fallback topic is told in the sweeper's next run."""
+
+    ANSWER: ClassVar[dict[str, Any]] = {"notified_within_seconds": 0, "answered_within_seconds": 900}
+
+    @pytest.mark.parametrize(
+        ("policy", "calls", "steps"),
+        [
+            (BOTH, [("failure", "")], ["nobody_notified"]),
+            (BOTH, [("delivery", "Delivered"), ("failure", "")], ["nobody_answered"]),
+            (ANSWER, [("failure", "")], ["nobody_notified"]),
+            (BOTH, [("failure", ""), ("response", "Acknowledge")], []),
+            (BOTH, [("failure", ""), ("delivery", "Delivered")], []),
+            (BOTH, [("delivery", "Failed")], []),
+            (BOTH, [("escalation", "")], []),
+            (BOTH, [("status", "terminated")], []),
+            ({"notified_within_seconds": 300}, [("delivery", "Delivered"), ("failure", "")], []),
+            ({}, [("failure", "")], []),
+        ],
+    )
+    def test_failed_recipient_is_told_in_the_next_run(
+        self, policy: dict[str, Any], calls: list[tuple[str, str]], steps: list[str]
+    ) -> None:
+        relay = watched(policy)
+        relay.play("critical 20")
+        for kind, text in calls:
+            call_back(relay, kind, text)
+        relay.sweep(20)
+        assert told(relay) == steps
+
+    @pytest.mark.parametrize(
+        ("audits", "text", "policy", "steps", "questions"),
+        [
+            ([], "terminated", {}, ["nobody_notified"], 1),
+            (["DELIVERED"], "terminated_external", BOTH, ["nobody_answered"], 1),
+            (["DELIVERED", "Escalate"], "terminated", BOTH, ["nobody_answered"], 1),
+            (["DELIVERED", "Acknowledge"], "terminated", BOTH, [], 1),
+            (["DELIVERED"], "terminated", {}, [], 1),
+            ([], "suspended", {}, [], 0),
+        ],
+    )
+    def test_page_that_ended_without_an_answer_is_told_in_the_next_run(
+        self, audits: list[str], text: str, policy: dict[str, Any], steps: list[str], questions: int
+    ) -> None:
+        tenant = Tenant()
+        tenant.audits["page-1"] = audits
+        relay = watched(policy, tenant=tenant)
+        relay.play("critical 15")
+        call_back(relay, "status", text)
+        relay.wake(15)
+        relay.sweep(30)
+        assert (told(relay), len(tenant.audited)) == (steps, questions)
+
+    def test_answer_that_ends_its_page_costs_no_question_although_it_comes_after_the_end(self) -> None:
+        tenant = Tenant()
+        relay = watched(BOTH, tenant=tenant)
+        relay.play("critical 15")
+        call_back(relay, "status", "terminated")
+        call_back(relay, "response", "Acknowledge")
+        relay.sweep_for(1800, step=15)
+        assert (told(relay), tenant.audited) == ([], [])
+
+    @pytest.mark.parametrize("kind", ["failure", "status"])
+    @pytest.mark.parametrize(("page", "steps"), [("page-1", []), ("page-2", ["nobody_notified"]), ("page-9", [])])
+    def test_only_the_newest_page_of_the_critical_counts(self, kind: str, page: str, steps: list[str]) -> None:
+        relay = watched(BOTH, tenant=Tenant())
+        relay.play("warning 15 critical 15")
+        call_back(relay, kind, "terminated", page=page)
+        relay.wake(15)
+        relay.sweep(30)
+        assert told(relay) == steps
+
+    @pytest.mark.parametrize("events", ["warning 5 critical", "critical 5 ok 5 critical", "critical 5 warning"])
+    def test_without_the_rest_api_a_failure_counts_for_the_only_signal_alone(self, events: str) -> None:
+        relay = watched(BOTH)
+        relay.play(f"{events} 5")
+        call_back(relay, "failure", "")
+        relay.sweep(30)
+        is_only = events.startswith("critical 5 ok")
+        assert told(relay) == (["nobody_notified"] if is_only else [])
+
+    @pytest.mark.parametrize("recipients", [("Ops", "Dba"), ("Ops", "Dba", "Boss")])
+    def test_one_failed_recipient_of_several_says_nothing_of_the_others(self, recipients: tuple[str, ...]) -> None:
+        relay = watched(BOTH, recipients=recipients)
+        relay.play("critical 15")
+        call_back(relay, "failure", "")
+        relay.sweep(30)
+        assert told(relay) == []
+        relay.sweep_for(360)
+        assert told(relay) == ["nobody_notified"]
+
+    @pytest.mark.parametrize("has_rest", [True, False])
+    def test_it_is_told_once_and_written_once_whatever_comes_again(self, has_rest: bool) -> None:
+        tenant = Tenant() if has_rest else None
+        relay = watched(BOTH, tenant=tenant)
+        relay.play("critical 15")
+        call_back(relay, "failure", "")
+        written = relay.entry().sequence
+        call_back(relay, "failure", "")
+        assert relay.entry().sequence == written
+        relay.sweep(30)
+        call_back(relay, "failure", "again")
+        relay.sweep_for(1800, step=30)
+        assert (told(relay), relay.dynamodb.indexed()) == (["nobody_notified"], [])
+        assert tenant is None or tenant.audited == ["page-1"]
+
+    @pytest.mark.parametrize("events", ["ok", "warning"])
+    def test_nothing_is_told_if_the_incident_is_better_before_the_run(self, events: str) -> None:
+        relay = watched(BOTH | {"preset": "oncall"})
+        relay.play("critical 15")
+        call_back(relay, "failure", "")
+        relay.play(events)
+        relay.sweep_for(1800)
+        assert (told(relay), relay.dynamodb.indexed()) == ([], [])
+
+    def test_time_decides_if_xmatters_cannot_be_asked(self) -> None:
+        tenant = Tenant()
+        relay = watched({}, tenant=tenant)
+        relay.play("critical 15")
+        relay.wake(0)
+        relay = relay.with_rest(FakeSession(samples.refused(503)))
+        call_back(relay, "failure", "")
+        relay.sweep(30)
+        assert told(relay) == []
+        relay.sweep_for(420, step=30)
+        assert told(relay) == ["nobody_notified"]
 
 
 class TestAnswersInBigPanda:

@@ -129,6 +129,9 @@ class Writeback:
                 return replace(
                     _failed(job, Reason.IN_FLIGHT, found.why), until=min(now + wait, came + EARLY_CALLBACK_SECONDS)
                 )
+            if found.signal and _awaits_its_answer(received, entries, self.clock()):
+                why = "the answer that ended the page may be on its way"
+                return replace(_failed(job, Reason.IN_FLIGHT, why), until=came + SHORTEST_WRITEBACK_WAIT_SECONDS)
             result = self._written(job, channel, received, entries, deadline, found=found)
         except LedgerError as error:
             # Retried later, since no page depends on a callback.
@@ -220,7 +223,7 @@ class Writeback:
         signal: AcceptedSignal | None,
         deadline: Deadline,
     ) -> None:
-        """Record in the receipt of a critical that a device got the notification, or that a person answered.
+        """Record in the receipt of a critical that a device got it, a person answered, or nobody will.
 
         `signal` is the signal whose page the callback names; None if xMatters was not asked. With access to xMatters'
         REST API a delivery is not believed, but an occasion to ask: whoever has the token can claim one. If several
@@ -244,6 +247,11 @@ class Writeback:
         elif callback.is_delivered() and rest and entry.receipt.may_be_confirmed:
             with suppress(SendError):
                 self.prover.ask(name, entry, channel, entry.pages_to_ask_about(), deadline, is_early=True)
+        elif callback.is_dead_end() and entry.unheard(callback, signal, policy) != entry:
+            # What the vendors know is asked now, and not again at the time. If they fail, the time decides.
+            with suppress(SendError):
+                entry = self.prover.ask(name, entry, channel, entry.pages_to_ask_about(), deadline, is_early=False)
+                self.ledger.change(name, lambda each: each.unheard(callback, signal, policy), entry)
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
         """Return an incident's ledger entries with their keys.
@@ -283,6 +291,12 @@ class Writeback:
             return _result(job, Outcome.UNSAFE).failed(error)
         replace(leased, is_written=True, until=0.0).write(self.table, name)
         return _delivered(job)
+
+
+def _awaits_its_answer(received: ReceivedCallback, entries: Sequence[tuple[str, Entry]], now: float) -> bool:
+    """True if a callback says that a critical's page ended, and the answer that ended it may come just after it."""
+    is_young = now < received.came + SHORTEST_WRITEBACK_WAIT_SECONDS
+    return received.callback.is_page_end() and is_young and any(entry.receipt.is_open for _, entry in entries)
 
 
 def _incident(callback: Callback, access: BigPandaAccess, entries: Sequence[tuple[str, Entry]]) -> Incident | None:

@@ -290,7 +290,8 @@ class Channel:
         """True if the channel has a use for a callback: it is written to BigPanda, acknowledges, or is a proof."""
         access = self.bigpanda
         is_written = access is not None and (access.writes(callback) or access.action_of(callback) is not None)
-        is_proof = self.policy.awaits_receipt and (self.is_answer(callback) or callback.is_delivered())
+        is_told = self.is_answer(callback) or callback.is_delivered() or callback.is_dead_end()
+        is_proof = self.policy.awaits_receipt and is_told
         return (
             is_written or is_proof or (self.signals_acknowledger_only and self.responses.is_acknowledgement(callback))
         )

@@ -80,7 +80,7 @@ class Debts:
 
     def add(self, entry: Entry) -> None:
         """Add one entry of the ledger's `due` index to these counts of a channel's debts."""
-        self.pages_missing += entry.receipt.is_open and bool(entry.receipt.missed)
+        self.pages_missing += entry.receipt.is_open and entry.receipt.has_no_page
         since = entry.delay_start
         if since is None:
             return

@@ -113,9 +113,11 @@ class OverdueDebt(NamedTuple):
     def _missed(self) -> str:
         page = f"page {identifier(self.page)}" if self.page else "a page"
         match self.missed:
-            case Missed.PAGE_MISSING:
+            case Missed.PAGE_MISSING | Missed.PAGE_SUPPRESSED:
                 named = f" (request id {', '.join(map(identifier, self.request_ids))})" if self.request_ids else ""
-                return f"xMatters accepted its signal{named} and made no page of it"
+                flood = ": its flood control suppressed pages then; raise its limits (docs/xmatters/README.md, 4)"
+                cause = flood if self.missed == Missed.PAGE_SUPPRESSED else ""
+                return f"xMatters accepted its signal{named} and made no page of it{cause}"
             case Missed.NOBODY_NOTIFIED:
                 return f"xMatters made {page}, and no device is known to have got it"
             case _:

@@ -115,9 +115,12 @@ class Followup:
         """Find the pages of an incident's signals, terminate those of past states, and ask about people."""
         checked: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
+        is_suppressed = False
         try:
             if channel.rest:
                 self._follow_pages(entry, channel.rest, channel.policy, checked, deadline)
+                if lost := _unpaged_criticals(entry.followed(checked), checked):
+                    is_suppressed = self.pages.were_suppressed(channel.rest, min(lost), deadline)
             after = entry.followed(checked)
             question_at = _question_at(after, channel)
             if question_at is not None and self.clock() >= question_at:
@@ -125,7 +128,7 @@ class Followup:
                 entry = self.prover.ask(entry_key_of(job), entry, channel, pages, deadline, is_early=False)
         except SendError as error:
             failure = error
-        return self._noted(job, entry, channel, checked, failure)
+        return self._noted(job, entry, channel, checked, failure, is_suppressed=is_suppressed)
 
     def _follow_pages(
         self, entry: Entry, rest: Rest, policy: Policy, checked: dict[str, AcceptedSignal], deadline: Deadline
@@ -146,6 +149,8 @@ class Followup:
         channel: Channel,
         checked: dict[str, AcceptedSignal],
         failure: SendError | None,
+        *,
+        is_suppressed: bool,
     ) -> Result:
         after = entry.followed(checked)
         # Only of open incidents: a workflow may make no page of a resolve.
@@ -160,7 +165,7 @@ class Followup:
 
         def change(current: Entry) -> Entry:
             followed = current.followed(checked)
-            return followed.page_missing(min(lost)) if lost else followed
+            return followed.page_missing(min(lost), is_suppressed=is_suppressed) if lost else followed
 
         is_noted = after == entry or _try_change(self.ledger, job, entry, change)
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:

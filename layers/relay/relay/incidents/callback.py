@@ -118,6 +118,14 @@ class Callback(NamedTuple):
         """True if the callback reports that a device got the notification."""
         return self.kind == Kind.DELIVERY and _plain(self.text) in {"delivered", "responded"}
 
+    def is_page_end(self) -> bool:
+        """True if the callback reports that the page ended: by an answer, a person, xMatters or the relay."""
+        return self.kind == Kind.STATUS and _plain(self.text) in {"terminated", "terminated_external"}
+
+    def is_dead_end(self) -> bool:
+        """True if the callback may mean that xMatters notifies nobody else: a recipient failed, or the page ended."""
+        return self.kind == Kind.FAILURE or self.is_page_end()
+
 
 class Deed(StrEnum):
     """Kind of effect that a response has on its incident in BigPanda.

@@ -74,6 +74,11 @@ class AcceptedSignal(NamedTuple):
             is_critical=state.is_critical,
         )
 
+    @property
+    def has_one_recipient(self) -> bool:
+        """True if the signal named one recipient: a person or a group. False if the workflow chose the recipients."""
+        return len(self.recipients) == _HASH_LENGTH
+
     def notified(self, name: str) -> bool:
         """True if `name` is one of the signal's recipients.
 

@@ -17,6 +17,7 @@ from relay.ledger.receipt import Heard, Missed, Receipt
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
+    from relay.incidents.callback import Callback
 
 # BigPanda's API may lag behind its webhook. By how much is not documented, so an answer "open" counts only after this
 # time. An owed signal waits at most as long for the answer (docs/decisions.md, D-ask-first).
@@ -553,19 +554,43 @@ class Entry(NamedTuple):
         """Return the entry after xMatters' REST API answered at `now` about the critical's pages (`Receipt.heard`)."""
         return replace(self, receipt=self.receipt.heard(heard, channel.policy, channel.responses, now))
 
+    def unheard(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
+        """Return the entry after a callback that may mean that xMatters notifies nobody else (`Callback.is_dead_end`).
+
+        `signal` is the signal whose page the callback names; None if xMatters was not asked. The entry stays as it is
+        unless that is the newest signal. Without `signal` it must be the only one, and its page's end means nothing.
+        A failed recipient counts only if it is the signal's only one: others may still be notified.
+        """
+        signals = self.open_signals
+        if not signals or signals[-1].at < self.receipt.since:
+            return self
+        if signal is None:
+            is_its = len(signals) == 1 and not callback.is_page_end()
+        else:
+            is_its = signal.request_id == signals[-1].request_id
+        is_whole = callback.is_page_end() or signals[-1].has_one_recipient
+        return replace(self, receipt=self.receipt.unheard(policy)) if is_its and is_whole else self
+
     def pages_to_ask_about(self) -> list[str]:
         """Return the pages of the receipt's critical about which xMatters is asked: the first, and the newest."""
         signals = [each for each in self.accepted_signals if each.is_critical and each.at >= self.receipt.since]
         pages = [each.pages[0] for each in signals if each.pages]
         return list(dict.fromkeys([*pages[:1], *pages[-1:]]))
 
-    def page_missing(self, since: float) -> "Entry":
-        """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds)."""
-        return replace(self, receipt=self.receipt.missing(Missed.PAGE_MISSING, since))
+    def page_missing(self, since: float, *, is_suppressed: bool = False) -> "Entry":
+        """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds).
+
+        `is_suppressed` is True if xMatters' flood control suppressed pages at that time.
+        """
+        step = Missed.PAGE_SUPPRESSED if is_suppressed else Missed.PAGE_MISSING
+        return replace(self, receipt=self.receipt.missing(step, since))
 
     def awaits_others(self, state: State) -> bool:
         """True if nobody is known to have heard the critical `state`, and no further recipients were signalled."""
-        return state.is_critical and self.receipt.awaits_others
+        announced = self.announced
+        # A critical that comes after a better state is another one.
+        is_same = announced is not None and announced.is_critical and self.eased is None
+        return is_same and state.is_critical and self.receipt.awaits_others
 
     def owing_others(self, row: Row, now: float) -> "Entry":
         """Return the entry with its newest state owed to further recipients since `now` (epoch seconds), by `row`.

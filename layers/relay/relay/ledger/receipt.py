@@ -28,11 +28,13 @@ class Missed(StrEnum):
 
     Attributes:
         PAGE_MISSING: xMatters accepted the signal, and made no page of it.
+        PAGE_SUPPRESSED: The same, while xMatters' flood control suppressed pages.
         NOBODY_NOTIFIED: No device is known to have got the notification.
         NOBODY_ANSWERED: Nobody answered the page.
     """
 
     PAGE_MISSING = "page_missing"
+    PAGE_SUPPRESSED = "page_suppressed"
     NOBODY_NOTIFIED = "nobody_notified"
     NOBODY_ANSWERED = "nobody_answered"
 
@@ -96,9 +98,14 @@ class Receipt(NamedTuple):
     def ended(self) -> "Receipt":
         """Return the receipt after the incident ended, eased below critical, or was snoozed: nothing is awaited.
 
-        It stays open for a step that is known to have failed, until the fallback topic was notified of that.
+        It stays open if a signal is known to have no page, until the fallback topic was notified of that.
         """
-        return replace(self, is_open=False) if self.is_open and not self.missed else self
+        return replace(self, is_open=False, missed="") if self.is_open and not self.has_no_page else self
+
+    @property
+    def has_no_page(self) -> bool:
+        """True if xMatters made no page of the critical's signal."""
+        return self.missed in {Missed.PAGE_MISSING, Missed.PAGE_SUPPRESSED}
 
     def notified(self, at: float, policy: Policy) -> "Receipt":
         """Return the receipt after a device got the notification at `at` (epoch seconds).
@@ -127,6 +134,12 @@ class Receipt(NamedTuple):
             return self
         receipt = Receipt(since, recipients=self.recipients) if self.told_at or not self.since else self
         return replace(receipt, is_open=True, missed=step)
+
+    def unheard(self, policy: Policy) -> "Receipt":
+        """Return the receipt after xMatters said that it notifies nobody else: the step that `policy` awaits failed."""
+        if self.missed or not self.awaits_a_step(policy):
+            return self
+        return replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)
 
     def told(self, step: str, at: float) -> "Receipt":
         """Return the receipt after the fallback topic was notified of the missed `step` at `at` (epoch seconds)."""

@@ -77,6 +77,18 @@ class Pages:
             audits += listed(self._api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
         return _heard([Fields(each) for each in audits if isinstance(each, dict)])
 
+    def were_suppressed(self, rest: Rest, at: float, deadline: Deadline) -> bool:
+        """Return True if flood control suppressed pages around `at` (epoch seconds); False if xMatters does not say.
+
+        The list says when, and not of which signal (docs/vendors.md).
+        """
+        with suppress(SendError):
+            path = f"{SUPPRESSIONS_PATH}?limit={MAX_AUDITS}"
+            found = listed(self._api.ask(rest, "GET", path, None, deadline, says=listed)) or []
+            times = (_moment(nested(nested(each, "match"), "at") or nested(each, "at")) for each in found)
+            return any(abs(moment - at) <= SUPPRESSED_WITHIN_SECONDS for moment in times if moment)
+        return False
+
     def terminate(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
         """Terminate a page, so that xMatters notifies no further people."""
         document = {"id": page_id, "status": "TERMINATED"}
@@ -117,7 +129,10 @@ def _pages(found: list[Any], request_id: str) -> list[Page]:
 
 
 EVENTS_PATH, AUDITS_PATH = "/api/xm/1/events", "/api/xm/1/audits"
-# Audits of a page that are read: xMatters' default, and more than a page of an incident has.
+SUPPRESSIONS_PATH = "/api/xm/1/event-suppressions"
+# Flood control counts the signals of a minute. xMatters' clock and AWS's differ by less.
+SUPPRESSED_WITHIN_SECONDS = 60.0
+# Audits of a page, and suppressions, that are read: xMatters' default, and more than a page of an incident has.
 MAX_AUDITS = 100
 # Delivery statuses of a notification that reached a device.
 _GOT_IT = frozenset({"DELIVERED", "RESPONDED"})
@@ -331,6 +346,14 @@ class Directory:
 
 def _is_active(device: Any) -> bool:
     return (scalar(nested(device, "status")) or "").upper() != "INACTIVE"
+
+
+def _moment(value: Any) -> float | None:
+    """Return a time in xMatters' answer in epoch seconds; None if it is not an ISO 8601 time with an offset."""
+    with suppress(ValueError, OverflowError):
+        moment = datetime.fromisoformat(scalar(value) or "")
+        return moment.timestamp() if moment.tzinfo else None
+    return None
 
 
 def _is_unreplaced(absence: Fields, now: float) -> bool:
