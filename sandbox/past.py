@@ -18,6 +18,8 @@ from sandbox.xmatters.flow import Order
 from sandbox.xmatters.pages import record_time
 
 DAYS, TEAM = 90, 20
+# The least and the greatest number of incidents of a day.
+USUAL_DAY = (4, 9)
 ENVIRONMENT, TARGET, KEY = "5f0a7c21d3", "webhook.xmatters", "BPU-rehearsal-not-a-secret"
 LOGIN = ("rehearsal", "rehearsal-not-a-secret")
 PAGED_SECONDS = 2.0
@@ -71,21 +73,22 @@ class Past:
 
     Attributes:
         since, until: The period (epoch seconds).
+        days: Its days.
         incidents: The incidents, oldest first.
         expected: What a report has to count, by its own words.
     """
 
-    def __init__(self, until: float, a_day: tuple[int, int] = (4, 9)) -> None:
-        """Make the past: `a_day` has the least and the greatest number of incidents. `until` is in epoch seconds."""
-        self.until = until // _MINUTE * _MINUTE
-        self.since = self.until - DAYS * _DAY
+    def __init__(self, until: float, days: int = DAYS, a_day: tuple[int, int] = USUAL_DAY) -> None:
+        """Make the past of some days before `until` (epoch seconds)."""
+        self.until, self.days = until // _MINUTE * _MINUTE, days
+        self.since = self.until - days * _DAY
         self._a_day = a_day
         self.incidents: list[PastIncident] = []
         self.expected = Counter[str]()
         # The same past each time, relative to its end.
         self._random = Random(20)
-        self._outage = self.since + 41 * _DAY + 2 * _HOUR
-        for day in range(DAYS):
+        self._outage = self.since + days // 2 * _DAY + 2 * _HOUR
+        for day in range(days):
             # The first hour stays empty: a rehearsal begins some seconds later than the past.
             for at in self._times(self.since + day * _DAY + _HOUR):
                 self._story(at)

@@ -17,9 +17,9 @@ FASTER = 60.0
 
 
 @contextmanager
-def remembering() -> Iterator[tuple[past.Past, Box]]:
+def remembering(days: int = past.DAYS) -> Iterator[tuple[past.Past, Box]]:
     """Run both stand-ins, which remember a past that ends now."""
-    told = past.Past(time.time())
+    told = past.Past(time.time(), days)
     clock = past.Clock(told.until)
     with running(now=clock) as box:
         past.tell(told, box, clock)

@@ -111,8 +111,9 @@ class Archive:
             case dict():
                 return {key: self._told(member, key) for key, member in value.items()}
             case list():
+                # A document that is a list of texts has ids or times.
                 return [self._told(each, name) for each in value]
-            case str() if name not in _STRUCTURE and value:
+            case str() if name and name not in _STRUCTURE and value:
                 return hmac.new(self._pseudonyms, value.encode(), hashlib.sha256).hexdigest()[:12]
         return value
 

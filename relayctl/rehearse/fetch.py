@@ -87,35 +87,34 @@ def fetch_incidents(reader: Reader, archive: Archive, wanted: Wanted) -> None:
 def fetch_pages(reader: Reader, archive: Archive, wanted: Wanted) -> None:
     """Fetch xMatters' pages of the period. Raises FetchError."""
     get = paced(reader, Pace(XMATTERS_CALLS_A_SECOND, reader.time))
-    known = archive.has(EVENTS)
+    known = {key: len(events) for key, events in archive.all(EVENTS)}
     with progress("reading xMatters' pages", "calls", reader.time.ticks) as show:
         done = 0
         for start in _days(wanted):
             offset, is_last = 0, False
             while not is_last:
                 key, query = f"{iso(start)}/{offset}", _events_query(start, wanted, offset)
-                if key in known:
-                    data = next(document for each, document in archive.all(EVENTS) if each == key)
-                else:
-                    answer = get(EVENTS_PATH, query)
-                    data = nested(answer, "data")
+                if key not in known:
+                    data = nested(get(EVENTS_PATH, query), "data")
                     if not isinstance(data, list):
                         raise FetchError(f"xMatters: {EVENTS_PATH}: an answer without a list of events")
-                    data = [_kept_event(each, wanted.property) for each in data]
-                    archive.add(EVENTS, key, data)
+                    archive.add(EVENTS, key, [_kept_event(each, wanted.property) for each in data])
+                    known[key] = len(data)
                     show(done := done + 1, f"{iso(start)[:10]}")
-                is_last, offset = len(data) < EVENTS_A_PAGE, offset + EVENTS_A_PAGE
+                is_last, offset = known[key] < EVENTS_A_PAGE, offset + EVENTS_A_PAGE
 
 
 def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> None:
     """Fetch what flood control dropped, and the audits of `pages`. Raises FetchError."""
     get = paced(reader, Pace(XMATTERS_CALLS_A_SECOND, reader.time))
+    known = dict(archive.all(SUPPRESSED))
     for offset in range(0, 1000 * EVENTS_A_PAGE, EVENTS_A_PAGE):
-        if str(offset) in archive.has(SUPPRESSED):
-            continue
-        data = _data(get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset}))
-        archive.add(SUPPRESSED, str(offset), [_suppressed_at(each) for each in data])
-        if len(data) < EVENTS_A_PAGE:
+        times = known.get(str(offset))
+        if times is None:
+            data = _data(get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset}))
+            times = [_suppressed_at(each) for each in data]
+            archive.add(SUPPRESSED, str(offset), times)
+        if len(times) < EVENTS_A_PAGE:
             break
     there = archive.has(AUDITS)
     calls = [(AUDITS, each) for each in pages if each not in there]

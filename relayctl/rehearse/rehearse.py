@@ -140,7 +140,7 @@ def rehearse_(
     effects: Effects = context.obj or Effects()
     if redact and files:
         raise click.UsageError("--redact hides the tags that routes look at: give --settings without it")
-    channels = {name: _channel(name, policy) for name, policy in POLICIES.items()}
+    channels = {name: channel_of_policy(name, policy) for name, policy in POLICIES.items()}
     channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
     asked = _Asked.of(effects, **vendors)
     with _folder(keep) as folder:
@@ -234,7 +234,7 @@ def _reader(effects: Effects, vendor: str, url: str, authorization: str) -> Read
     return Reader(vendor, effects.outward(hosts, most=MAX_ANSWER_BYTES), url, headers, effects)
 
 
-def _channel(name: str, policy: Mapping[str, Any]) -> Channel:
+def channel_of_policy(name: str, policy: Mapping[str, Any]) -> Channel:
     """Return a channel with this policy and stand-ins for credentials: it can decide, and reach nobody."""
     auth = {"type": "basic", "username": "nobody", "password": "nobody"}
     xmatters = {"trigger_url": "https://nobody.xmatters.com/api/integration/1/functions/1/triggers", "auth": auth}

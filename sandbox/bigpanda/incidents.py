@@ -91,8 +91,8 @@ def parse(declared: object, environment: str) -> tuple[Incident, ...]:
 def page(incidents: Sequence[Incident], query: Mapping[str, str]) -> dict[str, Any]:
     """Return one page of a folder's incidents, newest change first. Raises InvalidError if the query is invalid.
 
-    Reads ``folder``, ``from``, ``to``, ``page``, ``page_size`` and ``expand``. Ignores ``query``, which is in a language
-    of BigPanda's own.
+    Reads ``folder``, ``from``, ``to``, ``page``, ``page_size`` and ``expand``. Ignores ``query``, which is in a
+    language of BigPanda's own.
     """
     folder, is_expanded = query.get("folder"), _is_expanded(query)
     number, size = positive_number(query, "page", 1), positive_number(query, "page_size", PAGE_SIZE)
