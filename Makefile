@@ -32,6 +32,10 @@ demo: setup ## tell the relay's story in the terminal, in a local cloud of its o
 sandbox: setup ## both vendors, the relay and their page, until Ctrl-C (SCRIPT=day or incident; BROWSER_OPEN=1)
 	@$(PY) -m sandbox sandbox $(if $(SCRIPT),--script "$(SCRIPT)") $(if $(BROWSER_OPEN),--open-browser)
 
+.PHONY: rehearsal
+rehearsal: setup ## what the relay would have done to a team's ninety days; writes rehearsal.html (BROWSER_OPEN=1 opens it)
+	@$(PY) -m sandbox rehearsal $(if $(BROWSER_OPEN),--open-browser)
+
 .PHONY: local-up
 local-up: setup ## start the local cloud and leave it running; writes .local/stack.json
 	@$(PY) -m sandbox up
@@ -100,7 +104,7 @@ bench: setup ## measure how fast it is, how soon it recovers, what it costs (ONL
 	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 .PHONY: pictures
-pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page or demo)
+pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page, demo or rehearsal)
 	@$(PY) -m tools.pictures $(if $(ONLY),--only $(ONLY))
 
 .PHONY: lint
@@ -160,7 +164,7 @@ PIP_AUDIT = $(AUDIT_VENV)/bin/pip-audit --strict --progress-spinner off --disabl
 
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
-	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(OLD_LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(INSTALLERS_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom build dist staging-report.md *.egg-info
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(OLD_LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(INSTALLERS_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom build dist staging-report.md rehearsal.html *.egg-info
 
 .PHONY: help
 help: ## list the commands

@@ -1,6 +1,6 @@
 """Run the relay on this machine, in a local cloud with stand-ins for xMatters and BigPanda.
 
-`make demo`, `make sandbox`, `make local-up` and `make local-down` call this command line.
+`make demo`, `make sandbox`, `make rehearsal`, `make local-up` and `make local-down` call this command line.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from relayctl import terminal
-from sandbox import interrupts, local
+from sandbox import interrupts, local, rehearsal
 from sandbox.demo import acts, sandbox_run
 from sandbox.environment import leave_aws
 from sandbox.errors import SandboxError
@@ -72,6 +72,10 @@ def _sandbox(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _rehearsal(arguments: argparse.Namespace) -> int:
+    return rehearsal.run(arguments.page.resolve(), opens_browser=arguments.open_browser)
+
+
 def _where(up: local.Local) -> str:
     lines = [
         f"the page           {up.sandbox_url}/",
@@ -104,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     demo_ = commands.add_parser("demo", help="tell the relay's story in the terminal, check it, then stop everything")
     demo_.set_defaults(run=_demo)
     _add_sandbox(commands)
+    rehearsal_ = commands.add_parser("rehearsal", help="rehearse ninety days of a team, and write the report as a page")
+    rehearsal_.add_argument("--page", type=Path, default=ROOT / "rehearsal.html", metavar="FILE", help="the page")
+    rehearsal_.add_argument("--open-browser", action="store_true", help="open the page in a browser")
+    rehearsal_.set_defaults(run=_rehearsal)
     down = commands.add_parser("down", help="stop everything that `up` started")
     down.set_defaults(run=_down)
     return parser

@@ -1,20 +1,21 @@
 """Make the README's pictures from real runs in the local cloud: `make pictures`.
 
 In `docs/pictures`, `page-*.png` show the sandbox's page after a short story, and `story-*.png` one incident's story on
-it, light and dark; `demo.svg` and `outage.svg` show acts of `make demo`. Everything that the command started is stopped
-at its end.
+it, light and dark; `demo.svg` and `outage.svg` show acts of `make demo`; `rehearsal.png` shows the page of `make
+rehearsal`. Everything that the command started is stopped at its end.
 """
 
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 from rich.console import Console
 
-from sandbox import interrupts, local
+from sandbox import interrupts, local, rehearsal
 from sandbox.demo import acts
 from sandbox.demo.stage import Stage
 from sandbox.environment import leave_aws
@@ -61,11 +62,30 @@ def main() -> int:
     return 0
 
 
+def _browser_path() -> Path:
+    found = chromium.executable(ROOT)
+    if found is None:
+        raise SandboxError("no Chromium is installed; `make checks` installs one into the clone")
+    return found
+
+
+def of_rehearsal(_: local.Places) -> None:
+    """Rehearse the sandbox's past, and write a picture of the begin of the report's page. Raises SandboxError."""
+    browser_path = _browser_path()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "rehearsal.html")
+        rehearsal.run(report, opens_browser=False)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=browser_path, args=list(chromium.ARGUMENTS))
+            page = browser.new_page(viewport={"width": 960, "height": 860}, device_scale_factor=SCALE)
+            page.goto(report.as_uri())
+            page.screenshot(path=PICTURES / "rehearsal.png")
+            browser.close()
+
+
 def of_page(places: local.Places) -> None:
     """Play a story in a cloud of its own, and write light and dark pictures of the page. Raises SandboxError."""
-    browser_path = chromium.executable(ROOT)
-    if browser_path is None:
-        raise SandboxError("no Chromium is installed; `make checks` installs one into the clone")
+    browser_path = _browser_path()
     console = Console(stderr=True)
     steps = Steps("pictures", console)
     with local.joined(places, steps) as joined:
@@ -90,7 +110,7 @@ def of_demo(places: local.Places) -> None:
         (PICTURES / name).write_text(terminal_picture.svg(terminal_picture.acts(said, numbers), "make demo"))
 
 
-MAKERS: Mapping[str, Callable[[local.Places], None]] = {"page": of_page, "demo": of_demo}
+MAKERS: Mapping[str, Callable[[local.Places], None]] = {"page": of_page, "demo": of_demo, "rehearsal": of_rehearsal}
 
 
 def _play(stage: Stage) -> None:

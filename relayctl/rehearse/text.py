@@ -24,7 +24,7 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     yield "BigPanda shared", f"{found['shares']:,} times, {found['incidents']:,} incidents", False
     pages = direct["pages"]
     whose = "assumed: one for each share, at once" if direct["are_assumed"] else "that xMatters made"
-    yield "people got", f"{pages:,} pages, {whose}; at most {direct['most_in_a_minute']} in a minute", False
+    yield "people got", f"{pages:,} pages, {whose}; at most {direct['most_in_a_minute']} a minute", False
     for name, (label, what) in _SAID.items():
         if direct["are_assumed"] and name != "repeat":
             continue
@@ -38,8 +38,8 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
         yield "answered after", f"{median} (median), {ninety} (90 %), {worst} (worst)", False
     for name, done in found["relay"].items():
         fewer = f"{_part(pages - done['pages'], pages)} fewer" if done["pages"] <= pages else "more"
-        text = f"{done['pages']:,} pages ({fewer}), {done['critical']:,} of criticals; "
-        yield f"relay, {name}", f"{text}at most {done['most_in_a_minute']} in a minute", False
+        text = f"{done['pages']:,} pages ({fewer}), {done['critical']:,} critical"
+        yield f"relay, {name}", f"{text}; at most {done['most_in_a_minute']} a minute", False
     for place, each in enumerate(found["noisiest"]):
         counts = ", ".join(f"{len(rings)}" for rings in each["relay"].values())
         title = printable(each["title"] or each["incident_id"], 30)
@@ -74,8 +74,10 @@ def settings_to_install(found: Mapping[str, Any], policies: Mapping[str, Mapping
         "xmatters": {"trigger_url": {"secret": "stored", "env": "XMATTERS_TRIGGER_URL"}, "auth": {"type": "url"}},
         "policy": {**policy, "mode": "shadow"},
     }
-    return f"# Shadow mode decides and sends nothing; relayctl channel live NAME ends it.\n{encode(members)}"
+    return f"# Shadow mode decides and sends nothing: with mode live, it rings.\n{encode(members)}"
 
 
 def _part(some: int, whole: int) -> str:
-    return f"{some / whole:.0%}" if whole else "0 %"
+    if some and some / whole < 0.005:
+        return "below 1%"
+    return f"{some / whole:.0%}" if whole else "0%"

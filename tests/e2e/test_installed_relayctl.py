@@ -102,6 +102,7 @@ def test_each_verb_of_the_installed_program_runs(
         f"channel apply {settings} --yes": 0,
         f"bigpanda webhook {name}": 0,
         f"explain {tmp_path}/share.json --channel {name}": 0,
+        "rehearse --environment 5f3c1a2b9d8e7f6a5b4c3d2e": 2,
         "report": 0,
         f"shadow report {name}": 3,
         "status": 0,

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relayctl.__main__ import main
+from relayctl.settings import settings_file
 from relayctl.stack.deployed import Effects
 from sandbox import past, rehearsal
 from sandbox.server.in_process import Box
@@ -98,7 +99,8 @@ def test_policies_ring_fewer_pages_the_quieter_they_are(kept: Kept) -> None:
     # What people knew already, the relay does not ring.
     assert pages["parity"] == found["direct"]["pages"] - found["direct"]["repeat"]
     assert pages["flap"] < pages["oncall"] < pages["parity"]
-    assert "transitions: 4" in found["settings"]
+    settings = settings_file.parse(found["settings"].encode())
+    assert settings["policy"] == {"preset": "parity", "flap": {"transitions": 4, "minutes": 15}, "mode": "shadow"}
 
 
 def test_nothing_is_changed_at_a_vendor(laptop: Laptop, kept: Kept) -> None:
