@@ -204,6 +204,7 @@ SOMETIMES = {
     "RELAY_FALLBACK_VOICE_IDENTITY",
     "RELAY_FALLBACK_TEXT_IDENTITY",
     "RELAY_HEARTBEAT_URL",
+    "RELAY_WEBHOOK_URL",
 }
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d-0000-4000-8000-000000000000"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
@@ -502,10 +503,11 @@ class TestFunctions:
     def test_longest_settings_fit_into_lambdas_4_kb_of_variables(self) -> None:
         most = {
             "XMattersHosts": 800,
-            "BigPandaHosts": 480,
+            "BigPandaHosts": 300,
             "AlarmTopicArn": 256,
             "NoticeTopicArn": 256,
             "HeartbeatUrl": 200,
+            "DomainName": 128,
             "FallbackPhones": 84,
             "FallbackVoiceIdentity": 128,
             "FallbackTextIdentity": 128,

@@ -34,6 +34,7 @@ def test_missing_settings_have_their_defaults() -> None:
         fallback_phones=(),
         fallback_voice_identity="",
         fallback_text_identity="",
+        webhook_url="",
         heartbeat_url="",
     )
 
@@ -59,6 +60,7 @@ def test_every_setting_is_read_and_trimmed() -> None:
         "RELAY_FALLBACK_PHONES": "+14255550100,+14255550101",
         "RELAY_FALLBACK_VOICE_IDENTITY": "arn:voice",
         "RELAY_FALLBACK_TEXT_IDENTITY": "arn:text",
+        "RELAY_WEBHOOK_URL": "https://api.example.com/v1/bigpanda/{channel}",
         "RELAY_HEARTBEAT_URL": "https://switch.example.com/ping/1",
     }
     assert Config.from_environment(environment) == Config(
@@ -80,6 +82,7 @@ def test_every_setting_is_read_and_trimmed() -> None:
         fallback_phones=("+14255550100", "+14255550101"),
         fallback_voice_identity="arn:voice",
         fallback_text_identity="arn:text",
+        webhook_url="https://api.example.com/v1/bigpanda/{channel}",
         heartbeat_url="https://switch.example.com/ping/1",
     )
 
