@@ -338,6 +338,8 @@ class TestApi:
             "XMattersCallbackUrl": "https://relay.example.com/v1/xmatters/{channel}",
         }
         assert chosen.outputs["DomainTarget"]["Value"] == "${Domain.RegionalDomainName}"
+        variables = chosen.of_type("AWS::Lambda::Function")["SweeperFunction"]["Environment"]["Variables"]
+        assert variables["RELAY_WEBHOOK_URL"] == "https://relay.example.com/v1/bigpanda/{channel}"
 
     def test_own_host_name_takes_no_tls_1_0_where_the_api_does(self) -> None:
         chosen = of_clone(DomainName="relay.example.com", CertificateArn=CERTIFICATE, ApiSecurityPolicy="")

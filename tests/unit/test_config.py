@@ -136,6 +136,11 @@ def test_heartbeat_url_must_be_https_and_is_not_quoted(url: str) -> None:
     assert "canary" not in repr(Config.from_environment(GOOD | {"RELAY_HEARTBEAT_URL": "https://a.b/canary"}))
 
 
+def test_webhook_url_in_the_local_cloud_is_a_path_of_the_clouds_url() -> None:
+    local = {"RELAY_WEBHOOK_URL": "/_aws/x/{channel}", "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
+    assert Config.from_environment(GOOD | local).webhook_url == "http://127.0.0.1:4566/_aws/x/{channel}"
+
+
 def test_only_the_local_profile_allows_loopback() -> None:
     assert not Config.from_environment(GOOD | {"RELAY_PROFILE": "aws"}).loopback_allowed
     local = {"RELAY_PROFILE": "local", "AWS_ENDPOINT_URL": "http://localhost:4566"}
