@@ -5,7 +5,7 @@ The relay is the real one, over fakes of xMatters and AWS; the sweeper's share r
 
 import json
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -15,10 +15,10 @@ from relay.deadline import Deadline
 from relay.failures import InvalidChannel
 from relay.http.client import basic
 from relay.http.session import HttpAnswer
-from relay.sweeper.canary import Canary
+from relay.sweeper.canary import MAX_CANARIES, Canary
 from relay.sweeper.run import SweeperRun
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay, hooked, table_down
 from tests.unit.paging_tenant import REST, Tenant
 
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
@@ -35,7 +35,7 @@ class World:
         posts: The header and the incident of each post.
     """
 
-    def __init__(self, policy: Mapping[str, Any] | None = None, **document: Any) -> None:
+    def __init__(self, policy: Mapping[str, Any] | None = None, *, topic: str = NOTICE, **document: Any) -> None:
         self.tenant, self.is_deaf, self.refusal = Tenant(), False, ""
         self.posts: list[tuple[str, dict[str, Any]]] = []
         secret = samples.secret(policy={"canary": True} | dict(policy or {})) | document
@@ -45,7 +45,7 @@ class World:
             secrets=FakeSecrets(noc=json.dumps(secret)),
             rest=FakeSession(self._rest),
             numbers=("+14255550100",),
-            notice_topic_arn=NOTICE,
+            notice_topic_arn=topic,
             own_webhook=self._post,
         )
         self.tenant.now = self.relay.clock
@@ -95,8 +95,8 @@ def test_canary_is_shared_notified_resolved_and_its_page_ends() -> None:
     assert ids.pop().startswith("relay-canary-")
     assert world.tenant.ended == ["page-1"]
     first, second = world.lines("canary")
-    assert 0 <= first["accepted_seconds"] <= first["notified_seconds"] <= 300
-    assert 0 < second["ended_seconds"] <= 300
+    # Each wait of the fake queues ends with the next half minute.
+    assert (first["accepted_seconds"], first["notified_seconds"], second["ended_seconds"]) == (0, 270, 30)
     assert (world.told, world.relay.messaging.sent) == ([], [])
     assert world.relay.recorder.metrics()["canary_notified_seconds"] == first["notified_seconds"]
 
@@ -155,6 +155,18 @@ def test_post_that_the_webhook_refuses_for_minutes_is_a_failure(refusal: str, wh
     world.goes_on(240)
     assert [line["detail"] for line in world.lines("canary failed")] == [f"the webhook did not take its share: {why}"]
     assert {incident["id"] for _, incident in world.posts} == {world.posts[0][1]["id"]}
+
+
+def test_webhook_that_is_down_for_hours_is_told_once_and_each_canary_begins_anew() -> None:
+    world = World()
+    world.refusal = "HTTP 503"
+    world.goes_on(4 * HOUR)
+    assert len({incident["id"] for _, incident in world.posts}) == 5
+    assert len(world.lines("canary failed")) == 5
+    assert len(world.told) == 1
+    world.refusal = ""
+    world.goes_on(2 * HOUR)
+    assert world.told[1:] == [(True, "Channel noc is well again")]
 
 
 def test_post_that_the_webhook_takes_at_the_second_try_is_no_failure() -> None:
@@ -245,10 +257,34 @@ def test_shares_of_a_canary_are_not_counted_as_shares() -> None:
     assert world.relay.recorder.metrics()["share"] == 1
 
 
-def test_no_canary_runs_without_a_mark_or_a_topic() -> None:
-    unmarked = World(policy={"canary": False})
-    unmarked.goes_on(2 * HOUR)
-    assert unmarked.posts == []
+@pytest.mark.parametrize(("is_marked", "topic"), [(False, NOTICE), (True, "")])
+def test_no_canary_runs_without_a_mark_or_a_topic(is_marked: bool, topic: str) -> None:
+    world = World(policy={"canary": is_marked}, topic=topic)
+    world.goes_on(2 * HOUR)
+    assert world.posts == []
+
+
+def test_five_canaries_run_at_most() -> None:
+    world = World()
+    for number in range(9):
+        world.relay.secrets.texts[f"other{number}"] = world.relay.secrets.texts["noc"]
+    world.goes_on(900)
+    assert len({incident["id"] for _, incident in world.posts}) == 1, "all begin in the same second"
+    assert world.shared == ["critical"] * MAX_CANARIES + ["ok"] * MAX_CANARIES
+
+
+@pytest.mark.parametrize("is_canary", [True, False])
+def test_last_resort_hears_nothing_of_a_canary_while_the_ledger_is_down(is_canary: bool) -> None:
+    document = samples.secret(policy={"canary": is_canary})
+    document["xmatters"]["rest"] = REST
+    relay, table = hooked(samples.refused(503), secrets=FakeSecrets(noc=json.dumps(document)))
+    relay.share()
+    for _ in range(10):
+        for name, number in product(("get_item", "update_item", "put_item"), range(20)):
+            table.before_next(table_down, name, after=number)
+        relay.wake(60)
+    assert relay.retries.messages
+    assert bool(relay.sns.published) is not is_canary
 
 
 @pytest.mark.parametrize(
