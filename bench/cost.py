@@ -14,6 +14,7 @@ from functools import cache
 from bench import bodies
 from bench.figures import Aim, Figure, Section, measured
 from bench.usage import MeteredRelay, Usage
+from relay.sweeper.canary import EVERY_SECONDS
 from relay.telemetry.telemetry import CHANNEL_METRICS
 from tests import samples
 from tests.fakes import FakeSecrets
@@ -57,6 +58,8 @@ HOURLY_METRICS = 2
 # Of each channel, with ChannelMetrics: shares and accepted signals are written in each hour of a busy channel; failed
 # signals and debts only when there are some.
 CHANNEL_HOURLY_METRICS = 2
+# Of a canary's channel: the times of its steps. Each incident is a share and its resolve.
+CANARY_METRICS, CANARY_SHARES = 3, round(2 * HOURS * 3600 / EVERY_SECONDS)
 # Assumed: failures write ten metrics in this many hours of a month.
 FAILURE_METRICS, FAILURE_HOURS = 10, 24
 
@@ -182,6 +185,11 @@ def month_bill(million: float, alarm_metrics: int, sweep: Usage, reconcile_run: 
     }
 
 
+def canary_bill(million: float) -> float:
+    """Return the dollars of a canary's month. `million`: dollars for a million owed shares."""
+    return SECRET + CANARY_METRICS * METRIC + million * CANARY_SHARES / MILLION
+
+
 def month_section(template: str) -> Section:
     """Return the table of a typical month: a few channels, with traffic that costs next to nothing."""
     million = million_bill(*owed_share()).total()
@@ -192,6 +200,8 @@ def month_section(template: str) -> Section:
         f"Assumed: {IDLE_CPU * 1e3:.0f} ms of a processor for an idle run of the sweeper or the reconcile function.",
         f"Off by default and not included: with ChannelMetrics, {CHANNELS} channels with traffic in every hour add "
         f"${busy:.2f} ({CHANNEL_HOURLY_METRICS} metrics each), and ${most:.2f} at most, if signals fail in every hour.",
+        f"A canary, off by default and not included, adds ${canary_bill(million):.2f}: a secret, {CANARY_METRICS} "
+        f"metrics in every hour, and {CANARY_SHARES:,} shares; the jobs that follow its pages are not counted.",
         "Not included: storage, data that leaves AWS, log queries of the dashboard, reconcile runs of channels with a "
         "key of BigPanda's.",
     )

@@ -94,6 +94,7 @@ def every_setting(channel: str, kind: str = "basic") -> dict[str, Any]:
             "unanswered_recipients": ["Duty Managers"],
             "reroute_within_seconds": 300,
             "expect_share_every": 14_400,
+            "canary": False,
             "flap": {"transitions": 4, "minutes": 10},
         },
     }

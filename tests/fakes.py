@@ -30,6 +30,7 @@ from relay.ledger.credentials import mark_changed
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.reconcile.reconciler import Ran
+from relay.sweeper.canary import Post
 from relay.telemetry.telemetry import Telemetry
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -337,6 +338,7 @@ class Relay:
         alarm_topic_arn: Topic that wakes people; none by default, so that channels' health is not judged.
         notice_topic_arn: Topic that people read later; none by default.
         heartbeat: The dead man's switch; none by default.
+        own_webhook: The stack's webhook, as the sweeper calls it; none by default, so that no canary runs.
         chance: Result of the random numbers, from 0 to 1.
         at_once: Function that makes the sweeper's parallel calls; one after the other by default.
         invoked: Jobs for which the sweeper invoked the worker.
@@ -360,6 +362,7 @@ class Relay:
     alarm_topic_arn: str = ""
     notice_topic_arn: str = ""
     heartbeat: Callable[[float], str] | None = None
+    own_webhook: Post | None = None
     chance: float = 1.0
     at_once: Any = one_by_one
     invoked: list[Job] = field(default_factory=list)
@@ -412,6 +415,7 @@ class Relay:
             rest=lambda: self.rest,
             bigpanda=lambda: self.bigpanda,
             heartbeat=self.heartbeat,
+            webhook=self.own_webhook,
         )
         return Adapters(
             resources=resources,

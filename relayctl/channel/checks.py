@@ -15,6 +15,7 @@ from relay.failures import InvalidChannel, LedgerError
 from relay.http.session import AllowList, ForbiddenUrl
 from relay.ledger.sources import Sources
 from relay.reconcile.history import UnknownCounts, read_unknown_counts
+from relay.sweeper.canary import EVERY_SECONDS
 from relay.xmatters.directory import Directory
 from relayctl.aws_errors import refusal
 from relayctl.channel import credential_checks, modes
@@ -59,6 +60,8 @@ def of(stack: Stack, store: ChannelStore, name: str) -> Iterator[Check]:
     if not found.callback:
         yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
     yield _receipt(found)
+    if found.policy.canary:
+        yield _canary(stack, found)
 
 
 def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
@@ -194,6 +197,20 @@ def _receipt(channel: Channel) -> Check:
     others = "; ".join(f"{step} needs {lack}" for step, lack in lacks.items() if lack)
     said = f"of a critical, these steps are proven: {proven}" + (f"; {others}" if others else "")
     return ok("receipt", said) if policy.notified_within_seconds else warning("receipt", said)
+
+
+def _canary(stack: Stack, channel: Channel) -> Check:
+    """Return how the channel's canary is set up: OK if the sweeper runs it."""
+    what, parameters, policy, now = "canary", stack.parameters, channel.policy, stack.effects.clock()
+    if not parameters.get("AlarmTopicArn") and not parameters.get("NoticeTopicArn"):
+        return warning(what, "off: the stack has neither NoticeTopicArn nor AlarmTopicArn, so nobody could be told")
+    if policy.mode is Mode.SHADOW or any(each.is_active(now) for each in policy.pauses):
+        return warning(what, "off: the channel is paused, or in shadow mode")
+    if parameters.get("AllowedSourceCidrs") or parameters.get("WebAclArn"):
+        limits = "AllowedSourceCidrs or WebAclArn may refuse the sweeper, which calls from an address of AWS"
+        return warning(what, f"{limits}: the canary fails with HTTP 403 then")
+    minutes, recipients = f"{EVERY_SECONDS / 60:.0f}", ", ".join(credential_checks.of_channel(channel))
+    return ok(what, f"every {minutes} minutes an incident rings {recipients or 'the recipients of the form'}, and ends")
 
 
 def _settings(channel: Channel) -> Iterator[Check]:

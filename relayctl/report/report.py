@@ -9,6 +9,7 @@ import click
 
 from relay.channels.channel import is_channel_name
 from relay.delivery.channel_health import age
+from relay.incidents.share import CANARY_PREFIX
 from relayctl import moments, terminal
 from relayctl.log_lines import AHEAD_SECONDS, CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line, LogReader
 from relayctl.moments import SINCE
@@ -71,7 +72,8 @@ def report(
     dead letters. "Kept" is the part of the shares that were delivered or are safe; what is missing to 100 % of the
     objective is the error budget.
 
-    Answers are those that xMatters called back. Times are local. A source that fails is named on stderr.
+    Answers are those that xMatters called back. Canaries do not count. Times are local. A source that fails is named on
+    stderr.
 
     Exit codes: 0 shown, 1 a source failed, 2 usage, 3 no share came, 130 interrupted.
 
@@ -133,6 +135,8 @@ def _lines(stack: Stack, readings: Readings, period: Period, channel: str | None
 
 
 def _is_wanted(line: Line, channel: str | None) -> bool:
+    if line.text("incident_id").startswith(CANARY_PREFIX):
+        return False
     return channel is None or line.text("channel") == channel
 
 

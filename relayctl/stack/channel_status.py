@@ -18,6 +18,7 @@ from relay.delivery.channel_health import (
 from relay.failures import Reason
 from relay.incidents.share import TEST_PREFIX
 from relay.ledger.channel_rate_limiter import Gate
+from relay.sweeper.canary import Canary
 from relayctl import moments
 from relayctl.channel import modes
 from relayctl.channel.endpoints import Use, last_use
@@ -130,6 +131,7 @@ class ChannelStatus(NamedTuple):
             read.
         refused: Credentials that a vendor refused at `probed_at`, or before if that probe told nothing, and that are
             unchanged since; None if there are none.
+        canary: Its canary; None if it has none, or if it could not be read.
     """
 
     name: str
@@ -144,6 +146,7 @@ class ChannelStatus(NamedTuple):
     probed_at: float | None = None
     refused_requests: Refused | None = None
     refused: RefusedCredentials | None = None
+    canary: Canary | None = None
 
     @property
     def shared_at(self) -> float | None:
@@ -166,7 +169,8 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
     debts = status.debts
     sick = [status.problem] if status.problem else []
     circuit = status.gate.circuit if status.gate else None
-    sick += ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused)
+    failed = status.canary.failure if status.canary else ""
+    sick += ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused, canary=failed)
     sick += filter(None, [only_refused(status, now)])
     if debts:
         sick += momentary_reasons(debts)
@@ -280,6 +284,8 @@ def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[st
         "credentials": [each.document() for each in status.uses],
         "credentials_probed_at": moments.iso_or_none(status.probed_at),
         "credentials_refused": list(status.refused.kinds) if status.refused else [],
+        "canary_at": moments.iso_or_none((status.canary and status.canary.judged_at) or None),
+        "canary_failure": (status.canary and status.canary.failure) or None,
     }
 
 

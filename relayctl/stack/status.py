@@ -9,6 +9,7 @@ import click
 
 from relay.delivery.channel_health import age
 from relay.foreign_text import printable
+from relay.sweeper.canary import Canary
 from relayctl import moments, terminal
 from relayctl.channel import modes
 from relayctl.channel.endpoints import Use
@@ -101,6 +102,8 @@ def _name(each: ChannelStatus, now: float, *, is_brief: bool) -> str:
 def _lines(each: ChannelStatus, status: StackStatus) -> Iterator[str]:
     if each.policy:
         yield from modes.words(each.policy, status.at)
+    if each.canary:
+        yield canary(each.canary, status.at)
     yield _owed(each, status.at)
     yield from _given_up(each)
     yield traffic(each, status)
@@ -141,6 +144,13 @@ def traffic(each: ChannelStatus, status: StackStatus) -> str:
         last.append(each.refused_requests.words(status.at))
     counts = f"{at_least}{_count(hour.shares, 'share')}, {_count(hour.signals, 'signal')} in the last hour"
     return "; ".join([counts, *last])
+
+
+def canary(last: Canary, now: float) -> str:
+    """Return the result of a channel's last canary in words."""
+    if not last.judged_at:
+        return "canary: none ended yet"
+    return f"canary: {f'failed ({last.failure})' if last.failure else 'succeeded'} {_ago(last.judged_at, now)}"
 
 
 def _pace(each: ChannelStatus, now: float) -> str:

@@ -12,7 +12,9 @@ from relay.failures import InvalidChannel
 from relay.ledger.channel_rate_limiter import Gate, gate_of
 from relay.ledger.entry_key import channel_of
 from relay.ledger.table import Ledger, Table
+from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
+from relay.sweeper.run import read_canaries
 from relayctl.channel import endpoints
 from relayctl.channel.endpoints import Use, last_use
 from relayctl.channel.store import ChannelStore
@@ -72,6 +74,7 @@ class StatusReader:
         debts = self._readings.read("ledger", lambda: self._debts(Ledger(table)))
         traffic, is_partial = self._traffic(now)
         probes = self._readings.read("ledger", lambda: read_probes(table, now)) or Probes()
+        canaries = self._readings.read("ledger", lambda: read_canaries(table)) or {}
         names = set(listed or ())
         if self.has_logs:
             # A removed channel is shown as long as a worker or the sweeper has something to do for it.
@@ -88,7 +91,9 @@ class StatusReader:
                 debts=None if debts is None else debts.get(name, Debts()),
                 gate=self._readings.read("ledger", partial(self._gate, table, name)),
             )
-            channels.append(self._with_secret(table, status, probes, is_listed=name in (listed or {})))
+            described = self._with_secret(table, status, probes, is_listed=name in (listed or {}))
+            has_canary = described.policy is not None and described.policy.canary
+            channels.append(described._replace(canary=canaries.get(name, Canary()) if has_canary else None))
         undelivered = self._readings.read("queues", lambda: UndeliveredJobs.of(self.stack)) if self.has_logs else None
         return StackStatus(now, channels, undelivered, self._readings.problems, is_partial)
 

@@ -33,6 +33,7 @@ KNOWN = {
     "DeadLetterQueue": f"{NOWHERE}/123456789012/dead-letters",
     "LedgerTable": "ledger",
     "JobWorkerFunction": "job-worker",
+    "Api": "a1b2c3",
     "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
 }
 # Lambda's folders for a function and its layers.

@@ -204,6 +204,7 @@ SOMETIMES = {
     "RELAY_FALLBACK_VOICE_IDENTITY",
     "RELAY_FALLBACK_TEXT_IDENTITY",
     "RELAY_HEARTBEAT_URL",
+    "RELAY_WEBHOOK_URL",
 }
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d-0000-4000-8000-000000000000"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
@@ -337,6 +338,8 @@ class TestApi:
             "XMattersCallbackUrl": "https://relay.example.com/v1/xmatters/{channel}",
         }
         assert chosen.outputs["DomainTarget"]["Value"] == "${Domain.RegionalDomainName}"
+        variables = chosen.of_type("AWS::Lambda::Function")["SweeperFunction"]["Environment"]["Variables"]
+        assert variables["RELAY_WEBHOOK_URL"] == "https://relay.example.com/v1/bigpanda/{channel}"
 
     def test_own_host_name_takes_no_tls_1_0_where_the_api_does(self) -> None:
         chosen = of_clone(DomainName="relay.example.com", CertificateArn=CERTIFICATE, ApiSecurityPolicy="")
@@ -502,10 +505,11 @@ class TestFunctions:
     def test_longest_settings_fit_into_lambdas_4_kb_of_variables(self) -> None:
         most = {
             "XMattersHosts": 800,
-            "BigPandaHosts": 480,
+            "BigPandaHosts": 300,
             "AlarmTopicArn": 256,
             "NoticeTopicArn": 256,
             "HeartbeatUrl": 200,
+            "DomainName": 128,
             "FallbackPhones": 84,
             "FallbackVoiceIdentity": 128,
             "FallbackTextIdentity": 128,

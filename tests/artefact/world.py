@@ -140,6 +140,7 @@ def make_aws(endpoint_url: str) -> Aws:
         "LedgerTable": LEDGER,
         "FallbackTopic": topic,
         "JobWorkerFunction": "job-worker",
+        "Api": "a1b2c3",
     }
     return Aws(endpoint_url, known)
 

@@ -24,6 +24,7 @@ from relay.ledger.entry import About, Acknowledgement, End, Entry, Flap, Lease
 from relay.ledger.receipt import Missed, Receipt
 from relay.ledger.table import Ledger, Table
 from relay.reconcile.history import ChannelHistory, Difference, History, UnknownCounts
+from relay.sweeper.canary import Canary
 from relay.sweeper.health_announcement import ChannelState, Told
 from relay.sweeper.run import KEY as SWEEPER_KEY
 from relay.sweeper.run import SweeperRun
@@ -148,6 +149,7 @@ RUN = {
     "above": {"noc": (NOW - 180, NOW - 60)},
     "health": {"noc": ChannelState(NOW - 99, "why", 3, 2, 1, NOW - 1, Told.ALARM, NOW - 60, 2, "page", NOW - 61)},
     "expected": {"noc": ShareWatch(7200.0, NOW - 3600)},
+    "canaries": {"canary": Canary("closed", NOW - 400, NOW - 60, failure="nobody notified", judged_at=NOW - 3000)},
     "surveyed_at": NOW - 600,
 }
 LISTING = History(

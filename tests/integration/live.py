@@ -22,6 +22,7 @@ from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Result
 from relay.jobs.queue import envelope_of
 from relay.ledger.table import Table
+from relay.sweeper.canary import Post
 from tests import samples
 from tests.fakes import Recorder, by_channel, one_by_one
 from tests.integration.account import Aws
@@ -41,6 +42,8 @@ class Live:
         ahead: seconds by which a test has moved the clock forward.
         ticks: returns the epoch seconds to which `ahead` is added.
         sleep: waits some seconds between attempts.
+        notice_topic_arn: topic that people read later; none by default, so that the sweeper judges no channel's health.
+        own_webhook: the stack's webhook, as the sweeper calls it; none by default.
     """
 
     aws: Aws
@@ -49,6 +52,8 @@ class Live:
     ahead: float = 0.0
     ticks: Callable[[], float] = time.time
     sleep: Callable[[float], object] = time.sleep
+    notice_topic_arn: str = ""
+    own_webhook: Post | None = None
 
     def __post_init__(self) -> None:
         self.session = Session(LOOPBACK, clock=self.clock)
@@ -56,6 +61,7 @@ class Live:
         self.channels, self.delivery, self.reconciler = wiring.channels, wiring.delivery, wiring.reconciler
         self.xmatters = self.delivery.services.xmatters
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
+        self.sweeper = wiring.sweeper
 
     def _adapters(self) -> Adapters:
         secrets = Secrets(self.aws.secrets, "relay", ticks=time.monotonic)
@@ -70,9 +76,8 @@ class Live:
             secret_names=secrets.names,
             sns=lambda: self.aws.sns,
             topic_arn=self.aws.topic_arn,
-            # No test here runs the sweeper.
             alarm_topic_arn="",
-            notice_topic_arn="",
+            notice_topic_arn=self.notice_topic_arn,
             invoke=lambda _: False,
         )
         effects = Effects(
@@ -85,7 +90,7 @@ class Live:
             watch=Watchdog().run,
         )
         bigpanda = Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BIGPANDA_BYTES)
-        vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda)
+        vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda, webhook=self.own_webhook)
         return Adapters(
             resources, vendors, effects, self.recorder.telemetry, cache_seconds=300, reads_change_marks=True
         )

@@ -141,6 +141,29 @@ class TestChecks:
         assert found[0] == state
         assert f"these steps are proven: {steps}" in found[1]
 
+    @pytest.mark.parametrize(
+        ("parameters", "policy", "state", "words"),
+        [
+            ({"NoticeTopicArn": "arn:notices"}, {}, "ok", "every 50 minutes an incident rings Ops, and ends"),
+            ({}, {}, "warning", "off: the stack has neither NoticeTopicArn nor AlarmTopicArn"),
+            ({"AlarmTopicArn": "arn:wakes"}, {"mode": "shadow"}, "warning", "off: the channel is paused"),
+            ({"AlarmTopicArn": "arn:wakes", "WebAclArn": "arn:acl"}, {}, "warning", "fails with HTTP 403"),
+        ],
+    )
+    def test_canary_is_checked_for_what_keeps_it_from_running(
+        self,
+        operator: Operator,
+        tenant: Box,
+        parameters: dict[str, str],
+        policy: dict[str, str],
+        state: str,
+        words: str,
+    ) -> None:
+        operator.parameters |= parameters
+        keep(operator, tenant, "Ops", policy={"canary": True, **policy})
+        found = examined(operator)["canary"]
+        assert (found[0], words in found[1]) == (state, True)
+
     def test_channel_that_notifies_nobody_fails_the_settings_check(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, policy={"routes": [{"when": {}, "recipients": []}]})
         done = operator.run("channel", "test", "payments")

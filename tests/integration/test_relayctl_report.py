@@ -79,6 +79,15 @@ def test_report_of_one_channel_leaves_the_others_out(operator: Operator, logs: L
     assert (refused.exit_code, "no name of a channel" in refused.stderr) == (2, True)
 
 
+def test_report_leaves_canaries_out(operator: Operator, logs: Logs) -> None:
+    day(logs)
+    before = operator.run_json("report")
+    shared(logs, 2700, "delivered", "relay-canary-1800000000", transition="opened")
+    answered(logs, 2600, "relay-canary-1800000000")
+    logs.write("sweeper", 2500, "canary failed", channel="payments", incident_id="relay-canary-1800000000")
+    assert operator.run_json("report") == before
+
+
 def test_page_opens_without_a_network_and_shows_no_markup_of_others(
     operator: Operator, logs: Logs, tmp_path: Path
 ) -> None:

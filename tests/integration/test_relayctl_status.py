@@ -10,7 +10,9 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.channel_rate_limiter import count_name, gate_of
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
+from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, store_probes
+from relay.sweeper.run import SweeperRun
 from relayctl import moments
 from tests import samples
 from tests.integration.relayctl_cloud import Operator
@@ -96,6 +98,27 @@ class TestFacts:
         assert (found["rotated"]["health"], found["rotated"]["credentials_refused"]) == ("ok", [])
         assert found["unprobed"]["credentials_probed_at"] is None
         assert "probed 2m ago" in operator.run("status", "--channel", "noc").stdout
+
+    @pytest.mark.parametrize(
+        ("failure", "health", "words"),
+        [
+            ("", "ok", "canary: succeeded 2m ago"),
+            ("nobody notified", "sick", "canary: failed (nobody notified) 2m ago"),
+            (None, "ok", "canary: none ended yet"),
+        ],
+    )
+    def test_last_canary_is_shown_and_a_failed_one_makes_the_channel_sick(
+        self, operator: Operator, logs: Logs, failure: str | None, health: str, words: str
+    ) -> None:
+        rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
+        operator.keep("noc", xmatters=samples.secret()["xmatters"] | {"rest": rest}, policy={"canary": True})
+        if failure is not None:
+            last = Canary(failure=failure, judged_at=operator.clock.now - 120)
+            SweeperRun(0.0, canaries={"noc": last}).end(operator.ledger.table)
+        found = channels(operator.run_json("status"))["noc"]
+        assert (found["health"], found["canary_failure"]) == (health, failure or None)
+        assert found["why"] == ([f"its canary failed: {failure}"] if failure else [])
+        assert words in operator.run("status", "--channel", "noc").stdout
 
     def test_channel_that_owes_and_was_removed_is_sick(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")

@@ -109,6 +109,12 @@ class TestMonth:
         guide = " ".join(INSTALL.split())
         assert f"about ${busy:.2f} a month for a channel with traffic in every hour, ${most:.2f} at most" in guide
 
+    def test_month_and_install_guide_have_the_same_price_of_a_canary(self) -> None:
+        price = f"{cost.canary_bill(cost.section().figures[-1].values[0]):.2f}"
+        notes = " ".join(cost.month_section(TEMPLATE).notes)
+        assert f"A canary, off by default and not included, adds ${price}" in notes
+        assert f"about ${price} a month" in " ".join(INSTALL.split())
+
 
 @pytest.fixture(scope="module")
 def bills() -> dict[str, float]:

@@ -34,6 +34,7 @@ def test_missing_settings_have_their_defaults() -> None:
         fallback_phones=(),
         fallback_voice_identity="",
         fallback_text_identity="",
+        webhook_url="",
         heartbeat_url="",
     )
 
@@ -59,6 +60,7 @@ def test_every_setting_is_read_and_trimmed() -> None:
         "RELAY_FALLBACK_PHONES": "+14255550100,+14255550101",
         "RELAY_FALLBACK_VOICE_IDENTITY": "arn:voice",
         "RELAY_FALLBACK_TEXT_IDENTITY": "arn:text",
+        "RELAY_WEBHOOK_URL": "https://api.example.com/v1/bigpanda/{channel}",
         "RELAY_HEARTBEAT_URL": "https://switch.example.com/ping/1",
     }
     assert Config.from_environment(environment) == Config(
@@ -80,6 +82,7 @@ def test_every_setting_is_read_and_trimmed() -> None:
         fallback_phones=("+14255550100", "+14255550101"),
         fallback_voice_identity="arn:voice",
         fallback_text_identity="arn:text",
+        webhook_url="https://api.example.com/v1/bigpanda/{channel}",
         heartbeat_url="https://switch.example.com/ping/1",
     )
 
@@ -131,6 +134,11 @@ def test_heartbeat_url_must_be_https_and_is_not_quoted(url: str) -> None:
         Config.from_environment(GOOD | {"RELAY_HEARTBEAT_URL": url})
     assert str(caught.value) == "RELAY_HEARTBEAT_URL: must begin with https://"
     assert "canary" not in repr(Config.from_environment(GOOD | {"RELAY_HEARTBEAT_URL": "https://a.b/canary"}))
+
+
+def test_webhook_url_in_the_local_cloud_is_a_path_of_the_clouds_url() -> None:
+    local = {"RELAY_WEBHOOK_URL": "/_aws/x/{channel}", "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
+    assert Config.from_environment(GOOD | local).webhook_url == "http://127.0.0.1:4566/_aws/x/{channel}"
 
 
 def test_only_the_local_profile_allows_loopback() -> None:

@@ -31,6 +31,7 @@ class Config:
         fallback_phones: Numbers of the phones of the last resort (E.164), for the sweeper; empty for none.
         fallback_voice_identity: ARN of the phone number or pool that calls these phones; empty for no calls.
         fallback_text_identity: ARN of the phone number, pool or sender id that texts them; empty for no texts.
+        webhook_url: URL of the stack's own webhook with `{channel}`, for the sweeper; empty for none.
         heartbeat_url: URL of an external dead man's switch, for the sweeper; empty for none. It is a credential.
     """
 
@@ -52,6 +53,7 @@ class Config:
     fallback_phones: tuple[str, ...] = field(repr=False)
     fallback_voice_identity: str
     fallback_text_identity: str
+    webhook_url: str
     heartbeat_url: str = field(repr=False)
 
     @classmethod
@@ -80,6 +82,7 @@ class Config:
             fallback_phones=tuple(filter(None, environment.get("RELAY_FALLBACK_PHONES", "").split(","))),
             fallback_voice_identity=environment.get("RELAY_FALLBACK_VOICE_IDENTITY", ""),
             fallback_text_identity=environment.get("RELAY_FALLBACK_TEXT_IDENTITY", ""),
+            webhook_url=_webhook_url(environment, "RELAY_WEBHOOK_URL"),
             heartbeat_url=_https_url(environment, "RELAY_HEARTBEAT_URL", problems),
         )
         problems += [f"{name}: must be set" for name in needs if not environment.get(name)]
@@ -139,6 +142,12 @@ def _https_url(environment: Mapping[str, str], name: str, problems: list[str]) -
     if url and not url.startswith("https://"):
         problems.append(f"{name}: must begin with https://")
     return url
+
+
+def _webhook_url(environment: Mapping[str, str], name: str) -> str:
+    """Return the URL in an environment variable. In the local cloud the variable has a path of the cloud's URL."""
+    url = environment.get(name, "")
+    return f"{environment.get('AWS_ENDPOINT_URL', '')}{url}" if url.startswith("/") else url
 
 
 def _profile(environment: Mapping[str, str], name: str, problems: list[str]) -> str:

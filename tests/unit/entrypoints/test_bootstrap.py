@@ -115,6 +115,18 @@ def test_sweeper_judges_health_with_its_own_table_channels_and_topics() -> None:
     assert (sweeper.health.topics.alarm_arn, sweeper.health.topics.notice_arn) == ("arn:wake", "arn:tomorrow")
 
 
+def test_canary_posts_over_https_alone_and_not_without_a_url() -> None:
+    environment = ENVIRONMENT | {"RELAY_NOTICE_TOPIC_ARN": "arn:tomorrow"}
+    health = bootstrap.sweeper(environment).health
+    assert health
+    assert health.canaries is None
+    health = bootstrap.sweeper(environment | {"RELAY_WEBHOOK_URL": "http://api.example.com/{channel}"}).health
+    assert health
+    assert health.canaries
+    failure = health.canaries.post("noc", {}, b"{}", Deadline(5, time.monotonic))
+    assert failure == "refused: the URL must not be called: it is not https"
+
+
 def test_sweeper_imports_no_client_of_a_vendors_api_before_it_probes_a_credential() -> None:
     environment = ENVIRONMENT | {"RELAY_ALARM_TOPIC_ARN": "arn:wake"}
     code = (

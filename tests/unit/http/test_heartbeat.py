@@ -4,7 +4,7 @@ import pytest
 import requests
 
 from relay.deadline import Deadline
-from relay.http.client import HttpClient, beat
+from relay.http.client import HttpClient, beat, post_share
 from relay.http.session import AllowList, HttpAnswer, Session
 from tests.fakes import Clock, FakeSession, Step
 
@@ -35,6 +35,17 @@ def test_failure_has_a_reason_without_the_url(step: Step, reason: str) -> None:
     failure, session = beaten(step)
     assert failure == reason
     assert len(session.calls) == 1
+
+
+def test_share_is_posted_to_the_channels_url_with_its_header_and_bytes() -> None:
+    session, clock = FakeSession(HttpAnswer(202, {}, b"{}"), HttpAnswer(403, {}, b"{}")), Clock()
+    client, headers = HttpClient(session, clock=clock), {"Authorization": "Bearer canary"}
+    url = "https://api.example.com/v1/bigpanda/{channel}"
+    failures = [post_share(client, url, "noc", headers, b"{1}", Deadline(2.0, clock)) for _ in range(2)]
+    assert failures == ["", "HTTP 403"]
+    call = session.calls[0]
+    assert (call.method, call.url, call.body) == ("POST", "https://api.example.com/v1/bigpanda/noc", b"{1}")
+    assert call.headers["Authorization"] == "Bearer canary"
 
 
 def test_no_time_left_sends_no_heartbeat() -> None:

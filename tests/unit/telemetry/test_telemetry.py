@@ -53,6 +53,7 @@ class TestMetrics:
         recorder.telemetry.overloaded({Load("noc", limit=60, owed=100, arrived=70): 120.0})
         recorder.telemetry.told_of_health("sick", ["noc"], "its circuit is open", is_told=False)
         recorder.telemetry.page_missing(samples.job(), ("r1",))
+        recorder.telemetry.canary("noc", "i1", {"accepted": 0.3, "notified": 40.0, "ended": 60.0})
         recorder.telemetry.crashed(ValueError())
         for notice in (
             "routes_undecided",

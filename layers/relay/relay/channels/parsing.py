@@ -16,7 +16,7 @@ from relay.channels.channel import (
     Rest,
     Vouched,
 )
-from relay.channels.policy import LEAST_WITHIN_SECONDS, Policy
+from relay.channels.policy import LEAST_WITHIN_SECONDS, MOST_CANARY_SECONDS, NOTIFIED_WITHIN_SECONDS, Policy
 from relay.channels.schema import AUTH, CHANNEL
 from relay.failures import InvalidChannel
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
@@ -70,6 +70,8 @@ def check_secret(document: Any, hosts: VendorHosts) -> None:
     for index, pause in enumerate(document.get("policy", {}).get("pauses", ())):
         _check_pause(pause, f"policy.pauses.{index}")
     _check_receipts(document.get("policy", {}), xmatters, has_bigpanda="bigpanda" in document)
+    if document.get("policy", {}).get("canary"):
+        _check_canary(document["policy"], xmatters, has_bigpanda="bigpanda" in document)
     _check_actions(bigpanda.get("actions", {}), has_rest="rest" in xmatters)
     for key, url, allowed in _urls(document, hosts):
         try:
@@ -194,6 +196,18 @@ def _check_receipts(policy: Mapping[str, Any], xmatters: Mapping[str, Any], *, h
     is_awaited = policy.get("answered_within_seconds") or policy.get("notified_within_seconds", "rest" in xmatters)
     if policy.get("unanswered_recipients") and not is_awaited:
         raise InvalidChannel("policy.unanswered_recipients: needs notified_within_seconds or answered_within_seconds")
+
+
+def _check_canary(policy: Mapping[str, Any], xmatters: Mapping[str, Any], *, has_bigpanda: bool) -> None:
+    """Raise InvalidChannel for a canary that BigPanda or further people would hear of, or that nothing can prove."""
+    if has_bigpanda:
+        raise InvalidChannel("policy.canary: needs a channel without bigpanda: its incidents are invented")
+    if policy.get("unanswered_recipients"):
+        raise InvalidChannel("policy.canary: needs a channel without unanswered_recipients")
+    default = NOTIFIED_WITHIN_SECONDS if "rest" in xmatters else 0
+    if not 0 < policy.get("notified_within_seconds", default) <= MOST_CANARY_SECONDS:
+        most = f"of {MOST_CANARY_SECONDS:.0f} at most"
+        raise InvalidChannel(f"policy.canary: needs policy.notified_within_seconds, {most}")
 
 
 def _check_moment(text: str, key: str) -> None:

@@ -20,6 +20,8 @@ PRIORITIES: Mapping[str, str] = {"critical": "HIGH", "warning": "MEDIUM", "unkno
 NOTIFIED_WITHIN_SECONDS = 300.0
 # Shorter times would be over before a workflow has made its page and a device has rung.
 LEAST_WITHIN_SECONDS = 60.0
+# Upper bound of `notified_within_seconds` of a canary, so that its failure is known within the hour.
+MOST_CANARY_SECONDS = 300.0
 
 
 class Mode(StrEnum):
@@ -83,6 +85,8 @@ class Policy(NamedTuple):
         allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.
         priorities: xMatters priorities by BigPanda status; `ok` is for what is over.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
+        canary: True if the channel is for canaries alone: it rings a test recipient, and the last resort is not
+            notified of what the recipient did not get.
         flap: Rule by which an incident flaps, so that it is signalled once and then not until it is worse or calm; None
             for no such rule.
     """
@@ -108,6 +112,7 @@ class Policy(NamedTuple):
     allowed_recipients: tuple[str, ...] | None = None
     priorities: Mapping[str, str] = PRIORITIES
     own_body: "BodyRule | None" = None
+    canary: bool = False
     flap: FlapRule | None = None
 
     @property

@@ -161,6 +161,7 @@ CHANNEL = _object(
         unanswered_recipients=_RECIPIENTS,
         reroute_within_seconds=_number(0, 3_600),
         expect_share_every=_number(LEAST_EXPECTED_SECONDS, 7 * 86_400),
+        canary={"type": "boolean"},
         flap=_object(
             ["transitions", "minutes"],
             transitions=_count(*FLAP_TRANSITIONS),

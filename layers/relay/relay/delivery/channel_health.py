@@ -152,12 +152,14 @@ def ongoing_reasons(
     now: float,
     *,
     refused: RefusedCredentials | None = None,
+    canary: str = "",
 ) -> list[str]:
     """Return the causes of a channel's sickness that last until they are mended, as texts.
 
     The most important cause is first. Every run of the sweeper finds a cause again until it is mended. `now` is in
     epoch seconds. An argument is None if it could not be read. `shares` is also None if the policy expects no shares,
-    and `refused` is also None if no credential was refused.
+    and `refused` is also None if no credential was refused. `canary` says why the channel's last canary failed; empty
+    if it has none, or if it succeeded.
     """
     found = []
     if circuit and circuit.is_open(now):
@@ -170,6 +172,8 @@ def ongoing_reasons(
         found.append(f"no share came for {age(now - shares.since)}, and one is expected every {age(shares.every)}")
     if refused:
         found += refused.reasons
+    if canary:
+        found.append(f"its canary failed: {canary}")
     return found
 
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from relay.entrypoints.authenticated_endpoint import Endpoint
     from relay.entrypoints.worker import Worker
     from relay.reconcile.reconciler import Reconciler
+    from relay.sweeper.canary import Post
     from relay.sweeper.sweeper import Sweeper
 
 # BigPanda waits for the reply, so the time-outs are short, and the SDK repeats nothing, since it first waits for up
@@ -134,7 +135,12 @@ def _adapters(
     return Adapters(
         resources=_resources(config),
         vendors=Vendors(
-            hosts, triggers=xmatters, rest=xmatters, bigpanda=bigpanda, heartbeat=_heartbeat(config.heartbeat_url)
+            hosts,
+            triggers=xmatters,
+            rest=xmatters,
+            bigpanda=bigpanda,
+            heartbeat=_heartbeat(config.heartbeat_url),
+            webhook=_webhook(config),
         ),
         effects=Effects(
             clock=time.time,
@@ -219,6 +225,19 @@ def _heartbeat(url: str) -> Callable[[float], str] | None:
     hosts = AllowList("HeartbeatUrl", ((urlsplit(url).hostname or "").lower(),))
     client = HttpClient(Session(hosts, most=MAX_HEARTBEAT_BYTES))
     return lambda seconds: beat(client, url, Deadline(seconds, time.monotonic))
+
+
+def _webhook(config: Config) -> "Post | None":
+    """Return a function that posts a share to the stack's own webhook; None for a function without its URL."""
+    if not config.webhook_url:
+        return None
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    from relay.http.client import HttpClient, post_share  # noqa: PLC0415
+
+    host = (urlsplit(config.webhook_url).hostname or "").lower()
+    hosts = AllowList("own API", (host,), loopback=config.loopback_allowed)
+    return partial(post_share, HttpClient(Session(hosts)), config.webhook_url)
 
 
 @cache

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from relay.ledger.receipt_prover import ReceiptProver
     from relay.ledger.sources import Sources
     from relay.reconcile.reconciler import Reconciler
+    from relay.sweeper.canary import CanaryWatch, Post
     from relay.sweeper.credential_probe import CredentialProbe
     from relay.sweeper.health_watch import HealthWatch
     from relay.sweeper.run import AtOnce
@@ -119,6 +120,7 @@ class Vendors(NamedTuple):
         bigpanda: Returns the session for BigPanda's API.
         heartbeat: Calls the dead man's switch within a number of seconds. Returns the reason of a failure, or an empty
             text. None without a switch.
+        webhook: Posts a share to the stack's own webhook; None for a function that posts none.
     """
 
     hosts: VendorHosts
@@ -126,6 +128,7 @@ class Vendors(NamedTuple):
     rest: Callable[[], Session]
     bigpanda: Callable[[], Session]
     heartbeat: Callable[[float], str] | None = None
+    webhook: "Post | None" = None
 
 
 @dataclass(frozen=True)
@@ -286,7 +289,24 @@ class Wiring:
             survey=survey,
             probe=self._credential_probe,
             recipients=RecipientWatch(self.channels, resources.table, lambda: self.directory, topics, self._clock),
+            canaries=self._canary_watch,
             topics=topics,
+            telemetry=self._adapters.telemetry,
+            at_once=self._at_once,
+            clock=self._clock,
+        )
+
+    @property
+    def _canary_watch(self) -> "CanaryWatch | None":
+        from relay.sweeper.canary import CanaryWatch
+
+        if self._vendors.webhook is None:
+            return None
+        return CanaryWatch(
+            channels=self.channels,
+            ledger=self._unhurried_ledger,
+            table=self._resources.table,
+            post=self._vendors.webhook,
             telemetry=self._adapters.telemetry,
             at_once=self._at_once,
             clock=self._clock,

@@ -348,15 +348,16 @@ class Worker:
         """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it.
 
         A critical is overdue after the policy's `fallback_after_seconds`. They count from the ledger's first failure
-        for this job, or from the end of a later pause. Like the sweeper, the worker does not notify in shadow mode or
-        in a pause.
+        for this job, or from the end of a later pause. Like the sweeper, the worker does not notify in shadow mode, in
+        a pause, or of a canary.
         """
         down_since = (result.job or job).ledger_down_since
         if job.kind != JobKind.SIGNAL or job.accepted or down_since is None or not _is_critical(job):
             return
         now, policy = self.clock(), self._policy(job)
         delay_start = max([seconds_of(down_since), *_pause_ends(job, policy, now)])
-        is_due = now - delay_start >= policy.fallback_after_seconds and policy.mode is not Mode.SHADOW
+        is_told = policy.mode is not Mode.SHADOW and not policy.canary
+        is_due = is_told and now - delay_start >= policy.fallback_after_seconds
         if not is_due or self.notified.get(job.channel, 0.0) > now - UNGUARDED_NOTICE_SECONDS:
             return
         notify = partial(self.fallback.notify, job.channel, [OverdueDebt.of_job(job)])

@@ -114,8 +114,24 @@ def beat(client: HttpClient, url: str, deadline: Deadline) -> str:
 
     Returns the cause of a failure as text, without the URL. The text is empty if the answer is 2xx.
     """
+    return _failure(client, "GET", url, None, {}, deadline)
+
+
+def post_share(
+    client: HttpClient, url: str, channel: str, headers: Mapping[str, str], body: bytes, deadline: Deadline
+) -> str:
+    """Post a share to a channel's webhook in this stack; `url` has `{channel}` for the channel's name.
+
+    Returns the cause of a failure as text, as `beat` does.
+    """
+    return _failure(client, "POST", url.replace("{channel}", channel), body, headers, deadline)
+
+
+def _failure(
+    client: HttpClient, method: str, url: str, body: bytes | None, headers: Mapping[str, str], deadline: Deadline
+) -> str:
     try:
-        answer = client.ask("GET", url, None, {}, deadline)
+        answer = client.ask(method, url, body, headers, deadline)
     except NoAnswer as error:
         return str(error)
     return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"

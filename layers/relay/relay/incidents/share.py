@@ -106,6 +106,8 @@ MAX_WORD_LENGTH = 100
 MAX_AHEAD_SECONDS = 5.0
 # Begins the ids of the incidents that `relayctl channel test --ring` shares, and that BigPanda does not have.
 TEST_PREFIX = "relayctl-test-"
+# Begins the ids of the incidents that canaries share (`sweeper.canary`). They are no work of people's.
+CANARY_PREFIX = "relay-canary-"
 
 type Version = tuple[float, float]
 

@@ -73,8 +73,11 @@ class FallbackNotifier:
         states) of one channel do not delay the message of another.
         """
         self.policies.read(rows)
-        overdue = (each for each in rows if self._is_to_notify(each) and self._may_notify(run, each))
-        waiting = by_channel(sorted(overdue, key=lambda each: each.since))
+        overdue = [each for each in rows if self._is_to_notify(each) and self._may_notify(run, each)]
+        # Of a canary nobody is told here: its receipt ends, as if people had been told.
+        canaries = [each for each in overdue if self.policies.of(each.channel).canary]
+        real = (each for each in overdue if not self.policies.of(each.channel).canary)
+        waiting = by_channel(sorted(real, key=lambda each: each.since))
         notified: dict[str, list[DueRow]] = {}
         overdue_by_channel: dict[str, list[DueRow]] = {}
         for some in batched(sorted(waiting.items(), key=lambda each: len(each[1])), AT_ONCE, strict=False):
@@ -93,7 +96,8 @@ class FallbackNotifier:
             none: dict[str, list[DueRow]] = {}
             notified |= run_logging_failure(self.telemetry, call, otherwise=none)
         now = self.clock()
-        marks = [partial(self._mark, each, now, deadline) for rows in notified.values() for each in rows]
+        told = [*canaries, *(each for rows in notified.values() for each in rows)]
+        marks = [partial(self._mark, each, now, deadline) for each in told]
         ends = [
             partial(self._end_receipt, each, deadline)
             for each in rows

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from relay.channels.cache import ChannelCache
+from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.delivery.channel_health import (
     ChannelNotice,
@@ -30,6 +31,7 @@ from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
+from relay.sweeper.canary import MAX_CANARIES, Canary, CanaryWatch
 from relay.sweeper.credential_probe import CredentialProbe
 from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
 from relay.sweeper.recipient_watch import RecipientWatch
@@ -103,6 +105,7 @@ class ShareSurvey:
             self.telemetry.notice("health_failed", f"the channels could not be listed: {type(error).__name__}")
             return
         run.expected = {name: each for name, each in run.expected.items() if name in names}
+        run.canaries = {name: each for name, each in run.canaries.items() if name in names}
         reads = self.at_once([partial(self._read, run, name, deadline) for name in names])
         # A secret that cannot be read may stay so for days, and does not repeat the survey.
         if Read.LATE not in reads:
@@ -111,20 +114,26 @@ class ShareSurvey:
     def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> Read:
         """Read how often a channel's policy expects shares, and the time of the last share; record both in `run`.
 
+        Record also if the channel has a canary.
         The time of the last share is the latest recorded use of the webhook's credentials, as the cached copy of the
         channel's secret has them. A time that was known before is not replaced by an earlier one. Raises LedgerError.
         """
         if not deadline.remaining():
             return Read.LATE
         try:
-            every = self.channels.get(name).policy.expect_share_every
+            policy = self.channels.get(name).policy
         except UnknownChannel:
-            every = None
+            policy = Policy()
         except ChannelError:
             return Read.FAILED
         except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
             self.telemetry.crashed(error)
             return Read.FAILED
+        if not policy.canary:
+            run.canaries.pop(name, None)
+        elif len(run.canaries) < MAX_CANARIES:
+            run.canaries.setdefault(name, Canary())
+        every = policy.expect_share_every
         if every is None:
             run.expected.pop(name, None)
         elif name in run.expected or len(run.expected) < MAX_EXPECTED:
@@ -179,6 +188,7 @@ class HealthWatch:
         survey: Search for silent channels.
         probe: Probe of the credentials for the vendors' APIs.
         recipients: Watch over the channels' recipients.
+        canaries: Watch over the canaries; None if the sweeper does not know the webhook's URL.
         topics: Publisher to the topics.
         telemetry: Log and metrics.
         at_once: Runs calls in parallel.
@@ -189,6 +199,7 @@ class HealthWatch:
     survey: ShareSurvey
     probe: CredentialProbe
     recipients: RecipientWatch
+    canaries: CanaryWatch | None
     topics: HealthTopics
     telemetry: Telemetry
     at_once: "AtOnce"
@@ -199,19 +210,30 @@ class HealthWatch:
     ) -> None:
         """Judge the channels that owe states, are silent, have a refused credential, or were sick. Publish changes.
 
+        So are those whose canary failed.
+
         `owed` has the entries of the ledger's `due` index, by channel. `is_whole` is False if the run could not read
         the whole index: then no channel is judged well. Raises LedgerError.
         """
         debts = {name: Debts.of(entries) for name, entries in owed.items()}
         silent = self.survey.silent(run, deadline)
         refused = {name: RefusedCredentials(name, kinds) for name, kinds in self.probe.refused().items()}
-        names = list(dict.fromkeys([*debts, *silent, *refused, *run.health]))
+        failed = {name: each.failure for name, each in run.canaries.items() if each.failure}
+        names = list(dict.fromkeys([*debts, *silent, *refused, *failed, *run.health]))
         circuits = dict(
             zip(names, self.at_once([partial(self._circuit, each, deadline) for each in names]), strict=True)
         )
         now = self.clock()
         for name in names:
-            found = _finding(debts.get(name, Debts()), circuits[name], silent.get(name), refused.get(name), now)
+            ongoing = ongoing_reasons(
+                debts.get(name, Debts()),
+                circuits[name],
+                silent.get(name),
+                now,
+                refused=refused.get(name),
+                canary=failed.get(name, ""),
+            )
+            found = _finding(debts.get(name, Debts()), ongoing, is_silent=name in silent)
             if is_whole or found.ongoing or found.momentary:
                 run.health[name] = run.health.get(name, ChannelState()).judged(found, now)
         run.health = self._kept(run.health, now)
@@ -287,12 +309,9 @@ class HealthWatch:
         return {each.channel: run.health[each.channel].told_sick(told, now) for each in message.notices}
 
 
-def _finding(
-    debts: Debts, circuit: Circuit | None, shares: ShareWatch | None, refused: RefusedCredentials | None, now: float
-) -> SickReasons:
-    ongoing = ongoing_reasons(debts, circuit, shares, now, refused=refused)
+def _finding(debts: Debts, ongoing: Sequence[str], *, is_silent: bool) -> SickReasons:
     return SickReasons(
-        tuple(ongoing), tuple(momentary_reasons(debts)), is_urgent=shares is not None or debts.unpaged_criticals > 0
+        tuple(ongoing), tuple(momentary_reasons(debts)), is_urgent=is_silent or debts.unpaged_criticals > 0
     )
 
 

@@ -27,6 +27,7 @@ from relay.ledger.debt import shards
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.table import MAX_BATCH, Ledger, Table
+from relay.sweeper.canary import Canary
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
 from relay.telemetry.telemetry import Telemetry
 
@@ -202,6 +203,7 @@ class SweeperRun:
             seconds), by channel.
         health: State of each channel that is sick, or was a short time ago.
         expected: Expectation of shares, by channel, for each channel whose policy has `expect_share_every`.
+        canaries: Canary of each channel whose policy has `canary`.
         surveyed_at: Time of the last search for channels that expect shares (epoch seconds); 0 for never.
         has_queue: False if the retry queue failed in this run.
         invocations: Number of times that the run invoked the worker directly.
@@ -213,6 +215,7 @@ class SweeperRun:
     above: dict[str, tuple[float, float]] = field(default_factory=dict)
     health: dict[str, ChannelState] = field(default_factory=dict)
     expected: dict[str, ShareWatch] = field(default_factory=dict)
+    canaries: dict[str, Canary] = field(default_factory=dict)
     surveyed_at: float = 0.0
     has_queue: bool = True
     invocations: int = 0
@@ -239,6 +242,7 @@ class SweeperRun:
             run.health = {name: ChannelState.of(members) for name, members in before.get("health", {}).items()}
             expected = before.get("expected", {}).items()
             run.expected = {name: ShareWatch(float(every), float(since)) for name, (every, since) in expected}
+            run.canaries = _canaries(before)
             run.surveyed_at = float(before.get("surveyed_at", 0.0))
         return run if run._write(table) else None
 
@@ -269,6 +273,10 @@ class SweeperRun:
         self.above = {name: (began, now) for name, began in since.items()}
         return since
 
+    def record(self, table: Table) -> bool:
+        """Store the state as it is now. Return False if another run took the lease meanwhile. Raises LedgerError."""
+        return self._write(table)
+
     def end(self, table: Table) -> None:
         """Give the sweeper's lease back, and write the state for the next run. Raises LedgerError."""
         self.until = 0.0
@@ -282,6 +290,7 @@ class SweeperRun:
             "above": self.above,
             "health": {name: state.members() for name, state in self.health.items()},
             "expected": self.expected,
+            "canaries": self.canaries,
             "surveyed_at": self.surveyed_at,
         }
         sequence = table.write(KEY, self._sequence, json.dumps(members, separators=(",", ":")))
@@ -295,6 +304,18 @@ def _read(text: str) -> Mapping[str, Any]:
         return found if isinstance(found, dict) else {}
     except ValueError:
         return {}
+
+
+def read_canaries(table: Table) -> dict[str, Canary]:
+    """Return the canary of each channel as the sweeper's last run left it. Raises LedgerError."""
+    found = table.read(KEY)
+    with suppress(TypeError, ValueError, AttributeError):
+        return _canaries(_read(found.text)) if found else {}
+    return {}
+
+
+def _canaries(members: Mapping[str, Any]) -> dict[str, Canary]:
+    return {name: Canary(*each[: len(Canary._fields)]) for name, each in members.get("canaries", {}).items()}
 
 
 # Time limit of reading policies, so that unreadable secrets do not use up the run.

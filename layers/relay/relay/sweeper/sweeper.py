@@ -56,6 +56,8 @@ HEALTH_SECONDS = 8.0
 PROBES_SECONDS = 6.0
 # The same for the check of a channel's recipients.
 RECIPIENTS_SECONDS = 5.0
+# The same for the canaries: the webhook may take so long to answer.
+CANARIES_SECONDS = 9.0
 # Time limit of the heartbeat.
 HEARTBEAT_SECONDS = 2.0
 
@@ -179,7 +181,9 @@ class Sweeper:
             # A removed channel is not sick of what it gave up: only `relayctl dlq drop` would end that.
             self.policies.read(rows)
             lasting = (each for each in rows if not (each.entry.is_given_up and self.policies.is_removed(each.channel)))
-            owed = {channel: [*map(self._held, some)] for channel, some in by_channel(lasting).items()}
+            # A canary's incident is judged as a canary alone.
+            real = (each for each in lasting if not self.policies.of(each.channel).canary)
+            owed = {channel: [*map(self._held, some)] for channel, some in by_channel(real).items()}
             deadline = self.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline, is_whole=self.rows.is_whole)
             # After the messages, so that a vendor that hangs does not delay them.
@@ -187,6 +191,8 @@ class Sweeper:
                 names = self.health.probe.run(self.deadlines(PROBES_SECONDS))
                 if latest.remaining() >= RECIPIENTS_SECONDS:
                     self.health.recipients.run(names, self.deadlines(RECIPIENTS_SECONDS))
+            if self.health.canaries and latest.remaining() >= CANARIES_SECONDS:
+                self.health.canaries.run(run, self.deadlines(CANARIES_SECONDS))
 
     def _held(self, row: DueRow) -> Entry:
         """Return a row's entry; in a pause of the channel its state waits for that, also if no worker noted it."""

@@ -19,6 +19,7 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from relay.channels.channel import is_channel_name
 from relay.failures import BadRequest, Reason, Unauthorized
 from relay.foreign_text import identifier, printable
+from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.job import Job, JobKind
 from relay.jobs.outcome import Found, Outcome, Result
 from relay.jobs.queue import MAX_LOGGED_CHARACTERS
@@ -114,6 +115,9 @@ SOMETIMES = (
     "channels_overloaded",
     "health_failed",
     "heartbeat_failed",
+    "canary_accepted_seconds",
+    "canary_notified_seconds",
+    "canary_ended_seconds",
 )
 METRICS = (*ALWAYS, *SOMETIMES)
 # Metrics of the notices that are not counted under their own name, since one alarm shows several of them. The log line
@@ -293,7 +297,11 @@ class Telemetry:
         If no queue accepted the share's job, a further line has the job, since that line is then the only copy.
         """
         # Counted apart: if the secret can't be read, an unsafe share may be a stranger's request.
-        self._metrics.add_metric("unsafe" if result.outcome == Outcome.UNSAFE else "share", MetricUnit.Count, 1)
+        # A canary's share is not counted: it must not hide that BigPanda's shares do not come.
+        if result.outcome == Outcome.UNSAFE:
+            self._metrics.add_metric("unsafe", MetricUnit.Count, 1)
+        elif not (result.subject.incident_id or "").startswith(CANARY_PREFIX):
+            self._metrics.add_metric("share", MetricUnit.Count, 1)
         self._note_cause(result)
         self._note_failed_signal(result)
         # Unsafe shares are not counted by channel: a stranger's request could make metrics for names of no channel.
@@ -412,6 +420,24 @@ class Telemetry:
             return
         self._metrics.add_metric("health_failed", MetricUnit.Count, 1)
         self._logger.error(f"people could not be told that a channel is {health}", extra=fields)
+
+    def canary(self, channel: str, incident_id: str, seconds: Mapping[str, float]) -> None:
+        """Log and count the times of a canary's incident.
+
+        `seconds` has, as far as known now, `accepted` (the signal) and `notified`, both after the share, and `ended`
+        (the page), after the resolve.
+        """
+        fields: dict[str, Any] = {"channel": channel, "incident_id": incident_id}
+        for step, exact in seconds.items():
+            fields[f"{step}_seconds"] = round(exact, 1)
+            self._metrics.add_metric(f"canary_{step}_seconds", MetricUnit.Count, round(exact, 1))
+        self._logger.info("canary", extra=fields)
+
+    def canary_failed(self, channel: str, incident_id: str, why: str, *, is_new: bool) -> None:
+        """Log a canary that failed; count it if `is_new`, and not again until the channel's canary succeeded."""
+        if is_new:
+            self._metrics.add_metric("critical_waits", MetricUnit.Count, 1)
+        self._logger.warning("canary failed", extra={"channel": channel, "incident_id": incident_id, "detail": why})
 
     def overloaded(self, loads: "Mapping[Load, float]") -> None:
         """Log and count the channels above their rate limits.

@@ -1,0 +1,215 @@
+"""Canary: shares an invented incident with each channel of `policy.canary`, about once an hour, and follows it.
+
+The shares take the stack's own URL and the channel's credentials, as BigPanda's do. The incident is followed until a
+device got the notification, then resolved, and followed until its page ended. So people learn of an outage in which
+xMatters accepts signals and notifies nobody, although no incident happens.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from copy import replace
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from relay.channels.cache import ChannelCache
+from relay.channels.channel import Channel, header_for
+from relay.channels.policy import Mode
+from relay.deadline import Deadline
+from relay.failures import ChannelError
+from relay.incidents.share import CANARY_PREFIX
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
+from relay.ledger.table import Ledger, Table
+from relay.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from relay.sweeper.run import AtOnce, SweeperRun
+
+# Time between two incidents. With the longest `notified_within_seconds` of a canary, and two runs of the sweeper, an
+# outage is found within the hour.
+EVERY_SECONDS = 3000.0
+# Time for the webhook and xMatters to accept a share, and time for a page to end after the resolve.
+ACCEPTED_SECONDS, ENDED_SECONDS = 300.0, 300.0
+# Canaries that the sweeper remembers: each takes time of its runs.
+MAX_CANARIES = 5
+
+# Posts the body of a share to a channel's webhook, with headers. Returns the reason of a failure, or an empty text.
+type Post = Callable[[str, Mapping[str, str], bytes, Deadline], str]
+
+
+class Phase(StrEnum):
+    """Phase of a canary.
+
+    Attributes:
+        OPENING: The webhook has to take the share.
+        OPEN: A device has to get the notification.
+        CLOSING: The webhook has to take the resolve.
+        CLOSED: The page has to end.
+        OVER: The incident is over. The next one begins when its time comes.
+    """
+
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    OVER = "over"
+
+
+class Canary(NamedTuple):
+    """Canary of a channel, between two runs of the sweeper. Times are epoch seconds, 0 for never.
+
+    Attributes:
+        phase: Phase of the incident.
+        began: Beginning of the incident, which is also a part of its id.
+        ended: Time from which its resolve is sent.
+        is_decided: True if the incident failed, or a pause began: only the resolve is still sent.
+        failure: Why the last incident failed, in words; empty if it succeeded.
+        judged_at: When the last incident failed or succeeded.
+    """
+
+    phase: str = Phase.OVER
+    began: float = 0.0
+    ended: float = 0.0
+    is_decided: bool = False
+    failure: str = ""
+    judged_at: float = 0.0
+
+    @property
+    def incident_id(self) -> str:
+        """Id of the incident."""
+        return f"{CANARY_PREFIX}{self.began:.0f}"
+
+    @property
+    def has_share_to_send(self) -> bool:
+        """True if the webhook has to take a share, or the resolve."""
+        return self.phase in {Phase.OPENING, Phase.CLOSING}
+
+    def is_due(self, now: float) -> bool:
+        """True if the next incident has to begin at `now`. A resolve that the webhook never took is given up then."""
+        return now - self.began >= EVERY_SECONDS and (self.phase == Phase.OVER or self.is_decided)
+
+    def begun(self, now: float) -> "Canary":
+        """Return the canary with a new incident."""
+        return replace(self, phase=Phase.OPENING, began=round(now), ended=0.0, is_decided=False)
+
+    def failed(self, why: str, now: float) -> "Canary":
+        """Return the canary after its incident failed. An incident that fails twice keeps the first reason."""
+        return self if self.is_decided else replace(self.held(now), failure=why, judged_at=now)
+
+    def held(self, now: float) -> "Canary":
+        """Return the canary after a pause or shadow mode began: the incident neither succeeds nor fails."""
+        if self.phase in {Phase.OPENING, Phase.OPEN}:
+            return replace(self, phase=Phase.CLOSING, ended=now, is_decided=True)
+        return replace(self, phase=self.phase if self.phase == Phase.CLOSING else Phase.OVER, is_decided=True)
+
+    def answered(self, refusal: str, now: float) -> "Canary":
+        """Return the canary after the webhook answered; `refusal` is the reason of a failure, or empty."""
+        is_opening = self.phase == Phase.OPENING
+        if not refusal:
+            done = Phase.OVER if self.is_decided else Phase.CLOSED
+            return replace(self, phase=Phase.OPEN if is_opening else done)
+        is_late = now - (self.began if is_opening else self.ended) >= ACCEPTED_SECONDS
+        return self.failed(f"the webhook did not take its share: {refusal}", now) if is_late else self
+
+    def followed(self, entry: Entry, channel: Channel, now: float) -> "Canary":
+        """Return the canary after a look at its incident's `entry` in the ledger."""
+        if self.phase == Phase.OPEN:
+            return self._followed_open(entry, channel, now)
+        # Without the REST API, nobody knows of pages.
+        pages = [each for each in entry.accepted_signals if each.is_open] if channel.rest else []
+        if entry.is_over and entry.debt.since is None and all(each.is_over for each in pages):
+            return replace(self, phase=Phase.OVER, failure="", judged_at=now)
+        return self.failed("its page did not end", now) if now - self.ended >= ENDED_SECONDS else self
+
+    def _followed_open(self, entry: Entry, channel: Channel, now: float) -> "Canary":
+        receipt = entry.receipt
+        if receipt.notified_at:
+            return replace(self, phase=Phase.CLOSING, ended=now)
+        if step := receipt.missed or receipt.missed_step(channel.policy, now):
+            return self.failed(step.replace("_", " "), now)
+        if not receipt.since and now - self.began >= ACCEPTED_SECONDS:
+            reason = f" ({entry.debt.reason})" if entry.debt.reason else ""
+            return self.failed(f"xMatters accepted no signal{reason}", now)
+        return self
+
+    def share(self) -> bytes:
+        """Return the body of the share that the webhook has to take: the open incident, or its resolve."""
+        is_open = self.phase == Phase.OPENING
+        status, at = ("critical", self.began) if is_open else ("ok", self.ended)
+        alert = {"id": "canary", "status": status, "active": is_open, "description": "Canary of the relay: ignore it"}
+        incident = {"id": self.incident_id, "status": status, "severity": "critical", "active": is_open}
+        incident |= {"resolved": not is_open, "startedOn": self.began, "changedOn": at, "alerts": [alert]}
+        return json.dumps({"incident": incident}).encode()
+
+
+@dataclass(frozen=True)
+class CanaryWatch:
+    """Lets the canaries of all channels go on by a step in each run of the sweeper.
+
+    Attributes:
+        channels: The cached channels.
+        ledger: The entries of incidents.
+        table: Table with the sweeper's state.
+        post: Posts a share to the stack's webhook.
+        telemetry: Log and metrics.
+        at_once: Runs calls in parallel.
+        clock: The time in epoch seconds.
+    """
+
+    channels: ChannelCache
+    ledger: Ledger
+    table: Table
+    post: Post
+    telemetry: Telemetry
+    at_once: "AtOnce"
+    clock: Callable[[], float]
+
+    def run(self, run: "SweeperRun", deadline: Deadline) -> None:
+        """Follow the canaries' incidents, begin those that are due, and send the shares. Raises LedgerError."""
+        channels: dict[str, Channel] = {}
+        before = dict(run.canaries)
+        for name, canary in before.items():
+            now = self.clock()
+            if canary.phase == Phase.OVER and not canary.is_due(now):
+                continue
+            try:
+                channels[name] = self.channels.get(name)
+            except ChannelError:
+                continue
+            run.canaries[name] = self._followed(canary, channels[name], now)
+        # Stored before a share is sent: a run that dies leaves no incident of which the next run does not know.
+        if run.canaries != before and not run.record(self.table):
+            return
+        due = [name for name in channels if run.canaries[name].has_share_to_send]
+        calls = [partial(self._send, channels[name], run.canaries[name], deadline) for name in due]
+        for name, refusal in zip(due, self.at_once(calls), strict=True):
+            run.canaries[name] = run.canaries[name].answered(refusal, self.clock())
+        for name in channels:
+            canary, earlier = run.canaries[name], before[name]
+            if canary.failure and canary.judged_at > earlier.judged_at:
+                self.telemetry.canary_failed(name, canary.incident_id, canary.failure, is_new=not earlier.failure)
+
+    def _followed(self, canary: Canary, channel: Channel, now: float) -> Canary:
+        policy = channel.policy
+        if not policy.canary or policy.mode is Mode.SHADOW or any(each.is_active(now) for each in policy.pauses):
+            return canary if canary.phase == Phase.OVER else canary.held(now)
+        if canary.phase in {Phase.OPEN, Phase.CLOSED}:
+            entry = self.ledger.read(key(channel.name, (), canary.incident_id))
+            followed = canary.followed(entry, channel, now)
+            if followed.phase == Phase.CLOSING and not followed.is_decided:
+                first = entry.accepted_signals[0].at if entry.accepted_signals else now
+                times = {"accepted": first - canary.began, "notified": entry.receipt.notified_at - canary.began}
+                self.telemetry.canary(channel.name, canary.incident_id, times)
+            elif followed.phase == Phase.OVER and not followed.is_decided:
+                self.telemetry.canary(channel.name, canary.incident_id, {"ended": now - canary.ended})
+            canary = followed
+        return canary.begun(now) if canary.is_due(now) else canary
+
+    def _send(self, channel: Channel, canary: Canary, deadline: Deadline) -> str:
+        newest = channel.inbound[0]
+        credentials = {"basic": {"username": newest.username, "password": newest.password}}
+        header = header_for({"token": newest.token} if newest.token else credentials)
+        headers = {header["name"]: header["value"], "Content-Type": "application/json"}
+        return self.post(channel.name, headers, canary.share(), deadline)

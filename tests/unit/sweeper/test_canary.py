@@ -1,0 +1,324 @@
+"""Canary: an invented incident is shared by the stack's own URL, and followed until a device rang and its page ended.
+
+The relay is the real one, over fakes of xMatters and AWS; the sweeper's share reaches the relay's own webhook.
+"""
+
+import json
+from collections.abc import Mapping
+from itertools import pairwise, product
+from typing import Any
+
+import pytest
+
+from relay.channels.authentication import Request
+from relay.deadline import Deadline
+from relay.failures import InvalidChannel
+from relay.http.client import basic
+from relay.http.session import HttpAnswer
+from relay.sweeper.canary import MAX_CANARIES, Canary
+from relay.sweeper.run import SweeperRun
+from tests import samples
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay, hooked, table_down
+from tests.unit.paging_tenant import REST, Tenant
+
+NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
+HOUR = 3600.0
+
+
+class World:
+    """A relay with a canary, and the tenant of xMatters that it rings.
+
+    Attributes:
+        tenant: The tenant. Its pages notify a device, unless `is_deaf`.
+        is_deaf: True if xMatters makes pages, and notifies nobody.
+        refusal: The failure of the posts to the webhook; empty if they arrive.
+        posts: The header and the incident of each post.
+    """
+
+    def __init__(self, policy: Mapping[str, Any] | None = None, *, topic: str = NOTICE, **document: Any) -> None:
+        self.tenant, self.is_deaf, self.refusal = Tenant(), False, ""
+        self.posts: list[tuple[str, dict[str, Any]]] = []
+        secret = samples.secret(policy={"canary": True} | dict(policy or {})) | document
+        secret["xmatters"] |= {"rest": REST, "recipients": ["Canary"]}
+        self.relay = Relay(
+            FakeSession(self.tenant.accept),
+            secrets=FakeSecrets(noc=json.dumps(secret)),
+            rest=FakeSession(self._rest),
+            numbers=("+14255550100",),
+            notice_topic_arn=topic,
+            own_webhook=self._post,
+        )
+        self.tenant.now = self.relay.clock
+
+    def _rest(self, call: Call) -> Any:
+        if call.method == "GET" and "/audits?" not in call.url and "requestId=" not in call.url:
+            return HttpAnswer(200, {}, b'{"data": []}')
+        if not self.is_deaf:
+            self.tenant.audits = {f"page-{number}": ["DELIVERED"] for number in range(1, 1000)}
+        return self.tenant.rest(call)
+
+    def _post(self, channel: str, headers: Mapping[str, str], body: bytes, _: Deadline) -> str:
+        self.posts.append((headers["Authorization"], json.loads(body)["incident"]))
+        if self.refusal:
+            return self.refusal
+        lower = {name.lower(): value for name, value in headers.items()}
+        reply = self.relay.webhook.serve(Request(channel, lower, (), body.decode(), is_base64=False, id="r1"))
+        return "" if reply.status < 300 else f"HTTP {reply.status}"
+
+    def goes_on(self, seconds: float) -> None:
+        end = self.relay.clock.now + seconds
+        while self.relay.clock.now < end:
+            self.relay.sweep_for(min(900, end - self.relay.clock.now), step=30)
+            self.relay.recorder.written()
+
+    @property
+    def shared(self) -> list[str]:
+        """The status of each post."""
+        return [incident["status"] for _, incident in self.posts]
+
+    @property
+    def told(self) -> list[tuple[bool, str]]:
+        """Each message to a topic: True if the topic is that of notices, and the subject."""
+        return [(each["TopicArn"] == NOTICE, each["Subject"]) for each in self.relay.sns.published]
+
+    def lines(self, message: str) -> list[dict[str, Any]]:
+        return [line for line in self.relay.recorder.lines() if line["message"] == message]
+
+
+def test_canary_is_shared_notified_resolved_and_its_page_ends() -> None:
+    world = World()
+    world.goes_on(900)
+    assert world.shared == ["critical", "ok"]
+    assert world.posts[0][0] == f"Bearer {samples.TOKEN}"
+    ids = {incident["id"] for _, incident in world.posts}
+    assert len(ids) == 1
+    assert ids.pop().startswith("relay-canary-")
+    assert world.tenant.ended == ["page-1"]
+    first, second = world.lines("canary")
+    # Each wait of the fake queues ends with the next half minute.
+    assert (first["accepted_seconds"], first["notified_seconds"], second["ended_seconds"]) == (0, 270, 30)
+    assert (world.told, world.relay.messaging.sent) == ([], [])
+    assert world.relay.recorder.metrics()["canary_notified_seconds"] == first["notified_seconds"]
+
+
+def test_canary_begins_anew_within_the_hour_and_with_another_incident() -> None:
+    world = World()
+    world.goes_on(24 * HOUR)
+    begun = [incident["startedOn"] for _, incident in world.posts if incident["active"]]
+    assert len(begun) == len({incident["id"] for _, incident in world.posts})
+    assert all(2900 <= later - earlier <= 3200 for earlier, later in pairwise(begun))
+    assert world.shared == ["critical", "ok"] * len(begun)
+
+
+def test_canary_shows_the_login_of_a_channel_without_a_token() -> None:
+    world = World(inbound={"basic": {"username": "bp", "password": "pw-51"}})
+    world.goes_on(900)
+    assert world.posts[0][0] == basic("bp", "pw-51")
+    assert world.tenant.ended == ["page-1"]
+
+
+def test_outage_in_which_xmatters_notifies_nobody_is_told_within_the_hour_once_and_its_end_once() -> None:
+    world = World()
+    world.goes_on(HOUR)
+    world.is_deaf, world.tenant.audits = True, {}
+    world.goes_on(HOUR)
+    assert world.told == [(True, "Channel noc is sick: 0 critical, 0 other incidents wait")]
+    assert "its canary failed: nobody notified" in world.relay.sns.published[0]["Message"]
+    assert world.relay.recorder.metrics()["critical_waits"] == 1
+    world.goes_on(3 * HOUR)
+    assert len(world.told) == 1
+    assert world.relay.recorder.metrics()["critical_waits"] == 1
+    assert len(world.lines("canary failed")) >= 3
+    world.is_deaf = False
+    world.goes_on(3 * HOUR)
+    assert world.told[1:] == [(True, "Channel noc is well again")]
+
+
+def test_failed_canary_is_resolved_and_rings_no_phone_and_no_fallback_topic() -> None:
+    world = World(policy={"fallback_after_seconds": 60, "page_within_seconds": 60})
+    world.tenant.makes_pages = False
+    world.goes_on(2000)
+    assert world.shared == ["critical", "ok"]
+    [failed] = world.lines("canary failed")
+    assert failed["detail"] == "page missing"
+    assert {is_notice for is_notice, _ in world.told} == {True}
+    assert world.relay.messaging.sent == []
+    assert [name for name in world.relay.dynamodb.items if "due" in world.relay.dynamodb.items[name]] == []
+
+
+@pytest.mark.parametrize(("refusal", "why"), [("HTTP 403", "HTTP 403"), ("timeout: no answer", "timeout: no answer")])
+def test_post_that_the_webhook_refuses_for_minutes_is_a_failure(refusal: str, why: str) -> None:
+    world = World()
+    world.refusal = refusal
+    world.goes_on(240)
+    assert world.lines("canary failed") == []
+    world.goes_on(240)
+    assert [line["detail"] for line in world.lines("canary failed")] == [f"the webhook did not take its share: {why}"]
+    assert {incident["id"] for _, incident in world.posts} == {world.posts[0][1]["id"]}
+
+
+def test_webhook_that_is_down_for_hours_is_told_once_and_each_canary_begins_anew() -> None:
+    world = World()
+    world.refusal = "HTTP 503"
+    world.goes_on(4 * HOUR)
+    assert len({incident["id"] for _, incident in world.posts}) == 5
+    assert len(world.lines("canary failed")) == 5
+    assert len(world.told) == 1
+    world.refusal = ""
+    world.goes_on(2 * HOUR)
+    assert world.told[1:] == [(True, "Channel noc is well again")]
+
+
+def test_post_that_the_webhook_takes_at_the_second_try_is_no_failure() -> None:
+    world = World()
+    world.refusal = "HTTP 503"
+    world.goes_on(60)
+    world.refusal = ""
+    world.goes_on(900)
+    assert (world.shared, world.lines("canary failed")) == (["critical", "critical", "critical", "ok"], [])
+    assert world.tenant.ended == ["page-1"]
+
+
+def test_signal_that_xmatters_does_not_accept_is_a_failure_and_leaves_nothing_owed() -> None:
+    world = World()
+    world.relay.session.steps = [samples.refused(503)]
+    world.goes_on(600)
+    [failed] = world.lines("canary failed")
+    assert failed["detail"].startswith("xMatters accepted no signal (")
+    world.goes_on(1200)
+    assert [name for name in world.relay.dynamodb.items if "due" in world.relay.dynamodb.items[name]] == []
+    assert {is_notice for is_notice, _ in world.told} == {True}
+
+
+def test_page_that_does_not_end_is_a_failure() -> None:
+    world = World()
+
+    def rest(call: Call) -> Any:
+        return samples.refused(503) if call.method == "POST" else world._rest(call)
+
+    world.relay.rest.steps = [rest]
+    world.goes_on(1200)
+    assert [line["detail"] for line in world.lines("canary failed")] == ["its page did not end"]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"mode": "shadow"},
+        {"pauses": [samples.pause("keep", until=2 * HOUR)]},
+        {"pauses": [samples.pause("drop", until=2 * HOUR, when={"status": "critical"})]},
+    ],
+)
+def test_channel_in_shadow_or_paused_runs_no_canary(policy: dict[str, Any]) -> None:
+    world = World(policy=policy)
+    world.goes_on(HOUR)
+    assert (world.posts, world.told) == ([], [])
+
+
+def test_pause_during_a_canary_ends_it_without_a_failure() -> None:
+    world = World(policy={"pauses": [samples.pause("keep", since=90, until=2 * HOUR)]})
+    world.is_deaf = True
+    world.goes_on(HOUR)
+    assert world.shared == ["critical", "ok"]
+    assert (world.lines("canary failed"), world.told) == ([], [])
+
+
+def test_channel_that_is_marked_no_more_runs_no_further_canary_and_is_well() -> None:
+    world = World()
+    world.is_deaf = True
+    world.goes_on(900)
+    assert len(world.told) == 1
+    count = len(world.posts)
+    world.relay.change_policy()
+    world.goes_on(3 * HOUR)
+    assert len(world.posts) == count
+    assert world.told[1:] == [(True, "Channel noc is well again")]
+
+
+def test_run_that_dies_after_the_share_repeats_the_same_incident() -> None:
+    world = World()
+    world.relay.sweep()
+    # The run died before it wrote what the webhook answered, and its lease has expired.
+    item = world.relay.dynamodb.items["sweeper"]
+    state = json.loads(item["text"]["S"])
+    state["canaries"]["noc"][0] = "opening"
+    item["text"]["S"] = json.dumps(state)
+    world.goes_on(900)
+    assert world.shared == ["critical", "critical", "ok"]
+    assert len({incident["id"] for _, incident in world.posts}) == 1
+    assert len(world.tenant.signals) == 2
+
+
+def test_shares_of_a_canary_are_not_counted_as_shares() -> None:
+    world = World()
+    world.goes_on(900)
+    assert "share" not in world.relay.recorder.metrics()
+    world.relay.webhook.serve(samples.request())
+    assert world.relay.recorder.metrics()["share"] == 1
+
+
+@pytest.mark.parametrize(("is_marked", "topic"), [(False, NOTICE), (True, "")])
+def test_no_canary_runs_without_a_mark_or_a_topic(is_marked: bool, topic: str) -> None:
+    world = World(policy={"canary": is_marked}, topic=topic)
+    world.goes_on(2 * HOUR)
+    assert world.posts == []
+
+
+def test_five_canaries_run_at_most() -> None:
+    world = World()
+    for number in range(9):
+        world.relay.secrets.texts[f"other{number}"] = world.relay.secrets.texts["noc"]
+    world.goes_on(900)
+    assert len({incident["id"] for _, incident in world.posts}) == 1, "all begin in the same second"
+    assert world.shared == ["critical"] * MAX_CANARIES + ["ok"] * MAX_CANARIES
+
+
+@pytest.mark.parametrize("is_canary", [True, False])
+def test_last_resort_hears_nothing_of_a_canary_while_the_ledger_is_down(is_canary: bool) -> None:
+    document = samples.secret(policy={"canary": is_canary})
+    document["xmatters"]["rest"] = REST
+    relay, table = hooked(samples.refused(503), secrets=FakeSecrets(noc=json.dumps(document)))
+    relay.share()
+    for _ in range(10):
+        for name, number in product(("get_item", "update_item", "put_item"), range(20)):
+            table.before_next(table_down, name, after=number)
+        relay.wake(60)
+    assert relay.retries.messages
+    assert bool(relay.sns.published) is not is_canary
+
+
+@pytest.mark.parametrize(
+    ("policy", "others", "problem"),
+    [
+        ({}, {"bigpanda": {"api_key": "BPU-1"}}, "needs a channel without bigpanda"),
+        ({"notified_within_seconds": 0}, {}, "needs policy.notified_within_seconds, of 300 at most"),
+        ({"notified_within_seconds": 301}, {}, "needs policy.notified_within_seconds, of 300 at most"),
+        ({"unanswered_recipients": ["Boss"]}, {}, "needs a channel without unanswered_recipients"),
+    ],
+)
+def test_canary_that_bigpanda_or_people_would_hear_of_or_that_proves_nothing_is_refused(
+    policy: dict[str, Any], others: dict[str, Any], problem: str
+) -> None:
+    document = samples.secret(policy={"canary": True, **policy}, **others)
+    document["xmatters"]["rest"] = REST
+    with pytest.raises(InvalidChannel, match=problem):
+        samples.parsed(document)
+
+
+def test_canary_without_rest_or_callbacks_is_refused() -> None:
+    with pytest.raises(InvalidChannel, match=r"needs policy\.notified_within_seconds"):
+        samples.parsed(samples.secret(policy={"canary": True}))
+
+
+def test_run_that_lost_its_lease_shares_nothing() -> None:
+    world = World()
+    run = SweeperRun.begin(world.relay.table, world.relay.clock.now)
+    assert run
+    run.canaries["noc"] = Canary()
+    other = SweeperRun.begin(world.relay.table, world.relay.clock.now + 60)
+    assert other
+    health = world.relay.sweeper.health
+    assert health
+    assert health.canaries
+    health.canaries.run(run, world.relay.deadline(9))
+    assert world.posts == []
