@@ -1,7 +1,6 @@
 """The client of BigPanda's API over real sockets: its requests, and its reading of each shape of answer."""
 
 import json
-import socket
 from collections.abc import Callable
 from copy import replace
 from typing import Any
@@ -175,10 +174,6 @@ class TestDone:
             for page in (1, 2, 3)
         ]
 
-    def test_reconcile_query_reaches_bigpanda_unchanged(self, box: Box, access: BigPandaAccess) -> None:
-        search(new_client(), replace(access, reconcile_query='team = "ä&b" AND n > 5%'), deadline(20))
-        assert box.bigpanda.calls.all()[0].query["query"] == 'team = "ä&b" AND n > 5%'
-
     def test_incident_is_read_with_the_details_of_its_alerts(self, box: Box, access: BigPandaAccess) -> None:
         alerts = [{"alert_id": "a1", "description": "disk full"}]
         box.bigpanda.declare_incidents(INCIDENT.environment_id, [known(alerts=alerts)])
@@ -335,39 +330,3 @@ class TestFailures:
             found = failure(ask, access_to(server.url))
         assert (found.http_status, '"errors"' in found.excerpt) == (400, True)
         assert "canary" not in found.excerpt + str(found)
-
-    def test_retry_after_of_a_bigpanda_429_is_read(self, box: Box, access: BigPandaAccess) -> None:
-        box.script([{"kind": "status", "status": 429, "retry_after": "7", "on": "comment"}])
-        assert failure(comment, access).retry_after == 7
-
-    def test_bigpanda_write_to_a_closed_port_is_certainly_not_done(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
-        found = failure(comment, access_to(f"http://127.0.0.1:{port}"))
-        assert (found.reason, found.may_have_acted) == (Reason.UNREACHABLE, False)
-
-    def test_bigpanda_host_outside_the_allow_list_is_never_called(self) -> None:
-        found = failure(comment, access_to("https://evil.example"))
-        assert (found.reason, found.was_sent) == (Reason.REFUSED, False)
-
-    @pytest.mark.parametrize("ask", [search, show])
-    @pytest.mark.parametrize("kind", ["reset_body", "truncated_json"])
-    def test_truncated_answer_to_an_incident_search_or_read_is_an_error(
-        self, box: Box, access: BigPandaAccess, ask: Ask, kind: str
-    ) -> None:
-        box.script([{"kind": kind, "on": route} for route in ("incidents", "incident")])
-        assert failure(ask, access).reason == Reason.UPSTREAM
-
-    @pytest.mark.parametrize(
-        ("fault", "found"),
-        [
-            ({"kind": "drip", "seconds": 0.3}, JANE["id"]),
-            ({"kind": "reset_body"}, None),
-            ({"kind": "truncated_json"}, None),
-        ],
-    )
-    def test_users_answer_with_a_truncated_body_finds_none_and_a_slow_one_is_read(
-        self, box: Box, access: BigPandaAccess, fault: dict[str, Any], found: str | None
-    ) -> None:
-        box.script([fault | {"on": "users"}])
-        assert find(new_client(), access, deadline(20)) == found
