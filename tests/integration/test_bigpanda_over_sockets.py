@@ -109,11 +109,6 @@ class TestDone:
         assert (kept.environment_id, kept.incident_id) == ("63bd", "i/1 ü")
         assert kept.document == {"comment": f'Jane ("jdoe") — on it {MARK}'}
 
-    def test_assignment_arrives_in_bigpanda(self, box: Box, access: BigPandaAccess) -> None:
-        assign(new_client(), access, deadline(20))
-        [made] = box.bigpanda.assignments()
-        assert (made.incident_id, made.document) == ("i/1 ü", {"assignee": JANE["id"]})
-
     def test_release_of_an_incident_arrives_in_bigpanda(self, box: Box, access: BigPandaAccess) -> None:
         release(new_client(), access, deadline(20))
         [told] = box.bigpanda.releases()
@@ -146,12 +141,6 @@ class TestDone:
         assert [each["page"] for each in asked] == ["1", "2"]
         assert {each["types"] for each in asked} == {"incident_commented"}
 
-    def test_bigpanda_user_is_found_by_any_of_several_names_in_one_request(
-        self, box: Box, access: BigPandaAccess
-    ) -> None:
-        assert find(new_client(), access, deadline(20)) == JANE["id"]
-        assert len(box.bigpanda.calls.all()) == 1
-
     @pytest.mark.parametrize("name", ['quote "here', "back\\slash", "jörg@acme.example", "a or b", "&filter=x#"])
     def test_bigpanda_user_name_with_special_characters_is_searched_for_unchanged(
         self, box: Box, access: BigPandaAccess, name: str
@@ -173,12 +162,6 @@ class TestDone:
             {"folder": "shared", "page": str(page), "page_size": str(INCIDENTS_A_PAGE), "sort_by": "last_change"}
             for page in (1, 2, 3)
         ]
-
-    def test_incident_is_read_with_the_details_of_its_alerts(self, box: Box, access: BigPandaAccess) -> None:
-        alerts = [{"alert_id": "a1", "description": "disk full"}]
-        box.bigpanda.declare_incidents(INCIDENT.environment_id, [known(alerts=alerts)])
-        assert show(new_client(), access, deadline(20))["alerts"] == alerts
-        assert search(new_client(), access, deadline(20)).items[0]["alerts"] == [{"alert_id": "a1"}]
 
     def test_one_connection_serves_all_bigpanda_calls_of_a_callback(self) -> None:
         def script(received: Received) -> tuple[int, dict[str, str], bytes]:

@@ -86,30 +86,6 @@ class TestFind:
         [asked] = box.events.calls.all()
         assert (asked.route, asked.query) == ("events", {"requestId": request_id, "limit": str(MAX_PAGES)})
 
-    @pytest.mark.parametrize(("made", "seen"), [(2, 2), (MAX_PAGES + 2, MAX_PAGES)])
-    def test_several_pages_of_a_signal_are_found_up_to_the_limit(
-        self, box: Box, rest: Rest, made: int, seen: int
-    ) -> None:
-        box.events.make(per_signal=made)
-        request_id = signal(box)
-        found = new_pages().of_request(rest, request_id, deadline(20))
-        assert len({page.id for page in found}) == len(found) == seen
-        assert {page.id for page in found} <= {event.id for event in box.events.all()}
-
-    def test_terminated_page_is_found_as_not_active(self, box: Box, rest: Rest) -> None:
-        box.events.make(per_signal=2)
-        request_id, pages = signal(box), new_pages()
-        ended = box.events.all()[0].id
-        pages.terminate(rest, ended, deadline(20))
-        found = pages.of_request(rest, request_id, deadline(20))
-        assert {page.id: page.is_active for page in found} == {
-            event.id: event.id != ended for event in box.events.all()
-        }
-
-    def test_request_id_with_special_characters_is_searched_for_unchanged(self, box: Box, rest: Rest) -> None:
-        assert new_pages().of_request(rest, "a&limit=0#ü +%", deadline(20)) == []
-        assert box.events.calls.all()[0].query["requestId"] == "a&limit=0#ü +%"
-
 
 @pytest.fixture
 def group(box: Box) -> Iterator[str]:
@@ -222,16 +198,6 @@ class TestFailures:
     def test_404_or_409_of_a_page_search_is_a_failure(self, box: Box, rest: Rest, status: int) -> None:
         box.script([{"kind": "status", "status": status, "on": "events"}])
         assert failure(find, rest).http_status == status
-
-    def test_termination_whose_answer_was_lost_is_done_at_the_next_attempt(self, box: Box, rest: Rest) -> None:
-        signal(box)
-        [event] = box.events.all()
-        box.script([{"kind": "accept_then_reset", "on": "event"}])
-        pages = new_pages()
-        with pytest.raises(SendError):
-            pages.terminate(rest, event.id, deadline(20))
-        pages.terminate(rest, event.id, deadline(20))
-        assert [call.status for call in box.events.calls.all()] == [None, 409]
 
     @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"<html>", b'{"data": {}}', b'{"data": [{"i'])
     def test_page_search_answered_without_a_list_is_an_error_and_not_empty(self, body: bytes) -> None:
