@@ -112,8 +112,9 @@ class Past:
         if self._outage <= at < self._outage + _HOUR:
             self._outage_of_xmatters(made, at)
             return
-        stories = (self._warning, self._critical, self._worsens, self._eases, self._flaps, self._storm, self._unheard)
-        [story] = self._random.choices((*stories, self._growing), weights=(30, 20, 12, 10, 8, 3, 5, 12))
+        usual = (self._warning, self._critical, self._worsens, self._eases, self._growing, self._late_tag)
+        rare = (self._flaps, self._storm, self._unheard, self._maintenance)
+        [story] = self._random.choices((*usual, *rare), weights=(26, 18, 12, 10, 10, 5, 8, 3, 5, 3))
         story(made, at)
 
     # ---- Stories -----------------------------------------------------------------------------------------------------
@@ -153,6 +154,20 @@ class Past:
             self._alert(made, at + number * 4 * _MINUTE, "warning")
             self._share(made, at + number * 4 * _MINUTE, "warning", "repeat")
         self._close(made, at + _HOUR)
+
+    def _late_tag(self, made: PastIncident, at: float) -> None:
+        """Get a tag from BigPanda's AI two minutes later, which is shared, too."""
+        self._open(made, at, "warning")
+        made.activities.append(("incident_tag_updated", at + 120, {"tag": "service_owner"}))
+        self._share(made, at + 120, "warning", "repeat")
+        self._close(made, at + _HOUR)
+
+    def _maintenance(self, made: PastIncident, at: float) -> None:
+        """Look as if it was over while a maintenance window lasts."""
+        self._open(made, at, "warning")
+        self._close(made, at + 10 * _MINUTE)
+        self._open(made, at + 100 * _MINUTE, "warning", is_first=False)
+        self._close(made, at + 2 * _HOUR)
 
     def _storm(self, made: PastIncident, at: float) -> None:
         """Share nine times in a minute: xMatters' flood control lets four signals through."""

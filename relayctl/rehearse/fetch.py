@@ -265,7 +265,7 @@ def _lanes(workers: int = 2 * WORKERS) -> Iterator[Run]:
 
         def run(archive: Archive, ask: Ask, calls: Sequence[tuple[str, str]], show: Show, seconds: float) -> None:
             for done, _ in enumerate(pool.map(partial(one, archive, ask), calls), start=1):
-                show(done, f"about {(len(calls) - done) * seconds / 60:.0f} minutes left")
+                show(done, f"about {age((len(calls) - done) * seconds)} left")
 
         try:
             yield run

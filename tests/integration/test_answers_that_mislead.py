@@ -65,11 +65,3 @@ def test_malformed_answer_header_puts_no_api_key_into_the_log(account: Aws, capl
         result = live_at(account, url).share()
     assert result.outcome == Outcome.DELIVERED
     assert "canary-key" not in caplog.text
-
-
-def test_202_whose_body_never_arrives_counts_as_accepted(account: Aws) -> None:
-    answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 40\r\nx-trace: r1\r\n\r\n"
-    with answering(answer, stall=True) as url:
-        result = live_at(account, url).share(seconds=4)
-    assert (result.outcome, result.exchange.request_id, result.exchange.attempts) == (Outcome.DELIVERED, "r1", 1)
-    assert account.dead_letters.jobs() == []

@@ -1,7 +1,6 @@
 """The client of BigPanda's API over real sockets: its requests, and its reading of each shape of answer."""
 
 import json
-import socket
 from collections.abc import Callable
 from copy import replace
 from typing import Any
@@ -110,11 +109,6 @@ class TestDone:
         assert (kept.environment_id, kept.incident_id) == ("63bd", "i/1 ü")
         assert kept.document == {"comment": f'Jane ("jdoe") — on it {MARK}'}
 
-    def test_assignment_arrives_in_bigpanda(self, box: Box, access: BigPandaAccess) -> None:
-        assign(new_client(), access, deadline(20))
-        [made] = box.bigpanda.assignments()
-        assert (made.incident_id, made.document) == ("i/1 ü", {"assignee": JANE["id"]})
-
     def test_release_of_an_incident_arrives_in_bigpanda(self, box: Box, access: BigPandaAccess) -> None:
         release(new_client(), access, deadline(20))
         [told] = box.bigpanda.releases()
@@ -147,12 +141,6 @@ class TestDone:
         assert [each["page"] for each in asked] == ["1", "2"]
         assert {each["types"] for each in asked} == {"incident_commented"}
 
-    def test_bigpanda_user_is_found_by_any_of_several_names_in_one_request(
-        self, box: Box, access: BigPandaAccess
-    ) -> None:
-        assert find(new_client(), access, deadline(20)) == JANE["id"]
-        assert len(box.bigpanda.calls.all()) == 1
-
     @pytest.mark.parametrize("name", ['quote "here', "back\\slash", "jörg@acme.example", "a or b", "&filter=x#"])
     def test_bigpanda_user_name_with_special_characters_is_searched_for_unchanged(
         self, box: Box, access: BigPandaAccess, name: str
@@ -174,16 +162,6 @@ class TestDone:
             {"folder": "shared", "page": str(page), "page_size": str(INCIDENTS_A_PAGE), "sort_by": "last_change"}
             for page in (1, 2, 3)
         ]
-
-    def test_reconcile_query_reaches_bigpanda_unchanged(self, box: Box, access: BigPandaAccess) -> None:
-        search(new_client(), replace(access, reconcile_query='team = "ä&b" AND n > 5%'), deadline(20))
-        assert box.bigpanda.calls.all()[0].query["query"] == 'team = "ä&b" AND n > 5%'
-
-    def test_incident_is_read_with_the_details_of_its_alerts(self, box: Box, access: BigPandaAccess) -> None:
-        alerts = [{"alert_id": "a1", "description": "disk full"}]
-        box.bigpanda.declare_incidents(INCIDENT.environment_id, [known(alerts=alerts)])
-        assert show(new_client(), access, deadline(20))["alerts"] == alerts
-        assert search(new_client(), access, deadline(20)).items[0]["alerts"] == [{"alert_id": "a1"}]
 
     def test_one_connection_serves_all_bigpanda_calls_of_a_callback(self) -> None:
         def script(received: Received) -> tuple[int, dict[str, str], bytes]:
@@ -335,39 +313,3 @@ class TestFailures:
             found = failure(ask, access_to(server.url))
         assert (found.http_status, '"errors"' in found.excerpt) == (400, True)
         assert "canary" not in found.excerpt + str(found)
-
-    def test_retry_after_of_a_bigpanda_429_is_read(self, box: Box, access: BigPandaAccess) -> None:
-        box.script([{"kind": "status", "status": 429, "retry_after": "7", "on": "comment"}])
-        assert failure(comment, access).retry_after == 7
-
-    def test_bigpanda_write_to_a_closed_port_is_certainly_not_done(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
-        found = failure(comment, access_to(f"http://127.0.0.1:{port}"))
-        assert (found.reason, found.may_have_acted) == (Reason.UNREACHABLE, False)
-
-    def test_bigpanda_host_outside_the_allow_list_is_never_called(self) -> None:
-        found = failure(comment, access_to("https://evil.example"))
-        assert (found.reason, found.was_sent) == (Reason.REFUSED, False)
-
-    @pytest.mark.parametrize("ask", [search, show])
-    @pytest.mark.parametrize("kind", ["reset_body", "truncated_json"])
-    def test_truncated_answer_to_an_incident_search_or_read_is_an_error(
-        self, box: Box, access: BigPandaAccess, ask: Ask, kind: str
-    ) -> None:
-        box.script([{"kind": kind, "on": route} for route in ("incidents", "incident")])
-        assert failure(ask, access).reason == Reason.UPSTREAM
-
-    @pytest.mark.parametrize(
-        ("fault", "found"),
-        [
-            ({"kind": "drip", "seconds": 0.3}, JANE["id"]),
-            ({"kind": "reset_body"}, None),
-            ({"kind": "truncated_json"}, None),
-        ],
-    )
-    def test_users_answer_with_a_truncated_body_finds_none_and_a_slow_one_is_read(
-        self, box: Box, access: BigPandaAccess, fault: dict[str, Any], found: str | None
-    ) -> None:
-        box.script([fault | {"on": "users"}])
-        assert find(new_client(), access, deadline(20)) == found

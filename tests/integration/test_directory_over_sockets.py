@@ -10,7 +10,6 @@ import pytest
 from relay.channels.channel import Rest
 from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
-from relay.failures import BadAnswer, NoAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import Session, VendorHosts
 from relay.xmatters.directory import Directory, Kind, RecipientCheck
@@ -88,63 +87,6 @@ def test_each_kind_of_recipient_is_found_with_each_kind_of_credentials(
     asked = [each.route for each in box.directory.calls.all()]
     assert [asked.count(route) for route in ("person", "group", "on_call")] == [6, 4, 1]
     assert len(box.token_requests()) == (auth is OAUTH)
-
-
-def test_revoked_oauth_token_is_renewed_during_a_recipient_check(box: Box, rest: Rest) -> None:
-    box.events.declare(OAUTH)
-    directory, its_rest = new_directory(), rest_at(box.xmatters_url, OAUTH)
-    directory.try_credentials(its_rest, Deadline(20, time.monotonic))
-    box.revoke_tokens()
-    assert shapes(directory.check(its_rest, NAMES, Deadline(20, time.monotonic))) == FOUND
-    assert len(box.token_requests()) == 2
-
-
-@pytest.mark.parametrize("on", ["person", "group", "on_call"])
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": "status", "status": 429, "retry_after": "60"},
-        {"kind": "html", "status": 200},
-        {"kind": "reset"},
-        {"kind": "reset_body"},
-        {"kind": "slow", "seconds": 60, "accept": False},
-    ],
-    ids=lambda fault: " ".join(str(value) for value in fault.values()),
-)
-def test_failed_recipient_lookup_is_not_known_and_never_missing(
-    box: Box, rest: Rest, on: str, fault: dict[str, Any]
-) -> None:
-    box.script([{**fault, "on": on}])
-    [found] = check(rest, ["Network/Ops 50%"], seconds=1 if fault["kind"] == "slow" else 20)
-    expected = Kind.GROUP if on == "on_call" else Kind.NOT_KNOWN
-    assert (found.kind, found.on_call) == (expected, None)
-    assert found.detail
-    assert "canary" not in found.detail
-
-
-def test_recipient_check_ends_at_its_deadline(box: Box, rest: Rest) -> None:
-    # A client that waited for the whole answer would find a person.
-    box.script([{"kind": "drip", "seconds": 60, "on": "person", "times": None}])
-    assert {each.kind for each in check(rest, NAMES, seconds=0.5)} == {Kind.NOT_KNOWN}
-
-
-class TestTryCredentials:
-    def test_try_of_credentials_with_valid_credentials_makes_one_small_call(self, box: Box, rest: Rest) -> None:
-        new_directory().try_credentials(rest, Deadline(20, time.monotonic))
-        [asked] = box.events.calls.all()
-        assert (asked.route, asked.query) == ("events", {"limit": "1"})
-
-    def test_try_of_credentials_distinguishes_wrong_credentials_from_an_unreachable_api(
-        self, box: Box, rest: Rest
-    ) -> None:
-        wrong = rest_at(box.xmatters_url, {**BASIC, "password": "canary-wrong"})
-        with pytest.raises(BadAnswer) as refused:
-            new_directory().try_credentials(wrong, Deadline(20, time.monotonic))
-        assert (refused.value.reason, refused.value.http_status) == (Reason.CREDENTIALS, 401)
-        box.listening(False)
-        with pytest.raises(NoAnswer) as gone:
-            new_directory().try_credentials(rest, Deadline(20, time.monotonic))
-        assert gone.value.reason == Reason.UNREACHABLE
 
 
 def test_recipients_whom_xmatters_would_not_notify_are_named_although_it_does_not_tell_of_absences(

@@ -1,9 +1,7 @@
 """Client of xMatters' pages over real sockets: search, termination and proofs, also under each fault."""
 
 import json
-import socket
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -25,7 +23,6 @@ KEY = {"type": "api_key", "key": "x-api-key-canary", "secret": "canary-secret"}
 OAUTH = {"type": "oauth", "client_id": "client-7", "username": "asker", "password": "canary-password"}
 KINDS = {"basic": BASIC, "api_key": KEY, "oauth": OAUTH}
 PAGE_ID = "5c1f2a30-9d0e-4d53-8b0e-0c6b5d7c9e11"
-LATER = 1_800_000_001
 
 type Ask = Callable[[Pages, Rest, Deadline], object]
 
@@ -88,37 +85,6 @@ class TestFind:
         assert new_pages().of_request(rest, request_id, deadline(20)) == [Page(made.id, made.number, is_active=True)]
         [asked] = box.events.calls.all()
         assert (asked.route, asked.query) == ("events", {"requestId": request_id, "limit": str(MAX_PAGES)})
-
-    def test_delayed_page_is_found_once_xmatters_has_made_it(self, box: Box, rest: Rest) -> None:
-        box.events.make(delay_seconds=60)
-        request_id, pages = signal(box), new_pages()
-        assert pages.of_request(rest, request_id, deadline(20)) == []
-        box.events.make()
-        assert len(pages.of_request(rest, request_id, deadline(20))) == 1
-
-    @pytest.mark.parametrize(("made", "seen"), [(2, 2), (MAX_PAGES + 2, MAX_PAGES)])
-    def test_several_pages_of_a_signal_are_found_up_to_the_limit(
-        self, box: Box, rest: Rest, made: int, seen: int
-    ) -> None:
-        box.events.make(per_signal=made)
-        request_id = signal(box)
-        found = new_pages().of_request(rest, request_id, deadline(20))
-        assert len({page.id for page in found}) == len(found) == seen
-        assert {page.id for page in found} <= {event.id for event in box.events.all()}
-
-    def test_terminated_page_is_found_as_not_active(self, box: Box, rest: Rest) -> None:
-        box.events.make(per_signal=2)
-        request_id, pages = signal(box), new_pages()
-        ended = box.events.all()[0].id
-        pages.terminate(rest, ended, deadline(20))
-        found = pages.of_request(rest, request_id, deadline(20))
-        assert {page.id: page.is_active for page in found} == {
-            event.id: event.id != ended for event in box.events.all()
-        }
-
-    def test_request_id_with_special_characters_is_searched_for_unchanged(self, box: Box, rest: Rest) -> None:
-        assert new_pages().of_request(rest, "a&limit=0#ü +%", deadline(20)) == []
-        assert box.events.calls.all()[0].query["requestId"] == "a&limit=0#ü +%"
 
 
 @pytest.fixture
@@ -193,15 +159,6 @@ class TestEnd:
         assert box.events.calls.all()[-1].status == status
         assert len(box.events.calls.all()) == 2
 
-    def test_one_oauth_token_serves_all_calls_of_the_page_client(self, box: Box) -> None:
-        rest, pages = rest_in(box, OAUTH), new_pages()
-        before = len(box.token_requests())
-        request_id = signal(box)
-        for page in pages.of_request(rest, request_id, deadline(20)):
-            pages.terminate(rest, page.id, deadline(20))
-        assert [event.status for event in box.events.all()] == ["TERMINATED"]
-        assert len(box.token_requests()) - before == 1
-
     @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
     def test_revoked_oauth_token_is_renewed_by_the_page_client(self, box: Box, ask: Ask) -> None:
         rest, pages = rest_in(box, OAUTH), new_pages()
@@ -225,26 +182,6 @@ class TestEnd:
 
 
 class TestCredentials:
-    @pytest.mark.parametrize(
-        ("auth", "change", "said", "asked"),
-        [
-            (BASIC, {"password": "canary-wrong"}, "HTTP 401", True),
-            (KEY, {"secret": "canary-wrong"}, "HTTP 401", True),
-            (OAUTH, {"password": "canary-wrong"}, "HTTP 400", False),
-        ],
-    )
-    def test_wrong_rest_credentials_fail_after_one_attempt(
-        self, box: Box, auth: dict[str, str], change: dict[str, str], said: str, asked: bool
-    ) -> None:
-        rest_in(box, auth)
-        before = len(box.token_requests())
-        found = failure(find, rest_at(box.xmatters_url, auth | change))
-        assert isinstance(found, BadAnswer)
-        assert (found.reason, found.detail, found.was_sent) == (Reason.CREDENTIALS, said, asked)
-        assert "canary" not in str(found) + found.excerpt
-        assert len(box.events.calls.all()) == int(asked)
-        assert len(box.token_requests()) - before == int(not asked)
-
     def test_oauth_token_that_is_always_refused_is_renewed_once_only(self, box: Box) -> None:
         rest = rest_in(box, OAUTH)
         box.script([{"kind": "status", "status": 401, "on": "events", "times": None}])
@@ -271,83 +208,12 @@ class TestCredentials:
         assert "canary" not in said
         assert shown not in said
 
-    @pytest.mark.parametrize(
-        ("fault", "reason"),
-        [
-            ({"kind": "status", "status": 401}, Reason.CREDENTIALS),
-            ({"kind": "html", "status": 503}, Reason.UPSTREAM),
-            ({"kind": "slow", "seconds": 60}, Reason.UNREACHABLE),
-        ],
-        ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
-    )
-    def test_failed_token_request_sends_nothing_to_the_events_api(
-        self, box: Box, fault: dict[str, Any], reason: Reason
-    ) -> None:
-        rest = rest_in(box, OAUTH)
-        box.script([fault | {"on": "token"}])
-        found = failure(find, rest, seconds=1 if fault["kind"] == "slow" else 20)
-        assert (found.reason, found.was_sent, found.may_have_acted) == (reason, False, False)
-        assert "canary" not in str(found) + found.excerpt
-        assert box.events.calls.all() == []
-
-
-# The table of failures is that of triggers; these differ in how they reach the client.
-FAILURES: list[tuple[dict[str, Any], Reason]] = [
-    ({"kind": "status", "status": 400}, Reason.REFUSED),
-    ({"kind": "status", "status": 401}, Reason.CREDENTIALS),
-    ({"kind": "status", "status": 429}, Reason.RATE_LIMITED),
-    ({"kind": "html", "status": 503}, Reason.UPSTREAM),
-    ({"kind": "redirect", "location": "https://evil.example/"}, Reason.REFUSED),
-    ({"kind": "accept_then_reset"}, Reason.UNREACHABLE),
-    # Slower than the test's deadline: a client without a deadline would accept this answer.
-    ({"kind": "slow", "seconds": 60}, Reason.TIMEOUT),
-]
-
 
 class TestFailures:
-    @pytest.mark.parametrize("route", ASKS)
-    @pytest.mark.parametrize(
-        ("fault", "reason"), FAILURES, ids=lambda value: json.dumps(value) if isinstance(value, dict) else ""
-    )
-    def test_events_api_failure_has_its_reason_and_is_not_retried_at_once(
-        self, box: Box, rest: Rest, route: str, fault: dict[str, Any], reason: Reason
-    ) -> None:
-        box.script([fault | {"on": route}])
-        found = failure(ASKS[route], rest, seconds=1 if fault["kind"] == "slow" else 20)
-        assert (found.reason, found.was_sent) == (reason, True)
-        assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
-        assert len(box.events.calls.all()) == 1
-
     @pytest.mark.parametrize("status", [404, 409])
     def test_404_or_409_of_a_page_search_is_a_failure(self, box: Box, rest: Rest, status: int) -> None:
         box.script([{"kind": "status", "status": status, "on": "events"}])
         assert failure(find, rest).http_status == status
-
-    def test_retry_after_of_an_events_api_429_is_read(self, box: Box, rest: Rest) -> None:
-        box.script([{"kind": "status", "status": 429, "retry_after": "7", "on": "event"}])
-        assert failure(end, rest).retry_after == 7
-
-    def test_termination_whose_answer_was_lost_is_done_at_the_next_attempt(self, box: Box, rest: Rest) -> None:
-        signal(box)
-        [event] = box.events.all()
-        box.script([{"kind": "accept_then_reset", "on": "event"}])
-        pages = new_pages()
-        with pytest.raises(SendError):
-            pages.terminate(rest, event.id, deadline(20))
-        pages.terminate(rest, event.id, deadline(20))
-        assert [call.status for call in box.events.calls.all()] == [None, 409]
-
-    @pytest.mark.parametrize("kind", ["truncated_json", "reset_body"])
-    def test_termination_with_a_truncated_answer_counts_as_done(self, box: Box, rest: Rest, kind: str) -> None:
-        signal(box)
-        box.script([{"kind": kind, "on": "event"}])
-        new_pages().terminate(rest, box.events.all()[0].id, deadline(20))
-        assert box.events.all()[0].status == "TERMINATED"
-
-    def test_page_search_whose_body_never_ends_is_an_error_and_not_empty(self) -> None:
-        with site(lambda _: (200, {"Content-Length": "999"}, b'{"data": [')) as server:
-            found = failure(find, rest_at(server.url, BASIC), seconds=2)
-        assert (found.reason, found.http_status) == (Reason.UPSTREAM, 200)
 
     @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"<html>", b'{"data": {}}', b'{"data": [{"i'])
     def test_page_search_answered_without_a_list_is_an_error_and_not_empty(self, body: bytes) -> None:
@@ -365,16 +231,3 @@ class TestFailures:
         with site(lambda _: (200, {}, json.dumps({"data": events}).encode())) as server:
             found = find(new_pages(), rest_at(server.url, BASIC), deadline(20))
         assert [page.id for page in found] == ["page-R1", "page-of-whom"]
-
-    def test_page_search_at_a_closed_port_is_unreachable(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
-        for auth in KINDS.values():
-            found = failure(find, rest_at(f"http://127.0.0.1:{port}", auth))
-            assert (found.reason, found.may_have_acted) == (Reason.UNREACHABLE, False)
-
-    @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
-    def test_rest_host_outside_the_allow_list_is_never_called(self, auth: dict[str, str]) -> None:
-        plain = rest_at("https://acme.xmatters.com", auth)
-        found = failure(find, Rest("https://evil.example", plain.auth))
-        assert (found.reason, found.was_sent) == (Reason.REFUSED, False)

@@ -15,13 +15,13 @@ import pytest
 import requests
 
 from relay.channels.authentication import Reply
-from relay.deadline import Deadline, limited, time_limit
+from relay.deadline import Deadline, time_limit
 from relay.entrypoints import bootstrap
 from relay.entrypoints.watchdog import Watchdog
 from relay.failures import LedgerError, NoAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session, never_sent
-from relay.ledger.table import Ledger, Table
+from relay.ledger.table import Table
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.fakes import Clock
@@ -121,22 +121,6 @@ class TestVendors:
         assert never_sent(caught.value)
         assert tried == [address]
 
-    def test_address_after_a_dead_one_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as gone:
-            dead = gone.getsockname()
-        with site(lambda _: (202, {}, b"")) as server:
-            tried = addresses(monkeypatch, dead, server.server_address)
-            assert ask("http://localhost:1", STUCK_SECONDS).status == 202
-        assert tried == [dead, server.server_address]
-
-    def test_host_without_any_address_that_answers_is_unreachable(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as gone:
-            dead = gone.getsockname()
-        addresses(monkeypatch, dead)
-        with pytest.raises(NoAnswer) as caught:
-            ask("http://localhost:1", STUCK_SECONDS)
-        assert (caught.value.reason, caught.value.may_have_acted) == (Reason.UNREACHABLE, False)
-
 
 class TestFreeze:
     """Requests that go on hours later, since Lambda froze the function: a monotonic clock may not show it."""
@@ -220,13 +204,6 @@ class TestAws:
         with time_limit(seconds), pytest.raises(LedgerError, match="ReadTimeout" if asked else "ConnectTimeout"):
             table.read("key")
         assert silent.requests == asked
-
-    def test_ledger_that_hangs_has_its_time_limit_after_the_deadline(self, silent: Host) -> None:
-        run = limited(lambda seconds: Deadline(seconds, Clock()), 1.0, "ledger")
-        ledger = Ledger(Table(dynamodb(silent), "ledger", Clock(), run))
-        with pytest.raises(LedgerError):
-            ledger.read("key")
-        assert silent.requests >= 1
 
     def test_critical_is_sent_without_a_ledger_that_hangs(self, box: Box, account: Aws, silent: Host) -> None:
         account.put_secret("noc", samples.secret(url=box.declare({"type": "url", "api_key": "k"}).url))

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relayctl.__main__ import main
+from relayctl.rehearse.findings import CLASSES
 from relayctl.settings import settings_file
 from relayctl.stack.deployed import Effects
 from sandbox import past, rehearsal
@@ -91,6 +92,7 @@ def test_each_class_of_page_is_counted_exactly(laptop: Laptop, kept: Kept) -> No
     _, found, _ = kept
     told = {**found["direct"], "shares": found["shares"], "incidents": found["incidents"]}
     assert {name: told[name] for name in laptop.told.expected} == dict(laptop.told.expected)
+    assert laptop.told.expected.keys() > {*CLASSES, "without_page", "dropped_by_flood_control"}
 
 
 def test_policies_ring_fewer_pages_the_quieter_they_are(kept: Kept) -> None:

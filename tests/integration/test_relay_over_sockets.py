@@ -53,19 +53,6 @@ class TestAccepted:
         assert signal.headers["X-Relay-Correlation-Id"] == "request-1"
         assert account.dead_letters.messages() == []
 
-    def test_xmatters_password_with_special_characters_is_accepted(self, box: Box, account: Aws) -> None:
-        point_at(box, account, {"type": "basic", "username": "rëlay", "password": "密码:✓ +%"})
-        assert Live(account).share().outcome == Outcome.DELIVERED
-        point_at(box, account, samples.OAUTH | {"password": "pä&=+ %✓"})
-        assert Live(account).share(samples.body(id="i2")).outcome == Outcome.DELIVERED
-
-    def test_recipients_with_special_characters_arrive_unchanged(self, box: Box, account: Aws) -> None:
-        document = samples.secret(url=box.declare(URL).url)
-        document["xmatters"]["recipients"] = ["Net Ops & Co", "Café ✓"]
-        account.put_secret("noc", document)
-        Live(account).share(recipients=("jdoe|Work Phone", "Café ✓", "a=b?c#d/e+f"))
-        assert box.signals()[0].recipients == ("Net Ops & Co", "Café ✓", "jdoe|Work Phone", "a=b?c#d/e+f")
-
 
 FOR_EVER: dict[str, Any] = {"times": None}
 FAILURES = [
@@ -109,12 +96,6 @@ class TestFaults:
         assert signal.headers["X-Relay-Delivery-Id"] == result.subject.delivery_id
         assert signal.headers["X-Relay-Attempt"] == str(attempts + 1)
 
-    def test_redirect_of_a_trigger_is_not_followed(self, box: Box, live: Live) -> None:
-        url = live.channels.get("noc").trigger_url
-        box.script([{"kind": "redirect", "location": url, "status": 307}])
-        assert live.share().reason == Reason.REFUSED
-        assert len(box.attempts()) == 1
-
     @pytest.mark.parametrize("kind", ["truncated_json", "reset_body"])
     def test_202_with_a_truncated_body_counts_as_accepted_once(
         self, box: Box, live: Live, account: Aws, kind: str
@@ -128,39 +109,6 @@ class TestFaults:
         live.wake(60)
         assert account.retries.messages() == []
         assert len(box.signals()) == 1
-
-    def test_signal_retried_after_an_ambiguous_reset_is_marked_as_possible_repeat(self, box: Box, live: Live) -> None:
-        box.script([{"kind": "accept_then_reset"}])
-        assert live.share().outcome == Outcome.DELIVERED
-        says = [signal.headers.get("X-Relay-May-Repeat") for signal in box.signals()]
-        assert says == [None, "true"]
-
-    def test_signal_to_a_closed_port_is_queued_and_its_retry_is_not_marked_as_repeat(
-        self, box: Box, live: Live, account: Aws
-    ) -> None:
-        box.listening(False)
-        result = live.share()
-        assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, Reason.UNREACHABLE, 3)
-        box.listening(True)
-        live.wake(60)
-        assert account.retries.messages() == []
-        assert "X-Relay-May-Repeat" not in box.signals()[0].headers
-
-    def test_refused_credentials_are_replaced_by_a_new_secret(self, box: Box, account: Aws) -> None:
-        point_at(box, account, URL)
-        live = Live(account)
-        live.channels.get("noc")
-        trigger = live.channels.get("noc").trigger_url.partition("?")[0]
-        account.put_secret("noc", secret(f"{trigger}?apiKey=wrong"))
-        live.ahead += 301
-        assert live.share().reason == Reason.CREDENTIALS
-        account.put_secret("noc", secret(f"{trigger}?apiKey={URL['api_key']}"))
-        live.ahead += 11
-        result = live.share(samples.body(id="i2"))
-        assert (result.outcome, result.exchange.attempts) == (Outcome.DELIVERED, 2)
-        # The share that met the wrong secret is retried without an operator.
-        live.wake(300)
-        assert sorted(signal.incident_id or "" for signal in box.signals()) == ["i1", "i2"]
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
@@ -186,23 +134,6 @@ class TestFaults:
         else:
             live.revive(account.dead_letters.jobs()[0])
         assert "X-Relay-May-Repeat" not in box.signals()[0].headers
-
-
-def test_share_whose_incident_id_has_characters_that_sqs_refuses_is_queued(box: Box, live: Live, account: Aws) -> None:
-    box.script([{"kind": "status", "status": 503} | FOR_EVER])
-    answer = live.webhook.serve(samples.request(b'{"id": "a\\u0000\\u001b\\ud800b", "x": "\\u000b"}'))
-    assert answer.status == 202
-    [message] = account.retries.messages()
-    assert message["Body"].isprintable()
-    assert message["MessageAttributes"]["incident_id"]["StringValue"] == "a\ufffd\ufffd\ufffdb"
-    assert read_envelope(message["Body"]).incident_id == "a\x00\x1b\ud800b"
-
-
-def test_missing_ledger_table_does_not_stop_a_signal(box: Box, live: Live, account: Aws) -> None:
-    account.dynamodb.delete_table(TableName=account.table)
-    assert live.webhook.serve(samples.request()).status == 200
-    assert len(box.signals()) == 1
-    assert live.recorder.metrics()["unguarded"] == 1
 
 
 def test_incident_of_300_alerts_with_special_characters_is_deduplicated(box: Box, live: Live, account: Aws) -> None:
@@ -231,9 +162,3 @@ def test_missing_queues_and_ledger_leave_the_last_copy_in_the_log(box: Box, live
     account.dynamodb.create_table(TableName=account.table, **LEDGER_TABLE)
     live.revive(read_envelope(last["last_copy"]))
     assert box.signals()[0].body_bytes == samples.body()
-
-
-def test_channel_whose_secret_is_marked_for_deletion_is_401(box: Box, live: Live, account: Aws) -> None:
-    account.secrets.delete_secret(SecretId="relay/noc")
-    assert live.webhook.serve(samples.request()).status == 401
-    assert box.attempts() == []

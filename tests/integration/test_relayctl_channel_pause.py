@@ -67,15 +67,6 @@ def test_all_channels_are_paused_and_resumed_although_one_is_not_valid(operator:
     run(operator, "resume", "--all", code=3)
 
 
-def test_later_pause_has_a_start_of_its_own(operator: Operator) -> None:
-    keep(operator)
-    done = run(operator, "pause", "payments", "--from", TEN, "--until", "2027-01-15T11:00:00Z", "--keep")
-    assert pauses(operator)[0]["since"] == TEN
-    assert done.stdout.startswith("channel payments: to be paused from 2027-01-15 10:00 (UTC) until")
-    assert "channel payments: the pause is known everywhere from" in done.stderr
-    assert "live, paused from 2027-01-15 10:00 (UTC)" in run(operator, "list").stdout
-
-
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

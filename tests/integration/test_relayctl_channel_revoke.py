@@ -58,13 +58,6 @@ class TestRevoke:
         [credential] = document["credentials"]
         assert credential["header"]["value"] == f"Bearer {operator.secret('payments')['inbound']['token']}"
 
-    def test_revoke_of_both_endpoints_replaces_both_tokens(self, operator: Operator) -> None:
-        keep(operator)
-        revoke(operator, "--endpoint", "callback", "--endpoint", "inbound", "--yes")
-        secret = operator.secret("payments")
-        assert fits(secret["xmatters"]["callback"]["token"], "payments", "callback")
-        assert secret["inbound"]["token"] != OLD
-
     def test_new_credential_and_the_next_command_are_printed_if_the_mark_cannot_be_written(
         self, operator: Operator
     ) -> None:
@@ -124,10 +117,3 @@ class TestLastUses:
         ]
         lines = operator.run("channel", "show", "payments").stdout.splitlines()
         assert "last use       inbound previous token: 2027-01-15T08:00:00Z" in lines
-
-    def test_show_works_without_the_ledgers_table(self, operator: Operator) -> None:
-        keep(operator)
-        operator.dynamodb.delete_table(TableName=operator.table)
-        done = operator.run("channel", "show", "payments")
-        assert done.exit_code == 0
-        assert "note: the last use of credentials is not known" in done.stderr

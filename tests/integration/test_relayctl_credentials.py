@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -124,23 +123,6 @@ class TestFile:
         assert done.exit_code == 0
         assert "warning: --password: other users may read the file that @ names; chmod 600 it" in done.stderr
 
-    def test_file_of_a_setting_that_is_no_credential_may_be_public(self, operator: Operator, tmp_path: Path) -> None:
-        file = private(tmp_path, "routes", '[{"when": {"status": "*"}, "recipients": ["Ops"]}]')
-        file.chmod(0o644)
-        trigger = ("--trigger-url", f"{TRIGGER}?recipients=Ops")
-        done = operator.run("channel", "set", "payments", *trigger, "--set", f"policy.routes=@{file}")
-        assert done.exit_code == 0
-        assert "other users" not in done.stderr
-
-    def test_pipe_of_the_shell_is_read_without_a_warning(self, operator: Operator, tmp_path: Path) -> None:
-        ours, theirs = os.pipe()
-        os.write(theirs, CANARY.encode())
-        os.close(theirs)
-        done = give(operator, tmp_path, "--password", f"@/dev/fd/{ours}")
-        os.close(ours)
-        assert (done.exit_code, kept(operator, "--password")) == (0, CANARY)
-        assert "warning" not in done.stderr
-
 
 class TestStandardInput:
     @each_option
@@ -174,12 +156,6 @@ class TestPrompt:
         done = give(operator, tmp_path, "--password", f"--{CANARY}")
         refused(operator, done, "no such option (not shown", "a value that begins with - must be in a file")
 
-    def test_option_name_as_the_value_of_another_option_is_a_value(self, operator: Operator, tmp_path: Path) -> None:
-        url = f"@{private(tmp_path, 'url', TRIGGER)}"
-        done = operator.run("channel", "set", "payments", "--trigger-url", url, "--recipient", "--password")
-        assert done.exit_code == 0, done.output
-        assert operator.secret("payments")["xmatters"]["recipients"] == ["--password"]
-
 
 class TestValueOnTheCommandLine:
     @each_option
@@ -191,10 +167,6 @@ class TestValueOnTheCommandLine:
         assert kept(operator, option) == value_of(option)
         assert [line.partition(", or -")[0] for line in warnings(done)] == [f"warning: {option}: {WARNING}"]
         assert CANARY not in done.stderr
-
-    def test_refused_call_warns_of_credentials_on_the_command_line(self, operator: Operator, tmp_path: Path) -> None:
-        done = operator.run("channel", "set", "payments", "--password", CANARY, "--set", "inbound.token=@/no/such")
-        refused(operator, done, f"warning: --password: {WARNING}", "--set inbound.token: cannot read")
 
     @each_option
     def test_doubled_at_sign_is_a_value_that_begins_with_an_at_sign(
@@ -208,19 +180,6 @@ class TestValueOnTheCommandLine:
             assert kept(operator, option) == f"@{CANARY}"
 
     @pytest.mark.parametrize(
-        "options",
-        [
-            ["--trigger-url", TRIGGER, "--recipients-in-url"],
-            ["--trigger-url", f"{TRIGGER}?recipients=Ops"],
-            ["--trigger-url", f"{TRIGGER}?recipients=Ops", "--set", "policy.properties.team=@@noc"],
-        ],
-    )
-    def test_values_that_are_no_credentials_cause_no_warning(self, operator: Operator, options: list[str]) -> None:
-        done = operator.run("channel", "set", "payments", *options)
-        assert done.exit_code == 0, done.output
-        assert "warning" not in done.stderr
-
-    @pytest.mark.parametrize(
         ("arguments", "words"),
         [
             (["--set", "inbound.token", CANARY], "1 too many arguments after NAME (not shown"),
@@ -231,15 +190,6 @@ class TestValueOnTheCommandLine:
     )
     def test_misplaced_credential_is_not_printed(self, operator: Operator, arguments: list[str], words: str) -> None:
         refused(operator, operator.run("channel", "set", "payments", *arguments), words)
-
-
-def test_too_long_secret_is_refused_before_aws_is_called(operator: Operator, tmp_path: Path) -> None:
-    url = f"@{private(tmp_path, 'url', f'{TRIGGER}?apiKey={CANARY}&recipients=Ops')}"
-    properties = {f"p{number}": "x" * 20_000 for number in range(4)}
-    files = [private(tmp_path, name, text) for name, text in properties.items()]
-    settings = [part for file in files for part in ("--set", f"policy.properties.{file.name}=@{file}")]
-    done = operator.run("channel", "set", "payments", "--trigger-url", url, *settings)
-    refused(operator, done, "Secrets Manager takes 65,536 at most")
 
 
 # --- Output of the verbs.

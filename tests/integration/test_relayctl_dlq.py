@@ -22,8 +22,8 @@ from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.entry import Entry
 from relayctl.__main__ import main
 from relayctl.dlq.mover import state_of as state_of_message
-from tests.integration.relayctl_cloud import Operator, Work, delivered, failing, paced
-from tests.samples import body, job
+from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
+from tests.samples import job
 
 START = 1_790_000_000
 DEAD: dict[str, Any] = {"dead_lettered_at": timestamp(START + 3600)}
@@ -155,16 +155,6 @@ class TestReplay:
         assert sorted(each.incident_id for each in operator.asked) == sorted(f"i{n}" for n in range(12))
         assert (operator.visible(), operator.hidden()) == (0, 0)
 
-    def test_job_dead_lettered_again_is_printed_with_its_reason(self, operator: Operator) -> None:
-        operator.worker = some_fail
-        operator.put(*jobs(4))
-        done = operator.run("dlq", "replay", "--yes")
-        assert done.exit_code == 1
-        assert done.stdout.splitlines()[-3:] == [
-            *(f"{jobs(n + 1)[0].delivery_id[:8]}  noc  i{n}  dead-lettered again: refused" for n in (1, 3)),
-            "2 delivered, 2 dead-lettered again (refused 2), 0 left",
-        ]
-
     def test_replay_with_json_prints_one_document_with_each_result(self, operator: Operator) -> None:
         operator.worker = some_fail
         operator.put(*jobs(2))
@@ -194,21 +184,6 @@ class TestReplay:
                 "request_id": None,
             },
         ]
-
-    def test_replay_with_no_wait_ends_once_all_jobs_are_moved(self, operator: Operator) -> None:
-        operator.put(*jobs(2))
-        before = operator.clock.now
-        document = operator.run_json("dlq", "replay", "--yes", "--no-wait")
-        assert (document["moved"], document["delivered"], operator.clock.now) == (2, 0, before)
-        assert operator.asked == []
-        operator.work()
-        assert len(operator.asked) == 2
-
-    def test_replay_moves_only_matching_jobs(self, operator: Operator) -> None:
-        operator.put(*jobs(3), job(channel="payments", incident_id="i9"))
-        assert operator.run("dlq", "replay", "--channel", "noc", "--limit", "2", "--yes").exit_code == 0
-        assert {each.incident_id for each in operator.asked} == {"i0", "i1"}
-        assert set(on_queue(operator)) == {"i2", "i9"}
 
     def test_jobs_that_the_retry_queue_refuses_stay_dead_lettered(self, operator: Operator) -> None:
         operator.refused = {"SendMessageBatch": "AccessDeniedException"}
@@ -247,20 +222,6 @@ class TestCtrlC:
         assert set(on_queue(operator)) == {f"i{n}" for n in range(3, 12)}
         [audit] = audits(done)
         assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (3, 9)
-
-    def test_ctrl_c_after_the_move_only_ends_the_following(self, operator: Operator) -> None:
-        operator.put(*jobs(1))
-        operator.worker = lambda _: paced
-        pauses: list[float] = []
-
-        def interrupts() -> None:
-            pauses.append(operator.clock.now)
-            if len(pauses) == 9:
-                signal.raise_signal(signal.SIGINT)
-
-        operator.on_pause = interrupts
-        document = operator.run_json("dlq", "replay", "--yes")
-        assert (document["waiting"], document["left"], len(pauses)) == (1, 0, 9)
 
     @pytest.mark.parametrize("verb", [["list"], ["show", "0"], ["replay"], ["replay", "--yes"]])
     def test_ctrl_c_while_the_queue_is_read_moves_nothing(self, operator: Operator, verb: list[str]) -> None:
@@ -386,32 +347,6 @@ class TestDrop:
         assert set(on_queue(operator)) == {"i99"}
         assert operator.asked == []
 
-    def test_drop_filters_by_the_reason_of_jobs_with_an_option_of_its_own(self, operator: Operator) -> None:
-        operator.put(*jobs(2), job(incident_id="i9", reason="timeout", **DEAD))
-        document = operator.run_json("dlq", "drop", "--failure-reason", "timeout", *WHY, "--yes")
-        assert (document["dropped"], document["audit"]["filters"]) == (1, {"reason": "timeout"})
-        assert set(on_queue(operator)) == {"i0", "i1"}
-
-    def test_drop_names_the_criticals_and_which_are_still_owed(self, operator: Operator) -> None:
-        operator.put(*jobs(2), job(incident_id="i9", kind="writeback", **DEAD))
-        announced = jobs(2)[1]
-        entry = Entry()
-        operator.ledger.write(entry_key_of(announced), entry, delivered(entry, state_of(announced), announced, START))
-        done = operator.run("dlq", "drop", "--channel", "noc", *WHY, "--yes")
-        lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  critical")]
-        assert [[*line[1:3], " ".join(line[4:])] for line in lines] == [
-            ["noc", "i1", "still owed"],
-            ["noc", "i0", "no longer owed"],
-        ]
-
-    def test_titles_are_in_the_list_and_in_the_drop(self, operator: Operator) -> None:
-        [one] = jobs(1, body=body(description="Disk full on db-1"))
-        operator.put(one)
-        assert '"Disk full on db-1"' in operator.run("dlq", "list").stdout
-        assert operator.run_json("dlq", "list")["messages"][0]["title"] == "Disk full on db-1"
-        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
-        assert 'critical    noc i0 "Disk full on db-1"' in done.stdout
-
     def test_dropped_state_no_longer_counts_as_given_up(self, operator: Operator) -> None:
         [one] = jobs(1)
         entry = (
@@ -449,20 +384,6 @@ class TestDrop:
         assert document["audit"]["filters"] == {"all": True}
         assert operator.visible() == operator.hidden() == 0
 
-    def test_ctrl_c_stops_a_drop_after_the_current_batches(self, operator: Operator) -> None:
-        operator.put(*jobs(100))
-        once = iter([signal.SIGINT])
-
-        def interrupts() -> None:
-            for each in once:
-                signal.raise_signal(each)
-
-        operator.on_delete = interrupts
-        document = operator.run_json("dlq", "drop", "--all", *WHY, "--yes", code=130)
-        assert (document["dropped"], document["left"]) == (80, 20)
-        assert document["audit"]["counts"]["left"] == 20
-        assert operator.visible() == 20
-
 
 class Typist(io.StringIO):
     """Standard input of a terminal: a person answers yes to each prompt, after `meanwhile` was called."""
@@ -486,14 +407,6 @@ class TestDropQuestion:
         with pytest.raises(SystemExit) as done:
             main(["dlq", "drop", "--channel", "noc", *WHY], prog_name="relayctl", obj=operator.effects())
         return done.value.code
-
-    def test_job_that_is_dead_lettered_while_the_question_is_open_is_not_dropped(
-        self, operator: Operator, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        operator.put(*jobs(3))
-        # The same job: it was replayed and dead-lettered again.
-        assert self.drop(operator, lambda: operator.put(jobs(3)[0]), monkeypatch) == 0
-        assert set(on_queue(operator)) == {"i2"}
 
     def test_job_that_is_replayed_while_the_question_is_open_is_gone(
         self, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -522,13 +435,6 @@ class TestExport:
         assert [line["attributes"] for line in lines] == [attributes_of(each) for each in reversed(jobs(12))]
         assert (operator.visible(), operator.hidden()) == (12, 0)
 
-    def test_export_to_stdout_with_filters(self, operator: Operator) -> None:
-        operator.put(*jobs(3), job(channel="payments", incident_id="i9"))
-        done = operator.run("dlq", "export", "-", "--channel", "payments")
-        [line] = done.stdout.splitlines()
-        assert json.loads(line)["attributes"]["channel"] == "payments"
-        assert done.stderr == "1 exported. The bodies may hold texts of incidents.\n"
-
     def test_export_replaces_no_file(self, operator: Operator, tmp_path: Path) -> None:
         (tmp_path / "jobs").write_text("mine")
         (tmp_path / "link").symlink_to(tmp_path / "nowhere")
@@ -547,13 +453,6 @@ class TestExport:
         document = operator.run_json("dlq", "export", str(tmp_path / "jobs"), code=1)
         assert (document["exported"], document["unreadable"]) == (1, 1)
         assert operator.run("dlq", "export", "-", "--channel", "noc").exit_code == 0
-
-    def test_interrupted_export_leaves_no_file(self, operator: Operator, tmp_path: Path) -> None:
-        operator.put(*jobs(12))
-        operator.on_receive = lambda: signal.raise_signal(signal.SIGINT)
-        assert operator.run("dlq", "export", str(tmp_path / "jobs")).exit_code == 130
-        assert list(tmp_path.iterdir()) == []
-        assert (operator.visible(), operator.hidden()) == (12, 0)
 
 
 @pytest.fixture
@@ -598,21 +497,6 @@ class TestImport:
             assert "nothing was sent\nline 26: it" in done.stderr
         assert operator.visible() == 0
 
-    def test_many_invalid_lines_are_named_and_counted(self, operator: Operator, tmp_path: Path) -> None:
-        (tmp_path / "jobs").write_text("x\n" * 30)
-        done = operator.run("dlq", "import", str(tmp_path / "jobs"))
-        assert (done.exit_code, "line 20: it is not JSON" in done.stderr, "and 10 more" in done.stderr) == (
-            2,
-            True,
-            True,
-        )
-
-    def test_file_without_a_line_to_send_is_exit_code_3(self, operator: Operator, exported: Path) -> None:
-        done = operator.run("dlq", "import", str(exported), "--from-line", "26")
-        assert nothing(done, "nothing to import: lines in the file: 25")
-        exported.write_text("")
-        assert operator.run_json("dlq", "import", str(exported), code=3)["lines"] == 0
-
     def test_ctrl_c_stops_an_import_after_the_current_batch_and_it_can_go_on(
         self, operator: Operator, exported: Path
     ) -> None:
@@ -628,17 +512,6 @@ class TestImport:
         document = operator.run_json("dlq", "import", str(exported), "--from-line", "11")
         assert (document["sent"], document["next_line"]) == (15, None)
         assert len(on_queue(operator)) == 25
-
-    def test_refused_import_is_exit_code_1_and_names_the_line_to_go_on_with(
-        self, operator: Operator, exported: Path
-    ) -> None:
-        operator.refused = {"SendMessageBatch": "AccessDeniedException"}
-        done = operator.run("dlq", "import", str(exported))
-        assert done.exit_code == 1
-        assert "line 1: SQS refused the batch: AccessDeniedException" in done.stderr
-        assert done.stdout.splitlines()[-1] == "to go on: the same command with --from-line 1"
-        document = operator.run_json("dlq", "import", str(exported), code=1)
-        assert (document["sent"], document["next_line"], document["audit"]["counts"]["left"]) == (0, 1, 25)
 
 
 def test_long_work_prints_lines_of_progress_without_a_terminal(operator: Operator, exported: Path) -> None:

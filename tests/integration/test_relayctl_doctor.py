@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.parsers import ResponseParserError
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
@@ -309,20 +308,6 @@ def test_fault_of_one_part_changes_the_state_of_its_check(
     }.get(check, set())
 
 
-def test_unconfirmed_subscription_does_not_count(patient: Patient) -> None:
-    patient.unsubscribe()
-    patient.operator.hooks["after-call.sns.ListSubscriptionsByTopic"] = _pending
-    found = patient.examined()
-    assert found["fallback topic"] == (
-        "warning",
-        "notifies nobody: no confirmed subscription, 1 to be confirmed",
-    )
-
-
-def _pending(parsed: dict[str, Any], **_: Any) -> None:
-    parsed["Subscriptions"] = [{"SubscriptionArn": "PendingConfirmation", "Protocol": "email", "Endpoint": "a@b.c"}]
-
-
 @pytest.mark.parametrize(
     ("operation", "check", "state"),
     [
@@ -342,21 +327,6 @@ def test_check_without_permission_is_not_ok(patient: Patient, operation: str, ch
     assert f"not checked: AWS refused {operation}: AccessDenied" in found[check][1]
 
 
-def test_unreadable_secrets_are_a_warning_for_each_channel(patient: Patient) -> None:
-    patient.operator.refused = {"GetSecretValue": "AccessDeniedException"}
-    document = patient.operator.run_json("doctor")
-    [channel] = document["channels"]
-    assert channel["channel"] == "payments"
-    health, check = channel["checks"]
-    assert (health["check"], health["state"]) == ("health", "ok")
-    assert (check["check"], check["state"]) == ("secret", "warning")
-    assert check["detail"].startswith("not seen: AWS refused GetSecretValue: AccessDeniedException")
-    assert check["detail"].endswith(
-        "settings, hosts, credentials, recipients and missed shares of the channel are not checked"
-    )
-    assert {each["state"] for each in document["checks"]} == {"ok"}
-
-
 def test_doctor_has_a_line_of_health_for_each_channel_and_fails_while_one_is_sick(patient: Patient) -> None:
     done = patient.operator.run("doctor")
     assert "ok       health: 0 shares, 0 signals in the last hour" in done.stdout
@@ -368,58 +338,6 @@ def test_doctor_has_a_line_of_health_for_each_channel_and_fails_while_one_is_sic
         1,
         True,
     )
-
-
-@pytest.mark.parametrize(
-    "operation",
-    [
-        "FilterLogEvents",
-        "Query",
-    ],
-)
-def test_health_without_permission_is_not_ok(patient: Patient, operation: str) -> None:
-    patient.operator.refused = {operation: "AccessDeniedException"}
-    [channel] = patient.operator.run_json("doctor", code=1)["channels"]
-    assert (channel["checks"][0]["check"], channel["checks"][0]["state"]) == ("health", "failed")
-    assert "AccessDenied" in channel["checks"][0]["detail"]
-
-
-def test_answer_that_is_not_awss_fails_only_its_check(patient: Patient) -> None:
-    patient.operator.hooks["before-call.dynamodb.DescribeTable"] = _not_aws
-    found = patient.examined(code=1)
-    assert [what for what, (state, _) in found.items() if state == "failed"] == ["ledger"]
-    assert found["ledger"][1].startswith("not checked: AWS could not be asked: ResponseParserError")
-    assert "canary" not in found["ledger"][1]
-
-
-def _not_aws(**_: Any) -> None:
-    raise ResponseParserError("canary\nand more")
-
-
-class TestLocalCloud:
-    """A stack in a local cloud, which evaluates no alarm and does not apply RecursiveLoop."""
-
-    @pytest.fixture
-    def local(self, patient: Patient) -> Patient:
-        patient.operator.parameters["Profile"] = "local"
-        return patient
-
-    @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
-    def test_alarms_of_a_local_cloud_are_a_warning(self, local: Patient, state: str) -> None:
-        local.alarm("LedgerAlarm", state)
-        assert local.examined()["alarms"] == ("warning", "2 alarms, not evaluated here")
-
-    @pytest.mark.parametrize("refused", [{}, {"GetFunctionRecursionConfig": "InvalidAction"}])
-    def test_recursion_setting_of_a_local_cloud_is_a_warning(self, local: Patient, refused: dict[str, str]) -> None:
-        local.recursion("Terminate")
-        local.operator.refused = refused
-        assert local.examined()["recursion"] == ("warning", "not evaluated here")
-
-    @pytest.mark.parametrize("refused", [{}, {"GetAccountSettings": "InvalidAction"}])
-    def test_concurrency_of_a_local_cloud_is_a_warning(self, local: Patient, refused: dict[str, str]) -> None:
-        local.concurrency(10)
-        local.operator.refused = refused
-        assert local.examined()["concurrency"] == ("warning", "not evaluated here")
 
 
 def test_doctor_leaves_queues_unchanged(patient: Patient) -> None:

@@ -63,14 +63,6 @@ class TestDrain:
         assert "Disable AutoShare in BigPanda first" in done.stderr
         assert (exists(operator), operator.clock.now) == (True, began)
 
-    def test_share_during_the_drain_ends_it(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc")
-        logs.share("noc", 90)
-        operator.on_pause = lambda: logs.share("noc", -1)
-        done = remove(operator, "--yes", code=1)
-        assert "shares still come" in done.stderr
-        assert exists(operator)
-
     def test_timeout_names_what_is_left_and_leaves_the_channel(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
         operator.owe("noc", "i1", 300)
@@ -103,14 +95,3 @@ class TestDrain:
         assert "channel noc: 1 dead-lettered, so it was not removed" in done.stderr
         assert "relayctl dlq replay --channel noc --yes" in done.stderr
         assert (exists(operator), operator.visible()) == (True, 2)
-
-    @pytest.mark.parametrize("operation", ["FilterLogEvents", "Query"])
-    def test_drain_is_refused_if_the_logs_or_the_ledger_cannot_be_read(
-        self, operator: Operator, logs: Logs, operation: str
-    ) -> None:
-        operator.keep("noc")
-        operator.refused = {operation: "AccessDeniedException"}
-        done = remove(operator, "--yes", code=1)
-        assert "cannot tell what is owed" in done.stderr
-        operator.refused = {}
-        assert exists(operator)

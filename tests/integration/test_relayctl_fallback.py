@@ -106,16 +106,6 @@ def test_number_that_came_although_aws_gave_no_answer_counts(
     assert f"{CALL}: confirmed" in capsys.readouterr().out
 
 
-def test_test_without_a_confirmation_leaves_the_last_one(
-    operator: Operator, people: People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert typed(operator, monkeypatch, lambda: people.number_of("topic"), lambda: "") == 1
-    before = last_confirmation(operator.ledger.table)
-    operator.clock.now += 60
-    assert typed(operator, monkeypatch, lambda: "") == 1
-    assert last_confirmation(operator.ledger.table) == before
-
-
 @pytest.mark.parametrize("as_json", [True, False])
 def test_without_a_terminal_or_with_json_a_test_is_sent_and_nothing_is_confirmed(
     operator: Operator, people: People, as_json: bool

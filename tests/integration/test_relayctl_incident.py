@@ -106,30 +106,6 @@ class TestSources:
         shown = operator.run_json("incident", "show", ID)
         assert [each["url_recipients"] for each in shown["channels"]] == [["dba"], ["ops"]]
 
-    def test_debt_shows_its_reason_and_the_latest_time_of_the_next_attempt(
-        self, operator: Operator, logs: Logs
-    ) -> None:
-        operator.keep("payments")
-        now = operator.clock.now
-        state = State.of(samples.share(id=ID), now - 90)
-        row = Row(now + 60 + 180, job="d/1", is_critical=True)
-        entry = Entry(newest=state, debt=Debt(since=now - 90, reason="upstream", row=row))
-        assert operator.ledger.write(key("payments", (), ID), Entry(), entry)
-        shown = operator.run_json("incident", "show", ID)
-        assert shown["channels"][0]["reason"] == "upstream"
-        assert shown["channels"][0]["owed_seconds"] == 90
-        assert shown["events"][-1]["kind"] == "next_attempt"
-        assert "in 1m  ledger    next attempt" in operator.run("incident", "show", ID).stdout
-
-    def test_since_leaves_out_what_was_before(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("payments")
-        announced(operator, 7200)
-        line = {"channel": "payments", "incident_id": ID, "outcome": "unchanged"}
-        logs.write("bigpanda-webhook", 7200, "share", **line)
-        logs.write("bigpanda-webhook", 60, "share", **line)
-        shown = operator.run_json("incident", "show", ID, "--since", "1h")
-        assert [each["source"] for each in shown["events"]] == ["log"]
-
 
 class TestVendors:
     def test_pages_recipients_and_answers_of_xmatters_are_shown(self, operator: Operator, logs: Logs, box: Box) -> None:
@@ -199,13 +175,6 @@ class TestVendors:
 
 
 class TestFailures:
-    def test_unknown_incident_is_exit_code_3(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("payments")
-        done = operator.run("incident", "show", ID)
-        assert (done.exit_code, done.stdout) == (3, "")
-        assert done.stderr == f"nothing is known of incident {ID}\n"
-        assert operator.run_json("incident", "show", ID, code=3)["events"] == []
-
     def test_nothing_found_with_a_failed_source_is_exit_code_1(self, operator: Operator, logs: Logs) -> None:
         operator.refused = {"FilterLogEvents": "AccessDeniedException"}
         done = operator.run("incident", "show", ID)
@@ -245,20 +214,6 @@ class TestFailures:
         logs.write_texts("job-worker", (logs.now - 5, "START RequestId: 1"), (logs.now - 4, "{"), (logs.now - 3, "[]"))
         shown = operator.run_json("incident", "show", ID)
         assert shown["channels"][0]["is_unreadable"] is True
-
-    @pytest.mark.parametrize(
-        ("arguments", "complaint"),
-        [
-            ([""], "the id is empty"),
-            (["x" * 513], "512 characters at most"),
-            ([ID, "--channel", "No Name"], "use 1 to 48"),
-            ([ID, "--since", "yesterday"], "use an age such as 90m"),
-        ],
-    )
-    def test_invalid_arguments_are_exit_code_2(self, operator: Operator, arguments: list[str], complaint: str) -> None:
-        done = operator.run("incident", "show", *arguments)
-        assert (done.exit_code, done.stdout) == (2, "")
-        assert complaint in " ".join(done.stderr.split())
 
 
 class TestIdentity:
@@ -345,9 +300,3 @@ class TestList:
         for option in ([], ["--owed"]):
             done = operator.run("incident", "list", *option)
             assert (done.exit_code, "AccessDenied" in done.stderr) == (1, True)
-
-    def test_title_is_in_the_timeline(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("payments")
-        self.store(operator, ID, 60, title="Disk full on db-1")
-        assert operator.run("incident", "show", ID).stdout.startswith(f'incident {ID}: "Disk full on db-1"\n')
-        assert operator.run_json("incident", "show", ID)["title"] == "Disk full on db-1"

@@ -59,11 +59,6 @@ class TestChannelList:
         assert f"paused until {moments.moment(operator.clock.now + 2 * HOUR)}" in shown
         assert "within 2m" in shown
 
-    def test_no_log_is_read(self, operator: Operator) -> None:
-        keep(operator, "live")
-        operator.refused = {"FilterLogEvents": "AccessDeniedException"}
-        assert operator.run_json("channel", "list")["problems"] == []
-
     def test_ledger_that_cannot_be_read_leaves_health_unknown(self, operator: Operator) -> None:
         keep(operator, "live")
         operator.refused = {"Query": "AccessDeniedException"}
@@ -71,11 +66,6 @@ class TestChannelList:
         assert done.exit_code == 0
         assert "unknown" in done.stdout
         assert "not known: ledger" in done.stderr
-
-    def test_channel_that_was_removed_and_owes_is_not_listed(self, operator: Operator) -> None:
-        keep(operator, "live")
-        held(operator, "gone", HOUR)
-        assert [each["channel"] for each in operator.run_json("channel", "list")["channels"]] == ["live"]
 
 
 class TestStatus:
@@ -91,23 +81,6 @@ class TestStatus:
         assert f"paused until {moments.moment(operator.clock.now + 2 * HOUR)}, then the newest states ring" in text
         assert "none is late, since all wait for a pause" in text
         assert max(map(len, done.stdout.splitlines())) <= 80
-
-
-class TestChannelTest:
-    def checks(self, operator: Operator, name: str = "noc") -> dict[str, dict[str, str]]:
-        return {each["check"]: each for each in operator.run_json("channel", "test", name)["checks"]}
-
-    def test_shadow_mode_is_a_warning_that_says_how_to_end_it(self, operator: Operator) -> None:
-        keep(operator, "noc", mode="shadow")
-        found = self.checks(operator)["mode"]
-        assert found["state"] == "warning"
-        assert "relayctl channel set noc --set policy.mode=live" in found["detail"]
-
-    def test_pause_is_a_warning_with_its_end(self, operator: Operator) -> None:
-        keep(operator, "noc", pause(operator, -60, HOUR))
-        found = self.checks(operator)["pause"]
-        assert found["state"] == "warning"
-        assert moments.moment(operator.clock.now + HOUR) in found["detail"]
 
 
 def test_explain_compares_with_the_entry_of_shadow_mode(operator: Operator, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import relayctl
-from relayctl.log_lines import FUNCTIONS, group
 from relayctl.stack.policy import ABOUT
 from tests import iam
 from tests.integration.relayctl_cloud import REGION, STACK, Operator
@@ -89,18 +88,6 @@ class TestFilledIn:
         # The topic may belong to another account.
         assert doctor["LookAtTheFallbackTopic"]["Resource"] == TOPIC
 
-    def test_observe_policy_names_each_log_group_that_is_read_and_the_index(self, operator: Operator) -> None:
-        observe = printed(operator, "observe")
-        groups = [arn("logs", f"log-group:{group(STACK, function)}:*") for function in FUNCTIONS]
-        assert observe["ReadLogLines"]["Resource"] == groups
-        assert observe["ReadDebts"]["Resource"] == arn("dynamodb", f"table/{STACK}-LedgerTable-1/index/due")
-        assert not re.search(r":(Delete|Put|Update|Create|Send|Write)", json.dumps(observe))
-
-    def test_policy_has_partition_region_and_account_of_the_stack(self, operator: Operator) -> None:
-        operator.stack_arn = f"arn:aws-us-gov:cloudformation:us-gov-west-1:999999999999:stack/{STACK}"
-        table = printed(operator, "replay")["FollowJobsInTheLedger"]["Resource"]
-        assert table == f"arn:aws-us-gov:dynamodb:us-gov-west-1:999999999999:table/{STACK}-LedgerTable-1"
-
     @pytest.mark.parametrize("name", ABOUT)
     def test_kms_key_is_allowed_only_through_aws_services(self, operator: Operator, name: str) -> None:
         assert "kms" not in json.dumps(printed(operator, name))
@@ -111,26 +98,6 @@ class TestFilledIn:
         for each in keys:
             service = each["Condition"]["StringEquals"]["kms:ViaService"]
             assert re.fullmatch(rf"(sqs|dynamodb|secretsmanager)\.{REGION}\.amazonaws\.com", service)
-
-    def test_import_policy_allows_to_send_to_the_dead_letter_queue_alone(self, operator: Operator) -> None:
-        statements = printed(operator, "import")
-        assert {name: each["Action"] for name, each in statements.items()} == {
-            "FindTheStack": "cloudformation:DescribeStacks",
-            "SendToTheDeadLetterQueue": "sqs:SendMessage",
-        }
-        assert statements["SendToTheDeadLetterQueue"]["Resource"] == arn("sqs", f"{STACK}-DeadLetterQueue-1")
-
-    def test_fallback_policy_allows_to_invoke_the_sweeper_alone(self, operator: Operator) -> None:
-        statements = printed(operator, "fallback")
-        assert {name: each["Action"] for name, each in statements.items()} == {
-            "FindTheStack": "cloudformation:DescribeStacks",
-            "InvokeTheSweeper": "lambda:InvokeFunction",
-        }
-        assert statements["InvokeTheSweeper"]["Resource"] == arn("lambda", f"function:{STACK}-SweeperFunction-1")
-
-    def test_replay_policy_allows_no_secret(self, operator: Operator) -> None:
-        operator.parameters["KmsKeyArn"] = KEY
-        assert "secretsmanager" not in json.dumps(printed(operator, "replay"))
 
     @pytest.mark.parametrize("name", ["doctor", "observe"])
     def test_policies_for_looking_allow_no_secret_unless_asked_for(self, operator: Operator, name: str) -> None:

@@ -70,15 +70,6 @@ def test_report_is_readable_in_a_terminal_of_eighty_columns(operator: Operator, 
     assert "unheard         1 critical: nobody answered 1; the fallback topic was told" in shown.stdout
 
 
-def test_report_of_one_channel_leaves_the_others_out(operator: Operator, logs: Logs) -> None:
-    day(logs)
-    shared(logs, 100, "delivered", "o1", channel="other", transition="opened")
-    assert operator.run_json("report", "--channel", "other")["shares"] == 1
-    assert operator.run_json("report")["shares"] == 9
-    refused = operator.run("report", "--channel", "Other!")
-    assert (refused.exit_code, "no name of a channel" in refused.stderr) == (2, True)
-
-
 def test_report_leaves_canaries_out(operator: Operator, logs: Logs) -> None:
     day(logs)
     before = operator.run_json("report")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.settings.settings_file import exported
@@ -130,14 +129,6 @@ class TestPlan:
         assert operator.run("channel", "revoke", "payments", "--endpoint", "inbound", "--yes").exit_code == 0
         run(operator, "plan", folder)
 
-    def test_channel_option_limits_the_plan_to_one_file(self, operator: Operator, folder: Path) -> None:
-        store(operator, "payments", "web", "legacy")
-        write(folder, "payments", exported("payments", SecretDocument(operator.secret("payments"))))
-        write(folder, "new", NEW)
-        assert run(operator, "plan", folder, "--channel", "payments").stdout == "0 new, 0 changed, 1 unchanged\n"
-        done = run(operator, "plan", folder, "--channel", "web", code=2)
-        assert f"{folder}/web.yaml: no such file" in done.stderr
-
 
 class TestInvalidFiles:
     def test_invalid_file_is_refused_with_its_key_before_any_channel_is_changed(
@@ -178,15 +169,6 @@ class TestInvalidFiles:
         done = run(operator, "plan", folder, code=2)
         assert f"{folder}/payments.yaml: " in done.stderr
         assert words in done.stderr.replace("\n", " ")
-
-    def test_readable_file_with_a_first_value_is_warned_of(self, operator: Operator, folder: Path) -> None:
-        (folder / "url.txt").write_text(TRIGGER)
-        (folder / "url.txt").chmod(0o644)
-        write(folder, "payments", NEW.replace("env: TRIGGER", "file: url.txt"))
-        assert (
-            f"warning: {folder}/payments.yaml: xmatters.trigger_url: other users may read the file that it names"
-            in run(operator, "plan", folder, code=4).stderr
-        )
 
 
 class TestApply:
@@ -278,24 +260,6 @@ class TestApplyThatFails:
         assert run(operator, "apply", folder, "--yes").stdout.splitlines()[-1] == "2 of 2 applied"
         assert self.presets(operator) == ["parity"] * 3
 
-    def test_refusal_of_aws_ends_the_run_and_says_what_is_left(self, operator: Operator, folder: Path) -> None:
-        def refuse() -> None:
-            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "PutSecretValue")
-
-        self.before_write(operator, 2, refuse)
-        document = json.loads(run(operator, "apply", folder, "--yes", "--json", code=1).stdout)
-        assert [each["stored"] for each in document["channels"]] == [True, False, False]
-        assert "AccessDeniedException" in document["channels"][1]["problem"]
-        assert document["channels"][2]["problem"] == "not tried after the failure of b"
-        assert self.presets(operator) == ["parity", "oncall", "oncall"]
-
-    def test_ctrl_c_ends_the_run_after_the_current_channel(self, operator: Operator, folder: Path) -> None:
-        self.before_write(operator, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
-        done = run(operator, "apply", folder, "--yes", code=130)
-        assert done.stdout.splitlines()[-2:] == ["c: not changed: interrupted", "2 of 3 applied"]
-        assert self.presets(operator) == ["parity", "parity", "oncall"]
-        assert run(operator, "apply", folder, "--yes").stdout.splitlines()[-1] == "1 of 1 applied"
-
     @pytest.mark.parametrize("is_before_the_version_is_stored", [True, False])
     def test_second_ctrl_c_leaves_the_channel_old_or_new(
         self, operator: Operator, folder: Path, is_before_the_version_is_stored: bool
@@ -365,10 +329,6 @@ class TestExport:
             "problems": {"web": "policy: unknown key max_per_minit; did you mean policy.max_per_minute?"},
         }
 
-    def test_export_of_nothing_is_exit_code_3(self, operator: Operator, folder: Path) -> None:
-        run(operator, "export", folder, code=3)
-        assert "there is no channel payments" in run(operator, "export", folder, "--channel", "payments", code=3).stderr
-
 
 class TestUndo:
     @staticmethod
@@ -424,8 +384,3 @@ class TestUndo:
         assert back["xmatters"]["callback"]["token"] != old["xmatters"]["callback"]["token"]
         assert back["bigpanda"] == old["bigpanda"]
         assert "xMatters's credential is new; to print it: relayctl channel set payments --reveal" in done.stderr
-
-    def test_undo_of_a_channel_that_was_never_changed_is_exit_code_3(self, operator: Operator) -> None:
-        assert "there is no channel payments" in self.undo(operator, "--yes", code=3).stderr
-        store(operator, "payments")
-        assert "channel payments has no earlier version" in self.undo(operator, "--yes", code=3).stderr

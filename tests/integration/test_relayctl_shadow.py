@@ -92,16 +92,6 @@ def test_texts_of_shares_cannot_control_the_terminal(operator: Operator, logs: L
     assert "\x07" not in done.output
 
 
-def test_busiest_minute_is_shown_beside_the_limit(operator: Operator, logs: Logs) -> None:
-    keep(operator, policy={"mode": "shadow", "max_per_minute": 2})
-    start = logs.now - logs.now % 60
-    for number in range(5):
-        shared(logs, logs.now - start + 120 - number, f"i{number}")
-    found = operator.run_json("shadow", "report", "payments")
-    assert (found["peak_signals"], found["max_per_minute"]) == (5, 2)
-    assert "policy.max_per_minute is 2" in " ".join(operator.run("shadow", "report", "payments").stdout.split())
-
-
 def test_older_signals_than_the_limit_are_counted_and_not_listed(operator: Operator, logs: Logs) -> None:
     keep(operator)
     for number in range(4):
@@ -109,24 +99,6 @@ def test_older_signals_than_the_limit_are_counted_and_not_listed(operator: Opera
     found = operator.run_json("shadow", "report", "payments", "--limit", "1")
     assert (found["signals"], [each["incident_id"] for each in found["listed"]]) == (4, ["i3"])
     assert "the newest 1 signal (" in operator.run("shadow", "report", "payments", "--limit", "1").stdout
-
-
-def test_channel_that_is_live_still_has_a_report_that_says_so(operator: Operator, logs: Logs) -> None:
-    keep(operator, policy={})
-    shared(logs, 90, "i1")
-    shared(logs, 60, "i1", outcome="delivered")
-    done = operator.run("shadow", "report", "payments")
-    assert done.exit_code == 0
-    assert "the channel is not in shadow mode now" in done.stdout
-    assert "1 share came while the channel was live" in done.stdout
-
-
-def test_no_share_is_exit_code_3(operator: Operator, logs: Logs) -> None:
-    keep(operator)
-    done = operator.run("shadow", "report", "payments", "--since", "2h")
-    assert (done.exit_code, done.stdout) == (3, "")
-    assert "no share of channel payments came since" in done.stderr
-    assert operator.run_json("shadow", "report", "payments", code=3)["shares"] == 0
 
 
 def test_log_that_cannot_be_read_is_named(operator: Operator, logs: Logs) -> None:
@@ -194,11 +166,3 @@ class TestPages:
         done = operator.run("shadow", "report", "payments", "--property", "other_id")
         assert done.exit_code == 0
         assert "so they are not compared" in " ".join(done.stdout.split())
-
-    def test_api_that_refuses_is_named_and_the_report_is_shown(self, operator: Operator, logs: Logs, box: Box) -> None:
-        keep_with_rest(operator, box, password="wrong")
-        shared(logs, 60, "i1")
-        done = operator.run("shadow", "report", "payments")
-        assert done.exit_code == 1
-        assert "1 signal would have been sent" in done.stdout
-        assert "FAILED: xMatters payments" in done.stderr

@@ -79,15 +79,6 @@ def test_missing_aws_credentials_are_one_line_with_advice(verb: list[str], monke
     assert (done.exit_code, done.stdout, done.stderr) == (1, "", expected)
 
 
-@a_verb
-def test_denied_describe_stacks_points_to_relayctl_policy(operator: Operator, verb: list[str]) -> None:
-    operator.refused = {"DescribeStacks": "AccessDenied"}
-    assert complaint(operator, *verb) == (
-        "Error: AWS refused DescribeStacks: AccessDenied: jdoe may not DescribeStacks; "
-        "`relayctl policy` prints what each verb needs"
-    )
-
-
 @pytest.mark.parametrize(
     "verb",
     [
@@ -101,19 +92,6 @@ def test_denied_describe_stacks_points_to_relayctl_policy(operator: Operator, ve
 )
 def test_unknown_channel_is_exit_code_3(operator: Operator, verb: list[str]) -> None:
     done = operator.run("channel", *verb)
-    assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel x\n")
-
-
-@pytest.mark.parametrize(
-    "verb",
-    [
-        *(["explain", "docs/bigpanda-webhook-v2.json", "--channel", "x"], ["bigpanda", "webhook", "x"]),
-        *(["shadow", "report", "x"], ["status", "--channel", "x"]),
-    ],
-    ids=lambda verb: verb[0],
-)
-def test_unknown_channel_of_another_noun_is_exit_code_3(operator: Operator, verb: list[str]) -> None:
-    done = operator.run(*verb)
     assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel x\n")
 
 
@@ -188,14 +166,6 @@ def test_profile_and_region_are_found_as_by_the_aws_cli(
     missing = operator.run("channel", "list", "--profile", "none")
     assert (missing.exit_code, missing.stdout) == (2, "")
     assert "The config profile (none) could not be found" in missing.stderr
-
-
-def test_local_endpoint_rewrites_the_printed_urls(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    operator.run("channel", "set", "x", "--trigger-url", TRIGGER)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
-    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
-    shown = operator.run_json("channel", "show", "x")
-    assert shown["callback_url"] == "http://127.0.0.1:4566/_aws/execute-api/a1b2c3d4e5/v1/bigpanda/x"
 
 
 class Impostor(ThreadingHTTPServer):
@@ -337,10 +307,6 @@ class TestUnexpectedError:
         monkeypatch.setitem(sys.modules, module, None)
         line = one_line(bare(faulty), {1})
         assert line.startswith(f"Error: relayctl is not completely installed (import of {module} halted")
-
-    def test_environment_variable_turns_the_traceback_on(self, bare: Callable[..., Result], faulty: list[str]) -> None:
-        with pytest.raises(LookupError):
-            bare(faulty, RELAYCTL_TRACEBACK="1")
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()], ids=["interrupt", "refusal"])
     def test_ctrl_c_is_exit_code_130_and_the_answer_no_is_1(

@@ -13,12 +13,9 @@ from relay.ledger.entry_key import key
 from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, store_probes
 from relay.sweeper.run import SweeperRun
-from relayctl import moments
 from tests import samples
 from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
-
-CANARY = "canary-90f3"
 
 
 @pytest.fixture
@@ -72,15 +69,6 @@ class TestFacts:
         found = channels(operator.run_json("status"))["noc"]
         assert (found["circuit"], found["circuit_open_until"]) == ("probing", None)
 
-    def test_age_and_last_use_of_credentials_are_shown_without_them(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc")
-        operator.used("noc", 60)
-        document = operator.run_json("status", "--channel", "noc")
-        found = channels(document)["noc"]
-        assert found["credentials"][0]["used_at"] == moments.iso(operator.clock.now - 60)
-        assert found["secret_changed_at"] is not None
-        assert samples.TOKEN not in json.dumps(document)
-
     def test_credential_that_the_last_probe_found_refused_makes_the_channel_sick(
         self, operator: Operator, logs: Logs
     ) -> None:
@@ -120,11 +108,6 @@ class TestFacts:
         assert found["why"] == ([f"its canary failed: {failure}"] if failure else [])
         assert words in operator.run("status", "--channel", "noc").stdout
 
-    def test_channel_that_owes_and_was_removed_is_sick(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc")
-        operator.owe("gone", "i1", 5)
-        assert channels(operator.run_json("status"))["gone"]["why"][0] == "the channel was removed"
-
     def test_given_up_criticals_and_missing_pages_make_a_channel_sick(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
         operator.give_up("noc", "i1")
@@ -134,15 +117,6 @@ class TestFacts:
         assert found["why"] == ["1 critical was given up, and rang nobody", "1 critical signals made no page"]
         assert (found["owed_critical"], found["pages_missing"]) == (0, 1)
         assert (found["given_up_critical"], found["given_up_other"]) == (1, 1)
-
-    def test_given_up_states_of_a_removed_channel_are_left_to_the_dead_letter_queue(
-        self, operator: Operator, logs: Logs
-    ) -> None:
-        operator.keep("noc")
-        operator.give_up("gone", "i1")
-        assert channels(operator.run_json("status")).keys() == {"noc", "gone"}, "the fallback topic is still to notify"
-        operator.ledger.change(key("gone", (), "i1"), lambda entry: entry.notified("", 0.0))
-        assert channels(operator.run_json("status")).keys() == {"noc"}
 
     @pytest.mark.parametrize(("ago", "health"), [(7100, "ok"), (7300, "sick")])
     def test_channel_without_an_expected_share_is_sick(
@@ -221,17 +195,6 @@ class TestRefusedRequests:
 class TestTruth:
     """A made world, and what the text says of it."""
 
-    def said(self, operator: Operator, *arguments: str) -> str:
-        return " ".join(operator.run(*arguments).stdout.split())
-
-    def test_next_attempt_is_not_before_the_end_of_the_circuit(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc")
-        operator.owe("noc", "i1", 600)
-        until = operator.clock.now + 200
-        operator.ledger.table.update(gate_of("noc"), put={"failures": 5, "open_until": until})
-        assert f"next attempt by {moments.clock(until)}" in self.said(operator, "status")
-        assert channels(operator.run_json("status"))["noc"]["next_attempt_by"] == moments.iso(until)
-
     @pytest.mark.parametrize(
         ("pages", "words"), [((), "accepted by xMatters, no page confirmed"), (("u-1",), "announced")]
     )
@@ -260,15 +223,6 @@ class TestOutput:
         assert "ok       healthy: 1 share, 1 signal in the last hour; last share 30s ago" in done.stdout
         assert "0 jobs wait on the retry and chore queues" in done.stdout
         assert "circuit closed" in operator.run("status", "--channel", "healthy").stdout
-
-    def test_without_a_terminal_a_watch_prints_each_reading_until_ctrl_c(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc", "payments")
-        pauses = interrupted_after(operator, 3)
-        done = operator.run("status", "--watch", "5")
-        assert done.exit_code == 130
-        names = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("ok ")]
-        assert names == ["noc:", "payments:"] * 3
-        assert len(pauses) == 3
 
     def test_watch_with_json_prints_a_document_a_line_and_counts_each_line_once(
         self, operator: Operator, logs: Logs
@@ -302,14 +256,6 @@ class TestOutput:
         done = operator.run("status", "--channel", "noc")
         assert (done.exit_code, "AccessDenied" in done.stderr) == (0, True)
         assert max(map(len, done.stdout.splitlines())) <= 80
-
-    def test_no_channel_is_exit_code_3(self, operator: Operator, logs: Logs) -> None:
-        done = operator.run("status")
-        assert (done.exit_code, done.stdout) == (3, "")
-        assert done.stderr.startswith("no channels yet")
-        operator.keep("noc")
-        done = operator.run("status", "--channel", "payments", "--watch")
-        assert (done.exit_code, done.stderr) == (3, "there is no channel payments\n")
 
     def test_unlisted_channels_are_exit_code_1(self, operator: Operator, logs: Logs) -> None:
         operator.refused = {"ListSecrets": "AccessDeniedException"}

@@ -140,25 +140,6 @@ def test_apply_shows_the_plan_and_asks_before_it_makes_a_channel(tmp_path: Path)
     assert '"token": "bpr_' in kept
 
 
-def test_apply_that_is_not_confirmed_stores_nothing(tmp_path: Path) -> None:
-    (tmp_path / "payments.yaml").write_text(SETTINGS)
-    with relayctl("channel", "apply", str(tmp_path)) as terminal:
-        terminal.until("Apply to 1 channel? [y/N]: ")
-        terminal.type("n\n")
-        assert terminal.end() == 1
-    assert "Aborted!" in terminal.shown
-    assert "kept nothing" in terminal.shown
-
-
-def test_replay_shows_progress_and_counts() -> None:
-    with relayctl("dlq", "replay", "--yes") as terminal:
-        assert terminal.end() == 0
-    assert "moving" in terminal.shown
-    assert "following" in terminal.shown
-    assert "3 of 3" in terminal.shown
-    assert "3 delivered, 0 left" in terminal.shown
-
-
 DROP = ("dlq", "drop", "--all", "--reason", "wrong trigger URL")
 QUESTION = "Delete 3 messages for good? [y/N]: "
 
@@ -181,31 +162,9 @@ def test_drop_shows_what_would_go_and_names_owed_criticals_before_it_asks() -> N
     assert all(len(line) <= 80 for line in lines(terminal) if not line.startswith('{"audit"'))
 
 
-def test_drop_that_is_not_confirmed_deletes_nothing() -> None:
-    with relayctl(*DROP) as terminal:
-        terminal.until(QUESTION)
-        terminal.type("\n")
-        assert terminal.end() == 1
-    assert "Aborted!" in terminal.shown
-    assert "dropped" not in terminal.shown
-    assert "audit" not in terminal.shown
-
-
 def lines(terminal: Terminal) -> list[str]:
     """Return the output line by line without colours; each version of an overwritten status is a line."""
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown))
-
-
-def test_doctor_wraps_lines_between_words() -> None:
-    with relayctl("doctor") as terminal:
-        assert terminal.end() == 1
-    shown = lines(terminal)
-    assert all(len(line) <= 80 for line in shown)
-    at = next(number for number, line in enumerate(shown) if "missed shares" in line)
-    assert shown[at : at + 2] == [
-        "warning  missed shares: off: ReconcileMinutes is 0, so a share that never",
-        "         arrives is not noticed",
-    ]
 
 
 def test_ring_names_the_recipients_and_the_answer_no_shares_nothing() -> None:

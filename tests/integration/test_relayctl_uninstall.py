@@ -42,16 +42,6 @@ class TestReport:
             "--region us-east-1",
         ]
 
-    @pytest.mark.parametrize("is_given", [True, False])
-    def test_topic_of_the_stacks_own_is_deleted_and_a_given_one_is_not(
-        self, operator: Operator, logs: Logs, *, is_given: bool
-    ) -> None:
-        topic = "arn:aws:sns:us-east-1:123456789012:relay-FallbackTopic-1"
-        operator.outputs["FallbackTopicArn"] = topic
-        operator.parameters |= {"FallbackTopicArn": topic} if is_given else {}
-        lines = operator.run_json("uninstall")["commands"]
-        assert (f"aws sns delete-topic --topic-arn {topic} --region us-east-1" in lines) is not is_given
-
     def test_report_counts_what_is_left_and_changes_nothing(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc", "payments")
         operator.owe("noc", "i1", 300)
@@ -66,23 +56,6 @@ class TestReport:
         assert (document["can_be_deleted"], document["commands"]) == (False, [])
         assert operator.run("channel", "list").exit_code == 0
         assert operator.visible() == 2
-
-    def test_reasons_stand_in_80_columns_with_the_next_command(
-        self, operator: Operator, logs: Logs, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("COLUMNS", "80")
-        operator.keep("noc")
-        done = operator.run("uninstall")
-        assert done.exit_code == 1
-        assert "The stack must not be deleted yet:\n- 1 channel takes shares: noc\n" in done.stdout
-        assert "relayctl uninstall --yes" in done.stdout
-        assert "sam delete" not in done.stdout
-        assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
-
-    def test_source_that_cannot_be_read_is_a_reason(self, operator: Operator, logs: Logs) -> None:
-        operator.refused = {"Query": "AccessDeniedException"}
-        document = operator.run_json("uninstall", code=1)
-        assert document["reasons"][0].startswith("not known: ledger")
 
 
 class TestYes:
@@ -101,14 +74,6 @@ class TestYes:
         assert (tmp_path / "dead.jsonl").stat().st_mode & 0o777 == 0o600
         assert operator.run_json("channel", "list", code=3)["channels"] == []
         assert operator.visible() == 2, "the queue keeps them"
-
-    def test_channels_that_secrets_manager_still_lists_after_their_removal_do_not_count(
-        self, operator: Operator, logs: Logs
-    ) -> None:
-        operator.keep("noc")
-        operator.listing = operator.secrets.list_secrets()
-        document = operator.run_json("uninstall", "--yes")
-        assert (document["can_be_deleted"], document["reasons"]) == (True, [])
 
     def test_timeout_leaves_only_the_channel_that_owes_and_a_later_run_goes_on(
         self, operator: Operator, logs: Logs

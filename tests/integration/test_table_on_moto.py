@@ -1,25 +1,18 @@
 """The table's calls against moto and against the unit tests' fake, which have to agree."""
 
-import random
 import uuid
 from collections.abc import Callable, Iterator
-from copy import replace
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from relay.failures import LedgerError, Reason
-from relay.ledger.channel_rate_limiter import Gate, RateLimiter, Rule, Ticket
-from relay.ledger.debt import Slot, Wait
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
-from relay.ledger.table import KEPT_SECONDS, Ledger, Table
+from relay.failures import LedgerError
+from relay.ledger.table import KEPT_SECONDS, Table
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.ledger_table import LEDGER_TABLE
-from tests.unit.states import lease, over, state
 
 # In a separate session: the default session may be older than moto, and would then call AWS.
 _CLIENT = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1").client(
@@ -100,65 +93,8 @@ def test_each_table_call_gives_the_same_on_moto_and_on_the_fake(moto: Table) -> 
         assert ours == theirs, f"step {number}"
 
 
-def test_random_counters_are_the_same_on_moto_and_on_the_fake(moto: Table) -> None:
-    chance, both = random.Random(7), (moto, fake())
-    for _ in range(150):
-        grows, gone = chance.sample(["sa", "sb", "sc", "other"], 2)
-        add = {grows: chance.choice([1, -1, 1.0166666666666666])}
-        theirs, ours = (table.update("g", add=add, remove=[gone]) for table in both)
-        assert ours == theirs
-
-
 def test_written_item_has_an_expiry_time(moto: Table) -> None:
     moto.write("k", 0, "text")
     [name] = _CLIENT.list_tables()["TableNames"]
     item = _CLIENT.get_item(TableName=name, Key={"pk": {"S": "k"}})["Item"]
     assert item["expires"] == {"N": str(int(Clock().now + KEPT_SECONDS))}
-
-
-def test_ledger_entry_lives_the_same_on_moto_and_on_the_fake(moto: Table) -> None:
-    alerts = [{"id": number} for number in range(300)]
-    name = key("noc", ("Network Operations",), "\ud800/✓")
-
-    def life(table: Table) -> list[Entry | None]:
-        ledger, lived = Ledger(table), list[Entry | None]()
-        first, second = lease(state(alerts=alerts)), lease(over(60), 60, "b")
-        empty = ledger.read(name)
-        claimed = ledger.write(name, empty, empty.owing(first.state).claimed(first, 3, queued=True))
-        assert claimed
-        lived += [empty, claimed, ledger.write(name, empty, empty.unchanged(over(9)))]
-        announced = ledger.write(name, claimed, claimed.accepted(first, "r1", 2, until=first.began))
-        assert announced
-        owed = announced.owing(second.state)
-        waiting = replace(owed, debt=replace(owed.debt, slot=Slot(1_800_000_061.25, is_critical=False)))
-        lived += [announced, ledger.write(name, announced, waiting), ledger.read(name)]
-        now = ledger.read(name)
-        timed_out = now.claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began, reason="refused")
-        timed_out = timed_out.dead_lettering(second.state, 1_800_000_060.0, "refused", plan=1)
-        return [*lived, ledger.write(name, now, timed_out), ledger.read(name)]
-
-    assert life(fake()) == life(moto)
-
-
-def test_rate_limit_and_circuit_are_the_same_on_moto_and_on_the_fake(moto: Table) -> None:
-    def drained(table: Table) -> list[Ticket | Wait | Gate]:
-        clock, chance = Clock(), random.Random(7)
-        pace, rules = RateLimiter(table, clock, chance.random), [Rule("gate/noc", 5), Rule("gate/noc/people", 4)]
-        waiting: list[tuple[float, bool, Slot | None]] = [(clock.now, number % 3 == 0, None) for number in range(14)]
-        got: list[Ticket | Wait | Gate] = []
-        while waiting:
-            waiting.sort(key=lambda each: each[0])
-            moment, is_critical, slot = waiting.pop(0)
-            clock.now = max(clock.now, moment)
-            answer = pace.enter(rules, is_critical=is_critical, slot=slot)
-            got.append(answer)
-            if isinstance(answer, Wait):
-                waiting.append((answer.until, is_critical, answer.slot))
-            else:
-                sent = sum(isinstance(each, Ticket) for each in got)
-                pace.report(rules, answer, Reason.UPSTREAM if 2 < sent <= 8 else None, None)
-        return [*got, Gate.of(table.numbers("gate/noc"))]
-
-    ours = drained(fake())
-    assert ours == drained(moto)
-    assert {each.reason for each in ours if isinstance(each, Wait)} == {"paced", "circuit_open"}

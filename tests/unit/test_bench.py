@@ -13,7 +13,7 @@ from bench import cost, stranger
 from bench.__main__ import NAMES, main
 from bench.figures import Aim, measured
 from bench.usage import MeteredTable, Usage
-from relay.telemetry.telemetry import ALWAYS, CHANNEL_METRICS
+from relay.telemetry.telemetry import ALWAYS
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = (ROOT / "template.yaml").read_text()
@@ -85,29 +85,8 @@ class TestCost:
 
 
 class TestMonth:
-    def test_each_item_is_a_count_times_a_price(self) -> None:
-        bill = cost.month_bill(10.0, 40, Usage(read_units=8, write_units=2, sqs_requests=1), Usage(secret_reads=2))
-        assert bill["20,000 shares"] == pytest.approx(0.2)
-        assert bill["40 metrics of alarms"] == pytest.approx(4)
-        assert bill["5 secrets"] == pytest.approx(2)
-        assert bill["polls of the workers' two queues"] == pytest.approx(2 * 15 * 60 * 24 * 30 * 0.4 / 1e6)
-        units = (8 * 0.125 + 2 * 0.625 + 0.4) * 43_200 / 1e6
-        assert units < bill["sweeper, every minute"] < units + 0.1
-        assert bill["reconcile function, every five minutes"] > 8_640 * 2 * 5 / 1e6
-
-    def test_idle_sweeper_reads_each_shard_once_writes_its_lease_twice_and_asks_one_queue(self) -> None:
-        idle = cost.idle_sweep()
-        assert (idle.half_read_units, idle.write_units, idle.sqs_requests) == (2 * 8, 2, 1)
-
     def test_metrics_that_are_written_in_every_hour_are_those_of_the_bill(self) -> None:
         assert len(ALWAYS) == cost.HOURLY_METRICS
-
-    def test_month_and_install_guide_have_the_same_price_of_a_channels_metrics(self) -> None:
-        notes = " ".join(cost.month_section(TEMPLATE).notes)
-        busy, most = (count * cost.METRIC for count in (cost.CHANNEL_HOURLY_METRICS, len(CHANNEL_METRICS)))
-        assert f"add ${cost.CHANNELS * busy:.2f}" in notes
-        guide = " ".join(INSTALL.split())
-        assert f"about ${busy:.2f} a month for a channel with traffic in every hour, ${most:.2f} at most" in guide
 
     def test_month_and_install_guide_have_the_same_price_of_a_canary(self) -> None:
         price = f"{cost.canary_bill(cost.section().figures[-1].values[0]):.2f}"

@@ -3,22 +3,12 @@ import threading
 
 import pytest
 
-from relay.deadline import Deadline, limited, seconds_left, time_limit, times_collected
+from relay.deadline import Deadline, seconds_left, time_limit, times_collected
 from tests.fakes import Clock
 
 
 def never() -> None:
     raise AssertionError("called without any time")
-
-
-def test_remaining_time_shrinks_with_the_clock_and_never_goes_below_zero() -> None:
-    clock = Clock()
-    deadline = Deadline(8, clock)
-    assert (deadline.remaining(), deadline.remaining(2)) == (8, 6)
-    clock.now += 7
-    assert (deadline.remaining(), deadline.remaining(2)) == (1, 0)
-    clock.now += 7
-    assert deadline.remaining() == 0
 
 
 def test_times_of_calls_are_added_up_by_part_in_milliseconds() -> None:
@@ -28,35 +18,6 @@ def test_times_of_calls_are_added_up_by_part_in_milliseconds() -> None:
             Deadline(8, clock).run(lambda: clock.sleep(0.25), part=part)
     Deadline(8, clock).run(lambda: clock.sleep(0.25), part="send")
     assert spent == {"send": 500, "keep": 250}
-
-
-def test_limited_call_has_its_own_time() -> None:
-    clock, limits = Clock(), list[float]()
-
-    def deadline(seconds: float) -> Deadline:
-        limits.append(seconds)
-        return Deadline(seconds, clock)
-
-    run = limited(deadline, 2, "keep")
-    with times_collected(spent := dict[str, float]()):
-        assert [run(lambda: clock.now), run(lambda: clock.now)] == [clock.now] * 2
-    assert (limits, spent) == ([2, 2], {"keep": 0})
-
-
-def test_time_of_a_failed_call_is_collected() -> None:
-    clock = Clock()
-
-    def fail() -> None:
-        clock.now += 0.5
-        raise KeyError("no")
-
-    with times_collected(spent := dict[str, float]()), pytest.raises(KeyError, match="no"):
-        Deadline(8, clock).run(fail, part="send")
-    assert spent == {"send": 500}
-
-
-def test_run_makes_the_call_in_the_callers_thread_and_returns_its_result() -> None:
-    assert Deadline(8, Clock()).run(threading.get_ident, part="send") == threading.get_ident()
 
 
 def test_no_call_is_made_after_the_deadline() -> None:

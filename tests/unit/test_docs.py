@@ -326,14 +326,6 @@ def test_each_relayctl_command_in_a_document_parses(
     parse(words)
 
 
-def test_check_of_documented_commands_sees_unknown_verbs_and_options() -> None:
-    assert len(DOCUMENTED) > 100
-    for line in ("relayctl channel rotat x", "relayctl channel show x --wide", "relayctl channel show"):
-        with pytest.raises(click.UsageError):
-            parse(words_of(f"    {line} | less"))
-    assert commands_in_sentences("Type `relayctl dlq drop\n--all`, not `relayctl dlq …`.") == [["dlq", "drop", "--all"]]
-
-
 def commands(text: str) -> list[str]:
     """Return each `relayctl channel set …` of a text, without comments."""
     found = re.findall(r"relayctl channel set[^`\n]*", text)
@@ -346,14 +338,6 @@ def literals(command: str) -> list[str]:
     settings = [(key, value) for key, value in re.findall(r"--set '?([a-z_.]+)=([^\s)'`]+)", command)]
     values = [*options, *(value for key, value in settings if is_credential(key, value))]
     return [value for value in values if not re.match(r"@|-(\s|-|$)", value)]
-
-
-def test_check_for_literal_credentials_finds_them_in_a_command() -> None:
-    assert literals("relayctl channel set x --password p --set inbound.token=t --set policy.max_per_minute=3") == [
-        "p",
-        "t",
-    ]
-    assert literals("relayctl channel set x --password @p --key - --secret --auth basic --set inbound.token=@t") == []
 
 
 def test_no_document_or_help_text_shows_a_credential_on_the_command_line() -> None:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from relay import failures
-from relay.failures import HANDLING, BadAnswer, Handling, Reason, is_ambiguous_status, reason_for_status
+from relay.failures import HANDLING, Handling, Reason, is_ambiguous_status, reason_for_status
 
 
 def test_every_reason_has_a_handling() -> None:
@@ -49,17 +48,3 @@ def test_refused_credentials_are_renewed_every_five_minutes() -> None:
 def test_status_of_an_answer_has_its_reason(status: int, reason: Reason, is_ambiguous: bool) -> None:
     assert reason_for_status(status) == reason
     assert is_ambiguous_status(status) is is_ambiguous
-
-
-def test_tree_of_errors_in_the_docstring_is_that_of_the_code() -> None:
-    drawn = set((failures.__doc__ or "").split())
-    classes = [
-        each for each in vars(failures).values() if isinstance(each, type) and issubclass(each, failures.RelayError)
-    ]
-    assert [each.__name__ for each in classes if each.__name__ not in drawn] == []
-
-
-def test_send_error_begins_with_its_reason() -> None:
-    error = BadAnswer(Reason.UPSTREAM, "HTTP 503", http_status=503)
-    assert str(error) == "upstream: HTTP 503"
-    assert (error.was_sent, error.may_have_acted) == (True, False)

@@ -83,22 +83,6 @@ def test_make_target_needs_no_package_of_npm(target: str) -> None:
     assert "npm" not in planned.stdout
 
 
-def test_make_goes_on_without_the_npm_registry(tmp_path: Path) -> None:
-    no_wait = {"npm_config_fetch_retry_mintimeout": "1", "npm_config_fetch_retry_maxtimeout": "1"}
-    done = make(f"BROWSER={tmp_path}", f"{tmp_path}/.done", npm_config_registry="http://127.0.0.1:9/", **no_wait)
-    assert (done.returncode, "the npm registry cannot be reached" in done.stderr) == (0, True), done.stderr
-    assert not (tmp_path / ".done").exists()
-
-
-def test_setup_with_another_python_says_which_one_is_needed(tmp_path: Path) -> None:
-    old = tmp_path / "python3.11"
-    old.write_text("#!/bin/sh\nexit 1\n")
-    old.chmod(0o700)
-    done = make(f"PYTHON={old}", f"VENV={tmp_path}/v", f"{tmp_path}/v/.done")
-    assert done.returncode == 2
-    assert f"setup: {old} is not Python 3.13, which the functions run on" in done.stderr
-
-
 def make(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["make", "--silent", *arguments],
@@ -108,12 +92,6 @@ def make(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[st
         text=True,
         check=False,
     )
-
-
-def test_deployment_without_changes_succeeds() -> None:
-    settings = tomllib.loads((ROOT / "samconfig.toml").read_text())
-    assert settings["default"]["deploy"]["parameters"]["fail_on_empty_changeset"] is False
-    assert settings["default"]["deploy"]["parameters"]["confirm_changeset"] is True
 
 
 @pytest.mark.parametrize(("ecosystem", "name"), [("pip", "*.in"), ("npm", "package.json")])

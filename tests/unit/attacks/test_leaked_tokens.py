@@ -49,24 +49,6 @@ class TestRecipientsInTheUrl:
         exact = relay_with(allowed_recipients=[name[:200]])
         assert exact.channels.get("noc").permits(name[:200])
 
-    def test_recipients_of_the_channel_get_the_signal_although_no_url_recipients_are_allowed(self) -> None:
-        relay = relay_with(allowed_recipients=[])
-        relay.webhook.serve(samples.request(samples.body(), recipients=("mallory",)))
-        usual = relay_with(allowed_recipients=[])
-        usual.webhook.serve(samples.request(samples.body()))
-        assert recipients_of(relay) == recipients_of(usual)
-
-    def test_share_with_refused_recipients_is_a_duplicate_of_one_without(self) -> None:
-        relay = relay_with(allowed_recipients=[])
-        relay.webhook.serve(samples.request(samples.body()))
-        reply = relay.webhook.serve(samples.request(samples.body(), recipients=("mallory",)))
-        assert reply.document["outcome"] == "duplicate"
-
-    def test_any_url_recipients_get_the_signal_without_allowed_recipients(self) -> None:
-        relay = relay_with()
-        relay.webhook.serve(samples.request(samples.body(), recipients=("anybody",)))
-        assert "anybody" in recipients_of(relay)[0]
-
 
 def test_environment_of_a_stranger_is_kept_neither_for_the_incident_nor_for_the_channel() -> None:
     relay = relay_with()
@@ -140,18 +122,6 @@ class TestCallbacks:
         assert relay.entry().acknowledged_by == ""
         relay.share(samples.enveloped("e1", status="warning", changedOn=int(relay.clock.now)))
         assert recipients_of(relay) == [["Ops"], ["Ops"]]
-
-    def test_acknowledgement_of_a_page_that_does_not_exist_is_unverified(self) -> None:
-        relay = self.relay(rest=True)
-        [written] = self.tell(relay, event={"number": "1"}, person={"target": "Ops"})
-        assert "Unverified" in written
-        assert relay.entry().acknowledged_by == ""
-
-    def test_true_acknowledgement_is_not_called_unverified(self) -> None:
-        relay = self.relay(rest=True)
-        [written] = self.tell(relay, person={"target": "Ops"})
-        assert "Unverified" not in written
-        assert relay.entry().acknowledged_by == "Ops"
 
     def test_flood_of_callbacks_writes_a_few_comments_a_minute_and_the_rest_later(self) -> None:
         relay, clock, commented = self.relay(rest=True), Clock(), list[float]()

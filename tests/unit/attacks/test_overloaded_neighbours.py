@@ -2,13 +2,10 @@
 
 import json
 from collections import Counter
-from copy import replace
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
-from relay.failures import LedgerError
 from relay.jobs.outcome import Outcome
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -81,24 +78,9 @@ class TestLiveShares:
         assert messages_in_a_flood == FLOOD + messages
         assert overloaded.clock.slept == []
 
-    def test_flood_writes_no_key_that_a_share_of_another_channel_needs(self) -> None:
-        relay = two_channels()
-        flood(relay)
-        own = set(writes(relay))
-        writes(relay).clear()
-        post(relay, "noc")
-        assert own & set(writes(relay)) == set()
-
 
 class TestRetries:
     """Retries: all channels use the same retry queue and workers."""
-
-    def test_share_of_a_flood_is_one_message_that_wakes_once_in_four_minutes_at_most(self) -> None:
-        relay = two_channels()
-        flood(relay)
-        assert len(relay.retries.messages) == FLOOD
-        full = [seconds for seconds in relay.retries.delays() if seconds > 0.8 * 300 - 1]
-        assert len(full) >= FLOOD - LIMIT - LIMIT * 300 / 60
 
     @pytest.mark.parametrize("debts", [10, 100])
     def test_wakes_of_a_channel_in_an_outage_do_not_grow_with_its_debts(self, debts: int) -> None:
@@ -121,33 +103,6 @@ class TestRetries:
         assert probes <= 5
         assert len(relay.session.calls) == before + 30
 
-    def test_debts_of_a_removed_channel_are_given_up_although_its_circuit_never_closes(self) -> None:
-        relay = two_channels(DOWN)
-        flood(relay, 20)
-        for _ in range(3):
-            minute(relay)
-        del relay.secrets.texts["loud"]
-        relay.clock.now += 400
-        for _ in range(3):
-            minute(relay)
-        assert len(relay.dead_letters.messages) == 20
-
-    def test_channel_whose_limiter_cannot_be_read_does_not_hold_up_the_others(self) -> None:
-        relay = two_channels(DOWN)
-        for channel in ("loud", "noc"):
-            post(relay, channel, id=f"{channel}1")
-        relay.retries.messages.clear()
-        asked = relay.sweeper.bells.circuit
-
-        def circuit(channel: str) -> Any:
-            if channel == "loud":
-                raise LedgerError("throttled")
-            return asked(channel)
-
-        relay.sweeper = replace(relay.sweeper, bells=replace(relay.sweeper.bells, circuit=circuit))
-        relay.sweep(300)
-        assert {job.channel for job in relay.retries.jobs()} == {"loud", "noc"}
-
     def test_critical_behind_a_flood_is_notified_in_time_and_handed_to_a_worker_by_the_sweeper(self) -> None:
         def answer(call: Call) -> Any:
             return DOWN if b'"i1"' in call.body else samples.accepted()
@@ -166,15 +121,6 @@ class TestRetries:
             handed_after = passed if any(job.channel == "noc" for job in relay.invoked) else 0
         assert notified_after == 300
         assert handed_after <= wakes + 180 + 180 + 2 * 60
-
-    @pytest.mark.parametrize("limit", [LIMIT, 1000])
-    def test_overloaded_channel_does_not_use_up_the_sweepers_invocations(self, limit: int) -> None:
-        relay = two_channels(DOWN, max_per_minute=limit)
-        flood(relay)
-        post(relay, "noc", id="i1")
-        relay.retries.failure = EndpointConnectionError(endpoint_url="https://sqs.test")
-        relay.sweep(600)
-        assert "noc" in {job.channel for job in relay.invoked[:2]}
 
 
 class TestSignals:

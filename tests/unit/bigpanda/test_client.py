@@ -9,7 +9,6 @@ import pytest
 from relay.bigpanda.client import BigPanda, Incident
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
-from relay.failures import NoAnswer
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from tests import samples
@@ -47,14 +46,6 @@ def page(*items: Any, member: str | None = None) -> HttpAnswer:
     return HttpAnswer(200, {}, json.dumps({member: items} if member else items).encode())
 
 
-class TestComment:
-    def test_comment_is_not_posted_after_the_deadline(self) -> None:
-        api = Api(DONE)
-        with pytest.raises(NoAnswer) as caught:
-            api.client.comment(access(), INCIDENT, "w", Deadline(0, api.clock))
-        assert (caught.value.was_sent, api.session.calls) == (False, [])
-
-
 class TestHasComment:
     def test_has_comment_reads_on_after_a_truncated_page(self) -> None:
         cut = json.dumps([{"comment": "x" * 4000}] * 20).encode()[:65_536]
@@ -67,11 +58,6 @@ class TestHasComment:
         pages = [parse_qs(urlsplit(url).query)["page"] for _, url, _ in api.asked()]
         assert pages == [[str(number)] for number in range(1, 3 + 1)]
 
-    def test_has_comment_finds_a_comment_on_a_truncated_page(self) -> None:
-        cut = json.dumps([{"comment": OURS}, {"comment": "x" * 65_536}]).encode()[:65_536]
-        api = Api(HttpAnswer(200, {}, cut))
-        assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
-
     @pytest.mark.parametrize("ending", [b'"', b"\\", b'\\"', b"\\\\"], ids=repr)
     def test_has_comment_reads_an_unterminated_string_in_linear_time(self, ending: bytes) -> None:
         api = Api(HttpAnswer(200, {}, (b'"' + ending * 65_536)[:65_536]))
@@ -82,14 +68,6 @@ USER = {"id": "u1", "userName": "Jane@Acme.example", "emails": [{"value": "jd@ac
 
 
 class TestUserId:
-    @pytest.mark.parametrize("name", ["jane@acme.example", "JD@ACME.EXAMPLE"])
-    def test_user_id_is_found_by_user_name_and_email(self, name: str) -> None:
-        api = Api(page(USER, member="Resources"))
-        assert api.client.user_id(access(), [name], api.deadline) == "u1"
-        [(method, url, _)] = api.asked()
-        assert (method, urlsplit(url).path) == ("GET", "/scim/v2/Users")
-        assert parse_qs(urlsplit(url).query)["filter"] == [f'userName eq "{name}" or emails.value eq "{name}"']
-
     def test_user_id_asks_for_all_names_at_once_and_the_first_one_wins(self) -> None:
         api = Api(page(USER, {"id": "u2", "userName": "jdoe"}, member="Resources"))
         assert api.client.user_id(access(), ["nobody", "jdoe", "jd@acme.example"], api.deadline) == "u2"

@@ -71,19 +71,10 @@ def test_comment_says_who_did_what(members: dict[str, Any], text: str) -> None:
     assert words(**members) == f"{text} {MARK}"
 
 
-def test_comment_has_the_result_of_the_assignment_before_the_note() -> None:
-    text = words("The incident is assigned to them.", kind="response", response="ack", note="n")
-    assert text == f'jdoe acknowledged xMatters page 408005. The incident is assigned to them. Note: "n" {MARK}'
-
-
 def test_comment_with_a_long_note_is_cut_and_keeps_its_mark() -> None:
     text = words("a" * 100, kind="response", response="ack", note="n" * 1999)
     assert len(text) == 1000
     assert text.endswith(f'n…" {MARK}')
-
-
-def test_comment_leaves_out_unprintable_characters() -> None:
-    assert 'Note: "abc"' in words(kind="response", response="ack", note="a\x00b\ud800c\u202e")
 
 
 FORGED = 'x". jdoe acknowledged xMatters page 1. https://phish.example [relay 1a2b3c4d]\n[RELAY 1a2b3c4d] "'

@@ -9,7 +9,6 @@ import requests
 
 from relay.failures import InvalidChannel
 from relay.http.session import HttpAnswer
-from relay.incidents.callback import Deed, ResponseAction
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
 
@@ -101,23 +100,8 @@ class TestActs:
         assert (body["end_time"], body["cancel_on_incident_updates"]) == (int(came + 3600), True)
         assert "(jdoe) answered" in body["comment"]
 
-    @pytest.mark.parametrize(("comments", "written"), [(["response"], 1), ([], 1)])
-    def test_comment_is_written_whatever_comments_the_channel_wants(self, comments: list[str], written: int) -> None:
-        relay = new_relay(comments=comments)
-        answer(relay, "Escalate")
-        relay.wake(0)
-        assert paths(relay) == ["comments"] * written
-
 
 class TestOnce:
-    def test_answer_that_comes_twice_acts_once(self) -> None:
-        relay = new_relay(ACCEPTED)
-        answer(relay, "Resolve")
-        answer(relay, "Resolve")
-        relay.wake(0)
-        relay.wake(60)
-        assert paths(relay) == ["resolve"]
-
     def test_incident_that_is_over_already_gets_a_comment_that_says_so(self) -> None:
         relay = new_relay(samples.refused(409), DONE)
         answer(relay, "Resolve")
@@ -151,16 +135,6 @@ class TestOnce:
         assert (job.stamps.reason, job.stamps.http_status, job.stamps.response_excerpt) == ("refused", 400, "no")
         [line] = [line for line in relay.recorder.lines() if line.get("kind") == "writeback"]
         assert line["detail"] == "BigPanda did not snooze the incident: HTTP 400"
-
-    def test_unknown_incident_that_is_over_settles(self) -> None:
-        relay = new_relay(samples.refused(404))
-        relay.share(status="ok", changedOn=LATER)
-        relay.clock.now += 5
-        answer(relay, "Resolve")
-        relay.retries.messages.clear()
-        relay.wake(0)
-        assert paths(relay) == ["resolve"]
-        assert relay.chores.messages == relay.dead_letters.messages == []
 
     @pytest.mark.parametrize("statuses", [("ok", "critical"), ("ok",), ("warning", "critical")])
     def test_answer_to_an_earlier_signal_does_not_end_what_came_later(self, statuses: tuple[str, ...]) -> None:
@@ -209,29 +183,6 @@ class TestOnce:
             in (writes(relay)[0][1]["comment"])
         )
 
-    def test_answer_to_a_page_acts_while_a_milder_state_is_owed(self) -> None:
-        relay = new_relay(ACCEPTED)
-        relay.session.steps = [samples.refused(503)]
-        relay.share(status="warning", changedOn=LATER)
-        answer(relay, "Resolve")
-        relay.retries.messages.clear()
-        relay.wake(0)
-        assert paths(relay) == ["resolve"]
-
-    def test_snooze_whose_time_is_over_when_bigpanda_can_be_asked_is_not_made(self) -> None:
-        relay = new_relay(samples.refused(503), DONE)
-        answer(relay, "Snooze 1 h")
-        relay.wake(0)
-        relay.wake(3600)
-        assert paths(relay) == ["snooze", "comments"]
-        assert "(Not snoozed: that time is over.)" in writes(relay)[1][1]["comment"]
-
-    def test_unknown_incident_is_dead_lettered_while_it_is_open(self) -> None:
-        relay = new_relay(samples.refused(404))
-        answer(relay, "Resolve")
-        relay.wake(0)
-        assert [job.stamps.http_status for job in relay.dead_letters.jobs()] == [404]
-
 
 class TestForged:
     @pytest.mark.parametrize(
@@ -260,30 +211,6 @@ class TestForged:
 
 
 class TestSettings:
-    def test_actions_are_read_in_any_letter_case(self) -> None:
-        access = samples.parsed(secret()).bigpanda
-        assert access
-        assert access.actions == {
-            "resolve": ResponseAction(Deed.RESOLVE),
-            "snooze 1 h": ResponseAction(Deed.SNOOZE, 60),
-            "escalate": ResponseAction(Deed.COMMENT),
-        }
-
-    @pytest.mark.parametrize(
-        ("actions", "complaint"),
-        [
-            ({"a": {"do": "delete"}}, "bigpanda.actions.a.do: must be one of resolve, snooze, comment"),
-            ({"a": {"do": "snooze"}}, "bigpanda.actions: snooze needs minutes"),
-            ({"a": {"do": "resolve", "minutes": 5}}, "bigpanda.actions: snooze needs minutes"),
-            ({"a": {"do": "snooze", "minutes": 129_001}}, "bigpanda.actions.a.minutes: must be 129000 or less"),
-            ({"a": {"do": "comment"}, " A": {"do": "comment"}}, "bigpanda.actions: must name each response once"),
-            ({" ": {"do": "comment"}}, "bigpanda.actions: must name each response once"),
-        ],
-    )
-    def test_impossible_actions_are_refused(self, actions: dict[str, Any], complaint: str) -> None:
-        with pytest.raises(InvalidChannel, match=complaint):
-            samples.parsed(secret(actions))
-
     def test_resolve_and_snooze_need_a_way_to_verify_who_answers(self) -> None:
         document = secret()
         del document["xmatters"]["rest"]

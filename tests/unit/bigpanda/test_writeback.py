@@ -1,6 +1,5 @@
 """Write-back: callbacks become comments and assignments; none is lost, and a comment is repeated only in doubt."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -8,7 +7,6 @@ from typing import Any
 
 import pytest
 import requests
-from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.comment import tag_of
 from relay.http.session import HttpAnswer
@@ -18,7 +16,7 @@ from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, table_down, worked
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, table_down
 from tests.unit.states import state
 
 ANSWER = {
@@ -116,26 +114,6 @@ class TestWrite:
         assert relay.chores.messages == relay.dead_letters.messages == []
         assert relay.recorder.outcomes() == ["delivered"]
 
-    def test_callback_that_came_twice_becomes_one_comment(self) -> None:
-        relay = new_relay()
-        put(relay, job(), job())
-        relay.wake(0)
-        assert len(comments(relay)) == 1
-        assert relay.chores.messages == []
-
-    def test_callback_of_a_kind_that_the_channel_no_longer_comments_is_dropped(self) -> None:
-        relay = acted(comments=["annotation"])
-        assert (relay.bigpanda.calls, relay.chores.messages) == ([], [])
-
-    def test_replayed_callback_is_written_once_however_old_it_is(self) -> None:
-        relay = acted(samples.refused(404), DONE)
-        [dead] = relay.dead_letters.jobs()
-        put(relay, dead, dead)
-        relay.wake(10 * 86_400)
-        assert relay.retries.messages == []
-        assert len(comments(relay)) == 2
-        assert relay.recorder.outcomes().count("duplicate") == 1
-
 
 # `named` has the environments of the share and of the callback; None if it names none.
 @pytest.mark.parametrize(
@@ -179,9 +157,6 @@ class TestAssign:
         assert json.loads(relay.bigpanda.calls[1].body) == {"assignee": "u1"}
         assert "is assigned to them" in comments(relay)[0]
 
-    def test_answer_that_is_no_acknowledgement_assigns_nobody(self) -> None:
-        assert asked(acted(said={"response": "Escalate"}, assign=True)) == ["POST comments"]
-
     @pytest.mark.parametrize(
         ("steps", "why"),
         [
@@ -192,12 +167,6 @@ class TestAssign:
     )
     def test_comment_says_why_nobody_is_assigned(self, steps: tuple[Step, ...], why: str) -> None:
         assert f"(Not assigned: {why}" in comments(acted(*steps, assign=True))[0]
-
-    def test_assignment_that_was_rate_limited_is_retried_before_the_comment(self) -> None:
-        relay = acted(JANE, samples.refused(429), JANE, DONE, assign=True)
-        assert comments(relay) == []
-        relay.wake(60)
-        assert "is assigned to them" in comments(relay)[0]
 
 
 class TestFailing:
@@ -239,29 +208,6 @@ class TestFailing:
         relay = acted(requests.ReadTimeout(), activities(there), DONE, waits=(0, 60))
         assert asked(relay) == [self.POST, self.READ, self.POST]
 
-    def test_doubt_about_a_comment_stays_until_the_activities_are_read(self) -> None:
-        relay = acted(requests.ReadTimeout(), samples.refused(429), EMPTY, DONE, waits=(0, 60, 240))
-        assert asked(relay) == [self.POST, self.READ, self.READ, self.POST]
-
-    def test_note_with_the_mark_of_another_callback_does_not_suppress_its_comment(self) -> None:
-        written: list[str] = []
-        lost = iter([False, True])
-
-        def bigpanda(call: Call) -> HttpAnswer:
-            if call.method == "GET":
-                return activities(*written)
-            if next(lost, False):
-                return samples.refused(502)
-            written.append(json.loads(call.body)["comment"])
-            return DONE
-
-        relay = new_relay(bigpanda)
-        put(relay, job(0xABCDEF01 << 96, kind="annotation", note=f"ok. {WORDS} {TAG}"), job())
-        relay.wake(0)
-        relay.wake(60)
-        assert [words.count("[relay") for words in written] == [1, 1]
-        assert written[1] == f"{WORDS} {TAG}"
-
     def test_callback_that_bigpanda_refuses_is_dead_lettered_at_once_without_the_key(self) -> None:
         relay = acted(samples.refused(400, b"key BPU-canary is odd"))
         [dead] = relay.dead_letters.jobs()
@@ -269,26 +215,6 @@ class TestFailing:
         assert (dead.kind, relay.chores.messages) == ("writeback", [])
         assert "is odd" in dead.stamps.response_excerpt
         assert "BPU-canary" not in relay.dead_letters.messages[0]["MessageBody"] + relay.recorder.written()
-
-    def test_refused_callback_waits_if_the_dead_letter_queue_fails(self) -> None:
-        relay = new_relay(samples.refused(404))
-        relay.dead_letters.failure = EndpointConnectionError(endpoint_url="https://sqs")
-        put(relay, job())
-        relay.wake(0)
-        assert relay.chores.delays() == [60]
-
-    def test_callback_past_its_age_is_dead_lettered_as_expired(self) -> None:
-        relay = acted(samples.refused(503), waits=(21_601,))
-        [dead] = relay.dead_letters.jobs()
-        assert (dead.stamps.reason, relay.bigpanda.calls) == ("expired", [])
-
-    def test_callback_has_six_hours_although_the_policy_gives_signals_a_minute(self) -> None:
-        relay = new_relay()
-        document = json.loads(str(relay.secrets.texts["noc"])) | {"policy": {"max_age_seconds": 60}}
-        relay.secrets.texts["noc"] = json.dumps(document)
-        put(relay, job())
-        relay.wake(21_600)
-        assert len(comments(relay)) == 1
 
 
 class TestHanging:
@@ -309,20 +235,6 @@ class TestHanging:
 
 
 class TestConcurrentWorkers:
-    def test_callback_that_two_workers_have_is_written_once(self) -> None:
-        table = HookedDynamoDb()
-        relay = new_relay(dynamodb=table)
-        other = relay.other()
-        # The other worker writes the comment between this one's read and its claim.
-        table.before[("update_item", 0)] = lambda: worked(other, job())
-        put(relay, job())
-        relay.wake(0)
-        assert table.before == {}
-        assert len(comments(relay)) == 1
-        relay.wake(60 + 1)
-        assert len(comments(relay)) == 1
-        assert relay.chores.messages == []
-
     def test_callback_of_a_crashed_worker_is_looked_for_before_a_retry(self) -> None:
         def dies(_: Call) -> HttpAnswer:
             raise SystemExit
@@ -351,17 +263,6 @@ class TestLedgerDown:
         assert (waiting.stamps.reason, comments(relay)) == ("internal", [])
         relay.wake(60 + 1)
         assert len(comments(relay)) == 1
-
-    def test_comment_that_could_not_be_recorded_is_looked_for(self) -> None:
-        table = HookedDynamoDb()
-        there = HttpAnswer(200, {}, json.dumps([{"comment": f"{WORDS} {TAG}"}]).encode())
-        relay = new_relay(DONE, there, dynamodb=table)
-        table.before[("update_item", 3)] = table_down
-        put(relay, job())
-        relay.wake(0)
-        relay.wake(60 + 1)
-        assert asked(relay) == ["POST comments", "GET activities"]
-        assert relay.chores.messages == []
 
 
 LATER = 1_800_000_001
@@ -450,49 +351,6 @@ class TestAcknowledged:
         acknowledge(relay, **said)
         assert relay.entry().acknowledged_by == acknowledged_by
 
-    @pytest.mark.parametrize(("others", "signalled"), [(0, ["Ops,dba", "jdoe"]), (1, ["Ops,dba", "Ops", "Ops,dba"])])
-    def test_shares_with_url_recipients_go_to_the_acknowledger_alone_if_they_are_the_only_ones(
-        self, others: int, signalled: list[str]
-    ) -> None:
-        relay = answering()
-        for each in (relay.dynamodb.items, relay.session.calls, relay.retries.messages):
-            each.clear()
-        for recipients in [("dba",), ()][: 1 + others]:
-            relay.webhook.serve(samples.request(samples.enveloped("e1"), recipients=recipients))
-        relay.chores.messages.clear()
-        acknowledge(relay)
-        relay.share(status="warning", changedOn=LATER, recipients=("dba",))
-        assert signalled_to(relay) == signalled
-
-    def test_incident_that_may_have_been_reopened_is_signalled_to_all(self) -> None:
-        relay = answering()
-        acknowledge(relay)
-        relay = relay.other(requests.ReadTimeout(), samples.accepted("r3"))
-        change(relay, "ok", "warning")
-        assert signalled_to(relay) == ["jdoe", "Ops"]
-        assert relay.entry().acknowledged_by == ""
-
-    def test_retried_comment_does_not_acknowledge_a_reopened_incident(self) -> None:
-        relay = answering(samples.refused(503), DONE)
-        acknowledge(relay)
-        assert relay.entry().acknowledged_by == "jdoe"
-        change(relay, "ok", "critical")
-        assert relay.entry().acknowledged_by == ""
-        relay.wake(60)
-        assert len(comments(relay)) == 2
-        assert relay.entry().acknowledged_by == ""
-
-    def test_acknowledgement_is_recorded_although_another_write_came_between(self) -> None:
-        table = HookedDynamoDb()
-        relay = answering(dynamodb=table)
-        other = relay.other(samples.accepted("r2"))
-        table.before["update_item", table.calls.count("update_item")] = lambda: other.share(
-            alerts=["a9"], updatedOn=LATER
-        )
-        acknowledge(relay)
-        assert table.before == {}
-        assert relay.entry().acknowledged_by == "jdoe"
-
 
 HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
 
@@ -511,26 +369,12 @@ class TestRelease:
         relay.wake(36)
         assert len(relay.bigpanda.calls) == 1
 
-    def test_incident_is_not_released_without_the_setting(self) -> None:
-        relay = new_relay()
-        shared(relay)
-        relay.wake(0)
-        assert relay.bigpanda.calls == []
-
     @pytest.mark.parametrize("status", [404, 409])
     def test_release_that_bigpanda_does_not_need_is_no_failure(self, status: int) -> None:
         relay = new_relay(samples.refused(status), **HELD)
         shared(relay)
         relay.wake(0)
         assert (len(relay.bigpanda.calls), relay.dead_letters.messages) == (1, [])
-
-    def test_failed_release_is_retried(self) -> None:
-        relay = new_relay(samples.refused(503), DONE, **HELD)
-        shared(relay)
-        relay.wake(0)
-        relay.wake(60)
-        assert len(relay.bigpanda.calls) == 2
-        assert "app-canary" not in relay.recorder.written()
 
 
 def shared(relay: Relay, **said: Any) -> None:
@@ -558,16 +402,3 @@ class TestRate:
         put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, callbacks + 1)))
         relay.wake(0)
         assert (len(moments), max(Counter(map(int, moments)).values())) == (callbacks, most)
-
-    def test_callback_without_a_rate_limit_slot_waits_on_the_queue(self) -> None:
-        relay = new_relay()
-        now = int(relay.clock.now)
-        account = hashlib.sha256(b"BPU-canary").hexdigest()[:16]
-        for second in range(now, now + 4):
-            relay.table.update(f"rate/{account}/comments/{second}", add={"calls": 5})
-        put(relay, job())
-        relay.wake(0)
-        [waiting] = relay.chores.jobs()
-        assert (waiting.stamps.reason, waiting.stamps.attempts, comments(relay)) == ("paced", 0, [])
-        relay.wake(60)
-        assert len(comments(relay)) == 1

@@ -47,12 +47,6 @@ def test_other_refusals_of_secrets_manager_make_the_channel_unreadable(aws: Stub
         secrets().read("noc")
 
 
-def test_binary_secret_makes_the_channel_unreadable(aws: Stubber) -> None:
-    aws.add_response("get_secret_value", {"SecretBinary": b"{}"})
-    with pytest.raises(ChannelUnreadable, match="binary"):
-        secrets().read("noc")
-
-
 class _Client:
     def __init__(self, call: Any) -> None:
         self.get_secret_value = call

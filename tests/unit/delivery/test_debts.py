@@ -11,7 +11,7 @@ from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
 from relay.ledger.debt import Row
 from tests import samples
-from tests.fakes import Call, FakeSqs, Relay, Step, dies, hooked, new_relay, table_down
+from tests.fakes import Relay, Step, dies, hooked, new_relay, table_down
 
 OK, DOWN, REFUSED = samples.accepted(), samples.refused(503), samples.refused(404, b"no such trigger")
 LATE = requests.ReadTimeout("late")
@@ -100,13 +100,6 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     assert bool([job for job in relay.dead_letters.jobs() if job.stamps.reason == "refused"]) == is_dead
 
 
-def test_share_without_time_for_an_attempt_is_queued_and_sends_nothing() -> None:
-    relay = new_relay()
-    result = relay.share(seconds=1.5)
-    assert (result.outcome, result.reason, result.exchange.attempts) == ("queued", "timeout", 0)
-    assert (result.exchange.may_have_acted, relay.session.calls, relay.entry().debt.attempts) == (False, [], 0)
-
-
 # ---- Refused shares --------------------------------------------------------------------------------------------------
 
 
@@ -129,15 +122,6 @@ def test_refused_share_is_dead_lettered_at_once_with_its_whole_body(status: int)
     assert relay.entry(recipients=("jdoe",)).is_given_up
 
 
-def test_refused_share_is_dead_lettered_although_the_sender_used_up_its_time() -> None:
-    def slow(_: Call) -> Any:
-        relay.clock.now += 9
-        return REFUSED
-
-    relay = new_relay(slow)
-    assert (relay.share().queue, relay.entry().is_given_up) == ("dead_letter", True)
-
-
 # ---- Rows and stored jobs --------------------------------------------------------------------------------------------
 
 
@@ -151,14 +135,6 @@ def test_failed_share_stores_its_job_before_its_row() -> None:
     assert (stored.stored_name, stored.body, stored.plan) == (waiting.stored_name, waiting.body, waiting.plan)
     # The stored job knows the failure, which came after the message was queued.
     assert (waiting.stamps.attempts, stored.stamps.attempts, len(table.indexed())) == (0, 3, 1)
-
-
-def test_share_that_waits_stores_its_job_and_has_a_row() -> None:
-    relay = new_relay(policy={"min_seconds_between_signals": 60})
-    relay.play("warning unknown")
-    stored, debt = relay.stored_job(), relay.entry().debt
-    assert debt.row == Row(1_800_000_000 + 61 + 180, stored.stored_name)
-    assert (stored.not_before, stored.stamps.status) == (None, "unknown")
 
 
 def test_next_attempts_store_nothing_and_move_the_row_which_the_record_of_the_signal_removes() -> None:
@@ -176,34 +152,6 @@ def test_next_attempts_store_nothing_and_move_the_row_which_the_record_of_the_si
     assert (relay.dynamodb.indexed(), len(relay.session.calls)) == ([], 6)
 
 
-@pytest.mark.parametrize("fault", [dies, table_down], ids=["crash between job and row", "job not stored"])
-def test_share_without_a_row_is_sent_when_its_message_wakes(fault: Any) -> None:
-    relay, table = hooked(DOWN, DOWN, DOWN, OK)
-    if fault is dies:
-        # The writes of the table: the gate, the claim, and the record with the row.
-        table.before_next(dies, after=2)
-        with pytest.raises(SystemExit):
-            relay.share()
-    else:
-        table.before_next(table_down, "put_item")
-        assert relay.share().queue == "retry"
-        assert relay.entry().debt.reason == "upstream"
-    assert (relay.dynamodb.indexed(), relay.entry().debt.row) == ([], None)
-    relay.wake(36)
-    assert (len(relay.session.calls), relay.retries.messages) == (4, [])
-
-
-def test_state_that_the_queue_took_only_after_the_attempts_is_owed_although_its_job_is_not_stored() -> None:
-    def recovers(_: Call) -> Any:
-        relay.retries.failure = None
-        return DOWN
-
-    relay, table = hooked(recovers)
-    relay.retries.failure = NO
-    table.before_next(table_down, "put_item")
-    assert (relay.share().queue, relay.entry().debt.since, relay.entry().debt.row) == ("retry", 1_800_000_000, None)
-
-
 def test_newer_share_that_takes_over_a_debt_stores_its_job_before_its_claim() -> None:
     relay, table = hooked(DOWN, DOWN, DOWN, dies)
     relay.play("warning")
@@ -214,14 +162,6 @@ def test_newer_share_that_takes_over_a_debt_stores_its_job_before_its_claim() ->
     assert (relay.stored_job().stamps.status, relay.entry().debt.due) == ("critical", relay.clock.now + 15 + 180)
     [item] = table.indexed()
     assert item["due"]["S"].startswith("critical#")
-
-
-def test_newer_share_is_sent_although_its_job_cannot_be_stored() -> None:
-    relay, table = hooked(DOWN, DOWN, DOWN, OK)
-    relay.play("warning")
-    table.before_next(table_down, "put_item")
-    assert relay.play("critical") == ["delivered opened"]
-    assert table.indexed() == []
 
 
 def test_share_too_large_for_an_item_is_stored_without_alert_details_and_sent_by_the_sweeper() -> None:
@@ -244,15 +184,6 @@ def broken(*steps: Step, **changes: Any) -> Relay:
     relay = new_relay(*steps, **changes)
     relay.retries.failure = NO
     return relay
-
-
-@pytest.mark.parametrize("failure", [NO, TimeoutError("hangs")])
-def test_share_is_sent_although_the_retry_queue_does_not_take_its_job(failure: Exception) -> None:
-    relay = broken()
-    relay.retries.failure = failure
-    result = relay.share()
-    assert (result.outcome, result.notices.unguarded, relay.dead_letters.messages) == ("delivered", None, [])
-    assert relay.share().outcome == "duplicate"
 
 
 # Policy, answers of xMatters, events, what becomes of the last share, seconds until its row is due, and the number of
@@ -281,57 +212,7 @@ def test_state_is_kept_in_the_ledger_and_sent_by_the_sweeper_without_the_retry_q
     assert (len(relay.session.calls), relay.entry().debt.row) == (signals, None)
 
 
-def test_share_that_meets_a_live_lease_is_kept_in_the_ledger_without_the_retry_queue() -> None:
-    def meanwhile(_: Call) -> Any:
-        assert other.play("critical") == ["queued in_flight"]
-        return samples.accepted("r7")
-
-    relay = broken(meanwhile)
-    other = relay.other(OK)
-    assert relay.play("warning") == ["delivered opened"]
-    assert (relay.clock.slept, relay.retries.messages) == ([], []), "the share does not wait for the other sender"
-    relay.retries.failure = None
-    assert relay.sweep()["healed"] == 1
-    other.wake(0)
-    assert [call.headers["X-Relay-Attempt"] for call in other.session.calls] == ["1"]
-
-
-def test_retry_queue_is_tried_again_after_the_attempts_and_the_dead_letter_queue_only_without_a_row() -> None:
-    asked: list[str] = []
-
-    class Counting(FakeSqs):
-        def send_message(self, **message: Any) -> dict[str, str]:
-            asked.append(message["MessageBody"])
-            return super().send_message(**message)
-
-    relay = new_relay(DOWN, retries=Counting(), dead_letters=Counting())
-    relay.retries.failure = relay.dead_letters.failure = NO
-    relay.share()
-    assert len(asked) == 2
-    relay.dynamodb.refuses_writes = True
-    relay.share(id="i2")
-    assert len(asked) == 5
-
-
 # ---- Plans: the numbers of a state's messages, of which the entry records the last one -------------------------------
-
-
-def test_each_failed_wake_queues_a_higher_plan_than_a_copy_that_met_its_lease_and_records_it() -> None:
-    relay = new_relay(DOWN)
-    relay.share()
-    for plan in (1, 3, 5):
-        assert ([job.plan for job in relay.retries.jobs()], relay.entry().debt.plan) == ([plan], plan)
-        relay.wake(60)
-
-
-def test_wait_queues_the_next_plan_and_records_it() -> None:
-    relay = new_relay(policy={"min_seconds_between_signals": 60})
-    relay.play("warning")
-    relay.retries.messages.clear()
-    relay.play("unknown")
-    for plan in (2, 3):
-        assert ([job.plan for job in relay.retries.jobs()], relay.entry().debt.plan) == ([plan], plan)
-        relay.wake(10)
 
 
 @pytest.mark.parametrize(
@@ -348,17 +229,3 @@ def test_message_acts_if_its_plan_is_not_lower_than_the_recorded_one(more: int, 
     assert (result.outcome, len(relay.session.calls)) == (became, 3 if more < 0 else 4)
     assert (result.queue, result.reason) == ("retry" if more < 0 else None, None)
     assert relay.entry().debt.plan == max(plan, job.plan), "the claim records it"
-
-
-def test_failure_that_could_not_be_recorded_is_retried_by_the_message_that_was_queued_before() -> None:
-    relay, table = hooked(DOWN, DOWN, DOWN, DOWN, OK)
-    relay.share()
-    [first] = relay.retries.jobs()
-    relay.retries.messages.clear()
-    # The wake's writes: the gate, the claim, and the record of the failure.
-    table.before_next(table_down, after=2)
-    relay.resume(first)
-    [second] = relay.retries.jobs()
-    assert second.plan > relay.entry().debt.plan
-    relay.wake(16)
-    assert (len(relay.session.calls), relay.entry().debt.since, relay.retries.messages) == (5, None, [])

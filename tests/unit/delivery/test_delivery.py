@@ -1,16 +1,13 @@
 """Delivery of a share: an owed state is kept, claimed, sent and recorded; any other sends no signal."""
 
 import json
-from copy import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
 from relay.http.session import HttpAnswer
-from relay.jobs.job import Flag
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.entry_key import key, shadow_of
 from tests import samples
 from tests.fakes import Call, Relay, Step, new_relay, secrets_of
 
@@ -107,28 +104,6 @@ def test_job_is_on_the_retry_queue_and_the_incident_is_claimed_before_the_signal
     assert (on_queue, relay.retries.delays()) == ([job], [36])
 
 
-def test_job_of_a_delivered_share_is_deleted_when_it_wakes() -> None:
-    relay = new_relay()
-    relay.play("critical 40")
-    assert (relay.retries.messages, relay.dead_letters.messages, relay.recorder.lines()) == ([], [], [])
-    assert relay.statuses() == "critical"
-
-
-@pytest.mark.parametrize(
-    ("answer", "policy", "is_shadow"),
-    [(OK, {}, False), (DOWN, {}, False), (OK, {"notify_on": ["resolved"]}, False), (OK, {"mode": "shadow"}, True)],
-    ids=["announced", "owed", "not announced by the policy", "shadow mode"],
-)
-def test_entry_keeps_the_incidents_title_also_after_a_share_without_one(
-    answer: Any, policy: dict[str, Any], is_shadow: bool
-) -> None:
-    relay = new_relay(answer, policy=policy)
-    relay.share(description="Disk full on db-1")
-    relay.share(changedOn=LATER)
-    name = key("noc", (), "i1")
-    assert relay.ledger.read(shadow_of(name) if is_shadow else name).about.title == "Disk full on db-1"
-
-
 @pytest.mark.parametrize(
     ("answer", "second", "became", "calls"),
     [
@@ -152,25 +127,11 @@ def test_share_that_is_not_owed_sends_nothing_and_writes_only_news(
     assert len(relay.retries.messages) == 1
 
 
-def test_share_older_than_an_unchanged_one_is_superseded() -> None:
-    relay = new_relay()
-    relay.share(status="ok", changedOn=LATER)
-    assert (relay.share(changedOn=LATER - 1).outcome, relay.session.calls) == ("superseded", [])
-
-
 @pytest.mark.parametrize("ahead", [365 * 24 * 3600, 7200, 6])
 def test_timestamp_in_the_future_does_not_mute_the_incident(ahead: float) -> None:
     relay = new_relay()
     relay.share(status="warning", updatedOn=1_800_000_000 + ahead)
     assert relay.share(status="critical", changedOn=LATER).outcome == "delivered"
-
-
-def test_share_without_timestamps_is_newer_than_an_earlier_one_of_a_function_whose_clock_is_ahead() -> None:
-    relay, became = new_relay(), []
-    for status, passed in (("warning", 2), ("critical", -1.5), ("ok", 0.5)):
-        relay.clock.now += passed
-        became.append(relay.share(status=status, changedOn=None).subject.transition)
-    assert became == ["opened", "worsened", "resolved"]
 
 
 def urls(relay: Relay) -> list[str]:
@@ -256,21 +217,6 @@ def test_tag_that_comes_late_rings_the_recipients_of_its_route_alone(
     assert (urls(relay), relay.entry().debt.since) == (rung, None)
 
 
-def test_late_route_is_owed_until_xmatters_takes_its_signal_and_the_next_one_is_for_all() -> None:
-    routes = [{"when": {"tag.team": "payments"}, "recipients": ["payments", "own"]}]
-    document = samples.secret()["xmatters"] | {"recipients": ["own"]}
-    policy = {"routes": routes, "preset": "oncall", "min_seconds_between_signals": 0}
-    relay = new_relay(OK, *[samples.refused(503)] * 4, OK, secrets=secrets_of(xmatters=document, policy=policy))
-    relay.share(status="warning")
-    relay.clock.now += 550
-    assert relay.share(tags=TEAM, status="warning", changedOn=LATER).subject.transition == "rerouted"
-    for _ in range(4):
-        relay.wake(60)
-    assert urls(relay) == ["own", *["payments"] * 5]
-    relay.share(tags=TEAM, changedOn=LATER + 1)
-    assert urls(relay)[-1] == "payments,own"
-
-
 def test_channel_with_the_relays_own_body_sends_it_and_keeps_bigpandas() -> None:
     relay = new_relay(policy={"body": "xmatters", "properties": {"team": "payments"}})
     relay.share(alerts=[{"id": "a1", "status": "critical", "description": "lag"}])
@@ -279,19 +225,6 @@ def test_channel_with_the_relays_own_body_sends_it_and_keeps_bigpandas() -> None
     assert (document["properties"]["incident_id"], document["properties"]["team"]) == ("i1", "payments")
     # The job keeps BigPanda's body, so that a replay makes its own from the channel's settings of then.
     assert json.loads(relay.retries.jobs()[0].body)["incident"]["id"] == "i1"
-
-
-def test_body_too_large_for_a_queue_is_sent_whole_and_kept_without_alert_details() -> None:
-    relay = new_relay()
-    body = samples.body(alerts=[{"id": f"a{n}", "text": samples.noise(10_000 + 2 * n)} for n in range(300)])
-    assert len(body) > 3_000_000
-    assert relay.share(body).outcome == "delivered"
-    assert relay.session.calls[0].body == body
-    [job] = relay.retries.jobs()
-    assert Flag.BODY_REDUCED in job.flags
-    assert len(json.loads(job.body)["incident"]["alerts"]) == 300
-    relay.wake()
-    assert (len(relay.session.calls), relay.retries.messages) == (1, []), "the job is a duplicate of its share"
 
 
 # ---- Jobs ------------------------------------------------------------------------------------------------------------
@@ -311,84 +244,7 @@ def test_resumed_job_is_sent_once_to_its_own_recipients_with_its_delivery_id_and
     assert relay.repeats() == ["true" if may_have_paged else None]
 
 
-def test_attempts_of_the_worker_count_on_from_the_inline_attempts_with_the_same_delivery_id() -> None:
-    relay = new_relay(DOWN, DOWN, DOWN, OK)
-    relay.play("critical 40")
-    assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3", "4"]
-    assert len({call.headers["X-Relay-Delivery-Id"] for call in relay.session.calls}) == 1
-    assert (relay.retries.messages, relay.entry().debt.since) == ([], None)
-
-
-def test_resumed_job_that_the_ledger_does_not_owe_is_not_sent() -> None:
-    relay = new_relay()
-    relay.share(changedOn=LATER)
-    same = replace(relay.retries.jobs()[0], received_at="2027-01-15T09:00:00.000Z")
-    newer = samples.job(recipients=(), version=(LATER + 1, LATER + 1))
-    became = [relay.resume(job).outcome for job in (samples.job(recipients=()), same, newer)]
-    assert (became, len(relay.session.calls)) == (["superseded", "duplicate", "unchanged"], 1)
-
-
-def test_job_of_an_announced_state_clears_a_debt_that_still_names_it() -> None:
-    relay = new_relay()
-    relay.share()
-    entry = relay.entry()
-    assert entry.newest
-    assert relay.ledger.write(key("noc", (), "i1"), entry, entry.owing(entry.newest))
-    [job] = relay.retries.jobs()
-    assert (relay.resume(job).outcome, relay.entry().debt.since) == ("duplicate", None)
-
-
-@pytest.mark.parametrize("inherited", [(LATER, LATER), None], ids=["a share before", "no share"])
-def test_late_share_stays_superseded_after_a_job_without_timestamps_inherited_those_of(
-    inherited: tuple[float, float] | None,
-) -> None:
-    relay = new_relay()
-    relay.share(changedOn=LATER)
-    came = {"received_at": "2027-01-15T09:00:00.000Z", "digest": "another"}
-    job = samples.job(recipients=(), version=inherited, borrowed_version=inherited is not None, **came)
-    # Recorded after the job was queued, although it came before.
-    relay.clock.now += 60
-    relay.share(changedOn=LATER + 20, comments=["seen"])
-    assert relay.resume(job).outcome == "unchanged"
-    relay.clock.now += 7200
-    assert relay.share(changedOn=LATER + 10, status="ok").outcome == "superseded"
-    assert len(relay.session.calls) == 1
-
-
 # ---- Shares with bad timestamps --------------------------------------------------------------------------------------
-
-AHEAD = 1_800_000_000 + 7200
-# Shares that come 20 s apart, by status and timestamp; and what becomes of the last one.
-STAMPS: dict[str, tuple[list[tuple[str, int | None]], str]] = {
-    "older share after an end from the future": (
-        [("ok", LATER + 5), ("ok", AHEAD), ("critical", LATER)],
-        "superseded",
-    ),
-    "end after a critical from the future": (
-        [("warning", LATER), ("critical", AHEAD), ("ok", LATER + 1)],
-        "delivered resolved",
-    ),
-    "end as one from the future, after a return": (
-        [("critical", LATER), ("ok", AHEAD), ("critical", LATER), ("ok", LATER)],
-        "delivered resolved",
-    ),
-    "copy of one from the future": ([("critical", LATER), ("warning", AHEAD), ("warning", AHEAD)], "unchanged touched"),
-    "open after an end from the near future": (
-        [("critical", LATER), ("ok", LATER + 60), ("critical", LATER + 30)],
-        "delivered reopened",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", STAMPS)
-def test_share_is_ordered_although_another_one_has_a_stamp_in_the_future(name: str) -> None:
-    shares, became = STAMPS[name]
-    relay = new_relay()
-    for status, stamp in shares:
-        relay.clock.now += 20
-        result = relay.share(status=status, changedOn=stamp, updatedOn=stamp)
-    transition = result.subject.transition
-    assert " ".join(filter(None, (result.outcome, transition))) == became
 
 
 @pytest.mark.parametrize("ahead", [6, 3599])
@@ -399,30 +255,3 @@ def test_resolve_with_a_stamp_in_the_future_does_not_hide_the_next_critical(ahea
     relay.share(status="ok", active=False, resolved=True, changedOn=stamp, updatedOn=stamp)
     relay.clock.now += 10
     assert relay.share(changedOn=LATER + 9, updatedOn=LATER + 9).subject.transition == "reopened"
-
-
-@pytest.mark.parametrize("is_reversed", [False, True], ids=["in order", "last first"])
-@pytest.mark.parametrize(
-    ("answers", "between", "queues"),
-    [([OK], "ok", ["retry", "retry"]), ([DOWN, DOWN, DOWN, OK], "unknown", ["retry", None])],
-    ids=["announced", "owed"],
-)
-def test_critical_without_timestamps_that_returns_while_the_ledger_takes_no_writes_is_heard_last(
-    answers: list[Step], between: str, queues: list[str | None], is_reversed: bool
-) -> None:
-    def share(status: str) -> str | None:
-        relay.clock.now += 3
-        return relay.share(status=status, active=status != "ok", resolved=status == "ok", changedOn=None).queue
-
-    relay = new_relay(*answers)
-    share("critical")
-    if relay.entry().announced:
-        relay.retries.messages.clear()
-    relay.dynamodb.refuses_writes = True
-    assert [share(status) for status in (between, "critical")] == queues
-    relay.dynamodb.refuses_writes = False
-    if is_reversed:
-        relay.retries.messages.reverse()
-    for _ in range(4):
-        relay.wake(60)
-    assert relay.statuses().split()[-1] == "critical"

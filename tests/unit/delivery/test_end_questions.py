@@ -11,7 +11,6 @@ from relay.failures import QueueError
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Result
 from relay.ledger.entry import End
-from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay, secrets_of
 
@@ -156,16 +155,6 @@ def test_bigpanda_is_asked_until_the_resolve_is_settled(events: str, asked: int)
     assert len(Scene().play(f"{RESOLVED} {events}").asked) == asked
 
 
-def test_resolve_is_answered_202_and_asks_one_question_in_two_minutes() -> None:
-    scene = Scene().play("critical")
-    result = scene.share("ok")
-    assert (result.outcome, result.reason, result.queue) == ("queued", "claimed", "ledger")
-    for _ in range(119):
-        scene.relay.clock.now += 1
-        scene.share("ok")
-    assert [job.kind for job in scene.relay.chores.jobs()] == ["question"]
-
-
 def test_bigpanda_is_asked_after_3_15_and_60_seconds() -> None:
     scene = Scene().play(RESOLVED)
     came, asked = scene.relay.clock.now, []
@@ -175,51 +164,6 @@ def test_bigpanda_is_asked_after_3_15_and_60_seconds() -> None:
         asked += [scene.relay.clock.now - came] * (len(scene.asked) - before)
     assert [round(each) for each in asked] == pytest.approx([3, 15, 60], abs=1.1)
     assert scene.asked[0] == "/environments/e1/incidents/i1?expand=alerts"
-
-
-def test_end_is_announced_although_the_message_of_its_signal_vanishes() -> None:
-    scene = Scene().play(f"{RESOLVED} =over")
-    scene.relay.clock.now += 4
-    scene.relay.worker.work([scene.question()])
-    scene.relay.retries.messages.clear()
-    scene.relay.sweep_for(360)
-    assert (scene.relay.statuses(), scene.end().is_claimed) == ("critical ok", False)
-
-
-@pytest.mark.parametrize(
-    ("events", "ahead", "status"),
-    [(f"{RESOLVED} =over 12", -17, "critical"), (f"{RESOLVED} {REFUTED}", -66, "ok")],
-    ids=["open, from before the end", "copy of a refuted resolve"],
-)
-def test_late_share_is_superseded_and_asks_nothing(events: str, ahead: int, status: str) -> None:
-    scene = Scene().play(events)
-    sent, asked = scene.relay.statuses(), len(scene.asked)
-    assert scene.share(status, ahead).outcome == "superseded"
-    scene.play("60")
-    assert (scene.relay.statuses(), len(scene.asked)) == (sent, asked)
-
-
-def test_open_share_during_the_question_makes_bigpanda_be_asked_again() -> None:
-    scene = Scene(policy=UNREPLACED).play(RESOLVED)
-
-    def reopened_meanwhile(_: Call) -> HttpAnswer:
-        scene.relay.bigpanda.steps[:] = [incident("critical")]
-        scene.share("warning", ahead=2)
-        return incident("ok")
-
-    scene.relay.bigpanda.steps[:] = [reopened_meanwhile]
-    scene.play("120")
-    assert "ok" not in scene.relay.statuses()
-    assert scene.ended == []
-
-
-def test_critical_without_timestamps_that_comes_after_the_resolve_rings_although_bigpandas_api_lags() -> None:
-    scene = Scene(policy=UNREPLACED).play("warning 12 ok =over")
-    scene.relay.clock.now += 1
-    scene.relay.share(samples.enveloped("e1", status="critical", active=True, changedOn=None, updatedOn=None))
-    assert scene.relay.statuses() == "warning critical"
-    scene.play("30 =open 120")
-    assert (scene.relay.statuses(), scene.ended) == ("warning critical", [])
 
 
 @pytest.mark.parametrize("gets_queued", [True, False])
@@ -247,24 +191,6 @@ def test_resolve_is_answered_503_if_no_queue_takes_its_question() -> None:
     assert (scene.share("ok").outcome, scene.end().is_claimed) == ("unsafe", False)
 
 
-def test_resolve_asks_anew_if_the_question_is_lost() -> None:
-    scene = Scene().play(RESOLVED)
-    scene.question()
-    assert scene.play("=over 120").relay.statuses() == "critical"
-    assert scene.play("ok 12").relay.statuses() == "critical ok"
-
-
-def test_question_waits_for_its_claim_to_be_written() -> None:
-    scene = Scene().play(RESOLVED)
-    end, question = scene.end(), scene.question()
-    scene.relay.ledger.change(key("noc", (), "i1"), lambda each: each._replace(end=End()))
-    scene.relay.clock.now += 3
-    scene.relay.worker.work([question])
-    assert scene.asked == []
-    scene.relay.ledger.change(key("noc", (), "i1"), lambda each: each._replace(end=end))
-    assert scene.play("=over 30").relay.statuses() == "critical ok"
-
-
 # ---- A forged resolve ------------------------------------------------------------------------------------------------
 
 
@@ -282,26 +208,6 @@ def test_resolves_that_are_forged_each_second_silence_no_critical() -> None:
     scene.play("forged*1200")
     assert (scene.relay.statuses(), scene.ended) == ("critical", []), "nothing ends, and nobody is rung again"
     assert scene.doubtful() >= 1
-
-
-def test_true_end_is_announced_while_resolves_are_forged_each_second() -> None:
-    assert Scene().play("critical forged*100 =over forged*70").relay.statuses() == "critical ok"
-
-
-def test_resolve_forged_ahead_of_the_first_share_does_not_silence_its_critical() -> None:
-    scene = Scene()
-    scene.share("ok", ahead=4)
-    assert scene.play(f"critical {REFUTED}").relay.statuses() == "critical"
-
-
-def test_nothing_that_a_forged_resolve_says_is_kept() -> None:
-    scene = Scene(policy={"flap": {"transitions": 3, "minutes": 10}}).play("critical")
-    about, changes, now = scene.relay.entry().about, scene.relay.entry().flap.changes, int(scene.relay.clock.now) + 1
-    forged = {"status": "ok", "active": False, "alerts": [{"id": "a1", "description": "Call 555"}]}
-    scene.relay.share(samples.enveloped("e1", changedOn=now, updatedOn=now, **forged))
-    assert scene.end().is_claimed
-    scene.play("forged*5")
-    assert (scene.relay.entry().about, scene.relay.entry().flap.changes) == (about, changes)
 
 
 # ---- A signal that is owed -------------------------------------------------------------------------------------------
@@ -325,14 +231,6 @@ def test_owed_critical_waits_for_the_answer_once_and_for_a_minute_at_most() -> N
     assert sent[2] < sent[3], "further resolves do not make it wait again"
 
 
-def test_owed_critical_of_an_incident_that_is_over_never_rings() -> None:
-    scene = owed_critical()
-    scene.relay.session.steps[:] = [scene.accept]
-    sent = len(scene.relay.session.calls)
-    scene.play("ok =over 120")
-    assert (len(scene.relay.session.calls), scene.relay.entry().debt.since) == (sent, None)
-
-
 def test_forged_resolve_of_an_owed_critical_does_not_delay_its_fallback() -> None:
     scene = owed_critical(276)
     scene.play("ok")
@@ -354,54 +252,7 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     assert (scene.relay.statuses(), scene.ended, scene.doubtful()) == ("critical ok", ["page-r1"], 1)
 
 
-def test_silence_counts_from_the_first_question_without_an_answer_and_not_from_the_resolve() -> None:
-    scene = Scene().play(f"{RESOLVED} =429 {BELIEVED + 120} =silent {BELIEVED - 60}")
-    assert (scene.relay.statuses(), scene.ended) == ("critical", [])
-    scene.play("600")
-    assert (scene.relay.statuses(), scene.ended) == ("critical ok", ["page-r1"])
-
-
-def use_up_the_rate_limit(scene: Scene, seconds: int) -> None:
-    """Let other workers use up BigPanda's rate limit in each of the next seconds."""
-    access, clock = scene.relay.channels.get("noc").bigpanda, scene.relay.clock
-    assert access
-    began = clock.now
-    for second in range(seconds):
-        clock.now = began + second
-        scene.relay.rate_limit.wait(access, "incident", calls=5)
-    clock.now = began
-
-
-def test_question_in_many_environments_ends_within_its_deadline() -> None:
-    scene = Scene(environments=[f"e{number}" for number in range(2, 12)]).play(RESOLVED)
-    scene.relay.clock.now += 3
-    use_up_the_rate_limit(scene, 60)
-    scene.relay.clock.slept.clear()
-    scene.relay.worker.work([scene.question()])
-    assert sum(scene.relay.clock.slept) <= 5
-
-
-@pytest.mark.parametrize("fails_first", [False, True])
-def test_resolve_is_not_believed_while_the_relays_rate_limit_delays_the_question(fails_first: bool) -> None:
-    scene = Scene().play(RESOLVED)
-    for _ in range(100):
-        scene.relay.clock.now += 12
-        use_up_the_rate_limit(scene, 8)
-        scene.relay.wake(1)
-    if fails_first:
-        scene.play("=503 300")
-    assert (scene.ended, scene.doubtful()) == ([], 0)
-
-
 # ---- Settings --------------------------------------------------------------------------------------------------------
-
-
-def test_end_of_a_test_incident_of_relayctl_is_believed_at_once() -> None:
-    scene = Scene()
-    for status, stamp in (("warning", OPENED), ("ok", OPENED + 1)):
-        content = samples.enveloped("e1", id="relayctl-test-1", status=status, active=status != "ok", changedOn=stamp)
-        scene.relay.share(content)
-    assert scene.relay.statuses() == "warning ok"
 
 
 @pytest.mark.parametrize("off", [{"policy": {"confirm_resolve": False}}, {"environment_id": None}])
@@ -440,13 +291,6 @@ def test_claimed_resolve_ends_if_the_channel_no_longer_asks(name: str) -> None:
     assert (scene.relay.statuses(), scene.relay.entry().is_over) == (statuses, True)
     assert scene.relay.dead_letters.messages == []
     assert scene.ended == (["page-r1"] if rest and statuses == "critical ok" else [])
-
-
-def test_incident_is_asked_about_in_another_environment_if_the_first_does_not_know_it() -> None:
-    scene = Scene(environments=["e2"]).play(RESOLVED)
-    answers = {"e1": samples.refused(404), "e2": incident("ok")}
-    scene.relay.bigpanda.steps[:] = [lambda call: answers[call.url.partition("/environments/")[2][:2]]]
-    assert scene.play("12").ended == ["page-r1"]
 
 
 def test_questions_keep_the_bigpanda_key_out_of_jobs_and_logs() -> None:

@@ -1,12 +1,11 @@
 """Flapping incidents (`policy.flap`): one signal, then quiet until the incident is worse or calm. Nothing is lost."""
 
-import json
 from typing import Any
 
 import pytest
 
 from tests import samples
-from tests.fakes import TABLE_DOWN, Relay, new_relay, secrets_of
+from tests.fakes import Relay, new_relay, secrets_of
 
 SECONDS = 600.0
 FLAP: dict[str, Any] = {"flap": {"transitions": 3, "minutes": 10}}
@@ -82,55 +81,6 @@ def test_flag_of_bigpanda_alone_rings_nobody_and_makes_the_next_signal_say_so() 
     assert (relay.play("warning"), relay.statuses()) == (["queued flapping"], "warning critical")
 
 
-def test_state_that_people_know_as_bad_waits_in_the_ledger_alone() -> None:
-    relay = flapping("critical")
-    relay.retries.messages.clear()
-    assert relay.play("ok") == ["queued flapping"]
-    assert (relay.retries.messages, relay.entry().debt.due) == ([], relay.clock.now + SECONDS)
-
-
-def test_without_the_rule_nothing_is_remembered_and_every_change_rings() -> None:
-    relay = new_relay()
-    relay.play(spread(f"{FOUR} critical"))
-    assert len(relay.session.calls) == 5
-    [item] = [item for name, item in relay.dynamodb.items.items() if name.startswith("incident/")]
-    assert "flap" not in json.loads(item["text"]["S"])
-
-
-def test_rule_that_is_taken_away_ends_the_quiet_time_with_the_next_share() -> None:
-    relay = flapping("critical")
-    relay.change_policy()
-    assert (relay.play("ok"), relay.entry().flap.calm_at) == (["delivered resolved"], 0)
-
-
-def test_further_change_moves_the_end_of_the_quiet_time_and_a_calm_incident_rings_at_once_again() -> None:
-    relay = flapping()
-    relay.sweep_for(SECONDS - 60)
-    relay.play("critical ok")
-    relay.sweep_for(SECONDS - 10)
-    assert len(relay.session.calls) == 5
-    relay.sweep_for(60)
-    assert relay.statuses() == f"{FOUR} critical ok"
-    relay.sweep_for(SECONDS)
-    assert relay.play("critical ok") == ["delivered reopened", "delivered resolved"]
-
-
-def test_age_of_a_state_counts_from_the_end_of_the_quiet_time() -> None:
-    relay = flapping(max_age_seconds=900).other(samples.refused(503))
-    relay.sweep_for(SECONDS + 840)
-    assert relay.dead_letters.messages == []
-    relay.sweep_for(240)
-    assert len(relay.dead_letters.messages) == 1
-
-
-def test_job_from_before_the_flap_waits_for_its_end_though_it_is_too_old() -> None:
-    relay = flapping(max_age_seconds=60)
-    relay.play("120")
-    assert (relay.dead_letters.messages, len(relay.session.calls)) == ([], 5)
-    relay.sweep_for(SECONDS)
-    assert (relay.statuses(), relay.dead_letters.messages) == (f"{FOUR} critical ok", [])
-
-
 def test_fallback_topic_is_not_notified_of_a_state_that_waits_for_the_end_of_a_flap() -> None:
     policy = {"notify_on": ["opened", "worsened", "reopened"], "fallback_after_seconds": 60}
     relay = flapping("critical ok", **policy)
@@ -140,12 +90,6 @@ def test_fallback_topic_is_not_notified_of_a_state_that_waits_for_the_end_of_a_f
     assert relay.sns.published == []
     relay.sweep_for(180)
     assert len(relay.sns.published) == 1
-
-
-def test_critical_is_sent_at_once_while_the_ledger_fails() -> None:
-    relay = flapping()
-    relay.dynamodb.failure = TABLE_DOWN
-    assert relay.play("critical") == ["delivered"]
 
 
 # Events before and after the acknowledgement, and the recipients of the signals after it.

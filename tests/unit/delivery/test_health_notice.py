@@ -100,11 +100,6 @@ def test_only_urgent_sickness_goes_to_the_topic_that_wakes_people(health: str, i
     assert published(SICK._replace(is_urgent=is_urgent), health=health)["TopicArn"] == topic
 
 
-@pytest.mark.parametrize(("alarm", "notice", "topic"), [(ALARM, "", ALARM), ("", NOTICE, NOTICE)])
-def test_only_topic_gets_all_messages(alarm: str, notice: str, topic: str) -> None:
-    assert {topics(FakeSns(), alarm, notice).arn(is_urgent=each) for each in (True, False)} == {topic}
-
-
 @pytest.mark.parametrize("health", ["sick", "well"])
 @pytest.mark.parametrize("count", [1, 200])
 def test_longest_messages_fit_into_what_sns_takes(count: int, health: str) -> None:

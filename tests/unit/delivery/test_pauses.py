@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from relay.failures import ChannelUnreadable
-from relay.ledger.credentials import mark_changed
 from tests import samples
-from tests.fakes import Relay, Step, hooked, new_relay, table_down, worked
+from tests.fakes import Relay, Step, new_relay
 from tests.samples import pause
 
 NOW, HOUR, MINUTE = 1_800_000_000.0, 3600.0, 60.0
@@ -27,14 +25,6 @@ def paused(*pauses: dict[str, Any], answers: Sequence[Step] = (OK,), **policy: A
 def resume(relay: Relay, *pauses: dict[str, Any]) -> None:
     """Give the channel these pauses in place of its own."""
     relay.change_policy(preset="oncall", pauses=list(pauses), fallback_after_seconds=300)
-
-
-def test_state_of_a_paused_channel_waits_in_the_ledger_alone() -> None:
-    relay = paused(pause("keep"))
-    result, debt = relay.share(), relay.entry().debt
-    assert (result.outcome, result.reason, result.queue) == ("queued", "paused", "ledger")
-    assert (relay.session.calls, relay.retries.messages) == ([], [])
-    assert (debt.since, debt.paused_until, debt.reason) == (NOW, NOW + HOUR, "paused")
 
 
 # Pauses, answers of xMatters, events (see `Relay.play`), what becomes of the last share, the statuses of the signals
@@ -79,13 +69,6 @@ def test_state_in_a_pause_rings_after_it_or_never(name: str) -> None:
     assert (relay.entry().debt.since, relay.sns.published) == (None, [])
 
 
-def test_incident_that_is_still_open_rings_at_its_next_share_after_a_pause_that_dropped_it() -> None:
-    relay = paused(pause("drop"))
-    assert "the channel is paused" in (relay.share().subject.why or "")
-    relay.clock.now += 2 * HOUR
-    assert relay.play("comment") == ["delivered opened"]
-
-
 def test_age_counts_from_the_end_of_the_pause() -> None:
     policy = {"max_age_seconds": HOUR, "fallback_after_seconds": 86_400}
     relay = paused(pause("keep", until=20 * HOUR), answers=(DOWN,), **policy)
@@ -94,15 +77,6 @@ def test_age_counts_from_the_end_of_the_pause() -> None:
     assert relay.dead_letters.messages == []
     relay.sweep_for(HOUR, 10 * MINUTE)
     assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
-
-
-def test_state_whose_age_counts_from_the_end_of_a_pause_that_no_worker_recorded_rings() -> None:
-    relay = paused(pause("keep", 30, 900), answers=(DOWN, DOWN, DOWN, OK), max_age_seconds=600)
-    relay.play("warning")
-    relay.retries.messages.clear()
-    relay.sweep(950)
-    worked(relay, *relay.invoked)
-    assert (relay.dead_letters.messages, relay.entry().debt.since) == ([], None)
 
 
 # ---- An end that comes early, and pauses that change -----------------------------------------------------------------
@@ -144,18 +118,6 @@ def test_state_is_held_by_the_pauses_of_now(name: str) -> None:
     assert len(relay.session.calls) == (0 if name == "is prolonged" else 1)
 
 
-@pytest.mark.parametrize("since", [-10, 1800], ids=["the same pause", "a further pause"])
-def test_state_rings_after_a_pause_that_was_prolonged_by_days(since: float) -> None:
-    first = pause("keep", until=2 * HOUR)
-    relay = paused(first)
-    relay.play("critical 3600")
-    resume(relay, first, pause("keep", since, 120 * HOUR))
-    relay.sweep_for(118 * HOUR, HOUR)
-    assert (relay.session.calls, relay.sns.published) == ([], [])
-    relay.sweep_for(2 * HOUR, HOUR)
-    assert relay.statuses() == "critical"
-
-
 def test_pause_acts_on_the_worker_before_its_copy_of_the_secret_is_old_and_a_replay_waits_for_its_end() -> None:
     relay = paused(answers=(DOWN, DOWN, DOWN, samples.refused(400), OK))
     relay.play("critical")
@@ -172,16 +134,6 @@ def test_pause_acts_on_the_worker_before_its_copy_of_the_secret_is_old_and_a_rep
     assert (job.stamps.reason, relay.entry().debt.reason, len(relay.session.calls)) == ("refused", "paused", 4)
     relay.sweep_for(1.5 * HOUR, 10 * MINUTE)
     assert len(relay.session.calls) == 5
-
-
-def test_share_is_taken_though_the_secret_with_the_new_pause_cannot_be_read() -> None:
-    relay = paused()
-    assert relay.webhook.serve(samples.request()).status == 200
-    mark_changed(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now)
-    relay.clock.now += 15
-    relay.secrets.texts["noc"] = ChannelUnreadable("Secrets Manager is down")
-    answer = relay.webhook.serve(samples.request(samples.body(id="i2")))
-    assert (answer.status, answer.document["outcome"]) == (200, "delivered")
 
 
 # ---- The fallback ----------------------------------------------------------------------------------------------------
@@ -221,63 +173,4 @@ def test_fallback_time_counts_from_the_end_of_the_pause(name: str, loses_message
     assert len(relay.sns.published) == 1
 
 
-def test_fallback_time_counts_from_an_early_end_though_the_first_attempt_comes_minutes_later() -> None:
-    relay = paused(pause("keep"), answers=(DOWN,), fallback_after_seconds=300)
-    relay.play("critical 60")
-    resume(relay, *EARLY)
-    relay.sweep(200)
-    relay.wake(1)
-    assert 0 < relay.entry().debt.paused_until <= relay.clock.now, "the attempt ends the hold"
-    assert (len(relay.session.calls) > 0, relay.sns.published) == (True, [])
-    relay.sweep(120)
-    assert len(relay.sns.published) == 1
-
-
-def test_attempt_after_the_removal_of_the_pause_ends_the_hold_then() -> None:
-    relay = paused(pause("keep"), answers=(DOWN,))
-    relay.play("critical 60")
-    resume(relay)
-    relay.sweep()
-    relay.wake(1)
-    assert NOW + MINUTE < relay.entry().debt.paused_until <= relay.clock.now
-
-
 # ---- The ledger fails ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("refuses_again", [False, True])
-def test_early_end_of_the_pause_is_noticed_within_two_minutes_although_the_ledger_failed(refuses_again: bool) -> None:
-    """Found by two seeds of the simulation: the state slept for 15 minutes, and expired meanwhile."""
-    relay, table = hooked(policy={"pauses": [pause("keep")]})
-    table.before_next(table_down, "get_item")
-    result = relay.share()
-    assert (result.reason, result.queue, relay.retries.delays(), relay.session.calls) == ("paused", "retry", [120], [])
-    if refuses_again:
-        table.before_next(table_down, "put_item")
-        table.before_next(table_down)
-        relay.wake(120)
-        assert relay.entry().debt.since is None
-    relay.change_policy(pauses=[pause("keep", until=relay.clock.now - NOW)])
-    relay.wake(120)
-    assert relay.statuses() == "critical"
-
-
-def test_state_that_a_pause_drops_while_the_ledger_fails_is_left_out_once_it_works() -> None:
-    relay, table = hooked(policy={"pauses": [pause("drop")]})
-    table.before_next(table_down, "get_item")
-    result = relay.share()
-    assert (result.reason, result.queue, relay.retries.delays()) == ("paused", "retry", [30])
-    relay.wake()
-    assert (relay.entry().debt.since, relay.retries.messages) == (None, [])
-    relay.sweep_for(2 * HOUR, 10 * MINUTE)
-    assert (relay.session.calls, relay.sns.published) == ([], [])
-
-
-def test_resolve_that_comes_while_the_ledger_fails_supersedes_what_was_owed_before_the_pause() -> None:
-    relay, table = hooked(DOWN, policy={"preset": "oncall", "pauses": [pause("drop", 20)]})
-    relay.play("critical")
-    relay.clock.now += 60
-    table.before_next(table_down, "get_item")
-    relay.play("ok")
-    relay.sweep_for(2 * HOUR, 10 * MINUTE)
-    assert (len(relay.session.calls), relay.entry().debt.since) == (3, None)

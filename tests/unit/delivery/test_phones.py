@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from relay.deadline import seconds_left
 from relay.delivery.fallback import Fallback, OverdueDebt
-from relay.delivery.phones import Phones, ways_to
 from tests.fakes import FakeMessaging, FakeSns, phones
 
 NUMBERS = ("+14255550100", "+4915112345678")
@@ -74,19 +73,6 @@ def test_call_is_repeated_only_if_the_service_failed_it_within_seconds() -> None
     # The SDK repeats nothing once this time is over, and a call without an answer takes longer.
     assert [each for each in left if each > 5] == []
     assert seconds_left() == math.inf
-
-
-def test_client_is_made_at_the_first_call() -> None:
-    made: list[FakeMessaging] = []
-
-    def client() -> FakeMessaging:
-        made.append(FakeMessaging())
-        return made[-1]
-
-    to_one = Phones(client, ways_to(NUMBERS[:1], "arn:voice", ""), lambda calls: [call() for call in calls])
-    assert made == []
-    to_one.send(lambda _: "words")
-    assert len(made) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,13 @@
 """Concurrent senders of one incident: another function changes the entry during the send, or between read and claim."""
 
 from collections.abc import Callable
-from copy import replace
 from typing import Any
 
 import pytest
 
-from relay.failures import Reason
 from relay.http.session import HttpAnswer
 from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.debt import SHARD
-from relay.ledger.entry_key import key
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed
 from tests.fakes import Call, Relay, dies, hooked, new_relay
@@ -65,40 +62,6 @@ def test_share_that_meets_a_live_lease_waits_and_is_woken_by_the_sender() -> Non
     assert (relay.statuses(), relay.retries.messages) == ("critical warning", [])
 
 
-def test_sender_that_failed_wakes_no_waiting_share() -> None:
-    relay, _ = met("warning", samples.refused(400))
-    assert relay.retries.delays() == [36, 15]
-
-
-def test_woken_share_waits_for_its_rate_limit_slot_if_the_channel_is_full() -> None:
-    relay, _ = met("warning", policy={"max_per_minute": 1})
-    relay.wake(1)
-    [job] = relay.retries.jobs()
-    assert job.stamps.reason == "paced", "the other message was replaced by this one"
-    relay.wake(relay.retries.delays()[0])
-    assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-
-
-def test_incident_that_ended_unannounced_while_its_signal_was_sent_rings_when_it_reopens() -> None:
-    relay, became = met("ok", policy={"notify_on": ["opened", "reopened"]})
-    assert became == ["unchanged touched"]
-    relay.drain()
-    assert relay.play("critical") == ["delivered reopened"]
-
-
-def test_incident_is_as_bad_again_after_an_eased_share_whose_message_vanished_behind_a_failed_resolve() -> None:
-    def meets(_: Call) -> HttpAnswer:
-        became.extend(relay.play("unknown") if not became else [])
-        return DOWN
-
-    became: list[str] = []
-    relay = new_relay(OK, *[meets] * 3, OK, policy={"preset": "oncall"})
-    assert relay.play("warning 60 ok") == ["delivered opened", "queued upstream"]
-    assert became == ["queued in_flight"]
-    relay.retries.messages.clear()
-    assert relay.play("60 warning") == ["delivered worsened"]
-
-
 def test_crashed_sender_leaves_a_message_that_is_sent_as_a_possible_repeat_and_a_resolve_that_is_owed() -> None:
     relay = new_relay()
     crash(relay)
@@ -108,31 +71,6 @@ def test_crashed_sender_leaves_a_message_that_is_sent_as_a_possible_repeat_and_a
     crash(relay, id="i2")
     relay.clock.now += 15
     assert relay.share(id="i2", changedOn=LATER, status="ok").subject.transition == "resolved"
-
-
-def test_state_that_must_not_be_sent_is_not_dead_lettered_while_another_sender_has_the_lease() -> None:
-    relay = new_relay()
-    crash(relay)
-    became = []
-    for seconds in (0, 16):
-        relay.clock.now += seconds
-        result = relay.resume(relay.retries.jobs()[-1], Reason.CHANNEL_REMOVED)
-        became.append((result.queue, len(relay.dead_letters.messages)))
-    assert became == [("retry", 0), ("dead_letter", 1)]
-
-
-def test_resolve_is_owed_again_if_an_older_state_is_accepted_after_it() -> None:
-    def resolves(_: Call) -> HttpAnswer:
-        relay.clock.now += 15
-        became.extend(other.play("ok"))
-        return OK
-
-    became: list[str] = []
-    relay = new_relay(resolves)
-    other = relay.other(OK)
-    relay.share(seconds=60)
-    assert (became, len(relay.entry().doubtful)) == (["delivered resolved"], 1)
-    assert other.play("ok") == ["delivered resolved"]
 
 
 # ---- Between read and claim ------------------------------------------------------------------------------------------
@@ -178,21 +116,6 @@ def test_share_is_judged_anew_and_an_unused_slot_is_given_back_if_another_sender
     assert (relay.retries.messages, relay.entry().debt.since) == ([], None)
 
 
-def test_critical_wakes_at_its_slot_if_the_lease_that_it_met_ends_before_its_wait_is_recorded() -> None:
-    relay, table = hooked(OK, policy={"max_per_minute": 2})
-    relay.share(id="i2")
-    relay.clock.now += 50
-    crash(relay, status="warning")
-    relay.retries.messages.clear()
-    table.before_next(lambda: relay.ledger.change(key("noc", (), "i1"), lambda entry: replace(entry, lease=None)))
-    assert relay.play("critical") == ["queued paced"]
-    first, last = relay.retries.jobs()
-    assert first.plan < last.plan == relay.entry().debt.plan
-    assert relay.retries.delays()[1] < relay.retries.delays()[0]
-    relay.wake(relay.retries.delays()[1])
-    assert relay.statuses() == "critical critical"
-
-
 def test_share_waits_on_the_queue_and_gives_its_slot_back_after_six_conflicting_writes() -> None:
     relay, table = hooked()
     # Three writes each time: one enters the gate, the next one claims, and the last one leaves the gate.
@@ -228,29 +151,3 @@ def test_share_is_kept_and_answered_duplicate_if_the_answer_to_its_own_record_wa
     assert relay.retries.jobs()[-1].incident_id == "i1"
     relay.wake(120)
     assert (len(relay.session.calls), relay.entry().debt.since) == (2, None)
-
-
-def test_share_is_sent_at_once_if_the_answer_to_its_own_claim_was_lost() -> None:
-    table = ForgetfulDynamoDb(lambda request: request["Key"]["pk"]["S"].startswith("incident/"))
-    relay = new_relay(OK, dynamodb=table)
-    assert (relay.play("critical"), table.lost) == (["delivered opened"], 1)
-
-
-def test_alerts_that_joined_are_announced_after_a_conflicting_write() -> None:
-    relay, table = hooked(OK, DOWN, DOWN, DOWN, OK, policy={"notify_on": ["opened", "grew"]})
-    relay.play("critical", alerts=[{"id": "a1"}])
-    grown = relay.share(changedOn=LATER + 1, alerts=[{"id": "a1"}, {"id": "a2"}])
-    assert (grown.outcome, grown.subject.transition) == ("queued", "grew")
-    # The first write of the job enters the gate, the second is the claim.
-    table.before_next(conflict, after=1)
-    relay.wake(120)
-    assert (table.before, len(relay.session.calls)) == ({}, 5)
-
-
-def test_unchanged_state_is_noted_although_another_write_came_between() -> None:
-    relay, table = hooked()
-    relay.share()
-    table.before_next(lambda: relay.other(OK).share(changedOn=LATER, tags=["first"]))
-    assert relay.share(changedOn=LATER + 1, comments=["second"]).outcome == "unchanged"
-    assert table.before == {}
-    assert relay.share(changedOn=LATER).outcome == "superseded"

@@ -8,12 +8,8 @@ from relay.http.session import HttpAnswer
 from relay.ledger.entry_key import key, shadow_of
 from tests import samples
 from tests.fakes import Call, HookedDynamoDb, Relay, hooked, new_relay, table_down, worked
-from tests.unit.paging_tenant import Tenant
-from tests.unit.paging_tenant import new_relay as paging_relay
-from tests.unit.reconcile_scene import incident, make_scene
 
 OK, DOWN = samples.accepted(), samples.refused(503)
-OVER: dict[str, Any] = {"status": "ok", "active": False, "resolved": True}
 ONCALL: dict[str, Any] = {"preset": "oncall"}
 
 
@@ -62,20 +58,6 @@ def test_nothing_is_sent_while_the_ledger_fails() -> None:
     assert (result.outcome, bool(result.notices.unguarded), sent_nothing(relay)) == ("shadowed", True, True)
 
 
-def test_pause_that_keeps_does_not_matter_in_shadow_mode() -> None:
-    assert shadowed(pauses=[samples.pause("keep")]).play("critical") == ["shadowed opened"]
-
-
-def test_flapping_incident_makes_as_many_signals_in_the_report_as_in_a_live_channel() -> None:
-    flap = {"transitions": 2, "minutes": 10}
-    shadow, live = shadowed(flap=flap), new_relay(policy={**ONCALL, "flap": flap})
-    events = "59 critical 59 ok " * 4
-    became = shadow.play(events + "660 comment")
-    live.play(events)
-    live.sweep_for(660)
-    assert sum(each.startswith("shadowed") for each in became) == len(live.session.calls) == 4
-
-
 # ---- Signals from before the mode ------------------------------------------------------------------------------------
 
 
@@ -95,16 +77,6 @@ def test_signal_from_before_is_dead_lettered_if_it_is_owed_and_rings_if_it_is_re
     assert len(relay.session.calls) == sent + is_owed
 
 
-def test_job_that_is_older_than_the_limit_because_of_a_pause_is_not_sent() -> None:
-    policy: dict[str, Any] = {"max_age_seconds": 3600, "pauses": [samples.pause("keep", until=7200)]}
-    relay = new_relay(policy=ONCALL | policy)
-    relay.share()
-    switch(relay, "shadow", **policy)
-    relay.sweep(7260)
-    relay.wake(1)
-    assert (relay.session.calls, [job.stamps.reason for job in relay.dead_letters.jobs()]) == ([], ["shadowed"])
-
-
 @pytest.mark.parametrize("ledger_fails", [True, False])
 def test_overdue_critical_of_a_channel_in_shadow_mode_alarms_nobody(ledger_fails: bool) -> None:
     relay, table = hooked(DOWN, policy=ONCALL)
@@ -117,19 +89,6 @@ def test_overdue_critical_of_a_channel_in_shadow_mode_alarms_nobody(ledger_fails
     table.before.clear()
     relay.sweep(900)
     assert relay.sns.published == []
-
-
-def test_record_of_an_accepted_signal_waits_for_the_ledger_in_shadow_mode() -> None:
-    relay, table = hooked(policy=ONCALL)
-    fail(table, 60)
-    relay.share()
-    switch(relay, "shadow")
-    fail(table, 60)
-    relay.wake()
-    assert (relay.dead_letters.messages, len(relay.retries.messages)) == ([], 1)
-    table.before.clear()
-    relay.wake()
-    assert relay.entry().announced is not None
 
 
 # ---- Back to live: shares that came in shadow mode count as known, and nothing older is announced --------------------
@@ -159,48 +118,6 @@ def test_critical_that_resolved_in_shadow_rings_when_it_reopens(policy: dict[str
     assert relay.play("critical")[0].startswith("delivered")
 
 
-@pytest.mark.parametrize("minutes_before_the_resolve", [0, 5])
-def test_critical_that_was_owed_and_resolved_in_shadow_is_neither_notified_nor_replayed(
-    minutes_before_the_resolve: int,
-) -> None:
-    relay = new_relay(DOWN, policy=ONCALL)
-    relay.play("critical")
-    sent = len(relay.session.calls)
-    switch(relay, "shadow")
-    relay.sweep_for(60 * minutes_before_the_resolve)
-    assert relay.play("ok") == ["unchanged touched"]
-    relay.sweep_for(300)
-    switch(relay, "live")
-    worked(relay, *relay.dead_letters.jobs())
-    relay.sweep_for(3600)
-    assert (len(relay.session.calls), relay.sns.published) == (sent, [])
-
-
-def test_older_state_that_is_replayed_rings_nobody_and_the_next_share_does() -> None:
-    relay = new_relay(DOWN, DOWN, DOWN, OK, policy=ONCALL)
-    relay.play("critical")
-    switch(relay, "shadow")
-    relay.sweep_for(120)
-    relay.play("comment")
-    switch(relay, "live")
-    worked(relay, *relay.dead_letters.jobs())
-    assert len(relay.session.calls) == 3
-    assert relay.play("comment") == ["delivered opened"]
-
-
-def test_missing_page_of_an_incident_that_went_on_in_shadow_is_not_notified_afterwards() -> None:
-    tenant = Tenant()
-    tenant.makes_pages = False
-    relay = paging_relay(tenant)
-    relay.share()
-    relay.drain()
-    switch(relay, "shadow")
-    relay.play("comment")
-    switch(relay, "live")
-    relay.sweep_for(600)
-    assert relay.sns.published == []
-
-
 @pytest.mark.parametrize("said", [{}, {"changedOn": 1_800_000_009, "comments": ["seen"]}], ids=["it", "the next one"])
 def test_share_that_came_in_shadow_rings_if_it_or_the_next_one_comes_afterwards(said: dict[str, Any]) -> None:
     relay = shadowed()
@@ -208,31 +125,3 @@ def test_share_that_came_in_shadow_rings_if_it_or_the_next_one_comes_afterwards(
     switch(relay, "live")
     assert relay.share(**said).subject.transition == "opened"
     assert relay.statuses() == "critical"
-
-
-@pytest.mark.parametrize("hours", [1, 23])
-@pytest.mark.parametrize(("recipients", "reconcile"), [((), "ring"), (("jdoe",), "ring"), (("jdoe",), "report")])
-def test_reconcile_run_knows_what_opened_in_shadow(hours: int, recipients: tuple[str, ...], reconcile: str) -> None:
-    scene = make_scene(policy={"mode": "shadow"}, reconcile=reconcile)
-    relay = scene.relay
-    incident_now = incident(relay.clock, ago=0)
-    scene.has(incident_now)
-    stamps = {"changedOn": incident_now["changed_at"], "updatedOn": incident_now["updated_at"]}
-    relay.webhook.serve(samples.request(samples.enveloped("e1", **stamps), recipients=recipients))
-    relay.clock.now += hours * 3600
-    switch(relay, "live")
-    for _ in range(4):
-        scene.run_twice()
-        relay.wake(300)
-    assert (relay.session.calls, relay.sns.published) == ([], [])
-
-
-def test_reconcile_run_announces_a_change_that_came_after_shadow() -> None:
-    scene = make_scene(policy={"mode": "shadow"})
-    relay = scene.relay
-    relay.share(status="warning", changedOn=int(relay.clock.now))
-    switch(relay, "live")
-    scene.has(incident(relay.clock, ago=0))
-    scene.run_twice()
-    relay.wake(0)
-    assert scene.signalled() == ["critical"]

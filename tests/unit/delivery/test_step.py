@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.delivery.step import earliest_send_time, room_for_signals
-from relay.http.session import HttpAnswer
 from relay.incidents.share import Transition
 from relay.ledger.entry import Entry
 from tests import samples
@@ -97,27 +96,6 @@ def test_state_waits_as_long_as_something_holds_it(name: str) -> None:
     assert (relay.play(events)[-1], relay.statuses()) == (last, statuses)
 
 
-def test_state_that_waits_for_its_spacing_has_a_message_a_stored_job_and_a_row() -> None:
-    relay = new_relay(policy={"min_seconds_between_signals": 15})
-    relay.play("warning")
-    relay.dynamodb.calls.clear()
-    relay.play("unknown")
-    assert relay.dynamodb.calls == ["get_item", "put_item", "update_item"]
-    assert (relay.retries.delays(), relay.retries.jobs()[1].stamps.reason) == ([36, 14], "paced")
-
-
-def test_flood_control_counts_from_when_xmatters_accepted() -> None:
-    def slow(_: object) -> HttpAnswer:
-        relay.clock.now += 3
-        return OK
-
-    relay = new_relay(slow)
-    began = relay.clock.now
-    relay.play(FOUR)
-    result = relay.share(changedOn=int(relay.clock.now))
-    assert (result.reason, result.until) == ("paced", began + 4 + 61)
-
-
 @pytest.mark.parametrize("answer", AMBIGUOUS, ids=str)
 @pytest.mark.parametrize(("status", "attempts"), [("critical", [None, "true"]), ("warning", [None])])
 def test_ambiguous_answer_is_repeated_inline_for_criticals_only_and_again_after_half_a_minute(
@@ -131,18 +109,6 @@ def test_ambiguous_answer_is_repeated_inline_for_criticals_only_and_again_after_
     assert relay.repeats() == attempts
     relay.wake(30)
     assert relay.repeats() == [*attempts, "true"]
-
-
-@pytest.mark.parametrize("answer", AMBIGUOUS, ids=str)
-def test_resolve_is_owed_after_an_ambiguous_answer(answer: Step) -> None:
-    assert new_relay(answer, answer, OK).play("critical ok")[-1] == "delivered resolved"
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_answer_429_or_503_leaves_no_state_in_doubt(status: int) -> None:
-    relay = new_relay(samples.refused(status))
-    relay.play("critical")
-    assert (relay.entry().doubtful, relay.entry().signal_times, relay.repeats()) == ((), (), [None] * 3)
 
 
 # Policy, answers of xMatters, ids of incidents that come a second apart, and what becomes of each.
@@ -175,13 +141,6 @@ def test_rate_limit_or_circuit_holds_a_share_without_an_attempt(name: str) -> No
         is_held = results[-1].reason in {"paced", "circuit_open"}
         assert (len(relay.session.calls) == asked) == is_held == (results[-1].exchange.attempts == 0)
     assert [result.reason or "" for result in results] == reasons
-
-
-def test_retry_after_of_429_opens_the_circuit_for_that_time() -> None:
-    relay = new_relay(FULL, OK)
-    relay.share()
-    relay.clock.now += 41
-    assert relay.share(id="i2").outcome == "delivered"
 
 
 def test_share_of_a_full_channel_wakes_at_its_slot() -> None:

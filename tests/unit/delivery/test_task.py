@@ -40,12 +40,6 @@ def test_share_beyond_the_work_for_routes_goes_to_the_channel_and_every_possible
     assert task.job.stamps.recipients == task.recipients
 
 
-@pytest.mark.parametrize(("ahead", "counts"), [(-60, True), (5, True), (5.1, False), (7200, False)])
-def test_stamp_counts_if_it_is_at_most_five_seconds_ahead_of_arrival(ahead: float, counts: bool) -> None:
-    share = samples.share(changedOn=CAME + ahead, updatedOn=CAME + ahead)
-    assert new_job(samples.parsed(), share, b"{}", (), "c1", CAME).version == (share.version if counts else None)
-
-
 def delivery_id(share: Share, channel: str = "noc", recipients: tuple[str, ...] = ("a",)) -> str:
     return new_job(replace(samples.parsed(), name=channel), share, b"{}", recipients, "c1", CAME).delivery_id
 
@@ -59,11 +53,6 @@ def test_delivery_id_differs_by_channel_recipients_incident_version_and_state() 
     ]
     assert len(set(ids)) == 8
     assert all(len(each) == 32 and set(each) <= set("0123456789abcdef") for each in ids)
-
-
-def test_delivery_id_of_a_repeated_share_is_the_same() -> None:
-    first, again = samples.share(alerts=["x", "y"]), samples.share(alerts=["y", "x"], comments=["new"])
-    assert delivery_id(first) == delivery_id(again)
 
 
 @pytest.mark.parametrize(("is_found", "alerts"), [(True, 0), (False, 1)])

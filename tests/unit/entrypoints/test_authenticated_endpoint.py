@@ -146,34 +146,6 @@ class TestTime:
         assert relay.webhook.serve(samples.request()).status == 202
         assert relay.clock.now - started <= 6
 
-    @pytest.mark.parametrize(("seconds", "left"), [(3.0, 2.0), (6.5, None)])
-    def test_slow_secret_leaves_less_time_for_the_signal(self, seconds: float, left: float | None) -> None:
-        relay = new_relay()
-        relay.secrets.texts = _Slow(relay, seconds, noc=relay.secrets.texts["noc"])
-        answer = relay.webhook.serve(samples.request())
-        assert [call.seconds for call in relay.session.calls] == ([pytest.approx(left)] if left else [])
-        assert answer.status == (200 if left else 202)
-
-    def test_request_gets_more_time_than_its_work_has(self) -> None:
-        given: list[float] = []
-
-        def watch(work: Callable[[], None], seconds: float) -> None:
-            given.append(seconds)
-            work()
-
-        assert replace(new_relay().webhook, watch=watch).serve(samples.request()).status == 200
-        assert given == [9.0]
-
-
-class _Slow(dict[str, str | Exception]):
-    def __init__(self, relay: Relay, seconds: float, **texts: str | Exception) -> None:
-        super().__init__(texts)
-        self._relay, self._seconds = relay, seconds
-
-    def get(self, *args: Any) -> Any:
-        self._relay.clock.now += self._seconds
-        return super().get(*args)
-
 
 class _Hangs(BaseException):
     """End of the work that a thread would go on with."""
@@ -221,15 +193,6 @@ class TestFaults:
         assert "canary-words" not in relay.recorder.written()
         assert relay.recorder.metrics()["unsafe"] == 1
 
-    @pytest.mark.parametrize("fault", ["hangs", "raises"])
-    def test_body_is_not_logged_after_a_fault_before_authentication(self, fault: str) -> None:
-        relay = new_relay()
-        relay.secrets.texts["noc"] = KeyError("canary-words")
-        webhook = hanging(relay, during="authentication") if fault == "hangs" else relay.webhook
-        answer = webhook.serve(samples.request(b"canary-body"))
-        assert (answer.status, answer.document["outcome"]) == (503, "unsafe")
-        assert "canary" not in relay.recorder.written()
-
     def test_unreadable_secret_is_answered_503(self) -> None:
         relay = new_relay()
         relay.secrets.texts["noc"] = ChannelUnreadable("Secrets Manager refused")
@@ -242,16 +205,6 @@ class TestFaults:
         answer = hanging(relay, during="record").serve(samples.request())
         assert (answer.status, answer.document["outcome"]) == (200, "delivered")
         assert relay.recorder.metrics() == {"share": 1}
-
-    def test_fault_of_our_own_while_sending_leaves_the_share_queued(self) -> None:
-        relay = new_relay(ZeroDivisionError("canary-words"))
-        answer = relay.webhook.serve(samples.request())
-        assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (202, "queued", "internal")
-        assert [job.body for job in relay.retries.jobs()] == [samples.body()]
-        assert "canary-words" not in relay.recorder.written() + json.dumps(answer.document)
-        [crash] = [line for line in relay.recorder.lines() if line["message"] == "crash"]
-        assert (crash["level"], crash["error"]) == ("ERROR", "ZeroDivisionError")
-        assert any("fakes.py" in frame and frame.endswith(" call") for frame in crash["frames"])
 
 
 class TestLog:
@@ -281,20 +234,3 @@ class TestLog:
         relay.webhook.serve(samples.request(channel="canary/..", headers={"authorization": "Bearer canary"}))
         assert [line["status"] for line in relay.recorder.lines()] == [400, 401]
         assert "canary" not in relay.recorder.written()
-
-    def test_shares_and_failures_are_counted_as_metrics(self) -> None:
-        relay = new_relay(DOWN)
-        relay.webhook.serve(samples.request())
-        relay.retries.failure = NO
-        relay.webhook.serve(samples.request(samples.body(id="i2")))
-        relay.dynamodb.refuses_writes = True
-        relay.webhook.serve(samples.request(samples.body(id="i3")))
-        relay.dead_letters.failure = NO
-        relay.webhook.serve(samples.request(samples.body(id="i4")))
-        assert relay.recorder.metrics() == {
-            "share": 3,
-            "unsafe": 1,
-            "signal_failed": 4,
-            "dead_lettered": 1,
-            "unguarded": 2,
-        }

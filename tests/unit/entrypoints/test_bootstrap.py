@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.client import Incident
 from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
@@ -127,16 +127,6 @@ def test_canary_posts_over_https_alone_and_not_without_a_url() -> None:
     assert failure == "refused: the URL must not be called: it is not https"
 
 
-def test_sweeper_imports_no_client_of_a_vendors_api_before_it_probes_a_credential() -> None:
-    environment = ENVIRONMENT | {"RELAY_ALARM_TOPIC_ARN": "arn:wake"}
-    code = (
-        f"import sys; from relay.entrypoints import bootstrap; assert bootstrap.sweeper({environment!r}).health; "
-        "print({'relay.bigpanda.client', 'relay.xmatters.directory'} & {*sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
-
-
 PHONES = {"RELAY_FALLBACK_PHONES": "+14255550100,+14255550177", "RELAY_FALLBACK_TEXT_IDENTITY": "arn:text"}
 
 
@@ -207,18 +197,6 @@ def test_sweeper_invokes_the_worker_with_an_event_like_that_of_sqs(awslambda: Fa
     assert record == {"messageId": "from-the-sweeper", "body": '{"schema":1}'}
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        ClientError({"Error": {"Code": "RequestEntityTooLargeException", "Message": "no"}}, "Invoke"),
-        EndpointConnectionError(endpoint_url="https://lambda"),
-    ],
-)
-def test_invocation_returns_false_if_lambda_fails(awslambda: FakeLambda, failure: Exception) -> None:
-    awslambda.failure = failure
-    assert not bootstrap.sweeper(ENVIRONMENT).bells.invoke("{}")
-
-
 def test_calls_to_aws_name_the_relay_and_its_sdk() -> None:
     table, agents = bootstrap.job_worker(ENVIRONMENT).delivery.services.ledger.table, []
 
@@ -240,22 +218,6 @@ def test_calls_to_aws_name_the_relay_and_its_sdk() -> None:
 def test_each_function_needs_its_queues_and_its_ledger(build: Callable[[dict[str, str]], object], name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: must be set"):
         build(ENVIRONMENT | {name: ""})
-
-
-def test_fallback_topic_is_required_by_workers_and_sweeper_alone() -> None:
-    environment = ENVIRONMENT | {"RELAY_FALLBACK_TOPIC_ARN": ""}
-    bootstrap.webhook(environment)
-    for build in (bootstrap.job_worker, bootstrap.chore_worker, bootstrap.sweeper):
-        with pytest.raises(ConfigError, match=r"RELAY_FALLBACK_TOPIC_ARN.*: must be set"):
-            build(environment)
-
-
-def test_name_of_the_job_worker_is_required_by_the_sweeper_alone() -> None:
-    environment = ENVIRONMENT | {"RELAY_JOB_WORKER": ""}
-    for build in (bootstrap.webhook, bootstrap.job_worker, bootstrap.chore_worker):
-        build(environment)
-    with pytest.raises(ConfigError, match=r"RELAY_JOB_WORKER.*: must be set"):
-        bootstrap.sweeper(environment)
 
 
 @pytest.mark.parametrize("build", BUILDS)

@@ -99,24 +99,8 @@ class TestEndpoint:
         answer = answered(relay, request(headers=headers))
         assert (answer.status, answer.document["error"], relay.chores.jobs()) == (401, "unauthorized", [])
 
-    def test_channel_without_callback_credentials_is_answered_as_an_unknown_one(self) -> None:
-        relay = Relay(FakeSession(samples.accepted()))
-        answers = [answered(relay, request()), answered(relay, request(channel="nobody"))]
-        assert answers[0] == answers[1]
-        assert answers[0].status == 401
-
-    @pytest.mark.parametrize("old", [False, True], ids=["basic", "during a rotation"])
-    def test_callback_accepts_basic_and_previous_credentials(self, old: bool) -> None:
-        basic = {"basic": {"username": "xm", "password": "pw"}}
-        later = {"token": TOKEN, "previous": basic | {"expires_at": "2099-01-01T00:00:00Z"}}
-        relay = new_relay(callback=later if old else basic)
-        assert answered(relay, request(headers={"authorization": "Basic eG06cHc="})).status == 200
-
 
 class TestRefused:
-    def test_callback_that_is_too_large_is_answered_413(self) -> None:
-        assert answered(new_relay(), request(ANSWER | {"note": "n" * 262_144})).status == 413
-
     def test_invalid_callback_is_answered_400_with_the_missing_field(self) -> None:
         relay = new_relay()
         answer = answered(relay, request({"response": "Acknowledge"}))

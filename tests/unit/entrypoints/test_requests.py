@@ -49,10 +49,6 @@ class TestFromEvent:
         empty = Request(channel="", headers={}, recipients=(), body="", is_base64=False, id="")
         assert Request.from_event(event) == empty
 
-    def test_recipients_are_read_from_single_query_values(self) -> None:
-        event = {"queryStringParameters": {"recipients": "a,b c"}, "multiValueQueryStringParameters": {}}
-        assert Request.from_event(event).recipients == ("a", "b c")
-
 
 def encoded(content: bytes, **changes: Any) -> Request:
     return samples.request(body=base64.b64encode(content).decode(), is_base64=True, **changes)
@@ -112,9 +108,6 @@ class TestReadBody:
     @pytest.mark.parametrize("body", ["e30", "e30=\n", "!", "é"])
     def test_invalid_base64_body_is_400(self, body: str) -> None:
         assert refusal(samples.request(body=body, is_base64=True)) == (400, "body")
-
-    def test_body_with_a_lone_surrogate_is_400(self) -> None:
-        assert refusal(samples.request(body="\ud800")) == (400, "body")
 
 
 def test_reply_becomes_a_json_response_of_api_gateway() -> None:

@@ -76,14 +76,3 @@ def test_abandoned_work_begins_no_call_when_it_wakes() -> None:
     assert is_over.wait(STUCK_SECONDS)
     assert called == []
     assert left[0] < 0
-
-
-def test_time_limit_of_abandoned_work_does_not_bind_later_work_of_its_thread() -> None:
-    watchdog = Watchdog()
-    let_go, is_over = hang(watchdog, lambda: None)
-    let_go.set()
-    assert is_over.wait(STUCK_SECONDS)
-    left: list[float] = []
-    for _ in range(3):
-        watchdog.run(lambda: left.append(seconds_left()), STUCK_SECONDS)
-    assert min(left) > 0

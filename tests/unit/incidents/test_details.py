@@ -66,10 +66,6 @@ class TestAlerts:
         ]
         assert [alert.description for alert in of_incident(alerts=alerts).alerts] == ["3", "5", "1", "2", "4", "0"]
 
-    def test_resolved_or_inactive_alert_is_not_active(self) -> None:
-        assert not of_incident(alerts=[{"status": "ok"}]).alerts[0].is_active
-        assert not of_incident(alerts=[{"status": "critical", "active": False}]).alerts[0].is_active
-
 
 class TestIncident:
     def test_environments_are_read_by_id_and_by_name(self) -> None:

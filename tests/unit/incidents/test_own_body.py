@@ -52,21 +52,6 @@ def test_own_body_is_built_in_full() -> None:
     }
 
 
-def test_own_body_of_a_flapping_incident_says_so() -> None:
-    share = parse_share(json.dumps({"incident": {"id": "i1", "status": "critical", "alerts": ALERTS}}).encode())
-    body = build_body(share, State.of(share, 0.0), (), "HIGH", BodyRule(max_length=200), is_flapping=True)
-    properties = json.loads(body)["properties"]
-    assert properties["subject"] == "FLAPPING, CRITICAL db-1 lag: lag is 340 s"
-    assert properties["description"].startswith("This incident flaps. ")
-    assert "CRITICAL db-1 lag" in properties["description"]
-
-
-def test_own_body_of_a_resolved_incident_says_resolved() -> None:
-    document = built(status="ok", active=False)
-    assert document["properties"]["is_over"] == "true"
-    assert document["properties"]["subject"].startswith("RESOLVED ")
-
-
 def test_properties_of_the_channel_join_and_override_those_of_the_own_body() -> None:
     properties = built(rule=BodyRule(properties=(("team", "payments"), ("host", "fixed"))))["properties"]
     assert (properties["team"], properties["host"], properties["check"]) == ("payments", "fixed", "lag")

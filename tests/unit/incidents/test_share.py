@@ -136,21 +136,6 @@ def test_invalid_incident_id_is_refused_with_its_field(given_id: Any, detail: st
 
 
 @pytest.mark.parametrize(
-    ("document", "hint"),
-    [
-        ({}, "is missing (also looked for id and incident_id)"),
-        ({"incident": {"id": None}}, "is missing (also looked for id and incident_id)"),
-        ({"incident": "i1"}, "is missing (also looked for id and incident_id); incident is a string"),
-        ({"incident": [1]}, "is missing (also looked for id and incident_id); incident is a list"),
-    ],
-)
-def test_missing_incident_id_is_refused_with_the_names_that_were_looked_for(document: Any, hint: str) -> None:
-    with pytest.raises(BadRequest) as caught:
-        parsed(document)
-    assert (caught.value.field, caught.value.detail) == ("incident.id", hint)
-
-
-@pytest.mark.parametrize(
     ("body", "detail"),
     [
         (b"", "is not JSON: Expecting value (line 1, column 1)"),
@@ -210,19 +195,6 @@ def test_timestamp_is_read_in_any_spelling_and_an_invalid_one_is_none(value: Any
 )
 def test_alerts_of_any_type_are_read_or_left_out(alerts: Any, read: tuple[Alert, ...]) -> None:
     assert parsed({"id": 1, "alerts": alerts}).alerts == read
-
-
-def test_versions_are_ordered_by_the_newest_stamp_and_then_by_the_last_change() -> None:
-    stamps = [
-        {"updatedOn": 50},
-        {"changedOn": 100},
-        {"changedOn": 90, "updatedOn": 110},
-        {"changedOn": 100, "updatedOn": 110},
-        {"changedOn": 120, "updatedOn": 90},
-    ]
-    versions = [parsed({"id": 1, **each}).version for each in stamps]
-    assert versions == [(50, 0), (100, 100), (110, 90), (110, 100), (120, 120)]
-    assert sorted(version for version in versions if version) == versions
 
 
 MEANINGFUL = [
@@ -287,8 +259,3 @@ def test_any_document_is_a_share_or_a_bad_request(document: dict[str, Any]) -> N
             continue
         assert len(share.digest) == 64
         assert share.version is None or all(0 <= stamp < 1e11 for stamp in share.version)
-
-
-@pytest.mark.parametrize("value", [7, True, [], {}, "", "  ", "x" * 101, "x" * 3_000_000])
-def test_status_that_is_no_word_is_none(value: Any) -> None:
-    assert parsed({"id": 1, "status": value}).status is None

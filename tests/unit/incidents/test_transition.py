@@ -1,4 +1,3 @@
-from copy import replace
 from itertools import pairwise
 from typing import Any
 
@@ -6,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.incidents.share import PRESETS, State, Transition, compare
+from relay.incidents.share import State, Transition, compare
 from tests import samples
 from tests.unit.states import NOW, over, state, unstamped
 
@@ -97,42 +96,7 @@ class TestAlerts:
         assert compare(announced, share).transition == expected
 
 
-class TestWhy:
-    @pytest.mark.parametrize(
-        ("announced", "share", "why"),
-        [
-            (None, state(), "nothing of this open incident was announced"),
-            (None, over(), "it is over, and nothing of it was announced"),
-            (state(), over(), "it was announced as open, and is over"),
-            (over(), state(), "it was announced as over, and is open"),
-            (over(), over(), "it is over, as announced"),
-            (state(status=None), state(), "it was announced without a status, and has one"),
-            (state(status="warning"), state(), "its status is worse than announced"),
-            (state(), state(status="warning"), "its status is better than announced"),
-            (state(alerts=ONE), state(alerts=TWO), "alerts joined since it was announced"),
-            (state(), state(alerts=ONE), "it is as announced"),
-            (state(), state(9), "it is as announced"),
-        ],
-    )
-    def test_transition_has_its_reason_in_words(self, announced: State | None, share: State, why: str) -> None:
-        assert compare(announced, share).why == why
-
-
-class TestPresets:
-    def test_preset_parity_signals_each_change_of_status(self) -> None:
-        assert PRESETS["parity"] == {"opened", "worsened", "eased", "resolved", "reopened"}
-
-    def test_preset_oncall_signals_what_gets_worse_and_the_resolve(self) -> None:
-        assert PRESETS["oncall"] == {"opened", "worsened", "reopened", "resolved"}
-
-
 class TestState:
-    def test_state_has_version_digest_rank_and_arrival_of_its_share(self) -> None:
-        share = samples.share(status="warning", alerts=TWO)
-        made = State.of(share, NOW + 12.5)
-        assert (made.version, made.digest, made.came) == (share.version, share.digest, NOW + 12.5)
-        assert (made.is_open, made.rank, len(made.alerts)) == (True, 2, 2)
-
     def test_stamp_more_than_five_seconds_ahead_of_arrival_gives_no_version(self) -> None:
         share = samples.share(changedOn=NOW + 20)
         assert State.of(share, NOW + 15).version == (NOW + 20, NOW + 20)
@@ -161,12 +125,6 @@ class TestOrder:
         assert not reopened.precedes(closed)
         assert compare(closed, reopened).transition == Transition.REOPENED
 
-    def test_later_change_is_newer_at_equal_updates(self) -> None:
-        older = state(165, changedOn=NOW + 50, updatedOn=NOW + 160)
-        newer = state(160, changedOn=NOW + 100, updatedOn=NOW + 160)
-        assert older.precedes(newer)
-        assert not newer.precedes(older)
-
     @pytest.mark.parametrize(
         ("first", "second"),
         [
@@ -180,16 +138,6 @@ class TestOrder:
     def test_order_of_arrival_decides_if_stamps_are_equal_or_missing(self, first: State, second: State) -> None:
         assert first.precedes(second)
         assert not second.precedes(first)
-
-    @pytest.mark.parametrize("other", [None, state(1), state(version=0, status="warning"), unstamped()])
-    def test_states_of_another_version_or_digest_are_not_the_same(self, other: State | None) -> None:
-        assert not state().is_same(other)
-
-    def test_states_are_of_one_share_if_they_came_at_the_same_time(self) -> None:
-        assert unstamped(0).is_of_same_share(unstamped(0))
-        assert not unstamped(0).is_of_same_share(unstamped(9))
-        assert not unstamped(0).is_of_same_share(unstamped(0, status="ok"))
-        assert not unstamped(0).is_of_same_share(None)
 
     def test_open_is_worse_than_over_and_then_the_status_decides(self) -> None:
         ladder = [
@@ -219,25 +167,6 @@ STATES = st.builds(
     FLAGS,
     ALERTS,
 )
-OPPOSITES = {
-    Transition.OPENED: set[Transition](),
-    Transition.WORSENED: {Transition.EASED, Transition.GREW, Transition.TOUCHED},
-    Transition.EASED: {Transition.WORSENED},
-    Transition.GREW: {Transition.GREW, Transition.TOUCHED, Transition.WORSENED},
-    Transition.RESOLVED: {Transition.REOPENED},
-    Transition.REOPENED: {Transition.RESOLVED},
-    Transition.TOUCHED: {Transition.TOUCHED, Transition.GREW, Transition.WORSENED},
-}
-
-
-@given(STATES, STATES)
-def test_transition_back_is_the_opposite_of_the_transition_there(one: State, other: State) -> None:
-    assert compare(other, one).transition in OPPOSITES[compare(one, other).transition]
-
-
-@given(STATES)
-def test_repeated_state_is_touched(one: State) -> None:
-    assert compare(one, replace(one, came=one.came + 99)).transition == Transition.TOUCHED
 
 
 @given(STATES, STATES)

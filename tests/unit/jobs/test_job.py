@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.jobs.job import Flag, seconds_of, timestamp
+from relay.jobs.job import seconds_of, timestamp
 from tests import samples
 
 EARLY, LATE = "2027-01-15T08:00:00.000Z", "2027-01-15T08:00:00.009Z"
@@ -13,17 +13,6 @@ def test_timestamps_are_utc_with_milliseconds_and_read_back() -> None:
     assert seconds_of("2026-11-25T00:01:00.124Z") == 1_795_564_860.124
     with pytest.raises(ValueError, match="yesterday"):
         seconds_of("yesterday")
-
-
-def test_two_copies_of_a_share_are_one_delivery_and_are_stored_under_two_names() -> None:
-    first, second = (samples.job(received_at=came) for came in (EARLY, LATE))
-    assert first.delivery_id == second.delivery_id
-    assert first.stored_name != second.stored_name
-
-
-def test_states_that_the_relay_found_itself_are_deliveries_of_their_own() -> None:
-    first, second = (samples.job(received_at=came, found=True) for came in (EARLY, LATE))
-    assert first.delivery_id != second.delivery_id
 
 
 @pytest.mark.parametrize(("revived_at", "is_revived"), [(None, False), (EARLY, False), (LATE, True)])
@@ -37,8 +26,3 @@ def test_revived_job_starts_anew_later_than_its_dead_lettering_on_a_slow_clock()
     assert (revived.revived_at, revived.stamps.replays) == ("2027-01-15T08:00:00.010Z", 1)
     assert (revived.not_before, revived.ledger_down_since, revived.flags) == (None, None, frozenset())
     assert revived.age_counts_from == seconds_of("2027-01-15T08:00:00.010Z")
-
-
-def test_message_with_a_plan_of_its_own_is_no_message_of_the_sweeper() -> None:
-    planned = samples.job(bell=True, found=True).planned(4)
-    assert (planned.plan, planned.flags) == (4, {Flag.FOUND})

@@ -90,10 +90,6 @@ def test_failing_queue_is_reported_and_a_programming_error_is_raised(failure: Ex
     assert desk.outbox.dead_letter(samples.job()) is None
 
 
-def test_job_that_sqs_would_refuse_does_not_count_as_kept() -> None:
-    assert not Desk().enqueue(samples.job(response_excerpt="x" * KIB * KIB))
-
-
 def test_queue_gets_its_minimum_time_after_the_deadline() -> None:
     class Slow(FakeSqs):
         def send_message(self, **message: Any) -> dict[str, str]:
@@ -144,19 +140,6 @@ def test_job_that_is_too_large_loses_its_alert_details_and_says_so(reduce: Any, 
     read = parse_share(reduced.body)
     assert (read.incident_id, read.status, read.version) == ("i1", "critical", job.version)
     assert ([alert.id for alert in read.alerts], read.document["incident"]["relay_note"]) == (["a1"], NOTE)
-
-
-def test_large_job_is_reduced_before_it_is_queued_and_dead_lettered() -> None:
-    desk, job = Desk(), samples.job(body=samples.body(noise=NOISE))
-    assert desk.enqueue(job)
-    assert desk.outbox.dead_letter(job)
-    assert all(Flag.BODY_REDUCED in each.flags for each in (*desk.retries.jobs(), *desk.dead_letters.jobs()))
-
-
-def test_largest_job_that_is_not_measured_fits_a_message() -> None:
-    worst = random.Random(7).randbytes(512 * KIB)
-    job = samples.job(body=worst, recipients=("x" * 200,) * 200, response_excerpt="\u2713" * 2048)
-    assert fits(envelope_of(job))
 
 
 @pytest.mark.parametrize("size", [224 * KIB, 224 * KIB + 1, 290_000, 900_000])
@@ -243,12 +226,6 @@ def test_reduced_body_always_fits_a_message(made: Callable[[], dict[str, Any] | 
 )
 def test_reduced_body_keeps_the_state_of_the_incident(document: dict[str, Any], expected: dict[str, Any]) -> None:
     assert json.loads(reduced_body(parse_share(json.dumps(document).encode()))) == expected
-
-
-def test_reduced_body_keeps_the_status_behind_many_other_members() -> None:
-    others = {f"field-{number}": "x" * 50 for number in range(200)}
-    share = parse_share(json.dumps({"incident": {"id": "i1", **others, "status": "critical"}}).encode())
-    assert parse_share(reduced_body(share)).status == "critical"
 
 
 @given(st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT))

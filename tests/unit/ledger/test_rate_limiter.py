@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.failures import Reason
-from relay.ledger.channel_rate_limiter import Gate, Rule, Ticket, count_name
-from relay.ledger.debt import Slot, Wait
+from relay.ledger.channel_rate_limiter import Gate, Rule, count_name
+from relay.ledger.debt import Wait
 from tests.fake_dynamodb import size
 from tests.unit.rate_limiter_line import GATE, Asker, Line, moments, storm
 from tests.unit.states import NOW
@@ -72,12 +72,6 @@ class TestGate:
         there = gate(critical_line_end=critical_line_end, other_line_end=other_line_end)
         assert there.must_step_back(ONE_A_SECOND, NOW, is_critical=is_critical, is_due=is_due) == steps_back
 
-    def test_gate_waits_a_few_seconds_for_a_signal_that_does_not_come(self) -> None:
-        absent = gate(critical_line_end=10)
-        last = 10 - ONE_A_SECOND.spacing
-        assert absent.is_waited_for(absent.critical_line_end, ONE_A_SECOND.spacing, NOW + last + 6 - 0.01)
-        assert not absent.is_waited_for(absent.critical_line_end, ONE_A_SECOND.spacing, NOW + last + 6)
-
 
 class TestMeetingAtASlot:
     """Two senders that ask at the same moment, when the minute has one place left."""
@@ -103,26 +97,6 @@ class TestEnter:
         line.report(line.ticket())
         assert line.dynamodb.calls == ["update_item"]
 
-    def test_each_line_gives_its_slots_one_after_the_other(self) -> None:
-        line = Line(limit=2)
-        line.fill()
-        others, critical_line_end = [line.closed() for _ in range(3)], line.closed(is_critical=True)
-        first, *later = [closed.until for closed in others]
-        assert [each - first for each in later] == pytest.approx([61 / 2, 61])
-        assert critical_line_end.until == first
-        assert [closed.slot for closed in (*others, critical_line_end)] == [
-            *(Slot(closed.until, is_critical=False) for closed in others),
-            Slot(critical_line_end.until, is_critical=True),
-        ]
-
-    def test_signal_without_a_slot_does_not_jump_the_line(self) -> None:
-        line = Line(limit=1)
-        line.fill()
-        mine = line.closed()
-        line.clock.now = mine.until
-        assert line.closed().until >= mine.until + 61
-        line.ticket(slot=mine.slot)
-
     def test_two_functions_that_reserve_a_slot_at_once_get_two_slots(self) -> None:
         line = Line(limit=1)
         line.fill()
@@ -143,14 +117,6 @@ class TestEnter:
         assert isinstance(answer, Wait)
         assert answer.until == pytest.approx(moments[0] + 61)
 
-    def test_other_signals_go_on_after_the_last_critical_has_come(self) -> None:
-        line = Line(limit=10)
-        line.fill()
-        critical_line_end = line.closed(is_critical=True)
-        line.clock.now = critical_line_end.until
-        line.ticket(is_critical=True, slot=critical_line_end.slot)
-        line.ticket()
-
 
 class TestSeveralGates:
     def both(self, channel: int, people: int) -> Line:
@@ -164,20 +130,6 @@ class TestSeveralGates:
             line.ticket()
             assert line.closed().reason == Reason.PACED
 
-    def test_slot_of_the_first_gate_is_given_back_if_the_second_is_full(self) -> None:
-        line = self.both(2, 1)
-        line.ticket()
-        line.closed()
-        del line.rules[1]
-        line.ticket()
-
-
-class TestLeave:
-    def test_unused_ticket_is_given_back_at_every_gate(self) -> None:
-        line = TestSeveralGates().both(1, 1)
-        line.rate_limiter.leave(line.ticket())
-        line.ticket()
-
 
 class TestHorizon:
     def test_no_slot_is_reserved_beyond_the_horizon_and_the_wait_ends_before_it(self) -> None:
@@ -189,28 +141,6 @@ class TestHorizon:
             far = line.closed()
             assert (far.reason, far.slot) == (Reason.PACED, None)
             assert 0.8 * 300 <= far.until - line.clock.now <= 300
-
-    def test_gate_with_a_full_line_is_not_asked_again_for_a_second(self) -> None:
-        line = Line(limit=1)
-        line.fill()
-        for _ in range(6):
-            line.closed()
-        line.dynamodb.calls.clear()
-        for _ in range(100):
-            line.closed()
-        assert line.dynamodb.calls == []
-        line.clock.now += 1
-        line.closed()
-        assert line.dynamodb.calls == ["update_item"] * 2
-
-    def test_open_circuit_is_not_asked_again_for_a_second(self) -> None:
-        line = Line()
-        line.report(line.ticket(), Reason.RATE_LIMITED, 60)
-        assert [line.closed(is_critical=is_critical).is_probe for is_critical in (True, False)] == [True, True]
-        line.dynamodb.calls.clear()
-        assert [line.closed(is_critical=is_critical).is_probe for is_critical in (True, False)] == [False, False]
-        assert {line.closed(is_critical=is_critical).reason for is_critical in (True, False)} == {Reason.CIRCUIT_OPEN}
-        assert line.dynamodb.calls == []
 
 
 class TestGrowth:
@@ -241,17 +171,6 @@ def test_burst_of_a_hundred_shares_a_second_stays_below_200_writes_a_second_on_o
     assert max(sum(start <= moment < start + 60 for moment in given) for start in given) <= 60
 
 
-@pytest.mark.parametrize("is_critical", [True, False])
-def test_jobs_that_never_come_cost_their_slots_alone(is_critical: bool) -> None:
-    line = Line(limit=10)
-    line.fill()
-    for _ in range(20):
-        line.expect(1, Asker(is_critical=is_critical, late=lambda: None))
-    here = [line.expect(2, Asker()) for _ in range(20)]
-    line.run()
-    assert max(each.went or 1e9 for each in here) < (10 + 40) / 10 * 61
-
-
 @pytest.mark.parametrize(
     ("limit", "jobs", "critical", "within", "late", "asks"),
     [
@@ -273,17 +192,6 @@ def test_backlog_drains_at_95_percent_of_the_rate_with_criticals_early_and_few_q
     assert line.busiest_minute() <= limit
     assert max(moments(askers, is_critical=True)) <= (critical + limit) / limit * 60 / 0.95
     assert sum(asker.asked for asker in askers) <= asks * len(askers)
-
-
-def test_critical_that_comes_during_a_backlog_goes_first() -> None:
-    line = Line()
-    storm(line, 200, critical=0)
-    line.run(until=100)
-    late_comers = [line.expect(100 + n, Asker(is_critical=True)) for n in range(5)]
-    assert 200 - len(line.given) > 60
-    line.run()
-    first_after = min(moment for moment in line.given if moment > 100)
-    assert max(moments(late_comers, is_critical=True)) <= first_after + 10
 
 
 LATE = st.sampled_from([0.0, 0.5, 3.0, 19.0, 40.0, 90.0, None])
@@ -352,14 +260,6 @@ class TestCircuit:
             line.report(line.ticket(), Reason.UPSTREAM)
         line.ticket()
 
-    def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(self) -> None:
-        line = broken()
-        opens = line.clock.now + 30
-        is_critical = [line.closed(is_critical=True).until - opens for _ in range(50)]
-        others = [line.closed().until - opens for _ in range(50)]
-        assert 0 <= min(is_critical) < max(is_critical) <= 5 <= min(others) < max(others) <= 2 * 5
-        assert len(set(is_critical)) == 50
-
     def test_single_probe_passes_after_the_circuit_was_open_for_its_time(self) -> None:
         line = broken()
         line.clock.now += 30 - 0.01
@@ -369,35 +269,6 @@ class TestCircuit:
         closed = line.closed()
         assert closed.reason == Reason.CIRCUIT_OPEN
         assert closed.until >= line.clock.now + 12
-
-    def test_only_one_of_two_concurrent_probes_passes(self) -> None:
-        line, others = broken(), list[Ticket | Wait]()
-        line.clock.now += 30
-        table = line.rate_limiter.table
-
-        class Slow:
-            """A fake table: another sender claims the probe between a sender's read of the gate and its own claim."""
-
-            def update(self, name: str, **changes: Any) -> Any:
-                if changes.get("only_if") and not others:
-                    others.append(Ticket({}))
-                    others[0] = line.ask()
-                return table.update(name, **changes)
-
-        slow: Any = Slow()
-        answer = replace(line.rate_limiter, table=slow).enter(line.rules, is_critical=True)
-        assert isinstance(others[0], Ticket)
-        assert isinstance(answer, Wait)
-        assert answer.reason == Reason.CIRCUIT_OPEN
-        assert 5 <= answer.until - line.clock.now <= 2 * 5
-        assert Gate.of(line.numbers()).counted(line.clock.now) == 6
-
-    def test_second_probe_passes_if_the_first_never_reports(self) -> None:
-        line = broken()
-        line.clock.now += 30
-        line.ticket()
-        line.clock.now += 12
-        line.ticket()
 
     def test_successful_probe_closes_the_circuit(self) -> None:
         line = broken()
@@ -410,30 +281,6 @@ class TestCircuit:
         for _ in range(4):
             line.report(line.ticket(), Reason.UPSTREAM)
         line.ticket()
-
-    @pytest.mark.parametrize("failure", BREAKING)
-    def test_failed_probe_opens_the_circuit_again_at_once(self, failure: Reason) -> None:
-        line = broken()
-        line.clock.now += 30
-        line.report(line.ticket(), failure)
-        assert line.closed().until >= line.clock.now + 30
-
-    @pytest.mark.parametrize("failure", HARMLESS, ids=str)
-    def test_probe_with_a_failure_of_the_signal_alone_closes_the_circuit(self, failure: Reason | None) -> None:
-        line = broken()
-        line.clock.now += 30
-        line.report(line.ticket(), failure)
-        line.ticket()
-        line.ticket()
-
-    def test_signal_without_room_at_another_gate_is_no_probe_and_blocks_none(self) -> None:
-        line = broken()
-        line.rules.append(Rule("gate/noc/people", 1))
-        line.clock.now += 30
-        Line(limit=1, clock=line.clock, dynamodb=line.dynamodb, gate="gate/noc/people").ticket()
-        assert line.closed().reason == Reason.PACED
-        line.rules[1] = Rule("gate/noc/others", 1)
-        assert line.ticket().troubled
 
 
 class TestRateLimited:
@@ -450,11 +297,3 @@ class TestRateLimited:
         assert pause <= closed.until - line.clock.now <= pause + 5
         line.clock.now += pause
         assert line.ticket().troubled
-
-    def test_failure_of_an_earlier_signal_does_not_shorten_the_retry_after(self) -> None:
-        line = Line()
-        tickets = [line.ticket() for _ in range(6)]
-        line.report(tickets[0], Reason.RATE_LIMITED, 600)
-        for ticket in tickets[1:]:
-            line.report(ticket, Reason.TIMEOUT)
-        assert line.closed().until >= line.clock.now + 600

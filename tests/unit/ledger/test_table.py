@@ -34,18 +34,6 @@ class TestTexts:
         assert table.write("k", before, "lost") is None
         assert table.read("k") == Text("two", 2, {}, "k")
 
-    def test_write_on_a_deleted_item_is_refused_unless_it_begins_anew(self) -> None:
-        table, dynamodb = fresh()
-        table.write("k", 0, "one")
-        dynamodb.items.clear()
-        assert table.write("k", 1, "two") is None
-        assert table.write("k", 0, "anew") == 1
-
-    def test_item_expires_after_ninety_days(self) -> None:
-        table, dynamodb = fresh()
-        table.write("k", 0, "one")
-        assert dynamodb.items["k"]["expires"] == {"N": str(int(Clock().now + 7_776_000))}
-
     def test_attributes_are_set_read_and_removed_with_the_text(self) -> None:
         table, dynamodb = fresh()
         table.write("k", 0, "one", others={"due": "critical#1", "due_at": 1_800_000_000.5})
@@ -61,15 +49,6 @@ class TestTexts:
         table.write("k", 1, "two", others={"due": "critical#1"})
         table.write("k", 2, "three", remove=["due"])
         assert table.read("k") == Text("three", 3, {"colour": "blue", "weight": 7.0}, "k")
-
-
-class TestStoredTexts:
-    def test_stored_text_lasts_for_its_time_and_takes_one_call(self) -> None:
-        table, dynamodb = fresh()
-        table.store("job/1", "envelope", lasts=600)
-        assert table.read("job/1") == Text("envelope", 1, {}, "job/1")
-        assert dynamodb.items["job/1"]["expires"] == {"N": str(int(Clock().now + 600))}
-        assert dynamodb.calls == ["put_item", "get_item"]
 
 
 class TestIndex:
@@ -96,13 +75,6 @@ class TestIndex:
         assert [each.key for each in table.due("critical#1", most)] == [f"k{number}" for number in range(most)]
         assert dynamodb.calls == ["query"] * ((most + 1) // 2)
 
-    def test_shard_lists_neither_items_of_other_shards_nor_unindexed_ones(self) -> None:
-        table, _ = self.full(3)
-        table.write("other", 0, "text", others={"due": "other#1", "due_at": 1.0})
-        table.write("none", 0, "text")
-        assert [each.key for each in table.due("other#1", 5000)] == ["other"]
-        assert list(table.due("other#2", 5000)) == []
-
 
 class TestUpdate:
     def test_numbers_are_added_set_and_removed(self) -> None:
@@ -127,23 +99,10 @@ class TestUpdate:
         assert table.update("g", put={"other": 9.0}, below=("other", 5.5)) is None
         assert (table.update("g", put={"other": 9.0}, below=("other", 5.6)) or {})["other"] == 9
 
-    def test_conditional_update_of_a_missing_item_fails_and_creates_nothing(self) -> None:
-        table, dynamodb = fresh()
-        assert table.update("g", put={"open_until": 9.0}, only_if=("open_until", 1.0)) is None
-        assert dynamodb.items == {}
-
     @given(st.floats(0, 4e9, allow_subnormal=False))
     def test_float_is_read_as_it_was_written(self, moment: float) -> None:
         table, _ = fresh()
         assert (table.update("g", put={"open_until": moment}) or {})["open_until"] == moment
-
-    def test_numbers_are_read_without_a_change(self) -> None:
-        table, dynamodb = fresh()
-        changed = table.update("k", add={"a": 2}, put={"b": 3.5})
-        before = dynamodb.items["k"].copy()
-        assert table.numbers("k") == changed
-        assert dynamodb.items["k"] == before
-        assert table.numbers("other") == {}
 
 
 def refused(code: str) -> ClientError:
@@ -201,9 +160,3 @@ class TestFailures:
         with pytest.raises(LedgerError, match=r"^DynamoDB refused: ValidationException$"):
             do(table)
         assert dynamodb.items == {}
-
-    def test_programming_error_is_raised_as_it_is(self) -> None:
-        table, dynamodb = fresh()
-        dynamodb.failure = ZeroDivisionError()
-        with pytest.raises(ZeroDivisionError):
-            table.read("k")

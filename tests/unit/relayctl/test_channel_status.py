@@ -15,7 +15,7 @@ from relayctl import moments
 from relayctl.channel.endpoints import Use
 from relayctl.log_lines import JOB_WORKER, WEBHOOK, LogReader
 from relayctl.stack import channel_status
-from relayctl.stack.channel_status import MAX_ANSWERS, ChannelStatus, Health, Refused, Traffic
+from relayctl.stack.channel_status import ChannelStatus, Health, Refused, Traffic
 from relayctl.stack.draining import waits_for
 from tests import samples
 
@@ -44,16 +44,6 @@ def test_debts_that_wait_for_the_end_of_a_flap_are_not_said_to_wait_for_a_pause(
     assert judged.why == (f"1 owed, waiting for the end of a pause or a flap at {moments.moment(NOW + 600)}",)
 
 
-def test_channel_is_sick_once_the_pause_is_over_for_long() -> None:
-    status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW - 600)]))
-    assert channel_status.judge(status, NOW).health == Health.SICK
-
-
-def test_debt_that_no_pause_holds_makes_a_paused_channel_sick() -> None:
-    status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW + 600), owed(600, reason="upstream")]))
-    assert channel_status.judge(status, NOW).health == Health.SICK
-
-
 def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials_are_not_known() -> None:
     for ago, is_sick in ((1800, True), (7200, False)):
         status = ChannelStatus("noc", debts=Debts(), traffic=Traffic(), refused_requests=Refused(1, NOW - ago))
@@ -62,35 +52,11 @@ def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials
         assert channel_status.only_refused(unused, NOW), "no use of a credential is recorded"
 
 
-def test_shadow_mode_alone_is_no_sickness() -> None:
-    status = ChannelStatus("noc", policy=Policy(mode=Mode.SHADOW), debts=Debts())
-    judged = channel_status.judge(status, NOW)
-    assert judged.health == Health.OK
-    assert channel_status.document(status, judged, NOW)["mode"] == "shadow"
-
-
-def test_last_share_is_the_last_use_of_the_webhooks_credentials() -> None:
-    uses = (
-        Use("inbound", "previous", "token", NOW - 3600),
-        Use("inbound", "current", "token", NOW - 7200),
-        Use("callback", "current", "token", NOW - 60),
-    )
-    assert ChannelStatus("noc", uses=uses).shared_at == NOW - 3600
-    assert ChannelStatus("noc").shared_at is None
-
-
 QUIET = 600.0
 
 
 def status(debts: Debts | None = None, traffic: Traffic | None = None) -> ChannelStatus:
     return ChannelStatus("noc", debts=debts or Debts(), traffic=traffic or Traffic())
-
-
-@pytest.mark.parametrize(
-    "traffic", [Traffic(), Traffic(last_share=NOW - QUIET), Traffic(last_share=NOW - 900, last_signal=NOW - QUIET)]
-)
-def test_channel_without_debts_and_with_quiet_is_drained(traffic: Traffic) -> None:
-    assert waits_for(status(traffic=traffic), NOW, QUIET) == []
 
 
 @pytest.mark.parametrize(
@@ -162,9 +128,3 @@ def test_test_incidents_and_other_jobs_are_no_shares_and_no_signals() -> None:
     ]
     found, _ = count(FakeLogs(jobs), JOB_WORKER)
     assert (found.shares, found.signals, found.last_signal) == (0, 1, NOW - 3)
-
-
-def test_storm_is_read_from_the_newest_line_on_within_the_budget_and_said() -> None:
-    logs = FakeLogs([share(number / 5) for number in range(1, 18_000)], size=50)
-    found, is_whole = count(logs)
-    assert (is_whole, found.shares, found.last_share) == (False, MAX_ANSWERS * 50, NOW - 0.2)

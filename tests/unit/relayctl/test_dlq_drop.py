@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-from botocore.exceptions import ClientError
 
 from relay.delivery.task import entry_key_of, recorded_state
 from relay.incidents.share import State, parse_share
@@ -86,18 +85,6 @@ class TestCriticals:
         desk = Desk({entry_key_of(over): Entry().announcing(state_of(over), "r1", MARK)})
         assert desk.found(over, DEAD)[0] == [("i1", True), ("i0", False)]
 
-    def test_unreadable_ledger_leaves_it_open_which_criticals_are_owed(self) -> None:
-        desk = Desk()
-        desk.dynamodb.failure = ClientError({"Error": {"Code": "Throttled", "Message": "no"}}, "BatchGetItem")
-        those, problem = desk.found(*(job(incident_id=f"i{n}") for n in range(250)))
-        assert {is_owed for _, is_owed in those} == {None}
-        assert (problem, desk.dynamodb.calls) == ("DynamoDB refused: Throttled", ["batch_get_item"])
-
-    def test_entries_are_read_a_hundred_at_once(self) -> None:
-        desk = Desk()
-        desk.found(*(job(incident_id=f"i{n}") for n in range(250)))
-        assert desk.dynamodb.calls == ["batch_get_item"] * 3
-
 
 class TestDrop:
     def drop(self, queue: FakeQueue, stopping: Callable[[], bool] = never) -> Drop:
@@ -119,13 +106,3 @@ class TestDrop:
         assert doing.counts() == {"dropped": 10, "failed": 2, "gone": 0, "left": 0}
         assert {problem for _, problem in doing.problems} == {"InternalError"}
         assert {each.incident_id for each in queue.jobs()} == {"i3", "i11"}
-
-    def test_message_that_is_no_longer_held_is_not_deleted(self) -> None:
-        queue = self.filled(3)
-        dead_letters = queue.dead_letters()
-        with dead_letters.holding():
-            doing = Drop(list(dead_letters.scan()))
-            queue.clock.now += 3600
-            list(doing.delete(dead_letters, never))
-        assert doing.counts() == {"dropped": 0, "failed": 3, "gone": 0, "left": 0}
-        assert len(queue.messages) == 3

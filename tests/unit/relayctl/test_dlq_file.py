@@ -95,17 +95,6 @@ def queue() -> FakeQueue:
 
 
 class TestRun:
-    def test_lines_are_sent_in_order_in_batches_of_ten(self, queue: FakeQueue) -> None:
-        doing = Import(messages(jobs(25)))
-        assert len(list(doing.send(queue.queue(), never))) == 3
-        assert [len(batch) for batch in queue.sizes] == [10, 10, 5]
-        assert [each.incident_id for each in queue.jobs()] == [f"i{n}" for n in range(25)]
-        assert (doing.sent, doing.next_line, doing.problem) == (25, 26, None)
-
-    def test_large_messages_are_sent_in_batches_that_sqs_takes(self, queue: FakeQueue) -> None:
-        list(Import(messages(jobs(7, size=300_000))).send(queue.queue(), never))
-        assert [len(batch) for batch in queue.sizes] == [2, 2, 2, 1]
-
     def test_import_ends_at_the_first_refused_message(self, queue: FakeQueue) -> None:
         queue.refused = {"i12"}
         doing = Import(messages(jobs(25)))

@@ -21,7 +21,6 @@ from relay.ledger.entry import Entry, Lease
 from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger
 from relayctl.dlq.mover import (
-    MAX_FAILED_POLLS,
     STILL_SECONDS,
     Became,
     DeadLetterMover,
@@ -90,22 +89,6 @@ def incidents(some: list[Moved]) -> list[str]:
 
 
 class TestMove:
-    def test_message_is_deleted_only_after_the_retry_queue_has_it(self) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(3)))
-        order: list[str] = []
-        bench.retries.done = bench.queue.done = order
-        assert [each.note for each in bench.move()] == [None] * 3
-        assert order == ["send i0", "send i1", "send i2", "delete i0", "delete i1", "delete i2"]
-        assert bench.queue.messages == {}
-
-    def test_envelopes_are_moved_byte_for_byte_oldest_first(self) -> None:
-        bench = Bench()
-        envelopes = bodies(jobs(25))
-        bench.queue.put(*reversed(envelopes))
-        bench.move()
-        assert [message.body for message in bench.retries.messages.values()] == envelopes
-
     def test_large_messages_are_moved_in_batches_that_sqs_takes(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(7, body=noise(300_000))))
@@ -118,13 +101,6 @@ class TestMove:
         bench.queue.refusing = {"delete"}
         assert all("ServiceUnavailable" in (each.note or "") for each in bench.move())
         assert (len(bench.retries.messages), len(bench.queue.visible())) == (2, 2)
-
-    def test_interrupted_replay_ends_after_the_current_wave_and_shows_the_rest(self) -> None:
-        bench = Bench(rate=10)
-        bench.queue.put(*bodies(jobs(25)))
-        done = bench.move(lambda: len(bench.retries.messages) >= 10)
-        assert incidents(done) == [f"i{n}" for n in range(10)]
-        assert len(bench.queue.visible()) == len(bench.queue.messages) == 15
 
     @pytest.mark.parametrize("operation", ["send", "delete"])
     def test_killed_replay_leaves_each_message_on_a_queue(self, operation: str) -> None:
@@ -167,14 +143,6 @@ class TestRate:
         bench.move()
         assert sum(bench.clock.slept) < 1
 
-    def test_stop_is_obeyed_during_a_wait_for_the_rate(self) -> None:
-        bench = Bench(rate=0.01)
-        bench.queue.put(*bodies(jobs(2)))
-        started = bench.clock.now
-        done = bench.move(lambda: bench.clock.now > started + 3)
-        assert len(done) == 1
-        assert bench.clock.now - started < 5
-
 
 class TestHolds:
     def test_message_that_another_operator_holds_meanwhile_is_left_alone(self) -> None:
@@ -187,14 +155,6 @@ class TestHolds:
             assert list(bench.mover().move(found)) == []
             assert all(other.is_held(each) for each in theirs)
         assert bench.retries.messages == {}
-
-    def test_holds_last_at_the_slowest_rate_after_a_long_scan(self) -> None:
-        bench = Bench(rate=0.01)
-        bench.queue.put(*bodies(jobs(5)))
-        with bench.scanned() as found:
-            bench.clock.now += 40
-            assert len(list(bench.mover().move(found))) == 5
-        assert sum(bench.clock.slept) == pytest.approx(400)
 
     def test_single_failures_inside_a_batch_that_succeeds_end_those_holds(self) -> None:
         bench = Bench()
@@ -227,30 +187,6 @@ class TestHolds:
             assert list(scan) == []
             assert len(list(bench.mover().move([first]))) == 1
         assert bench.queue.messages == {}
-
-    def test_message_whose_hold_was_lost_and_found_during_the_scan_is_moved_once(self) -> None:
-        bench = Bench()
-        (name,) = bench.queue.put(envelope_of(job()))
-        with bench.dead_letters.holding():
-            scan = bench.dead_letters.scan()
-            found = [next(scan)]
-            bench.clock.now += 50
-            bench.queue.stubborn = {name}
-            bench.dead_letters.renew()
-            bench.queue.stubborn = set()
-            bench.queue.messages[name].visible_at = 0
-            found += list(scan)
-            assert len(found) == 2
-            assert len(list(bench.mover().move(found))) == 1
-        assert len(bench.retries.messages) == 1
-
-    def test_released_message_is_visible_to_others_and_not_moved(self) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(12)))
-        with bench.scanned() as found:
-            bench.dead_letters.let_go(found[:11])
-            assert len(bench.queue.visible()) == 11
-            assert incidents(list(bench.mover().move(found))) == ["i11"]
 
 
 class TestUnreadable:
@@ -309,10 +245,6 @@ def scanned(storm: Storm) -> int:
 
 def test_scan_ends_although_new_messages_keep_coming() -> None:
     assert scanned(Storm(BEGAN - 5, BEGAN - 4)) == 2 + POLLS_OF_NEW_ONES
-
-
-def test_old_message_among_new_ones_keeps_the_scan_going() -> None:
-    assert scanned(Storm(BEGAN + 9, BEGAN + 9, BEGAN - 4)) == 3 + POLLS_OF_NEW_ONES
 
 
 def test_message_sent_in_the_second_in_which_the_scan_began_is_not_new() -> None:
@@ -441,15 +373,6 @@ class TestFollow:
         assert following.polls == 1
         assert following.dynamodb.calls == ["batch_get_item"] * 5
 
-    def test_following_does_not_read_settled_jobs_again(self) -> None:
-        following = Following(101)
-        for number in range(100):
-            following.put(number, ACCEPTED)
-        following.hooks = {3: lambda: following.put(100, ACCEPTED)}
-        following.dynamodb.calls.clear()
-        following.run()
-        assert following.dynamodb.calls.count("batch_get_item") == 2 + following.polls - 1
-
     def test_following_waits_for_a_ledger_that_fails_for_a_while(self) -> None:
         following = Following(1)
         following.put(0, ACCEPTED)
@@ -457,10 +380,3 @@ class TestFollow:
         following.hooks = {3: lambda: setattr(following.dynamodb, "failure", None)}
         assert following.run()[0].became == Became.DELIVERED
         assert following.follower.problem is None
-
-    def test_following_ends_with_the_problem_if_the_ledger_cannot_be_read(self) -> None:
-        following = Following(1)
-        following.dynamodb.failure = DOWN
-        assert following.run() == [Fate(Became.WAITING)]
-        assert following.polls == MAX_FAILED_POLLS
-        assert following.follower.problem == "DynamoDB refused: AccessDeniedException"

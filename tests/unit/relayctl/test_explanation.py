@@ -1,6 +1,5 @@
 """Explanation of the relay's decision about a share, by the ledger entry of its incident."""
 
-import json
 from copy import replace
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from relay.channels.channel import Channel
 from relay.incidents.share import State, parse_share
 from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
-from relay.ledger.entry import Acknowledgement, Entry, Flap
+from relay.ledger.entry import Entry, Flap
 from relayctl.report import explanation_text
 from relayctl.report.explanation import Case, Knowledge, explanation
 from tests.samples import body, parsed, secret
@@ -42,24 +41,6 @@ def announced(**members: Any) -> Entry:
 
 def explained(a_case: Case, entry: Entry | None = None, **known: Any) -> dict[str, Any]:
     return explanation(a_case, Knowledge(entry or Entry(), **known))
-
-
-def test_fields_are_shown_as_the_relay_parsed_them() -> None:
-    found = explained(case(alerts=[ALERT], snooze={"snoozed": True}))
-    assert (found["parsed"]["status"], found["parsed"]["snoozed"]) == ("critical", True)
-    assert found["parsed"]["changed_on"].endswith("Z")
-    assert found["parsed"]["alerts"] == ["a1 critical"]
-    assert found["parsed"]["severity"] is None
-    assert found["details"]["alert_tags"] == ["team=Payments"]
-
-
-def test_share_of_a_new_incident_would_be_signalled() -> None:
-    found = explained(case())
-    assert (found["verdict"]["action"], found["verdict"]["outcome"]) == ("signal", "delivered")
-    assert found["transition"]["transition"] == "opened"
-    assert found["policy"]["is_announced"] is True
-    assert found["request"]["body"].encode() == body()
-    assert found["request"]["is_bigpandas_body"]
 
 
 @pytest.mark.parametrize(
@@ -98,30 +79,6 @@ def test_without_a_matching_route_the_recipients_are_the_channels_own_and_the_ur
     assert (found["recipients"]["in_url"], found["recipients"]["refused_in_url"]) == (["jdoe"], ["boss"])
 
 
-def test_own_body_has_recipients_and_the_priority_of_the_route() -> None:
-    found = explained(case(channel(routes=ROUTES, body="xmatters"), alerts=[ALERT]))
-    sent = json.loads(found["request"]["body"])
-    assert (sent["recipients"], sent["priority"]) == ([{"id": "Pay On-Call"}], "HIGH")
-    assert found["request"]["priority"] == "HIGH"
-    assert sent["properties"]["incident_id"] == "i1"
-
-
-def test_acknowledged_incident_that_only_grew_goes_to_the_acknowledger_alone() -> None:
-    document = secret(policy={"notify_on": ["opened", "grew"]})
-    document["xmatters"] |= {"recipients": ["Ops"], "callback": {"token": "callback-token-5f1c"}}
-    entry = replace(announced(alerts=[ALERT]), acknowledgement=Acknowledgement("jdoe", 0))
-    found = explained(case(parsed(document), alerts=[ALERT, ALERT | {"id": "a2"}]), entry)
-    assert found["transition"]["transition"] == "grew"
-    assert (found["recipients"]["names"], found["recipients"]["only"]) == (["jdoe"], ["jdoe"])
-
-
-def test_signal_too_soon_after_the_last_one_would_wait() -> None:
-    entry = replace(announced(), signal_times=(NOW - 5,))
-    found = explained(case(channel(notify_on=["opened", "eased"]), status="warning"), entry)
-    assert (found["verdict"]["action"], found["verdict"]["reason"]) == ("wait", "paced")
-    assert found["verdict"]["until"] == "2027-01-15T08:01:50.000Z"
-
-
 @pytest.mark.parametrize(
     ("gate", "reason"),
     [
@@ -135,13 +92,6 @@ def test_full_or_broken_channel_would_wait(gate: Gate, reason: str | None) -> No
     found = explained(case(channel(max_per_minute=3)), gates={gate_of("noc"): gate})
     assert found["verdict"].get("reason") == reason
     assert found["rate_limit"]["limits"][0]["waits"] is (reason is not None)
-
-
-def test_share_that_ends_an_unknown_incident_is_not_signalled() -> None:
-    found = explained(case(status="ok"), missing="--offline")
-    assert found["verdict"]["outcome"] == "unchanged"
-    assert "touched is never signalled" in found["verdict"]["why"]
-    assert found["transition"]["compared_with"] == "nothing"
 
 
 def test_text_names_each_part() -> None:
@@ -167,50 +117,11 @@ def paused(*, then: str, **more: Any) -> dict[str, Any]:
     return {"since": "2027-01-15T08:00:00Z", "until": "2027-01-15T10:00:00Z", "then": then, **more}
 
 
-def test_share_for_a_channel_in_shadow_mode_sends_nothing_and_says_what_it_would_do() -> None:
-    a_case = case(channel(mode="shadow"))
-    found = explained(a_case)
-    assert found["verdict"] == {
-        "action": "shadow",
-        "outcome": "shadowed",
-        "why": "nothing of this open incident was announced",
-    }
-    assert found["request"]["is_sent"] is False
-    assert a_case.entry_name.startswith("shadow/noc/")
-    assert case().entry_name.startswith("incident/noc/")
-
-
-def test_share_that_is_not_announced_in_shadow_mode_has_the_outcome_of_a_live_channel() -> None:
-    found = explained(case(channel(mode="shadow")), announced())
-    assert (found["verdict"]["action"], found["verdict"]["outcome"]) == ("nothing", "unchanged")
-
-
 def test_share_in_a_pause_that_keeps_waits_for_its_end() -> None:
     found = explained(case(channel(pauses=[paused(then="keep")])))
     assert (found["verdict"]["action"], found["verdict"]["reason"]) == ("wait", "paused")
     assert found["verdict"]["until"] == "2027-01-15T10:00:00.000Z"
     assert (found["policy"]["mode"], len(found["policy"]["applying_pauses"])) == ("paused", 1)
-
-
-def test_share_in_a_pause_that_drops_is_left_out_and_says_why() -> None:
-    found = explained(case(channel(pauses=[paused(then="drop")])))
-    assert (found["verdict"]["action"], found["verdict"]["outcome"]) == ("nothing", "unchanged")
-    assert "left out: the channel is paused" in found["verdict"]["why"]
-
-
-def test_pause_for_other_incidents_does_not_apply() -> None:
-    found = explained(case(channel(pauses=[paused(then="drop", when={"status": "warning"})])))
-    assert found["verdict"]["action"] == "signal"
-    assert (found["policy"]["applying_pauses"], len(found["policy"]["pauses"])) == ([], 1)
-
-
-def test_state_of_a_flapping_incident_that_is_no_worse_would_wait_for_the_calm() -> None:
-    entry = replace(announced(), flap=Flap((NOW - 9, NOW - 5), NOW + 600, is_signalled=True))
-    to = channel(flap={"transitions": 2, "minutes": 10})
-    found = explained(case(to, status="warning"), entry)
-    assert (found["verdict"]["action"], found["verdict"]["reason"]) == ("wait", "flapping")
-    assert found["policy"]["flap"] == {"transitions": 2, "minutes": 10}
-    assert found["transition"]["flapping_until"] == "2027-01-15T08:11:40.000Z"
 
 
 def test_state_that_a_flap_keeps_quiet_is_not_announced_in_shadow_mode() -> None:

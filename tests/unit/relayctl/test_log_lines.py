@@ -64,17 +64,6 @@ def test_budget_that_ends_leaves_out_the_oldest_lines_and_says_so() -> None:
     assert budget.problem.startswith("too many lines: those before 2026-")
 
 
-def test_last_answer_within_the_budget_is_not_called_cut() -> None:
-    budget = Budget(2)
-    assert len(read(FakeLogs([line(1)], [line(2)]), budget)) == 2
-    assert not budget.is_cut
-
-
-def test_texts_that_are_no_lines_of_the_relay_are_skipped() -> None:
-    texts = ["START RequestId: 1", "{", "[]", "{}", '"x"', "{" * 100_000]
-    assert read(FakeLogs(texts)) == []
-
-
 def test_time_of_a_line_is_the_functions_own() -> None:
     [found] = read(FakeLogs([line(timestamp="2026-03-04T02:58:14.301+00:00")]))
     assert found.at == 1_772_593_094.301

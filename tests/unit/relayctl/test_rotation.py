@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from relayctl.channel import rotation
-from relayctl.channel.endpoints import Use, last_use, obstacle
+from relayctl.channel.endpoints import Use, obstacle
 from relayctl.channel.secret_document import SecretDocument
 
 NOW = 1_800_000_000.0
@@ -18,12 +18,6 @@ def rotated(before: Any, after: Any, endpoint: str = "inbound") -> Any:
     new.set(endpoint, after)
     rotation.keep_previous(old, new, NOW)
     return new.get(endpoint)
-
-
-@pytest.mark.parametrize("endpoint", ["inbound", "xmatters.callback"])
-def test_replaced_token_is_kept_as_previous_for_24_hours(endpoint: str) -> None:
-    kept = rotated({"token": "old"}, {"token": "new"}, endpoint)
-    assert kept == {"token": "new", "previous": {"token": "old", "expires_at": TOMORROW}}
 
 
 @pytest.mark.parametrize(
@@ -82,10 +76,6 @@ class TestDisplaced:
     def test_expired_previous_credential_is_not_displaced(self) -> None:
         assert self.rotated_twice("2027-01-15T07:00:00+00:00") == {}
 
-    def test_previous_credential_set_by_the_operator_is_not_displaced(self) -> None:
-        by_hand = {"token": "a", "expires_at": "2027-01-20T08:00:00+00:00"}
-        assert self.rotated_twice("2027-01-15T09:00:00+00:00", previous=by_hand) == {}
-
 
 class TestRenew:
     @pytest.mark.parametrize(
@@ -105,12 +95,6 @@ class TestRenew:
         assert renewed.keys() == kinds
         assert all(renewed[kind] != members.get(kind) for kind in kinds)
         assert "basic" not in kinds or renewed["basic"]["username"] == "bp"
-
-    def test_renewed_endpoint_keeps_its_previous_credential(self) -> None:
-        previous = {"token": "older", "expires_at": TOMORROW}
-        document = SecretDocument({"inbound": {"token": "t", "previous": previous}})
-        rotation.renew(document, "inbound", "noc")
-        assert document.get("inbound.previous") == previous
 
 
 def test_overlap_sets_the_expiry_of_the_previous_credential() -> None:
@@ -136,14 +120,3 @@ def test_previous_credential_may_end_two_hours_after_its_last_recorded_use_if_th
     found = obstacle(uses, "inbound", NOW)
     assert (found is None) == (words is None)
     assert words is None or words in (found or "")
-
-
-def test_last_uses_are_the_newest_of_each_age_at_the_endpoint() -> None:
-    uses = [
-        Use("inbound", "current", "token", NOW),
-        Use("inbound", "current", "basic", NOW - 3600),
-        Use("inbound", "previous", "token", None),
-        Use("callback", "previous", "token", NOW - 60),
-    ]
-    assert (last_use(uses, "inbound", "current"), last_use(uses, "inbound", "previous")) == (NOW, None)
-    assert last_use(uses, "callback", "current", "previous") == NOW - 60

@@ -3,8 +3,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.channels.parsing import check_secret
 from relay.failures import InvalidChannel
@@ -45,11 +43,6 @@ class TestMasked:
             key: value for key, value in hidden.items() if CANARY not in str(value)
         }
 
-    def test_masked_trigger_url_shows_all_but_its_query(self, kind: str) -> None:
-        masked = SecretDocument(full(kind)).masked()
-        url = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
-        assert masked["xmatters"]["trigger_url"] == f"{url}?***"
-
 
 @pytest.mark.parametrize(
     "members",
@@ -68,16 +61,6 @@ class TestMasked:
 )
 def test_unknown_key_or_shape_is_masked(members: dict[str, Any]) -> None:
     assert CANARY not in json.dumps(SecretDocument(members).masked())
-
-
-@given(
-    st.recursive(
-        st.just(CANARY),
-        lambda inner: st.dictionaries(st.text("abz._", min_size=1, max_size=6), inner, max_size=3) | st.lists(inner),
-    )
-)
-def test_unknown_key_is_masked_whatever_its_value(value: Any) -> None:
-    assert CANARY not in json.dumps(SecretDocument({"later": value}).masked())
 
 
 class TestSetAndUnset:
@@ -139,17 +122,3 @@ class TestIsCredential:
     )
     def test_masked_value_is_a_credential(self, key: str, value: Any) -> None:
         assert is_credential(key, value)
-
-    @pytest.mark.parametrize(
-        ("key", "value"),
-        [
-            ("inbound.basic.username", "u"),
-            ("xmatters.trigger_url", "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"),
-            ("xmatters.trigger_url", "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=a"),
-            ("xmatters.recipients", ["a"]),
-            ("policy", {"max_per_minute": 3, "properties": {"team": "noc"}}),
-            ("bigpanda.reconcile", False),
-        ],
-    )
-    def test_shown_value_is_not_a_credential(self, key: str, value: Any) -> None:
-        assert not is_credential(key, value)

@@ -41,13 +41,6 @@ def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content
         read_folder(folder)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-class TestExported:
-    def test_exported_file_names_the_schema_in_its_first_line(self, kind: str) -> None:
-        text = exported("payments", SecretDocument(every_setting("payments", kind)))
-        assert text.splitlines()[0] == "# yaml-language-server: $schema=channel.schema.json"
-
-
 def test_url_without_a_credential_is_exported_as_it_is() -> None:
     secret = every_setting("payments")
     secret["xmatters"]["trigger_url"] = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=A"
@@ -97,17 +90,6 @@ def test_invalid_file_is_refused_with_the_key_and_without_the_value(text: str, w
 
 
 class TestFirstValues:
-    def test_minimal_file_makes_a_token_for_bigpanda(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("TRIGGER", "https://acme.xmatters.com/x")
-        made = asked_for(LEAST.replace("stored", "stored, env: TRIGGER"))
-        assert made["xmatters"]["trigger_url"] == "https://acme.xmatters.com/x"
-        assert token.fits(made["inbound"]["token"], "payments", "inbound")
-
-    def test_file_of_a_first_value_is_beside_the_settings_file(self, tmp_path: Path) -> None:
-        (tmp_path / "url.txt").write_text("https://acme.xmatters.com/y\n")
-        made = asked_for(LEAST.replace("stored", "stored, file: url.txt"), folder=tmp_path)
-        assert made["xmatters"]["trigger_url"] == "https://acme.xmatters.com/y"
-
     @pytest.mark.parametrize("endpoint", ["inbound", "callback"])
     def test_reference_to_a_token_that_is_not_stored_makes_one_for_its_endpoint(self, endpoint: Any) -> None:
         text = "inbound: {token: {secret: stored}}\nxmatters: {callback: {token: {secret: stored}}, trigger_url: "
@@ -150,10 +132,6 @@ class TestFirstValues:
 
 
 class TestEndpointsThatAFileLeavesOut:
-    def test_endpoint_of_bigpanda_keeps_its_credentials(self) -> None:
-        secret = every_setting("payments")
-        assert asked_for(LEAST, secret)["inbound"] == secret["inbound"]
-
     def test_callback_endpoint_stays_as_long_as_the_channel_writes_to_bigpanda(self) -> None:
         secret = every_setting("payments")
         with_key = asked_for(f"{LEAST}bigpanda: {{api_key: {{secret: stored}}}}", secret)
@@ -176,21 +154,6 @@ class TestReadFolder:
         (tmp_path / "folder.yaml").mkdir()
         assert [each.channel for each in read_folder(tmp_path)] == ["payments"]
 
-    def test_each_invalid_file_has_a_line_with_its_path(self, tmp_path: Path) -> None:
-        names = ("Payments.yaml", "web.yml", "noc.yaml", "ok.yaml", "sre team.yaml")
-        for name in names:
-            (tmp_path / name).write_text(LEAST if name == "ok.yaml" else "polcy: 1")
-        with pytest.raises(click.UsageError) as refused:
-            read_folder(tmp_path)
-        misnamed = "is not named after a channel: use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit"
-        assert str(refused.value).splitlines() == [
-            f"{tmp_path}/Payments.yaml: {misnamed}",
-            f"{tmp_path}/noc.yaml: needs xmatters",
-            f"{tmp_path}/noc.yaml: unknown key polcy; did you mean policy?",
-            f"{tmp_path}/sre team.yaml: {misnamed}",
-            f"{tmp_path}/web.yml: rename it to web.yaml",
-        ]
-
     def test_every_fault_of_a_file_has_a_line(self, tmp_path: Path) -> None:
         path = tmp_path / "payments.yaml"
         path.write_text(
@@ -209,11 +172,6 @@ class TestReadFolder:
             "policy: unknown key presets",
             "xmatters.auth: unknown key ticket",
         ]
-
-    def test_file_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
-        (tmp_path / "payments.yaml").write_bytes(b"a: \xff")
-        with pytest.raises(click.UsageError, match=r"payments\.yaml: is not UTF-8 text"):
-            read_folder(tmp_path)
 
 
 def test_each_credential_of_the_sample_is_held_by_a_credential_key() -> None:

@@ -31,36 +31,6 @@ def counted(*lines: Line, most: int = 10) -> ShadowCounts:
     return counts
 
 
-def test_signals_are_counted_by_transition_and_recipient() -> None:
-    found = counted(line(), line(transition="resolved", recipients=["ops", "noc"]), line(recipients=[])).document()
-    assert (found["shares"], found["signals"], found["without_named_recipient"]) == (3, 3, 1)
-    assert found["by_transition"] == {"opened": 2, "resolved": 1}
-    assert found["by_recipient"] == {"ops": 2, "noc": 1}
-
-
-def test_newest_signals_are_kept_in_order_whatever_the_order_of_the_lines() -> None:
-    lines = [line(NOON + number, incident_id=str(number)) for number in (5, 1, 9, 3, 7)]
-    found = counted(*lines, most=3).document()
-    assert [each["incident_id"] for each in found["listed"]] == ["5", "7", "9"]
-    assert found["signals"] == 5
-    assert counted(line(), most=0).document()["listed"] == []
-
-
-def test_other_outcomes_are_counted_by_cause() -> None:
-    touched = line(outcome="unchanged", transition="touched", why="it is as announced")
-    found = counted(touched, touched, line(outcome="superseded", transition=None)).document()
-    assert found["suppressed"] == [
-        {"outcome": "unchanged", "transition": "touched", "why": "it is as announced", "count": 2},
-        {"outcome": "superseded", "transition": "", "why": "", "count": 1},
-    ]
-    assert (found["signals"], found["live_shares"]) == (0, 0)
-
-
-def test_share_of_a_live_channel_is_counted_apart() -> None:
-    found = counted(line(outcome="delivered")).document()
-    assert (found["live_shares"], found["signals"], found["suppressed"]) == (1, 0, [])
-
-
 def test_malformed_fields_count_as_missing_and_a_signal_without_the_ledger_is_marked() -> None:
     [found] = counted(line(recipients="ops", transition=None, status=7, unguarded="timeout")).document()["listed"]
     assert (found["recipients"], found["transition"], found["status"], found["unguarded"]) == ([], None, "7", True)
@@ -101,12 +71,6 @@ def test_pages_of_an_incident_are_asked_for_by_a_text_property_within_the_time()
             "limit": ["1"],
         }
     ]
-
-
-def test_all_pages_of_the_time_are_asked_for_without_a_property() -> None:
-    found, asked, deadline = counts({"total": 0, "data": []})
-    assert found.count(deadline) == 0
-    assert set(asked[0]) == {"from", "to", "limit"}
 
 
 @pytest.mark.parametrize(

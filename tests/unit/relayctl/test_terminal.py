@@ -55,10 +55,6 @@ def test_line_breaks_only_words_longer_than_a_line(monkeypatch: pytest.MonkeyPat
     assert all(len(line) <= 40 for line in lines)
 
 
-def test_square_brackets_and_colons_are_printed_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert said(monkeypatch, "[red]:bomb:") == ["[red]:bomb:"]
-
-
 def test_long_line_to_a_pipe_is_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     with CliRunner().isolation() as (out, _, _):

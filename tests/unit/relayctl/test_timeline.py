@@ -51,32 +51,6 @@ def test_share_is_described_by_its_outcome(fields: dict[str, Any], text: str) ->
     assert words("share", **fields) == text
 
 
-@pytest.mark.parametrize(
-    ("fields", "text"),
-    [
-        ({"kind": "followup", "outcome": "queued"}, None),
-        ({"kind": "followup", "outcome": "duplicate"}, None),
-        (
-            {"kind": "followup", "outcome": "unsafe", "reason": "credentials", "http_status": 401},
-            "follow-up of the pages: waits, credentials (HTTP 401)",
-        ),
-        (
-            {"kind": "followup", "outcome": "duplicate", "end": "refuted"},
-            "end of the incident, asked of BigPanda: refuted",
-        ),
-        ({"kind": "writeback", "outcome": "delivered"}, "write-back of an answer into BigPanda: done"),
-        (
-            {"kind": "writeback", "outcome": "queued", "queue": "dead_letter", "reason": "refused"},
-            "write-back of an answer into BigPanda: DEAD-LETTERED, refused",
-        ),
-        ({"kind": "release", "outcome": "delivered"}, "release of BigPanda's held updates: done"),
-        ({"kind": "later", "outcome": "delivered"}, "job later: done"),
-    ],
-)
-def test_chore_is_described_unless_it_says_nothing_new(fields: dict[str, Any], text: str | None) -> None:
-    assert words("job", **fields) == text
-
-
 @pytest.mark.parametrize("message", ["swept", "request refused", "crash", ""])
 def test_other_lines_are_no_events(message: str) -> None:
     assert words(message) is None
@@ -133,11 +107,6 @@ def test_shadow_mode_and_pauses_are_told_in_words(fields: dict[str, Any], text: 
     assert words("share", **fields) == text
 
 
-def test_answer_names_the_person_and_the_response() -> None:
-    told = words("callback", outcome="queued", transition="response", person="jdoe", answer="Acknowledge")
-    assert told == 'xMatters called back (response): "jdoe": "Acknowledge": kept for BigPanda'
-
-
 def test_summary_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
     debt = Debt(since=NOW - 60, reason="paused", paused_until=NOW + 3600, row=Row(NOW + 3600, job="d/1"))
     entry = Entry(newest=STATE, debt=debt)
@@ -166,27 +135,6 @@ def history(page: Any, audits: Any) -> list[Event]:
     clock = Clock()
     api = RestApi(HttpClient(FakeSession(answer), clock=clock))
     return list(timeline_vendors.of_page(api, rest(), "noc", "u-1", Deadline(5, clock)))
-
-
-def test_page_has_recipients_times_and_answers_whose_texts_are_quoted() -> None:
-    device = {"name": "Work Phone", "owner": {"targetName": "jdoe"}}
-    response = {"response": "Acknowledge", "comment": None, "received": "2026-03-04T02:59:14.000Z"}
-    annotation = {
-        "author": {"targetName": "ann\n"},
-        "comment": "see https://evil.example",
-        "created": "2026-03-04T02:59:00Z",
-    }
-    found = history(
-        PAGE | {"terminated": "2026-03-04T03:00:00Z"},
-        {"data": [{"response": response | {"notification": {"recipient": device}}}, {"annotation": annotation}]},
-    )
-    assert [(each.at, each.kind, each.text) for each in found] == [
-        (1_772_593_094.301, "page", "page 1001 made; recipients: Ops, p-2"),
-        (1_772_593_154.0, "answer", 'jdoe answered "Acknowledge" to page 1001 on "Work Phone"'),
-        (1_772_593_140.0, "comment", 'ann commented on page 1001: "see https(:)//evil(.)example"'),
-        (1_772_593_200.0, "page", "page 1001 ended"),
-    ]
-    assert found[1].details["person"] == "jdoe"
 
 
 def test_members_of_other_types_count_as_missing() -> None:

@@ -69,10 +69,6 @@ def test_missing_verb_is_a_usage_error_that_lists_the_verbs(arguments: list[str]
     assert "Commands:" in done.output
 
 
-def test_version_option_prints_the_version() -> None:
-    assert CliRunner().invoke(main, ["--version"]).stdout.startswith("relayctl, version ")
-
-
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -127,8 +123,3 @@ def test_help_imports_no_aws_sdk(argument: str) -> None:
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_unknown_verb_is_a_usage_error() -> None:
-    context = click.Context(main)
-    assert main.get_command(context, "nothing") is None

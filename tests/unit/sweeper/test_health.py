@@ -2,28 +2,24 @@
 
 import json
 from collections.abc import Callable, Iterable
-from copy import replace
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay.failures import ChannelUnreadable, NoAnswer, Reason
-from relay.http.client import basic
+from relay.failures import NoAnswer, Reason
 from relay.http.session import HttpAnswer
 from relay.ledger.channel_rate_limiter import gate_of
 from relay.ledger.entry_key import key
-from relay.sweeper.credential_probe import PROBES_KEY, read_probes
+from relay.sweeper.credential_probe import PROBES_KEY
 from relay.sweeper.health_announcement import (
     ChannelState,
     SickReasons,
     Told,
 )
-from relay.sweeper.run import KEY, SweeperRun
+from relay.sweeper.run import KEY
 from tests import samples
 from tests.fakes import (
-    Call,
     FakeSecrets,
     FakeSession,
     FakeSns,
@@ -92,34 +88,6 @@ class TestSick:
         runs(relay, 30)
         assert len(told(relay.sns)) == 1
 
-    def test_other_debt_is_told_on_the_notice_topic_after_fifteen_minutes(self) -> None:
-        relay = watched(DOWN)
-        relay.share(status="warning")
-        runs(relay, 15)
-        assert told(relay.sns) == []
-        runs(relay, 3)
-        assert told(relay.sns) == [("notice", "Channel noc is sick: 0 critical, 1 other incidents wait")]
-
-    def test_channel_in_a_pause_is_not_sick_although_no_worker_noted_the_pause_yet(self) -> None:
-        relay = watched(DOWN)
-        relay.share()
-        relay.change_policy(pauses=[samples.pause("keep", until=7200)])
-        runs(relay, 10)
-        assert told(relay.sns) == []
-
-    def test_refused_credentials_are_told_without_a_wait_for_the_age_of_the_debt(self) -> None:
-        relay = watched(samples.refused(401))
-        relay.share(status="warning")
-        runs(relay, 2, 5)
-        assert texts(relay.sns)[0].splitlines()[1] == "Why: xMatters refuses the credentials."
-
-    def test_open_circuit_of_a_channel_that_owes_is_told(self) -> None:
-        relay = watched(DOWN)
-        relay.share(status="warning")
-        open_circuit(relay)
-        runs(relay, 2)
-        assert "its circuit is open after 5 failures in a row" in texts(relay.sns)[0]
-
     def test_critical_signal_without_a_page_is_told_although_the_fallback_was_notified(self) -> None:
         relay = watched()
         relay.share()
@@ -151,17 +119,6 @@ class TestWell:
         runs(relay, 60)
         assert len(told(relay.sns)) == 2
         assert json.loads(relay.dynamodb.items[KEY]["text"]["S"])["health"] == {}
-
-    def test_channel_is_not_judged_well_by_a_part_of_the_index(self) -> None:
-        relay = self.sick()
-        watch, run = relay.sweeper.health, SweeperRun.begin(relay.table, relay.clock.now)
-        assert watch
-        assert run
-        for is_whole in (False, True):
-            for _ in range(5):
-                relay.clock.now += 60
-                watch.judge(run, {}, relay.deadline(5), is_whole=is_whole)
-            assert len(told(relay.sns)) == 1 + is_whole
 
 
 class TestGivenUp:
@@ -209,19 +166,6 @@ class TestGivenUp:
         runs(relay, 10)
         assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
 
-    def test_given_up_warning_does_not_make_the_channel_sick(self) -> None:
-        relay = watched(samples.refused(404))
-        relay.share(status="warning")
-        runs(relay, 30)
-        assert told(relay.sns) == []
-
-    def test_removed_channel_is_not_sick_once_the_fallback_was_notified(self) -> None:
-        relay = self.given_up()
-        relay.secrets.texts.pop("noc")
-        again = relay.other()
-        runs(again, 30)
-        assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
-
 
 class TestManyChannels:
     def owing(self, count: int) -> Relay:
@@ -238,24 +182,6 @@ class TestManyChannels:
         runs(relay, 5)
         assert told(relay.sns) == [("alarm", "5 channels are sick: 1 critical, 4 other incidents wait")]
         assert all(f"- c{number}: since " in texts(relay.sns)[0] for number in range(5))
-
-    def test_few_channels_have_a_message_each_urgent_first(self) -> None:
-        relay = self.owing(5 - 1)
-        runs(relay, 5)
-        assert [topic for topic, _ in told(relay.sns)] == ["alarm", "notice", "notice", "notice"]
-        assert "Channel c1 is sick" in told(relay.sns)[0][1]
-
-
-def test_states_that_cannot_be_read_do_not_stop_the_sweeper() -> None:
-    relay = watched(DOWN)
-    relay.share()
-    relay.sweep(300)
-    item = relay.dynamodb.items[KEY]
-    document = json.loads(item["text"]["S"]) | {"health": {"noc": 7}, "expected": []}
-    relay.dynamodb.items[KEY] = item | {"text": {"S": json.dumps(document)}}
-    assert relay.sweep(60)["owed"] == 1
-    runs(relay, 3)
-    assert len(told(relay.sns)) == 1
 
 
 class TestFailures:
@@ -293,19 +219,6 @@ class TestFailures:
         assert len(calls) == 1
         assert relay.clock.now - began < 120
         assert relay.recorder.metrics()["sweeper_heartbeat"] == 3
-
-    def test_message_is_recorded_before_the_next_one_is_published(self) -> None:
-        relay = TestManyChannels().owing(2)
-        runs(relay)
-        seen: list[int] = []
-
-        def spy(_: object) -> None:
-            health = json.loads(relay.dynamodb.items[KEY]["text"]["S"])["health"]
-            seen.append(sum("told" in each for each in health.values()))
-
-        relay.sns.before = spy
-        runs(relay)
-        assert seen == [0, 1]
 
 
 class Switch:
@@ -395,40 +308,6 @@ def test_people_are_told_when_a_channel_gets_sick_urgent_or_well(
     assert watch.messages == messages
 
 
-def test_state_of_a_sick_channel_has_its_start_and_reason_until_it_is_well_for_long(watch: Watch) -> None:
-    watch.run(SICK, SICK, WELL, SICK)
-    assert (watch.state.since, watch.state.times_told, watch.state.why) == (NOW + 60, 1, "its circuit is open")
-    assert not watch.state.is_over(watch.now)
-    watch.run(*[WELL] * 60)
-    assert watch.state.is_over(watch.now)
-
-
-def test_flapping_channel_has_at_most_one_message_in_fifteen_minutes(watch: Watch) -> None:
-    watch.run(*[*[SICK] * 2, *[WELL] * 5] * 100)
-    runs = [run for run, _ in watch.messages]
-    assert len(runs) > 10
-    assert min(later - earlier for earlier, later in pairwise(runs)) >= 900 / 60
-    assert watch.runs / len(runs) >= 900 / 60
-
-
-def test_runs_far_apart_do_not_agree(watch: Watch) -> None:
-    watch.run(SICK, SICK, SICK, seconds=180 + 1)
-    assert watch.messages == []
-    watch.run(SICK)
-    assert watch.messages == [(4, "notice")]
-
-
-def test_momentary_reason_ends_after_five_minutes(watch: Watch) -> None:
-    watch.run(MOMENTARY, *[WELL] * 5)
-    assert watch.state.sick_runs == 0
-
-
-def test_state_survives_its_json_and_unknown_members(watch: Watch) -> None:
-    watch.run(URGENT, URGENT)
-    assert ChannelState.of(watch.state.members() | {"newer": 1}) == watch.state
-    assert ChannelState.of(ChannelState().members()) == ChannelState()
-
-
 def test_state_of_a_channel_has_a_bounded_size(watch: Watch) -> None:
     watch.run(*[SickReasons(("é" * 5000,), ("ü" * 5000,))] * 3)
     assert len(json.dumps(watch.state.members())) < 4096
@@ -461,72 +340,6 @@ def test_channel_without_a_share_for_too_long_wakes_people() -> None:
     runs(relay, 3)
     assert told(relay.sns) == [("alarm", "Channel noc is sick: 0 critical, 0 other incidents wait")]
     assert "no share came for 4h, and one is expected every 4h" in texts(relay.sns)[0]
-
-
-def test_channel_that_never_had_a_share_is_silent_from_the_first_run_on() -> None:
-    relay = expecting()
-    minutes(relay, 4)
-    assert told(relay.sns) == []
-    runs(relay, 5)
-    assert len(told(relay.sns)) == 1
-
-
-def test_share_with_a_rotated_credential_counts() -> None:
-    relay = expecting()
-    share(relay)
-    minutes(relay, 3)
-    document = samples.secret(policy={"expect_share_every": EVERY})
-    document["inbound"] = {"token": "another-token-of-the-channel"}
-    relay.secrets.texts["noc"] = json.dumps(document)
-    relay.clock.now += 400
-    relay.webhook.serve(
-        samples.request(samples.body(status="ok"), headers={"authorization": "Bearer another-token-of-the-channel"})
-    )
-    minutes(relay, 3)
-    assert told(relay.sns) == []
-
-
-@pytest.mark.parametrize("change", ["policy", "channel"])
-def test_removed_policy_or_channel_is_not_silent(change: str) -> None:
-    relay = expecting()
-    share(relay)
-    minutes(relay, 3)
-    if change == "policy":
-        relay.secrets.texts["noc"] = json.dumps(samples.secret())
-    else:
-        del relay.secrets.texts["noc"]
-    minutes(relay, 3)
-    assert told(relay.sns) == []
-
-
-def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() -> None:
-    relay = expecting()
-    assert relay.sweeper.health
-    survey = relay.sweeper.health.survey
-    asked: list[float] = []
-
-    def names() -> list[str]:
-        asked.append(relay.clock.now)
-        raise ChannelUnreadable("Secrets Manager refused to list the channels")
-
-    health = replace(relay.sweeper.health, survey=replace(survey, names=names))
-    relay.sweeper = replace(relay.sweeper, health=health)
-    runs(relay, 11)
-    assert len(asked) == 3
-    assert relay.recorder.metrics()["health_failed"] == 3
-    assert relay.recorder.metrics()["sweeper_heartbeat"] == 11
-
-
-@pytest.mark.parametrize(("hours", "messages"), [(4.2, 1), (4.02, 0)], ids=["told", "not told yet"])
-def test_secret_that_cannot_be_read_makes_a_silent_channel_neither_well_nor_sick(hours: float, messages: int) -> None:
-    relay = expecting()
-    share(relay)
-    minutes(relay, hours)
-    assert len(told(relay.sns)) == messages
-    again = relay.other()
-    again.secrets.texts["noc"] = ChannelUnreadable("no")
-    runs(again, 30)
-    assert len(told(relay.sns)) == messages
 
 
 HOUR_RUNS = 60
@@ -589,15 +402,6 @@ class TestRequests:
         assert calls(relay) == (0, 0)
         assert "crash" not in relay.recorder.metrics()
 
-    def test_run_without_time_probes_nothing(self) -> None:
-        relay = probing()
-        relay.session.steps = [DOWN]
-        relay.share()
-        relay.sns.before = lambda _: relay.clock.sleep(52)
-        runs(relay, 1, 700)
-        assert len(relay.sns.published) == 1, "the fallback topic was notified"
-        assert calls(relay) == (0, 0)
-
 
 class TestRefused:
     @pytest.mark.parametrize("status", [401, 403])
@@ -634,27 +438,6 @@ class TestRefused:
         runs(relay, 3 * HOUR_RUNS)
         assert len(told(relay.sns)) == 1, "still sick"
 
-    @pytest.mark.parametrize("change", ["credential", "channel"])
-    def test_removed_credential_or_channel_is_not_sick(self, change: str) -> None:
-        relay = probing(rest=samples.refused(401))
-        runs(relay, 30)
-        if change == "credential":
-            relay.secrets.texts["noc"] = document(rest=None)
-        else:
-            del relay.secrets.texts["noc"]
-        runs(relay, 3 * HOUR_RUNS)
-        assert [subject for _, subject in told(relay.sns)][1:] == ["Channel noc is well again"]
-        assert len(relay.rest.calls) == 1
-        if change == "channel":
-            assert read_probes(relay.table, relay.clock.now).channels == {}
-
-    def test_refusal_of_an_old_copy_tells_nobody(self) -> None:
-        relay = probing(rest=_by_user("new"))
-        relay.channels.get("noc")
-        relay.secrets.texts["noc"] = document(rest=REST | {"auth": {**samples.BASIC, "username": "new"}})
-        runs(relay, 2 * HOUR_RUNS)
-        assert told(relay.sns) == []
-
 
 class TestRecord:
     def test_item_has_no_credential(self) -> None:
@@ -671,24 +454,3 @@ class TestRecord:
         relay.table.store(PROBES_KEY, text, lasts=3600)
         runs(relay)
         assert calls(relay) == (1, 1)
-
-    def test_failed_list_is_repeated_after_five_minutes(self) -> None:
-        relay = probing()
-        asked: list[float] = []
-
-        def names() -> list[str]:
-            asked.append(relay.clock.now)
-            raise ChannelUnreadable("Secrets Manager refused to list the channels")
-
-        assert relay.sweeper.health
-        probe = replace(relay.sweeper.health.probe, names=names)
-        relay.sweeper = replace(relay.sweeper, health=replace(relay.sweeper.health, probe=probe))
-        runs(relay, 11)
-        assert len(asked) == 3
-        assert relay.recorder.metrics()["health_failed"] == 3
-
-
-def _by_user(name: str) -> Callable[[Call], HttpAnswer]:
-    """Return a function that answers requests of one user name with a success, and all others with 401."""
-    header = basic(name, samples.BASIC["password"])
-    return lambda call: LISTED if call.headers["Authorization"] == header else samples.refused(401)

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from botocore.exceptions import ClientError
 
 from relay.http.session import HttpAnswer
 from tests import samples
@@ -162,17 +161,6 @@ def test_recipient_that_recurs_is_told_again_after_a_day(hours: int, times: int)
     assert len(messages(relay)) == times
 
 
-def test_message_that_the_topic_refuses_is_published_an_hour_later() -> None:
-    company = Company()
-    company.on_call = {}
-    relay = watched(company, "Ops")
-    relay.sns.failure = ClientError({"Error": {"Code": "Throttled"}}, "Publish")
-    runs(relay)
-    relay.sns.failure = None
-    runs(relay, HOUR_RUNS + 5)
-    assert len(messages(relay)) == 1
-
-
 def test_check_has_few_recipients_and_all_have_their_turn() -> None:
     company = Company()
     names = [f"user{number:02}" for number in range(25)]
@@ -201,9 +189,3 @@ def test_each_channel_has_its_turn_although_the_check_of_another_one_crashes() -
     runs(relay)
     assert messages(relay) == ['- "Ops": group, nobody is on call']
     assert relay.recorder.metrics()["crash"] == 1
-
-
-def test_channel_without_access_to_the_rest_api_is_not_checked() -> None:
-    relay = new_relay(notice_topic_arn=NOTICE)
-    runs(relay, 2 * HOUR_RUNS)
-    assert (relay.rest.calls, relay.sns.published) == ([], [])

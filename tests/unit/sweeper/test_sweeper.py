@@ -5,12 +5,9 @@ from copy import replace
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
-from relay.failures import ChannelUnreadable, QueueError
+from relay.failures import QueueError
 from relay.jobs.job import Flag
-from relay.jobs.queue import read_envelope
-from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import (
@@ -23,12 +20,10 @@ from tests.fakes import (
     table_down,
     worked,
 )
-from tests.unit.states import lease, state
 
 DOWN = samples.refused(503, b"down")
 NO = QueueError("SQS refused the message: AccessDenied")
 LATER = 1_800_000_001
-DAY = 86_400
 
 
 def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes: Any) -> Relay:
@@ -79,19 +74,6 @@ class TestVanishedMessages:
             assert relay.sweep()["owed"] == 0
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
-    def test_bell_has_the_plan_of_the_record_so_that_it_is_not_taken_for_a_replaced_message(self) -> None:
-        relay = new_relay(DOWN)
-        relay.share()
-        relay.wake(36)
-        relay.retries.messages.clear()
-        sweep_at(relay, due(relay))
-        [bell] = relay.retries.jobs()
-        stored = read_envelope(relay.ledger.stored(key("noc", (), "i1"), relay.entry().debt.job) or "")
-        assert bell.plan == relay.entry().debt.plan > stored.plan
-        calls = len(relay.session.calls)
-        relay.wake(0)
-        assert len(relay.session.calls) == calls + 1
-
     def test_debt_that_is_not_due_is_left_alone(self) -> None:
         relay = vanished(DOWN)
         moment = due(relay)
@@ -99,16 +81,6 @@ class TestVanishedMessages:
         assert (relay.retries.messages, due(relay)) == ([], moment)
         assert sweep_at(relay, moment)["healed"] == 1
         assert due(relay) == moment + 180
-
-    def test_debt_with_a_live_lease_is_left_to_its_sender(self) -> None:
-        relay = vanished(DOWN)
-        relay.clock.now = due(relay)
-        entry, now = relay.entry(), relay.clock.now
-        assert entry.newest
-        claim = replace(lease(entry.newest), until=now + 15, began=now)
-        relay.ledger.write(key("noc", (), "i1"), entry, entry.claimed(claim, 1, queued=True))
-        assert relay.sweep(14)["healed"] == 0
-        assert relay.sweep(1)["healed"] == 1
 
 
 class TestOrder:
@@ -132,13 +104,6 @@ class TestOrder:
         assert relay.retries.jobs()[0].stamps.status == "critical"
         relay.retries.visible = 0
         assert relay.sweep(60)["healed"] == 2 - healed
-
-    def test_run_without_time_left_leaves_the_rest_to_the_next_one(self) -> None:
-        relay = vanished(DOWN, shares=tuple({"id": f"i{n}", "status": "warning"} for n in range(5)))
-        relay.close_circuits()
-        relay.retries.before = lambda _: relay.clock.sleep(20)
-        assert relay.sweep(300)["healed"] == 3
-        assert relay.sweep(60)["healed"] == 2
 
 
 class TestSharesOfChannels:
@@ -188,30 +153,6 @@ class TestQueueDown:
         assert worked(relay, job) == []
         assert relay.entry().debt.row is None
 
-    def test_debt_is_left_for_the_next_run_if_queue_and_invocation_fail(self) -> None:
-        relay = self.down(DOWN)
-        moment = due(relay)
-        replacement = replace(relay.sweeper.bells, invoke=lambda _: False)
-        relay.sweeper = replace(relay.sweeper, bells=replacement)
-        assert sweep_at(relay, moment)["healed"] == 0
-        assert due(relay) == moment
-        relay.retries.failure = None
-        assert relay.sweep(60)["healed"] == 1
-
-    def test_queue_that_hangs_does_not_delay_the_criticals_of_a_run(self) -> None:
-        shares = tuple({"id": f"i{number}"} for number in range(100))
-        relay = vanished(DOWN, shares=shares, policy={"max_per_minute": 1000})
-        relay.close_circuits()
-        relay.retries.before = lambda _: relay.clock.sleep(2)
-        relay.retries.failure = EndpointConnectionError(endpoint_url="https://sqs")
-        assert relay.sweep(1000)["healed"] == 100
-
-    def test_unknown_backlog_of_the_retry_queue_holds_no_job_back(self) -> None:
-        relay = vanished(DOWN, shares=({"status": "warning"},))
-        replacement = replace(relay.sweeper.bells, backlog=lambda: None)
-        relay.sweeper = replace(relay.sweeper, bells=replacement)
-        assert relay.sweep(300)["healed"] == 1
-
 
 class TestStoredJobs:
     @pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])
@@ -229,17 +170,6 @@ class TestStoredJobs:
         assert relay.sweep(60)["healed"] == 0
         assert relay.recorder.metrics()["sweeper_failed"] == 1
         relay.dynamodb.items[name] = stored
-        assert relay.sweep(180)["healed"] == 1
-
-    def test_stored_job_of_a_newer_version_stays_until_a_version_can_read_it(self) -> None:
-        relay = vanished(DOWN, policy={"max_age_seconds": 14 * DAY})
-        [name] = [name for name in relay.dynamodb.items if name.startswith("job/")]
-        text = relay.dynamodb.items[name]["text"]
-        relay.dynamodb.items[name]["text"] = {"S": '{"schema": 2}'}
-        relay.dynamodb.items[name]["expires"] = {"N": str(relay.clock.now + DAY)}
-        for _ in range(3):
-            assert relay.sweep(DAY - 60)["healed"] == 0
-        relay.dynamodb.items[name]["text"] = text
         assert relay.sweep(180)["healed"] == 1
 
 
@@ -274,47 +204,6 @@ class TestPoison:
         assert relay.recorder.metrics()["dead_lettered"] == 1
         assert relay.retries.messages == []
 
-    def test_bell_that_sqs_delivers_again_after_each_crash_counts_once(self) -> None:
-        relay = vanished(DOWN, DOWN, DOWN, dies)
-        sweep_at(relay, due(relay))
-        [job] = relay.retries.jobs()
-        for _ in range(5):
-            relay.clock.now += 60
-            with pytest.raises(SystemExit):
-                worked(relay, job)
-        assert begun(relay) == 1
-
-    def test_overtaken_state_is_not_dead_lettered_although_its_job_was_begun_five_times(self) -> None:
-        relay = vanished(DOWN)
-        entry = relay.entry()
-        assert entry.debt.row
-        newer = entry.owing(state(60))
-        newer = replace(newer, debt=replace(newer.debt, row=replace(entry.debt.row, begun=5)))
-        relay.ledger.write(key("noc", (), "i1"), entry, newer)
-        relay.sweep(300)
-        assert (relay.dead_letters.messages, relay.entry().is_given_up) == ([], False)
-        assert relay.entry().debt.row, "the newer state is owed still"
-
-    def test_debt_of_a_poison_job_stays_while_the_dead_letter_queue_refuses_it(self) -> None:
-        relay = vanished(DOWN, DOWN, DOWN, dies)
-        for _ in range(5):
-            self.begin_and_die(relay)
-        relay.dead_letters.failure = NO
-        sweep_at(relay, due(relay) + 60)
-        assert (relay.entry().is_given_up, bool(relay.entry().debt.job)) == (False, True)
-        relay.dead_letters.failure = None
-        relay.sweep()
-        assert len(relay.dead_letters.messages) == 1
-
-    def test_failed_attempt_resets_the_count_of_begun_jobs(self) -> None:
-        relay = vanished(DOWN)
-        for _ in range(2 * 5):
-            sweep_at(relay, due(relay))
-            relay.wake(0)
-            relay.retries.messages.clear()
-            assert begun(relay) == 0
-        assert relay.dead_letters.messages == []
-
 
 class TestTooOld:
     """A state that is too old is woken, whatever it waits for, and the worker dead-letters it."""
@@ -338,72 +227,6 @@ class TestTooOld:
         assert len(relay.session.calls) == 3
         assert relay.recorder.metrics()["dead_lettered"] == 1
 
-    def test_debt_that_waits_for_an_open_circuit_is_dead_lettered_when_its_age_ends(self) -> None:
-        relay = vanished(DOWN, policy={"max_age_seconds": 100})
-        is_open = Circuit(open_until=relay.clock.now + 9000)
-        relay.sweeper = replace(relay.sweeper, bells=replace(relay.sweeper.bells, circuit=lambda _: is_open))
-        self.sweep_at(relay, due(relay))
-        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
-
-    def test_fallback_is_notified_of_an_expired_debt_with_the_words_of_its_share(self) -> None:
-        said = {"alerts": [{"id": "a1", "description": "disk of db-1 is full", "status": "critical"}]}
-        policy = {"max_age_seconds": 100, "fallback_after_seconds": 150}
-        relay = vanished(DOWN, shares=(said,), policy=policy)
-        self.sweep_at(relay, due(relay))
-        assert relay.sns.published == []
-        relay.sweep()
-        relay.sweep()
-        [message] = relay.sns.published
-        assert "disk of db-1 is full" in message["Message"]
-
-    def test_healed_job_that_vanished_again_is_dead_lettered_when_its_age_ends(self) -> None:
-        began = Clock().now
-        relay = vanished(DOWN, policy={"max_age_seconds": 300})
-        self.sweep_at(relay, due(relay))
-        assert len(relay.retries.messages) == 1
-        relay.retries.messages.clear()
-        assert due(relay) == began + 300 + 15
-        self.sweep_at(relay, due(relay))
-        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
-
-    def test_announced_state_whose_debt_still_stands_is_not_dead_lettered_when_its_age_ends(self) -> None:
-        relay = vanished(DOWN, policy={"max_age_seconds": 100})
-        relay.ledger.change(key("noc", (), "i1"), lambda entry: replace(entry, announced=entry.newest))
-        self.sweep_at(relay, due(relay))
-        assert (relay.entry().debt.since, relay.dead_letters.messages) == (None, [])
-
-    def test_state_of_an_unreadable_channel_does_not_expire(self) -> None:
-        relay = vanished(DOWN, policy={"max_age_seconds": DAY})
-        relay.clock.now += 7 * 3600
-        known = dict(relay.secrets.texts)
-        relay.secrets.texts["noc"] = ChannelUnreadable("AWS is down")
-        other = relay.other(samples.accepted())
-        other.sweep()
-        assert relay.dead_letters.messages == []
-        relay.secrets.texts |= known
-        other.wake(0)
-        assert len(other.session.calls) == 1
-
-    def test_unreadable_entry_is_left_to_a_worker_when_its_age_ends(self) -> None:
-        relay = vanished(DOWN, policy={"max_age_seconds": 100})
-        name = key("noc", (), "i1")
-        relay.dynamodb.items[name]["text"] = {"S": "[]"}
-        sweep_at(relay, relay.clock.now + 300)
-        assert len(relay.retries.messages) == 1
-        relay.wake(0)
-        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
-
-    def test_expired_debt_is_dead_lettered_once_although_its_words_cannot_be_stored(self) -> None:
-        relay = vanished(DOWN, policy={"max_age_seconds": 100})
-
-        def refuse(**_: Any) -> Any:
-            table_down()
-
-        relay.dynamodb.put_item = refuse  # type: ignore[method-assign]
-        for _ in range(5):
-            self.sweep_at(relay, relay.clock.now + 300)
-        assert len(relay.dead_letters.messages) == 1
-
 
 class TestRunLease:
     def test_second_run_during_a_run_does_nothing(self) -> None:
@@ -423,11 +246,6 @@ class TestRunLease:
         assert relay.sweep(300) == {}
         assert [each["healed"] for each in others] == [1]
         assert len(relay.retries.messages) == 1
-
-    def test_run_gives_its_lease_back(self) -> None:
-        relay = vanished(DOWN)
-        assert relay.sweep(0)["owed"] == 1
-        assert relay.sweep(0)["owed"] == 1
 
     def test_next_run_waits_for_the_lease_of_a_run_that_crashed(self) -> None:
         relay = vanished(DOWN)
@@ -465,11 +283,6 @@ class TestHealth:
         metrics = relay.recorder.metrics()
         assert (metrics["debts_owed"], metrics["debt_healed"], metrics["debt_overdue_seconds"]) == (2, 2, 30)
 
-    def test_debt_whose_message_is_awaited_is_not_overdue(self) -> None:
-        relay = vanished(DOWN)
-        relay.sweep(60)
-        assert "debt_overdue_seconds" not in relay.recorder.metrics()
-
     def test_channel_that_owes_for_two_minutes_is_logged_with_its_reason(self) -> None:
         relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
         since = relay.entry("i1").debt.since or 0
@@ -500,14 +313,6 @@ class TestHealth:
 
 
 class TestLedgerDown:
-    def test_run_without_the_ledger_does_nothing_and_is_no_heartbeat(self) -> None:
-        relay = vanished(DOWN)
-        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb")
-        assert relay.sweep(300) == {}
-        assert relay.recorder.metrics() == {"sweeper_failed": 1}
-        relay.dynamodb.failure = None
-        assert relay.sweep(60)["healed"] == 1
-
     @pytest.mark.parametrize("call", ["get_item", "query", "batch_get_item", "update_item"])
     @pytest.mark.parametrize("number", [0, 1, 2, 3])
     def test_run_that_fails_at_any_call_is_made_up_for_by_the_next_ones(self, call: str, number: int) -> None:
@@ -526,13 +331,6 @@ class TestLedgerDown:
         # No worker takes the messages, so the sweeper sends one more after three minutes.
         assert 1 <= len(relay.retries.messages) <= 3
         assert 1 <= len(relay.sns.published) <= 2
-
-    def test_debt_that_dynamodb_leaves_unprocessed_is_left_for_the_next_run(self) -> None:
-        relay = vanished(DOWN, shares=tuple({"id": f"i{number}", "status": "warning"} for number in range(3)))
-        relay.dynamodb.batch_size = 0
-        assert relay.sweep(300)["healed"] == 0
-        relay.dynamodb.batch_size = 100
-        assert relay.sweep(60)["healed"] == 3
 
 
 class TestIndexChanges:
@@ -601,30 +399,3 @@ class TestNoFlood:
         relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 10, each=LIMIT)
         assert lines(relay) == []
-
-    def test_debts_of_an_outage_are_not_reported_as_flood(self) -> None:
-        relay = new_relay(DOWN, policy={"max_per_minute": LIMIT})
-        flood(relay, 12, each=LIMIT)
-        assert relay.sweep(0)["owed"] == 12 * LIMIT
-        assert overloaded(relay) == 0
-
-    def test_overloaded_minutes_that_are_not_in_a_row_do_not_add_up(self) -> None:
-        relay = new_relay(policy={"max_per_minute": LIMIT})
-        flood(relay, 2, each=20)
-        relay.clock.now += 180
-        flood(relay, 2, each=20, prefix="g")
-        assert overloaded(relay) == 0
-
-
-class TestGateUnreadable:
-    def test_flood_is_judged_by_arrivals_if_the_gate_cannot_be_read(self) -> None:
-        table = HookedDynamoDb()
-        relay = new_relay(policy={"max_per_minute": LIMIT}, dynamodb=table)
-        flood(relay, 2, each=20)
-        for number in range(20):
-            relay.webhook.serve(samples.request(samples.body(id=f"last-{number}")))
-        # The first read of a run is its lease.
-        table.before["get_item", table.calls.count("get_item") + 1] = table_down
-        assert relay.sweep(58)["owed"] > 0
-        [line] = lines(relay)
-        assert "critical_wait_seconds" not in line

@@ -1,22 +1,20 @@
 """Fallback by the sweeper: the topic is notified once, in time, of a critical that is owed for too long."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay.failures import ChannelUnreadable
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relay.sweeper.last_resort import last_confirmation
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
+from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
-NOW = "2027-01-15T08:00:00.000Z"
 LATER = 1_800_000_001
 SNS_DOWN = EndpointConnectionError(endpoint_url="https://sns.test")
 LEDGER_DOWN = EndpointConnectionError(endpoint_url="https://dynamodb")
@@ -27,13 +25,6 @@ def let_pass(relay: Relay, seconds: int, *, step: int = 60) -> None:
     for _ in range(seconds // step):
         relay.wake(step)
         relay.sweep(0)
-
-
-def sweep_when_owed_for(relay: Relay, seconds: float) -> dict[str, Any]:
-    """Let the sweeper run once, when the incident `i1` has been owed for `seconds`."""
-    since = relay.entry().debt.since
-    assert since
-    return relay.sweep(since + seconds - relay.clock.now)
 
 
 def subjects(relay: Relay) -> list[str]:
@@ -97,23 +88,6 @@ def test_fallback_is_notified_once_of_a_critical_that_is_owed_too_long_or_given_
 
 
 class TestSince:
-    def test_newer_state_is_owed_since_the_first_one(self) -> None:
-        relay = new_relay(DOWN)
-        relay.share()
-        relay.clock.now += 200
-        relay.share(changedOn=LATER, comments=["on it"])
-        sweep_when_owed_for(relay, 299.5)
-        assert subjects(relay) == []
-        sweep_when_owed_for(relay, 300)
-        assert f"owed since {NOW}" in email(relay)
-
-    def test_fallback_is_notified_of_an_unreadable_entry(self) -> None:
-        relay = new_relay(DOWN)
-        relay.share()
-        relay.dynamodb.items[key("noc", (), "i1")]["text"] = {"S": "{"}
-        let_pass(relay, 900)
-        assert subjects(relay)[0] == "incident i1 of channel noc"
-
     def test_debt_that_was_settled_after_the_index_was_read_is_left_out(self) -> None:
         table = HookedDynamoDb()
         relay = new_relay(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
@@ -166,15 +140,6 @@ class TestOneMessage:
         relay.sweep(0.5)
         assert subjects(relay) == ["incident i1 of channel noc", "2 incidents of channel noc"]
 
-    def test_oldest_debt_is_first_in_the_fallback_message(self) -> None:
-        relay = new_relay(DOWN)
-        for name in ("i3", "i1", "i2"):
-            relay.share(id=name)
-            relay.clock.now += 1
-        relay.sweep(300)
-        short = json.loads(relay.sns.published[0]["Message"])["sms"]
-        assert short == "CRITICAL noc: 3 critical incidents not notified by xMatters. Worst: i3"
-
 
 class TestTopicDown:
     def test_topic_that_fails_is_notified_in_the_next_run(self) -> None:
@@ -188,35 +153,6 @@ class TestTopicDown:
         relay.sns.failure = None
         relay.sweep(60)
         assert (len(subjects(relay)), relay.entry().debt.is_notified) == (1, True)
-
-    def test_secrets_that_hang_do_not_keep_the_fallback_from_being_notified(self) -> None:
-        class Hanging(FakeSecrets):
-            hangs = False
-
-            def __call__(self, name: str) -> str:
-                if self.hangs:
-                    relay.clock.now += 3
-                    raise ChannelUnreadable("no answer")
-                return super().__call__(name)
-
-        names = [f"c{number}" for number in range(40)]
-        secrets = Hanging(**channels(*names).texts)
-        relay = new_relay(DOWN, secrets=secrets)
-        for name in names:
-            post(relay, name)
-        secrets.hangs = True
-        # The cached channels are too old to be used without reading the secrets.
-        assert relay.sweep(400)["notified"] == 40
-
-    def test_topic_that_hangs_does_not_keep_vanished_messages_from_being_replaced(self) -> None:
-        names = [f"c{number}" for number in range(60)]
-        relay = new_relay(DOWN, secrets=channels(*names))
-        relay.sns.before = lambda _: relay.clock.sleep(1)
-        relay.sns.failure = SNS_DOWN
-        for name in names:
-            post(relay, name)
-        relay.retries.messages.clear()
-        assert relay.sweep(300)["healed"] == 60
 
 
 class TestPhones:
@@ -257,34 +193,6 @@ class TestPhones:
         assert (line["accepted"], "failed" in line) == ([*self.WAYS], False)
         let_pass(relay, 900)
         assert len(relay.messaging.sent) == 4
-
-    def test_phones_have_no_more_than_one_call_about_a_channel_in_five_minutes(self) -> None:
-        relay = new_relay(DOWN, policy={"fallback_after_seconds": 60}, numbers=self.NUMBERS)
-        relay.share()
-        relay.sweep(60)
-        notified_at = relay.clock.now
-        relay.share(id="i2")
-        relay.clock.now = notified_at + 300
-        relay.sweep(-0.5)
-        assert len(relay.messaging.sent) == 4
-        relay.sweep(0.5)
-        assert [text[-9:] for kind, _, _, text in relay.messaging.sent if kind == "text"] == ["Worst: i1"] * 2 + [
-            "Worst: i2"
-        ] * 2
-
-    def test_phones_are_not_called_each_minute_while_nobody_hears_one_critical_after_the_other(self) -> None:
-        document = samples.secret(policy={"min_seconds_between_signals": 0, "answered_within_seconds": 300})
-        document["xmatters"]["callback"] = {"token": "callback-token"}
-        relay = Relay(
-            FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)), numbers=self.NUMBERS
-        )
-        for number in range(5):
-            relay.share(id=f"i{number}")
-            relay.clock.now += 60
-        relay.sweep(0)
-        for _ in range(4):
-            relay.sweep(60)
-        assert (len(subjects(relay)), len(relay.messaging.sent)) == (5, 4)
 
     @pytest.mark.parametrize(
         ("is_topic_down", "failing", "is_notified"),
@@ -329,12 +237,6 @@ class TestPhones:
         let_pass(relay, 120)
         assert (len(subjects(relay)), len(relay.messaging.sent)) == (1 if is_topic_down else 2, 8)
 
-    def test_fault_of_the_phones_is_logged_and_the_topics_message_counts(self) -> None:
-        relay = self.owing("noc")
-        relay.messaging.before = lambda *_: 1 / 0
-        assert relay.sweep(300)["notified"] == 1
-        assert relay.recorder.metrics()["crash"] == 1
-
 
 class TestOfTheLastResort:
     """Test of the last resort, which `relayctl fallback test` asks the sweeper for."""
@@ -366,17 +268,6 @@ class TestOfTheLastResort:
             f"This is a test of the relay's last resort: nothing is wrong. The number is {number}.",
         )
 
-    def test_number_of_a_call_is_read_digit_by_digit_and_twice(self) -> None:
-        relay = new_relay(numbers=("+14255550100",))
-        _, call, _ = relay.sweeper.handle({"fallback_test": {}})["ways"]
-        assert relay.messaging.sent[0][3].count(f"The number is {', '.join(call['number'])}.") == 2
-
-    def test_topic_that_fails_is_told(self) -> None:
-        relay = new_relay()
-        relay.sns.failure = SNS_DOWN
-        [topic] = relay.sweeper.handle({"fallback_test": {}})["ways"]
-        assert (topic["way"], topic["failure"]) == ("topic", "SNS did not accept it")
-
     def test_confirmed_ways_are_kept_with_their_time(self) -> None:
         relay = new_relay()
         assert last_confirmation(relay.table) is None
@@ -384,56 +275,6 @@ class TestOfTheLastResort:
         confirmed = last_confirmation(relay.table)
         assert confirmed == (relay.clock.now, ("topic", "call to phone 1 (ends in 00)"))
         assert relay.sns.published == []
-
-    def test_event_of_the_schedule_is_a_run(self) -> None:
-        relay = new_relay(numbers=("+14255550100",))
-        assert relay.sweeper.handle({"detail-type": "Scheduled Event"}) == {"owed": 0, "notified": 0, "healed": 0}
-        assert (relay.sns.published, relay.messaging.sent) == ([], [])
-
-
-class TestDuringARun:
-    """Concurrent changes: entries change, and DynamoDB fails, during a run."""
-
-    def owing(self, *steps: Step) -> tuple[Relay, HookedDynamoDb]:
-        table = HookedDynamoDb()
-        relay = new_relay(*steps, dynamodb=table)
-        relay.share()
-        relay.clock.now += 300
-        return relay, table
-
-    def in_write(self, table: HookedDynamoDb, number: int, hook: Callable[[], object]) -> None:
-        """Call `hook` before a write of the next run.
-
-        Write 0 takes the sweeper's lease, 1 records the notification in the run, 2 marks the entry as notified.
-        """
-        table.before["update_item", table.calls.count("update_item") + number] = hook
-
-    def test_mark_does_not_undo_a_workers_concurrent_record(self) -> None:
-        relay, table = self.owing(DOWN)
-        self.in_write(table, 2, lambda: relay.wake(0))
-        relay.sweep(0)
-        entry = relay.entry()
-        assert (len(subjects(relay)), entry.debt.is_notified, entry.debt.attempts) == (1, True, 4)
-
-    def test_mark_that_fails_leads_to_one_more_message_after_five_minutes(self) -> None:
-        relay, table = self.owing(DOWN)
-        self.in_write(table, 2, table_down)
-        assert relay.sweep(0)["notified"] == 1
-        assert (len(subjects(relay)), relay.entry().debt.is_notified) == (1, False)
-        for _ in range(4):
-            relay.sweep(60)
-        assert len(subjects(relay)) == 1
-        relay.sweep(60)
-        assert (len(subjects(relay)), relay.entry().debt.is_notified) == (2, True)
-
-    def test_fallback_is_not_notified_while_the_sweeper_cannot_take_its_lease(self) -> None:
-        relay, _ = self.owing(DOWN)
-        relay.dynamodb.refuses_writes = True
-        relay.sweep(0)
-        assert subjects(relay) == []
-        relay.dynamodb.refuses_writes = False
-        relay.sweep(60)
-        assert len(subjects(relay)) == 1
 
 
 class TestPageMissing:
@@ -449,16 +290,6 @@ class TestPageMissing:
         relay.clock.now += 180
         relay.retries.messages.clear()
 
-    def test_fallback_is_notified_of_all_criticals_without_a_page_in_the_next_run(self) -> None:
-        relay = new_relay()
-        names = [f"i{number}" for number in range(5)]
-        self.accepted(relay, *names)
-        relay.sweep()
-        assert subjects(relay) == ["5 incidents of channel noc"]
-        assert [name for name in names if f"- Incident {name}\n" not in email(relay)] == []
-        assert email(relay).count("xMatters accepted its signal and made no page of it") == 5
-        assert "The relay goes on trying" not in email(relay)
-
     def test_fallback_is_notified_once_of_a_critical_without_a_page_and_no_signal_is_sent(self) -> None:
         relay = new_relay()
         self.accepted(relay, "i1")
@@ -466,18 +297,6 @@ class TestPageMissing:
             relay.sweep()
         assert (len(subjects(relay)), len(relay.session.calls), relay.retries.messages) == (1, 1, [])
         assert relay.dynamodb.indexed() == []
-
-    def test_fallback_is_notified_of_a_critical_without_a_page_although_the_next_state_is_owed(self) -> None:
-        relay = new_relay(samples.accepted(), DOWN)
-        self.accepted(relay, "i1")
-        relay.share(status="ok", changedOn=LATER)
-        relay.sweep()
-        assert subjects(relay) == ["incident i1 of channel noc"]
-        assert "made no page of it" in email(relay)
-        assert "The relay goes on trying" not in email(relay)
-        assert relay.entry().debt.row, "the resolve is owed still"
-        relay.sweep()
-        assert len(subjects(relay)) == 1
 
 
 class TestWorkerWhileTheLedgerIsDown:
@@ -526,47 +345,12 @@ class TestWorkerWhileTheLedgerIsDown:
         relay.wake(60)
         assert len(subjects(relay)) == 2
 
-    @pytest.mark.parametrize("of", [{}, {"when": {"status": "critical"}}], ids=["every incident", "criticals"])
-    def test_delay_without_the_ledger_counts_from_the_end_of_a_pause(self, of: dict[str, Any]) -> None:
-        def moment(seconds: float) -> str:
-            return timestamp(1_800_000_000 + seconds).replace(".000Z", "Z")
-
-        over = {"since": moment(-10), "until": moment(600), "then": "keep"} | of
-        planned = {"since": moment(86_400), "until": moment(90_000), "then": "drop"}
-        relay = self.down(policy={"fallback_after_seconds": 120, "pauses": [over, planned]})
-        self.put(relay)
-        for _ in range(11):
-            relay.wake(60)
-        assert subjects(relay) == []
-        # A job of a paused state wakes every two minutes while its wait can't be recorded.
-        for _ in range(2):
-            relay.wake(60)
-        assert subjects(relay) == ["incident i1 of channel noc"]
-
-    def test_worker_does_not_notify_the_fallback_of_a_critical_whose_pause_ends_while_it_is_queued(self) -> None:
-        relay = self.down(policy={"fallback_after_seconds": 0, "pauses": [samples.pause("keep", until=62)]})
-        self.put(relay)
-        relay.retries.before = lambda _: relay.clock.sleep(5)
-        relay.wake(60)
-        assert subjects(relay) == []
-
     @pytest.mark.parametrize("changes", [{"status": "warning"}, {"kind": "followup"}, {"kind": "writeback"}], ids=str)
     def test_worker_does_not_notify_the_fallback_of_warnings_and_chores(self, changes: dict[str, str]) -> None:
         relay = self.down(policy={"fallback_after_seconds": 0})
         self.put(relay, **changes)
         relay.wake(600)
         assert subjects(relay) == []
-
-    def test_fault_of_the_fallback_is_logged_and_each_job_keeps_one_message(self) -> None:
-        relay = self.down(policy={"fallback_after_seconds": 0})
-        relay.sns.failure = ZeroDivisionError()
-        self.put(relay)
-        self.put(relay, "i2", status="warning")
-        jobs = relay.retries.jobs()
-        relay.retries.messages.clear()
-        assert worked(relay, *jobs) == []
-        assert [job.incident_id for job in relay.retries.jobs()] == ["i1", "i2"]
-        assert relay.recorder.metrics()["crash"] == 1
 
 
 class TestBurstOfAnotherChannel:
@@ -589,17 +373,6 @@ class TestBurstOfAnotherChannel:
         assert relay.sweep(300)["notified"] == 2
         assert subjects(relay) == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
         assert '"loud"' not in relay.sns.published[0]["Message"]
-
-    def test_burst_that_takes_all_time_of_the_topic_delays_its_own_marks_alone(self) -> None:
-        relay = self.owing("noc", numbers=TestPhones.NUMBERS)
-        relay.sns.before = lambda message: relay.clock.sleep(20 if "channel loud" in message["Subject"] else 0)
-        run = relay.sweep(300)
-        assert (run["notified"], len(relay.sns.published), relay.messaging.sent) == (2, 2, [])
-        assert not any(
-            relay.ledger.read(key("loud", (), f"f{number}")).debt.is_notified for number in range(self.BURST)
-        )
-        relay.sweep(300)
-        assert subjects(relay)[2:] == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
 
     def test_debts_beyond_the_checked_ones_of_a_run_are_counted_and_the_oldest_are_marked(self) -> None:
         relay = self.owing("noc", numbers=TestPhones.NUMBERS)

@@ -142,12 +142,6 @@ class TestLines:
         recorder.telemetry.worked(job, Result(outcome, NOC), {})
         assert [line["outcome"] for line in recorder.lines()] == [outcome] * is_logged
 
-    @pytest.mark.parametrize(("reason", "times"), [(None, 0), (Reason.EXPIRED, 1)])
-    def test_dead_lettered_job_is_counted_once(self, reason: Reason | None, times: int) -> None:
-        recorder = Recorder()
-        recorder.telemetry.worked(samples.job(), Result(Outcome.QUEUED, NOC, reason, queue="dead_letter"), {})
-        assert recorder.metrics().get("dead_lettered", 0) == times
-
     @pytest.mark.parametrize(
         ("do", "members", "metrics"),
         [
@@ -225,15 +219,6 @@ class TestLines:
         recorder.telemetry.notified("noc", [f"i{number}" for number in range(51)], is_notified=True)
         [line] = recorder.lines()
         assert (len(line["incident_ids"]), line["count"]) == (50, 51)
-
-    def test_last_copy_is_logged_as_critical_in_its_own_line(self) -> None:
-        recorder = Recorder()
-        result = Result(Outcome.UNSAFE, NOC, Reason.UPSTREAM).with_last_copy('{"schema":1}')
-        recorder.telemetry.share(result, {}, correlation_id="c1")
-        share, last = recorder.lines()
-        assert (share["level"], last["level"]) == ("INFO", "CRITICAL")
-        assert "last_copy" not in share
-        assert (last["last_copy"], last["incident_id"], last["reason"]) == ('{"schema":1}', "i1", "upstream")
 
     @pytest.mark.parametrize(
         ("request_", "error", "counted"),
@@ -319,14 +304,6 @@ class TestLines:
         assert "test_telemetry.py" in frame
         assert "canary" not in recorder.written()
 
-    # An error path that logs all headers logs the credential, too, so `refused` names the fields that it logs.
-    def test_refused_request_is_logged_without_its_headers(self) -> None:
-        recorder = Recorder()
-        recorder.telemetry.refused(samples.request(), BadRequest("body", "is not JSON"))
-        assert samples.TOKEN not in recorder.written()
-        [line] = recorder.lines()
-        assert (line["channel"], line["status"], line["field"]) == ("noc", 400, "body")
-
     @pytest.mark.parametrize(("name", "metric"), METRIC_OF_NOTICE.items())
     def test_notices_that_one_alarm_shows_are_counted_together_and_logged_by_name(self, name: str, metric: str) -> None:
         recorder = Recorder()
@@ -361,18 +338,6 @@ class TestChannelMetrics:
         assert (document["channel"], document["share"], document["signal_delivered"]) == ("noc", [1.0], [1.0])
         assert recorder.metrics() == {"share": 1}
         assert recorder.channel_metrics() == {("noc", "share"): 1, ("noc", "signal_delivered"): 1}
-
-    def test_failed_signal_is_counted_for_its_channel(self) -> None:
-        recorder = self.recorder()
-        recorder.telemetry.worked(samples.job(), self.result(Outcome.QUEUED, Reason.UPSTREAM), {})
-        recorder.telemetry.worked(samples.job(), self.result(Outcome.QUEUED, Reason.PACED), {})
-        assert recorder.channel_metrics() == {("noc", "signal_failed"): 1}
-
-    def test_unsafe_share_makes_no_metric_of_the_name_in_the_request(self) -> None:
-        recorder = self.recorder()
-        recorder.telemetry.share(self.result(Outcome.UNSAFE, Reason.INTERNAL), {}, correlation_id="c1")
-        assert recorder.channel_metrics() == {}
-        assert recorder.metrics() == {"unsafe": 1, "signal_failed": 1}
 
     def test_channels_beyond_the_bound_are_counted_together(self) -> None:
         recorder = self.recorder()

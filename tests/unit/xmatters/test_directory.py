@@ -11,7 +11,7 @@ import requests
 from relay.channels.channel import Rest
 from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
-from relay.failures import BadAnswer, NoAnswer, Reason
+from relay.failures import BadAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relay.xmatters.directory import Directory, Kind, RecipientCheck
@@ -93,24 +93,10 @@ def of_shape(finding: RecipientCheck) -> tuple[Kind, bool | None, int | None]:
 
 
 class TestOneName:
-    def test_active_user_takes_one_request(self) -> None:
-        tenant = Tenant().people(jdoe=person("jdoe"))
-        assert tenant.check_one("jdoe") == RecipientCheck("jdoe", Kind.USER, is_active=True, id="id-jdoe")
-        assert tenant.asked == ["people/jdoe"]
-
     def test_group_is_looked_for_after_users_and_its_on_call_people_are_counted(self) -> None:
         tenant = Tenant().groups(Net=group("Net")).on_call(said({"data": [shift("Net", "a", "b")], "total": 1}))
         assert of_shape(tenant.check_one("Net")) == (Kind.GROUP, True, 2)
         assert tenant.asked == ["people/Net", "groups/Net", "on-call"]
-
-    def test_inactive_group_is_not_asked_for_its_on_call_people(self) -> None:
-        tenant = Tenant().groups(Net=group("Net", status="INACTIVE"))
-        assert of_shape(tenant.check_one("Net")) == (Kind.GROUP, False, None)
-        assert "on-call" not in tenant.asked
-
-    def test_name_of_neither_user_nor_group_is_nothing(self) -> None:
-        tenant = Tenant()
-        assert tenant.check_one("nope") == RecipientCheck("nope", Kind.NOTHING)
 
     @pytest.mark.parametrize(
         ("name", "path"),
@@ -159,14 +145,6 @@ class TestUnclearAnswers:
         assert of_shape(finding) == (Kind.NOT_KNOWN, None, None)
         assert finding.detail
 
-    @pytest.mark.parametrize("status", [400, 403, 302, 503])
-    @pytest.mark.parametrize("route", ["people", "groups"])
-    def test_refused_request_for_a_name_is_not_known(self, status: int, route: str) -> None:
-        tenant = Tenant(**{f"{route}/jdoe": said(NOT_FOUND, status)})
-        finding = tenant.check_one("jdoe")
-        assert finding.kind == Kind.NOT_KNOWN
-        assert finding.detail.endswith(f"HTTP {status}")
-
     @pytest.mark.parametrize("status", ["SUSPENDED", "", 7, None, ["ACTIVE"]])
     def test_unknown_status_of_a_user_is_neither_active_nor_inactive(self, status: Any) -> None:
         finding = Tenant().people(jdoe=person("jdoe", status=status)).check_one("jdoe")
@@ -200,12 +178,6 @@ class TestOnCall:
         assert of_shape(finding) == (Kind.GROUP, True, count)
         assert bool(finding.detail) is (count is None)
 
-    @pytest.mark.parametrize("status", [404, 500])
-    def test_refused_on_call_request_leaves_the_group_known_without_a_count(self, status: int) -> None:
-        finding = Tenant().groups(Net=group("Net")).on_call(said(NOT_FOUND, status)).check_one("Net")
-        assert of_shape(finding) == (Kind.GROUP, True, None)
-        assert f"HTTP {status}" in finding.detail
-
     def test_on_call_people_of_all_groups_take_one_request(self) -> None:
         page = {"data": [shift("A", "x"), shift("C", "y", "z"), shift("Other", "w")]}
         tenant = Tenant().groups(**{name: group(name, id=f"id-{name}") for name in "ABC"}).on_call(said(page))
@@ -217,12 +189,6 @@ class TestOnCall:
 
 
 class TestFewRequests:
-    def test_repeated_name_is_asked_for_once(self) -> None:
-        tenant = Tenant().people(jdoe=person("jdoe"))
-        found = tenant.check("jdoe|Phone", "jdoe", "jdoe|E-mail", "jdoe")
-        assert [each.name for each in found] == ["jdoe|Phone", "jdoe", "jdoe|E-mail", "jdoe"]
-        assert (tenant.asked, {each.kind for each in found}) == (["people/jdoe"], {Kind.USER})
-
     @pytest.mark.parametrize(
         "reply",
         [said({}, 429), said({}, 401), requests.ConnectTimeout(), requests.ReadTimeout()],
@@ -251,18 +217,6 @@ class TestFewRequests:
         assert [each.kind for each in found[1:]] == [Kind.NOT_KNOWN] * 2
         assert len(tenant.session.calls) == 1
 
-    @pytest.mark.parametrize("status", [403, 500, 400])
-    def test_failure_of_one_name_does_not_end_the_requests_for_others(self, status: int) -> None:
-        tenant = Tenant().people(a=said({}, status), b=person("b"))
-        assert [each.kind for each in tenant.check("a", "b")] == [Kind.NOT_KNOWN, Kind.USER]
-
-    def test_missing_token_route_is_not_taken_for_a_missing_person(self) -> None:
-        session = FakeSession(said(NOT_FOUND, 404))
-        directory = Directory(HttpClient(session))
-        found = directory.check(rest(samples.OAUTH), ["a", "b"], Deadline(5, Clock()))
-        assert [each.kind for each in found] == [Kind.NOT_KNOWN] * 2
-        assert [urlsplit(call.url).path for call in session.calls] == ["/api/xm/1/oauth2/token"]
-
 
 class TestTryCredentials:
     def test_try_of_credentials_reads_one_page_as_the_followup_does(self) -> None:
@@ -287,8 +241,3 @@ class TestTryCredentials:
         with pytest.raises(BadAnswer) as caught:
             tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))
         assert caught.value.reason == reason
-
-    def test_try_of_credentials_raises_no_answer_if_xmatters_is_unreachable(self) -> None:
-        tenant = Tenant(events=requests.ConnectTimeout())
-        with pytest.raises(NoAnswer):
-            tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))

@@ -7,14 +7,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 import urllib3
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.channels.channel import OutboundCredentials
 from relay.deadline import Deadline
 from relay.failures import BadAnswer, NoAnswer, Reason
 from relay.http.client import HttpClient
-from relay.http.session import ForbiddenUrl, HttpAnswer
+from relay.http.session import HttpAnswer
 from relay.xmatters.logins import Login, Logins
 from relay.xmatters.trigger import recipients_of, with_recipients
 from tests import samples
@@ -47,19 +45,8 @@ class TestRequest:
         assert sent.isascii()
         assert not set(sent) & set("\r\n\x00 ")
 
-    def test_signal_is_not_sent_without_time(self) -> None:
-        trigger = Trigger(samples.accepted())
-        failure = trigger.failure(seconds=2.05)
-        assert (failure.reason, failure.was_sent, failure.may_have_acted) == (Reason.TIMEOUT, False, False)
-        assert trigger.session.calls == []
-
 
 class TestAuthentication:
-    def test_api_key_in_the_url_needs_no_header(self) -> None:
-        trigger = Trigger(samples.accepted())
-        trigger.send()
-        assert trigger.authorizations() == [None]
-
     @pytest.mark.parametrize(
         ("auth", "login"),
         [
@@ -99,15 +86,6 @@ class TestToken:
         }
         assert trigger.session.calls[0].headers == {"Content-Type": "application/x-www-form-urlencoded"}
 
-    def test_token_is_renewed_before_it_ends(self) -> None:
-        trigger = Trigger(
-            samples.token("t1"), samples.accepted(), samples.token("t2"), samples.accepted(), auth=samples.OAUTH
-        )
-        trigger.send()
-        trigger.clock.now += 900 - 30
-        trigger.send()
-        assert trigger.authorizations() == [None, "Bearer t1", None, "Bearer t2"]
-
     @pytest.mark.parametrize(
         ("answer", "reason"),
         [
@@ -132,11 +110,6 @@ class TestToken:
         assert not failure.may_have_acted
         assert len(trigger.session.calls) == 1
 
-    def test_token_request_that_times_out_surely_notified_nobody(self) -> None:
-        failure = Trigger(requests.ReadTimeout("late"), auth=samples.OAUTH).failure()
-        assert (failure.reason, failure.was_sent, failure.may_have_acted) == (Reason.UNREACHABLE, False, False)
-        assert failure.detail.startswith("token: ")
-
     @pytest.mark.parametrize("lifetime", ['"soon"', "NaN", "Infinity", "null", "1e999"])
     def test_token_of_an_invalid_lifetime_is_used_once(self, lifetime: str) -> None:
         token = HttpAnswer(200, {}, f'{{"access_token": "t", "expires_in": {lifetime}}}'.encode())
@@ -144,16 +117,6 @@ class TestToken:
         trigger.send()
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t", None, "Bearer t"]
-
-    @pytest.mark.parametrize("other", [{"username": "other"}, {"password": "another"}])
-    def test_logins_of_one_host_have_their_own_tokens(self, other: dict[str, str]) -> None:
-        trigger = Trigger(
-            samples.token("t1"), samples.accepted(), samples.token("t2"), samples.accepted(), auth=samples.OAUTH
-        )
-        trigger.send()
-        trigger.channel = samples.parsed(samples.secret(auth=samples.OAUTH | other))
-        trigger.send()
-        assert trigger.authorizations() == [None, "Bearer t1", None, "Bearer t2"]
 
 
 class TestAnswer:
@@ -260,10 +223,6 @@ class TestNoAnswer:
             assert samples.API_KEY not in text
             assert "https" not in text
 
-    def test_forbidden_url_is_refused_without_a_call(self) -> None:
-        failure = Trigger(ForbiddenUrl("it is not https")).failure()
-        assert (failure.reason, failure.was_sent) == (Reason.REFUSED, False)
-
 
 ECHOES: list[tuple[str, Callable[[str, str], str]]] = [
     ("url", lambda url, _: f"no such page: {url}"),
@@ -295,14 +254,6 @@ class TestExcerpt:
         for hidden in (samples.API_KEY, "canary-token", *trigger.channel.secrets(), *encoded):
             assert hidden not in excerpt, name
         assert excerpt
-
-    def test_excerpt_does_not_end_in_a_part_of_a_credential(self) -> None:
-        content = (samples.API_KEY * 700).encode()
-        excerpt = Trigger(HttpAnswer(500, {}, content)).failure().excerpt
-        assert set(excerpt) == {"*"}
-
-    def test_excerpt_has_two_kibibytes_at_most_and_takes_any_bytes(self) -> None:
-        assert len(Trigger(HttpAnswer(500, {}, b"\xff" * 60_000)).failure().excerpt) == 2048
 
 
 class TestRecipients:
@@ -336,10 +287,3 @@ class TestRecipients:
     )
     def test_recipients_join_those_of_the_trigger_url(self, url: str, names: tuple[str, ...], result: str) -> None:
         assert with_recipients(url, recipients_of(url, names)) == result
-
-    @given(st.lists(st.text(min_size=1, max_size=20).filter(lambda name: name.strip() and "," not in name), max_size=5))
-    def test_every_recipient_can_be_read_from_the_url(self, names: list[str]) -> None:
-        url = with_recipients("https://h/t?apiKey=k", recipients_of("https://h/t", tuple(names)))
-        read = parse_qs(urlsplit(url).query, keep_blank_values=True)
-        assert read["apiKey"] == ["k"]
-        assert read.get("recipients", [""])[0].split(",") == (list(dict.fromkeys(names)) or [""])

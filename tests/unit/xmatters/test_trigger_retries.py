@@ -86,12 +86,6 @@ def test_inline_attempts_of_a_signal(name: str) -> None:
     assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3"][:attempts]
 
 
-def test_every_attempt_after_an_ambiguous_one_says_may_repeat() -> None:
-    relay = new_relay(DOWN, RESET, DOWN)
-    send(relay, repeats=True)
-    assert relay.repeats() == [None, None, "true"]
-
-
 @pytest.mark.parametrize("chance", [0.0, 0.25])
 def test_waits_between_attempts_are_full_jitter_up_to_a_bound_that_doubles(chance: float) -> None:
     relay = new_relay(DOWN, chance=chance)
@@ -131,13 +125,6 @@ def test_attempt_is_repeated_with_a_rotated_secret_after_401(is_refreshed: bool)
     sent = relay.xmatters.send(old, samples.SIGNAL, Deadline(8, relay.clock), max_attempts=1)
     assert (sent, relay.clock.slept) == (SendResult(2, 1, "r1"), [])
     assert relay.session.calls[1].url.endswith("?apiKey=new-key")
-
-
-def test_attempt_with_the_old_credentials_does_not_count() -> None:
-    relay = new_relay(FORBIDDEN, DOWN)
-    relay.secrets.texts["noc"] = ROTATED
-    relay.clock.now += 11
-    assert send(relay).attempts == 4
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -182,39 +169,6 @@ def test_expired_token_is_renewed_with_the_password_of_now_and_the_signal_is_sen
     shown = [call.headers.get("Authorization") for call in relay.session.calls]
     assert shown == [None, "Bearer t1", "Bearer t1", None, "Bearer t2"]
     assert f"password={password or samples.OAUTH['password']}".encode() in relay.session.calls[3].body
-
-
-def test_refused_token_that_no_signal_used_before_is_not_renewed() -> None:
-    relay = new_relay(samples.token("t1"), FORBIDDEN, samples.token("t2"), OK, secrets=with_token())
-    assert (reason(send(relay)), len(relay.session.calls)) == (Reason.CREDENTIALS, 2)
-
-
-def test_failed_token_request_is_no_attempt() -> None:
-    relay = new_relay(DOWN, secrets=with_token())
-    sent = send(relay)
-    assert (sent.attempts, reason(sent), len(relay.session.calls)) == (0, "upstream", 3)
-    relay = new_relay(DOWN, samples.token(), OK, secrets=with_token())
-    assert send(relay).attempts == 1
-    assert relay.session.calls[-1].headers["X-Relay-Attempt"] == "1"
-
-
-def test_failure_of_an_attempt_is_not_hidden_by_a_token_that_took_the_time_of_the_next_one() -> None:
-    def slow(_: Call) -> HttpAnswer:
-        relay.clock.now += 6
-        return samples.token("t2")
-
-    relay = new_relay(samples.token("t1"), OK, FORBIDDEN, slow, OK, secrets=with_token())
-    send(relay)
-    sent = send(relay)
-    assert (sent.attempts, reason(sent), sent.request_id) == (1, "credentials", None)
-
-
-def test_rotated_password_gets_a_token_after_invalid_grant() -> None:
-    relay = new_relay(samples.refused(400, b'{"error":"invalid_grant"}'), samples.token(), OK, secrets=with_token())
-    relay.secrets.texts["noc"] = json.dumps(samples.secret(auth=samples.OAUTH | {"password": "new"}))
-    relay.clock.now += 11
-    assert send(relay) == SendResult(1, 1, "r1")
-    assert b"password=new" in relay.session.calls[1].body
 
 
 class Vendor:
@@ -277,23 +231,3 @@ def test_share_rings_inline_with_the_new_credentials_after_as_many_busy_answers_
     vendor.busy = busy
     assert relay.share().outcome == "delivered"
     assert vendor.posts[1:] == [503] * busy + [401, 202]
-
-
-@pytest.mark.parametrize("is_closed", [False, True])
-def test_job_tries_new_credentials_once_at_each_wake(vendor: Vendor, relay: Relay, is_closed: bool) -> None:
-    vendor.busy = 3
-    assert relay.share().outcome == "queued"
-    vendor.changes(relay)
-    vendor.is_closed = is_closed
-    relay.wake(60)
-    assert vendor.posts[4:] == ([401, 401] if is_closed else [401, 202])
-    relay.wake(300)
-    assert len(vendor.posts[6:]) <= 2
-
-
-def test_every_request_of_a_state_that_may_have_paged_says_may_repeat_with_renewed_credentials_too() -> None:
-    relay = new_relay(LATE, FORBIDDEN, OK)
-    relay.share()
-    relay.secrets.texts["noc"] = ROTATED
-    relay.wake(60)
-    assert relay.repeats() == [None, "true", "true"]
