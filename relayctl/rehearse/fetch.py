@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE
 from relay.bigpanda.listing import FOLDERS, MAX_LISTING_PAGES
+from relay.delivery.channel_health import age
 from relay.incidents.share import Fields, nested
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH
 from relayctl import terminal
