@@ -15,6 +15,7 @@ import click
 from relay.channels.channel import BIGPANDA_URL, Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode
+from relay.delivery.channel_health import age
 from relay.http.session import AllowList
 from relay.incidents.share import environment_id
 from relayctl import moments, terminal
@@ -260,8 +261,8 @@ def _warn(readers: Sequence[Reader], past: Past) -> None:
     for reader in readers:
         if reader.ahead_seconds:
             way = "ahead of" if reader.ahead_seconds > 0 else "behind"
-            seconds = f"{abs(reader.ahead_seconds):.0f} s"
-            terminal.say(f"warning: this machine's clock is {seconds} {way} {reader.vendor}'s; set it, and run again")
+            wrong = age(abs(reader.ahead_seconds))
+            terminal.say(f"warning: this machine's clock is {wrong} {way} {reader.vendor}'s; set it, and run again")
     if past.histories and not past.logs_updates:
         terminal.say("BigPanda logged first shares only: what it shared later with them is not known, and not counted.")
 
