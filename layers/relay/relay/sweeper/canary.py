@@ -22,10 +22,10 @@ from relay.incidents.share import CANARY_PREFIX
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
-from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from relay.sweeper.run import AtOnce, SweeperRun
+    from relay.telemetry.telemetry import Telemetry
 
 # Time between two incidents. With the longest `notified_within_seconds` of a canary, and two runs of the sweeper, an
 # outage is found within the hour.
@@ -165,7 +165,7 @@ class CanaryWatch:
     ledger: Ledger
     table: Table
     post: Post
-    telemetry: Telemetry
+    telemetry: "Telemetry"
     at_once: "AtOnce"
     clock: Callable[[], float]
 
