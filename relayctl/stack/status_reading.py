@@ -74,7 +74,6 @@ class StatusReader:
         debts = self._readings.read("ledger", lambda: self._debts(Ledger(table)))
         traffic, is_partial = self._traffic(now)
         probes = self._readings.read("ledger", lambda: read_probes(table, now)) or Probes()
-        canaries = self._readings.read("ledger", lambda: read_canaries(table)) or {}
         names = set(listed or ())
         if self.has_logs:
             # A removed channel is shown as long as a worker or the sweeper has something to do for it.
@@ -91,9 +90,7 @@ class StatusReader:
                 debts=None if debts is None else debts.get(name, Debts()),
                 gate=self._readings.read("ledger", partial(self._gate, table, name)),
             )
-            described = self._with_secret(table, status, probes, is_listed=name in (listed or {}))
-            has_canary = described.policy is not None and described.policy.canary
-            channels.append(described._replace(canary=canaries.get(name, Canary()) if has_canary else None))
+            channels.append(self._with_secret(table, status, probes, is_listed=name in (listed or {})))
         undelivered = self._readings.read("queues", lambda: UndeliveredJobs.of(self.stack)) if self.has_logs else None
         return StackStatus(now, channels, undelivered, self._readings.problems, is_partial)
 
@@ -137,6 +134,7 @@ class StatusReader:
         uses = self._readings.read("ledger", lambda: endpoints.read_uses(table, channel))
         probe, prints = probes.channels.get(status.name, Probe()), channel.api_fingerprints()
         kinds = probe.refused_among(prints)
+        canaries = self._readings.read("ledger", lambda: read_canaries(table)) if channel.policy.canary else None
         return status._replace(
             policy=channel.policy,
             refused_requests=None if refused is None else refused.get(status.name, Refused(0, 0.0)),
@@ -144,6 +142,7 @@ class StatusReader:
             shares=_share_watch(channel, uses, status.changed_at),
             probed_at=probe.at if probe.at and prints else None,
             refused=RefusedCredentials(status.name, kinds) if kinds else None,
+            canary=None if canaries is None else canaries.get(status.name, Canary()),
         )
 
     def _secret(self, name: str, *, is_listed: bool) -> tuple[Channel | None, str | None]:

@@ -22,10 +22,10 @@ from relay.incidents.share import CANARY_PREFIX
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
-from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from relay.sweeper.run import AtOnce, SweeperRun
+    from relay.telemetry.telemetry import Telemetry
 
 # Time between two incidents. With the longest `notified_within_seconds` of a canary, and two runs of the sweeper, an
 # outage is found within the hour.
@@ -116,19 +116,22 @@ class Canary(NamedTuple):
     def followed(self, entry: Entry, channel: Channel, now: float) -> "Canary":
         """Return the canary after a look at its incident's `entry` in the ledger."""
         if self.phase == Phase.OPEN:
-            return self._followed_open(entry, channel, now)
+            return self._followed_open(entry, now)
         # Without the REST API, nobody knows of pages.
         pages = [each for each in entry.accepted_signals if each.is_open] if channel.rest else []
-        if entry.is_over and entry.debt.since is None and all(each.is_over for each in pages):
+        is_announced = entry.is_over and entry.debt.since is None
+        if is_announced and all(each.is_over for each in pages):
             return replace(self, phase=Phase.OVER, failure="", judged_at=now)
-        return self.failed("its page did not end", now) if now - self.ended >= ENDED_SECONDS else self
+        why = "its page did not end" if is_announced else "xMatters did not accept its resolve"
+        return self.failed(why, now) if now - self.ended >= ENDED_SECONDS else self
 
-    def _followed_open(self, entry: Entry, channel: Channel, now: float) -> "Canary":
+    def _followed_open(self, entry: Entry, now: float) -> "Canary":
         receipt = entry.receipt
         if receipt.notified_at:
             return replace(self, phase=Phase.CLOSING, ended=now)
-        if step := receipt.missed or receipt.missed_step(channel.policy, now):
-            return self.failed(step.replace("_", " "), now)
+        # The fallback notifier, which runs before, notes the step.
+        if receipt.missed:
+            return self.failed(receipt.missed.replace("_", " "), now)
         if not receipt.since and now - self.began >= ACCEPTED_SECONDS:
             reason = f" ({entry.debt.reason})" if entry.debt.reason else ""
             return self.failed(f"xMatters accepted no signal{reason}", now)
@@ -162,7 +165,7 @@ class CanaryWatch:
     ledger: Ledger
     table: Table
     post: Post
-    telemetry: Telemetry
+    telemetry: "Telemetry"
     at_once: "AtOnce"
     clock: Callable[[], float]
 

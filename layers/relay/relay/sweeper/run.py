@@ -13,7 +13,7 @@ from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import batched
-from typing import Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
@@ -29,7 +29,9 @@ from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.table import MAX_BATCH, Ledger, Table
 from relay.sweeper.canary import Canary
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
-from relay.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from relay.telemetry.telemetry import Telemetry
 
 # Rows that a run reads of a shard. Even a large storm should not fill 16 shards of this size.
 MAX_ROWS = 5000
@@ -80,7 +82,7 @@ class DueRows:
     """
 
     ledger: Ledger
-    telemetry: Telemetry
+    telemetry: "Telemetry"
     # Shards of the index that have more rows than this run read.
     _cut: list[str] = field(default_factory=list, init=False, repr=False)
 
@@ -170,7 +172,7 @@ class AtOnce(Protocol):
         """Make the calls, and return their results in the same order."""
 
 
-def run_logging_failure[T](telemetry: Telemetry, call: Callable[[], T], otherwise: T) -> T:
+def run_logging_failure[T](telemetry: "Telemetry", call: Callable[[], T], otherwise: T) -> T:
     """Return the result of a call of the sweeper, or log its failure and return `otherwise`.
 
     So a failure in one debt or channel does not stop the others.
@@ -334,7 +336,7 @@ class SweepPolicies:
     """
 
     channels: ChannelCache
-    telemetry: Telemetry
+    telemetry: "Telemetry"
     at_once: AtOnce
     deadlines: Callable[[float], Deadline]
     _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
