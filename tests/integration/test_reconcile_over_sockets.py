@@ -8,7 +8,9 @@ import pytest
 
 from relay.jobs.job import Job
 from relay.jobs.queue import read_envelope
+from relay.ledger.table import Table
 from relay.reconcile.comparison import SETTLES_SECONDS
+from relay.reconcile.ownership import Learnt
 from sandbox.server.in_process import Box, running
 from tests import samples
 from tests.integration.account import Aws
@@ -43,6 +45,7 @@ def live_with(box: Box, account: Aws, **access: Any) -> Live:
         relay.ahead += seconds
 
     relay = Live(account, ticks=lambda: NOW, sleep=sleep)
+    Learnt(("webhook.sandbox",), NOW + 3600).store(Table(account.dynamodb, account.table, relay.clock), "noc")
     reconcile_once(relay)
     relay.ahead += 3600
     return relay
@@ -120,6 +123,19 @@ def test_missed_share_is_signalled_once_with_the_webhooks_member_names(box: Box,
     assert len(box.attempts()) == 1
 
 
+def test_name_of_the_webhook_is_learnt_from_a_share_that_came(box: Box, live: Live) -> None:
+    Learnt().store(Table(live.aws.dynamodb, live.aws.table, live.clock), "noc")
+    share(live, 900)
+    kept(live)
+    shared = incident(live, "i1", ago=900), incident(live, "i2")
+    has(box, *shared)
+    box.bigpanda.live.sharing.turn_away(is_elsewhere=True)
+    has(box, *shared, incident(live, "of others"))
+    assert reconcile_twice(live) == {"compared": 3, "missed": 1}
+    assert [job.incident_id for job in kept(live)][-1:] == ["i2"]
+    assert asked(box, "activities")[0] == {"types": "incident_shared", "page": "1", "per_page": "20"}
+
+
 def test_share_that_arrives_after_its_reconcile_run_is_not_signalled_again(box: Box, live: Live) -> None:
     changed = int(live.clock()) - 300
     has(box, incident(live))
@@ -168,4 +184,5 @@ def test_reconcile_run_keeps_to_five_bigpanda_calls_a_second(account: Aws) -> No
         calls = box.bigpanda.calls.all()
     assert [call.route for call in calls].count("incident") == 12
     assert {call.status for call in calls} == {200}
-    assert 2 <= live.clock() - began < 4
+    # First the activities, then the details.
+    assert 4 <= live.clock() - began < 6
