@@ -91,6 +91,20 @@ def test_webhook_is_the_one_with_which_all_known_incidents_were_shared() -> None
     assert (learnt(scene), reported(scene)) == ((OWN,), 1)
 
 
+@pytest.mark.parametrize(
+    ("targets", "rings", "is_reported"),
+    [([OWN, OTHER], True, False), ([OTHER], False, True), (["webhook.third"], False, False)],
+)
+def test_one_of_two_webhooks_that_get_the_same_incidents_rings_what_both_got(
+    targets: list[str], rings: bool, is_reported: bool
+) -> None:
+    scene = make_scene()
+    Learnt((OTHER, OWN), scene.relay.clock.now).store(scene.relay.table, "noc")
+    lists(scene, i2=targets)
+    assert scene.run_twice()["missed"] == int(rings)
+    assert reported(scene) == int(is_reported)
+
+
 def test_replaced_webhook_is_learnt_within_the_hour() -> None:
     scene = make_scene()
     scene.shared(ago=300)

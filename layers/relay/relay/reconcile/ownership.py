@@ -39,9 +39,9 @@ class Learnt(NamedTuple):
     at: float = 0.0
 
     @property
-    def own(self) -> str:
-        """BigPanda's name of the channel's webhook; empty if it is not known."""
-        return self.names[0] if len(self.names) == 1 else ""
+    def is_sure(self) -> bool:
+        """True if the name of the channel's webhook is known."""
+        return len(self.names) == 1
 
     @classmethod
     def read(cls, table: Table, channel: str) -> Self:
@@ -72,33 +72,37 @@ class Ownership:
     table: Table
     clock: Callable[[], float]
 
-    def learn(self, run: Progress, part: GroupProgress) -> dict[str, str]:
-        """Return the name of the webhook of each channel of a group that signals unknown incidents; empty if unknown.
+    def learn(self, run: Progress, part: GroupProgress) -> dict[str, frozenset[str]]:
+        """Return, for each channel of a group that signals unknown incidents, names of which one is its webhook's.
 
-        Raises LedgerError.
+        None are returned for a channel of which nothing is known. Raises LedgerError.
         """
-        return {each.name: self._own(run, part, each) for each in part.group.members if each.signals}
+        return {each.name: self._learnt(run, part, each) for each in part.group.members if each.signals}
 
-    def judge(self, run: Progress, part: GroupProgress, own: Mapping[str, str], *, criticals_alone: bool) -> None:
+    def judge(
+        self, run: Progress, part: GroupProgress, names: Mapping[str, frozenset[str]], *, criticals_alone: bool
+    ) -> None:
         """Judge the unknown incidents that channels of a group would signal. Raises LedgerError.
 
-        `own` has the names of the channels' webhooks. A channel's incidents become its findings. Those of others are
-        left alone for an hour. Where BigPanda's activities do not say whose an incident is, it is reported.
+        `names` is what `learn` returned. A channel's incidents become its findings. Those of others are left alone for
+        an hour. Where BigPanda's activities do not say whose an incident is, it is reported.
         """
         for place, finding in list(part.firsts.items()):
             channel, name = place
-            if not own[channel] or (criticals_alone and not finding.seen.state.is_critical):
+            if not names[channel] or (criticals_alone and not finding.seen.state.is_critical):
                 continue
             del part.firsts[place]
             run.go_on()
             targets = self._targets_once(run, part, finding.seen)
-            if targets is None or targets:
+            if targets is None:
                 del part.unjudged[place]
-            if targets and own[channel] in targets:
+            elif names[channel] <= targets:
+                del part.unjudged[place]
                 # If this channel signals the incident, no other channel has to report it.
                 run.known.add(name)
                 part.findings[place] = [finding]
-            elif targets:
+            elif targets and not names[channel] & targets:
+                del part.unjudged[place]
                 run.history.channels[channel].others[name] = self.clock()
 
     def _targets_once(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str] | None:
@@ -117,11 +121,11 @@ class Ownership:
                 run.targets[seen.name] = frozenset()
         return run.targets[seen.name]
 
-    def _own(self, run: Progress, part: GroupProgress, member: Member) -> str:
-        """Return the name of a channel's webhook, learnt from the known incidents that changed last; empty for none."""
+    def _learnt(self, run: Progress, part: GroupProgress, member: Member) -> frozenset[str]:
+        """Return the names that `learn` returns, learnt from the known incidents that changed last."""
         learnt, now = Learnt.read(self.table, member.name), self.clock()
-        if learnt.own and now - learnt.at < LEARNT_SECONDS:
-            return learnt.own
+        if learnt.is_sure and now - learnt.at < LEARNT_SECONDS:
+            return frozenset(learnt.names)
         known = sorted(part.known.get(member.name, ()), key=lambda each: each.state.version or (0, 0), reverse=True)
         for seen in known[:LEARNT_FROM]:
             with suppress(SendError):
@@ -129,11 +133,11 @@ class Ownership:
                     # Without a common one the webhook was replaced, or BigPanda forgot a share: it is learnt anew.
                     kept = targets & {*learnt.names} if learnt.names else targets
                     learnt = Learnt(tuple(sorted(kept)), now)
-            if learnt.own and learnt.at == now:
+            if learnt.is_sure and learnt.at == now:
                 break
         if learnt.at == now:
             learnt.store(self.table, member.name)
-        return learnt.own
+        return frozenset(learnt.names)
 
     def _targets(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str]:
         return self.lister.share_targets(part.group.access, seen.share.incident_id, run.deadline)

@@ -337,10 +337,10 @@ class Reconciler:
                         self.comparison.compare(run, part, incidents)
                         self.queueing.queue(run, part, criticals_alone=True)
                 with self._failing([part]):
-                    own = self.ownership.learn(run, part)
-                    self.ownership.judge(run, part, own, criticals_alone=True)
+                    names = self.ownership.learn(run, part)
+                    self.ownership.judge(run, part, names, criticals_alone=True)
                     self.queueing.queue(run, part, criticals_alone=True)
-                    self.ownership.judge(run, part, own, criticals_alone=False)
+                    self.ownership.judge(run, part, names, criticals_alone=False)
             self.reporter.report(run)
             if any(part.findings for part in run.parts):
                 run.history.write(self.table, listing.name)
