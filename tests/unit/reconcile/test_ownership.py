@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from botocore.exceptions import ClientError
 
 from relay.http.session import HttpAnswer
 from relay.reconcile import ownership
@@ -197,4 +198,18 @@ def test_name_of_a_webhook_that_cannot_be_read_is_learnt_anew() -> None:
     scene.shared(ago=300)
     lists(scene, i1=[OWN])
     scene.run()
+    assert learnt(scene) == (OWN,)
+
+
+def test_name_is_stored_with_the_only_right_to_write_that_the_function_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = unlearnt(make_scene())
+    scene.shared(ago=300)
+    lists(scene, i1=[OWN])
+
+    def denied(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutItem")
+
+    # The role of the reconcile function may update items, and put none.
+    monkeypatch.setattr(scene.relay.dynamodb, "put_item", denied)
+    assert "failure" not in scene.run()
     assert learnt(scene) == (OWN,)

@@ -16,8 +16,8 @@ from relay.ledger.table import Table
 from relay.reconcile.findings import GroupProgress, Progress, Seen
 from relay.reconcile.history import Member
 
-# Key of the table's item with the name of a channel's webhook, and the time for which it is kept.
-OWN_KEY, KEPT_SECONDS = "reconcile/own/", 30 * 86_400.0
+# Key of the table's item with the name of a channel's webhook.
+OWN_KEY = "reconcile/own/"
 # The name is learnt again after this time: an operator may have replaced the webhook in BigPanda.
 LEARNT_SECONDS = 3600.0
 # Known incidents from which a run learns the name, at most.
@@ -55,7 +55,7 @@ class Learnt(NamedTuple):
 
     def store(self, table: Table, channel: str) -> None:
         """Store what is known of a channel's webhook. Raises LedgerError."""
-        table.store(OWN_KEY + channel, json.dumps([self.names, self.at]), lasts=KEPT_SECONDS)
+        table.change(OWN_KEY + channel, lambda _: json.dumps([self.names, self.at]))
 
 
 @dataclass(frozen=True)
