@@ -5,11 +5,12 @@ from collections.abc import Callable
 import pytest
 from botocore.exceptions import ClientError
 
+from relay.bigpanda.client import RateLimit
 from relay.http.session import HttpAnswer
 from relay.reconcile import ownership
 from relay.reconcile.ownership import Learnt
 from tests.fakes import Call
-from tests.unit.reconcile_scene import OWN, Scene, answer, incident, make_scene, with_channels
+from tests.unit.reconcile_scene import OWN, Scene, access_of, answer, incident, make_scene, with_channels
 
 OTHER = "webhook.dba"
 
@@ -181,6 +182,47 @@ def test_two_channels_that_ring_ask_once_about_an_incident() -> None:
     rung = sorted((job.channel, job.incident_id) for job in scene.relay.retries.jobs())
     assert rung == [("dba", "i3"), ("noc", "i2"), ("noc", "i3")]
     assert sorted(asked(scene)) == ["i2", "i3"]
+
+
+def test_incident_that_ends_during_the_listing_does_not_ring() -> None:
+    scene = make_scene()
+    lists(scene, i2=[OWN])
+    scene.run()
+    scene.relay.clock.now += 90
+
+    def resolved(call: Call) -> HttpAnswer:
+        scene.has(incident(scene.relay.clock, "i2", status="Ok", ago=0))
+        scene.tenant.faults.clear()
+        return scene.tenant(call)
+
+    scene.tenant.faults["folder=resolved"] = resolved
+    assert scene.run()["missed"] == 0
+    assert (asked(scene), reported(scene)) == ([], 0)
+
+
+def test_critical_waits_for_the_next_run_while_other_calls_use_up_bigpandas_limit() -> None:
+    scene = make_scene()
+    lists(scene, i2=[OWN])
+    scene.run()
+    scene.relay.clock.now += 90
+    limit, access = RateLimit(scene.relay.table, scene.relay.clock, lambda _: None), access_of(scene.relay)
+    for _ in range(10):
+        limit.wait(access, "activities", calls=5)
+        scene.relay.clock.now += 1
+    scene.relay.clock.now -= 10
+    assert (scene.run()["missed"], reported(scene)) == (0, 0)
+    scene.relay.clock.now += 300
+    assert (scene.run()["missed"], reported(scene)) == (1, 0)
+
+
+def test_newest_known_incident_tells_the_name_first() -> None:
+    scene = unlearnt(make_scene())
+    for number in range(5):
+        scene.relay.share(id=f"k{number}", status="critical", changedOn=int(scene.relay.clock.now - 1000 + number))
+    scene.has(*(incident(scene.relay.clock, f"k{number}", ago=1000 - number) for number in range(5)))
+    scene.tenant.targets = {f"k{number}": [OWN, OTHER, f"webhook.{number}"] for number in range(5)}
+    scene.run()
+    assert (asked(scene), learnt(scene)) == (["k4", "k3", "k2"], (OTHER, OWN))
 
 
 def test_what_one_run_cannot_ask_about_is_judged_by_the_next_one_and_not_reported() -> None:
