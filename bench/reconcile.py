@@ -9,14 +9,16 @@ from bench.simulated import DelayedQueue, SlowTable
 from relay.http.session import HttpAnswer
 from relay.jobs.queue import read_envelope
 from relay.reconcile.comparison import SETTLES_SECONDS
+from relay.reconcile.ownership import Learnt
 from tests import samples
 from tests.fakes import Call, Clock, FakeSession, Relay, secrets_of
 
 KNOWN, MISSED, LIMIT = 2_000, 1_000, 1_000
+WEBHOOK = "webhook.noc"
 # Seconds of one call.
 BIGPANDA_SECONDS, SQS_SECONDS, ITEM_SECONDS, BATCH_SECONDS = 0.3, 0.02, 0.006, 0.02
-# docs/guarantees.md has this number.
-QUEUED_SECONDS = 60.0
+# docs/guarantees.md has these numbers. Each missed incident costs a call: with whom was it shared?
+QUEUED_SECONDS, CRITICALS_SECONDS = 360.0, 120.0
 
 
 class _BigPanda:
@@ -32,7 +34,9 @@ class _BigPanda:
         self.calls += 1
         url = urlsplit(call.url)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        if "folder" in query:
+        if url.path.endswith("/activities"):
+            document: Any = [{"type": "incident_shared", "params": {"share_target": WEBHOOK}}]
+        elif "folder" in query:
             found = self.incidents if query["folder"] == "shared" else []
             size, page = int(query["page_size"]), int(query["page"])
             document = {"items": found[(page - 1) * size : page * size], "total": len(found)}
@@ -58,6 +62,7 @@ def section() -> Section:
         dynamodb=SlowTable(passes),
         retries=queue,
     )
+    Learnt((WEBHOOK,), clock.now).store(relay.table, "noc")
     # Changes before a channel's first run are ignored.
     relay.reconcile()
     clock.now += SETTLES_SECONDS
@@ -82,7 +87,7 @@ def section() -> Section:
         measured("  calls to BigPanda", "", bigpanda.calls),
         measured(f"{MISSED} missed incidents: all queued", "s", queue.sent[-1] - began, aim=Aim(QUEUED_SECONDS)),
         measured(
-            "  their criticals, which go first", "s", queue.sent[criticals - 1] - began, aim=Aim(QUEUED_SECONDS / 2)
+            "  their criticals, which go first", "s", queue.sent[criticals - 1] - began, aim=Aim(CRITICALS_SECONDS)
         ),
     ]
     note = (

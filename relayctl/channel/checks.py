@@ -158,7 +158,9 @@ def _xmatters(stack: Stack, channel: Channel, deadline: Deadline) -> Iterator[Ch
         if names:
             yield warning("recipients", "not checked: the REST API could not be used")
         return
-    yield from map(credential_checks.judged, directory.check(channel.rest, names, deadline))
+    checked = directory.check(channel.rest, names, deadline)
+    hindered = directory.personal_hindrances(channel.rest, checked, stack.effects.clock(), deadline)
+    yield from (credential_checks.judged(each, hindered.get(each.name, "")) for each in checked)
 
 
 def _modes(channel: Channel, now: float) -> Iterator[Check]:
@@ -196,6 +198,11 @@ def _receipt(channel: Channel) -> Check:
     proven = ", ".join(["signal", *(step for step, lack in lacks.items() if not lack)])
     others = "; ".join(f"{step} needs {lack}" for step, lack in lacks.items() if lack)
     said = f"of a critical, these steps are proven: {proven}" + (f"; {others}" if others else "")
+    if policy.awaits_receipt and channel.callback:
+        said += (
+            ". In xMatters, turn on the triggers Targeted Recipient Failures and Alert Status Updates: then people are "
+            "told at once that nobody is left, or that a page ended unanswered"
+        )
     return ok("receipt", said) if policy.notified_within_seconds else warning("receipt", said)
 
 

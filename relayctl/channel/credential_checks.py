@@ -25,10 +25,11 @@ def of_channel(channel: Channel) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*channel.recipients, *routed)))
 
 
-def judged(finding: RecipientCheck) -> Check:
+def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
     """Return OK if a signal to the recipient would notify a person, else WARNING or FAILED.
 
-    A user must exist and be active. A group must also have a person on call.
+    A user must exist and be active, and not be absent or without devices, which `hindrance` says. A group must also
+    have a person on call.
     """
     what = f"recipient {finding.name}"
     match finding:
@@ -41,7 +42,7 @@ def judged(finding: RecipientCheck) -> Check:
         case RecipientCheck(is_active=None):
             return warning(what, f"{finding.kind}; {finding.detail}")
         case RecipientCheck(kind=Kind.USER):
-            return ok(what, "user, active")
+            return warning(what, f"user, active, but {hindrance}") if hindrance else ok(what, "user, active")
         case RecipientCheck(on_call=None):
             return warning(what, f"group, active; not known: {finding.detail}")
         case RecipientCheck(on_call=0):

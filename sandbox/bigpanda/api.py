@@ -118,9 +118,17 @@ class BigPanda:
         return self._store.environments()
 
     def declare_incidents(self, environment: str, declared: object) -> None:
-        """Replace the incidents of an environment. Raises InvalidError if an entry is invalid."""
-        self._store.replace_all(environment, incidents.parse(declared, environment))
+        """Replace the incidents of an environment. Raises InvalidError if an entry is invalid.
+
+        The activities of new ones say with whom they were shared.
+        """
+        found = incidents.parse(declared, environment)
+        known = {each["id"] for each in self._store.of(environment) or ()}
+        self._store.replace_all(environment, found)
         self.live.forget_missing()
+        for each in found:
+            if each["shared"] and each["id"] not in known:
+                self.live.note_shared(each["id"])
 
     def remember(self, incident_id: str, kind: str, params: Mapping[str, Any], timestamp: int) -> None:
         """Add an activity of the past; `timestamp` is in epoch seconds."""

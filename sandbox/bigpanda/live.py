@@ -22,6 +22,8 @@ from sandbox.bigpanda.users import User
 from sandbox.clock import Clock
 from sandbox.http.schema import InvalidError
 
+# Id of the user whose API keys are accepted here.
+API_USER = "5d3b0000"
 # Incidents in the story, the newest update first.
 MOST_SHOWN = 100
 
@@ -84,13 +86,17 @@ class Live:
             for incident_id in [each for each in self._records.by_id if self._store.find(each) is None]:
                 del self._records.by_id[incident_id]
 
+    def note_shared(self, incident_id: str) -> None:
+        """Add to an incident's activities with whom it was shared, without sending a webhook."""
+        self._note(incident_id, "incident_shared", {"share_target": self.sharing.target, "share_auto": True})
+
     def comment(self, incident_id: str, text: str) -> None:
         """Add a comment to an incident's activities; the incident need not exist.
 
         If the incident is live, it is also updated, and shared again if the rules of the channel allow it.
         """
         with self._lock:
-            self._note(incident_id, "incident_commented", {"comment": text})
+            self._note(incident_id, "incident_commented", {"comment": text}, created_by=API_USER)
             if place := self._live(incident_id):
                 after = states.stamped(place.incident, self._seconds())
                 self._records.of(after).say(self._now(), "comment", cut(text))
@@ -100,7 +106,7 @@ class Live:
         """Assign an incident to a user, or to nobody; the incident need not exist."""
         with self._lock:
             kind = "incident_assigned" if user else "incident_unassigned"
-            self._note(incident_id, kind, {"assignee": user["id"]} if user else {})
+            self._note(incident_id, kind, {"assignee": user["id"]} if user else {}, created_by=API_USER)
             if place := self._live(incident_id):
                 after = states.assigned(place.incident, _person(user) if user else None, self._seconds())
                 text = f"Assigned to {user['userName']}." if user else "Assigned to nobody."
@@ -156,7 +162,7 @@ class Live:
         self._note(
             after["id"],
             "incident_shared",
-            {"share_target": "webhook.sandbox", "share_auto": change.event != "manual"},
+            {"share_target": self.sharing.target, "share_auto": change.event != "manual"},
         )
         self.sharing.share(place.environment_id, after, change.event)
 
@@ -188,8 +194,8 @@ class Live:
         if self._records.by_id.pop(incident_id).is_opened:
             self._store.remove(ENVIRONMENT, incident_id)
 
-    def _note(self, incident_id: str, kind: str, params: Mapping[str, Any]) -> None:
-        self._activities.add(incident_id, kind, params, self._seconds())
+    def _note(self, incident_id: str, kind: str, params: Mapping[str, Any], created_by: str | None = None) -> None:
+        self._activities.add(incident_id, kind, params, self._seconds(), created_by)
 
     def _seconds(self) -> int:
         return int(self._now().timestamp())

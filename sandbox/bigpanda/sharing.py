@@ -13,7 +13,8 @@ Guesses, to be checked against an organisation:
 - a close, and an update that ends a snooze, are sent, since the incident is not snoozed or flapping any more;
 - a manual share is sent while the incident is snoozed or flapping, too;
 - while BigPanda is silent, it sends no webhook (`Sharing.silence`); an update or a resend that was due then is
-  never sent.
+  never sent;
+- the name of an integration in activities is that of its kind and its own, such as `webhook.sandbox`.
 """
 
 import threading
@@ -29,6 +30,8 @@ from sandbox.bigpanda.sender import Sender, WebhookAnswer
 from sandbox.bigpanda.webhooks import Channel, Webhook
 from sandbox.clock import Clock
 
+# Names of the channel's integration, and of another team's.
+OWN_TARGET, OTHER_TARGET = "webhook.sandbox", "webhook.another-team"
 # Attempts to send one webhook, in all, with resends.
 MOST_ATTEMPTS = 6
 # Triggers on which AutoShare shares an incident that is not shared yet.
@@ -48,6 +51,7 @@ class Sharing:
         self._now = now
         self._channel: Channel | None = None
         self._is_silent = False
+        self._is_elsewhere = False
         self._sender = Sender(self._sent)
 
     def declare(self, declared: object) -> None:
@@ -66,6 +70,16 @@ class Sharing:
             self._is_silent = is_silent
             if is_silent:
                 self._sender.clear()
+
+    def turn_away(self, *, is_elsewhere: bool) -> None:
+        """Share with another team's webhook from now on, which is not sent here; or with the channel again."""
+        with self._lock:
+            self._is_elsewhere = is_elsewhere
+
+    @property
+    def target(self) -> str:
+        """Name of the integration with which incidents are shared now."""
+        return OTHER_TARGET if self._is_elsewhere else OWN_TARGET
 
     def why_not(self, environment_id: str, before: Incident, after: Incident, event: str) -> str | None:
         """Return the reason why a change is not shared, as a sentence; None if it is to be shared.
@@ -91,6 +105,8 @@ class Sharing:
             if self._is_silent:
                 text = "BigPanda is silent: this update is never sent."
                 self._records.of(incident).say(self._now(), "share", text)
+            elif self._is_elsewhere:
+                self._records.of(incident).say(self._now(), "share", "Shared with another team's webhook.")
             elif self._channel:
                 self._sender.send(Webhook(self._channel, environment_id, incident, event))
 
@@ -100,12 +116,13 @@ class Sharing:
             "channel": self._channel.shown() if self._channel else None,
             "webhooks": list(self._records.webhooks),
             "is_silent": self._is_silent,
+            "is_elsewhere": self._is_elsewhere,
         }
 
     def clear(self) -> None:
-        """Forget the channel, drop the waiting webhooks, and undo `silence`."""
+        """Forget the channel, drop the waiting webhooks, and undo `silence` and `turn_away`."""
         with self._lock:
-            self._channel, self._is_silent = None, False
+            self._channel, self._is_silent, self._is_elsewhere = None, False, False
             self._sender.clear()
 
     def stop(self) -> None:

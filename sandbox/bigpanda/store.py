@@ -5,7 +5,8 @@ The store holds declared and live incidents alike. An incident is never changed 
 Documented by BigPanda for activities (docs/vendors.md, "BigPanda's API"): the newest come first; ``types``, ``page``
 and ``per_page`` (20 by default); the names of the types.
 
-Guesses, to be checked against an organisation: the answer is a list; a comment is in ``params.comment``, and a user in
+Guesses, to be checked against an organisation: the answer is a list; what a caller of the API writes is by the user of
+its key; a comment is in ``params.comment``, and a user in
 ``params.assignee``; ``incident_shared`` has ``share_target`` and ``share_auto`` in ``params``.
 """
 
@@ -30,10 +31,14 @@ class Activities:
         self._by_incident: defaultdict[str, list[Activity]] = defaultdict(list)
         self._next = 0
 
-    def add(self, incident_id: str, kind: str, params: Any, timestamp: int) -> None:
-        """Add an activity; `kind` is its type, such as `incident_commented`, and `timestamp` is in epoch seconds."""
+    def add(self, incident_id: str, kind: str, params: Any, timestamp: int, created_by: str | None = None) -> None:
+        """Add an activity; `kind` is its type, such as `incident_commented`, and `timestamp` is in epoch seconds.
+
+        `created_by` is the id of the user who acted; None for what BigPanda did.
+        """
         with self._lock:
             activity = {"id": f"activity-{self._next}", "type": kind, "timestamp": timestamp, "params": params}
+            activity |= {"created_by": created_by} if created_by else {}
             self._by_incident[incident_id].append(activity)
             self._next += 1
 

@@ -33,6 +33,7 @@ _AUTH = compiled({"auth": {"type": "object"}}, {})
 _KEY = compiled({"api_key": _TEXT}, {})
 _INCIDENTS = compiled({"environment_id": _TEXT, "incidents": {"type": "array"}}, {})
 _SILENT = compiled({"silent": {"type": "boolean"}}, {})
+_ELSEWHERE = compiled({"elsewhere": {"type": "boolean"}}, {})
 _ANSWER = compiled(
     {"notification": {"type": "integer"}, "response": {"type": "string"}},
     {"comment": {"type": ["string", "null"], "maxLength": 4000, "default": None}},
@@ -76,6 +77,7 @@ class Control:
         app.router.add_get("/bigpanda/live", self.live)
         app.router.add_put("/bigpanda/live/channel", self.declare_channel)
         app.router.add_put("/bigpanda/live/silent", self.silence)
+        app.router.add_put("/bigpanda/live/elsewhere", self.turn_away)
         app.router.add_post("/bigpanda/live/incidents", self.open_incident)
         app.router.add_post("/bigpanda/live/incidents/{incident}/{action}", self.act)
         return app
@@ -167,6 +169,11 @@ class Control:
 
     async def silence(self, request: web.Request) -> web.Response:
         self._bigpanda.live.sharing.silence(_SILENT(await _json(request), "document")["silent"])
+        return await self.live(request)
+
+    async def turn_away(self, request: web.Request) -> web.Response:
+        is_elsewhere = _ELSEWHERE(await _json(request), "document")["elsewhere"]
+        self._bigpanda.live.sharing.turn_away(is_elsewhere=is_elsewhere)
         return await self.live(request)
 
     async def open_incident(self, request: web.Request) -> web.Response:

@@ -145,6 +145,7 @@ def _bigpanda() -> dict[str, Any]:
             {"at": at(61), "incident_id": LATENCY, "status": None, "outcome": None, "document": None, "attempt": 1}
         ],
         "is_silent": False,
+        "is_elsewhere": False,
     }
 
 

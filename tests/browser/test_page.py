@@ -205,14 +205,16 @@ class TestClicks:
         page.get_by_label("xMatters", exact=False).first.select_option("rings_then_504")
         page.get_by_label("Pages of accepted signals").select_option("notifies_nobody")
         page.get_by_label("BigPanda sends nothing").check()
+        page.get_by_label("BigPanda shares with another team").check()
         page.get_by_role("button", name="5 min", exact=True).click()
         page.get_by_label("its ledger (DynamoDB)").check()
         for _ in range(100):
-            if len(stage.calls) == 5:
+            if len(stage.calls) == 6:
                 break
             page.wait_for_timeout(50)
         assert sorted(stage.calls, key=str) == [
             ("POST", "/clock", {"seconds": 300}),
+            ("PUT", "/bigpanda/live/elsewhere", {"elsewhere": True}),
             ("PUT", "/bigpanda/live/silent", {"silent": True}),
             ("PUT", "/flow", {"mode": "notifies_nobody"}),
             ("PUT", "/page/faults", {"denied": ["dynamodb"]}),

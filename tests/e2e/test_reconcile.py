@@ -76,6 +76,7 @@ def runs(channel: Channel, environment_id: str) -> None:
 def test_missed_share_and_its_missed_resolve_are_each_signalled_once(
     channel: Channel, xmatters: StandIn, environment_id: str
 ) -> None:
+    reconciling.learn(channel.ledger(), channel.name)
     run(channel)
     # The first run of an environment only notes its time; earlier changes are never missed shares.
     backdate(channel, environment_id, 600)

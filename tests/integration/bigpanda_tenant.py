@@ -68,8 +68,12 @@ class Tenant:
 
     def activities(self, incident_id: str) -> list[str]:
         """Return the types of an incident's activities, newest first."""
+        return [each["type"] for each in self.whole_activities(incident_id)]
+
+    def whole_activities(self, incident_id: str) -> list[dict[str, Any]]:
+        """Return an incident's activities, newest first."""
         url = f"{self.box.bigpanda.url}/resources/v2.0/incidents/{incident_id}/activities"
-        return [each["type"] for each in self.api.get(url, timeout=60).json()]
+        return list(self.api.get(url, timeout=60).json())
 
     def control(self, method: str, path: str, body: object = None) -> requests.Response:
         """Call the stand-in's control API of live incidents; return its answer, even if the answer is an error."""

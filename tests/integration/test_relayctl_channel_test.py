@@ -116,6 +116,18 @@ class TestChecks:
             "recipient jdoe|Phone": ("ok", "user, active"),
         }
 
+    def test_absent_people_are_warnings_and_people_without_devices_too(self, operator: Operator, tenant: Box) -> None:
+        tenant.xmatters.people.declare({"people": [{"name": "jdoe"}, {"name": "bare", "devices": []}]})
+        keep(operator, tenant, "jdoe", "bare")
+        assert examined(operator)["recipient bare"] == ("warning", "user, active, but without an active device")
+        tenant.xmatters.workflow.set({"mode": "all_absent"})
+        found = examined(operator)
+        assert found["recipient jdoe"] == ("warning", "user, active, but absent, without a replacement")
+
+    def test_triggers_to_turn_on_in_xmatters_are_named_if_callbacks_come(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, "Ops")
+        assert "Targeted Recipient Failures and Alert Status Updates" in examined(operator)["receipt"][1]
+
     def test_features_without_settings_are_warnings(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, rest=False, recipients_in="workflow")
         found = examined(operator)

@@ -138,6 +138,31 @@ class TestRules:
         act(tenant, name, end, "worsen", quiet, "resolve")
         assert events(tenant, 5) == ["incident#new", told, "incident#updated", told, "incident#closed"]
 
+    def test_incident_of_another_team_is_shared_with_its_webhook_and_not_sent(
+        self, tenant: Tenant, receiver: Site
+    ) -> None:
+        tenant.share_with(receiver)
+        tenant.control("PUT", "/elsewhere", {"elsewhere": True})
+        foreign = opened(tenant)
+        assert tenant.people.live()["is_elsewhere"]
+        tenant.control("PUT", "/elsewhere", {"elsewhere": False})
+        own = opened(tenant)
+        targets = [tenant.whole_activities(name)[0]["params"]["share_target"] for name in (foreign, own)]
+        assert targets == ["webhook.another-team", "webhook.sandbox"]
+        assert tenant.log(foreign, "share") == ["Shared with another team's webhook."]
+        assert events(tenant, 1) == ["incident#new"]
+
+    def test_activities_name_the_user_who_wrote_by_the_api(self, tenant: Tenant) -> None:
+        name = opened(tenant)
+        tenant.comment(name)
+        tenant.call("PUT", name, "/assignment", {"assignee": "5d3b0001"})
+        found = [(each["type"], each.get("created_by")) for each in tenant.whole_activities(name)]
+        assert found == [
+            ("incident_assigned", "5d3b0000"),
+            ("incident_commented", "5d3b0000"),
+            ("incident_created", None),
+        ]
+
     def test_silent_bigpanda_sends_nothing_and_counts_the_incident_as_shared(
         self, tenant: Tenant, receiver: Site
     ) -> None:

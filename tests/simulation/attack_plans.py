@@ -16,6 +16,8 @@ TOKEN, CALLBACK_TOKEN, NEIGHBOUR_TOKEN = "attacked-webhook-token", "attacked-cal
 ATTACKED, NEIGHBOUR = "noc", "neighbour"
 RECIPIENTS = {ATTACKED: "Ops", NEIGHBOUR: "Neighbours"}
 ENVIRONMENT = "e1"
+# The name of the attacked channel's webhook, with which all incidents are shared.
+WEBHOOK = "webhook.attacked"
 ACTIONS = {"Resolve": {"do": "resolve"}, "Snooze": {"do": "snooze", "minutes": 60}}
 ALLOWED_PATTERNS = ("dba-*", "Oncall")
 # Names in a URL that ALLOWED_PATTERNS allow, and others, some of them alike.

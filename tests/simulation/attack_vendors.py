@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call
-from tests.simulation.attack_plans import ATTACKED, ENVIRONMENT, Outage, Plan, Truth
+from tests.simulation.attack_plans import ATTACKED, ENVIRONMENT, WEBHOOK, Outage, Plan, Truth
 
 # An environment of another team, which the key of BigPanda's API can read, too.
 OTHER_ENVIRONMENT, INCIDENT_ELSEWHERE = "e-of-a-stranger", "i-of-a-stranger"
@@ -137,6 +137,8 @@ class Vendors:
             if not incident:
                 return _answer(_listed(list(shown.values()), parse_qs(parts.query)))
             return _answer(shown[incident]) if incident in shown else samples.refused(404)
+        if parts.path.endswith("/activities") and "incident_shared" in parts.query:
+            return _answer([{"type": "incident_shared", "params": {"share_target": WEBHOOK}}])
         if parts.path.endswith("/activities"):
             return _answer({"items": [{"params": {"comment": comment.text}} for comment in self.comments]})
         if parts.path == "/scim/v2/Users":

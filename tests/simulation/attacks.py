@@ -17,6 +17,7 @@ from relay.incidents.callback import Kind
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.reconcile.history import ChannelHistory, History, listing_name
+from relay.reconcile.ownership import Learnt
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, FakeSession, FakeSqs, Relay
 from tests.simulation.attack_invariants import Notice, Posted, broken_invariants, undecided
@@ -31,6 +32,7 @@ from tests.simulation.attack_plans import (
     NEIGHBOUR_TOKEN,
     STRANGERS,
     TOKEN,
+    WEBHOOK,
     Plan,
     Truth,
     hostile_members,
@@ -159,6 +161,7 @@ class Attack:
         assert access
         known = {ATTACKED: ChannelHistory(self._began - 1200, self._began - 600)}
         History(known).write(self.relay.table, listing_name(access, ENVIRONMENT))
+        Learnt((WEBHOOK,), self._began).store(self.relay.table, ATTACKED)
 
     def _runs(self) -> Iterator[Deed]:
         for number in range(1, int((LASTS_SECONDS + CALM_SECONDS) / SWEEP_EVERY)):

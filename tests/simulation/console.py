@@ -20,6 +20,8 @@ A_PAGE = 2
 # to 0.6 s, and a call takes up to 0.4 s to arrive: two seconds of BigPanda's can have the calls of four of theirs.
 MOST_CALLS, CALLS_SECONDS = 20, 2.0
 _NOTE = re.compile(r"answer-\d+")
+# The name of the first channel's webhook, with which all incidents are shared.
+WEBHOOK = "webhook.noc"
 # BigPanda's answers: it did what was asked; the incident is unknown, or is over or snoozed already.
 DONE, UNKNOWN, CONFLICT = 204, 404, 409
 
@@ -141,6 +143,8 @@ class Console(Session):
     def _found(self, url: str) -> Any:
         parts = urlsplit(url)
         last, query = parts.path.rpartition("/")[2], parse_qs(parts.query)
+        if last == "activities" and query.get("types") == ["incident_shared"]:
+            return [{"type": "incident_shared", "params": {"share_target": WEBHOOK}}]
         if last == "activities":
             return [{"params": {"comment": text}} for text in reversed(self.texts[-60:])]
         if last == "incidents":

@@ -1196,6 +1196,7 @@ MUTATIONS = (
         "ledger.entry:Entry.unheard",
         "self.receipt.unheard(policy)",
         "self.receipt",
+        seed=739,
     ),
     Mutation(
         "a tag that comes late rings nobody",

@@ -28,6 +28,7 @@ from relay.ledger.debt import BEHIND_SECONDS
 from relay.ledger.entry_key import key
 from relay.ledger.table import Table
 from relay.reconcile.history import listing_name
+from relay.reconcile.ownership import OWN_KEY
 from relay.reconcile.reconciler import Reconciler
 from relay.sweeper.sweeper import Sweeper
 from relay.telemetry.telemetry import Telemetry
@@ -36,7 +37,7 @@ from relayctl.dlq.queue import DeadLetters
 from tests.fakes import one_by_one, unwatched
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, Logins, as_read_by_newer
-from tests.simulation.console import CONFLICT, DONE, UNKNOWN, Console
+from tests.simulation.console import CONFLICT, DONE, UNKNOWN, WEBHOOK, Console
 from tests.simulation.dead_letter_deeds import DEEDS, DeadLetterDeeds
 from tests.simulation.invariants import Invariants
 from tests.simulation.operators import tell
@@ -272,6 +273,9 @@ class Simulation:
         name = f"reconcile/{listing_name(access, 'e')}"
         item = {"pk": {"S": name}, "text": {"S": json.dumps(history)}, "sequence": {"N": "1"}}
         self.dynamodb.items[name] = item
+        # They have learnt the name of the channel's webhook, too.
+        pk, learnt = f"{OWN_KEY}{NOC}", json.dumps([[WEBHOOK], began])
+        self.dynamodb.items[pk] = {"pk": {"S": pk}, "text": {"S": learnt}, "sequence": {"N": "1"}}
         self.world.at(
             began + self.story.reconcile_interval, lambda: self._start_reconcile_run(began + last + RECONCILED_SECONDS)
         )

@@ -9,11 +9,14 @@ from urllib.parse import parse_qs, urlsplit
 from relay.channels.channel import BigPandaAccess
 from relay.http.session import HttpAnswer
 from relay.reconcile.history import ChannelHistory, History, listing_name
+from relay.reconcile.ownership import Learnt
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, Step, secrets_of
 
 ACCESS = {"api_key": "BPU-canary", "environment_id": "e1", "reconcile": "ring"}
+# BigPanda's name of the channel's webhook.
+OWN = "webhook.noc"
 LIST_PATH = "/resources/v2.0/environments/e1/incidents"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 
@@ -34,6 +37,8 @@ class Tenant:
     page_size: int = 100
     # True if a page has the number of all incidents.
     has_total: bool = True
+    # With whom incidents were shared, by id; the others were shared with the channel's webhook alone.
+    targets: dict[str, list[str]] = field(default_factory=dict)
     # Called before each answer, for example to let time pass.
     before_answer: Callable[[], object] = lambda: None
 
@@ -45,12 +50,21 @@ class Tenant:
         parts = urlsplit(call.url.replace("/environments/e0/", "/environments/e1/"))
         if parts.path == LIST_PATH:
             return self._listed({name: values[0] for name, values in parse_qs(parts.query).items()})
+        if parts.path.endswith("/activities"):
+            return answer(self._activities(parts.path.split("/")[-2]))
         found = [each for each in self.incidents if parts.path == f"{LIST_PATH}/{each['id']}"]
         return (
             answer(found[0] | {"alerts": [{"alert_id": "a1", "status": "Critical"}]})
             if found
             else HttpAnswer(404, {}, b"{}")
         )
+
+    def _activities(self, name: str) -> list[dict[str, Any]]:
+        shares = [
+            {"type": "incident_shared", "params": {"share_target": target, "share_auto": True}}
+            for target in self.targets.get(name, [OWN])
+        ]
+        return [{"type": "incident_commented", "params": {"share_target": "webhook.odd"}}, *shares]
 
     def _listed(self, query: dict[str, str]) -> HttpAnswer:
         since = int(query.get("from", 0))
@@ -134,6 +148,7 @@ def make_scene(
     relay = Relay(
         FakeSession(*steps or (accepted,)), secrets=secrets, bigpanda=FakeSession(tenant), clock=clock, dynamodb=table
     )
+    Learnt((OWN,), clock.now).store(relay.table, "noc")
     if since:
         for place in ("e0", "e1"):
             known = {"noc": ChannelHistory(clock.now - since, clock.now - min(since, 600))}
@@ -160,6 +175,8 @@ def with_channels(scene: Scene, **access: dict[str, Any]) -> None:
         scene.relay.secrets.texts[name] = json.dumps(known)
     history, now = history_of(scene), scene.relay.clock.now
     history.channels |= {name: ChannelHistory(now - 86_400, now - 600) for name in access}
+    for name in access:
+        Learnt((OWN,), now).store(scene.relay.table, name)
     history.write(scene.relay.table, listing_name(access_of(scene.relay), "e1"))
 
 

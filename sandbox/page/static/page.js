@@ -406,6 +406,7 @@ function drawTrouble() {
     box.disabled = !state.relay.is_there;
   }
   $("bigpanda-silent").checked = Boolean(state.bigpanda.is_silent);
+  $("bigpanda-elsewhere").checked = Boolean(state.bigpanda.is_elsewhere);
   const ahead = state.xmatters.clock?.ahead_seconds ?? 0;
   const minutes = Math.round(ahead / 60);
   say($("clock"), ahead > 0 ? `${minutes} min ahead` : "on time");
@@ -413,6 +414,7 @@ function drawTrouble() {
   if (xmatters !== "normal") wrong.push(`xMatters ${$("xmatters-answers").selectedOptions[0]?.text ?? "fails"}`);
   if (mode !== "page") wrong.push(`pages ${$("flow-mode").selectedOptions[0]?.text ?? "fail"}`);
   if (state.bigpanda.is_silent) wrong.push("BigPanda sends nothing");
+  if (state.bigpanda.is_elsewhere) wrong.push("BigPanda shares with another team");
   if (denied.length > 0) wrong.push("AWS denies the relay a service");
   if (ahead > 0) wrong.push(`xMatters' clock is ${minutes} min ahead`);
   say($("trouble-sum"), wrong.join("; ") || "everything works, and the clock is on time");
@@ -442,6 +444,9 @@ function connectTrouble() {
   }
   $("bigpanda-silent").addEventListener("change", (event) =>
     call(event.target, "PUT", "/bigpanda/live/silent", { silent: event.target.checked }),
+  );
+  $("bigpanda-elsewhere").addEventListener("change", (event) =>
+    call(event.target, "PUT", "/bigpanda/live/elsewhere", { elsewhere: event.target.checked }),
   );
   for (const button of document.querySelectorAll("[data-turn]")) {
     button.addEventListener("click", () => call(button, "POST", "/clock", { seconds: Number(button.dataset.turn) }));

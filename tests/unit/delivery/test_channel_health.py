@@ -2,6 +2,7 @@
 
 import pytest
 
+from relay.channels.policy import Policy
 from relay.delivery.channel_health import (
     Debts,
     RefusedCredentials,
@@ -14,6 +15,7 @@ from relay.delivery.channel_health import (
 from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.debt import Debt, Row, Slot
 from relay.ledger.entry import Entry
+from relay.ledger.receipt import Receipt
 
 NOW = 1_800_000_000.0
 
@@ -85,6 +87,10 @@ def test_circuit_silence_and_refused_credentials_make_the_channel_sick(
 def test_missing_pages_are_a_momentary_reason() -> None:
     assert momentary_reasons(Debts.of([MISSING])) == ["1 critical signals made no page"]
     assert momentary_reasons(Debts()) == []
+    suppressed = Entry().page_missing(NOW, is_suppressed=True)
+    unheard = Entry(receipt=Receipt.begun(NOW, ("Ops",)).unheard(Policy(notified_within_seconds=300)))
+    assert unheard.receipt.missed == "nobody_notified"
+    assert momentary_reasons(Debts.of([suppressed, unheard])) == ["1 critical signals made no page"]
 
 
 def test_debts_are_counted_by_kind() -> None:

@@ -517,6 +517,15 @@ class TestToldAtOnce:
         is_only = events.startswith("critical 5 ok")
         assert told(relay) == (["nobody_notified"] if is_only else [])
 
+    def test_failure_of_an_older_page_says_nothing_of_a_critical_whose_signal_has_no_id(self) -> None:
+        relay = watched(BOTH)
+        relay.play("warning 5")
+        relay.session.steps = [HttpAnswer(202, {}, b"{}")]
+        relay.play("critical 5")
+        call_back(relay, "failure", "")
+        relay.sweep(30)
+        assert (told(relay), heard(relay)) == ([], (True, False, False))
+
     @pytest.mark.parametrize("recipients", [("Ops", "Dba"), ("Ops", "Dba", "Boss")])
     def test_one_failed_recipient_of_several_says_nothing_of_the_others(self, recipients: tuple[str, ...]) -> None:
         relay = watched(BOTH, recipients=recipients)

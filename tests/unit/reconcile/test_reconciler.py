@@ -109,15 +109,15 @@ class TestMissed:
     def test_details_are_not_asked_for_after_one_failure(self) -> None:
         scene = make_scene()
         scene.has(*(listed(scene, f"i{number}") for number in range(5)))
-        scene.tenant.faults["/incidents/"] = lambda _: HttpAnswer(500, {}, b"")
+        scene.tenant.faults["/e1/incidents/"] = lambda _: HttpAnswer(500, {}, b"")
         assert scene.run_twice()["missed"] == 5
-        assert sum("/incidents/" in call.url for call in scene.relay.bigpanda.calls) == 1
+        assert sum("/e1/incidents/" in call.url for call in scene.relay.bigpanda.calls) == 1
 
     @pytest.mark.parametrize("poor", [{"status": None}, {"changed_at": 1, "updated_at": 1}], ids=str)
     def test_details_that_are_poorer_or_older_than_the_listing_are_not_used(self, poor: dict[str, Any]) -> None:
         scene = make_scene()
         scene.has(listed(scene))
-        scene.tenant.faults["/incidents/"] = lambda _: answer(scene.tenant.incidents[0] | poor)
+        scene.tenant.faults["/e1/incidents/"] = lambda _: answer(scene.tenant.incidents[0] | poor)
         scene.run_twice()
         [job] = scene.relay.retries.jobs()
         assert (job.stamps.status, job.version) == ("critical", (scene.tenant.incidents[0]["changed_at"],) * 2)

@@ -126,7 +126,7 @@ class TestOrder:
         scene.has(*warnings, *(incident(clock, f"c{number}") for number in range(20 - 5)))
         settled(scene)
         assert scene.run()["missed"] == 2 * 20 - 5
-        asked = [call.url for call in scene.relay.bigpanda.calls if "/incidents/" in call.url]
+        asked = [call.url for call in scene.relay.bigpanda.calls if "/e1/incidents/" in call.url]
         assert len(asked) == 20
         assert sum("/incidents/c" in url for url in asked) == 20 - 5
         plain = [json.loads(job.body)["incident"] for job in scene.relay.retries.jobs()][20:]
@@ -141,7 +141,7 @@ class TestTime:
         send = scene.relay.retries.send_message
 
         def slowly(**message: object) -> dict[str, str]:
-            scene.relay.clock.now += 50
+            scene.relay.clock.now += 40
             return send(**message)
 
         scene.relay.retries.send_message = slowly  # type: ignore[method-assign]

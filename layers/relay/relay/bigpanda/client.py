@@ -177,15 +177,16 @@ class BigPanda:
         *,
         kinds: Iterable[str] = (),
         pace: Callable[[], object] = lambda: None,
+        pages: int = ACTIVITY_PAGES,
     ) -> list[dict[str, Any]]:
         """Return the incident's latest activities as BigPanda writes them, newest first.
 
-        At most ACTIVITY_PAGES pages of them are read. `kinds` are the wanted types; none for all. `pace` is called
-        before each request, to wait for the rate limit.
+        At most `pages` pages of them are read. `kinds` are the wanted types; none for all. `pace` is called before each
+        request, to wait for the rate limit.
         """
         found: list[dict[str, Any]] = []
         types = {"types": ",".join(kinds)} if kinds else {}
-        for page in range(1, ACTIVITY_PAGES + 1):
+        for page in range(1, pages + 1):
             pace()
             query = urlencode(types | {"page": page, "per_page": ACTIVITIES_A_PAGE})
             path = f"/resources/v2.0/incidents/{_quoted(incident_id)}/activities?{query}"

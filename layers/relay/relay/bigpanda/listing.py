@@ -9,10 +9,12 @@ from relay.bigpanda.client import BigPanda, Incident, RateLimit, as_webhook
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
 from relay.failures import BadRequest, NoAnswer, Reason, SendError
-from relay.incidents.share import Share, parse_share
+from relay.incidents.share import Fields, Share, nested, parse_share, scalar
 
 # Snoozed incidents first: an incident may be in two folders, and its snooze must be known before it is compared.
 FOLDERS = ("snoozed", "shared", "resolved")
+# Type of the activity that names with whom an incident was shared, and the longest name that is kept.
+SHARED, MAX_TARGET = "incident_shared", 100
 # BigPanda's search returns at most 10,000 results (docs/vendors.md, "BigPanda's API").
 MAX_LISTING_PAGES = 100
 # Time limit of one call, so that a call that hangs does not use up the time of a reconcile run.
@@ -121,6 +123,13 @@ class Lister:
         found = _share(self._asked(access, "incident", ask, deadline), environment_id)
         is_its = found is not None and found.incident_id == incident_id and (found.active, found.status) != (None, None)
         return found if is_its else None
+
+    def share_targets(self, access: BigPandaAccess, incident_id: str, deadline: Deadline) -> frozenset[str]:
+        """Return BigPanda's names of those with whom it shared an incident last; none if its activities do not say."""
+        ask = partial(self.bigpanda.activities, access, incident_id, kinds=(SHARED,), pages=1)
+        shared = map(Fields, self._asked(access, "activities", ask, deadline))
+        names = (scalar(nested(each.first("params"), "sharetarget")) for each in shared if each.get("type") == SHARED)
+        return frozenset(name for name in names if name and len(name) <= MAX_TARGET)
 
     def _asked[T](self, access: BigPandaAccess, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
         """Call `ask` within BigPanda's rate limit for `endpoint`, and once more after a 429.

@@ -264,7 +264,7 @@ def _unknown_texts(channels: Sequence[str], found: Sequence[UnknownCritical]) ->
     others = " or others" if len(channels) > MAX_NAMED else ""
     lines += [
         f"They may be of channel {', '.join(channels[:MAX_NAMED])}{others}, or belong to another team: the relay "
-        "does not read with whom BigPanda shared them.",
+        "does not know with whom BigPanda shared them.",
         "If they are yours, notify the recipients by other means now.",
         'What to do: docs/operate.md, "A missed critical".',
     ]

@@ -513,6 +513,7 @@ class Wiring:
         """The maker of reconcile runs."""
         from relay.reconcile.comparison import Comparison
         from relay.reconcile.history import Planner
+        from relay.reconcile.ownership import Ownership
         from relay.reconcile.reconciler import Queueing, Reconciler, Reporter
 
         telemetry = self._adapters.telemetry
@@ -520,6 +521,7 @@ class Wiring:
             planner=Planner(self._resources.secret_names, self.channels, self.sources, telemetry),
             lister=self.lister,
             comparison=Comparison(self.sources, self._unhurried_ledger, self._clock),
+            ownership=Ownership(self.lister, self._resources.table, self._clock),
             queueing=Queueing(self.lister, self.channels, self.outbox, telemetry, self._clock),
             reporter=Reporter(self.channels, self.fallback, telemetry, self._clock),
             table=self._resources.table,

@@ -46,6 +46,9 @@ class Comparison:
         """
         for seen in incidents:
             part.unknown.pop(seen.name, None)
+            for member in part.group.members:
+                part.firsts.pop((member.name, seen.name), None)
+                part.unjudged.pop((member.name, seen.name), None)
         at_once = max(1, ENTRIES_AT_ONCE // max(1, len(incidents)))
         for members in batched(part.group.members, at_once, strict=False):
             run.go_on()
@@ -105,21 +108,32 @@ class Comparison:
         ended = disputed = [each for each in others if self._is_end_disputed(member, seen, each)]
         # A state without timestamps may be newer than the channel's first comparison, so it counts.
         is_ours = not known and state.is_open and (state.version is None or state.version[0] >= history.since)
+        is_ours = is_ours and seen.name not in history.others
         if is_ours and member.signals:
             missed = [KnownEntry()]
+            part.unjudged[member.name, seen.name] = seen
         elif is_ours:
             part.unknown[seen.name] = seen
-        if known or missed:
-            # If this channel signals the incident, no other channel has to report it.
+        if known:
             run.known.add(seen.name)
+            part.known.setdefault(member.name, []).append(seen)
         if (missed or disputed) and not self._has_lasted(history, seen, [*differing, *ended]):
-            part.waits |= not state.is_open and not history.differing[seen.name].queued
+            is_queued = history.differing[seen.name].queued > 0
+            part.waits |= not state.is_open and not is_queued
+            if is_queued and (member.name, seen.name) in part.unjudged:
+                del part.unjudged[member.name, seen.name]
+                run.known.add(seen.name)
             missed, disputed = [], []
         elif not (missed or disputed):
             history.differing.pop(seen.name, None)
+        if missed and not known:
+            part.firsts[member.name, seen.name] = Finding(Cause.MISSED, member, seen, tuple(missed), is_first=True)
+            missed = []
         by_cause = {Cause.SNOOZE_OVER: snooze_over, Cause.MISSED: missed, Cause.DISPUTED_END: disputed}
         return [
-            Finding(cause, member, seen, tuple(entries), not known) for cause, entries in by_cause.items() if entries
+            Finding(cause, member, seen, tuple(entries), is_first=False)
+            for cause, entries in by_cause.items()
+            if entries
         ]
 
     def _has_lasted(self, history: ChannelHistory, seen: Seen, differing: Sequence[KnownEntry]) -> bool:

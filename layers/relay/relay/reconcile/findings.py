@@ -143,7 +143,11 @@ class GroupProgress:
         since: Resolved incidents are listed if they were active after this time (epoch seconds).
         counts: Numbers of incidents, by `compared`, `missed`, `snooze_over` and `unreadable`.
         findings: States that are not queued yet, by channel and short name of the incident.
+        firsts: States of unknown incidents that a channel would signal, if they are its own, by the same.
+        known: Incidents that are in a channel's ledger, by channel.
         unknown: Incidents that a channel of the group should know, and does not, by their short names.
+        unjudged: Unknown incidents that a channel would signal, by channel and short name. In the end, those of which
+            BigPanda's activities do not say whose they are.
         waits: True if the next run must list a resolved incident again.
         failure: Error that makes the run incomplete; None if there is none.
     """
@@ -152,9 +156,17 @@ class GroupProgress:
     since: float
     counts: Counter[str] = field(default_factory=Counter)
     findings: dict[tuple[str, str], list[Finding]] = field(default_factory=dict)
+    firsts: dict[tuple[str, str], Finding] = field(default_factory=dict)
+    known: dict[str, list[Seen]] = field(default_factory=dict)
     unknown: dict[str, Seen] = field(default_factory=dict)
+    unjudged: dict[tuple[str, str], Seen] = field(default_factory=dict)
     waits: bool = False
     failure: SendError | QueueError | LedgerError | None = None
+
+    @property
+    def to_report(self) -> dict[str, Seen]:
+        """The unknown incidents that are nobody's as far as is known, by their short names."""
+        return self.unknown | {name: seen for (_, name), seen in self.unjudged.items()}
 
 
 @dataclass
@@ -172,6 +184,7 @@ class Progress:
         known: Short names of incidents that a channel knows, or that a channel signals.
         asked: Number of incidents whose details the run requested.
         whole: Incidents with details, by id.
+        targets: BigPanda's names of those with whom it shared incidents, by their short names.
         spent: Time that the calls for the listing took, by part (milliseconds).
     """
 
@@ -185,6 +198,7 @@ class Progress:
     known: set[str] = field(default_factory=set)
     asked: int = 0
     whole: dict[str, Seen] = field(default_factory=dict)
+    targets: dict[str, frozenset[str]] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
 
     def go_on(self) -> None:

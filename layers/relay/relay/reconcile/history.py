@@ -6,7 +6,7 @@ Without it an incident would be reported by each run, and a state could not be r
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -167,8 +167,11 @@ MAX_REMEMBERED, MAX_NAME_LENGTH = 2000, 48
 MAX_CHARACTERS = 380_000
 # If no run compared a channel's listing for this time, the comparison starts anew.
 FORGOTTEN_SECONDS = 24 * 3600.0
+# Time after which an incident of others is judged again: it may have been shared with the channel meanwhile.
+OTHERS_SECONDS = 3600.0
 # Days for which unknown incidents are counted.
 MAX_DAYS, DAY_SECONDS = 7, 24 * 3600.0
+_NONE: Mapping[str, float] = {}
 _CRITICAL = f"1{RANKS['critical']}"
 
 
@@ -206,11 +209,13 @@ class ChannelHistory:
         since: Start of the comparisons. Earlier changes of unknown incidents are ignored.
         seen: Start of the last complete run, or of the first run.
         differing: Incidents whose state differs from the channel's ledger, by their short names.
+        others: Time at which an unknown incident was found to be of others, by its short name.
     """
 
     since: float
     seen: float
     differing: dict[str, Difference] = field(default_factory=dict)
+    others: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -243,12 +248,11 @@ class History:
         try:
             said = json.loads(found.text)
             channels = {
-                name: ChannelHistory(float(since), float(seen), _differences(differing))
-                for name, (since, seen, differing) in said["channels"].items()
+                name: ChannelHistory(float(since), float(seen), _differences(differing), _times(*others))
+                for name, (since, seen, differing, *others) in said["channels"].items()
             }
-            snoozed_at = {name: float(at) for name, at in said["snoozed_at"].items()}
             days = {day: UnknownCounts(int(found), int(came)) for day, (found, came) in said["days"].items()}
-            return cls(channels, snoozed_at, _differences(said["unknown"]), days, found.sequence)
+            return cls(channels, _times(said["snoozed_at"]), _differences(said["unknown"]), days, found.sequence)
         except (ValueError, TypeError, LookupError, AttributeError):
             return cls(sequence=found.sequence)
 
@@ -267,6 +271,7 @@ class History:
         self.channels = {name: each for name, each in self.channels.items() if now - each.seen < FORGOTTEN_SECONDS}
         for each in self.channels.values():
             each.differing = _recent(each.differing, now)
+            each.others = {name: at for name, at in each.others.items() if now - at < OTHERS_SECONDS}
         self.unknown = _recent(self.unknown, now)
         for name in names:
             self.channels.setdefault(name, ChannelHistory(now, now))
@@ -279,10 +284,17 @@ class History:
             self.days[day] = UnknownCounts(known.found + found, known.came + came)
 
     def _text(self, most: int) -> str:
-        channels = {name: (each.since, each.seen, _kept(each.differing, most)) for name, each in self.channels.items()}
-        latest = sorted(self.snoozed_at.items(), key=lambda each: -each[1])[:most]
+        channels = {
+            name: (each.since, each.seen, _kept(each.differing, most), _latest(each.others, most))
+            for name, each in self.channels.items()
+        }
         days = dict(sorted(self.days.items())[-MAX_DAYS:])
-        said = {"channels": channels, "snoozed_at": dict(latest), "unknown": _kept(self.unknown, most), "days": days}
+        said = {
+            "channels": channels,
+            "snoozed_at": _latest(self.snoozed_at, most),
+            "unknown": _kept(self.unknown, most),
+            "days": days,
+        }
         return json.dumps(said, separators=(",", ":"))
 
 
@@ -311,6 +323,14 @@ def _differences(members: Any) -> dict[str, Difference]:
         name: Difference(str(summary), float(since), float(queued))
         for name, (summary, since, queued) in members.items()
     }
+
+
+def _times(members: Mapping[str, Any] = _NONE) -> dict[str, float]:
+    return {name: float(at) for name, at in members.items()}
+
+
+def _latest(times: dict[str, float], most: int) -> dict[str, float]:
+    return dict(sorted(times.items(), key=lambda each: -each[1])[:most])
 
 
 def _recent(differences: dict[str, Difference], now: float) -> dict[str, Difference]:

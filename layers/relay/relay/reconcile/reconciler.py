@@ -4,8 +4,9 @@ A webhook can be lost before it reaches the relay. So every few minutes a run li
 once for all channels that share the listing. A missed state is queued as a job. The worker compares it with the ledger,
 so that no announced state pages twice. A run ends within the function's time; the next one takes up what is left.
 
-BigPanda's API does not name the channels that an incident is shared with. An incident that no channel knows may belong
-to none of those that compare the listing, so a signal could page the wrong people. It is reported instead.
+An incident that no channel knows may belong to none of those that compare the listing, so a signal could page the wrong
+people. It is reported instead, unless BigPanda's activities say that it was shared with the channel's webhook
+(`reconcile.ownership`).
 """
 
 import json
@@ -33,6 +34,7 @@ from relay.ledger.table import Table
 from relay.reconcile.comparison import SETTLES_SECONDS, Comparison
 from relay.reconcile.findings import Cause, Finding, GroupProgress, Lease, LeaseLost, Progress, Seen, as_seen
 from relay.reconcile.history import Difference, History, Listing, Planner, is_ringing, notice_unread, short_name
+from relay.reconcile.ownership import Ownership
 from relay.telemetry.telemetry import Telemetry
 
 # Time limit of the publication to the fallback topic.
@@ -62,7 +64,7 @@ class Reporter:
         complete run is not reported: an earlier run reported it, or it changed before the comparisons began.
         """
         now, noted = self.clock(), run.history.unknown
-        unknown = {name: seen for part in run.parts for name, seen in part.unknown.items() if name not in run.known}
+        unknown = {name: seen for part in run.parts for name, seen in part.to_report.items() if name not in run.known}
         came = [name for name in run.known & noted.keys() if noted[name].queued]
         for name in run.listed - unknown.keys():
             noted.pop(name, None)
@@ -81,13 +83,13 @@ class Reporter:
             # Renewed, since a history forgets an incident after a day, and a pause may delay the report for longer.
             noted[seen.name] = replace(noted[seen.name], since=now - SETTLES_SECONDS)
         channels = [each for part in run.parts for each in part.group.members]
-        reported = self._notified(run, [each.name for each in channels if not each.signals], found)
+        reported = self._notified(run, [each.name for each in channels], found)
         for seen in reported:
             noted[seen.name] = replace(noted[seen.name], queued=now)
             share = seen.share
             self.telemetry.unknown_incident(share.incident_id, share.status, [each.name for each in channels])
             for part in run.parts:
-                part.counts["unknown"] += seen.name in part.unknown
+                part.counts["unknown"] += seen.name in part.to_report
         run.history.count(now, found=len(reported), came=len(came))
 
     def _notified(self, run: Progress, channels: Sequence[str], found: Sequence[Seen]) -> list[Seen]:
@@ -259,6 +261,7 @@ class Reconciler:
         planner: Finds the listings to compare, and their channels.
         lister: Reads incidents from BigPanda.
         comparison: Compares incidents with the ledger.
+        ownership: Decides which unknown incidents are a channel's.
         queueing: Queues the states that the comparison found.
         reporter: Reports incidents that no channel knows.
         table: The ledger's table, which has the lease and the histories of listings.
@@ -270,6 +273,7 @@ class Reconciler:
     planner: Planner
     lister: Lister
     comparison: Comparison
+    ownership: Ownership
     queueing: Queueing
     reporter: Reporter
     table: Table
@@ -332,6 +336,11 @@ class Reconciler:
                     for incidents in self._pages(run, part):
                         self.comparison.compare(run, part, incidents)
                         self.queueing.queue(run, part, criticals_alone=True)
+                with self._failing([part]):
+                    names = self.ownership.learn(run, part)
+                    self.ownership.judge(run, part, names, criticals_alone=True)
+                    self.queueing.queue(run, part, criticals_alone=True)
+                    self.ownership.judge(run, part, names, criticals_alone=False)
             self.reporter.report(run)
             if any(part.findings for part in run.parts):
                 run.history.write(self.table, listing.name)

@@ -280,13 +280,23 @@ class Directory:
         What xMatters does not say is left out. A failed request raises nothing.
         """
         found = self.check(rest, names, deadline)
+        reasons = self.personal_hindrances(rest, found, now, deadline)
+        return {each.name: why for each in found if (why := reasons.get(each.name) or each.hindrance)}
+
+    def personal_hindrances(
+        self, rest: Rest, found: Sequence[RecipientCheck], now: float, deadline: Deadline
+    ) -> dict[str, str]:
+        """Return the people of a check who are absent at `now` (epoch seconds), or have no device, with the reason.
+
+        What xMatters does not say is left out. A failed request raises nothing.
+        """
         users = {each.name: each.id for each in found if each.kind == Kind.USER and each.is_active}
-        reasons: dict[str, str] = {}
-        if any(each.kind == Kind.NOT_KNOWN for each in found):
+        if not users or any(each.kind == Kind.NOT_KNOWN for each in found):
             # Further requests could make an overload worse.
-            users = {}
+            return {}
+        reasons: dict[str, str] = {}
         with suppress(SendError):
-            absent = self._absent(rest, set(users.values()), now, deadline) if users else set()
+            absent = self._absent(rest, set(users.values()), now, deadline)
             reasons = {name: "absent, without a replacement" for name, user in users.items() if user in absent}
         with suppress(SendError):
             for name in users.keys() - reasons.keys():
@@ -294,7 +304,7 @@ class Directory:
                 devices = listed(self._api.ask(rest, "GET", path, None, deadline, says=listed)) or []
                 if not any(_is_active(device) for device in devices):
                     reasons[name] = "without an active device"
-        return {each.name: why for each in found if (why := reasons.get(each.name) or each.hindrance)}
+        return reasons
 
     def _absent(self, rest: Rest, users: Collection[str], now: float, deadline: Deadline) -> set[str]:
         """Return the ids of the users who are absent at `now` (epoch seconds), without a replacement."""

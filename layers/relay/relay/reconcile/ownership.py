@@ -1,0 +1,143 @@
+"""Ownership of incidents of which no share came: with which webhook BigPanda shared them, by their activities.
+
+The relay does not know the name of a channel's own webhook in BigPanda. It learns that name from incidents whose shares
+did come: it is the one with which all of them were shared. Facts and open questions: docs/vendors.md, "BigPanda's API".
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from relay.bigpanda.listing import Lister
+from relay.failures import Reason, SendError
+from relay.ledger.table import Table
+from relay.reconcile.findings import GroupProgress, Progress, Seen
+from relay.reconcile.history import Member
+
+# Key of the table's item with the name of a channel's webhook.
+OWN_KEY = "reconcile/own/"
+# The name is learnt again after this time: an operator may have replaced the webhook in BigPanda.
+LEARNT_SECONDS = 3600.0
+# Known incidents from which a run learns the name, at most.
+LEARNT_FROM = 3
+# Unknown incidents of a listing whose activities a run reads: at BigPanda's limit it takes minutes. With less time left
+# in the run, it reads none. The next run reads those of the others.
+MAX_JUDGED, RESERVED_SECONDS = 1000, 30.0
+
+
+class Learnt(NamedTuple):
+    """What is known of a channel's webhook in BigPanda.
+
+    Attributes:
+        names: BigPanda's names of webhooks, of which one is the channel's; empty if none was learnt.
+        at: Time at which they were learnt (epoch seconds).
+    """
+
+    names: tuple[str, ...] = ()
+    at: float = 0.0
+
+    @property
+    def is_sure(self) -> bool:
+        """True if the name of the channel's webhook is known."""
+        return len(self.names) == 1
+
+    @classmethod
+    def read(cls, table: Table, channel: str) -> Self:
+        """Read what is known of a channel's webhook; nothing if it can't be read. Raises LedgerError."""
+        found = table.read(OWN_KEY + channel)
+        with suppress(ValueError, TypeError):
+            if found:
+                names, at = json.loads(found.text)
+                return cls(tuple(map(str, names)), float(at))
+        return cls()
+
+    def store(self, table: Table, channel: str) -> None:
+        """Store what is known of a channel's webhook. Raises LedgerError."""
+        table.change(OWN_KEY + channel, lambda _: json.dumps([self.names, self.at]))
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """Decides which unknown incidents are a channel's, and so may be signalled.
+
+    Attributes:
+        lister: Reads activities from BigPanda.
+        table: The ledger's table, which has the names of channels' webhooks.
+        clock: The time in epoch seconds.
+    """
+
+    lister: Lister
+    table: Table
+    clock: Callable[[], float]
+
+    def learn(self, run: Progress, part: GroupProgress) -> dict[str, frozenset[str]]:
+        """Return, for each channel of a group that signals unknown incidents, names of which one is its webhook's.
+
+        None are returned for a channel of which nothing is known. Raises LedgerError.
+        """
+        return {each.name: self._learnt(run, part, each) for each in part.group.members if each.signals}
+
+    def judge(
+        self, run: Progress, part: GroupProgress, names: Mapping[str, frozenset[str]], *, criticals_alone: bool
+    ) -> None:
+        """Judge the unknown incidents that channels of a group would signal. Raises LedgerError.
+
+        `names` is what `learn` returned. A channel's incidents become its findings. Those of others are left alone for
+        an hour. Where BigPanda's activities do not say whose an incident is, it is reported.
+        """
+        for place, finding in list(part.firsts.items()):
+            channel, name = place
+            if not names[channel] or (criticals_alone and not finding.seen.state.is_critical):
+                continue
+            del part.firsts[place]
+            run.go_on()
+            targets = self._targets_once(run, part, finding.seen)
+            if targets is None:
+                del part.unjudged[place]
+            elif names[channel] <= targets:
+                del part.unjudged[place]
+                # If this channel signals the incident, no other channel has to report it.
+                run.known.add(name)
+                part.findings[place] = [finding]
+            elif targets and not names[channel] & targets:
+                del part.unjudged[place]
+                run.history.channels[channel].others[name] = self.clock()
+
+    def _targets_once(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str] | None:
+        """Return the names of those with whom BigPanda shared an incident; none if it does not say.
+
+        None if the next run has to judge the incident: this run asked often enough, or has to go on.
+        """
+        if seen.name not in run.targets:
+            if len(run.targets) == MAX_JUDGED or run.deadline.remaining() < RESERVED_SECONDS:
+                return None
+            try:
+                run.targets[seen.name] = self._targets(run, part, seen)
+            except SendError as error:
+                if error.reason == Reason.PACED:
+                    return None
+                run.targets[seen.name] = frozenset()
+        return run.targets[seen.name]
+
+    def _learnt(self, run: Progress, part: GroupProgress, member: Member) -> frozenset[str]:
+        """Return the names that `learn` returns, learnt from the known incidents that changed last."""
+        learnt, now = Learnt.read(self.table, member.name), self.clock()
+        if learnt.is_sure and now - learnt.at < LEARNT_SECONDS:
+            return frozenset(learnt.names)
+        known = sorted(part.known.get(member.name, ()), key=lambda each: each.state.version or (0, 0), reverse=True)
+        for seen in known[:LEARNT_FROM]:
+            with suppress(SendError):
+                if targets := self._targets(run, part, seen):
+                    # Without a common one the webhook was replaced, or BigPanda forgot a share: it is learnt anew.
+                    kept = targets & {*learnt.names} if learnt.names else targets
+                    learnt = Learnt(tuple(sorted(kept)), now)
+            if learnt.is_sure and learnt.at == now:
+                break
+        if learnt.at == now:
+            learnt.store(self.table, member.name)
+        return frozenset(learnt.names)
+
+    def _targets(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str]:
+        return self.lister.share_targets(part.group.access, seen.share.incident_id, run.deadline)

@@ -1,0 +1,257 @@
+"""Unknown incidents: `ring` rings only those that BigPanda shared with the channel's own webhook."""
+
+from collections.abc import Callable
+
+import pytest
+from botocore.exceptions import ClientError
+
+from relay.bigpanda.client import RateLimit
+from relay.http.session import HttpAnswer
+from relay.reconcile import ownership
+from relay.reconcile.ownership import Learnt
+from tests.fakes import Call
+from tests.unit.reconcile_scene import OWN, Scene, access_of, answer, incident, make_scene, with_channels
+
+OTHER = "webhook.dba"
+
+
+def unlearnt(scene: Scene, *channels: str) -> Scene:
+    for name in channels or ("noc",):
+        Learnt().store(scene.relay.table, name)
+    return scene
+
+
+def learnt(scene: Scene, channel: str = "noc") -> tuple[str, ...]:
+    return Learnt.read(scene.relay.table, channel).names
+
+
+def asked(scene: Scene) -> list[str]:
+    """Return the incidents whose activities were asked for, in order."""
+    return [call.url.split("/")[-2] for call in scene.relay.bigpanda.calls if "/activities?" in call.url]
+
+
+def lists(scene: Scene, **targets: list[str]) -> None:
+    """Let BigPanda list these incidents, each shared with the webhooks that it names."""
+    scene.has(*(incident(scene.relay.clock, name) for name in targets))
+    scene.tenant.targets = dict(targets)
+
+
+def reported(scene: Scene) -> int:
+    return len(scene.relay.sns.published)
+
+
+@pytest.mark.parametrize(
+    ("targets", "rings", "is_reported"),
+    [
+        ([OWN], True, False),
+        ([OTHER, OWN], True, False),
+        ([OTHER], False, False),
+        (["email", "slack.ops"], False, False),
+        ([], False, True),
+    ],
+)
+def test_unknown_critical_rings_only_if_it_was_shared_with_the_channels_webhook(
+    targets: list[str], rings: bool, is_reported: bool
+) -> None:
+    scene = make_scene()
+    lists(scene, i2=targets)
+    found = scene.run_twice()
+    assert (found["missed"], found.get("unknown", 0)) == (int(rings), int(is_reported))
+    assert ([job.incident_id for job in scene.relay.retries.jobs()], reported(scene)) == (
+        ["i2"] * rings,
+        int(is_reported),
+    )
+
+
+def test_webhook_is_learnt_from_an_incident_whose_share_came() -> None:
+    scene = unlearnt(make_scene())
+    scene.shared(ago=300)
+    scene.relay.retries.messages.clear()
+    lists(scene, i1=[OWN], own=[OWN, OTHER], foreign=[OTHER])
+    assert scene.run_twice()["missed"] == 1
+    assert ([job.incident_id for job in scene.relay.retries.jobs()], reported(scene)) == (["own"], 0)
+    assert asked(scene) == ["i1", "own", "foreign"]
+
+
+def test_nothing_rings_before_the_webhook_is_learnt() -> None:
+    scene = unlearnt(make_scene())
+    lists(scene, i2=[OWN])
+    assert scene.run_twice()["missed"] == 0
+    assert (scene.relay.retries.messages, reported(scene), asked(scene)) == ([], 1, [])
+
+
+def test_webhook_is_the_one_with_which_all_known_incidents_were_shared() -> None:
+    scene = unlearnt(make_scene())
+    scene.shared(ago=300)
+    scene.relay.share(id="i3", status="critical", changedOn=int(scene.relay.clock.now - 400))
+    scene.relay.retries.messages.clear()
+    lists(scene, i1=[OWN, OTHER], i2=[OTHER])
+    scene.run_twice()
+    assert (learnt(scene), reported(scene)) == ((OTHER, OWN), 1)
+    lists(scene, i1=[OWN, OTHER], i3=["email", OWN], i2=[OTHER], i4=[OWN])
+    assert scene.run_twice()["missed"] == 1
+    assert (learnt(scene), reported(scene)) == ((OWN,), 1)
+
+
+@pytest.mark.parametrize(
+    ("targets", "rings", "is_reported"),
+    [([OWN, OTHER], True, False), ([OTHER], False, True), (["webhook.third"], False, False)],
+)
+def test_one_of_two_webhooks_that_get_the_same_incidents_rings_what_both_got(
+    targets: list[str], rings: bool, is_reported: bool
+) -> None:
+    scene = make_scene()
+    Learnt((OTHER, OWN), scene.relay.clock.now).store(scene.relay.table, "noc")
+    lists(scene, i2=targets)
+    assert scene.run_twice()["missed"] == int(rings)
+    assert reported(scene) == int(is_reported)
+
+
+def test_replaced_webhook_is_learnt_within_the_hour() -> None:
+    scene = make_scene()
+    scene.shared(ago=300)
+    scene.relay.retries.messages.clear()
+    lists(scene, i1=["webhook.noc2"])
+    scene.run()
+    assert learnt(scene) == (OWN,)
+    scene.relay.clock.now += ownership.LEARNT_SECONDS
+    scene.run()
+    assert learnt(scene) == ()
+    lists(scene, i1=["webhook.noc2"], i2=["webhook.noc2"])
+    assert scene.run_twice()["missed"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [lambda _: HttpAnswer(503, {}, b""), lambda _: HttpAnswer(404, {}, b"{}"), lambda _: answer([{"type": "odd"}])],
+)
+def test_critical_is_reported_if_bigpanda_does_not_say_with_whom_it_was_shared(
+    fault: Callable[[Call], HttpAnswer],
+) -> None:
+    scene = make_scene()
+    lists(scene, i2=[OWN])
+    scene.tenant.faults["/activities?"] = fault
+    assert scene.run_twice()["missed"] == 0
+    assert (reported(scene), scene.relay.retries.messages) == (1, [])
+    scene.tenant.faults.clear()
+    scene.relay.clock.now += 300
+    assert scene.run()["missed"] == 1, "it rings as soon as BigPanda says so"
+
+
+def test_incident_of_others_is_asked_about_once_an_hour_and_rings_once_it_is_shared_with_the_channel() -> None:
+    scene = make_scene()
+    lists(scene, i2=[OTHER])
+    for _ in range(6):
+        scene.run()
+        scene.relay.clock.now += 300
+    assert asked(scene) == ["i2"]
+    scene.tenant.targets = {"i2": [OTHER, OWN]}
+    scene.relay.clock.now += 3600
+    assert scene.run_twice()["missed"] == 1
+    assert (asked(scene), reported(scene)) == (["i2", "i2"], 0)
+
+
+def test_rung_incident_is_not_reported_while_its_job_waits() -> None:
+    scene = make_scene()
+    lists(scene, i2=[OWN])
+    assert scene.run_twice()["missed"] == 1
+    for _ in range(3):
+        scene.relay.clock.now += 300
+        scene.run()
+    assert (len(scene.relay.retries.messages), reported(scene), asked(scene)) == (1, 0, ["i2"])
+
+
+def test_channel_that_reports_still_reports_what_is_not_of_the_channel_that_rings() -> None:
+    scene = make_scene(reconcile="report")
+    with_channels(scene, dba={"reconcile": "ring"})
+    Learnt((OTHER,), scene.relay.clock.now).store(scene.relay.table, "dba")
+    lists(scene, i2=[OWN], i3=[OTHER])
+    scene.run_twice()
+    assert [job.channel for job in scene.relay.retries.jobs()] == ["dba"]
+    [message] = scene.relay.sns.published
+    assert "Incident i2" in message["Message"]
+    assert "Incident i3" not in message["Message"]
+
+
+def test_two_channels_that_ring_ask_once_about_an_incident() -> None:
+    scene = make_scene()
+    with_channels(scene, dba={"reconcile": "ring"})
+    Learnt((OTHER,), scene.relay.clock.now).store(scene.relay.table, "dba")
+    lists(scene, i2=[OWN], i3=[OTHER, OWN])
+    scene.run_twice()
+    rung = sorted((job.channel, job.incident_id) for job in scene.relay.retries.jobs())
+    assert rung == [("dba", "i3"), ("noc", "i2"), ("noc", "i3")]
+    assert sorted(asked(scene)) == ["i2", "i3"]
+
+
+def test_incident_that_ends_during_the_listing_does_not_ring() -> None:
+    scene = make_scene()
+    lists(scene, i2=[OWN])
+    scene.run()
+    scene.relay.clock.now += 90
+
+    def resolved(call: Call) -> HttpAnswer:
+        scene.has(incident(scene.relay.clock, "i2", status="Ok", ago=0))
+        scene.tenant.faults.clear()
+        return scene.tenant(call)
+
+    scene.tenant.faults["folder=resolved"] = resolved
+    assert scene.run()["missed"] == 0
+    assert (asked(scene), reported(scene)) == ([], 0)
+
+
+def test_critical_waits_for_the_next_run_while_other_calls_use_up_bigpandas_limit() -> None:
+    scene = make_scene()
+    lists(scene, i2=[OWN])
+    scene.run()
+    scene.relay.clock.now += 90
+    limit, access = RateLimit(scene.relay.table, scene.relay.clock, lambda _: None), access_of(scene.relay)
+    for _ in range(10):
+        limit.wait(access, "activities", calls=5)
+        scene.relay.clock.now += 1
+    scene.relay.clock.now -= 10
+    assert (scene.run()["missed"], reported(scene)) == (0, 0)
+    scene.relay.clock.now += 300
+    assert (scene.run()["missed"], reported(scene)) == (1, 0)
+
+
+def test_newest_known_incident_tells_the_name_first() -> None:
+    scene = unlearnt(make_scene())
+    for number in range(5):
+        scene.relay.share(id=f"k{number}", status="critical", changedOn=int(scene.relay.clock.now - 1000 + number))
+    scene.has(*(incident(scene.relay.clock, f"k{number}", ago=1000 - number) for number in range(5)))
+    scene.tenant.targets = {f"k{number}": [OWN, OTHER, f"webhook.{number}"] for number in range(5)}
+    scene.run()
+    assert (asked(scene), learnt(scene)) == (["k4", "k3", "k2"], (OTHER, OWN))
+
+
+def test_what_one_run_cannot_ask_about_is_judged_by_the_next_one_and_not_reported() -> None:
+    scene = make_scene()
+    lists(scene, **{f"i{number}": [OWN] for number in range(ownership.MAX_JUDGED + 5)})
+    assert scene.run_twice()["missed"] == ownership.MAX_JUDGED
+    scene.relay.clock.now += 300
+    assert scene.run()["missed"] == 5
+    assert reported(scene) == 0
+
+
+def test_name_of_a_webhook_that_cannot_be_read_is_learnt_anew() -> None:
+    scene = make_scene()
+    scene.relay.table.store(f"{ownership.OWN_KEY}noc", "{}", lasts=60)
+    scene.shared(ago=300)
+    lists(scene, i1=[OWN])
+    scene.run()
+    assert learnt(scene) == (OWN,)
+
+
+def test_name_is_stored_with_the_only_right_to_write_that_the_function_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = unlearnt(make_scene())
+    scene.shared(ago=300)
+    lists(scene, i1=[OWN])
+
+    def denied(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutItem")
+
+    # The role of the reconcile function may update items, and put none.
+    monkeypatch.setattr(scene.relay.dynamodb, "put_item", denied)
+    assert "failure" not in scene.run()
+    assert learnt(scene) == (OWN,)
