@@ -7,12 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import boto3
 import pytest
-import requests
 
 from relay.channels.authentication import Reply
 from relay.deadline import Deadline, time_limit
@@ -20,7 +18,7 @@ from relay.entrypoints import bootstrap
 from relay.entrypoints.watchdog import Watchdog
 from relay.failures import LedgerError, NoAnswer, Reason
 from relay.http.client import HttpClient
-from relay.http.session import HttpAnswer, Session, never_sent
+from relay.http.session import HttpAnswer, Session
 from relay.ledger.table import Table
 from sandbox.server.in_process import Box
 from tests import samples
@@ -113,14 +111,6 @@ class TestVendors:
             ask(server.url.replace("http:", "https:"))
         assert caught.value.reason == Reason.TIMEOUT
 
-    def test_addresses_of_a_host_share_its_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with full() as address:
-            tried = addresses(monkeypatch, *[address] * 50)
-            with pytest.raises(requests.ConnectTimeout) as caught:
-                Session(LOOPBACK).call("POST", "http://localhost:1", body=b"{}", headers={}, seconds=SECONDS)
-        assert never_sent(caught.value)
-        assert tried == [address]
-
 
 class TestFreeze:
     """Requests that go on hours later, since Lambda froze the function: a monotonic clock may not show it."""
@@ -145,42 +135,6 @@ class TestFreeze:
             ask(server.url, STUCK_SECONDS)
         assert (caught.value.reason, caught.value.may_have_acted) == (Reason.UNREACHABLE, False)
         assert server.received == []
-
-    def test_request_over_a_kept_connection_is_not_sent_after_its_time(self, server: Site) -> None:
-        session = Session(LOOPBACK)
-        call = partial(session.call, "POST", server.url, body=b"{}", headers={}, seconds=STUCK_SECONDS)
-        assert call().status == 202
-        with time_limit(0), pytest.raises(requests.ConnectionError) as caught:
-            call()
-        assert never_sent(caught.value)
-        assert (server.connections, len(server.received)) == (1, 1)
-
-
-@contextlib.contextmanager
-def full() -> Iterator[Any]:
-    """Return an address whose connections hang: its backlog is full, so the system drops new ones silently."""
-    with contextlib.ExitStack() as open_until_the_end:
-        server = open_until_the_end.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            waiting = open_until_the_end.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(server.getsockname())
-        yield server.getsockname()
-
-
-def addresses(monkeypatch: pytest.MonkeyPatch, *found: Any) -> list[Any]:
-    """Let every look-up find these addresses; return a list of those that a connection is tried to."""
-    tried: list[Any] = []
-    connect = socket.socket.connect
-
-    def noted(self: socket.socket, address: Any) -> None:
-        tried.append(address)
-        connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", noted)
-    each = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(*each, address) for address in found])
-    return tried
 
 
 @pytest.fixture

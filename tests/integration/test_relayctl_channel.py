@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from relay.channels.token import PATTERN, fits
-from relay.jobs.queue import Queue
 from tests.integration.relayctl_cloud import Operator
 from tests.samples import job
 
@@ -69,29 +68,11 @@ class TestSetANewChannel:
         made(operator)
         assert operator.secrets.describe_secret(SecretId="team/relay/payments").get("KmsKeyId", "") == key
 
-    def test_new_secret_has_the_tags_of_the_stack(self, operator: Operator) -> None:
-        operator.tags = {"cost-center": "4711", "aws:cloudformation:stack-name": "relay"}
-        assert operator.run("channel", "set", "payments", "--trigger-url", URL).exit_code == 0
-        tags = operator.secrets.describe_secret(SecretId="team/relay/payments")["Tags"]
-        assert tags == [{"Key": "cost-center", "Value": "4711"}]
-
     def test_loopback_trigger_url_is_allowed_only_for_a_local_stack(self, operator: Operator) -> None:
         here = "http://127.0.0.1:8080/api/integration/1/functions/f1/triggers?recipients=Ops"
         assert operator.run("channel", "set", "payments", "--trigger-url", here).exit_code == 2
         operator.parameters["Profile"] = "local"
         assert made(operator, url=here)["channel"] == "payments"
-
-    def test_host_of_one_vendor_is_refused_for_a_url_of_the_other(self, operator: Operator) -> None:
-        key = ("--set", f"bigpanda.api_key={CANARY}")
-        refused = operator.run(
-            *("channel", "set", "payments", "--trigger-url", URL, "--recipient", "jdoe", *key),
-            *("--set", "bigpanda.base_url=https://acme.xmatters.com"),
-        )
-        assert (refused.exit_code, refused.stdout) == (2, "")
-        assert "bigpanda.base_url: its host is not among the stack's BigPandaHosts" in refused.stderr
-        refused = operator.run("channel", "set", "payments", "--trigger-url", "https://api.bigpanda.io/x")
-        assert refused.exit_code == 2
-        assert "xmatters.trigger_url: its host is not among the stack's XMattersHosts" in refused.stderr
 
 
 class TestXMattersEndpoint:
@@ -163,17 +144,6 @@ class TestSetAnExistingChannel:
         again = operator.run("channel", "set", "payments", "--unset", "policy.preset")
         assert (again.exit_code, again.stdout) == (2, "")
         assert "--unset policy.preset: the channel has no such key" in again.stderr
-
-    def test_malformed_stored_secret_is_repaired_or_refused(self, operator: Operator) -> None:
-        made(operator)
-        for text in ("no JSON", "[]", '{"xmatters": "x"}', '{"inbound": [], "xmatters": {"auth": {"type": ["x"]}}}'):
-            operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=text)
-            done = operator.run("channel", "set", "payments", "--trigger-url", URL)
-            assert (done.exit_code, done.stdout) == (2, ""), text
-            assert operator.secret_text("payments") == text
-        operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString='{"xmatters": {"auth": "x"}}')
-        made(operator)
-        assert operator.secret("payments")["xmatters"] == {"trigger_url": URL, "auth": {"type": "url"}}
 
 
 class TestSetIsRefused:
@@ -296,21 +266,3 @@ class TestRemove:
         ):
             assert way in said
         assert operator.run("channel", "show", "payments").exit_code == 0
-
-    def test_remove_with_drop_owed_says_what_is_owed_and_prints_the_replay_command(self, operator: Operator) -> None:
-        made(operator)
-        operator.owe("payments", "i1", 60)
-        done = operator.run("channel", "remove", "payments", "--yes", "--drop-owed")
-        assert done.exit_code == 0
-        assert "1 critical owed" in done.stderr
-        assert "channel payments: removed" in done.stdout
-        assert "relayctl dlq replay --channel payments --yes" in done.stdout
-        assert operator.run("channel", "show", "payments").exit_code == 3
-
-    def test_jobs_of_other_channels_do_not_keep_a_channel_from_being_removed(self, operator: Operator) -> None:
-        made(operator)
-        operator.owe("other", "i1", 60)
-        Queue(operator.sqs, operator.retry_queue_url).send(job(channel="other"))
-        operator.put(job(channel="other"))
-        document = operator.run_json("channel", "remove", "payments", "--yes")
-        assert (document["removed"], document["owed"]) == (True, None)

@@ -105,16 +105,6 @@ def test_resume_ends_active_pauses_now_and_removes_future_ones(operator: Operato
     assert "there is no channel payments with such a pause" in run(operator, "resume", "payments", code=3).stderr
 
 
-def test_resume_with_conditions_ends_only_the_pause_that_has_them(operator: Operator) -> None:
-    keep(operator)
-    run(operator, "pause", "payments", "--until", TEN, "--keep")
-    run(operator, "pause", "payments", "--until", TEN, "--drop", "--when", "status=warning")
-    operator.clock.now += 60
-    document = operator.run_json("channel", "resume", "payments", "--when", "status=warning")
-    assert [each["then"] for each in document["resumed"]] == ["drop"]
-    assert [each["until"] for each in pauses(operator)] == [TEN, "2027-01-15T08:01:10Z"]
-
-
 def test_undo_and_settings_files_leave_pauses_alone(operator: Operator, tmp_path: Any) -> None:
     keep(operator)
     run(operator, "export", str(tmp_path))

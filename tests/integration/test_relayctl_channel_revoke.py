@@ -70,12 +70,6 @@ class TestRevoke:
         # A second `revoke` would make one more credential.
         assert "run the command again" not in done.stderr
 
-    def test_revoke_of_an_endpoint_without_credentials_is_refused(self, operator: Operator) -> None:
-        operator.keep("payments")
-        done = revoke(operator, "--endpoint", "inbound", "--endpoint", "callback", "--yes", code=2)
-        assert "--endpoint callback: channel payments has no credential for it" in done.stderr
-        assert operator.secret("payments")["inbound"]["token"] == samples.TOKEN
-
 
 class TestMarksOfOtherVerbs:
     def test_remove_marks_the_channel_as_revoked(self, operator: Operator) -> None:

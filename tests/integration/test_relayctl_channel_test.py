@@ -128,14 +128,6 @@ class TestChecks:
         keep(operator, tenant, "Ops")
         assert "Targeted Recipient Failures and Alert Status Updates" in examined(operator)["receipt"][1]
 
-    def test_features_without_settings_are_warnings(self, operator: Operator, tenant: Box) -> None:
-        keep(operator, tenant, rest=False, recipients_in="workflow")
-        found = examined(operator)
-        assert [found[what][0] for what in ("recipients", "xMatters REST API", "BigPanda API")] == ["warning"] * 3
-        assert "unconfirmed by design" in found["xMatters REST API"][1]
-        assert "answers" not in found
-        assert tenant.events.calls.all() == []
-
     @pytest.mark.parametrize(
         ("rest", "policy", "state", "steps"),
         [
@@ -245,32 +237,6 @@ class TestChecks:
         assert found["missed shares"] == ("warning", "off: bigpanda.environments names no environment to list")
         assert tenant.bigpanda.calls.all() == []
 
-    def test_environments_of_shares_are_suggested_and_not_called(self, operator: Operator, tenant: Box) -> None:
-        access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url}
-        keep(operator, tenant, "jdoe", bigpanda=access)
-        named = {f"e{number}": operator.clock() - number for number in range(7)}
-        Table(operator.dynamodb, operator.table, time.time).write(
-            "sources/payments", 0, json.dumps({"environments": named, "names_recipients": False})
-        )
-        state, detail = examined(operator)["missed shares"]
-        assert state == "warning"
-        assert detail.endswith("; shares came from e0, e1, e2, e3, e4 and others: add it, if it is yours")
-        assert tenant.bigpanda.calls.all() == []
-
-    def test_unlimited_url_recipients_are_a_warning(self, operator: Operator, tenant: Box) -> None:
-        keep(operator, tenant, "jdoe", policy={"allowed_recipients": None})
-        state, detail = examined(operator)["recipients in the URL"]
-        assert (state, "policy.allowed_recipients" in detail) == ("warning", True)
-
-    def test_reconcile_ring_without_recipients_in_the_secret_is_a_warning(
-        self, operator: Operator, tenant: Box
-    ) -> None:
-        access = readable(tenant)
-        policy = {"allowed_recipients": ["dba"]}
-        keep(operator, tenant, recipients_in="url", bigpanda=access | {"reconcile": "ring"}, policy=policy)
-        state, detail = examined(operator)["missed shares"]
-        assert (state, detail.startswith("reported only")) == ("warning", True)
-
     @pytest.mark.parametrize(
         ("setting", "found", "came", "said"),
         [
@@ -295,13 +261,6 @@ class TestChecks:
         if said and shown:
             assert shown[0] == said[0]
             assert said[1] in shown[1]
-
-    def test_unreadable_ledger_is_a_warning_of_missed_shares(self, operator: Operator, tenant: Box) -> None:
-        known = readable(tenant)
-        keep(operator, tenant, "jdoe", bigpanda=known)
-        operator.dynamodb.delete_table(TableName=operator.table)
-        state, detail = examined(operator)["missed shares"]
-        assert (state, "cannot be read" in detail) == ("warning", True)
 
 
 class Relay:
@@ -367,13 +326,6 @@ class TestRing:
         assert "not delivered" in line
         assert words in line
         assert len(api.received) == shares, "a share that may be delivered later is resolved, a refused one is not"
-
-    def test_channel_with_a_malformed_secret_is_not_rung(self, operator: Operator) -> None:
-        operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString="{}")
-        with site(Relay()) as api:
-            done = rung(operator, api, "--yes")
-        assert (done.exit_code, api.received) == (1, [])
-        assert "failed   test incident: not shared" in done.stdout
 
 
 class TestRecipientChecksOfChannelSet:

@@ -134,11 +134,6 @@ class TestStandardInput:
         assert kept(operator, option) == value_of(option)
         assert warnings(done) == []
 
-    def test_second_option_from_standard_input_is_refused(self, operator: Operator) -> None:
-        options = ("--auth", "api_key", "--key", "-", "--secret", "-", "--trigger-url", TRIGGER)
-        done = operator.run("channel", "set", "payments", *options, typed=f"{CANARY}\n{CANARY}\n")
-        refused(operator, done, "--secret: standard input is used by --key")
-
 
 class TestPrompt:
     """Credential options without a value. test_relayctl_terminal.py tests the prompts themselves."""

@@ -15,11 +15,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from relay.delivery.task import entry_key_of
 from relay.incidents.share import State
 from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
-from relay.ledger.entry import Entry
 from relayctl.__main__ import main
 from relayctl.dlq.mover import state_of as state_of_message
 from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
@@ -78,13 +76,6 @@ class TestList:
         assert all("body" not in each for each in listed["messages"])
         assert (operator.visible(), operator.hidden()) == (12, 0)
 
-    def test_list_without_json_prints_a_line_each_and_the_count(self, operator: Operator) -> None:
-        operator.put(*jobs(3, channel="a" * 48))
-        done = operator.run("dlq", "list", "--limit", "2")
-        assert done.exit_code == 0
-        assert [row.split()[2:4] for row in done.stdout.splitlines()] == [["a" * 48, "i0:"], ["a" * 48, "i1:"]]
-        assert done.stderr == "2 of about 3\n"
-
     def test_unreadable_messages_are_listed_last_and_only_without_filters(self, operator: Operator) -> None:
         operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="[bold]hello")
         operator.put(*jobs(2))
@@ -117,13 +108,6 @@ class TestShow:
         assert "response excerpt  <h1>Down</h1>" in text.splitlines()
         assert text.endswith('body\n  {\n    "incident": {\n      "id": "i1"\n    }\n  }\n')
         assert operator.visible() == 3
-
-    @pytest.mark.parametrize("identity", ["", " "])
-    def test_show_of_an_empty_id_is_a_usage_error(self, operator: Operator, identity: str) -> None:
-        operator.put(job())
-        done = operator.run("dlq", "show", identity)
-        assert (done.exit_code, done.stdout) == (2, "")
-        assert "Invalid value for 'ID'" in done.stderr
 
 
 class TestDryRun:
@@ -185,15 +169,6 @@ class TestReplay:
             },
         ]
 
-    def test_jobs_that_the_retry_queue_refuses_stay_dead_lettered(self, operator: Operator) -> None:
-        operator.refused = {"SendMessageBatch": "AccessDeniedException"}
-        operator.put(*jobs(1))
-        done = operator.run("dlq", "replay", "--yes")
-        assert done.exit_code == 1
-        assert "not moved: SQS refused the batch: AccessDeniedException" in done.stdout
-        assert done.stdout.splitlines()[-1] == "0 delivered, 1 not moved, 0 left"
-        assert operator.visible() == 1
-
     def test_unreadable_ledger_makes_replay_exit_with_code_1(self, operator: Operator) -> None:
         operator.refused = {"BatchGetItem": "AccessDeniedException"}
         operator.put(*jobs(1))
@@ -222,17 +197,6 @@ class TestCtrlC:
         assert set(on_queue(operator)) == {f"i{n}" for n in range(3, 12)}
         [audit] = audits(done)
         assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (3, 9)
-
-    @pytest.mark.parametrize("verb", [["list"], ["show", "0"], ["replay"], ["replay", "--yes"]])
-    def test_ctrl_c_while_the_queue_is_read_moves_nothing(self, operator: Operator, verb: list[str]) -> None:
-        operator.put(*jobs(12))
-        operator.on_receive = lambda: signal.raise_signal(signal.SIGINT)
-        done = operator.run("dlq", *verb, "--json")
-        assert done.exit_code == 130
-        assert done.stdout == ""
-        assert "Aborted!" in done.stderr
-        assert operator.asked == []
-        assert (operator.visible(), operator.hidden()) == (12, 0)
 
 
 ARN = "arn:aws:sts::123456789012:user/moto"
@@ -347,43 +311,6 @@ class TestDrop:
         assert set(on_queue(operator)) == {"i99"}
         assert operator.asked == []
 
-    def test_dropped_state_no_longer_counts_as_given_up(self, operator: Operator) -> None:
-        [one] = jobs(1)
-        entry = (
-            Entry()
-            .owing(state_of(one))
-            .dead_lettering(state_of(one), one.dead_lettered_seconds or 0.0, "refused", plan=1)
-        )
-        operator.ledger.write(entry_key_of(one), Entry(), entry)
-        operator.put(one)
-        assert operator.run("dlq", "drop", "--incident", "i0", *WHY, "--yes").exit_code == 0
-        found = operator.ledger.read(entry_key_of(one))
-        assert (found.debt.row, found.newest, found.is_given_up) == (None, entry.newest, True)
-
-    def test_drop_whose_record_fails_says_so(self, operator: Operator) -> None:
-        operator.refused = {"GetItem": "AccessDeniedException"}
-        operator.put(*jobs(2))
-        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
-        assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "2 dropped")
-        assert "the ledger could not be written" in done.stderr
-
-    def test_drop_with_an_unreadable_ledger_says_that_criticals_may_be_owed(self, operator: Operator) -> None:
-        operator.refused = {"BatchGetItem": "AccessDeniedException"}
-        operator.put(*jobs(1))
-        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
-        assert done.exit_code == 0
-        assert "maybe still owed" in done.stdout
-        assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
-
-    def test_drop_of_all_takes_unreadable_messages_too(self, operator: Operator) -> None:
-        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="hello")
-        operator.put(*jobs(2))
-        document = operator.run_json("dlq", "drop", "--all", *WHY, "--yes")
-        assert (document["matched"], document["unreadable"], document["dropped"]) == (3, 1, 3)
-        assert [each["still_owed"] for each in document["criticals"]] == [True, True]
-        assert document["audit"]["filters"] == {"all": True}
-        assert operator.visible() == operator.hidden() == 0
-
 
 class Typist(io.StringIO):
     """Standard input of a terminal: a person answers yes to each prompt, after `meanwhile` was called."""
@@ -444,15 +371,6 @@ class TestExport:
             assert (done.exit_code, "exists, and is not replaced" in done.stderr) == (2, True)
         assert (tmp_path / "jobs").read_text() == "mine"
         assert not (tmp_path / "nowhere").exists()
-
-    def test_unreadable_messages_are_not_exported_and_make_exit_code_1(
-        self, operator: Operator, tmp_path: Path
-    ) -> None:
-        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="hello")
-        operator.put(*jobs(1))
-        document = operator.run_json("dlq", "export", str(tmp_path / "jobs"), code=1)
-        assert (document["exported"], document["unreadable"]) == (1, 1)
-        assert operator.run("dlq", "export", "-", "--channel", "noc").exit_code == 0
 
 
 @pytest.fixture

@@ -168,16 +168,6 @@ def test_all_checks_of_a_working_stack_are_ok(patient: Patient) -> None:
     assert "\x1b" not in done.output
 
 
-def test_malformed_channel_does_not_stop_the_checks_of_others(patient: Patient) -> None:
-    patient.operator.secrets.create_secret(Name="team/relay/broken", SecretString="no JSON")
-    document = patient.operator.run_json("doctor", code=1)
-    found = {each["channel"]: [check["state"] for check in each["checks"]] for each in document["channels"]}
-    assert found["broken"] == ["failed"]
-    assert found["payments"][:3] == ["ok", "ok", "ok"]
-    assert document["failed"] == 1
-    assert document["stack"] == STACK
-
-
 def _a_mapping(state: str) -> Callable[[Patient], object]:
     return lambda patient: patient.map(state)
 
@@ -338,9 +328,3 @@ def test_doctor_has_a_line_of_health_for_each_channel_and_fails_while_one_is_sic
         1,
         True,
     )
-
-
-def test_doctor_leaves_queues_unchanged(patient: Patient) -> None:
-    patient.operator.put(job())
-    patient.examined()
-    assert (patient.operator.visible(), patient.operator.hidden(), patient.operator.asked) == (1, 0, [])

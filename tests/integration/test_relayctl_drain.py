@@ -5,7 +5,6 @@ from click.testing import Result
 
 from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
-from tests.samples import job
 
 
 @pytest.fixture
@@ -85,13 +84,3 @@ class TestDrain:
         operator.settle("i1")
         remove(operator, "--yes")
         assert not exists(operator)
-
-    def test_dead_lettered_jobs_of_the_channel_are_refused_with_the_replay_command(
-        self, operator: Operator, logs: Logs
-    ) -> None:
-        operator.keep("noc")
-        operator.put(job(channel="noc"), job(channel="other"))
-        done = remove(operator, "--yes", code=1)
-        assert "channel noc: 1 dead-lettered, so it was not removed" in done.stderr
-        assert "relayctl dlq replay --channel noc --yes" in done.stderr
-        assert (exists(operator), operator.visible()) == (True, 2)

@@ -80,14 +80,6 @@ class TestExplain:
             assert API_KEY not in done.output
             assert "it is shown as ***" in " ".join(done.stdout.split())
 
-    def test_incident_and_recipients_of_the_url_choose_the_entry(self, operator: Operator, share: str) -> None:
-        announce(operator, "i7", "jdoe", status="warning")
-        options = ("--incident", "i7", "--recipients", "jdoe")
-        found = operator.run_json("explain", share, "--channel", "payments", *options)
-        assert (found["incident_id"], found["transition"]["transition"]) == ("i7", "worsened")
-        assert found["recipients"]["names"] == ["Ops", "jdoe"]
-        assert any("--incident" in each for each in found["notes"])
-
     def test_offline_asks_no_aws_service(self, operator: Operator, share: str, tmp_path: Path) -> None:
         operator.refused = dict.fromkeys(("DescribeStacks", "GetSecretValue", "GetItem"), "AccessDenied")
         whole = written(tmp_path, secret(policy={"routes": ROUTES}))
@@ -102,24 +94,6 @@ class TestExplain:
 
 
 class TestErrors:
-    @pytest.mark.parametrize(
-        ("content", "complaint"),
-        [
-            (b"{", "the relay would answer 400: body: is not JSON"),
-            (b"{}", "the relay would answer 400: incident.id: is missing"),
-            (b'{"httpMethod": "POST", "body": "{}"}', "the file is an event of API Gateway: give its body"),
-            (b" " * (4 * 1024 * 1024 + 1), "the relay would answer 413"),
-        ],
-    )
-    def test_refused_share_is_exit_code_1_with_the_relays_answer(
-        self, operator: Operator, tmp_path: Path, content: bytes, complaint: str
-    ) -> None:
-        path = tmp_path / "share.json"
-        path.write_bytes(content)
-        done = operator.run("explain", str(path), "--channel", "payments")
-        assert (done.exit_code, done.stdout) == (1, "")
-        assert complaint in done.stderr
-
     @pytest.mark.parametrize(
         ("arguments", "complaint"),
         [
@@ -158,17 +132,6 @@ class TestLint:
 
 
 class TestWebhook:
-    def test_both_versions_are_printed_with_masked_credentials(self, operator: Operator) -> None:
-        done = operator.run("bigpanda", "webhook", "payments")
-        assert done.exit_code == 0
-        assert TOKEN not in done.output
-        assert "Bearer ***" in done.stdout
-        assert "--reveal prints it" in done.stderr
-        assert "Webhook v1." in done.stdout
-        assert "Webhook v2." in done.stdout
-        assert "curl --fail-with-body -X POST https://api.bigpanda.io/resources/v2.1/integrations" in done.stdout
-        assert "-H @bigpanda-header.txt" in done.stdout
-
     def test_v2_is_one_document_with_the_call_to_bigpandas_api(self, operator: Operator) -> None:
         access = {"api_key": "canary-key", "base_url": "https://eu-api.bigpanda.io", "app_key": "k", "callbacks": True}
         operator.keep("eu", bigpanda=access)

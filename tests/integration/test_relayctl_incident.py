@@ -87,25 +87,6 @@ class TestSources:
         assert (standing["channel"], standing["acknowledged_by"], standing["page"]) == ("payments", "jdoe", "1001")
         assert (operator.visible(), operator.hidden()) == (1, 0), "the message is released"
 
-    def test_signal_of_the_ledger_is_left_out_if_a_log_line_has_it_and_no_page_is_known(
-        self, operator: Operator, logs: Logs
-    ) -> None:
-        operator.keep("payments")
-        announced(operator, 10, accepted_signals=(AcceptedSignal("r-1", operator.clock.now - 10, is_open=True),))
-        line = {"channel": "payments", "incident_id": ID, "outcome": "delivered", "request_id": "r-1"}
-        logs.write("bigpanda-webhook", 10, "share", **line)
-        assert texts(operator.run_json("incident", "show", ID), "ledger") == ["newest state came: open, critical"]
-
-    def test_entries_of_recipients_in_urls_are_found(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("payments")
-        state = State.of(samples.share(id=ID), operator.clock.now - 9)
-        for names in (("ops",), ("dba",)):
-            assert operator.ledger.write(key("payments", names, ID), Entry(), Entry(newest=state, announced=state))
-        operator.ledger.table.store(f"shared/payments/{ID}", json.dumps([["dba"]]), lasts=60)
-        operator.put(samples.job(channel="payments", incident_id=ID, url_recipients=("ops",)))
-        shown = operator.run_json("incident", "show", ID)
-        assert [each["url_recipients"] for each in shown["channels"]] == [["dba"], ["ops"]]
-
 
 class TestVendors:
     def test_pages_recipients_and_answers_of_xmatters_are_shown(self, operator: Operator, logs: Logs, box: Box) -> None:
@@ -208,32 +189,9 @@ class TestFailures:
         operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
         assert "held by another reader" in problems(operator.run_json("incident", "show", ID))["dlq"]
 
-    def test_unreadable_entry_and_lines_that_are_no_json_do_no_harm(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("payments")
-        operator.ledger.table.write(key("payments", (), ID), 0, "no entry")
-        logs.write_texts("job-worker", (logs.now - 5, "START RequestId: 1"), (logs.now - 4, "{"), (logs.now - 3, "[]"))
-        shown = operator.run_json("incident", "show", ID)
-        assert shown["channels"][0]["is_unreadable"] is True
-
 
 class TestIdentity:
     """An id that the relay does not know, and the forms of an id."""
-
-    def said(self, operator: Operator, *arguments: str, code: int = 3) -> str:
-        done = operator.run("incident", "show", *arguments)
-        assert (done.exit_code, done.stdout == "") == (code, code != 0)
-        return " ".join(done.stderr.split())
-
-    @pytest.mark.parametrize(
-        ("arguments", "words"),
-        [
-            ([ID, "--channel", "paymnts"], "there is no channel paymnts"),
-            ([ID, "--channel", "payments"], f"nothing is known of incident {ID}"),
-        ],
-    )
-    def test_wrong_channel_is_named(self, operator: Operator, logs: Logs, arguments: list[str], words: str) -> None:
-        operator.keep("payments")
-        assert self.said(operator, *arguments) == words
 
     @pytest.mark.parametrize(
         "given",
@@ -291,12 +249,3 @@ class TestList:
         assert self.ids(operator, "--owed") == [ID]
         assert self.ids(operator, "--channel", "noc") == ["i3"]
         assert operator.run("incident", "list", "--owed", "--since", "1h").exit_code == 3
-
-    def test_nothing_is_exit_code_3_and_a_failed_source_exit_code_1(self, operator: Operator, logs: Logs) -> None:
-        done = operator.run("incident", "list")
-        assert (done.exit_code, done.stdout, done.stderr) == (3, "", "no incident was shared in that time\n")
-        assert operator.run_json("incident", "list", "--owed", code=3) == {"incidents": [], "problems": []}
-        operator.refused = {"Query": "AccessDeniedException", "FilterLogEvents": "AccessDeniedException"}
-        for option in ([], ["--owed"]):
-            done = operator.run("incident", "list", *option)
-            assert (done.exit_code, "AccessDenied" in done.stderr) == (1, True)

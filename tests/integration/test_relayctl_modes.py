@@ -1,16 +1,11 @@
 """Shadow mode and pauses of channels, as channel list, channel show, status, channel test and explain show them."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from relay.incidents.share import State
 from relay.jobs.job import timestamp
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key, shadow_of
 from relayctl import moments
-from tests import samples
 from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
 
@@ -59,14 +54,6 @@ class TestChannelList:
         assert f"paused until {moments.moment(operator.clock.now + 2 * HOUR)}" in shown
         assert "within 2m" in shown
 
-    def test_ledger_that_cannot_be_read_leaves_health_unknown(self, operator: Operator) -> None:
-        keep(operator, "live")
-        operator.refused = {"Query": "AccessDeniedException"}
-        done = operator.run("channel", "list")
-        assert done.exit_code == 0
-        assert "unknown" in done.stdout
-        assert "not known: ledger" in done.stderr
-
 
 class TestStatus:
     def test_paused_channel_is_not_sick_for_what_waits(self, operator: Operator) -> None:
@@ -81,19 +68,3 @@ class TestStatus:
         assert f"paused until {moments.moment(operator.clock.now + 2 * HOUR)}, then the newest states ring" in text
         assert "none is late, since all wait for a pause" in text
         assert max(map(len, done.stdout.splitlines())) <= 80
-
-
-def test_explain_compares_with_the_entry_of_shadow_mode(operator: Operator, tmp_path: Path) -> None:
-    keep(operator, "noc", mode="shadow")
-    file = tmp_path / "share.json"
-    file.write_bytes(samples.body())
-    found = operator.run_json("explain", str(file), "--channel", "noc")
-    assert (found["verdict"]["action"], found["transition"]["is_known"]) == ("shadow", False)
-    assert "the channel is in shadow mode" in " ".join(
-        operator.run("explain", str(file), "--channel", "noc").stdout.split()
-    )
-    state = State.of(samples.share(), operator.clock.now)
-    name = shadow_of(key("noc", (), "i1"))
-    assert operator.ledger.write(name, Entry(), Entry().announcing(state, None, operator.clock.now))
-    found = operator.run_json("explain", str(file), "--channel", "noc")
-    assert (found["verdict"]["outcome"], found["transition"]["is_known"]) == ("duplicate", True)

@@ -93,20 +93,6 @@ def test_page_opens_without_a_network_and_shows_no_markup_of_others(
     assert "nobody answered 1" in text
 
 
-def test_time_without_a_share_is_no_report(operator: Operator, logs: Logs, tmp_path: Path) -> None:
-    answered(logs, 10)
-    page = tmp_path / "empty.html"
-    found = operator.run("report", "--html", str(page))
-    assert (found.exit_code, "no share came since" in found.stderr) == (3, True)
-    assert not page.exists()
-
-
-@pytest.mark.parametrize(("objective", "used"), [("99", 12.5), ("50", 0.25)])
-def test_error_budget_is_what_the_objective_leaves(operator: Operator, logs: Logs, objective: str, used: float) -> None:
-    day(logs)
-    assert operator.run_json("report", "--objective", objective)["error_budget_used"] == used
-
-
 def test_answers_after_the_first_and_answers_to_nothing_do_not_count(operator: Operator, logs: Logs) -> None:
     shared(logs, 900, "delivered", transition="opened")
     answered(logs, 800)

@@ -111,24 +111,6 @@ class TestPlan:
         assert versions(operator, "payments") == before
         assert not [each for each in operator.secrets.list_secrets()["SecretList"] if each["Name"].endswith("/new")]
 
-    def test_plan_of_an_empty_folder_is_exit_code_3(self, operator: Operator, folder: Path) -> None:
-        done = run(operator, "plan", folder, code=3)
-        assert (done.stdout, done.stderr.splitlines()) == (
-            "",
-            [f"no file in {folder}: relayctl channel export {folder} writes them"],
-        )
-        store(operator, "payments")
-        assert run(operator, "plan", folder, code=3).stdout == "not in DIR, and left as they are: payments\n"
-        assert json.loads(run(operator, "plan", folder, "--json", code=3).stdout)["not_in_dir"] == ["payments"]
-        run(operator, "apply", folder, "--yes", code=3)
-        assert operator.secret("payments")
-
-    def test_rotation_of_a_credential_is_no_change(self, operator: Operator, folder: Path) -> None:
-        store(operator, "payments")
-        export(operator, folder)
-        assert operator.run("channel", "revoke", "payments", "--endpoint", "inbound", "--yes").exit_code == 0
-        run(operator, "plan", folder)
-
 
 class TestInvalidFiles:
     def test_invalid_file_is_refused_with_its_key_before_any_channel_is_changed(
@@ -318,17 +300,6 @@ class TestExport:
         run(operator, "export", folder, "--overwrite")
         run(operator, "plan", folder)
 
-    def test_channel_that_is_not_valid_is_named_and_the_others_are_written(
-        self, operator: Operator, folder: Path
-    ) -> None:
-        store(operator, "payments")
-        store(operator, "web", policy={"max_per_minit": CANARY})
-        document = json.loads(run(operator, "export", folder, "--json", code=1).stdout)
-        assert document == {
-            "files": {"payments": f"{folder}/payments.yaml"},
-            "problems": {"web": "policy: unknown key max_per_minit; did you mean policy.max_per_minute?"},
-        }
-
 
 class TestUndo:
     @staticmethod
@@ -371,16 +342,3 @@ class TestUndo:
         done = self.undo(operator, "--yes", code=3)
         assert "nothing to undo: the last change of channel payments changed only what BigPanda or" in done.stderr
         assert operator.secret_text("payments") == revoked
-
-    def test_credential_of_an_endpoint_that_comes_back_is_new(self, operator: Operator, folder: Path) -> None:
-        store(operator, "payments")
-        old = operator.secret("payments")
-        write(folder, "payments", NEW)
-        run(operator, "apply", folder, "--yes")
-        assert "callback" not in operator.secret("payments")["xmatters"]
-        done = self.undo(operator, "--yes")
-        back = operator.secret("payments")
-        assert list(back["xmatters"]["callback"]) == ["token"]
-        assert back["xmatters"]["callback"]["token"] != old["xmatters"]["callback"]["token"]
-        assert back["bigpanda"] == old["bigpanda"]
-        assert "xMatters's credential is new; to print it: relayctl channel set payments --reveal" in done.stderr

@@ -53,20 +53,6 @@ def test_missing_stack_is_one_line_with_advice(operator: Operator, verb: list[st
     assert complaint(operator, *verb, "--stack", "nope", "--json") == expected
 
 
-@each_verb
-def test_stack_that_is_no_relay_is_one_line(operator: Operator, verb: list[str]) -> None:
-    operator.outputs = {}
-    assert "the stack 'bigpanda-xmatters-relay' is not a relay: it has no output" in complaint(operator, *verb)
-
-
-@a_verb
-def test_missing_region_is_one_line_with_advice(
-    operator: Operator, verb: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("AWS_DEFAULT_REGION")
-    assert complaint(operator, *verb) == "Error: no AWS region: set AWS_REGION, or give --region"
-
-
 @a_verb
 def test_missing_aws_credentials_are_one_line_with_advice(verb: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
@@ -134,12 +120,6 @@ def test_denied_call_names_its_operation(operator: Operator, operation: str, ver
     operator.put(job())
     operator.refused = {operation: "AccessDeniedException"}
     assert f"AWS refused {operation}: AccessDeniedException: jdoe may not" in complaint(operator, *verb)
-
-
-def test_environment_variable_names_the_stack(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RELAY_STACK", "other")
-    assert "no stack named 'other'" in complaint(operator, "dlq", "list")
-    assert operator.run("dlq", "list", "--stack", "bigpanda-xmatters-relay").exit_code == 3
 
 
 def test_profile_and_region_are_found_as_by_the_aws_cli(

@@ -1,13 +1,11 @@
 """relayctl status: traffic from logs, debts from the ledger, circuit and rate from the gate."""
 
-import json
 from typing import Any
 
 import pytest
 
 from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.channel_rate_limiter import count_name, gate_of
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.sweeper.canary import Canary
@@ -56,18 +54,6 @@ class TestFacts:
         assert sick["why"] == ["a critical is owed for 10m (upstream 2)"]
         assert sick["next_attempt_by"] is not None
         assert channels(document)["owing"]["why"] == ["owed for 20s (paced 1)"]
-
-    def test_circuit_and_rate_are_those_of_the_gate(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc", policy={"max_per_minute": 7})
-        now = operator.clock.now
-        table = operator.ledger.table
-        table.update(gate_of("noc"), put={count_name(int(now) - 5): 3, "failures": 5, "open_until": now + 20})
-        found = channels(operator.run_json("status"))["noc"]
-        assert (found["circuit"], found["rate_used"], found["rate_limit"], found["failures"]) == ("open", 3, 7, 5)
-        assert found["health"] == "sick"
-        operator.clock.now += 25
-        found = channels(operator.run_json("status"))["noc"]
-        assert (found["circuit"], found["circuit_open_until"]) == ("probing", None)
 
     def test_credential_that_the_last_probe_found_refused_makes_the_channel_sick(
         self, operator: Operator, logs: Logs
@@ -169,14 +155,6 @@ class TestRefusedRequests:
         assert found["why"] == ([f"{words}, and no share came since"] if health == "sick" else [])
         assert words in " ".join(operator.run("status").stdout.split())
 
-    def test_requests_that_can_be_no_shares_do_not_count(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc")
-        self.refuse(logs, 60, may_be_share=None)
-        self.refuse(logs, 60, channel="payments")
-        self.refuse(logs, 90_000)
-        found = channels(operator.run_json("status"))["noc"]
-        assert (found["health"], found["refused_last_day"], found["last_refused_at"]) == ("ok", 0, None)
-
     def test_doctor_fails_and_channel_test_warns(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
         self.refuse(logs, 180)
@@ -224,17 +202,6 @@ class TestOutput:
         assert "0 jobs wait on the retry and chore queues" in done.stdout
         assert "circuit closed" in operator.run("status", "--channel", "healthy").stdout
 
-    def test_watch_with_json_prints_a_document_a_line_and_counts_each_line_once(
-        self, operator: Operator, logs: Logs
-    ) -> None:
-        operator.keep("noc")
-        logs.share("noc", 10)
-        interrupted_after(operator, 3, lambda: logs.share("noc", 1))
-        done = operator.run("status", "--watch", "--json")
-        counts = [channels(json.loads(line))["noc"]["shares_last_hour"] for line in done.stdout.splitlines()]
-        assert counts == [1, 2, 2]
-        assert done.exit_code == 130
-
     @pytest.mark.parametrize(
         ("operation", "problem"),
         [
@@ -256,25 +223,3 @@ class TestOutput:
         done = operator.run("status", "--channel", "noc")
         assert (done.exit_code, "AccessDenied" in done.stderr) == (0, True)
         assert max(map(len, done.stdout.splitlines())) <= 80
-
-    def test_unlisted_channels_are_exit_code_1(self, operator: Operator, logs: Logs) -> None:
-        operator.refused = {"ListSecrets": "AccessDeniedException"}
-        done = operator.run("status")
-        assert (done.exit_code, done.stdout) == (1, "")
-        operator.keep("noc")
-        assert operator.run("status", "--channel", "noc").exit_code == 0, "a named channel needs no list"
-
-
-def interrupted_after(operator: Operator, readings: int, between: Any = lambda: None) -> list[int]:
-    """Interrupt relayctl in the pause after so many readings; call `between` in the first pause."""
-    pauses: list[int] = []
-
-    def pause() -> None:
-        pauses.append(1)
-        if len(pauses) == readings:
-            raise KeyboardInterrupt
-        if len(pauses) == 1:
-            between()
-
-    operator.on_pause = pause
-    return pauses

@@ -118,28 +118,6 @@ def test_ctrl_c_at_a_prompt_stores_nothing() -> None:
     assert "half of it" not in terminal.shown
 
 
-SETTINGS = f"""
-xmatters:
-  trigger_url: {URL.replace("apiKey=canary-url&", "")}
-  auth: {{type: url}}
-"""
-
-
-def test_apply_shows_the_plan_and_asks_before_it_makes_a_channel(tmp_path: Path) -> None:
-    (tmp_path / "payments.yaml").write_text(SETTINGS)
-    with relayctl("channel", "apply", str(tmp_path)) as terminal:
-        terminal.until("Apply to 1 channel? [y/N]: ")
-        assert "payments: new channel" in terminal.shown
-        assert "inbound.token: ***" in terminal.shown
-        terminal.type("y\n")
-        terminal.until("kept ")
-        assert terminal.end() == 0
-    before, _, kept = terminal.shown.partition("kept ")
-    assert "1 of 1 applied" in before
-    assert "bpr_" not in before
-    assert '"token": "bpr_' in kept
-
-
 DROP = ("dlq", "drop", "--all", "--reason", "wrong trigger URL")
 QUESTION = "Delete 3 messages for good? [y/N]: "
 
@@ -165,16 +143,6 @@ def test_drop_shows_what_would_go_and_names_owed_criticals_before_it_asks() -> N
 def lines(terminal: Terminal) -> list[str]:
     """Return the output line by line without colours; each version of an overwritten status is a line."""
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown))
-
-
-def test_ring_names_the_recipients_and_the_answer_no_shares_nothing() -> None:
-    with relayctl("channel", "test", "payments", "--ring") as terminal:
-        terminal.until("Notify Network Operations now, by a test incident in channel payments? [y/N]: ")
-        terminal.type("n\n")
-        assert terminal.end() == 1
-    assert "Aborted!" in terminal.shown
-    assert "test incident relayctl-test" not in terminal.shown
-    assert "\x1b[32mok" in terminal.shown, "on a terminal there is colour"
 
 
 def test_watch_redraws_the_terminal_until_ctrl_c() -> None:

@@ -1,11 +1,9 @@
 """relayctl uninstall: the report, the orderly removal of channels, the export, and the printed commands."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from relay.jobs.queue import Queue
 from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
 from tests.samples import job
@@ -100,17 +98,3 @@ class TestYes:
         assert operator.run("uninstall", "--yes").exit_code == 130
         assert list(tmp_path.iterdir()) == []
         assert len(operator.run_json("channel", "list")["channels"]) == 1
-
-    def test_jobs_that_still_wait_are_waited_for_and_then_a_reason(self, operator: Operator, logs: Logs) -> None:
-        Queue(operator.sqs, operator.chore_queue_url).send(job())
-        began = operator.clock.now
-        document = operator.run_json("uninstall", "--yes", "--timeout", "1m", code=1)
-        assert document["reasons"] == ["1 job waits on the retry and chore queues"]
-        assert operator.clock.now - began >= 45
-
-    def test_messages_that_are_no_jobs_are_named_and_no_reason(self, operator: Operator, logs: Logs) -> None:
-        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="no job")
-        done = operator.run("uninstall", "--yes", "--json")
-        assert done.exit_code == 0, done.output
-        assert "1 dead-lettered messages are no jobs of the relay" in done.stderr
-        assert json.loads(done.stdout)["can_be_deleted"] is True

@@ -83,14 +83,6 @@ def test_proxies_and_netrc_of_the_environment_are_ignored(
     assert "authorization" not in plain.received[0].headers
 
 
-def test_cookies_of_an_answer_are_not_sent_back() -> None:
-    with site(lambda _: (202, {"Set-Cookie": "session=1"}, b"")) as server:
-        session = Session(LOOPBACK)
-        post(session, server.url)
-        post(session, server.url)
-    assert "cookie" not in server.received[1].headers
-
-
 class TestConnections:
     def test_one_connection_serves_many_signals(self, plain: Site) -> None:
         session = Session(LOOPBACK)

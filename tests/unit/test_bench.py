@@ -2,18 +2,14 @@
 
 import contextlib
 import io
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from bench import cost, stranger
 from bench.__main__ import NAMES, main
-from bench.figures import Aim, measured
-from bench.usage import MeteredTable, Usage
-from relay.telemetry.telemetry import ALWAYS
+from bench.usage import Usage
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = (ROOT / "template.yaml").read_text()
@@ -31,36 +27,6 @@ def test_unknown_benchmark_is_a_usage_error_that_names_the_known_ones(
     said = capsys.readouterr().err
     assert (ended.value.code, "'luke'" in said) == (2, True)
     assert [name for name in NAMES if name not in said] == []
-
-
-class TestFigure:
-    @pytest.mark.parametrize(("limit", "is_met"), [(94.9, True), (95.0, True), (95.1, False)])
-    def test_aim_at_least_a_limit_is_met_from_the_limit(self, limit: float, is_met: bool) -> None:
-        assert measured("rate", "%", 95.0, aim=Aim(limit, at_least=True)).is_met is is_met
-
-
-def written(**item: Any) -> dict[str, Any]:
-    return {"TableName": "ledger", "Item": {"pk": {"S": "i1"}} | {name: {"S": text} for name, text in item.items()}}
-
-
-class TestUsage:
-    @pytest.mark.parametrize(("due_at", "units"), [("1", 2), ("2", 3)])
-    def test_row_of_the_index_is_written_too_and_twice_if_it_moves(self, due_at: str, units: int) -> None:
-        table = MeteredTable()
-        for text, at in (("1", "1"), ("2", due_at)):
-            table.units.clear()
-            request = written(text=text, due="s1")
-            request["Item"]["due_at"] = {"N": at}
-            table.put_item(**request)
-        assert table.units == Counter(write_units=units)
-
-    def test_owed_share_makes_one_read_three_writes_one_message_and_one_wake_up(self) -> None:
-        share, wake = cost.owed_share(incidents=6)
-        # Read, keep, claim and record, with the rate limit. The kept job wakes, and reads that its state is announced.
-        assert (share.read_units, share.write_units, share.sqs_requests, share.aws_calls) == (1, 3, 1, 5)
-        assert (wake.read_units, wake.write_units, wake.sqs_requests, wake.aws_calls) == (1, 0, 2, 1)
-        # Shares within the cache's lifetime use one read of the secret.
-        assert 0 < share.secret_reads < 1
 
 
 class TestCost:
@@ -84,15 +50,11 @@ class TestCost:
         assert f"about **${million.values[0]:.0f} for a million owed shares**" in readme
 
 
-class TestMonth:
-    def test_metrics_that_are_written_in_every_hour_are_those_of_the_bill(self) -> None:
-        assert len(ALWAYS) == cost.HOURLY_METRICS
-
-    def test_month_and_install_guide_have_the_same_price_of_a_canary(self) -> None:
-        price = f"{cost.canary_bill(cost.section().figures[-1].values[0]):.2f}"
-        notes = " ".join(cost.month_section(TEMPLATE).notes)
-        assert f"A canary, off by default and not included, adds ${price}" in notes
-        assert f"about ${price} a month" in " ".join(INSTALL.split())
+def test_month_and_install_guide_have_the_same_price_of_a_canary() -> None:
+    price = f"{cost.canary_bill(cost.section().figures[-1].values[0]):.2f}"
+    notes = " ".join(cost.month_section(TEMPLATE).notes)
+    assert f"A canary, off by default and not included, adds ${price}" in notes
+    assert f"about ${price} a month" in " ".join(INSTALL.split())
 
 
 @pytest.fixture(scope="module")

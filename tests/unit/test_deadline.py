@@ -11,15 +11,6 @@ def never() -> None:
     raise AssertionError("called without any time")
 
 
-def test_times_of_calls_are_added_up_by_part_in_milliseconds() -> None:
-    clock, spent = Clock(), dict[str, float]()
-    with times_collected(spent):
-        for part in ("send", "keep", "send"):
-            Deadline(8, clock).run(lambda: clock.sleep(0.25), part=part)
-    Deadline(8, clock).run(lambda: clock.sleep(0.25), part="send")
-    assert spent == {"send": 500, "keep": 250}
-
-
 def test_no_call_is_made_after_the_deadline() -> None:
     clock = Clock()
     deadline = Deadline(8, clock)

@@ -7,19 +7,6 @@ from hypothesis import strategies as st
 from relay.foreign_text import identifier, is_bigpanda_link, one_line, printable, quoted
 
 ANY = st.text(st.characters(exclude_categories=()))
-ATTACKS = [
-    "a\nCRITICAL: call +1 555 0100",
-    "a\r\n\u2028\u2029\x85b",
-    "\x1b[2J\x1b]0;owned\x07",
-    "\x9b31m",
-    "\u202egnp.exe\u2066",
-    "\u200b\ufeff\u00ad",
-    "\ud800",
-    '" and all is well. "',
-    "”“ [relay 3cf6ea02]",
-    "\uff3brelay 3cf6ea02\uff3d",
-    "https://phish.example/login",
-]
 
 
 @pytest.mark.parametrize(
@@ -41,17 +28,6 @@ def test_long_text_ends_in_an_ellipsis() -> None:
     assert one_line("x" * 10, 10) == "x" * 10
 
 
-def test_long_hostile_text_is_read_up_to_a_limit() -> None:
-    class Counted(str):
-        __slots__ = ()
-
-        def __getitem__(self, key: object) -> str:
-            assert key == slice(None, 160)
-            return "\u200b" * 160
-
-    assert one_line(Counted("\u200b" * 1_000_000), 10) == "…"
-
-
 @given(ANY, st.integers(4, 50))
 def test_any_text_becomes_a_printable_line_of_limited_length(text: str, most: int) -> None:
     for line in (one_line(text, most), quoted(text, most), identifier(text, most), printable(text, most)):
@@ -65,15 +41,6 @@ def test_quotation_holds_no_quote_or_bracket_of_its_text(text: str) -> None:
     line = quoted(text, 200)
     assert line[0] == line[-1] == '"'
     assert not set(line[1:-1]) & set('"[]“”')
-
-
-@pytest.mark.parametrize("attack", ATTACKS, ids=ascii)
-def test_hostile_text_does_not_leave_its_quotation(attack: str) -> None:
-    line = quoted(attack, 200)
-    assert line.count('"') == 2
-    assert line.isprintable()
-    assert "[" not in line
-    assert "://" not in line
 
 
 @pytest.mark.parametrize(
@@ -92,18 +59,6 @@ def test_hostile_text_does_not_leave_its_quotation(attack: str) -> None:
 )
 def test_links_in_foreign_text_are_shown_and_cannot_be_followed(text: str, shown: str) -> None:
     assert quoted(text, 200) == shown
-
-
-@pytest.mark.parametrize("word", ["65a1b2c3d4e5f60718293a4b", "jdoe@acme.example", "i-1", "408005", "a:b_c"])
-def test_id_of_one_word_needs_no_quotes(word: str) -> None:
-    assert identifier(word) == word
-
-
-@pytest.mark.parametrize("text", ["i1 of channel x", "", "-x", "é", "www.phish.example", "x" * 65, "i1\n", "a/b"])
-def test_id_of_several_words_or_odd_characters_is_quoted(text: str) -> None:
-    assert identifier(text).startswith('"')
-    assert identifier(text).endswith('"')
-    assert len(identifier(text)) <= 64
 
 
 def test_characters_that_steer_a_terminal_are_marked_and_columns_stay() -> None:

@@ -66,14 +66,6 @@ def test_changelog_has_a_heading_for_the_version() -> None:
     assert re.search(heading, (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
-# What makes newer than 3.81, the make of macOS, know.
-NEWER_MAKE = r"--output-sync|\.SHELLFLAGS|\.ONESHELL|^define .*=|^undefine|^private|\$\(file |^\w+ *(?:::|!)="
-
-
-def test_makefile_keeps_to_what_the_make_of_macos_knows() -> None:
-    assert re.findall(NEWER_MAKE, (ROOT / "Makefile").read_text(), re.MULTILINE) == []
-
-
 @pytest.mark.parametrize("target", ["demo", "lint", "sbom", "audit", "build", "release"])
 def test_make_target_needs_no_package_of_npm(target: str) -> None:
     planned = subprocess.run(
@@ -92,14 +84,6 @@ def make(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[st
         text=True,
         check=False,
     )
-
-
-@pytest.mark.parametrize(("ecosystem", "name"), [("pip", "*.in"), ("npm", "package.json")])
-def test_dependabot_watches_each_folder_with_pins(ecosystem: str, name: str) -> None:
-    updates = yaml_parse((ROOT / ".github/dependabot.yml").read_text())["updates"]
-    [watched] = (each["directories"] for each in updates if each["package-ecosystem"] == ecosystem)
-    found = {f"/{path.relative_to(ROOT).parent.as_posix()}" for path in ROOT.glob(f"[!.]*/**/{name}")}
-    assert set(watched) - {"/"} == found
 
 
 RELAYCTL = ROOT / "requirements/relayctl.txt"

@@ -139,18 +139,6 @@ class TestUses:
         assert status(relay, NEW) == 200
         assert self.uses(relay) == {"current": relay.clock.now, "previous": first}
 
-    def test_last_use_of_a_credential_is_written_once_an_hour(self) -> None:
-        relay = relay_that_knows_the_leaked_token()
-        for _ in range(100):
-            relay.clock.now += 3600 / 50
-            status(relay, LEAKED)
-        assert relay.credentials.calls.count("put_item") == 3
-
-    def test_probe_of_an_operator_is_not_recorded_as_use(self) -> None:
-        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
-        relay.webhook.serve(showing(LEAKED, body=""))
-        assert relay.credentials.items == {}
-
     def test_use_by_who_calls_himself_relayctl_is_recorded(self) -> None:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
         relay.webhook.serve(samples.request(headers={"x-api-key": LEAKED, "user-agent": "relayctl/1.0"}))

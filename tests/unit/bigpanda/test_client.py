@@ -52,12 +52,6 @@ class TestHasComment:
         api = Api(HttpAnswer(200, {}, cut), page({"comment": OURS}))
         assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
-    def test_has_comment_reads_a_limited_number_of_full_pages(self) -> None:
-        api = Api(page(*[{"comment": str(number)} for number in range(20)]))
-        assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
-        pages = [parse_qs(urlsplit(url).query)["page"] for _, url, _ in api.asked()]
-        assert pages == [[str(number)] for number in range(1, 3 + 1)]
-
     @pytest.mark.parametrize("ending", [b'"', b"\\", b'\\"', b"\\\\"], ids=repr)
     def test_has_comment_reads_an_unterminated_string_in_linear_time(self, ending: bytes) -> None:
         api = Api(HttpAnswer(200, {}, (b'"' + ending * 65_536)[:65_536]))

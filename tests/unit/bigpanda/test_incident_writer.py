@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import requests
 
 from relay.failures import InvalidChannel
 from relay.http.session import HttpAnswer
@@ -110,23 +109,6 @@ class TestOnce:
         assert "(Not resolved: BigPanda answered 409, it is over.)" in writes(relay)[1][1]["comment"]
         assert relay.chores.messages == relay.dead_letters.messages == []
 
-    def test_answer_whose_comment_was_written_in_doubt_does_not_end_the_incident_that_is_open_again(self) -> None:
-        written: list[str] = []
-
-        def timed_out(call: Call) -> HttpAnswer:
-            written.append(json.loads(call.body)["comment"])
-            raise requests.ReadTimeout
-
-        def activities(_: Call) -> HttpAnswer:
-            return HttpAnswer(200, {}, json.dumps({"items": [{"comment": text} for text in written]}).encode())
-
-        relay = new_relay(samples.refused(409), timed_out, activities, ACCEPTED)
-        answer(relay, "Resolve")
-        relay.wake(0)
-        relay.wake(60)
-        assert paths(relay) == ["resolve", "comments"], "it is not resolved after the comment that says it was not"
-        assert relay.chores.messages == []
-
     def test_refusal_is_dead_lettered_with_its_reason(self) -> None:
         relay = new_relay(samples.refused(400, b"no"))
         answer(relay, "Snooze 1 h")
@@ -201,13 +183,6 @@ class TestForged:
             relay.wake(30)
         assert paths(relay) == ["comments"]
         assert writes(relay)[0][1]["comment"].startswith("Unverified")
-
-    def test_status_or_comment_with_the_words_of_an_action_is_none(self) -> None:
-        relay = new_relay(comments=["status", "annotation"])
-        answer(relay, "", kind="annotation", annotation="Resolve")
-        answer(relay, "", kind="status", status="Resolve")
-        relay.wake(0)
-        assert paths(relay) == ["comments", "comments"]
 
 
 class TestSettings:

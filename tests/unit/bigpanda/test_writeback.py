@@ -31,7 +31,6 @@ ANSWER = {
 WORDS = "jdoe acknowledged xMatters page 408005."
 DONE = HttpAnswer(204, {}, b"")
 NOBODY = HttpAnswer(200, {}, b'{"Resources": []}')
-JANE = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
 EMPTY = HttpAnswer(200, {}, b"[]")
 
 
@@ -157,17 +156,6 @@ class TestAssign:
         assert json.loads(relay.bigpanda.calls[1].body) == {"assignee": "u1"}
         assert "is assigned to them" in comments(relay)[0]
 
-    @pytest.mark.parametrize(
-        ("steps", "why"),
-        [
-            ((NOBODY, DONE), "BigPanda has no user of that name.)"),
-            ((samples.refused(403), DONE), "BigPanda answered 403"),
-            ((JANE, samples.refused(404), DONE), "BigPanda answered 404"),
-        ],
-    )
-    def test_comment_says_why_nobody_is_assigned(self, steps: tuple[Step, ...], why: str) -> None:
-        assert f"(Not assigned: {why}" in comments(acted(*steps, assign=True))[0]
-
 
 class TestFailing:
     POST, READ = "POST comments", "GET activities"
@@ -215,40 +203,6 @@ class TestFailing:
         assert (dead.kind, relay.chores.messages) == ("writeback", [])
         assert "is odd" in dead.stamps.response_excerpt
         assert "BPU-canary" not in relay.dead_letters.messages[0]["MessageBody"] + relay.recorder.written()
-
-
-class TestHanging:
-    """BigPanda does not answer: a worker must not wait for it again and again."""
-
-    def test_timeout_of_bigpanda_holds_the_other_callbacks_back_for_a_while(self) -> None:
-        def hangs(call: Call) -> HttpAnswer:
-            relay.clock.now += call.seconds
-            raise requests.ReadTimeout
-
-        relay = new_relay(hangs)
-        put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, 6)))
-        began = relay.clock.now
-        relay.wake(0)
-        assert (len(relay.bigpanda.calls), relay.clock.now - began <= 15) == (1, True)
-        assert {waiting.stamps.reason for waiting in relay.chores.jobs()} == {"timeout", "circuit_open"}
-        assert len(relay.chores.jobs()) == 5
-
-
-class TestConcurrentWorkers:
-    def test_callback_of_a_crashed_worker_is_looked_for_before_a_retry(self) -> None:
-        def dies(_: Call) -> HttpAnswer:
-            raise SystemExit
-
-        relay = new_relay(dies, EMPTY, DONE)
-        put(relay, job())
-        with pytest.raises(SystemExit):
-            relay.wake(0)
-        put(relay, job())
-        relay.wake(0)
-        [waiting] = relay.chores.jobs()
-        assert (waiting.stamps.reason, asked(relay)) == ("in_flight", ["POST comments"])
-        relay.wake(60 + 1)
-        assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
 
 
 class TestLedgerDown:

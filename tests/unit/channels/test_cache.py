@@ -92,20 +92,6 @@ def test_change_of_a_secret_is_seen_by_each_reader_in_its_time(
     assert [name for name, _ in scene.notices] == ["stale_channel"] * is_stale
 
 
-class TestStaleCopy:
-    def test_unreadable_secret_is_read_every_ten_seconds_and_the_corrected_one_used(self) -> None:
-        scene = CachedChannels(noc=OLD)
-        scene.token()
-        scene.changes(DOWN, 86_400)
-        for _ in range(1000):
-            scene.clock.now += 0.05
-            assert (scene.token(), scene.refreshed()) == (samples.TOKEN, samples.TOKEN)
-        assert 5 <= len(scene.secrets.reads) - 1 <= 6
-        assert len(scene.notices) == len(scene.secrets.reads) - 1
-        scene.changes(NEW, 10)
-        assert scene.token() == "new-token"
-
-
 @pytest.mark.parametrize(
     ("trouble", "reads"),
     [(DOWN, 50), (MALFORMED, 1), (ChannelForbidden("AccessDeniedException"), 1)],
@@ -138,11 +124,3 @@ class TestUnknown:
             read(scene)
         scene.clock.now += 0.1
         assert read(scene) == samples.TOKEN
-
-    def test_memory_for_guessed_channel_names_is_bounded(self) -> None:
-        scene = CachedChannels()
-        for number in range(1200):
-            scene.clock.now += 1
-            with pytest.raises(UnknownChannel):
-                scene.token(f"guess-{number}")
-        assert len(scene.cache._absent) == 1024

@@ -1,17 +1,15 @@
 """Debts: the queue or the ledger row that keeps a state that xMatters did not accept, and its messages' numbers."""
 
-import json
 from typing import Any
 
 import pytest
 import requests
 
 from relay.failures import QueueError
-from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
 from relay.ledger.debt import Row
 from tests import samples
-from tests.fakes import Relay, Step, dies, hooked, new_relay, table_down
+from tests.fakes import Relay, Step, hooked, new_relay, table_down
 
 OK, DOWN, REFUSED = samples.accepted(), samples.refused(503), samples.refused(404, b"no such trigger")
 LATE = requests.ReadTimeout("late")
@@ -150,30 +148,6 @@ def test_next_attempts_store_nothing_and_move_the_row_which_the_record_of_the_si
     # A read, the gate, the claim, the record, and the circuit that closes again.
     assert relay.dynamodb.calls == ["get_item", *["update_item"] * 4]
     assert (relay.dynamodb.indexed(), len(relay.session.calls)) == ([], 6)
-
-
-def test_newer_share_that_takes_over_a_debt_stores_its_job_before_its_claim() -> None:
-    relay, table = hooked(DOWN, DOWN, DOWN, dies)
-    relay.play("warning")
-    table.calls.clear()
-    with pytest.raises(SystemExit):
-        relay.play("critical")
-    assert table.calls == ["get_item", "update_item", "put_item", "update_item"]
-    assert (relay.stored_job().stamps.status, relay.entry().debt.due) == ("critical", relay.clock.now + 15 + 180)
-    [item] = table.indexed()
-    assert item["due"]["S"].startswith("critical#")
-
-
-def test_share_too_large_for_an_item_is_stored_without_alert_details_and_sent_by_the_sweeper() -> None:
-    relay = new_relay(DOWN, DOWN, DOWN, OK)
-    relay.share(alerts=[{"id": f"a{n}", "text": samples.noise(60_000 + 2 * n)} for n in range(20)])
-    [kept] = relay.retries.jobs()
-    assert [Flag.BODY_REDUCED in job.flags for job in (kept, relay.stored_job())] == [False, True]
-    relay.retries.messages.clear()
-    assert relay.sweep(300)["healed"] == 1
-    relay.wake(0)
-    rang = json.loads(relay.session.calls[-1].body)["incident"]
-    assert (rang["id"], len(rang["alerts"]), relay.entry().debt.row) == ("i1", 20, None)
 
 
 # ---- No retry queue --------------------------------------------------------------------------------------------------

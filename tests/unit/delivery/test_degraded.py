@@ -8,9 +8,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from relay.failures import Reason
 from relay.jobs.job import Flag, Job, timestamp
 from relay.ledger.channel_rate_limiter import Gate
-from relay.ledger.entry_key import key
 from tests import samples
-from tests.fake_dynamodb import FakeDynamoDb, Item
 from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, table_down
 
 OK, DOWN, LOST = samples.accepted(), samples.refused(503), samples.refused(504)
@@ -99,16 +97,6 @@ def test_warning_waits_on_the_queue_and_gives_its_slot_back(call: str) -> None:
     assert relay.statuses() == "critical warning"
 
 
-def test_unreadable_entry_is_begun_anew_and_counted() -> None:
-    relay = new_relay()
-    relay.share()
-    relay.dynamodb.items[key("noc", (), "i1")]["text"] = {"S": "{"}
-    resolved = relay.share(changedOn=LATER, status="ok")
-    assert (resolved.outcome, resolved.subject.transition) == ("delivered", "resolved")
-    assert resolved.notices.unguarded == "the entry was unreadable, and was replaced by a new one"
-    assert relay.share(changedOn=LATER, status="ok").outcome == "duplicate"
-
-
 # ---- The table is down -----------------------------------------------------------------------------------------------
 
 # Events (see `Relay.play`) while the table is down, what becomes of each share, and the statuses of the signals.
@@ -141,6 +129,15 @@ def test_criticals_are_sent_and_other_states_wait_while_the_table_is_down(name: 
     assert relay.entry().announced
 
 
+def test_signal_that_was_sent_without_the_ledger_is_recorded_by_a_job_after_five_seconds() -> None:
+    relay = down()
+    assert relay.share().notices.unguarded == UNGUARDED
+    assert (accepted(relay), relay.retries.delays()) == ([True], [5])
+    relay.dynamodb.failure = None
+    relay.wake(5)
+    assert (relay.retries.messages, relay.entry().announced is None, relay.statuses()) == ([], False, "critical")
+
+
 def test_critical_rings_once_for_each_function_that_takes_it_in_two_minutes_without_the_ledger() -> None:
     # Functions share no memory but the ledger (docs/decisions.md, D-ledger-down).
     relay = down()
@@ -150,22 +147,6 @@ def test_critical_rings_once_for_each_function_that_takes_it_in_two_minutes_with
         relay.clock.now += 2
     relay.wake(60)
     assert [len(each.session.calls) for each in functions] == [1] * 8
-
-
-@pytest.mark.parametrize("breaks_at", ["claim", "record"])
-def test_page_is_sent_at_most_twice_and_marked_as_repeat_while_the_table_takes_no_writes(breaks_at: str) -> None:
-    relay, table = hooked()
-
-    def breaks() -> None:
-        table.refuses_writes = True
-        table_down()
-
-    table.before[CALLS[breaks_at]] = breaks
-    assert relay.play("critical")[0].startswith("delivered")
-    assert accepted(relay) == [False, True]
-    for _ in range(20):
-        relay.wake(30)
-    assert relay.repeats() == [None, "true"]
 
 
 def test_job_of_an_ambiguous_attempt_says_may_repeat_and_the_next_critical_waits_for_the_ledger() -> None:
@@ -197,26 +178,6 @@ def test_job_is_sent_after_two_minutes_of_failed_writes_in_a_row_although_reads_
 
 
 # ---- The rate limiter's table is down --------------------------------------------------------------------------------
-
-
-class GateDown(FakeDynamoDb):
-    """A table that throttles the gates' items, and no other item."""
-
-    def update_item(self, **asked: Any) -> Item:
-        if asked["Key"]["pk"]["S"].startswith("gate/"):
-            table_down()
-        return super().update_item(**asked)
-
-
-def test_job_waits_two_minutes_for_the_gate_and_is_then_sent_guarded_by_the_ledger() -> None:
-    relay = new_relay(samples.refused(500), OK, dynamodb=GateDown())
-    relay.play("warning 30 30 30")
-    assert (relay.session.calls, len(relay.retries.messages), bool(relay.entry().debt.row)) == ([], 1, True)
-    relay.wake(30)
-    entry = relay.entry()
-    assert (entry.debt.attempts, len(entry.doubtful), len(entry.signal_times)) == (1, 1, 1)
-    relay.drain()
-    assert relay.repeats() == [None, "true"]
 
 
 # ---- Jobs while the table is down ------------------------------------------------------------------------------------

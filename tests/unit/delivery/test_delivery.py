@@ -127,13 +127,6 @@ def test_share_that_is_not_owed_sends_nothing_and_writes_only_news(
     assert len(relay.retries.messages) == 1
 
 
-@pytest.mark.parametrize("ahead", [365 * 24 * 3600, 7200, 6])
-def test_timestamp_in_the_future_does_not_mute_the_incident(ahead: float) -> None:
-    relay = new_relay()
-    relay.share(status="warning", updatedOn=1_800_000_000 + ahead)
-    assert relay.share(status="critical", changedOn=LATER).outcome == "delivered"
-
-
 def urls(relay: Relay) -> list[str]:
     """Return the recipients in the URL of each signal."""
     return [call.url.partition("&recipients=")[2] for call in relay.session.calls]
@@ -215,16 +208,6 @@ def test_tag_that_comes_late_rings_the_recipients_of_its_route_alone(
     assert urls(relay) == rung
     relay.wake(60)
     assert (urls(relay), relay.entry().debt.since) == (rung, None)
-
-
-def test_channel_with_the_relays_own_body_sends_it_and_keeps_bigpandas() -> None:
-    relay = new_relay(policy={"body": "xmatters", "properties": {"team": "payments"}})
-    relay.share(alerts=[{"id": "a1", "status": "critical", "description": "lag"}])
-    document = json.loads(relay.session.calls[0].body)
-    assert (document["priority"], document["properties"]["subject"]) == ("HIGH", "CRITICAL lag")
-    assert (document["properties"]["incident_id"], document["properties"]["team"]) == ("i1", "payments")
-    # The job keeps BigPanda's body, so that a replay makes its own from the channel's settings of then.
-    assert json.loads(relay.retries.jobs()[0].body)["incident"]["id"] == "i1"
 
 
 # ---- Jobs ------------------------------------------------------------------------------------------------------------

@@ -139,15 +139,6 @@ def test_subject_and_short_message_are_printable_ascii_of_their_length(hostile: 
     assert (subject[:8], sms[:59]) == ("CRITICAL", f"CRITICAL {channel}: ")
 
 
-@given(st.text() | st.sampled_from(HOSTILE))
-def test_debt_keeps_its_lines_whatever_its_incident_id_is(hostile: str) -> None:
-    plain = lines(owed(description="d", recipients=("r",)))
-    text = lines(owed(hostile, description=hostile + "d", recipients=(hostile + "r",), link=f"https://{hostile}"))
-    assert len(text) == len(plain)
-    assert [line[:4] for line in text if line.startswith("- ")] == ["- In"]
-    "\n".join(text).encode()
-
-
 @pytest.mark.parametrize("character", ["x", "é", "漢", "\U0001f600", '"', "\x00", "\ud800"], ids=ascii)
 def test_largest_message_is_no_larger_than_sns_takes(character: str) -> None:
     sns = FakeSns()
@@ -220,26 +211,6 @@ def missed(*found: UnknownCritical, channels: int = 1) -> dict[str, Any]:
 
 def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link() -> None:
     check_forgery(missed(UnknownCritical(FORGED, FORGED, FORGED)), like=missed(UnknownCritical("i1", "d", f"{LINK}i1")))
-
-
-@pytest.mark.parametrize(
-    ("count", "channels", "subject", "more", "named"),
-    [
-        (1, 1, "CRITICAL, not paged: incident i0", [], "channel c0, or belong"),
-        (2, 10, "CRITICAL, not paged: incident i0 and 1 more", [], "c9, or belong"),
-        (12, 11, "CRITICAL, not paged: incident i0 and 11 more", ["And 2 more."], "c9 or others, or belong"),
-    ],
-)
-def test_message_of_missed_criticals_names_ten_of_them_and_ten_channels(
-    count: int, channels: int, subject: str, more: list[str], named: str
-) -> None:
-    message = missed(*(UnknownCritical(f"i{n}", "d", f"{LINK}i{n}") for n in range(count)), channels=channels)
-    text: str = message["Message"]["email"]
-    assert (message["Subject"], message["MessageAttributes"]) == (subject, {})
-    assert text.count("- Incident i") == min(count, 10)
-    assert [line for line in text.splitlines() if line.startswith("And ")] == more
-    assert named in text
-    assert message["Message"]["sms"] == f"CRITICAL, not paged: {count} incidents without a webhook. First: i0"
 
 
 # ---- The debt of a job -----------------------------------------------------------------------------------------------

@@ -59,18 +59,6 @@ def flapping(then: str = "critical ok", **policy: Any) -> Relay:
     return relay
 
 
-def test_signal_of_the_change_that_makes_a_flap_says_so() -> None:
-    relay, whys = new_relay(policy=FLAP), []
-    for number in range(4):
-        relay.clock.now += 30
-        status = "ok" if number % 2 else "critical"
-        whys.append(relay.share(status=status, changedOn=int(relay.clock.now)).subject.why or "")
-    assert whys[2:] == [
-        "it was announced as over, and is open",
-        "it was announced as open, and is over; it flaps",
-    ]
-
-
 def test_flag_of_bigpanda_alone_rings_nobody_and_makes_the_next_signal_say_so() -> None:
     relay = new_relay(policy=FLAP)
     assert relay.play("warning") == ["delivered opened"]
@@ -79,17 +67,6 @@ def test_flag_of_bigpanda_alone_rings_nobody_and_makes_the_next_signal_say_so() 
     assert (worse.subject.why or "").endswith("; it flaps")
     relay.clock.now += 1
     assert (relay.play("warning"), relay.statuses()) == (["queued flapping"], "warning critical")
-
-
-def test_fallback_topic_is_not_notified_of_a_state_that_waits_for_the_end_of_a_flap() -> None:
-    policy = {"notify_on": ["opened", "worsened", "reopened"], "fallback_after_seconds": 60}
-    relay = flapping("critical ok", **policy)
-    assert relay.play("critical") == ["queued flapping"]
-    relay = relay.other(samples.refused(503))
-    relay.sweep_for(SECONDS)
-    assert relay.sns.published == []
-    relay.sweep_for(180)
-    assert len(relay.sns.published) == 1
 
 
 # Events before and after the acknowledgement, and the recipients of the signals after it.

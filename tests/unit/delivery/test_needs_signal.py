@@ -4,10 +4,8 @@ from copy import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from relay.delivery.step import Judgement, judge_job, judge_share, was_shared, with_superseded_ease
+from relay.delivery.step import Judgement, judge_job, judge_share, was_shared
 from relay.incidents.share import PRESETS, State, Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
@@ -266,63 +264,3 @@ SHOWN: dict[str, tuple[Entry, State, float, bool]] = {
 def test_share_brought_the_state_that_bigpandas_api_shows(name: str) -> None:
     entry, of, now, is_shared = SHOWN[name]
     assert was_shared(entry, of, NOW + now) == is_shared
-
-
-def test_easing_that_waited_for_a_failed_signal_counts_once_a_newer_state_supersedes_it() -> None:
-    eased = state(6, **WARNING)
-    waiting = sent(announced(state()), over(5), "in flight").owing(eased)
-    assert with_superseded_ease(waiting, state(9), ONCALL).eased is None, "the signal in flight may be accepted"
-    failed = waiting.failed(lease(over(5), 5), 1, 0, until=NOW + 5)
-    assert stood(judge_share(with_superseded_ease(failed, state(9), ONCALL), state(9), ONCALL)) == "owed worsened"
-    assert with_superseded_ease(failed, eased, ONCALL) == failed
-    assert with_superseded_ease(failed, state(9), PARITY) == failed
-
-
-STATES = st.builds(
-    lambda came, version, stamped, status: (state if stamped else unstamped)(came, status=status, **version),
-    st.integers(0, 9),
-    st.just({}) | st.builds(dict, version=st.integers(0, 3)),
-    st.booleans(),
-    st.sampled_from(["critical", "warning", "ok", None]),
-)
-STEPS = st.lists(
-    st.tuples(STATES, st.sampled_from(["owed", "accepted", "doubtful", "refused", "dead-lettered"])), max_size=5
-)
-
-
-def grown(steps: list[tuple[State, str]]) -> Entry:
-    """Return the entry after these steps: a share's state, and what became of its signal if the state was owed."""
-    entry = Entry()
-    for of, fate in steps:
-        standing = judge_share(entry, of, PARITY).standing
-        if standing == "unchanged":
-            entry = entry.unchanged(of)
-        elif standing == "owed" and fate == "owed":
-            entry = entry.owing(of)
-        elif standing == "owed":
-            entry = sent(entry.owing(of), of, "refused" if fate == "dead-lettered" else fate)
-            entry = entry.dead_lettering(of, MARK, "refused", plan=1) if fate == "dead-lettered" else entry
-    return entry
-
-
-@given(STEPS)
-def test_newest_state_is_announced_or_owed_or_changes_nothing(steps: list[tuple[State, str]]) -> None:
-    entry = grown(steps)
-    if entry.newest is None:
-        return
-    [newest] = [of for of, _ in reversed(steps) if of.is_of_same_share(entry.newest)][:1]
-    standing = judge_job(entry, newest, PARITY, plan=1, dead_lettered_at=MARK).standing
-    assert standing != "superseded"
-    assert (standing == "owed") == (entry.debt.since is not None)
-
-
-@given(STEPS, STATES)
-def test_share_that_is_not_owed_changes_nothing_or_is_not_the_newest(steps: list[tuple[State, str]], of: State) -> None:
-    entry = grown(steps)
-    standing = judge_share(entry, of, PARITY).standing
-    if standing in {"duplicate", "superseded"}:
-        assert entry.newest is not None
-        assert of.is_same(entry.newest) or of.precedes(entry.newest) or of.digest in entry.seen_digests
-    elif standing == "unchanged":
-        changes = [judge_share(Entry(announced=told), of, PARITY).standing for told in entry.maybe_announced()]
-        assert "owed" not in changes or of.precedes(entry.announced)

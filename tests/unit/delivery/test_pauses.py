@@ -69,16 +69,6 @@ def test_state_in_a_pause_rings_after_it_or_never(name: str) -> None:
     assert (relay.entry().debt.since, relay.sns.published) == (None, [])
 
 
-def test_age_counts_from_the_end_of_the_pause() -> None:
-    policy = {"max_age_seconds": HOUR, "fallback_after_seconds": 86_400}
-    relay = paused(pause("keep", until=20 * HOUR), answers=(DOWN,), **policy)
-    relay.play("warning")
-    relay.sweep_for(20.5 * HOUR, 10 * MINUTE)
-    assert relay.dead_letters.messages == []
-    relay.sweep_for(HOUR, 10 * MINUTE)
-    assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
-
-
 # ---- An end that comes early, and pauses that change -----------------------------------------------------------------
 
 # Pauses at first, pauses after a minute, and the number of signals after the sweeper's next run.
@@ -116,24 +106,6 @@ def test_state_is_held_by_the_pauses_of_now(name: str) -> None:
     assert (len(relay.session.calls), relay.sns.published) == (signals, [])
     relay.sweep_for(2 * HOUR, 10 * MINUTE)
     assert len(relay.session.calls) == (0 if name == "is prolonged" else 1)
-
-
-def test_pause_acts_on_the_worker_before_its_copy_of_the_secret_is_old_and_a_replay_waits_for_its_end() -> None:
-    relay = paused(answers=(DOWN, DOWN, DOWN, samples.refused(400), OK))
-    relay.play("critical")
-    resume(relay, pause("keep", 0))
-    relay.wake(30)
-    assert len(relay.session.calls) == 3
-    resume(relay)
-    relay.wake(30)
-    relay.sweep_for(4 * MINUTE)
-    [job] = relay.dead_letters.jobs()
-    resume(relay, pause("keep", 0))
-    relay.retries.messages = relay.dead_letters.messages
-    relay.wake(1)
-    assert (job.stamps.reason, relay.entry().debt.reason, len(relay.session.calls)) == ("refused", "paused", 4)
-    relay.sweep_for(1.5 * HOUR, 10 * MINUTE)
-    assert len(relay.session.calls) == 5
 
 
 # ---- The fallback ----------------------------------------------------------------------------------------------------

@@ -22,10 +22,6 @@ def counted(relay: Relay) -> int:
     return Gate.of(numbers).counted(relay.clock.now)
 
 
-def conflict() -> None:
-    raise condition_failed("UpdateItem")
-
-
 def crash(relay: Relay, **said: Any) -> None:
     """Let another function take a share, and crash while it waits for xMatters."""
     with pytest.raises(SystemExit):
@@ -60,17 +56,6 @@ def test_share_that_meets_a_live_lease_waits_and_is_woken_by_the_sender() -> Non
     assert (entry.announced.precedes(entry.newest), entry.debt.since is None) == (True, False)
     relay.wake(1)
     assert (relay.statuses(), relay.retries.messages) == ("critical warning", [])
-
-
-def test_crashed_sender_leaves_a_message_that_is_sent_as_a_possible_repeat_and_a_resolve_that_is_owed() -> None:
-    relay = new_relay()
-    crash(relay)
-    assert relay.entry().lease
-    relay.wake()
-    assert (relay.repeats(), relay.retries.messages, relay.entry().announced is None) == (["true"], [], False)
-    crash(relay, id="i2")
-    relay.clock.now += 15
-    assert relay.share(id="i2", changedOn=LATER, status="ok").subject.transition == "resolved"
 
 
 # ---- Between read and claim ------------------------------------------------------------------------------------------
@@ -114,17 +99,6 @@ def test_share_is_judged_anew_and_an_unused_slot_is_given_back_if_another_sender
         assert first.plan < last.plan == relay.entry().debt.plan
     relay.wake(40)
     assert (relay.retries.messages, relay.entry().debt.since) == ([], None)
-
-
-def test_share_waits_on_the_queue_and_gives_its_slot_back_after_six_conflicting_writes() -> None:
-    relay, table = hooked()
-    # Three writes each time: one enters the gate, the next one claims, and the last one leaves the gate.
-    for number in range(6):
-        table.before_next(conflict, after=1 + 3 * number)
-    assert relay.play("critical") == ["queued in_flight"]
-    assert (table.before, counted(relay), relay.session.calls, len(relay.retries.messages)) == ({}, 0, [], 1)
-    relay.wake(36)
-    assert relay.statuses() == "critical"
 
 
 class ForgetfulDynamoDb(FakeDynamoDb):

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from relay.http.session import HttpAnswer
 from relay.ledger.entry_key import key, shadow_of
 from tests import samples
-from tests.fakes import Call, HookedDynamoDb, Relay, hooked, new_relay, table_down, worked
+from tests.fakes import Relay, hooked, new_relay, table_down, worked
 
 OK, DOWN = samples.accepted(), samples.refused(503)
 ONCALL: dict[str, Any] = {"preset": "oncall"}
@@ -20,13 +19,6 @@ def shadowed(**policy: object) -> Relay:
 def switch(relay: Relay, mode: str, **policy: Any) -> None:
     """Give the channel another mode, as relayctl does."""
     relay.change_policy(mode=mode, **ONCALL, **policy)
-
-
-def fail(table: HookedDynamoDb, calls: int) -> None:
-    """Let the next calls of the table fail."""
-    for name in ("get_item", "update_item", "put_item"):
-        for number in range(calls):
-            table.before_next(table_down, name, after=number)
 
 
 def sent_nothing(relay: Relay) -> bool:
@@ -77,45 +69,7 @@ def test_signal_from_before_is_dead_lettered_if_it_is_owed_and_rings_if_it_is_re
     assert len(relay.session.calls) == sent + is_owed
 
 
-@pytest.mark.parametrize("ledger_fails", [True, False])
-def test_overdue_critical_of_a_channel_in_shadow_mode_alarms_nobody(ledger_fails: bool) -> None:
-    relay, table = hooked(DOWN, policy=ONCALL)
-    relay.share()
-    switch(relay, "shadow")
-    for _ in range(8):
-        fail(table, 20 * ledger_fails)
-        relay.wake(60)
-    assert len(relay.retries.messages) == int(ledger_fails)
-    table.before.clear()
-    relay.sweep(900)
-    assert relay.sns.published == []
-
-
 # ---- Back to live: shares that came in shadow mode count as known, and nothing older is announced --------------------
-
-
-@pytest.mark.parametrize("policy", [{}, {"notify_on": ["opened", "reopened"]}])
-@pytest.mark.parametrize("is_in_flight", [True, False])
-def test_critical_that_resolved_in_shadow_rings_when_it_reopens(policy: dict[str, Any], is_in_flight: bool) -> None:
-    relay = new_relay(policy=ONCALL | policy)
-
-    def resolve_in_shadow() -> None:
-        switch(relay, "shadow", **policy)
-        relay.play("ok")
-
-    def meanwhile(_: Call) -> HttpAnswer:
-        resolve_in_shadow()
-        relay.clock.now -= 15
-        return OK
-
-    relay.session.steps = [meanwhile if is_in_flight else OK, OK]
-    relay.play("critical")
-    if not is_in_flight:
-        resolve_in_shadow()
-    switch(relay, "live", **policy)
-    relay.sweep_for(600)
-    assert relay.statuses() == "critical"
-    assert relay.play("critical")[0].startswith("delivered")
 
 
 @pytest.mark.parametrize("said", [{}, {"changedOn": 1_800_000_009, "comments": ["seen"]}], ids=["it", "the next one"])

@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 import requests
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.delivery.step import earliest_send_time, room_for_signals
 from relay.incidents.share import Transition
@@ -41,14 +39,6 @@ def test_earliest_time_of_the_next_signal_by_spacing_and_flood_control(
     signals: tuple[float, ...], kind: str, after: float | None
 ) -> None:
     assert earliest_send_time(rang(*signals), Transition(kind), 15) == (0 if after is None else NOW + after)
-
-
-@given(st.lists(st.floats(0, 200), max_size=8), st.sampled_from(Transition))
-def test_flood_control_never_drops_a_signal_that_waited_for_its_earliest_time(
-    times: list[float], kind: Transition
-) -> None:
-    entry = rang(*sorted(times))
-    assert room_for_signals(entry, max(NOW + 200, earliest_send_time(entry, kind, 0))) >= 1
 
 
 @pytest.mark.parametrize(
@@ -141,16 +131,3 @@ def test_rate_limit_or_circuit_holds_a_share_without_an_attempt(name: str) -> No
         is_held = results[-1].reason in {"paced", "circuit_open"}
         assert (len(relay.session.calls) == asked) == is_held == (results[-1].exchange.attempts == 0)
     assert [result.reason or "" for result in results] == reasons
-
-
-def test_share_of_a_full_channel_wakes_at_its_slot() -> None:
-    relay = new_relay(policy={"max_per_minute": 1})
-    relay.share(id="i2")
-    relay.clock.now += 59.5
-    result = relay.share()
-    slot, [_, delay] = relay.entry().debt.slot, relay.retries.delays()
-    assert slot
-    assert (slot.at, slot.is_critical, relay.entry().debt.since) == (result.until, True, relay.clock.now)
-    assert delay <= 3
-    relay.wake(delay)
-    assert len(relay.session.calls) == 2

@@ -200,34 +200,8 @@ class TestFaults:
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
         assert relay.session.calls == []
 
-    def test_share_is_answered_with_its_result_if_the_record_of_its_credential_hangs(self) -> None:
-        relay = new_relay()
-        answer = hanging(relay, during="record").serve(samples.request())
-        assert (answer.status, answer.document["outcome"]) == (200, "delivered")
-        assert relay.recorder.metrics() == {"share": 1}
-
 
 class TestLog:
-    def test_share_is_logged_in_one_line_with_its_outcome(self) -> None:
-        relay = new_relay(DOWN, samples.accepted("r7"))
-        answer = relay.webhook.serve(samples.request())
-        [line] = relay.recorder.lines()
-        expected = {
-            "message": "share",
-            "channel": "noc",
-            "incident_id": "i1",
-            "outcome": "delivered",
-            "status": "critical",
-            "transition": "opened",
-            "why": "nothing of this open incident was announced",
-            "attempts": 2,
-            "request_id": "r7",
-            "delivery_id": answer.document["delivery_id"],
-            "correlation_id": "request-1",
-        }
-        assert {name: line[name] for name in expected} == expected
-        assert set(line["milliseconds"]) == {"change_marks", "ledger", "enqueue", "rate_limit", "send", "used"}
-
     def test_refused_request_is_logged_in_one_line_without_headers_or_body(self) -> None:
         relay = new_relay()
         relay.webhook.serve(samples.request(b'{"canary": 1', headers=samples.OPEN | {"x-note": "canary"}))

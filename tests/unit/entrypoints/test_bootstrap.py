@@ -1,7 +1,5 @@
 import gc
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -143,26 +141,6 @@ def test_sweeper_calls_and_texts_the_phones_of_its_settings() -> None:
     assert phones.client().meta.config.read_timeout == 5  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("missing", [*PHONES])
-def test_phones_without_a_number_or_an_identity_are_none_and_import_nothing(missing: str) -> None:
-    environment = {name: value for name, value in (ENVIRONMENT | PHONES).items() if name != missing}
-    code = (
-        f"import sys; from relay.entrypoints import bootstrap; sweeper = bootstrap.sweeper({environment!r}); "
-        "print(sweeper.notifier.fallback.phones, 'relay.sweeper.last_resort' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "None False\n"
-
-
-def test_heartbeat_module_is_not_imported_without_a_url() -> None:
-    code = (
-        "from relay import http; from relay.entrypoints import bootstrap; "
-        "print(bootstrap._heartbeat(''), hasattr(http, 'heartbeat'))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "None False\n"
-
-
 class FakeLambda:
     """A client of Lambda that keeps its requests, or raises `failure`."""
 
@@ -209,15 +187,6 @@ def test_calls_to_aws_name_the_relay_and_its_sdk() -> None:
         table.read("key")
     assert agents
     assert all(each.startswith(f"bigpanda-xmatters-relay/{VERSION} Boto3/{boto3.__version__}") for each in agents)
-
-
-@pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize(
-    "name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_CHORE_QUEUE_URL", "RELAY_LEDGER_TABLE"]
-)
-def test_each_function_needs_its_queues_and_its_ledger(build: Callable[[dict[str, str]], object], name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name}: must be set"):
-        build(ENVIRONMENT | {name: ""})
 
 
 @pytest.mark.parametrize("build", BUILDS)

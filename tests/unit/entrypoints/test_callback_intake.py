@@ -50,19 +50,6 @@ class TestAnswers:
         assert (job.kind, job.incident_id, json.loads(job.body)) == ("writeback", "i1", ANSWER)
         assert relay.chores.delays() == [0]
 
-    @pytest.mark.parametrize(
-        "document",
-        [
-            ANSWER | {"kind": "delivery", "delivery_status": "Delivered"},
-            ANSWER | {"kind": "status", "status": "active"},
-        ],
-        ids=["delivered", "status"],
-    )
-    def test_callback_that_makes_no_comment_is_not_queued(self, document: dict[str, Any]) -> None:
-        relay = new_relay()
-        answer = answered(relay, request(document))
-        assert (answer.status, answer.document["outcome"], relay.chores.jobs()) == (200, "unchanged", [])
-
     @pytest.mark.parametrize(("response", "outcome"), [("Acknowledge", "queued"), ("Escalate", "unchanged")])
     def test_channel_without_a_bigpanda_key_queues_acknowledgements_alone(self, response: str, outcome: str) -> None:
         document = samples.secret()

@@ -13,7 +13,7 @@ from relay.channels.authentication import Request
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
-from tests.unit.incidents.test_hostile_bodies import INCIDENT, JSON, SHARES, TEXT
+from tests.unit.incidents.test_hostile_bodies import INCIDENT, JSON, SHARES
 
 CANARIES = {name: f"canary-{name}" for name in ("token", "login", "old", "url", "password", "access")}
 SECRET = {
@@ -118,22 +118,3 @@ DEEP = b'{"id": 1, "deep": ' + b"[" * 5000 + b"]" * 5000 + b"}"
 @example(b"", REFUSED)
 def test_any_body_is_answered_and_a_valid_one_is_forwarded_byte_for_byte(body: bytes, trigger: Step) -> None:
     check(body, trigger, as_base64)
-
-
-@given(st.dictionaries(TEXT, TEXT, max_size=4), st.lists(TEXT, max_size=4), TEXT, TEXT)
-def test_any_headers_recipients_and_ids_leave_the_body_forwarded_byte_for_byte(
-    headers: dict[str, str], recipients: list[str], correlation_id: str, channel: str
-) -> None:
-    def make(body: bytes) -> Request:
-        event = {
-            "pathParameters": {"channel": "noc"},
-            "headers": headers | {"X-API-Key": CANARIES["token"], "Content-Type": "application/json"},
-            "multiValueQueryStringParameters": {"recipients": recipients},
-            "requestContext": {"requestId": correlation_id},
-            "body": body.decode(),
-        }
-        return Request.from_event(event)
-
-    check(samples.body(), REFUSED, make)
-    stranger = Request.from_event({"pathParameters": {"channel": channel}, "headers": headers})
-    assert new_relay(REFUSED).webhook.serve(stranger).status == 401

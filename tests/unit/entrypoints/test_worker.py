@@ -1,23 +1,18 @@
 """Worker: each job of a batch has its own result, whatever the results of the others."""
 
 import json
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from relay.failures import QueueError
-from relay.incidents.share import parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
-from relay.jobs.queue import envelope_of, read_envelope
-from relayctl.dlq.file import line_of, read_line
+from relay.jobs.queue import envelope_of
 from tests import samples
-from tests.fakes import Call, Clock, FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import Call, FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down
 
 DOWN = samples.refused(503, b"down")
-EVENTS = Path(__file__).parents[3] / "events"
 
 
 def records(*bodies: Any) -> list[dict[str, Any]]:
@@ -30,19 +25,6 @@ def jobs(*incidents: str, **changes: Any) -> list[dict[str, Any]]:
     return records(
         *(envelope_of(samples.job(incident_id=each, body=samples.body(id=each), **changes)) for each in incidents)
     )
-
-
-def sent(relay: Relay) -> list[str]:
-    """Return the incidents of the signals to xMatters, in order."""
-    return [json.loads(call.body)["incident"]["id"] for call in relay.session.calls]
-
-
-@pytest.mark.parametrize("path", sorted(EVENTS.glob("*_worker_*.json")), ids=lambda path: path.stem)
-def test_sample_event_is_within_its_age_on_any_day(path: Path) -> None:
-    in_twenty_years = Clock(datetime(2046, 11, 29, tzinfo=UTC).timestamp())
-    relay = new_relay(secrets=FakeSecrets(demo=json.dumps(samples.secret())), clock=in_twenty_years)
-    assert relay.worker.work(json.loads(path.read_text())["Records"]) == []
-    assert relay.dead_letters.messages == []
 
 
 class TestMessages:
@@ -110,24 +92,6 @@ def waiting(relay: Relay) -> Job:
 
 
 class TestNextMessage:
-    def test_next_message_of_a_failed_job_has_the_result_of_the_attempt(self) -> None:
-        relay = new_relay(DOWN, chance=0.5)
-        assert woken(relay, attempts=3, first_failed_at=None) == []
-        job = samples.job(
-            received_at=NOW,
-            attempts=4,
-            reason="upstream",
-            http_status=503,
-            response_excerpt="down",
-            first_failed_at=NOW,
-            last_failed_at=NOW,
-            plan=2,
-            transition="opened",
-            digest=parse_share(samples.job().body).digest,
-        )
-        assert waiting(relay) == job
-        assert relay.retries.delays() == [15]
-
     @pytest.mark.parametrize("failure", [NO, TimeoutError("hangs")])
     def test_old_message_stays_if_neither_a_queue_nor_the_ledger_takes_the_next_one(self, failure: Exception) -> None:
         table = HookedDynamoDb()
@@ -242,34 +206,6 @@ class TestRevival:
         moved(relay)
         relay.wake()
         assert seen == [(False, relay.clock.now, True)]
-
-
-def exported(relay: Relay) -> list[bytes]:
-    """Return the lines of an export of the dead-letter queue."""
-    return [
-        line_of("m1", read_envelope(each["MessageBody"]), each["MessageBody"]).encode()
-        for each in relay.dead_letters.messages
-    ]
-
-
-def import_and_replay(relay: Relay, lines: list[bytes], times: int) -> None:
-    """Import the lines several times, replay everything that is dead-lettered, and let the worker wake twice."""
-    messages = [read_line(line) for line in lines] * times
-    relay.dead_letters.messages += [{"MessageBody": each.envelope, "DelaySeconds": 0} for each in messages]
-    relay.retries.messages += relay.dead_letters.messages
-    relay.dead_letters.messages = []
-    relay.wake()
-    relay.wake(60)
-
-
-class TestImport:
-    def test_job_that_was_dropped_and_imported_twice_rings_once(self) -> None:
-        relay = dead_lettered(samples.accepted("r9"))
-        lines = exported(relay)
-        relay.dead_letters.messages = []
-        import_and_replay(relay, lines, times=2)
-        assert sent(relay) == ["i1", "i1"], "the refused signal, and one more"
-        assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
 
 
 def owing(*kinds: str) -> Relay:

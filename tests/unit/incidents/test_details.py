@@ -59,13 +59,6 @@ class TestAlerts:
         share = parse_share(json.dumps({"incident": {"id": "i1", "status": "critical"} | said}).encode())
         assert title_of(share) == title
 
-    def test_alerts_are_ordered_worst_first_and_equal_ones_keep_their_order(self) -> None:
-        statuses = ["ok", "warning", "odd", "critical", "unknown", "critical"]
-        alerts = [
-            {"id": number, "status": status, "description": str(number)} for number, status in enumerate(statuses)
-        ]
-        assert [alert.description for alert in of_incident(alerts=alerts).alerts] == ["3", "5", "1", "2", "4", "0"]
-
 
 class TestIncident:
     def test_environments_are_read_by_id_and_by_name(self) -> None:

@@ -3,7 +3,6 @@
 import json
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,21 +14,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.bigpanda import comment
-from relay.bigpanda.client import BigPanda, Incident
-from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
-from relay.channels.routes import Route, Work, chosen
-from relay.deadline import Deadline
-from relay.failures import BadRequest, SendError
-from relay.http.client import HttpClient
-from relay.http.session import HttpAnswer
+from relay.channels.routes import Route, chosen
+from relay.failures import BadRequest
 from relay.incidents.callback import Callback, ResponseMeanings, parse_callback
 from relay.incidents.details import details_of
 from relay.incidents.own_body import BodyRule, build_body
 from relay.incidents.share import State, parse_share
-from relay.xmatters.directory import Directory, Kind, Pages
-from relay.xmatters.logins import Login, Logins
 from tests import samples
-from tests.fakes import FakeSession
 
 # Measured: 10 million operations take about half a second, as do 100 million characters. BigPanda waits 8 seconds.
 MOST_OPERATIONS = 20_000_000
@@ -216,26 +207,6 @@ def test_work_for_a_large_share_is_bounded(large: Callable[[], dict[str, Any]]) 
     check_work(lambda: check_share(content, BodyRule(20_000), routes))
 
 
-@pytest.mark.parametrize("pattern", ["*" + "a" * 190 + "b", "*" + "?" * 198 + "b", "*?" * 95 + "b", "*b"])
-@pytest.mark.parametrize("length", [1, 2048])
-def test_share_with_too_many_values_for_its_routes_is_routed_within_the_bound_of_work(
-    pattern: str, length: int
-) -> None:
-    alerts = [{"tags": {"team": [f"{n}{'a' * length}{place}" for place in range(10)]}} for n in range(100)]
-    share = parse_share(json.dumps({"id": 1, "alerts": alerts}).encode())
-    routes = [
-        Route.of({"when": {"tag.team": [f"{pattern}{place}{n:02}" for n in range(50)]}, "recipients": [f"r{place}"]})
-        for place in range(10, 100)
-    ]
-    work, found = Work(), list[Route | None]()
-    check_work(lambda: found.append(chosen(routes, share, is_open=True, work=work)))
-    [route] = found
-    assert 0 <= work.left < 300_000_000
-    assert route is not None
-    assert route.is_undecided
-    assert route.recipients[-1] == "r99"
-
-
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a?b", "a b", "a%2fb", "-x", "ä", ["env-1"], 5])
 def test_environment_id_that_would_change_a_path_is_ignored(name: object) -> None:
     document = {"id": "i1", "metadata": {"environment_id": name}, "environment_id": "env-2"}
@@ -333,81 +304,3 @@ def test_callback_with_a_relative_path_as_id_is_refused(dots: str) -> None:
         parse_callback(json.dumps(document | {"incident_id": "i1", "environment_id": dots}).encode()).environment_id
         is None
     )
-
-
-ANSWERS = (
-    JSON.map(lambda document: json.dumps(document).encode())
-    | st.lists(members("id", "event_id", "status", "requestId", "userName", "emails") | JSON, max_size=4).flatmap(
-        lambda items: st.sampled_from(["data", "items", "Resources", "activities", "access_token"]).map(
-            lambda name: json.dumps({name: items}).encode()
-        )
-    )
-    | members("access_token", "expires_in").map(lambda document: json.dumps(document).encode())
-    | st.binary(max_size=100)
-    | st.sampled_from([b"[" * 60_000, b'{"data": ' + b"9" * 5000 + b"}", b"NaN", b""])
-)
-HEADERS = st.fixed_dictionaries(
-    {},
-    optional={
-        "retry-after": TEXT
-        | st.text(st.sampled_from("0123456789.:,+- GMTFriNov"), max_size=40)
-        | st.sampled_from(["1e999", "٣", "Fri, 31 Dec 9999 23:59:59 -2400", "0001-01-01", "," * 50, "-1"])
-    },
-)
-STATUSES = st.sampled_from([100, 200, 202, 204, 302, 400, 401, 404, 409, 429, 500, 599, 999])
-REPLIES = st.builds(HttpAnswer, STATUSES, HEADERS, ANSWERS)
-ACCESS = BigPandaAccess(
-    base_url="https://api.bigpanda.io",
-    api_key="BPU-canary",
-    environments=("e1",),
-    assign=True,
-    email_domain=None,
-    comments=frozenset(),
-    callbacks=True,
-    app_key="app-canary",
-)
-OAUTH = OutboundCredentials("oauth", {"client_id": "c", "username": "u", "password": "canary-pw"})
-REST = Rest("https://acme.xmatters.com", OAUTH)
-
-
-def outward(reply: HttpAnswer) -> HttpClient:
-    return HttpClient(FakeSession(reply), clock=lambda: 1_800_000_000.0)
-
-
-def tried(call: Callable[[], object]) -> object:
-    """Return the result of a call, or None if it fails; its error must not show a secret."""
-    try:
-        return call()
-    except SendError as error:
-        failure = error
-    assert "canary" not in f"{failure} {failure.excerpt} {failure.detail}"
-    assert failure.retry_after is None or failure.retry_after >= 0
-    return None
-
-
-@given(REPLIES)
-def test_any_answer_of_bigpanda_raises_declared_errors_alone(reply: HttpAnswer) -> None:
-    client, where = BigPanda(outward(reply)), Incident("e/..", "\ud800")
-    tried(lambda: client.comment(ACCESS, where, "words\ud800", Deadline(8, time.monotonic)))
-    tried(lambda: client.has_comment(ACCESS, where, "words".__eq__, Deadline(8, time.monotonic)))
-    tried(lambda: client.assign(ACCESS, where, "u1", Deadline(8, time.monotonic)))
-    tried(lambda: client.release(ACCESS, "i1", "incident#new", Deadline(8, time.monotonic)))
-    user = tried(lambda: client.user_id(ACCESS, ["a", "\ud800"], Deadline(8, time.monotonic)))
-    assert user is None or isinstance(user, str)
-
-
-@given(REPLIES)
-@example(HttpAnswer(200, {}, json.dumps({"data": [{"id": f"page-{number}"} for number in range(11)]}).encode()))
-def test_any_answer_of_xmatters_raises_declared_errors_alone(reply: HttpAnswer) -> None:
-    tried(lambda: Logins(outward(reply)).headers(Login(OAUTH, REST.base_url), Deadline(8, time.monotonic)))
-    basic = Rest(REST.base_url, OutboundCredentials("basic", {"username": "u", "password": "canary-pw"}))
-    client = Pages(outward(reply))
-    tried(lambda: client.terminate(basic, "page-1", Deadline(8, time.monotonic)))
-    pages = tried(lambda: client.of_request(basic, "r\ud800", Deadline(8, time.monotonic))) or []
-    assert isinstance(pages, list)
-    assert len(pages) <= 10
-    assert all(0 < len(page.id) <= 512 and len(page.number) <= 512 for page in pages)
-    found = Directory(outward(reply)).check(basic, ["a", "\ud800|x", ".."], Deadline(8, time.monotonic))
-    assert [each.name for each in found] == ["a", "\ud800|x", ".."]
-    assert reply.status == 404 or Kind.NOTHING not in {each.kind for each in found}
-    assert "canary" not in "".join(each.detail for each in found)

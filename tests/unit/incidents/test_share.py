@@ -105,21 +105,6 @@ def test_incident_id_is_found_in_each_place_and_spelling(document: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_id", "read"),
-    [
-        (7, "7"),
-        (7.5, "7.5"),
-        (" padded ", " padded "),
-        ("\x00\x1b\n", "\x00\x1b\n"),
-        ("\ud800", "\ud800"),
-        ("x" * 512, "x" * 512),
-    ],
-)
-def test_incident_id_may_have_any_form(given_id: Any, read: str) -> None:
-    assert parsed({"incident": {"id": given_id}}).incident_id == read
-
-
-@pytest.mark.parametrize(
     ("given_id", "detail"),
     [
         ("", "must be a string or a number, and not blank; it is a string"),
@@ -180,21 +165,6 @@ def test_body_that_is_no_json_object_is_refused_with_the_position(body: bytes, d
 )
 def test_timestamp_is_read_in_any_spelling_and_an_invalid_one_is_none(value: Any, seconds: float | None) -> None:
     assert parsed({"id": 1, "changedOn": value}).changed_on == seconds
-
-
-@pytest.mark.parametrize(
-    ("alerts", "read"),
-    [
-        (None, ()),
-        ({"id": "a1"}, ()),
-        ([], ()),
-        (["a1", 2], (Alert("a1", None), Alert("2", None))),
-        ([{"status": "ok"}, {"id": ""}, None, [], True, {"id": {"x": 1}}], ()),
-        ([{"id": 1, "status": 7}], (Alert("1", None),)),
-    ],
-)
-def test_alerts_of_any_type_are_read_or_left_out(alerts: Any, read: tuple[Alert, ...]) -> None:
-    assert parsed({"id": 1, "alerts": alerts}).alerts == read
 
 
 MEANINGFUL = [

@@ -3,16 +3,11 @@
 import base64
 import json
 import random
-import time
 from collections.abc import Callable
-from copy import replace
 from functools import cache
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.deadline import Deadline, limited
 from relay.incidents.share import parse_share
@@ -22,7 +17,6 @@ from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs
 
-TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
 KIB = 1024
 NOISE = samples.noise(1_800_000)
 KEPT = {"id": "i1", "status": "critical", "changedOn": 1_800_000_000, "active": True, "tags": {"x": 1}}
@@ -67,38 +61,6 @@ def test_delay_is_rounded_up_to_seconds_and_cut_to_the_limit_of_sqs(after: float
     desk = Desk()
     desk.enqueue(samples.job(), after)
     assert desk.retries.delays() == [delay]
-
-
-@pytest.mark.parametrize(
-    "failure",
-    [
-        ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "SendMessage"),
-        EndpointConnectionError(endpoint_url="https://sqs"),
-        TimeoutError(),
-        ZeroDivisionError(),
-    ],
-    ids=lambda failure: type(failure).__name__,
-)
-def test_failing_queue_is_reported_and_a_programming_error_is_raised(failure: Exception) -> None:
-    desk = Desk()
-    desk.retries.failure = desk.dead_letters.failure = failure
-    if isinstance(failure, ZeroDivisionError):
-        with pytest.raises(ZeroDivisionError):
-            desk.enqueue(samples.job())
-        return
-    assert not desk.enqueue(samples.job())
-    assert desk.outbox.dead_letter(samples.job()) is None
-
-
-def test_queue_gets_its_minimum_time_after_the_deadline() -> None:
-    class Slow(FakeSqs):
-        def send_message(self, **message: Any) -> dict[str, str]:
-            time.sleep(0.05)
-            return super().send_message(**message)
-
-    desk = Desk()
-    desk.outbox = replace(desk.outbox, retries=Slow().queue())
-    assert desk.enqueue(samples.job())
 
 
 @pytest.mark.parametrize(
@@ -226,11 +188,3 @@ def test_reduced_body_always_fits_a_message(made: Callable[[], dict[str, Any] | 
 )
 def test_reduced_body_keeps_the_state_of_the_incident(document: dict[str, Any], expected: dict[str, Any]) -> None:
     assert json.loads(reduced_body(parse_share(json.dumps(document).encode()))) == expected
-
-
-@given(st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT))
-def test_reduced_body_of_any_members_is_strict_json(members: dict[str, Any]) -> None:
-    # Another spelling of `id` may come first, and hold no id.
-    others = {name: value for name, value in members.items() if not name.lower().startswith(("id", "incident"))}
-    share = parse_share(json.dumps(others | {"id": "i1"}).replace("Infinity", "1e999").encode())
-    assert parse_share(reduced_body(share)).incident_id == "i1"

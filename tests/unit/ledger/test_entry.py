@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable
 from copy import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.channels.policy import FlapRule
 from relay.incidents.share import State
@@ -31,13 +29,6 @@ def leased(of: State | None = None) -> tuple[Entry, Lease]:
 def notified(entry: Entry) -> Entry:
     """Return the entry after the fallback topic was notified of its debt."""
     return replace(entry, debt=entry.debt.notified(entry.newest))
-
-
-class TestSeen:
-    def test_digests_of_one_version_are_remembered_once_each_newest_last(self) -> None:
-        first, second = state(0), state(1, version=0, status="warning")
-        entry = Entry().owing(first).owing(second).owing(first)
-        assert entry.seen_digests == (second.digest, first.digest)
 
 
 def signal(request_id: str) -> AcceptedSignal:
@@ -71,47 +62,12 @@ class TestAccepted:
             accepted_signals=(signal("r1"),),
         )
 
-    def test_older_state_that_is_accepted_after_a_newer_one_is_doubtful(self) -> None:
-        slow = lease(state())
-        entry = Entry().claimed(slow, 1, queued=True)
-        quick = lease(over(16), 16, "b")
-        entry = entry.claimed(quick, 1, queued=True).accepted(quick, "r2", 1, until=quick.began)
-        after = entry.accepted(slow, "r1", 1, until=slow.began)
-        assert (after.announced, after.newest) == (over(16), over(16))
-        assert after.maybe_announced() == (over(16), state())
-        # Pages are ordered by the time of sending, so that a slow resolve ends only the pages before it.
-        assert [each.request_id for each in after.accepted_signals] == ["r1", "r2"]
-        assert after.signal_times == (NOW, NOW + 16)
-
     def test_pages_are_bounded_and_the_newest_stay(self) -> None:
         entry = Entry()
         for number in range(16 + 3):
             mine = lease(state(number), number)
             entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"r{number}", 1, until=mine.began)
         assert [each.request_id for each in entry.accepted_signals] == [f"r{number}" for number in range(3, 16 + 3)]
-
-
-class TestFailed:
-    def test_failure_that_may_have_notified_leaves_a_doubtful_state_and_a_signal_per_attempt(self) -> None:
-        entry, mine = leased(state(alerts=ONE_ALERT))
-        after = entry.failed(mine, 3, 2, until=mine.began)
-        assert after.doubtful == (mine.state,)
-        assert after.signal_times == (NOW, NOW)
-        assert after.may_have_paged(state(9, version=0, alerts=ONE_ALERT))
-        assert not after.may_have_paged(over(9))
-
-    def test_different_doubtful_states_are_never_forgotten(self) -> None:
-        entry = doubting(state(0, status="unknown"), *(over(number) for number in range(1, 20)))
-        assert entry.doubtful == (state(0, status="unknown"), over(19))
-
-
-def doubting(*states: State) -> Entry:
-    """Return an entry after ambiguous signals of these states, in that order: each may have been announced."""
-    entry = Entry()
-    for number, each in enumerate(states):
-        mine = lease(each, number)
-        entry = entry.claimed(mine, 1, queued=True).failed(mine, 1, 1, until=mine.began)
-    return entry
 
 
 class TestGivenUp:
@@ -277,24 +233,9 @@ def test_incident_flaps_after_as_many_changes_as_the_policy_says() -> None:
     assert seen(states).calm_at == NOW + 30 + TEN_MINUTES
 
 
-def test_changes_that_are_too_far_apart_are_no_flap() -> None:
-    assert seen([state(0), over(10), state(20), over(10 + TEN_MINUTES)]).calm_at == 0
-
-
 def test_flag_of_bigpanda_is_enough_while_the_incident_is_open() -> None:
     assert Flap().after_state(None, state(), RULE, is_flagged=True).calm_at == NOW + TEN_MINUTES
     assert Flap().after_state(state(), over(9), RULE, is_flagged=True).calm_at == 0
-
-
-@given(st.lists(st.tuples(st.floats(0.1, 400), st.booleans()), max_size=60), st.integers(2, 20))
-def test_memory_holds_no_more_changes_than_the_policy_names(steps: list[tuple[float, bool]], transitions: int) -> None:
-    came, states = 0.0, []
-    for seconds, is_open in steps:
-        came += seconds
-        states.append(state(came) if is_open else over(came))
-    flap = seen(states, FlapRule(transitions, 10))
-    assert len(flap.changes) <= transitions
-    assert list(flap.changes) == sorted(flap.changes)
 
 
 def signal_to(*recipients: str, is_for_one: bool = False) -> AcceptedSignal:

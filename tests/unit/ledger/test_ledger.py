@@ -1,6 +1,5 @@
 """Rows of debts: the attributes that put an entry into the index, and its shards."""
 
-from collections import Counter
 from copy import replace
 from typing import Any
 
@@ -11,16 +10,14 @@ from hypothesis import strategies as st
 from relay.delivery.step import Standing, judge_share
 from relay.incidents.share import PRESETS, State
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.debt import ATTRIBUTES, CRITICAL, OTHER, Debt, Row, Slot, shard, shards
+from relay.ledger.debt import Debt, Row, Slot
 from relay.ledger.entry import About, Acknowledgement, End, Entry, Flap, Lease
 from relay.ledger.entry_key import key
 from relay.ledger.receipt import Receipt
 from relay.ledger.table import Ledger
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock
-from tests.unit.states import NOW, announced, bare, lease, over, state
-
-DAY = 86_400
+from tests.unit.states import NOW, bare, lease, over, state
 
 
 def fresh() -> tuple[Ledger, FakeDynamoDb]:
@@ -39,21 +36,6 @@ class TestLedger:
         after = ledger.write("k", now, now.owing(over(5)))
         assert after
         assert (after.newest, after.sequence) == (over(5), 2)
-
-
-class TestExpiry:
-    @pytest.mark.parametrize("entry", [Entry().owing(state()), announced(state())], ids=["owed", "announced"])
-    def test_each_write_lets_an_entry_live_for_ninety_days_more(self, entry: Entry) -> None:
-        clock = Clock()
-        ledger = Ledger(FakeDynamoDb().table(clock))
-        written = ledger.write("k", Entry(), entry)
-        for _ in range(3):
-            clock.now += 89 * DAY
-            assert written
-            assert ledger.read("k") == written
-            written = ledger.write("k", written, replace(written, about=About(f"{clock.now}")))
-        clock.now += 91 * DAY
-        assert ledger.read("k") == Entry()
 
 
 MARK = NOW + 60.0
@@ -228,36 +210,3 @@ class TestKey:
     @given(st.text(st.characters(), min_size=1, max_size=4), st.text(st.characters(), min_size=1, max_size=4))
     def test_different_incident_ids_have_different_keys(self, one: str, other: str) -> None:
         assert (key("noc", (), one) == key("noc", (), other)) == (one == other)
-
-
-NAMES = [key("noc", (), f"66b0a1b2c3d4e5f6a7b8c{number:03}") for number in range(1000)]
-
-
-@given(
-    st.floats(0, 4e9, allow_subnormal=False),
-    st.text("0123456789abcdef", min_size=32, max_size=32) | st.just(""),
-    st.integers(0, 99),
-    st.integers(0, 99),
-    st.booleans(),
-)
-def test_row_is_read_from_the_attributes_it_was_written_as(
-    due: float, job: str, rung: int, begun: int, is_critical: bool
-) -> None:
-    row = Row(
-        due=due,
-        job=job,
-        rung=rung,
-        begun=begun,
-        is_critical=is_critical,
-    )
-    attributes = row.attributes("k")
-    assert set(attributes) == set(ATTRIBUTES)
-    assert Row.of(attributes) == row
-
-
-@pytest.mark.parametrize("is_critical", [True, False])
-def test_entry_has_one_of_the_shards_of_its_kind(is_critical: bool) -> None:
-    kind = CRITICAL if is_critical else OTHER
-    found = Counter(shard(name, is_critical=is_critical) for name in NAMES)
-    assert set(found) == set(shards(kind))
-    assert shard(NAMES[0], is_critical=is_critical) == shard(NAMES[0], is_critical=is_critical)

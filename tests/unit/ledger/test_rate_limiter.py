@@ -1,7 +1,6 @@
 """Rate limit of a channel: a number of signals a minute, criticals first, in an item of constant size."""
 
 import random
-from copy import replace
 from typing import Any
 
 import pytest
@@ -10,8 +9,6 @@ from hypothesis import strategies as st
 
 from relay.failures import Reason
 from relay.ledger.channel_rate_limiter import Gate, Rule, count_name
-from relay.ledger.debt import Wait
-from tests.fake_dynamodb import size
 from tests.unit.rate_limiter_line import GATE, Asker, Line, moments, storm
 from tests.unit.states import NOW
 
@@ -97,26 +94,6 @@ class TestEnter:
         line.report(line.ticket())
         assert line.dynamodb.calls == ["update_item"]
 
-    def test_two_functions_that_reserve_a_slot_at_once_get_two_slots(self) -> None:
-        line = Line(limit=1)
-        line.fill()
-        other_line_end = Line(limit=1, clock=line.clock, dynamodb=line.dynamodb)
-        moments: list[float] = []
-        table = line.rate_limiter.table
-
-        class Slow:
-            """A fake table: another sender reserves a slot between a sender's read of the gate and its reservation."""
-
-            def update(self, name: str, **changes: Any) -> Any:
-                if changes.get("below") and not moments:
-                    moments.append(other_line_end.closed().until)
-                return table.update(name, **changes)
-
-        slow: Any = Slow()
-        answer = replace(line.rate_limiter, table=slow).enter(line.rules, is_critical=False)
-        assert isinstance(answer, Wait)
-        assert answer.until == pytest.approx(moments[0] + 61)
-
 
 class TestSeveralGates:
     def both(self, channel: int, people: int) -> Line:
@@ -141,17 +118,6 @@ class TestHorizon:
             far = line.closed()
             assert (far.reason, far.slot) == (Reason.PACED, None)
             assert 0.8 * 300 <= far.until - line.clock.now <= 300
-
-
-class TestGrowth:
-    @pytest.mark.parametrize(("limit", "gap"), [(60, 1.1), (1000, 0.061)])
-    def test_item_stays_under_a_kilobyte_over_thousands_of_signals(self, limit: int, gap: float) -> None:
-        line, most = Line(limit=limit), 0
-        for number in range(3_000):
-            line.clock.now += gap
-            line.ask(is_critical=number % 3 == 0)
-            most = max(most, size(line.item()) if number % 7 == 0 else 0)
-        assert most <= 1024
 
 
 def test_burst_of_a_hundred_shares_a_second_stays_below_200_writes_a_second_on_one_key() -> None:
@@ -211,22 +177,6 @@ def test_no_minute_has_more_signals_than_the_limit(askers: Any, limit: int, seed
     assert line.busiest_minute() <= limit
 
 
-@given(st.lists(st.tuples(st.floats(0, 20), st.booleans()), min_size=1, max_size=25), st.integers(1, 4))
-def test_no_signal_passes_a_waiting_critical_whose_workers_are_on_time(
-    askers: list[tuple[float, bool]], limit: int
-) -> None:
-    line = Line(limit=limit)
-    everyone, comes = list[Asker](), 0.0
-    for gap, is_critical in askers:
-        comes += gap
-        everyone.append(line.expect(comes, Asker(is_critical=is_critical)))
-    line.run()
-    others = moments(everyone, is_critical=False)
-    for critical in everyone:
-        if critical.is_critical and critical.came is not None and critical.went is not None:
-            assert not any(critical.came < other < critical.went for other in others)
-
-
 BREAKING = [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.TIMEOUT]
 HARMLESS = [None, Reason.REFUSED, Reason.CREDENTIALS, Reason.INTERNAL]
 
@@ -259,16 +209,6 @@ class TestCircuit:
         for _ in range(4):
             line.report(line.ticket(), Reason.UPSTREAM)
         line.ticket()
-
-    def test_single_probe_passes_after_the_circuit_was_open_for_its_time(self) -> None:
-        line = broken()
-        line.clock.now += 30 - 0.01
-        line.closed()
-        line.clock.now += 0.01
-        line.ticket()
-        closed = line.closed()
-        assert closed.reason == Reason.CIRCUIT_OPEN
-        assert closed.until >= line.clock.now + 12
 
     def test_successful_probe_closes_the_circuit(self) -> None:
         line = broken()

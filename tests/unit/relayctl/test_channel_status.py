@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from relay.channels.policy import Mode, Policy
 from relay.delivery.channel_health import Debts
 from relay.incidents.share import State
 from relay.ledger.debt import Debt, Row
@@ -70,22 +69,6 @@ def status(debts: Debts | None = None, traffic: Traffic | None = None) -> Channe
 )
 def test_channel_with_debts_is_not_drained(debts: Debts, words: str) -> None:
     assert waits_for(status(debts), NOW, QUIET) == [words]
-
-
-def test_channel_in_shadow_mode_is_drained_though_a_notice_waits_for_the_end_of_the_mode() -> None:
-    waiting = status(Debts(unnotified=1))._replace(policy=Policy(mode=Mode.SHADOW))
-    assert waits_for(waiting, NOW, QUIET) == []
-
-
-@pytest.mark.parametrize("traffic", [Traffic(last_share=NOW - QUIET + 1), Traffic(last_signal=NOW - QUIET + 1)])
-def test_channel_with_a_share_or_signal_within_the_quiet_time_is_not_drained(traffic: Traffic) -> None:
-    [words] = waits_for(status(traffic=traffic), NOW, QUIET)
-    assert words.startswith("quiet until ")
-
-
-@pytest.mark.parametrize("unknown", [ChannelStatus("noc", debts=Debts()), ChannelStatus("noc", traffic=Traffic())])
-def test_channel_of_which_a_part_is_not_known_is_not_drained(unknown: ChannelStatus) -> None:
-    assert waits_for(unknown, NOW, QUIET) == ["the ledger and the logs to be readable"]
 
 
 class FakeLogs:

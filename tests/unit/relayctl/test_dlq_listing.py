@@ -41,9 +41,6 @@ class TestSince:
     def test_since_accepts_an_iso_8601_time(self, text: str) -> None:
         assert moments.SINCE.parse(text, NOW) == datetime(2027, 1, 15, 10, tzinfo=UTC).timestamp()
 
-    def test_since_time_without_offset_is_local_time(self) -> None:
-        assert moments.SINCE.parse("2027-01-15T10:00:00", NOW) == datetime(2027, 1, 15, 10).astimezone().timestamp()
-
     @pytest.mark.parametrize(
         "text", ["", "7", "7w", "-7d", "1.5h", "yesterday", "2027-13-01", "999999d", "9999999s", "٣d"]
     )
@@ -67,11 +64,6 @@ class TestLine:
             f"   2h  {one.delivery_id[:8]}  payments 65a1b2c3d4e5f60718293a4b: critical, "
             'upstream 503 after 6 attempts, "Disk full on db-1"\n'
         )
-
-    def test_line_cuts_texts_of_a_megabyte(self) -> None:
-        long = job(incident_id="i" * 1_000_000, reason="r" * 1_000_000, status="s" * 1_000_000)
-        assert len(printed(held(long))) < 1000
-        assert len(printed(held(None, "m1", "x" * 1_000_000))) < 300
 
     @given(st.text())
     def test_any_incident_id_is_printed_in_one_line(self, incident_id: str) -> None:

@@ -1,6 +1,5 @@
 """Replay: messages are moved from the dead-letter queue to the retry queue, and followed to their fates."""
 
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,6 @@ from itertools import chain, count
 from typing import Any, cast
 
 import pytest
-from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,11 +33,6 @@ from tests.fakes import Clock
 from tests.samples import job
 from tests.unit.relayctl_fakes import FakeQueue
 from tests.unit.states import NOW, announced, state
-
-
-def noise(size: int) -> bytes:
-    """Return bytes that do not compress."""
-    return random.Random(7).randbytes(size)
 
 
 @dataclass(kw_only=True)
@@ -89,12 +82,6 @@ def incidents(some: list[Moved]) -> list[str]:
 
 
 class TestMove:
-    def test_large_messages_are_moved_in_batches_that_sqs_takes(self) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(7, body=noise(300_000))))
-        assert len(bench.move()) == 7
-        assert [len(batch) for batch in bench.retries.sizes] == [2, 2, 2, 1]
-
     def test_batch_that_cannot_be_deleted_is_reported_as_moved(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(2)))
@@ -137,25 +124,8 @@ class TestRate:
         bench.move()
         assert bench.clock.now - started == pytest.approx(4, abs=0.1)
 
-    def test_time_of_slow_queue_calls_counts_towards_the_rate(self) -> None:
-        bench = Bench(rate=1, seconds=0.4)
-        bench.queue.put(*bodies(jobs(3)))
-        bench.move()
-        assert sum(bench.clock.slept) < 1
-
 
 class TestHolds:
-    def test_message_that_another_operator_holds_meanwhile_is_left_alone(self) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(2)))
-        other = bench.queue.dead_letters()
-        with bench.scanned() as found, other.holding():
-            bench.clock.now += 121
-            theirs = list(other.scan())
-            assert list(bench.mover().move(found)) == []
-            assert all(other.is_held(each) for each in theirs)
-        assert bench.retries.messages == {}
-
     def test_single_failures_inside_a_batch_that_succeeds_end_those_holds(self) -> None:
         bench = Bench()
         ids = bench.queue.put(*bodies(jobs(3)))
@@ -187,15 +157,6 @@ class TestHolds:
             assert list(scan) == []
             assert len(list(bench.mover().move([first]))) == 1
         assert bench.queue.messages == {}
-
-
-class TestUnreadable:
-    @pytest.mark.parametrize("body", ["", "no JSON", "[]", '{"schema": 2}', '{"schema": 1}', "\ud800"])
-    def test_unreadable_message_is_never_moved_and_never_deleted(self, body: str) -> None:
-        bench = Bench()
-        bench.queue.put(body, envelope_of(job()))
-        assert len(bench.move()) == 1
-        assert [each.body for each in bench.queue.visible()] == [body]
 
 
 @given(st.lists(st.sampled_from(["moved", "refused", "not deleted"]), max_size=30))
@@ -256,7 +217,6 @@ def test_scan_without_the_time_of_sqs_ends_at_an_empty_poll() -> None:
 
 
 MARK = NOW + 60
-DOWN = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "BatchGetItem")
 
 
 def moved_signal(of: State | None = None, *, mark: float | None = MARK, **changes: Any) -> Moved:
@@ -372,11 +332,3 @@ class TestFollow:
         assert {each.became for each in following.run()} == {Became.DELIVERED}
         assert following.polls == 1
         assert following.dynamodb.calls == ["batch_get_item"] * 5
-
-    def test_following_waits_for_a_ledger_that_fails_for_a_while(self) -> None:
-        following = Following(1)
-        following.put(0, ACCEPTED)
-        following.dynamodb.failure = DOWN
-        following.hooks = {3: lambda: setattr(following.dynamodb, "failure", None)}
-        assert following.run()[0].became == Became.DELIVERED
-        assert following.follower.problem is None

@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from relayctl import log_lines
 from relayctl.log_lines import FIRST_PIECE_SECONDS, Budget, Line, LogReader
@@ -64,36 +63,9 @@ def test_budget_that_ends_leaves_out_the_oldest_lines_and_says_so() -> None:
     assert budget.problem.startswith("too many lines: those before 2026-")
 
 
-def test_time_of_a_line_is_the_functions_own() -> None:
-    [found] = read(FakeLogs([line(timestamp="2026-03-04T02:58:14.301+00:00")]))
-    assert found.at == 1_772_593_094.301
-    [found] = read(FakeLogs([line(timestamp="yesterday")]))
-    assert found.at == START
-
-
-@pytest.mark.parametrize("code", ["ResourceNotFoundException", "AccessDeniedException"])
-def test_missing_log_group_has_no_lines_and_other_errors_are_raised(code: str) -> None:
-    class Refusing:
-        def filter_log_events(self, **_: Any) -> None:
-            raise ClientError({"Error": {"Code": code, "Message": ""}}, "FilterLogEvents")
-
-    if code == "ResourceNotFoundException":
-        assert read(Refusing()) == []
-    else:
-        with pytest.raises(ClientError):
-            read(Refusing())
-
-
 @pytest.mark.parametrize(
     ("incident_id", "text"),
     [("65a1b2c3", "65a1b2c3"), ('a"b', "a*"), ("a*b", "a*"), ("ü", "*"), ("a b", "a*")],
 )
 def test_pattern_has_only_characters_without_a_meaning(incident_id: str, text: str) -> None:
     assert f'$.incident_id = "{text}"' in log_lines.pattern_of(incident_id)
-
-
-def test_line_is_about_an_incident_that_it_names_alone_or_in_a_list() -> None:
-    assert log_lines.is_about(Line(0, {"incident_id": "i1"}), "i1")
-    assert log_lines.is_about(Line(0, {"incident_ids": ["i2", "i1"]}), "i1")
-    assert log_lines.is_about(Line(0, {"incident_id": "i\ufffd1"}), "i\x071"), "log lines are printable"
-    assert not log_lines.is_about(Line(0, {"incident_id": "i12", "incident_ids": "i1"}), "i1")

@@ -40,18 +40,6 @@ def test_mode_is_paused_only_by_an_active_pause_of_all_incidents(found: Policy, 
     assert (modes.current(found, NOW), modes.brief(found, NOW)) == (mode, brief)
 
 
-def test_each_pause_that_is_not_over_has_a_line_with_its_end() -> None:
-    def at(hours: float) -> str:
-        return moments.moment(NOW + hours * HOUR)
-
-    assert list(modes.words(policy(LATER, PARTIAL, ACTIVE, OVER), NOW)) == [
-        f"paused until {at(1)}, then the newest states ring",
-        f"paused until {at(2)}, and what comes is left out, for incidents with environment staging or test* and "
-        "tag.team web",
-        f"to be paused from {at(3)} until {at(4)}, then the newest states ring",
-    ]
-
-
 def test_utc_stands_beside_a_local_time_of_another_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()

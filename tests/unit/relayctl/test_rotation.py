@@ -52,18 +52,6 @@ def test_newly_replaced_token_displaces_an_older_previous_one() -> None:
     assert kept["previous"] == {"token": "old", "expires_at": TOMORROW}
 
 
-def test_previous_credential_set_by_the_operator_stays() -> None:
-    chosen = {"token": "old", "expires_at": "2027-02-01T00:00:00Z"}
-    assert rotated({"token": "old"}, {"token": "new", "previous": chosen})["previous"] == chosen
-
-
-def test_removed_endpoint_keeps_no_previous_credential() -> None:
-    before = SecretDocument({"xmatters": {"callback": {"token": "old"}}})
-    after = SecretDocument({"xmatters": {}})
-    assert rotation.keep_previous(before, after, NOW) == {}
-    assert after.members == {"xmatters": {}}
-
-
 class TestDisplaced:
     def rotated_twice(self, expires_at: str, **after: Any) -> dict[str, str]:
         before = {"inbound": {"token": "b", "previous": {"token": "a", "expires_at": expires_at}}}

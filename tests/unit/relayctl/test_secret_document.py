@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from relay.channels.parsing import check_secret
-from relay.failures import InvalidChannel
 from relay.http.session import VendorHosts
 from relayctl.channel.secret_document import SecretDocument, is_credential, typed_value
 from tests.every_setting import CANARY, every_setting
@@ -61,23 +60,6 @@ class TestMasked:
 )
 def test_unknown_key_or_shape_is_masked(members: dict[str, Any]) -> None:
     assert CANARY not in json.dumps(SecretDocument(members).masked())
-
-
-class TestSetAndUnset:
-    def test_set_below_a_text_is_refused_without_its_value(self) -> None:
-        document = SecretDocument({"inbound": {"token": CANARY}})
-        with pytest.raises(InvalidChannel, match=r"inbound\.token\.x: token is not an object") as caught:
-            document.set("inbound.token.x", 1)
-        assert CANARY not in str(caught.value)
-        assert document.members == {"inbound": {"token": CANARY}}
-
-    @pytest.mark.parametrize("key", ["inbound.basic", "inbound.token.x", "inbound.token.x.y", "policy", "x.y"])
-    def test_missing_key_is_not_found_and_not_removed(self, key: str) -> None:
-        document = SecretDocument({"inbound": {"token": "t"}})
-        assert not document.has(key)
-        assert document.get(key) is None
-        assert not document.unset(key)
-        assert document.members == {"inbound": {"token": "t"}}
 
 
 class TestTypedValue:

@@ -41,14 +41,6 @@ def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content
         read_folder(folder)
 
 
-def test_url_without_a_credential_is_exported_as_it_is() -> None:
-    secret = every_setting("payments")
-    secret["xmatters"]["trigger_url"] = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=A"
-    members = parse(exported("payments", SecretDocument(secret)).encode())
-    assert members["xmatters"]["trigger_url"] == secret["xmatters"]["trigger_url"]
-    assert members["xmatters"]["rest"]["base_url"] == "https://acme.xmatters.com"
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -234,12 +226,6 @@ def test_sample_has_every_key_of_the_schema_of_secrets() -> None:
 def test_schema_refuses_a_file_that_relayctl_refuses(change: dict[str, Any]) -> None:
     with pytest.raises(fastjsonschema.JsonSchemaValueException):
         HOLDS(settings() | change)
-
-
-def test_schema_allows_a_file_without_endpoints() -> None:
-    document = settings()
-    del document["inbound"]
-    HOLDS(document)
 
 
 def test_schema_has_no_pattern_of_python_alone() -> None:

@@ -15,9 +15,8 @@ from relay.ledger.entry import Entry
 from relay.xmatters.directory import RestApi
 from relayctl import moments
 from relayctl.incident import timeline_ledger, timeline_logs, timeline_vendors
-from relayctl.incident.timeline import LOG, MAX_EVENTS, Event, Timeline
+from relayctl.incident.timeline import Event
 from relayctl.log_lines import Line
-from relayctl.readings import Readings
 from tests import samples
 from tests.fakes import Call, Clock, FakeSession
 from tests.unit.xmatters.test_directory import rest, said
@@ -74,39 +73,6 @@ def test_summary_names_all_that_a_person_has_to_know() -> None:
     )
 
 
-def test_activities_without_a_time_are_left_out() -> None:
-    times = [{"type": "incident_shared", "timestamp": at} for at in (NOW, NOW * 1000, "2027-01-15T08:00:00Z", -1, 1e30)]
-    assert [each.at for each in timeline_vendors.of_activities(times)] == [NOW, NOW, NOW]
-
-
-def test_newest_events_are_kept_and_the_others_counted() -> None:
-    made = [Event(NOW - number, LOG, "share", str(number)) for number in range(MAX_EVENTS + 5)]
-    found = Timeline("i1", "", (), (), Readings()).with_events(made)
-    assert (len(found.events), found.dropped, found.events[-1].text) == (MAX_EVENTS, 5, "0")
-
-
-@pytest.mark.parametrize(
-    ("fields", "text"),
-    [
-        (
-            {"outcome": "shadowed", "transition": "opened", "recipients": ["Ops", 7]},
-            'share: opened; no signal: the channel is in shadow mode; live, it would ring "Ops", "7"',
-        ),
-        (
-            {"outcome": "shadowed", "recipients": []},
-            "share: no signal: the channel is in shadow mode; live, it would ring the workflow's recipients",
-        ),
-        (
-            {"outcome": "unchanged", "transition": "opened", "why": "it is new; left out: the channel is paused"},
-            "share: opened (it is new; left out: the channel is paused); no signal: nothing that the channel announces "
-            "now",
-        ),
-    ],
-)
-def test_shadow_mode_and_pauses_are_told_in_words(fields: dict[str, Any], text: str) -> None:
-    assert words("share", **fields) == text
-
-
 def test_summary_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
     debt = Debt(since=NOW - 60, reason="paused", paused_until=NOW + 3600, row=Row(NOW + 3600, job="d/1"))
     entry = Entry(newest=STATE, debt=debt)
@@ -135,13 +101,6 @@ def history(page: Any, audits: Any) -> list[Event]:
     clock = Clock()
     api = RestApi(HttpClient(FakeSession(answer), clock=clock))
     return list(timeline_vendors.of_page(api, rest(), "noc", "u-1", Deadline(5, clock)))
-
-
-def test_members_of_other_types_count_as_missing() -> None:
-    audits = {"data": [{"response": []}, {"response": {"received": 7, "notification": []}}, None, {"annotation": {}}]}
-    found = history({"id": "u-1", "recipients": 7, "created": "2026-03-04T02:58:14Z"}, audits)
-    assert [each.text for each in found if each.kind == "page"] == ["page u-1 made; xMatters names no recipients"]
-    assert history({"id": "u-1", "created": "soon"}, {"data": [None, {"annotation": {}}]}) == []
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError
 
 from relay.failures import NoAnswer, Reason
 from relay.http.session import HttpAnswer
@@ -87,18 +87,6 @@ class TestSick:
         assert "relayctl status --channel noc" in text
         runs(relay, 30)
         assert len(told(relay.sns)) == 1
-
-    def test_critical_signal_without_a_page_is_told_although_the_fallback_was_notified(self) -> None:
-        relay = watched()
-        relay.share()
-        place = key("noc", (), "i1")
-        entry = relay.ledger.read(place)
-        relay.ledger.write(place, entry, entry.page_missing(relay.clock.now))
-        runs(relay)
-        assert relay.entry().receipt.is_open is False, "the fallback topic was notified"
-        runs(relay)
-        assert told(relay.sns)[0][0] == "alarm"
-        assert "1 critical signals made no page" in texts(relay.sns)[0]
 
 
 class TestWell:
@@ -198,28 +186,6 @@ class TestFailures:
         assert len(told(relay.sns)) == 1
         assert relay.recorder.metrics()["health_failed"] == 2
 
-    def test_topic_that_hangs_is_called_once_a_run_and_delays_neither_fallback_nor_healing(self) -> None:
-        relay = watched(DOWN, secrets=secrets(["a", "b", "c"]))
-        calls: list[float] = []
-
-        def hang(message: dict[str, Any]) -> None:
-            if message["TopicArn"] in {ALARM, NOTICE}:
-                calls.append(relay.clock.now)
-                relay.clock.now += 5
-                raise EndpointConnectionError(endpoint_url="https://sns")
-
-        relay.sns.before = hang
-        for name in ("a", "b", "c"):
-            relay.webhook.serve(samples.request(samples.body(id=f"i-{name}"), channel=name))
-        relay.retries.messages.clear()
-        runs(relay)
-        began = relay.clock.now + 400
-        assert relay.sweep(400) == {"owed": 3, "notified": 3, "healed": 3}
-        runs(relay)
-        assert len(calls) == 1
-        assert relay.clock.now - began < 120
-        assert relay.recorder.metrics()["sweeper_heartbeat"] == 3
-
 
 class Switch:
     """A fake dead man's switch that records the time limit of each heartbeat, in seconds."""
@@ -308,11 +274,6 @@ def test_people_are_told_when_a_channel_gets_sick_urgent_or_well(
     assert watch.messages == messages
 
 
-def test_state_of_a_channel_has_a_bounded_size(watch: Watch) -> None:
-    watch.run(*[SickReasons(("é" * 5000,), ("ü" * 5000,))] * 3)
-    assert len(json.dumps(watch.state.members())) < 4096
-
-
 HOUR = 3600.0
 EVERY = 4 * HOUR
 
@@ -379,22 +340,6 @@ class TestRequests:
         assert relay.session.calls == []
         assert told(relay.sns) == []
 
-    def test_run_probes_a_bounded_number_of_channels_and_each_has_its_turn(self) -> None:
-        names = [f"channel{number:02}" for number in range(3 * 10)]
-        logins = {name: {**samples.BASIC, "username": name} for name in names}
-        secrets = FakeSecrets(**{each: document(rest=REST | {"auth": logins[each]}) for each in names})
-        relay = probing(secrets=secrets)
-        for expected in (10, 20, 30, 30):
-            runs(relay)
-            assert len(relay.rest.calls) == expected
-        assert len({call.headers["Authorization"] for call in relay.rest.calls}) == 30
-
-    def test_key_that_channels_share_is_probed_once_for_all(self) -> None:
-        relay = probing(secrets=FakeSecrets(a=document(), b=document(), c=document()), bigpanda=samples.refused(401))
-        runs(relay, 3)
-        assert calls(relay) == (1, 1)
-        assert {each[1].split()[1] for each in told(relay.sns)} == {"a", "b", "c"}
-
     @pytest.mark.parametrize("bigpanda", [None, {"api_key": "bigpanda-key-77e2"}])
     def test_channel_without_a_credential_that_can_be_probed_causes_no_request(self, bigpanda: Any) -> None:
         relay = probing(secrets=FakeSecrets(noc=document(rest=None, bigpanda=bigpanda)))
@@ -447,10 +392,3 @@ class TestRecord:
         assert set(json.loads(text)["channels"]["noc"][1]) == {"rest", "bigpanda"}
         assert samples.BASIC["password"] not in text
         assert BIGPANDA["api_key"] not in text
-
-    @pytest.mark.parametrize("text", ["", "[]", '{"channels": 1}', '{"listed_at": 0, "channels": {"noc": "no"}}'])
-    def test_item_that_cannot_be_read_is_written_anew(self, text: str) -> None:
-        relay = probing()
-        relay.table.store(PROBES_KEY, text, lasts=3600)
-        runs(relay)
-        assert calls(relay) == (1, 1)

@@ -121,13 +121,6 @@ def test_people_are_told_of_recipients_whom_xmatters_would_not_notify(change: di
     assert {each["TopicArn"] for each in relay.sns.published} <= {NOTICE}
 
 
-def test_no_further_request_is_sent_after_one_that_failed() -> None:
-    company = Company()
-    company.failing = "groups"
-    runs(watched(company, "jdoe", "Ops"))
-    assert {path for path in company.asked if path != "events"} == {"people/jdoe", "people/Ops", "groups/Ops"}
-
-
 def test_message_names_the_channel_and_recipients_of_routes_and_of_the_unanswered() -> None:
     company = Company()
     relay = watched(company, "jdoe", unanswered=["Boss"])
@@ -171,21 +164,3 @@ def test_check_has_few_recipients_and_all_have_their_turn() -> None:
     runs(relay, 30 * HOUR_RUNS)
     assert sorted(set(messages(relay))) == [f'- "{name}": no user and no group of that name' for name in names]
     assert len(messages(relay)) < 40
-
-
-def test_each_channel_has_its_turn_although_the_check_of_another_one_crashes() -> None:
-    company = Company()
-    company.on_call = {}
-    relay = watched(company, "Ops")
-
-    def crashing(call: Call) -> HttpAnswer:
-        assert "anna" not in call.url, "a fault in the relay's own code"
-        return company(call)
-
-    relay.rest.steps = [crashing]
-    document = json.loads(str(relay.secrets.texts["noc"]))
-    document["xmatters"]["recipients"] = ["anna"]
-    relay.secrets.texts["dba"] = json.dumps(document)
-    runs(relay)
-    assert messages(relay) == ['- "Ops": group, nobody is on call']
-    assert relay.recorder.metrics()["crash"] == 1

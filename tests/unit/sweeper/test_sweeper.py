@@ -1,7 +1,6 @@
 """Sweeper: it replaces vanished messages, ends long waits, and reports the debts of each channel."""
 
 import json
-from copy import replace
 from typing import Any
 
 import pytest
@@ -17,13 +16,11 @@ from tests.fakes import (
     Relay,
     Step,
     new_relay,
-    table_down,
     worked,
 )
 
 DOWN = samples.refused(503, b"down")
 NO = QueueError("SQS refused the message: AccessDenied")
-LATER = 1_800_000_001
 
 
 def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes: Any) -> Relay:
@@ -95,15 +92,6 @@ class TestOrder:
         shares = tuple({"id": f"i{number}"} for number in range(5))
         relay = vanished(DOWN, shares=shares, policy={"max_per_minute": 2})
         assert [relay.sweep(seconds)["healed"] for seconds in (1000, 60, 60, 60)] == [2, 2, 1, 2]
-
-    @pytest.mark.parametrize(("waiting", "healed"), [(200, 2), (200 + 1, 1)])
-    def test_only_criticals_are_healed_while_the_retry_queue_is_behind(self, waiting: int, healed: int) -> None:
-        relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2"}))
-        relay.retries.visible = waiting
-        assert relay.sweep(300)["healed"] == healed
-        assert relay.retries.jobs()[0].stamps.status == "critical"
-        relay.retries.visible = 0
-        assert relay.sweep(60)["healed"] == 2 - healed
 
 
 class TestSharesOfChannels:
@@ -229,15 +217,6 @@ class TestTooOld:
 
 
 class TestRunLease:
-    def test_second_run_during_a_run_does_nothing(self) -> None:
-        others: list[dict[str, Any]] = []
-        relay = vanished(DOWN)
-        relay.sns.before = lambda _: others.append(relay.sweeper.sweep())
-        assert relay.sweep(300) == {"owed": 1, "notified": 1, "healed": 1}
-        assert others == [{}]
-        assert (len(relay.sns.published), len(relay.retries.messages)) == (1, 1)
-        assert relay.recorder.metrics()["sweeper_heartbeat"] == 1
-
     def test_only_one_of_two_runs_that_begin_at_once_proceeds(self) -> None:
         table = HookedDynamoDb()
         relay = vanished(DOWN, dynamodb=table)
@@ -310,48 +289,6 @@ class TestHealth:
         details = [line["detail"] for line in relay.recorder.lines() if line["message"] == "sweeper_failed"]
         assert len(details) == reports
         assert all("shard critical#3" in each for each in details)
-
-
-class TestLedgerDown:
-    @pytest.mark.parametrize("call", ["get_item", "query", "batch_get_item", "update_item"])
-    @pytest.mark.parametrize("number", [0, 1, 2, 3])
-    def test_run_that_fails_at_any_call_is_made_up_for_by_the_next_ones(self, call: str, number: int) -> None:
-        table = HookedDynamoDb()
-        relay = vanished(DOWN, dynamodb=table)
-        place = (call, table.calls.count(call) + number)
-        table.before[place] = table_down
-        relay.sweep(300)
-        # A run does not make each of these calls so often. Without a channel's gate it wakes one debt of it.
-        if place not in table.before and (call, number) != ("get_item", 2):
-            assert relay.recorder.metrics()["sweeper_failed"] == 1
-        table.before.clear()
-        for _ in range(5):
-            relay.sweep(60)
-        assert relay.entry().debt.is_notified
-        # No worker takes the messages, so the sweeper sends one more after three minutes.
-        assert 1 <= len(relay.retries.messages) <= 3
-        assert 1 <= len(relay.sns.published) <= 2
-
-
-class TestIndexChanges:
-    """Index changes during a run: workers write rows while the sweeper reads the index page by page."""
-
-    def test_row_that_moves_to_another_shard_during_a_run_is_one_debt(self) -> None:
-        table = HookedDynamoDb()
-        relay = vanished(DOWN, dynamodb=table)
-
-        def eases() -> None:
-            relay.share(status="warning", changedOn=LATER)
-            relay.retries.messages.clear()
-            relay.clock.now += 300
-
-        relay.clock.now += 300
-        # The critical shards are read first, with a query each.
-        table.before["query", 8] = eases
-        relay.sweeper = replace(relay.sweeper, deadlines=lambda _: relay.deadline(3600))
-        found = relay.sweep(0)
-        assert (found["owed"], found["healed"]) == (1, 1)
-        assert [job.stamps.status for job in relay.retries.jobs()] == ["warning"]
 
 
 LIMIT = 5

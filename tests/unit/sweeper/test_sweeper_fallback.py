@@ -15,7 +15,6 @@ from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
-LATER = 1_800_000_001
 SNS_DOWN = EndpointConnectionError(endpoint_url="https://sns.test")
 LEDGER_DOWN = EndpointConnectionError(endpoint_url="https://dynamodb")
 
@@ -97,36 +96,8 @@ class TestSince:
         assert len(relay.session.calls) == 4
         assert subjects(relay) == []
 
-    def test_fallback_is_notified_again_only_after_the_critical_was_announced_in_between(self) -> None:
-        down = [True]
-        relay = new_relay(lambda _: DOWN if down[0] else samples.accepted())
-        story: list[tuple[bool, dict[str, Any], int]] = [
-            (True, {}, 1),
-            (True, {"comments": ["still owed"]}, 1),
-            (False, {}, 1),
-            (True, {"status": "warning"}, 1),
-            (False, {"status": "ok"}, 1),
-            (True, {"status": "critical"}, 2),
-        ]
-        for second, (is_down, said, count) in enumerate(story):
-            down[0] = is_down
-            relay.share(changedOn=LATER + second, **said)
-            let_pass(relay, 900)
-            assert len(subjects(relay)) == count, said
-
 
 class TestOneMessage:
-    def test_criticals_that_are_refused_together_are_counted_in_one_message(self) -> None:
-        relay = new_relay(REFUSED, policy={"max_per_minute": 100})
-        for number in range(20):
-            relay.share(id=f"i{number}")
-        let_pass(relay, 600)
-        assert subjects(relay) == ["20 incidents of channel noc"]
-        assert email(relay).count("- Incident i") == 10
-        assert "And 10 more critical incidents." in email(relay)
-        assert relay.recorder.metrics()["critical_waits"] == 20
-        assert (relay.retries.messages, len(relay.dead_letters.messages)) == ([], 20)
-
     def test_channel_has_no_more_than_one_fallback_message_in_five_minutes(self) -> None:
         relay = new_relay(DOWN, policy={"fallback_after_seconds": 60})
         relay.share()
@@ -373,17 +344,3 @@ class TestBurstOfAnotherChannel:
         assert relay.sweep(300)["notified"] == 2
         assert subjects(relay) == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
         assert '"loud"' not in relay.sns.published[0]["Message"]
-
-    def test_debts_beyond_the_checked_ones_of_a_run_are_counted_and_the_oldest_are_marked(self) -> None:
-        relay = self.owing("noc", numbers=TestPhones.NUMBERS)
-        for number in range(500 - self.BURST + 20):
-            post(relay, "loud", id=f"g{number}")
-        before = relay.dynamodb.calls.count("batch_get_item")
-        relay.sweep(300)
-        assert subjects(relay)[1] == f"{500 + 20} incidents of channel loud"
-        told = f"{500 + 20 + 1} critical incidents of channel noc and 1 more. The worst is noc-1."
-        assert told in relay.messaging.sent[0][3]
-        batches = relay.dynamodb.calls.count("batch_get_item") - before
-        assert batches <= 500 / 100 + 2, "entries beyond the checked ones are not read"
-        relay.sweep(300)
-        assert subjects(relay)[2:] == ["20 incidents of channel loud"]

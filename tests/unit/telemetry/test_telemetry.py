@@ -11,7 +11,7 @@ from relay.failures import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Notices, Outcome, Result, Subject
 from relay.ledger.overload_detector import Load
-from relay.telemetry.telemetry import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, OTHERS, Telemetry
+from relay.telemetry.telemetry import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, Telemetry
 from tests import samples
 from tests.fakes import Recorder
 
@@ -80,20 +80,6 @@ class TestMetrics:
         recorder.telemetry.overloaded({})
         recorder.telemetry.reconciled(["noc"], "e1", Found(), {})
         assert tuple(recorder.metrics()) == ALWAYS
-
-    def test_metrics_are_written_when_the_handler_returns(self) -> None:
-        recorder = Recorder()
-
-        def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-            recorder.telemetry.notice("stale_channel", "why")
-            return {"answer": event["question"]}
-
-        with contextlib.redirect_stdout(recorder.out):
-            instrumented = recorder.telemetry.instrument(handler)
-            assert instrumented({"question": 7}, Context()) == {"answer": 7}
-            assert '"stale_channel":[1.0]' in recorder.out.getvalue()
-        [line] = recorder.lines()
-        assert line["function_request_id"] == Context.aws_request_id
 
 
 class TestLines:
@@ -214,12 +200,6 @@ class TestLines:
         assert {name: line.get(name, ABSENT) for name in members} == members
         assert recorder.metrics() == metrics
 
-    def test_log_line_of_a_notified_topic_names_fifty_incidents_at_most(self) -> None:
-        recorder = Recorder()
-        recorder.telemetry.notified("noc", [f"i{number}" for number in range(51)], is_notified=True)
-        [line] = recorder.lines()
-        assert (len(line["incident_ids"]), line["count"]) == (50, 51)
-
     @pytest.mark.parametrize(
         ("request_", "error", "counted"),
         [
@@ -304,13 +284,6 @@ class TestLines:
         assert "test_telemetry.py" in frame
         assert "canary" not in recorder.written()
 
-    @pytest.mark.parametrize(("name", "metric"), METRIC_OF_NOTICE.items())
-    def test_notices_that_one_alarm_shows_are_counted_together_and_logged_by_name(self, name: str, metric: str) -> None:
-        recorder = Recorder()
-        recorder.telemetry.notice(name, "why")
-        assert (recorder.metrics(), [line["message"] for line in recorder.lines()]) == ({metric: 1}, [name])
-        assert metric in METRICS
-
 
 class TestChannelMetrics:
     def recorder(self) -> Recorder:
@@ -339,16 +312,6 @@ class TestChannelMetrics:
         assert recorder.metrics() == {"share": 1}
         assert recorder.channel_metrics() == {("noc", "share"): 1, ("noc", "signal_delivered"): 1}
 
-    def test_channels_beyond_the_bound_are_counted_together(self) -> None:
-        recorder = self.recorder()
-        names = [f"channel{number}" for number in range(100 + 5)]
-        for name in [*names, *names]:
-            recorder.telemetry.share(self.result(Outcome.UNCHANGED, channel=name), {}, correlation_id="c1")
-        found = recorder.channel_metrics()
-        assert len(found) == 100 + 1
-        assert found[OTHERS, "share"] == 10
-        assert found["channel0", "share"] == 2
-
     def test_only_documented_metrics_have_a_channel(self) -> None:
         recorder = self.recorder()
         for outcome in Outcome:
@@ -357,14 +320,3 @@ class TestChannelMetrics:
                 recorder.telemetry.worked(samples.job(), self.result(outcome, reason), {})
         recorder.telemetry.swept({"noc": 1}, 0.0, 0)
         assert {name for _, name in recorder.channel_metrics()} == set(CHANNEL_METRICS)
-
-
-class TestTracing:
-    TRACE = "Root=1-65a1b2c3-d4e5f60718293a4b5c6d7e8f;Parent=53995c3f42cd8ad8;Sampled=1"
-
-    def test_lines_of_a_traced_function_have_the_id_of_the_trace(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("_X_AMZN_TRACE_ID", self.TRACE)
-        recorder = Recorder(is_traced=True)
-        recorder.telemetry.notice("stale_channel", "why")
-        [line] = recorder.lines()
-        assert line["xray_trace_id"] == "1-65a1b2c3-d4e5f60718293a4b5c6d7e8f"

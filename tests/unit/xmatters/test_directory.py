@@ -1,7 +1,6 @@
 """Look-ups of recipients in xMatters: the meaning of each answer, and the number of requests."""
 
 import json
-import re
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -145,12 +144,6 @@ class TestUnclearAnswers:
         assert of_shape(finding) == (Kind.NOT_KNOWN, None, None)
         assert finding.detail
 
-    @pytest.mark.parametrize("status", ["SUSPENDED", "", 7, None, ["ACTIVE"]])
-    def test_unknown_status_of_a_user_is_neither_active_nor_inactive(self, status: Any) -> None:
-        finding = Tenant().people(jdoe=person("jdoe", status=status)).check_one("jdoe")
-        assert (finding.kind, finding.is_active) == (Kind.USER, None)
-        assert "active" in finding.detail
-
 
 class TestOnCall:
     @pytest.mark.parametrize(
@@ -178,15 +171,6 @@ class TestOnCall:
         assert of_shape(finding) == (Kind.GROUP, True, count)
         assert bool(finding.detail) is (count is None)
 
-    def test_on_call_people_of_all_groups_take_one_request(self) -> None:
-        page = {"data": [shift("A", "x"), shift("C", "y", "z"), shift("Other", "w")]}
-        tenant = Tenant().groups(**{name: group(name, id=f"id-{name}") for name in "ABC"}).on_call(said(page))
-        tenant.groups(D=group("D", id="a,b/ü"))
-        assert [each.on_call for each in tenant.check(*"ABCD")] == [1, 0, 2, 0]
-        assert tenant.asked.count("on-call") == 1
-        query = urlsplit(tenant.session.calls[-1].url).query
-        assert re.match(r"groups=id-A,id-B,id-C,a%2Cb%2F%C3%BC&membersPerShift=\d+$", query)
-
 
 class TestFewRequests:
     @pytest.mark.parametrize(
@@ -203,19 +187,6 @@ class TestFewRequests:
         ]
         assert all("not asked, after" in found[place].detail for place in (0, 2, 3))
         assert tenant.asked == ["people/Net", "groups/Net", "people/b"]
-
-    def test_names_after_the_deadline_are_not_known(self) -> None:
-        tenant = Tenant()
-
-        def slow(_: Call) -> HttpAnswer:
-            tenant.clock.sleep(20)
-            return person("a")
-
-        tenant.session = FakeSession(slow)
-        tenant.directory = Directory(HttpClient(tenant.session, clock=tenant.clock))
-        found = tenant.check("a", "b", "c", seconds=15)
-        assert [each.kind for each in found[1:]] == [Kind.NOT_KNOWN] * 2
-        assert len(tenant.session.calls) == 1
 
 
 class TestTryCredentials:

@@ -8,15 +8,11 @@ import pytest
 import requests
 import urllib3
 
-from relay.channels.channel import OutboundCredentials
-from relay.deadline import Deadline
 from relay.failures import BadAnswer, NoAnswer, Reason
-from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
-from relay.xmatters.logins import Login, Logins
 from relay.xmatters.trigger import recipients_of, with_recipients
 from tests import samples
-from tests.fakes import FakeSession, Trigger
+from tests.fakes import Trigger
 
 
 class TestRequest:
@@ -61,14 +57,6 @@ class TestAuthentication:
         assert trigger.authorizations() == ["Basic " + base64.b64encode(login.encode()).decode()]
         assert "apiKey" not in trigger.urls()[0]
 
-    def test_unknown_kind_of_authentication_is_a_refused_credential_and_never_no_credential(self) -> None:
-        session = FakeSession(samples.accepted())
-        login = Login(OutboundCredentials("mtls", {"certificate": "c"}), samples.TRIGGER_URL)
-        with pytest.raises(NoAnswer) as caught:
-            Logins(HttpClient(session)).headers(login, Deadline(8.0, lambda: 0.0))
-        assert (caught.value.reason, caught.value.was_sent) == (Reason.CREDENTIALS, False)
-        assert session.calls == []
-
 
 class TestToken:
     def test_token_is_requested_once_and_used_until_shortly_before_its_end(self) -> None:
@@ -109,14 +97,6 @@ class TestToken:
         assert (failure.reason, failure.was_sent, failure.http_status) == (reason, False, answer.status)
         assert not failure.may_have_acted
         assert len(trigger.session.calls) == 1
-
-    @pytest.mark.parametrize("lifetime", ['"soon"', "NaN", "Infinity", "null", "1e999"])
-    def test_token_of_an_invalid_lifetime_is_used_once(self, lifetime: str) -> None:
-        token = HttpAnswer(200, {}, f'{{"access_token": "t", "expires_in": {lifetime}}}'.encode())
-        trigger = Trigger(token, samples.accepted(), token, samples.accepted(), auth=samples.OAUTH)
-        trigger.send()
-        trigger.send()
-        assert trigger.authorizations() == [None, "Bearer t", None, "Bearer t"]
 
 
 class TestAnswer:
