@@ -79,7 +79,7 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
 def _changes() -> str:
     """Return the changelog's section of this version."""
     [section] = re.findall(
-        rf"^## \[{re.escape(VERSION.partition('.dev')[0])}\].*?(?=^## \[|\Z)",
+        rf"^## \[{re.escape(VERSION)}\].*?(?=^## \[|\Z)",
         (ROOT / "CHANGELOG.md").read_text(),
         re.MULTILINE | re.DOTALL,
     )

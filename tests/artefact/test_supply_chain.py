@@ -73,7 +73,7 @@ def test_checksums_are_those_of_all_other_files(dist: Path) -> None:
 
 def test_changes_are_the_changelogs_section_of_this_version(dist: Path) -> None:
     changes = (dist / "CHANGES.md").read_text()
-    assert changes.startswith(f"## [{VERSION.partition('.dev')[0]}]")
+    assert changes.startswith(f"## [{VERSION}]")
     assert changes.count("\n## ") == 0
     assert changes in (ROOT / "CHANGELOG.md").read_text()
 

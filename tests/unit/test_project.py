@@ -61,8 +61,7 @@ def test_version_is_defined_in_one_place() -> None:
 
 
 def test_changelog_has_a_heading_for_the_version() -> None:
-    released = VERSION.partition(".dev")[0]
-    heading = rf"^## \[{re.escape(released)}\] - (?:unreleased|\d{{4}}-\d{{2}}-\d{{2}})$"
+    heading = rf"^## \[{re.escape(VERSION)}\] - (?:unreleased|\d{{4}}-\d{{2}}-\d{{2}})$"
     assert re.search(heading, (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
 """Version of the relay. User agent, `relayctl` and SBOMs take it from here; the template's output repeats it."""
 
-# PEP 440; `.dev0` until it is released.
-VERSION = "1.0.0.dev0"
+# PEP 440.
+VERSION = "1.0.0rc1"
