@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from bench import cold, cost, drain, fallback, outage, reconcile, replay, stranger, warm
+from bench import cold, cost, drain, fallback, outage, page, reconcile, replay, stranger, warm
 from bench.figures import Section, render
 from sandbox.environment import leave_aws
 from sandbox.errors import SandboxError
@@ -32,6 +32,7 @@ SIMULATED: Mapping[str, Callable[[], Section]] = {
     "reconcile": reconcile.section,
     "cost": cost.section,
     "month": lambda: cost.month_section(TEMPLATE.read_text()),
+    "page": page.section,
     "stranger": stranger.section,
 }
 NAMES = (*TIMED, *SIMULATED)

@@ -14,7 +14,7 @@ from bench.bodies import CONTEXT
 from bench.simulated import DelayedQueue
 from relay.channels.authentication import Request
 from tests.fake_dynamodb import FakeDynamoDb, size
-from tests.fakes import Clock, new_relay
+from tests.fakes import Clock, Step, new_relay
 
 READ_UNIT_BYTES, WRITE_UNIT_BYTES = 4096, 1024
 # SQS charges for each 64 KiB of a message.
@@ -98,12 +98,12 @@ def _index_units(before: dict[str, Any], after: dict[str, Any]) -> int:
 
 
 class MeteredRelay:
-    """A relay with metered adapters. `changes` are those of `new_relay`."""
+    """A relay with metered adapters. `steps` and `changes` are those of `new_relay`."""
 
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, *steps: Step, **changes: Any) -> None:
         self.clock, self.table = Clock(), MeteredTable()
         self.queue = DelayedQueue(self.clock)
-        self.relay = new_relay(clock=self.clock, dynamodb=self.table, retries=self.queue, **changes)
+        self.relay = new_relay(*steps, clock=self.clock, dynamodb=self.table, retries=self.queue, **changes)
         instrument = self.relay.recorder.telemetry.instrument
         self._handler = instrument(lambda event, _: {"answer": event["work"]()})
 
