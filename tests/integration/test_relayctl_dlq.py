@@ -311,6 +311,21 @@ class TestDrop:
         assert set(on_queue(operator)) == {"i99"}
         assert operator.asked == []
 
+    def test_drop_whose_record_fails_says_so(self, operator: Operator) -> None:
+        operator.refused = {"GetItem": "AccessDeniedException"}
+        operator.put(*jobs(2))
+        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
+        assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "2 dropped")
+        assert "the ledger could not be written" in done.stderr
+
+    def test_drop_with_an_unreadable_ledger_says_that_criticals_may_be_owed(self, operator: Operator) -> None:
+        operator.refused = {"BatchGetItem": "AccessDeniedException"}
+        operator.put(*jobs(1))
+        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
+        assert done.exit_code == 0
+        assert "maybe still owed" in done.stdout
+        assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
+
 
 class Typist(io.StringIO):
     """Standard input of a terminal: a person answers yes to each prompt, after `meanwhile` was called."""

@@ -87,6 +87,16 @@ class TestSources:
         assert (standing["channel"], standing["acknowledged_by"], standing["page"]) == ("payments", "jdoe", "1001")
         assert (operator.visible(), operator.hidden()) == (1, 0), "the message is released"
 
+    def test_entries_of_recipients_in_urls_are_found(self, operator: Operator, logs: Logs) -> None:
+        operator.keep("payments")
+        state = State.of(samples.share(id=ID), operator.clock.now - 9)
+        for names in (("ops",), ("dba",)):
+            assert operator.ledger.write(key("payments", names, ID), Entry(), Entry(newest=state, announced=state))
+        operator.ledger.table.store(f"shared/payments/{ID}", json.dumps([["dba"]]), lasts=60)
+        operator.put(samples.job(channel="payments", incident_id=ID, url_recipients=("ops",)))
+        shown = operator.run_json("incident", "show", ID)
+        assert [each["url_recipients"] for each in shown["channels"]] == [["dba"], ["ops"]]
+
 
 class TestVendors:
     def test_pages_recipients_and_answers_of_xmatters_are_shown(self, operator: Operator, logs: Logs, box: Box) -> None:

@@ -156,6 +156,13 @@ class TestExpiry:
             "expired",
         ]
 
+    def test_job_wakes_when_its_age_ends_though_its_wait_is_longer(self) -> None:
+        relay = new_relay(samples.refused(401), policy={"max_age_seconds": 100})
+        woken(relay)
+        assert relay.retries.delays() == [101]
+        relay.wake(101)
+        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
+
 
 class TestChannelUnreadable:
     @pytest.mark.parametrize("kind", ["signal", "followup"])
