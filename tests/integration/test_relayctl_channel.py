@@ -53,15 +53,6 @@ class TestSetANewChannel:
         assert re.fullmatch(PATTERN, token)
         assert fits(token, "payments", "inbound")
 
-    @pytest.mark.parametrize("kind", AUTHS)
-    def test_set_stores_the_members_of_each_kind_of_auth(self, operator: Operator, kind: str) -> None:
-        made(operator, "--auth", kind, *flags(AUTHS[kind]), "--recipient", "Network Operations", "--recipient", "jdoe")
-        assert operator.secret("payments")["xmatters"] == {
-            "trigger_url": URL,
-            "auth": {"type": kind, **AUTHS[kind]},
-            "recipients": ["Network Operations", "jdoe"],
-        }
-
     @pytest.mark.parametrize("key", [KEY, ""])
     def test_new_secret_is_encrypted_with_the_stacks_kms_key(self, operator: Operator, key: str) -> None:
         operator.parameters["KmsKeyArn"] = key

@@ -1,19 +1,16 @@
 """relayctl dlq with SQS and DynamoDB in memory and a fake worker."""
 
 import io
-import itertools
 import json
-import re
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from relay.incidents.share import State
 from relay.jobs.job import Job, timestamp
@@ -445,13 +442,3 @@ class TestImport:
         document = operator.run_json("dlq", "import", str(exported), "--from-line", "11")
         assert (document["sent"], document["next_line"]) == (15, None)
         assert len(on_queue(operator)) == 25
-
-
-def test_long_work_prints_lines_of_progress_without_a_terminal(operator: Operator, exported: Path) -> None:
-    ticks = itertools.count(0, 3)
-    effects = replace(operator.effects(), clock=lambda: float(next(ticks)))
-    done = CliRunner().invoke(main, ["dlq", "import", str(exported)], obj=effects)
-    assert done.exit_code == 0
-    assert "importing: 20 of 25" in done.stderr.splitlines()
-    done = CliRunner().invoke(main, ["dlq", "list"], obj=effects)
-    assert re.search(r"^reading the queue: \d+ of about 25$", done.stderr, re.MULTILINE)

@@ -200,23 +200,6 @@ class TestFailures:
         assert "held by another reader" in problems(operator.run_json("incident", "show", ID))["dlq"]
 
 
-class TestIdentity:
-    """An id that the relay does not know, and the forms of an id."""
-
-    @pytest.mark.parametrize(
-        "given",
-        [
-            f"  {ID} ",
-            f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{ID}",
-            f"https://a.bigpanda.io/#/app/incidents/{ID}?tab=alerts",
-        ],
-    )
-    def test_spaces_and_an_address_of_bigpanda_are_understood(self, operator: Operator, logs: Logs, given: str) -> None:
-        announced(operator, 10)
-        operator.keep("payments")
-        assert operator.run("incident", "show", given).stdout.startswith(f"incident {ID}")
-
-
 class TestList:
     def share(self, logs: Logs, ago: float, incident_id: str, channel: str = "payments", **fields: Any) -> None:
         line = {"channel": channel, "incident_id": incident_id, "outcome": "delivered"}
