@@ -59,6 +59,12 @@ class TestSetANewChannel:
         made(operator)
         assert operator.secrets.describe_secret(SecretId="team/relay/payments").get("KmsKeyId", "") == key
 
+    def test_new_secret_has_the_tags_of_the_stack(self, operator: Operator) -> None:
+        operator.tags = {"cost-center": "4711", "aws:cloudformation:stack-name": "relay"}
+        assert operator.run("channel", "set", "payments", "--trigger-url", URL).exit_code == 0
+        tags = operator.secrets.describe_secret(SecretId="team/relay/payments")["Tags"]
+        assert tags == [{"Key": "cost-center", "Value": "4711"}]
+
     def test_loopback_trigger_url_is_allowed_only_for_a_local_stack(self, operator: Operator) -> None:
         here = "http://127.0.0.1:8080/api/integration/1/functions/f1/triggers?recipients=Ops"
         assert operator.run("channel", "set", "payments", "--trigger-url", here).exit_code == 2

@@ -116,6 +116,14 @@ class TestChecks:
             "recipient jdoe|Phone": ("ok", "user, active"),
         }
 
+    def test_features_without_settings_are_warnings(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, rest=False, recipients_in="workflow")
+        found = examined(operator)
+        assert [found[what][0] for what in ("recipients", "xMatters REST API", "BigPanda API")] == ["warning"] * 3
+        assert "unconfirmed by design" in found["xMatters REST API"][1]
+        assert "answers" not in found
+        assert tenant.events.calls.all() == []
+
     @pytest.mark.parametrize(
         ("rest", "policy", "state", "steps"),
         [

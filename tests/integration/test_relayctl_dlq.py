@@ -136,6 +136,16 @@ class TestReplay:
         assert sorted(each.incident_id for each in operator.asked) == sorted(f"i{n}" for n in range(12))
         assert (operator.visible(), operator.hidden()) == (0, 0)
 
+    def test_job_dead_lettered_again_is_printed_with_its_reason(self, operator: Operator) -> None:
+        operator.worker = some_fail
+        operator.put(*jobs(4))
+        done = operator.run("dlq", "replay", "--yes")
+        assert done.exit_code == 1
+        assert done.stdout.splitlines()[-3:] == [
+            *(f"{jobs(n + 1)[0].delivery_id[:8]}  noc  i{n}  dead-lettered again: refused" for n in (1, 3)),
+            "2 delivered, 2 dead-lettered again (refused 2), 0 left",
+        ]
+
     def test_replay_with_json_prints_one_document_with_each_result(self, operator: Operator) -> None:
         operator.worker = some_fail
         operator.put(*jobs(2))
@@ -322,6 +332,15 @@ class TestDrop:
         assert done.exit_code == 0
         assert "maybe still owed" in done.stdout
         assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
+
+    def test_drop_of_all_takes_unreadable_messages_too(self, operator: Operator) -> None:
+        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="hello")
+        operator.put(*jobs(2))
+        document = operator.run_json("dlq", "drop", "--all", *WHY, "--yes")
+        assert (document["matched"], document["unreadable"], document["dropped"]) == (3, 1, 3)
+        assert [each["still_owed"] for each in document["criticals"]] == [True, True]
+        assert document["audit"]["filters"] == {"all": True}
+        assert operator.visible() == operator.hidden() == 0
 
 
 class Typist(io.StringIO):

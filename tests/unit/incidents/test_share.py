@@ -120,6 +120,21 @@ def test_invalid_incident_id_is_refused_with_its_field(given_id: Any, detail: st
 
 
 @pytest.mark.parametrize(
+    ("document", "hint"),
+    [
+        ({}, "is missing (also looked for id and incident_id)"),
+        ({"incident": {"id": None}}, "is missing (also looked for id and incident_id)"),
+        ({"incident": "i1"}, "is missing (also looked for id and incident_id); incident is a string"),
+        ({"incident": [1]}, "is missing (also looked for id and incident_id); incident is a list"),
+    ],
+)
+def test_missing_incident_id_is_refused_with_the_names_that_were_looked_for(document: Any, hint: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parsed(document)
+    assert (caught.value.field, caught.value.detail) == ("incident.id", hint)
+
+
+@pytest.mark.parametrize(
     ("body", "detail"),
     [
         (b"", "is not JSON: Expecting value (line 1, column 1)"),
