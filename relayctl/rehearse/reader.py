@@ -97,7 +97,7 @@ class Reader:
     ahead_seconds: float = 0.0
 
     def get(self, pace: Pace, path: str, query: Mapping[str, Any]) -> Any:
-        """Return the JSON document at a path; None if there is nothing (404). Raises FetchError."""
+        """Return the JSON document at a path; None if there is nothing (404, 410). Raises FetchError."""
         url = f"{self.base_url}{path}?{urlencode(query)}" if query else f"{self.base_url}{path}"
         wait, problem = FIRST_WAIT_SECONDS, ""
         for _ in range(TRIES):
@@ -114,12 +114,12 @@ class Reader:
                 self._compare_clocks(answer)
                 if 200 <= answer.status < 300 and (document := _json(answer)) is not None:
                     return document
-                if answer.status == 404:
+                if answer.status in {404, 410}:
                     return None
                 problem = self._judged(answer, path)
                 pace.hold(_retry_after(answer) or wait)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
-        raise FetchError(f"{self.vendor}: {problem}, {TRIES} times; type the same command again later: it goes on here")
+        raise FetchError(f"{self.vendor}: {problem}, {TRIES} times; with --keep, the same command goes on here later")
 
     def _judged(self, answer: HttpAnswer, path: str) -> str:
         """Return what an answer says that may pass. Raises FetchError for one that will not."""
@@ -148,7 +148,7 @@ def _json(answer: HttpAnswer) -> Any:
 
 def _retry_after(answer: HttpAnswer) -> float | None:
     told = answer.headers.get("retry-after", "")
-    return min(float(told), 10 * LONGEST_WAIT_SECONDS) if told.isdigit() else None
+    return min(float(told), 10 * LONGEST_WAIT_SECONDS) if told.isdecimal() else None
 
 
 # What `Reader.get` is once its pace is known: takes a path and a query.
