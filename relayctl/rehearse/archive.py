@@ -20,7 +20,7 @@ ABOUT, KEY, PERIOD = "about.json", "pseudonyms.key", ("since", "until")
 _STRUCTURE = frozenset(
     {
         *("id", "alert_id", "status", "severity", "type", "share_target", "environments", "created", "terminated"),
-        *("requestId", "eventId", "auditType", "deliveryStatus", "received", "incident", "told_status"),
+        *("requestId", "eventId", "auditType", "deliveryStatus", "received", "response", "incident", "told_status"),
         *("timestamp", "at", "start", "end", "startedOn", "endedOn", "started_on", "ended_on"),
     }
 )
@@ -121,7 +121,8 @@ class Archive:
             case list():
                 # A document that is a list of texts has ids or times.
                 return [self._told(each, name) for each in value]
-            case str() if name and name not in _STRUCTURE and value:
+            # A share's target may be a person's address.
+            case str() if name and value and (name not in _STRUCTURE or (name == "share_target" and "@" in value)):
                 return hmac.new(self._pseudonyms, value.encode(), hashlib.sha256).hexdigest()[:12]
         return value
 

@@ -67,9 +67,9 @@ def fetch_incidents(reader: Reader, archive: Archive, wanted: Wanted) -> None:
     missing = {kind: [each for each in found if each not in ids] for kind, ids in there.items()}
     left = max(map(len, missing.values()))
     if left:
-        minutes = left * Pace(CALLS_A_SECOND, time).seconds / 60
+        minutes = max(1, round(left * Pace(CALLS_A_SECOND, time).seconds / 60))
         terminal.say(
-            f"{len(found):,} incidents, {left:,} to read: about {max(1, round(minutes))} minutes at BigPanda's "
+            f"{len(found):,} incidents, {left:,} to read: about {minutes:,} min at BigPanda's "
             f"{CALLS_A_SECOND} calls a second. Ctrl-C stops; with --keep the same command goes on where it was."
         )
     ask: dict[str, Callable[[str], Any]] = {
@@ -79,7 +79,7 @@ def fetch_incidents(reader: Reader, archive: Archive, wanted: Wanted) -> None:
     # The limit holds for each endpoint, so both are read side by side.
     with (
         progress("reading BigPanda", f"calls of {sum(map(len, missing.values())):,}", time.ticks) as show,
-        _lanes() as run,
+        _lanes(reader.stop) as run,
     ):
         calls = [(kind, each) for pair in _pairs(missing) for kind, each in pair]
         run(archive, ask, calls, show, Pace(CALLS_A_SECOND, time).seconds / len(missing))
@@ -127,9 +127,12 @@ def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> N
     there = archive.has(AUDITS)
     calls = [(AUDITS, each) for each in pages if each not in there]
     if len(calls) > 30:
-        terminal.say(f"{len(calls):,} calls to xMatters, one a second: about {len(calls) // 60 + 1} minutes.")
+        terminal.say(f"{len(calls):,} calls to xMatters, one a second: about {len(calls) // 60 + 1} min.")
     ask: Ask = {AUDITS: lambda page: nested(get(AUDITS_PATH, {"eventId": page, "limit": 100}), "data")}
-    with progress("reading xMatters' answers", f"of {len(calls):,}", reader.time.ticks) as show, _lanes(1) as run:
+    with (
+        progress("reading xMatters' answers", f"of {len(calls):,}", reader.time.ticks) as show,
+        _lanes(reader.stop, 1) as run,
+    ):
         run(archive, ask, calls, show, Pace(XMATTERS_CALLS_A_SECOND, reader.time).seconds)
 
 
@@ -257,12 +260,11 @@ type Run = Callable[[Archive, Ask, Sequence[tuple[str, str]], Show, float], None
 
 
 @contextmanager
-def _lanes(workers: int = 2 * WORKERS) -> Iterator[Run]:
-    """Yield a function that makes calls side by side, and stores each answer; Ctrl-C begins no further call.
+def _lanes(stop: Event, workers: int = 2 * WORKERS) -> Iterator[Run]:
+    """Yield a function that makes calls side by side, and stores each answer; Ctrl-C sets `stop` and begins no call.
 
-    Its last parameter is how long a call takes at the vendor's limit, for the estimate.
+    The function's last parameter is how long a call takes at the vendor's limit, for the estimate.
     """
-    stop = Event()
 
     def one(archive: Archive, ask: Ask, call: tuple[str, str]) -> None:
         kind, key = call
@@ -282,5 +284,6 @@ def _lanes(workers: int = 2 * WORKERS) -> Iterator[Run]:
 
         try:
             yield run
-        finally:
+        except BaseException:
             stop.set()
+            raise

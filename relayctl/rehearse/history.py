@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from relay.incidents.callback import ESCALATE
 from relay.incidents.share import RANKS, Fields, Share, fields_of, parse_share, scalar
 from relay.xmatters.directory import SUPPRESSED_WITHIN_SECONDS
 from relayctl.rehearse.archive import Archive
@@ -294,10 +295,12 @@ def _heard(audits: Iterable[Any]) -> dict[str, Any]:
             recipient = fields_of(notification.get("recipient"))
             owner = fields_of(recipient.get("owner")) or recipient
             at = _time(response.get("received")) or _time(each.first("at", "created"))
-            if at is not None:
+            is_notified = True
+            # Who escalates passes the page on.
+            if at is not None and (scalar(response.get("response")) or "").strip().lower() not in ESCALATE:
                 answers.append((at, scalar(owner.get("targetname")) or ""))
     first = min(answers, default=(None, ""))
-    return {"is_notified": is_notified or bool(answers), "answered_at": first[0], "answered_by": first[1]}
+    return {"is_notified": is_notified, "answered_at": first[0], "answered_by": first[1]}
 
 
 def _target(activity: Fields) -> str:

@@ -26,6 +26,8 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 # The vendor's seconds and ours do not begin together, so the pace stays below the limit by this part.
 MARGIN = 0.015
 CLOCKS_DIFFER_SECONDS = 120.0
+# Longest part of a wait, after which a stop is noticed.
+SLICE_SECONDS = 1.0
 _REFUSED = {
     401: "refuses the credentials",
     403: "the user of the credentials has no right to read this; give the role the right to view it",
@@ -55,19 +57,25 @@ class Pace:
         self.seconds = (1 + MARGIN) / calls_a_second
         self._time, self._lock, self._next = time, threading.Lock(), 0.0
 
-    def wait(self) -> None:
-        """Wait until the next call may begin."""
+    def wait(self, stop: threading.Event | None = None) -> None:
+        """Wait until the next call may begin, or `stop` is set."""
         with self._lock:
             now = self._time.ticks()
             at = max(self._next, now)
             self._next = at + self.seconds
-        if at > now:
-            self._time.sleep(at - now)
+        sleep(at - now, self._time, stop)
 
     def hold(self, seconds: float) -> None:
         """Let no call begin for some seconds: the vendor asked for fewer."""
         with self._lock:
             self._next = max(self._next, self._time.ticks() + seconds)
+
+
+def sleep(seconds: float, time: HasTime, stop: threading.Event | None) -> None:
+    """Wait for some seconds, or until `stop` is set."""
+    until = time.ticks() + seconds
+    while (left := until - time.ticks()) > 0 and not (stop and stop.is_set()):
+        time.sleep(min(left, SLICE_SECONDS))
 
 
 class FetchError(click.ClickException):
@@ -85,6 +93,7 @@ class Reader:
         headers: Headers with the credentials.
         time: Clocks of the run.
         calls: Number of requests that were sent.
+        stop: Set to end all waits, with a FetchError in each thread that waits.
         ahead_seconds: How far this machine's clock is ahead of the vendor's; 0 before the first answer.
     """
 
@@ -93,6 +102,7 @@ class Reader:
     base_url: str
     headers: Mapping[str, str] = field(repr=False)
     time: HasTime
+    stop: threading.Event = field(default_factory=threading.Event)
     calls: int = 0
     ahead_seconds: float = 0.0
 
@@ -101,7 +111,9 @@ class Reader:
         url = f"{self.base_url}{path}?{urlencode(query)}" if query else f"{self.base_url}{path}"
         wait, problem = FIRST_WAIT_SECONDS, ""
         for _ in range(TRIES):
-            pace.wait()
+            pace.wait(self.stop)
+            if self.stop.is_set():
+                raise FetchError("stopped")
             self.calls += 1
             try:
                 answer = self.outward.ask("GET", url, None, self.headers, Deadline(CALL_SECONDS, self.time.ticks))
@@ -109,7 +121,7 @@ class Reader:
                 if not error.was_sent and "must not be called" in str(error):
                     raise FetchError(f"{self.vendor}: {error}") from None
                 problem = str(error)
-                self.time.sleep(wait)
+                sleep(wait, self.time, self.stop)
             else:
                 self._compare_clocks(answer)
                 if 200 <= answer.status < 300 and (document := _json(answer)) is not None:

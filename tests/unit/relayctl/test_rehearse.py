@@ -13,7 +13,7 @@ from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.fetch import Wanted, fetch_answers, fetch_incidents, fetch_pages
 from relayctl.rehearse.findings import pages_got
 from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
-from relayctl.rehearse.reader import Pace, Reader
+from relayctl.rehearse.reader import FetchError, Pace, Reader
 from relayctl.rehearse.rehearse import POLICIES, channel_of_policy
 from relayctl.rehearse.replay import Rehearsal, rehearse
 from relayctl.stack.deployed import Effects
@@ -366,3 +366,30 @@ def test_list_of_suppressions_that_repeats_its_first_page_is_read_to_its_end(tmp
     tenant = Tenant({"event-suppressions": {"data": [{"at": T}] * 100}})
     fetch_answers(tenant.reader(), Archive(tmp_path / "past", {}, is_redacted=False), [])
     assert len(tenant.asked) == 2
+
+
+def test_answer_that_escalates_is_none(story: Story) -> None:
+    story.alert("critical", 0)
+    story.happened("created", 0)
+    story.shared(1)
+    story.paged(2, "critical")
+    story.audited(2, [{"auditType": "RESPONSE_RECEIVED", "response": {"response": "Escalate", "received": T + 9}}])
+    assert [each.classes for each in pages_got([story.told()])] == [{"unanswered"}]
+
+
+def test_address_of_a_person_is_not_in_a_redacted_archive(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "past", {}, is_redacted=True)
+    for name in ("webhook.noc", "email.jdoe@example.com"):
+        archive.add("activities", name[:5], [{"type": "incident_shared", "params": {"share_target": name}}])
+    text = (tmp_path / "past" / "activities.jsonl").read_text()
+    assert "webhook.noc" in text
+    assert "jdoe" not in text
+
+
+def test_stop_ends_the_wait_for_a_vendor_that_fails() -> None:
+    tenant = Tenant({"incidents": HttpAnswer(503, {}, b"")})
+    reader = tenant.reader()
+    reader.stop.set()
+    with pytest.raises(FetchError, match="stopped"):
+        reader.get(Pace(5, reader.time), "/incidents", {})
+    assert tenant.asked == []
