@@ -12,9 +12,10 @@ import pytest
 
 from relay.channels.authentication import Request
 from relay.deadline import Deadline
-from relay.failures import InvalidChannel
+from relay.failures import ChannelError, InvalidChannel, UnknownChannel
 from relay.http.client import basic
 from relay.http.session import HttpAnswer
+from relay.incidents.share import CANARY_PREFIX
 from relay.sweeper.canary import MAX_CANARIES, Canary
 from relay.sweeper.run import SweeperRun
 from tests import samples
@@ -283,12 +284,34 @@ def test_five_canaries_run_at_most() -> None:
     assert world.shared == ["critical"] * MAX_CANARIES + ["ok"] * MAX_CANARIES
 
 
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_last_resort_hears_nothing_of_a_canary_whose_channel_is_gone_or_cannot_be_read(is_removed: bool) -> None:
+    world = World()
+    world.relay.session.steps = [samples.refused(503)]
+    world.goes_on(90)
+    texts = world.relay.secrets.texts
+    texts["noc"] = UnknownChannel("noc") if is_removed else ChannelError("the secret cannot be read")
+    world.goes_on(HOUR)
+    assert world.relay.messaging.sent == []
+    assert not [subject for is_notice, subject in world.told if not is_notice]
+
+
+def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary() -> None:
+    world = World()
+    world.relay.session.steps = [samples.refused(503)]
+    world.relay.webhook.serve(samples.request())
+    world.goes_on(900)
+    assert [subject for is_notice, subject in world.told if not is_notice] == [
+        "CRITICAL, xMatters did not notify: incident i1 of channel noc"
+    ]
+
+
 @pytest.mark.parametrize("is_canary", [True, False])
 def test_last_resort_hears_nothing_of_a_canary_while_the_ledger_is_down(is_canary: bool) -> None:
-    document = samples.secret(policy={"canary": is_canary})
+    document = samples.secret(policy={"canary": True})
     document["xmatters"]["rest"] = REST
     relay, table = hooked(samples.refused(503), secrets=FakeSecrets(noc=json.dumps(document)))
-    relay.share()
+    relay.share(id=f"{CANARY_PREFIX}1" if is_canary else "i1")
     for _ in range(10):
         for name, number in product(("get_item", "update_item", "put_item"), range(20)):
             table.before_next(table_down, name, after=number)
