@@ -222,6 +222,18 @@ def test_channel_in_shadow_or_paused_runs_no_canary(policy: dict[str, Any]) -> N
     assert (world.posts, world.told) == ([], [])
 
 
+def test_canary_whose_end_another_announced_fails_and_the_next_one_runs() -> None:
+    world = World()
+    world.is_deaf = True
+    world.relay.sweep()
+    [(_, incident)] = world.posts
+    ended = {"status": "ok", "active": False, "resolved": True, "changedOn": int(incident["changedOn"]) + 1}
+    world.relay.share(id=incident["id"], **ended)
+    world.goes_on(3100)
+    assert [line["detail"] for line in world.lines("canary failed")] == ["no device got its notification"]
+    assert world.shared == ["critical", "ok", "critical"]
+
+
 def test_pause_during_a_canary_ends_it_without_a_failure() -> None:
     world = World(policy={"pauses": [samples.pause("keep", since=90, until=2 * HOUR)]})
     world.is_deaf = True
