@@ -265,10 +265,10 @@ def tell(past: Past, box: Box, clock: Clock) -> None:
     """Let both stand-ins remember the past; `clock` is theirs, and stands at the end of the period afterwards."""
     box.bigpanda.let_in(KEY)
     box.events.declare({"type": "basic", "username": LOGIN[0], "password": LOGIN[1]})
-    box.bigpanda.declare_incidents(ENVIRONMENT, [_as_incident(each) for each in past.incidents])
     for each in past.incidents:
         for kind, at, params in each.activities:
             box.bigpanda.remember(each.id, kind, params, int(at))
+    box.bigpanda.declare_incidents(ENVIRONMENT, [_as_incident(each) for each in past.incidents])
     pages = [(page, each) for each in past.incidents for page in each.pages]
     for page, incident in sorted(pages, key=lambda pair: pair[0].at):
         _make_page(box, clock, page, incident)
@@ -285,13 +285,13 @@ def _make_page(box: Box, clock: Clock, page: MadePage, incident: PastIncident) -
     if page.is_notified:
         notification = {"deliveryStatus": "DELIVERED", "recipient": recipient}
         box.xmatters.pages.audit(made.id, "NOTIFICATION_DELIVERED", notification=notification)
+    for _ in range(page.dropped):
+        box.xmatters.pages.suppress()
     if page.answered_after is not None:
         clock.at = page.at + page.answered_after
         received = record_time(clock())
         response = {"response": "Acknowledge", "received": received, "notification": {"recipient": recipient}}
         box.xmatters.pages.audit(made.id, "RESPONSE_RECEIVED", response=response)
-    for _ in range(page.dropped):
-        box.xmatters.pages.suppress()
     clock.at = page.at + 1
     box.xmatters.pages.change(made.id, "TERMINATED")
 

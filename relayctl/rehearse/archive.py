@@ -20,7 +20,7 @@ ABOUT, KEY, PERIOD = "about.json", "pseudonyms.key", ("since", "until")
 _STRUCTURE = frozenset(
     {
         *("id", "alert_id", "status", "severity", "type", "share_target", "environments", "created", "terminated"),
-        *("requestId", "eventId", "auditType", "deliveryStatus", "received", "incident", "told_status"),
+        *("requestId", "eventId", "auditType", "deliveryStatus", "received", "response", "incident", "told_status"),
         *("timestamp", "at", "start", "end", "startedOn", "endedOn", "started_on", "ended_on"),
     }
 )
@@ -44,7 +44,10 @@ class Archive:
             if any(folder.iterdir()):
                 raise click.UsageError(f"--keep: {folder} has other files; name a new folder")
             self._write(known, json.dumps(wanted) + "\n")
-        self.about: dict[str, Any] = json.loads(known.read_text("utf-8"))
+        try:
+            self.about: dict[str, Any] = json.loads(known.read_text("utf-8"))
+        except ValueError:
+            raise click.UsageError(f"--keep: {known} is not whole; name a new folder") from None
         wanted = json.loads(json.dumps(wanted))
         # A run that goes on keeps its first period.
         different = [name for name, value in wanted.items() if name not in PERIOD and self.about.get(name) != value]
@@ -73,11 +76,16 @@ class Archive:
     def add(self, kind: str, key: str, document: Any) -> None:
         """Add a document under a key."""
         told = self._told(document) if self.is_redacted else document
-        line = json.dumps([key, told], ensure_ascii=False) + "\n"
+        line = json.dumps([key, told]) + "\n"
         with self._lock:
             place = self._place(kind)
             self._mend(place)
-            self._write(place, line, "a")
+            try:
+                self._write(place, line, "a")
+            except OSError:
+                # A part of the line may be there, and another thread may write yet.
+                self._mended.discard(place)
+                raise
 
     def finish(self) -> None:
         """Forget the key of the pseudonyms: nobody can tell any more whose they are."""
@@ -113,7 +121,8 @@ class Archive:
             case list():
                 # A document that is a list of texts has ids or times.
                 return [self._told(each, name) for each in value]
-            case str() if name and name not in _STRUCTURE and value:
+            # A share's target may be a person's address.
+            case str() if name and value and (name not in _STRUCTURE or (name == "share_target" and "@" in value)):
                 return hmac.new(self._pseudonyms, value.encode(), hashlib.sha256).hexdigest()[:12]
         return value
 

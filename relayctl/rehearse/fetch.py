@@ -16,7 +16,7 @@ from urllib.parse import quote
 from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE
 from relay.bigpanda.listing import FOLDERS, MAX_LISTING_PAGES
 from relay.delivery.channel_health import age
-from relay.incidents.share import Fields, nested
+from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH
 from relayctl import terminal
 from relayctl.moments import iso
@@ -67,9 +67,9 @@ def fetch_incidents(reader: Reader, archive: Archive, wanted: Wanted) -> None:
     missing = {kind: [each for each in found if each not in ids] for kind, ids in there.items()}
     left = max(map(len, missing.values()))
     if left:
-        minutes = left * Pace(CALLS_A_SECOND, time).seconds / 60
+        minutes = max(1, round(left * Pace(CALLS_A_SECOND, time).seconds / 60))
         terminal.say(
-            f"{len(found):,} incidents, {left:,} to read: about {max(1, round(minutes))} minutes at BigPanda's "
+            f"{len(found):,} incidents, {left:,} to read: about {minutes:,} min at BigPanda's "
             f"{CALLS_A_SECOND} calls a second. Ctrl-C stops; with --keep the same command goes on where it was."
         )
     ask: dict[str, Callable[[str], Any]] = {
@@ -79,7 +79,7 @@ def fetch_incidents(reader: Reader, archive: Archive, wanted: Wanted) -> None:
     # The limit holds for each endpoint, so both are read side by side.
     with (
         progress("reading BigPanda", f"calls of {sum(map(len, missing.values())):,}", time.ticks) as show,
-        _lanes() as run,
+        _lanes(reader.stop) as run,
     ):
         calls = [(kind, each) for pair in _pairs(missing) for kind, each in pair]
         run(archive, ask, calls, show, Pace(CALLS_A_SECOND, time).seconds / len(missing))
@@ -89,6 +89,7 @@ def fetch_pages(reader: Reader, archive: Archive, wanted: Wanted) -> None:
     """Fetch xMatters' pages of the period. Raises FetchError."""
     get = paced(reader, Pace(XMATTERS_CALLS_A_SECOND, reader.time))
     known = {key: len(events) for key, events in archive.all(EVENTS)}
+    incidents = _listed(archive).keys()
     with progress("reading xMatters' pages", "calls", reader.time.ticks) as show:
         done = 0
         for start in _days(wanted):
@@ -99,7 +100,7 @@ def fetch_pages(reader: Reader, archive: Archive, wanted: Wanted) -> None:
                     data = nested(get(EVENTS_PATH, query), "data")
                     if not isinstance(data, list):
                         raise FetchError(f"xMatters: {EVENTS_PATH}: an answer without a list of events")
-                    archive.add(EVENTS, key, [_kept_event(each, wanted.property) for each in data])
+                    archive.add(EVENTS, key, [_kept_event(each, wanted.property, incidents) for each in data])
                     known[key] = len(data)
                     show(done := done + 1, f"{iso(start)[:10]}")
                 is_last, offset = known[key] < EVENTS_A_PAGE, offset + EVENTS_A_PAGE
@@ -108,21 +109,30 @@ def fetch_pages(reader: Reader, archive: Archive, wanted: Wanted) -> None:
 def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> None:
     """Fetch what flood control dropped, and the audits of `pages`. Raises FetchError."""
     get = paced(reader, Pace(XMATTERS_CALLS_A_SECOND, reader.time))
-    known = dict(archive.all(SUPPRESSED))
+    known, before = dict(archive.all(SUPPRESSED)), None
     for offset in range(0, 1000 * EVENTS_A_PAGE, EVENTS_A_PAGE):
         times = known.get(str(offset))
         if times is None:
-            data = _data(get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset}))
-            times = [_suppressed_at(each) for each in data]
+            try:
+                data = nested(get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset}), "data")
+            except FetchError as error:
+                terminal.say(f"warning: {error.message}. What flood control dropped is not counted.")
+                break
+            times = [_suppressed_at(each) for each in data] if isinstance(data, list) else []
             archive.add(SUPPRESSED, str(offset), times)
-        if len(times) < EVENTS_A_PAGE:
+        # xMatters may repeat its first page for ever.
+        if len(times) < EVENTS_A_PAGE or times == before:
             break
+        before = times
     there = archive.has(AUDITS)
     calls = [(AUDITS, each) for each in pages if each not in there]
     if len(calls) > 30:
-        terminal.say(f"{len(calls):,} calls to xMatters, one a second: about {len(calls) // 60 + 1} minutes.")
-    ask = {AUDITS: lambda page: _data(get(AUDITS_PATH, {"eventId": page, "limit": 100}))}
-    with progress("reading xMatters' answers", f"of {len(calls):,}", reader.time.ticks) as show, _lanes(1) as run:
+        terminal.say(f"{len(calls):,} calls to xMatters, one a second: about {len(calls) // 60 + 1} min.")
+    ask: Ask = {AUDITS: lambda page: nested(get(AUDITS_PATH, {"eventId": page, "limit": 100}), "data")}
+    with (
+        progress("reading xMatters' answers", f"of {len(calls):,}", reader.time.ticks) as show,
+        _lanes(reader.stop, 1) as run,
+    ):
         run(archive, ask, calls, show, Pace(XMATTERS_CALLS_A_SECOND, reader.time).seconds)
 
 
@@ -155,16 +165,21 @@ def _list(get: Callable[..., Any], archive: Archive, key: str, path: str, query:
     for page in range(1, MAX_LISTING_PAGES + 1):
         answer = get(path, query | {"page": page})
         if answer is None:
-            raise FetchError(f"BigPanda: there is no environment {path.split('/')[4]}, or the key cannot see it")
+            raise FetchError(
+                f"BigPanda: there is no environment {path.split('/')[4]}, or the key cannot see it, or it is in "
+                "another region: --bigpanda-url https://eu-api.bigpanda.io"
+            )
         items = nested(answer, "items") if isinstance(answer, dict) else answer
         if not isinstance(items, list):
             raise FetchError(f"BigPanda: {path}: an answer without a list of incidents")
-        shared = [each for each in items if isinstance(each, dict) and each.get("shared") is not False]
-        fresh = {str(each["id"]) for each in shared if "id" in each} - ids
+        incidents = {identity: each for each in items if (identity := scalar(nested(each, "id")))}
+        fresh = incidents.keys() - ids
         ids |= fresh
-        if fresh:
-            archive.add(LISTED, f"{key}/{page}", sorted(fresh))
-        if len(items) < INCIDENTS_A_PAGE or not fresh:
+        if shared := [each for each in fresh if incidents[each].get("shared") is not False]:
+            archive.add(LISTED, f"{key}/{page}", sorted(shared))
+        total = nested(answer, "total")
+        # BigPanda may give fewer than it was asked for, or repeat its first page for ever.
+        if not fresh or (isinstance(total, int) and len(ids) >= total):
             break
     else:
         terminal.say(f"warning: {key}: BigPanda lists no more than {MAX_LISTING_PAGES * INCIDENTS_A_PAGE:,} incidents")
@@ -206,13 +221,18 @@ def _events_query(start: float, wanted: Wanted, offset: int) -> dict[str, Any]:
     return times | {"embed": "properties", "limit": EVENTS_A_PAGE, "offset": offset}
 
 
-def _kept_event(event: Any, wanted_property: str) -> dict[str, Any]:
-    """Return the members of an event that a rehearsal needs: most of an event are texts that nobody reads again."""
+def _kept_event(event: Any, wanted_property: str, incidents: Collection[str]) -> dict[str, Any]:
+    """Return the members of an event that a rehearsal needs: most of an event are texts that nobody reads again.
+
+    Without the wanted property, another one may have the id of one of the `incidents`.
+    """
     fields = Fields(event if isinstance(event, dict) else {})
-    properties = {_bare(name): value for name, value in (fields.first("properties") or {}).items()}
+    properties = {_bare(name): value for name, value in fields_of(fields.first("properties")).items()}
     kept = {name: fields.first(name.lower()) for name in ("id", "created", "terminated", "status", "requestId")}
     told = next((value for name, value in properties.items() if name in _STATUS_NAMES), None)
-    return kept | {"incident": properties.get(_bare(wanted_property)), "told_status": told}
+    named = properties.get(_bare(wanted_property))
+    found = next((value for value in properties.values() if scalar(value) in incidents), None)
+    return kept | {"incident": scalar(found if named is None else named), "told_status": told}
 
 
 # Names of properties that may have the incident's status.
@@ -229,11 +249,6 @@ def _suppressed_at(suppression: Any) -> Any:
     return nested(suppression, "at") or nested(nested(suppression, "match"), "at")
 
 
-def _data(answer: Any) -> list[Any]:
-    data = nested(answer, "data")
-    return data if isinstance(data, list) else []
-
-
 def _pairs(missing: dict[str, list[str]]) -> Iterator[list[tuple[str, str]]]:
     """Yield the calls of all kinds in turns, so that no endpoint waits for another."""
     for place in range(max(map(len, missing.values()), default=0)):
@@ -245,12 +260,11 @@ type Run = Callable[[Archive, Ask, Sequence[tuple[str, str]], Show, float], None
 
 
 @contextmanager
-def _lanes(workers: int = 2 * WORKERS) -> Iterator[Run]:
-    """Yield a function that makes calls side by side, and stores each answer; Ctrl-C begins no further call.
+def _lanes(stop: Event, workers: int = 2 * WORKERS) -> Iterator[Run]:
+    """Yield a function that makes calls side by side, and stores each answer; Ctrl-C sets `stop` and begins no call.
 
-    Its last parameter is how long a call takes at the vendor's limit, for the estimate.
+    The function's last parameter is how long a call takes at the vendor's limit, for the estimate.
     """
-    stop = Event()
 
     def one(archive: Archive, ask: Ask, call: tuple[str, str]) -> None:
         kind, key = call
@@ -270,5 +284,6 @@ def _lanes(workers: int = 2 * WORKERS) -> Iterator[Run]:
 
         try:
             yield run
-        finally:
+        except BaseException:
             stop.set()
+            raise

@@ -50,26 +50,22 @@ class Got(NamedTuple):
 def pages_got(histories: Iterable[History]) -> Iterator[Got]:
     """Yield all pages that people got, incident by incident, oldest first."""
     for history in histories:
-        told: State | None = None
-        known = sorted(
-            [(moment.page.at, moment.page, moment) for moment in history.moments if moment.page]
-            + [(page.at, page, None) for page in history.unmatched],
-            key=lambda each: each[0],
-        )
-        for _, page, moment in known:
+        told = _state(history.earlier[-1]) if history.earlier else None
+        known = [(moment.page, moment) for moment in history.moments if moment.page]
+        for page, moment in sorted(known, key=lambda each: each[0].at):
             classes = frozenset(_classes(history, page, moment, told))
-            told = _state(moment) if moment else told
+            told = _state(moment)
             answered = None if page.answered_at is None else page.answered_at - page.at
             yield Got(page, history, classes, answered)
 
 
-def _classes(history: History, page: Page, moment: Moment | None, told: State | None) -> Iterator[str]:
-    status = page.status or (moment.status if moment else None)
-    if moment and compare(told, _state(moment)).transition not in _PARITY:
+def _classes(history: History, page: Page, moment: Moment, told: State | None) -> Iterator[str]:
+    status = page.status or moment.status
+    if compare(told, _state(moment)).transition not in _PARITY:
         yield "repeat"
     if status != "ok" and not history.is_open(page.at):
         yield "stale"
-    if moment and page.at - moment.at > LATE_SECONDS:
+    if page.at - moment.at > LATE_SECONDS:
         yield "late"
     if status == "critical" and page.is_notified is not None:
         if page.answered_at is None:

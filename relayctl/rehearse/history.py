@@ -6,13 +6,15 @@ as the incident's severity.
 """
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from relay.incidents.callback import ESCALATE
 from relay.incidents.share import RANKS, Fields, Share, fields_of, parse_share, scalar
+from relay.xmatters.directory import SUPPRESSED_WITHIN_SECONDS
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.fetch import ACTIVITIES, AUDITS, DETAILS, EVENTS, SUPPRESSED
 
@@ -49,7 +51,7 @@ class Moment(NamedTuple):
     """A share of the past.
 
     Attributes:
-        at: When BigPanda shared the incident (epoch seconds).
+        at: When BigPanda shared the incident (epoch seconds); when its page was made, if BigPanda logged no share.
         body: A webhook's body with the state at that time.
         status: The incident's status then.
         is_inferred: True if the state was inferred.
@@ -77,7 +79,7 @@ class History(NamedTuple):
         moments: Its shares, oldest first.
         spells: When it was open: start and end of each time (epoch seconds); the end is None while it is open.
         pages: Its pages, oldest first.
-        unmatched: Pages for which no share is known.
+        earlier: Its shares before the period, oldest first: what people knew when the period began.
     """
 
     incident_id: str
@@ -85,7 +87,7 @@ class History(NamedTuple):
     moments: tuple[Moment, ...]
     spells: tuple[tuple[float, float | None], ...]
     pages: tuple[Page, ...] = ()
-    unmatched: tuple[Page, ...] = ()
+    earlier: tuple[Moment, ...] = ()
 
     def is_open(self, at: float) -> bool:
         """True if the incident was open at a time (epoch seconds)."""
@@ -99,7 +101,7 @@ class Past(NamedTuple):
         histories: One for each incident that was shared with a target in the period.
         targets: Number of shares by BigPanda's name of their target, also of those that were left out.
         logs_updates: True if BigPanda logged further shares of an incident, not only the first one.
-        dropped: Number of signals that xMatters' flood control dropped in the period.
+        dropped: Number of shares without a page around which xMatters' flood control dropped something.
     """
 
     histories: tuple[History, ...]
@@ -110,7 +112,7 @@ class Past(NamedTuple):
 
 def read_pages(archive: Archive) -> dict[str, list[Page]]:
     """Return the pages by BigPanda's id of the incident, oldest first, with what is known of their answers."""
-    audits = {key: answers for key, document in archive.all(AUDITS) if (answers := _heard(document))}
+    audits = {key: _heard(document) for key, document in archive.all(AUDITS) if isinstance(document, list)}
     found = defaultdict[str, dict[str, Page]](dict)
     for _, events in archive.all(EVENTS):
         for event in events:
@@ -127,21 +129,32 @@ def read_past(
 ) -> Past:
     """Return what is known of the period. `targets` are the wanted targets of shares; all webhooks if it is empty."""
     incidents = {key: document for key, document in archive.all(DETAILS) if isinstance(document, dict)}
-    activities = {key: [Fields(each) for each in listed] for key, listed in archive.all(ACTIVITIES)}
+    # BigPanda lists the newest first, also of those with the same time.
+    activities = {key: [fields_of(each) for each in reversed(listed)] for key, listed in archive.all(ACTIVITIES)}
     counted = Counter[str]()
     logs_updates, histories = False, []
     for key, document in incidents.items():
         logged = sorted(activities.get(key, []), key=_at)
         shares = [each for each in logged if each.get("type") == SHARED]
         counted.update(map(_target, shares))
-        wanted = [each for each in shares if _is_wanted(_target(each), targets)]
-        logs_updates = logs_updates or any(fields_of(each.get("params")).get("firsttime") is False for each in wanted)
+        wanted = [each for each in shares if is_wanted(_target(each), targets)]
+        again = any(fields_of(each.get("params")).get("firsttime") is False for each in wanted)
+        logs_updates = logs_updates or again or len(wanted) > len(set(map(_target, wanted)))
         history = _history(key, document, logged, wanted, pages.get(key, ()), (since, until))
         if history.moments:
             histories.append(history)
-    dropped = [at for _, times in archive.all(SUPPRESSED) for each in times if (at := _time(each)) is not None]
-    in_period = sum(since <= at <= until for at in dropped)
-    return Past(tuple(sorted(histories, key=lambda each: each.moments[0].at)), dict(counted), logs_updates, in_period)
+    ordered = tuple(sorted(histories, key=lambda each: each.moments[0].at))
+    return Past(ordered, dict(counted), logs_updates, _dropped(archive, ordered))
+
+
+def _dropped(archive: Archive, histories: Iterable[History]) -> int:
+    """Count the shares that flood control may have dropped: xMatters says when it dropped, and not which signal."""
+    times = sorted({at for _, found in archive.all(SUPPRESSED) for each in found if (at := _time(each)) is not None})
+    shares = (moment.at for history in histories for moment in history.moments if moment.page is None)
+    return sum(
+        bisect_left(times, at - SUPPRESSED_WITHIN_SECONDS) < bisect_right(times, at + SUPPRESSED_WITHIN_SECONDS)
+        for at in shares
+    )
 
 
 def critical_pages(past: Past) -> list[str]:
@@ -166,21 +179,30 @@ def _history(
     spells = _spells(incident, logged)
     alerts = [Fields(each) for each in incident.get("alerts") or () if isinstance(each, dict)]
     severity = str(incident.get("severity") or incident.get("status") or "unknown").lower()
-    times = sorted({_at(each) for each in shares if period[0] <= _at(each) <= period[1]})
-    told = _told_states(times, pages)
-    moments = []
-    for at in times:
-        is_open = any(start <= at and (end is None or at < end) for start, end in spells)
-        shown = [
-            _alert_at(each, at, severity) for each in alerts if (_time(each.first("startedon", "start")) or 0) <= at
-        ]
-        worst = max((each["status"] for each in shown), key=_rank, default=severity) if is_open else "ok"
-        status, is_inferred = (told[at], False) if at in told else (worst, True)
-        body = json.dumps({"incident": _shown(document, key, status, severity, shown, at)}).encode()
-        moments.append(Moment(at, body, status, is_inferred))
-    matched, unmatched = _matched(moments, pages)
+
+    def alerts_at(at: float) -> list[dict[str, Any]]:
+        begun = (each for each in alerts if (_time(each.first("startedon", "start")) or 0) <= at)
+        return [_alert_at(each, at, severity) for each in begun]
+
+    def inferred_at(at: float) -> str:
+        if not any(start <= at and (end is None or at < end) for start, end in spells):
+            return "ok"
+        return max((each["status"] for each in alerts_at(at)), key=_rank, default=severity)
+
+    def moment(at: float, told: str | None, page: Page | None = None) -> Moment:
+        status = told or inferred_at(at)
+        body = json.dumps({"incident": _shown(document, key, status, severity, alerts_at(at), at)}).encode()
+        return Moment(at, body, status, told is None, page)
+
+    times = sorted({_at(each) for each in shares if _at(each) <= period[1]})
+    told = _told_states({at: inferred_at(at) for at in times}, pages)
+    known = [moment(at, told.get(at)) for at in times]
+    matched, unmatched = _matched([each for each in known if each.at >= period[0]], pages)
+    # The direct integration makes a page of a share, so there was a share that BigPanda did not log.
+    matched += [moment(page.at, page.status, page) for page in unmatched] if known else []
     title = next((text for each in alerts if (text := scalar(each.get("description")))), "")
-    return History(key, title, tuple(matched), tuple(spells), tuple(pages), tuple(unmatched))
+    ordered, earlier = sorted(matched, key=lambda each: each.at), [each for each in known if each.at < period[0]]
+    return History(key, title, tuple(ordered), tuple(spells), tuple(pages), tuple(earlier))
 
 
 def _shown(
@@ -205,14 +227,17 @@ def _alert_at(alert: Fields, at: float, severity: str) -> dict[str, Any]:
 def _spells(incident: Fields, logged: Sequence[Fields]) -> list[tuple[float, float | None]]:
     """Return when the incident was open, from its activities; from its own times if they say nothing."""
     spells: list[tuple[float, float | None]] = []
+    start = _time(incident.first("startedon", "start", "started"))
+    end = _time(incident.first("endedon", "end"))
     for each in logged:
         kind, at = str(each.get("type")), _at(each)
         if kind in _OPENS and (not spells or spells[-1][1] is not None):
             spells.append((at, None))
-        elif kind.startswith(_CLOSES) and spells and spells[-1][1] is None:
+        elif kind.startswith(_CLOSES) and not spells:
+            # BigPanda forgot the activities before.
+            spells.append((min(start or 0.0, at), at))
+        elif kind.startswith(_CLOSES) and spells[-1][1] is None:
             spells[-1] = (spells[-1][0], at)
-    start = _time(incident.first("startedon", "start", "started"))
-    end = _time(incident.first("endedon", "end"))
     if not spells:
         return [(start or 0.0, end)]
     if spells[-1][1] is None and end is not None and end > spells[-1][0] and incident.get("active") is False:
@@ -220,13 +245,17 @@ def _spells(incident: Fields, logged: Sequence[Fields]) -> list[tuple[float, flo
     return spells
 
 
-def _told_states(times: Sequence[float], pages: Sequence[Page]) -> dict[float, str]:
-    """Return the status that a page told of a share, by the share's time."""
+def _told_states(inferred: Mapping[float, str], pages: Sequence[Page]) -> dict[float, str]:
+    """Return the status that a page told of a share, by the share's time; `inferred` has all shares' statuses.
+
+    A page tells of the last share before it, or of an earlier one whose inferred status it has.
+    """
     told: dict[float, str] = {}
     for page in pages:
-        place = bisect_right(times, page.at + _CLOCKS_DIFFER_SECONDS) - 1
-        if page.status and place >= 0 and page.at - times[place] <= _TELLS_SECONDS:
-            told.setdefault(times[place], page.status)
+        near = [at for at in inferred if page.at - _TELLS_SECONDS <= at <= page.at + _CLOCKS_DIFFER_SECONDS]
+        alike = [at for at in near if inferred[at] == page.status and at not in told]
+        if page.status and near:
+            told.setdefault((alike or near)[-1], page.status)
     return told
 
 
@@ -259,22 +288,27 @@ def _heard(audits: Iterable[Any]) -> dict[str, Any]:
     for each in map(fields_of, audits):
         response = fields_of(each.get("response"))
         notification = fields_of(each.get("notification") or response.get("notification"))
-        is_notified = is_notified or str(notification.get("deliverystatus")).upper() in {"DELIVERED", "RESPONDED"}
-        if str(each.first("audittype", "type")).upper() == "RESPONSE_RECEIVED":
+        kind = str(each.first("audittype", "type")).upper()
+        is_delivered = str(notification.get("deliverystatus")).upper() in {"DELIVERED", "RESPONDED"}
+        is_notified = is_notified or is_delivered or kind == "NOTIFICATION_DELIVERED"
+        if kind == "RESPONSE_RECEIVED":
             recipient = fields_of(notification.get("recipient"))
             owner = fields_of(recipient.get("owner")) or recipient
             at = _time(response.get("received")) or _time(each.first("at", "created"))
-            if at is not None:
+            is_notified = True
+            # Who escalates passes the page on.
+            if at is not None and (scalar(response.get("response")) or "").strip().lower() not in ESCALATE:
                 answers.append((at, scalar(owner.get("targetname")) or ""))
     first = min(answers, default=(None, ""))
-    return {"is_notified": is_notified or bool(answers), "answered_at": first[0], "answered_by": first[1]}
+    return {"is_notified": is_notified, "answered_at": first[0], "answered_by": first[1]}
 
 
 def _target(activity: Fields) -> str:
     return str(fields_of(activity.get("params")).get("sharetarget") or "unknown")
 
 
-def _is_wanted(target: str, targets: Collection[str]) -> bool:
+def is_wanted(target: str, targets: Collection[str]) -> bool:
+    """True if shares with this target count; `targets` are the wanted ones, every webhook if it is empty."""
     return target in targets if targets else target.startswith("webhook") or "xmatters" in target.lower()
 
 
@@ -290,6 +324,8 @@ def _time(value: Any) -> float | None:
     """Return epoch seconds of a number (seconds or milliseconds) or of ISO 8601; None for anything else."""
     if isinstance(value, bool) or value is None:
         return None
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
     if isinstance(value, int | float):
         return value / 1000 if value > 1e11 else float(value)
     try:
@@ -299,6 +335,6 @@ def _time(value: Any) -> float | None:
 
 
 def all_moments(histories: Iterable[History]) -> Iterator[tuple[History, Moment]]:
-    """Yield the shares of all histories, oldest first."""
-    pairs = [(history, moment) for history in histories for moment in history.moments]
+    """Yield the shares of all histories, also those before the period, oldest first."""
+    pairs = [(history, moment) for history in histories for moment in (*history.earlier, *history.moments)]
     yield from sorted(pairs, key=lambda pair: pair[1].at)

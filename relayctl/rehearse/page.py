@@ -5,12 +5,14 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
+from relay.foreign_text import printable
 from relayctl.rehearse.text import rows
 from relayctl.report.page import page_of
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _WIDTH, _LINE = 880, 16
 _STYLE = """<style>
+.heat, .times { display: block; overflow-x: auto; } .times svg { min-width: 640px; }
 .heat td { padding: 0; width: 26px; height: 20px; text-align: center; font-size: 11px; }
 .heat th { padding: 0 .5rem 0 0; font-weight: 400; font-size: 12px; }
 .times { margin: 0 0 1.2rem; } .times h3 { font-size: 1rem; margin: 0; }
@@ -64,7 +66,7 @@ def _timelines(each: Mapping[str, Any]) -> str:
         f"<text x={_WIDTH} y={height - 3} text-anchor=end>{escape(times[-1])}</text>"
     )
     return (
-        f"<div class=times><h3>{escape(each['title'] or each['incident_id'])}</h3>"
+        f"<div class=times><h3>{escape(printable(each['title'] or each['incident_id']))}</h3>"
         f'<svg viewBox="0 0 {_WIDTH} {height}" role=img aria-label="pages over time">{drawn}{ends}</svg></div>'
     )
 

@@ -26,6 +26,8 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 # The vendor's seconds and ours do not begin together, so the pace stays below the limit by this part.
 MARGIN = 0.015
 CLOCKS_DIFFER_SECONDS = 120.0
+# Longest part of a wait, after which a stop is noticed.
+SLICE_SECONDS = 1.0
 _REFUSED = {
     401: "refuses the credentials",
     403: "the user of the credentials has no right to read this; give the role the right to view it",
@@ -55,19 +57,25 @@ class Pace:
         self.seconds = (1 + MARGIN) / calls_a_second
         self._time, self._lock, self._next = time, threading.Lock(), 0.0
 
-    def wait(self) -> None:
-        """Wait until the next call may begin."""
+    def wait(self, stop: threading.Event | None = None) -> None:
+        """Wait until the next call may begin, or `stop` is set."""
         with self._lock:
             now = self._time.ticks()
             at = max(self._next, now)
             self._next = at + self.seconds
-        if at > now:
-            self._time.sleep(at - now)
+        sleep(at - now, self._time, stop)
 
     def hold(self, seconds: float) -> None:
         """Let no call begin for some seconds: the vendor asked for fewer."""
         with self._lock:
             self._next = max(self._next, self._time.ticks() + seconds)
+
+
+def sleep(seconds: float, time: HasTime, stop: threading.Event | None) -> None:
+    """Wait for some seconds, or until `stop` is set."""
+    until = time.ticks() + seconds
+    while (left := until - time.ticks()) > 0 and not (stop and stop.is_set()):
+        time.sleep(min(left, SLICE_SECONDS))
 
 
 class FetchError(click.ClickException):
@@ -85,6 +93,7 @@ class Reader:
         headers: Headers with the credentials.
         time: Clocks of the run.
         calls: Number of requests that were sent.
+        stop: Set to end all waits, with a FetchError in each thread that waits.
         ahead_seconds: How far this machine's clock is ahead of the vendor's; 0 before the first answer.
     """
 
@@ -93,15 +102,18 @@ class Reader:
     base_url: str
     headers: Mapping[str, str] = field(repr=False)
     time: HasTime
+    stop: threading.Event = field(default_factory=threading.Event)
     calls: int = 0
     ahead_seconds: float = 0.0
 
     def get(self, pace: Pace, path: str, query: Mapping[str, Any]) -> Any:
-        """Return the JSON document at a path; None if there is nothing (404). Raises FetchError."""
+        """Return the JSON document at a path; None if there is nothing (404, 410). Raises FetchError."""
         url = f"{self.base_url}{path}?{urlencode(query)}" if query else f"{self.base_url}{path}"
         wait, problem = FIRST_WAIT_SECONDS, ""
         for _ in range(TRIES):
-            pace.wait()
+            pace.wait(self.stop)
+            if self.stop.is_set():
+                raise FetchError("stopped")
             self.calls += 1
             try:
                 answer = self.outward.ask("GET", url, None, self.headers, Deadline(CALL_SECONDS, self.time.ticks))
@@ -109,17 +121,17 @@ class Reader:
                 if not error.was_sent and "must not be called" in str(error):
                     raise FetchError(f"{self.vendor}: {error}") from None
                 problem = str(error)
-                self.time.sleep(wait)
+                sleep(wait, self.time, self.stop)
             else:
                 self._compare_clocks(answer)
                 if 200 <= answer.status < 300 and (document := _json(answer)) is not None:
                     return document
-                if answer.status == 404:
+                if answer.status in {404, 410}:
                     return None
                 problem = self._judged(answer, path)
                 pace.hold(_retry_after(answer) or wait)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
-        raise FetchError(f"{self.vendor}: {problem}, {TRIES} times; type the same command again later: it goes on here")
+        raise FetchError(f"{self.vendor}: {problem}, {TRIES} times; with --keep, the same command goes on here later")
 
     def _judged(self, answer: HttpAnswer, path: str) -> str:
         """Return what an answer says that may pass. Raises FetchError for one that will not."""
@@ -148,7 +160,7 @@ def _json(answer: HttpAnswer) -> Any:
 
 def _retry_after(answer: HttpAnswer) -> float | None:
     told = answer.headers.get("retry-after", "")
-    return min(float(told), 10 * LONGEST_WAIT_SECONDS) if told.isdigit() else None
+    return min(float(told), 10 * LONGEST_WAIT_SECONDS) if told.isdecimal() else None
 
 
 # What `Reader.get` is once its pace is known: takes a path and a query.

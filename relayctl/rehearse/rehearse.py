@@ -25,7 +25,7 @@ from relayctl.moments import SINCE
 from relayctl.rehearse import fetch
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.findings import figures, with_assumed_pages
-from relayctl.rehearse.history import Past, critical_pages, read_pages, read_past
+from relayctl.rehearse.history import Past, critical_pages, is_wanted, read_pages, read_past
 from relayctl.rehearse.page import page
 from relayctl.rehearse.reader import Reader
 from relayctl.rehearse.replay import rehearse
@@ -141,6 +141,8 @@ def rehearse_(
     effects: Effects = context.obj or Effects()
     if redact and files:
         raise click.UsageError("--redact hides the tags that routes look at: give --settings without it")
+    if html and not html.parent.is_dir():
+        raise click.UsageError(f"--html: there is no folder {html.parent}")
     channels = {name: channel_of_policy(name, policy) for name, policy in POLICIES.items()}
     channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
     asked = _Asked.of(effects, **vendors)
@@ -154,7 +156,7 @@ def rehearse_(
     rehearsals = {}
     for name, channel in channels.items():
         with terminal.status(f"rehearsing {name} …"):
-            rehearsals[name] = rehearse(past.histories, channel)
+            rehearsals[name] = rehearse(past.histories, channel, wanted.since)
     found = figures(past, rehearsals, are_assumed=asked.xmatters_url is None)
     found = {"since": moments.iso(wanted.since), "until": moments.iso(wanted.until), **found}
     _show(found, settings_to_install(found, POLICIES), as_json=as_json, html=html)
@@ -224,7 +226,7 @@ def _fetched(effects: Effects, archive: Archive, asked: _Asked) -> tuple[Past, f
         fetch.fetch_answers(readers[1], archive, critical)
     archive.finish()
     past = read_past(archive, read_pages(archive), *period)
-    _warn(readers, past)
+    _warn(readers, past, asked)
     return past, wanted
 
 
@@ -257,14 +259,23 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _warn(readers: Sequence[Reader], past: Past) -> None:
+def _warn(readers: Sequence[Reader], past: Past, asked: _Asked) -> None:
     for reader in readers:
         if reader.ahead_seconds:
             way = "ahead of" if reader.ahead_seconds > 0 else "behind"
             wrong = age(abs(reader.ahead_seconds))
             terminal.say(f"warning: this machine's clock is {wrong} {way} {reader.vendor}'s; set it, and run again")
+    together = [name for name in past.targets if is_wanted(name, asked.targets)]
+    if len(together) > 1 and not asked.targets:
+        named = ", ".join(sorted(together))
+        terminal.say(f"warning: shares with several webhooks are counted together: {named}; --target looks at one")
+    if asked.xmatters_url and past.histories and not any(history.pages for history in past.histories):
+        terminal.say(
+            f"warning: no page of xMatters has the id of a shared incident in a property, such as {asked.key}: "
+            f"--property names another, and {asked.login[0]} sees only the pages that this user may see"
+        )
     if past.histories and not past.logs_updates:
-        terminal.say("BigPanda logged first shares only: what it shared later with them is not known, and not counted.")
+        terminal.say("BigPanda logged first shares only: later ones are known by the pages that xMatters made of them.")
 
 
 def _show(found: Mapping[str, Any], settings: str, *, as_json: bool, html: Path | None) -> None:

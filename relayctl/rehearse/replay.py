@@ -105,11 +105,13 @@ class _Run:
 
     Attributes:
         channel: The channel.
+        since: Start of the period (epoch seconds): what happens before it is not reported.
         now: The simulated time (epoch seconds).
         done: What happened so far.
     """
 
     channel: Channel
+    since: float
     now: float = 0.0
     done: Rehearsal = field(default_factory=Rehearsal)
 
@@ -162,14 +164,15 @@ class _Run:
             case Settle():
                 self._settle(task, entry, action)
             case DeadLetter():
-                self.done.dead.append(task.job.incident_id)
+                if self.now >= self.since:
+                    self.done.dead.append(task.job.incident_id)
                 dead = entry.dead_lettering(task.state, self.now, action.reason, plan=entry.debt.plan + 1)
                 self._entries[task.entry_key] = dead
             case Wait():
                 self._wait(task, entry, action)
 
     def _settle(self, task: Task, entry: Entry, action: Settle) -> None:
-        if task.is_from_webhook:
+        if task.is_from_webhook and self.now >= self.since:
             self.done.quiet[action.outcome] = self.done.quiet.get(action.outcome, 0) + 1
         self._entries[task.entry_key] = task.described(action.note) if action.note is not None else entry
 
@@ -183,18 +186,19 @@ class _Run:
     def _send(self, task: Task, entry: Entry, send: Send) -> None:
         lease = Lease(task.owner, self.now + LEASE_SECONDS, entry.next_claim(self.now), task.state)
         claimed = task.described(entry.claimed(lease, 1, queued=True))
-        audience, request_id = task.audience(send.only), f"rehearsed-{len(self.done.rings)}"
+        audience, request_id = task.audience(send.only), f"rehearsed-{next(self._numbers)}"
         self._entries[task.entry_key] = claimed.accepted(lease, request_id, 1, until=self.now, audience=audience)
         self._wakes.pop(task.entry_key, None)
         transition = task.change.transition if task.change else Transition.TOUCHED
         names, after = send.only or task.recipients, max(0.0, self.now - task.state.came)
         ring = Ring(self.now, task.job.incident_id, transition, task.state.status, names, after)
-        self.done.rings.append(ring)
+        if self.now >= self.since:
+            self.done.rings.append(ring)
 
 
-def rehearse(histories: Sequence[History], channel: Channel) -> Rehearsal:
-    """Return what the relay would have done with the shares of the past, with the settings of `channel`."""
-    run = _Run(channel)
+def rehearse(histories: Sequence[History], channel: Channel, since: float) -> Rehearsal:
+    """Return what the relay would have done since a time (epoch seconds), with the settings of `channel`."""
+    run = _Run(channel, since)
     answers = sorted(
         (page.answered_at, number, page.answered_by)
         for number, history in enumerate(histories)

@@ -31,7 +31,7 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
         yield label, f"{direct[name]:,} pages ({_part(direct[name], pages)}) {what}", direct[name] > 0
     if not direct["are_assumed"]:
         dropped = direct["dropped_by_flood_control"]
-        text = f"{direct['without_page']:,} shares; flood control dropped {dropped:,} signals"
+        text = f"{direct['without_page']:,} shares; {dropped:,} of them while flood control dropped signals"
         yield "without a page", text, dropped > 0
     if spread := direct["to_answer"]:
         median, ninety, worst = (age(spread[f"{name}_seconds"]) for name in ("median", "ninety", "worst"))
@@ -57,7 +57,8 @@ def unknown(found: Mapping[str, Any]) -> Iterator[str]:
             "alerts that were active"
         )
     if not found["logs_updates"]:
-        yield "shares after an incident's first one: BigPanda logged none"
+        told = "none" if found["direct"]["are_assumed"] else "none, so each page that is left counts as one"
+        yield f"shares after an incident's first one: BigPanda logged {told}"
     if found["direct"]["are_assumed"]:
         yield "what xMatters did: give --xmatters-url to count late, stale and unanswered pages"
     else:

@@ -120,14 +120,15 @@ class BigPanda:
     def declare_incidents(self, environment: str, declared: object) -> None:
         """Replace the incidents of an environment. Raises InvalidError if an entry is invalid.
 
-        The activities of new ones say with whom they were shared.
+        The activities of new ones say with whom they were shared, unless they have a past (`remember`).
         """
         found = incidents.parse(declared, environment)
         known = {each["id"] for each in self._store.of(environment) or ()}
         self._store.replace_all(environment, found)
         self.live.forget_missing()
         for each in found:
-            if each["shared"] and each["id"] not in known:
+            has_past = bool(self._activity_log.page(each["id"], {}))
+            if each["shared"] and each["id"] not in known and not has_past:
                 self.live.note_shared(each["id"])
 
     def remember(self, incident_id: str, kind: str, params: Mapping[str, Any], timestamp: int) -> None:

@@ -196,7 +196,7 @@ def test_routes_of_a_settings_file_choose_the_recipients(laptop: Laptop, kept: K
         ({"kind": "status", "status": 403}, "no right to read this"),
         ({"kind": "status", "status": 404}, "there is no environment"),
         ({"kind": "status", "status": 429}, "too many requests (HTTP 429)"),
-        ({"kind": "status", "status": 502}, "HTTP 502, 6 times; type the same command again later"),
+        ({"kind": "status", "status": 502}, "HTTP 502, 6 times; with --keep, the same command goes on here"),
     ],
 )
 def test_vendor_that_cannot_be_read_is_named_in_one_sentence(

@@ -21,6 +21,8 @@ class Tenant:
     def __init__(self) -> None:
         self.after = 0.0
         self.makes_pages = True
+        # Number of pages of each signal: a workflow may have several steps that create one.
+        self.pages_of_signal = 1
         # Request ids of signals without a page.
         self.hidden: set[str] = set()
         self.signals: list[float] = []
@@ -62,7 +64,8 @@ class Tenant:
         )
         status = "TERMINATED" if f"page-{number}" in self.ended else "ACTIVE"
         page = {"id": f"page-{number}", "eventId": f"40800{number}", "status": status}
-        return HttpAnswer(200, {}, json.dumps({"data": [page] if is_there else []}).encode())
+        further = [{"id": f"page-{number}-{place}", "status": "ACTIVE"} for place in range(1, self.pages_of_signal)]
+        return HttpAnswer(200, {}, json.dumps({"data": [page, *further] if is_there else []}).encode())
 
 
 def _audit(happened: str) -> dict[str, Any]:

@@ -508,6 +508,16 @@ class TestToldAtOnce:
         relay.sweep(30)
         assert told(relay) == steps
 
+    def test_end_of_one_of_two_pages_of_a_signal_says_nothing_of_the_other(self) -> None:
+        tenant = Tenant()
+        tenant.pages_of_signal = 2
+        relay = watched(BOTH, tenant=tenant)
+        relay.play("critical 15")
+        call_back(relay, "status", "terminated", page="page-1")
+        relay.wake(15)
+        relay.sweep(30)
+        assert told(relay) == []
+
     @pytest.mark.parametrize("events", ["warning 5 critical", "critical 5 ok 5 critical", "critical 5 warning"])
     def test_without_the_rest_api_a_failure_counts_for_the_only_signal_alone(self, events: str) -> None:
         relay = watched(BOTH)

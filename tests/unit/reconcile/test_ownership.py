@@ -116,9 +116,22 @@ def test_replaced_webhook_is_learnt_within_the_hour() -> None:
     assert learnt(scene) == (OWN,)
     scene.relay.clock.now += ownership.LEARNT_SECONDS
     scene.run()
-    assert learnt(scene) == ()
+    assert learnt(scene) == ("webhook.noc2",)
     lists(scene, i1=["webhook.noc2"], i2=["webhook.noc2"])
     assert scene.run_twice()["missed"] == 1
+
+
+@pytest.mark.parametrize("beside", ["email.noc", OTHER])
+def test_target_beside_a_replaced_webhook_is_not_taken_for_it(beside: str) -> None:
+    scene = unlearnt(make_scene())
+    scene.shared(ago=300)
+    scene.relay.retries.messages.clear()
+    lists(scene, i1=[OWN, beside])
+    scene.run()
+    scene.relay.clock.now += ownership.LEARNT_SECONDS
+    lists(scene, i1=["webhook.noc2", beside], i2=["webhook.noc2", beside], i3=[beside])
+    scene.run_twice()
+    assert [job.incident_id for job in scene.relay.retries.jobs()] == ["i2"]
 
 
 @pytest.mark.parametrize(

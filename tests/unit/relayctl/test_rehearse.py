@@ -1,15 +1,19 @@
 """History of an incident from activities, alerts and pages; the pace of a reader; and what the rehearsal decides."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from relay.http.session import HttpAnswer
 from relayctl.rehearse.archive import Archive
+from relayctl.rehearse.fetch import Wanted, fetch_answers, fetch_incidents, fetch_pages
 from relayctl.rehearse.findings import pages_got
-from relayctl.rehearse.history import History, Page, read_pages, read_past
-from relayctl.rehearse.reader import Pace
+from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
+from relayctl.rehearse.reader import FetchError, Pace, Reader
 from relayctl.rehearse.rehearse import POLICIES, channel_of_policy
 from relayctl.rehearse.replay import Rehearsal, rehearse
 from relayctl.stack.deployed import Effects
@@ -45,13 +49,22 @@ class Story:
             response = {"received": T + answered, "notification": {"recipient": {"targetName": "jdoe"}}}
             self._archive.add("audits", name, [{"auditType": "RESPONSE_RECEIVED", "response": response}])
 
+    def audited(self, at: float, audits: list[dict[str, Any]] | None) -> None:
+        self._archive.add("audits", f"page-{at}", audits)
+
+    def dropped(self, *at: float, times: int) -> None:
+        for place in range(times):
+            self._archive.add("suppressed", str(place), [T + each for each in at])
+
     def told(self, **members: Any) -> History:
+        [history] = self.told_past(**members).histories
+        return history
+
+    def told_past(self, **members: Any) -> Past:
         incident = {"id": "i1", "severity": "critical", "alerts": self._alerts} | members
         self._archive.add("incidents", "i1", incident)
         self._archive.add("activities", "i1", self._activities)
-        past = read_past(self._archive, read_pages(self._archive), T - 10_000, T + 100_000, ())
-        [history] = past.histories
-        return history
+        return read_past(self._archive, read_pages(self._archive), T - 10_000, T + 100_000, ())
 
 
 @pytest.fixture
@@ -110,15 +123,70 @@ def test_late_page_is_matched_with_the_share_of_its_status(story: Story) -> None
     assert classes == {1003: {"repeat"}, 4000: {"late", "stale"}}
 
 
-def test_page_without_a_share_is_counted_and_matched_with_none(story: Story) -> None:
+def test_page_of_a_share_that_bigpanda_did_not_log_is_a_share(story: Story) -> None:
     story.alert("warning", 0)
-    story.happened("created", 0)
+    for kind, at in (("created", 0), ("resolved_by_alerts", 1000)):
+        story.happened(kind, at)
     story.shared(100)
-    story.paged(5, "warning")
-    story.paged(101, "warning")
+    for at, status in ((101, "warning"), (105, "warning"), (1002, "ok")):
+        story.paged(at, status)
     history = story.told()
-    assert [page.at - T for page in history.unmatched] == [5]
-    assert len(list(pages_got([history]))) == 2
+    assert [set(each.classes) for each in pages_got([history])] == [set(), {"repeat"}, set()]
+    assert [ring.transition for ring in rehearsed(history, "parity").rings] == ["opened", "resolved"]
+
+
+def test_incident_that_people_knew_before_the_period_does_not_open_in_it(story: Story) -> None:
+    story.alert("critical", -20_000)
+    for kind, at in (("created", -20_000), ("resolved_by_alerts", 1000)):
+        story.happened(kind, at)
+    story.shared(-20_000, 100, 1001)
+    for at, status in ((102, "critical"), (1003, "ok")):
+        story.paged(at, status)
+    history = story.told()
+    assert [set(each.classes) for each in pages_got([history])] == [{"repeat"}, set()]
+    done = rehearsed(history, "parity")
+    assert ([ring.transition for ring in done.rings], done.quiet) == (["resolved"], {"unchanged": 1})
+
+
+def test_page_that_comes_after_the_end_tells_of_the_share_before_it(story: Story) -> None:
+    story.alert("critical", 0)
+    for kind, at in (("created", 0), ("resolved_by_alerts", 60)):
+        story.happened(kind, at)
+    story.shared(1, 60)
+    story.paged(95, "critical")
+    story.paged(96, "ok")
+    history = story.told()
+    assert [(moment.status, moment.page and moment.page.at - T) for moment in history.moments] == [
+        ("critical", 95),
+        ("ok", 96),
+    ]
+
+
+def test_incident_whose_first_activities_are_forgotten_was_open_before_its_end(story: Story) -> None:
+    story.alert("critical", 0)
+    for kind, at in (("resolved_by_alerts", 100), ("reopen", 200)):
+        story.happened(kind, at)
+    story.shared(50, 101, 201)
+    assert [moment.status for moment in story.told(start=T).moments] == ["critical", "ok", "critical"]
+
+
+def test_incident_that_ended_and_reopened_in_one_second_is_open(story: Story) -> None:
+    story.alert("critical", 0)
+    for kind, at in (("created", 0), ("resolved_by_alerts", 100), ("reopen", 100)):
+        story.happened(kind, at)
+    story.shared(101)
+    assert [moment.status for moment in story.told().moments] == ["critical"]
+
+
+def test_page_whose_audits_xmatters_does_not_show_is_not_called_unheard(story: Story) -> None:
+    story.alert("critical", 0)
+    story.happened("created", 0)
+    story.shared(1, 101)
+    for at in (2, 102):
+        story.paged(at, "critical")
+    story.audited(2, None)
+    story.audited(102, [{"auditType": "NOTIFICATION_DELIVERED"}])
+    assert [set(each.classes) for each in pages_got([story.told()])] == [set(), {"repeat", "unanswered"}]
 
 
 def test_answer_of_a_person_is_read_from_the_audits(story: Story) -> None:
@@ -131,7 +199,7 @@ def test_answer_of_a_person_is_read_from_the_audits(story: Story) -> None:
 
 
 def rehearsed(history: History, policy: str) -> Rehearsal:
-    return rehearse([history], channel_of_policy(policy, POLICIES[policy]))
+    return rehearse([history], channel_of_policy(policy, POLICIES[policy]), T)
 
 
 def test_rehearsal_rings_changes_and_names_what_it_leaves_out(story: Story) -> None:
@@ -200,3 +268,128 @@ def test_pages_of_other_incidents_and_without_a_time_are_left_out(tmp_path: Path
     ]
     archive.add("events", "day", json.loads(json.dumps(events)))
     assert read_pages(archive) == {"i1": [Page("p1", 1772593094.301, "critical")]}
+
+
+class Tenant:
+    """A vendor's API that answers from a table of paths; a path without an answer is a failure of the test."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self._answers = answers
+        self.asked: list[str] = []
+
+    def ask(self, method: str, url: str, *_: Any, **__: Any) -> HttpAnswer:
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        self.asked.append(url)
+        found = self._answers[parts.path.rpartition("/")[2]]
+        told = found(query) if callable(found) else found
+        return told if isinstance(told, HttpAnswer) else HttpAnswer(200, {}, json.dumps(told).encode())
+
+    def reader(self) -> Reader:
+        now = [0.0]
+
+        def sleep(seconds: float) -> None:
+            now[0] += seconds
+
+        outward: Any = self
+        return Reader("Vendor", outward, "https://vendor.example", {}, Effects(ticks=lambda: now[0], sleep=sleep))
+
+
+PERIOD = Wanted(T, T + 86_000, ("e1",), "incident_id")
+
+
+def listed(*pages: Any) -> Callable[[dict[str, str]], Any]:
+    """Return answers of a listing's pages; those after the last one are empty."""
+    return lambda query: pages[int(query["page"]) - 1] if int(query["page"]) <= len(pages) else {"items": []}
+
+
+def test_listing_goes_on_after_a_page_of_incidents_that_were_not_shared(tmp_path: Path) -> None:
+    unshared = [{"id": f"u{number}", "shared": False} for number in range(100)]
+    pages = listed({"items": unshared}, {"items": [{"id": "i1", "shared": True}]})
+    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    fetch_incidents(Tenant({"incidents": pages, "i1": {"id": "i1"}, "activities": []}).reader(), archive, PERIOD)
+    assert archive.has("incidents") == {"i1"}
+
+
+def test_listing_goes_on_if_bigpanda_gives_fewer_than_it_was_asked_for(tmp_path: Path) -> None:
+    pages = listed(*({"total": 3, "items": [{"id": f"i{number}"}]} for number in range(3)))
+    answers = {"incidents": pages, "activities": []} | {f"i{number}": {"id": f"i{number}"} for number in range(3)}
+    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    fetch_incidents(Tenant(answers).reader(), archive, PERIOD)
+    assert archive.has("incidents") == {"i0", "i1", "i2"}
+
+
+def test_incident_that_is_gone_does_not_end_the_fetch(tmp_path: Path) -> None:
+    answers = {
+        "incidents": listed({"items": [{"id": "i1"}, {"id": "i2"}]}),
+        "i1": HttpAnswer(410, {}, b""),
+        "i2": {"id": "i2"},
+        "activities": [],
+    }
+    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    fetch_incidents(Tenant(answers).reader(), archive, PERIOD)
+    assert dict(archive.all("incidents")) == {"i1": None, "i2": {"id": "i2"}}
+
+
+def test_text_that_bigpanda_cut_in_the_middle_of_a_character_is_kept(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    archive.add("incidents", "i1", {"id": "i1", "description": "down \ud83d"})
+    assert dict(archive.all("incidents")) == {"i1": {"id": "i1", "description": "down \ud83d"}}
+
+
+def test_incident_is_found_in_whatever_property_has_its_id(tmp_path: Path) -> None:
+    event = {"id": "p1", "created": "2026-03-04T02:58:14.301+0000", "properties": {"BP ID#en": "i1", "x": "y"}}
+    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    archive.add("listed", "e1/resolved/1", ["i1"])
+    fetch_pages(Tenant({"events": {"data": [event]}}).reader(), archive, PERIOD)
+    assert list(read_pages(archive)) == ["i1"]
+
+
+def test_flood_control_counts_for_shares_without_a_page_alone(tmp_path: Path, story: Story) -> None:
+    story.alert("critical", 0)
+    story.happened("created", 0)
+    story.shared(1, 5, 9)
+    story.paged(2, "critical")
+    # The list has what flood control dropped for all workflows, and one that ignores the offset repeats it.
+    story.dropped(6, 6, 7, 5000, times=2)
+    assert story.told_past().dropped == 2
+
+
+def test_list_of_suppressions_that_cannot_be_read_ends_nothing(tmp_path: Path) -> None:
+    tenant = Tenant({"event-suppressions": HttpAnswer(403, {}, b""), "audits": {"data": []}})
+    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    fetch_answers(tenant.reader(), archive, ["p1"])
+    assert archive.has("audits") == {"p1"}
+
+
+def test_list_of_suppressions_that_repeats_its_first_page_is_read_to_its_end(tmp_path: Path) -> None:
+    tenant = Tenant({"event-suppressions": {"data": [{"at": T}] * 100}})
+    fetch_answers(tenant.reader(), Archive(tmp_path / "past", {}, is_redacted=False), [])
+    assert len(tenant.asked) == 2
+
+
+def test_answer_that_escalates_is_none(story: Story) -> None:
+    story.alert("critical", 0)
+    story.happened("created", 0)
+    story.shared(1)
+    story.paged(2, "critical")
+    story.audited(2, [{"auditType": "RESPONSE_RECEIVED", "response": {"response": "Escalate", "received": T + 9}}])
+    assert [each.classes for each in pages_got([story.told()])] == [{"unanswered"}]
+
+
+def test_address_of_a_person_is_not_in_a_redacted_archive(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "past", {}, is_redacted=True)
+    for name in ("webhook.noc", "email.jdoe@example.com"):
+        archive.add("activities", name[:5], [{"type": "incident_shared", "params": {"share_target": name}}])
+    text = (tmp_path / "past" / "activities.jsonl").read_text()
+    assert "webhook.noc" in text
+    assert "jdoe" not in text
+
+
+def test_stop_ends_the_wait_for_a_vendor_that_fails() -> None:
+    tenant = Tenant({"incidents": HttpAnswer(503, {}, b"")})
+    reader = tenant.reader()
+    reader.stop.set()
+    with pytest.raises(FetchError, match="stopped"):
+        reader.get(Pace(5, reader.time), "/incidents", {})
+    assert tenant.asked == []

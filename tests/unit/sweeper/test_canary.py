@@ -12,9 +12,10 @@ import pytest
 
 from relay.channels.authentication import Request
 from relay.deadline import Deadline
-from relay.failures import InvalidChannel
+from relay.failures import ChannelError, InvalidChannel, UnknownChannel
 from relay.http.client import basic
 from relay.http.session import HttpAnswer
+from relay.incidents.share import CANARY_PREFIX
 from relay.sweeper.canary import MAX_CANARIES, Canary
 from relay.sweeper.run import SweeperRun
 from tests import samples
@@ -221,6 +222,18 @@ def test_channel_in_shadow_or_paused_runs_no_canary(policy: dict[str, Any]) -> N
     assert (world.posts, world.told) == ([], [])
 
 
+def test_canary_whose_end_another_announced_fails_and_the_next_one_runs() -> None:
+    world = World()
+    world.is_deaf = True
+    world.relay.sweep()
+    [(_, incident)] = world.posts
+    ended: dict[str, Any] = {"status": "ok", "active": False, "resolved": True, "changedOn": int(incident["changedOn"]) + 1}
+    world.relay.share(id=incident["id"], **ended)
+    world.goes_on(3100)
+    assert [line["detail"] for line in world.lines("canary failed")] == ["no device got its notification"]
+    assert world.shared == ["critical", "ok", "critical"]
+
+
 def test_pause_during_a_canary_ends_it_without_a_failure() -> None:
     world = World(policy={"pauses": [samples.pause("keep", since=90, until=2 * HOUR)]})
     world.is_deaf = True
@@ -283,12 +296,34 @@ def test_five_canaries_run_at_most() -> None:
     assert world.shared == ["critical"] * MAX_CANARIES + ["ok"] * MAX_CANARIES
 
 
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_last_resort_hears_nothing_of_a_canary_whose_channel_is_gone_or_cannot_be_read(is_removed: bool) -> None:
+    world = World()
+    world.relay.session.steps = [samples.refused(503)]
+    world.goes_on(90)
+    texts = world.relay.secrets.texts
+    texts["noc"] = UnknownChannel("noc") if is_removed else ChannelError("the secret cannot be read")
+    world.goes_on(HOUR)
+    assert world.relay.messaging.sent == []
+    assert not [subject for is_notice, subject in world.told if not is_notice]
+
+
+def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary() -> None:
+    world = World()
+    world.relay.session.steps = [samples.refused(503)]
+    world.relay.webhook.serve(samples.request())
+    world.goes_on(900)
+    assert [subject for is_notice, subject in world.told if not is_notice] == [
+        "CRITICAL, xMatters did not notify: incident i1 of channel noc"
+    ]
+
+
 @pytest.mark.parametrize("is_canary", [True, False])
 def test_last_resort_hears_nothing_of_a_canary_while_the_ledger_is_down(is_canary: bool) -> None:
-    document = samples.secret(policy={"canary": is_canary})
+    document = samples.secret(policy={"canary": True})
     document["xmatters"]["rest"] = REST
     relay, table = hooked(samples.refused(503), secrets=FakeSecrets(noc=json.dumps(document)))
-    relay.share()
+    relay.share(id=f"{CANARY_PREFIX}1" if is_canary else "i1")
     for _ in range(10):
         for name, number in product(("get_item", "update_item", "put_item"), range(20)):
             table.before_next(table_down, name, after=number)

@@ -85,8 +85,8 @@ class Policy(NamedTuple):
         allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.
         priorities: xMatters priorities by BigPanda status; `ok` is for what is over.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
-        canary: True if the channel is for canaries alone: it rings a test recipient, and the last resort is not
-            notified of what the recipient did not get.
+        canary: True if the channel is for canaries: it rings a test recipient, and the last resort is not notified of
+            the canaries that the recipient did not get.
         flap: Rule by which an incident flaps, so that it is signalled once and then not until it is worse or calm; None
             for no such rule.
     """

@@ -27,7 +27,7 @@ from relay.delivery.delivery import DEAD_LETTER_AGAIN_SECONDS, Delivery
 from relay.delivery.fallback import Fallback, OverdueDebt
 from relay.delivery.page_followup import Followup
 from relay.failures import HANDLING, BadRequest, ChannelError, Reason, wait_seconds
-from relay.incidents.share import State, is_open, parse_share
+from relay.incidents.share import CANARY_PREFIX, State, is_open, parse_share
 from relay.jobs.job import Flag, Job, JobKind, seconds_of
 from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.jobs.queue import MAX_RECEIVES, Outbox, UnreadableMessage, followup_job, read_envelope
@@ -356,7 +356,7 @@ class Worker:
             return
         now, policy = self.clock(), self._policy(job)
         delay_start = max([seconds_of(down_since), *_pause_ends(job, policy, now)])
-        is_told = policy.mode is not Mode.SHADOW and not policy.canary
+        is_told = policy.mode is not Mode.SHADOW and not job.incident_id.startswith(CANARY_PREFIX)
         is_due = is_told and now - delay_start >= policy.fallback_after_seconds
         if not is_due or self.notified.get(job.channel, 0.0) > now - UNGUARDED_NOTICE_SECONDS:
             return

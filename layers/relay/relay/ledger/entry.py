@@ -559,7 +559,8 @@ class Entry(NamedTuple):
 
         `signal` is the signal whose page the callback names; None if xMatters was not asked. The entry stays as it is
         unless that is the newest signal. Without `signal` it must be the only one, and its page's end means nothing.
-        A failed recipient counts only if it is the signal's only one: others may still be notified.
+        A failed recipient counts only if it is the signal's only one, and an end only if it is that of the only page:
+        others may still be notified.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
@@ -568,7 +569,7 @@ class Entry(NamedTuple):
             is_its = len(signals) == 1 and not callback.is_page_end()
         else:
             is_its = signal.request_id == signals[-1].request_id
-        is_whole = callback.is_page_end() or signals[-1].has_one_recipient
+        is_whole = len(signals[-1].pages) == 1 if callback.is_page_end() else signals[-1].has_one_recipient
         return replace(self, receipt=self.receipt.unheard(policy)) if is_its and is_whole else self
 
     def pages_to_ask_about(self) -> list[str]:

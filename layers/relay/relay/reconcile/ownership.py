@@ -22,6 +22,8 @@ OWN_KEY = "reconcile/own/"
 LEARNT_SECONDS = 3600.0
 # Known incidents from which a run learns the name, at most.
 LEARNT_FROM = 3
+# Begins BigPanda's names of webhooks, of both versions.
+WEBHOOK = "webhook"
 # Unknown incidents of a listing whose activities a run reads: at BigPanda's limit it takes minutes. With less time left
 # in the run, it reads none. The next run reads those of the others.
 MAX_JUDGED, RESERVED_SECONDS = 1000, 30.0
@@ -129,15 +131,19 @@ class Ownership:
         known = sorted(part.known.get(member.name, ()), key=lambda each: each.state.version or (0, 0), reverse=True)
         for seen in known[:LEARNT_FROM]:
             with suppress(SendError):
-                if targets := self._targets(run, part, seen):
-                    # Without a common one the webhook was replaced, or BigPanda forgot a share: it is learnt anew.
-                    kept = targets & {*learnt.names} if learnt.names else targets
+                if targets := self._webhooks(run, part, seen):
+                    # Not of an earlier time: of a webhook that was replaced since, the one beside it would be left.
+                    kept = targets & {*learnt.names} if learnt.at == now else targets
                     learnt = Learnt(tuple(sorted(kept)), now)
             if learnt.is_sure and learnt.at == now:
                 break
         if learnt.at == now:
             learnt.store(self.table, member.name)
         return frozenset(learnt.names)
+
+    def _webhooks(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str]:
+        """Return the targets that may be a channel's webhook: BigPanda shares with people and chats, too."""
+        return frozenset(each for each in self._targets(run, part, seen) if each.lower().startswith(WEBHOOK))
 
     def _targets(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str]:
         return self.lister.share_targets(part.group.access, seen.share.incident_id, run.deadline)

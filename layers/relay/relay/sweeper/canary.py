@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, header_for
-from relay.channels.policy import Mode
+from relay.channels.policy import MOST_CANARY_SECONDS, Mode
 from relay.deadline import Deadline
 from relay.failures import ChannelError
 from relay.incidents.share import CANARY_PREFIX
@@ -135,7 +135,9 @@ class Canary(NamedTuple):
         if not receipt.since and now - self.began >= ACCEPTED_SECONDS:
             reason = f" ({entry.debt.reason})" if entry.debt.reason else ""
             return self.failed(f"xMatters accepted no signal{reason}", now)
-        return self
+        # Later than any receipt is late: a receipt that ended otherwise, such as by a forged resolve, notes no step.
+        is_late = now - self.began >= ACCEPTED_SECONDS + MOST_CANARY_SECONDS + ENDED_SECONDS
+        return self.failed("no device got its notification", now) if is_late else self
 
     def share(self) -> bytes:
         """Return the body of the share that the webhook has to take: the open incident, or its resolve."""

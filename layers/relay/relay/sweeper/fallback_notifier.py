@@ -75,8 +75,8 @@ class FallbackNotifier:
         self.policies.read(rows)
         overdue = [each for each in rows if self._is_to_notify(each) and self._may_notify(run, each)]
         # Of a canary nobody is told here: its receipt ends, as if people had been told.
-        canaries = [each for each in overdue if self.policies.of(each.channel).canary]
-        real = (each for each in overdue if not self.policies.of(each.channel).canary)
+        canaries = [each for each in overdue if each.is_canary]
+        real = (each for each in overdue if not each.is_canary)
         waiting = by_channel(sorted(real, key=lambda each: each.since))
         notified: dict[str, list[DueRow]] = {}
         overdue_by_channel: dict[str, list[DueRow]] = {}

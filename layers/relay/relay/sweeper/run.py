@@ -20,7 +20,7 @@ from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.delivery.channel_health import ShareWatch
 from relay.failures import ChannelError, LedgerError, UnknownChannel
-from relay.incidents.share import is_open, parse_share
+from relay.incidents.share import CANARY_PREFIX, is_open, parse_share
 from relay.jobs.job import Job
 from relay.jobs.queue import UnreadableMessage, envelope_of, read_envelope
 from relay.ledger.debt import shards
@@ -54,6 +54,11 @@ class DueRow(NamedTuple):
     def incident_id(self) -> str:
         """The incident's id, or its hash if the id is too long for a key."""
         return incident_of(self.key)
+
+    @property
+    def is_canary(self) -> bool:
+        """True if the incident is a canary's, also if the channel was removed, or its policy cannot be read."""
+        return self.incident_id.startswith(CANARY_PREFIX)
 
     @property
     def is_waiting(self) -> bool:

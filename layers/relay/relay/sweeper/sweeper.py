@@ -182,7 +182,7 @@ class Sweeper:
             self.policies.read(rows)
             lasting = (each for each in rows if not (each.entry.is_given_up and self.policies.is_removed(each.channel)))
             # A canary's incident is judged as a canary alone.
-            real = (each for each in lasting if not self.policies.of(each.channel).canary)
+            real = (each for each in lasting if not each.is_canary)
             owed = {channel: [*map(self._held, some)] for channel, some in by_channel(real).items()}
             deadline = self.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline, is_whole=self.rows.is_whole)
