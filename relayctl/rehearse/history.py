@@ -128,13 +128,15 @@ def read_past(
     archive: Archive, pages: Mapping[str, Sequence[Page]], since: float, until: float, targets: Collection[str]
 ) -> Past:
     """Return what is known of the period. `targets` are the wanted targets of shares; all webhooks if it is empty."""
-    incidents = {key: document for key, document in archive.all(DETAILS) if isinstance(document, dict)}
     # BigPanda lists the newest first, also of those with the same time.
     activities = {key: [fields_of(each) for each in reversed(listed)] for key, listed in archive.all(ACTIVITIES)}
     counted = Counter[str]()
     logs_updates, histories = False, []
-    for key, document in incidents.items():
-        logged = sorted(activities.get(key, []), key=_at)
+    # One by one: the details of all incidents would take much memory. Two runs at once may have added one twice.
+    for key, document in archive.all(DETAILS):
+        if not isinstance(document, dict) or key not in activities:
+            continue
+        logged = sorted(activities.pop(key), key=_at)
         shares = [each for each in logged if each.get("type") == SHARED]
         counted.update(map(_target, shares))
         wanted = [each for each in shares if is_wanted(_target(each), targets)]
@@ -199,7 +201,8 @@ def _history(
     known = [moment(at, told.get(at)) for at in times]
     matched, unmatched = _matched([each for each in known if each.at >= period[0]], pages)
     # The direct integration makes a page of a share, so there was a share that BigPanda did not log.
-    matched += [moment(page.at, page.status, page) for page in unmatched] if known else []
+    is_wanted_one = known or not any(each.get("type") == SHARED for each in logged)
+    matched += [moment(page.at, page.status, page) for page in unmatched] if is_wanted_one else []
     title = next((text for each in alerts if (text := scalar(each.get("description")))), "")
     ordered, earlier = sorted(matched, key=lambda each: each.at), [each for each in known if each.at < period[0]]
     return History(key, title, tuple(ordered), tuple(spells), tuple(pages), tuple(earlier))

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from click import UsageError
 
 from relay.http.session import HttpAnswer
 from relayctl.rehearse.archive import Archive
@@ -133,6 +134,22 @@ def test_page_of_a_share_that_bigpanda_did_not_log_is_a_share(story: Story) -> N
     history = story.told()
     assert [set(each.classes) for each in pages_got([history])] == [set(), {"repeat"}, set()]
     assert [ring.transition for ring in rehearsed(history, "parity").rings] == ["opened", "resolved"]
+
+
+def test_pages_of_an_incident_whose_activities_are_forgotten_are_counted(story: Story) -> None:
+    story.alert("critical", 0, end=100)
+    story.paged(3, "critical")
+    story.paged(103, "ok")
+    history = story.told(start=T, end=T + 100)
+    assert [moment.status for moment in history.moments] == ["critical", "ok"]
+    assert [set(each.classes) for each in pages_got([history])] == [set(), set()]
+
+
+def test_pages_of_an_incident_that_was_shared_with_others_alone_are_left_out(story: Story) -> None:
+    story.alert("critical", 0)
+    story.happened("shared", 1, share_target="email.noc")
+    story.paged(3, "critical")
+    assert story.told_past().histories == ()
 
 
 def test_incident_that_people_knew_before_the_period_does_not_open_in_it(story: Story) -> None:
@@ -393,3 +410,12 @@ def test_stop_ends_the_wait_for_a_vendor_that_fails() -> None:
     with pytest.raises(FetchError, match="stopped"):
         reader.get(Pace(5, reader.time), "/incidents", {})
     assert tenant.asked == []
+
+
+def test_damaged_line_of_an_archive_is_named(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    archive.add("listed", "e1/shared/1", ["i1"])
+    with (tmp_path / "past" / "listed.jsonl").open("a") as file:
+        file.write('["e1/sha["e1/shared/2", []]\n')
+    with pytest.raises(UsageError, match=r"line 2 of .*listed.jsonl is damaged"):
+        archive.has("listed")
