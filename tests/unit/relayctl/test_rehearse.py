@@ -12,11 +12,12 @@ from click import UsageError
 from relay.http.session import HttpAnswer
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.fetch import Wanted, fetch_answers, fetch_incidents, fetch_pages
-from relayctl.rehearse.findings import pages_got
+from relayctl.rehearse.findings import figures, pages_got
 from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
 from relayctl.rehearse.reader import FetchError, Pace, Reader
 from relayctl.rehearse.rehearse import POLICIES, channel_of_policy
 from relayctl.rehearse.replay import Rehearsal, rehearse
+from relayctl.rehearse.text import rows
 from relayctl.stack.deployed import Effects
 
 T = 1_780_000_000
@@ -419,3 +420,16 @@ def test_damaged_line_of_an_archive_is_named(tmp_path: Path) -> None:
         file.write('["e1/sha["e1/shared/2", []]\n')
     with pytest.raises(UsageError, match=r"line 2 of .*listed.jsonl is damaged"):
         archive.has("listed")
+
+
+def test_part_of_unanswered_pages_is_one_of_the_criticals(story: Story) -> None:
+    story.alert("critical", 0)
+    story.happened("created", 0)
+    story.shared(1, 101, 201)
+    for at, status in ((2, "critical"), (102, "warning"), (202, "critical")):
+        story.paged(at, status)
+    story.audited(2, [])
+    story.paged(302, "critical", answered=310)
+    found = figures(story.told_past(), {}, are_assumed=False)
+    assert (found["direct"]["pages"], found["direct"]["criticals"], found["direct"]["unanswered"]) == (4, 2, 1)
+    assert {label: text for label, text, _ in rows(found)}["unanswered"].startswith("1 pages (50%) of criticals")
