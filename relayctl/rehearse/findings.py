@@ -110,6 +110,7 @@ def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: boo
         "inferred_states": sum(moment.is_inferred for moment in shares),
         "targets": past.targets,
         "logs_updates": past.logs_updates,
+        "other_pages": past.others,
         "direct": {
             "are_assumed": are_assumed,
             "pages": len(got),

@@ -101,12 +101,14 @@ class Past(NamedTuple):
         histories: One for each incident that was shared with a target in the period.
         targets: Number of shares by BigPanda's name of their target, also of those that were left out.
         logs_updates: True if BigPanda logged further shares of an incident, not only the first one.
+        others: Number of pages with the id of another incident.
         dropped: Number of shares without a page around which xMatters' flood control dropped something.
     """
 
     histories: tuple[History, ...]
     targets: Mapping[str, int]
     logs_updates: bool
+    others: int = 0
     dropped: int = 0
 
 
@@ -146,7 +148,8 @@ def read_past(
         if history.moments:
             histories.append(history)
     ordered = tuple(sorted(histories, key=lambda each: each.moments[0].at))
-    return Past(ordered, dict(counted), logs_updates, _dropped(archive, ordered))
+    others = sum(map(len, pages.values())) - sum(len(each.pages) for each in ordered)
+    return Past(ordered, dict(counted), logs_updates, others, _dropped(archive, ordered))
 
 
 def _dropped(archive: Archive, histories: Iterable[History]) -> int:

@@ -65,6 +65,8 @@ def unknown(found: Mapping[str, Any]) -> Iterator[str]:
     if found["direct"]["are_assumed"]:
         yield "what xMatters did: give --xmatters-url to count late, stale and unanswered pages"
     else:
+        if others := found["other_pages"]:
+            yield f"{others:,} pages of incidents that were merged, are elsewhere, or were not shared with a webhook"
         yield "answers to pages of warnings: audits are read for criticals only"
     yield "when people would have answered the relay's pages"
 
