@@ -68,10 +68,10 @@ class Archive:
         if not place.exists():
             return
         with place.open(encoding="utf-8") as lines:
-            for line in lines:
+            for number, line in enumerate(lines, start=1):
                 # A run that was killed may have left a part of a line; the next one repeats that call.
                 if line.endswith("\n"):
-                    yield tuple(json.loads(line))
+                    yield _entry(line, f"line {number} of {place}")
 
     def add(self, kind: str, key: str, document: Any) -> None:
         """Add a document under a key."""
@@ -125,6 +125,16 @@ class Archive:
             case str() if name and value and (name not in _STRUCTURE or (name == "share_target" and "@" in value)):
                 return hmac.new(self._pseudonyms, value.encode(), hashlib.sha256).hexdigest()[:12]
         return value
+
+
+def _entry(line: str, where: str) -> tuple[str, Any]:
+    try:
+        key, document = json.loads(line)
+    except (ValueError, TypeError):
+        raise click.UsageError(
+            f"--keep: {where} is damaged, by a full disk or two runs at once; name a new folder"
+        ) from None
+    return key, document
 
 
 def _private(path: str, flags: int) -> int:

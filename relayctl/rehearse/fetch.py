@@ -99,7 +99,10 @@ def fetch_pages(reader: Reader, archive: Archive, wanted: Wanted) -> None:
                 if key not in known:
                     data = nested(get(EVENTS_PATH, query), "data")
                     if not isinstance(data, list):
-                        raise FetchError(f"xMatters: {EVENTS_PATH}: an answer without a list of events")
+                        raise FetchError(
+                            f"xMatters: {EVENTS_PATH}: an answer without a list of events; is --xmatters-url the host "
+                            "that people log in to?"
+                        )
                     archive.add(EVENTS, key, [_kept_event(each, wanted.property, incidents) for each in data])
                     known[key] = len(data)
                     show(done := done + 1, f"{iso(start)[:10]}")

@@ -36,12 +36,14 @@ class Got(NamedTuple):
 
     Attributes:
         page: The page.
+        status: Status of the incident that it told, or that is inferred.
         history: Its incident.
         classes: Its classes.
         answered_after: Seconds until the first answer; None without one.
     """
 
     page: Page
+    status: str
     history: History
     classes: frozenset[str]
     answered_after: float | None
@@ -56,7 +58,7 @@ def pages_got(histories: Iterable[History]) -> Iterator[Got]:
             classes = frozenset(_classes(history, page, moment, told))
             told = _state(moment)
             answered = None if page.answered_at is None else page.answered_at - page.at
-            yield Got(page, history, classes, answered)
+            yield Got(page, page.status or moment.status, history, classes, answered)
 
 
 def _classes(history: History, page: Page, moment: Moment, told: State | None) -> Iterator[str]:
@@ -67,11 +69,15 @@ def _classes(history: History, page: Page, moment: Moment, told: State | None) -
         yield "stale"
     if page.at - moment.at > LATE_SECONDS:
         yield "late"
-    if status == "critical" and page.is_notified is not None:
+    if _is_proven_critical(page, status):
         if page.answered_at is None:
             yield "unanswered"
         if not page.is_notified:
             yield "to_nobody"
+
+
+def _is_proven_critical(page: Page, status: str) -> bool:
+    return status == "critical" and page.is_notified is not None
 
 
 def _state(moment: Moment) -> State:
@@ -104,9 +110,12 @@ def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: boo
         "inferred_states": sum(moment.is_inferred for moment in shares),
         "targets": past.targets,
         "logs_updates": past.logs_updates,
+        "other_pages": past.others,
         "direct": {
             "are_assumed": are_assumed,
             "pages": len(got),
+            # Of which xMatters says who got them.
+            "criticals": sum(_is_proven_critical(each.page, each.status) for each in got),
             **{name: classes[name] for name in CLASSES},
             "clean": sum(not each.classes for each in got),
             "without_page": len(without),

@@ -101,12 +101,14 @@ class Past(NamedTuple):
         histories: One for each incident that was shared with a target in the period.
         targets: Number of shares by BigPanda's name of their target, also of those that were left out.
         logs_updates: True if BigPanda logged further shares of an incident, not only the first one.
+        others: Number of pages with the id of another incident.
         dropped: Number of shares without a page around which xMatters' flood control dropped something.
     """
 
     histories: tuple[History, ...]
     targets: Mapping[str, int]
     logs_updates: bool
+    others: int = 0
     dropped: int = 0
 
 
@@ -128,13 +130,15 @@ def read_past(
     archive: Archive, pages: Mapping[str, Sequence[Page]], since: float, until: float, targets: Collection[str]
 ) -> Past:
     """Return what is known of the period. `targets` are the wanted targets of shares; all webhooks if it is empty."""
-    incidents = {key: document for key, document in archive.all(DETAILS) if isinstance(document, dict)}
     # BigPanda lists the newest first, also of those with the same time.
     activities = {key: [fields_of(each) for each in reversed(listed)] for key, listed in archive.all(ACTIVITIES)}
     counted = Counter[str]()
     logs_updates, histories = False, []
-    for key, document in incidents.items():
-        logged = sorted(activities.get(key, []), key=_at)
+    # One by one: the details of all incidents would take much memory. Two runs at once may have added one twice.
+    for key, document in archive.all(DETAILS):
+        if not isinstance(document, dict) or key not in activities:
+            continue
+        logged = sorted(activities.pop(key), key=_at)
         shares = [each for each in logged if each.get("type") == SHARED]
         counted.update(map(_target, shares))
         wanted = [each for each in shares if is_wanted(_target(each), targets)]
@@ -144,7 +148,8 @@ def read_past(
         if history.moments:
             histories.append(history)
     ordered = tuple(sorted(histories, key=lambda each: each.moments[0].at))
-    return Past(ordered, dict(counted), logs_updates, _dropped(archive, ordered))
+    others = sum(map(len, pages.values())) - sum(len(each.pages) for each in ordered)
+    return Past(ordered, dict(counted), logs_updates, others, _dropped(archive, ordered))
 
 
 def _dropped(archive: Archive, histories: Iterable[History]) -> int:
@@ -199,7 +204,8 @@ def _history(
     known = [moment(at, told.get(at)) for at in times]
     matched, unmatched = _matched([each for each in known if each.at >= period[0]], pages)
     # The direct integration makes a page of a share, so there was a share that BigPanda did not log.
-    matched += [moment(page.at, page.status, page) for page in unmatched] if known else []
+    is_wanted_one = known or not any(each.get("type") == SHARED for each in logged)
+    matched += [moment(page.at, page.status, page) for page in unmatched] if is_wanted_one else []
     title = next((text for each in alerts if (text := scalar(each.get("description")))), "")
     ordered, earlier = sorted(matched, key=lambda each: each.at), [each for each in known if each.at < period[0]]
     return History(key, title, tuple(ordered), tuple(spells), tuple(pages), tuple(earlier))

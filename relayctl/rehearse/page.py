@@ -12,6 +12,7 @@ from relayctl.report.page import page_of
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _WIDTH, _LINE = 880, 16
 _STYLE = """<style>
+h3 { overflow-wrap: anywhere; }
 .heat, .times { display: block; overflow-x: auto; } .times svg { min-width: 640px; }
 .heat td { padding: 0; width: 26px; height: 20px; text-align: center; font-size: 11px; }
 .heat th { padding: 0 .5rem 0 0; font-weight: 400; font-size: 12px; }

@@ -288,7 +288,7 @@ def _show(found: Mapping[str, Any], settings: str, *, as_json: bool, html: Path 
     else:
         terminal.show_line(f"{title}, {when}")
         for label, text, is_bad in rows(found):
-            terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
+            terminal.show_line(text, lead=f"  {label:15} ", color="red" if is_bad else None)
         terminal.show_line(
             "Settings to install with: save them as channels/NAME.yaml, then relayctl channel apply channels"
         )

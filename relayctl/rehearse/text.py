@@ -16,6 +16,8 @@ _SAID = {
     "unanswered": ("unanswered", "of criticals, answered by nobody"),
     "to_nobody": ("to nobody", "of criticals, on no device"),
 }
+# These are a part of the pages of criticals, the others of all pages.
+_OF_CRITICALS = ("unanswered", "to_nobody")
 
 
 def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
@@ -28,7 +30,8 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     for name, (label, what) in _SAID.items():
         if direct["are_assumed"] and name != "repeat":
             continue
-        yield label, f"{direct[name]:,} pages ({_part(direct[name], pages)}) {what}", direct[name] > 0
+        whole = direct["criticals"] if name in _OF_CRITICALS else pages
+        yield label, f"{direct[name]:,} pages ({_part(direct[name], whole)}) {what}", direct[name] > 0
     if not direct["are_assumed"]:
         dropped = direct["dropped_by_flood_control"]
         text = f"{direct['without_page']:,} shares; {dropped:,} of them while flood control dropped signals"
@@ -62,6 +65,8 @@ def unknown(found: Mapping[str, Any]) -> Iterator[str]:
     if found["direct"]["are_assumed"]:
         yield "what xMatters did: give --xmatters-url to count late, stale and unanswered pages"
     else:
+        if others := found["other_pages"]:
+            yield f"{others:,} pages of incidents that were merged, are elsewhere, or were not shared with a webhook"
         yield "answers to pages of warnings: audits are read for criticals only"
     yield "when people would have answered the relay's pages"
 

@@ -7,15 +7,17 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from click import UsageError
 
 from relay.http.session import HttpAnswer
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.fetch import Wanted, fetch_answers, fetch_incidents, fetch_pages
-from relayctl.rehearse.findings import pages_got
+from relayctl.rehearse.findings import figures, pages_got
 from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
 from relayctl.rehearse.reader import FetchError, Pace, Reader
 from relayctl.rehearse.rehearse import POLICIES, channel_of_policy
 from relayctl.rehearse.replay import Rehearsal, rehearse
+from relayctl.rehearse.text import rows
 from relayctl.stack.deployed import Effects
 
 T = 1_780_000_000
@@ -133,6 +135,26 @@ def test_page_of_a_share_that_bigpanda_did_not_log_is_a_share(story: Story) -> N
     history = story.told()
     assert [set(each.classes) for each in pages_got([history])] == [set(), {"repeat"}, set()]
     assert [ring.transition for ring in rehearsed(history, "parity").rings] == ["opened", "resolved"]
+
+
+def test_pages_of_an_incident_whose_activities_are_forgotten_are_counted(story: Story) -> None:
+    story.alert("critical", 0, end=100)
+    story.paged(3, "critical")
+    story.paged(103, "ok")
+    history = story.told(start=T, end=T + 100)
+    assert [moment.status for moment in history.moments] == ["critical", "ok"]
+    assert [set(each.classes) for each in pages_got([history])] == [set(), set()]
+
+
+def test_pages_of_an_incident_that_was_shared_with_others_alone_are_left_out(story: Story) -> None:
+    story.alert("critical", 0)
+    story.happened("shared", 1, share_target="email.noc")
+    story.paged(3, "critical")
+    past = story.told_past()
+    assert (past.histories, past.others) == ((), 1)
+    assert "1 pages of incidents that were merged, are elsewhere, or were not shared with a webhook" in {
+        text for _, text, _ in rows(figures(past, {}, are_assumed=False))
+    }
 
 
 def test_incident_that_people_knew_before_the_period_does_not_open_in_it(story: Story) -> None:
@@ -393,3 +415,25 @@ def test_stop_ends_the_wait_for_a_vendor_that_fails() -> None:
     with pytest.raises(FetchError, match="stopped"):
         reader.get(Pace(5, reader.time), "/incidents", {})
     assert tenant.asked == []
+
+
+def test_damaged_line_of_an_archive_is_named(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    archive.add("listed", "e1/shared/1", ["i1"])
+    with (tmp_path / "past" / "listed.jsonl").open("a") as file:
+        file.write('["e1/sha["e1/shared/2", []]\n')
+    with pytest.raises(UsageError, match=r"line 2 of .*listed.jsonl is damaged"):
+        archive.has("listed")
+
+
+def test_part_of_unanswered_pages_is_one_of_the_criticals(story: Story) -> None:
+    story.alert("critical", 0)
+    story.happened("created", 0)
+    story.shared(1, 101, 201)
+    for at, status in ((2, "critical"), (102, "warning"), (202, "critical")):
+        story.paged(at, status)
+    story.audited(2, [])
+    story.paged(302, "critical", answered=310)
+    found = figures(story.told_past(), {}, are_assumed=False)
+    assert (found["direct"]["pages"], found["direct"]["criticals"], found["direct"]["unanswered"]) == (4, 2, 1)
+    assert {label: text for label, text, _ in rows(found)}["unanswered"].startswith("1 pages (50%) of criticals")

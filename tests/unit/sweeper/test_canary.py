@@ -227,13 +227,8 @@ def test_canary_whose_end_another_announced_fails_and_the_next_one_runs() -> Non
     world.is_deaf = True
     world.relay.sweep()
     [(_, incident)] = world.posts
-    ended: dict[str, Any] = {
-        "status": "ok",
-        "active": False,
-        "resolved": True,
-        "changedOn": int(incident["changedOn"]) + 1,
-    }
-    world.relay.share(id=incident["id"], **ended)
+    at = int(incident["changedOn"]) + 1
+    world.relay.share(id=incident["id"], status="ok", active=False, resolved=True, changedOn=at)
     world.goes_on(3100)
     assert [line["detail"] for line in world.lines("canary failed")] == ["no device got its notification"]
     assert world.shared == ["critical", "ok", "critical"]
