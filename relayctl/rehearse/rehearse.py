@@ -13,14 +13,12 @@ from urllib.parse import urlsplit
 import click
 
 from relay.channels.channel import BIGPANDA_URL, Channel
-from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode
 from relay.delivery.channel_health import age
 from relay.http.session import AllowList
 from relay.incidents.share import environment_id
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, CredentialInput, credential_option
-from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.moments import SINCE
 from relayctl.rehearse import fetch
 from relayctl.rehearse.archive import Archive
@@ -29,8 +27,8 @@ from relayctl.rehearse.history import Past, critical_pages, is_wanted, read_page
 from relayctl.rehearse.page import page
 from relayctl.rehearse.reader import Reader
 from relayctl.rehearse.replay import rehearse
-from relayctl.rehearse.text import rows, settings_to_install
-from relayctl.settings.settings_file import channel_without_credentials
+from relayctl.rehearse.text import rows, settings_of, settings_to_install
+from relayctl.settings.settings_file import channel_of_text, channel_without_credentials
 from relayctl.stack.deployed import Effects
 
 DEFAULT_DAYS, MOST_DAYS = 90, 400
@@ -239,10 +237,7 @@ def _reader(effects: Effects, vendor: str, url: str, authorization: str) -> Read
 
 def channel_of_policy(name: str, policy: Mapping[str, Any]) -> Channel:
     """Return a channel with this policy and stand-ins for credentials: it can decide, and reach nobody."""
-    auth = {"type": "basic", "username": "nobody", "password": "nobody"}
-    xmatters = {"trigger_url": "https://nobody.xmatters.com/api/integration/1/functions/1/triggers", "auth": auth}
-    secret = {"inbound": {"token": "nobody-can-come-in"}, "xmatters": xmatters, "policy": policy}
-    return _to_rehearse(parse_channel(name, json.dumps(secret), ANY_HOSTS))
+    return _to_rehearse(channel_of_text(name, settings_of(policy)))
 
 
 def _to_rehearse(channel: Channel) -> Channel:

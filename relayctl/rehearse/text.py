@@ -5,7 +5,8 @@ from typing import Any
 
 from relay.delivery.channel_health import age
 from relay.foreign_text import printable
-from relayctl.settings.settings_yaml import encode
+from relayctl.settings.settings_file import STORED
+from relayctl.settings.settings_yaml import Flow, encode
 
 # With at least this part of pages fewer, the settings to install with have the rule for flaps.
 _WORTH_IT = 0.05
@@ -76,11 +77,14 @@ def settings_to_install(found: Mapping[str, Any], policies: Mapping[str, Mapping
     relay = found["relay"]
     spared = relay["parity"]["pages"] - relay["flap"]["pages"]
     policy = policies["flap" if spared > _WORTH_IT * relay["parity"]["pages"] else "parity"]
-    members = {
-        "xmatters": {"trigger_url": {"secret": "stored", "env": "XMATTERS_TRIGGER_URL"}, "auth": {"type": "url"}},
-        "policy": {**policy, "mode": "shadow"},
-    }
-    return f"# Shadow mode decides and sends nothing: with mode live, it rings.\n{encode(members)}"
+    said = "# Shadow mode decides and sends nothing: with mode live, it rings."
+    return f"{said}\n{settings_of({**policy, 'mode': 'shadow'})}"
+
+
+def settings_of(policy: Mapping[str, Any]) -> str:
+    """Return the settings file of a channel with this policy, and with references for its credentials."""
+    trigger_url = Flow(secret=STORED, env="XMATTERS_TRIGGER_URL")
+    return encode({"xmatters": {"trigger_url": trigger_url, "auth": Flow(type="url")}, "policy": policy})
 
 
 def _part(some: int, whole: int) -> str:
