@@ -118,6 +118,16 @@ def test_time_before_the_retention_is_not_asked_for(operator: Operator, logs: Lo
     assert "LogRetentionDays" in found["sources"][0]["problem"]
 
 
+def test_secret_that_cannot_be_read_leaves_the_rest_of_the_report(operator: Operator, logs: Logs) -> None:
+    keep(operator)
+    shared(logs, 60)
+    operator.refused["GetSecretValue"] = "AccessDeniedException"
+    done = operator.run("shadow", "report", "payments")
+    assert done.exit_code == 1
+    assert "the limit is not known" in " ".join(done.stdout.split())
+    assert "FAILED: secret of channel payments" in done.stderr
+
+
 def keep_with_rest(operator: Operator, box: Box, **auth: str) -> None:
     """Store the secret of a channel in shadow mode with access to the stand-in's REST API."""
     box.events.declare(BASIC)

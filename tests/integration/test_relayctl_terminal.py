@@ -1,4 +1,4 @@
-"""relayctl in a real terminal of 80 columns: prompts, echo, progress and wrapping."""
+"""relayctl in a real terminal of 80 columns: prompts, echo, and the question before a drop."""
 
 import os
 import pty

@@ -89,6 +89,14 @@ class TestRevoked:
 
 
 class TestOutages:
+    def test_last_marks_hold_while_the_marks_cannot_be_read(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.credentials.failure = _down()
+        for _ in range(30):
+            relay.clock.now += 600
+            assert status(relay, LEAKED) == 200, "the secret is read every five minutes"
+        assert relay.recorder.metrics()["stale_channel"] == 30
+
     @pytest.mark.parametrize("token", [LEAKED, NEW])
     def test_hour_without_secret_and_marks_is_answered_503_and_never_401(self, token: str) -> None:
         relay = relay_that_knows_the_leaked_token()

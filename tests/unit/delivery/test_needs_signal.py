@@ -1,4 +1,4 @@
-"""Standing of a state: tables of entries and states, and two properties of entries that grew by any steps."""
+"""Standing of a state: tables of entries and states, and an easing that a newer state supersedes."""
 
 from copy import replace
 from typing import Any
