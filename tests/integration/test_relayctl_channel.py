@@ -53,20 +53,17 @@ class TestSetANewChannel:
         assert re.fullmatch(PATTERN, token)
         assert fits(token, "payments", "inbound")
 
-    @pytest.mark.parametrize("kind", AUTHS)
-    def test_set_stores_the_members_of_each_kind_of_auth(self, operator: Operator, kind: str) -> None:
-        made(operator, "--auth", kind, *flags(AUTHS[kind]), "--recipient", "Network Operations", "--recipient", "jdoe")
-        assert operator.secret("payments")["xmatters"] == {
-            "trigger_url": URL,
-            "auth": {"type": kind, **AUTHS[kind]},
-            "recipients": ["Network Operations", "jdoe"],
-        }
-
     @pytest.mark.parametrize("key", [KEY, ""])
     def test_new_secret_is_encrypted_with_the_stacks_kms_key(self, operator: Operator, key: str) -> None:
         operator.parameters["KmsKeyArn"] = key
         made(operator)
         assert operator.secrets.describe_secret(SecretId="team/relay/payments").get("KmsKeyId", "") == key
+
+    def test_new_secret_has_the_tags_of_the_stack(self, operator: Operator) -> None:
+        operator.tags = {"cost-center": "4711", "aws:cloudformation:stack-name": "relay"}
+        assert operator.run("channel", "set", "payments", "--trigger-url", URL).exit_code == 0
+        tags = operator.secrets.describe_secret(SecretId="team/relay/payments")["Tags"]
+        assert tags == [{"Key": "cost-center", "Value": "4711"}]
 
     def test_loopback_trigger_url_is_allowed_only_for_a_local_stack(self, operator: Operator) -> None:
         here = "http://127.0.0.1:8080/api/integration/1/functions/f1/triggers?recipients=Ops"

@@ -128,6 +128,14 @@ class TestChecks:
         keep(operator, tenant, "Ops")
         assert "Targeted Recipient Failures and Alert Status Updates" in examined(operator)["receipt"][1]
 
+    def test_features_without_settings_are_warnings(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, rest=False, recipients_in="workflow")
+        found = examined(operator)
+        assert [found[what][0] for what in ("recipients", "xMatters REST API", "BigPanda API")] == ["warning"] * 3
+        assert "unconfirmed by design" in found["xMatters REST API"][1]
+        assert "answers" not in found
+        assert tenant.events.calls.all() == []
+
     @pytest.mark.parametrize(
         ("rest", "policy", "state", "steps"),
         [
@@ -354,22 +362,3 @@ class TestRecipientChecksOfChannelSet:
         ]
         assert done.stdout.startswith("Now paste into BigPanda")
         assert operator.secret("payments")["xmatters"]["recipients"] == ["Ops", "nope"]
-
-    @pytest.mark.parametrize(
-        "fault",
-        [
-            {"kind": "status", "status": 401},
-            {"kind": "reset"},
-        ],
-        ids=lambda fault: " ".join(map(str, fault.values())),
-    )
-    def test_channel_is_stored_although_recipients_cannot_be_checked(
-        self, operator: Operator, tenant: Box, fault: dict[str, Any]
-    ) -> None:
-        tenant.script([{**fault, "on": "person", "times": None}])
-        done = operator.run(*self.options(tenant, "Ops", "jdoe"))
-        assert done.exit_code == 0
-        [line] = [line for line in done.stderr.splitlines() if line.startswith("warning")]
-        assert line.startswith("warning: the recipients were not checked: ")
-        assert CANARY not in done.stderr
-        assert operator.secret("payments")["xmatters"]["recipients"] == ["Ops", "jdoe"]

@@ -311,14 +311,3 @@ def test_reveal_prints_the_headers_of_both_endpoints_and_no_other_credential(
         assert left.count(header) == 1
         left = left.replace(header, "")
     assert [trace for trace in traces() if trace in left] == []
-
-
-@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
-def test_set_prints_only_the_changed_credential(furnished: Operator, tmp_path: Path, as_json: list[str]) -> None:
-    new = private(tmp_path, "new", "brand-new-token-of-24-characters")
-    done = furnished.run(
-        "channel", "set", "payments", *(f"--unset inbound.previous --set inbound.token=@{new}".split()), *as_json
-    )
-    assert done.exit_code == 0
-    assert "Bearer brand-new-token-of-24-characters" in done.stdout
-    assert [trace for trace in traces() if trace in done.output] == []

@@ -1,19 +1,16 @@
 """relayctl dlq with SQS and DynamoDB in memory and a fake worker."""
 
 import io
-import itertools
 import json
-import re
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from relay.incidents.share import State
 from relay.jobs.job import Job, timestamp
@@ -138,6 +135,16 @@ class TestReplay:
         assert len(done.stderr.splitlines()) == len(audits(done)) == 1
         assert sorted(each.incident_id for each in operator.asked) == sorted(f"i{n}" for n in range(12))
         assert (operator.visible(), operator.hidden()) == (0, 0)
+
+    def test_job_dead_lettered_again_is_printed_with_its_reason(self, operator: Operator) -> None:
+        operator.worker = some_fail
+        operator.put(*jobs(4))
+        done = operator.run("dlq", "replay", "--yes")
+        assert done.exit_code == 1
+        assert done.stdout.splitlines()[-3:] == [
+            *(f"{jobs(n + 1)[0].delivery_id[:8]}  noc  i{n}  dead-lettered again: refused" for n in (1, 3)),
+            "2 delivered, 2 dead-lettered again (refused 2), 0 left",
+        ]
 
     def test_replay_with_json_prints_one_document_with_each_result(self, operator: Operator) -> None:
         operator.worker = some_fail
@@ -311,6 +318,30 @@ class TestDrop:
         assert set(on_queue(operator)) == {"i99"}
         assert operator.asked == []
 
+    def test_drop_whose_record_fails_says_so(self, operator: Operator) -> None:
+        operator.refused = {"GetItem": "AccessDeniedException"}
+        operator.put(*jobs(2))
+        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
+        assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "2 dropped")
+        assert "the ledger could not be written" in done.stderr
+
+    def test_drop_with_an_unreadable_ledger_says_that_criticals_may_be_owed(self, operator: Operator) -> None:
+        operator.refused = {"BatchGetItem": "AccessDeniedException"}
+        operator.put(*jobs(1))
+        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
+        assert done.exit_code == 0
+        assert "maybe still owed" in done.stdout
+        assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
+
+    def test_drop_of_all_takes_unreadable_messages_too(self, operator: Operator) -> None:
+        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="hello")
+        operator.put(*jobs(2))
+        document = operator.run_json("dlq", "drop", "--all", *WHY, "--yes")
+        assert (document["matched"], document["unreadable"], document["dropped"]) == (3, 1, 3)
+        assert [each["still_owed"] for each in document["criticals"]] == [True, True]
+        assert document["audit"]["filters"] == {"all": True}
+        assert operator.visible() == operator.hidden() == 0
+
 
 class Typist(io.StringIO):
     """Standard input of a terminal: a person answers yes to each prompt, after `meanwhile` was called."""
@@ -430,13 +461,3 @@ class TestImport:
         document = operator.run_json("dlq", "import", str(exported), "--from-line", "11")
         assert (document["sent"], document["next_line"]) == (15, None)
         assert len(on_queue(operator)) == 25
-
-
-def test_long_work_prints_lines_of_progress_without_a_terminal(operator: Operator, exported: Path) -> None:
-    ticks = itertools.count(0, 3)
-    effects = replace(operator.effects(), clock=lambda: float(next(ticks)))
-    done = CliRunner().invoke(main, ["dlq", "import", str(exported)], obj=effects)
-    assert done.exit_code == 0
-    assert "importing: 20 of 25" in done.stderr.splitlines()
-    done = CliRunner().invoke(main, ["dlq", "list"], obj=effects)
-    assert re.search(r"^reading the queue: \d+ of about 25$", done.stderr, re.MULTILINE)

@@ -317,6 +317,21 @@ def test_check_without_permission_is_not_ok(patient: Patient, operation: str, ch
     assert f"not checked: AWS refused {operation}: AccessDenied" in found[check][1]
 
 
+def test_unreadable_secrets_are_a_warning_for_each_channel(patient: Patient) -> None:
+    patient.operator.refused = {"GetSecretValue": "AccessDeniedException"}
+    document = patient.operator.run_json("doctor")
+    [channel] = document["channels"]
+    assert channel["channel"] == "payments"
+    health, check = channel["checks"]
+    assert (health["check"], health["state"]) == ("health", "ok")
+    assert (check["check"], check["state"]) == ("secret", "warning")
+    assert check["detail"].startswith("not seen: AWS refused GetSecretValue: AccessDeniedException")
+    assert check["detail"].endswith(
+        "settings, hosts, credentials, recipients and missed shares of the channel are not checked"
+    )
+    assert {each["state"] for each in document["checks"]} == {"ok"}
+
+
 def test_doctor_has_a_line_of_health_for_each_channel_and_fails_while_one_is_sick(patient: Patient) -> None:
     done = patient.operator.run("doctor")
     assert "ok       health: 0 shares, 0 signals in the last hour" in done.stdout
@@ -328,3 +343,17 @@ def test_doctor_has_a_line_of_health_for_each_channel_and_fails_while_one_is_sic
         1,
         True,
     )
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "FilterLogEvents",
+        "Query",
+    ],
+)
+def test_health_without_permission_is_not_ok(patient: Patient, operation: str) -> None:
+    patient.operator.refused = {operation: "AccessDeniedException"}
+    [channel] = patient.operator.run_json("doctor", code=1)["channels"]
+    assert (channel["checks"][0]["check"], channel["checks"][0]["state"]) == ("health", "failed")
+    assert "AccessDenied" in channel["checks"][0]["detail"]

@@ -87,6 +87,16 @@ class TestSources:
         assert (standing["channel"], standing["acknowledged_by"], standing["page"]) == ("payments", "jdoe", "1001")
         assert (operator.visible(), operator.hidden()) == (1, 0), "the message is released"
 
+    def test_entries_of_recipients_in_urls_are_found(self, operator: Operator, logs: Logs) -> None:
+        operator.keep("payments")
+        state = State.of(samples.share(id=ID), operator.clock.now - 9)
+        for names in (("ops",), ("dba",)):
+            assert operator.ledger.write(key("payments", names, ID), Entry(), Entry(newest=state, announced=state))
+        operator.ledger.table.store(f"shared/payments/{ID}", json.dumps([["dba"]]), lasts=60)
+        operator.put(samples.job(channel="payments", incident_id=ID, url_recipients=("ops",)))
+        shown = operator.run_json("incident", "show", ID)
+        assert [each["url_recipients"] for each in shown["channels"]] == [["dba"], ["ops"]]
+
 
 class TestVendors:
     def test_pages_recipients_and_answers_of_xmatters_are_shown(self, operator: Operator, logs: Logs, box: Box) -> None:
@@ -188,23 +198,6 @@ class TestFailures:
         operator.put(samples.job(channel="payments", incident_id=ID))
         operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
         assert "held by another reader" in problems(operator.run_json("incident", "show", ID))["dlq"]
-
-
-class TestIdentity:
-    """An id that the relay does not know, and the forms of an id."""
-
-    @pytest.mark.parametrize(
-        "given",
-        [
-            f"  {ID} ",
-            f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{ID}",
-            f"https://a.bigpanda.io/#/app/incidents/{ID}?tab=alerts",
-        ],
-    )
-    def test_spaces_and_an_address_of_bigpanda_are_understood(self, operator: Operator, logs: Logs, given: str) -> None:
-        announced(operator, 10)
-        operator.keep("payments")
-        assert operator.run("incident", "show", given).stdout.startswith(f"incident {ID}")
 
 
 class TestList:

@@ -7,7 +7,6 @@ import pytest
 from relay.jobs.job import timestamp
 from relayctl import moments
 from tests.integration.relayctl_cloud import Operator
-from tests.integration.relayctl_logs import Logs
 
 HOUR = 3600.0
 
@@ -53,18 +52,3 @@ class TestChannelList:
         shown = operator.run("channel", "list").stdout
         assert f"paused until {moments.moment(operator.clock.now + 2 * HOUR)}" in shown
         assert "within 2m" in shown
-
-
-class TestStatus:
-    def test_paused_channel_is_not_sick_for_what_waits(self, operator: Operator) -> None:
-        Logs(operator)
-        keep(operator, "noc", pause(operator, -60, 2 * HOUR))
-        held(operator, "noc", 2 * HOUR)
-        [found] = operator.run_json("status")["channels"]
-        assert (found["health"], found["mode"], found["reasons"]) == ("owes", "paused", {"paused": 1})
-        assert len(found["pauses"]) == 1
-        done = operator.run("status")
-        text = " ".join(done.stdout.split())
-        assert f"paused until {moments.moment(operator.clock.now + 2 * HOUR)}, then the newest states ring" in text
-        assert "none is late, since all wait for a pause" in text
-        assert max(map(len, done.stdout.splitlines())) <= 80

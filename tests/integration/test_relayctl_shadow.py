@@ -92,6 +92,15 @@ def test_texts_of_shares_cannot_control_the_terminal(operator: Operator, logs: L
     assert "\x07" not in done.output
 
 
+def test_older_signals_than_the_limit_are_counted_and_not_listed(operator: Operator, logs: Logs) -> None:
+    keep(operator)
+    for number in range(4):
+        shared(logs, 100 - number, f"i{number}")
+    found = operator.run_json("shadow", "report", "payments", "--limit", "1")
+    assert (found["signals"], [each["incident_id"] for each in found["listed"]]) == (4, ["i3"])
+    assert "the newest 1 signal (" in operator.run("shadow", "report", "payments", "--limit", "1").stdout
+
+
 def test_log_that_cannot_be_read_is_named(operator: Operator, logs: Logs) -> None:
     keep(operator)
     operator.refused["FilterLogEvents"] = "AccessDeniedException"
@@ -137,3 +146,13 @@ class TestPages:
         assert (found["incidents"], found["pages"]) == (2, 1)
         shown = operator.run("shadow", "report", "payments").stdout
         assert "of 2 incidents (property incident_id): 1 page, by any sender" in shown
+
+    def test_pages_without_the_property_are_said_to_be_not_compared(
+        self, operator: Operator, logs: Logs, box: Box
+    ) -> None:
+        keep_with_rest(operator, box)
+        shared(logs, 60, "i1")
+        page(box, "i1")
+        done = operator.run("shadow", "report", "payments", "--property", "other_id")
+        assert done.exit_code == 0
+        assert "so they are not compared" in " ".join(done.stdout.split())

@@ -105,23 +105,6 @@ def test_verb_that_cannot_be_taken_back_needs_a_terminal_or_yes(
     assert operator.requested == []
 
 
-@pytest.mark.parametrize(
-    ("operation", "verb"),
-    [
-        ("CreateSecret", ["channel", "set", "x", "--trigger-url", TRIGGER]),
-        ("GetSecretValue", ["channel", "show", "x"]),
-        ("GetQueueAttributes", ["dlq", "list"]),
-        ("ReceiveMessage", ["dlq", "replay", "--yes"]),
-        ("ChangeMessageVisibilityBatch", ["dlq", "list", "--json"]),
-    ],
-    ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
-)
-def test_denied_call_names_its_operation(operator: Operator, operation: str, verb: list[str]) -> None:
-    operator.put(job())
-    operator.refused = {operation: "AccessDeniedException"}
-    assert f"AWS refused {operation}: AccessDeniedException: jdoe may not" in complaint(operator, *verb)
-
-
 def test_profile_and_region_are_found_as_by_the_aws_cli(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

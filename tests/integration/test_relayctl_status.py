@@ -4,9 +4,6 @@ from typing import Any
 
 import pytest
 
-from relay.incidents.share import State
-from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, store_probes
@@ -168,23 +165,6 @@ class TestRefusedRequests:
         assert checks[-1] == {"check": "webhook", "state": "warning", "detail": detail}
         logs.share("noc", 60)
         assert operator.run_json("channel", "test", "noc")["checks"][-1]["state"] == "ok"
-
-
-class TestTruth:
-    """A made world, and what the text says of it."""
-
-    @pytest.mark.parametrize(
-        ("pages", "words"), [((), "accepted by xMatters, no page confirmed"), (("u-1",), "announced")]
-    )
-    def test_signal_without_a_confirmed_page_is_not_called_announced(
-        self, operator: Operator, logs: Logs, pages: tuple[str, ...], words: str
-    ) -> None:
-        operator.keep("noc")
-        state = State.of(samples.share(), operator.clock.now - 9)
-        signal = AcceptedSignal("r1", operator.clock.now - 9, is_open=True, pages=pages)
-        entry = Entry(newest=state, announced=state, accepted_signals=(signal,))
-        operator.ledger.write(key("noc", (), "i1"), Entry(), entry)
-        assert operator.run("incident", "show", "i1").stdout.splitlines()[1] == f"channel noc: open, critical; {words}"
 
 
 class TestOutput:

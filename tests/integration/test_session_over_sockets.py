@@ -90,13 +90,6 @@ class TestConnections:
             post(session, plain.url)
         assert plain.connections == 1
 
-    @pytest.mark.parametrize("status", [202, 204, 302, 401, 500])
-    def test_connection_is_reused_after_an_answer_of_any_status(self, status: int) -> None:
-        with site(lambda _: (status, {"Location": "/x"}, b"")) as server:
-            session = Session(LOOPBACK)
-            assert [post(session, server.url).status for _ in range(3)] == [status] * 3
-        assert server.connections == 1
-
     def test_connection_that_was_idle_for_too_long_is_not_reused(self, plain: Site) -> None:
         clock = Clock()
         session = Session(LOOPBACK, clock=clock)

@@ -137,7 +137,7 @@ class Simulation:
         if story.receipts:
             self.phones.deliveries = Random(f"deliveries in {seed}")
             self.phones.on_delivery = partial(self._call_back_about, "delivery")
-            self.phones.on_failure = partial(self._call_back_about, "failure")
+            self.phones.on_failure = self._call_back_end
         self.phones.slow = Random(f"slow pages in {seed}") if story.has_slow_pages else None
         if story.cloud.login != "url":
             self.phones.logins = Logins(story.cloud, self.world.began, OLD_KEY)
@@ -521,8 +521,13 @@ class Simulation:
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
         self.invariants.called_back(said, reply.status)
 
+    def _call_back_end(self, page: Page) -> None:
+        """Let xMatters call back that nobody is left to notify, or, if that counts, that the page ended."""
+        ends = self.story.has_rest and int(page.request_id[1:]) % 2 == 1
+        self._call_back_about("status" if ends else "failure", page)
+
     def _call_back_about(self, kind: str, page: Page) -> None:
-        """Let xMatters call back that a device got a page's notification, or that nobody is left to notify.
+        """Let xMatters call back that a device got a page's notification, or what `_call_back_end` says.
 
         The callback may be lost, or come twice.
         """
@@ -535,7 +540,8 @@ class Simulation:
     def _take_about(self, kind: str, process: Process, page: Page) -> None:
         incident = page.ring.incident.partition("@")[0]
         said = {"relay": 1, "kind": kind, "incident_id": incident, "event": {"number": page.name}}
-        body = json.dumps(said | {"person": {"target": "jdoe"}, "deliverystatus": "Delivered"})
+        what = {"deliverystatus": "Delivered", "status": "terminated"}
+        body = json.dumps(said | {"person": {"target": "jdoe"}} | what)
         request = Request("noc", {"authorization": f"Bearer {CALLBACK_TOKEN}"}, (), body, is_base64=False, id="r")
         reply = self._any().callbacks.serve(request)
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")

@@ -183,6 +183,7 @@ class TestForged:
             relay.wake(30)
         assert paths(relay) == ["comments"]
         assert writes(relay)[0][1]["comment"].startswith("Unverified")
+        assert "crash" not in relay.recorder.metrics(), "it waits for xMatters to know the page"
 
 
 class TestSettings:

@@ -351,3 +351,9 @@ class TestCritical:
     ) -> None:
         found = made(routes=[TO_OPS, {"when": when, "recipients": ["Ops"]}])
         assert misconfiguration.critical_may_notify_nobody(found) is not is_reached
+
+
+def test_secret_that_holds_half_a_character_is_refused() -> None:
+    halved = changed(("xmatters", "trigger_url"), "https://a.xmatters.com/\ud800")
+    with pytest.raises(InvalidChannel, match="the secret holds a character that is cut in half"):
+        parse_channel("noc", json.dumps(halved), HOSTS)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from relay.failures import Reason
+from relay.failures import QueueError, Reason
 from relay.jobs.job import Flag, Job, timestamp
 from relay.ledger.channel_rate_limiter import Gate
 from tests import samples
@@ -219,3 +219,10 @@ def test_job_that_must_not_be_sent_without_the_ledger_waits_for_it(
     result = relay.resume(waiting_job(relay, 3600, age, **members), given_up)
     assert (result.outcome, result.queue, relay.session.calls) == ("queued", "retry", [])
     assert result.until == relay.clock.now + 30
+
+
+def test_message_of_a_job_that_waits_for_the_ledger_stays_if_no_queue_takes_the_next_one() -> None:
+    relay = down()
+    relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
+    result = relay.resume(waiting_job(relay, None))
+    assert (result.outcome, result.notices.last_copy, relay.session.calls) == ("unsafe", None, [])

@@ -8,6 +8,7 @@ import requests
 
 from relay.http.session import HttpAnswer
 from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import Call, Relay, Step, new_relay, secrets_of
 
@@ -225,6 +226,16 @@ def test_resumed_job_is_sent_once_to_its_own_recipients_with_its_delivery_id_and
     assert (call.body, call.url) == (samples.body(), samples.TRIGGER_URL + "&recipients=a%20b,c")
     assert (call.headers["X-Relay-Delivery-Id"], call.headers["X-Relay-Attempt"]) == (job.delivery_id, "4")
     assert relay.repeats() == ["true" if may_have_paged else None]
+
+
+def test_job_of_an_announced_state_clears_a_debt_that_still_names_it() -> None:
+    relay = new_relay()
+    relay.share()
+    entry = relay.entry()
+    assert entry.newest
+    assert relay.ledger.write(key("noc", (), "i1"), entry, entry.owing(entry.newest))
+    [job] = relay.retries.jobs()
+    assert (relay.resume(job).outcome, relay.entry().debt.since) == ("duplicate", None)
 
 
 # ---- Shares with bad timestamps --------------------------------------------------------------------------------------

@@ -561,6 +561,17 @@ class TestToldAtOnce:
         assert (told(relay), relay.dynamodb.indexed()) == (["nobody_notified"], [])
         assert tenant is None or tenant.audited == ["page-1"]
 
+    def test_xmatters_is_asked_again_after_it_confirmed_a_delivery(self) -> None:
+        tenant = Tenant()
+        tenant.audits["page-1"] = ["DELIVERED"]
+        relay = watched(BOTH, tenant=tenant)
+        relay.play("critical 15")
+        call_back(relay, "delivery", "Delivered")
+        tenant.audits["page-1"] = ["DELIVERED", "Acknowledge"]
+        call_back(relay, "failure", "")
+        relay.sweep(30)
+        assert (told(relay), heard(relay), len(tenant.audited)) == ([], (False, True, True), 2)
+
     @pytest.mark.parametrize("events", ["ok", "warning"])
     def test_nothing_is_told_if_the_incident_is_better_before_the_run(self, events: str) -> None:
         relay = watched(BOTH | {"preset": "oncall"})
@@ -601,6 +612,16 @@ class TestAnswersInBigPanda:
             tenant.now = relay.clock
         relay.play("critical")
         return relay
+
+    @pytest.mark.parametrize("has_answered", [True, False])
+    def test_bigpanda_is_asked_before_it_is_told_at_once_that_nobody_is_left(self, has_answered: bool) -> None:
+        activities = [acted(type="incident_commented")] if has_answered else []
+        relay = self.channel(*activities, tenant=Tenant())
+        relay.clock.now += 15
+        call_back(relay, "failure", "")
+        relay.sweep(30)
+        assert told(relay) == ([] if has_answered else ["nobody_notified"])
+        assert len(relay.bigpanda.calls) == 1
 
     @pytest.mark.parametrize(
         ("activity", "is_answer"),

@@ -200,6 +200,16 @@ class TestFaults:
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
         assert relay.session.calls == []
 
+    def test_fault_of_our_own_while_sending_leaves_the_share_queued(self) -> None:
+        relay = new_relay(ZeroDivisionError("canary-words"))
+        answer = relay.webhook.serve(samples.request())
+        assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (202, "queued", "internal")
+        assert [job.body for job in relay.retries.jobs()] == [samples.body()]
+        assert "canary-words" not in relay.recorder.written() + json.dumps(answer.document)
+        [crash] = [line for line in relay.recorder.lines() if line["message"] == "crash"]
+        assert (crash["level"], crash["error"]) == ("ERROR", "ZeroDivisionError")
+        assert any("fakes.py" in frame and frame.endswith(" call") for frame in crash["frames"])
+
 
 class TestLog:
     def test_refused_request_is_logged_in_one_line_without_headers_or_body(self) -> None:

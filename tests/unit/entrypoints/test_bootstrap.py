@@ -8,7 +8,6 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.client import Incident
 from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
@@ -16,8 +15,7 @@ from relay.deadline import Deadline
 from relay.entrypoints import bootstrap
 from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.worker import Worker
-from relay.failures import ConfigError, LedgerError, SendError
-from relay.version import VERSION
+from relay.failures import ConfigError, SendError
 from tests import samples
 
 ENVIRONMENT = {
@@ -173,20 +171,6 @@ def test_sweeper_invokes_the_worker_with_an_event_like_that_of_sqs(awslambda: Fa
     assert (request["FunctionName"], request["InvocationType"]) == ("stack-job-worker", "Event")
     [record] = json.loads(request["Payload"])["Records"]
     assert record == {"messageId": "from-the-sweeper", "body": '{"schema":1}'}
-
-
-def test_calls_to_aws_name_the_relay_and_its_sdk() -> None:
-    table, agents = bootstrap.job_worker(ENVIRONMENT).delivery.services.ledger.table, []
-
-    def sent(request: Any, **_: Any) -> None:
-        agents.append(request.headers["User-Agent"].decode())
-        raise EndpointConnectionError(endpoint_url="https://dynamodb")
-
-    table._client.meta.events.register("before-send", sent)
-    with pytest.raises(LedgerError):
-        table.read("key")
-    assert agents
-    assert all(each.startswith(f"bigpanda-xmatters-relay/{VERSION} Boto3/{boto3.__version__}") for each in agents)
 
 
 @pytest.mark.parametrize("build", BUILDS)

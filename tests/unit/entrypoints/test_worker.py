@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from relay.failures import QueueError
+from relay.incidents.share import parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import envelope_of
 from tests import samples
@@ -92,6 +93,24 @@ def waiting(relay: Relay) -> Job:
 
 
 class TestNextMessage:
+    def test_next_message_of_a_failed_job_has_the_result_of_the_attempt(self) -> None:
+        relay = new_relay(DOWN, chance=0.5)
+        assert woken(relay, attempts=3, first_failed_at=None) == []
+        job = samples.job(
+            received_at=NOW,
+            attempts=4,
+            reason="upstream",
+            http_status=503,
+            response_excerpt="down",
+            first_failed_at=NOW,
+            last_failed_at=NOW,
+            plan=2,
+            transition="opened",
+            digest=parse_share(samples.job().body).digest,
+        )
+        assert waiting(relay) == job
+        assert relay.retries.delays() == [15]
+
     @pytest.mark.parametrize("failure", [NO, TimeoutError("hangs")])
     def test_old_message_stays_if_neither_a_queue_nor_the_ledger_takes_the_next_one(self, failure: Exception) -> None:
         table = HookedDynamoDb()
@@ -155,6 +174,13 @@ class TestExpiry:
             "upstream",
             "expired",
         ]
+
+    def test_job_wakes_when_its_age_ends_though_its_wait_is_longer(self) -> None:
+        relay = new_relay(samples.refused(401), policy={"max_age_seconds": 100})
+        woken(relay)
+        assert relay.retries.delays() == [101]
+        relay.wake(101)
+        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
 
 class TestChannelUnreadable:

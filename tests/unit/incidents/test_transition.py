@@ -2,8 +2,6 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.incidents.share import State, Transition, compare
 from tests import samples
@@ -152,23 +150,3 @@ class TestOrder:
             assert higher.is_worse_than(lower)
             assert not lower.is_worse_than(higher)
         assert not state().is_worse_than(state(9))
-
-
-FLAGS = st.sampled_from([True, False, None])
-STATUSES = st.sampled_from(["critical", "warning", "unknown", "ok", "acknowledged", None])
-ALERTS = st.lists(st.sampled_from([{"id": "a1"}, {"id": "a2"}, {"id": "a3"}]), max_size=3)
-STATES = st.builds(
-    lambda came, status, active, resolved, alerts: state(
-        came, status=status, active=active, resolved=resolved, alerts=alerts
-    ),
-    st.integers(0, 9),
-    STATUSES,
-    FLAGS,
-    FLAGS,
-    ALERTS,
-)
-
-
-@given(STATES, STATES)
-def test_two_states_with_different_version_or_arrival_are_ordered(one: State, other: State) -> None:
-    assert one.precedes(other) + other.precedes(one) == ((one.version, one.came) != (other.version, other.came))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jobs.job import Acceptance, timestamp
+from relay.jobs.job import Acceptance, Job, Stamps, timestamp
 from relay.jobs.queue import UnreadableMessage, attributes_of, envelope_of, fits, legal_text, read_envelope
 from tests import samples
 
@@ -58,6 +58,13 @@ def test_envelope_holds_the_members_of_the_contract() -> None:
         *("reason", "correlation_id", "status", "transition", "recipients", "first_failed_at", "last_failed_at"),
         *("http_status", "response_excerpt", "replays", "attempts"),
     }
+
+
+def test_members_and_stamps_that_an_older_version_did_not_write_have_their_defaults() -> None:
+    job = samples.job()
+    needed = (job.kind, job.channel, job.url_recipients, job.incident_id, job.received_at, job.body)
+    assert read_envelope(json.dumps({name: MEMBERS[name] for name in FIRST})) == Job(*needed)
+    assert read_envelope(json.dumps(MEMBERS | {"stamps": {}})) == job._replace(stamps=Stamps())
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,17 @@ class TestAccepted:
             accepted_signals=(signal("r1"),),
         )
 
+    def test_signals_keep_their_order_although_clocks_differ(self) -> None:
+        first = lease(state())
+        entry = Entry().claimed(first, 1, queued=True).accepted(first, "r1", 1, until=first.began)
+        assert entry.next_claim(NOW - 0.5) > NOW
+        second = lease(over(), 1, "b")._replace(began=entry.next_claim(NOW - 0.5))
+        held = entry.claimed(second, 1, queued=True)
+        assert held.next_claim(NOW - 0.4) > second.began
+        assert held.next_claim(NOW + 5) == NOW + 5
+        after = held.accepted(second, "r2", 1, until=NOW)
+        assert [each.request_id for each in after.accepted_signals] == ["r1", "r2"]
+
     def test_pages_are_bounded_and_the_newest_stay(self) -> None:
         entry = Entry()
         for number in range(16 + 3):

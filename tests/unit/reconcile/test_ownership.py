@@ -186,6 +186,16 @@ def test_channel_that_reports_still_reports_what_is_not_of_the_channel_that_ring
     assert "Incident i3" not in message["Message"]
 
 
+def test_channel_that_reports_leaves_out_what_another_one_rang() -> None:
+    scene = make_scene(reconcile="report")
+    with_channels(scene, dba={"reconcile": "ring"})
+    lists(scene, i2=[OWN])
+    for _ in range(4):
+        scene.run()
+        scene.relay.clock.now += 300
+    assert ([job.channel for job in scene.relay.retries.jobs()], reported(scene)) == (["dba"], 0)
+
+
 def test_two_channels_that_ring_ask_once_about_an_incident() -> None:
     scene = make_scene()
     with_channels(scene, dba={"reconcile": "ring"})

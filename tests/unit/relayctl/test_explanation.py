@@ -36,6 +36,15 @@ def explained(a_case: Case, entry: Entry | None = None, **known: Any) -> dict[st
     return explanation(a_case, Knowledge(entry or Entry(), **known))
 
 
+def test_share_of_a_new_incident_would_be_signalled() -> None:
+    found = explained(case())
+    assert (found["verdict"]["action"], found["verdict"]["outcome"]) == ("signal", "delivered")
+    assert found["transition"]["transition"] == "opened"
+    assert found["policy"]["is_announced"] is True
+    assert found["request"]["body"].encode() == body()
+    assert found["request"]["is_bigpandas_body"]
+
+
 @pytest.mark.parametrize(
     ("before", "share", "transition", "outcome"),
     [
@@ -68,3 +77,10 @@ def test_full_or_broken_channel_would_wait(gate: Gate, reason: str | None) -> No
     found = explained(case(channel(max_per_minute=3)), gates={gate_of("noc"): gate})
     assert found["verdict"].get("reason") == reason
     assert found["rate_limit"]["limits"][0]["waits"] is (reason is not None)
+
+
+def test_pause_for_other_incidents_does_not_apply() -> None:
+    pause = {"since": "2027-01-15T08:00:00Z", "until": "2027-01-15T10:00:00Z", "then": "drop"}
+    found = explained(case(channel(pauses=[pause | {"when": {"status": "warning"}}])))
+    assert found["verdict"]["action"] == "signal"
+    assert (found["policy"]["applying_pauses"], len(found["policy"]["pauses"])) == ([], 1)

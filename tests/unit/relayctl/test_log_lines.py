@@ -63,6 +63,13 @@ def test_budget_that_ends_leaves_out_the_oldest_lines_and_says_so() -> None:
     assert budget.problem.startswith("too many lines: those before 2026-")
 
 
+def test_time_of_a_line_is_the_functions_own() -> None:
+    [found] = read(FakeLogs([line(timestamp="2026-03-04T02:58:14.301+00:00")]))
+    assert found.at == 1_772_593_094.301
+    [found] = read(FakeLogs([line(timestamp="yesterday")]))
+    assert found.at == START
+
+
 @pytest.mark.parametrize(
     ("incident_id", "text"),
     [("65a1b2c3", "65a1b2c3"), ('a"b', "a*"), ("a*b", "a*"), ("ü", "*"), ("a b", "a*")],

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterable
+from copy import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from relay.failures import NoAnswer, Reason
+from relay.failures import ChannelUnreadable, NoAnswer, Reason
 from relay.http.session import HttpAnswer
 from relay.ledger.channel_rate_limiter import gate_of
 from relay.ledger.entry_key import key
@@ -301,6 +302,24 @@ def test_channel_without_a_share_for_too_long_wakes_people() -> None:
     runs(relay, 3)
     assert told(relay.sns) == [("alarm", "Channel noc is sick: 0 critical, 0 other incidents wait")]
     assert "no share came for 4h, and one is expected every 4h" in texts(relay.sns)[0]
+
+
+def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() -> None:
+    relay = expecting()
+    assert relay.sweeper.health
+    survey = relay.sweeper.health.survey
+    asked: list[float] = []
+
+    def names() -> list[str]:
+        asked.append(relay.clock.now)
+        raise ChannelUnreadable("Secrets Manager refused to list the channels")
+
+    health = replace(relay.sweeper.health, survey=replace(survey, names=names))
+    relay.sweeper = replace(relay.sweeper, health=health)
+    runs(relay, 11)
+    assert len(asked) == 3
+    assert relay.recorder.metrics()["health_failed"] == 3
+    assert relay.recorder.metrics()["sweeper_heartbeat"] == 11
 
 
 HOUR_RUNS = 60
