@@ -508,6 +508,15 @@ class TestToldAtOnce:
         relay.sweep(30)
         assert told(relay) == steps
 
+    def test_delivery_of_any_page_of_a_signal_counts(self) -> None:
+        tenant = Tenant()
+        tenant.pages_of_signal = 2
+        tenant.audits["page-1-1"] = ["DELIVERED"]
+        relay = watched({"notified_within_seconds": 300}, tenant=tenant)
+        relay.play("critical 15")
+        relay.sweep_for(600, step=15)
+        assert (told(relay), tenant.audited) == ([], ["page-1", "page-1-1"])
+
     def test_end_of_one_of_two_pages_of_a_signal_says_nothing_of_the_other(self) -> None:
         tenant = Tenant()
         tenant.pages_of_signal = 2

@@ -6,6 +6,7 @@ immutable: each change returns a new one. Methods of `Debt` and `End` change onl
 
 from collections.abc import Mapping
 from copy import replace
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from relay.channels.channel import Channel
     from relay.incidents.callback import Callback
 
+# Pages of a signal about which xMatters is asked: a workflow may have several steps that create one.
+MAX_ASKED_PAGES = 3
 # BigPanda's API may lag behind its webhook. By how much is not documented, so an answer "open" counts only after this
 # time. An owed signal waits at most as long for the answer (docs/decisions.md, D-ask-first).
 CLAIM_SECONDS = 60.0
@@ -573,10 +576,10 @@ class Entry(NamedTuple):
         return replace(self, receipt=self.receipt.unheard(policy)) if is_its and is_whole else self
 
     def pages_to_ask_about(self) -> list[str]:
-        """Return the pages of the receipt's critical about which xMatters is asked: the first, and the newest."""
+        """Return the pages of the receipt's critical about which xMatters is asked: of its first and newest signal."""
         signals = [each for each in self.accepted_signals if each.is_critical and each.at >= self.receipt.since]
-        pages = [each.pages[0] for each in signals if each.pages]
-        return list(dict.fromkeys([*pages[:1], *pages[-1:]]))
+        pages = [each.pages[:MAX_ASKED_PAGES] for each in signals if each.pages]
+        return list(dict.fromkeys(chain(*pages[:1], *pages[-1:])))
 
     def page_missing(self, since: float, *, is_suppressed: bool = False) -> "Entry":
         """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds).
