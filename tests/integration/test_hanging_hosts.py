@@ -159,15 +159,6 @@ class TestAws:
             table.read("key")
         assert silent.requests == asked
 
-    def test_critical_is_sent_without_a_ledger_that_hangs(self, box: Box, account: Aws, silent: Host) -> None:
-        account.put_secret("noc", samples.secret(url=box.declare({"type": "url", "api_key": "k"}).url))
-        account.dynamodb = dynamodb(silent)
-        live = Live(account)
-        answer = live.webhook.serve(samples.request())
-        assert (answer.status, answer.document["outcome"]) == (200, "delivered")
-        assert [signal.incident_id for signal in box.signals()] == ["i1"]
-        assert live.recorder.metrics()["unguarded"] == 1
-
 
 class Resolver:
     """A name server that hangs for the name `localhost`, until a test lets it go."""

@@ -69,18 +69,3 @@ class TestDrain:
         assert "not drained after 2 minutes" in done.stderr
         assert "channel noc waits: 1 owed, the oldest for" in done.stderr
         assert exists(operator)
-
-    def test_ctrl_c_leaves_the_channel_and_the_command_can_be_run_again(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc")
-        operator.owe("noc", "i1", 300)
-
-        def interrupted() -> None:
-            operator.on_pause = lambda: None
-            raise KeyboardInterrupt
-
-        operator.on_pause = interrupted
-        remove(operator, "--yes", code=130)
-        assert exists(operator)
-        operator.settle("i1")
-        remove(operator, "--yes")
-        assert not exists(operator)

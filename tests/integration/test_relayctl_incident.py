@@ -242,3 +242,12 @@ class TestList:
         assert self.ids(operator, "--owed") == [ID]
         assert self.ids(operator, "--channel", "noc") == ["i3"]
         assert operator.run("incident", "list", "--owed", "--since", "1h").exit_code == 3
+
+    def test_nothing_is_exit_code_3_and_a_failed_source_exit_code_1(self, operator: Operator, logs: Logs) -> None:
+        done = operator.run("incident", "list")
+        assert (done.exit_code, done.stdout, done.stderr) == (3, "", "no incident was shared in that time\n")
+        assert operator.run_json("incident", "list", "--owed", code=3) == {"incidents": [], "problems": []}
+        operator.refused = {"Query": "AccessDeniedException", "FilterLogEvents": "AccessDeniedException"}
+        for option in ([], ["--owed"]):
+            done = operator.run("incident", "list", *option)
+            assert (done.exit_code, "AccessDenied" in done.stderr) == (1, True)

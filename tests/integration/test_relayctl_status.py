@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from relay.ledger.channel_rate_limiter import count_name, gate_of
 from relay.ledger.entry_key import key
 from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, store_probes
@@ -51,6 +52,18 @@ class TestFacts:
         assert sick["why"] == ["a critical is owed for 10m (upstream 2)"]
         assert sick["next_attempt_by"] is not None
         assert channels(document)["owing"]["why"] == ["owed for 20s (paced 1)"]
+
+    def test_circuit_and_rate_are_those_of_the_gate(self, operator: Operator, logs: Logs) -> None:
+        operator.keep("noc", policy={"max_per_minute": 7})
+        now = operator.clock.now
+        table = operator.ledger.table
+        table.update(gate_of("noc"), put={count_name(int(now) - 5): 3, "failures": 5, "open_until": now + 20})
+        found = channels(operator.run_json("status"))["noc"]
+        assert (found["circuit"], found["rate_used"], found["rate_limit"], found["failures"]) == ("open", 3, 7, 5)
+        assert found["health"] == "sick"
+        operator.clock.now += 25
+        found = channels(operator.run_json("status"))["noc"]
+        assert (found["circuit"], found["circuit_open_until"]) == ("probing", None)
 
     def test_credential_that_the_last_probe_found_refused_makes_the_channel_sick(
         self, operator: Operator, logs: Logs

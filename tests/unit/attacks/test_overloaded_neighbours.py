@@ -121,14 +121,3 @@ class TestRetries:
             handed_after = passed if any(job.channel == "noc" for job in relay.invoked) else 0
         assert notified_after == 300
         assert handed_after <= wakes + 180 + 180 + 2 * 60
-
-
-class TestSignals:
-    def test_overloaded_channel_sends_no_more_than_its_rate_limit_in_any_minute(self) -> None:
-        relay = two_channels()
-        for minute in range(4):
-            before = len(relay.session.calls)
-            flood(relay, 2 * LIMIT, prefix=f"m{minute}-")
-            relay.wake(30)
-            relay.wake(30)
-            assert len(relay.session.calls) - before <= LIMIT + 1

@@ -75,24 +75,6 @@ def test_message_about_one_channel_is_complete(
     assert attributes == {"channel": "payments", "health": health}
 
 
-@pytest.mark.parametrize("health", ["sick", "well"])
-def test_message_about_many_channels_names_each_and_has_no_channel_to_filter_by(health: str) -> None:
-    notices = [SICK._replace(channel=f"c{n}", is_urgent=n == 1, debts=GIVEN_UP) for n in range(52)]
-    message = published(*notices, health=health)
-    assert message["Subject"].startswith("52 channels are ")
-    assert (message["TopicArn"], list(message["MessageAttributes"])) == (
-        ALARM if health == "sick" else NOTICE,
-        ["health"],
-    )
-    first, _, *described, more, _, status, one, _ = message["Message"]["email"].splitlines()
-    assert first.endswith("Incidents: 156 critical, 208 other wait; 1040 critical, 3120 other given up.")
-    counts = "3 critical, 4 other wait; 20 critical, 60 other given up"
-    assert (len(described), described[0]) == (50, f"- c0: since 2027-01-15T07:58:00.000Z; {counts}; {WHY}")
-    assert (more, status) == ("And 2 more channels.", "Type: relayctl status")
-    assert one.endswith("relayctl status --channel c0")
-    assert message["Message"]["sms"].endswith("c0, c1 and 50 more")
-
-
 @pytest.mark.parametrize(
     ("health", "is_urgent", "topic"), [("sick", True, ALARM), ("sick", False, NOTICE), ("well", True, NOTICE)]
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.delivery.step import Judgement, judge_job, judge_share, was_shared
+from relay.delivery.step import Judgement, judge_job, judge_share, was_shared, with_superseded_ease
 from relay.incidents.share import PRESETS, State, Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
@@ -264,3 +264,13 @@ SHOWN: dict[str, tuple[Entry, State, float, bool]] = {
 def test_share_brought_the_state_that_bigpandas_api_shows(name: str) -> None:
     entry, of, now, is_shared = SHOWN[name]
     assert was_shared(entry, of, NOW + now) == is_shared
+
+
+def test_easing_that_waited_for_a_failed_signal_counts_once_a_newer_state_supersedes_it() -> None:
+    eased = state(6, **WARNING)
+    waiting = sent(announced(state()), over(5), "in flight").owing(eased)
+    assert with_superseded_ease(waiting, state(9), ONCALL).eased is None, "the signal in flight may be accepted"
+    failed = waiting.failed(lease(over(5), 5), 1, 0, until=NOW + 5)
+    assert stood(judge_share(with_superseded_ease(failed, state(9), ONCALL), state(9), ONCALL)) == "owed worsened"
+    assert with_superseded_ease(failed, eased, ONCALL) == failed
+    assert with_superseded_ease(failed, state(9), PARITY) == failed

@@ -14,7 +14,6 @@ from tests.fakes import FakeMessaging, FakeSns, phones
 
 NUMBERS = ("+14255550100", "+4915112345678")
 DEBT = OverdueDebt("i1", 1_800_000_000.0, description="disk full")
-UNANSWERED = replace(DEBT, missed="nobody_answered")
 
 
 def fallback(client: FakeMessaging) -> Fallback:
@@ -73,36 +72,6 @@ def test_call_is_repeated_only_if_the_service_failed_it_within_seconds() -> None
     # The SDK repeats nothing once this time is over, and a call without an answer takes longer.
     assert [each for each in left if each > 5] == []
     assert seconds_left() == math.inf
-
-
-@pytest.mark.parametrize(
-    ("debts", "spoken", "written"),
-    [
-        (
-            [DEBT],
-            'xMatters did not notify people of 1 critical incident of channel noc. The worst is "disk full".',
-            'CRITICAL noc: 1 critical incident not notified by xMatters. Worst: i1: "disk full"',
-        ),
-        (
-            [UNANSWERED, UNANSWERED],
-            'Nobody answered the pages of 2 critical incidents of channel noc. The worst is "disk full".',
-            'CRITICAL noc: 2 critical incidents not answered. Worst: i1: "disk full"',
-        ),
-        (
-            [replace(DEBT, description=""), UNANSWERED],
-            "xMatters did not notify people of 2 critical incidents of channel noc. The worst is i1.",
-            "CRITICAL noc: 2 critical incidents not notified by xMatters. Worst: i1",
-        ),
-    ],
-    ids=["not notified", "not answered", "both, without a description"],
-)
-def test_phones_are_told_how_many_incidents_and_the_worst(debts: list[OverdueDebt], spoken: str, written: str) -> None:
-    client = FakeMessaging()
-    fallback(client).call(["noc"], debts, 0)
-    assert [text for *_, text in client.sent] == [
-        f"Critical. {spoken} Look at your e-mail. Again. {spoken} Look at your e-mail.",
-        written,
-    ]
 
 
 @given(st.text() | st.sampled_from(["x" * 5000, "\n\x00", "\U0001f600" * 500]))

@@ -3,8 +3,6 @@ import ssl
 import pytest
 import requests
 import urllib3
-from hypothesis import given
-from hypothesis import strategies as st
 from urllib3 import HTTPSConnectionPool
 from urllib3.exceptions import MaxRetryError
 
@@ -94,16 +92,6 @@ def test_local_profile_allows_plain_http_to_loopback(url: str) -> None:
 def test_local_profile_allows_no_other_plain_http(url: str) -> None:
     with pytest.raises(ForbiddenUrl):
         LOCAL.check(url)
-
-
-@given(st.text(max_size=60))
-def test_allow_list_refuses_any_text_with_forbidden_url_alone(text: str) -> None:
-    for url in (text, f"https://{text}", f"https://acme.xmatters.com{text}", f"https://{text}.xmatters.com/"):
-        try:
-            HOSTS.check(url)
-        except ForbiddenUrl:
-            continue
-        assert ".xmatters.com" in url.lower() or "api.bigpanda.io" in url.lower()
 
 
 def _connection_error(reason: Exception) -> requests.ConnectionError:

@@ -273,3 +273,36 @@ class TestRecipients:
         self, newer: tuple[str, ...], older: tuple[str, ...], reaches: bool
     ) -> None:
         assert signal_to(*newer).reaches_all_of(signal_to(*older)) is reaches
+
+
+def test_newer_state_is_owed_since_the_first_owed_one() -> None:
+    assert Entry().owing(state(5)).owing(state(9)).debt.since == NOW + 5
+
+
+def test_newer_resolve_stays_claimed_when_an_older_end_is_recorded() -> None:
+    entry = Entry().owing(state()).claiming(over(20))
+    assert entry.owing(over(9)).end.is_claimed
+    assert not entry.owing(over(20)).end.is_claimed
+
+
+class TestRevival:
+    def dead_lettered(self) -> Entry:
+        return Entry().owing(state()).dead_lettering(state(), MARK, "refused", plan=1)
+
+    def test_state_that_is_dead_lettered_again_is_not_revived(self) -> None:
+        again = self.dead_lettered().reviving(state(), MARK + 9).dead_lettering(state(), MARK + 60, "expired", plan=1)
+        assert (again.is_given_up, again.debt.dead_lettered_at, again.debt.reason) == (True, MARK + 60, "expired")
+
+    def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing(self) -> None:
+        revived = Entry().owing(state()).reviving(state(), MARK + 9)
+        assert revived.dead_lettering(state(), MARK, "refused", plan=1) == revived
+
+    def test_mark_of_a_dead_letter_never_goes_back(self) -> None:
+        assert self.dead_lettered().dead_lettering(state(), MARK - 9, "refused", plan=1).debt.dead_lettered_at == MARK
+
+    def test_newer_state_clears_the_revival_of_an_older_one(self) -> None:
+        assert self.dead_lettered().reviving(state(), MARK + 9).owing(state(5)).debt.revived_at == 0.0
+
+    def test_state_that_the_entry_has_not_seen_is_owed_and_dead_lettered(self) -> None:
+        entry = Entry(announced=state()).dead_lettering(state(5), MARK, "expired", plan=1)
+        assert (entry.newest, entry.is_given_up, entry.debt.is_critical) == (bare(state(5)), True, True)

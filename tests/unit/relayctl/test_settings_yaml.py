@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayctl.settings.settings_yaml import MAX_BYTES, SettingsYamlError, decode, encode
+from relayctl.settings.settings_yaml import MAX_BYTES, Flow, SettingsYamlError, decode, encode
 
 CANARY = "canary-4c7d"
 _TEXTS = st.text() | st.text("0123456789eE+-.:~=<!&*#'\"\n |>%@`yesnotrufalNOx_\t\r\u2028\x85 ")
@@ -50,3 +50,7 @@ def test_bytes_that_are_not_utf_8_and_huge_files_are_refused() -> None:
         decode(b"a: \xff\xfe")
     with pytest.raises(SettingsYamlError, match="has more than 1,048,576 bytes"):
         decode(b"#" * (MAX_BYTES + 1))
+
+
+def test_text_of_several_lines_is_written_as_a_block_and_a_flow_object_on_one_line() -> None:
+    assert encode({"a": "one\ntwo\n", "b": Flow(secret="stored")}) == "a: |\n  one\n  two\nb: {secret: stored}\n"

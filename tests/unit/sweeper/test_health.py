@@ -359,6 +359,16 @@ class TestRequests:
         assert relay.session.calls == []
         assert told(relay.sns) == []
 
+    def test_run_probes_a_bounded_number_of_channels_and_each_has_its_turn(self) -> None:
+        names = [f"channel{number:02}" for number in range(3 * 10)]
+        logins = {name: {**samples.BASIC, "username": name} for name in names}
+        secrets = FakeSecrets(**{each: document(rest=REST | {"auth": logins[each]}) for each in names})
+        relay = probing(secrets=secrets)
+        for expected in (10, 20, 30, 30):
+            runs(relay)
+            assert len(relay.rest.calls) == expected
+        assert len({call.headers["Authorization"] for call in relay.rest.calls}) == 30
+
     @pytest.mark.parametrize("bigpanda", [None, {"api_key": "bigpanda-key-77e2"}])
     def test_channel_without_a_credential_that_can_be_probed_causes_no_request(self, bigpanda: Any) -> None:
         relay = probing(secrets=FakeSecrets(noc=document(rest=None, bigpanda=bigpanda)))

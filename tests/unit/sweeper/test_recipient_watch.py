@@ -141,19 +141,6 @@ def test_people_are_told_once_until_another_recipient_is_found() -> None:
     assert messages(relay)[1:] == ['- "Ops": group, nobody is on call', '- "jdoe": user, inactive']
 
 
-@pytest.mark.parametrize(("hours", "times"), [(3, 1), (26, 2)])
-def test_recipient_that_recurs_is_told_again_after_a_day(hours: int, times: int) -> None:
-    company = Company()
-    company.on_call = {}
-    relay = watched(company, "Ops")
-    runs(relay)
-    company.on_call = {"Ops": 2}
-    runs(relay, hours * HOUR_RUNS)
-    company.on_call = {}
-    runs(relay, 2 * HOUR_RUNS)
-    assert len(messages(relay)) == times
-
-
 def test_check_has_few_recipients_and_all_have_their_turn() -> None:
     company = Company()
     names = [f"user{number:02}" for number in range(25)]

@@ -190,12 +190,6 @@ class TestFewRequests:
 
 
 class TestTryCredentials:
-    def test_try_of_credentials_reads_one_page_as_the_followup_does(self) -> None:
-        tenant = Tenant(events=said({"data": []}))
-        tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))
-        [call] = tenant.session.calls
-        assert call.url == "https://acme.xmatters.com/api/xm/1/events?limit=1"
-
     @pytest.mark.parametrize(
         ("reply", "reason"),
         [
