@@ -1226,4 +1226,25 @@ MUTATIONS = (
         "since <= self.answered_at",
         seed=1447,
     ),
+    Mutation(
+        "a signal counts as over, although only one of its two pages has ended",
+        "delivery.page_followup:Followup._looked_for",
+        "not any(page.is_active for page in found)",
+        "not all(page.is_active for page in found)",
+        seed=341,
+    ),
+    Mutation(
+        "people are told that nobody answered, although some of the pages were never made",
+        "delivery.fallback:_is_unanswered",
+        "all(debt.missed == Missed.NOBODY_ANSWERED for debt in debts)",
+        "any(debt.missed == Missed.NOBODY_ANSWERED for debt in debts)",
+        seed=273,
+    ),
+    Mutation(
+        "an answer from before the critical, which is worked late, counts for it",
+        "ledger.receipt:Receipt.answered",
+        "not self.since or at < self.since or self.answered_at",
+        "not self.since or self.answered_at",
+        seed=50,
+    ),
 )
