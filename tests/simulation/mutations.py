@@ -1247,4 +1247,18 @@ MUTATIONS = (
         "not self.since or self.answered_at",
         seed=50,
     ),
+    Mutation(
+        "a resolve that BigPanda left unanswered is believed, although an open state came after it",
+        "delivery.end_questions:EndQuestions._believed",
+        "question.entry.is_after_claim(question.entry.newest)",
+        "not question.entry.end.is_claimed",
+        seed=75,
+    ),
+    Mutation(
+        "a body without a status hides that the incident eased",
+        "ledger.entry:Entry.unchanged",
+        "self.eased if is_silent else None",
+        "None",
+        seed=158,
+    ),
 )

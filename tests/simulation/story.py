@@ -509,6 +509,8 @@ def _with_rarities(seed: int, story: Story) -> Story:
         ("lost tokens", 0.033, 0.053, _with_lost_tokens),
         ("late answers", 0.41, 0.425, _with_late_answers),
         ("unanswered", 0.455, 0.47, _with_unanswered_pages),
+        ("unasked ends", 0.63, 0.645, _with_unasked_ends),
+        ("silent bodies", 0.32, 0.335, _with_silent_bodies),
     )
     for name, low, high, change in rarities:
         random = Random(f"{name} of {seed}")
@@ -648,10 +650,37 @@ def _awaiting(
     return replace(story, answers=answers, receipts=receipts, cloud=USUAL, **members)
 
 
-def _shared(at: float, incident: str, number: int, status: str) -> Post:
-    """Return the share of an open incident, whose time stamps are right."""
+def _shared(at: float, incident: str, number: int, status: str | None) -> Post:
+    """Return the share of a state whose time stamps are right."""
     stamp = int(BEGINS_AT + at)
-    return Post(at, SharedState(incident, number, at, True, status, frozenset({"a0"}), stamp, stamp))
+    return Post(at, SharedState(incident, number, at, status != "ok", status, frozenset({"a0"}), stamp, stamp))
+
+
+def _with_unasked_ends(random: Random, story: Story) -> Story:
+    """Return a story of incidents that end and open again while BigPanda answers no question."""
+    posts, ends = list[Post](), random.uniform(900, 1500)
+    for number in range(random.choice([1, 2])):
+        at = random.uniform(0, 30)
+        for place, status in enumerate(["critical", "ok", random.choice(["critical", "warning"])]):
+            posts.append(_shared(at, f"i{number}", place, status))
+            at += random.uniform(20, 90)
+    policy = {**story.policy, "max_age_seconds": 3600, "confirm_resolve": True}
+    spell = Spell("bigpanda", random.choice(["503", "timeout"]), 0.0, ends, 1.0)
+    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+    # BigPanda's key is part of a story with answers.
+    return replace(story, answers=[Said(random.uniform(10, 400), 0, "i0", "Not me", 1)])
+
+
+def _with_silent_bodies(random: Random, story: Story) -> Story:
+    """Return a story of criticals that ease, send a share without a status, and are critical again."""
+    posts = []
+    for number in range(random.choice([1, 2])):
+        at = random.uniform(0, 30)
+        for place, status in enumerate(["critical", "warning", None, "critical"]):
+            posts.append(_shared(at, f"i{number}", place, status))
+            at += random.uniform(20, 90)
+    policy = {**story.policy, "max_age_seconds": 3600, "notify_on": ["opened", "worsened", "resolved", "reopened"]}
+    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy)
 
 
 def _with_late_answers(random: Random, story: Story) -> Story:
