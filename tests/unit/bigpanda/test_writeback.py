@@ -16,7 +16,7 @@ from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, dies, table_down
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, table_down
 from tests.unit.states import state
 
 ANSWER = {
@@ -195,16 +195,6 @@ class TestFailing:
     def test_comment_is_written_again_if_it_is_not_there_or_another_one_forges_its_mark(self, there: str) -> None:
         relay = acted(requests.ReadTimeout(), activities(there), DONE, waits=(0, 60))
         assert asked(relay) == [self.POST, self.READ, self.POST]
-
-    def test_comment_of_a_worker_that_died_is_looked_for_before_it_is_written_again(self) -> None:
-        relay = new_relay(dies, activities(f"{WORDS} {TAG}"))
-        put(relay, job())
-        with pytest.raises(SystemExit):
-            relay.wake(0)
-        # SQS delivers the message again.
-        put(relay, job())
-        relay.wake(60)
-        assert (asked(relay), relay.chores.messages) == ([self.POST, self.READ], [])
 
     def test_callback_that_bigpanda_refuses_is_dead_lettered_at_once_without_the_key(self) -> None:
         relay = acted(samples.refused(400, b"key BPU-canary is odd"))
