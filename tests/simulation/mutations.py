@@ -1261,4 +1261,11 @@ MUTATIONS = (
         "None",
         seed=158,
     ),
+    Mutation(
+        "criticals count as told although the topic refused the message",
+        "sweeper.fallback_notifier:FallbackNotifier._call_phones",
+        "all(failures.values())",
+        "any(failures.values())",
+        seed=3546,
+    ),
 )
