@@ -507,10 +507,10 @@ def _with_rarities(seed: int, story: Story) -> Story:
         ("unguarded updates", 0.77, 0.79, _with_unguarded_updates),
         ("receipts", 0.494, 0.534, _with_receipts),
         ("lost tokens", 0.033, 0.053, _with_lost_tokens),
-        ("late answers", 0.41, 0.425, _with_late_answers),
-        ("unanswered", 0.455, 0.47, _with_unanswered_pages),
-        ("unasked ends", 0.63, 0.645, _with_unasked_ends),
-        ("silent bodies", 0.32, 0.335, _with_silent_bodies),
+        ("late answers", 0.42, 0.425, _with_late_answers),
+        ("unanswered", 0.46, 0.465, _with_unanswered_pages),
+        ("unasked ends", 0.63, 0.635, _with_unasked_ends),
+        ("silent bodies", 0.32, 0.325, _with_silent_bodies),
     )
     for name, low, high, change in rarities:
         random = Random(f"{name} of {seed}")
