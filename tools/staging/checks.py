@@ -179,7 +179,8 @@ def outage_of_xmatters(target: Target) -> Iterator[Seen]:
 def dead_letters(target: Target) -> Iterator[Seen]:
     target.xmatters.answer(404)
     try:
-        refused = [target.share()[0] for _ in range(3)]
+        # The third is for AWS's own move task.
+        refused = [target.share()[0] for _ in range(3 if target.is_aws else 2)]
     finally:
         target.xmatters.answer(202)
     listed = _dead_lettered(target)
@@ -192,7 +193,7 @@ def dead_letters(target: Target) -> Iterator[Seen]:
     yield _timed(target, "dlq replay rings", lambda: target.rings(refused[0]))
     target.relayctl("dlq", "drop", "--incident", refused[1], "--reason", "staging", "--yes")
     listed = _dead_lettered(target)
-    yield judged("dlq list after replay and drop", listed, holds=not any(each in listed for each in refused))
+    yield judged("dlq list after replay and drop", listed, holds=not any(each in listed for each in refused[:2]))
     if not target.is_aws:
         yield skipped("a message that nobody can read; StartMessageMoveTask", "20 receives take an hour; " + ONLY_AWS)
         return

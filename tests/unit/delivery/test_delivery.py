@@ -194,6 +194,24 @@ DBA = [{"name": "team", "value": "dba"}]
 def test_tag_that_comes_late_rings_the_recipients_of_its_route_alone(
     policy: dict[str, Any], shares: list[tuple[float, dict[str, Any]]], rung: list[str]
 ) -> None:
+    relay = routed(policy)
+    for number, (seconds, said) in enumerate(shares):
+        relay.clock.now += seconds
+        relay.share(**({"changedOn": LATER + number} | said))
+    assert urls(relay) == rung
+    relay.wake(60)
+    assert (urls(relay), relay.entry().debt.since) == (rung, None)
+
+
+def test_tag_that_comes_late_rings_nobody_once_a_person_acknowledged() -> None:
+    relay = routed({})
+    relay.share()
+    relay.ledger.change(key("noc", (), "i1"), lambda entry: entry.acknowledged("jdoe", relay.clock.now))
+    assert relay.share(changedOn=LATER, tags=TEAM).outcome == "unchanged"
+
+
+def routed(policy: dict[str, Any]) -> Relay:
+    """Return a relay whose channel has routes by tag and by status."""
     routes = [
         {"when": {"tag.team": "payments"}, "recipients": ["payments"]},
         {"when": {"tag.team": "dba"}, "recipients": ["dba"]},
@@ -202,13 +220,7 @@ def test_tag_that_comes_late_rings_the_recipients_of_its_route_alone(
     document = samples.secret()["xmatters"] | {"recipients": ["own"]}
     policy = {"routes": routes, "preset": "oncall", "min_seconds_between_signals": 0} | policy
     accepted = [samples.accepted(f"r{number}") for number in range(9)]
-    relay = new_relay(*accepted, secrets=secrets_of(xmatters=document, policy=policy))
-    for number, (seconds, said) in enumerate(shares):
-        relay.clock.now += seconds
-        relay.share(**({"changedOn": LATER + number} | said))
-    assert urls(relay) == rung
-    relay.wake(60)
-    assert (urls(relay), relay.entry().debt.since) == (rung, None)
+    return new_relay(*accepted, secrets=secrets_of(xmatters=document, policy=policy))
 
 
 # ---- Jobs ------------------------------------------------------------------------------------------------------------

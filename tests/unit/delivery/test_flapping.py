@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+import requests
 
 from tests import samples
-from tests.fakes import Relay, new_relay, secrets_of
+from tests.fakes import new_relay, secrets_of
 
 SECONDS = 600.0
-FLAP: dict[str, Any] = {"flap": {"transitions": 3, "minutes": 10}}
+# The age limit is shorter than the wait until the incident is calm.
+FLAP: dict[str, Any] = {"flap": {"transitions": 3, "minutes": 10}, "max_age_seconds": 60}
 FOUR = "critical ok critical ok"
 # Events (see `Relay.play`, 30 s apart), what becomes of the last share, the statuses of the signals, and those when the
 # incident is calm.
@@ -51,12 +53,13 @@ def test_flapping_incident_is_quiet_until_it_is_worse_or_calm(name: str) -> None
     assert not [line for line in relay.recorder.lines() if "owed" in line.get("message", "")]
 
 
-def flapping(then: str = "critical ok", **policy: Any) -> Relay:
-    """Return a relay that announced a critical incident as flapping."""
-    relay = new_relay(policy=FLAP | policy)
-    relay.play(spread(f"{FOUR} {then}"))
-    assert relay.entry().flap.is_signalled
-    return relay
+def test_flapping_incident_rings_if_it_is_worse_than_one_of_the_states_that_people_may_know() -> None:
+    relay = new_relay(policy=FLAP)
+    relay.play(spread("warning ok warning ok warning"))
+    relay.session.steps = [requests.ReadTimeout()]
+    assert relay.play("critical") == ["queued timeout"]
+    relay.session.steps = [samples.accepted()]
+    assert relay.play("10 warning 10 critical") == ["queued flapping", "delivered worsened"]
 
 
 def test_flag_of_bigpanda_alone_rings_nobody_and_makes_the_next_signal_say_so() -> None:

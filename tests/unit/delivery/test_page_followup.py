@@ -71,18 +71,19 @@ def test_late_page_is_looked_for_a_few_times(tenant: Tenant) -> None:
     ("data", "ids", "number"),
     [
         ([{"id": "page-9", "requestId": "another"}, {"id": "page-1", "requestId": "R1"}], ("page-1",), "1"),
+        ([{"id": "page-1", "status": "TERMINATED"}, {"id": "page-2"}], ("page-1", "page-2"), "1"),
         ([{"id": "x" * 101}, *({"id": f"p{n}"} for n in range(1000))], tuple(f"p{n}" for n in range(10)), "7" * 100),
     ],
-    ids=["page of another request", "more than the ledger keeps"],
+    ids=["page of another request", "one of two has ended", "more than the ledger keeps"],
 )
-def test_pages_are_those_of_the_request_and_cut_to_what_the_ledger_keeps(
+def test_pages_are_those_of_the_request_cut_to_what_the_ledger_keeps_and_one_of_them_is_active(
     tenant: Tenant, data: list[dict[str, str]], ids: tuple[str, ...], number: str
 ) -> None:
     said = [{"eventId": "7" * 9000 if number != "1" else "1", "status": "ACTIVE", **each} for each in data]
     relay = new_relay(tenant, rest=FakeSession(HttpAnswer(200, {}, json.dumps({"data": said}).encode())))
     relay.share()
     relay.wake(36)
-    assert pages(relay)[0][:2] == (ids, number)
+    assert pages(relay)[0] == (ids, number, False, False)
 
 
 def test_page_is_looked_for_past_the_channels_max_age(tenant: Tenant) -> None:

@@ -37,12 +37,18 @@ def watched(policy: dict[str, Any], *, tenant: Tenant | None = None, recipients:
     return relay
 
 
-def call_back(relay: Relay, kind: str, text: str, *, page: str = "page-1", person: str = "jdoe") -> str:
-    """Let xMatters call back about the incident `i1`; return the outcome of the callback."""
+def call_back(
+    relay: Relay, kind: str, text: str, *, page: str = "page-1", person: str = "jdoe", is_worked: bool = True
+) -> str:
+    """Let xMatters call back about the incident `i1`; return the outcome of the callback.
+
+    Its job waits unless `is_worked`.
+    """
     said = {"relay": 1, "kind": kind, "incident_id": "i1", "event": {"id": page, "number": page}}
     said |= {"person": {"target": person}, kind if kind in {"response", "status"} else "deliverystatus": text}
     answer = relay.callbacks.serve(samples.request(json.dumps(said).encode(), headers={"x-api-key": TOKEN}))
-    relay.wake(0)
+    if is_worked:
+        relay.wake(0)
     return str(answer.document["outcome"])
 
 
@@ -145,11 +151,12 @@ class TestWithoutRestApi:
         relay.sweep_for(420)
         assert told(relay) == ["nobody_notified"]
 
-    def test_answer_from_before_the_critical_proves_nothing(self) -> None:
+    @pytest.mark.parametrize("is_worked", [True, False])
+    def test_answer_from_before_the_critical_proves_nothing(self, *, is_worked: bool) -> None:
         relay = watched(BOTH)
         relay.play("warning 5")
-        call_back(relay, "response", "Acknowledge")
-        relay.play("critical")
+        call_back(relay, "response", "Acknowledge", is_worked=is_worked)
+        relay.play("critical 0")
         assert heard(relay) == (True, False, False)
 
     def test_pause_holds_the_message_and_shadow_mode_has_no_receipts(self) -> None:
