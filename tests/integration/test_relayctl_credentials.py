@@ -239,6 +239,7 @@ QUIET = [
     ["dlq", "import", "DIR/jobs.jsonl"],
     ["doctor"],
     ["fallback", "test", "--yes"],
+    ["rehearse", "--environment", "5f3c1a2b9d8e7f6a5b4c3d2e"],
     ["report"],
     ["shadow", "report", "payments"],
     ["bigpanda", "webhook", "payments"],

@@ -1,4 +1,4 @@
-"""Canaries in every secret position of a channel, and a search for them in all output of the relay."""
+"""Planted texts ("magpies") in every secret position of a channel, and a search for them in all output of the relay."""
 
 import base64
 import dataclasses
@@ -20,30 +20,30 @@ from tests.integration.handlers import event, invoke, load
 from tests.integration.live import Live, Received, site
 
 # The core has the same spelling in URLs, forms, JSON and HTML; the characters around it have different ones.
-CORE = "canary"
+CORE = "magpie"
 AUTHS: dict[str, dict[str, str]] = {
-    "url": {"type": "url", "api_key": "ä/+ canary-key \"<&%>'=?"},
-    "basic": {"type": "basic", "username": "relay", "password": "ä/+ canary-password \"<&%>'=?:"},
-    "api_key": {"type": "api_key", "key": "x-api-key-canary", "secret": "ä/+ canary-secret \"<&%>'=?"},
-    "oauth": {"type": "oauth", "client_id": "c", "username": "u", "password": "ä/+ canary-oauth \"<&%>'=?"},
+    "url": {"type": "url", "api_key": "ä/+ magpie-key \"<&%>'=?"},
+    "basic": {"type": "basic", "username": "relay", "password": "ä/+ magpie-password \"<&%>'=?:"},
+    "api_key": {"type": "api_key", "key": "x-api-key-magpie", "secret": "ä/+ magpie-secret \"<&%>'=?"},
+    "oauth": {"type": "oauth", "client_id": "c", "username": "u", "password": "ä/+ magpie-oauth \"<&%>'=?"},
 }
-API_KEY = "BPU-canary\"<&%>'=?+/"
+API_KEY = "BPU-magpie\"<&%>'=?+/"
 # BigPanda reads an app key from the body, not from a header.
-APP_KEY = "canary-app\"<&%>'=?+/"
+APP_KEY = "magpie-app\"<&%>'=?+/"
 CALLBACK = {
-    "token": "canary-callback",
-    "basic": {"username": "xmatters", "password": "canary-called"},
-    "previous": {"token": "canary-older", "expires_at": "2030-01-31T12:00:00Z"},
+    "token": "magpie-callback",
+    "basic": {"username": "xmatters", "password": "magpie-called"},
+    "previous": {"token": "magpie-older", "expires_at": "2030-01-31T12:00:00Z"},
 }
 INBOUND = {
-    "token": "canary-token",
-    "basic": {"username": "bigpanda", "password": "canary-login"},
-    "previous": {"token": "canary-old", "expires_at": "2030-01-31T12:00:00Z"},
+    "token": "magpie-token",
+    "basic": {"username": "bigpanda", "password": "magpie-login"},
+    "previous": {"token": "magpie-old", "expires_at": "2030-01-31T12:00:00Z"},
 }
 
 
 def traces() -> list[str]:
-    """Return the texts that betray a canary: its core, and the core's base64 forms at each of three offsets."""
+    """Return the texts that betray a magpie: its core, and the core's base64 forms at each of three offsets."""
     encoded = [base64.b64encode(b"?" * shift + CORE.encode() + b"?").decode() for shift in range(3)]
     return [CORE, encoded[0][:8], encoded[1][2:9], encoded[2][3:10]]
 
@@ -57,7 +57,7 @@ def document(
     rest_url: str | None = "https://acme.xmatters.com",
     callbacks: bool = False,
 ) -> dict[str, Any]:
-    """Return a secret with a canary in every position that takes one."""
+    """Return a secret with a magpie in every position that takes one."""
     whole = samples.secret(auth={"type": "url"} if auth["type"] == "url" else auth, url=url, inbound=INBOUND)
     whole["xmatters"]["callback"] = CALLBACK
     if rest_url:
@@ -110,8 +110,8 @@ def search(account: Aws, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCa
     return Search(account, capfd, caplog)
 
 
-def test_canary_search_finds_a_canary_in_plain_text_and_in_base64() -> None:
-    for text in ("x-canary-x", *(base64.b64encode(b"x" * n + b"canary-token" + b"y").decode() for n in range(7))):
+def test_magpie_search_finds_a_magpie_in_plain_text_and_in_base64() -> None:
+    for text in ("x-magpie-x", *(base64.b64encode(b"x" * n + b"magpie-token" + b"y").decode() for n in range(7))):
         assert any(trace in text for trace in traces()), text
 
 
@@ -159,7 +159,7 @@ class Functions:
     def share(self, body: str | None = None, channel: str = "noc", **headers: str) -> None:
         """Share a new critical incident, or this body."""
         content = body or json.dumps({"id": f"i{next(self._numbers)}", "status": "critical"})
-        shown = headers or {"Authorization": "Bearer canary-token"}
+        shown = headers or {"Authorization": "Bearer magpie-token"}
         self.search.answers.append(invoke(self.webhook, event(content, channel=channel, **shown)))
 
     def call_back(self, body: str | None = None, **headers: str) -> None:
@@ -167,7 +167,7 @@ class Functions:
         number = next(self._numbers)
         self.account.announce("noc", f"i{number}")
         content = body or acknowledgement(number)
-        shown = headers or {"Authorization": "Bearer canary-callback"}
+        shown = headers or {"Authorization": "Bearer magpie-callback"}
         self.search.answers.append(invoke(self.callback, event(content, **shown)))
 
     def work(self, *envelopes: str) -> None:
@@ -298,33 +298,33 @@ def test_no_credential_is_in_any_output_of_releases(
 
 def be_turned_away_as_xmatters(functions: Functions) -> None:
     """Send callbacks that are refused, some nearly valid, some with the webhook's credentials."""
-    functions.call_back(Authorization="Bearer canary-wrong")
-    functions.call_back(Authorization="Bearer canary-token")
-    functions.call_back(Authorization="Basic " + base64.b64encode(b"xmatters:canary-token").decode())
-    functions.call_back("not json", Authorization="Bearer canary-older")
-    functions.call_back("{}", Authorization="Basic " + base64.b64encode(b"xmatters:canary-called").decode())
-    functions.call_back("{}", x_api_key="canary-callback", Content_Type="text/plain")
+    functions.call_back(Authorization="Bearer magpie-wrong")
+    functions.call_back(Authorization="Bearer magpie-token")
+    functions.call_back(Authorization="Basic " + base64.b64encode(b"xmatters:magpie-token").decode())
+    functions.call_back("not json", Authorization="Bearer magpie-older")
+    functions.call_back("{}", Authorization="Basic " + base64.b64encode(b"xmatters:magpie-called").decode())
+    functions.call_back("{}", x_api_key="magpie-callback", Content_Type="text/plain")
 
 
 def be_turned_away(functions: Functions) -> None:
     """Send shares that are refused, some of them nearly valid."""
-    functions.share(Authorization="Bearer canary-wrong")
-    functions.share(Authorization="Basic " + base64.b64encode(b"bigpanda:canary-token").decode())
-    functions.share(x_api_key="canary-old-but-not-quite", Cookie="session=canary")
-    functions.share(channel="canary/../noc")
-    functions.share("not json", Authorization="Bearer canary-old")
-    functions.share("{}", Authorization="Basic " + base64.b64encode(b"bigpanda:canary-login").decode())
-    functions.share("{}", x_api_key="canary-token", Content_Type="text/plain")
+    functions.share(Authorization="Bearer magpie-wrong")
+    functions.share(Authorization="Basic " + base64.b64encode(b"bigpanda:magpie-token").decode())
+    functions.share(x_api_key="magpie-old-but-not-quite", Cookie="session=magpie")
+    functions.share(channel="magpie/../noc")
+    functions.share("not json", Authorization="Bearer magpie-old")
+    functions.share("{}", Authorization="Basic " + base64.b64encode(b"bigpanda:magpie-login").decode())
+    functions.share("{}", x_api_key="magpie-token", Content_Type="text/plain")
 
 
 def break_secrets(account: Aws, functions: Functions) -> None:
     """Store malformed secrets with canaries where an error might quote them, for new channels and one in use."""
-    good = document("https://acme.xmatters.com/?apiKey=canary", AUTHS["url"])
+    good = document("https://acme.xmatters.com/?apiKey=magpie", AUTHS["url"])
     wrong: list[Any] = [
-        "canary is not JSON",
-        good | {"inbound": {"token": ["canary"]}},
-        good | {"xmatters": {"trigger_url": "https://canary.evil.com/?apiKey=canary", "auth": {"type": "url"}}},
-        good | {"policy": {"preset": "canary"}},
+        "magpie is not JSON",
+        good | {"inbound": {"token": ["magpie"]}},
+        good | {"xmatters": {"trigger_url": "https://magpie.evil.com/?apiKey=magpie", "auth": {"type": "url"}}},
+        good | {"policy": {"preset": "magpie"}},
     ]
     for number, version in enumerate(wrong):
         account.put_secret(f"broken-{number}", version)
@@ -350,7 +350,7 @@ def test_no_credential_is_written_when_xmatters_echoes_a_signal(
 ) -> None:
     def script(received: Received) -> tuple[int, dict[str, str], bytes]:
         if granting and received.target.endswith("/token"):
-            return 200, {}, b'{"access_token": "canary-access", "expires_in": 900, "refresh_token": "canary-refresh"}'
+            return 200, {}, b'{"access_token": "magpie-access", "expires_in": 900, "refresh_token": "magpie-refresh"}'
         return echo(received)
 
     live = Live(account)
@@ -358,7 +358,7 @@ def test_no_credential_is_written_when_xmatters_echoes_a_signal(
         query = f"?apiKey={quote(AUTHS['url']['api_key'])}" if kind == "url" else ""
         account.put_secret("noc", document(f"{server.url}/triggers{query}", AUTHS[kind]))
         for number in range(2):
-            shared = samples.request(samples.body(id=number), headers={"x-api-key": "canary-token"})
+            shared = samples.request(samples.body(id=number), headers={"x-api-key": "magpie-token"})
             answer = live.webhook.serve(shared)
             search.answers.append(answer.to_response())
             assert answer.status == 202
@@ -374,10 +374,10 @@ def test_no_credential_is_written_when_xmatters_echoes_a_signal(
 def test_no_credential_is_written_when_bigpanda_echoes_a_comment(account: Aws, search: Search) -> None:
     live = Live(account)
     with site(echo) as server:
-        trigger = "https://acme.xmatters.com/?apiKey=canary"
+        trigger = "https://acme.xmatters.com/?apiKey=magpie"
         account.put_secret("noc", document(trigger, AUTHS["url"], server.url, rest_url=None))
         account.announce("noc", "i1")
-        called_back = samples.request(acknowledgement(1).encode(), headers={"authorization": "Bearer canary-callback"})
+        called_back = samples.request(acknowledgement(1).encode(), headers={"authorization": "Bearer magpie-callback"})
         answer = live.callbacks.serve(called_back)
         search.answers.append(answer.to_response())
         assert (answer.status, answer.document["outcome"]) == (200, "queued")
@@ -392,7 +392,7 @@ def test_no_credential_is_written_when_the_relays_code_crashes(box: Box, account
     account.put_secret("noc", document(box.declare(AUTHS["url"]).url, AUTHS["url"]))
     live = Live(account)
     broken: Any = None
-    endpoints = [(live.webhook, '{"id": 1}', "canary-token"), (live.callbacks, acknowledgement(1), "canary-callback")]
+    endpoints = [(live.webhook, '{"id": 1}', "magpie-token"), (live.callbacks, acknowledgement(1), "magpie-callback")]
     for endpoint, content, token in endpoints:
         for changes in (
             {"take": broken},
@@ -415,11 +415,11 @@ SIGNALS["person"] = SIGNALS["page search"]._replace(pages=("1",))
 def test_no_credential_is_written_when_xmatters_echoes_a_request(account: Aws, search: Search, looked_up: str) -> None:
     live = Live(account)
     with site(echo) as server:
-        trigger = "https://acme.xmatters.com/?apiKey=canary"
+        trigger = "https://acme.xmatters.com/?apiKey=magpie"
         account.put_secret("noc", document(trigger, AUTHS["url"], server.url, rest_url=server.url))
         account.announce("noc", "i1", signals=(SIGNALS[looked_up]._replace(at=live.clock()),))
         said = json.loads(acknowledgement(1)) | {"event": {"number": "1"}}
-        called_back = samples.request(json.dumps(said).encode(), headers={"authorization": "Bearer canary-callback"})
+        called_back = samples.request(json.dumps(said).encode(), headers={"authorization": "Bearer magpie-callback"})
         assert live.callbacks.serve(called_back).status == 200
         [envelope] = search.empty(account.chores)
         live.ahead += 301
