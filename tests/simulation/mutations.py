@@ -1168,7 +1168,7 @@ MUTATIONS = (
         "ledger.receipt_prover:ReceiptProver.ask",
         "not is_mine",
         "False",
-        seed=1110,
+        seed=17923,
     ),
     Mutation(
         "further recipients are called for each share of an unheard critical",
