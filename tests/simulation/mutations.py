@@ -274,7 +274,7 @@ MUTATIONS = (
         "delivery.page_followup:Followup._without_known_page",
         "not signal.is_page_missing",
         "now - signal.at < 40",
-        seed=11,
+        seed=46,
     ),
     Mutation(
         "a replacement that is not there yet ends the page before",
@@ -1168,7 +1168,7 @@ MUTATIONS = (
         "ledger.receipt_prover:ReceiptProver.ask",
         "not is_mine",
         "False",
-        seed=17923,
+        seed=1110,
     ),
     Mutation(
         "further recipients are called for each share of an unheard critical",
