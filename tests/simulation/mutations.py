@@ -1136,13 +1136,6 @@ MUTATIONS = (
         seed=1191,
     ),
     Mutation(
-        "an answer to a page from before the critical counts for it",
-        "ledger.entry:Entry.awaits_proof_by",
-        "signal.at >= self.receipt.since and signal.request_id in {each.request_id for each in self.accepted_signals}",
-        "signal.request_id in {each.request_id for each in self.accepted_signals}",
-        seed=7549,
-    ),
-    Mutation(
         "a receipt has no row of its own",
         "ledger.entry:Entry.row",
         "not self.receipt.is_open",

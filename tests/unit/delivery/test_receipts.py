@@ -423,6 +423,17 @@ class TestWithRestApi:
         call_back(relay, "response", "Acknowledge", page=page)
         assert relay.entry().acknowledged_by == acknowledged_by
 
+    @pytest.mark.parametrize(("page", "steps"), [("page-1", ["nobody_answered"]), ("page-2", [])])
+    def test_answer_to_a_page_from_before_the_critical_is_none_to_the_critical(
+        self, page: str, steps: list[str]
+    ) -> None:
+        tenant = Tenant()
+        relay = watched({"notified_within_seconds": 0, "answered_within_seconds": 300}, tenant=tenant)
+        relay.play("warning 60 critical 60")
+        call_back(relay, "response", "Acknowledge", page=page)
+        relay.sweep_for(600)
+        assert told(relay) == steps
+
     def test_missing_page_is_told_before_the_other_steps_are_late(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False
