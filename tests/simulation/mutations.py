@@ -1161,7 +1161,7 @@ MUTATIONS = (
         "ledger.receipt_prover:ReceiptProver.ask",
         "not is_mine",
         "False",
-        seed=1110,
+        seed=2663,
     ),
     Mutation(
         "further recipients are called for each share of an unheard critical",
@@ -1183,13 +1183,6 @@ MUTATIONS = (
         "store_for_others(services, task, note)",
         "pass",
         seed=2691,
-    ),
-    Mutation(
-        "that nobody is left to notify is told only at the time",
-        "ledger.entry:Entry.unheard",
-        "self.receipt.unheard(policy)",
-        "self.receipt",
-        seed=739,
     ),
     Mutation(
         "a tag that comes late rings nobody",

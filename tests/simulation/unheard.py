@@ -20,7 +20,7 @@ UNSTEADY_SECONDS = 700.0
 # From a callback's answer, or a delivery, to its record.
 RECORDED_SECONDS = 90.0
 # From a signal, or the time from which its page is found, to the follow-up that finds the page.
-FOLLOWED_SECONDS = 90.0
+FOLLOWED_SECONDS = 60.0
 # From a message to the fallback topic to the signal to BOSS: a late run of the sweeper, and a worker.
 CALLED_SECONDS = 180.0
 # xMatters is asked so long before the deadline.
