@@ -936,8 +936,6 @@ class Invariants:
             is_old = is_old or self._is_silently_over(page) or self._is_shown_over(page)
             if page.ended_at is not None and (page not in told or not is_old):
                 self._problem(f"{page.name} of {incident} ended, and nothing took its place")
-            if page.has_ended_by_itself:
-                continue
             is_open = self.states[incident, page.ring.share].is_open
             announced = [_End(self.states[incident, ring.share], ring.began, ring.at) for ring in later if ring in over]
             resolves = [*announced, *self._silent_ends(page)]

@@ -64,7 +64,6 @@ class Page:
         called_back_at: time at which the relay took a callback about that, in epoch seconds; infinity for never.
         given_up_at: time at which the relay took a callback that nobody is left, in epoch seconds; infinity for never.
         answers: times (epoch seconds) and texts of the answers, which the relay was called back with.
-        has_ended_by_itself: True if xMatters shows it as ended when it is found first.
     """
 
     name: str
@@ -76,7 +75,6 @@ class Page:
     called_back_at: float = math.inf
     given_up_at: float = math.inf
     answers: list[tuple[float, str]] = field(default_factory=list)
-    has_ended_by_itself: bool = False
 
     @property
     def is_slow(self) -> bool:
@@ -310,11 +308,8 @@ class Phones(Session):
         found_from = world.now + world.random.choice([0.0, world.random.uniform(0, 60)])
         if self.slow and self.slow.random() < 0.4:
             found_from = world.now + self.slow.uniform(LOOKED_FOR_SECONDS, 2 * LOOKED_FOR_SECONDS)
-        count = world.random.choice([0, 1, 1, 1, 1, 1, 2])
-        for place in range(count):
+        for place in range(world.random.choice([0, 1, 1, 1, 1, 1, 2])):
             page = Page(f"page-{number}-{place}", ring, f"r{number}", found_from)
-            # Of some pairs one page has ended, and the other one still notifies people.
-            page.has_ended_by_itself = place < count - 1 and number % 2 == 0
             self.pages.append(page)
             if self.deliveries and self.deliveries.random() < 0.6:
                 page.delivered_at = found_from + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
@@ -347,8 +342,7 @@ class Phones(Session):
             return self._audits(dict(parse_qsl(urlsplit(url).query))["eventId"])
         wanted = dict(parse_qsl(urlsplit(url).query)).get("requestId")
         there = [page for page in self.pages if page.request_id == wanted and page.found_from <= world.now]
-        over = {page.name for page in there if page.ended_at or page.has_ended_by_itself}
-        found = [{"id": page.name, "status": "TERMINATED" if page.name in over else "ACTIVE"} for page in there]
+        found = [{"id": page.name, "status": "TERMINATED" if page.ended_at else "ACTIVE"} for page in there]
         self.rest.end()
         return HttpAnswer(200, {}, json.dumps({"data": found}).encode())
 

@@ -507,10 +507,6 @@ def _with_rarities(seed: int, story: Story) -> Story:
         ("unguarded updates", 0.77, 0.79, _with_unguarded_updates),
         ("receipts", 0.494, 0.534, _with_receipts),
         ("lost tokens", 0.033, 0.053, _with_lost_tokens),
-        ("late answers", 0.42, 0.425, _with_late_answers),
-        ("unanswered", 0.46, 0.465, _with_unanswered_pages),
-        ("unasked ends", 0.63, 0.635, _with_unasked_ends),
-        ("silent bodies", 0.32, 0.325, _with_silent_bodies),
     )
     for name, low, high, change in rarities:
         random = Random(f"{name} of {seed}")
@@ -620,85 +616,24 @@ def _with_receipts(random: Random, story: Story) -> Story:
                 said = Said(at + random.uniform(15, 500), len(answers), f"u{number}", response, random.choice([1, 2]))
                 answers.append(said)
             at += random.choice([10.0, 100.0, 400.0]) * random.uniform(0.6, 1.4)
+    policy = {**story.policy, "max_age_seconds": 3600, "max_per_minute": 60, "min_seconds_between_signals": 0}
+    policy.pop("max_per_minute_per_recipients", None)
+    # Without BigPanda's key, which a story with answers has, ends are believed at once.
+    policy["confirm_resolve"] = False
     spells = []
     if random.random() < 0.4:
         service = random.choice(["rest", "rest", "dynamodb", "sqs", "sns", "lambda"])
         begins = random.uniform(0, 400)
         spells = [Spell(service, random.choice(FAULTS[service]), begins, begins + random.uniform(30, 400), 1.0)]
     awaited = random.choice([(120, 0), (120, 400), (0, 300), (300, 600)])
-    story = _awaiting(story, awaited, posts, answers, spells, has_rest=random.random() < 0.6)
-    if random.random() < 0.4:
-        story.policy["unanswered_recipients"] = [BOSS]
-    return story
-
-
-def _awaiting(
-    story: Story, awaited: tuple[int, int], posts: list[Post], answers: list[Said], spells: list[Spell], **members: Any
-) -> Story:
-    """Return a story with these shares, answers and faults alone, in which receipts of criticals are awaited.
-
-    `awaited` has the seconds until a device has to get a notification, and until a person has to answer; 0 for never.
-    """
-    policy = {**story.policy, "max_age_seconds": 3600, "max_per_minute": 60, "min_seconds_between_signals": 0}
-    policy.pop("max_per_minute_per_recipients", None)
-    # Without BigPanda's key, which a story with answers has, ends are believed at once.
-    policy["confirm_resolve"] = False
     receipts = dict(zip(("notified_within_seconds", "answered_within_seconds"), awaited, strict=True))
     story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=spells)
     # The callback's token is part of a story with answers.
-    answers = answers or [Said(1000.0, 0, posts[0].state.id, "Not me", 1)]
-    return replace(story, answers=answers, receipts=receipts, cloud=USUAL, **members)
-
-
-def _shared(at: float, incident: str, number: int, status: str | None) -> Post:
-    """Return the share of a state whose time stamps are right."""
-    stamp = int(BEGINS_AT + at)
-    return Post(at, SharedState(incident, number, at, status != "ok", status, frozenset({"a0"}), stamp, stamp))
-
-
-def _with_unasked_ends(random: Random, story: Story) -> Story:
-    """Return a story of incidents that end and open again while BigPanda answers no question."""
-    posts, ends = list[Post](), random.uniform(900, 1500)
-    for number in range(random.choice([1, 2])):
-        at = random.uniform(0, 30)
-        for place, status in enumerate(["critical", "ok", random.choice(["critical", "warning"])]):
-            posts.append(_shared(at, f"i{number}", place, status))
-            at += random.uniform(20, 90)
-    policy = {**story.policy, "max_age_seconds": 3600, "confirm_resolve": True}
-    spell = Spell("bigpanda", random.choice(["503", "timeout"]), 0.0, ends, 1.0)
-    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
-    # BigPanda's key is part of a story with answers.
-    return replace(story, answers=[Said(random.uniform(10, 400), 0, "i0", "Not me", 1)])
-
-
-def _with_silent_bodies(random: Random, story: Story) -> Story:
-    """Return a story of criticals that ease, send a share without a status, and are critical again."""
-    posts = []
-    for number in range(random.choice([1, 2])):
-        at = random.uniform(0, 30)
-        for place, status in enumerate(["critical", "warning", None, "critical"]):
-            posts.append(_shared(at, f"i{number}", place, status))
-            at += random.uniform(20, 90)
-    policy = {**story.policy, "max_age_seconds": 3600, "notify_on": ["opened", "worsened", "resolved", "reopened"]}
-    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy)
-
-
-def _with_late_answers(random: Random, story: Story) -> Story:
-    """Return a story of warnings that are answered while the ledger refuses, and become critical before it works."""
-    begins, posts, answers = random.uniform(60, 120), list[Post](), list[Said]()
-    for number in range(random.choice([1, 2, 3])):
-        posts.append(_shared(random.uniform(0, 30), f"u{number}", 0, "warning"))
-        answers.append(Said(begins + random.uniform(1, 15), number, f"u{number}", "Acknowledge", 1))
-        posts.append(_shared(begins + random.uniform(20, 50), f"u{number}", 1, "critical"))
-    spell = Spell("dynamodb", "refuses", begins, begins + random.uniform(55, 120), 1.0)
-    return _awaiting(story, (0, 300), posts, answers, [spell], has_rest=False)
-
-
-def _with_unanswered_pages(random: Random, story: Story) -> Story:
-    """Return a story of criticals, of which some have no page when the time to answer the others is over."""
-    moments = [(0, 20)] * 3 + [(100, 150)] * 4
-    posts = [_shared(random.uniform(*span), f"u{number}", 0, "critical") for number, span in enumerate(moments)]
-    return _awaiting(story, (0, 300), posts, [], [], has_rest=True)
+    answers = answers or [Said(1000.0, 0, "u0", "Not me", 1)]
+    story = replace(story, answers=answers, has_rest=random.random() < 0.6, receipts=receipts, cloud=USUAL)
+    if random.random() < 0.4:
+        story.policy["unanswered_recipients"] = [BOSS]
+    return story
 
 
 def _with_limits(random: Random, story: Story) -> Story:

@@ -63,11 +63,8 @@ class Truth:
                 elif "a critical is owed" in why and not self._may_owe(channel, None, message.at, known_by):
                     yield f"untrue: {channel} is called sick at {self._moment(message.at)}, and no critical is owed"
         for notice in self.sns.told:
-            lines = INCIDENT.findall(notice.text)
-            for name, line in lines:
+            for name, line in INCIDENT.findall(notice.text):
                 yield from self._notice(notice, name, line)
-            if "Nobody answered the pages" in notice.text and any("nobody answered" not in line for _, line in lines):
-                yield f"untrue: all pages are called unanswered at {self._moment(notice.at)}, and some were never made"
 
     def _all_clear(self, channel: str, message: HealthMessage) -> Iterator[str]:
         """Check that a channel is not called well while a critical is dead-lettered that nobody heard of."""
