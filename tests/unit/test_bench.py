@@ -60,7 +60,7 @@ def test_month_and_install_guide_have_the_same_price_of_a_canary() -> None:
 def test_page_of_a_critical_and_its_proof_read_xmatters_at_most_three_times() -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         figures = {each.name: each for each in page.section().figures}
-    assert figures["reads of xMatters' REST API for the proof"].values == (2,)
+    assert list(figures["reads of xMatters' REST API for the proof"].values) == [2]
     assert [figures[name].values for name in ("signals", "pages ended by it")] == [(2,), (1,)]
 
 
