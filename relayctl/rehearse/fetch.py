@@ -1,7 +1,7 @@
 """What both vendors still know of a period, read into an `Archive` within their rate limits.
 
 BigPanda: each shared incident of the environments, with its alerts, and its activities. xMatters: all pages of the
-period; audits of the pages that were about a critical, and what flood control dropped after a page. Facts and open
+period; audits of the pages that were about a critical, and when flood control dropped a signal. Facts and open
 questions: docs/vendors.md.
 """
 
@@ -17,7 +17,7 @@ from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE
 from relay.bigpanda.listing import FOLDERS, MAX_LISTING_PAGES
 from relay.delivery.channel_health import age
 from relay.incidents.share import Fields, fields_of, nested, scalar
-from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH
+from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, SUPPRESSIONS_PATH
 from relayctl import terminal
 from relayctl.moments import iso
 from relayctl.progress import Show, progress
@@ -30,7 +30,6 @@ LISTED, DETAILS, ACTIVITIES, EVENTS, AUDITS, SUPPRESSED = (
     *("listed", "incidents", "activities", "events", "audits", "suppressed"),
 )
 ACTIVITIES_A_CALL, EVENTS_A_PAGE = 100, 100
-SUPPRESSIONS_PATH = "/api/xm/1/event-suppressions"
 # A surge of requests once took xMatters' log-ins down (docs/vendors.md).
 XMATTERS_CALLS_A_SECOND = 1
 # Calls of one endpoint that may be on their way: with answers that take longer than the pace, one is not enough.

@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from relay.bigpanda.listing import SHARED
 from relay.incidents.callback import ESCALATE
 from relay.incidents.share import RANKS, Fields, Share, fields_of, parse_share, scalar
 from relay.xmatters.directory import SUPPRESSED_WITHIN_SECONDS
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.fetch import ACTIVITIES, AUDITS, DETAILS, EVENTS, SUPPRESSED
 
-SHARED = "incident_shared"
 _OPENS = ("incident_opened", "incident_reopen", "incident_created")
 _CLOSES = ("incident_resolved_ui_manually", "incident_resolved_api", "incident_resolved_by_alerts", "incident_resolved")
 # A page may tell of a share that BigPanda logs some seconds later.
