@@ -121,6 +121,9 @@ ENTRY = Entry(
     flap=Flap((NOW - 90, NOW - 60), NOW + 600, is_signalled=True),
     about=About("Replica lag", "e1", {"environment": ("e1", "production"), "tag.team": ("payments",)}),
 )
+# After 1.0.0rc1 a signal got its failed recipients.
+_SIGNAL, _RESOLVE = ENTRY.accepted_signals
+ENTRY_WITH_FAILED = replace(ENTRY, accepted_signals=(replace(_SIGNAL, failed="0a1b2c3d"), _RESOLVE))
 JOB = Job(
     "signal",
     "noc",

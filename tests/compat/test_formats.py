@@ -20,6 +20,7 @@ GOLDEN = Path(__file__).parent / "golden"
 # The sample of each golden document by the name of its file: a format, and a number. The highest number is today's.
 SAMPLES: dict[str, Any] = {
     "entry-1": formats.ENTRY,
+    "entry-2": formats.ENTRY_WITH_FAILED,
     "gate-1": formats.GATE,
     "job-1": formats.STORED_JOB,
     "job_line-1": formats.RESULT,

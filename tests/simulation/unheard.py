@@ -21,6 +21,8 @@ UNSTEADY_SECONDS = 700.0
 RECORDED_SECONDS = 90.0
 # From a signal, or the time from which its page is found, to the follow-up that finds the page.
 FOLLOWED_SECONDS = 60.0
+# A callback about a page's end waits so long for the follow-up that finds the page.
+AWAITED_SECONDS = 300.0
 # From a message to the fallback topic to the signal to BOSS: a late run of the sweeper, and a worker.
 CALLED_SECONDS = 180.0
 # xMatters is asked so long before the deadline.
@@ -143,14 +145,14 @@ class Unheard:
         """Return when the relay knows that nobody is left to notify (epoch seconds); infinity for never.
 
         It knows what the only page of the incident's only signal is about, and whom it was for, once a follow-up has
-        found that page.
+        found that page. The end of a page that is not found for AWAITED_SECONDS counts for nothing.
         """
         rings = self.phones.rings_of[incident]
         if len(span.pages) != 1 or len(rings) != 1 or len(rings[0].recipients) != 1:
             return math.inf
         [page] = span.pages
-        is_known = page.given_up_at > max(page.found_from, page.ring.began) + FOLLOWED_SECONDS
-        return page.given_up_at if is_known else math.inf
+        found_at = max(page.found_from, page.ring.began) + FOLLOWED_SECONDS
+        return max(page.given_up_at, found_at) if found_at < page.given_up_at + AWAITED_SECONDS else math.inf
 
     def _first_proof(self, incident: str, span: Span) -> float:
         """Return the earliest time at which the relay may know of a delivery (epoch seconds).

@@ -574,6 +574,42 @@ class TestToldAtOnce:
         assert told(relay) == ["nobody_notified"]
 
     @pytest.mark.parametrize("has_rest", [True, False])
+    @pytest.mark.parametrize(
+        ("failed", "steps"),
+        [
+            (["Ops", "Dba"], ["nobody_notified"]),
+            (["Dba", "Dba", "Ops"], ["nobody_notified"]),
+            (["Ops", "Ops"], []),
+            (["Ops", "jdoe"], []),
+        ],
+    )
+    def test_it_is_told_in_the_next_run_once_each_recipient_failed(
+        self, failed: list[str], steps: list[str], *, has_rest: bool
+    ) -> None:
+        tenant = Tenant()
+        relay = watched(BOTH, recipients=("Ops", "Dba"), tenant=tenant if has_rest else None)
+        relay.play("critical 15")
+        for person in failed:
+            call_back(relay, "failure", "", person=person)
+        assert len(tenant.audited) == (1 if has_rest and steps else 0)
+        relay.wake(15)
+        relay.sweep(30)
+        assert told(relay) == steps
+
+    def test_page_that_ends_before_a_follow_up_finds_it_is_told_once_it_is_found(self) -> None:
+        relay = watched(BOTH, tenant=Tenant())
+        relay.play("critical")
+        jobs, relay.retries.messages = relay.retries.messages, []
+        call_back(relay, "status", "terminated")
+        relay.wake(30)
+        relay.sweep(30)
+        assert told(relay) == []
+        relay.retries.messages = jobs
+        relay.wake(15)
+        relay.sweep_for(60, step=15)
+        assert told(relay) == ["nobody_notified"]
+
+    @pytest.mark.parametrize("has_rest", [True, False])
     def test_it_is_told_once_and_written_once_whatever_comes_again(self, has_rest: bool) -> None:
         tenant = Tenant() if has_rest else None
         relay = watched(BOTH, tenant=tenant)

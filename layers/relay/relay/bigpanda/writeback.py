@@ -129,9 +129,9 @@ class Writeback:
                 return replace(
                     _failed(job, Reason.IN_FLIGHT, found.why), until=min(now + wait, came + EARLY_CALLBACK_SECONDS)
                 )
-            if found.signal and _awaits_its_answer(received, entries, self.clock()):
-                why = "the answer that ended the page may be on its way"
-                return replace(_failed(job, Reason.IN_FLIGHT, why), until=came + SHORTEST_WRITEBACK_WAIT_SECONDS)
+            if found.signal and (until := _end_waits_until(received, entries, found.signal, self.clock())):
+                why = "the answer that ended the page may be on its way, or a follow-up has not found the page"
+                return replace(_failed(job, Reason.IN_FLIGHT, why), until=until)
             result = self._written(job, channel, received, entries, deadline, found=found)
         except LedgerError as error:
             # Retried later, since no page depends on a callback.
@@ -247,10 +247,11 @@ class Writeback:
         elif callback.is_delivered() and rest and entry.receipt.may_be_confirmed:
             with suppress(SendError):
                 self.prover.ask(name, entry, channel, entry.pages_to_ask_about(), deadline, is_early=True)
-        elif callback.is_dead_end() and entry.unheard(callback, signal, policy) != entry:
+        elif callback.is_dead_end():
             # What the vendors know is asked now, and not again at the time. If they fail, the time decides.
             with suppress(SendError):
-                entry = self.prover.ask(name, entry, channel, entry.pages_to_ask_about(), deadline, is_early=False)
+                if entry.unheard(callback, signal, policy).receipt != entry.receipt:
+                    entry = self.prover.ask(name, entry, channel, entry.pages_to_ask_about(), deadline, is_early=False)
                 self.ledger.change(name, lambda each: each.unheard(callback, signal, policy), entry)
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
@@ -293,10 +294,22 @@ class Writeback:
         return _delivered(job)
 
 
-def _awaits_its_answer(received: ReceivedCallback, entries: Sequence[tuple[str, Entry]], now: float) -> bool:
-    """True if a callback says that a critical's page ended, and the answer that ended it may come just after it."""
-    is_young = now < received.came + SHORTEST_WRITEBACK_WAIT_SECONDS
-    return received.callback.is_page_end() and is_young and any(entry.receipt.is_open for _, entry in entries)
+def _end_waits_until(
+    received: ReceivedCallback, entries: Sequence[tuple[str, Entry]], signal: AcceptedSignal, now: float
+) -> float | None:
+    """Return until when a callback waits that says that a critical's page ended (epoch seconds); None if it counts.
+
+    The answer that ended the page may come just after the end. And a follow-up has to find the page of `signal`, since
+    the signal may have others.
+    """
+    callback, came = received.callback, received.came
+    if not callback.is_page_end() or not any(entry.receipt.is_open for _, entry in entries):
+        return None
+    first = came + SHORTEST_WRITEBACK_WAIT_SECONDS
+    if now < first:
+        return first
+    is_unfound = not signal.pages and not signal.is_page_missing and now < came + EARLY_CALLBACK_SECONDS
+    return now + SHORTEST_WRITEBACK_WAIT_SECONDS if is_unfound else None
 
 
 def _incident(callback: Callback, access: BigPandaAccess, entries: Sequence[tuple[str, Entry]]) -> Incident | None:

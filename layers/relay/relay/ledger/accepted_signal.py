@@ -1,6 +1,7 @@
 """Accepted signals of an incident: their recipients, and the pages that xMatters made of them. Pure code."""
 
 import hashlib
+from collections.abc import Iterable
 from copy import replace
 from typing import NamedTuple, Self
 
@@ -45,6 +46,7 @@ class AcceptedSignal(NamedTuple):
         recipients: Short hashes of the recipients' names, concatenated, as `hashes_of` makes them; empty if the
             workflow chooses the recipients.
         is_critical: True if the signal announced an open and critical incident.
+        failed: Short hashes of the recipients that xMatters could not notify, as in `recipients`.
     """
 
     request_id: str
@@ -57,6 +59,7 @@ class AcceptedSignal(NamedTuple):
     is_for_one: bool = False
     recipients: str = ""
     is_critical: bool = False
+    failed: str = ""
 
     @classmethod
     def of(cls, state: State, request_id: str, at: float, audience: Audience) -> Self:
@@ -74,10 +77,19 @@ class AcceptedSignal(NamedTuple):
             is_critical=state.is_critical,
         )
 
+    def with_failed(self, names: Iterable[str]) -> "AcceptedSignal":
+        """Return the signal after xMatters could not notify the recipient with one of these `names`.
+
+        Whatever the names are, they are those of the only recipient of a signal that has one.
+        """
+        known, failed = _split(self.recipients), _split(self.failed)
+        failed += known if len(known) == 1 else _split(hashes_of(tuple(names)))
+        return replace(self, failed="".join(each for each in known if each in failed))
+
     @property
-    def has_one_recipient(self) -> bool:
-        """True if the signal named one recipient: a person or a group. False if the workflow chose the recipients."""
-        return len(self.recipients) == _HASH_LENGTH
+    def failed_for_all(self) -> bool:
+        """True if xMatters could notify none of the recipients. False if the workflow chose them."""
+        return bool(self.recipients) and self.failed == self.recipients
 
     def notified(self, name: str) -> bool:
         """True if `name` is one of the signal's recipients.
@@ -102,10 +114,10 @@ class AcceptedSignal(NamedTuple):
         """Merge this record of an accepted signal with `seen`, a newer record of the same signal by a `followup` job.
 
         The result is normally `seen`. If only this record has pages, the result is this record. The result's `is_over`
-        is True if one of the two records has True.
+        is True if one of the two records has True. A `followup` job knows of no failed recipients.
         """
         found = self if self.pages and not seen.pages else seen
-        return replace(found, is_over=self.is_over or seen.is_over)
+        return replace(found, is_over=self.is_over or seen.is_over, failed=self.failed)
 
 
 def with_signal(signals: tuple[AcceptedSignal, ...], signal: AcceptedSignal) -> tuple[AcceptedSignal, ...]:

@@ -562,18 +562,25 @@ class Entry(NamedTuple):
 
         `signal` is the signal whose page the callback names; None if xMatters was not asked. The entry stays as it is
         unless that is the newest signal. Without `signal` it must be the only one, and its page's end means nothing.
-        A failed recipient counts only if it is the signal's only one, and an end only if it is that of the only page:
-        others may still be notified.
+        An end counts only if it is that of the only page. Failed recipients are noted, and count once all recipients of
+        the signal failed: others may still be notified.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
             return self
+        newest = signals[-1]
         if signal is None:
             is_its = len(signals) == 1 and not callback.is_page_end()
         else:
-            is_its = signal.request_id == signals[-1].request_id
-        is_whole = len(signals[-1].pages) == 1 if callback.is_page_end() else signals[-1].has_one_recipient
-        return replace(self, receipt=self.receipt.unheard(policy)) if is_its and is_whole else self
+            is_its = signal.request_id == newest.request_id
+        if not is_its:
+            return self
+        entry, is_whole = self, len(newest.pages) == 1
+        if not callback.is_page_end():
+            failed = newest.with_failed(filter(None, (callback.target, callback.group)))
+            others = (failed if each == newest else each for each in self.accepted_signals)
+            entry, is_whole = replace(self, accepted_signals=tuple(others)), failed.failed_for_all
+        return replace(entry, receipt=self.receipt.unheard(policy)) if is_whole else entry
 
     def pages_to_ask_about(self) -> list[str]:
         """Return the pages of the receipt's critical about which xMatters is asked: of its first and newest signal."""
