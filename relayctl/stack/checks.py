@@ -254,14 +254,16 @@ class StackChecks:
         return (warning if status == "UPDATING" else failed)("ledger", f"the table is {status}")
 
     def _sweeper(self, now: datetime) -> Check:
-        """Check the heartbeat metric that each complete run of the sweeper writes."""
-        what = "sweeper"
+        """Check the metric of errors that Lambda writes for each run of the sweeper."""
+        what, why = "sweeper", "the fallback topic is not notified of overdue criticals"
         if self._stack.is_local:
-            return warning(what, f"its heartbeat is {NOT_EVALUATED}")
-        beat = self._latest(self._stack.name, "sweeper_heartbeat", ("service", "relay"), now)
-        if beat is None or not beat["Maximum"]:
-            return failed(what, "no complete run for minutes: the fallback topic is not notified of overdue criticals")
-        return ok(what, f"ran {max(0.0, (now - beat['Timestamp']).total_seconds()):.0f} s ago")
+            return warning(what, f"its errors are {NOT_EVALUATED}")
+        run = self._latest("AWS/Lambda", "Errors", ("FunctionName", self._stack.output("SweeperFunction")), now)
+        if run is None:
+            return failed(what, f"no run for minutes: {why}")
+        if run["Maximum"]:
+            return failed(what, f"its last run failed: {why}")
+        return ok(what, f"ran {max(0.0, (now - run['Timestamp']).total_seconds()):.0f} s ago")
 
     def _missed_shares(self) -> Check:
         what = "missed shares"

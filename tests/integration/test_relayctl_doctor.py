@@ -54,7 +54,7 @@ class Patient:
         self.map("Enabled")
         self.subscribe("sqs", f"arn:aws:sqs:{REGION}:123456789012:noc")
         self.alarm("FallbackAlarm", "OK")
-        self.beat()
+        self.sweeper_ran()
         self.confirmed("topic")
         operator.run(
             "channel",
@@ -122,15 +122,15 @@ class Patient:
         )
         self.cloudwatch.set_alarm_state(AlarmName=whole, StateValue=state, StateReason="a test")
 
-    def beat(self, count: float = 1) -> None:
-        """Write a datapoint of the sweeper's heartbeat to CloudWatch."""
+    def sweeper_ran(self, errors: float = 0) -> None:
+        """Write Lambda's datapoint of a run of the sweeper to CloudWatch."""
         figure = {
-            "MetricName": "sweeper_heartbeat",
-            "Dimensions": [{"Name": "service", "Value": "relay"}],
+            "MetricName": "Errors",
+            "Dimensions": [{"Name": "FunctionName", "Value": self.operator.outputs["SweeperFunction"]}],
             "Timestamp": datetime.now(UTC) - timedelta(seconds=30),
-            "Value": count,
+            "Value": errors,
         }
-        self.cloudwatch.put_metric_data(Namespace=STACK, MetricData=[figure])
+        self.cloudwatch.put_metric_data(Namespace="AWS/Lambda", MetricData=[figure])
 
     def cloudwatch_forgets(self) -> None:
         """Remove every datapoint from CloudWatch."""
@@ -208,7 +208,8 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
             "ChoreWorkerReserved is 4: the chore worker needs 5",
         ),
         (lambda it: it.dynamodb.delete_table(TableName=it.table), "ledger", "failed", "ResourceNotFoundException"),
-        (lambda it: it.cloudwatch_forgets(), "sweeper", "failed", "the fallback topic is not notified"),
+        (lambda it: it.cloudwatch_forgets(), "sweeper", "failed", "no run for minutes: the fallback topic"),
+        (lambda it: it.sweeper_ran(errors=1), "sweeper", "failed", "its last run failed: the fallback topic"),
         (lambda it: it.operator.outputs.pop("ReconcileFunction"), "missed shares", "warning", "ReconcileMinutes is 0"),
         (lambda it: it.subscribe("sms", "+15550100"), "fallback topic", "warning", "1 of them by SMS: US numbers get"),
         (lambda it: it.unsubscribe(), "fallback topic", "warning", "no confirmed subscription, 0 to be confirmed"),

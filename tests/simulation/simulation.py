@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 from functools import cache, partial
@@ -20,6 +21,7 @@ from relay.deadline import Deadline
 from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.entrypoints.worker import Worker
+from relay.failures import LedgerError
 from relay.http.session import VendorHosts
 from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
@@ -451,7 +453,9 @@ class Simulation:
         self._start(process, lambda: self._swept(process), SWEEPER_SECONDS)
 
     def _swept(self, process: Process) -> None:
-        counts = self._any().sweeper.sweep()
+        counts: dict[str, Any] = {}
+        with suppress(LedgerError):
+            counts = self._any().sweeper.sweep()
         self.world.say(f"{process.name}: {counts}")
         if counts:
             self.invariants.swept.append(Swept(process.started_at, self.world.now))

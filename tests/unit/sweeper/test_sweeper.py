@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.failures import QueueError
+from relay.failures import LedgerError, QueueError
 from relay.jobs.job import Flag
 from relay.ledger.entry_key import key
 from tests import samples
@@ -15,7 +15,9 @@ from tests.fakes import (
     HookedDynamoDb,
     Relay,
     Step,
+    hooked,
     new_relay,
+    table_down,
     worked,
 )
 
@@ -153,7 +155,6 @@ class TestStoredJobs:
         moment = due(relay)
         assert sweep_at(relay, moment)["healed"] == 0
         assert relay.recorder.metrics()["sweeper_failed"] == 1
-        assert relay.recorder.metrics()["sweeper_heartbeat"] == 1
         assert due(relay) == moment + 180
         assert relay.sweep(60)["healed"] == 0
         assert relay.recorder.metrics()["sweeper_failed"] == 1
@@ -217,6 +218,18 @@ class TestTooOld:
 
 
 class TestRunLease:
+    def test_failed_run_is_an_error_of_the_function(self) -> None:
+        relay, table = hooked()
+        table.before["query", 1] = table_down
+        with pytest.raises(LedgerError):
+            relay.sweeper.handle({})
+        assert relay.recorder.metrics()["sweeper_failed"] == 1
+
+    def test_lease_that_is_longer_than_any_run_keeps_no_run_out(self) -> None:
+        relay = new_relay()
+        relay.table.write("sweeper", 0, json.dumps({"until": relay.clock.now + 3600}))
+        assert relay.sweep(0) == {"owed": 0, "notified": 0, "healed": 0}
+
     def test_only_one_of_two_runs_that_begin_at_once_proceeds(self) -> None:
         table = HookedDynamoDb()
         relay = vanished(DOWN, dynamodb=table)
@@ -244,10 +257,10 @@ class TestRunLease:
 
 
 class TestHealth:
-    def test_run_with_nothing_to_do_is_a_heartbeat(self) -> None:
+    def test_run_with_nothing_to_do_counts_nothing(self) -> None:
         relay = new_relay()
         assert relay.sweep() == {"owed": 0, "notified": 0, "healed": 0}
-        assert relay.recorder.metrics() == {"sweeper_heartbeat": 1}
+        assert relay.recorder.metrics() == {}
         assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
 
     def test_each_run_asks_about_the_dead_letter_queue_so_that_sqs_goes_on_with_its_metrics(self) -> None:

@@ -153,7 +153,7 @@ class TestLines:
             pytest.param(
                 lambda it: it.swept({"noc": 1, "payments": 2}, 12.4, 0),
                 {"level": "INFO", "message": "swept", "owed": 3, "overdue_seconds": 12, "healed": 0},
-                {"sweeper_heartbeat": 1, "debts_owed": 3, "debt_overdue_seconds": 12},
+                {"debts_owed": 3, "debt_overdue_seconds": 12},
                 id="swept",
             ),
             pytest.param(

@@ -236,7 +236,8 @@ class SweeperRun:
         """
         found = table.read(KEY)
         before = _read(found.text) if found else {}
-        if float(before.get("until", 0.0)) > now:
+        # A longer lease is none of a run's: it would keep all runs out, and no alarm would go off.
+        if 0 < float(before.get("until", 0.0)) - now <= 2 * SWEEP_LEASE_SECONDS:
             return None
         notified, called = (
             {name: at for name, at in before.get(kind, {}).items() if now - at < NOTES_KEPT_SECONDS}

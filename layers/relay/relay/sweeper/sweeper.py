@@ -94,7 +94,8 @@ class Sweeper:
     def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Do one run; for an event with the member `fallback_test`, test the last resort instead.
 
-        The member and the result are as `last_resort.carry_out` describes.
+        The member and the result are as `last_resort.carry_out` describes. Raises LedgerError if the run failed: Lambda
+        counts that as an error, which SweeperGoneAlarm watches.
         """
         if "fallback_test" not in event:
             return self.sweep()
@@ -103,7 +104,7 @@ class Sweeper:
         return last_resort.carry_out(event["fallback_test"], self.notifier.fallback, self.table, self.clock)
 
     def sweep(self) -> dict[str, Any]:
-        """Do one run, and return its counts for the log; empty if another run has the lease, or the ledger fails."""
+        """Do one run, and return its counts for the log; empty if another run has the lease. Raises LedgerError."""
         deadline, latest = self.deadlines(SWEEP_SECONDS), self.deadlines(LATEST_SECONDS)
         self.policies.begin_run()
         self.rows.begin_run()
@@ -123,7 +124,7 @@ class Sweeper:
             run.end(self.table)
         except LedgerError as error:
             self.telemetry.notice("sweeper_failed", str(error))
-            return {}
+            raise
         oldest = max((self.clock() - each.entry.debt.due for each in rows if each.entry.debt.job), default=0.0)
         self._report_owing(rows)
         self.telemetry.swept(Counter(each.channel for each in rows), max(oldest, 0.0), healed)

@@ -85,8 +85,8 @@ def _takes(document: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
     )
 
 
-# Written in nearly every hour: a share with the right credentials came, and a run of the sweeper ended.
-ALWAYS = ("share", "sweeper_heartbeat")
+# Written in nearly every hour: a share with the right credentials came.
+ALWAYS = ("share",)
 # Written when it happens.
 SOMETIMES = (
     "unsafe",
@@ -291,6 +291,10 @@ class Telemetry:
         elif self._metrics.metric_set:
             self._metrics.flush_metrics()
 
+    def has_counted(self, name: str) -> bool:
+        """True if a metric of that name was counted since the last `flush`."""
+        return name in self._metrics.metric_set
+
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
         """Log and count the result of a share. `spent` is the time of each part of the work (milliseconds).
 
@@ -386,7 +390,6 @@ class Telemetry:
         owed state was due (seconds). `healed` is the number of owed states that the sweeper woke.
         """
         owed = sum(owed_by_channel.values())
-        self._metrics.add_metric("sweeper_heartbeat", MetricUnit.Count, 1)
         if self._by_channel:
             for channel, count in owed_by_channel.items():
                 self._by_channel.add(channel, "debts_owed", count)
