@@ -281,6 +281,16 @@ class Reconciler:
     clock: Callable[[], float]
     deadlines: Callable[[float], Deadline]
 
+    def handle(self) -> dict[str, int]:
+        """Make a run; return the numbers of compared groups and of channels.
+
+        Raises RuntimeError if the run failed in part: Lambda counts that as an error, which ReconcileAlarm watches.
+        """
+        ran = self.run()
+        if self.telemetry.has_counted("reconcile_failed"):
+            raise RuntimeError("the run is not complete: see its lines `reconciled` and `reconcile_failed`")
+        return {"runs": len(ran), "channels": len({name for each in ran for name in each.channels})}
+
     def run(self) -> list[Ran]:
         """Compare all listings with their channels. Return the result of each group of channels.
 
