@@ -317,6 +317,34 @@ class TestUnansweredRecipients:
         relay.sweep_for(600)
         assert self.recipients(relay) == ["Ops", "Boss,Duty"]
 
+    @pytest.mark.parametrize(
+        ("policy", "said"),
+        [
+            ({"flap": {"transitions": 4, "minutes": 60}}, {"flapping": True}),
+            ({"min_seconds_between_signals": 3600}, {}),
+        ],
+        ids=["flapping", "spaced"],
+    )
+    def test_what_spares_the_people_who_were_rung_delays_no_further_recipients(
+        self, policy: dict[str, Any], said: dict[str, Any]
+    ) -> None:
+        relay = watched(self.OTHERS | policy)
+        relay.play("critical", **said)
+        relay.sweep_for(420)
+        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+
+    def test_late_tag_that_waited_is_signalled_with_them(self) -> None:
+        routes = [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]
+        relay = watched(self.OTHERS | {"routes": routes})
+        relay.play("critical 30")
+        relay.session.steps = [samples.refused(503)]
+        relay.share(changedOn=1_800_000_090, tags=[{"name": "team", "value": "db"}])
+        relay.sweep_for(360)
+        relay.session.steps = [samples.accepted("r2")]
+        relay.sweep_for(900)
+        assert self.recipients(relay)[-1] == "Dba,Boss,Duty"
+        assert relay.dynamodb.indexed() == []
+
     def test_they_are_signalled_for_a_page_that_never_came(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False
