@@ -64,6 +64,17 @@ def heard(relay: Relay) -> tuple[bool, bool, bool]:
     return receipt.is_open, receipt.notified_at > 0, receipt.answered_at > 0
 
 
+# The tag `team` brings in further recipients.
+LATE_TAG: dict[str, Any] = {"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]}
+
+
+def tagged(relay: Relay) -> None:
+    """Let BigPanda share the critical again, with a tag that came late."""
+    relay.clock.now += 30
+    relay.share(changedOn=int(relay.clock.now), tags=[{"name": "team", "value": "db"}])
+    relay.wake(15)
+
+
 class TestWithoutRestApi:
     """A channel with callbacks only: a callback is believed."""
 
@@ -334,16 +345,24 @@ class TestUnansweredRecipients:
         assert self.recipients(relay) == ["Ops", "Boss,Duty"]
 
     def test_late_tag_that_waited_is_signalled_with_them(self) -> None:
-        routes = [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]
-        relay = watched(self.OTHERS | {"routes": routes})
+        relay = watched(self.OTHERS | LATE_TAG)
         relay.play("critical 30")
         relay.session.steps = [samples.refused(503)]
-        relay.share(changedOn=1_800_000_090, tags=[{"name": "team", "value": "db"}])
+        tagged(relay)
         relay.sweep_for(360)
         relay.session.steps = [samples.accepted("r2")]
         relay.sweep_for(900)
         assert self.recipients(relay)[-1] == "Dba,Boss,Duty"
         assert relay.dynamodb.indexed() == []
+
+    @pytest.mark.parametrize("has_rest", [True, False])
+    def test_answer_to_the_first_page_counts_after_they_were_signalled(self, *, has_rest: bool) -> None:
+        relay = watched(self.OTHERS, tenant=Tenant() if has_rest else None)
+        relay.play("critical")
+        relay.sweep_for(420, step=15)
+        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+        call_back(relay, "response", "Acknowledge", page="page-1")
+        assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
 
     def test_they_are_signalled_for_a_page_that_never_came(self) -> None:
         tenant = Tenant()
@@ -462,6 +481,15 @@ class TestWithRestApi:
         relay.sweep_for(600)
         assert told(relay) == steps
 
+    @pytest.mark.parametrize("page", ["page-1", "page-2"])
+    def test_answer_to_either_page_counts_after_a_late_tag(self, page: str) -> None:
+        relay = watched(BOTH | LATE_TAG, tenant=Tenant())
+        relay.play("critical 15")
+        tagged(relay)
+        assert relay.statuses() == "critical critical"
+        call_back(relay, "response", "Acknowledge", page=page)
+        assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
+
     def test_missing_page_is_told_before_the_other_steps_are_late(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False
@@ -553,6 +581,16 @@ class TestToldAtOnce:
         relay.wake(15)
         relay.sweep(30)
         assert told(relay) == steps
+
+    @pytest.mark.parametrize("kind", ["failure", "status"])
+    def test_page_for_a_late_tag_says_nothing_of_the_first_recipients(self, kind: str) -> None:
+        relay = watched(BOTH | LATE_TAG, tenant=Tenant())
+        relay.play("critical 15")
+        tagged(relay)
+        call_back(relay, kind, "terminated", page="page-2", person="Dba")
+        relay.wake(15)
+        relay.sweep(30)
+        assert (told(relay), heard(relay)) == ([], (True, False, False))
 
     def test_delivery_of_any_page_of_a_signal_counts(self) -> None:
         tenant = Tenant()
