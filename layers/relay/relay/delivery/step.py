@@ -16,6 +16,7 @@ from relay.incidents.share import Change, State, Transition, compare
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome
 from relay.jobs.queue import question_job
+from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Acknowledgement, Entry, Flap
 
@@ -587,6 +588,12 @@ def _only(task: Task, entry: Entry) -> tuple[str, ...]:
             return tuple(dict.fromkeys((*late, *task.channel.policy.unanswered_recipients)))
     known = _only_acknowledger(task, entry, entry.acknowledgement)
     return (known,) if known else ()
+
+
+def audience_of_some(task: Task, entry: Entry) -> Audience:
+    """Return the recipients of an accepted signal that was for some alone, and that `entry` does not have yet."""
+    task = replace(task, change=_further(task, entry, task.state, Standing.UNCHANGED))
+    return task.audience(_only(task, entry) if task.change else tuple(filter(None, [entry.acknowledged_by])))
 
 
 def _clears_debt(task: Task, entry: Entry) -> bool:
