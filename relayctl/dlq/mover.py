@@ -166,9 +166,12 @@ def fate(job: Job, state: State, entry: Entry) -> Fate:
     """Return the outcome of a replayed job that announces a state, as far as its incident's ledger entry shows it."""
     dead_lettered_at = job.dead_lettered_seconds
     is_received = dead_lettered_at is None or entry.debt.revived_at > dead_lettered_at
-    if state.is_of_same_share(entry.announced):
+    # A state that was announced may be owed to further recipients.
+    is_owed = entry.debt.since is not None and state.is_of_same_share(entry.newest)
+    if state.is_of_same_share(entry.announced) and not is_owed:
         return Fate(Became.DELIVERED, request_id=_request_id(entry)) if is_received else Fate(Became.NOT_OWED)
-    if state.precedes(entry.announced) or state.precedes(entry.newest) or state.is_same(entry.announced):
+    is_known = state.precedes(entry.announced) or state.is_same(entry.announced)
+    if state.precedes(entry.newest) or (is_known and not is_owed):
         return Fate(Became.NOT_OWED)
     if entry.is_given_up and state.is_of_same_share(entry.newest):
         # An equal time is that of the moved message: no worker has received it yet.

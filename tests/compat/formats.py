@@ -124,6 +124,9 @@ ENTRY = Entry(
 # After 1.0.0rc1 a signal got its failed recipients.
 _SIGNAL, _RESOLVE = ENTRY.accepted_signals
 ENTRY_WITH_FAILED = replace(ENTRY, accepted_signals=(replace(_SIGNAL, failed="0a1b2c3d"), _RESOLVE))
+# Then it got the mark of a signal to further recipients.
+_FAILED, _ = ENTRY_WITH_FAILED.accepted_signals
+ENTRY_WITH_FURTHER = replace(ENTRY, accepted_signals=(replace(_FAILED, is_further=True), _RESOLVE))
 JOB = Job(
     "signal",
     "noc",

@@ -21,6 +21,7 @@ GOLDEN = Path(__file__).parent / "golden"
 SAMPLES: dict[str, Any] = {
     "entry-1": formats.ENTRY,
     "entry-2": formats.ENTRY_WITH_FAILED,
+    "entry-3": formats.ENTRY_WITH_FURTHER,
     "gate-1": formats.GATE,
     "job-1": formats.STORED_JOB,
     "job_line-1": formats.RESULT,

@@ -210,6 +210,16 @@ def test_tag_that_comes_late_rings_nobody_once_a_person_acknowledged() -> None:
     assert relay.share(changedOn=LATER, tags=TEAM).outcome == "unchanged"
 
 
+def test_recipients_of_a_late_tag_are_signalled_once_although_the_answer_has_no_request_id() -> None:
+    relay = routed({})
+    relay.share()
+    relay.session.steps = [HttpAnswer(202, {}, b"{}")]
+    for number in range(3):
+        relay.clock.now += 30
+        relay.share(changedOn=LATER + number, tags=TEAM, comments=[str(number)])
+    assert urls(relay) == ["own", "payments"]
+
+
 def routed(policy: dict[str, Any]) -> Relay:
     """Return a relay whose channel has routes by tag and by status."""
     routes = [

@@ -4,6 +4,7 @@ The relay is the real one, over fakes of xMatters and AWS.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +16,7 @@ from relay.bigpanda.answers import first_answer
 from relay.failures import ChannelUnreadable, InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSession, Relay
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay
 from tests.unit.paging_tenant import REST, Tenant
 
 TOKEN = "callback-token"
@@ -62,6 +63,27 @@ def heard(relay: Relay) -> tuple[bool, bool, bool]:
     """Return if the receipt of the incident `i1` is open, and if it has a notification and an answer."""
     receipt = relay.entry().receipt
     return receipt.is_open, receipt.notified_at > 0, receipt.answered_at > 0
+
+
+# The tag `team` brings in further recipients.
+LATE_TAG: dict[str, Any] = {"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]}
+
+
+def tagged(relay: Relay) -> None:
+    """Let BigPanda share the critical again, with a tag that came late."""
+    relay.clock.now += 30
+    relay.share(changedOn=int(relay.clock.now), tags=[{"name": "team", "value": "db"}])
+    relay.wake(15)
+
+
+def accepted_before_an_outage(relay: Relay) -> Callable[[Call], HttpAnswer]:
+    """Return an answer that accepts a signal, just before the ledger begins to fail."""
+
+    def accept(_: Call) -> HttpAnswer:
+        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
+        return samples.accepted("r2")
+
+    return accept
 
 
 class TestWithoutRestApi:
@@ -317,6 +339,73 @@ class TestUnansweredRecipients:
         relay.sweep_for(600)
         assert self.recipients(relay) == ["Ops", "Boss,Duty"]
 
+    @pytest.mark.parametrize(
+        ("policy", "said"),
+        [
+            ({"flap": {"transitions": 4, "minutes": 60}}, {"flapping": True}),
+            ({"min_seconds_between_signals": 3600}, {}),
+        ],
+        ids=["flapping", "spaced"],
+    )
+    def test_what_spares_the_people_who_were_rung_delays_no_further_recipients(
+        self, policy: dict[str, Any], said: dict[str, Any]
+    ) -> None:
+        relay = watched(self.OTHERS | policy)
+        relay.play("critical", **said)
+        relay.sweep_for(420)
+        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+
+    def test_share_that_comes_while_the_topic_is_notified_does_not_keep_them_from_their_signal(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.play("critical")
+        relay.sns.before = lambda _: relay.play("comment")
+        relay.sweep_for(420)
+        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+
+    def test_their_signal_waits_for_the_ledger_and_never_goes_to_the_recipients_of_before(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.play("critical 60")
+        relay.sweep(240)
+        relay.sweep(60)
+        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
+        for _ in range(10):
+            relay.wake(60)
+        relay.dynamodb.failure = None
+        relay.sweep_for(600)
+        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+
+    def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.play("critical 60")
+        relay.session.steps = [accepted_before_an_outage(relay)]
+        relay.sweep(240)
+        relay.sweep(60)
+        relay.wake(0)
+        relay.dynamodb.failure = None
+        relay.sweep_for(300)
+        relay.play("comment 60 comment")
+        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+
+    def test_late_tag_that_waited_is_signalled_with_them(self) -> None:
+        relay = watched(self.OTHERS | LATE_TAG)
+        relay.play("critical 30")
+        relay.session.steps = [samples.refused(503)]
+        tagged(relay)
+        relay.sweep_for(360)
+        relay.session.steps = [samples.accepted("r2")]
+        relay.sweep_for(900)
+        assert self.recipients(relay)[-1] == "Dba,Boss,Duty"
+        assert relay.dynamodb.indexed() == []
+
+    @pytest.mark.parametrize("has_rest", [True, False])
+    def test_answer_to_the_first_page_counts_after_they_were_signalled(self, *, has_rest: bool) -> None:
+        relay = watched(self.OTHERS, tenant=Tenant() if has_rest else None)
+        relay.play("critical")
+        relay.sweep_for(420, step=15)
+        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+        call_back(relay, "response", "Acknowledge", page="page-1")
+        assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
+
     def test_they_are_signalled_for_a_page_that_never_came(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False
@@ -434,6 +523,15 @@ class TestWithRestApi:
         relay.sweep_for(600)
         assert told(relay) == steps
 
+    @pytest.mark.parametrize("page", ["page-1", "page-2"])
+    def test_answer_to_either_page_counts_after_a_late_tag(self, page: str) -> None:
+        relay = watched(BOTH | LATE_TAG, tenant=Tenant())
+        relay.play("critical 15")
+        tagged(relay)
+        assert relay.statuses() == "critical critical"
+        call_back(relay, "response", "Acknowledge", page=page)
+        assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
+
     def test_missing_page_is_told_before_the_other_steps_are_late(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False
@@ -525,6 +623,39 @@ class TestToldAtOnce:
         relay.wake(15)
         relay.sweep(30)
         assert told(relay) == steps
+
+    @pytest.mark.parametrize("kind", ["failure", "status"])
+    def test_page_for_a_late_tag_says_nothing_of_the_first_recipients(self, kind: str) -> None:
+        relay = watched(BOTH | LATE_TAG, tenant=Tenant())
+        relay.play("critical 15")
+        tagged(relay)
+        call_back(relay, kind, "terminated", page="page-2", person="Dba")
+        relay.wake(15)
+        relay.sweep(30)
+        assert (told(relay), heard(relay)) == ([], (True, False, False))
+
+    @pytest.mark.parametrize(
+        "said",
+        [{"alerts": ["a1"], "tags": [{"name": "team", "value": "db"}]}, {"alerts": ["a1", "a2"]}],
+        ids=["for a late tag", "for the acknowledger"],
+    )
+    def test_signal_for_some_that_could_not_be_recorded_at_once_ends_no_page_of_the_others(
+        self, said: dict[str, Any]
+    ) -> None:
+        tenant = Tenant()
+        routes = [{"when": {"tag.team": "db"}, "recipients": ["Ops", "Dba"]}]
+        relay = watched(BOTH | {"routes": routes, "notify_on": ["opened", "grew"]}, tenant=tenant)
+        relay.play("critical 15", alerts=["a1"])
+        if "tags" not in said:
+            call_back(relay, "response", "Acknowledge")
+        relay.session.steps = [accepted_before_an_outage(relay)]
+        relay.clock.now += 30
+        relay.share(changedOn=int(relay.clock.now), **said)
+        relay.dynamodb.failure = None
+        tenant.signals.append(relay.clock.now)
+        relay.sweep_for(60, step=5)
+        assert [each.pages for each in relay.entry().accepted_signals] == [("page-1",), ("page-2",)]
+        assert (tenant.ended, relay.statuses()) == ([], "critical critical")
 
     def test_delivery_of_any_page_of_a_signal_counts(self) -> None:
         tenant = Tenant()

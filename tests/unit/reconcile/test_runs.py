@@ -315,6 +315,15 @@ class TestLease:
         assert scene.relay.table.numbers(LEASE_KEY)["taken_at"] == 7.0
 
 
+def refuse(scene: Scene, key: str) -> None:
+    """Let BigPanda refuse an API key."""
+
+    def answered(call: Call) -> HttpAnswer:
+        return HttpAnswer(401, {}, b"") if key in str(call.headers) else scene.tenant(call)
+
+    scene.relay.bigpanda.steps[:] = [answered]
+
+
 class TestGroups:
     @pytest.mark.parametrize("change", [{"api_key": "BPU-of-another-tenant"}, {"reconcile": "report"}], ids=str)
     def test_channel_that_left_the_group_or_changed_to_report_during_the_run_relays_nothing(
@@ -342,11 +351,14 @@ class TestGroups:
         changed(scene, "noc", api_key="BPU-rotated")
         assert scene.run_twice()["missed"] == 1
 
-    def test_incident_that_a_channel_with_another_key_knows_is_not_reported(self) -> None:
+    @pytest.mark.parametrize("is_refused", [True, False], ids=["its key is refused", "its key is good"])
+    def test_incident_that_a_channel_with_another_key_knows_is_not_reported(self, *, is_refused: bool) -> None:
         scene = make_scene(reconcile="report")
         with_channels(scene, dba={"api_key": "BPU-other"})
         scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 300))
         scene.has(incident(scene.relay.clock))
+        if is_refused:
+            refuse(scene, "BPU-canary")
         for _ in range(4):
             scene.relay.clock.now += 300
             assert {each.unknown for each in scene.relay.reconcile().values()} == {0}
@@ -356,14 +368,7 @@ class TestGroups:
         scene = make_scene()
         with_channels(scene, dba={"api_key": "BPU-other"})
         scene.has(incident(scene.relay.clock))
-        answers = scene.tenant.__call__
-
-        def refused(call: Call) -> HttpAnswer:
-            return HttpAnswer(401, {}, b"")
-
-        scene.relay.bigpanda.steps[:] = [
-            lambda call: refused(call) if "BPU-canary" in str(call.headers) else answers(call)
-        ]
+        refuse(scene, "BPU-canary")
         settled(scene)
         found = scene.relay.reconcile()
         assert (found["noc"].reason, found["dba"].missed) == ("credentials", 1)

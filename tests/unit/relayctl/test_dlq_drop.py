@@ -59,9 +59,18 @@ class TestCriticals:
             (Entry().dead_lettering(state_of(DEAD), MARK + 60, "refused", plan=1), True),
             (Entry().owing(state_of(DEAD)), True),
             (Entry().announcing(state_of(DEAD), "r1", MARK), False),
+            (Entry().announcing(state_of(DEAD), "r1", 9).dead_lettering(state_of(DEAD), MARK, "refused", plan=1), True),
             (Entry().dead_lettering(state_of(DEAD), MARK, "refused", plan=1).unchanged(state_of(DEAD)), False),
         ],
-        ids=["unknown", "dead-lettered", "dead-lettered again", "waits", "announced", "settled"],
+        ids=[
+            "unknown",
+            "dead-lettered",
+            "dead-lettered again",
+            "waits",
+            "announced",
+            "owed to further recipients",
+            "settled",
+        ],
     )
     def test_critical_is_owed_unless_the_ledger_says_otherwise(self, entry: Entry, is_owed: bool) -> None:
         assert Desk({entry_key_of(DEAD): entry}).found(DEAD) == ([("i1", is_owed)], None)

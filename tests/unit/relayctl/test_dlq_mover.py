@@ -242,6 +242,9 @@ LEASE = Lease(owner="a", until=NOW + 99, began=MARK + 7, state=state())
 ACCEPTED = REVIVED.claimed(LEASE, 1, queued=True).accepted(LEASE, "r7", 1, until=NOW + 80)
 
 
+FURTHER = announced(state()).dead_lettering(state(), MARK, "refused", plan=1)
+
+
 class TestFate:
     @pytest.mark.parametrize(
         ("entry", "expected"),
@@ -261,10 +264,13 @@ class TestFate:
             (dead_lettered().owing(state(5)), Fate(Became.NOT_OWED)),
             (REVIVED.unchanged(state()), Fate(Became.NOT_OWED)),
             (Entry(), Fate(Became.WAITING)),
+            (FURTHER, Fate(Became.WAITING)),
+            (FURTHER.reviving(state(), MARK + 5), Fate(Became.WAITING)),
         ],
         ids=[
             *("not received yet", "received", "paced", "being sent", "failed", "accepted", "dead-lettered again"),
             *("announced before", "newer announced", "newer kept", "nothing to announce", "unknown"),
+            *("announced, and owed to further recipients", "and received"),
         ],
     )
     def test_fate_of_a_replayed_signal_is_read_from_its_entry(self, entry: Entry, expected: Fate) -> None:

@@ -16,6 +16,7 @@ from relay.failures import ChannelError, InvalidChannel, UnknownChannel
 from relay.http.client import basic
 from relay.http.session import HttpAnswer
 from relay.incidents.share import CANARY_PREFIX
+from relay.ledger.credentials import mark_changed
 from relay.sweeper.canary import MAX_CANARIES, Canary
 from relay.sweeper.run import SweeperRun
 from tests import samples
@@ -220,6 +221,30 @@ def test_channel_in_shadow_or_paused_runs_no_canary(policy: dict[str, Any]) -> N
     world = World(policy=policy)
     world.goes_on(HOUR)
     assert (world.posts, world.told) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "posted"),
+    [
+        ({"policy": {"canary": True, "pauses": [samples.pause("drop", until=9000)]}}, []),
+        ({"policy": {"canary": True, "mode": "shadow"}}, []),
+        ({"inbound": {"token": "another-token-1f0a"}}, ["Bearer another-token-1f0a"]),
+    ],
+    ids=["paused", "shadow", "revoked token"],
+)
+def test_canary_heeds_a_change_of_its_channel_although_the_sweeper_has_cached_it(
+    change: dict[str, Any], posted: list[str]
+) -> None:
+    world = World()
+    relay = world.relay
+    world.goes_on(2970)
+    relay.channels.for_work("noc")
+    world.posts.clear()
+    document = json.loads(str(relay.secrets.texts["noc"])) | change
+    relay.secrets.texts["noc"] = json.dumps(document)
+    mark_changed(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now)
+    relay.sweep(60)
+    assert [header for header, _ in world.posts] == posted
 
 
 def test_canary_whose_end_another_announced_fails_and_the_next_one_runs() -> None:

@@ -141,6 +141,21 @@ def test_people_are_told_once_until_another_recipient_is_found() -> None:
     assert messages(relay)[1:] == ['- "Ops": group, nobody is on call', '- "jdoe": user, inactive']
 
 
+@pytest.mark.parametrize("status", [401, 429, 503])
+def test_people_are_not_told_again_because_a_check_had_no_answer(status: int) -> None:
+    company = Company()
+    company.on_call, company.status["jdoe"] = {}, "INACTIVE"
+    relay = watched(company, "Ops", "jdoe")
+    runs(relay, 25 * HOUR_RUNS)
+    relay.rest.steps = [samples.refused(status)]
+    runs(relay, 2 * HOUR_RUNS)
+    relay.rest.steps = [company]
+    runs(relay, 2 * HOUR_RUNS)
+    assert [each["Subject"] for each in relay.sns.published if "would not notify" in each["Subject"]] == [
+        "Channel noc: xMatters would not notify 2 recipient(s)"
+    ]
+
+
 def test_check_has_few_recipients_and_all_have_their_turn() -> None:
     company = Company()
     names = [f"user{number:02}" for number in range(25)]

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.channels.policy import Mode
-from relay.delivery.step import Action, DeadLetter, Send, Settle, final_reason, step
+from relay.delivery.step import Action, DeadLetter, Send, Settle, audience_of_some, final_reason, step
 from relay.delivery.task import Services, Task, announce, entry_key_of, new_job
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
 from relay.jobs.job import Acceptance, Flag, Job, seconds_of, timestamp
@@ -343,6 +343,7 @@ def _record_acceptance(
         recorded = services.ledger.change(task.entry_key, change, claimed)
     except LedgerError:
         accepted = Acceptance(lease.began, sent.request_id)
+        task = replace(task, job=task.job.with_flags(Flag.FOR_SOME)) if only else task
         return record_or_queue(services, task, result, accepted, "the sent signal could not be recorded", change)
     _wake_next(services, task, recorded)
     store_for_others(services, task, recorded)
@@ -755,8 +756,12 @@ def record_or_queue(
 
 def _announced(task: Task, accepted: Acceptance) -> Callable[[Entry], Entry]:
     """Return a function that returns an entry with the task's state announced by the signal that was `accepted`."""
-    audience = task.audience()
-    return lambda entry: entry.announcing(task.state, accepted.request_id, accepted.at, audience)
+
+    def announced(entry: Entry) -> Entry:
+        audience = audience_of_some(task, entry) if Flag.FOR_SOME in task.job.flags else task.audience()
+        return entry.announcing(task.state, accepted.request_id, accepted.at, audience)
+
+    return announced
 
 
 def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:

@@ -16,6 +16,7 @@ from relay.incidents.share import Change, State, Transition, compare
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome
 from relay.jobs.queue import question_job
+from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Acknowledgement, Entry, Flap
 
@@ -192,15 +193,16 @@ def _is_late_copy(entry: Entry, state: State) -> bool:
 # covers the difference of two functions' clocks.
 FLOOD_CONTROL_SIGNALS = 4
 FLOOD_CONTROL_SECONDS = 61.0
-# Transitions that ignore `min_seconds_between_signals`: more urgent, or the on-call person can stop working.
-_UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})
+# Transitions that ignore `min_seconds_between_signals`: more urgent, for other people, or the on-call person can stop
+# working.
+_UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED, Transition.UNANSWERED})
 
 
 def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float) -> float:
     """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control.
 
-    `min_seconds` is the policy's shortest time between two signals. `worsened` and `resolved` need not keep it. Flood
-    control is xMatters' limit on alike signals.
+    `min_seconds` is the policy's shortest time between two signals. `worsened`, `resolved` and `unanswered` need not
+    keep it. Flood control is xMatters' limit on alike signals.
     """
     since_last = entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0
     if len(entry.signal_times) < FLOOD_CONTROL_SIGNALS:
@@ -398,14 +400,17 @@ def _is_rerouted(task: Task, entry: Entry, state: State) -> bool:
     """True if a tag came late, by which a route names recipients that no signal of the incident had.
 
     The incident must be as announced: a route by status is no late tag. A state from BigPanda's API is not routed anew,
-    since its tags may have other names there.
+    since its tags may have other names there. Nobody is signalled again if xMatters' last answer had no id: the entry
+    lacks that signal's recipients.
     """
-    policy, signals = task.channel.policy, entry.open_signals
+    policy, signals, announced = task.channel.policy, entry.open_signals, entry.announced
     is_routed = task.is_routed and Flag.FOUND not in task.job.flags
     if not is_routed or not signals or entry.acknowledgement is not None or task.is_snoozed:
         return False
     came = state.came if entry.debt.since is None else min(state.came, entry.debt.since)
     if came - signals[-1].at > policy.reroute_within_seconds or not policy.reroute_within_seconds:
+        return False
+    if announced is not None and announced.came > signals[-1].at + CLOCKS_DIFFER_SECONDS:
         return False
     is_as_announced = all(compare(known, state).transition in _AS_ANNOUNCED for known in entry.maybe_announced())
     return is_as_announced and bool(_unnamed(task, entry))
@@ -420,7 +425,8 @@ def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple
     """Update the entry's memory of flapping by the task's state, and return the task and the entry.
 
     An incident flaps if it changes as often as the policy's rule says, or if BigPanda says so. Without a rule, the
-    memory is cleared. The returned task says if the incident flaps, and until when its state is not announced.
+    memory is cleared. The returned task says if the incident flaps, and until when its state is not announced. A signal
+    to further recipients does not wait: nobody is known to have heard of the critical.
     """
     rule = task.channel.policy.flap
     if rule is None:
@@ -428,7 +434,9 @@ def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple
     if standing in {Standing.OWED, Standing.UNCHANGED} and not task.state.is_same(entry.newest):
         flap = entry.flap.after_state(entry.newest, task.state, rule, is_flagged=task.is_flagged)
         entry = replace(entry, flap=flap)
-    task = replace(task, is_flapping=entry.flap.calm_at > now, quiet_until=entry.quiet_until(task.state))
+    is_unanswered = task.change is not None and task.change.transition == Transition.UNANSWERED
+    quiet_until = 0.0 if is_unanswered else entry.quiet_until(task.state)
+    task = replace(task, is_flapping=entry.flap.calm_at > now, quiet_until=quiet_until)
     if task.is_flapping and task.change:
         task = replace(task, change=replace(task.change, why=f"{task.change.why}; it flaps"))
     return task, entry
@@ -575,9 +583,17 @@ def _only(task: Task, entry: Entry) -> tuple[str, ...]:
         case Transition.REROUTED:
             return _unnamed(task, entry)
         case Transition.UNANSWERED:
-            return task.channel.policy.unanswered_recipients
+            # A late tag that waited has no signal of its own any more.
+            late = _unnamed(task, entry) if _is_rerouted(task, entry, task.state) else ()
+            return tuple(dict.fromkeys((*late, *task.channel.policy.unanswered_recipients)))
     known = _only_acknowledger(task, entry, entry.acknowledgement)
     return (known,) if known else ()
+
+
+def audience_of_some(task: Task, entry: Entry) -> Audience:
+    """Return the recipients of an accepted signal that was for some alone, and that `entry` does not have yet."""
+    task = replace(task, change=_further(task, entry, task.state, Standing.UNCHANGED))
+    return task.audience(_only(task, entry) if task.change else tuple(filter(None, [entry.acknowledged_by])))
 
 
 def _clears_debt(task: Task, entry: Entry) -> bool:

@@ -229,14 +229,15 @@ class Task(NamedTuple):
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
         """Return the recipients of the signal; `only` has them if it is not for all."""
         policy, transition = self.channel.policy, self.change.transition if self.change else None
-        is_for_others = transition in {Transition.REROUTED, Transition.UNANSWERED}
-        recipients = only if is_for_others else self.recipients
+        is_further = transition in {Transition.REROUTED, Transition.UNANSWERED}
+        recipients = only if is_further else self.recipients
         others = set(policy.unanswered_recipients)
         return Audience(
             recipients,
-            is_for_one=bool(only) and not is_for_others,
+            is_for_one=bool(only) and not is_further,
             awaits_receipt=policy.awaits_receipt,
             has_others=bool(others) and others <= set(recipients),
+            is_further=is_further,
         )
 
     @property

@@ -52,6 +52,7 @@ class Flag(StrEnum):
         ASKED: BigPanda was asked the job's question at least once.
         MAY_HAVE_PAGED: xMatters may have accepted one of the attempts.
         WAITS_FOR_LEDGER: The job must wait for the ledger, since a critical of the incident was sent without it.
+        FOR_SOME: The accepted signal that the job is to record was for some of the recipients alone.
     """
 
     FOUND = "found"
@@ -61,6 +62,7 @@ class Flag(StrEnum):
     ASKED = "asked"
     MAY_HAVE_PAGED = "may_have_paged"
     WAITS_FOR_LEDGER = "waits_for_ledger"
+    FOR_SOME = "for_some"
 
 
 class Acceptance(NamedTuple):

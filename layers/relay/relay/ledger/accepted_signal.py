@@ -20,12 +20,14 @@ class Audience(NamedTuple):
         is_for_one: True if the signal was only for the person who acknowledged the incident.
         awaits_receipt: True if the channel awaits a proof that people know of a critical.
         has_others: True if all of the policy's `unanswered_recipients` were among them.
+        is_further: True if the signal told further recipients of a state that the others know.
     """
 
     recipients: tuple[str, ...] = ()
     is_for_one: bool = False
     awaits_receipt: bool = False
     has_others: bool = False
+    is_further: bool = False
 
 
 NOBODY_NAMED = Audience()
@@ -47,6 +49,7 @@ class AcceptedSignal(NamedTuple):
             workflow chooses the recipients.
         is_critical: True if the signal announced an open and critical incident.
         failed: Short hashes of the recipients that xMatters could not notify, as in `recipients`.
+        is_further: True if the signal told further recipients of a state that the others know.
     """
 
     request_id: str
@@ -60,6 +63,7 @@ class AcceptedSignal(NamedTuple):
     recipients: str = ""
     is_critical: bool = False
     failed: str = ""
+    is_further: bool = False
 
     @classmethod
     def of(cls, state: State, request_id: str, at: float, audience: Audience) -> Self:
@@ -75,6 +79,7 @@ class AcceptedSignal(NamedTuple):
             is_for_one=audience.is_for_one,
             recipients=hashes_of(audience.recipients),
             is_critical=state.is_critical,
+            is_further=audience.is_further,
         )
 
     def with_failed(self, names: Iterable[str]) -> "AcceptedSignal":

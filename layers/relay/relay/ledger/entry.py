@@ -563,24 +563,25 @@ class Entry(NamedTuple):
         `signal` is the signal whose page the callback names; None if xMatters was not asked. The entry stays as it is
         unless that is the newest signal. Without `signal` it must be the only one, and its page's end means nothing.
         An end counts only if it is that of the only page. Failed recipients are noted, and count once all recipients of
-        the signal failed: others may still be notified.
+        the signal failed: others may still be notified. So may the recipients of an earlier signal that has others.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
             return self
-        newest = signals[-1]
+        *earlier, newest = (each for each in signals if each.at >= self.receipt.since)
         if signal is None:
             is_its = len(signals) == 1 and not callback.is_page_end()
         else:
             is_its = signal.request_id == newest.request_id
         if not is_its:
             return self
+        is_last = all(map(newest.reaches_all_of, earlier))
         entry, is_whole = self, len(newest.pages) == 1
         if not callback.is_page_end():
             failed = newest.with_failed(filter(None, (callback.target, callback.group)))
             others = (failed if each == newest else each for each in self.accepted_signals)
             entry, is_whole = replace(self, accepted_signals=tuple(others)), failed.failed_for_all
-        return replace(entry, receipt=self.receipt.unheard(policy)) if is_whole else entry
+        return replace(entry, receipt=self.receipt.unheard(policy)) if is_whole and is_last else entry
 
     def pages_to_ask_about(self) -> list[str]:
         """Return the pages of the receipt's critical about which xMatters is asked: of its first and newest signal."""
@@ -646,12 +647,13 @@ class Entry(NamedTuple):
 
         `came` is the answer's arrival (epoch seconds). A later signal or a later end makes the answer out of date.
         `answered` is the signal whose page the answer names; None if unknown. A signal of an open state that was sent
-        after `answered` makes the answer out of date, too.
+        after `answered` makes the answer out of date, too. A signal to further recipients does not: nothing changed.
         """
-        if came < max([self.end.at, *(signal.at for signal in self.accepted_signals)]):
+        signals = [signal for signal in self.accepted_signals if not signal.is_further]
+        if came < max([self.end.at, *(signal.at for signal in signals)]):
             return True
         known = [signal for signal in self.accepted_signals if answered and signal.request_id == answered.request_id]
-        return any(later.is_open and later.at > signal.at for signal in known for later in self.accepted_signals)
+        return any(later.is_open and later.at > signal.at for signal in known for later in signals)
 
     @property
     def owes_worse(self) -> bool:

@@ -61,6 +61,14 @@ class Comparison:
                     if found:
                         part.findings[member.name, seen.name] = found
 
+    def recognize(self, run: Progress, part: GroupProgress) -> None:
+        """Record in `run` the incidents to report that a group knows whose comparison failed. Raises LedgerError."""
+        unknown = {name: seen for each in run.parts for name, seen in each.to_report.items()}
+        if unknown:
+            entries = self._read(part.group.members, list(unknown.values()))
+            known = {incident_id for _, incident_id in entries}
+            run.known |= {name for name, seen in unknown.items() if seen.share.incident_id in known}
+
     def _read(self, members: Sequence[Member], incidents: Sequence[Seen]) -> Entries:
         """Return the ledger entries of these incidents, by channel and incident. Raises LedgerError."""
         keys: dict[tuple[str, str, Recipients], str] = {}

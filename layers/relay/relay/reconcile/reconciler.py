@@ -351,6 +351,10 @@ class Reconciler:
                     self.ownership.judge(run, part, names, criticals_alone=True)
                     self.queueing.queue(run, part, criticals_alone=True)
                     self.ownership.judge(run, part, names, criticals_alone=False)
+            for part in run.parts:
+                if part.failure:
+                    with self._failing([part]):
+                        self.comparison.recognize(run, part)
             self.reporter.report(run)
             if any(part.findings for part in run.parts):
                 run.history.write(self.table, listing.name)

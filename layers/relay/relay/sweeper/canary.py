@@ -180,7 +180,7 @@ class CanaryWatch:
             if canary.phase == Phase.OVER and not canary.is_due(now):
                 continue
             try:
-                channels[name] = self.channels.get(name)
+                channels[name] = self.channels.for_work(name)
             except ChannelError:
                 continue
             run.canaries[name] = self._followed(canary, channels[name], now)

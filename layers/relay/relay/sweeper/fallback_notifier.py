@@ -15,7 +15,7 @@ from itertools import batched
 from relay.deadline import Deadline
 from relay.delivery.delivery import STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
-from relay.jobs.job import Job
+from relay.jobs.job import Job, timestamp
 from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Row
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
@@ -172,16 +172,19 @@ class FallbackNotifier:
         """
         if deadline.remaining():
             missed = self._missed(row)
-            others = self._row_for_others(row, now) if missed else None
 
             def notified(entry: Entry) -> Entry:
                 changed = entry.notified(missed, now)
+                # Of the entry as it is now: a share may have come while the message was published.
+                others = self._row_for_others(replace(row, entry=entry), now) if missed else None
                 return changed.owing_others(others, now) if others else changed
 
             self.rows.change(row, notified)
 
     def _row_for_others(self, row: DueRow, now: float) -> Row | None:
         """Store the job that signals the policy's `unanswered_recipients`, and return the row that wakes it.
+
+        While the ledger fails, the job waits: nothing else says that it is not for the recipients of before.
 
         None if the policy has none, or if the ledger has no job of the newest state.
         """
@@ -190,7 +193,7 @@ class FallbackNotifier:
         if job is None or newest is None or (job.version, job.digest) != (newest.version, newest.digest):
             return None
         lasts = policy.max_age_seconds + STORED_SECONDS
-        self.rows.store(row, job, lasts=lasts)
+        self.rows.store(row, job._replace(revived_at=timestamp(now)), lasts=lasts)
         return Row(now, job.stored_name, is_critical=True)
 
     def _publish(self, channel: str, rows: Sequence[DueRow], unchecked: int) -> bool:

@@ -67,8 +67,9 @@ class RecipientWatch:
         now, names = self.clock(), sorted(channel.named_recipients)
         start = int(now // CHECK_SECONDS) * MAX_CHECKED % len(names)
         checked = [*names[start:], *names[:start]][:MAX_CHECKED]
-        found = self.directory().hindrances(rest, checked, now, deadline)
-        known, lasting = self._read(TOLD_KEY + channel.name), {*names} - {*checked} | found.keys()
+        hindrances = self.directory().hindrances(rest, checked, now, deadline)
+        found = {name: why for name, why in hindrances.items() if why}
+        known, lasting = self._read(TOLD_KEY + channel.name), {*names} - {*checked} | hindrances.keys()
         told = {name: at for name, at in known.items() if name in lasting or now - at < TOLD_AGAIN_SECONDS}
         if found.keys() - told.keys() and self.topics.unreachable(channel.name, found):
             told = dict.fromkeys(found, now) | told

@@ -277,11 +277,13 @@ class Directory:
     def hindrances(self, rest: Rest, names: Sequence[str], now: float, deadline: Deadline) -> dict[str, str]:
         """Return the recipients whom xMatters would not notify at `now` (epoch seconds), each with the reason.
 
-        What xMatters does not say is left out. A failed request raises nothing.
+        The reason is empty if xMatters does not say: after a failed request, of all recipients. No failure is raised.
         """
         found = self.check(rest, names, deadline)
         reasons = self.personal_hindrances(rest, found, now, deadline)
-        return {each.name: why for each in found if (why := reasons.get(each.name) or each.hindrance)}
+        has_failed = any(each.kind == Kind.NOT_KNOWN for each in found)
+        said = {each: reasons.get(each.name) or each.hindrance for each in found}
+        return {each.name: why for each, why in said.items() if why or each.detail or has_failed}
 
     def personal_hindrances(
         self, rest: Rest, found: Sequence[RecipientCheck], now: float, deadline: Deadline
