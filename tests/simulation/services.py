@@ -40,8 +40,14 @@ HORIZON_SECONDS = 40_000.0
 
 def _entry(item: Mapping[str, Any]) -> Entry:
     """Return the entry in a table item."""
-    others = {name: float(value["N"]) if "N" in value else value["S"] for name, value in item.items()}
-    return decoded(Text(item["text"]["S"], int(item["sequence"]["N"]), others))
+    return _decoded(tuple((name, *value.items()) for name, value in item.items()))
+
+
+# Each entry is decoded once as the one after a change, and once as the one before the next change.
+@lru_cache(maxsize=1024)
+def _decoded(item: tuple[tuple[str, tuple[str, str]], ...]) -> Entry:
+    others = {name: float(text) if kind == "N" else text for name, (kind, text) in item}
+    return decoded(Text(str(others["text"]), int(others["sequence"]), others))
 
 
 def _refused(operation: str) -> ClientError:
@@ -133,11 +139,16 @@ class Message:
 
     @cached_property
     def job(self) -> dict[str, Any]:
-        """Return the envelope as plain data, with its stamps beside its members, and its delivery id."""
+        """Return the envelope as plain data, with its stamps beside its members."""
         found: dict[str, Any] = json.loads(self.body)
-        return {**found["stamps"], **found, "delivery_id": read_envelope(as_read_by_newer(self.body)).delivery_id}
+        return {**found["stamps"], **found}
 
     @property
+    def delivery_id(self) -> str:
+        """Return the job's delivery id."""
+        return read_envelope(as_read_by_newer(self.body)).delivery_id
+
+    @cached_property
     def incident(self) -> dict[str, Any] | None:
         """Return the incident in a signal's envelope, as BigPanda sent it, with its entry's name and the schema."""
         return _incident(self.body)
@@ -378,7 +389,7 @@ class SimulatedSqs:
 
     def bodies(self) -> list[dict[str, Any]]:
         """Return the incidents in the envelopes of signals."""
-        return [message.incident for message in self.messages.values() if message.incident]
+        return [incident for message in self.messages.values() if (incident := message.incident)]
 
 
 class SimulatedDynamoDb(FakeDynamoDb):

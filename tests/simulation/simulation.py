@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from copy import replace
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import count
 from random import Random
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 from relay.channels.authentication import Request
 from relay.channels.cache import settings_name
+from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
@@ -90,8 +91,18 @@ class _Unrecorded(Uses):
         """Do nothing."""
 
 
+# Most reads of a secret find it unchanged.
+@lru_cache(maxsize=1024)
+def _channel(name: str, secret: str) -> Channel:
+    return parse_channel(name, secret, HOSTS)
+
+
 class _Wiring(Wiring):
-    """Wiring without a record of the uses of credentials."""
+    """Wiring that parses each secret once, without a record of the uses of credentials."""
+
+    def _channel(self, name: str) -> Channel:
+        """Return a channel, read from its secret."""
+        return _channel(name, self._resources.read_secret(name))
 
     def uses(self, endpoint: EndpointName) -> Uses:
         """Return a record that stays empty."""
@@ -281,15 +292,17 @@ class Simulation:
         )
 
     def _known(self, state: SharedState) -> tuple[str, float]:
-        item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
-        newest = json.loads(item["text"]["S"]).get("newest") if item else None
+        newest = self._entry(state).get("newest")
         return (newest[1], newest[2]) if newest else ("", 0.0)
 
     def _claimed(self, state: SharedState) -> tuple[float, tuple[float, float] | None]:
-        item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
-        entry = json.loads(item["text"]["S"]) if item else {}
-        claimed_at, version, _ = entry.get("claim", (0.0, None, 0.0))
+        claimed_at, version, _ = self._entry(state).get("claim", (0.0, None, 0.0))
         return claimed_at, (version[0], version[1]) if version else None
+
+    def _entry(self, state: SharedState) -> Mapping[str, Any]:
+        """Return the ledger's document about a state's incident; empty if there is none."""
+        item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
+        return _document(item["text"]["S"]) if item else {}
 
     def _change_api_key(self) -> None:
         """Store a new key for BigPanda's API. BigPanda refuses the old one once no function has it any more."""
@@ -753,6 +766,13 @@ class Simulation:
 
     def _any(self) -> Functions:
         return self.world.random.choice(self._environments)
+
+
+# The judge asks for the same entries after each process.
+@lru_cache(maxsize=1024)
+def _document(text: str) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads(text)
+    return document
 
 
 def _queue(sqs: SimulatedSqs) -> Queue:
