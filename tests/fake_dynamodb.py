@@ -171,7 +171,8 @@ def invalid(operation: str, why: str) -> ClientError:
 
 def size(item: Item) -> int:
     """Return an item's bytes that count for DynamoDB's size limit: names and values, numbers at their longest."""
-    return sum(len(name.encode()) + len(text.encode()) for name, value in item.items() for text in value.values())
+    texts = [text for value in item.values() for text in value.values()]
+    return len("".join([*item, *texts]).encode())
 
 
 def _check_item(item: Item, operation: str) -> None:
@@ -192,15 +193,15 @@ def _stored_placeholders(
     Fail unless the expressions use each of these placeholders, and no other.
     """
     used = _used(expressions)
-    assert {name for name in used if name.startswith("#")} == names.keys(), "DynamoDB refuses names that are not used"
-    assert used - names.keys() == values.keys(), "DynamoDB refuses values that are not used"
+    assert used[0] == names.keys(), "DynamoDB refuses names that are not used"
+    assert used[1] == values.keys(), "DynamoDB refuses values that are not used"
     return names, {name: _stored(value) for name, value in values.items()}
 
 
 @lru_cache(maxsize=1024)
-def _used(expressions: str) -> frozenset[str]:
-    """Return the placeholders in expressions."""
-    return frozenset(re.findall(r"[#:]\w+", expressions))
+def _used(expressions: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the placeholders of names, and those of values, in expressions."""
+    return frozenset(re.findall(r"#\w+", expressions)), frozenset(re.findall(r":\w+", expressions))
 
 
 def _copied(item: Item) -> Item:

@@ -515,7 +515,7 @@ class Invariants:
         if is_claimed:
             self.unbelieved.add((state.incident, state.number))
         # The usual reasons first: this is asked of each state after each process.
-        if is_claimed or self._is_told(state):
+        if is_claimed or self._is_told(state) or self._is_on_a_queue(state):
             return
         others = (other for other in self._states_of(state.incident) if not surely_newer(state, other))
         heirs = [other for other in others if other is state or self._knows(other)]

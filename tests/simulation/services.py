@@ -40,14 +40,8 @@ HORIZON_SECONDS = 40_000.0
 
 def _entry(item: Mapping[str, Any]) -> Entry:
     """Return the entry in a table item."""
-    return _decoded(tuple((name, *value.items()) for name, value in item.items()))
-
-
-# Each entry is decoded once as the one after a change, and once as the one before the next change.
-@lru_cache(maxsize=1024)
-def _decoded(item: tuple[tuple[str, tuple[str, str]], ...]) -> Entry:
-    others = {name: float(text) if kind == "N" else text for name, (kind, text) in item}
-    return decoded(Text(str(others["text"]), int(others["sequence"]), others))
+    others = {name: float(value["N"]) if "N" in value else value["S"] for name, value in item.items()}
+    return decoded(Text(item["text"]["S"], int(item["sequence"]["N"]), others))
 
 
 def _refused(operation: str) -> ClientError:
@@ -420,6 +414,8 @@ class SimulatedDynamoDb(FakeDynamoDb):
         self._throttled_until: dict[str, float] = {}
         # The simulation's names of entries by key.
         self._entries = entries
+        # The item of each entry as it was judged last, with the entry in it, by key.
+        self._judged_last: dict[str, tuple[Mapping[str, Any], Entry]] = {}
         # Called with the name of an entry and the reason of an illegal change.
         self.on_fault: Callable[[str, str], None] = lambda _name, _why: None
         # Further items, which nobody changes, by key.
@@ -498,7 +494,10 @@ class SimulatedDynamoDb(FakeDynamoDb):
         before = self.items.get(pk)
         answer = super().update_item(**request)
         if pk.startswith("incident/"):
-            was, now = (_entry(item) if item else Entry() for item in (before, self.items[pk]))
+            item, last = self._judged_last.get(pk, ({}, Entry()))
+            was = (last if before is item else _entry(before)) if before else Entry()
+            now = _entry(self.items[pk])
+            self._judged_last[pk] = (self.items[pk], now)
             if not was.is_unreadable and (why := fault_of(was, now)):
                 self.on_fault(self.entry_name(pk), why)
         return answer
@@ -518,7 +517,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
         """Let a write have its later effects: on the index, and at the item's expiry."""
         world, item = self._edge.world, self.items[key]
         if self._edge.has_newer(self.cloud):
-            self._write_as_newer(key, item)
+            item = self.items[key] = self._as_newer(key, item)
         if self.cloud.index_lag:
             image = dict(item) if "due" in item and "due_at" in item else None
             at = max(world.now + self._luck.uniform(0, self.cloud.index_lag), self._shown_at.get(key, 0.0))
@@ -544,13 +543,16 @@ class SimulatedDynamoDb(FakeDynamoDb):
         entries = [item for key, item in self.items.items() if key.startswith("incident/") and "newer" in item]
         return [item["pk"]["S"] for item in entries if "newer" not in json.loads(item["text"]["S"])]
 
-    def _write_as_newer(self, key: str, item: dict[str, Any]) -> None:
+    def _as_newer(self, key: str, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an item as a newer version writes it."""
+        changed = dict(item)
         if key.startswith("job/"):
-            item["text"] = {"S": newer_envelope(item["text"]["S"], self.cloud.newer_schema)}
+            changed["text"] = {"S": newer_envelope(item["text"]["S"], self.cloud.newer_schema)}
         elif "text" in item and key != MARKS_KEY:
-            item["text"] = {"S": newer_document(item["text"]["S"])}
+            changed["text"] = {"S": newer_document(item["text"]["S"])}
         if key.startswith(("incident/", "gate/")):
-            item["newer"] = {"N": "1"}
+            changed["newer"] = {"N": "1"}
+        return changed
 
     def _count(self, operation: str, request: Mapping[str, Any]) -> None:
         """Count the units of a write, also if its condition fails; raise if its key is throttled."""
