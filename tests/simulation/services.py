@@ -461,25 +461,25 @@ class SimulatedDynamoDb(FakeDynamoDb):
         # Noted first, since an abandoned call may end after its process.
         if self._edge.weather.is_bad(self._edge.service):
             process.troubles.add("ledger")
-        pk = request.get("Key", {}).get("pk", {}).get("S", "")
-        if operation == "UpdateItem" and pk.startswith("incident/"):
-            process.claimed.add(self.entry_name(pk))
+        written = (request.get("Item") or request["Key"])["pk"]["S"] if operation in {"PutItem", "UpdateItem"} else ""
+        if operation == "UpdateItem" and written.startswith("incident/"):
+            process.claimed.add(self.entry_name(written))
         fault = self._edge.begin()
         # A spell may begin while the request travels.
         if fault:
             process.troubles.add("ledger")
-        if fault == "refuses" or (fault == "refuses writes" and operation in {"PutItem", "UpdateItem"}):
+        if fault == "refuses" or (fault == "refuses writes" and written):
             self._suffered(operation, "refuses")
             raise _refused(operation)
-        if operation in {"PutItem", "UpdateItem"}:
-            self._count(operation, request)
+        if written:
+            self._count(operation, written, request)
         try:
             answer = do(**request)
         except ClientError as error:
             process.lost_races += error.response["Error"]["Code"] == "ConditionalCheckFailedException"
             raise
-        if operation in {"PutItem", "UpdateItem"}:
-            self._changed((request.get("Item") or request["Key"])["pk"]["S"])
+        if written:
+            self._changed(written)
         self._edge.end()
         if fault == "answer lost":
             self._suffered(operation, "did it, and its answer is lost")
@@ -554,10 +554,9 @@ class SimulatedDynamoDb(FakeDynamoDb):
             changed["newer"] = {"N": "1"}
         return changed
 
-    def _count(self, operation: str, request: Mapping[str, Any]) -> None:
+    def _count(self, operation: str, key: str, request: Mapping[str, Any]) -> None:
         """Count the units of a write, also if its condition fails; raise if its key is throttled."""
         world, process = self._edge.world, self._edge.world.process()
-        key = (request.get("Item") or request["Key"])["pk"]["S"]
         process.writes += 1
         item = request.get("Item") or self.items.get(key) or request["Key"]
         second = int(world.now)

@@ -96,7 +96,8 @@ class Weather:
     def is_bad(self, service: str) -> bool:
         """Return True if a service may fail at this time."""
         now = self.world.now - self.world.began
-        return any(spell.share and spell.begins <= now < spell.ends + 1 for spell in self._spells_of.get(service, ()))
+        spells = self._spells_of.get(service)
+        return spells is not None and any(spell.share and spell.begins <= now < spell.ends + 1 for spell in spells)
 
     def fair_from(self) -> float:
         """Return the time after which no service fails and no process dies, in epoch seconds."""
