@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -101,11 +102,9 @@ class FakeDynamoDb:
             raise condition_failed("UpdateItem")
         item = _copied(there or Key)
         touched: list[str] = []
-        for verb, text in _clauses(UpdateExpression):
-            for part in text.split(", "):
-                name, _, value = part.partition(" = ") if verb == "SET" else part.partition(" ")
-                touched.append(names[name])
-                _change(item, verb, names[name], values.get(value))
+        for verb, name, value in _actions(UpdateExpression):
+            touched.append(names[name])
+            _change(item, verb, names[name], values.get(value))
         assert len(touched) == len(set(touched)), "DynamoDB refuses an attribute that is named twice"
         _check_item(item, "UpdateItem")
         self.items[Key["pk"]["S"]] = item
@@ -172,11 +171,8 @@ def invalid(operation: str, why: str) -> ClientError:
 
 def size(item: Item) -> int:
     """Return an item's bytes that count for DynamoDB's size limit: names and values, numbers at their longest."""
-    return sum(len(name.encode()) + sum(map(_length, value.values())) for name, value in item.items())
-
-
-def _length(value: Any) -> int:
-    return len(value.encode())
+    texts = [text for value in item.values() for text in value.values()]
+    return len("".join([*item, *texts]).encode())
 
 
 def _check_item(item: Item, operation: str) -> None:
@@ -196,20 +192,28 @@ def _stored_placeholders(
 
     Fail unless the expressions use each of these placeholders, and no other.
     """
-    assert set(re.findall(r"#\w+", expressions)) == set(names), "DynamoDB refuses names that are not used"
-    assert set(re.findall(r":\w+", expressions)) == set(values), "DynamoDB refuses values that are not used"
+    used = _used(expressions)
+    assert used[0] == names.keys(), "DynamoDB refuses names that are not used"
+    assert used[1] == values.keys(), "DynamoDB refuses values that are not used"
     return names, {name: _stored(value) for name, value in values.items()}
 
 
+@lru_cache(maxsize=1024)
+def _used(expressions: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the placeholders of names, and those of values, in expressions."""
+    return frozenset(re.findall(r"#\w+", expressions)), frozenset(re.findall(r":\w+", expressions))
+
+
 def _copied(item: Item) -> Item:
-    # The library's items have no lists and no maps.
-    return {name: dict(value) for name, value in item.items()}
+    # A value is replaced as a whole, since the library's items have no lists and no maps.
+    return dict(item)
 
 
 def _stored(value: Any) -> Any:
     return {"N": _plain(value["N"])} if "N" in value else dict(value)
 
 
+@lru_cache(maxsize=4096)
 def _plain(number: str) -> str:
     # Equal numbers in different spellings must compare as equal.
     return format(Decimal(number).normalize(), "f")
@@ -226,9 +230,16 @@ def _holds(condition: str, item: Item, names: Mapping[str, str], values: Mapping
     return bool(item.get(names[found[1]]) == values[found[2]])
 
 
-def _clauses(expression: str) -> list[tuple[str, str]]:
+@lru_cache(maxsize=1024)
+def _actions(expression: str) -> list[tuple[str, str, str]]:
+    """Return the verb, the name's placeholder and the value's placeholder of each action of an update."""
     pieces = re.split(r"(?:^| )(ADD|SET|REMOVE) ", expression)[1:]
-    return list(zip(pieces[::2], pieces[1::2], strict=True))
+    actions = []
+    for verb, text in zip(pieces[::2], pieces[1::2], strict=True):
+        for part in text.split(", "):
+            name, _, value = part.partition(" = " if verb == "SET" else " ")
+            actions.append((verb, name, value))
+    return actions
 
 
 def _change(item: Item, verb: str, name: str, value: Any) -> None:

@@ -102,15 +102,16 @@ class Conduct:
         return not any(spell.service in services for spell in self.weather.spells)
 
     def _wrong_attempts(self) -> Iterator[str]:
-        for job in self.dead_letters.jobs():
-            asked = self.phones.asked(job["delivery_id"])
+        for message in self.dead_letters.messages.values():
+            job, asked = message.job, self.phones.asked(message.delivery_id)
             if job["kind"] == "signal" and job["stamps"]["attempts"] > asked:
                 yield f"a job says {job['stamps']['attempts']} attempts, and xMatters was asked {asked} times"
 
     def _unfit_dead_letters(self) -> Iterator[str]:
         """Check that each dead-lettered job has a valid reason."""
         fair_from = self.weather.fair_from()
-        for job in self.dead_letters.jobs():
+        for message in self.dead_letters.messages.values():
+            job = message.job
             if job["dead_lettered_at"] is None:
                 # SQS moves messages that the functions can't read.
                 if job["schema"] == SCHEMA and not self.weather.spells and not self.weather.crashes:
@@ -123,7 +124,7 @@ class Conduct:
                 since = quiet.age_from(since, self.policies[job["channel"]]["max_age_seconds"])
             match job["reason"]:
                 case "refused":
-                    is_fit = any(post.delivery == job["delivery_id"] for post in self.phones.posts)
+                    is_fit = any(post.delivery == message.delivery_id for post in self.phones.posts)
                 case "expired":
                     is_fit = job["kind"] == "signal" and at - since > self.policies[job["channel"]]["max_age_seconds"]
                     is_fit = is_fit and (is_varied or at - max(since, fair_from) < FAIR_SECONDS)

@@ -5,8 +5,9 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -178,6 +179,8 @@ class Invariants:
         self._wanted_by = {channel: wanted(dict(policy)) for channel, policy in self.policies.items()}
         self._channels = {state.incident: state.channel for state in self.states.values()}
         self._by_incident: dict[str, list[SharedState]] = {}
+        # Number of states in it.
+        self._sorted = 0
         self._clocks_differ = self.cloud.clock_margin
         self.conditions = Conditions(
             self.timelines,
@@ -512,7 +515,7 @@ class Invariants:
         if is_claimed:
             self.unbelieved.add((state.incident, state.number))
         # The usual reasons first: this is asked of each state after each process.
-        if is_claimed or self._is_told(state):
+        if is_claimed or self._is_told(state) or self._is_on_a_queue(state):
             return
         others = (other for other in self._states_of(state.incident) if not surely_newer(state, other))
         heirs = [other for other in others if other is state or self._knows(other)]
@@ -584,16 +587,16 @@ class Invariants:
         def is_kept(arrivals: Iterable[float]) -> bool:
             return any(-self._clocks_differ < came - arrival < ADMITTED_SECONDS for arrival in arrivals)
 
-        if is_kept(state.arrivals) and parse_share(state.body()).digest == digest:
+        if is_kept(state.arrivals) and _digest(state.body()) == digest:
             return True
         # After a refuted resolve the ledger keeps the state as BigPanda's API showed it, with another digest.
         bodies = (_shown_body(state, is_snoozed=is_snoozed) for is_snoozed in (False, True))
-        return is_kept(state.shown) and any(parse_share(body).digest == digest for body in bodies)
+        return is_kept(state.shown) and any(_digest(body) == digest for body in bodies)
 
     def _states_of(self, incident: str) -> Sequence[SharedState]:
         """Return the states of an incident. New ones come while a schedule runs."""
-        if sum(map(len, self._by_incident.values())) != len(self.states):
-            self._by_incident = {}
+        if self._sorted != len(self.states):
+            self._by_incident, self._sorted = {}, len(self.states)
             for state in self.states.values():
                 self._by_incident.setdefault(state.incident, []).append(state)
         return self._by_incident.get(incident, [])
@@ -606,11 +609,16 @@ class Invariants:
 
     def _is_one_on_a_queue(self, incident: str, states: Sequence[SharedState]) -> bool:
         """Return True if one of the incident's states, or one that may be newer than it, is on a queue, or owed."""
-        queued = [job for queue in (*self.queues, self.dead_letters) for job in queue.bodies()]
-        queued += self._dropped()
-        jobs = (job for job in (*queued, *self.owed()) if job["entry"] == incident)
-        found = [self.states[incident, job["share"]] for job in jobs if (incident, job["share"]) in self.states]
-        return any(not surely_newer(state, each) or self._ends_as(each, state) for state in states for each in found)
+        jobs = (job for job in self._jobs() if job["entry"] == incident and (incident, job["share"]) in self.states)
+        found = (self.states[incident, job["share"]] for job in jobs)
+        return any(not surely_newer(state, each) or self._ends_as(each, state) for each in found for state in states)
+
+    def _jobs(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the incidents in the signals on a queue, or deleted from the dead-letter queue, or owed."""
+        for queue in (*self.queues, self.dead_letters):
+            yield from queue.bodies()
+        yield from self._dropped()
+        yield from self.owed()
 
     def _ends_as(self, end: SharedState, state: SharedState) -> bool:
         """Return True if `end` may stand for `state`, a later end of the incident.
@@ -1203,6 +1211,12 @@ class Invariants:
         if what not in self.problems:
             self.problems.append(what)
             self.world.say(f"PROBLEM  {what}")
+
+
+# The judge asks for the same states after each process.
+@lru_cache(maxsize=1024)
+def _digest(body: bytes) -> str:
+    return parse_share(body).digest
 
 
 def _shown_body(state: SharedState, *, is_snoozed: bool) -> bytes:

@@ -1,5 +1,6 @@
 """Runs of many schedules on all cores."""
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -29,7 +30,8 @@ def first_failures(
     context = multiprocessing.get_context("spawn")
     failed: list[Verdict] = []
     done = 0
-    with ProcessPoolExecutor(min(len(chunks), os.cpu_count() or 1), mp_context=context) as pool:
+    processes = min(len(chunks), os.cpu_count() or 1)
+    with ProcessPoolExecutor(processes, context, initializer=collect_rarely, initargs=(judge,)) as pool:
         for future in as_completed(pool.submit(failures, judge, chunk) for chunk in chunks):
             found = future.result()
             failed.extend(found)
@@ -40,6 +42,12 @@ def first_failures(
                 pool.shutdown(cancel_futures=True)
                 break
     return sorted(failed, key=lambda verdict: verdict.seed)[:MOST_SHOWN]
+
+
+def collect_rarely(_judge: Callable[[int], Verdict]) -> None:
+    """Let the garbage collector leave out what is loaded, with the judge, and look for cycles less often."""
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 def failures(judge: Callable[[int], Verdict], seeds: Iterable[int]) -> list[Verdict]:

@@ -133,11 +133,16 @@ class Message:
 
     @cached_property
     def job(self) -> dict[str, Any]:
-        """Return the envelope as plain data, with its stamps beside its members, and its delivery id."""
+        """Return the envelope as plain data, with its stamps beside its members."""
         found: dict[str, Any] = json.loads(self.body)
-        return {**found["stamps"], **found, "delivery_id": read_envelope(as_read_by_newer(self.body)).delivery_id}
+        return {**found["stamps"], **found}
 
     @property
+    def delivery_id(self) -> str:
+        """Return the job's delivery id."""
+        return read_envelope(as_read_by_newer(self.body)).delivery_id
+
+    @cached_property
     def incident(self) -> dict[str, Any] | None:
         """Return the incident in a signal's envelope, as BigPanda sent it, with its entry's name and the schema."""
         return _incident(self.body)
@@ -378,7 +383,7 @@ class SimulatedSqs:
 
     def bodies(self) -> list[dict[str, Any]]:
         """Return the incidents in the envelopes of signals."""
-        return [message.incident for message in self.messages.values() if message.incident]
+        return [incident for message in self.messages.values() if (incident := message.incident)]
 
 
 class SimulatedDynamoDb(FakeDynamoDb):
@@ -409,6 +414,8 @@ class SimulatedDynamoDb(FakeDynamoDb):
         self._throttled_until: dict[str, float] = {}
         # The simulation's names of entries by key.
         self._entries = entries
+        # The item of each entry as it was judged last, with the entry in it, by key.
+        self._judged_last: dict[str, tuple[Mapping[str, Any], Entry]] = {}
         # Called with the name of an entry and the reason of an illegal change.
         self.on_fault: Callable[[str, str], None] = lambda _name, _why: None
         # Further items, which nobody changes, by key.
@@ -454,25 +461,25 @@ class SimulatedDynamoDb(FakeDynamoDb):
         # Noted first, since an abandoned call may end after its process.
         if self._edge.weather.is_bad(self._edge.service):
             process.troubles.add("ledger")
-        pk = request.get("Key", {}).get("pk", {}).get("S", "")
-        if operation == "UpdateItem" and pk.startswith("incident/"):
-            process.claimed.add(self.entry_name(pk))
+        written = (request.get("Item") or request["Key"])["pk"]["S"] if operation in {"PutItem", "UpdateItem"} else ""
+        if operation == "UpdateItem" and written.startswith("incident/"):
+            process.claimed.add(self.entry_name(written))
         fault = self._edge.begin()
         # A spell may begin while the request travels.
         if fault:
             process.troubles.add("ledger")
-        if fault == "refuses" or (fault == "refuses writes" and operation in {"PutItem", "UpdateItem"}):
+        if fault == "refuses" or (fault == "refuses writes" and written):
             self._suffered(operation, "refuses")
             raise _refused(operation)
-        if operation in {"PutItem", "UpdateItem"}:
-            self._count(operation, request)
+        if written:
+            self._count(operation, written, request)
         try:
             answer = do(**request)
         except ClientError as error:
             process.lost_races += error.response["Error"]["Code"] == "ConditionalCheckFailedException"
             raise
-        if operation in {"PutItem", "UpdateItem"}:
-            self._changed((request.get("Item") or request["Key"])["pk"]["S"])
+        if written:
+            self._changed(written)
         self._edge.end()
         if fault == "answer lost":
             self._suffered(operation, "did it, and its answer is lost")
@@ -487,7 +494,10 @@ class SimulatedDynamoDb(FakeDynamoDb):
         before = self.items.get(pk)
         answer = super().update_item(**request)
         if pk.startswith("incident/"):
-            was, now = (_entry(item) if item else Entry() for item in (before, self.items[pk]))
+            item, last = self._judged_last.get(pk, ({}, Entry()))
+            was = (last if before is item else _entry(before)) if before else Entry()
+            now = _entry(self.items[pk])
+            self._judged_last[pk] = (self.items[pk], now)
             if not was.is_unreadable and (why := fault_of(was, now)):
                 self.on_fault(self.entry_name(pk), why)
         return answer
@@ -507,7 +517,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
         """Let a write have its later effects: on the index, and at the item's expiry."""
         world, item = self._edge.world, self.items[key]
         if self._edge.has_newer(self.cloud):
-            self._write_as_newer(key, item)
+            item = self.items[key] = self._as_newer(key, item)
         if self.cloud.index_lag:
             image = dict(item) if "due" in item and "due_at" in item else None
             at = max(world.now + self._luck.uniform(0, self.cloud.index_lag), self._shown_at.get(key, 0.0))
@@ -533,18 +543,20 @@ class SimulatedDynamoDb(FakeDynamoDb):
         entries = [item for key, item in self.items.items() if key.startswith("incident/") and "newer" in item]
         return [item["pk"]["S"] for item in entries if "newer" not in json.loads(item["text"]["S"])]
 
-    def _write_as_newer(self, key: str, item: dict[str, Any]) -> None:
+    def _as_newer(self, key: str, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an item as a newer version writes it."""
+        changed = dict(item)
         if key.startswith("job/"):
-            item["text"] = {"S": newer_envelope(item["text"]["S"], self.cloud.newer_schema)}
+            changed["text"] = {"S": newer_envelope(item["text"]["S"], self.cloud.newer_schema)}
         elif "text" in item and key != MARKS_KEY:
-            item["text"] = {"S": newer_document(item["text"]["S"])}
+            changed["text"] = {"S": newer_document(item["text"]["S"])}
         if key.startswith(("incident/", "gate/")):
-            item["newer"] = {"N": "1"}
+            changed["newer"] = {"N": "1"}
+        return changed
 
-    def _count(self, operation: str, request: Mapping[str, Any]) -> None:
+    def _count(self, operation: str, key: str, request: Mapping[str, Any]) -> None:
         """Count the units of a write, also if its condition fails; raise if its key is throttled."""
         world, process = self._edge.world, self._edge.world.process()
-        key = (request.get("Item") or request["Key"])["pk"]["S"]
         process.writes += 1
         item = request.get("Item") or self.items.get(key) or request["Key"]
         second = int(world.now)

@@ -6,15 +6,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import count
 from random import Random
 from typing import Any
 
 import pytest
+from aws_lambda_powertools import Logger, Metrics
 
 from relay.channels.authentication import Request
 from relay.channels.cache import settings_name
+from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
@@ -92,8 +94,18 @@ class _Unrecorded(Uses):
         """Do nothing."""
 
 
+# Most reads of a secret find it unchanged.
+@lru_cache(maxsize=1024)
+def _channel(name: str, secret: str) -> Channel:
+    return parse_channel(name, secret, HOSTS)
+
+
 class _Wiring(Wiring):
-    """Wiring without a record of the uses of credentials."""
+    """Wiring that parses each secret once, without a record of the uses of credentials."""
+
+    def _channel(self, name: str) -> Channel:
+        """Return a channel, read from its secret."""
+        return _channel(name, self._resources.read_secret(name))
 
     def uses(self, endpoint: EndpointName) -> Uses:
         """Return a record that stays empty."""
@@ -283,15 +295,17 @@ class Simulation:
         )
 
     def _known(self, state: SharedState) -> tuple[str, float]:
-        item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
-        newest = json.loads(item["text"]["S"]).get("newest") if item else None
+        newest = self._entry(state).get("newest")
         return (newest[1], newest[2]) if newest else ("", 0.0)
 
     def _claimed(self, state: SharedState) -> tuple[float, tuple[float, float] | None]:
-        item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
-        entry = json.loads(item["text"]["S"]) if item else {}
-        claimed_at, version, _ = entry.get("claim", (0.0, None, 0.0))
+        claimed_at, version, _ = self._entry(state).get("claim", (0.0, None, 0.0))
         return claimed_at, (version[0], version[1]) if version else None
+
+    def _entry(self, state: SharedState) -> Mapping[str, Any]:
+        """Return the ledger's document about a state's incident; empty if there is none."""
+        item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
+        return _document(item["text"]["S"]) if item else {}
 
     def _change_api_key(self) -> None:
         """Store a new key for BigPanda's API. BigPanda refuses the old one once no function has it any more."""
@@ -759,9 +773,24 @@ class Simulation:
         return self.world.random.choice(self._environments)
 
 
+# The judge asks for the same entries after each process.
+@lru_cache(maxsize=1024)
+def _document(text: str) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads(text)
+    return document
+
+
 def _queue(sqs: SimulatedSqs) -> Queue:
     client: Any = sqs
     return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
+
+
+class _Metrics(Metrics):
+    """Metrics that forget each count at once, since Powertools formats all of them at each one, for its own log."""
+
+    def add_metric(self, *count: Any) -> None:
+        super().add_metric(*count)
+        self.clear_metrics()
 
 
 @cache
@@ -770,7 +799,7 @@ def _telemetry() -> Telemetry:
         environment.setenv("POWERTOOLS_SERVICE_NAME", "simulation")
         environment.setenv("POWERTOOLS_METRICS_NAMESPACE", "simulation")
         environment.setenv("POWERTOOLS_LOG_LEVEL", "CRITICAL")
-        return Telemetry.from_environment()
+        return Telemetry(Logger(), _Metrics())
 
 
 def judge(seed: int) -> Verdict:

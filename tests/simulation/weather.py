@@ -80,19 +80,24 @@ class Weather:
     crashes_end: float
     skips_runs: bool = False
 
+    def __post_init__(self) -> None:
+        self._spells_of: dict[str, list[Spell]] = {}
+        for spell in self.spells:
+            self._spells_of.setdefault(spell.service, []).append(spell)
+
     def fault(self, service: str) -> str | None:
         """Return the fault of a call at this time, or None."""
         now = self.world.now - self.world.began
-        for spell in self.spells:
-            if spell.service == service and spell.begins <= now < spell.ends and self.world.chance(spell.share):
+        for spell in self._spells_of.get(service, ()):
+            if spell.begins <= now < spell.ends and self.world.chance(spell.share):
                 return spell.fault
         return None
 
     def is_bad(self, service: str) -> bool:
         """Return True if a service may fail at this time."""
         now = self.world.now - self.world.began
-        spells = (spell for spell in self.spells if spell.service == service and spell.share)
-        return any(spell.begins <= now < spell.ends + 1 for spell in spells)
+        spells = self._spells_of.get(service)
+        return spells is not None and any(spell.share and spell.begins <= now < spell.ends + 1 for spell in spells)
 
     def fair_from(self) -> float:
         """Return the time after which no service fails and no process dies, in epoch seconds."""

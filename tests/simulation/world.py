@@ -8,6 +8,7 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Any
@@ -78,6 +79,7 @@ class World:
         self._numbers = count()
         self._hub = getcurrent()
         self._processes: dict[greenlet, Process] = {}
+        self._idle: list[greenlet] = []
 
     def at(self, moment: float, happen: Callable[[], object]) -> None:
         """Schedule an event."""
@@ -90,6 +92,8 @@ class World:
             self.now, _, happen = heapq.heappop(self._next)
             happen()
         self.now = max(self.now, until)
+        while self._idle:
+            self._idle.pop().throw()
 
     def is_idle(self) -> bool:
         """Return True if there are no future events."""
@@ -207,9 +211,16 @@ class World:
             process.end()
 
     def _spawn(self, process: Process, life: Callable[[], None]) -> None:
-        body = greenlet(life, self._hub)
+        body = self._idle.pop() if self._idle else greenlet(self._lives, self._hub)
         self._processes[body] = process
-        self.at(self.now, body.switch)
+        self.at(self.now, partial(body.switch, life))
+
+    def _lives(self, life: Callable[[], None]) -> None:
+        """Live one life after another, since a new greenlet costs more than a life in an old one."""
+        while True:
+            life()
+            self._idle.append(getcurrent())
+            life = self._hub.switch()
 
 
 class WorldDeadline(Deadline):

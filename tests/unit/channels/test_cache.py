@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from relay.channels.cache import ChannelCache
+from relay.channels.parsing import parse_channel
 from relay.failures import ChannelForbidden, ChannelUnreadable, UnknownChannel
 from tests import samples
 from tests.fakes import HOSTS, Clock, FakeSecrets
@@ -29,8 +30,7 @@ class CachedChannels:
         self.secrets = FakeSecrets(**texts)
         self.notices: list[tuple[str, str]] = []
         self.cache = ChannelCache(
-            self.secrets,
-            HOSTS,
+            lambda name: parse_channel(name, self.secrets(name), HOSTS),
             seconds=300,
             clock=self.clock,
             notice=lambda name, detail: self.notices.append((name, detail)),

@@ -20,7 +20,7 @@ from relay.deadline import Deadline
 from relay.failures import BadAnswer, NoAnswer, Reason, reason_for_status
 from relay.http.client import HttpClient, json_object
 from relay.http.session import MAX_ANSWER_BYTES, HttpAnswer
-from relay.incidents.share import Fields, nested, scalar
+from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.ledger.table import Table
 
 # Limits of one endpoint: docs/vendors.md, "BigPanda's API".
@@ -314,14 +314,14 @@ def _known_as(user: Mapping[str, Any]) -> set[str]:
 
 def as_webhook(document: Mapping[str, Any], environment_id: str) -> bytes:
     """Convert an incident of the API into a webhook's body, the only format that xMatters' workflows read."""
-    alerts = nested(document, "alerts")
-    active = nested(document, "active")
+    fields = fields_of(document)
+    alerts, active = fields.first("alerts"), fields.first("active")
     named = {new: document[old] for old, new in _WEBHOOK_NAMES.items() if old in document}
     if isinstance(active, bool):
         named["resolved"] = not active
     if isinstance(alerts, list):
         named["alerts"] = [_with_id(alert) for alert in alerts if isinstance(alert, dict)]
-    if status := scalar(nested(document, "status")):
+    if status := scalar(fields.first("status")):
         named["status"] = status.lower()
     members = {"incident": {**document, **named}, "metadata": {"environment_id": environment_id}}
     return json.dumps(members).encode()

@@ -18,7 +18,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel, is_channel_name
-from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
 from relay.failures import (
     ChannelError,
@@ -29,7 +28,6 @@ from relay.failures import (
     LedgerError,
     UnknownChannel,
 )
-from relay.http.session import VendorHosts
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -192,8 +190,8 @@ MAX_ABSENT = 1024
 # Longest time that a copy admits requests while neither its secret nor the change marks can be read.
 UNPROVED_SECONDS = 3600.0
 
-# Returns the text of a channel's secret by the channel's name; raises UnknownChannel or ChannelUnreadable.
-type SecretSource = Callable[[str], str]
+# Reads and parses a channel's secret by the channel's name. Raises UnknownChannel, ChannelUnreadable or InvalidChannel.
+type ChannelSource = Callable[[str], Channel]
 # Called with the name of a metric and a text for the log: `stale_channel` when a copy is used in place of the secret,
 # `misconfigured_channel` when the channel may notify nobody.
 type Notice = Callable[[str, str], None]
@@ -235,18 +233,16 @@ class _Copy:
 
 
 class ChannelCache:
-    """Cache of channels by name; `source` returns the text of a channel's secret, which is then parsed.
+    """Cache of channels by name; `source` reads a channel's secret and parses it.
 
     A good copy is used for `seconds`. A name without a secret is not looked up again for `unknown_seconds`. `clock`
-    gives epoch seconds. `hosts` are the hosts that a channel's URLs may have. `notice` logs and counts a problem.
-    `change_marks` has the channels' change marks, which end cached copies early. If it is None, a copy
-    ends by its age, or when a credential fails.
+    gives epoch seconds. `notice` logs and counts a problem. `change_marks` has the channels' change marks, which end
+    cached copies early. If it is None, a copy ends by its age, or when a credential fails.
     """
 
     def __init__(
         self,
-        source: SecretSource,
-        hosts: VendorHosts,
+        source: ChannelSource,
         *,
         seconds: float,
         clock: Callable[[], float],
@@ -255,7 +251,6 @@ class ChannelCache:
         change_marks: ChangeMarks | None = None,
     ) -> None:
         self._source = source
-        self._hosts = hosts
         self._seconds = seconds
         self._clock = clock
         self._notice = notice
@@ -364,7 +359,7 @@ class ChannelCache:
         # Read before the secret, so that a change during the read makes this copy outdated.
         marks = self._change_marks.known_marks(name) if self._change_marks else NO_MARKS
         try:
-            found = parse_channel(name, self._source(name), self._hosts)
+            found = self._source(name)
         except UnknownChannel as error:
             self._copies.pop(name, None)
             self._remember(name, error, self._unknown_seconds)

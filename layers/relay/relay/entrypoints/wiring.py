@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
+from relay.channels.channel import Channel
+from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline, limited
 from relay.delivery.delivery import Delivery
 from relay.delivery.task import Services
@@ -335,14 +337,17 @@ class Wiring:
     def channels(self) -> ChannelCache:
         """The cache of channels, read from Secrets Manager."""
         return ChannelCache(
-            self._resources.read_secret,
-            self._vendors.hosts,
+            self._channel,
             seconds=self._adapters.cache_seconds,
             clock=self._clock,
             notice=self._adapters.telemetry.notice,
             unknown_seconds=self._adapters.unknown_seconds,
             change_marks=self._change_marks if self._adapters.reads_change_marks else None,
         )
+
+    def _channel(self, name: str) -> Channel:
+        """Return a channel, read from its secret."""
+        return parse_channel(name, self._resources.read_secret(name), self._vendors.hosts)
 
     @property
     def _change_marks(self) -> "ChangeMarks":

@@ -323,13 +323,12 @@ def decoded(found: Text) -> Entry:
     """
     row = Row.of(found.others)
     try:
-        entry = _entry(json.loads(found.text), row)
+        return _entry(json.loads(found.text), row, found.sequence)
     except (ValueError, TypeError, AttributeError, LookupError):
         # Another version or an operator wrote it. A state may have been announced, so a resolve is owed and the debt
         # stays.
         debt = Debt(since=row.due if row else None, row=row)
         return Entry(doubtful=(_UNKNOWN,), debt=debt, sequence=found.sequence, is_unreadable=True)
-    return replace(entry, sequence=found.sequence)
 
 
 def _members(entry: Entry) -> dict[str, Any]:
@@ -363,7 +362,7 @@ def _members(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
+def _entry(members: Mapping[str, Any], row: Row | None, sequence: int) -> Entry:
     return Entry(
         newest=_known_state(members.get("newest")),
         seen_digests=tuple(members.get("seen_digests", ())),
@@ -380,6 +379,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
         flap=_flap(members.get("flap")),
         about=_about(members.get("about", {})),
         others={name: value for name, value in members.items() if name not in _MEMBERS},
+        sequence=sequence,
     )
 
 
