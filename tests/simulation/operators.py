@@ -58,7 +58,18 @@ def tell(seed: int) -> Story:
     lost = Random(f"lost facts of {seed}")
     story = _with_lost_facts(lost, story) if 0.26 < lost.random() < 0.28 else story
     late = Random(f"late tags of {seed}")
-    return _with_late_tags(late, story) if 0.85 < late.random() < 0.86 else story
+    story = _with_late_tags(late, story) if 0.85 < late.random() < 0.86 else story
+    moves = Random(f"moves of dead letters of {seed}")
+    return _with_moves(moves, story) if 0.705 < moves.random() < 0.885 else story
+
+
+def _with_moves(random: Random, story: Story) -> Story:
+    """Return the story with operators who move dead letters, unless some do, or messages vanish."""
+    if story.operations or story.vanishing:
+        # A vanished message may be the only copy of what an operator moved.
+        return story
+    times = (random.uniform(50, 2 * STORM_SECONDS) for _ in range(random.choice([1, 2])))
+    return replace(story, operations=sorted((at, random.choice(["redrive", "replay"])) for at in times))
 
 
 def _with_changes(random: Random, story: Story) -> Story:
