@@ -310,6 +310,7 @@ class Invariants:
                 self._check_found_over(incident)
                 self._check_woken(incident)
         self._check_believed()
+        self._check_asked()
         self._check_quiet()
         self._check_ages()
         self._check_recipients()
@@ -1120,15 +1121,20 @@ class Invariants:
             rings = [ring for ring in self._rings(state.incident) if ring.at < by]
             told = self.states[state.incident, rings[-1].share] if rings else None
             is_owed = not state.is_open and told is not None and told.is_open and state.channel == NOC
-            # The version after a roll-back can't read a question of another schema: SQS moves it to the dead letters.
-            is_asked = not any(
-                job["kind"] == "question"
-                and job["schema"] != SCHEMA
-                and job["incident_id"] == state.incident.partition("@")[0]
-                for job in self.dead_letters.jobs()
-            )
+            is_asked = state.id not in self._dead_questions()
             if is_dark and is_last and is_owed and is_asked and "resolved" in self.wanted(state.incident):
                 self._problem(f"believed: {state} did not ring, though BigPanda had not answered for long")
+
+    def _check_asked(self) -> None:
+        """Check that BigPanda was asked about each resolve until it answered, or until the question was too old."""
+        for incident in {state.incident for state in self.states.values() if state.channel == NOC}:
+            state = self._states_of(incident)[0]
+            if self.claimed(state)[0] and state.id not in self._dead_questions():
+                self._problem(f"unasked: BigPanda is not asked any more if {incident} is over")
+
+    def _dead_questions(self) -> set[str]:
+        """Return the ids of the incidents with a dead-lettered question, which this version may not be able to read."""
+        return {job["incident_id"] for job in self.dead_letters.jobs() if job["kind"] == "question"}
 
     def _check_answers(self) -> None:
         """Check that each answer is written once or dead-lettered, and that a forged answer is marked as unverified."""

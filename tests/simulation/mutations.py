@@ -1212,4 +1212,69 @@ MUTATIONS = (
         "since <= self.answered_at",
         seed=1447,
     ),
+    Mutation(
+        "an answer to a page from before the critical counts for it",
+        "ledger.entry:Entry.awaits_proof_by",
+        "signal.at >= self.receipt.since",
+        "signal.at >= 0.0",
+        seed=9,
+    ),
+    Mutation(
+        "people are told that nobody is left to notify at the deadline only",
+        "ledger.receipt:Receipt.unheard",
+        "replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)",
+        "self",
+        seed=9,
+    ),
+    Mutation(
+        "a claim is recorded although no queue took its question",
+        "delivery.delivery:_settle",
+        "action.job is None or services.outbox.enqueue(action.job, until=until)",
+        "action.job is None or services.outbox.enqueue(action.job, until=until) or action.queue == 'ledger'",
+        seed=22,
+    ),
+    Mutation(
+        "a stored job is not stored anew when a pause holds its state",
+        "delivery.delivery:_held",
+        "is_paused or entry.debt.job != task.job.stored_name",
+        "entry.debt.job != task.job.stored_name",
+        seed=77,
+    ),
+    Mutation(
+        "a resolve ends the page of the newest signal alone",
+        "delivery.page_followup:signals_to_terminate",
+        "signal.is_open and signal.at < entry.end.at",
+        "signal.is_open and signal.at < entry.end.at and not entry.accepted_signals[index + 2 :]",
+        seed=37,
+    ),
+    Mutation(
+        "a resolve ends one page of a signal that has two",
+        "delivery.page_followup:terminate_pages",
+        """
+            for page in ids:
+                pages.terminate(rest, page, deadline)
+        """,
+        """
+            for page in ids[:1]:
+                pages.terminate(rest, page, deadline)
+        """,
+        seed=89,
+    ),
+    Mutation(
+        "a message that the fallback topic refused counts as told",
+        "sweeper.fallback_notifier:FallbackNotifier._notify_some",
+        "{channel: due[channel] for channel in notified}",
+        "dict(due)",
+        seed=41,
+    ),
+    Mutation(
+        "a message that the fallback topic refused delays the next one",
+        "sweeper.fallback_notifier:FallbackNotifier._notify_some",
+        """
+            if notified:
+                run.record_notified(self.table, notified, self.clock())
+        """,
+        "run.record_notified(self.table, list(due), self.clock())",
+        seed=135,
+    ),
 )

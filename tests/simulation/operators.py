@@ -8,7 +8,9 @@ from typing import Literal
 from relayctl.channel import pauses_in_secret
 from relayctl.channel.secret_document import SecretDocument
 from tests.simulation import story as stories
+from tests.simulation.cloud import USUAL
 from tests.simulation.dead_letter_deeds import DEEDS
+from tests.simulation.narrow_stories import with_narrow_kind
 from tests.simulation.settings import Pause, Settings, Timeline, When
 from tests.simulation.story import NOC, RANKS, STORM_SECONDS, Post, SharedState, Story
 from tests.simulation.weather import FAULTS, Spell
@@ -49,6 +51,8 @@ def tell(seed: int) -> Story:
     story = _with_a_planned_pause(planned, story) if 0.18 < planned.random() < 0.2 else story
     disordered = Random(f"disorder of pauses of {seed}")
     story = _with_disordered_pauses(disordered, story) if 0.5 < disordered.random() < 0.52 else story
+    long = Random(f"long pause of {seed}")
+    story = _with_a_long_pause(long, story) if 0.355 < long.random() < 0.38 else story
     if interval := story.reconcile_interval:
         story = _with_routes(random, story) if random.random() < 0.25 else story
         story = _with_reports(random, story) if random.random() < 0.25 else story
@@ -58,7 +62,19 @@ def tell(seed: int) -> Story:
     lost = Random(f"lost facts of {seed}")
     story = _with_lost_facts(lost, story) if 0.26 < lost.random() < 0.28 else story
     late = Random(f"late tags of {seed}")
-    return _with_late_tags(late, story) if 0.85 < late.random() < 0.86 else story
+    story = _with_late_tags(late, story) if 0.85 < late.random() < 0.86 else story
+    story = with_narrow_kind(seed, story)
+    moves = Random(f"moves of dead letters of {seed}")
+    return _with_moves(moves, story) if 0.7 < moves.random() < 0.9 else story
+
+
+def _with_moves(random: Random, story: Story) -> Story:
+    """Return the story with operators who move dead letters, unless some do, or messages vanish."""
+    if story.operations or story.vanishing:
+        # A vanished message may be the only copy of what an operator moved.
+        return story
+    times = (random.uniform(50, 2 * STORM_SECONDS) for _ in range(random.choice([1, 2])))
+    return replace(story, operations=sorted((at, random.choice(["redrive", "replay"])) for at in times))
 
 
 def _with_changes(random: Random, story: Story) -> Story:
@@ -127,6 +143,16 @@ def _with_disordered_pauses(random: Random, story: Story) -> Story:
     story = _while_the_trigger_fails(random, story, [both])
     spells = [replace(each, ends=random.uniform(since, until)) for each in story.spells]
     return replace(story, spells=spells, others={CHANGED: {**story.others[CHANGED], "max_age_seconds": 300}})
+
+
+def _with_a_long_pause(random: Random, story: Story) -> Story:
+    """Return a story of states that fail before a pause, which lasts longer than their stored jobs would have."""
+    at = random.randrange(250, 500)
+    until = at + random.randrange(2200, 3000)
+    pause = _edited(Settings(0), at, "is paused", lambda document: _added(document, at, at, until, "keep", {}))
+    story = _while_the_trigger_fails(random, story, [Settings(0), pause])
+    cloud = replace(USUAL, job_margin=900.0, deleted_late=random.choice([0.0, 300.0]))
+    return replace(story, cloud=cloud, others={CHANGED: {**story.others[CHANGED], "max_age_seconds": 900}})
 
 
 def _while_the_trigger_fails(random: Random, story: Story, settings: list[Settings]) -> Story:

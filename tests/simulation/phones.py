@@ -140,6 +140,7 @@ class Phones(Session):
         doubts: number of requests with an unknown result for the relay, by incident.
         refused_tokens: times of the requests for a token that got none, in epoch seconds.
         deliveries: random generator for the devices that get a page; None if nobody asks for that.
+        has_dead_ends: True if few devices get a page, and nobody is left to notify minutes later.
         on_delivery: called when a device got a page.
         on_failure: called when nobody is left to notify with a page.
         questions: number of requests for audits, by page.
@@ -162,6 +163,7 @@ class Phones(Session):
     refused_tokens: list[float] = field(default_factory=list)
     slow: Random | None = None
     deliveries: Random | None = None
+    has_dead_ends: bool = False
     on_delivery: Callable[[Page], None] = lambda _: None
     on_failure: Callable[[Page], None] = lambda _: None
     questions: Counter[str] = field(default_factory=Counter)
@@ -311,11 +313,12 @@ class Phones(Session):
         for place in range(world.random.choice([0, 1, 1, 1, 1, 1, 2])):
             page = Page(f"page-{number}-{place}", ring, f"r{number}", found_from)
             self.pages.append(page)
-            if self.deliveries and self.deliveries.random() < 0.6:
+            if self.deliveries and self.deliveries.random() < (0.2 if self.has_dead_ends else 0.6):
                 page.delivered_at = found_from + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
                 world.at(page.delivered_at, partial(self.on_delivery, page))
-            elif self.deliveries and self.deliveries.random() < 0.5:
-                fails_at = found_from + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
+            elif self.deliveries and self.deliveries.random() < (0.9 if self.has_dead_ends else 0.5):
+                seconds = 70.0 if self.has_dead_ends else 0.0
+                fails_at = found_from + seconds + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
                 world.at(fails_at, partial(self.on_failure, page))
 
     def _of_pages(self, url: str, said: Mapping[str, str], seconds: float) -> HttpAnswer:

@@ -455,15 +455,19 @@ class Promptness:
 
     def _late_notices(self, debts: Sequence[Debt]) -> Iterator[str]:
         """Check that the fallback topic is notified of an owed critical in time."""
-        if self.weather.crashes or self.weather.skips_runs or self._spells(*_NEEDED, "sns"):
+        deaf = self._spells("sns")
+        is_slow = any(spell.fault != "refuses" for spell in deaf)
+        if self.weather.crashes or self.weather.skips_runs or self._spells(*_NEEDED) or is_slow:
             return
+        # A message that the topic refused is sent again by the next run.
+        heard_from = self.world.began + max((spell.ends for spell in deaf), default=0.0)
         for debt in debts:
             channel = debt.state.channel
             quiet = self.quiet.get(channel)
             paused = self.world.began + quiet.ends if quiet else 0.0
             first = _first_of(debt, debts)
             since = max(first.begins, debt.held_until, paused) + self.policies[channel]["fallback_after_seconds"]
-            by = since + NOTIFIED_SECONDS + LATE_SECONDS
+            by = max(since, heard_from) + NOTIFIED_SECONDS + LATE_SECONDS
             told = [(each.at, each.text) for each in self.sns.told if each.channel == channel]
             last = max((at for at, _ in told if at < by), default=-math.inf)
             by = max(by, last + BETWEEN_MESSAGES_SECONDS + LATE_SECONDS)

@@ -150,6 +150,7 @@ class Simulation:
         )
         if story.receipts:
             self.phones.deliveries = Random(f"deliveries in {seed}")
+            self.phones.has_dead_ends = story.has_dead_ends
             self.phones.on_delivery = partial(self._call_back_about, "delivery")
             self.phones.on_failure = self._call_back_end
         self.phones.slow = Random(f"slow pages in {seed}") if story.has_slow_pages else None

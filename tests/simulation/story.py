@@ -313,6 +313,7 @@ class Story:
         other_incidents: number of further incidents in BigPanda, whose states the ledger knows.
         has_slow_pages: True if xMatters' workflow takes minutes to make some of the pages.
         receipts: members of the first channel's policy by which it awaits receipts of criticals; empty for none.
+        has_dead_ends: True if few devices get a page, and xMatters has nobody left to notify minutes later.
     """
 
     policy: dict[str, Any]
@@ -344,6 +345,7 @@ class Story:
     other_incidents: int = 0
     has_slow_pages: bool = False
     receipts: Mapping[str, float] = field(default_factory=dict)
+    has_dead_ends: bool = False
 
     @property
     def varied(self) -> Mapping[str, "Quiet"]:
@@ -378,6 +380,7 @@ class Story:
             yield f"people are told of sick channels on the topics {', '.join(self.topics)}"
         yield from self.cloud.words()
         yield from [f"receipts of criticals are awaited: {self.receipts}"] if self.receipts else []
+        yield from ["few devices get a page, and xMatters gives up minutes later"] if self.has_dead_ends else []
         if self.api_lag:
             yield f"BigPanda's API is {self.api_lag:.0f} s behind its webhook"
         if self.reports:
@@ -498,7 +501,7 @@ def _with_rarities(seed: int, story: Story) -> Story:
         ("outage", 0.764, 0.804, _with_a_long_outage),
         ("lost shares", 0.757, 0.78, _with_lost_shares),
         ("replays", 0.895, 0.915, _with_a_replay),
-        ("retry-after", 0.415, 0.43, _with_retry_after),
+        ("retry-after", 0.415, 0.434, _with_retry_after),
         ("old signals", 0.052, 0.067, _with_old_signals),
         ("urgency", 0.077, 0.092, _with_urgency),
         ("updates", 0.458, 0.473, _with_updates),
@@ -734,7 +737,14 @@ def alone(story: Story, posts: list[Post], **members: Any) -> Story:
     fair: dict[str, Any] = {"spells": [], "crashes": 0.0, "operations": [], "naps": [], "answers": [], "ceiling": None}
     fair |= {"rotates_at": None, "token_changes_at": None, "widens_at": None, "reconcile_interval": None}
     fair |= {"vanishing": 0.0, "others": {}, "quiet": {}, "timelines": {}, "snooze_minutes": None}
-    fair |= {"other_incidents": 0, "reports": False, "receipts": {}, "ending": frozenset(), "api_key_changes_at": None}
+    fair |= {
+        "other_incidents": 0,
+        "reports": False,
+        "receipts": {},
+        "has_dead_ends": False,
+        "ending": frozenset(),
+        "api_key_changes_at": None,
+    }
     return replace(story, posts=posts, **fair | members)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from tests.simulation.oracle import surely_newer
 from tests.simulation.phones import Page, Phones
 from tests.simulation.services import NO_ANSWER, NO_DEVICE, NO_PAGE, Notice, SimulatedSns, tells_of_unheard
 from tests.simulation.story import BOSS, NOC, SharedState
@@ -102,12 +103,15 @@ class Unheard:
     def _spans(self, incident: str) -> Iterator[Span]:
         states = {state.number: state for state in self.states if state.incident == incident}
         rings = [ring for ring in self.phones.rings_of[incident] if ring.share in states]
-        better = [at for state in states.values() if state.status != "critical" for at in state.arrivals]
+        others = [state for state in states.values() if state.status != "critical"]
         ends = -math.inf
         for ring in rings:
+            told = states[ring.share]
+            # A late copy of an older state ends nothing.
+            better = [at for other in others if not surely_newer(told, other) for at in other.arrivals]
             # A queued critical may ring after a better state came that the ledger could not take.
-            is_past = any(min(states[ring.share].arrivals, default=0.0) < at < ring.began for at in better)
-            if states[ring.share].status == "critical" and ring.began > ends and not is_past:
+            is_past = any(min(told.arrivals, default=0.0) < at < ring.began for at in better)
+            if told.status == "critical" and ring.began > ends and not is_past:
                 ends = min((at for at in better if at > ring.began), default=math.inf)
                 pages = self._pages(incident, ring.began, ends)
                 yield Span(ring.began, ends, pages, self._answered_at(incident, ring.began, pages))
