@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from relay.incidents.share import scalar
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -65,6 +67,25 @@ class Span(click.ParamType[float]):
         if not self._least <= found <= self._most:
             self.fail(f"use a duration from {self.bounds}", param, ctx)
         return found
+
+
+# Epoch milliseconds are larger than this, and epoch seconds smaller until the year 5138.
+_MILLISECONDS = 1e11
+
+
+def told(value: Any) -> float | None:
+    """Return epoch seconds for a vendor's time: epoch seconds, milliseconds or ISO 8601; None for other values."""
+    text = scalar(value) or ""
+    try:
+        found = float(text)
+    except ValueError:
+        try:
+            return datetime.fromisoformat(text).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    found = found / 1000 if found > _MILLISECONDS else found
+    # Years beyond 9999 cannot be shown.
+    return found if 0 <= found < 2e11 else None
 
 
 SINCE, UNTIL = Moment("since", -1), Moment("until", 1)

@@ -1,11 +1,11 @@
 """HTML page of a rehearsal: one file that opens without a network. Pure code."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from html import escape
 from typing import Any
 
 from relay.foreign_text import printable
+from relay.jobs.job import seconds_of
 from relayctl.rehearse.text import rows
 from relayctl.report.page import page_of
 
@@ -79,14 +79,10 @@ def _lane(place: int, name: str, rings: Sequence[Mapping[str, Any]], times: Sequ
 
 
 def _marks(rings: Sequence[Mapping[str, Any]], times: Sequence[str], y: int) -> Iterator[str]:
-    first, last = _seconds(times[0]), _seconds(times[-1])
+    first, last = seconds_of(times[0]), seconds_of(times[-1])
     for ring in rings:
-        x = 134 + (_WIDTH - 142) * (_seconds(ring["at"]) - first) / max(last - first, 1)
+        x = 134 + (_WIDTH - 142) * (seconds_of(ring["at"]) - first) / max(last - first, 1)
         said = ", ".join(filter(None, [ring["at"], ring["status"], ring.get("transition"), *ring.get("classes", ())]))
         is_bad = {"repeat", "stale"} & set(ring.get("classes", ()))
         kind = "bad-mark" if is_bad else "mark"
         yield f"<circle class={kind} cx={x:.1f} cy={y} r=4><title>{escape(said)}</title></circle>"
-
-
-def _seconds(at: str) -> float:
-    return datetime.fromisoformat(at).timestamp()

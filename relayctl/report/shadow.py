@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from relay.channels.channel import Channel
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import MAX_ID_LENGTH
+from relay.jobs.job import seconds_of
 from relayctl import moments, terminal
 from relayctl.channel import modes
 from relayctl.channel.store import ChannelStore
@@ -195,21 +195,17 @@ def _show(report: dict[str, Any], channel: Channel | None) -> None:
     """Print a report: the totals, each signal under its local day, and the comparison with xMatters' pages."""
     for line in _head(report, channel):
         terminal.show_line(printable(line), indent=2)
-    for day, signals in groupby(report["listed"], key=lambda each: moments.day(_seconds(each["at"]))):
+    for day, signals in groupby(report["listed"], key=lambda each: moments.day(seconds_of(each["at"]))):
         terminal.show_line(day)
         for each in signals:
-            lead = f"  {moments.clock(_seconds(each['at']))}  "
+            lead = f"  {moments.clock(seconds_of(each['at']))}  "
             terminal.show_line(printable(_signal(each)), lead=lead)
     for line in (*_suppressed(report["suppressed"]), *_rate(report), *_compared(report["xmatters"])):
         terminal.show_line(printable(line), indent=len(line) - len(line.lstrip()) + 2)
 
 
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()
-
-
 def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
-    since, until = _seconds(report["since"]), _seconds(report["until"])
+    since, until = seconds_of(report["since"]), seconds_of(report["until"])
     yield f"channel {report['channel']}, {moments.moment(since)} to {moments.moment(until)}"
     if channel:
         yield from modes.words(channel.policy, until)
@@ -268,7 +264,7 @@ def _suppressed(causes: list[dict[str, Any]]) -> Iterator[str]:
 
 def _rate(report: dict[str, Any]) -> Iterator[str]:
     if report["peak_at"]:
-        at = moments.moment(_seconds(report["peak_at"]))
+        at = moments.moment(seconds_of(report["peak_at"]))
         limit = report["max_per_minute"]
         said = "the limit is not known" if limit is None else f"policy.max_per_minute is {limit}"
         yield f"rate: at most {_count(report['peak_signals'], 'signal')} in the minute of {at}; {said}"
