@@ -1,7 +1,7 @@
 """Figures of a period, from log lines: what came, what rang and how soon, and what nobody heard. Pure code."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, NamedTuple
@@ -12,80 +12,13 @@ from relayctl import moments
 from relayctl.log_lines import Line
 
 HOUR = 3600.0
+# Fields of a log line that are counted.
+FIELDS = (
+    *("message", "channel", "incident_id", "outcome", "transition", "queue", "milliseconds", "kind", "received_at"),
+    "missed",
+)
 # Transitions that begin something that people have to answer.
 _BEGINS = frozenset({"opened", "worsened", "reopened"})
-
-
-class Happened(NamedTuple):
-    """What a log line says, as far as the report needs it.
-
-    Attributes:
-        at: Time of the line (epoch seconds).
-        incident: Channel and id of the incident.
-        kind: `share`, `job`, `answer`, `fallback` or `dead_letter`.
-        outcome: Outcome of a share or a job; text of an answer.
-        transition: Transition of the signal; empty without one.
-        seconds: From the share's arrival to the accepted signal; 0 for other lines.
-        is_dead: True if the share or the job was dead-lettered.
-        missed: Steps of criticals that nobody heard, by incident id; empty for other lines.
-    """
-
-    at: float
-    incident: tuple[str, str]
-    kind: str
-    outcome: str = ""
-    transition: str = ""
-    seconds: float = 0.0
-    is_dead: bool = False
-    missed: Mapping[str, str] = {}
-
-
-def happened(line: Line) -> Happened | None:
-    """Return what a log line of one of the functions says; None for a line that the report leaves out."""
-    incident, make = (line.text("channel"), line.text("incident_id")), _KINDS.get(line.message)
-    return make(line, incident) if make else None
-
-
-def _share(line: Line, incident: tuple[str, str]) -> Happened:
-    spent = line.fields.get("milliseconds")
-    seconds = sum(spent.values()) / 1000 if isinstance(spent, Mapping) else 0.0
-    return _signal(line, incident, "share", seconds)
-
-
-def _job(line: Line, incident: tuple[str, str]) -> Happened | None:
-    if line.text("kind") != "signal":
-        return None
-    try:
-        came = seconds_of(line.text("received_at"))
-    except ValueError:
-        came = line.at
-    return _signal(line, incident, "job", max(0.0, line.at - came))
-
-
-def _signal(line: Line, incident: tuple[str, str], kind: str, seconds: float) -> Happened:
-    outcome, is_dead = line.text("outcome"), line.text("queue") == "dead_letter"
-    is_rung = outcome == Outcome.DELIVERED
-    return Happened(line.at, incident, kind, outcome, line.text("transition"), seconds if is_rung else 0.0, is_dead)
-
-
-def _answer(line: Line, incident: tuple[str, str]) -> Happened | None:
-    if line.text("transition") != "response" or line.text("outcome") == Outcome.UNSAFE:
-        return None
-    return Happened(line.at, incident, "answer", line.text("answer"))
-
-
-def _fallback(line: Line, incident: tuple[str, str]) -> Happened:
-    missed = line.fields.get("missed")
-    return Happened(line.at, incident, "fallback", missed=missed if isinstance(missed, Mapping) else {})
-
-
-_KINDS: Mapping[str, Callable[[Line, tuple[str, str]], Happened | None]] = {
-    "share": _share,
-    "job": _job,
-    "callback": _answer,
-    "fallback notified": _fallback,
-    "dead_lettered": lambda line, incident: Happened(line.at, incident, "dead_letter"),
-}
 
 
 class Spread(NamedTuple):
@@ -145,42 +78,55 @@ class Period:
     dead_letters: int = 0
     _rang_at: dict[tuple[str, str], float | None] = field(default_factory=dict)
 
-    def count(self, lines: Sequence[Happened]) -> None:
+    def count(self, lines: Iterable[Line]) -> None:
         """Count all lines of the period, which may come in any order."""
-        for each in sorted(lines, key=lambda line: line.at):
-            match each.kind:
-                case "share" | "job":
-                    self._count_signal(each)
-                case "answer":
-                    self._count_answer(each)
-                case "fallback":
+        for line in sorted(lines, key=lambda each: each.at):
+            incident = (line.text("channel"), line.text("incident_id"))
+            match line.message:
+                case "share":
+                    self._count_share(line, incident)
+                case "job" if line.text("kind") == "signal":
+                    self._count_signal(line, incident, max(0.0, line.at - _came(line)))
+                case "callback" if line.text("transition") == "response" and line.text("outcome") != Outcome.UNSAFE:
+                    self._count_answer(line, incident)
+                case "fallback notified":
+                    missed = line.fields.get("missed")
                     self.fallbacks += 1
-                    self.missed.update(each.missed.values())
-            self.dead_letters += each.is_dead or each.kind == "dead_letter"
+                    self.missed.update(missed.values() if isinstance(missed, Mapping) else ())
+                case "dead_lettered":
+                    self.dead_letters += 1
 
-    def _count_signal(self, each: Happened) -> None:
-        hour = int((each.at - self.since) // HOUR)
-        if each.kind == "share":
-            self.shares += 1
-            self.outcomes[each.outcome] += 1
-            self.incidents.add(each.incident)
-            self.quiet[hour] += each.outcome in _QUIET
-        if each.outcome != Outcome.DELIVERED:
+    def _count_share(self, line: Line, incident: tuple[str, str]) -> None:
+        outcome, spent = line.text("outcome"), line.fields.get("milliseconds")
+        self.shares += 1
+        self.outcomes[outcome] += 1
+        self.incidents.add(incident)
+        self.quiet[self._hour(line)] += outcome in _QUIET
+        self._count_signal(line, incident, sum(spent.values()) / 1000 if isinstance(spent, Mapping) else 0.0)
+
+    def _count_signal(self, line: Line, incident: tuple[str, str], seconds: float) -> None:
+        """Count a line of a share or a job; `seconds` is the time from the share to the line."""
+        transition = line.text("transition")
+        self.dead_letters += line.text("queue") == "dead_letter"
+        if line.text("outcome") != Outcome.DELIVERED:
             return
-        self.rings[hour] += 1
-        self.to_ring.append(each.seconds)
-        if each.transition in _BEGINS and each.incident not in self._rang_at:
-            self._rang_at[each.incident] = each.at
+        self.rings[self._hour(line)] += 1
+        self.to_ring.append(seconds)
+        if transition in _BEGINS and incident not in self._rang_at:
+            self._rang_at[incident] = line.at
             self.answerable += 1
-        elif each.transition == "resolved":
-            self._rang_at.pop(each.incident, None)
+        elif transition == "resolved":
+            self._rang_at.pop(incident, None)
 
-    def _count_answer(self, each: Happened) -> None:
-        rang_at = self._rang_at.get(each.incident)
+    def _count_answer(self, line: Line, incident: tuple[str, str]) -> None:
+        rang_at = self._rang_at.get(incident)
         if rang_at is not None:
-            self.to_answer.append(each.at - rang_at)
+            self.to_answer.append(line.at - rang_at)
             # The next answer is to the same pages.
-            self._rang_at[each.incident] = None
+            self._rang_at[incident] = None
+
+    def _hour(self, line: Line) -> int:
+        return int((line.at - self.since) // HOUR)
 
     @property
     def unsafe(self) -> int:
@@ -228,3 +174,10 @@ class Period:
 
 # Outcomes of shares for which no phone has to ring.
 _QUIET = frozenset({Outcome.DUPLICATE, Outcome.UNCHANGED, Outcome.SUPERSEDED, Outcome.SHADOWED})
+
+
+def _came(line: Line) -> float:
+    try:
+        return seconds_of(line.text("received_at"))
+    except ValueError:
+        return line.at

@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 
-from relay.channels.channel import is_channel_name
 from relay.delivery.channel_health import age
 from relay.incidents.share import CANARY_PREFIX
 from relayctl import moments, terminal
-from relayctl.log_lines import AHEAD_SECONDS, CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line, LogReader
+from relayctl.channel_names import checked_name
+from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line
 from relayctl.moments import SINCE
 from relayctl.progress import progress
 from relayctl.readings import Readings
 from relayctl.report.page import page_of, shares_by_hour
-from relayctl.report.period import Happened, Period, happened
+from relayctl.report.period import FIELDS, Period
 from relayctl.stack.deployed import Stack, on_stack
 
 # The report begins this long ago, unless --since says otherwise.
@@ -38,15 +38,9 @@ _STEPS = {
 }
 
 
-def _channel(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not is_channel_name(value):
-        raise click.BadParameter("this is no name of a channel")
-    return value
-
-
 @click.command(short_help="Report how the relay did: signals, answers, what nobody heard.")
 @click.option("--since", type=SINCE, metavar="AGE|TIME", help="The time since: 12h, 7d or a time. 24h if left out.")
-@click.option("--channel", metavar="NAME", callback=_channel, help="One channel only.")
+@click.option("--channel", type=checked_name, metavar="NAME", help="One channel only.")
 @click.option(
     "--objective",
     type=click.FloatRange(50, 100, max_open=True),
@@ -85,7 +79,7 @@ def report(
     now = stack.effects.clock()
     period = Period(now - DEFAULT_SECONDS if since is None else since, now, objective / 100)
     readings = Readings()
-    period.count(_lines(stack, readings, period, channel))
+    period.count(_lines(stack, readings, period.since, channel))
     document = {"channel": channel, **period.document(), "sources": readings.documents()}
     if period.shares:
         title = f"Relay {stack.name}" + (f", channel {channel}" if channel else "")
@@ -109,22 +103,23 @@ def report(
     terminal.fail_if(readings.has_failures)
 
 
-def _lines(stack: Stack, readings: Readings, period: Period, channel: str | None) -> list[Happened]:
-    """Read the logs of all functions that count, in bounded time; a function that fails is noted."""
-    found: list[Happened] = []
-    reader = LogReader(stack.session.client("logs"), stack.name)
+def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) -> list[Line]:
+    """Read the logs of all functions that count, in bounded time; a function that fails is noted.
+
+    Only the fields that count are kept, since there may be many lines.
+    """
+    found: list[Line] = []
     with progress("reading the logs", "lines", stack.effects.ticks) as show:
         for function, messages in _READ.items():
             budget, source, before = Budget(MAX_ANSWERS), f"log {function}", len(found)
             wanted = " || ".join(f'($.message = "{each}")' for each in messages)
+            lines = stack.logs.scan(function, f"{{ {wanted} }}", since, budget)
 
-            def read(function: str = function, wanted: str = wanted, budget: Budget = budget) -> bool:
-                for line in reader.scan(
-                    function, f"{{ {wanted} }}", period.since, period.until + AHEAD_SECONDS, budget
-                ):
-                    each = happened(line) if _is_wanted(line, channel) else None
-                    if each:
-                        found.append(each)
+            def read(lines: Iterator[Line] = lines, function: str = function) -> bool:
+                for line in lines:
+                    if _is_wanted(line, channel):
+                        fields = {name: line.fields[name] for name in FIELDS if name in line.fields}
+                        found.append(Line(line.at, fields))
                         show(len(found), function)
                 return True
 

@@ -15,7 +15,7 @@ from relayctl import moments, terminal
 from relayctl.channel import modes
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
-from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, LogReader
+from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget
 from relayctl.moments import SINCE
 from relayctl.progress import progress
 from relayctl.readings import Readings
@@ -135,11 +135,10 @@ def _read_log(stack: Stack, name: str, readings: Readings, counts: ShadowCounts,
     kept_from = now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
     # `name` has no character with a meaning in a pattern.
     pattern = f'{{ ($.message = "share") && ($.channel = "{name}") }}'
-    reader = LogReader(stack.session.client("logs"), stack.name)
 
     def read() -> bool:
         with progress("reading the webhook's log", "shares", stack.effects.ticks) as show:
-            for line in reader.scan(WEBHOOK, pattern, max(since, kept_from), now + AHEAD_SECONDS, budget):
+            for line in stack.logs.scan(WEBHOOK, pattern, max(since, kept_from), budget):
                 if line.message == "share" and line.text("channel") == name:
                     counts.add(line)
                     show(counts.shares, "")

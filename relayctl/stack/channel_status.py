@@ -22,7 +22,7 @@ from relay.sweeper.canary import Canary
 from relayctl import moments
 from relayctl.channel import modes
 from relayctl.channel.endpoints import Use, last_use
-from relayctl.log_lines import AHEAD_SECONDS, JOB_WORKER, WEBHOOK, Budget, LogReader
+from relayctl.log_lines import JOB_WORKER, WEBHOOK, Budget, LogReader
 
 HOUR, DAY = 3600.0, 86_400.0
 # Answers of FilterLogEvents for one function's traffic, and for the refused requests.
@@ -55,7 +55,7 @@ def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
     Raises botocore's exceptions.
     """
     found = dict[str, Refused]()
-    for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, now + AHEAD_SECONDS, Budget(MAX_REFUSED_ANSWERS)):
+    for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, Budget(MAX_REFUSED_ANSWERS)):
         name = line.text("channel")
         if line.message == "request refused" and line.fields.get("may_be_share") is True:
             known = found.get(name, Refused(0, 0.0))
@@ -87,7 +87,7 @@ def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic
     low. Raises botocore's exceptions.
     """
     budget = Budget(MAX_ANSWERS)
-    for line in reader.scan(function, PATTERNS[function], now - HOUR, now + AHEAD_SECONDS, budget):
+    for line in reader.scan(function, PATTERNS[function], now - HOUR, budget):
         name, is_share = line.text("channel"), line.message == "share"
         if not name or line.message not in {"share", "job"}:
             continue

@@ -17,6 +17,7 @@ from relay.deadline import Deadline
 from relay.http.client import HttpClient
 from relay.http.session import MAX_ANSWER_BYTES, AllowList, Session, VendorHosts
 from relay.ledger.table import Table
+from relayctl.log_lines import LogReader
 from relayctl.stack.outputs import StackMissingError, describe, outputs_in
 
 if TYPE_CHECKING:
@@ -140,6 +141,11 @@ class Stack:
     @cached_property
     def _description(self) -> "StackTypeDef":
         return describe(self.session.client("cloudformation"), self.name)
+
+    @property
+    def logs(self) -> LogReader:
+        """Reader of the functions' log lines."""
+        return LogReader(self.session.client("logs"), self.name, self.effects.clock)
 
     @cached_property
     def cloudwatch(self) -> Any:

@@ -18,7 +18,7 @@ from relay.sweeper.run import read_canaries
 from relayctl.channel import endpoints
 from relayctl.channel.endpoints import Use, last_use
 from relayctl.channel.store import ChannelStore
-from relayctl.log_lines import WEBHOOK, LogReader
+from relayctl.log_lines import WEBHOOK
 from relayctl.readings import Readings
 from relayctl.stack import channel_status
 from relayctl.stack.channel_status import PATTERNS, ChannelStatus, Refused, Traffic
@@ -109,7 +109,7 @@ class StatusReader:
         """Return the traffic by channel, None if a log is not read, and True if there are more lines than are read."""
         if not self.has_logs:
             return None, False
-        reader, found = LogReader(self.stack.session.client("logs"), self.stack.name), dict[str, Traffic]()
+        reader, found = self.stack.logs, dict[str, Traffic]()
         if now - self._refused[0] >= REFUSED_SECONDS:
             read_refused = partial(channel_status.read_refused, reader, now)
             self._refused = now, self._readings.read(f"log {WEBHOOK}", read_refused)
