@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 from relay.failures import Reason, SendError
 from relay.foreign_text import printable
 from relayctl import terminal
-from relayctl.aws_errors import aws_failure
-from relayctl.stack.outputs import StackMissingError
+from relayctl.aws_errors import tried
 
 # Failures of a vendor's call that may be over within a minute.
 _TRANSIENT = {Reason.RATE_LIMITED, Reason.UPSTREAM}
@@ -68,14 +67,8 @@ def of_failure(what: str, error: SendError) -> Check:
 
 def of_aws(what: str, check: Callable[[], Check]) -> Check:
     """Return the result of a check that calls AWS; FAILED if AWS refuses the call or cannot be reached."""
-    try:
-        return check()
-    except StackMissingError as error:
-        return failed(what, f"not checked: {error}")
-    except Exception as error:
-        if message := aws_failure(error):
-            return failed(what, f"not checked: {message}")
-        raise
+    found, problem = tried(check)
+    return found or failed(what, f"not checked: {problem}")
 
 
 def show(checks: Iterable[Check]) -> None:

@@ -6,17 +6,22 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from textwrap import TextWrapper
-from typing import IO, NoReturn
+from typing import IO, TYPE_CHECKING, NoReturn
 
 import click
 
 from relay.foreign_text import printable
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 # Exit code of shells for a program that Ctrl-C ended.
 INTERRUPTED = 130
+# Seconds between two lines of progress, if stderr is not a terminal.
+LINE_SECONDS = 5.0
 
 
 def write_any_text() -> None:
@@ -72,6 +77,11 @@ def labelled(label: str, value: str, columns: int = 15) -> None:
     click.echo(f"{label.rstrip()}\n{printable(value)}" if width and len(line) > width else line)
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words, such as `1 share` or `1,200 shares`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def nothing(message: str) -> NoReturn:
     """Write `message` to stderr, and exit with code 3. The message says that nothing was found."""
     click.echo(printable(message), err=True)
@@ -94,12 +104,46 @@ def refuse_unasked(what: str, *, yes: bool, as_json: bool = False) -> None:
 @contextmanager
 def status(text: str) -> Iterator[None]:
     """Show `text` with a spinner while the block runs, if stderr is a terminal. The block must print nothing."""
+    console = _console()
+    with console.status(printable(text)) if console.is_terminal else nullcontext():
+        yield
+
+
+# Takes the number of finished items, and a remark about them.
+type Show = Callable[[int, str], None]
+
+
+@contextmanager
+def progress(title: str, of: str, clock: Callable[[], float]) -> Iterator[Show]:
+    """Show progress on stderr while the block runs: a spinner on a terminal, else a line every LINE_SECONDS.
+
+    The block calls the yielded function with the number of finished items and a remark, which may be empty; `of` comes
+    after the number, such as `of 25` or `lines`.
+    """
+    last = clock()
+
+    def words(done: int, said: str) -> str:
+        return f"{done} {of}{': ' if said else ''}{said}"
+
+    def line(done: int, said: str) -> None:
+        nonlocal last
+        if clock() - last >= LINE_SECONDS:
+            last = clock()
+            click.echo(f"{title}: {words(done, said)}", err=True)
+
+    console = _console()
+    if not console.is_terminal:
+        yield line
+        return
+    with console.status(f"{title} …") as status:
+        yield lambda done, said: status.update(f"{title} … {words(done, said)}")
+
+
+def _console() -> "Console":
     # Imported here: rich would take more than a third of the time of `relayctl --help`.
     from rich.console import Console  # noqa: PLC0415
 
-    console = Console(stderr=True, markup=False, emoji=False)
-    with console.status(printable(text)) if console.is_terminal else nullcontext():
-        yield
+    return Console(stderr=True, markup=False, emoji=False)
 
 
 @contextmanager

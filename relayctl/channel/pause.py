@@ -11,7 +11,6 @@ from relay.channels.routes import Pause
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import audit, terminal
-from relayctl.audit import Audit
 from relayctl.channel import modes, pauses_in_secret
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
@@ -70,7 +69,7 @@ def pause(
     if options["keep"] == options["drop"]:
         raise click.UsageError("give --keep, to ring afterwards what is still news, or --drop, to leave it out")
     now = stack.effects.clock()
-    when, who = pauses_in_secret.parse_conditions(texts), Audit.begin(stack, "channel pause").who or ""
+    when, who = pauses_in_secret.parse_conditions(texts), audit.begin(stack, "channel pause")["who"] or ""
     said = {"reason": reason, "by": who.rpartition(":")[2][: audit.MAX_REASON]}
     new = pauses_in_secret.pause(since or now, until, "keep" if options["keep"] else "drop", when, now, **said)
     effect = "it is paused" if Pause.of(new).is_active(now) else "the pause is known"

@@ -16,18 +16,15 @@ from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Job, JobKind
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.audit import Audit
 from relayctl.dlq import listing
 from relayctl.dlq.mover import Became, fate, state_of
-from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, Depth, HeldMessage, Run
+from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth, Run
 from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
-from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import progress
 
 # Entries that are in memory at the same time.
 ENTRIES_AT_ONCE = 100
-# Criticals and failures that are printed one by one; --json has all.
-MAX_LINES = 20
 # Criticals that the question names.
 MAX_NAMES = 10
 MAX_TITLE = 62
@@ -187,7 +184,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
     terminal.refuse_unasked("drop", yes=yes, as_json=as_json)
     asked = {"filters": wanted.document() | ({"all": True} if is_all else {}), "reason": reason}
     doing, sums = Drop(), dict[str, Any]()
-    changed: Audit | None = None
+    changed: dict[str, Any] | None = None
     try:
         with choosing(stack, wanted) as choice:
             doing.chosen = [*choice.jobs, *choice.unreadable]
@@ -197,13 +194,13 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
                 _show(doing, sums, stack.effects.clock())
                 say_held(choice.depth)
             if yes and doing.chosen:
-                changed = Audit.begin(stack, "dlq drop", **asked)
+                changed = audit.begin(stack, "dlq drop", **asked)
                 _delete(stack, doing, choice)
         if doing.chosen and not yes:
             # The messages are not held during the question: the operator may take longer than the visibility timeout.
             _ask(doing)
             with choosing(stack, wanted) as choice:
-                changed = Audit.begin(stack, "dlq drop", **asked)
+                changed = audit.begin(stack, "dlq drop", **asked)
                 _delete(stack, doing, choice)
     finally:
         if changed or (as_json and sums):
@@ -242,7 +239,7 @@ def _ask(doing: Drop) -> None:
     click.confirm(f"Delete {count} message{'s' if count > 1 else ''} for good?", abort=True, err=True)
 
 
-def _summary(doing: Drop, depth: Depth) -> dict[str, Any]:
+def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:
     jobs = [held.job for held in doing.chosen if held.job]
     return {
         **listing.summary(jobs, depth),
@@ -257,30 +254,27 @@ def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
     listing.show_summary(sums)
     if sums["unreadable"]:
         click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
-    for each in doing.criticals[:MAX_LINES]:
+    for each in doing.criticals[: listing.MAX_LINES]:
         owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each.is_owed]
         line = f"  critical    {each}  {listing.age(each.job, now)}  {owed}"
         terminal.show_line(line, indent=listing.SUMMARY_INDENT)
-    if len(doing.criticals) > MAX_LINES:
-        click.echo(f"  and {len(doing.criticals) - MAX_LINES} more criticals; dlq list --status critical has all")
+    if (more := len(doing.criticals) - listing.MAX_LINES) > 0:
+        click.echo(f"  and {more} more criticals; dlq list --status critical has all")
     if doing.problem:
         terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {doing.problem}")
 
 
-def _report(doing: Drop, sums: dict[str, Any], changed: Audit | None, *, as_json: bool) -> None:
+def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *, as_json: bool) -> None:
     """Print the result of the deletion, and its audit line."""
     counts, document = doing.counts(), None
     if changed:
         found = {"criticals": len(doing.criticals), "criticals_maybe_owed": len(doing.owed)}
-        document = changed.document({"matched": sums["matched"], **counts, **found})
+        document = changed | {"counts": {"matched": sums["matched"], **counts, **found}}
     if as_json:
         problems = [{"message_id": held.message_id, "problem": why} for held, why in doing.problems]
         click.echo(json.dumps({**sums, **counts, "problems": problems, "audit": document}))
         return
-    for held, why in doing.problems[:MAX_LINES]:
-        terminal.show_line(f"{held.message_id[:8]}  {printable(why)}", indent=2)
-    if len(doing.problems) > MAX_LINES:
-        click.echo(f"and {len(doing.problems) - MAX_LINES} more like these; --json lists all")
+    listing.show_some([f"{held.message_id[:8]}  {printable(why)}" for held, why in doing.problems])
     words = {"failed": "not dropped", "gone": "gone meanwhile", "left": "left"}
     more = "".join(f", {counts[name]} {word}" for name, word in words.items() if counts[name])
     click.echo(f"{counts['dropped']} dropped{more}")

@@ -20,11 +20,10 @@ from relay.foreign_text import printable
 from relay.jobs.job import Job
 from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, check_message, read_envelope
 from relayctl import audit, terminal
-from relayctl.audit import Audit
 from relayctl.dlq.queue import batches
 from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
-from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import progress
 
 # Only the operator may read the file.
 MODE = 0o600
@@ -217,7 +216,7 @@ class Import:
                 return
             yield
 
-    def document(self, path: Path, changed: Audit | None) -> dict[str, Any]:
+    def document(self, path: Path, changed: dict[str, Any] | None) -> dict[str, Any]:
         """Return the result as a JSON object, with the audit of the change if one began."""
         counts = {"lines": len(self.messages), "sent": self.sent, "left": self.left}
         return {
@@ -226,7 +225,7 @@ class Import:
             "sent": self.sent,
             "next_line": self.next_line if self.left else None,
             "problem": self.problem,
-            "audit": changed.document(counts) if changed else None,
+            "audit": changed | {"counts": counts} if changed else None,
         }
 
 
@@ -259,7 +258,7 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
             click.echo(json.dumps(doing.document(path, None)))
         terminal.nothing(f"nothing to import: lines in the file: {len(doing.messages)}")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
-    changed = Audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
+    changed = audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
     with terminal.stop_on_interrupt() as stop:
         try:
             with progress("importing", f"of {doing.left}", stack.effects.clock) as show:

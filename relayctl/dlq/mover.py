@@ -8,7 +8,7 @@ have a copy of the message, and the ledger lets only one copy page. The worker d
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import replace
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -189,60 +189,42 @@ def _request_id(entry: Entry) -> str | None:
 
 # Time between two reads of the entries.
 POLL_SECONDS = 2.0
-# The follower stops when no entry changed for this time.
+# Following stops when no entry changed for this time.
 STILL_SECONDS = 60.0
-# The follower stops after this many failed reads in a row.
+# It stops after this many failed reads in a row.
 MAX_FAILED_POLLS = 5
 
 
-@dataclass
-class Follower:
-    """Follows replayed jobs: reads their outcomes from the ledger entries of their incidents.
+def follow(
+    ledger: Ledger,
+    jobs: Iterable[Moved],
+    clock: Callable[[], float],
+    sleep: Callable[[float], object],
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[str | None]:
+    """Read the outcomes of the waiting jobs repeatedly from the ledger, and set their `fate`.
 
-    Attributes:
-        ledger: The entries of incidents.
-        clock: The time in epoch seconds.
-        sleep: Waits for a number of seconds.
-        problem: Error of the last read of the ledger; None if it succeeded.
+    Yield after each read: the ledger's error, or None. The iteration ends when no job waits, when no outcome changed
+    for STILL_SECONDS, after MAX_FAILED_POLLS failed reads in a row, or when `stopping` returns True.
     """
-
-    ledger: Ledger
-    clock: Callable[[], float]
-    sleep: Callable[[float], object]
-    problem: str | None = field(default=None, init=False)
-
-    def follow(self, jobs: Iterable[Moved], stopping: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Read the outcomes of the waiting jobs repeatedly, and set their `fate`. Yield after each read.
-
-        The iteration ends when no job waits, when no outcome changed for STILL_SECONDS, after MAX_FAILED_POLLS failed
-        reads in a row, or when `stopping` returns True.
-        """
-        changed_at, failed = self.clock(), 0
-        while (waiting := [each for each in jobs if each.fate.became == Became.WAITING]) and not stopping():
-            if self._read(waiting):
-                changed_at = self.clock()
-            failed = failed + 1 if self.problem else 0
-            yield
-            if failed == MAX_FAILED_POLLS or self.clock() - changed_at >= STILL_SECONDS:
-                return
-            if any(each.fate.became == Became.WAITING for each in waiting):
-                self._sleep(stopping)
-
-    def _read(self, waiting: Sequence[Moved]) -> bool:
-        """Set the outcomes of jobs; return True if one changed."""
+    changed_at, failed = clock(), 0
+    while (waiting := [each for each in jobs if each.fate.became == Became.WAITING]) and not stopping():
+        before, problem = [each.fate for each in waiting], None
         try:
-            entries = self.ledger.read_many({entry_key_of(each.job) for each in waiting})
+            entries = ledger.read_many({entry_key_of(each.job) for each in waiting})
         except LedgerError as error:
-            self.problem = str(error)
-            return False
-        self.problem, before = None, [each.fate for each in waiting]
+            entries, problem = {}, str(error)
         for each in waiting:
             entry = entries.get(entry_key_of(each.job))
             if entry is not None and each.state is not None:
                 each.fate = fate(each.job, each.state, entry)
-        return before != [each.fate for each in waiting]
-
-    def _sleep(self, stopping: Callable[[], bool]) -> None:
-        until = self.clock() + POLL_SECONDS
-        while (left := until - self.clock()) > 0 and not stopping():
-            self.sleep(min(left, LONGEST_SLEEP_SECONDS))
+        if before != [each.fate for each in waiting]:
+            changed_at = clock()
+        failed = failed + 1 if problem else 0
+        yield problem
+        if failed == MAX_FAILED_POLLS or clock() - changed_at >= STILL_SECONDS:
+            return
+        until = clock() + POLL_SECONDS
+        is_left = any(each.fate.became == Became.WAITING for each in waiting)
+        while is_left and (left := until - clock()) > 0 and not stopping():
+            sleep(min(left, LONGEST_SLEEP_SECONDS))

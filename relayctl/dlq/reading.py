@@ -14,10 +14,10 @@ from relay.failures import Reason
 from relay.jobs.job import Job, JobKind, seconds_of
 from relayctl import moments, terminal
 from relayctl.dlq.mover import in_order
-from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, Depth, HeldMessage
+from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth
 from relayctl.moments import AGO, SINCE
-from relayctl.progress import progress
 from relayctl.stack.deployed import Stack
+from relayctl.terminal import progress
 
 # Stands for the status of a job without one, in filters and in lists.
 NO_STATUS = "-"
@@ -136,7 +136,7 @@ class Choice(NamedTuple):
     """
 
     queue: DeadLetters
-    depth: Depth
+    depth: QueueDepth
     stop: Event
     jobs: list[HeldMessage]
     unreadable: list[HeldMessage]
@@ -150,8 +150,8 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
     """
     clock = stack.effects.clock
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
-        queue = DeadLetters(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"), clock, pool.map)
-        depth, found = queue.depth(), list[HeldMessage]()
+        client, url = stack.session.client("sqs"), stack.output("DeadLetterQueueUrl")
+        queue, depth, found = DeadLetters(client, url, clock, pool.map), QueueDepth.of(client, url), list[HeldMessage]()
         with queue.holding():
             with progress("reading the queue", f"of about {depth.about}", clock) as show:
                 for held in queue.scan():
@@ -168,14 +168,14 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
             yield Choice(queue, depth, stop, jobs, unreadable)
 
 
-def nothing_matched(depth: Depth) -> NoReturn:
+def nothing_matched(depth: QueueDepth) -> NoReturn:
     """Write to stderr that no message matched, and exit with code 3."""
     unseen = [f"none of about {depth.visible} messages matched"] if depth.visible else []
     unseen += [held_elsewhere(depth.held)] if depth.held else []
     terminal.nothing("; ".join(unseen) or "the dead-letter queue is empty")
 
 
-def say_held(depth: Depth) -> None:
+def say_held(depth: QueueDepth) -> None:
     """Write to stderr the number of messages that another reader holds, if any."""
     if depth.held:
         click.echo(held_elsewhere(depth.held), err=True)

@@ -5,7 +5,7 @@ The worker decides if a moved job is still needed (`relay.delivery.step.judge_jo
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,15 +17,12 @@ from relay.jobs.job import Job
 from relay.jobs.queue import Queue
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.audit import Audit
 from relayctl.dlq import listing
-from relayctl.dlq.mover import Became, DeadLetterMover, Fate, Follower, Moved
+from relayctl.dlq.mover import Became, DeadLetterMover, Fate, Moved, follow
 from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
-from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import progress
 
-# Jobs that are printed one by one; --json has all.
-MAX_LINES = 20
 WORDS = {
     Became.DELIVERED: "delivered",
     Became.NOT_OWED: "no longer owed",
@@ -77,14 +74,6 @@ class Report:
         done = [_result(each.job, *each.fate, each.note) for each in self.moved]
         left = (job for job in self.chosen if id(job) not in tried)
         return [*done, *(_result(job, "left", job.stamps.reason, None, None) for job in left)]
-
-    def lines(self) -> Iterator[str]:
-        """Yield a line for each job that needs attention, then the counts."""
-        found = [line for line in map(_line, self.moved) if line]
-        yield from found[:MAX_LINES]
-        if len(found) > MAX_LINES:
-            yield f"and {len(found) - MAX_LINES} more like these; --json lists all"
-        yield printable(self.sums())
 
     def sums(self) -> str:
         """Return the number of jobs by outcome in one line of text, for waiting and dead-lettered jobs by reason."""
@@ -153,7 +142,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
       relayctl dlq replay --since 12h --rate 20 --no-wait --yes
     """
     report, sums, effects = Report(), dict[str, Any](), stack.effects
-    changed: Audit | None = None
+    changed: dict[str, Any] | None = None
     try:
         with choosing(stack, wanted) as choice:
             report.chosen = [held.job for held in choice.jobs if held.job]
@@ -163,7 +152,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
                 say_held(choice.depth)
             if yes and report.chosen:
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
-                changed = Audit.begin(stack, "dlq replay", filters=wanted.document())
+                changed = audit.begin(stack, "dlq replay", filters=wanted.document())
                 with progress("moving", f"of {len(report.chosen)}", effects.clock) as show:
                     mover = DeadLetterMover(choice.queue, retries, effects.clock, effects.sleep, rate)
                     for moved in mover.move(choice.jobs, choice.stop.is_set):
@@ -185,19 +174,20 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
 
 def _follow(stack: Stack, report: Report) -> None:
     effects, of = stack.effects, f"of {len(report.moved)}"
-    follower = Follower(Ledger(stack.table()), effects.clock, effects.sleep)
     with terminal.stop_on_interrupt() as stop, progress("following", of, effects.clock) as show:
-        for _ in follower.follow(report.moved, stop.is_set):
+        found = follow(Ledger(stack.table()), report.moved, effects.clock, effects.sleep, stop.is_set)
+        for report.problem in found:
             show(sum(each.fate.became != Became.WAITING for each in report.moved), report.sums())
-    report.problem = follower.problem
     if report.problem:
         terminal.say(f"the outcome of the jobs is not known, the ledger cannot be read: {report.problem}")
 
 
-def _print_report(report: Report, sums: dict[str, Any], changed: Audit | None, *, dry_run: bool, as_json: bool) -> None:
+def _print_report(
+    report: Report, sums: dict[str, Any], changed: dict[str, Any] | None, *, dry_run: bool, as_json: bool
+) -> None:
     """Print the outcomes, and the audit of the change; `changed` is None if the move did not begin."""
     counts = report.counts() | ({"left": 0} if dry_run else {})
-    document = changed.document({"matched": sums["matched"], **counts}) if changed else None
+    document = changed | {"counts": {"matched": sums["matched"], **counts}} if changed else None
     if as_json:
         results = [] if dry_run else report.results()
         click.echo(json.dumps({"dry_run": dry_run, **sums, **counts, "results": results, "audit": document}))
@@ -205,7 +195,7 @@ def _print_report(report: Report, sums: dict[str, Any], changed: Audit | None, *
     if dry_run:
         click.echo("nothing was moved; add --yes to replay them")
         return
-    for line in report.lines():
-        terminal.show_line(line, indent=2)
+    listing.show_some([line for line in map(_line, report.moved) if line])
+    terminal.show_line(printable(report.sums()), indent=2)
     if document:
         audit.say(document)

@@ -19,9 +19,9 @@ from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, SUPPRESSIONS_PATH
 from relayctl import terminal
 from relayctl.moments import iso
-from relayctl.progress import progress
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.reader import FetchError, Reader
+from relayctl.terminal import progress
 
 DAY = 86_400.0
 # Kinds of documents in the archive.

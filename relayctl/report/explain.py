@@ -1,7 +1,6 @@
 """relayctl explain: explain a share without sending anything, and lint a channel's policy."""
 
 import json
-from collections.abc import Callable
 from copy import replace
 from typing import IO, Any, NamedTuple
 
@@ -10,13 +9,13 @@ import click
 from relay.channels.authentication import MAX_BODY_BYTES
 from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
-from relay.failures import BadRequest, InvalidChannel, LedgerError
+from relay.failures import BadRequest, InvalidChannel
 from relay.foreign_text import printable
 from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.table import Ledger
 from relayctl import channel_names, terminal
-from relayctl.aws_errors import aws_failure
+from relayctl.aws_errors import tried
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
@@ -24,7 +23,6 @@ from relayctl.report import explanation_text
 from relayctl.report.explanation import Case, Knowledge, explanation
 from relayctl.report.route_lint import lint
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.outputs import StackMissingError
 
 _LABEL_COLUMNS = 15
 # Shorter texts stand in many bodies by chance, such as a version in the trigger's URL.
@@ -166,18 +164,6 @@ def _parsed(body: bytes, incident_id: str | None) -> Share:
     return replace(share, incident_id=incident_id) if incident_id else share
 
 
-def _tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
-    """Return the result of `ask`, which calls AWS, and None; or None and the reason why the call failed."""
-    try:
-        return ask(), None
-    except (StackMissingError, LedgerError) as error:
-        return None, str(error)
-    except Exception as error:
-        if message := aws_failure(error):
-            return None, message
-        raise
-
-
 def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bool) -> _Source:
     """Return the channel for the explanation, from the stack, the policy file, or both.
 
@@ -197,7 +183,7 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
     alone = parse_channel(name, json.dumps(_NOT_IN_FILE | policy), ANY_HOSTS)
     note = "only the policy is known: the channel's own recipients and the trigger's URL are not"
     if not offline:
-        stored, problem = _tried(lambda: ChannelStore(stack).channel(name))
+        stored, problem = tried(lambda: ChannelStore(stack).channel(name))
         if stored is not None:
             return _Source(replace(stored, policy=alone.policy), "from the stack, with the file's policy")
         note = f"{note}: {problem or f'there is no channel {name}'}"
@@ -214,7 +200,7 @@ def _known(stack: Stack, case: Case, *, offline: bool) -> Knowledge:
         gates = {rule.gate: Gate.of(table.numbers(rule.gate)) for rule in rules_of(task.channel, task.recipients)}
         return Knowledge(Ledger(table).read(case.entry_name), gates)
 
-    known, problem = _tried(ask)
+    known, problem = tried(ask)
     return known or Knowledge(missing=f"the ledger was not read: {problem}")
 
 

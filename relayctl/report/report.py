@@ -13,11 +13,11 @@ from relayctl import moments, terminal
 from relayctl.channel_names import checked_name
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line
 from relayctl.moments import SINCE
-from relayctl.progress import progress
 from relayctl.readings import Readings
 from relayctl.report.page import page_of, shares_by_hour
 from relayctl.report.period import FIELDS, Period
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import counted, progress
 
 # The report begins this long ago, unless --since says otherwise.
 DEFAULT_SECONDS = 24 * 3600.0
@@ -137,9 +137,16 @@ def _is_wanted(line: Line, channel: str | None) -> bool:
 
 def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """Yield the label and the text of each figure, and True if it is bad news."""
-    yield "came", f"{_count(report['shares'], 'share')} of {_count(report['incidents'], 'incident')}", False
-    repeats, stale = _count(report["repeats_not_rung"], "repeat"), _count(report["stale_not_rung"], "stale state")
-    yield "rang", f"{_count(report['signals'], 'signal')}; {repeats} and {stale} did not", False
+    yield (
+        "came",
+        f"{counted(report['shares'], 'share')} of {counted(report['incidents'], 'incident')}",
+        False,
+    )
+    repeats, stale = (
+        counted(report["repeats_not_rung"], "repeat"),
+        counted(report["stale_not_rung"], "stale state"),
+    )
+    yield "rang", f"{counted(report['signals'], 'signal')}; {repeats} and {stale} did not", False
     if report["to_ring"]:
         yield "rang after", _spread(report["to_ring"]), False
     answered = f"{report['answered_incidents']:,} of {report['rung_incidents']:,} times that an incident began to ring"
@@ -148,16 +155,12 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     unheard = report["unheard_criticals"]
     steps = ", ".join(f"{_STEPS.get(step, step)} {count}" for step, count in unheard.items())
     told = "; the fallback topic was told" if unheard else ""
-    criticals = _count(sum(unheard.values()), "critical")
+    criticals = counted(sum(unheard.values()), "critical")
     yield "unheard", f"{criticals}{f': {steps}' if steps else ''}{told}", bool(unheard)
-    yield "fallback", _count(report["fallback_messages"], "message"), report["fallback_messages"] > 0
+    yield "fallback", counted(report["fallback_messages"], "message"), report["fallback_messages"] > 0
     yield "dead letters", f"{report['dead_letters']}", report["dead_letters"] > 0
     used = f"{report['error_budget_used']:.0%} of the error budget used (objective {100 * report['objective']:.4g} %)"
     yield "kept", f"{report['kept']:.3%} of the shares; {used}", report["error_budget_used"] > 1
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _spread(times: Mapping[str, float]) -> str:

@@ -17,10 +17,10 @@ from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget
 from relayctl.moments import SINCE
-from relayctl.progress import progress
 from relayctl.readings import Readings
 from relayctl.report.shadow_counts import SUPPRESSED, PageCounts, ShadowCounts
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import counted, progress
 
 # The report begins this long ago, unless --since says otherwise.
 DEFAULT_SECONDS = 7 * 24 * 3600.0
@@ -210,9 +210,9 @@ def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
         yield from modes.words(channel.policy, until)
         if channel.policy.mode != modes.SHADOW:
             yield "the channel is not in shadow mode now; the report has what was logged while it was"
-    yield f"{_count(report['shares'], 'share')} came; {_count(report['signals'], 'signal')} would have been sent"
+    yield f"{counted(report['shares'], 'share')} came; {counted(report['signals'], 'signal')} would have been sent"
     if live := report["live_shares"]:
-        yield f"{_count(live, 'share')} came while the channel was live; the rest is counted for both modes"
+        yield f"{counted(live, 'share')} came while the channel was live; the rest is counted for both modes"
     if report["unguarded_signals"]:
         yield f"of the signals, {report['unguarded_signals']} may be too many: the ledger failed"
     if report["signals"]:
@@ -221,7 +221,7 @@ def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
         yield f"by recipient: {_recipients(report)}"
     if shown := len(report["listed"]):
         is_cut = report["signals"] > shown
-        yield f"the newest {_count(shown, 'signal')} (--limit shows more):" if is_cut else "the signals:"
+        yield f"the newest {counted(shown, 'signal')} (--limit shows more):" if is_cut else "the signals:"
 
 
 def _recipients(report: dict[str, Any]) -> str:
@@ -248,7 +248,7 @@ def _signal(signal: dict[str, Any]) -> str:
 def _suppressed(causes: list[dict[str, Any]]) -> Iterator[str]:
     if not causes:
         return
-    yield f"{_count(sum(each['count'] for each in causes), 'share')} would not have rung:"
+    yield f"{counted(sum(each['count'] for each in causes), 'share')} would not have rung:"
     for outcome, what in SUPPRESSED.items():
         found = [each for each in causes if each["outcome"] == outcome]
         if found:
@@ -266,14 +266,14 @@ def _rate(report: dict[str, Any]) -> Iterator[str]:
         at = moments.moment(seconds_of(report["peak_at"]))
         limit = report["max_per_minute"]
         said = "the limit is not known" if limit is None else f"policy.max_per_minute is {limit}"
-        yield f"rate: at most {_count(report['peak_signals'], 'signal')} in the minute of {at}; {said}"
+        yield f"rate: at most {counted(report['peak_signals'], 'signal')} in the minute of {at}; {said}"
 
 
 def _compared(found: dict[str, Any] | None) -> Iterator[str]:
     if found is None:
         return
     yield (
-        f"xMatters: {_count(found['pages_of_all_senders'], 'page')} in that time, of all senders, also of other "
+        f"xMatters: {counted(found['pages_of_all_senders'], 'page')} in that time, of all senders, also of other "
         "channels; as far as the channel's user may see"
     )
     if found["incidents"] and not found["is_matched"]:
@@ -283,10 +283,6 @@ def _compared(found: dict[str, Any] | None) -> Iterator[str]:
         )
     elif found["incidents"]:
         yield (
-            f"  of {_count(found['incidents'], 'incident')} (property {found['property']}): "
-            f"{_count(found['pages'], 'page')}, by any sender"
+            f"  of {counted(found['incidents'], 'incident')} (property {found['property']}): "
+            f"{counted(found['pages'], 'page')}, by any sender"
         )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

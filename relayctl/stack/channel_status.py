@@ -23,6 +23,7 @@ from relayctl import moments
 from relayctl.channel import modes
 from relayctl.channel.endpoints import Use, last_use
 from relayctl.log_lines import JOB_WORKER, WEBHOOK, Budget, LogReader
+from relayctl.terminal import counted
 
 HOUR, DAY = 3600.0, 86_400.0
 # Answers of FilterLogEvents for one function's traffic, and for the refused requests.
@@ -45,8 +46,8 @@ class Refused(NamedTuple):
 
     def words(self, now: float) -> str:
         """Return the number of requests and the age of the last one in words."""
-        requests = "1 request" if self.number == 1 else f"{self.number} requests"
-        return f"{requests} with a wrong credential refused in a day, the last {age(now - self.last_at)} ago"
+        requests, ago = counted(self.number, "request"), age(now - self.last_at)
+        return f"{requests} with a wrong credential refused in a day, the last {ago} ago"
 
 
 def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:

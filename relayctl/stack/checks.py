@@ -12,9 +12,9 @@ from relay.version import VERSION
 from relayctl import check_results
 from relayctl.aws_errors import DENIED, refusal
 from relayctl.check_results import Check, failed, ok, warning
+from relayctl.dlq.queue import QueueDepth
 from relayctl.stack import last_resort
 from relayctl.stack.deployed import Stack
-from relayctl.stack.owed import QueueDepth
 
 OUTPUTS = (
     *("BigPandaWebhookUrl", "XMattersCallbackUrl", "RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl"),
@@ -111,9 +111,9 @@ class StackChecks:
         return warning("version", f"the stack's is {found}, relayctl's {VERSION}: take both from the same release")
 
     def _waiting(self, pair: WorkerQueue, now: datetime) -> Check:
-        depth = QueueDepth.of(self._stack, pair.queue)
+        depth = self._depth(pair.queue)
         age = self._oldest(self._stack.output(pair.queue), now)
-        detail = f"{depth.visible} waiting, {depth.delayed} delayed, {depth.in_flight} in flight"
+        detail = f"{depth.visible} waiting, {depth.delayed} delayed, {depth.held} in flight"
         if age is None:
             return ok(pair.what, detail)
         detail += f"; the oldest is {age:.0f} s old"
@@ -121,9 +121,11 @@ class StackChecks:
             return failed(pair.what, f"{detail}: the {pair.worker} does not process it")
         return ok(pair.what, detail)
 
+    def _depth(self, output: str) -> QueueDepth:
+        return QueueDepth.of(self._stack.session.client("sqs"), self._stack.output(output))
+
     def _dead_letters(self) -> Check:
-        count = sum(QueueDepth.of(self._stack, "DeadLetterQueueUrl"))
-        if count:
+        if count := self._depth("DeadLetterQueueUrl").about:
             return warning("dead-letter queue", f"about {count} dead-lettered jobs: relayctl dlq list")
         return ok("dead-letter queue", "empty")
 

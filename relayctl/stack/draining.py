@@ -12,10 +12,10 @@ from relay.failures import Reason
 from relay.foreign_text import printable
 from relayctl import moments, terminal
 from relayctl.moments import Span
-from relayctl.progress import progress
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack
 from relayctl.stack.status_reading import StackStatus, StatusReader
+from relayctl.terminal import progress
 
 # Pause between two readings of the ledger and the logs.
 PAUSE_SECONDS = 15.0

@@ -1,7 +1,7 @@
 """Owed states in the ledger, jobs on the queues, and dead-lettered jobs of a stack."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from relay.delivery.channel_health import Debts
 from relay.failures import Reason
@@ -9,43 +9,13 @@ from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of
 from relay.ledger.table import Ledger
+from relayctl.dlq.queue import QueueDepth
 from relayctl.dlq.reading import Filter, choosing, held_elsewhere
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
 
 # Rows that are read of a shard of the ledger's index, as the sweeper reads them.
 MAX_ROWS = 5000
-_COUNTS: tuple[Any, ...] = (
-    "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesDelayed",
-    "ApproximateNumberOfMessagesNotVisible",
-)
-
-
-class QueueDepth(NamedTuple):
-    """Messages on one queue; SQS counts each message in one of the three.
-
-    Attributes:
-        visible: Messages that a worker can receive now.
-        delayed: Messages that become visible later.
-        in_flight: Messages that a worker has received.
-    """
-
-    visible: int
-    delayed: int
-    in_flight: int
-
-    @classmethod
-    def of(cls, stack: Stack, output: str) -> Self:
-        """Read the approximate numbers of messages on a queue from SQS.
-
-        `output` is the name of the stack output that has the queue's URL.
-        """
-        url = stack.output(output)
-        found: dict[Any, str] = stack.session.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)[
-            "Attributes"
-        ]
-        return cls(*(int(found[name]) for name in _COUNTS))
 
 
 class UndeliveredJobs(NamedTuple):
@@ -63,9 +33,8 @@ class UndeliveredJobs(NamedTuple):
     @classmethod
     def of(cls, stack: Stack) -> Self:
         """Read the approximate numbers of waiting and of dead-lettered jobs of a stack from SQS."""
-        retry, chore, dead = (
-            sum(QueueDepth.of(stack, output)) for output in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")
-        )
+        sqs, outputs = stack.session.client("sqs"), ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")
+        retry, chore, dead = (QueueDepth.of(sqs, stack.output(name)).about for name in outputs)
         return cls(retry + chore, dead)
 
     def __str__(self) -> str:

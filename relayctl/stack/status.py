@@ -20,6 +20,7 @@ from relayctl.stack import channel_status
 from relayctl.stack.channel_status import ChannelStatus, Health
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status_reading import StackStatus, StatusReader
+from relayctl.terminal import counted
 
 
 def health(status: StackStatus, name: str) -> Iterator[Check]:
@@ -142,7 +143,7 @@ def traffic(each: ChannelStatus, status: StackStatus) -> str:
     last += [f"last signal {_ago(hour.last_signal, status.at)}"] if hour.last_signal is not None else []
     if each.refused_requests and each.refused_requests.number:
         last.append(each.refused_requests.words(status.at))
-    counts = f"{at_least}{_count(hour.shares, 'share')}, {_count(hour.signals, 'signal')} in the last hour"
+    counts = f"{at_least}{counted(hour.shares, 'share')}, {counted(hour.signals, 'signal')} in the last hour"
     return "; ".join([counts, *last])
 
 
@@ -162,7 +163,7 @@ def _pace(each: ChannelStatus, now: float) -> str:
         if gate.circuit.open_until and channel_status.is_open(gate, now)
         else ""
     )
-    failed = f" after {_count(gate.circuit.failures, 'failure')} in a row" if gate.circuit.failures else ""
+    failed = f" after {counted(gate.circuit.failures, 'failure')} in a row" if gate.circuit.failures else ""
     limit = str(each.policy.max_per_minute) if each.policy else _UNKNOWN
     state = channel_status.circuit(gate, now)
     return f"circuit {state}{until}{failed}; {gate.counted(now)} of {limit} signals a minute"
@@ -182,10 +183,6 @@ def _use(use: Use, now: float) -> str:
 
 def _ago(at: float | None, now: float) -> str:
     return _UNKNOWN if at is None else f"{age(now - at)} ago"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 # Pause between two readings of a watch.

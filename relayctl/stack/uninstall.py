@@ -15,12 +15,12 @@ from relayctl.channel.store import ChannelStore
 from relayctl.dlq import file as dead_letter_file
 from relayctl.dlq.file import STDOUT
 from relayctl.dlq.reading import Choice, Filter
-from relayctl.progress import progress
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.draining import PAUSE_SECONDS, Drain
 from relayctl.stack.owed import Owed, UndeliveredJobs
 from relayctl.stack.status_reading import StatusReader
+from relayctl.terminal import progress
 
 
 @click.command()

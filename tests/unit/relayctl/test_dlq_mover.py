@@ -23,9 +23,9 @@ from relayctl.dlq.mover import (
     Became,
     DeadLetterMover,
     Fate,
-    Follower,
     Moved,
     fate,
+    follow,
 )
 from relayctl.dlq.queue import POLLS_OF_NEW_ONES, DeadLetters, HeldMessage
 from tests.fake_dynamodb import FakeDynamoDb
@@ -279,7 +279,7 @@ class TestFate:
 
 
 class Following:
-    """A `Follower` of replayed jobs, one job for each of `count` incidents.
+    """Replayed jobs that are followed, one job for each of `count` incidents.
 
     `hooks` has functions by the time at which they are called, in seconds after NOW.
     """
@@ -290,7 +290,6 @@ class Following:
         self.jobs = [moved_signal(incident_id=f"i{n}", url_recipients=()) for n in range(count)]
         self.hooks: dict[int, Callable[[], object]] = {}
         self.polls = 0
-        self.follower = Follower(self.ledger, self.clock, self.sleep)
 
     def put(self, number: int, entry: Entry) -> None:
         name = key("noc", (), f"i{number}")
@@ -303,7 +302,7 @@ class Following:
             self.hooks.pop(at)()
 
     def run(self) -> list[Fate]:
-        for _ in self.follower.follow(self.jobs):
+        for _ in follow(self.ledger, self.jobs, self.clock, self.sleep):
             self.polls += 1
         return [each.fate for each in self.jobs]
 
