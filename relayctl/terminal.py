@@ -101,6 +101,12 @@ def refuse_unasked(what: str, *, yes: bool, as_json: bool = False) -> None:
         raise click.UsageError(f"{why}: give --yes to {what} without being asked")
 
 
+def confirm(question: str, *, yes: bool = False) -> None:
+    """Ask on stderr, unless the operator gave --yes. Raises Abort if the answer is not yes."""
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+
+
 @contextmanager
 def status(text: str) -> Iterator[None]:
     """Show `text` with a spinner while the block runs, if stderr is a terminal. The block must print nothing."""

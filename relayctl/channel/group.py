@@ -170,7 +170,7 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
             if not options["drop_owed"]:
                 raise click.ClickException(f"channel {name}: {said}, so nothing was removed; {owed.advice(name)}")
             terminal.say(f"channel {name}: {said}")
-        _ask(name, "within 15 seconds", yes=yes)
+        terminal.confirm(_QUESTION.format(name, "within 15 seconds"), yes=yes)
     store.remove(name, options["days"])
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
@@ -186,9 +186,7 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     terminal.fail_if(not is_in_force)
 
 
-def _ask(name: str, when: str, *, yes: bool) -> None:
-    if not yes:
-        click.confirm(f"Refuse BigPanda's shares for channel {name}, {when}?", abort=True, err=True)
+_QUESTION = "Refuse BigPanda's shares for channel {}, {}?"
 
 
 def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
@@ -196,7 +194,7 @@ def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) 
     drain = Drain(stack, StatusReader(stack, name), quiet, timeout)
     drain.check([name])
     _refuse_dead_lettered(stack, name)
-    _ask(name, "as soon as nothing is owed for it", yes=yes)
+    terminal.confirm(_QUESTION.format(name, "as soon as nothing is owed for it"), yes=yes)
     drain.wait([name])
     _refuse_dead_lettered(stack, name)
 

@@ -12,6 +12,7 @@ from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import audit, terminal
 from relayctl.channel import modes, pauses_in_secret
+from relayctl.channel.pauses_in_secret import Members
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelChangedError, ChannelStore
@@ -121,7 +122,7 @@ class _Work(NamedTuple):
         note: A remark on a change that is stored; empty for none.
     """
 
-    change: Callable[[SecretDocument], Sequence[pauses_in_secret.Pause]]
+    change: Callable[[SecretDocument], Sequence[Members]]
     effect: str
     what: str
     words: Callable[[Pause], str]
@@ -147,13 +148,13 @@ class _Work(NamedTuple):
                 terminal.show_line(printable(f"channel {each}: {self.words(Pause.of(one))}"), indent=2)
         terminal.fail_if(has_failed or in_force is None)
 
-    def _store(self, stack: Stack, name: str | None) -> tuple[dict[str, Sequence[pauses_in_secret.Pause]], bool]:
+    def _store(self, stack: Stack, name: str | None) -> tuple[dict[str, Sequence[Members]], bool]:
         """Return the changed pauses by channel, and True if one of all channels could not be changed.
 
         The channels after it are changed all the same.
         """
         store, has_failed = ChannelStore(stack), False
-        pauses = dict[str, Sequence[pauses_in_secret.Pause]]()
+        pauses = dict[str, Sequence[Members]]()
         for each in [name] if name else [each for each, _ in store.names()]:
             try:
                 if found := self._stored(stack, store, each):
@@ -165,7 +166,7 @@ class _Work(NamedTuple):
                 has_failed = True
         return pauses, has_failed
 
-    def _stored(self, stack: Stack, store: ChannelStore, name: str) -> Sequence[pauses_in_secret.Pause]:
+    def _stored(self, stack: Stack, store: ChannelStore, name: str) -> Sequence[Members]:
         kept = store.read(name)
         if kept is None:
             return ()

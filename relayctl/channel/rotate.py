@@ -253,10 +253,9 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
         after.unset(f"{key}.previous")
     change = write_path.prepare(stack, name, stored, after, overlap_seconds=None)
     terminal.refuse_unasked("revoke", yes=yes)
-    if not yes:
-        vendors = " and ".join(ENDPOINTS[key].vendor for key in keys)
-        question = f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?"
-        click.confirm(question, abort=True, err=True)
+    vendors = " and ".join(ENDPOINTS[key].vendor for key in keys)
+    question = f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?"
+    terminal.confirm(question, yes=yes)
     # A second `revoke` would make one more credential. Any endpoint will do: the mark is the channel's.
     advice = f"to put it in force, type: relayctl channel rotate {name} {names[0]} --retire --now"
     done = write_path.put(stack, store, change, revokes=advice)

@@ -154,9 +154,8 @@ def _ring(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterato
         raise InvalidChannel(f"channel {name} was removed meanwhile")
     document = SecretDocument(kept.document)
     channel = parse_channel(name, document.text(), stack.hosts)
-    if not yes:
-        recipients = ", ".join(map(printable, recipients_of(channel))) or "the recipients of xMatters' form"
-        click.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", abort=True, err=True)
+    recipients = ", ".join(map(printable, recipients_of(channel))) or "the recipients of xMatters' form"
+    terminal.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", yes=yes)
     url = endpoints.urls(stack, name, document)["inbound"]
     with terminal.status("sharing a test incident …"):
         yield from ring(stack, url, header_for(document.get("inbound")), f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}")

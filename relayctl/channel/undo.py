@@ -40,15 +40,13 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
     terminal.refuse_unasked("undo", yes=yes, as_json=as_json)
     if not as_json:
         plan.show_changes(change.changes)
-    if not yes:
-        click.confirm(f"Channel {name}: go back to these settings?", abort=True, err=True)
+    terminal.confirm(f"Channel {name}: go back to these settings?", yes=yes)
     done = write_path.put(stack, store, change)
     if as_json:
         document: dict[str, Any] = {"channel": name, "changes": [each._asdict() for each in change.changes]}
         document |= {"verified": done.is_verified} if done.fresh else {}
         click.echo(json.dumps(document))
-    for key in done.fresh:
-        terminal.say(f"{ENDPOINTS[key].vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
+    write_path.say_fresh(name, done)
     terminal.fail_if(not done.is_verified)
 
 

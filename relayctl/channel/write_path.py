@@ -149,6 +149,13 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: st
     return Done(fresh, is_verified, in_force, must_act, findings)
 
 
+def say_fresh(name: str, done: Done) -> None:
+    """Write to stderr which credentials are new, for a verb that does not print them."""
+    for key in done.fresh:
+        vendor = ENDPOINTS[key].vendor
+        terminal.say(f"channel {name}: {vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
+
+
 def _rotate(
     before: SecretDocument, after: SecretDocument, now: float, name: str, overlap_seconds: float
 ) -> dict[str, str]:

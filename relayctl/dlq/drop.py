@@ -21,7 +21,7 @@ from relayctl.dlq.mover import Became, fate, state_of
 from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth, Run
 from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.terminal import progress
+from relayctl.terminal import counted, progress
 
 # Entries that are in memory at the same time.
 ENTRIES_AT_ONCE = 100
@@ -235,8 +235,7 @@ def _ask(doing: Drop) -> None:
         more = f" and {len(doing.owed) - MAX_NAMES} more" if len(doing.owed) > MAX_NAMES else ""
         owed = "may still be owed" if doing.problem else "are still owed"
         terminal.say(f"criticals that {owed}, and that no replay can bring back then: {names}{more}")
-    count = len(doing.chosen)
-    click.confirm(f"Delete {count} message{'s' if count > 1 else ''} for good?", abort=True, err=True)
+    terminal.confirm(f"Delete {counted(len(doing.chosen), 'message')} for good?")
 
 
 def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:

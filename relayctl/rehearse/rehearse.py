@@ -3,8 +3,8 @@
 import json
 import tempfile
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from copy import replace
 from pathlib import Path
 from typing import Any
@@ -145,8 +145,8 @@ def rehearse_(
     channels = {name: channel_of_policy(name, policy) for name, policy in POLICIES.items()}
     channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
     about, readers = _about(effects.clock(), vendors), _readers(effects, vendors)
-    with _folder(keep) as folder:
-        archive = Archive(folder, about, is_redacted=redact)
+    with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
+        archive = Archive(Path(folder), about, is_redacted=redact)
         since, is_assumed = archive.about["since"], len(readers) == 1
         if since != about["since"]:
             terminal.say(f"{archive.folder} begins at {moments.moment(since)}; the report is about that time")
@@ -218,15 +218,6 @@ def channel_of_policy(name: str, policy: Mapping[str, Any]) -> Channel:
 def _to_rehearse(channel: Channel) -> Channel:
     """Return a channel that decides about the past: live, without pauses, and without questions to BigPanda."""
     return replace(channel, policy=channel.policy._replace(mode=Mode.LIVE, pauses=()), bigpanda=None)
-
-
-@contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
-    if keep is not None:
-        yield keep
-        return
-    with tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
-        yield Path(folder)
 
 
 def _warn(readers: Sequence[Reader], past: Past, options: Mapping[str, Any]) -> None:

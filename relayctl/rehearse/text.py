@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from relay.delivery.channel_health import age
 from relay.foreign_text import printable
+from relayctl.report.period import spread_words
 from relayctl.settings.settings_file import STORED
 from relayctl.settings.settings_yaml import Flow, encode
 
@@ -38,8 +38,7 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
         text = f"{direct['without_page']:,} shares; {dropped:,} of them while flood control dropped signals"
         yield "without a page", text, dropped > 0
     if spread := direct["to_answer"]:
-        median, ninety, worst = (age(spread[f"{name}_seconds"]) for name in ("median", "ninety", "worst"))
-        yield "answered after", f"{median} (median), {ninety} (90 %), {worst} (worst)", False
+        yield "answered after", spread_words(spread), False
     for name, done in found["relay"].items():
         fewer = f"{_part(pages - done['pages'], pages)} fewer" if done["pages"] <= pages else "more"
         text = f"{done['pages']:,} pages ({fewer}), {done['critical']:,} critical"

@@ -20,7 +20,7 @@ from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
 from relayctl.report import explanation_text
-from relayctl.report.explanation import Case, Knowledge, explanation
+from relayctl.report.explanation import Case, explanation
 from relayctl.report.route_lint import lint
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -107,7 +107,8 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
     source = _source(stack, name, policy, offline=options["offline"])
     named = tuple(dict.fromkeys(filter(None, map(str.strip, options["recipients"].split(",")))))
     case = Case(source.channel, share, body, named, stack.effects.clock())
-    document = _document(case, _known(stack, case, offline=options["offline"]), source, options["incident"])
+    case = case._replace(missing="--offline") if options["offline"] else _with_ledger(stack, case)
+    document = _document(case, source, options["incident"])
     if as_json:
         click.echo(json.dumps(document))
         return
@@ -190,21 +191,20 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
     return _Source(alone, "policy from the file", is_whole=False, notes=(note,))
 
 
-def _known(stack: Stack, case: Case, *, offline: bool) -> Knowledge:
-    if offline:
-        return Knowledge(missing="--offline")
+def _with_ledger(stack: Stack, case: Case) -> Case:
+    """Return the case with the facts from the ledger, or with the reason why they could not be read."""
     task = case.task
 
-    def ask() -> Knowledge:
+    def ask() -> Case:
         table = stack.table()
         gates = {rule.gate: Gate.of(table.numbers(rule.gate)) for rule in rules_of(task.channel, task.recipients)}
-        return Knowledge(Ledger(table).read(case.entry_name), gates)
+        return case._replace(entry=Ledger(table).read(case.entry_name), gates=gates)
 
     known, problem = tried(ask)
-    return known or Knowledge(missing=f"the ledger was not read: {problem}")
+    return known or case._replace(missing=f"the ledger was not read: {problem}")
 
 
-def _document(case: Case, known: Knowledge, source: _Source, incident_id: str | None) -> dict[str, Any]:
+def _document(case: Case, source: _Source, incident_id: str | None) -> dict[str, Any]:
     notes = list(source.notes)
     if incident_id:
         notes.append("the body keeps its own incident id; --incident chose another one in the ledger")
@@ -212,7 +212,7 @@ def _document(case: Case, known: Knowledge, source: _Source, incident_id: str | 
         "channel": case.channel.name,
         "source": source.origin,
         "incident_id": case.share.incident_id,
-        **explanation(case, known),
+        **explanation(case),
         "notes": notes,
     }
     hidden = [each for each in case.channel.secrets() if len(each) >= _LEAST_SECRET]

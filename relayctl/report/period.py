@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, NamedTuple
 
+from relay.delivery.channel_health import age
 from relay.jobs.job import seconds_of
 from relay.jobs.outcome import Outcome
 from relayctl import moments
@@ -39,6 +40,16 @@ class Spread(NamedTuple):
     def document(self) -> dict[str, float]:
         """Return the spread as members of a JSON object, to a tenth of a second."""
         return {f"{name}_seconds": round(value, 1) for name, value in self._asdict().items()}
+
+
+def spread_words(times: Mapping[str, float]) -> str:
+    """Return the members of a spread's JSON object in words."""
+    median, ninety, worst = (_duration(times[f"{name}_seconds"]) for name in Spread._fields)
+    return f"{median} (median), {ninety} (90 %), {worst} (worst)"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f}s" if seconds < 60 else age(seconds)
 
 
 @dataclass

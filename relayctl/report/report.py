@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from relay.delivery.channel_health import age
 from relay.incidents.share import CANARY_PREFIX
 from relayctl import moments, terminal
 from relayctl.channel_names import checked_name
@@ -15,7 +14,7 @@ from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, L
 from relayctl.moments import SINCE
 from relayctl.readings import Readings
 from relayctl.report.page import page_of, shares_by_hour
-from relayctl.report.period import FIELDS, Period
+from relayctl.report.period import FIELDS, Period, spread_words
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -148,9 +147,9 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     )
     yield "rang", f"{counted(report['signals'], 'signal')}; {repeats} and {stale} did not", False
     if report["to_ring"]:
-        yield "rang after", _spread(report["to_ring"]), False
+        yield "rang after", spread_words(report["to_ring"]), False
     answered = f"{report['answered_incidents']:,} of {report['rung_incidents']:,} times that an incident began to ring"
-    after = f"; after {_spread(report['to_answer'])}" if report["to_answer"] else ""
+    after = f"; after {spread_words(report['to_answer'])}" if report["to_answer"] else ""
     yield "answered", answered + after, False
     unheard = report["unheard_criticals"]
     steps = ", ".join(f"{_STEPS.get(step, step)} {count}" for step, count in unheard.items())
@@ -161,12 +160,3 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     yield "dead letters", f"{report['dead_letters']}", report["dead_letters"] > 0
     used = f"{report['error_budget_used']:.0%} of the error budget used (objective {100 * report['objective']:.4g} %)"
     yield "kept", f"{report['kept']:.3%} of the shares; {used}", report["error_budget_used"] > 1
-
-
-def _spread(times: Mapping[str, float]) -> str:
-    median, ninety, worst = (times[f"{name}_seconds"] for name in ("median", "ninety", "worst"))
-    return f"{_duration(median)} (median), {_duration(ninety)} (90 %), {_duration(worst)} (worst)"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f}s" if seconds < 60 else age(seconds)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -11,6 +12,7 @@ from relay.channels.channel import Channel
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import seconds_of
+from relay.xmatters.directory import RestApi
 from relayctl import moments, terminal
 from relayctl.channel import modes
 from relayctl.channel.store import ChannelStore
@@ -18,7 +20,7 @@ from relayctl.channel_names import NAME
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget
 from relayctl.moments import SINCE
 from relayctl.readings import Readings
-from relayctl.report.shadow_counts import SUPPRESSED, PageCounts, ShadowCounts
+from relayctl.report.shadow_counts import SUPPRESSED, ShadowCounts, count_pages
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -164,13 +166,14 @@ def _read_pages(
         readings.add(source, problem="not asked: the channel has no xmatters.rest, so its pages are not compared")
         return None
     outward, deadline = stack.effects.outward(stack.hosts.xmatters), stack.deadline(VENDOR_SECONDS)
-    pages = PageCounts(outward, channel.rest, since, stack.effects.clock() + AHEAD_SECONDS)
+    times = (since, stack.effects.clock() + AHEAD_SECONDS)
+    count = partial(count_pages, RestApi(outward), channel.rest, times, deadline)
     newest = sorted(counts.incidents, key=lambda each: -counts.incidents[each])[:MAX_ASKED]
 
     def read() -> None:
-        total = pages.count(deadline)
+        total = count()
         found.update(property=key, pages_of_all_senders=total, is_matched=not total, incidents=0, pages=0)
-        if total and pages.count(deadline, key, NO_INCIDENT):
+        if total and count(key, NO_INCIDENT):
             problem = "its pages cannot be matched with incidents: it does not filter by the property"
             readings.add(source, problem=problem)
             return
@@ -178,7 +181,7 @@ def _read_pages(
         with progress(title, of, stack.effects.ticks) as show:
             for done, incident_id in enumerate(newest, 1):
                 # Without any page, there is nothing to ask for.
-                found["pages"] += total and pages.count(deadline, key, incident_id)
+                found["pages"] += total and count(key, incident_id)
                 found["incidents"] = done
                 found["is_matched"] = found["is_matched"] or found["pages"] > 0
                 show(done, "")

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
-from relay.http.client import HttpClient, json_object
+from relay.http.client import json_object
 from relay.incidents.share import Fields, scalar
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
@@ -118,22 +118,19 @@ class ShadowCounts:
         }
 
 
-class PageCounts:
-    """Counter of the pages that xMatters made in a time. Its method raises NoAnswer or BadAnswer if a request fails.
+def count_pages(
+    api: RestApi, rest: Rest, times: tuple[float, float], deadline: Deadline, name: str = "", value: str = ""
+) -> int:
+    """Return the number of pages that xMatters made, by any sender, from one time to another (epoch seconds).
 
-    Only the pages that the user of the credentials `rest` may see are counted. `since` and `until` are epoch seconds.
+    With `name`, only pages whose text property has this value are counted. Pages that the user of the credentials may
+    not see are never counted. Raises NoAnswer or BadAnswer.
     """
-
-    def __init__(self, outward: HttpClient, rest: Rest, since: float, until: float) -> None:
-        self._api, self._rest = RestApi(outward), rest
-        self._times = {"from": timestamp(since), "to": timestamp(until)}
-
-    def count(self, deadline: Deadline, name: str = "", value: str = "") -> int:
-        """Return the number of pages, by any sender; with `name`, of those whose text property has this value."""
-        named = {"propertyName": f"{name}{LANGUAGE}", "propertyValue": value} if name else {}
-        query = urlencode({**named, **self._times, "limit": 1}, errors="replace")
-        answer = self._api.ask(self._rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=_total)
-        return _total(answer) or 0
+    named = {"propertyName": f"{name}{LANGUAGE}", "propertyValue": value} if name else {}
+    period = dict(zip(("from", "to"), map(timestamp, times), strict=True))
+    query = urlencode({**named, **period, "limit": 1}, errors="replace")
+    answer = api.ask(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=_total)
+    return _total(answer) or 0
 
 
 def _total(answer: Any) -> int | None:

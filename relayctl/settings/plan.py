@@ -14,7 +14,6 @@ from relayctl import terminal
 from relayctl.aws_errors import aws_failure
 from relayctl.channel import write_path
 from relayctl.channel.credential_input import CredentialInput
-from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import Change, SecretDocument
 from relayctl.channel.store import ChannelChangedError, ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
@@ -22,6 +21,7 @@ from relayctl.channel_names import CHANNELS
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import SettingsFile
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import counted
 
 _COLORS = {"+": "green", "-": "red", "~": "yellow"}
 
@@ -98,10 +98,7 @@ def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -
 def show(plan: Plan) -> None:
     """Print a block for each channel that differs from its file, then the channels without a file, then the counts."""
     for each in plan.pending:
-        count = len(each.changes)
-        terminal.show_line(
-            f"{each.name}: " + ("new channel" if each.is_new else f"{count} change{'s' if count > 1 else ''}")
-        )
+        terminal.show_line(f"{each.name}: {'new channel' if each.is_new else counted(len(each.changes), 'change')}")
         show_changes(each.changes)
     if plan.not_in_folder:
         terminal.show_line(f"not in DIR, and left as they are: {', '.join(plan.not_in_folder)}", indent=2)
@@ -202,9 +199,8 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
     made = _plan(stack, store, folder, names, as_json=as_json)
     if not made.changes and not as_json:
         terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
-    if made.pending and not yes:
-        count = len(made.pending)
-        click.confirm(f"Apply to {count} channel{'s' if count > 1 else ''}?", abort=True, err=True)
+    if made.pending:
+        terminal.confirm(f"Apply to {counted(len(made.pending), 'channel')}?", yes=yes)
     with terminal.stop_on_interrupt() as stop:
         results = _applied(stack, store, made.pending, stop.is_set)
     if as_json:
@@ -254,11 +250,7 @@ def _apply(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done | s
         if message := aws_failure(error):
             return message
         raise
-    for key in done.fresh:
-        terminal.say(
-            f"channel {change.name}: {ENDPOINTS[key].vendor}'s credential is new; to print it: relayctl channel set "
-            f"{change.name} --reveal"
-        )
+    write_path.say_fresh(change.name, done)
     return done
 
 

@@ -30,7 +30,7 @@ from relayctl.channel.secret_document import (
     leaves,
     unknown_key,
 )
-from relayctl.settings.settings_yaml import Flow, SettingsYamlError, decode, encode
+from relayctl.settings.settings_yaml import Flow, decode, encode
 
 SUFFIX = ".yaml"
 # The schema that an export writes beside the files.
@@ -123,10 +123,7 @@ def parse(content: bytes) -> dict[str, Any]:
 
     Raises InvalidChannel with a line for each fault, which names the key and quotes no value.
     """
-    try:
-        document = decode(content)
-    except SettingsYamlError as error:
-        raise InvalidChannel(str(error)) from None
+    document = decode(content)
     if not isinstance(document, dict):
         raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
     faults = list[str]()

@@ -240,21 +240,20 @@ def circuit(gate: Gate, now: float) -> str:
     return "open" if is_open(gate, now) else "probing"
 
 
-def in_order(found: Sequence[ChannelStatus], now: float) -> list[tuple[ChannelStatus, Judgement]]:
-    """Return the channels with their judgements: the least healthy first, then the oldest debt, then the name."""
-    judged = [(each, judge(each, now)) for each in found]
+def in_order(found: Sequence[ChannelStatus], now: float) -> list[ChannelStatus]:
+    """Return the channels: the least healthy first, then the oldest debt, then the name."""
     ranks = list(Health)
 
-    def place(each: tuple[ChannelStatus, Judgement]) -> tuple[int, float, str]:
-        oldest = each[0].debts.oldest if each[0].debts else None
-        return ranks.index(each[1].health), now if oldest is None else oldest, each[0].name
+    def place(each: ChannelStatus) -> tuple[int, float, str]:
+        oldest = each.debts.oldest if each.debts else None
+        return ranks.index(judge(each, now).health), now if oldest is None else oldest, each.name
 
-    return sorted(judged, key=place)
+    return sorted(found, key=place)
 
 
-def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[str, Any]:
+def document(status: ChannelStatus, now: float) -> dict[str, Any]:
     """Return a channel's status as a JSON object; an unknown member is null."""
-    traffic, debts, gate = status.traffic, status.debts, status.gate
+    traffic, debts, gate, judgement = status.traffic, status.debts, status.gate, judge(status, now)
     oldest = debts.oldest if debts else None
     return {
         "channel": status.name,

@@ -106,8 +106,7 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
       relayctl fallback test --yes --json
     """
     terminal.refuse_unasked("send a test", yes=yes, as_json=as_json)
-    if not yes:
-        click.confirm("Notify the fallback topic, and call and text its phones now, by a test?", abort=True, err=True)
+    terminal.confirm("Notify the fallback topic, and call and text its phones now, by a test?", yes=yes)
     with terminal.status("sending a test …"):
         sent = _asked(stack, {}).get("ways")
     if sent is None:

@@ -64,11 +64,12 @@ _INDENT = " " * 9
 
 def document(stack: str, status: StackStatus) -> dict[str, Any]:
     """Return the status as a JSON object for programs."""
-    judged = channel_status.in_order(status.channels, status.at)
     return {
         "stack": stack,
         "at": moments.iso(status.at),
-        "channels": [channel_status.document(each, judgement, status.at) for each, judgement in judged],
+        "channels": [
+            channel_status.document(each, status.at) for each in channel_status.in_order(status.channels, status.at)
+        ],
         "queues": status.undelivered._asdict() if status.undelivered else None,
         "is_partial": status.is_partial,
         "problems": status.problems,
@@ -77,7 +78,8 @@ def document(stack: str, status: StackStatus) -> dict[str, Any]:
 
 def show(status: StackStatus, *, whole: bool) -> None:
     """Print the status, the least healthy channel first. A healthy channel has one line, unless `whole` is true."""
-    for each, judgement in channel_status.in_order(status.channels, status.at):
+    for each in channel_status.in_order(status.channels, status.at):
+        judgement = channel_status.judge(each, status.at)
         is_brief = judgement.health == Health.OK and not whole
         said = [traffic(each, status)] if is_brief else list(judgement.why)
         name = _name(each, status.at, is_brief=is_brief)

@@ -1,6 +1,8 @@
 """Counts of a shadow report: bounded memory, totals, and the rate by minutes."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,8 +12,9 @@ from relay.deadline import Deadline
 from relay.failures import BadAnswer
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
+from relay.xmatters.directory import RestApi
 from relayctl.log_lines import Line
-from relayctl.report.shadow_counts import PageCounts, ShadowCounts
+from relayctl.report.shadow_counts import ShadowCounts, count_pages
 from tests.fakes import Call, Clock, FakeSession
 from tests.unit.xmatters.test_directory import rest, said
 
@@ -43,10 +46,10 @@ def test_peak_is_the_latest_minute_with_the_most_signals() -> None:
     assert ShadowCounts(1).document()["peak_at"] is None
 
 
-def counts(answer: Any) -> tuple[PageCounts, list[dict[str, list[str]]], Deadline]:
+def counts(answer: Any) -> tuple[Callable[..., int], list[dict[str, list[str]]]]:
     """Return a counter of pages whose fake xMatters always gives this answer.
 
-    Also return the list of the queries that the fake gets, and a deadline.
+    Also return the list of the queries that the fake gets.
     """
     asked: list[dict[str, list[str]]] = []
 
@@ -56,12 +59,13 @@ def counts(answer: Any) -> tuple[PageCounts, list[dict[str, list[str]]], Deadlin
 
     clock = Clock()
     client = HttpClient(FakeSession(answered), clock=clock)
-    return PageCounts(client, rest(), 1_790_000_000.0, 1_790_000_060.5), asked, Deadline(5, clock)
+    times = (1_790_000_000.0, 1_790_000_060.5)
+    return partial(count_pages, RestApi(client), rest(), times, Deadline(5, clock)), asked
 
 
 def test_pages_of_an_incident_are_asked_for_by_a_text_property_within_the_time() -> None:
-    found, asked, deadline = counts({"count": 1, "total": 7, "data": [{"id": "u-1"}], "links": {}})
-    assert found.count(deadline, "incident_id", "i 1") == 7
+    found, asked = counts({"count": 1, "total": 7, "data": [{"id": "u-1"}], "links": {}})
+    assert found("incident_id", "i 1") == 7
     assert asked == [
         {
             "propertyName": ["incident_id#en"],
@@ -85,6 +89,6 @@ def test_pages_of_an_incident_are_asked_for_by_a_text_property_within_the_time()
     ],
 )
 def test_answer_without_a_number_is_an_error(answer: Any) -> None:
-    found, _, deadline = counts(answer)
+    found, _ = counts(answer)
     with pytest.raises(BadAnswer):
-        found.count(deadline)
+        found()
