@@ -26,7 +26,6 @@ from relayctl.settings.plan import apply, plan
 from relayctl.stack import channel_status, draining
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.draining import Drain
 from relayctl.stack.owed import Owed
 from relayctl.stack.status_reading import StackStatus, StatusReader
 
@@ -191,11 +190,11 @@ _QUESTION = "Refuse BigPanda's shares for channel {}, {}?"
 
 def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
     """Wait until nothing is owed for a channel. Raises ClickException if jobs of the channel are dead-lettered."""
-    drain = Drain(stack, StatusReader(stack, name), quiet, timeout)
-    drain.check([name])
+    reader = StatusReader(stack, name)
+    draining.check(reader, [name], stack.effects.clock())
     _refuse_dead_lettered(stack, name)
     terminal.confirm(_QUESTION.format(name, "as soon as nothing is owed for it"), yes=yes)
-    drain.wait([name])
+    list(draining.drained(stack, reader, [name], quiet, timeout))
     _refuse_dead_lettered(stack, name)
 
 
