@@ -6,10 +6,10 @@ number of FilterLogEvents answers for a log group is bounded, since CloudWatch m
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from botocore.exceptions import ClientError
 
@@ -51,6 +51,10 @@ class Line(NamedTuple):
         """Return a field as text; empty if it is missing."""
         value = self.fields.get(name)
         return "" if value is None else str(value)
+
+    def only(self, names: Collection[str]) -> Self:
+        """Return the line with these fields alone: a reader of many lines keeps what it counts."""
+        return self._replace(fields={name: value for name, value in self.fields.items() if name in names})
 
 
 @dataclass

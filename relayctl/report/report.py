@@ -14,7 +14,7 @@ from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, L
 from relayctl.moments import SINCE
 from relayctl.readings import Readings
 from relayctl.report.page import page_of, shares_by_hour
-from relayctl.report.period import FIELDS, Period, spread_words
+from relayctl.report.period import FIELDS, figures, spread_words
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -76,13 +76,12 @@ def report(
       relayctl report --since 7d --channel payments --html week.html
     """
     now = stack.effects.clock()
-    period = Period(now - DEFAULT_SECONDS if since is None else since, now, objective / 100)
-    readings = Readings()
-    period.count(_lines(stack, readings, period.since, channel))
-    document = {"channel": channel, **period.document(), "sources": readings.documents()}
-    if period.shares:
+    since, readings = now - DEFAULT_SECONDS if since is None else since, Readings()
+    found = figures(_lines(stack, readings, since, channel), since, now, objective / 100)
+    document = {"channel": channel, **found, "sources": readings.documents()}
+    if found["shares"]:
         title = f"Relay {stack.name}" + (f", channel {channel}" if channel else "")
-        when = f"{moments.moment(period.since)} to {moments.moment(period.until)}"
+        when = f"{moments.moment(since)} to {moments.moment(now)}"
         if page:
             page.write_text(
                 page_of(title, when, list(_rows(document)), shares_by_hour(document["by_hour"])), encoding="utf-8"
@@ -93,12 +92,12 @@ def report(
             terminal.show_line(f"{title}, {when}")
             for label, text, is_bad in _rows(document):
                 terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
-    for note in readings.notes() if not as_json or not period.shares else ():
+    for note in readings.notes() if not as_json or not found["shares"] else ():
         terminal.say(note)
-    if page and period.shares:
+    if page and found["shares"]:
         terminal.say(f"written: {page}")
-    if not period.shares and not readings.has_failures:
-        terminal.nothing(f"no share came since {moments.moment(period.since)}")
+    if not found["shares"] and not readings.has_failures:
+        terminal.nothing(f"no share came since {moments.moment(since)}")
     terminal.fail_if(readings.has_failures)
 
 
@@ -107,7 +106,7 @@ def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) 
 
     Only the fields that count are kept, since there may be many lines.
     """
-    found: list[Line] = []
+    found = list[Line]()
     with progress("reading the logs", "lines", stack.effects.ticks) as show:
         for function, messages in _READ.items():
             budget, source, before = Budget(MAX_ANSWERS), f"log {function}", len(found)
@@ -117,8 +116,7 @@ def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) 
             def read(lines: Iterator[Line] = lines, function: str = function) -> bool:
                 for line in lines:
                     if _is_wanted(line, channel):
-                        fields = {name: line.fields[name] for name in FIELDS if name in line.fields}
-                        found.append(Line(line.at, fields))
+                        found.append(line.only(FIELDS))
                         show(len(found), function)
                 return True
 

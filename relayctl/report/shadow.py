@@ -1,7 +1,7 @@
 """relayctl shadow: what a channel in shadow mode would have done, from the webhook's log and xMatters' pages."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -17,10 +17,10 @@ from relayctl import moments, terminal
 from relayctl.channel import modes
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
-from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget
+from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line
 from relayctl.moments import SINCE
 from relayctl.readings import Readings
-from relayctl.report.shadow_counts import SUPPRESSED, ShadowCounts, count_pages
+from relayctl.report.shadow_counts import FIELDS, SUPPRESSED, count_pages, counts
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -96,7 +96,7 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
       relayctl shadow report payments --since 24h --limit 500
       relayctl shadow report payments --property bigpanda_id --json
     """
-    now, readings, counts = stack.effects.clock(), Readings(), ShadowCounts(limit)
+    now, readings = stack.effects.clock(), Readings()
     start, budget = now - DEFAULT_SECONDS if since is None else since, Budget(MAX_ANSWERS)
     # First: it raises an error if there is no such stack, or the stack is not a relay.
     store = ChannelStore(stack)
@@ -104,8 +104,8 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
     if secret == [None]:
         terminal.nothing(f"there is no channel {name}")
     channel = secret[0] if secret else None
-    _read_log(stack, name, readings, counts, budget, start)
-    pages = _read_pages(stack, channel, readings, counts, key, start) if channel and counts.shares else None
+    lines = _read_log(stack, name, readings, budget, start)
+    pages = _read_pages(stack, channel, readings, lines, key, start) if channel and lines else None
     found = {
         "channel": name,
         "mode": channel.policy.mode if channel else None,
@@ -113,7 +113,7 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
         "since": moments.iso(start),
         "until": moments.iso(now),
         "complete_from": moments.iso_or_none(budget.complete_from),
-        **counts.document(),
+        **counts(lines, limit),
         "xmatters": pages,
         "sources": readings.documents(),
     }
@@ -131,8 +131,9 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
     terminal.fail_if(readings.has_failures)
 
 
-def _read_log(stack: Stack, name: str, readings: Readings, counts: ShadowCounts, budget: Budget, since: float) -> None:
-    """Count the shares in the webhook's log, which has no lines before its retention time."""
+def _read_log(stack: Stack, name: str, readings: Readings, budget: Budget, since: float) -> list[Line]:
+    """Return the shares in the webhook's log, which has no lines before its retention time."""
+    found = list[Line]()
     now, source, days = stack.effects.clock(), f"log {WEBHOOK}", stack.parameters.get("LogRetentionDays", "")
     kept_from = now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
     # `name` has no character with a meaning in a pattern.
@@ -142,19 +143,20 @@ def _read_log(stack: Stack, name: str, readings: Readings, counts: ShadowCounts,
         with progress("reading the webhook's log", "shares", stack.effects.ticks) as show:
             for line in stack.logs.scan(WEBHOOK, pattern, max(since, kept_from), budget):
                 if line.message == "share" and line.text("channel") == name:
-                    counts.add(line)
-                    show(counts.shares, "")
+                    found.append(line.only(FIELDS))
+                    show(len(found), "")
         return True
 
     if readings.read(source, read):
         kept = f"it keeps lines from {moments.moment(kept_from)} on (LogRetentionDays); older shares are not counted"
         cut = f"{budget.problem}, so all numbers are too low; give a later --since" if budget.is_cut else ""
         problem = "; ".join(filter(None, [kept if since < kept_from else "", cut])) or None
-        readings.add(source, counts.shares, problem, is_failure=budget.is_cut)
+        readings.add(source, len(found), problem, is_failure=budget.is_cut)
+    return found
 
 
 def _read_pages(
-    stack: Stack, channel: Channel, readings: Readings, counts: ShadowCounts, key: str, since: float
+    stack: Stack, channel: Channel, readings: Readings, lines: Sequence[Line], key: str, since: float
 ) -> dict[str, Any] | None:
     """Return the numbers of xMatters' pages as a JSON object: of all, and of the newest incidents with signals or not.
 
@@ -168,7 +170,9 @@ def _read_pages(
     outward, deadline = stack.effects.outward(stack.hosts.xmatters), stack.deadline(VENDOR_SECONDS)
     times = (since, stack.effects.clock() + AHEAD_SECONDS)
     count = partial(count_pages, RestApi(outward), channel.rest, times, deadline)
-    newest = sorted(counts.incidents, key=lambda each: -counts.incidents[each])[:MAX_ASKED]
+    # By the last share of each.
+    incidents = list(dict.fromkeys(line.text("incident_id") for line in sorted(lines, key=lambda line: -line.at)))
+    newest = incidents[:MAX_ASKED]
 
     def read() -> None:
         total = count()
@@ -185,8 +189,8 @@ def _read_pages(
                 found["incidents"] = done
                 found["is_matched"] = found["is_matched"] or found["pages"] > 0
                 show(done, "")
-        if len(counts.incidents) > len(newest):
-            problem = f"only the newest {len(newest)} of {len(counts.incidents)} incidents were looked up"
+        if len(incidents) > len(newest):
+            problem = f"only the newest {len(newest)} of {len(incidents)} incidents were looked up"
             readings.add(source, problem=problem)
 
     readings.read(source, read)

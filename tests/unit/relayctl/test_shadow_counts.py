@@ -1,4 +1,4 @@
-"""Counts of a shadow report: bounded memory, totals, and the rate by minutes."""
+"""Counts of a shadow report: totals, the rate by minutes, and xMatters' pages."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,8 @@ from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relay.xmatters.directory import RestApi
 from relayctl.log_lines import Line
-from relayctl.report.shadow_counts import ShadowCounts, count_pages
+from relayctl.report import shadow_counts
+from relayctl.report.shadow_counts import count_pages
 from tests.fakes import Call, Clock, FakeSession
 from tests.unit.xmatters.test_directory import rest, said
 
@@ -27,23 +28,18 @@ def line(at: float = NOON, **fields: Any) -> Line:
     return Line(at, {"message": "share", "channel": "noc", **plain, **fields})
 
 
-def counted(*lines: Line, most: int = 10) -> ShadowCounts:
-    counts = ShadowCounts(most)
-    for each in lines:
-        counts.add(each)
-    return counts
-
-
 def test_malformed_fields_count_as_missing_and_a_signal_without_the_ledger_is_marked() -> None:
-    [found] = counted(line(recipients="ops", transition=None, status=7, unguarded="timeout")).document()["listed"]
+    [found] = shadow_counts.counts([line(recipients="ops", transition=None, status=7, unguarded="timeout")], 10)[
+        "listed"
+    ]
     assert (found["recipients"], found["transition"], found["status"], found["unguarded"]) == ([], None, "7", True)
 
 
 def test_peak_is_the_latest_minute_with_the_most_signals() -> None:
     lines = [line(NOON + seconds) for seconds in (-1, 0, 1, 60, 61)]
-    found = counted(*lines).document()
+    found = shadow_counts.counts(lines, 10)
     assert (found["peak_signals"], found["peak_at"]) == (2, "2026-09-21T14:15:00Z")
-    assert ShadowCounts(1).document()["peak_at"] is None
+    assert shadow_counts.counts([], 1)["peak_at"] is None
 
 
 def counts(answer: Any) -> tuple[Callable[..., int], list[dict[str, list[str]]]]:
