@@ -130,7 +130,7 @@ def _known(error: Exception) -> click.ClickException | None:
         from relay.failures import InvalidChannel  # noqa: PLC0415
         from relayctl.aws_errors import aws_failure  # noqa: PLC0415
         from relayctl.channel.store import ChannelChangedError  # noqa: PLC0415
-        from relayctl.stack.outputs import StackMissingError  # noqa: PLC0415
+        from relayctl.stack.deployed import StackMissingError  # noqa: PLC0415
     except ImportError as missing:
         return click.ClickException(f"relayctl is not completely installed ({missing}); docs/install.md says how")
 

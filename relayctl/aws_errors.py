@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.failures import LedgerError
 from relay.foreign_text import one_line
-from relayctl.stack.outputs import StackMissingError
+from relayctl.stack.deployed import StackMissingError
 
 # Longer than any message of AWS about a refused call.
 MAX_LENGTH = 4000

@@ -17,8 +17,7 @@ from relay.ledger.credentials import USE_SECONDS
 from relay.ledger.table import Table
 from relayctl import moments, terminal
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.stack.deployed import Stack
-from relayctl.stack.outputs import StackMissingError
+from relayctl.stack.deployed import Stack, StackMissingError
 
 _PASTE_COLUMNS = 17
 

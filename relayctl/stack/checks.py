@@ -150,12 +150,8 @@ class StackChecks:
     def _worker(self, pair: WorkerQueue) -> Check:
         what, function = pair.worker, self._stack.output(pair.function)
         queue = _queue_name(self._stack.output(pair.queue))
-        pages = (
-            self._stack.session.client("lambda")
-            .get_paginator("list_event_source_mappings")
-            .paginate(FunctionName=function)
-        )
-        found = [each for page in pages for each in page["EventSourceMappings"]]
+        pages = self._stack.session.client("lambda").get_paginator("list_event_source_mappings")
+        found = pages.paginate(FunctionName=function).search("EventSourceMappings[]")
         mapping = next((each for each in found if each.get("EventSourceArn", "").endswith(f":{queue}")), None)
         if mapping is None:
             return failed(what, f"no event source mapping of the {pair.what}; deploy the stack again")
@@ -279,10 +275,8 @@ class StackChecks:
         if far := self._in_another_region({"FallbackTopicArn": topic}):
             return failed(what, far)
         try:
-            pages = (
-                self._stack.session.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-            )
-            subscriptions = [each for page in pages for each in page["Subscriptions"]]
+            pages = self._stack.session.client("sns").get_paginator("list_subscriptions_by_topic")
+            subscriptions = list(pages.paginate(TopicArn=topic).search("Subscriptions[]"))
         except ClientError as error:
             if error.response["Error"].get("Code") not in DENIED:
                 raise
@@ -318,13 +312,11 @@ class StackChecks:
         if far := self._in_another_region(topics):
             return failed("alarms", far)
         ours = re.compile(rf"{re.escape(self._stack.name)}-([A-Za-z]+Alarm)-[A-Za-z0-9]+")
-        pages = self._stack.cloudwatch.get_paginator("describe_alarms").paginate(
-            AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"]
-        )
+        pages = self._stack.cloudwatch.get_paginator("describe_alarms")
+        alarms = pages.paginate(AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"])
         found = [
             (match[1], each["StateValue"])
-            for page in pages
-            for each in page["MetricAlarms"]
+            for each in alarms.search("MetricAlarms[]")
             if (match := ours.fullmatch(each["AlarmName"]))
         ]
         in_alarm = [name for name, state in found if state == "ALARM"]

@@ -12,8 +12,7 @@ from relayctl.channel import checks
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check
 from relayctl.stack.checks import StackChecks
-from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.outputs import StackMissingError
+from relayctl.stack.deployed import Stack, StackMissingError, on_stack
 from relayctl.stack.status import health
 from relayctl.stack.status_reading import StatusReader
 
