@@ -15,7 +15,7 @@ from relayctl.channel import modes, pauses_in_secret
 from relayctl.channel.pauses_in_secret import Members
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.channel.store import ChannelChangedError, ChannelStore
+from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME_OR_ALL
 from relayctl.moments import UNTIL
 from relayctl.stack.deployed import Stack, on_stack
@@ -159,7 +159,7 @@ class _Work(NamedTuple):
             try:
                 if found := self._stored(stack, store, each):
                     pauses[each] = found
-            except (ChannelChangedError, InvalidChannel, click.UsageError) as error:
+            except (InvalidChannel, click.ClickException) as error:
                 if name:
                     raise
                 terminal.say(f"channel {each}: not changed: {printable(str(error))}")

@@ -25,10 +25,9 @@ from relayctl.rehearse import fetch
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.findings import figures, with_assumed_pages
 from relayctl.rehearse.history import Past, critical_pages, is_wanted, read_past
-from relayctl.rehearse.page import page
+from relayctl.rehearse.page import page, rows, settings_of, settings_to_install
 from relayctl.rehearse.reader import Reader
 from relayctl.rehearse.replay import rehearse
-from relayctl.rehearse.text import rows, settings_of, settings_to_install
 from relayctl.settings.settings_file import channel_of_text, channel_without_credentials
 from relayctl.stack.deployed import Effects
 

@@ -15,7 +15,7 @@ from relayctl.aws_errors import aws_failure
 from relayctl.channel import write_path
 from relayctl.channel.credential_input import CredentialInput
 from relayctl.channel.secret_document import Change, SecretDocument
-from relayctl.channel.store import ChannelChangedError, ChannelStore
+from relayctl.channel.store import ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
 from relayctl.channel_names import CHANNELS
 from relayctl.settings import settings_file
@@ -87,8 +87,7 @@ def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -
             after = settings_file.resolved(file, SecretDocument(kept.document if kept else None), source)
             changes.append(write_path.prepare(stack, file.channel, kept, after))
         except (InvalidChannel, click.UsageError) as error:
-            message = error.message if isinstance(error, click.UsageError) else str(error)
-            problems += [f"{file.path}: {line}" for line in message.splitlines()]
+            problems += [f"{file.path}: {line}" for line in str(error).splitlines()]
         source.warn(f"{file.path}: ")
     if problems:
         raise click.UsageError("\n".join(problems))
@@ -244,7 +243,7 @@ def _apply(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done | s
         done = write_path.put(stack, store, change)
     except KeyboardInterrupt:
         return "interrupted: it has its old settings or its new ones, run plan to see which"
-    except (ChannelChangedError, InvalidChannel) as error:
+    except (InvalidChannel, click.ClickException) as error:
         return str(error).removeprefix(f"channel {change.name}: ")
     except Exception as error:
         if message := aws_failure(error):

@@ -14,10 +14,10 @@ from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.fetch import fetch_answers, fetch_incidents, fetch_pages
 from relayctl.rehearse.findings import figures, pages_got
 from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
+from relayctl.rehearse.page import rows
 from relayctl.rehearse.reader import FetchError, Reader
 from relayctl.rehearse.rehearse import POLICIES, channel_of_policy
 from relayctl.rehearse.replay import Rehearsal, rehearse
-from relayctl.rehearse.text import rows
 from relayctl.stack.deployed import Effects
 
 T = 1_780_000_000
