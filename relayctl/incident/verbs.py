@@ -74,7 +74,7 @@ class Listed(NamedTuple):
 def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
     """Yield the incidents that the ledger's index has as owed or given up."""
     ledger = Ledger(stack.bounded_table())
-    for name, entry in (readings.read("ledger", lambda: dict(due(ledger))) or {}).items():
+    for name, entry in (readings.read("ledger", lambda: due(ledger)) or {}).items():
         if entry.debt.since is not None:
             yield Listed(_came(entry), channel_of(name), incident_of(name), entry)
 

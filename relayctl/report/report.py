@@ -111,16 +111,11 @@ def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) 
         for function, messages in _READ.items():
             budget, source, before = Budget(MAX_ANSWERS), f"log {function}", len(found)
             wanted = " || ".join(f'($.message = "{each}")' for each in messages)
-            lines = stack.logs.scan(function, f"{{ {wanted} }}", since, budget)
-
-            def read(lines: Iterator[Line] = lines, function: str = function) -> bool:
-                for line in lines:
+            with readings.reading(source):
+                for line in stack.logs.scan(function, f"{{ {wanted} }}", since, budget):
                     if _is_wanted(line, channel):
                         found.append(line.only(FIELDS))
                         show(len(found), function)
-                return True
-
-            if readings.read(source, read):
                 problem = f"{budget.problem}; give a later --since" if budget.is_cut else None
                 readings.add(source, len(found) - before, problem, is_failure=budget.is_cut)
     return found

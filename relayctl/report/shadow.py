@@ -100,10 +100,11 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
     start, budget = now - DEFAULT_SECONDS if since is None else since, Budget(MAX_ANSWERS)
     # First: it raises an error if there is no such stack, or the stack is not a relay.
     store = ChannelStore(stack)
-    secret = readings.read(f"secret of channel {name}", lambda: [store.channel(name)])
-    if secret == [None]:
-        terminal.nothing(f"there is no channel {name}")
-    channel = secret[0] if secret else None
+    channel: Channel | None = None
+    with readings.reading(f"secret of channel {name}"):
+        channel = store.channel(name)
+        if channel is None:
+            terminal.nothing(f"there is no channel {name}")
     lines = _read_log(stack, name, readings, budget, start)
     pages = _read_pages(stack, channel, readings, lines, key, start) if channel and lines else None
     found = {
@@ -138,16 +139,12 @@ def _read_log(stack: Stack, name: str, readings: Readings, budget: Budget, since
     kept_from = now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
     # `name` has no character with a meaning in a pattern.
     pattern = f'{{ ($.message = "share") && ($.channel = "{name}") }}'
-
-    def read() -> bool:
+    with readings.reading(source):
         with progress("reading the webhook's log", "shares", stack.effects.ticks) as show:
             for line in stack.logs.scan(WEBHOOK, pattern, max(since, kept_from), budget):
                 if line.message == "share" and line.text("channel") == name:
                     found.append(line.only(FIELDS))
                     show(len(found), "")
-        return True
-
-    if readings.read(source, read):
         kept = f"it keeps lines from {moments.moment(kept_from)} on (LogRetentionDays); older shares are not counted"
         cut = f"{budget.problem}, so all numbers are too low; give a later --since" if budget.is_cut else ""
         problem = "; ".join(filter(None, [kept if since < kept_from else "", cut])) or None
@@ -174,13 +171,13 @@ def _read_pages(
     incidents = list(dict.fromkeys(line.text("incident_id") for line in sorted(lines, key=lambda line: -line.at)))
     newest = incidents[:MAX_ASKED]
 
-    def read() -> None:
+    with readings.reading(source):
         total = count()
         found.update(property=key, pages_of_all_senders=total, is_matched=not total, incidents=0, pages=0)
         if total and count(key, NO_INCIDENT):
             problem = "its pages cannot be matched with incidents: it does not filter by the property"
             readings.add(source, problem=problem)
-            return
+            return found
         title, of = "asking xMatters for the pages of each incident", f"of {len(newest)}"
         with progress(title, of, stack.effects.ticks) as show:
             for done, incident_id in enumerate(newest, 1):
@@ -192,8 +189,6 @@ def _read_pages(
         if len(incidents) > len(newest):
             problem = f"only the newest {len(newest)} of {len(incidents)} incidents were looked up"
             readings.add(source, problem=problem)
-
-    readings.read(source, read)
     return found or None
 
 

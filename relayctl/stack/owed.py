@@ -1,6 +1,5 @@
 """Owed states in the ledger, jobs on the queues, and dead-lettered jobs of a stack."""
 
-from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from relay.delivery.channel_health import Debts
@@ -64,22 +63,16 @@ class Owed(NamedTuple):
     @classmethod
     def of(cls, stack: Stack, channel: str | None) -> Self:
         """Read what is owed for a channel; None for all. Raises botocore's exceptions if queues cannot be counted."""
-        readings, undelivered = Readings(), UndeliveredJobs.of(stack)
-
-        def read_debts() -> Debts:
-            # A row that is written during the query can appear twice.
-            rows = dict(due(Ledger(stack.bounded_table()))).items()
-            return Debts.of(entry for key, entry in rows if channel in {None, channel_of(key)})
-
-        def read_dead_letters() -> int:
-            with choosing(stack, Filter(channel=channel)) as choice:
+        readings, undelivered, debts, dead = Readings(), UndeliveredJobs.of(stack), None, 0
+        with readings.reading("ledger"):
+            rows = due(Ledger(stack.bounded_table())).items()
+            debts = Debts.of(entry for key, entry in rows if channel in {None, channel_of(key)})
+        if undelivered.dead_lettered:
+            with readings.reading("dead-letter queue"), choosing(stack, Filter(channel=channel)) as choice:
+                dead = len(choice.jobs) + len(choice.unreadable)
                 if held := choice.depth.held:
                     readings.add("dead-letter queue", problem=held_elsewhere(held))
-                return len(choice.jobs) + len(choice.unreadable)
-
-        debts = readings.read("ledger", read_debts)
-        dead = readings.read("dead-letter queue", read_dead_letters) if undelivered.dead_lettered else 0
-        return cls(debts, dead or 0, undelivered, readings.problems)
+        return cls(debts, dead, undelivered, readings.problems)
 
     @property
     def owed(self) -> int:
@@ -110,7 +103,7 @@ class Owed(NamedTuple):
         return "; ".join(filter(None, ways))
 
 
-def due(ledger: Ledger) -> Iterator[tuple[str, Entry]]:
-    """Yield the entries that the ledger's index has as owed or given up, with their keys. Raises LedgerError."""
-    for shard in (*shards(CRITICAL), *shards(OTHER)):
-        yield from ledger.due(shard, MAX_ROWS)
+def due(ledger: Ledger) -> dict[str, Entry]:
+    """Return the entries that the ledger's index has as owed or given up, by their keys. Raises LedgerError."""
+    # A row that is written during the query can appear twice.
+    return {key: each for shard in (*shards(CRITICAL), *shards(OTHER)) for key, each in ledger.due(shard, MAX_ROWS)}

@@ -96,12 +96,11 @@ class StatusReader:
 
     def _debts(self, ledger: Ledger) -> dict[str, Debts]:
         """Return the debts by channel. Raises LedgerError."""
-        rows = list(due(ledger))
+        rows = due(ledger)
         if len(rows) >= MAX_ROWS:
             self._readings.add("ledger", problem=f"maybe more debts than are read; the index has {len(rows)} or more")
         found: dict[str, Debts] = {}
-        # A row that is written during the query can appear twice.
-        for name, entry in dict(rows).items():
+        for name, entry in rows.items():
             found.setdefault(channel_of(name), Debts()).add(entry)
         return found
 
@@ -150,15 +149,13 @@ class StatusReader:
         removed = "the channel was removed"
         if not is_listed:
             return None, removed
-
-        def read() -> tuple[Channel | None, str | None]:
+        with self._readings.reading(f"secret of channel {name}"):
             try:
                 channel = ChannelStore(self.stack).channel(name)
             except InvalidChannel as error:
                 return None, f"its secret is not valid: {error}"
             return channel, None if channel else removed
-
-        return self._readings.read(f"secret of channel {name}", read) or (None, None)
+        return None, None
 
 
 def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float | None) -> ShareWatch | None:
