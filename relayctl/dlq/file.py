@@ -218,14 +218,13 @@ class Import:
 
     def document(self, path: Path, changed: dict[str, Any] | None) -> dict[str, Any]:
         """Return the result as a JSON object, with the audit of the change if one began."""
-        counts = {"lines": len(self.messages), "sent": self.sent, "left": self.left}
+        counts = {"lines": len(self.messages), "sent": self.sent}
         return {
             "file": str(path),
-            "lines": len(self.messages),
-            "sent": self.sent,
+            **counts,
             "next_line": self.next_line if self.left else None,
             "problem": self.problem,
-            "audit": changed | {"counts": counts} if changed else None,
+            "audit": changed | {"counts": counts | {"left": self.left}} if changed else None,
         }
 
 

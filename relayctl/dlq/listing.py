@@ -79,7 +79,7 @@ def show(document: Mapping[str, Any], now: float) -> None:
     said += [quoted(document["title"], _MAX_TITLE)] if document["title"] else []
     incident = identifier(document["incident_id"], MAX_ID_LENGTH)
     name = printable(f"{document['delivery_id'][:8]}  {document['channel']} {incident}")
-    lead = f"{duration(now - seconds_of(document['received_at'])):>{_AGE_COLUMNS}}  "
+    lead = f"{age(document['received_at'], now):>{_AGE_COLUMNS}}  "
     terminal.show_line(f"{name}: {', '.join(said)}", lead=lead)
 
 
@@ -149,6 +149,6 @@ def show_summary(sums: Mapping[str, Any]) -> None:
     terminal.show_line(f"  shared      {sums['oldest']} to {sums['newest']}")
 
 
-def age(job: Job, now: float) -> str:
-    """Return the time since the share of the job arrived, in the largest unit that fits, such as hours."""
-    return duration(now - seconds_of(job.received_at))
+def age(received_at: str, now: float) -> str:
+    """Return the time since a share arrived, in the largest unit that fits, such as hours."""
+    return duration(now - seconds_of(received_at))

@@ -5,7 +5,6 @@ have a copy of the message, and the ledger lets only one copy page. The worker d
 (`delivery.step.judge_job`).
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import replace
 from dataclasses import dataclass
@@ -46,6 +45,7 @@ class Became(StrEnum):
         WAITING: It waits for its next attempt.
         DEAD_LETTERED: It came back to the dead-letter queue.
         FAILED: It could not be moved.
+        LEFT: The replay ended before it was tried.
     """
 
     DELIVERED = "delivered"
@@ -54,6 +54,7 @@ class Became(StrEnum):
     WAITING = "waiting"
     DEAD_LETTERED = "dead_lettered"
     FAILED = "failed"
+    LEFT = "left"
 
 
 class Fate(NamedTuple):
@@ -101,8 +102,8 @@ class DeadLetterMover:
 
     dead_letters: DeadLetters
     retry_queue: Queue
-    clock: Callable[[], float] = time.time
-    sleep: Callable[[float], object] = time.sleep
+    clock: Callable[[], float]
+    sleep: Callable[[float], object]
     rate: float | None = None
 
     def move(

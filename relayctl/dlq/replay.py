@@ -30,13 +30,9 @@ WORDS = {
     Became.WAITING: "waiting on the retry queue",
     Became.DEAD_LETTERED: "dead-lettered again",
     Became.FAILED: "not moved",
+    Became.LEFT: "left",
 }
-_BAD = {Became.DEAD_LETTERED, Became.FAILED}
-_UNSETTLED = {
-    Became.FAILED: "not moved: {}",
-    Became.DEAD_LETTERED: "dead-lettered again: {}",
-    Became.WAITING: "waits on the retry queue: {}",
-}
+_BAD = {Became.DEAD_LETTERED, Became.FAILED, Became.LEFT}
 
 
 @dataclass
@@ -53,37 +49,27 @@ class Report:
     moved: list[Moved] = field(default_factory=list)
     problem: str | None = None
 
-    @property
-    def left(self) -> int:
-        """Number of chosen jobs that the replay has not tried to move."""
-        return len(self.chosen) - len(self.moved)
+    def outcomes(self) -> list[Moved]:
+        """Return the jobs with their outcomes; those that were not tried come last."""
+        tried = {id(each.job) for each in self.moved}
+        left = (job for job in self.chosen if id(job) not in tried)
+        return [*self.moved, *(Moved(job, None, Fate(Became.LEFT, job.stamps.reason)) for job in left)]
 
     @property
     def is_failure(self) -> bool:
         """True if a job is, or may be, still dead-lettered."""
-        return bool(self.left or self.problem) or any(each.fate.became in _BAD or each.note for each in self.moved)
+        return bool(self.problem) or any(each.fate.became in _BAD or each.note for each in self.outcomes())
 
     def counts(self) -> dict[str, int]:
-        """Return the number of jobs by outcome; `left` are those that were not tried."""
-        counts = Counter(each.fate.became for each in self.moved)
-        return {str(name): counts[name] for name in WORDS} | {"left": self.left}
-
-    def results(self) -> list[dict[str, Any]]:
-        """Return the outcome of each job as a JSON object; the jobs that were not tried come last."""
-        tried = {id(each.job) for each in self.moved}
-        done = [_result(each.job, *each.fate, each.note) for each in self.moved]
-        left = (job for job in self.chosen if id(job) not in tried)
-        return [*done, *(_result(job, "left", job.stamps.reason, None, None) for job in left)]
+        """Return the number of jobs by outcome."""
+        counts = Counter(each.fate.became for each in self.outcomes())
+        return {str(name): counts[name] for name in WORDS}
 
     def sums(self) -> str:
         """Return the number of jobs by outcome in one line of text, for waiting and dead-lettered jobs by reason."""
-        counts = self.counts()
-        said = [
-            f"{counts[name]} {word}{self._reasons(name)}"
-            for name, word in WORDS.items()
-            if counts[name] or name == Became.DELIVERED
-        ]
-        return ", ".join([*said, f"{self.left} left"])
+        counts, always = self.counts(), {Became.DELIVERED, Became.LEFT}
+        shown = {name: word for name, word in WORDS.items() if counts[name] or name in always}
+        return ", ".join(f"{counts[name]} {word}{self._reasons(name)}" for name, word in shown.items())
 
     def _reasons(self, name: Became) -> str:
         if name not in {Became.WAITING, Became.DEAD_LETTERED}:
@@ -93,24 +79,18 @@ class Report:
         return f" ({said})" if said else ""
 
 
-def _result(job: Job, became: str, reason: str | None, request_id: str | None, note: str | None) -> dict[str, Any]:
-    return {
-        "delivery_id": job.delivery_id,
-        "channel": job.channel,
-        "incident_id": job.incident_id,
-        "kind": job.kind,
-        "became": became,
-        "reason": reason,
-        "request_id": request_id,
-        "note": note,
-    }
+def _result(moved: Moved) -> dict[str, Any]:
+    job = moved.job
+    members = {"delivery_id": job.delivery_id, "channel": job.channel, "incident_id": job.incident_id, "kind": job.kind}
+    return members | moved.fate._asdict() | {"note": moved.note}
 
 
 def _line(moved: Moved) -> str | None:
     job, became = moved.job, moved.fate.became
     unknown = "its reason is in dlq list" if became == Became.DEAD_LETTERED else "no attempt yet"
     why = moved.note if became == Became.FAILED else moved.fate.reason or unknown
-    said = _UNSETTLED[became].format(why) if became in _UNSETTLED else moved.note
+    is_settled = became not in {Became.WAITING, Became.DEAD_LETTERED, Became.FAILED}
+    said = moved.note if is_settled else f"{WORDS[became]}: {why}"
     name = f"{job.delivery_id[:8]}  {job.channel}  {identifier(job.incident_id, MAX_ID_LENGTH)}"
     return printable(f"{name}  {said}") if said else None
 
@@ -167,7 +147,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
             _print_report(report, sums, changed, dry_run=not yes, as_json=as_json)
     if not report.chosen:
         nothing_matched(choice.depth)
-    if yes and choice.stop.is_set() and report.left:
+    if yes and choice.stop.is_set() and report.counts()[Became.LEFT]:
         click.get_current_context().exit(terminal.INTERRUPTED)
     terminal.fail_if(yes and report.is_failure)
 
@@ -189,7 +169,7 @@ def _print_report(
     counts = report.counts() | ({"left": 0} if dry_run else {})
     document = changed | {"counts": {"matched": sums["matched"], **counts}} if changed else None
     if as_json:
-        results = [] if dry_run else report.results()
+        results = [] if dry_run else list(map(_result, report.outcomes()))
         click.echo(json.dumps({"dry_run": dry_run, **sums, **counts, "results": results, "audit": document}))
         return
     if dry_run:
