@@ -10,14 +10,13 @@ from relay.channels.parsing import parse_channel
 from relay.channels.routes import Pause
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
-from relayctl import audit, terminal
+from relayctl import audit, moments, terminal
 from relayctl.channel import modes, pauses_in_secret
 from relayctl.channel.pauses_in_secret import Members
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME_OR_ALL
-from relayctl.moments import UNTIL
 from relayctl.stack.deployed import Stack, on_stack
 
 _ALL = click.option("--all", "is_all", is_flag=True, help="All channels of the stack.")
@@ -37,8 +36,8 @@ def _reason(_: click.Context, __: click.Parameter, value: str | None) -> str:
 @click.command()
 @NAME_OR_ALL
 @_ALL
-@click.option("--until", type=UNTIL, required=True, help="End: a duration such as 90m, or a time (ISO 8601).")
-@click.option("--from", "since", type=UNTIL, help="Start of a later pause, in the same form.  [default: now]")
+@click.option("--until", type=moments.until, required=True, help="End: a duration such as 90m, or a time (ISO 8601).")
+@click.option("--from", "since", type=moments.until, help="Start of a later pause, in the same form.  [default: now]")
 @click.option("--keep", is_flag=True, help="Afterwards the newest state of each incident rings.")
 @click.option("--drop", is_flag=True, help="What came in the pause does not ring afterwards.")
 @_WHEN

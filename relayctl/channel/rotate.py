@@ -30,7 +30,7 @@ _FLAGS = ("overlap", "retire", "now", "unchecked")
 @click.argument("kind", type=click.Choice([*KEYS, *VENDORS]), metavar="KIND")
 @click.option(
     "--overlap",
-    type=moments.Span("10m", "30d"),
+    type=moments.span("10m", "30d"),
     metavar="DURATION",
     help="Time for which the old one works, 10m to 30d. 24h if left out.",
 )

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -176,56 +175,25 @@ def read_lines(content: bytes) -> list[Message]:
     return messages
 
 
-@dataclass
-class Import:
-    """Progress of sending a file's messages, in their order.
+def send(
+    queue: Queue, messages: Sequence[Message], next_line: int, stopping: Callable[[], bool]
+) -> Iterator[tuple[int, str | None]]:
+    """Send a file's messages from a line on (from 1), until `stopping` returns True.
 
-    Attributes:
-        messages: The messages of all lines.
-        next_line: Number of the first line that is not known to be on the queue, from 1.
-        sent: Number of lines that were sent and are on the queue, counted up to the first refused line.
-        problem: Error that ended the sending; None if there was none.
+    Yield after each batch: the first line that is not known to be on the queue, and the error that ends the import, or
+    None. The import ends after the first batch in which the queue refuses a message. Later lines of this batch may be
+    on the queue already. If the operator goes on with the import, they are sent again. A second copy of a job does no
+    harm: the ledger prevents a second page.
     """
-
-    messages: Sequence[Message]
-    next_line: int = 1
-    sent: int = 0
-    problem: str | None = None
-
-    @property
-    def left(self) -> int:
-        """Number of lines that are not known to be on the queue."""
-        return max(0, len(self.messages) - self.next_line + 1)
-
-    def send(self, queue: Queue, stopping: Callable[[], bool]) -> Iterator[None]:
-        """Send the lines from `next_line` on, until `stopping` returns True; yield after each batch.
-
-        The import ends after the first batch in which the queue refuses a message. Later lines of this batch may be on
-        the queue already. If the operator goes on with the import, they are sent again. A second copy of a job does no
-        harm: the ledger prevents a second page.
-        """
-        for batch in batches(self.messages[self.next_line - 1 :], lambda message: message.size):
-            if stopping():
-                return
-            problems = queue.send_batch(batch)
-            refused = next((place for place, problem in enumerate(problems) if problem), len(batch))
-            self.sent += refused
-            self.next_line += refused
-            if refused < len(batch):
-                self.problem = problems[refused]
-                return
-            yield
-
-    def document(self, path: Path, changed: dict[str, Any] | None) -> dict[str, Any]:
-        """Return the result as a JSON object, with the audit of the change if one began."""
-        counts = {"lines": len(self.messages), "sent": self.sent}
-        return {
-            "file": str(path),
-            **counts,
-            "next_line": self.next_line if self.left else None,
-            "problem": self.problem,
-            "audit": changed | {"counts": counts | {"left": self.left}} if changed else None,
-        }
+    for batch in batches(messages[next_line - 1 :], lambda message: message.size):
+        if stopping():
+            return
+        problems = queue.send_batch(batch)
+        refused = next((place for place, problem in enumerate(problems) if problem), len(batch))
+        next_line += refused
+        yield next_line, problems[refused] if refused < len(batch) else None
+        if refused < len(batch):
+            return
 
 
 @click.command("import")
@@ -247,26 +215,37 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
       relayctl dlq import dead.jsonl --from-line 4001
     """
     try:
-        doing = Import(read_lines(path.read_bytes()), from_line)
+        messages = read_lines(path.read_bytes())
     except OSError as error:
         raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
     except BadLineError as error:
         raise click.UsageError(f"{path}: nothing was sent\n{error}") from error
-    if not doing.left:
+    lines, next_line = len(messages), from_line
+    problem: str | None = None
+    changed: dict[str, Any] | None = None
+
+    def document() -> dict[str, Any]:
+        left, counts = max(0, lines - next_line + 1), {"lines": lines, "sent": next_line - from_line}
+        audited = changed | {"counts": {**counts, "left": left}} if changed else None
+        next_one = next_line if left else None
+        return {"file": str(path), **counts, "next_line": next_one, "problem": problem, "audit": audited}
+
+    if from_line > lines:
         if as_json:
-            click.echo(json.dumps(doing.document(path, None)))
-        terminal.nothing(f"nothing to import: lines in the file: {len(doing.messages)}")
+            click.echo(json.dumps(document()))
+        terminal.nothing(f"nothing to import: lines in the file: {lines}")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
     changed = audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
     with terminal.stop_on_interrupt() as stop:
         try:
-            with progress("importing", f"of {doing.left}", stack.effects.clock) as show:
-                for _ in doing.send(queue, stop.is_set):
-                    show(doing.sent, "")
+            with progress("importing", f"of {lines - from_line + 1}", stack.effects.clock) as show:
+                for done in send(queue, messages, from_line, stop.is_set):
+                    next_line, problem = done
+                    show(next_line - from_line, "")
         finally:
-            _print_report(doing.document(path, changed), as_json=as_json)
-    terminal.fail_if(doing.problem)
-    if doing.left:
+            _print_report(document(), as_json=as_json)
+    terminal.fail_if(problem)
+    if next_line <= lines:
         click.get_current_context().exit(terminal.INTERRUPTED)
 
 

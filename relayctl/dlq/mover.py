@@ -88,64 +88,56 @@ class Moved:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class DeadLetterMover:
-    """Moves messages that a DeadLetters object holds (received and invisible) to the retry queue.
+def move(
+    dead_letters: DeadLetters,
+    retry_queue: Queue,
+    held_messages: Iterable[HeldMessage],
+    clock: Callable[[], float],
+    sleep: Callable[[float], object],
+    rate: float | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[Moved]:
+    """Move held messages to the retry queue in the order of `in_order`. Yield each one's result.
 
-    Attributes:
-        dead_letters: The dead-letter queue.
-        retry_queue: The retry queue.
-        clock: The time in epoch seconds.
-        sleep: Waits for a number of seconds.
-        rate: Rate limit (messages a second); None for no limit.
+    A message that is no longer held is skipped, since another reader may have it. At most `rate` messages are moved a
+    second, if it is given. Batches that are in progress when `stopping` returns True are completed.
     """
+    most = MAX_ROUND if rate is None else max(1, min(MAX_ROUND, int(rate)))
+    next_at = clock()
 
-    dead_letters: DeadLetters
-    retry_queue: Queue
-    clock: Callable[[], float]
-    sleep: Callable[[float], object]
-    rate: float | None = None
+    def paces() -> bool:
+        nonlocal next_at
+        # At a low rate the wait is longer than a hold, so the holds are renewed during the wait.
+        while (left := next_at - clock()) > 0 and not stopping():
+            sleep(min(left, LONGEST_SLEEP_SECONDS))
+            dead_letters.renew()
+        next_at = clock() + (most / rate if rate else 0.0)
+        return stopping()
 
-    def move(
-        self, held_messages: Iterable[HeldMessage], stopping: Callable[[], bool] = lambda: False
-    ) -> Iterator[Moved]:
-        """Move held messages in the order of `in_order`, within the rate limit. Yield each one's result.
+    def batch(held: Sequence[HeldMessage]) -> list[Moved]:
+        return _move(dead_letters, retry_queue, held)
 
-        A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
-        `stopping` returns True are completed.
-        """
-        most = MAX_ROUND if self.rate is None else max(1, min(MAX_ROUND, int(self.rate)))
-        next_at = self.clock()
+    chosen = [held for held, _ in in_order(held_messages)]
+    for _, moved in dead_letters.work_off(chosen, batch, paces, most):
+        if moved:
+            yield moved
 
-        def paces() -> bool:
-            nonlocal next_at
-            # At a low rate the wait is longer than a hold, so the holds are renewed during the wait.
-            while (left := next_at - self.clock()) > 0 and not stopping():
-                self.sleep(min(left, LONGEST_SLEEP_SECONDS))
-                self.dead_letters.renew()
-            next_at = self.clock() + (most / self.rate if self.rate else 0.0)
-            return stopping()
 
-        chosen = [held for held, _ in in_order(held_messages)]
-        for _, moved in self.dead_letters.work_off(chosen, self._move, paces, most):
-            if moved:
-                yield moved
-
-    def _move(self, batch: Sequence[HeldMessage]) -> list[Moved]:
-        found = [(held, held.job, held.envelope) for held in batch if held.job]
-        problems = self.retry_queue.send_batch([Message(text, attributes_of(job)) for _, job, text in found])
-        taken = [held for (held, _, _), problem in zip(found, problems, strict=True) if problem is None]
-        left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
-        deleted = self.dead_letters.delete_batch(taken) if taken else []
-        notes = {held.message_id: left.format(why) for held, why in zip(taken, deleted, strict=True) if why}
-        moved = []
-        for (held, job, text), problem in zip(found, problems, strict=True):
-            state = state_of(job, text)
-            fate = Fate(Became.MOVED if state is None else Became.WAITING)
-            if problem:
-                fate = Fate(Became.FAILED, job.stamps.reason)
-            moved.append(Moved(job, state, fate, problem or notes.get(held.message_id)))
-        return moved
+def _move(dead_letters: DeadLetters, retry_queue: Queue, batch: Sequence[HeldMessage]) -> list[Moved]:
+    found = [(held, held.job, held.envelope) for held in batch if held.job]
+    problems = retry_queue.send_batch([Message(text, attributes_of(job)) for _, job, text in found])
+    taken = [held for (held, _, _), problem in zip(found, problems, strict=True) if problem is None]
+    left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
+    deleted = dead_letters.delete_batch(taken) if taken else []
+    notes = {held.message_id: left.format(why) for held, why in zip(taken, deleted, strict=True) if why}
+    moved = []
+    for (held, job, text), problem in zip(found, problems, strict=True):
+        state = state_of(job, text)
+        fate = Fate(Became.MOVED if state is None else Became.WAITING)
+        if problem:
+            fate = Fate(Became.FAILED, job.stamps.reason)
+        moved.append(Moved(job, state, fate, problem or notes.get(held.message_id)))
+    return moved
 
 
 def state_of(job: Job, envelope: str) -> State | None:

@@ -15,7 +15,6 @@ from relay.jobs.job import Job, JobKind, seconds_of
 from relayctl import moments, terminal
 from relayctl.dlq.mover import in_order
 from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth
-from relayctl.moments import AGO, SINCE
 from relayctl.stack.deployed import Stack
 from relayctl.terminal import progress
 
@@ -97,10 +96,14 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
             help=f"Only jobs with this reason: {', '.join(Reason)}.",
         ),
         click.option(
-            "--since", type=SINCE, metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
+            "--since", type=moments.since, metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
         ),
-        click.option("--newer-than", type=AGO, metavar="DURATION", help="Only jobs of shares that came later: 90m."),
-        click.option("--older-than", type=AGO, metavar="DURATION", help="Only jobs of shares that came before: 7d."),
+        click.option(
+            "--newer-than", type=moments.ago, metavar="DURATION", help="Only jobs of shares that came later: 90m."
+        ),
+        click.option(
+            "--older-than", type=moments.ago, metavar="DURATION", help="Only jobs of shares that came before: 7d."
+        ),
         click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first."),
     )
 

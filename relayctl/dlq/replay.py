@@ -18,7 +18,7 @@ from relay.jobs.queue import Queue
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
 from relayctl.dlq import listing
-from relayctl.dlq.mover import Became, DeadLetterMover, Fate, Moved, follow
+from relayctl.dlq.mover import Became, Fate, Moved, follow, move
 from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import progress
@@ -134,8 +134,8 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
                 changed = audit.begin(stack, "dlq replay", filters=wanted.document())
                 with progress("moving", f"of {len(report.chosen)}", effects.clock) as show:
-                    mover = DeadLetterMover(choice.queue, retries, effects.clock, effects.sleep, rate)
-                    for moved in mover.move(choice.jobs, choice.stop.is_set):
+                    time, stopping = (effects.clock, effects.sleep), choice.stop.is_set
+                    for moved in move(choice.queue, retries, choice.jobs, *time, rate, stopping):
                         if not wait and moved.fate.became == Became.WAITING:
                             moved.fate = Fate(Became.MOVED)
                         report.moved.append(moved)

@@ -22,7 +22,6 @@ from relayctl.incident import timeline, timeline_ledger
 from relayctl.incident.timeline import Event
 from relayctl.incident.timeline_sources import Collector
 from relayctl.log_lines import WEBHOOK, Budget
-from relayctl.moments import SINCE
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.owed import due
@@ -149,7 +148,7 @@ def incident() -> None:
 @click.option("--owed", is_flag=True, help="Only incidents that are owed or given up, whenever they were shared.")
 @click.option(
     "--since",
-    type=SINCE,
+    type=moments.since,
     metavar="AGE|TIME",
     help="Only incidents that were shared since: 30m, 12h or a time. Without it and --owed, an hour.",
 )
@@ -212,7 +211,7 @@ def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
 @CHANNEL
 @click.option(
     "--since",
-    type=SINCE,
+    type=moments.since,
     metavar="AGE|TIME",
     help="Only events since: 90m, 12h, 7d or a time. Without it, log lines of 7 days and all else.",
 )

@@ -78,7 +78,6 @@ class History(NamedTuple):
         title: Its title; empty if unknown.
         moments: Its shares, oldest first.
         spells: When it was open: start and end of each time (epoch seconds); the end is None while it is open.
-        pages: Its pages, oldest first.
         earlier: Its shares before the period, oldest first: what people knew when the period began.
     """
 
@@ -86,8 +85,13 @@ class History(NamedTuple):
     title: str
     moments: tuple[Moment, ...]
     spells: tuple[tuple[float, float | None], ...]
-    pages: tuple[Page, ...] = ()
     earlier: tuple[Moment, ...] = ()
+
+    @property
+    def pages(self) -> list[tuple[Page, Moment]]:
+        """Its pages, oldest first, each with its share."""
+        known = [(moment.page, moment) for moment in self.moments if moment.page]
+        return sorted(known, key=lambda each: each[0].at)
 
     def is_open(self, at: float) -> bool:
         """True if the incident was open at a time (epoch seconds)."""
@@ -165,12 +169,8 @@ def _dropped(archive: Archive, histories: Iterable[History]) -> int:
 
 def critical_pages(past: Past) -> list[str]:
     """Return the ids of the pages that were about a critical."""
-    return [
-        page.id
-        for history in past.histories
-        for page in history.pages
-        if (page.status or _status_at(history, page.at)) == "critical"
-    ]
+    pages = (each for history in past.histories for each in history.pages)
+    return [page.id for page, moment in pages if (page.status or moment.status) == "critical"]
 
 
 def _history(
@@ -209,7 +209,7 @@ def _history(
     matched += [moment(page.at, page.status, page) for page in unmatched] if is_wanted_one else []
     title = next((text for each in alerts if (text := scalar(each.get("description")))), "")
     ordered, earlier = sorted(matched, key=lambda each: each.at), [each for each in known if each.at < about["since"]]
-    return History(key, title, tuple(ordered), tuple(spells), tuple(pages), tuple(earlier))
+    return History(key, title, tuple(ordered), tuple(spells), tuple(earlier))
 
 
 def _shown(
@@ -282,11 +282,6 @@ def _matched(moments: Sequence[Moment], pages: Sequence[Page]) -> tuple[list[Mom
         place = (alike or free)[-1]
         left[place] = left[place]._replace(page=page)
     return left, unmatched
-
-
-def _status_at(history: History, at: float) -> str | None:
-    before = [moment for moment in history.moments if moment.at <= at + _CLOCKS_DIFFER_SECONDS]
-    return before[-1].status if before else None
 
 
 def _heard(audits: Iterable[Any]) -> dict[str, Any]:

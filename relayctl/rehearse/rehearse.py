@@ -20,7 +20,6 @@ from relay.http.session import AllowList
 from relay.incidents.share import environment_id
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, CredentialInput, credential_option
-from relayctl.moments import SINCE
 from relayctl.rehearse import fetch
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.findings import figures, with_assumed_pages
@@ -59,7 +58,9 @@ def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None
 
 
 @click.command(cls=CredentialCommand, short_help="Show what the relay would have done to your own past.")
-@click.option("--since", type=SINCE, metavar="AGE|TIME", help="The past since: 90d, 12h or a time. 90d if left out.")
+@click.option(
+    "--since", type=moments.since, metavar="AGE|TIME", help="The past since: 90d, 12h or a time. 90d if left out."
+)
 @click.option(
     "--environment",
     "environments",

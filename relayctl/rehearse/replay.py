@@ -203,7 +203,7 @@ def rehearse(histories: Sequence[History], channel: Channel, since: float) -> Re
     happens: list[tuple[float, Callable[[], None]]] = [
         (page.answered_at, partial(run.answer, history, page.answered_by))
         for history in histories
-        for page in history.pages
+        for page, _ in history.pages
         if page.answered_at is not None
     ]
     happens += [

@@ -11,7 +11,6 @@ from relay.incidents.share import CANARY_PREFIX
 from relayctl import moments, terminal
 from relayctl.channel_names import checked_name
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line
-from relayctl.moments import SINCE
 from relayctl.readings import Readings
 from relayctl.report.page import page_of, shares_by_hour
 from relayctl.report.period import FIELDS, figures, spread_words
@@ -38,7 +37,9 @@ _STEPS = {
 
 
 @click.command(short_help="Report how the relay did: signals, answers, what nobody heard.")
-@click.option("--since", type=SINCE, metavar="AGE|TIME", help="The time since: 12h, 7d or a time. 24h if left out.")
+@click.option(
+    "--since", type=moments.since, metavar="AGE|TIME", help="The time since: 12h, 7d or a time. 24h if left out."
+)
 @click.option("--channel", type=checked_name, metavar="NAME", help="One channel only.")
 @click.option(
     "--objective",

@@ -18,7 +18,6 @@ from relayctl.channel import modes
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line
-from relayctl.moments import SINCE
 from relayctl.readings import Readings
 from relayctl.report.shadow_counts import FIELDS, SUPPRESSED, count_pages, counts
 from relayctl.stack.deployed import Stack, on_stack
@@ -59,7 +58,7 @@ def _property(_: click.Context, __: click.Parameter, value: str) -> str:
 @shadow.command()
 @NAME
 @click.option(
-    "--since", type=SINCE, metavar="AGE|TIME", help="Shares since: 90m, 12h, 7d or a time. 7 days if left out."
+    "--since", type=moments.since, metavar="AGE|TIME", help="Shares since: 90m, 12h, 7d or a time. 7 days if left out."
 )
 @click.option(
     "--limit",

@@ -8,7 +8,6 @@ from relay.delivery.channel_health import age
 from relay.failures import Reason
 from relay.foreign_text import printable
 from relayctl import moments, terminal
-from relayctl.moments import Span
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack
 from relayctl.stack.status_reading import StackStatus, StatusReader
@@ -21,16 +20,14 @@ STILL_COME_SECONDS = 60.0
 # Follow-ups of a signal search for its page for three minutes, and BigPanda is asked about an end for ten.
 QUIET = "10m"
 TIMEOUT = "30m"
-# The logs are read for an hour, so a longer quiet time could not be seen.
-QUIET_SPAN = Span("1m", "55m")
-TIMEOUT_SPAN = Span("1m", "1d")
 
 
 def options(verb: Callable[..., None]) -> Callable[..., None]:
     """Add `--quiet` and `--timeout` to a verb that drains channels."""
+    # The logs are read for an hour, so a longer quiet time could not be seen.
     quiet = click.option(
         "--quiet",
-        type=QUIET_SPAN,
+        type=moments.span("1m", "55m"),
         default=QUIET,
         show_default=True,
         metavar="DURATION",
@@ -39,7 +36,7 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
     )
     timeout = click.option(
         "--timeout",
-        type=TIMEOUT_SPAN,
+        type=moments.span("1m", "1d"),
         default=TIMEOUT,
         show_default=True,
         metavar="DURATION",
