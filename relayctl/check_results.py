@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+import click
+
 from relay.failures import Reason, SendError
 from relay.foreign_text import printable
 from relayctl import terminal
@@ -89,9 +91,10 @@ def counts(checks: Iterable[Check]) -> dict[str, int]:
     return {"failed": states.count(State.FAILED), "warnings": states.count(State.WARNING)}
 
 
-def summary(checks: Iterable[Check]) -> str:
-    """Return the numbers of failures and warnings in words; "all well" if there are none."""
+def conclude(what: str, checks: Iterable[Check]) -> None:
+    """Write the numbers of failures and warnings to stderr; exit with code 1 if there are failures."""
     found = counts(checks)
     words = [f"{found['failed']} failed"] if found["failed"] else []
-    words += [f"{found['warnings']} warning{'s' if found['warnings'] > 1 else ''}"] if found["warnings"] else []
-    return ", ".join(words) or "all well"
+    words += [terminal.counted(found["warnings"], "warning")] if found["warnings"] else []
+    click.echo(f"{what}: {', '.join(words) or 'all well'}", err=True)
+    terminal.fail_if(found["failed"])

@@ -1,15 +1,16 @@
 """Output to the operator's terminal, and Ctrl-C."""
 
 import io
+import json
 import os
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from textwrap import TextWrapper
-from typing import IO, TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -69,6 +70,11 @@ def folded(message: str, prefix: str = "") -> str:
 def say(message: str) -> None:
     """Write a message to stderr; on a terminal it is wrapped between words."""
     click.echo(folded(message), err=True)
+
+
+def document(found: Mapping[str, Any]) -> None:
+    """Write a JSON object to stdout, on one line: the whole output of a verb with --json."""
+    click.echo(json.dumps(found))
 
 
 def labelled(label: str, value: str, columns: int = 15) -> None:

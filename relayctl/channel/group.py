@@ -67,7 +67,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     if as_json:
         used = [each.document() for each in uses]
         members = {**endpoints.url_members(urls), **modes.document(policy, now)}
-        click.echo(json.dumps({"channel": name, **members, "secret": masked, "credentials": used}))
+        terminal.document({"channel": name, **members, "secret": masked, "credentials": used})
         return
     terminal.labelled("channel", name)
     said = map(printable, modes.words(policy, now)) if policy else ["not known: the secret is not valid"]
@@ -98,7 +98,7 @@ def list_(stack: Stack, as_json: bool) -> None:
         found = StatusReader(stack, has_logs=False).read()
     if as_json:
         channels = [_document(each, found) for each in found.channels]
-        click.echo(json.dumps({"channels": channels, "problems": found.problems}))
+        terminal.document({"channels": channels, "problems": found.problems})
     else:
         for each in found.channels:
             mode = modes.brief(each.policy, found.at) if each.policy else "mode not known"
@@ -174,7 +174,7 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
         document = {"channel": name, "removed": True, "drained": options["drain"], "owed": said or None}
-        click.echo(json.dumps(document))
+        terminal.document(document)
     else:
         click.echo(f"channel {name}: removed")
         if said:

@@ -1,6 +1,5 @@
 """relayctl channel pause and resume: stop a channel's signals until a time, and start them again."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -141,7 +140,7 @@ class _Work(NamedTuple):
         in_force = put_in_force(stack, *pauses, effect=self.effect, revokes=False)
         found = [{"channel": each, self.what: these, "in_force_at": in_force} for each, these in pauses.items()]
         if as_json:
-            click.echo(json.dumps({"channels": found} if is_all else found[0]))
+            terminal.document({"channels": found} if is_all else found[0])
         for each, these in pauses.items() if not as_json else ():
             for one in these:
                 terminal.show_line(printable(f"channel {each}: {self.words(Pause.of(one))}"), indent=2)

@@ -1,6 +1,5 @@
 """relayctl channel rotate and revoke: replace a credential, with the old one for a time or without it."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -133,7 +132,7 @@ def _rotate_inward(
     if as_json:
         old = {"used_at": moments.iso_or_none(used), "expires_at": change.expiries.get(key)}
         document = {"channel": name, "kind": endpoint.name, **endpoints.url_members(urls), "headers": headers}
-        click.echo(json.dumps(document | {"old": old, "verified": done.is_verified}))
+        terminal.document(document | {"old": old, "verified": done.is_verified})
     else:
         endpoints.show(urls, {key: headers})
         terminal.show_line(f"The old one was last used: {described(used)}")
@@ -166,7 +165,7 @@ def _retire(
     in_force = put_in_force(stack, name)
     if as_json:
         document = {"channel": name, "kind": endpoint.name, "retired": is_there}
-        click.echo(json.dumps(document | {"used_at": moments.iso_or_none(used), "in_force_at": in_force}))
+        terminal.document(document | {"used_at": moments.iso_or_none(used), "in_force_at": in_force})
     elif is_there:
         terminal.show_line(f"The old one is retired; it was last used: {described(used)}")
     return in_force is not None
@@ -190,7 +189,7 @@ def _rotate_outward(
     if as_json:
         changes = [each._asdict() for each in change.changes]
         document = {"channel": change.name, "kind": kind, "check": found.document(), "changes": changes}
-        click.echo(json.dumps(document | done.findings))
+        terminal.document(document | done.findings)
         return done.is_verified
     check_results.show([found])
     for line in change.changes:
@@ -267,7 +266,7 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
             for each in these
         ]
         document = {"channel": name, "revoked": [ENDPOINTS[key].name for key in keys], "in_force_at": done.in_force}
-        click.echo(json.dumps(document | {"credentials": found, "verified": done.is_verified}))
+        terminal.document(document | {"credentials": found, "verified": done.is_verified})
     else:
         endpoints.show(change.urls, headers)
     terminal.fail_if(done.in_force is None or not done.is_verified)

@@ -135,9 +135,8 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
             check_results.show(rung)
         found += rung
     if as_json:
-        click.echo(json.dumps({"channel": name, **check_results.listing(found), **check_results.counts(found)}))
-    click.echo(f"channel {name}: {check_results.summary(found)}", err=True)
-    terminal.fail_if(check_results.counts(found)["failed"])
+        terminal.document({"channel": name, **check_results.listing(found), **check_results.counts(found)})
+    check_results.conclude(f"channel {name}", found)
 
 
 def _can_ring(found: list[Check]) -> bool:

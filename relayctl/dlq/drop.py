@@ -1,6 +1,5 @@
 """relayctl dlq drop: delete dead-lettered messages for good."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -259,7 +258,7 @@ def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *
         document = changed | {"counts": {"matched": sums["matched"], **counts, **found}}
     if as_json:
         problems = [{"message_id": held.message_id, "problem": why} for held, why in doing.problems]
-        click.echo(json.dumps({**sums, **counts, "problems": problems, "audit": document}))
+        terminal.document({**sums, **counts, "problems": problems, "audit": document})
         return
     listing.show_some([f"{held.message_id[:8]}  {printable(why)}" for held, why in doing.problems])
     words = {"failed": "not dropped", "gone": "gone meanwhile", "left": "left"}

@@ -117,7 +117,7 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
     if as_json:
         counts = {"exported": len(done.jobs), "unreadable": len(done.unreadable)}
         counts |= {"about": done.depth.about, "held": done.depth.held}
-        click.echo(json.dumps({"file": place if done.jobs else None, **counts}))
+        terminal.document({"file": place if done.jobs else None, **counts})
     if not done.jobs and not done.unreadable:
         nothing_matched(done.depth)
     if done.jobs:
@@ -232,7 +232,7 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
 
     if from_line > lines:
         if as_json:
-            click.echo(json.dumps(document()))
+            terminal.document(document())
         terminal.nothing(f"nothing to import: lines in the file: {lines}")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
     changed = audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
@@ -251,7 +251,7 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
 
 def _print_report(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(document))
+        terminal.document(document)
         return
     if document["problem"]:
         terminal.say(f"line {document['next_line']}: {document['problem']}")

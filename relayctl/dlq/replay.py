@@ -3,7 +3,6 @@
 The worker decides if a moved job is still needed (`relay.delivery.step.judge_job`).
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -170,7 +169,7 @@ def _print_report(
     document = changed | {"counts": {"matched": sums["matched"], **counts}} if changed else None
     if as_json:
         results = [] if dry_run else list(map(_result, report.outcomes()))
-        click.echo(json.dumps({"dry_run": dry_run, **sums, **counts, "results": results, "audit": document}))
+        terminal.document({"dry_run": dry_run, **sums, **counts, "results": results, "audit": document})
         return
     if dry_run:
         click.echo("nothing was moved; add --yes to replay them")

@@ -1,6 +1,5 @@
 """relayctl incident: the last incidents, and the whole story of one."""
 
-import json
 import re
 from collections.abc import Iterator
 from itertools import groupby
@@ -175,7 +174,7 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
         found = [each for each in every if channel in {None, each.channel} and each.at >= earliest]
         found = sorted(found, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
     if as_json:
-        click.echo(json.dumps({"incidents": [each.document(now) for each in found], "problems": readings.problems}))
+        terminal.document({"incidents": [each.document(now) for each in found], "problems": readings.problems})
     else:
         for each in found:
             what = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}: {each.words(now)}"
@@ -236,7 +235,7 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
         found.collect(since)
     is_known = found.known or found.events
     if as_json:
-        click.echo(json.dumps(found.document(now)))
+        terminal.document(found.document(now))
     elif is_known:
         show_timeline(found, now)
     if not as_json:

@@ -1,6 +1,5 @@
 """relayctl rehearse: what the relay would have done to a team's own past, before anything is installed."""
 
-import json
 import tempfile
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -245,7 +244,7 @@ def _show(found: Mapping[str, Any], settings: str, *, as_json: bool, html: Path 
     if html:
         html.write_text(page(title, when, found, settings), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps({**found, "settings": settings}))
+        terminal.document({**found, "settings": settings})
     else:
         terminal.show_line(f"{title}, {when}")
         for label, text, is_bad in rows(found):

@@ -110,7 +110,7 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
     case = case._replace(missing="--offline") if options["offline"] else _with_ledger(stack, case)
     document = _document(case, source, options["incident"])
     if as_json:
-        click.echo(json.dumps(document))
+        terminal.document(document)
         return
     for label, line in explanation_text.lines(document):
         terminal.show_line(line, lead=f"{label:{_LABEL_COLUMNS}}")
@@ -240,7 +240,7 @@ def _lint(source: _Source, *, as_json: bool) -> None:
     if as_json:
         findings = [each._asdict() for each in found]
         document = {"channel": source.channel.name, "source": source.origin, "findings": findings}
-        click.echo(json.dumps(document | {"notes": list(source.notes)}))
+        terminal.document(document | {"notes": list(source.notes)})
     else:
         for each in found:
             terminal.show_line(printable(str(each)), indent=2)

@@ -1,6 +1,5 @@
 """relayctl report: how the relay did in the last hours or days, from its functions' logs."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,7 +87,7 @@ def report(
                 page_of(title, when, list(_rows(document)), shares_by_hour(document["by_hour"])), encoding="utf-8"
             )
         if as_json:
-            click.echo(json.dumps(document))
+            terminal.document(document)
         else:
             terminal.show_line(f"{title}, {when}")
             for label, text, is_bad in _rows(document):

@@ -1,6 +1,5 @@
 """relayctl shadow: what a channel in shadow mode would have done, from the webhook's log and xMatters' pages."""
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
@@ -118,7 +117,7 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
         "sources": readings.documents(),
     }
     if as_json:
-        click.echo(json.dumps(found))
+        terminal.document(found)
     else:
         if found["shares"]:
             _show(found, channel)

@@ -56,7 +56,7 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
         terminal.say(f"channel {name}: not exported: {problem}")
     if as_json:
         files = {name: str(_path(folder, name)) for name in texts}
-        click.echo(json.dumps({"files": files, "problems": problems}))
+        terminal.document({"files": files, "problems": problems})
     else:
         for name in texts:
             terminal.show_line(str(_path(folder, name)))

@@ -167,7 +167,7 @@ def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> N
     """
     made = _plan(stack, ChannelStore(stack), folder, names, as_json=as_json)
     if as_json:
-        click.echo(json.dumps(made.document()))
+        terminal.document(made.document())
     if not made.changes:
         terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     if made.pending:
@@ -206,7 +206,7 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
         document = made.document()
         for each in document["channels"]:
             each.update(_outcome(results.get(each["channel"])))
-        click.echo(json.dumps(document))
+        terminal.document(document)
     elif results:
         _show(results)
     if not all(isinstance(each, Done) and each.is_verified for each in results.values()):

@@ -6,7 +6,6 @@
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import Any
 
 import click
 
-from relay.channels import token
 from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import check_secret, parse_channel, schema_faults
 from relay.failures import InvalidChannel
 from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
-from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
+from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import (
     ANY_HOSTS,
@@ -257,9 +255,9 @@ def _first(file: SettingsFile, reference: Mapping[str, str], key: str, source: C
     if path := reference.get("file"):
         _check_place(file.path.parent, path, key)
         return source.read_file(key, key, str(file.path.parent / path), "the file that it names")
-    for endpoint_key, endpoint in ENDPOINTS.items():
-        if key == f"{endpoint_key}.token":
-            return token.make(file.channel, endpoint.name, secrets.choice)
+    endpoint, _, member = key.rpartition(".")
+    if endpoint in ENDPOINTS and member == "token":
+        return new_token(file.channel, endpoint)
     raise InvalidChannel(
         f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}} or "
         "{secret: stored, file: PATH}"

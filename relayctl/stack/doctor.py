@@ -1,6 +1,5 @@
 """relayctl doctor: check a stack and all of its channels."""
 
-import json
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -42,9 +41,8 @@ def doctor(stack: Stack, as_json: bool) -> None:
     if as_json:
         channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
         document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
-        click.echo(json.dumps(document | check_results.counts(every)))
-    click.echo(f"stack {stack.name}: {check_results.summary(every)}", err=True)
-    terminal.fail_if(check_results.counts(every)["failed"])
+        terminal.document(document | check_results.counts(every))
+    check_results.conclude(f"stack {stack.name}", every)
 
 
 def _channels(store: ChannelStore) -> tuple[list[str], Check]:

@@ -117,11 +117,10 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
         _asked(stack, {"confirmed": confirmed})
     found = [_judged(each, confirmed, asks=asks) for each in sent]
     if as_json:
-        click.echo(json.dumps({"stack": stack.name, **check_results.listing(found), **check_results.counts(found)}))
+        terminal.document({"stack": stack.name, **check_results.listing(found), **check_results.counts(found)})
     else:
         check_results.show(found)
-    click.echo(f"last resort: {check_results.summary(found)}", err=True)
-    terminal.fail_if(check_results.counts(found)["failed"])
+    check_results.conclude("last resort", found)
 
 
 def _asked(stack: Stack, what: dict[str, Any]) -> dict[str, Any]:

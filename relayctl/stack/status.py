@@ -1,6 +1,5 @@
 """relayctl status: the status of each channel, once or repeatedly."""
 
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -238,7 +237,7 @@ def status(stack: Stack, channel: str | None, every: float | None, as_json: bool
 
 def _print(stack: Stack, found: StackStatus, channel: str | None, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(document(stack.name, found)))
+        terminal.document(document(stack.name, found))
         return
     if found.channels:
         show(found, whole=channel is not None)

@@ -1,6 +1,5 @@
 """relayctl uninstall: prepare a stack for its deletion, and print the reasons against it or the commands for it."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -75,7 +74,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
         "commands": [] if reasons else commands(stack),
     }
     if as_json:
-        click.echo(json.dumps(found))
+        terminal.document(found)
     else:
         _show(found, is_tried=yes)
     terminal.fail_if(reasons)
