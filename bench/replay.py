@@ -13,7 +13,7 @@ from bench.figures import Aim, Section, measured
 from bench.simulated import overlapping
 from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue, envelope_of
-from relayctl.dlq.mover import DeadLetterMover
+from relayctl.dlq.mover import move
 from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters
 from tests import samples
 from tests.fakes import Clock
@@ -67,7 +67,7 @@ def section() -> Section:
     with queue.holding():
         found = list(queue.scan())
         began = clock.now
-        moved = list(DeadLetterMover(queue, Queue(other, "retries"), clock, clock.sleep).move(found))
+        moved = list(move(queue, Queue(other, "retries"), found, clock, clock.sleep))
     assert (len(moved), retries.sent, len(dead.taken)) == (MESSAGES, MESSAGES, 0)
     ended, aim = clock.now, Aim(RATE, at_least=True)
     rows = [

@@ -129,8 +129,7 @@ def _known(error: Exception) -> click.ClickException | None:
 
         from relay.failures import InvalidChannel  # noqa: PLC0415
         from relayctl.aws_errors import aws_failure  # noqa: PLC0415
-        from relayctl.channel.store import ChannelChangedError  # noqa: PLC0415
-        from relayctl.stack.outputs import StackMissingError  # noqa: PLC0415
+        from relayctl.stack.deployed import StackMissingError  # noqa: PLC0415
     except ImportError as missing:
         return click.ClickException(f"relayctl is not completely installed ({missing}); docs/install.md says how")
 
@@ -139,8 +138,6 @@ def _known(error: Exception) -> click.ClickException | None:
             return click.UsageError(str(error))
         case StackMissingError():
             return click.ClickException(f"{error}; name it with --stack, and its region with --region")
-        case ChannelChangedError():
-            return click.ClickException(str(error))
         case NoCredentialsError():
             return click.ClickException("no AWS credentials: set AWS_PROFILE, or give --profile")
         case NoRegionError():

@@ -2,10 +2,13 @@
 
 import re
 import traceback
+from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from relay.failures import LedgerError
 from relay.foreign_text import one_line
+from relayctl.stack.deployed import StackMissingError
 
 # Longer than any message of AWS about a refused call.
 MAX_LENGTH = 4000
@@ -45,6 +48,18 @@ def aws_failure(error: Exception) -> str | None:
             "and the region"
         )
     return None
+
+
+def tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
+    """Return the result of `ask`, which calls AWS, and None; or None and the reason why the call failed."""
+    try:
+        return ask(), None
+    except (StackMissingError, LedgerError) as error:
+        return None, str(error)
+    except Exception as error:
+        if message := aws_failure(error):
+            return None, message
+        raise
 
 
 def _came_out_of_botocore(error: Exception) -> bool:

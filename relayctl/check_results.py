@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+import click
+
 from relay.failures import Reason, SendError
 from relay.foreign_text import printable
 from relayctl import terminal
-from relayctl.aws_errors import aws_failure
-from relayctl.stack.outputs import StackMissingError
+from relayctl.aws_errors import tried
 
 # Failures of a vendor's call that may be over within a minute.
 _TRANSIENT = {Reason.RATE_LIMITED, Reason.UPSTREAM}
@@ -68,14 +69,8 @@ def of_failure(what: str, error: SendError) -> Check:
 
 def of_aws(what: str, check: Callable[[], Check]) -> Check:
     """Return the result of a check that calls AWS; FAILED if AWS refuses the call or cannot be reached."""
-    try:
-        return check()
-    except StackMissingError as error:
-        return failed(what, f"not checked: {error}")
-    except Exception as error:
-        if message := aws_failure(error):
-            return failed(what, f"not checked: {message}")
-        raise
+    found, problem = tried(check)
+    return found or failed(what, f"not checked: {problem}")
 
 
 def show(checks: Iterable[Check]) -> None:
@@ -96,9 +91,10 @@ def counts(checks: Iterable[Check]) -> dict[str, int]:
     return {"failed": states.count(State.FAILED), "warnings": states.count(State.WARNING)}
 
 
-def summary(checks: Iterable[Check]) -> str:
-    """Return the numbers of failures and warnings in words; "all well" if there are none."""
+def conclude(what: str, checks: Iterable[Check]) -> None:
+    """Write the numbers of failures and warnings to stderr; exit with code 1 if there are failures."""
     found = counts(checks)
     words = [f"{found['failed']} failed"] if found["failed"] else []
-    words += [f"{found['warnings']} warning{'s' if found['warnings'] > 1 else ''}"] if found["warnings"] else []
-    return ", ".join(words) or "all well"
+    words += [terminal.counted(found["warnings"], "warning")] if found["warnings"] else []
+    click.echo(f"{what}: {', '.join(words) or 'all well'}", err=True)
+    terminal.fail_if(found["failed"])

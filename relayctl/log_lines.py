@@ -6,10 +6,10 @@ number of FilterLogEvents answers for a log group is bounded, since CloudWatch m
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from botocore.exceptions import ClientError
 
@@ -52,6 +52,10 @@ class Line(NamedTuple):
         value = self.fields.get(name)
         return "" if value is None else str(value)
 
+    def only(self, names: Collection[str]) -> Self:
+        """Return the line with these fields alone: a reader of many lines keeps what it counts."""
+        return self._replace(fields={name: value for name, value in self.fields.items() if name in names})
+
 
 @dataclass
 class Budget:
@@ -82,19 +86,21 @@ class LogReader:
     Attributes:
         client: Client of CloudWatch Logs.
         stack_name: Name of the stack.
+        clock: The time in epoch seconds.
     """
 
     client: "CloudWatchLogsClient"
     stack_name: str
+    clock: Callable[[], float]
 
-    def scan(self, function: str, pattern: str, start: float, end: float, budget: Budget) -> Iterator[Line]:
-        """Yield the lines that the relay logged in a function from `start` to before `end` (epoch seconds).
+    def scan(self, function: str, pattern: str, start: float, budget: Budget) -> Iterator[Line]:
+        """Yield the lines that the relay logged in a function from `start` (epoch seconds) until now.
 
         The time is read in pieces, the newest first, so that a budget that ends leaves out the oldest lines. Each
         answer of CloudWatch takes one from the budget. A log group that does not exist has no lines: the function
         never ran, or its lines expired.
         """
-        for begin, until in pieces(start, end):
+        for begin, until in pieces(start, self.clock() + AHEAD_SECONDS):
             if budget.left <= 0:
                 budget.is_cut = True
                 return

@@ -1,10 +1,13 @@
-"""Times as an operator types and reads them: option types, ages, durations, ISO 8601 and local times."""
+"""Times as an operator types and reads them: types of options, ages, durations, ISO 8601 and local times."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
+
+from relay.incidents.share import scalar
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -17,58 +20,75 @@ def seconds(text: str) -> float:
     return timedelta(**{_UNITS[found[2]]: int(found[1])}).total_seconds()
 
 
-class Moment(click.ParamType[float]):
-    """Type of an option for a time; its value is in epoch seconds.
+def parse(text: str, now: datetime, sign: int) -> float:
+    """Return the epoch seconds of a duration from `now`, or of a time (ISO 8601). Raises ValueError or OverflowError.
 
-    The operator types a duration from now, or a time (ISO 8601) if `takes_times`. `sign` is -1 if the duration is an
-    age, and 1 if it leads into the future.
+    `sign` is -1 if a duration is an age, and 1 if it leads into the future.
     """
+    if re.fullmatch(r"[0-9]+[a-z]", text):
+        return (now + sign * timedelta(seconds=seconds(text))).timestamp()
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.astimezone()).timestamp()
 
-    def __init__(self, name: str, sign: int, *, takes_times: bool = True) -> None:
-        self.name = name
-        self._sign, self._takes_times = sign, takes_times
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the epoch seconds of a text that the operator typed."""
-        if isinstance(value, float):
-            return value
-        what = "an age" if self._sign < 0 else "a duration"
-        times = ", or a time such as 2030-01-31T12:00:00Z" if self._takes_times else ""
+def _typed(text: str, sign: int) -> float:
+    try:
+        return parse(text, datetime.now(UTC), sign)
+    except (ValueError, OverflowError):
+        what = "an age" if sign < 0 else "a duration"
+        raise click.BadParameter(f"use {what} such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z") from None
+
+
+def since(text: str) -> float:
+    """Return the epoch seconds of an age or a time that the operator typed. Raises BadParameter."""
+    return _typed(text, -1)
+
+
+def until(text: str) -> float:
+    """Return the epoch seconds of a duration from now or a time that the operator typed. Raises BadParameter."""
+    return _typed(text, 1)
+
+
+def ago(text: str) -> float:
+    """Return the epoch seconds of an age that the operator typed. Raises BadParameter."""
+    try:
+        return datetime.now(UTC).timestamp() - seconds(text)
+    except (ValueError, OverflowError):
+        raise click.BadParameter("use an age such as 90m, 12h or 7d") from None
+
+
+def span(shortest: str, longest: str) -> Callable[[str], float]:
+    """Return the type of an option for a duration such as 90m, between two others; its value is in seconds."""
+
+    def duration(text: str) -> float:
         try:
-            return self.parse(str(value), datetime.now(UTC))
-        except (ValueError, OverflowError):
-            self.fail(f"use {what} such as 90m, 12h or 7d{times}", param, ctx)
-
-    def parse(self, text: str, now: datetime) -> float:
-        """Return the epoch seconds of a text. Raises ValueError or OverflowError."""
-        if not self._takes_times or re.fullmatch(r"[0-9]+[a-z]", text):
-            return (now + self._sign * timedelta(seconds=seconds(text))).timestamp()
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.astimezone()).timestamp()
-
-
-class Span(click.ParamType[float]):
-    """Type of an option for a duration such as 90m, from `shortest` to `longest`; its value is in seconds."""
-
-    name = "duration"
-
-    def __init__(self, shortest: str, longest: str) -> None:
-        self._least, self._most = seconds(shortest), seconds(longest)
-        self.bounds = f"{shortest} to {longest}"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds of a duration that is not too short or too long."""
-        try:
-            found = value if isinstance(value, float) else seconds(str(value))
+            found = seconds(text)
         except ValueError:
-            self.fail("use a duration such as 90m, 12h or 7d", param, ctx)
-        if not self._least <= found <= self._most:
-            self.fail(f"use a duration from {self.bounds}", param, ctx)
+            raise click.BadParameter("use a duration such as 90m, 12h or 7d") from None
+        if not seconds(shortest) <= found <= seconds(longest):
+            raise click.BadParameter(f"use a duration from {shortest} to {longest}")
         return found
 
+    return duration
 
-SINCE, UNTIL = Moment("since", -1), Moment("until", 1)
-AGO = Moment("duration", -1, takes_times=False)
+
+# Epoch milliseconds are larger than this, and epoch seconds smaller until the year 5138.
+_MILLISECONDS = 1e11
+
+
+def told(value: Any) -> float | None:
+    """Return epoch seconds for a vendor's time: epoch seconds, milliseconds or ISO 8601; None for other values."""
+    text = scalar(value) or ""
+    try:
+        found = float(text)
+    except ValueError:
+        try:
+            return datetime.fromisoformat(text).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    found = found / 1000 if found > _MILLISECONDS else found
+    # Years beyond 9999 cannot be shown.
+    return found if 0 <= found < 2e11 else None
 
 
 def iso(at: float) -> str:

@@ -41,19 +41,14 @@ class Readings:
         """Add the result of a source."""
         self.found.append(Reading(source, found, problem, is_failure))
 
-    def failed(self, source: str, error: Exception | str) -> None:
-        """Add the result of a source that failed."""
-        status = f" (HTTP {error.http_status})" if isinstance(error, SendError) and error.http_status else ""
-        self.add(source, problem=f"{error}{status}", is_failure=True)
+    def reading(self, source: str) -> "_Source":
+        """Return a context that notes the failure of a source that it reads, or a secret that is not valid."""
+        return _Source(self, source)
 
     def read[T](self, source: str, read: Callable[[], T]) -> T | None:
-        """Return the result of reading a source; if it fails, or a secret is not valid, note that, and return None."""
-        try:
+        """Return the result of reading a source; None if it fails, which is noted."""
+        with self.reading(source):
             return read()
-        except (InvalidChannel, LedgerError, SendError) as error:
-            self.failed(source, error)
-        except (ClientError, BotoCoreError) as error:
-            self.failed(source, aws_failure(error) or type(error).__name__)
         return None
 
     @property
@@ -75,3 +70,25 @@ class Readings:
     def documents(self) -> list[dict[str, Any]]:
         """Return the results as JSON objects."""
         return [each._asdict() for each in self.found]
+
+
+class _Source(NamedTuple):
+    """Context in which a source is read. The code after it goes on if the source fails."""
+
+    readings: Readings
+    name: str
+
+    def __enter__(self) -> None:
+        """Begin to read."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        match error:
+            case InvalidChannel() | LedgerError() | SendError():
+                status = error.http_status if isinstance(error, SendError) else None
+                problem = f"{error} (HTTP {status})" if status else str(error)
+            case ClientError() | BotoCoreError():
+                problem = aws_failure(error) or type(error).__name__
+            case _:
+                return False
+        self.readings.add(self.name, problem=problem, is_failure=True)
+        return True

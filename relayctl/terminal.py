@@ -1,22 +1,28 @@
 """Output to the operator's terminal, and Ctrl-C."""
 
 import io
+import json
 import os
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from textwrap import TextWrapper
-from typing import IO, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from relay.foreign_text import printable
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 # Exit code of shells for a program that Ctrl-C ended.
 INTERRUPTED = 130
+# Seconds between two lines of progress, if stderr is not a terminal.
+LINE_SECONDS = 5.0
 
 
 def write_any_text() -> None:
@@ -66,10 +72,20 @@ def say(message: str) -> None:
     click.echo(folded(message), err=True)
 
 
+def document(found: Mapping[str, Any]) -> None:
+    """Write a JSON object to stdout, on one line: the whole output of a verb with --json."""
+    click.echo(json.dumps(found))
+
+
 def labelled(label: str, value: str, columns: int = 15) -> None:
     """Write a label, padded to `columns`, and a value to stdout; on two lines if the terminal is too narrow."""
     line, width = f"{label:{columns}}{printable(value)}", _columns(sys.stdout)
     click.echo(f"{label.rstrip()}\n{printable(value)}" if width and len(line) > width else line)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words, such as `1 share` or `1,200 shares`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def nothing(message: str) -> NoReturn:
@@ -91,15 +107,55 @@ def refuse_unasked(what: str, *, yes: bool, as_json: bool = False) -> None:
         raise click.UsageError(f"{why}: give --yes to {what} without being asked")
 
 
+def confirm(question: str, *, yes: bool = False) -> None:
+    """Ask on stderr, unless the operator gave --yes. Raises Abort if the answer is not yes."""
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+
+
 @contextmanager
 def status(text: str) -> Iterator[None]:
     """Show `text` with a spinner while the block runs, if stderr is a terminal. The block must print nothing."""
+    console = _console()
+    with console.status(printable(text)) if console.is_terminal else nullcontext():
+        yield
+
+
+# Takes the number of finished items, and a remark about them.
+type Show = Callable[[int, str], None]
+
+
+@contextmanager
+def progress(title: str, of: str, clock: Callable[[], float]) -> Iterator[Show]:
+    """Show progress on stderr while the block runs: a spinner on a terminal, else a line every LINE_SECONDS.
+
+    The block calls the yielded function with the number of finished items and a remark, which may be empty; `of` comes
+    after the number, such as `of 25` or `lines`.
+    """
+    last = clock()
+
+    def words(done: int, said: str) -> str:
+        return f"{done} {of}{': ' if said else ''}{said}"
+
+    def line(done: int, said: str) -> None:
+        nonlocal last
+        if clock() - last >= LINE_SECONDS:
+            last = clock()
+            click.echo(f"{title}: {words(done, said)}", err=True)
+
+    console = _console()
+    if not console.is_terminal:
+        yield line
+        return
+    with console.status(f"{title} …") as status:
+        yield lambda done, said: status.update(f"{title} … {words(done, said)}")
+
+
+def _console() -> "Console":
     # Imported here: rich would take more than a third of the time of `relayctl --help`.
     from rich.console import Console  # noqa: PLC0415
 
-    console = Console(stderr=True, markup=False, emoji=False)
-    with console.status(printable(text)) if console.is_terminal else nullcontext():
-        yield
+    return Console(stderr=True, markup=False, emoji=False)
 
 
 @contextmanager

@@ -6,10 +6,10 @@ beside the files that it exports.
 
 from pathlib import Path
 
-from relayctl.settings import settings_schema
+from relayctl.settings.export import schema_text
 from relayctl.settings.settings_file import SCHEMA_FILE
 
 PLACE = Path(__file__).resolve().parents[1] / "docs" / SCHEMA_FILE
 
 if __name__ == "__main__":
-    PLACE.write_text(settings_schema.text(), encoding="utf-8")
+    PLACE.write_text(schema_text(), encoding="utf-8")

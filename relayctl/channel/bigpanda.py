@@ -75,7 +75,7 @@ def webhook(stack: Stack, name: str, version: str | None, reveal: bool, as_json:
         request = {"method": "POST", "url": (access.base_url if access else BIGPANDA_URL) + _PATH, "body": body}
         found["v2"] = {"request": request, "curl": _curl(request["url"])}
     if as_json:
-        click.echo(json.dumps(found))
+        terminal.document(found)
         return
     if "v1" in found:
         click.echo("Webhook v1. In BigPanda: Integrations, New Integration, Webhook.")

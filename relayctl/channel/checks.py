@@ -17,7 +17,7 @@ from relay.ledger.sources import Sources
 from relay.reconcile.history import UnknownCounts, read_unknown_counts
 from relay.sweeper.canary import EVERY_SECONDS
 from relay.xmatters.directory import Directory
-from relayctl.aws_errors import refusal
+from relayctl.aws_errors import DENIED, aws_failure, refusal
 from relayctl.channel import credential_checks, modes
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import ANY_HOSTS
@@ -25,8 +25,6 @@ from relayctl.channel.store import ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
 from relayctl.stack.deployed import Stack
 
-# Codes of Secrets Manager for an operator who may check a stack, but not read secrets.
-_NOT_ALLOWED = {"AccessDenied", "AccessDeniedException"}
 _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"
 # For all requests to the vendors of one channel.
 SECONDS = 30.0
@@ -120,11 +118,11 @@ def _read(store: ChannelStore, name: str) -> Channel | Check:
     try:
         text = store.text(name)
     except ClientError as error:
-        if error.response["Error"].get("Code") in _NOT_ALLOWED:
+        if error.response["Error"].get("Code") in DENIED:
             return warning("secret", f"not seen: {refusal(error)}. {_UNSEEN}")
         return failed("secret", refusal(error))
     except BotoCoreError as error:
-        return failed("secret", f"AWS could not be asked: {error}")
+        return failed("secret", str(aws_failure(error)))
     if text is None:
         return failed("secret", "the channel was removed meanwhile")
     try:

@@ -17,8 +17,7 @@ from relay.ledger.credentials import USE_SECONDS
 from relay.ledger.table import Table
 from relayctl import moments, terminal
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.stack.deployed import Stack
-from relayctl.stack.outputs import StackMissingError
+from relayctl.stack.deployed import Stack, StackMissingError
 
 _PASTE_COLUMNS = 17
 
@@ -89,6 +88,11 @@ def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
     return [header_for({kind: members[kind]}) for kind in ("token", "basic") if kind in members]
 
 
+def new_token(name: str, key: str) -> str:
+    """Return a new token for an endpoint of the channel `name`."""
+    return token.make(name, ENDPOINTS[key].name, secrets.choice)
+
+
 def needs_endpoint(document: SecretDocument, key: str) -> bool:
     """True if the endpoint needs credentials: `inbound` always, `xmatters.callback` only with bigpanda.api_key."""
     return key == "inbound" or document.has("bigpanda.api_key")
@@ -97,9 +101,9 @@ def needs_endpoint(document: SecretDocument, key: str) -> bool:
 def add_missing_tokens(document: SecretDocument, name: str) -> None:
     """Make a token for each endpoint that needs credentials (as `needs_endpoint` says) and has none."""
     if not document.has("inbound.token") and not document.has("inbound.basic"):
-        document.set("inbound.token", token.make(name, "inbound", secrets.choice))
+        document.set("inbound.token", new_token(name, "inbound"))
     if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):
-        document.set("xmatters.callback.token", token.make(name, "callback", secrets.choice))
+        document.set("xmatters.callback.token", new_token(name, "xmatters.callback"))
 
 
 def show(urls_by_key: Mapping[str, str], headers_by_key: Mapping[str, Iterable[Mapping[str, str]]]) -> None:

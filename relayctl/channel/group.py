@@ -26,7 +26,6 @@ from relayctl.settings.plan import apply, plan
 from relayctl.stack import channel_status, draining
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.draining import Drain
 from relayctl.stack.owed import Owed
 from relayctl.stack.status_reading import StackStatus, StatusReader
 
@@ -68,7 +67,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     if as_json:
         used = [each.document() for each in uses]
         members = {**endpoints.url_members(urls), **modes.document(policy, now)}
-        click.echo(json.dumps({"channel": name, **members, "secret": masked, "credentials": used}))
+        terminal.document({"channel": name, **members, "secret": masked, "credentials": used})
         return
     terminal.labelled("channel", name)
     said = map(printable, modes.words(policy, now)) if policy else ["not known: the secret is not valid"]
@@ -99,7 +98,7 @@ def list_(stack: Stack, as_json: bool) -> None:
         found = StatusReader(stack, has_logs=False).read()
     if as_json:
         channels = [_document(each, found) for each in found.channels]
-        click.echo(json.dumps({"channels": channels, "problems": found.problems}))
+        terminal.document({"channels": channels, "problems": found.problems})
     else:
         for each in found.channels:
             mode = modes.brief(each.policy, found.at) if each.policy else "mode not known"
@@ -170,12 +169,12 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
             if not options["drop_owed"]:
                 raise click.ClickException(f"channel {name}: {said}, so nothing was removed; {owed.advice(name)}")
             terminal.say(f"channel {name}: {said}")
-        _ask(name, "within 15 seconds", yes=yes)
+        terminal.confirm(_QUESTION.format(name, "within 15 seconds"), yes=yes)
     store.remove(name, options["days"])
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
         document = {"channel": name, "removed": True, "drained": options["drain"], "owed": said or None}
-        click.echo(json.dumps(document))
+        terminal.document(document)
     else:
         click.echo(f"channel {name}: removed")
         if said:
@@ -186,18 +185,16 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     terminal.fail_if(not is_in_force)
 
 
-def _ask(name: str, when: str, *, yes: bool) -> None:
-    if not yes:
-        click.confirm(f"Refuse BigPanda's shares for channel {name}, {when}?", abort=True, err=True)
+_QUESTION = "Refuse BigPanda's shares for channel {}, {}?"
 
 
 def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
     """Wait until nothing is owed for a channel. Raises ClickException if jobs of the channel are dead-lettered."""
-    drain = Drain(stack, StatusReader(stack, name), quiet, timeout)
-    drain.check([name])
+    reader = StatusReader(stack, name)
+    draining.check(reader, [name], stack.effects.clock())
     _refuse_dead_lettered(stack, name)
-    _ask(name, "as soon as nothing is owed for it", yes=yes)
-    drain.wait([name])
+    terminal.confirm(_QUESTION.format(name, "as soon as nothing is owed for it"), yes=yes)
+    list(draining.drained(stack, reader, [name], quiet, timeout))
     _refuse_dead_lettered(stack, name)
 
 

@@ -1,6 +1,5 @@
 """relayctl channel pause and resume: stop a channel's signals until a time, and start them again."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -10,14 +9,13 @@ from relay.channels.parsing import parse_channel
 from relay.channels.routes import Pause
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
-from relayctl import audit, terminal
-from relayctl.audit import Audit
+from relayctl import audit, moments, terminal
 from relayctl.channel import modes, pauses_in_secret
+from relayctl.channel.pauses_in_secret import Members
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.channel.store import ChannelChangedError, ChannelStore
+from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME_OR_ALL
-from relayctl.moments import UNTIL
 from relayctl.stack.deployed import Stack, on_stack
 
 _ALL = click.option("--all", "is_all", is_flag=True, help="All channels of the stack.")
@@ -37,8 +35,8 @@ def _reason(_: click.Context, __: click.Parameter, value: str | None) -> str:
 @click.command()
 @NAME_OR_ALL
 @_ALL
-@click.option("--until", type=UNTIL, required=True, help="End: a duration such as 90m, or a time (ISO 8601).")
-@click.option("--from", "since", type=UNTIL, help="Start of a later pause, in the same form.  [default: now]")
+@click.option("--until", type=moments.until, required=True, help="End: a duration such as 90m, or a time (ISO 8601).")
+@click.option("--from", "since", type=moments.until, help="Start of a later pause, in the same form.  [default: now]")
 @click.option("--keep", is_flag=True, help="Afterwards the newest state of each incident rings.")
 @click.option("--drop", is_flag=True, help="What came in the pause does not ring afterwards.")
 @_WHEN
@@ -70,7 +68,7 @@ def pause(
     if options["keep"] == options["drop"]:
         raise click.UsageError("give --keep, to ring afterwards what is still news, or --drop, to leave it out")
     now = stack.effects.clock()
-    when, who = pauses_in_secret.parse_conditions(texts), Audit.begin(stack, "channel pause").who or ""
+    when, who = pauses_in_secret.parse_conditions(texts), audit.begin(stack, "channel pause")["who"] or ""
     said = {"reason": reason, "by": who.rpartition(":")[2][: audit.MAX_REASON]}
     new = pauses_in_secret.pause(since or now, until, "keep" if options["keep"] else "drop", when, now, **said)
     effect = "it is paused" if Pause.of(new).is_active(now) else "the pause is known"
@@ -122,7 +120,7 @@ class _Work(NamedTuple):
         note: A remark on a change that is stored; empty for none.
     """
 
-    change: Callable[[SecretDocument], Sequence[pauses_in_secret.Pause]]
+    change: Callable[[SecretDocument], Sequence[Members]]
     effect: str
     what: str
     words: Callable[[Pause], str]
@@ -142,31 +140,31 @@ class _Work(NamedTuple):
         in_force = put_in_force(stack, *pauses, effect=self.effect, revokes=False)
         found = [{"channel": each, self.what: these, "in_force_at": in_force} for each, these in pauses.items()]
         if as_json:
-            click.echo(json.dumps({"channels": found} if is_all else found[0]))
+            terminal.document({"channels": found} if is_all else found[0])
         for each, these in pauses.items() if not as_json else ():
             for one in these:
                 terminal.show_line(printable(f"channel {each}: {self.words(Pause.of(one))}"), indent=2)
         terminal.fail_if(has_failed or in_force is None)
 
-    def _store(self, stack: Stack, name: str | None) -> tuple[dict[str, Sequence[pauses_in_secret.Pause]], bool]:
+    def _store(self, stack: Stack, name: str | None) -> tuple[dict[str, Sequence[Members]], bool]:
         """Return the changed pauses by channel, and True if one of all channels could not be changed.
 
         The channels after it are changed all the same.
         """
         store, has_failed = ChannelStore(stack), False
-        pauses = dict[str, Sequence[pauses_in_secret.Pause]]()
+        pauses = dict[str, Sequence[Members]]()
         for each in [name] if name else [each for each, _ in store.names()]:
             try:
                 if found := self._stored(stack, store, each):
                     pauses[each] = found
-            except (ChannelChangedError, InvalidChannel, click.UsageError) as error:
+            except (InvalidChannel, click.ClickException) as error:
                 if name:
                     raise
                 terminal.say(f"channel {each}: not changed: {printable(str(error))}")
                 has_failed = True
         return pauses, has_failed
 
-    def _stored(self, stack: Stack, store: ChannelStore, name: str) -> Sequence[pauses_in_secret.Pause]:
+    def _stored(self, stack: Stack, store: ChannelStore, name: str) -> Sequence[Members]:
         kept = store.read(name)
         if kept is None:
             return ()

@@ -1,12 +1,12 @@
 """Pauses in a channel's secret: add one, end the active and future ones, drop old ones. No side effects."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal
 
 import click
 
 from relay.channels.policy import Policy
+from relay.channels.routes import Pause, conditions_of
 from relay.channels.schema import MOST_PAUSES
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.moments import iso
@@ -15,10 +15,11 @@ KEY = "policy.pauses"
 # A pause that ends this long after it begins would outlive what BigPanda and people remember of its incidents.
 LONGEST_SECONDS = 14 * 86_400
 
-type Pause = Mapping[str, Any]
+# A pause as the secret has it.
+type Members = Mapping[str, Any]
 
 
-def pauses_of(document: SecretDocument) -> list[Pause]:
+def pauses_of(document: SecretDocument) -> list[Members]:
     """Return the pauses in a secret; an empty list if `policy.pauses` is missing or not a list."""
     found = document.get(KEY)
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
@@ -26,7 +27,7 @@ def pauses_of(document: SecretDocument) -> list[Pause]:
 
 def pause(
     since: float, until: float, then: Literal["keep", "drop"], when: Mapping[str, list[str]], now: float, **said: str
-) -> Pause:
+) -> Members:
     """Return a new pause for the secret. Raises UsageError if it ends before its start or `now`, or is too long.
 
     Args:
@@ -52,17 +53,19 @@ def pause(
     }
 
 
-def add(document: SecretDocument, new: Pause, now: float) -> Pause:
+def add(document: SecretDocument, new: Members, now: float) -> Members:
     """Add a pause to the secret, and return it as it is stored. `now` is in epoch seconds.
 
     It is joined with a pause of the same kind and conditions that it overlaps, so that none is stored twice. Pauses
     that ended too long ago to matter for the age of an owed state are dropped. Raises UsageError if more than
     MOST_PAUSES pauses would remain.
     """
-    kept: list[Pause] = []
+    kept: list[Members] = []
     for each in _remembered(document, now):
-        if _until(each) > now and _is_continued(each, new):
-            ends = {"since": min(each, new, key=_since)["since"], "until": max(each, new, key=_until)["until"]}
+        one, other = Pause.of(each), Pause.of(new)
+        is_alike = (one.keeps_states, one.when) == (other.keeps_states, other.when)
+        if is_alike and one.until > now and one.since < other.until and other.since < one.until:
+            ends = {"since": iso(min(one.since, other.since)), "until": iso(max(one.until, other.until))}
             new = {**each, **new, **ends}
         else:
             kept.append(each)
@@ -73,20 +76,21 @@ def add(document: SecretDocument, new: Pause, now: float) -> Pause:
     return new
 
 
-def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> list[Pause]:
+def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> list[Members]:
     """End the active pauses at `now` (epoch seconds), and remove the future ones; return them as they were.
 
     If `when` has conditions, only the pauses with exactly these are ended. An ended pause stays in the secret for a
     time, since the age of a state that waited for it counts from its end.
     """
-    kept: list[Pause] = []
-    ended: list[Pause] = []
+    kept: list[Members] = []
+    ended: list[Members] = []
     for each in _remembered(document, now):
-        if _until(each) <= now or (when and conditions_in(each) != when):
+        pause = Pause.of(each)
+        if pause.until <= now or (when and pause.when != conditions_of(when)):
             kept.append(each)
             continue
         ended.append(each)
-        if _since(each) < now:
+        if pause.since < now:
             kept.append({**each, "until": iso(now)})
     if kept:
         document.set(KEY, kept)
@@ -110,39 +114,18 @@ def parse_conditions(texts: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def conditions_in(each: Pause) -> dict[str, list[str]]:
-    """Return a pause's conditions: the patterns by the name of an incident's fact, such as `environment`.
-
-    In the secret, a single pattern may be a text in place of a list.
-    """
-    return {fact: [found] if isinstance(found, str) else found for fact, found in each.get("when", {}).items()}
-
-
-def _remembered(document: SecretDocument, now: float) -> list[Pause]:
+def _remembered(document: SecretDocument, now: float) -> list[Members]:
     """Return the pauses without those that ended too long ago to matter for a state that is still owed.
 
     A state may have waited for several pauses, one after the other. Its age counts from the end of the last one only if
     the earlier ones are still in the secret. The oldest ended pauses are left out if a new pause would find no room.
     """
     longest = document.get("policy.max_age_seconds") or Policy().max_age_seconds
-    kept, earliest = list[Pause](), now
-    for each in sorted(pauses_of(document), key=_until, reverse=True):
-        is_needed = _until(each) > earliest - longest
-        if is_needed and (len(kept) < MOST_PAUSES - 1 or _until(each) > now):
+    kept, earliest = list[Members](), now
+    found = [(Pause.of(each), each) for each in pauses_of(document)]
+    for pause, each in sorted(found, key=lambda pair: pair[0].until, reverse=True):
+        is_needed = pause.until > earliest - longest
+        if is_needed and (len(kept) < MOST_PAUSES - 1 or pause.until > now):
             kept.append(each)
-            earliest = min(earliest, _since(each))
-    return [each for each in pauses_of(document) if each in kept]
-
-
-def _is_continued(each: Pause, new: Pause) -> bool:
-    """True if two pauses overlap, and have the same kind and conditions."""
-    is_same = (each["then"], conditions_in(each)) == (new["then"], conditions_in(new))
-    return is_same and _since(each) < _until(new) and _since(new) < _until(each)
-
-
-def _since(each: Pause) -> float:
-    return datetime.fromisoformat(each["since"]).timestamp()
-
-
-def _until(each: Pause) -> float:
-    return datetime.fromisoformat(each["until"]).timestamp()
+            earliest = min(earliest, pause.since)
+    return [each for _, each in found if each in kept]

@@ -12,8 +12,7 @@ from relay.failures import LedgerError, NoAnswer
 from relay.ledger import credentials
 from relayctl import moments, terminal
 from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.stack.deployed import Stack
-from relayctl.stack.outputs import StackMissingError
+from relayctl.stack.deployed import Stack, StackMissingError
 
 # Secrets Manager may serve the old version for seconds after a write, and a function reads the secret every 2 s.
 SETTLE_SECONDS = 5.0

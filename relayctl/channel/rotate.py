@@ -1,6 +1,5 @@
 """relayctl channel rotate and revoke: replace a credential, with the old one for a time or without it."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +29,7 @@ _FLAGS = ("overlap", "retire", "now", "unchecked")
 @click.argument("kind", type=click.Choice([*KEYS, *VENDORS]), metavar="KIND")
 @click.option(
     "--overlap",
-    type=moments.Span("10m", "30d"),
+    type=moments.span("10m", "30d"),
     metavar="DURATION",
     help="Time for which the old one works, 10m to 30d. 24h if left out.",
 )
@@ -133,7 +132,7 @@ def _rotate_inward(
     if as_json:
         old = {"used_at": moments.iso_or_none(used), "expires_at": change.expiries.get(key)}
         document = {"channel": name, "kind": endpoint.name, **endpoints.url_members(urls), "headers": headers}
-        click.echo(json.dumps(document | {"old": old, "verified": done.is_verified}))
+        terminal.document(document | {"old": old, "verified": done.is_verified})
     else:
         endpoints.show(urls, {key: headers})
         terminal.show_line(f"The old one was last used: {described(used)}")
@@ -166,7 +165,7 @@ def _retire(
     in_force = put_in_force(stack, name)
     if as_json:
         document = {"channel": name, "kind": endpoint.name, "retired": is_there}
-        click.echo(json.dumps(document | {"used_at": moments.iso_or_none(used), "in_force_at": in_force}))
+        terminal.document(document | {"used_at": moments.iso_or_none(used), "in_force_at": in_force})
     elif is_there:
         terminal.show_line(f"The old one is retired; it was last used: {described(used)}")
     return in_force is not None
@@ -190,7 +189,7 @@ def _rotate_outward(
     if as_json:
         changes = [each._asdict() for each in change.changes]
         document = {"channel": change.name, "kind": kind, "check": found.document(), "changes": changes}
-        click.echo(json.dumps(document | done.findings))
+        terminal.document(document | done.findings)
         return done.is_verified
     check_results.show([found])
     for line in change.changes:
@@ -253,10 +252,9 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
         after.unset(f"{key}.previous")
     change = write_path.prepare(stack, name, stored, after, overlap_seconds=None)
     terminal.refuse_unasked("revoke", yes=yes)
-    if not yes:
-        vendors = " and ".join(ENDPOINTS[key].vendor for key in keys)
-        question = f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?"
-        click.confirm(question, abort=True, err=True)
+    vendors = " and ".join(ENDPOINTS[key].vendor for key in keys)
+    question = f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?"
+    terminal.confirm(question, yes=yes)
     # A second `revoke` would make one more credential. Any endpoint will do: the mark is the channel's.
     advice = f"to put it in force, type: relayctl channel rotate {name} {names[0]} --retire --now"
     done = write_path.put(stack, store, change, revokes=advice)
@@ -268,7 +266,7 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
             for each in these
         ]
         document = {"channel": name, "revoked": [ENDPOINTS[key].name for key in keys], "in_force_at": done.in_force}
-        click.echo(json.dumps(document | {"credentials": found, "verified": done.is_verified}))
+        terminal.document(document | {"credentials": found, "verified": done.is_verified})
     else:
         endpoints.show(change.urls, headers)
     terminal.fail_if(done.in_force is None or not done.is_verified)

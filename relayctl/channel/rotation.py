@@ -5,18 +5,16 @@ A replaced credential of an endpoint stays valid for a time.
 `write_path.put` stores the secret, and `credential_acceptance` waits until the endpoints accept a new credential.
 """
 
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from relay.channels import token
 from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
 from relayctl.channel.credential_input import CredentialInput, ask, flag_of
-from relayctl.channel.endpoints import ENDPOINTS
+from relayctl.channel.endpoints import ENDPOINTS, new_token
 from relayctl.channel.secret_document import SecretDocument
 
 # The vendor by the kind of credential: the trigger's, xMatters' REST API's, and BigPanda's API's.
@@ -91,12 +89,11 @@ OVERLAP_SECONDS = 24 * 3600
 
 def renew(document: SecretDocument, key: str, name: str) -> None:
     """Replace the current credentials of an endpoint by new ones of the same kinds. A login keeps its user name."""
-    endpoint = ENDPOINTS[key].name
     login, fresh = document.get(f"{key}.basic.username"), dict[str, Any]()
     if isinstance(login, str) and login:
-        fresh["basic"] = {"username": login, "password": token.make(name, endpoint, secrets.choice)}
+        fresh["basic"] = {"username": login, "password": new_token(name, key)}
     if document.has(f"{key}.token") or not fresh:
-        fresh["token"] = token.make(name, endpoint, secrets.choice)
+        fresh["token"] = new_token(name, key)
     for kind in ("token", "basic"):
         if kind in fresh:
             document.set(f"{key}.{kind}", fresh[kind])

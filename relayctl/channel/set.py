@@ -1,6 +1,5 @@
 """relayctl channel set: make or change a channel, and wait until the relay accepts its credentials."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -105,7 +104,7 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
         document |= _header_members(after, change.urls, shown)
         document["changes"] = [each._asdict() for each in change.changes]
         document |= {"verified": done.is_verified} if done.fresh else {}
-        click.echo(json.dumps(document | done.findings))
+        terminal.document(document | done.findings)
     else:
         _show(None if change.is_new else change.changes, change.urls, shown)
     terminal.fail_if(not done.is_verified or not done.is_in_force)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.cache import list_channels
@@ -29,7 +30,7 @@ NO_CHANNELS = (
 )
 
 
-class ChannelChangedError(Exception):
+class ChannelChangedError(click.ClickException):
     """Another writer changed the channel between this writer's read and write. Nothing was stored."""
 
     def __init__(self, name: str) -> None:

@@ -135,9 +135,8 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
             check_results.show(rung)
         found += rung
     if as_json:
-        click.echo(json.dumps({"channel": name, **check_results.listing(found), **check_results.counts(found)}))
-    click.echo(f"channel {name}: {check_results.summary(found)}", err=True)
-    terminal.fail_if(check_results.counts(found)["failed"])
+        terminal.document({"channel": name, **check_results.listing(found), **check_results.counts(found)})
+    check_results.conclude(f"channel {name}", found)
 
 
 def _can_ring(found: list[Check]) -> bool:
@@ -154,9 +153,8 @@ def _ring(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterato
         raise InvalidChannel(f"channel {name} was removed meanwhile")
     document = SecretDocument(kept.document)
     channel = parse_channel(name, document.text(), stack.hosts)
-    if not yes:
-        recipients = ", ".join(map(printable, recipients_of(channel))) or "the recipients of xMatters' form"
-        click.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", abort=True, err=True)
+    recipients = ", ".join(map(printable, recipients_of(channel))) or "the recipients of xMatters' form"
+    terminal.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", yes=yes)
     url = endpoints.urls(stack, name, document)["inbound"]
     with terminal.status("sharing a test incident …"):
         yield from ring(stack, url, header_for(document.get("inbound")), f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}")

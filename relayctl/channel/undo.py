@@ -1,15 +1,12 @@
 """relayctl channel undo: back to the settings before the last change."""
 
-import json
-import secrets
 from typing import Any
 
 import click
 
-from relay.channels import token
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
+from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
@@ -40,15 +37,13 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
     terminal.refuse_unasked("undo", yes=yes, as_json=as_json)
     if not as_json:
         plan.show_changes(change.changes)
-    if not yes:
-        click.confirm(f"Channel {name}: go back to these settings?", abort=True, err=True)
+    terminal.confirm(f"Channel {name}: go back to these settings?", yes=yes)
     done = write_path.put(stack, store, change)
     if as_json:
         document: dict[str, Any] = {"channel": name, "changes": [each._asdict() for each in change.changes]}
         document |= {"verified": done.is_verified} if done.fresh else {}
-        click.echo(json.dumps(document))
-    for key in done.fresh:
-        terminal.say(f"{ENDPOINTS[key].vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
+        terminal.document(document)
+    write_path.say_fresh(name, done)
     terminal.fail_if(not done.is_verified)
 
 
@@ -77,11 +72,11 @@ def _with_endpoints_of(current: SecretDocument, earlier: SecretDocument, name: s
     An endpoint that only the earlier version has gets a new token: its old credential may have been revoked.
     """
     after = SecretDocument(earlier.members)
-    for key, endpoint in ENDPOINTS.items():
+    for key in ENDPOINTS:
         if current.has(key) and (after.has(key) or needs_endpoint(after, key)):
             after.set(key, current.get(key))
         elif after.has(key):
-            after.set(key, {"token": token.make(name, endpoint.name, secrets.choice)})
+            after.set(key, {"token": new_token(name, key)})
     if current.has(PAUSES_KEY):
         after.set(PAUSES_KEY, current.get(PAUSES_KEY))
     else:

@@ -77,20 +77,15 @@ class Done(NamedTuple):
         is_verified: True if the relay accepts these credentials, or there are none.
         in_force: Time from which no function uses the old value of a setting that must act at once, such as the mode,
             or a revoked credential (ISO 8601); None if that is not known.
-        must_act: True if the change has such a setting.
+        is_in_force: False if running functions may still use what must not be used any more.
         findings: Results of the recipients' checks, as a member of a JSON document; empty if they were not checked.
     """
 
     fresh: Mapping[str, dict[str, str]]
     is_verified: bool
     in_force: str | None
-    must_act: bool
+    is_in_force: bool
     findings: dict[str, Any]
-
-    @property
-    def is_in_force(self) -> bool:
-        """False if running functions may still use what must not be used any more."""
-        return self.in_force is not None or not self.must_act
 
 
 def prepare(
@@ -146,7 +141,14 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: st
     findings = credential_checks.warn(stack, change.channel)
     fresh = {key: header for key in change.urls if (header := rotation.fresh_header(before, after, key))}
     is_verified = verify(stack, name, change.urls, fresh)
-    return Done(fresh, is_verified, in_force, must_act, findings)
+    return Done(fresh, is_verified, in_force, in_force is not None or not must_act, findings)
+
+
+def say_fresh(name: str, done: Done) -> None:
+    """Write to stderr which credentials are new, for a verb that does not print them."""
+    for key in done.fresh:
+        vendor = ENDPOINTS[key].vendor
+        terminal.say(f"channel {name}: {vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
 
 
 def _rotate(

@@ -1,11 +1,10 @@
 """relayctl dlq drop: delete dead-lettered messages for good."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import batched
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -16,18 +15,15 @@ from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Job, JobKind
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.audit import Audit
 from relayctl.dlq import listing
 from relayctl.dlq.mover import Became, fate, state_of
-from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, Depth, HeldMessage, Run
+from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth, Run
 from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
-from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import counted, progress
 
 # Entries that are in memory at the same time.
 ENTRIES_AT_ONCE = 100
-# Criticals and failures that are printed one by one; --json has all.
-MAX_LINES = 20
 # Criticals that the question names.
 MAX_NAMES = 10
 MAX_TITLE = 62
@@ -35,43 +31,17 @@ REASON_OF_JOBS = "--failure-reason"
 _NOT_HELD = "not deleted: another reader may have it now; start the command again"
 
 
-class CriticalJob(NamedTuple):
-    """A dead-lettered job that announces an open critical incident.
-
-    Attributes:
-        job: The job, without its body.
-        is_owed: True if the job's state is still to be announced; None if the ledger could not be read.
-        title: Title of the incident; empty if the share has none.
-    """
-
-    job: Job
-    is_owed: bool | None
-    title: str = ""
-
-    def document(self) -> dict[str, Any]:
-        """Return the channel, the incident and the job by their ids, and `is_owed`, as a JSON object for programs."""
-        return {
-            "channel": self.job.channel,
-            "incident_id": self.job.incident_id,
-            "title": self.title or None,
-            "delivery_id": self.job.delivery_id,
-            "received_at": self.job.received_at,
-            "still_owed": self.is_owed,
-        }
-
-    def __str__(self) -> str:
-        """Return the channel, the incident and its title in words."""
-        title = f" {quoted(self.title, MAX_TITLE)}" if self.title else ""
-        return f"{printable(self.job.channel)} {identifier(self.job.incident_id, MAX_ID_LENGTH)}{title}"
+# A job that announces an open critical incident, as a JSON object; `still_owed` is None if the ledger was not read.
+type Critical = Mapping[str, Any]
 
 
-def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[list[CriticalJob], str | None]:
+def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[list[Critical], str | None]:
     """Return the jobs among these messages that announce open critical incidents, and the ledger's error if it failed.
 
     Jobs whose state may be owed come first. The state of an incident without an entry in the ledger is owed: a replay
     would announce it.
     """
-    found, problem = list[CriticalJob](), None
+    found, problem = list[Critical](), None
     signals = ((held.job, held.envelope) for held in held_messages if held.job)
     states = ((job, state_of(job, text), listing.title(text)) for job, text in signals)
     for batch in batched((each for each in states if each[1] and each[1].is_critical), ENTRIES_AT_ONCE, strict=False):
@@ -82,8 +52,22 @@ def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[lis
         for job, state, title in batch:
             entry = entries.get(entry_key_of(job))
             is_over = entry and state and fate(job, state, entry).became in {Became.DELIVERED, Became.NOT_OWED}
-            found.append(CriticalJob(job, None if entry is None else not is_over, title))
-    return sorted(found, key=lambda each: each.is_owed is False), problem
+            found.append(
+                {
+                    "channel": job.channel,
+                    "incident_id": job.incident_id,
+                    "title": title or None,
+                    "delivery_id": job.delivery_id,
+                    "received_at": job.received_at,
+                    "still_owed": None if entry is None else not is_over,
+                }
+            )
+    return sorted(found, key=lambda each: each["still_owed"] is False), problem
+
+
+def _words(critical: Critical) -> str:
+    title = f" {quoted(critical['title'], MAX_TITLE)}" if critical["title"] else ""
+    return f"{printable(critical['channel'])} {identifier(critical['incident_id'], MAX_ID_LENGTH)}{title}"
 
 
 @dataclass
@@ -100,16 +84,16 @@ class Drop:
     """
 
     chosen: Sequence[HeldMessage] = ()
-    criticals: Sequence[CriticalJob] = ()
+    criticals: Sequence[Critical] = ()
     problem: str | None = None
     deleted: list[HeldMessage] = field(default_factory=list)
     problems: list[tuple[HeldMessage, str]] = field(default_factory=list)
     gone: int = 0
 
     @property
-    def owed(self) -> list[CriticalJob]:
+    def owed(self) -> list[Critical]:
         """The criticals that are, or may be, still owed."""
-        return [each for each in self.criticals if each.is_owed is not False]
+        return [each for each in self.criticals if each["still_owed"] is not False]
 
     def counts(self) -> dict[str, int]:
         """Return the number of messages by outcome; `left` are those that relayctl has not tried to delete."""
@@ -187,7 +171,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
     terminal.refuse_unasked("drop", yes=yes, as_json=as_json)
     asked = {"filters": wanted.document() | ({"all": True} if is_all else {}), "reason": reason}
     doing, sums = Drop(), dict[str, Any]()
-    changed: Audit | None = None
+    changed: dict[str, Any] | None = None
     try:
         with choosing(stack, wanted) as choice:
             doing.chosen = [*choice.jobs, *choice.unreadable]
@@ -197,13 +181,13 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
                 _show(doing, sums, stack.effects.clock())
                 say_held(choice.depth)
             if yes and doing.chosen:
-                changed = Audit.begin(stack, "dlq drop", **asked)
+                changed = audit.begin(stack, "dlq drop", **asked)
                 _delete(stack, doing, choice)
         if doing.chosen and not yes:
             # The messages are not held during the question: the operator may take longer than the visibility timeout.
             _ask(doing)
             with choosing(stack, wanted) as choice:
-                changed = Audit.begin(stack, "dlq drop", **asked)
+                changed = audit.begin(stack, "dlq drop", **asked)
                 _delete(stack, doing, choice)
     finally:
         if changed or (as_json and sums):
@@ -234,21 +218,20 @@ def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
 def _ask(doing: Drop) -> None:
     """Ask the operator to confirm the deletion. Raises Abort if the answer is not yes."""
     if doing.owed:
-        names = "; ".join(map(str, doing.owed[:MAX_NAMES]))
+        names = "; ".join(map(_words, doing.owed[:MAX_NAMES]))
         more = f" and {len(doing.owed) - MAX_NAMES} more" if len(doing.owed) > MAX_NAMES else ""
         owed = "may still be owed" if doing.problem else "are still owed"
         terminal.say(f"criticals that {owed}, and that no replay can bring back then: {names}{more}")
-    count = len(doing.chosen)
-    click.confirm(f"Delete {count} message{'s' if count > 1 else ''} for good?", abort=True, err=True)
+    terminal.confirm(f"Delete {counted(len(doing.chosen), 'message')} for good?")
 
 
-def _summary(doing: Drop, depth: Depth) -> dict[str, Any]:
+def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:
     jobs = [held.job for held in doing.chosen if held.job]
     return {
         **listing.summary(jobs, depth),
         "matched": len(doing.chosen),
         "unreadable": len(doing.chosen) - len(jobs),
-        "criticals": [each.document() for each in doing.criticals],
+        "criticals": list(doing.criticals),
     }
 
 
@@ -257,30 +240,27 @@ def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
     listing.show_summary(sums)
     if sums["unreadable"]:
         click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
-    for each in doing.criticals[:MAX_LINES]:
-        owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each.is_owed]
-        line = f"  critical    {each}  {listing.age(each.job, now)}  {owed}"
+    for each in doing.criticals[: listing.MAX_LINES]:
+        owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each["still_owed"]]
+        line = f"  critical    {_words(each)}  {listing.age(each['received_at'], now)}  {owed}"
         terminal.show_line(line, indent=listing.SUMMARY_INDENT)
-    if len(doing.criticals) > MAX_LINES:
-        click.echo(f"  and {len(doing.criticals) - MAX_LINES} more criticals; dlq list --status critical has all")
+    if (more := len(doing.criticals) - listing.MAX_LINES) > 0:
+        click.echo(f"  and {more} more criticals; dlq list --status critical has all")
     if doing.problem:
         terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {doing.problem}")
 
 
-def _report(doing: Drop, sums: dict[str, Any], changed: Audit | None, *, as_json: bool) -> None:
+def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *, as_json: bool) -> None:
     """Print the result of the deletion, and its audit line."""
     counts, document = doing.counts(), None
     if changed:
         found = {"criticals": len(doing.criticals), "criticals_maybe_owed": len(doing.owed)}
-        document = changed.document({"matched": sums["matched"], **counts, **found})
+        document = changed | {"counts": {"matched": sums["matched"], **counts, **found}}
     if as_json:
         problems = [{"message_id": held.message_id, "problem": why} for held, why in doing.problems]
-        click.echo(json.dumps({**sums, **counts, "problems": problems, "audit": document}))
+        terminal.document({**sums, **counts, "problems": problems, "audit": document})
         return
-    for held, why in doing.problems[:MAX_LINES]:
-        terminal.show_line(f"{held.message_id[:8]}  {printable(why)}", indent=2)
-    if len(doing.problems) > MAX_LINES:
-        click.echo(f"and {len(doing.problems) - MAX_LINES} more like these; --json lists all")
+    listing.show_some([f"{held.message_id[:8]}  {printable(why)}" for held, why in doing.problems])
     words = {"failed": "not dropped", "gone": "gone meanwhile", "left": "left"}
     more = "".join(f", {counts[name]} {word}" for name, word in words.items() if counts[name])
     click.echo(f"{counts['dropped']} dropped{more}")

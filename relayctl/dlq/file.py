@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,11 +19,10 @@ from relay.foreign_text import printable
 from relay.jobs.job import Job
 from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, check_message, read_envelope
 from relayctl import audit, terminal
-from relayctl.audit import Audit
 from relayctl.dlq.queue import batches
 from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
-from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import progress
 
 # Only the operator may read the file.
 MODE = 0o600
@@ -119,7 +117,7 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
     if as_json:
         counts = {"exported": len(done.jobs), "unreadable": len(done.unreadable)}
         counts |= {"about": done.depth.about, "held": done.depth.held}
-        click.echo(json.dumps({"file": place if done.jobs else None, **counts}))
+        terminal.document({"file": place if done.jobs else None, **counts})
     if not done.jobs and not done.unreadable:
         nothing_matched(done.depth)
     if done.jobs:
@@ -177,57 +175,25 @@ def read_lines(content: bytes) -> list[Message]:
     return messages
 
 
-@dataclass
-class Import:
-    """Progress of sending a file's messages, in their order.
+def send(
+    queue: Queue, messages: Sequence[Message], next_line: int, stopping: Callable[[], bool]
+) -> Iterator[tuple[int, str | None]]:
+    """Send a file's messages from a line on (from 1), until `stopping` returns True.
 
-    Attributes:
-        messages: The messages of all lines.
-        next_line: Number of the first line that is not known to be on the queue, from 1.
-        sent: Number of lines that were sent and are on the queue, counted up to the first refused line.
-        problem: Error that ended the sending; None if there was none.
+    Yield after each batch: the first line that is not known to be on the queue, and the error that ends the import, or
+    None. The import ends after the first batch in which the queue refuses a message. Later lines of this batch may be
+    on the queue already. If the operator goes on with the import, they are sent again. A second copy of a job does no
+    harm: the ledger prevents a second page.
     """
-
-    messages: Sequence[Message]
-    next_line: int = 1
-    sent: int = 0
-    problem: str | None = None
-
-    @property
-    def left(self) -> int:
-        """Number of lines that are not known to be on the queue."""
-        return max(0, len(self.messages) - self.next_line + 1)
-
-    def send(self, queue: Queue, stopping: Callable[[], bool]) -> Iterator[None]:
-        """Send the lines from `next_line` on, until `stopping` returns True; yield after each batch.
-
-        The import ends after the first batch in which the queue refuses a message. Later lines of this batch may be on
-        the queue already. If the operator goes on with the import, they are sent again. A second copy of a job does no
-        harm: the ledger prevents a second page.
-        """
-        for batch in batches(self.messages[self.next_line - 1 :], lambda message: message.size):
-            if stopping():
-                return
-            problems = queue.send_batch(batch)
-            refused = next((place for place, problem in enumerate(problems) if problem), len(batch))
-            self.sent += refused
-            self.next_line += refused
-            if refused < len(batch):
-                self.problem = problems[refused]
-                return
-            yield
-
-    def document(self, path: Path, changed: Audit | None) -> dict[str, Any]:
-        """Return the result as a JSON object, with the audit of the change if one began."""
-        counts = {"lines": len(self.messages), "sent": self.sent, "left": self.left}
-        return {
-            "file": str(path),
-            "lines": len(self.messages),
-            "sent": self.sent,
-            "next_line": self.next_line if self.left else None,
-            "problem": self.problem,
-            "audit": changed.document(counts) if changed else None,
-        }
+    for batch in batches(messages[next_line - 1 :], lambda message: message.size):
+        if stopping():
+            return
+        problems = queue.send_batch(batch)
+        refused = next((place for place, problem in enumerate(problems) if problem), len(batch))
+        next_line += refused
+        yield next_line, problems[refused] if refused < len(batch) else None
+        if refused < len(batch):
+            return
 
 
 @click.command("import")
@@ -249,32 +215,43 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
       relayctl dlq import dead.jsonl --from-line 4001
     """
     try:
-        doing = Import(read_lines(path.read_bytes()), from_line)
+        messages = read_lines(path.read_bytes())
     except OSError as error:
         raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
     except BadLineError as error:
         raise click.UsageError(f"{path}: nothing was sent\n{error}") from error
-    if not doing.left:
+    lines, next_line = len(messages), from_line
+    problem: str | None = None
+    changed: dict[str, Any] | None = None
+
+    def document() -> dict[str, Any]:
+        left, counts = max(0, lines - next_line + 1), {"lines": lines, "sent": next_line - from_line}
+        audited = changed | {"counts": {**counts, "left": left}} if changed else None
+        next_one = next_line if left else None
+        return {"file": str(path), **counts, "next_line": next_one, "problem": problem, "audit": audited}
+
+    if from_line > lines:
         if as_json:
-            click.echo(json.dumps(doing.document(path, None)))
-        terminal.nothing(f"nothing to import: lines in the file: {len(doing.messages)}")
+            terminal.document(document())
+        terminal.nothing(f"nothing to import: lines in the file: {lines}")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
-    changed = Audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
+    changed = audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
     with terminal.stop_on_interrupt() as stop:
         try:
-            with progress("importing", f"of {doing.left}", stack.effects.clock) as show:
-                for _ in doing.send(queue, stop.is_set):
-                    show(doing.sent, "")
+            with progress("importing", f"of {lines - from_line + 1}", stack.effects.clock) as show:
+                for done in send(queue, messages, from_line, stop.is_set):
+                    next_line, problem = done
+                    show(next_line - from_line, "")
         finally:
-            _print_report(doing.document(path, changed), as_json=as_json)
-    terminal.fail_if(doing.problem)
-    if doing.left:
+            _print_report(document(), as_json=as_json)
+    terminal.fail_if(problem)
+    if next_line <= lines:
         click.get_current_context().exit(terminal.INTERRUPTED)
 
 
 def _print_report(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(document))
+        terminal.document(document)
         return
     if document["problem"]:
         terminal.say(f"line {document['next_line']}: {document['problem']}")

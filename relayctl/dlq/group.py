@@ -1,9 +1,8 @@
 """relayctl dlq: the group with all of its verbs, and the verbs list and show."""
 
-import json
-
 import click
 
+from relayctl import terminal
 from relayctl.dlq import listing
 from relayctl.dlq.drop import drop
 from relayctl.dlq.file import export, import_
@@ -45,7 +44,7 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
     depth = choice.depth
     if as_json:
         counts = {"shown": len(documents), "about": depth.about, "held": depth.held}
-        click.echo(json.dumps({"messages": documents, **counts}))
+        terminal.document({"messages": documents, **counts})
     if not documents:
         nothing_matched(depth)
     if not as_json:
@@ -81,7 +80,7 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
             if held.message_id.startswith(identity) or (held.job and held.job.delivery_id.startswith(identity))
         ]
     if as_json:
-        click.echo(json.dumps({"messages": documents}))
+        terminal.document({"messages": documents})
     if not documents:
         nothing_matched(choice.depth)
     if not as_json:

@@ -12,7 +12,7 @@ from relay.incidents.share import MAX_ID_LENGTH, parse_share, title_of
 from relay.jobs.job import Flag, Job, seconds_of
 from relay.jobs.queue import UnreadableMessage, read_envelope
 from relayctl import terminal
-from relayctl.dlq.queue import Depth, HeldMessage
+from relayctl.dlq.queue import HeldMessage, QueueDepth
 from relayctl.dlq.reading import NO_STATUS
 
 _NAME_COLUMNS = 18
@@ -22,6 +22,8 @@ _MAX_PROBLEM = 200
 # A vendor's answer may have several lines.
 _OF_MANY_LINES = "response_excerpt"
 SUMMARY_INDENT = 14
+# Jobs that are printed one by one; --json has all.
+MAX_LINES = 20
 
 
 def title(envelope: str) -> str:
@@ -77,7 +79,7 @@ def show(document: Mapping[str, Any], now: float) -> None:
     said += [quoted(document["title"], _MAX_TITLE)] if document["title"] else []
     incident = identifier(document["incident_id"], MAX_ID_LENGTH)
     name = printable(f"{document['delivery_id'][:8]}  {document['channel']} {incident}")
-    lead = f"{duration(now - seconds_of(document['received_at'])):>{_AGE_COLUMNS}}  "
+    lead = f"{age(document['received_at'], now):>{_AGE_COLUMNS}}  "
     terminal.show_line(f"{name}: {', '.join(said)}", lead=lead)
 
 
@@ -111,7 +113,7 @@ def _indented(body: str) -> str:
         return body
 
 
-def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
+def summary(jobs: Sequence[Job], depth: QueueDepth) -> dict[str, Any]:
     """Return the counts of the matching jobs by channel, kind, reason and status, as a JSON object.
 
     `depth` adds the numbers of messages on the queue.
@@ -130,6 +132,14 @@ def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
     }
 
 
+def show_some(lines: Sequence[str]) -> None:
+    """Print the first lines about jobs, and the number of the others."""
+    for line in lines[:MAX_LINES]:
+        terminal.show_line(line, indent=2)
+    if len(lines) > MAX_LINES:
+        terminal.show_line(f"and {len(lines) - MAX_LINES} more like these; --json lists all")
+
+
 def show_summary(sums: Mapping[str, Any]) -> None:
     """Print the counts of `summary`."""
     terminal.show_line(f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}")
@@ -139,6 +149,6 @@ def show_summary(sums: Mapping[str, Any]) -> None:
     terminal.show_line(f"  shared      {sums['oldest']} to {sums['newest']}")
 
 
-def age(job: Job, now: float) -> str:
-    """Return the time since the share of the job arrived, in the largest unit that fits, such as hours."""
-    return duration(now - seconds_of(job.received_at))
+def age(received_at: str, now: float) -> str:
+    """Return the time since a share arrived, in the largest unit that fits, such as hours."""
+    return duration(now - seconds_of(received_at))

@@ -5,10 +5,9 @@ have a copy of the message, and the ledger lets only one copy page. The worker d
 (`delivery.step.judge_job`).
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import replace
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -46,6 +45,7 @@ class Became(StrEnum):
         WAITING: It waits for its next attempt.
         DEAD_LETTERED: It came back to the dead-letter queue.
         FAILED: It could not be moved.
+        LEFT: The replay ended before it was tried.
     """
 
     DELIVERED = "delivered"
@@ -54,6 +54,7 @@ class Became(StrEnum):
     WAITING = "waiting"
     DEAD_LETTERED = "dead_lettered"
     FAILED = "failed"
+    LEFT = "left"
 
 
 class Fate(NamedTuple):
@@ -87,64 +88,56 @@ class Moved:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class DeadLetterMover:
-    """Moves messages that a DeadLetters object holds (received and invisible) to the retry queue.
+def move(
+    dead_letters: DeadLetters,
+    retry_queue: Queue,
+    held_messages: Iterable[HeldMessage],
+    clock: Callable[[], float],
+    sleep: Callable[[float], object],
+    rate: float | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[Moved]:
+    """Move held messages to the retry queue in the order of `in_order`. Yield each one's result.
 
-    Attributes:
-        dead_letters: The dead-letter queue.
-        retry_queue: The retry queue.
-        clock: The time in epoch seconds.
-        sleep: Waits for a number of seconds.
-        rate: Rate limit (messages a second); None for no limit.
+    A message that is no longer held is skipped, since another reader may have it. At most `rate` messages are moved a
+    second, if it is given. Batches that are in progress when `stopping` returns True are completed.
     """
+    most = MAX_ROUND if rate is None else max(1, min(MAX_ROUND, int(rate)))
+    next_at = clock()
 
-    dead_letters: DeadLetters
-    retry_queue: Queue
-    clock: Callable[[], float] = time.time
-    sleep: Callable[[float], object] = time.sleep
-    rate: float | None = None
+    def paces() -> bool:
+        nonlocal next_at
+        # At a low rate the wait is longer than a hold, so the holds are renewed during the wait.
+        while (left := next_at - clock()) > 0 and not stopping():
+            sleep(min(left, LONGEST_SLEEP_SECONDS))
+            dead_letters.renew()
+        next_at = clock() + (most / rate if rate else 0.0)
+        return stopping()
 
-    def move(
-        self, held_messages: Iterable[HeldMessage], stopping: Callable[[], bool] = lambda: False
-    ) -> Iterator[Moved]:
-        """Move held messages in the order of `in_order`, within the rate limit. Yield each one's result.
+    def batch(held: Sequence[HeldMessage]) -> list[Moved]:
+        return _move(dead_letters, retry_queue, held)
 
-        A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
-        `stopping` returns True are completed.
-        """
-        most = MAX_ROUND if self.rate is None else max(1, min(MAX_ROUND, int(self.rate)))
-        next_at = self.clock()
+    chosen = [held for held, _ in in_order(held_messages)]
+    for _, moved in dead_letters.work_off(chosen, batch, paces, most):
+        if moved:
+            yield moved
 
-        def paces() -> bool:
-            nonlocal next_at
-            # At a low rate the wait is longer than a hold, so the holds are renewed during the wait.
-            while (left := next_at - self.clock()) > 0 and not stopping():
-                self.sleep(min(left, LONGEST_SLEEP_SECONDS))
-                self.dead_letters.renew()
-            next_at = self.clock() + (most / self.rate if self.rate else 0.0)
-            return stopping()
 
-        chosen = [held for held, _ in in_order(held_messages)]
-        for _, moved in self.dead_letters.work_off(chosen, self._move, paces, most):
-            if moved:
-                yield moved
-
-    def _move(self, batch: Sequence[HeldMessage]) -> list[Moved]:
-        found = [(held, held.job, held.envelope) for held in batch if held.job]
-        problems = self.retry_queue.send_batch([Message(text, attributes_of(job)) for _, job, text in found])
-        taken = [held for (held, _, _), problem in zip(found, problems, strict=True) if problem is None]
-        left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
-        deleted = self.dead_letters.delete_batch(taken) if taken else []
-        notes = {held.message_id: left.format(why) for held, why in zip(taken, deleted, strict=True) if why}
-        moved = []
-        for (held, job, text), problem in zip(found, problems, strict=True):
-            state = state_of(job, text)
-            fate = Fate(Became.MOVED if state is None else Became.WAITING)
-            if problem:
-                fate = Fate(Became.FAILED, job.stamps.reason)
-            moved.append(Moved(job, state, fate, problem or notes.get(held.message_id)))
-        return moved
+def _move(dead_letters: DeadLetters, retry_queue: Queue, batch: Sequence[HeldMessage]) -> list[Moved]:
+    found = [(held, held.job, held.envelope) for held in batch if held.job]
+    problems = retry_queue.send_batch([Message(text, attributes_of(job)) for _, job, text in found])
+    taken = [held for (held, _, _), problem in zip(found, problems, strict=True) if problem is None]
+    left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
+    deleted = dead_letters.delete_batch(taken) if taken else []
+    notes = {held.message_id: left.format(why) for held, why in zip(taken, deleted, strict=True) if why}
+    moved = []
+    for (held, job, text), problem in zip(found, problems, strict=True):
+        state = state_of(job, text)
+        fate = Fate(Became.MOVED if state is None else Became.WAITING)
+        if problem:
+            fate = Fate(Became.FAILED, job.stamps.reason)
+        moved.append(Moved(job, state, fate, problem or notes.get(held.message_id)))
+    return moved
 
 
 def state_of(job: Job, envelope: str) -> State | None:
@@ -192,60 +185,42 @@ def _request_id(entry: Entry) -> str | None:
 
 # Time between two reads of the entries.
 POLL_SECONDS = 2.0
-# The follower stops when no entry changed for this time.
+# Following stops when no entry changed for this time.
 STILL_SECONDS = 60.0
-# The follower stops after this many failed reads in a row.
+# It stops after this many failed reads in a row.
 MAX_FAILED_POLLS = 5
 
 
-@dataclass
-class Follower:
-    """Follows replayed jobs: reads their outcomes from the ledger entries of their incidents.
+def follow(
+    ledger: Ledger,
+    jobs: Iterable[Moved],
+    clock: Callable[[], float],
+    sleep: Callable[[float], object],
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[str | None]:
+    """Read the outcomes of the waiting jobs repeatedly from the ledger, and set their `fate`.
 
-    Attributes:
-        ledger: The entries of incidents.
-        clock: The time in epoch seconds.
-        sleep: Waits for a number of seconds.
-        problem: Error of the last read of the ledger; None if it succeeded.
+    Yield after each read: the ledger's error, or None. The iteration ends when no job waits, when no outcome changed
+    for STILL_SECONDS, after MAX_FAILED_POLLS failed reads in a row, or when `stopping` returns True.
     """
-
-    ledger: Ledger
-    clock: Callable[[], float]
-    sleep: Callable[[float], object]
-    problem: str | None = field(default=None, init=False)
-
-    def follow(self, jobs: Iterable[Moved], stopping: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Read the outcomes of the waiting jobs repeatedly, and set their `fate`. Yield after each read.
-
-        The iteration ends when no job waits, when no outcome changed for STILL_SECONDS, after MAX_FAILED_POLLS failed
-        reads in a row, or when `stopping` returns True.
-        """
-        changed_at, failed = self.clock(), 0
-        while (waiting := [each for each in jobs if each.fate.became == Became.WAITING]) and not stopping():
-            if self._read(waiting):
-                changed_at = self.clock()
-            failed = failed + 1 if self.problem else 0
-            yield
-            if failed == MAX_FAILED_POLLS or self.clock() - changed_at >= STILL_SECONDS:
-                return
-            if any(each.fate.became == Became.WAITING for each in waiting):
-                self._sleep(stopping)
-
-    def _read(self, waiting: Sequence[Moved]) -> bool:
-        """Set the outcomes of jobs; return True if one changed."""
+    changed_at, failed = clock(), 0
+    while (waiting := [each for each in jobs if each.fate.became == Became.WAITING]) and not stopping():
+        before, problem = [each.fate for each in waiting], None
         try:
-            entries = self.ledger.read_many({entry_key_of(each.job) for each in waiting})
+            entries = ledger.read_many({entry_key_of(each.job) for each in waiting})
         except LedgerError as error:
-            self.problem = str(error)
-            return False
-        self.problem, before = None, [each.fate for each in waiting]
+            entries, problem = {}, str(error)
         for each in waiting:
             entry = entries.get(entry_key_of(each.job))
             if entry is not None and each.state is not None:
                 each.fate = fate(each.job, each.state, entry)
-        return before != [each.fate for each in waiting]
-
-    def _sleep(self, stopping: Callable[[], bool]) -> None:
-        until = self.clock() + POLL_SECONDS
-        while (left := until - self.clock()) > 0 and not stopping():
-            self.sleep(min(left, LONGEST_SLEEP_SECONDS))
+        if before != [each.fate for each in waiting]:
+            changed_at = clock()
+        failed = failed + 1 if problem else 0
+        yield problem
+        if failed == MAX_FAILED_POLLS or clock() - changed_at >= STILL_SECONDS:
+            return
+        until = clock() + POLL_SECONDS
+        is_left = any(each.fate.became == Became.WAITING for each in waiting)
+        while is_left and (left := until - clock()) > 0 and not stopping():
+            sleep(min(left, LONGEST_SLEEP_SECONDS))

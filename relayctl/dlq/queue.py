@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from itertools import batched
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -40,6 +40,11 @@ RECEIVE_SECONDS = 1
 # A scan ends after this many polls in a row that returned only messages newer than the scan.
 POLLS_OF_NEW_ONES = 3
 
+_COUNTS: tuple[Any, ...] = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesDelayed",
+    "ApproximateNumberOfMessagesNotVisible",
+)
 # Messages of one round of `work_off`.
 MAX_ROUND = MAX_BATCH * PARALLEL_BATCHES
 
@@ -90,21 +95,29 @@ class HeldMessage:
         return len(text) + sum(len(name + value) + 8 for name, value in attributes.items()) * 4
 
 
-class Depth(NamedTuple):
-    """Approximate numbers of messages on a queue.
+class QueueDepth(NamedTuple):
+    """Approximate numbers of messages on one queue; SQS counts each message in one of the three.
 
     Attributes:
         visible: Messages that can be received now.
-        held: Messages that a reader has received, and that are invisible for now.
+        delayed: Messages that become visible later.
+        held: Messages that a reader or a worker has received, and that are invisible for now.
     """
 
     visible: int
+    delayed: int
     held: int
+
+    @classmethod
+    def of(cls, client: "SQSClient", url: str) -> Self:
+        """Read the numbers from SQS. Raises botocore's exceptions."""
+        found: dict[Any, str] = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
+        return cls(*(int(found[name]) for name in _COUNTS))
 
     @property
     def about(self) -> int:
-        """Approximate number of all messages on a queue: visible and held (received, invisible for now)."""
-        return self.visible + self.held
+        """Approximate number of all messages on the queue."""
+        return sum(self)
 
 
 class DeadLetters:
@@ -120,17 +133,6 @@ class DeadLetters:
         self._url = url
         self._clock = clock
         self._held: dict[str, HeldMessage] = {}
-
-    def depth(self) -> Depth:
-        """Return the approximate numbers of visible and invisible messages. SQS offers no exact numbers."""
-        counts = self._client.get_queue_attributes(
-            QueueUrl=self._url,
-            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
-        )["Attributes"]
-        return Depth(
-            visible=int(counts["ApproximateNumberOfMessages"]),
-            held=int(counts["ApproximateNumberOfMessagesNotVisible"]),
-        )
 
     @contextmanager
     def holding(self) -> Iterator[None]:

@@ -14,10 +14,9 @@ from relay.failures import Reason
 from relay.jobs.job import Job, JobKind, seconds_of
 from relayctl import moments, terminal
 from relayctl.dlq.mover import in_order
-from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, Depth, HeldMessage
-from relayctl.moments import AGO, SINCE
-from relayctl.progress import progress
+from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth
 from relayctl.stack.deployed import Stack
+from relayctl.terminal import progress
 
 # Stands for the status of a job without one, in filters and in lists.
 NO_STATUS = "-"
@@ -97,10 +96,14 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
             help=f"Only jobs with this reason: {', '.join(Reason)}.",
         ),
         click.option(
-            "--since", type=SINCE, metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
+            "--since", type=moments.since, metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
         ),
-        click.option("--newer-than", type=AGO, metavar="DURATION", help="Only jobs of shares that came later: 90m."),
-        click.option("--older-than", type=AGO, metavar="DURATION", help="Only jobs of shares that came before: 7d."),
+        click.option(
+            "--newer-than", type=moments.ago, metavar="DURATION", help="Only jobs of shares that came later: 90m."
+        ),
+        click.option(
+            "--older-than", type=moments.ago, metavar="DURATION", help="Only jobs of shares that came before: 7d."
+        ),
         click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first."),
     )
 
@@ -136,7 +139,7 @@ class Choice(NamedTuple):
     """
 
     queue: DeadLetters
-    depth: Depth
+    depth: QueueDepth
     stop: Event
     jobs: list[HeldMessage]
     unreadable: list[HeldMessage]
@@ -150,8 +153,8 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
     """
     clock = stack.effects.clock
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
-        queue = DeadLetters(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"), clock, pool.map)
-        depth, found = queue.depth(), list[HeldMessage]()
+        client, url = stack.session.client("sqs"), stack.output("DeadLetterQueueUrl")
+        queue, depth, found = DeadLetters(client, url, clock, pool.map), QueueDepth.of(client, url), list[HeldMessage]()
         with queue.holding():
             with progress("reading the queue", f"of about {depth.about}", clock) as show:
                 for held in queue.scan():
@@ -168,14 +171,14 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
             yield Choice(queue, depth, stop, jobs, unreadable)
 
 
-def nothing_matched(depth: Depth) -> NoReturn:
+def nothing_matched(depth: QueueDepth) -> NoReturn:
     """Write to stderr that no message matched, and exit with code 3."""
     unseen = [f"none of about {depth.visible} messages matched"] if depth.visible else []
     unseen += [held_elsewhere(depth.held)] if depth.held else []
     terminal.nothing("; ".join(unseen) or "the dead-letter queue is empty")
 
 
-def say_held(depth: Depth) -> None:
+def say_held(depth: QueueDepth) -> None:
     """Write to stderr the number of messages that another reader holds, if any."""
     if depth.held:
         click.echo(held_elsewhere(depth.held), err=True)

@@ -3,9 +3,8 @@
 The worker decides if a moved job is still needed (`relay.delivery.step.judge_job`).
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,15 +16,12 @@ from relay.jobs.job import Job
 from relay.jobs.queue import Queue
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.audit import Audit
 from relayctl.dlq import listing
-from relayctl.dlq.mover import Became, DeadLetterMover, Fate, Follower, Moved
+from relayctl.dlq.mover import Became, Fate, Moved, follow, move
 from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
-from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import progress
 
-# Jobs that are printed one by one; --json has all.
-MAX_LINES = 20
 WORDS = {
     Became.DELIVERED: "delivered",
     Became.NOT_OWED: "no longer owed",
@@ -33,13 +29,9 @@ WORDS = {
     Became.WAITING: "waiting on the retry queue",
     Became.DEAD_LETTERED: "dead-lettered again",
     Became.FAILED: "not moved",
+    Became.LEFT: "left",
 }
-_BAD = {Became.DEAD_LETTERED, Became.FAILED}
-_UNSETTLED = {
-    Became.FAILED: "not moved: {}",
-    Became.DEAD_LETTERED: "dead-lettered again: {}",
-    Became.WAITING: "waits on the retry queue: {}",
-}
+_BAD = {Became.DEAD_LETTERED, Became.FAILED, Became.LEFT}
 
 
 @dataclass
@@ -56,45 +48,27 @@ class Report:
     moved: list[Moved] = field(default_factory=list)
     problem: str | None = None
 
-    @property
-    def left(self) -> int:
-        """Number of chosen jobs that the replay has not tried to move."""
-        return len(self.chosen) - len(self.moved)
+    def outcomes(self) -> list[Moved]:
+        """Return the jobs with their outcomes; those that were not tried come last."""
+        tried = {id(each.job) for each in self.moved}
+        left = (job for job in self.chosen if id(job) not in tried)
+        return [*self.moved, *(Moved(job, None, Fate(Became.LEFT, job.stamps.reason)) for job in left)]
 
     @property
     def is_failure(self) -> bool:
         """True if a job is, or may be, still dead-lettered."""
-        return bool(self.left or self.problem) or any(each.fate.became in _BAD or each.note for each in self.moved)
+        return bool(self.problem) or any(each.fate.became in _BAD or each.note for each in self.outcomes())
 
     def counts(self) -> dict[str, int]:
-        """Return the number of jobs by outcome; `left` are those that were not tried."""
-        counts = Counter(each.fate.became for each in self.moved)
-        return {str(name): counts[name] for name in WORDS} | {"left": self.left}
-
-    def results(self) -> list[dict[str, Any]]:
-        """Return the outcome of each job as a JSON object; the jobs that were not tried come last."""
-        tried = {id(each.job) for each in self.moved}
-        done = [_result(each.job, *each.fate, each.note) for each in self.moved]
-        left = (job for job in self.chosen if id(job) not in tried)
-        return [*done, *(_result(job, "left", job.stamps.reason, None, None) for job in left)]
-
-    def lines(self) -> Iterator[str]:
-        """Yield a line for each job that needs attention, then the counts."""
-        found = [line for line in map(_line, self.moved) if line]
-        yield from found[:MAX_LINES]
-        if len(found) > MAX_LINES:
-            yield f"and {len(found) - MAX_LINES} more like these; --json lists all"
-        yield printable(self.sums())
+        """Return the number of jobs by outcome."""
+        counts = Counter(each.fate.became for each in self.outcomes())
+        return {str(name): counts[name] for name in WORDS}
 
     def sums(self) -> str:
         """Return the number of jobs by outcome in one line of text, for waiting and dead-lettered jobs by reason."""
-        counts = self.counts()
-        said = [
-            f"{counts[name]} {word}{self._reasons(name)}"
-            for name, word in WORDS.items()
-            if counts[name] or name == Became.DELIVERED
-        ]
-        return ", ".join([*said, f"{self.left} left"])
+        counts, always = self.counts(), {Became.DELIVERED, Became.LEFT}
+        shown = {name: word for name, word in WORDS.items() if counts[name] or name in always}
+        return ", ".join(f"{counts[name]} {word}{self._reasons(name)}" for name, word in shown.items())
 
     def _reasons(self, name: Became) -> str:
         if name not in {Became.WAITING, Became.DEAD_LETTERED}:
@@ -104,24 +78,18 @@ class Report:
         return f" ({said})" if said else ""
 
 
-def _result(job: Job, became: str, reason: str | None, request_id: str | None, note: str | None) -> dict[str, Any]:
-    return {
-        "delivery_id": job.delivery_id,
-        "channel": job.channel,
-        "incident_id": job.incident_id,
-        "kind": job.kind,
-        "became": became,
-        "reason": reason,
-        "request_id": request_id,
-        "note": note,
-    }
+def _result(moved: Moved) -> dict[str, Any]:
+    job = moved.job
+    members = {"delivery_id": job.delivery_id, "channel": job.channel, "incident_id": job.incident_id, "kind": job.kind}
+    return members | moved.fate._asdict() | {"note": moved.note}
 
 
 def _line(moved: Moved) -> str | None:
     job, became = moved.job, moved.fate.became
     unknown = "its reason is in dlq list" if became == Became.DEAD_LETTERED else "no attempt yet"
     why = moved.note if became == Became.FAILED else moved.fate.reason or unknown
-    said = _UNSETTLED[became].format(why) if became in _UNSETTLED else moved.note
+    is_settled = became not in {Became.WAITING, Became.DEAD_LETTERED, Became.FAILED}
+    said = moved.note if is_settled else f"{WORDS[became]}: {why}"
     name = f"{job.delivery_id[:8]}  {job.channel}  {identifier(job.incident_id, MAX_ID_LENGTH)}"
     return printable(f"{name}  {said}") if said else None
 
@@ -153,7 +121,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
       relayctl dlq replay --since 12h --rate 20 --no-wait --yes
     """
     report, sums, effects = Report(), dict[str, Any](), stack.effects
-    changed: Audit | None = None
+    changed: dict[str, Any] | None = None
     try:
         with choosing(stack, wanted) as choice:
             report.chosen = [held.job for held in choice.jobs if held.job]
@@ -163,10 +131,10 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
                 say_held(choice.depth)
             if yes and report.chosen:
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
-                changed = Audit.begin(stack, "dlq replay", filters=wanted.document())
+                changed = audit.begin(stack, "dlq replay", filters=wanted.document())
                 with progress("moving", f"of {len(report.chosen)}", effects.clock) as show:
-                    mover = DeadLetterMover(choice.queue, retries, effects.clock, effects.sleep, rate)
-                    for moved in mover.move(choice.jobs, choice.stop.is_set):
+                    time, stopping = (effects.clock, effects.sleep), choice.stop.is_set
+                    for moved in move(choice.queue, retries, choice.jobs, *time, rate, stopping):
                         if not wait and moved.fate.became == Became.WAITING:
                             moved.fate = Fate(Became.MOVED)
                         report.moved.append(moved)
@@ -178,34 +146,35 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
             _print_report(report, sums, changed, dry_run=not yes, as_json=as_json)
     if not report.chosen:
         nothing_matched(choice.depth)
-    if yes and choice.stop.is_set() and report.left:
+    if yes and choice.stop.is_set() and report.counts()[Became.LEFT]:
         click.get_current_context().exit(terminal.INTERRUPTED)
     terminal.fail_if(yes and report.is_failure)
 
 
 def _follow(stack: Stack, report: Report) -> None:
     effects, of = stack.effects, f"of {len(report.moved)}"
-    follower = Follower(Ledger(stack.table()), effects.clock, effects.sleep)
     with terminal.stop_on_interrupt() as stop, progress("following", of, effects.clock) as show:
-        for _ in follower.follow(report.moved, stop.is_set):
+        found = follow(Ledger(stack.table()), report.moved, effects.clock, effects.sleep, stop.is_set)
+        for report.problem in found:
             show(sum(each.fate.became != Became.WAITING for each in report.moved), report.sums())
-    report.problem = follower.problem
     if report.problem:
         terminal.say(f"the outcome of the jobs is not known, the ledger cannot be read: {report.problem}")
 
 
-def _print_report(report: Report, sums: dict[str, Any], changed: Audit | None, *, dry_run: bool, as_json: bool) -> None:
+def _print_report(
+    report: Report, sums: dict[str, Any], changed: dict[str, Any] | None, *, dry_run: bool, as_json: bool
+) -> None:
     """Print the outcomes, and the audit of the change; `changed` is None if the move did not begin."""
     counts = report.counts() | ({"left": 0} if dry_run else {})
-    document = changed.document({"matched": sums["matched"], **counts}) if changed else None
+    document = changed | {"counts": {"matched": sums["matched"], **counts}} if changed else None
     if as_json:
-        results = [] if dry_run else report.results()
-        click.echo(json.dumps({"dry_run": dry_run, **sums, **counts, "results": results, "audit": document}))
+        results = [] if dry_run else list(map(_result, report.outcomes()))
+        terminal.document({"dry_run": dry_run, **sums, **counts, "results": results, "audit": document})
         return
     if dry_run:
         click.echo("nothing was moved; add --yes to replay them")
         return
-    for line in report.lines():
-        terminal.show_line(line, indent=2)
+    listing.show_some([line for line in map(_line, report.moved) if line])
+    terminal.show_line(printable(report.sums()), indent=2)
     if document:
         audit.say(document)

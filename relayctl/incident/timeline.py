@@ -1,6 +1,6 @@
-"""Timeline of one incident: events of several sources in one order. Pure code."""
+"""Events of a timeline, and the ledger's entries of incidents."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -9,14 +9,11 @@ from relay.ledger.entry_key import key, shadow_of
 from relay.ledger.sources import Sources
 from relay.ledger.table import Ledger
 from relayctl import moments
-from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
 
 # Sources of events.
 LEDGER, LOG, DEAD_LETTERS = "ledger", "log", "dlq"
 XMATTERS, BIGPANDA = "xMatters", "BigPanda"
-# Events that a timeline holds; the newest are kept.
-MAX_EVENTS = 2000
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -44,81 +41,6 @@ class Event(NamedTuple):
         members = {"at": moments.iso(self.at), "source": self.source, "kind": self.kind, "text": self.text}
         known = {name: value for name, value in self.details.items() if value not in (None, "", [], ())}
         return members | {"channel": self.channel or None} | known
-
-
-class ChannelSummary(NamedTuple):
-    """Summary of the present state of an incident in one channel.
-
-    The URL of a channel's webhook can name recipients. Shares of an incident that came to URLs with other recipients
-    have a summary of their own.
-
-    Attributes:
-        channel: Name of the channel.
-        recipients: Recipients that the webhook's URL named; empty if it named none.
-        words: Short statements about what is announced, owed or dead-lettered, the most important first.
-        details: The same facts as members of a JSON object.
-    """
-
-    channel: str
-    recipients: tuple[str, ...]
-    words: tuple[str, ...]
-    details: Mapping[str, Any] = _NOTHING
-
-    def document(self) -> dict[str, Any]:
-        """Return the summary as a JSON object for programs."""
-        return {"channel": self.channel, "url_recipients": list(self.recipients), **self.details}
-
-
-class Timeline(NamedTuple):
-    """Timeline of an incident, from all sources.
-
-    Attributes:
-        incident_id: BigPanda's id of the incident.
-        title: Title of the incident; empty if unknown.
-        summaries: A summary for each channel, and within a channel for each set of recipients that the webhook's URL
-            named.
-        events: The events, oldest first.
-        readings: The results of all sources.
-        dropped: Number of older events that were left out, since a timeline holds MAX_EVENTS.
-    """
-
-    incident_id: str
-    title: str
-    summaries: tuple[ChannelSummary, ...]
-    events: tuple[Event, ...]
-    readings: Readings
-    dropped: int = 0
-
-    @property
-    def is_empty(self) -> bool:
-        """True if no source knows the incident."""
-        return not self.summaries and not self.events
-
-    @property
-    def channels(self) -> list[str]:
-        """Names of the channels in the timeline, sorted."""
-        names = {each.channel for each in self.summaries} | {each.channel for each in self.events}
-        return sorted(names - {""})
-
-    def with_events(self, events: Iterable[Event], since: float | None = None) -> "Timeline":
-        """Return the timeline with these events in their order, without those before `since` (epoch seconds).
-
-        Events of one moment keep the order in which they are given.
-        """
-        ordered = sorted((each for each in events if since is None or each.at >= since), key=lambda each: each.at)
-        kept = ordered[-MAX_EVENTS:]
-        return self._replace(events=tuple(kept), dropped=len(ordered) - len(kept))
-
-    def document(self) -> dict[str, Any]:
-        """Return the timeline as a JSON object for programs."""
-        return {
-            "incident_id": self.incident_id,
-            "title": self.title or None,
-            "channels": [each.document() for each in self.summaries],
-            "events": [each.document() for each in self.events],
-            "dropped": self.dropped,
-            "sources": self.readings.documents(),
-        }
 
 
 # Recipients that a webhook's URL named.

@@ -1,6 +1,6 @@
 """Events and summaries of an incident from its entries in the ledger. Pure code."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from copy import replace
 from typing import Any
 
@@ -12,18 +12,12 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.receipt import Receipt
 from relayctl import moments
-from relayctl.incident.timeline import LEDGER, ChannelSummary, Event
+from relayctl.incident.timeline import LEDGER, Event
 
 
 def events(channel: str, entry: Entry) -> Iterator[Event]:
     """Yield the events in an entry. An entry has the times of the newest and the announced state, not of older ones."""
     yield from (replace(each, channel=channel) for each in _events(entry))
-
-
-def summary(channel: str, recipients: tuple[str, ...], entry: Entry, now: float) -> ChannelSummary:
-    """Return the summary of the incident for a channel and its URL recipients at `now` (epoch seconds)."""
-    details = _details(entry, now)
-    return ChannelSummary(channel, recipients, tuple(_words(entry, details)), details)
 
 
 def _events(entry: Entry) -> Iterator[Event]:
@@ -68,10 +62,8 @@ def _signal(signal: AcceptedSignal) -> Event:
     else:
         known = "NO PAGE was found" if signal.is_page_missing else "no page known"
     text = f"{what}{whom} accepted, request {identifier(signal.request_id)}: {known}"
-    details: dict[str, Any] = {"request_id": signal.request_id, "pages": list(signal.pages), "page": signal.page_number}
-    return Event(
-        signal.at, LEDGER, "signal", text, details=details | {"is_page_missing": signal.is_page_missing or None}
-    )
+    found = {"request_id": signal.request_id, "pages": list(signal.pages), "page": signal.page_number}
+    return _event(signal.at, "signal", text, **found, is_page_missing=signal.is_page_missing or None)
 
 
 def _receipt(receipt: Receipt) -> Iterator[Event]:
@@ -123,7 +115,8 @@ def _state(state: State) -> str:
     return ", ".join(words + ([state.status] if state.status and state.is_open else []))
 
 
-def _details(entry: Entry, now: float) -> dict[str, Any]:
+def details(entry: Entry, now: float) -> dict[str, Any]:
+    """Return the present state of an incident at `now` (epoch seconds) as members of a JSON object."""
     attempt = next_attempt(entry)
     pages = [each.page_number for each in entry.accepted_signals if each.page_number]
     return {
@@ -147,23 +140,25 @@ def _details(entry: Entry, now: float) -> dict[str, Any]:
     }
 
 
-def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
+def words(entry: Entry, now: float) -> Iterator[str]:
+    """Yield what is announced, owed or dead-lettered at `now` (epoch seconds), the most important first."""
+    known = details(entry, now)
     if entry.is_unreadable:
         yield "the ledger's entry cannot be read"
         return
-    yield details["state"] or "no state is known"
+    yield known["state"] or "no state is known"
     if entry.debt.since is not None:
         why = f" ({entry.debt.reason})" if entry.debt.reason else ""
         held = f"; it waits for the end of a pause at {moments.moment(entry.debt.paused_until)}"
-        yield f"OWED for {age(details['owed_seconds'])}{held if details['paused_until'] else why}"
+        yield f"OWED for {age(known['owed_seconds'])}{held if known['paused_until'] else why}"
     elif entry.announced is not None:
-        is_confirmed = details["is_page_confirmed"] or not entry.announced.is_open
+        is_confirmed = known["is_page_confirmed"] or not entry.announced.is_open
         yield "announced" if is_confirmed else "accepted by xMatters, no page confirmed"
     if entry.doubtful:
         yield "xMatters may have accepted a signal whose answer was lost"
-    if details["is_dead_lettered"]:
+    if known["is_dead_lettered"]:
         yield "DEAD-LETTERED: relayctl dlq list"
-    if details["is_page_missing"]:
+    if known["is_page_missing"]:
         yield "a signal made NO PAGE"
     if entry.debt.is_notified:
         yield "the fallback topic was notified"

@@ -1,26 +1,27 @@
 """Reading of all sources of an incident's timeline. If a source fails, the others are still read."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from heapq import nlargest
+from typing import Any
 
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Channel, Rest
 from relay.jobs.job import Job, seconds_of
-from relay.ledger.entry import Entry
 from relay.xmatters.directory import Pages, RestApi
 from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.reading import Filter, choosing
 from relayctl.incident import timeline, timeline_ledger, timeline_logs, timeline_vendors
-from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients, Timeline
-from relayctl.log_lines import AHEAD_SECONDS, FUNCTIONS, Budget, Line, LogReader
+from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients
+from relayctl.log_lines import FUNCTIONS, Budget
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
 
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
 MAX_ANSWERS = 200
+# Events that a timeline holds; the newest are kept.
+MAX_EVENTS = 2000
 # Lines of one log group that are kept, the newest.
 MAX_LINES = 2000
 # Time for all requests to the vendors of one channel.
@@ -31,15 +32,18 @@ MAX_SIGNALS, MAX_PAGES = 8, 8
 
 @dataclass
 class Collector:
-    """Reads the sources of one incident.
+    """Timeline of an incident, which `collect` reads from all sources.
 
     Attributes:
         stack: The stack.
         incident_id: BigPanda's id of the incident.
         channel: Name of the only channel to read; None for all channels.
         since: Start of the log lines to read (epoch seconds).
-        events: The events so far.
+        events: The events; oldest first, once all are collected.
+        known: Its entries in the ledger: one for each channel, and within a channel for each set of recipients that
+            the webhook's URL named.
         readings: The results of the sources that were read so far.
+        dropped: Number of older events that were left out, since a timeline holds MAX_EVENTS.
         url_recipients: Sets of recipients that webhook URLs named, by channel, found so far.
     """
 
@@ -48,106 +52,117 @@ class Collector:
     channel: str | None
     since: float
     events: list[Event] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)
     readings: Readings = field(default_factory=Readings)
+    dropped: int = 0
     url_recipients: dict[str, set[Recipients]] = field(default_factory=dict)
 
-    def collect(self, since: float | None) -> Timeline:
-        """Read all sources, and return the timeline without events before `since` (epoch seconds).
+    @property
+    def title(self) -> str:
+        """Title of the incident; empty if unknown."""
+        return next((each.entry.about.title for each in self.known if each.entry.about.title), "")
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels in the timeline, sorted."""
+        names = {each.channel for each in self.known} | {each.channel for each in self.events}
+        return sorted(names - {""})
+
+    def document(self, now: float) -> dict[str, Any]:
+        """Return the timeline at `now` (epoch seconds) as a JSON object for programs."""
+        return {
+            "incident_id": self.incident_id,
+            "title": self.title or None,
+            "channels": [
+                {
+                    "channel": each.channel,
+                    "url_recipients": list(each.recipients),
+                    **timeline_ledger.details(each.entry, now),
+                }
+                for each in self.known
+            ],
+            "events": [each.document() for each in self.events],
+            "dropped": self.dropped,
+            "sources": self.readings.documents(),
+        }
+
+    def collect(self, since: float | None) -> None:
+        """Read all sources, and keep the events that are not before `since` (epoch seconds).
 
         Raises StackMissingError.
         """
         # First: it raises an error if there is no such stack, or the stack is not a relay.
-        store, now = ChannelStore(self.stack), self.stack.effects.clock()
+        store = ChannelStore(self.stack)
         names = [self.channel] if self.channel else None
         if names is None:
             names = self.readings.read("channels", lambda: [name for name, _ in store.names()]) or []
-        self._logs(now)
+        self._logs()
         self._dead_letters()
-        channels = sorted({*names, *(each.channel for each in self.events if each.channel)})
-        known = self._ledger(channels)
-        seen = {*(each.channel for each in known), *(each.channel for each in self.events if each.channel)}
-        for name in sorted(seen):
-            self._vendors(name, [each.entry for each in known if each.channel == name])
-        title = next((each.entry.about.title for each in known if each.entry.about.title), "")
-        summaries = (timeline_ledger.summary(each.channel, each.recipients, each.entry, now) for each in known)
-        found = Timeline(self.incident_id, title, tuple(summaries), (), self.readings)
-        return found.with_events(self.events, since)
+        self._ledger(sorted({*names, *self.channels}))
+        for name in self.channels:
+            self._vendors(name)
+        # Events of one moment keep the order in which they were found.
+        ordered = sorted((each for each in self.events if since is None or each.at >= since), key=lambda each: each.at)
+        self.events = ordered[-MAX_EVENTS:]
+        self.dropped = len(ordered) - len(self.events)
 
-    def _logs(self, now: float) -> None:
-        reader = LogReader(self.stack.session.client("logs"), self.stack.name)
+    def _logs(self) -> None:
         pattern = log_lines.pattern_of(self.incident_id)
-
-        def read(function: str, budget: Budget) -> list[Line]:
-            lines = reader.scan(function, pattern, self.since, now + AHEAD_SECONDS, budget)
-            about = (line for line in lines if log_lines.is_about(line, self.incident_id))
-            return sorted(nlargest(MAX_LINES, about, key=lambda each: each.at), key=lambda each: each.at)
-
         for function in FUNCTIONS:
-            budget = Budget(MAX_ANSWERS)
-            lines = self.readings.read(f"{LOG} {function}", partial(read, function, budget))
-            if lines is not None:
-                made = (timeline_logs.event_of(line, function) for line in lines)
+            budget, source = Budget(MAX_ANSWERS), f"{LOG} {function}"
+            with self.readings.reading(source):
+                lines = self.stack.logs.scan(function, pattern, self.since, budget)
+                about = (line for line in lines if log_lines.is_about(line, self.incident_id))
+                newest = nlargest(MAX_LINES, about, key=lambda each: each.at)
+                made = (timeline_logs.event_of(line, function) for line in reversed(newest))
                 found = [each for each in made if each and self._is_wanted(each.channel)]
-                self.events += found
-                self.readings.add(f"{LOG} {function}", len(found), budget.problem, is_failure=budget.is_cut)
+                self._take(source, found, budget.problem, is_failure=budget.is_cut)
+
+    def _take(self, source: str, found: Sequence[Event], problem: str | None = None, **result: bool) -> None:
+        self.events += found
+        self.readings.add(source, len(found), problem, **result)
 
     def _dead_letters(self) -> None:
         """Read the dead-letter queue. Each message is received, and made visible to other readers at the end."""
-
-        def read() -> tuple[list[Job], int]:
+        with self.readings.reading(DEAD_LETTERS):
             with choosing(self.stack, Filter(channel=self.channel, incident=self.incident_id)) as choice:
-                return [held.job for held in choice.jobs if held.job], choice.depth.held
+                jobs, held = [message.job for message in choice.jobs if message.job], choice.depth.held
+            for job in jobs:
+                if job.url_recipients:
+                    self.url_recipients.setdefault(job.channel, set()).add(job.url_recipients)
+            unseen = f"about {held} messages are held by another reader and were not read" if held else None
+            self._take(DEAD_LETTERS, list(map(_dead_letter, jobs)), unseen, is_failure=unseen is not None)
 
-        if (read_jobs := self.readings.read(DEAD_LETTERS, read)) is None:
-            return
-        jobs, held = read_jobs
-        for job in jobs:
-            if job.url_recipients:
-                self.url_recipients.setdefault(job.channel, set()).add(job.url_recipients)
-        self.events += map(_dead_letter, jobs)
-        unseen = f"about {held} messages are held by another reader and were not read" if held else None
-        self.readings.add(DEAD_LETTERS, len(jobs), unseen, is_failure=unseen is not None)
+    def _ledger(self, channels: Iterable[str]) -> None:
+        with self.readings.reading(LEDGER):
+            ids = {name: [self.incident_id] for name in channels}
+            self.known = timeline.stored(self.stack, ids, self.url_recipients)
+            made = (event for each in self.known for event in timeline_ledger.events(each.channel, each.entry))
+            self._take(LEDGER, [each for each in made if self._is_news(each)])
 
-    def _ledger(self, channels: Iterable[str]) -> list[Known]:
-        """Read the incident's entries in the ledger, add their events to the timeline, and return the entries.
-
-        There is an entry for each channel, and within a channel for each set of recipients that the webhook's URL
-        named.
-        """
-
-        ids = {name: [self.incident_id] for name in channels}
-        known = self.readings.read(LEDGER, lambda: timeline.stored(self.stack, ids, self.url_recipients))
-        if known is not None:
-            made = (event for each in known for event in timeline_ledger.events(each.channel, each.entry))
-            found = [each for each in made if self._is_news(each)]
-            self.events += found
-            self.readings.add(LEDGER, len(found))
-        return known or []
-
-    def _vendors(self, name: str, stored: list[Entry]) -> None:
-        source = f"channel {name}"
-        found = self.readings.read(source, lambda: [ChannelStore(self.stack).channel(name)])
-        for channel in found or ():
+    def _vendors(self, name: str) -> None:
+        source, channel = f"channel {name}", None
+        with self.readings.reading(source):
+            channel = ChannelStore(self.stack).channel(name)
             if channel is None:
                 self.readings.add(source, problem="it was removed, so the vendors were not asked")
-                continue
-            self._xmatters(channel, stored)
+        if channel:
+            self._xmatters(channel)
             self._bigpanda(channel)
 
-    def _xmatters(self, channel: Channel, stored: list[Entry]) -> None:
-        source = f"{XMATTERS} {channel.name}"
-        if channel.rest is None:
+    def _xmatters(self, channel: Channel) -> None:
+        source, rest, notes = f"{XMATTERS} {channel.name}", channel.rest, list[str]()
+        if rest is None:
             self.readings.add(source, problem="not asked: the channel has no xmatters.rest")
             return
-        rest, notes = channel.rest, list[str]()
-        found = self.readings.read(source, lambda: list(self._pages(channel.name, rest, stored, notes)))
-        if found is not None:
-            self.events += found
-            self.readings.add(source, len(found), "; ".join(notes) or None)
+        with self.readings.reading(source):
+            found = list(self._pages(channel.name, rest, notes))
+            self._take(source, found, "; ".join(notes) or None)
 
-    def _pages(self, name: str, rest: Rest, stored: list[Entry], notes: list[str]) -> Iterator[Event]:
+    def _pages(self, name: str, rest: Rest, notes: list[str]) -> Iterator[Event]:
         deadline = self.stack.deadline(VENDOR_SECONDS)
         outward = self.stack.effects.outward(self.stack.hosts.xmatters)
+        stored = [each.entry for each in self.known if each.channel == name]
         signals = sorted((each for entry in stored for each in entry.accepted_signals), key=lambda each: each.at)
         if len(signals) > MAX_SIGNALS:
             notes.append(f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
@@ -165,19 +180,13 @@ class Collector:
         if access is None:
             self.readings.add(source, problem="not asked: the channel has no bigpanda.api_key")
             return
-
-        def read() -> list[Event]:
+        with self.readings.reading(source):
             client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
             activities = client.activities(access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
             # The activities of one incident are the same for each channel with a key.
             known = {(each.at, each.text) for each in self.events if each.source == BIGPANDA}
             made = timeline_vendors.of_activities(activities)
-            return [each for each in made if (each.at, each.text) not in known]
-
-        found = self.readings.read(source, read)
-        if found is not None:
-            self.events += found
-            self.readings.add(source, len(found))
+            self._take(source, [each for each in made if (each.at, each.text) not in known])
 
     def _is_wanted(self, channel: str) -> bool:
         """True if the timeline takes events of the channel with this name.

@@ -1,7 +1,6 @@
 """Events of an incident from xMatters' and BigPanda's APIs."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -11,6 +10,7 @@ from relay.foreign_text import identifier, quoted
 from relay.http.client import json_object
 from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.xmatters.directory import EVENTS_PATH, RestApi, listed
+from relayctl import moments
 from relayctl.incident.timeline import BIGPANDA, XMATTERS, Event
 
 AUDITS_PATH = "/api/xm/1/audits"
@@ -20,8 +20,6 @@ AUDIT_TYPES = "EVENT_ANNOTATED,RESPONSE_RECEIVED"
 MAX_AUDITS = 40
 _MAX_TEXT = 200
 _MAX_NAMES = 10
-# Epoch milliseconds are larger than this, and epoch seconds smaller until the year 5138.
-_MILLISECONDS = 1e11
 
 
 def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
@@ -33,7 +31,7 @@ def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Dead
     page = Fields(json_object(api.ask(rest, "GET", path, None, deadline, says=_is_object).body))
     query = urlencode({"eventId": page_id, "auditType": AUDIT_TYPES, "limit": MAX_AUDITS}, errors="replace")
     audits = listed(api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
-    number, created = _text(page.first("eventid")), _moment(page.first("created"))
+    number, created = _text(page.first("eventid")), moments.told(page.first("created"))
     name, details = f"page {identifier(number or page_id)}", {"page": number, "page_id": page_id}
     if created is not None:
         names = list(_recipients(page.first("recipients")))
@@ -43,7 +41,7 @@ def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Dead
         yield Event(created, XMATTERS, "page", text, channel, details | {"recipients": names})
     for audit in audits:
         yield from _answer(channel, name, fields_of(audit), details)
-    if (ended := _moment(page.first("terminated"))) is not None:
+    if (ended := moments.told(page.first("terminated"))) is not None:
         yield Event(ended, XMATTERS, "page", f"{name} ended", channel, details)
 
 
@@ -62,7 +60,9 @@ def _answer(channel: str, page: str, audit: Fields, details: Mapping[str, Any]) 
     """Yield the event of an audit: a response, or a comment (an annotation)."""
     response, annotation = audit.first("response"), audit.first("annotation")
     found = fields_of(response if isinstance(response, dict) else annotation)
-    at = _moment(found.first("received")) or _moment(found.first("created")) or _moment(audit.first("at"))
+    at = (
+        moments.told(found.first("received")) or moments.told(found.first("created")) or moments.told(audit.first("at"))
+    )
     recipient = nested(found.first("notification"), "recipient")
     # The recipient of a notification is a device, which belongs to a person.
     owner = nested(recipient, "owner")
@@ -94,7 +94,7 @@ def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
     BigPanda does not document which member has the comment (docs/vendors.md), so the likely members are tried.
     """
     for each in activities:
-        at = _moment(nested(each, "timestamp", "createdat", "time"))
+        at = moments.told(nested(each, "timestamp", "createdat", "time"))
         kind = scalar(nested(each, "type", "activitytype"))
         if at is None or not kind:
             continue
@@ -104,18 +104,3 @@ def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
         words = f"{words} by user {identifier(user)}" if user else words
         text = f"{words}: {quoted(comment, _MAX_TEXT)}" if comment else words
         yield Event(at, BIGPANDA, "activity", text, details={"activity": kind, "user": user, "comment": comment})
-
-
-def _moment(value: Any) -> float | None:
-    """Return epoch seconds for a time in epoch seconds, epoch milliseconds or ISO 8601; None for other values."""
-    text = scalar(value) or ""
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            return datetime.fromisoformat(text).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    seconds = seconds / 1000 if seconds > _MILLISECONDS else seconds
-    # Years beyond 9999 cannot be shown.
-    return seconds if 0 <= seconds < 2e11 else None

@@ -1,6 +1,5 @@
 """relayctl incident: the last incidents, and the whole story of one."""
 
-import json
 import re
 from collections.abc import Iterator
 from itertools import groupby
@@ -19,10 +18,9 @@ from relayctl import moments, terminal
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import CHANNEL
 from relayctl.incident import timeline, timeline_ledger
-from relayctl.incident.timeline import ChannelSummary, Event, Timeline
+from relayctl.incident.timeline import Event
 from relayctl.incident.timeline_sources import Collector
-from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, LogReader
-from relayctl.moments import SINCE
+from relayctl.log_lines import WEBHOOK, Budget
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.owed import due
@@ -56,9 +54,8 @@ class Listed(NamedTuple):
         """Return the incident's state in words, then its title in quotes."""
         if self.entry is None:
             return f"the last share was {self.outcome}; the ledger has no entry of it"
-        known = timeline_ledger.summary(self.channel, (), self.entry, now).words
         title = [quoted(self.entry.about.title, MAX_TITLE)] if self.entry.about.title else []
-        return "; ".join([*known, *title])
+        return "; ".join([*timeline_ledger.words(self.entry, now), *title])
 
     def document(self, now: float) -> dict[str, Any]:
         """Return the incident as a JSON object for programs."""
@@ -68,26 +65,22 @@ class Listed(NamedTuple):
             "channel": self.channel,
             "title": entry.about.title or None if entry else None,
             "last_share_at": moments.iso(self.at),
-            **(timeline_ledger.summary(self.channel, (), entry, now).details if entry else {}),
+            **(timeline_ledger.details(entry, now) if entry else {}),
         }
 
 
 def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
     """Yield the incidents that the ledger's index has as owed or given up."""
     ledger = Ledger(stack.bounded_table())
-    for name, entry in (readings.read("ledger", lambda: dict(due(ledger))) or {}).items():
+    for name, entry in (readings.read("ledger", lambda: due(ledger)) or {}).items():
         if entry.debt.since is not None:
             yield Listed(_came(entry), channel_of(name), incident_of(name), entry)
 
 
 def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
     """Yield the incidents whose shares the webhook logged since `since` (epoch seconds)."""
-    now, budget, reader = (
-        stack.effects.clock(),
-        Budget(MAX_ANSWERS),
-        LogReader(stack.session.client("logs"), stack.name),
-    )
-    scan = reader.scan(WEBHOOK, _SHARES, since, now + AHEAD_SECONDS, budget)
+    budget = Budget(MAX_ANSWERS)
+    scan = stack.logs.scan(WEBHOOK, _SHARES, since, budget)
     lines = readings.read("log", lambda: [line for line in scan if line.text("incident_id")]) or []
     if budget.is_cut:
         readings.add("log", problem=budget.problem)
@@ -111,12 +104,15 @@ _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
 _MAX_TITLE = 100
 
 
-def show_timeline(timeline: Timeline, now: float) -> None:
+def show_timeline(timeline: Collector, now: float) -> None:
     """Print a timeline: the summaries, then a line for each event, oldest first, below its local date."""
     title = f": {quoted(timeline.title, _MAX_TITLE)}" if timeline.title else ""
     terminal.show_line(f"incident {identifier(timeline.incident_id, MAX_ID_LENGTH)}{title}", indent=2)
-    for each in timeline.summaries:
-        terminal.show_line(printable(_summary(each)), indent=2)
+    for each in timeline.known:
+        names = ", ".join(map(identifier, each.recipients))
+        said = "; ".join(timeline_ledger.words(each.entry, now))
+        whom = f" for {names}" if names else ""
+        terminal.show_line(printable(f"channel {each.channel}{whom}: {said}"), indent=2)
     if timeline.dropped:
         terminal.show_line(f"{timeline.dropped} older events are left out")
     are_many = len(timeline.channels) > 1
@@ -130,12 +126,6 @@ def show_timeline(timeline: Timeline, now: float) -> None:
 def _age(event: Event, now: float) -> str:
     """Return the time since an event, such as "3m"; "in 3m" for an event in the future."""
     return f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
-
-
-def _summary(summary: ChannelSummary) -> str:
-    names = ", ".join(identifier(name) for name in summary.recipients)
-    whom = f" for {names}" if names else ""
-    return f"channel {summary.channel}{whom}: {'; '.join(summary.words)}"
 
 
 def _words(event: Event, *, with_channel: bool) -> str:
@@ -157,7 +147,7 @@ def incident() -> None:
 @click.option("--owed", is_flag=True, help="Only incidents that are owed or given up, whenever they were shared.")
 @click.option(
     "--since",
-    type=SINCE,
+    type=moments.since,
     metavar="AGE|TIME",
     help="Only incidents that were shared since: 30m, 12h or a time. Without it and --owed, an hour.",
 )
@@ -184,7 +174,7 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
         found = [each for each in every if channel in {None, each.channel} and each.at >= earliest]
         found = sorted(found, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
     if as_json:
-        click.echo(json.dumps({"incidents": [each.document(now) for each in found], "problems": readings.problems}))
+        terminal.document({"incidents": [each.document(now) for each in found], "problems": readings.problems})
     else:
         for each in found:
             what = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}: {each.words(now)}"
@@ -220,7 +210,7 @@ def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
 @CHANNEL
 @click.option(
     "--since",
-    type=SINCE,
+    type=moments.since,
     metavar="AGE|TIME",
     help="Only events since: 90m, 12h, 7d or a time. Without it, log lines of 7 days and all else.",
 )
@@ -241,20 +231,19 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
     now = stack.effects.clock()
     with terminal.status("reading the ledger, the logs and the queue …"):
         start = now - DEFAULT_SECONDS if since is None else since
-        found = Collector(stack, incident_id, channel, start).collect(since)
+        found = Collector(stack, incident_id, channel, start)
+        found.collect(since)
+    is_known = found.known or found.events
     if as_json:
-        click.echo(json.dumps(found.document()))
-    elif not found.is_empty:
+        terminal.document(found.document(now))
+    elif is_known:
         show_timeline(found, now)
     if not as_json:
         for note in found.readings.notes():
             terminal.say(note)
-    if found.is_empty:
-        _nothing(stack, found, channel)
-
-
-def _nothing(stack: Stack, found: Timeline, channel: str | None) -> None:
-    shown = identifier(found.incident_id, MAX_ID_LENGTH)
+    if is_known:
+        return
+    shown = identifier(incident_id, MAX_ID_LENGTH)
     if found.readings.has_failures:
         raise click.ClickException(f"nothing is known of incident {shown}, but not all sources could be read")
     if channel is not None and not ChannelStore(stack).exists(channel):

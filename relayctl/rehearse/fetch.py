@@ -5,12 +5,11 @@ period; audits of the pages that were about a critical, and when flood control d
 questions: docs/vendors.md.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
-from threading import Event
-from typing import Any, NamedTuple
+from itertools import zip_longest
+from typing import Any
 from urllib.parse import quote
 
 from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE
@@ -20,9 +19,9 @@ from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, SUPPRESSIONS_PATH
 from relayctl import terminal
 from relayctl.moments import iso
-from relayctl.progress import Show, progress
 from relayctl.rehearse.archive import Archive
-from relayctl.rehearse.reader import FetchError, Pace, Reader, paced
+from relayctl.rehearse.reader import FetchError, Reader
+from relayctl.terminal import progress
 
 DAY = 86_400.0
 # Kinds of documents in the archive.
@@ -36,73 +35,49 @@ XMATTERS_CALLS_A_SECOND = 1
 WORKERS = 4
 
 
-class Wanted(NamedTuple):
-    """What is fetched.
-
-    Attributes:
-        since, until: The period (epoch seconds).
-        environments: Ids of BigPanda's environments.
-        property: Name of the text property of xMatters' pages that has the incident's id.
-    """
-
-    since: float
-    until: float
-    environments: Sequence[str]
-    property: str
-
-
-def fetch_incidents(reader: Reader, archive: Archive, wanted: Wanted) -> None:
+def fetch_incidents(reader: Reader, archive: Archive) -> None:
     """Fetch BigPanda's shared incidents with their alerts and activities. Raises FetchError."""
-    time = reader.time
-    listing = paced(reader, Pace(CALLS_A_SECOND, time))
-    with progress("listing BigPanda's incidents", "pages", time.ticks) as show:
-        for done, (key, path, query) in enumerate(_windows(wanted), start=1):
-            _list(listing, archive, key, path, query)
+    with progress("listing BigPanda's incidents", "pages", reader.effects.ticks) as show:
+        for done, (key, path, query) in enumerate(_windows(archive), start=1):
+            _list(reader, archive, key, path, query)
             show(done, "")
     found = _listed(archive)
-    if not found:
-        return
-    there = {kind: archive.has(kind) for kind in (DETAILS, ACTIVITIES)}
-    missing = {kind: [each for each in found if each not in ids] for kind, ids in there.items()}
-    left = max(map(len, missing.values()))
-    if left:
-        minutes = max(1, round(left * Pace(CALLS_A_SECOND, time).seconds / 60))
+    ask: dict[str, Callable[[str], Any]] = {
+        DETAILS: partial(_details, reader, found),
+        ACTIVITIES: partial(_activities, reader),
+    }
+    there = {kind: archive.has(kind) for kind in ask}
+    missing = [[(kind, each) for each in found if each not in there[kind]] for kind in ask]
+    if left := max(map(len, missing)):
+        minutes = max(1, round(left * reader.seconds / 60))
         terminal.say(
             f"{len(found):,} incidents, {left:,} to read: about {minutes:,} min at BigPanda's "
             f"{CALLS_A_SECOND} calls a second. Ctrl-C stops; with --keep the same command goes on where it was."
         )
-    ask: dict[str, Callable[[str], Any]] = {
-        DETAILS: partial(_details, paced(reader, Pace(CALLS_A_SECOND, time)), found),
-        ACTIVITIES: partial(_activities, paced(reader, Pace(CALLS_A_SECOND, time))),
-    }
-    # The limit holds for each endpoint, so both are read side by side.
-    with (
-        progress("reading BigPanda", f"calls of {sum(map(len, missing.values())):,}", time.ticks) as show,
-        _lanes(reader.stop) as run,
-    ):
-        calls = [(kind, each) for pair in _pairs(missing) for kind, each in pair]
-        run(archive, ask, calls, show, Pace(CALLS_A_SECOND, time).seconds / len(missing))
+    # In turns, so that no endpoint waits for the other: the limit holds for each.
+    calls = [call for turn in zip_longest(*missing) for call in turn if call]
+    _fetch(reader, archive, ask, calls, WORKERS * len(ask))
 
 
-def fetch_pages(reader: Reader, archive: Archive, wanted: Wanted) -> None:
+def fetch_pages(reader: Reader, archive: Archive) -> None:
     """Fetch xMatters' pages of the period. Raises FetchError."""
-    get = paced(reader, Pace(XMATTERS_CALLS_A_SECOND, reader.time))
     known = {key: len(events) for key, events in archive.all(EVENTS)}
     incidents = _listed(archive).keys()
-    with progress("reading xMatters' pages", "calls", reader.time.ticks) as show:
+    with progress("reading xMatters' pages", "calls", reader.effects.ticks) as show:
         done = 0
-        for start in _days(wanted):
-            offset, is_last = 0, False
+        for start, end in _days(archive):
+            times, offset, is_last = {"from": iso(start), "to": iso(end)}, 0, False
             while not is_last:
-                key, query = f"{iso(start)}/{offset}", _events_query(start, wanted, offset)
+                key = f"{iso(start)}/{offset}"
                 if key not in known:
-                    data = nested(get(EVENTS_PATH, query), "data")
+                    query = times | {"embed": "properties", "limit": EVENTS_A_PAGE, "offset": offset}
+                    data = nested(reader.get(EVENTS_PATH, query), "data")
                     if not isinstance(data, list):
                         raise FetchError(
                             f"xMatters: {EVENTS_PATH}: an answer without a list of events; is --xmatters-url the host "
                             "that people log in to?"
                         )
-                    archive.add(EVENTS, key, [_kept_event(each, wanted.property, incidents) for each in data])
+                    archive.add(EVENTS, key, [_kept_event(each, archive.about["key"], incidents) for each in data])
                     known[key] = len(data)
                     show(done := done + 1, f"{iso(start)[:10]}")
                 is_last, offset = known[key] < EVENTS_A_PAGE, offset + EVENTS_A_PAGE
@@ -110,13 +85,12 @@ def fetch_pages(reader: Reader, archive: Archive, wanted: Wanted) -> None:
 
 def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> None:
     """Fetch what flood control dropped, and the audits of `pages`. Raises FetchError."""
-    get = paced(reader, Pace(XMATTERS_CALLS_A_SECOND, reader.time))
     known, before = dict(archive.all(SUPPRESSED)), None
     for offset in range(0, 1000 * EVENTS_A_PAGE, EVENTS_A_PAGE):
         times = known.get(str(offset))
         if times is None:
             try:
-                data = nested(get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset}), "data")
+                data = nested(reader.get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset}), "data")
             except FetchError as error:
                 terminal.say(f"warning: {error.message}. What flood control dropped is not counted.")
                 break
@@ -130,42 +104,75 @@ def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> N
     calls = [(AUDITS, each) for each in pages if each not in there]
     if len(calls) > 30:
         terminal.say(f"{len(calls):,} calls to xMatters, one a second: about {len(calls) // 60 + 1} min.")
-    ask: Ask = {AUDITS: lambda page: nested(get(AUDITS_PATH, {"eventId": page, "limit": 100}), "data")}
+
+    def audits(page: str) -> Any:
+        return nested(reader.get(AUDITS_PATH, {"eventId": page, "limit": 100}), "data")
+
+    _fetch(reader, archive, {AUDITS: audits}, calls, 1)
+
+
+def _fetch(
+    reader: Reader,
+    archive: Archive,
+    ask: Mapping[str, Callable[[str], Any]],
+    calls: Sequence[tuple[str, str]],
+    workers: int,
+) -> None:
+    """Ask for each kind and key in `calls`, `workers` side by side, and store the answers.
+
+    After Ctrl-C or a failure no further call begins.
+    """
+
+    def one(call: tuple[str, str]) -> None:
+        kind, key = call
+        if reader.stop.is_set():
+            return
+        try:
+            archive.add(kind, key, ask[kind](key))
+        except BaseException:
+            reader.stop.set()
+            raise
+
     with (
-        progress("reading xMatters' answers", f"of {len(calls):,}", reader.time.ticks) as show,
-        _lanes(reader.stop, 1) as run,
+        progress(f"reading {reader.vendor}", f"of {len(calls):,}", reader.effects.ticks) as show,
+        ThreadPoolExecutor(workers) as pool,
     ):
-        run(archive, ask, calls, show, Pace(XMATTERS_CALLS_A_SECOND, reader.time).seconds)
+        try:
+            for done, _ in enumerate(pool.map(one, calls), start=1):
+                show(done, f"about {age((len(calls) - done) * reader.seconds / len(ask))} left")
+        except BaseException:
+            reader.stop.set()
+            raise
 
 
-def _windows(wanted: Wanted) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _windows(archive: Archive) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield key, path and query of each part of the listing: what is open, and what was resolved, day by day."""
-    for environment in wanted.environments:
+    for environment in archive.about["environments"]:
         path = f"/resources/v2.0/environments/{quote(environment, safe='')}/incidents"
         for folder in FOLDERS:
             query = {"folder": folder, "sort_by": "last_change", "page_size": INCIDENTS_A_PAGE}
             if folder != "resolved":
                 yield f"{environment}/{folder}", path, query
                 continue
-            for start in _days(wanted):
-                times = {"from": int(start), "to": int(min(start + DAY, wanted.until))}
-                yield f"{environment}/{folder}/{iso(start)}", path, query | times
+            for start, end in _days(archive):
+                yield f"{environment}/{folder}/{iso(start)}", path, query | {"from": int(start), "to": int(end)}
 
 
-def _days(wanted: Wanted) -> Iterator[float]:
-    start = wanted.since
-    while start < wanted.until:
-        yield start
+def _days(archive: Archive) -> Iterator[tuple[float, float]]:
+    """Yield start and end of each day of the period (epoch seconds)."""
+    start, until = archive.about["since"], archive.about["until"]
+    while start < until:
+        yield start, min(start + DAY, until)
         start += DAY
 
 
-def _list(get: Callable[..., Any], archive: Archive, key: str, path: str, query: dict[str, Any]) -> None:
+def _list(reader: Reader, archive: Archive, key: str, path: str, query: dict[str, Any]) -> None:
     """Read all pages of one part of a listing, unless the archive has them."""
     if f"{key}/end" in archive.has(LISTED):
         return
     ids = set[str]()
     for page in range(1, MAX_LISTING_PAGES + 1):
-        answer = get(path, query | {"page": page})
+        answer = reader.get(path, query | {"page": page}, LISTED)
         if answer is None:
             raise FetchError(
                 f"BigPanda: there is no environment {path.split('/')[4]}, or the key cannot see it, or it is in "
@@ -193,20 +200,18 @@ def _listed(archive: Archive) -> dict[str, str]:
     return {each: key.partition("/")[0] for key, ids in archive.all(LISTED) for each in ids}
 
 
-def _details(get: Callable[..., Any], environments: dict[str, str], incident_id: str) -> Any:
+def _details(reader: Reader, environments: dict[str, str], incident_id: str) -> Any:
     environment = quote(environments[incident_id], safe="")
     path = f"/resources/v2.0/environments/{environment}/incidents/{quote(incident_id, safe='')}"
-    return get(path, {"expand": "alerts"})
+    return reader.get(path, {"expand": "alerts"}, DETAILS)
 
 
-def _activities(get: Callable[..., Any], incident_id: str) -> list[Any]:
+def _activities(reader: Reader, incident_id: str) -> list[Any]:
     """Return all activities of an incident, newest first."""
     found: list[Any] = []
     for page in range(1, MAX_LISTING_PAGES + 1):
-        answer = get(
-            f"/resources/v2.0/incidents/{quote(incident_id, safe='')}/activities",
-            {"page": page, "per_page": ACTIVITIES_A_CALL},
-        )
+        path = f"/resources/v2.0/incidents/{quote(incident_id, safe='')}/activities"
+        answer = reader.get(path, {"page": page, "per_page": ACTIVITIES_A_CALL}, ACTIVITIES)
         items = nested(answer, "items", "activities") if isinstance(answer, dict) else answer or []
         if not isinstance(items, list):
             raise FetchError("BigPanda: an answer without a list of activities")
@@ -215,12 +220,6 @@ def _activities(get: Callable[..., Any], incident_id: str) -> list[Any]:
         if not items or len(items) < 20:
             break
     return found
-
-
-def _events_query(start: float, wanted: Wanted, offset: int) -> dict[str, Any]:
-    until = min(start + DAY, wanted.until)
-    times = {"from": iso(start), "to": iso(until)}
-    return times | {"embed": "properties", "limit": EVENTS_A_PAGE, "offset": offset}
 
 
 def _kept_event(event: Any, wanted_property: str, incidents: Collection[str]) -> dict[str, Any]:
@@ -249,43 +248,3 @@ def _bare(name: str) -> str:
 def _suppressed_at(suppression: Any) -> Any:
     """Return when a suppression was, as xMatters wrote it. Clients disagree where the time stands."""
     return nested(suppression, "at") or nested(nested(suppression, "match"), "at")
-
-
-def _pairs(missing: dict[str, list[str]]) -> Iterator[list[tuple[str, str]]]:
-    """Yield the calls of all kinds in turns, so that no endpoint waits for another."""
-    for place in range(max(map(len, missing.values()), default=0)):
-        yield [(kind, ids[place]) for kind, ids in missing.items() if place < len(ids)]
-
-
-type Ask = dict[str, Callable[[str], Any]]
-type Run = Callable[[Archive, Ask, Sequence[tuple[str, str]], Show, float], None]
-
-
-@contextmanager
-def _lanes(stop: Event, workers: int = 2 * WORKERS) -> Iterator[Run]:
-    """Yield a function that makes calls side by side, and stores each answer; Ctrl-C sets `stop` and begins no call.
-
-    The function's last parameter is how long a call takes at the vendor's limit, for the estimate.
-    """
-
-    def one(archive: Archive, ask: Ask, call: tuple[str, str]) -> None:
-        kind, key = call
-        if stop.is_set():
-            return
-        try:
-            archive.add(kind, key, ask[kind](key))
-        except BaseException:
-            stop.set()
-            raise
-
-    with ThreadPoolExecutor(workers) as pool:
-
-        def run(archive: Archive, ask: Ask, calls: Sequence[tuple[str, str]], show: Show, seconds: float) -> None:
-            for done, _ in enumerate(pool.map(partial(one, archive, ask), calls), start=1):
-                show(done, f"about {age((len(calls) - done) * seconds)} left")
-
-        try:
-            yield run
-        except BaseException:
-            stop.set()
-            raise

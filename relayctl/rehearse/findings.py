@@ -53,8 +53,7 @@ def pages_got(histories: Iterable[History]) -> Iterator[Got]:
     """Yield all pages that people got, incident by incident, oldest first."""
     for history in histories:
         told = _state(history.earlier[-1]) if history.earlier else None
-        known = [(moment.page, moment) for moment in history.moments if moment.page]
-        for page, moment in sorted(known, key=lambda each: each[0].at):
+        for page, moment in history.pages:
             classes = frozenset(_classes(history, page, moment, told))
             told = _state(moment)
             answered = None if page.answered_at is None else page.answered_at - page.at
@@ -92,7 +91,7 @@ def with_assumed_pages(past: Past) -> Past:
             moment._replace(page=Page(f"assumed-{place}", moment.at, moment.status))
             for place, moment in enumerate(history.moments)
         )
-        return history._replace(moments=made, pages=tuple(moment.page for moment in made if moment.page))
+        return history._replace(moments=made)
 
     return past._replace(histories=tuple(map(paged, past.histories)))
 

@@ -8,14 +8,14 @@ as the incident's severity.
 import json
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from relay.bigpanda.listing import SHARED
 from relay.incidents.callback import ESCALATE
 from relay.incidents.share import RANKS, Fields, Share, fields_of, parse_share, scalar
 from relay.xmatters.directory import SUPPRESSED_WITHIN_SECONDS
+from relayctl import moments
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.fetch import ACTIVITIES, AUDITS, DETAILS, EVENTS, SUPPRESSED
 
@@ -78,7 +78,6 @@ class History(NamedTuple):
         title: Its title; empty if unknown.
         moments: Its shares, oldest first.
         spells: When it was open: start and end of each time (epoch seconds); the end is None while it is open.
-        pages: Its pages, oldest first.
         earlier: Its shares before the period, oldest first: what people knew when the period began.
     """
 
@@ -86,8 +85,13 @@ class History(NamedTuple):
     title: str
     moments: tuple[Moment, ...]
     spells: tuple[tuple[float, float | None], ...]
-    pages: tuple[Page, ...] = ()
     earlier: tuple[Moment, ...] = ()
+
+    @property
+    def pages(self) -> list[tuple[Page, Moment]]:
+        """Its pages, oldest first, each with its share."""
+        known = [(moment.page, moment) for moment in self.moments if moment.page]
+        return sorted(known, key=lambda each: each[0].at)
 
     def is_open(self, at: float) -> bool:
         """True if the incident was open at a time (epoch seconds)."""
@@ -118,7 +122,7 @@ def read_pages(archive: Archive) -> dict[str, list[Page]]:
     found = defaultdict[str, dict[str, Page]](dict)
     for _, events in archive.all(EVENTS):
         for event in events:
-            at, incident, name = _time(event["created"]), event["incident"], event["id"]
+            at, incident, name = moments.told(event["created"]), event["incident"], event["id"]
             if at is not None and isinstance(incident, str) and name:
                 status = str(event["told_status"] or "").strip().lower() or None
                 page = Page(name, at, status if status in RANKS else None)
@@ -126,10 +130,9 @@ def read_pages(archive: Archive) -> dict[str, list[Page]]:
     return {incident: sorted(pages.values(), key=lambda page: page.at) for incident, pages in found.items()}
 
 
-def read_past(
-    archive: Archive, pages: Mapping[str, Sequence[Page]], since: float, until: float, targets: Collection[str]
-) -> Past:
-    """Return what is known of the period. `targets` are the wanted targets of shares; all webhooks if it is empty."""
+def read_past(archive: Archive) -> Past:
+    """Return what is known of the archive's period; all webhooks are wanted if it is about no target of shares."""
+    pages, targets = read_pages(archive), archive.about["targets"]
     # BigPanda lists the newest first, also of those with the same time.
     activities = {key: [fields_of(each) for each in reversed(listed)] for key, listed in archive.all(ACTIVITIES)}
     counted = Counter[str]()
@@ -144,7 +147,7 @@ def read_past(
         wanted = [each for each in shares if is_wanted(_target(each), targets)]
         again = any(fields_of(each.get("params")).get("firsttime") is False for each in wanted)
         logs_updates = logs_updates or again or len(wanted) > len(set(map(_target, wanted)))
-        history = _history(key, document, logged, wanted, pages.get(key, ()), (since, until))
+        history = _history(key, document, logged, wanted, pages.get(key, ()), archive.about)
         if history.moments:
             histories.append(history)
     ordered = tuple(sorted(histories, key=lambda each: each.moments[0].at))
@@ -154,7 +157,9 @@ def read_past(
 
 def _dropped(archive: Archive, histories: Iterable[History]) -> int:
     """Count the shares that flood control may have dropped: xMatters says when it dropped, and not which signal."""
-    times = sorted({at for _, found in archive.all(SUPPRESSED) for each in found if (at := _time(each)) is not None})
+    times = sorted(
+        {at for _, found in archive.all(SUPPRESSED) for each in found if (at := moments.told(each)) is not None}
+    )
     shares = (moment.at for history in histories for moment in history.moments if moment.page is None)
     return sum(
         bisect_left(times, at - SUPPRESSED_WITHIN_SECONDS) < bisect_right(times, at + SUPPRESSED_WITHIN_SECONDS)
@@ -164,12 +169,8 @@ def _dropped(archive: Archive, histories: Iterable[History]) -> int:
 
 def critical_pages(past: Past) -> list[str]:
     """Return the ids of the pages that were about a critical."""
-    return [
-        page.id
-        for history in past.histories
-        for page in history.pages
-        if (page.status or _status_at(history, page.at)) == "critical"
-    ]
+    pages = (each for history in past.histories for each in history.pages)
+    return [page.id for page, moment in pages if (page.status or moment.status) == "critical"]
 
 
 def _history(
@@ -178,7 +179,7 @@ def _history(
     logged: Sequence[Fields],
     shares: Sequence[Fields],
     pages: Sequence[Page],
-    period: tuple[float, float],
+    about: Mapping[str, Any],
 ) -> History:
     incident = Fields(document)
     spells = _spells(incident, logged)
@@ -186,7 +187,7 @@ def _history(
     severity = str(incident.get("severity") or incident.get("status") or "unknown").lower()
 
     def alerts_at(at: float) -> list[dict[str, Any]]:
-        begun = (each for each in alerts if (_time(each.first("startedon", "start")) or 0) <= at)
+        begun = (each for each in alerts if (moments.told(each.first("startedon", "start")) or 0) <= at)
         return [_alert_at(each, at, severity) for each in begun]
 
     def inferred_at(at: float) -> str:
@@ -199,16 +200,16 @@ def _history(
         body = json.dumps({"incident": _shown(document, key, status, severity, alerts_at(at), at)}).encode()
         return Moment(at, body, status, told is None, page)
 
-    times = sorted({_at(each) for each in shares if _at(each) <= period[1]})
+    times = sorted({_at(each) for each in shares if _at(each) <= about["until"]})
     told = _told_states({at: inferred_at(at) for at in times}, pages)
     known = [moment(at, told.get(at)) for at in times]
-    matched, unmatched = _matched([each for each in known if each.at >= period[0]], pages)
+    matched, unmatched = _matched([each for each in known if each.at >= about["since"]], pages)
     # The direct integration makes a page of a share, so there was a share that BigPanda did not log.
     is_wanted_one = known or not any(each.get("type") == SHARED for each in logged)
     matched += [moment(page.at, page.status, page) for page in unmatched] if is_wanted_one else []
     title = next((text for each in alerts if (text := scalar(each.get("description")))), "")
-    ordered, earlier = sorted(matched, key=lambda each: each.at), [each for each in known if each.at < period[0]]
-    return History(key, title, tuple(ordered), tuple(spells), tuple(pages), tuple(earlier))
+    ordered, earlier = sorted(matched, key=lambda each: each.at), [each for each in known if each.at < about["since"]]
+    return History(key, title, tuple(ordered), tuple(spells), tuple(earlier))
 
 
 def _shown(
@@ -223,7 +224,7 @@ def _shown(
 
 def _alert_at(alert: Fields, at: float, severity: str) -> dict[str, Any]:
     """Return an alert as it was at a time: over, or as bad as it is now, or as the incident's severity."""
-    end, now = _time(alert.first("endedon", "end")), str(alert.get("status") or "unknown").lower()
+    end, now = moments.told(alert.first("endedon", "end")), str(alert.get("status") or "unknown").lower()
     is_over = end is not None and end <= at
     status = "ok" if is_over else severity if now == "ok" else now
     kept = {name: alert[name] for name in ("description", "tags", "sourcesystem", "primaryproperty") if name in alert}
@@ -233,8 +234,8 @@ def _alert_at(alert: Fields, at: float, severity: str) -> dict[str, Any]:
 def _spells(incident: Fields, logged: Sequence[Fields]) -> list[tuple[float, float | None]]:
     """Return when the incident was open, from its activities; from its own times if they say nothing."""
     spells: list[tuple[float, float | None]] = []
-    start = _time(incident.first("startedon", "start", "started"))
-    end = _time(incident.first("endedon", "end"))
+    start = moments.told(incident.first("startedon", "start", "started"))
+    end = moments.told(incident.first("endedon", "end"))
     for each in logged:
         kind, at = str(each.get("type")), _at(each)
         if kind in _OPENS and (not spells or spells[-1][1] is not None):
@@ -283,11 +284,6 @@ def _matched(moments: Sequence[Moment], pages: Sequence[Page]) -> tuple[list[Mom
     return left, unmatched
 
 
-def _status_at(history: History, at: float) -> str | None:
-    before = [moment for moment in history.moments if moment.at <= at + _CLOCKS_DIFFER_SECONDS]
-    return before[-1].status if before else None
-
-
 def _heard(audits: Iterable[Any]) -> dict[str, Any]:
     """Return what the audits of a page say of it, as members of `Page`."""
     is_notified, answers = False, list[tuple[float, str]]()
@@ -300,7 +296,7 @@ def _heard(audits: Iterable[Any]) -> dict[str, Any]:
         if kind == "RESPONSE_RECEIVED":
             recipient = fields_of(notification.get("recipient"))
             owner = fields_of(recipient.get("owner")) or recipient
-            at = _time(response.get("received")) or _time(each.first("at", "created"))
+            at = moments.told(response.get("received")) or moments.told(each.first("at", "created"))
             is_notified = True
             # Who escalates passes the page on.
             if at is not None and (scalar(response.get("response")) or "").strip().lower() not in ESCALATE:
@@ -319,28 +315,8 @@ def is_wanted(target: str, targets: Collection[str]) -> bool:
 
 
 def _at(activity: Fields) -> float:
-    return _time(activity.get("timestamp")) or 0.0
+    return moments.told(activity.get("timestamp")) or 0.0
 
 
 def _rank(status: str) -> int:
     return RANKS.get(status, 0)
-
-
-def _time(value: Any) -> float | None:
-    """Return epoch seconds of a number (seconds or milliseconds) or of ISO 8601; None for anything else."""
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
-    if isinstance(value, int | float):
-        return value / 1000 if value > 1e11 else float(value)
-    try:
-        return datetime.fromisoformat(str(value)).timestamp()
-    except ValueError:
-        return None
-
-
-def all_moments(histories: Iterable[History]) -> Iterator[tuple[History, Moment]]:
-    """Yield the shares of all histories, also those before the period, oldest first."""
-    pairs = [(history, moment) for history in histories for moment in (*history.earlier, *history.moments)]
-    yield from sorted(pairs, key=lambda pair: pair[1].at)

@@ -1,14 +1,27 @@
-"""HTML page of a rehearsal: one file that opens without a network. Pure code."""
+"""Report of a rehearsal, as lines and as an HTML page that opens without a network. Pure code."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from html import escape
 from typing import Any
 
 from relay.foreign_text import printable
-from relayctl.rehearse.text import rows
+from relay.jobs.job import seconds_of
 from relayctl.report.page import page_of
+from relayctl.report.period import spread_words
+from relayctl.settings.settings_file import STORED
+from relayctl.settings.settings_yaml import Flow, encode
 
+# With at least this part of pages fewer, the settings to install with have the rule for flaps.
+_WORTH_IT = 0.05
+_SAID = {
+    "repeat": ("repeats", "of a state that people knew"),
+    "stale": ("stale", "of an open incident, after its end"),
+    "late": ("late", "more than a minute after the share"),
+    "unanswered": ("unanswered", "of criticals, answered by nobody"),
+    "to_nobody": ("to nobody", "of criticals, on no device"),
+}
+# These are a part of the pages of criticals, the others of all pages.
+_OF_CRITICALS = ("unanswered", "to_nobody")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _WIDTH, _LINE = 880, 16
 _STYLE = """<style>
@@ -21,6 +34,77 @@ h3 { overflow-wrap: anywhere; }
 pre { background: #eef3f7; padding: 1rem; overflow: auto; }
 @media (prefers-color-scheme: dark) { pre { background: #1f2730; } .axis { stroke: #3a4856; } }
 </style>"""
+
+
+def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Yield the lines of a report: label, text, and True if it is bad news."""
+    direct = found["direct"]
+    yield "BigPanda shared", f"{found['shares']:,} times, {found['incidents']:,} incidents", False
+    pages = direct["pages"]
+    whose = "assumed: one for each share, at once" if direct["are_assumed"] else "that xMatters made"
+    yield "people got", f"{pages:,} pages, {whose}; at most {direct['most_in_a_minute']} a minute", False
+    for name, (label, what) in _SAID.items():
+        if direct["are_assumed"] and name != "repeat":
+            continue
+        whole = direct["criticals"] if name in _OF_CRITICALS else pages
+        yield label, f"{direct[name]:,} pages ({_part(direct[name], whole)}) {what}", direct[name] > 0
+    if not direct["are_assumed"]:
+        dropped = direct["dropped_by_flood_control"]
+        text = f"{direct['without_page']:,} shares; {dropped:,} of them while flood control dropped signals"
+        yield "without a page", text, dropped > 0
+    if spread := direct["to_answer"]:
+        yield "answered after", spread_words(spread), False
+    for name, done in found["relay"].items():
+        fewer = f"{_part(pages - done['pages'], pages)} fewer" if done["pages"] <= pages else "more"
+        text = f"{done['pages']:,} pages ({fewer}), {done['critical']:,} critical"
+        yield f"relay, {name}", f"{text}; at most {done['most_in_a_minute']} a minute", False
+    for place, each in enumerate(found["noisiest"]):
+        counts = ", ".join(f"{len(rings)}" for rings in each["relay"].values())
+        title = printable(each["title"] or each["incident_id"], 30)
+        yield "" if place else "noisiest", f"{len(each['direct']):>3} pages, relay {counts}: {title}", False
+    for place, text in enumerate(unknown(found)):
+        yield "" if place else "not known", text, False
+
+
+def unknown(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the vendors' APIs do not tell."""
+    inferred = found["inferred_states"]
+    if inferred:
+        yield (
+            f"the state at {inferred:,} of {found['shares']:,} shares: no page told it, so it is inferred from the "
+            "alerts that were active"
+        )
+    if not found["logs_updates"]:
+        told = "none" if found["direct"]["are_assumed"] else "none, so each page that is left counts as one"
+        yield f"shares after an incident's first one: BigPanda logged {told}"
+    if found["direct"]["are_assumed"]:
+        yield "what xMatters did: give --xmatters-url to count late, stale and unanswered pages"
+    else:
+        if others := found["other_pages"]:
+            yield f"{others:,} pages of incidents that were merged, are elsewhere, or were not shared with a webhook"
+        yield "answers to pages of warnings: audits are read for criticals only"
+    yield "when people would have answered the relay's pages"
+
+
+def settings_to_install(found: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a channel's settings file: as many pages as changes, and the rule for flaps if it spares people some."""
+    relay = found["relay"]
+    spared = relay["parity"]["pages"] - relay["flap"]["pages"]
+    policy = policies["flap" if spared > _WORTH_IT * relay["parity"]["pages"] else "parity"]
+    said = "# Shadow mode decides and sends nothing: with mode live, it rings."
+    return f"{said}\n{settings_of({**policy, 'mode': 'shadow'})}"
+
+
+def settings_of(policy: Mapping[str, Any]) -> str:
+    """Return the settings file of a channel with this policy, and with references for its credentials."""
+    trigger_url = Flow(secret=STORED, env="XMATTERS_TRIGGER_URL")
+    return encode({"xmatters": {"trigger_url": trigger_url, "auth": Flow(type="url")}, "policy": policy})
+
+
+def _part(some: int, whole: int) -> str:
+    if some and some / whole < 0.005:
+        return "below 1%"
+    return f"{some / whole:.0%}" if whole else "0%"
 
 
 def page(title: str, when: str, found: Mapping[str, Any], settings: str) -> str:
@@ -79,14 +163,10 @@ def _lane(place: int, name: str, rings: Sequence[Mapping[str, Any]], times: Sequ
 
 
 def _marks(rings: Sequence[Mapping[str, Any]], times: Sequence[str], y: int) -> Iterator[str]:
-    first, last = _seconds(times[0]), _seconds(times[-1])
+    first, last = seconds_of(times[0]), seconds_of(times[-1])
     for ring in rings:
-        x = 134 + (_WIDTH - 142) * (_seconds(ring["at"]) - first) / max(last - first, 1)
+        x = 134 + (_WIDTH - 142) * (seconds_of(ring["at"]) - first) / max(last - first, 1)
         said = ", ".join(filter(None, [ring["at"], ring["status"], ring.get("transition"), *ring.get("classes", ())]))
         is_bad = {"repeat", "stale"} & set(ring.get("classes", ()))
         kind = "bad-mark" if is_bad else "mark"
         yield f"<circle class={kind} cx={x:.1f} cy={y} r=4><title>{escape(said)}</title></circle>"
-
-
-def _seconds(at: str) -> float:
-    return datetime.fromisoformat(at).timestamp()

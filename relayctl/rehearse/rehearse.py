@@ -1,17 +1,17 @@
 """relayctl rehearse: what the relay would have done to a team's own past, before anything is installed."""
 
-import json
 import tempfile
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from copy import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
+from relay.bigpanda.client import CALLS_A_SECOND
 from relay.channels.channel import BIGPANDA_URL, Channel
 from relay.channels.policy import Mode
 from relay.delivery.channel_health import age
@@ -19,15 +19,13 @@ from relay.http.session import AllowList
 from relay.incidents.share import environment_id
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, CredentialInput, credential_option
-from relayctl.moments import SINCE
 from relayctl.rehearse import fetch
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.findings import figures, with_assumed_pages
-from relayctl.rehearse.history import Past, critical_pages, is_wanted, read_pages, read_past
-from relayctl.rehearse.page import page
+from relayctl.rehearse.history import Past, critical_pages, is_wanted, read_past
+from relayctl.rehearse.page import page, rows, settings_of, settings_to_install
 from relayctl.rehearse.reader import Reader
 from relayctl.rehearse.replay import rehearse
-from relayctl.rehearse.text import rows, settings_of, settings_to_install
 from relayctl.settings.settings_file import channel_of_text, channel_without_credentials
 from relayctl.stack.deployed import Effects
 
@@ -59,7 +57,9 @@ def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None
 
 
 @click.command(cls=CredentialCommand, short_help="Show what the relay would have done to your own past.")
-@click.option("--since", type=SINCE, metavar="AGE|TIME", help="The past since: 90d, 12h or a time. 90d if left out.")
+@click.option(
+    "--since", type=moments.since, metavar="AGE|TIME", help="The past since: 90d, 12h or a time. 90d if left out."
+)
 @click.option(
     "--environment",
     "environments",
@@ -143,96 +143,70 @@ def rehearse_(
         raise click.UsageError(f"--html: there is no folder {html.parent}")
     channels = {name: channel_of_policy(name, policy) for name, policy in POLICIES.items()}
     channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
-    asked = _Asked.of(effects, **vendors)
-    with _folder(keep) as folder:
-        archive = Archive(folder, asked.about(), is_redacted=redact)
-        past, wanted = _fetched(effects, archive, asked)
+    about, readers = _about(effects.clock(), vendors), _readers(effects, vendors)
+    with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
+        archive = Archive(Path(folder), about, is_redacted=redact)
+        since, is_assumed = archive.about["since"], len(readers) == 1
+        if since != about["since"]:
+            terminal.say(f"{archive.folder} begins at {moments.moment(since)}; the report is about that time")
+        past = _fetched(archive, *readers)
+    _warn(readers, past, vendors)
     if not past.histories:
         named = ", ".join(sorted(past.targets)) or "none"
-        terminal.nothing(f"nothing was shared with a webhook since {moments.moment(wanted.since)}; targets: {named}")
-    past = past if asked.xmatters_url else with_assumed_pages(past)
+        terminal.nothing(f"nothing was shared with a webhook since {moments.moment(since)}; targets: {named}")
+    past = with_assumed_pages(past) if is_assumed else past
     rehearsals = {}
     for name, channel in channels.items():
         with terminal.status(f"rehearsing {name} …"):
-            rehearsals[name] = rehearse(past.histories, channel, wanted.since)
-    found = figures(past, rehearsals, are_assumed=asked.xmatters_url is None)
-    found = {"since": moments.iso(wanted.since), "until": moments.iso(wanted.until), **found}
+            rehearsals[name] = rehearse(past.histories, channel, since)
+    found = figures(past, rehearsals, are_assumed=is_assumed)
+    found = {"since": moments.iso(since), "until": moments.iso(archive.about["until"]), **found}
     _show(found, settings_to_install(found, POLICIES), as_json=as_json, html=html)
 
 
-class _Asked(NamedTuple):
-    """What the operator asked for, and the credentials.
-
-    Attributes:
-        since, until: The period (epoch seconds).
-        environments: Ids of BigPanda's environments.
-        key: Name of the property that has the incident's id.
-        targets: Wanted targets of shares; empty for every webhook.
-        bigpanda_url: URL of BigPanda's API.
-        xmatters_url: URL of xMatters; None if it is not asked.
-        token: BigPanda's API key.
-        login: User and password of xMatters' REST API.
-    """
-
-    since: float
-    until: float
-    environments: tuple[str, ...]
-    key: str
-    targets: tuple[str, ...]
-    bigpanda_url: str
-    xmatters_url: str | None
-    token: str
-    login: tuple[str, str]
-
-    @classmethod
-    def of(cls, effects: Effects, **options: Any) -> "_Asked":
-        """Read the values of options, by their names. Raises UsageError."""
-        url, username, password = (options[name] for name in ("xmatters_url", "username", "password"))
-        if (url is None) != (username is None or password is None):
-            raise click.UsageError("--xmatters-url, --username and --password belong together")
-        if options["bigpanda_key"] is None:
-            raise click.UsageError("give --bigpanda-key @FILE")
-        now = effects.clock()
-        start = now - DEFAULT_DAYS * _DAY if options["since"] is None else options["since"]
-        if not now - MOST_DAYS * _DAY <= start < now:
-            raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
-        source = CredentialInput(allows_literals=False)
-        token = source.read("--bigpanda-key", "bigpanda.api_key", options["bigpanda_key"])
-        secret = source.read("--password", "xmatters.rest.auth.password", password) if password else ""
-        source.warn()
-        members = {name: options[name] for name in ("environments", "key", "targets", "bigpanda_url", "xmatters_url")}
-        return cls(int(start), int(now), token=token, login=(username or "", secret), **members)
-
-    def about(self) -> dict[str, Any]:
-        """Return what an archive of this is about."""
-        return {name: value for name, value in self._asdict().items() if name not in {"token", "login"}}
+def _about(now: float, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an archive of these options is about: period, environments, property, targets, hosts."""
+    start = now - DEFAULT_DAYS * _DAY if options["since"] is None else options["since"]
+    if not now - MOST_DAYS * _DAY <= start < now:
+        raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
+    members = ("environments", "key", "targets", "bigpanda_url", "xmatters_url")
+    return {"since": int(start), "until": int(now), **{name: options[name] for name in members}}
 
 
-def _fetched(effects: Effects, archive: Archive, asked: _Asked) -> tuple[Past, fetch.Wanted]:
+def _readers(effects: Effects, options: Mapping[str, Any]) -> list[Reader]:
+    """Return a reader of BigPanda, and one of xMatters if it is to be asked. Raises UsageError."""
+    url, username, password = (options[name] for name in ("xmatters_url", "username", "password"))
+    if (url is None) != (username is None or password is None):
+        raise click.UsageError("--xmatters-url, --username and --password belong together")
+    if options["bigpanda_key"] is None:
+        raise click.UsageError("give --bigpanda-key @FILE")
+    source = CredentialInput(allows_literals=False)
+    token = source.read("--bigpanda-key", "bigpanda.api_key", options["bigpanda_key"])
+    secret = source.read("--password", "xmatters.rest.auth.password", password) if password else ""
+    source.warn()
+
+    def reader(vendor: str, url: str, authorization: str, calls_a_second: float) -> Reader:
+        parts = urlsplit(url)
+        hosts = AllowList(vendor, (parts.hostname or "",), loopback=parts.scheme == "http")
+        headers = {"Authorization": authorization, "Accept": "application/json"}
+        outward = effects.outward(hosts, most=MAX_ANSWER_BYTES)
+        return Reader(vendor, outward, url, headers, calls_a_second, effects)
+
+    found = [reader("BigPanda", options["bigpanda_url"], f"Bearer {token}", CALLS_A_SECOND)]
+    if url:
+        basic = b64encode(f"{username}:{secret}".encode()).decode()
+        found.append(reader("xMatters", url, f"Basic {basic}", fetch.XMATTERS_CALLS_A_SECOND))
+    return found
+
+
+def _fetched(archive: Archive, bigpanda: Reader, xmatters: Reader | None = None) -> Past:
     """Fetch what the archive lacks, and return what is known of the archive's period. Raises FetchError."""
-    wanted = fetch.Wanted(archive.about["since"], archive.about["until"], asked.environments, asked.key)
-    if wanted.since != asked.since:
-        terminal.say(f"{archive.folder} begins at {moments.moment(wanted.since)}; the report is about that time")
-    period = (wanted.since, wanted.until, asked.targets)
-    readers = [_reader(effects, "BigPanda", asked.bigpanda_url, f"Bearer {asked.token}")]
-    fetch.fetch_incidents(readers[0], archive, wanted)
-    if asked.xmatters_url:
-        basic = b64encode(":".join(asked.login).encode()).decode()
-        readers.append(_reader(effects, "xMatters", asked.xmatters_url, f"Basic {basic}"))
-        fetch.fetch_pages(readers[1], archive, wanted)
-        critical = critical_pages(read_past(archive, read_pages(archive), *period))
-        fetch.fetch_answers(readers[1], archive, critical)
+    fetch.fetch_incidents(bigpanda, archive)
+    if xmatters:
+        fetch.fetch_pages(xmatters, archive)
+        fetch.fetch_answers(xmatters, archive, critical_pages(read_past(archive)))
     archive.finish()
-    past = read_past(archive, read_pages(archive), *period)
-    _warn(readers, past, asked)
-    return past, wanted
-
-
-def _reader(effects: Effects, vendor: str, url: str, authorization: str) -> Reader:
-    host = urlsplit(url).hostname or ""
-    hosts = AllowList(vendor, (host,), loopback=urlsplit(url).scheme == "http")
-    headers = {"Authorization": authorization, "Accept": "application/json"}
-    return Reader(vendor, effects.outward(hosts, most=MAX_ANSWER_BYTES), url, headers, effects)
+    return read_past(archive)
 
 
 def channel_of_policy(name: str, policy: Mapping[str, Any]) -> Channel:
@@ -245,29 +219,20 @@ def _to_rehearse(channel: Channel) -> Channel:
     return replace(channel, policy=channel.policy._replace(mode=Mode.LIVE, pauses=()), bigpanda=None)
 
 
-@contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
-    if keep is not None:
-        yield keep
-        return
-    with tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
-        yield Path(folder)
-
-
-def _warn(readers: Sequence[Reader], past: Past, asked: _Asked) -> None:
+def _warn(readers: Sequence[Reader], past: Past, options: Mapping[str, Any]) -> None:
     for reader in readers:
         if reader.ahead_seconds:
             way = "ahead of" if reader.ahead_seconds > 0 else "behind"
             wrong = age(abs(reader.ahead_seconds))
             terminal.say(f"warning: this machine's clock is {wrong} {way} {reader.vendor}'s; set it, and run again")
-    together = [name for name in past.targets if is_wanted(name, asked.targets)]
-    if len(together) > 1 and not asked.targets:
+    together = [name for name in past.targets if is_wanted(name, options["targets"])]
+    if len(together) > 1 and not options["targets"]:
         named = ", ".join(sorted(together))
         terminal.say(f"warning: shares with several webhooks are counted together: {named}; --target looks at one")
-    if asked.xmatters_url and past.histories and not any(history.pages for history in past.histories):
+    if len(readers) > 1 and past.histories and not any(history.pages for history in past.histories):
         terminal.say(
-            f"warning: no page of xMatters has the id of a shared incident in a property, such as {asked.key}: "
-            f"--property names another, and {asked.login[0]} sees only the pages that this user may see"
+            f"warning: no page of xMatters has the id of a shared incident in a property, such as {options['key']}: "
+            f"--property names another, and {options['username']} sees only the pages that this user may see"
         )
     if past.histories and not past.logs_updates:
         terminal.say("BigPanda logged first shares only: later ones are known by the pages that xMatters made of them.")
@@ -279,7 +244,7 @@ def _show(found: Mapping[str, Any], settings: str, *, as_json: bool, html: Path 
     if html:
         html.write_text(page(title, when, found, settings), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps({**found, "settings": settings}))
+        terminal.document({**found, "settings": settings})
     else:
         terminal.show_line(f"{title}, {when}")
         for label, text, is_bad in rows(found):

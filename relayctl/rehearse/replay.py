@@ -5,9 +5,10 @@ every signal at once. People answer when they answered the pages that they reall
 """
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from relay.ledger.channel_rate_limiter import RateLimiter, Ticket, rules_of
 from relay.ledger.debt import Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 from relay.ledger.entry_key import key
-from relayctl.rehearse.history import History, Moment, all_moments
+from relayctl.rehearse.history import History, Moment
 
 _OWNER = "relayctl rehearse"
 _NO_DEADLINE = Deadline(0.0, lambda: 0.0)
@@ -199,22 +200,21 @@ class _Run:
 def rehearse(histories: Sequence[History], channel: Channel, since: float) -> Rehearsal:
     """Return what the relay would have done since a time (epoch seconds), with the settings of `channel`."""
     run = _Run(channel, since)
-    answers = sorted(
-        (page.answered_at, number, page.answered_by)
-        for number, history in enumerate(histories)
-        for page in history.pages
+    happens: list[tuple[float, Callable[[], None]]] = [
+        (page.answered_at, partial(run.answer, history, page.answered_by))
+        for history in histories
+        for page, _ in history.pages
         if page.answered_at is not None
-    )
-    place = 0
-    for _, moment in all_moments(histories):
-        while place < len(answers) and answers[place][0] <= moment.at:
-            at, number, who = answers[place]
-            run.wake_until(at)
-            run.now = max(run.now, at)
-            run.answer(histories[number], who)
-            place += 1
-        run.wake_until(moment.at)
-        run.now = max(run.now, moment.at)
-        run.share(moment)
+    ]
+    happens += [
+        (moment.at, partial(run.share, moment))
+        for history in histories
+        for moment in (*history.earlier, *history.moments)
+    ]
+    # Of what happens at one moment, answers come first.
+    for at, happen in sorted(happens, key=lambda each: each[0]):
+        run.wake_until(at)
+        run.now = max(run.now, at)
+        happen()
     run.wake_until(float("inf"))
     return run.done

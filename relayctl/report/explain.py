@@ -1,7 +1,6 @@
 """relayctl explain: explain a share without sending anything, and lint a channel's policy."""
 
 import json
-from collections.abc import Callable
 from copy import replace
 from typing import IO, Any, NamedTuple
 
@@ -10,21 +9,20 @@ import click
 from relay.channels.authentication import MAX_BODY_BYTES
 from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
-from relay.failures import BadRequest, InvalidChannel, LedgerError
+from relay.failures import BadRequest, InvalidChannel
 from relay.foreign_text import printable
 from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.table import Ledger
 from relayctl import channel_names, terminal
-from relayctl.aws_errors import aws_failure
+from relayctl.aws_errors import tried
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
 from relayctl.report import explanation_text
-from relayctl.report.explanation import Case, Knowledge, explanation
+from relayctl.report.explanation import Case, explanation
 from relayctl.report.route_lint import lint
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.outputs import StackMissingError
 
 _LABEL_COLUMNS = 15
 # Shorter texts stand in many bodies by chance, such as a version in the trigger's URL.
@@ -109,9 +107,10 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
     source = _source(stack, name, policy, offline=options["offline"])
     named = tuple(dict.fromkeys(filter(None, map(str.strip, options["recipients"].split(",")))))
     case = Case(source.channel, share, body, named, stack.effects.clock())
-    document = _document(case, _known(stack, case, offline=options["offline"]), source, options["incident"])
+    case = case._replace(missing="--offline") if options["offline"] else _with_ledger(stack, case)
+    document = _document(case, source, options["incident"])
     if as_json:
-        click.echo(json.dumps(document))
+        terminal.document(document)
         return
     for label, line in explanation_text.lines(document):
         terminal.show_line(line, lead=f"{label:{_LABEL_COLUMNS}}")
@@ -166,18 +165,6 @@ def _parsed(body: bytes, incident_id: str | None) -> Share:
     return replace(share, incident_id=incident_id) if incident_id else share
 
 
-def _tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
-    """Return the result of `ask`, which calls AWS, and None; or None and the reason why the call failed."""
-    try:
-        return ask(), None
-    except (StackMissingError, LedgerError) as error:
-        return None, str(error)
-    except Exception as error:
-        if message := aws_failure(error):
-            return None, message
-        raise
-
-
 def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bool) -> _Source:
     """Return the channel for the explanation, from the stack, the policy file, or both.
 
@@ -197,28 +184,27 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
     alone = parse_channel(name, json.dumps(_NOT_IN_FILE | policy), ANY_HOSTS)
     note = "only the policy is known: the channel's own recipients and the trigger's URL are not"
     if not offline:
-        stored, problem = _tried(lambda: ChannelStore(stack).channel(name))
+        stored, problem = tried(lambda: ChannelStore(stack).channel(name))
         if stored is not None:
             return _Source(replace(stored, policy=alone.policy), "from the stack, with the file's policy")
         note = f"{note}: {problem or f'there is no channel {name}'}"
     return _Source(alone, "policy from the file", is_whole=False, notes=(note,))
 
 
-def _known(stack: Stack, case: Case, *, offline: bool) -> Knowledge:
-    if offline:
-        return Knowledge(missing="--offline")
+def _with_ledger(stack: Stack, case: Case) -> Case:
+    """Return the case with the facts from the ledger, or with the reason why they could not be read."""
     task = case.task
 
-    def ask() -> Knowledge:
+    def ask() -> Case:
         table = stack.table()
         gates = {rule.gate: Gate.of(table.numbers(rule.gate)) for rule in rules_of(task.channel, task.recipients)}
-        return Knowledge(Ledger(table).read(case.entry_name), gates)
+        return case._replace(entry=Ledger(table).read(case.entry_name), gates=gates)
 
-    known, problem = _tried(ask)
-    return known or Knowledge(missing=f"the ledger was not read: {problem}")
+    known, problem = tried(ask)
+    return known or case._replace(missing=f"the ledger was not read: {problem}")
 
 
-def _document(case: Case, known: Knowledge, source: _Source, incident_id: str | None) -> dict[str, Any]:
+def _document(case: Case, source: _Source, incident_id: str | None) -> dict[str, Any]:
     notes = list(source.notes)
     if incident_id:
         notes.append("the body keeps its own incident id; --incident chose another one in the ledger")
@@ -226,7 +212,7 @@ def _document(case: Case, known: Knowledge, source: _Source, incident_id: str | 
         "channel": case.channel.name,
         "source": source.origin,
         "incident_id": case.share.incident_id,
-        **explanation(case, known),
+        **explanation(case),
         "notes": notes,
     }
     hidden = [each for each in case.channel.secrets() if len(each) >= _LEAST_SECRET]
@@ -254,7 +240,7 @@ def _lint(source: _Source, *, as_json: bool) -> None:
     if as_json:
         findings = [each._asdict() for each in found]
         document = {"channel": source.channel.name, "source": source.origin, "findings": findings}
-        click.echo(json.dumps(document | {"notes": list(source.notes)}))
+        terminal.document(document | {"notes": list(source.notes)})
     else:
         for each in found:
             terminal.show_line(printable(str(each)), indent=2)

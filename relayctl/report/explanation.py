@@ -38,7 +38,7 @@ _SETTLED = {
 
 
 class Case(NamedTuple):
-    """A share, its channel and its time of arrival: what the webhook's function would work with.
+    """A share, its channel, its time of arrival, and the ledger: what the webhook's function would work with.
 
     Attributes:
         channel: The channel.
@@ -46,6 +46,10 @@ class Case(NamedTuple):
         body: The bytes of the share.
         named: Recipients in the query of the channel's URL that BigPanda calls.
         now: The time of arrival (epoch seconds).
+        entry: The incident's entry in the ledger; an empty one if there is none.
+        gates: Gates (counts of signals, and a circuit breaker) by their names. There is one for the rate limit of the
+            channel, and one for the rate limit of the recipients.
+        missing: The reason why the ledger was not read; None if it was read.
     """
 
     channel: Channel
@@ -53,6 +57,9 @@ class Case(NamedTuple):
     body: bytes
     named: tuple[str, ...]
     now: float
+    entry: Entry = Entry()
+    gates: Mapping[str, Gate] = {}
+    missing: str | None = None
 
     @property
     def permitted(self) -> tuple[str, ...]:
@@ -71,31 +78,16 @@ class Case(NamedTuple):
         return Task.of(self.channel, self.share, job, _OWNER, _NO_DEADLINE, is_from_webhook=True)
 
 
-class Knowledge(NamedTuple):
-    """Facts about the incident and the channel from the stack.
-
-    Attributes:
-        entry: The ledger's entry; an empty one if there is none.
-        gates: Gates (counts of signals, and a circuit breaker) by their names. There is one for the rate limit of the
-            channel, and one for the rate limit of the recipients.
-        missing: The reason why the ledger was not read; None if it was read.
-    """
-
-    entry: Entry = Entry()
-    gates: Mapping[str, Gate] = {}
-    missing: str | None = None
-
-
-def explanation(case: Case, known: Knowledge) -> dict[str, Any]:
-    """Return the explanation of a share as a JSON object; the decision uses the facts in `known`."""
-    task, _, action = step(case.task, known.entry, case.now)
+def explanation(case: Case) -> dict[str, Any]:
+    """Return the explanation of a share as a JSON object."""
+    task, _, action = step(case.task, case.entry, case.now)
     rules = rules_of(task.channel, task.recipients)
-    limits = [_limit(rule, known.gates.get(rule.gate), task, case.now) for rule in rules]
+    limits = [_limit(rule, case.gates.get(rule.gate), task, case.now) for rule in rules]
     only = action.only if isinstance(action, Send) else ()
     is_sent = not isinstance(action, Settle) and not _is_shadowed(case.channel)
     return {
         "verdict": _verdict(task, action, limits),
-        "transition": _transition(task, known),
+        "transition": _transition(task, case.entry, case.missing),
         "parsed": _parsed(case.share),
         "details": _details(case.share),
         "policy": _policy(task, case.now),
@@ -103,7 +95,7 @@ def explanation(case: Case, known: Knowledge) -> dict[str, Any]:
         "recipients": _recipients(case, task, only),
         "rate_limit": {
             "seconds_between_signals": case.channel.policy.min_seconds_between_signals,
-            "last_signal": timestamp(known.entry.signal_times[-1]) if known.entry.signal_times else None,
+            "last_signal": timestamp(case.entry.signal_times[-1]) if case.entry.signal_times else None,
             "limits": limits,
         },
         "request": _request(task, only, is_sent=is_sent),
@@ -147,12 +139,11 @@ def _unsent(task: Task, outcome: Outcome) -> str:
     return f"{task.change.why}; {change} {rule}"
 
 
-def _transition(task: Task, known: Knowledge) -> dict[str, Any]:
-    entry = known.entry
+def _transition(task: Task, entry: Entry, missing: str | None) -> dict[str, Any]:
     return {
         "transition": task.change.transition if task.change else None,
-        "compared_with": "nothing" if known.missing else "ledger",
-        "ledger_missing": known.missing,
+        "compared_with": "nothing" if missing else "ledger",
+        "ledger_missing": missing,
         "is_known": entry.sequence > 0,
         "announced": _state(entry.announced),
         "maybe_announced": [_state(each) for each in entry.maybe_announced()[1:]],

@@ -1,91 +1,26 @@
 """Figures of a period, from log lines: what came, what rang and how soon, and what nobody heard. Pure code."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any, NamedTuple
 
+from relay.delivery.channel_health import age
 from relay.jobs.job import seconds_of
 from relay.jobs.outcome import Outcome
 from relayctl import moments
 from relayctl.log_lines import Line
 
 HOUR = 3600.0
+# Fields of a log line that are counted.
+FIELDS = (
+    *("message", "channel", "incident_id", "outcome", "transition", "queue", "milliseconds", "kind", "received_at"),
+    "missed",
+)
 # Transitions that begin something that people have to answer.
 _BEGINS = frozenset({"opened", "worsened", "reopened"})
-
-
-class Happened(NamedTuple):
-    """What a log line says, as far as the report needs it.
-
-    Attributes:
-        at: Time of the line (epoch seconds).
-        incident: Channel and id of the incident.
-        kind: `share`, `job`, `answer`, `fallback` or `dead_letter`.
-        outcome: Outcome of a share or a job; text of an answer.
-        transition: Transition of the signal; empty without one.
-        seconds: From the share's arrival to the accepted signal; 0 for other lines.
-        is_dead: True if the share or the job was dead-lettered.
-        missed: Steps of criticals that nobody heard, by incident id; empty for other lines.
-    """
-
-    at: float
-    incident: tuple[str, str]
-    kind: str
-    outcome: str = ""
-    transition: str = ""
-    seconds: float = 0.0
-    is_dead: bool = False
-    missed: Mapping[str, str] = {}
-
-
-def happened(line: Line) -> Happened | None:
-    """Return what a log line of one of the functions says; None for a line that the report leaves out."""
-    incident, make = (line.text("channel"), line.text("incident_id")), _KINDS.get(line.message)
-    return make(line, incident) if make else None
-
-
-def _share(line: Line, incident: tuple[str, str]) -> Happened:
-    spent = line.fields.get("milliseconds")
-    seconds = sum(spent.values()) / 1000 if isinstance(spent, Mapping) else 0.0
-    return _signal(line, incident, "share", seconds)
-
-
-def _job(line: Line, incident: tuple[str, str]) -> Happened | None:
-    if line.text("kind") != "signal":
-        return None
-    try:
-        came = seconds_of(line.text("received_at"))
-    except ValueError:
-        came = line.at
-    return _signal(line, incident, "job", max(0.0, line.at - came))
-
-
-def _signal(line: Line, incident: tuple[str, str], kind: str, seconds: float) -> Happened:
-    outcome, is_dead = line.text("outcome"), line.text("queue") == "dead_letter"
-    is_rung = outcome == Outcome.DELIVERED
-    return Happened(line.at, incident, kind, outcome, line.text("transition"), seconds if is_rung else 0.0, is_dead)
-
-
-def _answer(line: Line, incident: tuple[str, str]) -> Happened | None:
-    if line.text("transition") != "response" or line.text("outcome") == Outcome.UNSAFE:
-        return None
-    return Happened(line.at, incident, "answer", line.text("answer"))
-
-
-def _fallback(line: Line, incident: tuple[str, str]) -> Happened:
-    missed = line.fields.get("missed")
-    return Happened(line.at, incident, "fallback", missed=missed if isinstance(missed, Mapping) else {})
-
-
-_KINDS: Mapping[str, Callable[[Line, tuple[str, str]], Happened | None]] = {
-    "share": _share,
-    "job": _job,
-    "callback": _answer,
-    "fallback notified": _fallback,
-    "dead_lettered": lambda line, incident: Happened(line.at, incident, "dead_letter"),
-}
+# Outcomes of shares for which no phone has to ring.
+_QUIET = frozenset({Outcome.DUPLICATE, Outcome.UNCHANGED, Outcome.SUPERSEDED, Outcome.SHADOWED})
 
 
 class Spread(NamedTuple):
@@ -108,123 +43,99 @@ class Spread(NamedTuple):
         return {f"{name}_seconds": round(value, 1) for name, value in self._asdict().items()}
 
 
-@dataclass
-class Period:
-    """Figures of a period.
+def spread_words(times: Mapping[str, float]) -> str:
+    """Return the members of a spread's JSON object in words."""
+    median, ninety, worst = (_duration(times[f"{name}_seconds"]) for name in Spread._fields)
+    return f"{median} (median), {ninety} (90 %), {worst} (worst)"
 
-    Attributes:
-        since: Start (epoch seconds).
-        until: End (epoch seconds).
-        objective: Part of the shares that have to be kept, from 0 to 1: of the rest is the error budget.
-        shares: Number of shares.
-        outcomes: Number of shares by outcome.
-        incidents: Incidents of the shares.
-        rings: Number of accepted signals, by the hour since the start.
-        quiet: Number of shares that rang nobody, by the hour since the start.
-        to_ring: Times from a share to its accepted signal (seconds).
-        to_answer: Times from the first signal of an incident to the first answer (seconds).
-        answerable: Number of times that an incident began to ring.
-        missed: Number of criticals that nobody heard, by step.
-        fallbacks: Number of messages to the fallback topic.
-        dead_letters: Number of dead-lettered jobs.
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f}s" if seconds < 60 else age(seconds)
+
+
+def figures(found: Iterable[Line], since: float, until: float, objective: float) -> dict[str, Any]:
+    """Return the figures of a period as a JSON object; its log lines may come in any order.
+
+    `since` and `until` are epoch seconds. `objective` is the part of the shares that have to be kept, from 0 to 1: of
+    the rest is the error budget.
     """
-
-    since: float
-    until: float
-    objective: float
-    shares: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    incidents: set[tuple[str, str]] = field(default_factory=set)
-    rings: Counter[int] = field(default_factory=Counter)
-    quiet: Counter[int] = field(default_factory=Counter)
-    to_ring: list[float] = field(default_factory=list)
-    to_answer: list[float] = field(default_factory=list)
-    answerable: int = 0
-    missed: Counter[str] = field(default_factory=Counter)
-    fallbacks: int = 0
-    dead_letters: int = 0
-    _rang_at: dict[tuple[str, str], float | None] = field(default_factory=dict)
-
-    def count(self, lines: Sequence[Happened]) -> None:
-        """Count all lines of the period, which may come in any order."""
-        for each in sorted(lines, key=lambda line: line.at):
-            match each.kind:
-                case "share" | "job":
-                    self._count_signal(each)
-                case "answer":
-                    self._count_answer(each)
-                case "fallback":
-                    self.fallbacks += 1
-                    self.missed.update(each.missed.values())
-            self.dead_letters += each.is_dead or each.kind == "dead_letter"
-
-    def _count_signal(self, each: Happened) -> None:
-        hour = int((each.at - self.since) // HOUR)
-        if each.kind == "share":
-            self.shares += 1
-            self.outcomes[each.outcome] += 1
-            self.incidents.add(each.incident)
-            self.quiet[hour] += each.outcome in _QUIET
-        if each.outcome != Outcome.DELIVERED:
-            return
-        self.rings[hour] += 1
-        self.to_ring.append(each.seconds)
-        if each.transition in _BEGINS and each.incident not in self._rang_at:
-            self._rang_at[each.incident] = each.at
-            self.answerable += 1
-        elif each.transition == "resolved":
-            self._rang_at.pop(each.incident, None)
-
-    def _count_answer(self, each: Happened) -> None:
-        rang_at = self._rang_at.get(each.incident)
-        if rang_at is not None:
-            self.to_answer.append(each.at - rang_at)
-            # The next answer is to the same pages.
-            self._rang_at[each.incident] = None
-
-    @property
-    def unsafe(self) -> int:
-        """Number of shares that the relay could neither deliver nor keep; BigPanda was told to send them again."""
-        return self.outcomes[Outcome.UNSAFE]
-
-    @property
-    def kept(self) -> float:
-        """Part of the shares that were delivered or kept, from 0 to 1."""
-        return 1.0 if not self.shares else 1.0 - self.unsafe / self.shares
-
-    @property
-    def budget_used(self) -> float:
-        """Part of the error budget that was used; above 1 if the objective was missed."""
-        return self.unsafe / (self.shares * (1.0 - self.objective)) if self.shares else 0.0
-
-    def document(self) -> dict[str, Any]:
-        """Return the figures as a JSON object."""
-        ring, answer = Spread.of(self.to_ring), Spread.of(self.to_answer)
-        hours = range(ceil((self.until - self.since) / HOUR))
-        return {
-            "since": moments.iso(self.since),
-            "until": moments.iso(self.until),
-            "shares": self.shares,
-            "incidents": len(self.incidents),
-            "signals": sum(self.rings.values()),
-            "repeats_not_rung": self.outcomes[Outcome.DUPLICATE] + self.outcomes[Outcome.UNCHANGED],
-            "stale_not_rung": self.outcomes[Outcome.SUPERSEDED],
-            "to_ring": ring.document() if ring else None,
-            "rung_incidents": self.answerable,
-            "answered_incidents": len(self.to_answer),
-            "to_answer": answer.document() if answer else None,
-            "unheard_criticals": dict(self.missed.most_common()),
-            "fallback_messages": self.fallbacks,
-            "dead_letters": self.dead_letters,
-            "kept": round(self.kept, 6),
-            "objective": self.objective,
-            "error_budget_used": round(self.budget_used, 4),
-            "by_hour": [
-                {"at": moments.iso(self.since + hour * HOUR), "signals": self.rings[hour], "quiet": self.quiet[hour]}
-                for hour in hours
-            ],
-        }
+    lines = sorted(found, key=lambda each: each.at)
+    shares = [line for line in lines if line.message == "share"]
+    signals = [line for line in lines if line.message == "share" or _is(line, "job", kind="signal")]
+    rung = [line for line in signals if line.text("outcome") == Outcome.DELIVERED]
+    outcomes = Counter(line.text("outcome") for line in shares)
+    fallbacks = [line.fields.get("missed") for line in lines if line.message == "fallback notified"]
+    missed = Counter(step for each in fallbacks if isinstance(each, Mapping) for step in each.values())
+    dead = [line for line in signals if line.text("queue") == "dead_letter"]
+    begun, answered = _answers(lines, rung)
+    ring, answer = Spread.of(map(_seconds_to_ring, rung)), Spread.of(answered)
+    # BigPanda is told to send a share again that the relay could neither deliver nor keep.
+    unsafe, count = outcomes[Outcome.UNSAFE], len(shares)
+    return {
+        "since": moments.iso(since),
+        "until": moments.iso(until),
+        "shares": count,
+        "incidents": len(set(map(_incident, shares))),
+        "signals": len(rung),
+        "repeats_not_rung": outcomes[Outcome.DUPLICATE] + outcomes[Outcome.UNCHANGED],
+        "stale_not_rung": outcomes[Outcome.SUPERSEDED],
+        "to_ring": ring.document() if ring else None,
+        "rung_incidents": begun,
+        "answered_incidents": len(answered),
+        "to_answer": answer.document() if answer else None,
+        "unheard_criticals": dict(missed.most_common()),
+        "fallback_messages": len(fallbacks),
+        "dead_letters": len(dead) + sum(line.message == "dead_lettered" for line in lines),
+        "kept": round(1.0 - unsafe / count, 6) if count else 1.0,
+        "objective": objective,
+        "error_budget_used": round(unsafe / (count * (1.0 - objective)), 4) if count else 0.0,
+        "by_hour": list(_by_hour(rung, [line for line in shares if line.text("outcome") in _QUIET], since, until)),
+    }
 
 
-# Outcomes of shares for which no phone has to ring.
-_QUIET = frozenset({Outcome.DUPLICATE, Outcome.UNCHANGED, Outcome.SUPERSEDED, Outcome.SHADOWED})
+def _is(line: Line, message: str, **fields: str) -> bool:
+    return line.message == message and all(line.text(name) == value for name, value in fields.items())
+
+
+def _incident(line: Line) -> tuple[str, str]:
+    return line.text("channel"), line.text("incident_id")
+
+
+def _seconds_to_ring(line: Line) -> float:
+    """Return the time from a share to its accepted signal (seconds), from the line of a share or a job."""
+    if line.message == "share":
+        spent = line.fields.get("milliseconds")
+        return sum(spent.values()) / 1000 if isinstance(spent, Mapping) else 0.0
+    try:
+        return max(0.0, line.at - seconds_of(line.text("received_at")))
+    except ValueError:
+        return 0.0
+
+
+def _answers(lines: Sequence[Line], rung: Sequence[Line]) -> tuple[int, list[float]]:
+    """Return how often an incident began to ring, and the times from then to the first answer (seconds)."""
+    begun, answered, signals = 0, list[float](), set(map(id, rung))
+    # Time of an incident's first signal; None once it is answered: the next answer is to the same pages.
+    rang_at = dict[tuple[str, str], float | None]()
+    for line in lines:
+        incident, transition = _incident(line), line.text("transition")
+        if id(line) in signals and transition in _BEGINS and incident not in rang_at:
+            rang_at[incident] = line.at
+            begun += 1
+        elif id(line) in signals and transition == "resolved":
+            rang_at.pop(incident, None)
+        elif _is_answer(line) and (at := rang_at.get(incident)) is not None:
+            answered.append(line.at - at)
+            rang_at[incident] = None
+    return begun, answered
+
+
+def _is_answer(line: Line) -> bool:
+    return _is(line, "callback", transition="response") and line.text("outcome") != Outcome.UNSAFE
+
+
+def _by_hour(rung: Sequence[Line], quiet: Sequence[Line], since: float, until: float) -> Iterator[dict[str, Any]]:
+    """Yield the numbers of signals, and of shares that rang nobody, by the hour since the start."""
+    signals, silent = (Counter(int((line.at - since) // HOUR) for line in some) for some in (rung, quiet))
+    for hour in range(ceil((until - since) / HOUR)):
+        yield {"at": moments.iso(since + hour * HOUR), "signals": signals[hour], "quiet": silent[hour]}

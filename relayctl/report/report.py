@@ -1,23 +1,20 @@
 """relayctl report: how the relay did in the last hours or days, from its functions' logs."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from relay.channels.channel import is_channel_name
-from relay.delivery.channel_health import age
 from relay.incidents.share import CANARY_PREFIX
 from relayctl import moments, terminal
-from relayctl.log_lines import AHEAD_SECONDS, CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line, LogReader
-from relayctl.moments import SINCE
-from relayctl.progress import progress
+from relayctl.channel_names import checked_name
+from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line
 from relayctl.readings import Readings
 from relayctl.report.page import page_of, shares_by_hour
-from relayctl.report.period import Happened, Period, happened
+from relayctl.report.period import FIELDS, figures, spread_words
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import counted, progress
 
 # The report begins this long ago, unless --since says otherwise.
 DEFAULT_SECONDS = 24 * 3600.0
@@ -38,15 +35,11 @@ _STEPS = {
 }
 
 
-def _channel(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not is_channel_name(value):
-        raise click.BadParameter("this is no name of a channel")
-    return value
-
-
 @click.command(short_help="Report how the relay did: signals, answers, what nobody heard.")
-@click.option("--since", type=SINCE, metavar="AGE|TIME", help="The time since: 12h, 7d or a time. 24h if left out.")
-@click.option("--channel", metavar="NAME", callback=_channel, help="One channel only.")
+@click.option(
+    "--since", type=moments.since, metavar="AGE|TIME", help="The time since: 12h, 7d or a time. 24h if left out."
+)
+@click.option("--channel", type=checked_name, metavar="NAME", help="One channel only.")
 @click.option(
     "--objective",
     type=click.FloatRange(50, 100, max_open=True),
@@ -83,52 +76,46 @@ def report(
       relayctl report --since 7d --channel payments --html week.html
     """
     now = stack.effects.clock()
-    period = Period(now - DEFAULT_SECONDS if since is None else since, now, objective / 100)
-    readings = Readings()
-    period.count(_lines(stack, readings, period, channel))
-    document = {"channel": channel, **period.document(), "sources": readings.documents()}
-    if period.shares:
+    since, readings = now - DEFAULT_SECONDS if since is None else since, Readings()
+    found = figures(_lines(stack, readings, since, channel), since, now, objective / 100)
+    document = {"channel": channel, **found, "sources": readings.documents()}
+    if found["shares"]:
         title = f"Relay {stack.name}" + (f", channel {channel}" if channel else "")
-        when = f"{moments.moment(period.since)} to {moments.moment(period.until)}"
+        when = f"{moments.moment(since)} to {moments.moment(now)}"
         if page:
             page.write_text(
                 page_of(title, when, list(_rows(document)), shares_by_hour(document["by_hour"])), encoding="utf-8"
             )
         if as_json:
-            click.echo(json.dumps(document))
+            terminal.document(document)
         else:
             terminal.show_line(f"{title}, {when}")
             for label, text, is_bad in _rows(document):
                 terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
-    for note in readings.notes() if not as_json or not period.shares else ():
+    for note in readings.notes() if not as_json or not found["shares"] else ():
         terminal.say(note)
-    if page and period.shares:
+    if page and found["shares"]:
         terminal.say(f"written: {page}")
-    if not period.shares and not readings.has_failures:
-        terminal.nothing(f"no share came since {moments.moment(period.since)}")
+    if not found["shares"] and not readings.has_failures:
+        terminal.nothing(f"no share came since {moments.moment(since)}")
     terminal.fail_if(readings.has_failures)
 
 
-def _lines(stack: Stack, readings: Readings, period: Period, channel: str | None) -> list[Happened]:
-    """Read the logs of all functions that count, in bounded time; a function that fails is noted."""
-    found: list[Happened] = []
-    reader = LogReader(stack.session.client("logs"), stack.name)
+def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) -> list[Line]:
+    """Read the logs of all functions that count, in bounded time; a function that fails is noted.
+
+    Only the fields that count are kept, since there may be many lines.
+    """
+    found = list[Line]()
     with progress("reading the logs", "lines", stack.effects.ticks) as show:
         for function, messages in _READ.items():
             budget, source, before = Budget(MAX_ANSWERS), f"log {function}", len(found)
             wanted = " || ".join(f'($.message = "{each}")' for each in messages)
-
-            def read(function: str = function, wanted: str = wanted, budget: Budget = budget) -> bool:
-                for line in reader.scan(
-                    function, f"{{ {wanted} }}", period.since, period.until + AHEAD_SECONDS, budget
-                ):
-                    each = happened(line) if _is_wanted(line, channel) else None
-                    if each:
-                        found.append(each)
+            with readings.reading(source):
+                for line in stack.logs.scan(function, f"{{ {wanted} }}", since, budget):
+                    if _is_wanted(line, channel):
+                        found.append(line.only(FIELDS))
                         show(len(found), function)
-                return True
-
-            if readings.read(source, read):
                 problem = f"{budget.problem}; give a later --since" if budget.is_cut else None
                 readings.add(source, len(found) - before, problem, is_failure=budget.is_cut)
     return found
@@ -142,33 +129,27 @@ def _is_wanted(line: Line, channel: str | None) -> bool:
 
 def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """Yield the label and the text of each figure, and True if it is bad news."""
-    yield "came", f"{_count(report['shares'], 'share')} of {_count(report['incidents'], 'incident')}", False
-    repeats, stale = _count(report["repeats_not_rung"], "repeat"), _count(report["stale_not_rung"], "stale state")
-    yield "rang", f"{_count(report['signals'], 'signal')}; {repeats} and {stale} did not", False
+    yield (
+        "came",
+        f"{counted(report['shares'], 'share')} of {counted(report['incidents'], 'incident')}",
+        False,
+    )
+    repeats, stale = (
+        counted(report["repeats_not_rung"], "repeat"),
+        counted(report["stale_not_rung"], "stale state"),
+    )
+    yield "rang", f"{counted(report['signals'], 'signal')}; {repeats} and {stale} did not", False
     if report["to_ring"]:
-        yield "rang after", _spread(report["to_ring"]), False
+        yield "rang after", spread_words(report["to_ring"]), False
     answered = f"{report['answered_incidents']:,} of {report['rung_incidents']:,} times that an incident began to ring"
-    after = f"; after {_spread(report['to_answer'])}" if report["to_answer"] else ""
+    after = f"; after {spread_words(report['to_answer'])}" if report["to_answer"] else ""
     yield "answered", answered + after, False
     unheard = report["unheard_criticals"]
     steps = ", ".join(f"{_STEPS.get(step, step)} {count}" for step, count in unheard.items())
     told = "; the fallback topic was told" if unheard else ""
-    criticals = _count(sum(unheard.values()), "critical")
+    criticals = counted(sum(unheard.values()), "critical")
     yield "unheard", f"{criticals}{f': {steps}' if steps else ''}{told}", bool(unheard)
-    yield "fallback", _count(report["fallback_messages"], "message"), report["fallback_messages"] > 0
+    yield "fallback", counted(report["fallback_messages"], "message"), report["fallback_messages"] > 0
     yield "dead letters", f"{report['dead_letters']}", report["dead_letters"] > 0
     used = f"{report['error_budget_used']:.0%} of the error budget used (objective {100 * report['objective']:.4g} %)"
     yield "kept", f"{report['kept']:.3%} of the shares; {used}", report["error_budget_used"] > 1
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _spread(times: Mapping[str, float]) -> str:
-    median, ninety, worst = (times[f"{name}_seconds"] for name in ("median", "ninety", "worst"))
-    return f"{_duration(median)} (median), {_duration(ninety)} (90 %), {_duration(worst)} (worst)"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f}s" if seconds < 60 else age(seconds)

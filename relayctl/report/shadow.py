@@ -1,8 +1,7 @@
 """relayctl shadow: what a channel in shadow mode would have done, from the webhook's log and xMatters' pages."""
 
-import json
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -11,16 +10,17 @@ import click
 from relay.channels.channel import Channel
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import MAX_ID_LENGTH
+from relay.jobs.job import seconds_of
+from relay.xmatters.directory import RestApi
 from relayctl import moments, terminal
 from relayctl.channel import modes
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
-from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, LogReader
-from relayctl.moments import SINCE
-from relayctl.progress import progress
+from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line
 from relayctl.readings import Readings
-from relayctl.report.shadow_counts import SUPPRESSED, PageCounts, ShadowCounts
+from relayctl.report.shadow_counts import FIELDS, SUPPRESSED, count_pages, counts
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import counted, progress
 
 # The report begins this long ago, unless --since says otherwise.
 DEFAULT_SECONDS = 7 * 24 * 3600.0
@@ -57,7 +57,7 @@ def _property(_: click.Context, __: click.Parameter, value: str) -> str:
 @shadow.command()
 @NAME
 @click.option(
-    "--since", type=SINCE, metavar="AGE|TIME", help="Shares since: 90m, 12h, 7d or a time. 7 days if left out."
+    "--since", type=moments.since, metavar="AGE|TIME", help="Shares since: 90m, 12h, 7d or a time. 7 days if left out."
 )
 @click.option(
     "--limit",
@@ -94,16 +94,17 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
       relayctl shadow report payments --since 24h --limit 500
       relayctl shadow report payments --property bigpanda_id --json
     """
-    now, readings, counts = stack.effects.clock(), Readings(), ShadowCounts(limit)
+    now, readings = stack.effects.clock(), Readings()
     start, budget = now - DEFAULT_SECONDS if since is None else since, Budget(MAX_ANSWERS)
     # First: it raises an error if there is no such stack, or the stack is not a relay.
     store = ChannelStore(stack)
-    secret = readings.read(f"secret of channel {name}", lambda: [store.channel(name)])
-    if secret == [None]:
-        terminal.nothing(f"there is no channel {name}")
-    channel = secret[0] if secret else None
-    _read_log(stack, name, readings, counts, budget, start)
-    pages = _read_pages(stack, channel, readings, counts, key, start) if channel and counts.shares else None
+    channel: Channel | None = None
+    with readings.reading(f"secret of channel {name}"):
+        channel = store.channel(name)
+        if channel is None:
+            terminal.nothing(f"there is no channel {name}")
+    lines = _read_log(stack, name, readings, budget, start)
+    pages = _read_pages(stack, channel, readings, lines, key, start) if channel and lines else None
     found = {
         "channel": name,
         "mode": channel.policy.mode if channel else None,
@@ -111,12 +112,12 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
         "since": moments.iso(start),
         "until": moments.iso(now),
         "complete_from": moments.iso_or_none(budget.complete_from),
-        **counts.document(),
+        **counts(lines, limit),
         "xmatters": pages,
         "sources": readings.documents(),
     }
     if as_json:
-        click.echo(json.dumps(found))
+        terminal.document(found)
     else:
         if found["shares"]:
             _show(found, channel)
@@ -129,31 +130,28 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
     terminal.fail_if(readings.has_failures)
 
 
-def _read_log(stack: Stack, name: str, readings: Readings, counts: ShadowCounts, budget: Budget, since: float) -> None:
-    """Count the shares in the webhook's log, which has no lines before its retention time."""
+def _read_log(stack: Stack, name: str, readings: Readings, budget: Budget, since: float) -> list[Line]:
+    """Return the shares in the webhook's log, which has no lines before its retention time."""
+    found = list[Line]()
     now, source, days = stack.effects.clock(), f"log {WEBHOOK}", stack.parameters.get("LogRetentionDays", "")
     kept_from = now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
     # `name` has no character with a meaning in a pattern.
     pattern = f'{{ ($.message = "share") && ($.channel = "{name}") }}'
-    reader = LogReader(stack.session.client("logs"), stack.name)
-
-    def read() -> bool:
+    with readings.reading(source):
         with progress("reading the webhook's log", "shares", stack.effects.ticks) as show:
-            for line in reader.scan(WEBHOOK, pattern, max(since, kept_from), now + AHEAD_SECONDS, budget):
+            for line in stack.logs.scan(WEBHOOK, pattern, max(since, kept_from), budget):
                 if line.message == "share" and line.text("channel") == name:
-                    counts.add(line)
-                    show(counts.shares, "")
-        return True
-
-    if readings.read(source, read):
+                    found.append(line.only(FIELDS))
+                    show(len(found), "")
         kept = f"it keeps lines from {moments.moment(kept_from)} on (LogRetentionDays); older shares are not counted"
         cut = f"{budget.problem}, so all numbers are too low; give a later --since" if budget.is_cut else ""
         problem = "; ".join(filter(None, [kept if since < kept_from else "", cut])) or None
-        readings.add(source, counts.shares, problem, is_failure=budget.is_cut)
+        readings.add(source, len(found), problem, is_failure=budget.is_cut)
+    return found
 
 
 def _read_pages(
-    stack: Stack, channel: Channel, readings: Readings, counts: ShadowCounts, key: str, since: float
+    stack: Stack, channel: Channel, readings: Readings, lines: Sequence[Line], key: str, since: float
 ) -> dict[str, Any] | None:
     """Return the numbers of xMatters' pages as a JSON object: of all, and of the newest incidents with signals or not.
 
@@ -165,29 +163,30 @@ def _read_pages(
         readings.add(source, problem="not asked: the channel has no xmatters.rest, so its pages are not compared")
         return None
     outward, deadline = stack.effects.outward(stack.hosts.xmatters), stack.deadline(VENDOR_SECONDS)
-    pages = PageCounts(outward, channel.rest, since, stack.effects.clock() + AHEAD_SECONDS)
-    newest = sorted(counts.incidents, key=lambda each: -counts.incidents[each])[:MAX_ASKED]
+    times = (since, stack.effects.clock() + AHEAD_SECONDS)
+    count = partial(count_pages, RestApi(outward), channel.rest, times, deadline)
+    # By the last share of each.
+    incidents = list(dict.fromkeys(line.text("incident_id") for line in sorted(lines, key=lambda line: -line.at)))
+    newest = incidents[:MAX_ASKED]
 
-    def read() -> None:
-        total = pages.count(deadline)
+    with readings.reading(source):
+        total = count()
         found.update(property=key, pages_of_all_senders=total, is_matched=not total, incidents=0, pages=0)
-        if total and pages.count(deadline, key, NO_INCIDENT):
+        if total and count(key, NO_INCIDENT):
             problem = "its pages cannot be matched with incidents: it does not filter by the property"
             readings.add(source, problem=problem)
-            return
+            return found
         title, of = "asking xMatters for the pages of each incident", f"of {len(newest)}"
         with progress(title, of, stack.effects.ticks) as show:
             for done, incident_id in enumerate(newest, 1):
                 # Without any page, there is nothing to ask for.
-                found["pages"] += total and pages.count(deadline, key, incident_id)
+                found["pages"] += total and count(key, incident_id)
                 found["incidents"] = done
                 found["is_matched"] = found["is_matched"] or found["pages"] > 0
                 show(done, "")
-        if len(counts.incidents) > len(newest):
-            problem = f"only the newest {len(newest)} of {len(counts.incidents)} incidents were looked up"
+        if len(incidents) > len(newest):
+            problem = f"only the newest {len(newest)} of {len(incidents)} incidents were looked up"
             readings.add(source, problem=problem)
-
-    readings.read(source, read)
     return found or None
 
 
@@ -195,29 +194,25 @@ def _show(report: dict[str, Any], channel: Channel | None) -> None:
     """Print a report: the totals, each signal under its local day, and the comparison with xMatters' pages."""
     for line in _head(report, channel):
         terminal.show_line(printable(line), indent=2)
-    for day, signals in groupby(report["listed"], key=lambda each: moments.day(_seconds(each["at"]))):
+    for day, signals in groupby(report["listed"], key=lambda each: moments.day(seconds_of(each["at"]))):
         terminal.show_line(day)
         for each in signals:
-            lead = f"  {moments.clock(_seconds(each['at']))}  "
+            lead = f"  {moments.clock(seconds_of(each['at']))}  "
             terminal.show_line(printable(_signal(each)), lead=lead)
     for line in (*_suppressed(report["suppressed"]), *_rate(report), *_compared(report["xmatters"])):
         terminal.show_line(printable(line), indent=len(line) - len(line.lstrip()) + 2)
 
 
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()
-
-
 def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
-    since, until = _seconds(report["since"]), _seconds(report["until"])
+    since, until = seconds_of(report["since"]), seconds_of(report["until"])
     yield f"channel {report['channel']}, {moments.moment(since)} to {moments.moment(until)}"
     if channel:
         yield from modes.words(channel.policy, until)
         if channel.policy.mode != modes.SHADOW:
             yield "the channel is not in shadow mode now; the report has what was logged while it was"
-    yield f"{_count(report['shares'], 'share')} came; {_count(report['signals'], 'signal')} would have been sent"
+    yield f"{counted(report['shares'], 'share')} came; {counted(report['signals'], 'signal')} would have been sent"
     if live := report["live_shares"]:
-        yield f"{_count(live, 'share')} came while the channel was live; the rest is counted for both modes"
+        yield f"{counted(live, 'share')} came while the channel was live; the rest is counted for both modes"
     if report["unguarded_signals"]:
         yield f"of the signals, {report['unguarded_signals']} may be too many: the ledger failed"
     if report["signals"]:
@@ -226,7 +221,7 @@ def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
         yield f"by recipient: {_recipients(report)}"
     if shown := len(report["listed"]):
         is_cut = report["signals"] > shown
-        yield f"the newest {_count(shown, 'signal')} (--limit shows more):" if is_cut else "the signals:"
+        yield f"the newest {counted(shown, 'signal')} (--limit shows more):" if is_cut else "the signals:"
 
 
 def _recipients(report: dict[str, Any]) -> str:
@@ -253,7 +248,7 @@ def _signal(signal: dict[str, Any]) -> str:
 def _suppressed(causes: list[dict[str, Any]]) -> Iterator[str]:
     if not causes:
         return
-    yield f"{_count(sum(each['count'] for each in causes), 'share')} would not have rung:"
+    yield f"{counted(sum(each['count'] for each in causes), 'share')} would not have rung:"
     for outcome, what in SUPPRESSED.items():
         found = [each for each in causes if each["outcome"] == outcome]
         if found:
@@ -268,17 +263,17 @@ def _suppressed(causes: list[dict[str, Any]]) -> Iterator[str]:
 
 def _rate(report: dict[str, Any]) -> Iterator[str]:
     if report["peak_at"]:
-        at = moments.moment(_seconds(report["peak_at"]))
+        at = moments.moment(seconds_of(report["peak_at"]))
         limit = report["max_per_minute"]
         said = "the limit is not known" if limit is None else f"policy.max_per_minute is {limit}"
-        yield f"rate: at most {_count(report['peak_signals'], 'signal')} in the minute of {at}; {said}"
+        yield f"rate: at most {counted(report['peak_signals'], 'signal')} in the minute of {at}; {said}"
 
 
 def _compared(found: dict[str, Any] | None) -> Iterator[str]:
     if found is None:
         return
     yield (
-        f"xMatters: {_count(found['pages_of_all_senders'], 'page')} in that time, of all senders, also of other "
+        f"xMatters: {counted(found['pages_of_all_senders'], 'page')} in that time, of all senders, also of other "
         "channels; as far as the channel's user may see"
     )
     if found["incidents"] and not found["is_matched"]:
@@ -288,10 +283,6 @@ def _compared(found: dict[str, Any] | None) -> Iterator[str]:
         )
     elif found["incidents"]:
         yield (
-            f"  of {_count(found['incidents'], 'incident')} (property {found['property']}): "
-            f"{_count(found['pages'], 'page')}, by any sender"
+            f"  of {counted(found['incidents'], 'incident')} (property {found['property']}): "
+            f"{counted(found['pages'], 'page')}, by any sender"
         )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

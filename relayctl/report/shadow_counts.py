@@ -1,14 +1,13 @@
 """Counts for a shadow report: the webhook's log lines of a channel, and xMatters' pages."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
-from relay.http.client import HttpClient, json_object
+from relay.http.client import json_object
 from relay.incidents.share import Fields, scalar
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
@@ -16,6 +15,8 @@ from relay.xmatters.directory import EVENTS_PATH, RestApi, listed
 from relayctl import moments
 from relayctl.log_lines import Line
 
+# Fields of a log line that are counted.
+FIELDS = ("outcome", "incident_id", "transition", "why", "status", "recipients", "unguarded")
 # Text properties carry a language in searches.
 LANGUAGE = "#en"
 MINUTE = 60.0
@@ -27,113 +28,67 @@ SUPPRESSED: Mapping[str, str] = {
 }
 
 
-@dataclass
-class ShadowCounts:
-    """Counts of a channel's shares; the lines may come in any order.
+def counts(lines: Sequence[Line], most: int) -> dict[str, Any]:
+    """Return the counts of a channel's shares as members of a JSON object; the log lines may come in any order.
 
-    Attributes:
-        most: Maximum number of signals to keep; the newest are kept.
-        shares: Number of all shares.
-        live: Number of shares with the outcome of a live channel, such as `delivered`: the channel was not in shadow
-            mode then.
-        signals: Number of signals that would have been sent.
-        unguarded: Number of these signals for which the ledger failed.
-        transitions: Number of these signals by transition; an empty text if the ledger failed.
-        recipients: Number of these signals by recipient.
-        unnamed: Number of these signals without a recipient in the channel or the URL: the workflow in xMatters names
-            the recipients.
-        minutes: Number of these signals by the number of the minute since the epoch.
-        suppressed: Number of shares that would not have been signalled, by outcome, transition and explanation.
-        incidents: Time of the last share by incident id (epoch seconds).
-        newest: The newest signals as JSON objects, each with its time.
+    `most` is the maximum number of signals that are listed, the newest.
     """
-
-    most: int
-    shares: int = 0
-    live: int = 0
-    signals: int = 0
-    unguarded: int = 0
-    transitions: Counter[str] = field(default_factory=Counter)
-    recipients: Counter[str] = field(default_factory=Counter)
-    unnamed: int = 0
-    minutes: Counter[int] = field(default_factory=Counter)
-    suppressed: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    incidents: dict[str, float] = field(default_factory=dict)
-    newest: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-
-    def add(self, line: Line) -> None:
-        """Add a log line of the webhook about one share to the counts."""
-        self.shares += 1
-        outcome, incident_id = line.text("outcome"), line.text("incident_id")
-        self.incidents[incident_id] = max(self.incidents.get(incident_id, 0.0), line.at)
-        if outcome == Outcome.SHADOWED:
-            self._add_signal(line, incident_id)
-        elif outcome in SUPPRESSED:
-            self.suppressed[outcome, line.text("transition"), line.text("why")] += 1
-        else:
-            self.live += 1
-
-    def _add_signal(self, line: Line, incident_id: str) -> None:
-        named = line.fields.get("recipients")
-        names = list(map(str, named)) if isinstance(named, list) else []
-        self.signals += 1
-        self.unguarded += bool(line.text("unguarded"))
-        self.transitions[line.text("transition")] += 1
-        self.unnamed += not names
-        self.recipients.update(names)
-        self.minutes[int(line.at // MINUTE)] += 1
-        signal = {
-            "at": moments.iso(line.at),
-            "incident_id": incident_id,
-            **{name: line.text(name) or None for name in ("transition", "why", "status")},
-            "recipients": names,
-            "unguarded": bool(line.text("unguarded")),
-        }
-        self.newest.append((line.at, signal))
-        if len(self.newest) > 2 * self.most:
-            self.newest = self._listed()
-
-    def _listed(self) -> list[tuple[float, dict[str, Any]]]:
-        return sorted(self.newest, key=lambda each: each[0])[-self.most :] if self.most else []
-
-    def document(self) -> dict[str, Any]:
-        """Return the counts, and the latest signals that would have been sent, as members of a JSON object."""
-        # The latest minute, if several have as many signals.
-        peak = max(self.minutes, key=lambda each: (self.minutes[each], each), default=None)
-        return {
-            "shares": self.shares,
-            "live_shares": self.live,
-            "signals": self.signals,
-            "unguarded_signals": self.unguarded,
-            "by_transition": dict(self.transitions.most_common()),
-            "by_recipient": dict(self.recipients.most_common()),
-            "without_named_recipient": self.unnamed,
-            "peak_signals": 0 if peak is None else self.minutes[peak],
-            "peak_at": None if peak is None else moments.iso(peak * MINUTE),
-            "listed": [signal for _, signal in self._listed()],
-            "suppressed": [
-                {"outcome": outcome, "transition": transition, "why": why, "count": number}
-                for (outcome, transition, why), number in self.suppressed.most_common()
-            ],
-        }
+    signals = sorted((line for line in lines if line.text("outcome") == Outcome.SHADOWED), key=lambda line: line.at)
+    suppressed = Counter(
+        (line.text("outcome"), line.text("transition"), line.text("why"))
+        for line in lines
+        if line.text("outcome") in SUPPRESSED
+    )
+    minutes = Counter(int(line.at // MINUTE) for line in signals)
+    # The latest minute, if several have as many signals.
+    peak = max(minutes, key=lambda each: (minutes[each], each), default=None)
+    return {
+        "shares": len(lines),
+        # The channel was not in shadow mode then.
+        "live_shares": len(lines) - len(signals) - suppressed.total(),
+        "signals": len(signals),
+        "unguarded_signals": sum(bool(line.text("unguarded")) for line in signals),
+        "by_transition": dict(Counter(line.text("transition") for line in signals).most_common()),
+        "by_recipient": dict(Counter(name for line in signals for name in _recipients(line)).most_common()),
+        # The workflow in xMatters names the recipients of these.
+        "without_named_recipient": sum(not _recipients(line) for line in signals),
+        "peak_signals": 0 if peak is None else minutes[peak],
+        "peak_at": None if peak is None else moments.iso(peak * MINUTE),
+        "listed": [
+            {
+                "at": moments.iso(line.at),
+                "incident_id": line.text("incident_id"),
+                **{name: line.text(name) or None for name in ("transition", "why", "status")},
+                "recipients": _recipients(line),
+                "unguarded": bool(line.text("unguarded")),
+            }
+            for line in signals[len(signals) - min(most, len(signals)) :]
+        ],
+        "suppressed": [
+            {"outcome": outcome, "transition": transition, "why": why, "count": number}
+            for (outcome, transition, why), number in suppressed.most_common()
+        ],
+    }
 
 
-class PageCounts:
-    """Counter of the pages that xMatters made in a time. Its method raises NoAnswer or BadAnswer if a request fails.
+def _recipients(line: Line) -> list[str]:
+    named = line.fields.get("recipients")
+    return list(map(str, named)) if isinstance(named, list) else []
 
-    Only the pages that the user of the credentials `rest` may see are counted. `since` and `until` are epoch seconds.
+
+def count_pages(
+    api: RestApi, rest: Rest, times: tuple[float, float], deadline: Deadline, name: str = "", value: str = ""
+) -> int:
+    """Return the number of pages that xMatters made, by any sender, from one time to another (epoch seconds).
+
+    With `name`, only pages whose text property has this value are counted. Pages that the user of the credentials may
+    not see are never counted. Raises NoAnswer or BadAnswer.
     """
-
-    def __init__(self, outward: HttpClient, rest: Rest, since: float, until: float) -> None:
-        self._api, self._rest = RestApi(outward), rest
-        self._times = {"from": timestamp(since), "to": timestamp(until)}
-
-    def count(self, deadline: Deadline, name: str = "", value: str = "") -> int:
-        """Return the number of pages, by any sender; with `name`, of those whose text property has this value."""
-        named = {"propertyName": f"{name}{LANGUAGE}", "propertyValue": value} if name else {}
-        query = urlencode({**named, **self._times, "limit": 1}, errors="replace")
-        answer = self._api.ask(self._rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=_total)
-        return _total(answer) or 0
+    named = {"propertyName": f"{name}{LANGUAGE}", "propertyValue": value} if name else {}
+    period = dict(zip(("from", "to"), map(timestamp, times), strict=True))
+    query = urlencode({**named, **period, "limit": 1}, errors="replace")
+    answer = api.ask(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=_total)
+    return _total(answer) or 0
 
 
 def _total(answer: Any) -> int | None:

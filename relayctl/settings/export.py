@@ -1,22 +1,24 @@
-"""relayctl channel export: the settings of channels as files."""
+"""relayctl channel export: the settings of channels as files, and the JSON Schema of these files for editors."""
 
 import json
 import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
+from relay.channels.schema import AUTH, CHANNEL
 from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
 from relayctl.channel.credential_input import CredentialInput
-from relayctl.channel.secret_document import SecretDocument
+from relayctl.channel.secret_document import SecretDocument, holds_credential
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.channel_names import CHANNELS
-from relayctl.settings import settings_file, settings_schema
-from relayctl.settings.settings_file import SCHEMA_FILE, SUFFIX, SettingsFile
+from relayctl.settings import settings_file
+from relayctl.settings.settings_file import ENV_PATTERN, OPERATED_KEYS, SCHEMA_FILE, STORED, SUFFIX, SettingsFile
 from relayctl.stack.deployed import Stack, on_stack
 
 
@@ -48,13 +50,13 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
             try:
                 texts[name] = _exported(stack, store, folder, name)
             except (InvalidChannel, click.UsageError) as error:
-                problems[name] = error.message if isinstance(error, click.UsageError) else str(error)
+                problems[name] = str(error)
     _write(folder, texts)
     for name, problem in problems.items():
         terminal.say(f"channel {name}: not exported: {problem}")
     if as_json:
         files = {name: str(_path(folder, name)) for name in texts}
-        click.echo(json.dumps({"files": files, "problems": problems}))
+        terminal.document({"files": files, "problems": problems})
     else:
         for name in texts:
             terminal.show_line(str(_path(folder, name)))
@@ -87,7 +89,7 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             _replace(_path(folder, name), text)
-        _replace(folder / SCHEMA_FILE, settings_schema.text())
+        _replace(folder / SCHEMA_FILE, schema_text())
     except OSError as error:
         raise click.UsageError(f"{folder}: cannot write: {error.strerror or 'failed'}") from error
 
@@ -103,3 +105,81 @@ def _replace(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _ecma(pattern: str) -> str:
+    r"""Return the pattern with $ in place of a final \Z, which only Python has."""
+    return pattern.removesuffix(r"\Z") + "$" if pattern.endswith(r"\Z") else pattern
+
+
+_REFERENCE = {
+    "type": "object",
+    "description": "A credential: the value that the channel's secret has under the same key. env or file names the "
+    "first value, for a channel whose secret has none yet.",
+    "required": ["secret"],
+    "additionalProperties": False,
+    "not": {"required": ["env", "file"]},
+    "properties": {
+        "secret": {"const": STORED},
+        "env": {
+            "type": "string",
+            "pattern": _ecma(ENV_PATTERN),
+            "description": "The environment variable with the value.",
+        },
+        "file": {
+            "type": "string",
+            "minLength": 1,
+            "description": "The file with the value, relative to the settings file.",
+        },
+    },
+}
+_TO_REFERENCE = {"$ref": "#/definitions/reference"}
+
+
+def schema() -> dict[str, Any]:
+    """Return the schema of settings files, made from that of a secret, in draft 7, which editors support best."""
+    made = _converted(CHANNEL, "")
+    # An endpoint that the file leaves out keeps its credentials, or gets a token.
+    made["required"] = [key for key in made["required"] if key != "inbound"]
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Settings of a channel of the BigPanda to xMatters relay",
+        **made,
+        "definitions": {"reference": _REFERENCE},
+    }
+
+
+def schema_text() -> str:
+    """Return the schema as the text of a file."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+def _converted(node: Any, key: str) -> Any:
+    if isinstance(node, dict) and key.endswith(".auth"):
+        return {"oneOf": [_of_auth(kind, key) for kind in AUTH]}
+    if isinstance(node, dict) and holds_credential(key):
+        return {"anyOf": [_TO_REFERENCE, _converted(node, "")]} if _is_url(node) else _TO_REFERENCE
+    if isinstance(node, dict):
+        made = {name: _converted(member, "") for name, member in node.items() if name != "properties"}
+        if isinstance(node.get("properties"), dict):
+            made["properties"] = _properties(node["properties"], key)
+        if isinstance(node.get("patternProperties"), dict):
+            made["patternProperties"] = {_ecma(name): each for name, each in made["patternProperties"].items()}
+        return made
+    if isinstance(node, list):
+        return [_converted(each, "") for each in node]
+    return _ecma(node) if isinstance(node, str) else node
+
+
+def _properties(members: dict[str, Any], key: str) -> dict[str, Any]:
+    keys = {name: f"{key}.{name}".lstrip(".") for name in members}
+    return {name: _converted(each, keys[name]) for name, each in members.items() if keys[name] not in OPERATED_KEYS}
+
+
+def _of_auth(kind: str, key: str) -> dict[str, Any]:
+    definition = AUTH[kind]
+    return {**definition, "properties": _properties(definition["properties"], key) | {"type": {"const": kind}}}
+
+
+def _is_url(node: dict[str, Any]) -> bool:
+    return "http" in str(node.get("pattern", ""))

@@ -14,14 +14,14 @@ from relayctl import terminal
 from relayctl.aws_errors import aws_failure
 from relayctl.channel import write_path
 from relayctl.channel.credential_input import CredentialInput
-from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import Change, SecretDocument
-from relayctl.channel.store import ChannelChangedError, ChannelStore
+from relayctl.channel.store import ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
 from relayctl.channel_names import CHANNELS
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import SettingsFile
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import counted
 
 _COLORS = {"+": "green", "-": "red", "~": "yellow"}
 
@@ -87,8 +87,7 @@ def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -
             after = settings_file.resolved(file, SecretDocument(kept.document if kept else None), source)
             changes.append(write_path.prepare(stack, file.channel, kept, after))
         except (InvalidChannel, click.UsageError) as error:
-            message = error.message if isinstance(error, click.UsageError) else str(error)
-            problems += [f"{file.path}: {line}" for line in message.splitlines()]
+            problems += [f"{file.path}: {line}" for line in str(error).splitlines()]
         source.warn(f"{file.path}: ")
     if problems:
         raise click.UsageError("\n".join(problems))
@@ -98,10 +97,7 @@ def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -
 def show(plan: Plan) -> None:
     """Print a block for each channel that differs from its file, then the channels without a file, then the counts."""
     for each in plan.pending:
-        count = len(each.changes)
-        terminal.show_line(
-            f"{each.name}: " + ("new channel" if each.is_new else f"{count} change{'s' if count > 1 else ''}")
-        )
+        terminal.show_line(f"{each.name}: {'new channel' if each.is_new else counted(len(each.changes), 'change')}")
         show_changes(each.changes)
     if plan.not_in_folder:
         terminal.show_line(f"not in DIR, and left as they are: {', '.join(plan.not_in_folder)}", indent=2)
@@ -171,7 +167,7 @@ def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> N
     """
     made = _plan(stack, ChannelStore(stack), folder, names, as_json=as_json)
     if as_json:
-        click.echo(json.dumps(made.document()))
+        terminal.document(made.document())
     if not made.changes:
         terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     if made.pending:
@@ -202,16 +198,15 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
     made = _plan(stack, store, folder, names, as_json=as_json)
     if not made.changes and not as_json:
         terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
-    if made.pending and not yes:
-        count = len(made.pending)
-        click.confirm(f"Apply to {count} channel{'s' if count > 1 else ''}?", abort=True, err=True)
+    if made.pending:
+        terminal.confirm(f"Apply to {counted(len(made.pending), 'channel')}?", yes=yes)
     with terminal.stop_on_interrupt() as stop:
         results = _applied(stack, store, made.pending, stop.is_set)
     if as_json:
         document = made.document()
         for each in document["channels"]:
             each.update(_outcome(results.get(each["channel"])))
-        click.echo(json.dumps(document))
+        terminal.document(document)
     elif results:
         _show(results)
     if not all(isinstance(each, Done) and each.is_verified for each in results.values()):
@@ -248,17 +243,13 @@ def _apply(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done | s
         done = write_path.put(stack, store, change)
     except KeyboardInterrupt:
         return "interrupted: it has its old settings or its new ones, run plan to see which"
-    except (ChannelChangedError, InvalidChannel) as error:
+    except (InvalidChannel, click.ClickException) as error:
         return str(error).removeprefix(f"channel {change.name}: ")
     except Exception as error:
         if message := aws_failure(error):
             return message
         raise
-    for key in done.fresh:
-        terminal.say(
-            f"channel {change.name}: {ENDPOINTS[key].vendor}'s credential is new; to print it: relayctl channel set "
-            f"{change.name} --reveal"
-        )
+    write_path.say_fresh(change.name, done)
     return done
 
 

@@ -6,20 +6,18 @@
 import json
 import os
 import re
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from relay.channels import token
 from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import check_secret, parse_channel, schema_faults
 from relay.failures import InvalidChannel
 from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
-from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
+from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import (
     ANY_HOSTS,
@@ -30,7 +28,7 @@ from relayctl.channel.secret_document import (
     leaves,
     unknown_key,
 )
-from relayctl.settings.settings_yaml import Flow, SettingsYamlError, decode, encode
+from relayctl.settings.settings_yaml import Flow, decode, encode
 
 SUFFIX = ".yaml"
 # The schema that an export writes beside the files.
@@ -50,26 +48,12 @@ _STAND_IN_URL = "https://not-in-the-file.example"
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A credential in a file: the value that the channel's secret has under the same key.
-
-    Attributes:
-        env: Name of the environment variable with the value that is used while the secret has none; or None.
-        file: Path of the file with the value that is used while the secret has none, relative to the settings file; or
-            None.
-    """
-
-    env: str | None = None
-    file: str | None = None
-
-
-@dataclass(frozen=True)
 class SettingsFile:
     """A settings file that passed all checks for which the stack is not needed.
 
     Attributes:
         path: The path of the file.
-        members: The settings, with a Reference in the place of each credential.
+        members: The settings, with a reference such as `{secret: stored}` in the place of each credential.
     """
 
     path: Path
@@ -119,20 +103,16 @@ def _read(path: Path) -> SettingsFile:
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """Return the settings of a file, with a Reference for each credential.
+    """Return the settings of a file, with a reference for each credential.
 
     Raises InvalidChannel with a line for each fault, which names the key and quotes no value.
     """
-    try:
-        document = decode(content)
-    except SettingsYamlError as error:
-        raise InvalidChannel(str(error)) from None
+    document = decode(content)
     if not isinstance(document, dict):
         raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
-    faults = list[str]()
-    members = _referenced(document, "", faults.append)
-    secret = _stood_in_secret(members)
-    hints = {each.partition(";")[0]: each for key, _ in leaves(members, "") if (each := unknown_key(key))}
+    faults = list(_faults(document, ""))
+    secret = _stood_in_secret(document)
+    hints = {each.partition(";")[0]: each for key, _ in leaves(secret, "") if (each := unknown_key(key))}
     found = (each.removeprefix("the secret: ") for each in schema_faults(secret))
     # A setting that cannot be in a file has a fault already.
     faults += (hints.get(each, each) for each in found if each.partition(":")[0] not in OPERATED_KEYS)
@@ -143,7 +123,7 @@ def parse(content: bytes) -> dict[str, Any]:
             faults.append(str(error).removeprefix("the secret: "))
     if faults:
         raise InvalidChannel("\n".join(faults[:MAX_FAULTS]))
-    return dict(members)
+    return document
 
 
 def channel_without_credentials(path: Path) -> Channel:
@@ -172,23 +152,23 @@ def _stood_in_secret(members: Any) -> dict[str, Any]:
     return secret
 
 
-def _referenced(value: Any, key: str, refuse: Callable[[str], object]) -> Any:
-    """Return a value of the file with a Reference for each credential; call `refuse` with each fault of one.
-
-    `key` is the dotted key of the value.
-    """
+def _faults(value: Any, key: str) -> Iterator[str]:
+    """Yield what must not stand in a file; `key` is the dotted key of the value."""
     if key in PREVIOUS_KEYS:
-        refuse(f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials")
+        yield f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials"
     elif key == PAUSES_KEY:
-        refuse(f"{key}: is no setting; leave it out: use relayctl channel pause and resume")
+        yield f"{key}: is no setting; leave it out: use relayctl channel pause and resume"
     elif holds_credential(key):
         if complaint := _complaint(value, key):
-            refuse(f"{key}{complaint}")
-            return Reference()
-        return Reference(value.get("env"), value.get("file")) if isinstance(value, dict) else value
+            yield f"{key}{complaint}"
     elif isinstance(value, dict) and not holds_text(key):
-        return {name: _referenced(member, _joined(key, name), refuse) for name, member in value.items()}
-    return value
+        for name, member in value.items():
+            yield from _faults(member, _joined(key, name))
+
+
+def _is_reference(value: Any, key: str) -> bool:
+    """True if a value of a file stands for a credential, or must; other values of such a key are plain URLs."""
+    return holds_credential(key) and not (isinstance(value, str) and not is_credential(key, value))
 
 
 def _complaint(value: Any, key: str) -> str | None:
@@ -221,11 +201,10 @@ def _is_url_key(key: str) -> bool:
 
 
 def _stood_in(value: Any, key: str) -> Any:
-    match value:
-        case Reference():
-            return _STAND_IN_URL if _is_url_key(key) else f"{_STAND_IN}-{key}"
-        case dict():
-            return {name: _stood_in(member, _joined(key, name)) for name, member in value.items()}
+    if _is_reference(value, key):
+        return _STAND_IN_URL if _is_url_key(key) else f"{_STAND_IN}-{key}"
+    if isinstance(value, dict):
+        return {name: _stood_in(member, _joined(key, name)) for name, member in value.items()}
     return value
 
 
@@ -234,7 +213,7 @@ def _joined(key: str, name: str) -> str:
 
 
 def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput) -> SecretDocument:
-    """Return the new secret for a file: its settings, with the stored value or a first value for each Reference.
+    """Return the new secret for a file: its settings, with the stored value or a first value for each reference.
 
     The secret keeps its pauses. An endpoint that the file leaves out keeps its credentials if the channel needs them
     (`needs_endpoint`). A missing token is made. `source` reads first values, and collects warnings about them. Raises
@@ -255,34 +234,30 @@ def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput
 
 
 def _filled_in(file: SettingsFile, value: Any, key: str, stored: SecretDocument, source: CredentialInput) -> Any:
-    match value:
-        case Reference():
-            kept = stored.get(key)
-            return _first(file, value, key, source) if kept is None else kept
-        case dict():
-            return {
-                name: _filled_in(file, member, _joined(key, name), stored, source) for name, member in value.items()
-            }
+    if _is_reference(value, key):
+        kept = stored.get(key)
+        return _first(file, value, key, source) if kept is None else kept
+    if isinstance(value, dict):
+        return {name: _filled_in(file, member, _joined(key, name), stored, source) for name, member in value.items()}
     return value
 
 
-def _first(file: SettingsFile, reference: Reference, key: str, source: CredentialInput) -> str:
+def _first(file: SettingsFile, reference: Mapping[str, str], key: str, source: CredentialInput) -> str:
     """Return the value for a credential that the secret lacks: from the environment, from a file, or a new token.
 
     `source` reads the value, and collects warnings about it. Raises InvalidChannel and UsageError.
     """
-    if reference.env is not None:
-        value = os.environ.get(reference.env)
-        what = f"the environment variable {reference.env}"
+    if name := reference.get("env"):
+        value, what = os.environ.get(name), f"the environment variable {name}"
         if value is None:
             raise InvalidChannel(f"{key}: the channel has no value yet, and {what} is not set")
         return source.judged(key, key, value, what)
-    if reference.file is not None:
-        _check_place(file.path.parent, reference.file, key)
-        return source.read_file(key, key, str(file.path.parent / reference.file), "the file that it names")
-    for endpoint_key, endpoint in ENDPOINTS.items():
-        if key == f"{endpoint_key}.token":
-            return token.make(file.channel, endpoint.name, secrets.choice)
+    if path := reference.get("file"):
+        _check_place(file.path.parent, path, key)
+        return source.read_file(key, key, str(file.path.parent / path), "the file that it names")
+    endpoint, _, member = key.rpartition(".")
+    if endpoint in ENDPOINTS and member == "token":
+        return new_token(file.channel, endpoint)
     raise InvalidChannel(
         f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}} or "
         "{secret: stored, file: PATH}"
@@ -313,7 +288,7 @@ def exported(name: str, document: SecretDocument) -> str:
 
 
 def _exported(value: Any, key: str) -> Any:
-    if holds_credential(key) and (not isinstance(value, str) or is_credential(key, value)):
+    if _is_reference(value, key):
         return Flow(secret=STORED)
     if isinstance(value, dict):
         members = {name: (_joined(key, name), member) for name, member in value.items()}

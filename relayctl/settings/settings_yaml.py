@@ -9,15 +9,11 @@ from typing import Any, ClassVar
 
 import yaml
 
-# A file of the longest secret (64 KiB) with comments. Bounds the work for a file of a stranger.
-MAX_BYTES = 1_048_576
+from relay.failures import InvalidChannel
+
 _TEXT = "tag:yaml.org,2002:str"
 # Line breaks of YAML 1.1 alone, or lost in a block of lines.
 _ESCAPED = re.compile(r"[\r\x85\u2028\u2029\ufeff]")
-
-
-class SettingsYamlError(ValueError):
-    """The text is not YAML that settings files may have. The message has line and column, and quotes no value."""
 
 
 class Flow(dict[str, Any]):
@@ -25,19 +21,17 @@ class Flow(dict[str, Any]):
 
 
 def decode(content: bytes) -> Any:
-    """Decode a settings file. Raises SettingsYamlError."""
-    if len(content) > MAX_BYTES:
-        raise SettingsYamlError(f"has more than {MAX_BYTES:,} bytes")
+    """Decode a settings file. Raises InvalidChannel, with line and column, which quotes no value."""
     try:
         # A subclass of SafeLoader: it makes no objects of Python.
         return yaml.load(content.decode("utf-8-sig"), _Loader)  # nosec B506  # noqa: S506 - see the line above
     except UnicodeDecodeError:
-        raise SettingsYamlError("is not UTF-8 text") from None
+        raise InvalidChannel("is not UTF-8 text") from None
     except yaml.MarkedYAMLError as error:
-        raise SettingsYamlError(_complaint(error)) from None
+        raise InvalidChannel(_complaint(error)) from None
     except (yaml.YAMLError, RecursionError, ValueError):
         # ValueError: an escape of a character that does not exist, or an integer of thousands of digits.
-        raise SettingsYamlError("is not YAML: it has a character, a number or a depth that no settings need") from None
+        raise InvalidChannel("is not YAML: it has a character, a number or a depth that no settings need") from None
 
 
 def encode(document: Any) -> str:

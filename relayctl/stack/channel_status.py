@@ -22,7 +22,8 @@ from relay.sweeper.canary import Canary
 from relayctl import moments
 from relayctl.channel import modes
 from relayctl.channel.endpoints import Use, last_use
-from relayctl.log_lines import AHEAD_SECONDS, JOB_WORKER, WEBHOOK, Budget, LogReader
+from relayctl.log_lines import JOB_WORKER, WEBHOOK, Budget, LogReader
+from relayctl.terminal import counted
 
 HOUR, DAY = 3600.0, 86_400.0
 # Answers of FilterLogEvents for one function's traffic, and for the refused requests.
@@ -45,8 +46,8 @@ class Refused(NamedTuple):
 
     def words(self, now: float) -> str:
         """Return the number of requests and the age of the last one in words."""
-        requests = "1 request" if self.number == 1 else f"{self.number} requests"
-        return f"{requests} with a wrong credential refused in a day, the last {age(now - self.last_at)} ago"
+        requests, ago = counted(self.number, "request"), age(now - self.last_at)
+        return f"{requests} with a wrong credential refused in a day, the last {ago} ago"
 
 
 def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
@@ -55,7 +56,7 @@ def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
     Raises botocore's exceptions.
     """
     found = dict[str, Refused]()
-    for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, now + AHEAD_SECONDS, Budget(MAX_REFUSED_ANSWERS)):
+    for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, Budget(MAX_REFUSED_ANSWERS)):
         name = line.text("channel")
         if line.message == "request refused" and line.fields.get("may_be_share") is True:
             known = found.get(name, Refused(0, 0.0))
@@ -87,7 +88,7 @@ def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic
     low. Raises botocore's exceptions.
     """
     budget = Budget(MAX_ANSWERS)
-    for line in reader.scan(function, PATTERNS[function], now - HOUR, now + AHEAD_SECONDS, budget):
+    for line in reader.scan(function, PATTERNS[function], now - HOUR, budget):
         name, is_share = line.text("channel"), line.message == "share"
         if not name or line.message not in {"share", "job"}:
             continue
@@ -239,21 +240,20 @@ def circuit(gate: Gate, now: float) -> str:
     return "open" if is_open(gate, now) else "probing"
 
 
-def in_order(found: Sequence[ChannelStatus], now: float) -> list[tuple[ChannelStatus, Judgement]]:
-    """Return the channels with their judgements: the least healthy first, then the oldest debt, then the name."""
-    judged = [(each, judge(each, now)) for each in found]
+def in_order(found: Sequence[ChannelStatus], now: float) -> list[ChannelStatus]:
+    """Return the channels: the least healthy first, then the oldest debt, then the name."""
     ranks = list(Health)
 
-    def place(each: tuple[ChannelStatus, Judgement]) -> tuple[int, float, str]:
-        oldest = each[0].debts.oldest if each[0].debts else None
-        return ranks.index(each[1].health), now if oldest is None else oldest, each[0].name
+    def place(each: ChannelStatus) -> tuple[int, float, str]:
+        oldest = each.debts.oldest if each.debts else None
+        return ranks.index(judge(each, now).health), now if oldest is None else oldest, each.name
 
-    return sorted(judged, key=place)
+    return sorted(found, key=place)
 
 
-def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[str, Any]:
+def document(status: ChannelStatus, now: float) -> dict[str, Any]:
     """Return a channel's status as a JSON object; an unknown member is null."""
-    traffic, debts, gate = status.traffic, status.debts, status.gate
+    traffic, debts, gate, judgement = status.traffic, status.debts, status.gate, judge(status, now)
     oldest = debts.oldest if debts else None
     return {
         "channel": status.name,

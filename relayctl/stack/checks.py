@@ -12,9 +12,9 @@ from relay.version import VERSION
 from relayctl import check_results
 from relayctl.aws_errors import DENIED, refusal
 from relayctl.check_results import Check, failed, ok, warning
+from relayctl.dlq.queue import QueueDepth
 from relayctl.stack import last_resort
 from relayctl.stack.deployed import Stack
-from relayctl.stack.owed import QueueDepth
 
 OUTPUTS = (
     *("BigPandaWebhookUrl", "XMattersCallbackUrl", "RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl"),
@@ -111,9 +111,9 @@ class StackChecks:
         return warning("version", f"the stack's is {found}, relayctl's {VERSION}: take both from the same release")
 
     def _waiting(self, pair: WorkerQueue, now: datetime) -> Check:
-        depth = QueueDepth.of(self._stack, pair.queue)
+        depth = self._depth(pair.queue)
         age = self._oldest(self._stack.output(pair.queue), now)
-        detail = f"{depth.visible} waiting, {depth.delayed} delayed, {depth.in_flight} in flight"
+        detail = f"{depth.visible} waiting, {depth.delayed} delayed, {depth.held} in flight"
         if age is None:
             return ok(pair.what, detail)
         detail += f"; the oldest is {age:.0f} s old"
@@ -121,9 +121,11 @@ class StackChecks:
             return failed(pair.what, f"{detail}: the {pair.worker} does not process it")
         return ok(pair.what, detail)
 
+    def _depth(self, output: str) -> QueueDepth:
+        return QueueDepth.of(self._stack.session.client("sqs"), self._stack.output(output))
+
     def _dead_letters(self) -> Check:
-        count = sum(QueueDepth.of(self._stack, "DeadLetterQueueUrl"))
-        if count:
+        if count := self._depth("DeadLetterQueueUrl").about:
             return warning("dead-letter queue", f"about {count} dead-lettered jobs: relayctl dlq list")
         return ok("dead-letter queue", "empty")
 
@@ -148,12 +150,8 @@ class StackChecks:
     def _worker(self, pair: WorkerQueue) -> Check:
         what, function = pair.worker, self._stack.output(pair.function)
         queue = _queue_name(self._stack.output(pair.queue))
-        pages = (
-            self._stack.session.client("lambda")
-            .get_paginator("list_event_source_mappings")
-            .paginate(FunctionName=function)
-        )
-        found = [each for page in pages for each in page["EventSourceMappings"]]
+        pages = self._stack.session.client("lambda").get_paginator("list_event_source_mappings")
+        found = pages.paginate(FunctionName=function).search("EventSourceMappings[]")
         mapping = next((each for each in found if each.get("EventSourceArn", "").endswith(f":{queue}")), None)
         if mapping is None:
             return failed(what, f"no event source mapping of the {pair.what}; deploy the stack again")
@@ -279,10 +277,8 @@ class StackChecks:
         if far := self._in_another_region({"FallbackTopicArn": topic}):
             return failed(what, far)
         try:
-            pages = (
-                self._stack.session.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-            )
-            subscriptions = [each for page in pages for each in page["Subscriptions"]]
+            pages = self._stack.session.client("sns").get_paginator("list_subscriptions_by_topic")
+            subscriptions = list(pages.paginate(TopicArn=topic).search("Subscriptions[]"))
         except ClientError as error:
             if error.response["Error"].get("Code") not in DENIED:
                 raise
@@ -318,13 +314,11 @@ class StackChecks:
         if far := self._in_another_region(topics):
             return failed("alarms", far)
         ours = re.compile(rf"{re.escape(self._stack.name)}-([A-Za-z]+Alarm)-[A-Za-z0-9]+")
-        pages = self._stack.cloudwatch.get_paginator("describe_alarms").paginate(
-            AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"]
-        )
+        pages = self._stack.cloudwatch.get_paginator("describe_alarms")
+        alarms = pages.paginate(AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"])
         found = [
             (match[1], each["StateValue"])
-            for page in pages
-            for each in page["MetricAlarms"]
+            for each in alarms.search("MetricAlarms[]")
             if (match := ours.fullmatch(each["AlarmName"]))
         ]
         in_alarm = [name for name, state in found if state == "ALARM"]

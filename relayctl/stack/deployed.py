@@ -1,6 +1,7 @@
 """The deployed stack of a verb: its outputs, its AWS clients, and the options that select it."""
 
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,16 +12,21 @@ from urllib.parse import urlsplit
 import boto3
 import click
 from botocore.config import Config
-from botocore.exceptions import NoRegionError
+from botocore.exceptions import ClientError, NoRegionError
 
 from relay.deadline import Deadline
 from relay.http.client import HttpClient
 from relay.http.session import MAX_ANSWER_BYTES, AllowList, Session, VendorHosts
 from relay.ledger.table import Table
-from relayctl.stack.outputs import StackMissingError, describe, outputs_in
+from relayctl.log_lines import LogReader
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
+
+
+class StackMissingError(LookupError):
+    """The account and region have no such stack."""
 
 
 # Takes `profile_name` and `region_name`; None for either means the AWS CLI's own choice.
@@ -51,6 +57,9 @@ class Effects:
 
 
 STACK_NAME = "bigpanda-xmatters-relay"
+_API_HOST = re.compile(r"(?P<id>[a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com(\.cn)?")
+_QUEUE_HOST = re.compile(r"sqs\.[a-z0-9-]+\.amazonaws\.com(\.cn)?|localhost|127\.0\.0\.1")
+_QUEUE_PATH = re.compile(r"/\d{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?")
 # Time to connect to STS, and time for its answer. A network without a way to STS must not stop a replay.
 STS_SECONDS = 5
 _TABLE_SECONDS = 10.0
@@ -141,6 +150,11 @@ class Stack:
     def _description(self) -> "StackTypeDef":
         return describe(self.session.client("cloudformation"), self.name)
 
+    @property
+    def logs(self) -> LogReader:
+        """Reader of the functions' log lines."""
+        return LogReader(self.session.client("logs"), self.name, self.effects.clock)
+
     @cached_property
     def cloudwatch(self) -> Any:
         """Client of CloudWatch."""
@@ -196,3 +210,49 @@ def opened(context: click.Context, name: str, region: str | None, profile: str |
     if session.region_name == "":
         raise NoRegionError
     return Stack(name, session, os.environ.get("AWS_ENDPOINT_URL") or None, effects)
+
+
+def describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackTypeDef":
+    """Return CloudFormation's description of a stack: outputs, parameters and ARN.
+
+    Raises StackMissingError if there is no such stack; other errors of AWS come as botocore raises them.
+    """
+    try:
+        found = cloudformation.describe_stacks(StackName=stack_name).get("Stacks")
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") == "ValidationError":
+            raise StackMissingError(f"there is no stack named {stack_name!r} here") from error
+        raise
+    # AWS answers an error instead; another service at the endpoint may not.
+    if not found:
+        raise StackMissingError(f"there is no stack named {stack_name!r} here")
+    return found[0]
+
+
+def outputs_in(description: "StackTypeDef", endpoint_url: str | None) -> dict[str, str]:
+    """Return the outputs in a description by key, with URLs that work from the operator's machine.
+
+    `endpoint_url` is the URL of the local cloud; None on AWS. A local cloud gives the URLs of AWS, or its own under
+    another host name.
+    """
+    outputs = description.get("Outputs", [])
+    return {item["OutputKey"]: usable_from_here(item["OutputValue"], endpoint_url) for item in outputs}
+
+
+def usable_from_here(value: str, endpoint_url: str | None) -> str:
+    """Return an output's value; the URL of an API or a queue is rewritten to the local cloud at `endpoint_url`.
+
+    Other values, and all values if `endpoint_url` is None, are returned unchanged.
+
+    >>> usable_from_here("https://a1b2.execute-api.us-east-1.amazonaws.com/v1/x/{y}", "http://127.0.0.1:4566")
+    'http://127.0.0.1:4566/_aws/execute-api/a1b2/v1/x/{y}'
+    """
+    if endpoint_url is None or not value.startswith(("http://", "https://")):
+        return value
+    url, base = urlsplit(value), endpoint_url.rstrip("/")
+    rest = value.partition("://")[2][len(url.netloc) :]
+    if api := _API_HOST.fullmatch(url.hostname or ""):
+        return f"{base}/_aws/execute-api/{api['id']}{rest}"
+    if _QUEUE_HOST.fullmatch(url.hostname or "") and _QUEUE_PATH.fullmatch(url.path):
+        return f"{base}{rest}"
+    return value

@@ -1,6 +1,5 @@
 """relayctl doctor: check a stack and all of its channels."""
 
-import json
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -12,8 +11,7 @@ from relayctl.channel import checks
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check
 from relayctl.stack.checks import StackChecks
-from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.outputs import StackMissingError
+from relayctl.stack.deployed import Stack, StackMissingError, on_stack
 from relayctl.stack.status import health
 from relayctl.stack.status_reading import StatusReader
 
@@ -43,9 +41,8 @@ def doctor(stack: Stack, as_json: bool) -> None:
     if as_json:
         channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
         document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
-        click.echo(json.dumps(document | check_results.counts(every)))
-    click.echo(f"stack {stack.name}: {check_results.summary(every)}", err=True)
-    terminal.fail_if(check_results.counts(every)["failed"])
+        terminal.document(document | check_results.counts(every))
+    check_results.conclude(f"stack {stack.name}", every)
 
 
 def _channels(store: ChannelStore) -> tuple[list[str], Check]:

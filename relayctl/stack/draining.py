@@ -1,21 +1,17 @@
 """Draining of channels: wait until nothing is owed and no more shares come. Nothing here changes anything."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
 
 import click
 
-from relay.deadline import Deadline
 from relay.delivery.channel_health import age
 from relay.failures import Reason
 from relay.foreign_text import printable
 from relayctl import moments, terminal
-from relayctl.moments import Span
-from relayctl.progress import progress
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack
 from relayctl.stack.status_reading import StackStatus, StatusReader
+from relayctl.terminal import progress
 
 # Pause between two readings of the ledger and the logs.
 PAUSE_SECONDS = 15.0
@@ -24,16 +20,14 @@ STILL_COME_SECONDS = 60.0
 # Follow-ups of a signal search for its page for three minutes, and BigPanda is asked about an end for ten.
 QUIET = "10m"
 TIMEOUT = "30m"
-# The logs are read for an hour, so a longer quiet time could not be seen.
-QUIET_SPAN = Span("1m", "55m")
-TIMEOUT_SPAN = Span("1m", "1d")
 
 
 def options(verb: Callable[..., None]) -> Callable[..., None]:
     """Add `--quiet` and `--timeout` to a verb that drains channels."""
+    # The logs are read for an hour, so a longer quiet time could not be seen.
     quiet = click.option(
         "--quiet",
-        type=QUIET_SPAN,
+        type=moments.span("1m", "55m"),
         default=QUIET,
         show_default=True,
         metavar="DURATION",
@@ -42,7 +36,7 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
     )
     timeout = click.option(
         "--timeout",
-        type=TIMEOUT_SPAN,
+        type=moments.span("1m", "1d"),
         default=TIMEOUT,
         show_default=True,
         metavar="DURATION",
@@ -75,95 +69,64 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     return found
 
 
-@dataclass
-class Drain:
-    """A wait for channels of a stack.
+def check(reader: StatusReader, names: Sequence[str], began: float) -> StackStatus:
+    """Return the status of the channels. Raises ClickException if shares still come, or a source cannot be read.
 
-    Attributes:
-        stack: The stack.
-        reader: Reads the status of the channels.
-        quiet: Minimum seconds since the last share or signal for a channel to count as drained.
-        timeout: Seconds after which the wait ends.
+    Shares still come if the last one came after `began` (epoch seconds), or less than STILL_COME_SECONDS before.
     """
+    with terminal.status("reading the ledger and the logs …"):
+        found = reader.read()
+    wanted = [each for each in found.channels if each.name in names]
+    unknown = [each.name for each in wanted if each.debts is None or each.traffic is None]
+    if unknown or (found.problems and not found.channels):
+        why = "; ".join(found.problems) or "no source could be read"
+        raise click.ClickException(f"cannot tell what is owed: {printable(why)}; nothing was removed")
+    _refuse_shares(wanted, began)
+    return found
 
-    stack: Stack
-    reader: StatusReader
-    quiet: float
-    timeout: float
-    _is_announced: bool = field(default=False, init=False)
 
-    @cached_property
-    def _began(self) -> float:
-        return self.stack.effects.clock()
+def drained(stack: Stack, reader: StatusReader, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
+    """Wait for channels, and yield each once it is drained. A channel that was removed meanwhile counts as drained.
 
-    @cached_property
-    def _deadline(self) -> Deadline:
-        return self.stack.deadline(self.timeout)
-
-    def check(self, names: Sequence[str]) -> StackStatus:
-        """Return the status of the channels. Raises ClickException if shares still come, or a source cannot be read."""
-        _ = self._began, self._deadline
-        with terminal.status("reading the ledger and the logs …"):
-            found = self.reader.read()
-        unknown = [each.name for each in _of(found, names) if each.debts is None or each.traffic is None]
-        if unknown or (found.problems and not found.channels):
-            why = "; ".join(found.problems) or "no source could be read"
-            raise click.ClickException(f"cannot tell what is owed: {printable(why)}; nothing was removed")
-        self._refuse_shares(found, names)
-        return found
-
-    def wait(self, names: Sequence[str]) -> list[str]:
-        """Wait until at least one of these channels is drained, and return all that are.
-
-        A channel that was removed meanwhile counts as drained. Raises ClickException if a share came, or after
-        `timeout`.
-        """
-        found = self.check(names)
-        if ready := self._drained(found, names):
-            return ready
-        if not self._is_announced:
-            self._is_announced = True
-            for line in self._lines(found, names):
-                terminal.say(line)
-        with progress("draining", f"of {len(names)}", self.stack.effects.clock) as show:
+    `quiet` is the minimum seconds since a drained channel's last share or signal. Raises ClickException if a share
+    comes, or after `timeout` seconds.
+    """
+    left, began, deadline = list(names), stack.effects.clock(), stack.deadline(timeout)
+    while left:
+        found = check(reader, left, began)
+        ready, why = _judged(found, left, quiet)
+        for line in () if ready else why:
+            terminal.say(line)
+        with progress("draining", f"of {len(left)}", stack.effects.clock) as show:
             while not ready:
-                if self._deadline.remaining() < PAUSE_SECONDS:
+                if deadline.remaining() < PAUSE_SECONDS:
                     raise click.ClickException(
-                        f"not drained after {self.timeout / 60:.0f} minutes; the rest is unchanged:\n"
-                        + "\n".join(self._lines(found, names))
+                        f"not drained after {timeout / 60:.0f} minutes; the rest is unchanged:\n"
+                        + "\n".join(why)
                         + "\nrelayctl status tells why; run the command again, with a longer --timeout"
                     )
-                self.stack.effects.sleep(PAUSE_SECONDS)
-                found = self.reader.read()
-                self._refuse_shares(found, names)
-                ready = self._drained(found, names)
-                show(len(ready), "; ".join(self._lines(found, names)[:1]))
-        return ready
-
-    def _drained(self, found: StackStatus, names: Sequence[str]) -> list[str]:
-        waiting = {each.name for each in found.channels if waits_for(each, found.at, self.quiet)}
-        present = {each.name for each in found.channels}
-        return [name for name in names if name not in waiting and (name in present or not found.problems)]
-
-    def _lines(self, found: StackStatus, names: Sequence[str]) -> list[str]:
-        judged = {each.name: waits_for(each, found.at, self.quiet) for each in _of(found, names)}
-        return [f"channel {name} waits: {', '.join(why)}" for name, why in judged.items() if why]
-
-    def _refuse_shares(self, found: StackStatus, names: Sequence[str]) -> None:
-        """Raise ClickException if shares still come for a channel in `names`.
-
-        That is so if the last share came after the drain began, or less than STILL_COME_SECONDS before.
-        """
-        since = self._began - STILL_COME_SECONDS
-        for each in _of(found, names):
-            came = each.traffic.last_share if each.traffic else None
-            if came is not None and came > since:
-                raise click.ClickException(
-                    f"channel {each.name}: shares still come, the last one at {moments.iso(came)}; it was not removed. "
-                    "Disable AutoShare in BigPanda first. Updates of incidents that were shared before still come, "
-                    "until these are closed or the webhook integration is deleted there. Then run the command again"
-                )
+                stack.effects.sleep(PAUSE_SECONDS)
+                found = reader.read()
+                _refuse_shares([each for each in found.channels if each.name in left], began)
+                ready, why = _judged(found, left, quiet)
+                show(len(ready), "; ".join(why[:1]))
+        left = [name for name in left if name not in ready]
+        yield from ready
 
 
-def _of(found: StackStatus, names: Sequence[str]) -> list[ChannelStatus]:
-    return [each for each in found.channels if each.name in names]
+def _judged(found: StackStatus, names: Sequence[str], quiet: float) -> tuple[list[str], list[str]]:
+    """Return the drained channels, and a line for each other one, with what it waits for."""
+    waiting = {each.name: waits_for(each, found.at, quiet) for each in found.channels if each.name in names}
+    ready = [name for name in names if not waiting.get(name, found.problems)]
+    return ready, [f"channel {name} waits: {', '.join(why)}" for name, why in waiting.items() if why]
+
+
+def _refuse_shares(found: Sequence[ChannelStatus], began: float) -> None:
+    for each in found:
+        came = each.traffic.last_share if each.traffic else None
+        if came is not None and came > began - STILL_COME_SECONDS:
+            raise click.ClickException(
+                f"channel {each.name}: shares still come, the last one at {moments.iso(came)}; it was not removed. "
+                "Disable AutoShare in BigPanda first. Updates of incidents that were shared before still come, "
+                "until these are closed or the webhook integration is deleted there. Then run the command again"
+            )

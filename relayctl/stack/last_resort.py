@@ -53,7 +53,7 @@ def _phones(stack: Stack) -> Check:
     if attributes.get("ACCOUNT_TIER") != "SANDBOX":
         return ok(what, detail)
     pages = client.get_paginator("describe_verified_destination_numbers").paginate()
-    found = [each for page in pages for each in page["VerifiedDestinationNumbers"]]
+    found = pages.search("VerifiedDestinationNumbers[]")
     verified = {each["DestinationPhoneNumber"] for each in found if each["Status"] == "VERIFIED"}
     if missing := [each.name for each in ways if each.number not in verified]:
         return failed(what, f"AWS's sandbox: {', '.join(missing)}: the number is not verified, so it is not reached")
@@ -106,8 +106,7 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
       relayctl fallback test --yes --json
     """
     terminal.refuse_unasked("send a test", yes=yes, as_json=as_json)
-    if not yes:
-        click.confirm("Notify the fallback topic, and call and text its phones now, by a test?", abort=True, err=True)
+    terminal.confirm("Notify the fallback topic, and call and text its phones now, by a test?", yes=yes)
     with terminal.status("sending a test …"):
         sent = _asked(stack, {}).get("ways")
     if sent is None:
@@ -118,11 +117,10 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
         _asked(stack, {"confirmed": confirmed})
     found = [_judged(each, confirmed, asks=asks) for each in sent]
     if as_json:
-        click.echo(json.dumps({"stack": stack.name, **check_results.listing(found), **check_results.counts(found)}))
+        terminal.document({"stack": stack.name, **check_results.listing(found), **check_results.counts(found)})
     else:
         check_results.show(found)
-    click.echo(f"last resort: {check_results.summary(found)}", err=True)
-    terminal.fail_if(check_results.counts(found)["failed"])
+    check_results.conclude("last resort", found)
 
 
 def _asked(stack: Stack, what: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Owed states in the ledger, jobs on the queues, and dead-lettered jobs of a stack."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from relay.delivery.channel_health import Debts
 from relay.failures import Reason
@@ -9,43 +8,13 @@ from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of
 from relay.ledger.table import Ledger
+from relayctl.dlq.queue import QueueDepth
 from relayctl.dlq.reading import Filter, choosing, held_elsewhere
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
 
 # Rows that are read of a shard of the ledger's index, as the sweeper reads them.
 MAX_ROWS = 5000
-_COUNTS: tuple[Any, ...] = (
-    "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesDelayed",
-    "ApproximateNumberOfMessagesNotVisible",
-)
-
-
-class QueueDepth(NamedTuple):
-    """Messages on one queue; SQS counts each message in one of the three.
-
-    Attributes:
-        visible: Messages that a worker can receive now.
-        delayed: Messages that become visible later.
-        in_flight: Messages that a worker has received.
-    """
-
-    visible: int
-    delayed: int
-    in_flight: int
-
-    @classmethod
-    def of(cls, stack: Stack, output: str) -> Self:
-        """Read the approximate numbers of messages on a queue from SQS.
-
-        `output` is the name of the stack output that has the queue's URL.
-        """
-        url = stack.output(output)
-        found: dict[Any, str] = stack.session.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)[
-            "Attributes"
-        ]
-        return cls(*(int(found[name]) for name in _COUNTS))
 
 
 class UndeliveredJobs(NamedTuple):
@@ -63,9 +32,8 @@ class UndeliveredJobs(NamedTuple):
     @classmethod
     def of(cls, stack: Stack) -> Self:
         """Read the approximate numbers of waiting and of dead-lettered jobs of a stack from SQS."""
-        retry, chore, dead = (
-            sum(QueueDepth.of(stack, output)) for output in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")
-        )
+        sqs, outputs = stack.session.client("sqs"), ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")
+        retry, chore, dead = (QueueDepth.of(sqs, stack.output(name)).about for name in outputs)
         return cls(retry + chore, dead)
 
     def __str__(self) -> str:
@@ -95,22 +63,16 @@ class Owed(NamedTuple):
     @classmethod
     def of(cls, stack: Stack, channel: str | None) -> Self:
         """Read what is owed for a channel; None for all. Raises botocore's exceptions if queues cannot be counted."""
-        readings, undelivered = Readings(), UndeliveredJobs.of(stack)
-
-        def read_debts() -> Debts:
-            # A row that is written during the query can appear twice.
-            rows = dict(due(Ledger(stack.bounded_table()))).items()
-            return Debts.of(entry for key, entry in rows if channel in {None, channel_of(key)})
-
-        def read_dead_letters() -> int:
-            with choosing(stack, Filter(channel=channel)) as choice:
+        readings, undelivered, debts, dead = Readings(), UndeliveredJobs.of(stack), None, 0
+        with readings.reading("ledger"):
+            rows = due(Ledger(stack.bounded_table())).items()
+            debts = Debts.of(entry for key, entry in rows if channel in {None, channel_of(key)})
+        if undelivered.dead_lettered:
+            with readings.reading("dead-letter queue"), choosing(stack, Filter(channel=channel)) as choice:
+                dead = len(choice.jobs) + len(choice.unreadable)
                 if held := choice.depth.held:
                     readings.add("dead-letter queue", problem=held_elsewhere(held))
-                return len(choice.jobs) + len(choice.unreadable)
-
-        debts = readings.read("ledger", read_debts)
-        dead = readings.read("dead-letter queue", read_dead_letters) if undelivered.dead_lettered else 0
-        return cls(debts, dead or 0, undelivered, readings.problems)
+        return cls(debts, dead, undelivered, readings.problems)
 
     @property
     def owed(self) -> int:
@@ -141,7 +103,7 @@ class Owed(NamedTuple):
         return "; ".join(filter(None, ways))
 
 
-def due(ledger: Ledger) -> Iterator[tuple[str, Entry]]:
-    """Yield the entries that the ledger's index has as owed or given up, with their keys. Raises LedgerError."""
-    for shard in (*shards(CRITICAL), *shards(OTHER)):
-        yield from ledger.due(shard, MAX_ROWS)
+def due(ledger: Ledger) -> dict[str, Entry]:
+    """Return the entries that the ledger's index has as owed or given up, by their keys. Raises LedgerError."""
+    # A row that is written during the query can appear twice.
+    return {key: each for shard in (*shards(CRITICAL), *shards(OTHER)) for key, each in ledger.due(shard, MAX_ROWS)}

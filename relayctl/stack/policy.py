@@ -103,7 +103,7 @@ def policy(stack: Stack, name: str | None, with_secrets: bool, as_json: bool) ->
 
 def _list(*, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"policies": [{"policy": name, "about": about} for name, about in ABOUT.items()]}))
+        terminal.document({"policies": [{"policy": name, "about": about} for name, about in ABOUT.items()]})
         return
     for name, about in ABOUT.items():
         terminal.show_line(f"{name}: {about}")

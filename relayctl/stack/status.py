@@ -1,6 +1,5 @@
 """relayctl status: the status of each channel, once or repeatedly."""
 
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +19,7 @@ from relayctl.stack import channel_status
 from relayctl.stack.channel_status import ChannelStatus, Health
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status_reading import StackStatus, StatusReader
+from relayctl.terminal import counted
 
 
 def health(status: StackStatus, name: str) -> Iterator[Check]:
@@ -63,11 +63,12 @@ _INDENT = " " * 9
 
 def document(stack: str, status: StackStatus) -> dict[str, Any]:
     """Return the status as a JSON object for programs."""
-    judged = channel_status.in_order(status.channels, status.at)
     return {
         "stack": stack,
         "at": moments.iso(status.at),
-        "channels": [channel_status.document(each, judgement, status.at) for each, judgement in judged],
+        "channels": [
+            channel_status.document(each, status.at) for each in channel_status.in_order(status.channels, status.at)
+        ],
         "queues": status.undelivered._asdict() if status.undelivered else None,
         "is_partial": status.is_partial,
         "problems": status.problems,
@@ -76,7 +77,8 @@ def document(stack: str, status: StackStatus) -> dict[str, Any]:
 
 def show(status: StackStatus, *, whole: bool) -> None:
     """Print the status, the least healthy channel first. A healthy channel has one line, unless `whole` is true."""
-    for each, judgement in channel_status.in_order(status.channels, status.at):
+    for each in channel_status.in_order(status.channels, status.at):
+        judgement = channel_status.judge(each, status.at)
         is_brief = judgement.health == Health.OK and not whole
         said = [traffic(each, status)] if is_brief else list(judgement.why)
         name = _name(each, status.at, is_brief=is_brief)
@@ -142,7 +144,7 @@ def traffic(each: ChannelStatus, status: StackStatus) -> str:
     last += [f"last signal {_ago(hour.last_signal, status.at)}"] if hour.last_signal is not None else []
     if each.refused_requests and each.refused_requests.number:
         last.append(each.refused_requests.words(status.at))
-    counts = f"{at_least}{_count(hour.shares, 'share')}, {_count(hour.signals, 'signal')} in the last hour"
+    counts = f"{at_least}{counted(hour.shares, 'share')}, {counted(hour.signals, 'signal')} in the last hour"
     return "; ".join([counts, *last])
 
 
@@ -162,7 +164,7 @@ def _pace(each: ChannelStatus, now: float) -> str:
         if gate.circuit.open_until and channel_status.is_open(gate, now)
         else ""
     )
-    failed = f" after {_count(gate.circuit.failures, 'failure')} in a row" if gate.circuit.failures else ""
+    failed = f" after {counted(gate.circuit.failures, 'failure')} in a row" if gate.circuit.failures else ""
     limit = str(each.policy.max_per_minute) if each.policy else _UNKNOWN
     state = channel_status.circuit(gate, now)
     return f"circuit {state}{until}{failed}; {gate.counted(now)} of {limit} signals a minute"
@@ -182,10 +184,6 @@ def _use(use: Use, now: float) -> str:
 
 def _ago(at: float | None, now: float) -> str:
     return _UNKNOWN if at is None else f"{age(now - at)} ago"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 # Pause between two readings of a watch.
@@ -239,7 +237,7 @@ def status(stack: Stack, channel: str | None, every: float | None, as_json: bool
 
 def _print(stack: Stack, found: StackStatus, channel: str | None, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(document(stack.name, found)))
+        terminal.document(document(stack.name, found))
         return
     if found.channels:
         show(found, whole=channel is not None)

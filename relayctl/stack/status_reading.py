@@ -18,7 +18,7 @@ from relay.sweeper.run import read_canaries
 from relayctl.channel import endpoints
 from relayctl.channel.endpoints import Use, last_use
 from relayctl.channel.store import ChannelStore
-from relayctl.log_lines import WEBHOOK, LogReader
+from relayctl.log_lines import WEBHOOK
 from relayctl.readings import Readings
 from relayctl.stack import channel_status
 from relayctl.stack.channel_status import PATTERNS, ChannelStatus, Refused, Traffic
@@ -96,12 +96,11 @@ class StatusReader:
 
     def _debts(self, ledger: Ledger) -> dict[str, Debts]:
         """Return the debts by channel. Raises LedgerError."""
-        rows = list(due(ledger))
+        rows = due(ledger)
         if len(rows) >= MAX_ROWS:
             self._readings.add("ledger", problem=f"maybe more debts than are read; the index has {len(rows)} or more")
         found: dict[str, Debts] = {}
-        # A row that is written during the query can appear twice.
-        for name, entry in dict(rows).items():
+        for name, entry in rows.items():
             found.setdefault(channel_of(name), Debts()).add(entry)
         return found
 
@@ -109,7 +108,7 @@ class StatusReader:
         """Return the traffic by channel, None if a log is not read, and True if there are more lines than are read."""
         if not self.has_logs:
             return None, False
-        reader, found = LogReader(self.stack.session.client("logs"), self.stack.name), dict[str, Traffic]()
+        reader, found = self.stack.logs, dict[str, Traffic]()
         if now - self._refused[0] >= REFUSED_SECONDS:
             read_refused = partial(channel_status.read_refused, reader, now)
             self._refused = now, self._readings.read(f"log {WEBHOOK}", read_refused)
@@ -150,15 +149,13 @@ class StatusReader:
         removed = "the channel was removed"
         if not is_listed:
             return None, removed
-
-        def read() -> tuple[Channel | None, str | None]:
+        with self._readings.reading(f"secret of channel {name}"):
             try:
                 channel = ChannelStore(self.stack).channel(name)
             except InvalidChannel as error:
                 return None, f"its secret is not valid: {error}"
             return channel, None if channel else removed
-
-        return self._readings.read(f"secret of channel {name}", read) or (None, None)
+        return None, None
 
 
 def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float | None) -> ShareWatch | None:

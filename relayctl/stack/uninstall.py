@@ -1,6 +1,5 @@
 """relayctl uninstall: prepare a stack for its deletion, and print the reasons against it or the commands for it."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,12 +14,12 @@ from relayctl.channel.store import ChannelStore
 from relayctl.dlq import file as dead_letter_file
 from relayctl.dlq.file import STDOUT
 from relayctl.dlq.reading import Choice, Filter
-from relayctl.progress import progress
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.draining import PAUSE_SECONDS, Drain
+from relayctl.stack.draining import PAUSE_SECONDS
 from relayctl.stack.owed import Owed, UndeliveredJobs
 from relayctl.stack.status_reading import StatusReader
+from relayctl.terminal import progress
 
 
 @click.command()
@@ -75,7 +74,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
         "commands": [] if reasons else commands(stack),
     }
     if as_json:
-        click.echo(json.dumps(found))
+        terminal.document(found)
     else:
         _show(found, is_tried=yes)
     terminal.fail_if(reasons)
@@ -102,17 +101,12 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
 
 def _prepare(stack: Stack, store: ChannelStore, options: Mapping[str, Any], file: str) -> Choice:
     """Drain and remove all channels, wait for the queues, and export dead-lettered jobs; return these messages."""
-    drain = Drain(stack, StatusReader(stack), options["quiet"], options["timeout"])
-    names = [name for name, _ in store.names()]
-    if names:
-        drain.check(names)
-    while names:
-        for name in drain.wait(names):
-            if store.exists(name):
-                store.remove(name, options["days"])
-            put_in_force(stack, name)
-            terminal.say(f"channel {name}: removed")
-            names.remove(name)
+    names, reader = [name for name, _ in store.names()], StatusReader(stack)
+    for name in draining.drained(stack, reader, names, options["quiet"], options["timeout"]):
+        if store.exists(name):
+            store.remove(name, options["days"])
+        put_in_force(stack, name)
+        terminal.say(f"channel {name}: removed")
     # The queues get empty, since the workers dead-letter each job of a removed channel.
     deadline = stack.deadline(options["timeout"])
     with progress("waiting for the queues", "jobs left", stack.effects.clock) as show:

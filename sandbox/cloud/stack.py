@@ -15,7 +15,7 @@ from typing import IO
 
 import boto3
 
-from relayctl.stack.outputs import describe, outputs_in
+from relayctl.stack.deployed import describe, outputs_in
 from sandbox import processes
 from sandbox.environment import REGION, aws_environment, without_aws
 from sandbox.errors import SandboxError

@@ -12,7 +12,7 @@ from relay.failures import QueueError
 from relay.jobs.queue import Queue
 from relay.ledger.table import Ledger, Table
 from relayctl.dlq.drop import Drop
-from relayctl.dlq.file import Import, line_of, read_line
+from relayctl.dlq.file import line_of, read_line, send
 from relayctl.dlq.queue import DeadLetters, HeldMessage
 from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs
 from tests.simulation.world import World
@@ -72,7 +72,6 @@ class DeadLetterDeeds:
     def _import(self) -> None:
         client: Any = self.queue
         queue = Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
-        doing = Import([read_line(each.encode()) for each in self.file])
-        for _ in doing.send(queue, lambda: False):
-            pass
-        self.world.say(f"imported: {doing.sent} of {len(self.file)} {doing.problem or ''}")
+        messages = [read_line(each.encode()) for each in self.file]
+        *_, (next_line, problem) = [(1, None), *send(queue, messages, 1, lambda: False)]
+        self.world.say(f"imported: {next_line - 1} of {len(self.file)} {problem or ''}")

@@ -36,7 +36,7 @@ from relay.reconcile.ownership import OWN_KEY
 from relay.reconcile.reconciler import Reconciler
 from relay.sweeper.sweeper import Sweeper
 from relay.telemetry.telemetry import Telemetry
-from relayctl.dlq.mover import DeadLetterMover
+from relayctl.dlq.mover import move
 from relayctl.dlq.queue import DeadLetters
 from tests.fakes import one_by_one, unwatched
 from tests.simulation.capacity import Capacity
@@ -755,9 +755,9 @@ class Simulation:
         """Move all dead-lettered messages, in batches; the operator may die between any two calls."""
         client: Any = self.dead_letters
         dead_letters = DeadLetters(client, "dead-letters", lambda: self.world.now)
-        mover = DeadLetterMover(dead_letters, _queue(self.retries), lambda: self.world.now, self.world.wait, rate=5)
+        retries, clock = _queue(self.retries), lambda: self.world.now
         with dead_letters.holding():
-            for moved in mover.move(list(dead_letters.scan())):
+            for moved in move(dead_letters, retries, list(dead_letters.scan()), clock, self.world.wait, rate=5):
                 self.world.say(f"moved: {moved.job.incident_id} {moved.fate.became} {moved.note or ''}")
                 self.invariants.check_answered()
 

@@ -17,7 +17,7 @@ import boto3
 from botocore.exceptions import ClientError, WaiterError
 from samtranslator.yaml_helper import yaml_parse
 
-from relayctl.stack.outputs import describe, outputs_in
+from relayctl.stack.deployed import describe, outputs_in
 from sandbox.errors import SandboxError
 from tools.release import KEPT
 from tools.staging.target import TableXMatters

@@ -18,7 +18,7 @@ from typing import Any
 import boto3
 import requests
 
-from relayctl.stack.outputs import describe, outputs_in
+from relayctl.stack.deployed import describe, outputs_in
 from sandbox.errors import SandboxError
 from sandbox.server.client import StandIn
 

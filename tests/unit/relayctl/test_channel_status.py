@@ -95,7 +95,7 @@ def share(ago: float, incident_id: str = "i", **fields: Any) -> tuple[float, dic
 
 def count(logs: FakeLogs, function: str = WEBHOOK) -> tuple[Traffic, bool]:
     found = dict[str, Traffic]()
-    reader: Any = LogReader(logs, "relay")  # type: ignore[arg-type]
+    reader: Any = LogReader(logs, "relay", lambda: NOW)  # type: ignore[arg-type]
     is_whole = channel_status.count(reader, function, NOW, found)
     return found.get("noc", Traffic()), is_whole
 

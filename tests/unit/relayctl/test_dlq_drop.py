@@ -35,7 +35,7 @@ class Desk:
         dead_letters = queue.dead_letters()
         with dead_letters.holding():
             those, problem = criticals(list(dead_letters.scan()), self.ledger)
-        return [(each.job.incident_id, each.is_owed) for each in those], problem
+        return [(each["incident_id"], each["still_owed"]) for each in those], problem
 
 
 def never() -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from relay.jobs.job import Job
 from relay.jobs.queue import Message, attributes_of, envelope_of, read_envelope
-from relayctl.dlq.file import BadLineError, Import, line_of, read_line, read_lines
+from relayctl.dlq.file import BadLineError, line_of, read_line, read_lines, send
 from tests.fakes import Clock
 from tests.samples import job
 from tests.unit.relayctl_fakes import FakeQueue
@@ -90,10 +90,8 @@ def queue() -> FakeQueue:
 class TestRun:
     def test_import_ends_at_the_first_refused_message(self, queue: FakeQueue) -> None:
         queue.refused = {"i12"}
-        doing = Import(messages(jobs(25)))
-        list(doing.send(queue.queue(), never))
-        assert (doing.sent, doing.next_line) == (12, 13)
-        assert doing.problem == "SQS refused the message: InternalError"
+        *_, (next_line, problem) = send(queue.queue(), messages(jobs(25)), 1, never)
+        assert (next_line, problem) == (13, "SQS refused the message: InternalError")
         queue.refused = set()
-        list(Import(messages(jobs(25)), doing.next_line).send(queue.queue(), never))
+        list(send(queue.queue(), messages(jobs(25)), next_line, never))
         assert {each.incident_id for each in queue.jobs()} == {f"i{n}" for n in range(25)}

@@ -21,11 +21,11 @@ from relay.ledger.table import Ledger
 from relayctl.dlq.mover import (
     STILL_SECONDS,
     Became,
-    DeadLetterMover,
     Fate,
-    Follower,
     Moved,
     fate,
+    follow,
+    move,
 )
 from relayctl.dlq.queue import POLLS_OF_NEW_ONES, DeadLetters, HeldMessage
 from tests.fake_dynamodb import FakeDynamoDb
@@ -50,13 +50,15 @@ class Bench:
         self.retries = FakeQueue(self.clock, seconds=self.seconds)
         self.dead_letters = self.queue.dead_letters()
 
-    def mover(self) -> DeadLetterMover:
-        return DeadLetterMover(self.dead_letters, self.retries.queue(), self.clock, self.clock.sleep, self.rate)
+    def moved(self, found: list[HeldMessage]) -> list[Moved]:
+        """Move messages to the retry queue."""
+        retries = self.retries.queue()
+        return list(move(self.dead_letters, retries, found, self.clock, self.clock.sleep, self.rate))
 
-    def move(self, stopping: Callable[[], bool] = lambda: False) -> list[Moved]:
+    def move(self) -> list[Moved]:
         """Scan the dead-letter queue and move its messages to the retry queue; release those that were not moved."""
         with self.scanned() as found:
-            return list(self.mover().move(found, stopping))
+            return self.moved(found)
 
     @contextmanager
     def scanned(self) -> Iterator[list[HeldMessage]]:
@@ -132,7 +134,7 @@ class TestHolds:
         with bench.scanned() as found:
             bench.queue.stubborn = {ids[1]}
             bench.clock.now += 60
-            done = list(bench.mover().move(found))
+            done = bench.moved(found)
         assert incidents(done) == ["i0", "i2"]
         assert list(bench.queue.messages) == [ids[1]]
 
@@ -141,7 +143,7 @@ class TestHolds:
         bench.queue.put(*bodies(jobs(10)))
         with bench.scanned() as found:
             bench.queue.refusing = {"change"}
-            done = list(bench.mover().move(found))
+            done = bench.moved(found)
             bench.queue.refusing = set()
         # At 0, 20, 40, 60 and 80 seconds there is time for another before the hold of 120 seconds ends.
         assert len(done) == 5
@@ -155,7 +157,7 @@ class TestHolds:
             first = next(scan)
             bench.queue.messages[name].visible_at = 0
             assert list(scan) == []
-            assert len(list(bench.mover().move([first]))) == 1
+            assert len(bench.moved([first])) == 1
         assert bench.queue.messages == {}
 
 
@@ -285,7 +287,7 @@ class TestFate:
 
 
 class Following:
-    """A `Follower` of replayed jobs, one job for each of `count` incidents.
+    """Replayed jobs that are followed, one job for each of `count` incidents.
 
     `hooks` has functions by the time at which they are called, in seconds after NOW.
     """
@@ -296,7 +298,6 @@ class Following:
         self.jobs = [moved_signal(incident_id=f"i{n}", url_recipients=()) for n in range(count)]
         self.hooks: dict[int, Callable[[], object]] = {}
         self.polls = 0
-        self.follower = Follower(self.ledger, self.clock, self.sleep)
 
     def put(self, number: int, entry: Entry) -> None:
         name = key("noc", (), f"i{number}")
@@ -309,7 +310,7 @@ class Following:
             self.hooks.pop(at)()
 
     def run(self) -> list[Fate]:
-        for _ in self.follower.follow(self.jobs):
+        for _ in follow(self.ledger, self.jobs, self.clock, self.sleep):
             self.polls += 1
         return [each.fate for each in self.jobs]
 

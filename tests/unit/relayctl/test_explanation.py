@@ -9,7 +9,7 @@ from relay.channels.channel import Channel
 from relay.incidents.share import State, parse_share
 from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
 from relay.ledger.entry import Entry
-from relayctl.report.explanation import Case, Knowledge, explanation
+from relayctl.report.explanation import Case, explanation
 from tests.samples import body, parsed, secret
 
 NOW = 1_800_000_100.0
@@ -33,7 +33,7 @@ def announced(**members: Any) -> Entry:
 
 
 def explained(a_case: Case, entry: Entry | None = None, **known: Any) -> dict[str, Any]:
-    return explanation(a_case, Knowledge(entry or Entry(), **known))
+    return explanation(a_case._replace(entry=entry or Entry(), **known))
 
 
 def test_share_of_a_new_incident_would_be_signalled() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relayctl import log_lines
-from relayctl.log_lines import FIRST_PIECE_SECONDS, Budget, Line, LogReader
+from relayctl.log_lines import AHEAD_SECONDS, FIRST_PIECE_SECONDS, Budget, Line, LogReader
 
 START = 1_790_000_000.0
 
@@ -32,7 +32,8 @@ def line(number: int = 0, **fields: Any) -> str:
 
 
 def read(logs: Any, budget: Budget | None = None, seconds: float = 60) -> list[Line]:
-    return list(LogReader(logs, "relay").scan("job-worker", "", START, START + seconds, budget or Budget(200)))
+    reader = LogReader(logs, "relay", lambda: START + seconds - AHEAD_SECONDS)
+    return list(reader.scan("job-worker", "", START, budget or Budget(200)))
 
 
 def test_all_pages_are_read_even_after_an_empty_one() -> None:

@@ -11,23 +11,30 @@ from click import UsageError
 
 from relay.http.session import HttpAnswer
 from relayctl.rehearse.archive import Archive
-from relayctl.rehearse.fetch import Wanted, fetch_answers, fetch_incidents, fetch_pages
+from relayctl.rehearse.fetch import fetch_answers, fetch_incidents, fetch_pages
 from relayctl.rehearse.findings import figures, pages_got
 from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
-from relayctl.rehearse.reader import FetchError, Pace, Reader
+from relayctl.rehearse.page import rows
+from relayctl.rehearse.reader import FetchError, Reader
 from relayctl.rehearse.rehearse import POLICIES, channel_of_policy
 from relayctl.rehearse.replay import Rehearsal, rehearse
-from relayctl.rehearse.text import rows
 from relayctl.stack.deployed import Effects
 
 T = 1_780_000_000
+
+
+ABOUT = {"since": T, "until": T + 86_000, "environments": ("e1",), "key": "incident_id", "targets": ()}
+
+
+def archive_of(folder: Path, **about: Any) -> Archive:
+    return Archive(folder, ABOUT | about, is_redacted=False)
 
 
 class Story:
     """What both vendors say of one incident, in an archive."""
 
     def __init__(self, folder: Path) -> None:
-        self._archive = Archive(folder, {}, is_redacted=False)
+        self._archive = archive_of(folder, since=T - 10_000, until=T + 100_000)
         self._alerts: list[dict[str, Any]] = []
         self._activities: list[dict[str, Any]] = []
 
@@ -66,7 +73,7 @@ class Story:
         incident = {"id": "i1", "severity": "critical", "alerts": self._alerts} | members
         self._archive.add("incidents", "i1", incident)
         self._archive.add("activities", "i1", self._activities)
-        return read_past(self._archive, read_pages(self._archive), T - 10_000, T + 100_000, ())
+        return read_past(self._archive)
 
 
 @pytest.fixture
@@ -258,15 +265,10 @@ def test_signal_that_waits_for_its_distance_rings_later(story: Story) -> None:
 
 
 def test_pace_keeps_within_two_percent_of_the_limit() -> None:
-    now = [0.0]
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    pace = Pace(5, Effects(ticks=lambda: now[0], sleep=sleep))
+    reader = Tenant({"incidents": []}).reader()
     for _ in range(1001):
-        pace.wait()
-    assert 200.0 < now[0] <= 204.0
+        reader.get("/incidents", {})
+    assert 200.0 < reader.effects.ticks() <= 204.0
 
 
 def test_archive_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -282,7 +284,7 @@ def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_pages_of_other_incidents_and_without_a_time_are_left_out(tmp_path: Path) -> None:
-    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    archive = archive_of(tmp_path / "past")
     events = [
         {"id": "p1", "created": "2026-03-04T02:58:14.301+0000", "incident": "i1", "told_status": "Critical"},
         {"id": "p2", "created": None, "incident": "i1", "told_status": None},
@@ -314,10 +316,7 @@ class Tenant:
             now[0] += seconds
 
         outward: Any = self
-        return Reader("Vendor", outward, "https://vendor.example", {}, Effects(ticks=lambda: now[0], sleep=sleep))
-
-
-PERIOD = Wanted(T, T + 86_000, ("e1",), "incident_id")
+        return Reader("Vendor", outward, "https://vendor.example", {}, 5, Effects(ticks=lambda: now[0], sleep=sleep))
 
 
 def listed(*pages: Any) -> Callable[[dict[str, str]], Any]:
@@ -328,16 +327,16 @@ def listed(*pages: Any) -> Callable[[dict[str, str]], Any]:
 def test_listing_goes_on_after_a_page_of_incidents_that_were_not_shared(tmp_path: Path) -> None:
     unshared = [{"id": f"u{number}", "shared": False} for number in range(100)]
     pages = listed({"items": unshared}, {"items": [{"id": "i1", "shared": True}]})
-    archive = Archive(tmp_path / "past", {}, is_redacted=False)
-    fetch_incidents(Tenant({"incidents": pages, "i1": {"id": "i1"}, "activities": []}).reader(), archive, PERIOD)
+    archive = archive_of(tmp_path / "past")
+    fetch_incidents(Tenant({"incidents": pages, "i1": {"id": "i1"}, "activities": []}).reader(), archive)
     assert archive.has("incidents") == {"i1"}
 
 
 def test_listing_goes_on_if_bigpanda_gives_fewer_than_it_was_asked_for(tmp_path: Path) -> None:
     pages = listed(*({"total": 3, "items": [{"id": f"i{number}"}]} for number in range(3)))
     answers = {"incidents": pages, "activities": []} | {f"i{number}": {"id": f"i{number}"} for number in range(3)}
-    archive = Archive(tmp_path / "past", {}, is_redacted=False)
-    fetch_incidents(Tenant(answers).reader(), archive, PERIOD)
+    archive = archive_of(tmp_path / "past")
+    fetch_incidents(Tenant(answers).reader(), archive)
     assert archive.has("incidents") == {"i0", "i1", "i2"}
 
 
@@ -348,22 +347,22 @@ def test_incident_that_is_gone_does_not_end_the_fetch(tmp_path: Path) -> None:
         "i2": {"id": "i2"},
         "activities": [],
     }
-    archive = Archive(tmp_path / "past", {}, is_redacted=False)
-    fetch_incidents(Tenant(answers).reader(), archive, PERIOD)
+    archive = archive_of(tmp_path / "past")
+    fetch_incidents(Tenant(answers).reader(), archive)
     assert dict(archive.all("incidents")) == {"i1": None, "i2": {"id": "i2"}}
 
 
 def test_text_that_bigpanda_cut_in_the_middle_of_a_character_is_kept(tmp_path: Path) -> None:
-    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    archive = archive_of(tmp_path / "past")
     archive.add("incidents", "i1", {"id": "i1", "description": "down \ud83d"})
     assert dict(archive.all("incidents")) == {"i1": {"id": "i1", "description": "down \ud83d"}}
 
 
 def test_incident_is_found_in_whatever_property_has_its_id(tmp_path: Path) -> None:
     event = {"id": "p1", "created": "2026-03-04T02:58:14.301+0000", "properties": {"BP ID#en": "i1", "x": "y"}}
-    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    archive = archive_of(tmp_path / "past")
     archive.add("listed", "e1/resolved/1", ["i1"])
-    fetch_pages(Tenant({"events": {"data": [event]}}).reader(), archive, PERIOD)
+    fetch_pages(Tenant({"events": {"data": [event]}}).reader(), archive)
     assert list(read_pages(archive)) == ["i1"]
 
 
@@ -379,14 +378,14 @@ def test_flood_control_counts_for_shares_without_a_page_alone(tmp_path: Path, st
 
 def test_list_of_suppressions_that_cannot_be_read_ends_nothing(tmp_path: Path) -> None:
     tenant = Tenant({"event-suppressions": HttpAnswer(403, {}, b""), "audits": {"data": []}})
-    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    archive = archive_of(tmp_path / "past")
     fetch_answers(tenant.reader(), archive, ["p1"])
     assert archive.has("audits") == {"p1"}
 
 
 def test_list_of_suppressions_that_repeats_its_first_page_is_read_to_its_end(tmp_path: Path) -> None:
     tenant = Tenant({"event-suppressions": {"data": [{"at": T}] * 100}})
-    fetch_answers(tenant.reader(), Archive(tmp_path / "past", {}, is_redacted=False), [])
+    fetch_answers(tenant.reader(), archive_of(tmp_path / "past"), [])
     assert len(tenant.asked) == 2
 
 
@@ -413,12 +412,12 @@ def test_stop_ends_the_wait_for_a_vendor_that_fails() -> None:
     reader = tenant.reader()
     reader.stop.set()
     with pytest.raises(FetchError, match="stopped"):
-        reader.get(Pace(5, reader.time), "/incidents", {})
+        reader.get("/incidents", {})
     assert tenant.asked == []
 
 
 def test_damaged_line_of_an_archive_is_named(tmp_path: Path) -> None:
-    archive = Archive(tmp_path / "past", {}, is_redacted=False)
+    archive = archive_of(tmp_path / "past")
     archive.add("listed", "e1/shared/1", ["i1"])
     with (tmp_path / "past" / "listed.jsonl").open("a") as file:
         file.write('["e1/sha["e1/shared/2", []]\n')

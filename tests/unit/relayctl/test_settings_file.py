@@ -14,7 +14,7 @@ from relay.channels.schema import CHANNEL
 from relay.failures import InvalidChannel
 from relayctl.channel.credential_input import CredentialInput
 from relayctl.channel.secret_document import SecretDocument, holds_credential
-from relayctl.settings import settings_schema
+from relayctl.settings.export import schema, schema_text
 from relayctl.settings.settings_file import SettingsFile, exported, parse, read_folder, resolved
 from relayctl.settings.settings_yaml import decode
 from tests.every_setting import CANARY, every_setting
@@ -183,7 +183,7 @@ def test_each_credential_of_the_sample_is_held_by_a_credential_key() -> None:
 
 
 ROOT = Path(__file__).resolve().parents[3]
-HOLDS = fastjsonschema.compile(settings_schema.schema())
+HOLDS = fastjsonschema.compile(schema())
 
 
 def settings(kind: str = "basic") -> dict[str, Any]:
@@ -192,7 +192,7 @@ def settings(kind: str = "basic") -> dict[str, Any]:
 
 
 def test_published_schema_is_up_to_date() -> None:
-    assert (ROOT / "docs/channel.schema.json").read_text() == settings_schema.text(), "run 'make schema'"
+    assert (ROOT / "docs/channel.schema.json").read_text() == schema_text(), "run 'make schema'"
 
 
 @pytest.mark.parametrize("kind", ["url", "basic", "api_key", "oauth"])
@@ -229,4 +229,4 @@ def test_schema_refuses_a_file_that_relayctl_refuses(change: dict[str, Any]) -> 
 
 
 def test_schema_has_no_pattern_of_python_alone() -> None:
-    assert r"\Z" not in settings_schema.text().replace("\\\\", "\\")
+    assert r"\Z" not in schema_text().replace("\\\\", "\\")

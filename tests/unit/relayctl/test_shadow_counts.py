@@ -1,6 +1,8 @@
-"""Counts of a shadow report: bounded memory, totals, and the rate by minutes."""
+"""Counts of a shadow report: totals, the rate by minutes, and xMatters' pages."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,8 +12,10 @@ from relay.deadline import Deadline
 from relay.failures import BadAnswer
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
+from relay.xmatters.directory import RestApi
 from relayctl.log_lines import Line
-from relayctl.report.shadow_counts import PageCounts, ShadowCounts
+from relayctl.report import shadow_counts
+from relayctl.report.shadow_counts import count_pages
 from tests.fakes import Call, Clock, FakeSession
 from tests.unit.xmatters.test_directory import rest, said
 
@@ -24,29 +28,24 @@ def line(at: float = NOON, **fields: Any) -> Line:
     return Line(at, {"message": "share", "channel": "noc", **plain, **fields})
 
 
-def counted(*lines: Line, most: int = 10) -> ShadowCounts:
-    counts = ShadowCounts(most)
-    for each in lines:
-        counts.add(each)
-    return counts
-
-
 def test_malformed_fields_count_as_missing_and_a_signal_without_the_ledger_is_marked() -> None:
-    [found] = counted(line(recipients="ops", transition=None, status=7, unguarded="timeout")).document()["listed"]
+    [found] = shadow_counts.counts([line(recipients="ops", transition=None, status=7, unguarded="timeout")], 10)[
+        "listed"
+    ]
     assert (found["recipients"], found["transition"], found["status"], found["unguarded"]) == ([], None, "7", True)
 
 
 def test_peak_is_the_latest_minute_with_the_most_signals() -> None:
     lines = [line(NOON + seconds) for seconds in (-1, 0, 1, 60, 61)]
-    found = counted(*lines).document()
+    found = shadow_counts.counts(lines, 10)
     assert (found["peak_signals"], found["peak_at"]) == (2, "2026-09-21T14:15:00Z")
-    assert ShadowCounts(1).document()["peak_at"] is None
+    assert shadow_counts.counts([], 1)["peak_at"] is None
 
 
-def counts(answer: Any) -> tuple[PageCounts, list[dict[str, list[str]]], Deadline]:
+def counts(answer: Any) -> tuple[Callable[..., int], list[dict[str, list[str]]]]:
     """Return a counter of pages whose fake xMatters always gives this answer.
 
-    Also return the list of the queries that the fake gets, and a deadline.
+    Also return the list of the queries that the fake gets.
     """
     asked: list[dict[str, list[str]]] = []
 
@@ -56,12 +55,13 @@ def counts(answer: Any) -> tuple[PageCounts, list[dict[str, list[str]]], Deadlin
 
     clock = Clock()
     client = HttpClient(FakeSession(answered), clock=clock)
-    return PageCounts(client, rest(), 1_790_000_000.0, 1_790_000_060.5), asked, Deadline(5, clock)
+    times = (1_790_000_000.0, 1_790_000_060.5)
+    return partial(count_pages, RestApi(client), rest(), times, Deadline(5, clock)), asked
 
 
 def test_pages_of_an_incident_are_asked_for_by_a_text_property_within_the_time() -> None:
-    found, asked, deadline = counts({"count": 1, "total": 7, "data": [{"id": "u-1"}], "links": {}})
-    assert found.count(deadline, "incident_id", "i 1") == 7
+    found, asked = counts({"count": 1, "total": 7, "data": [{"id": "u-1"}], "links": {}})
+    assert found("incident_id", "i 1") == 7
     assert asked == [
         {
             "propertyName": ["incident_id#en"],
@@ -85,6 +85,6 @@ def test_pages_of_an_incident_are_asked_for_by_a_text_property_within_the_time()
     ],
 )
 def test_answer_without_a_number_is_an_error(answer: Any) -> None:
-    found, _, deadline = counts(answer)
+    found, _ = counts(answer)
     with pytest.raises(BadAnswer):
-        found.count(deadline)
+        found()

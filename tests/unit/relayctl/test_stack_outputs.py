@@ -1,6 +1,6 @@
 import pytest
 
-from relayctl.stack.outputs import usable_from_here
+from relayctl.stack.deployed import usable_from_here
 
 LOCAL = "http://127.0.0.1:45661"
 API = "https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/v1/bigpanda/{channel}"
