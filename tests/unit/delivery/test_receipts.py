@@ -710,6 +710,7 @@ class TestToldAtOnce:
         [
             (["Ops", "Dba"], ["nobody_notified"]),
             (["Dba", "Dba", "Ops"], ["nobody_notified"]),
+            (["ops", "DBA"], ["nobody_notified"]),
             (["Ops", "Ops"], []),
             (["Ops", "jdoe"], []),
         ],
