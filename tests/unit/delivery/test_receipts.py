@@ -362,6 +362,14 @@ class TestUnansweredRecipients:
         relay.sweep_for(420)
         assert self.recipients(relay) == ["Ops", "Boss,Duty"]
 
+    def test_they_are_signalled_for_a_critical_that_was_sent_while_the_ledger_was_down(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
+        relay.play("critical")
+        relay.dynamodb.failure = None
+        relay.sweep_for(600)
+        assert (told(relay), self.recipients(relay)) == (["nobody_answered"], ["Ops", "Boss,Duty"])
+
     def test_their_signal_waits_for_the_ledger_and_never_goes_to_the_recipients_of_before(self) -> None:
         relay = watched(self.OTHERS)
         relay.play("critical 60")
@@ -710,6 +718,7 @@ class TestToldAtOnce:
         [
             (["Ops", "Dba"], ["nobody_notified"]),
             (["Dba", "Dba", "Ops"], ["nobody_notified"]),
+            (["ops", "DBA"], ["nobody_notified"]),
             (["Ops", "Ops"], []),
             (["Ops", "jdoe"], []),
         ],

@@ -525,8 +525,10 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
     """
     is_newest = task.state.is_of_same_share(entry.newest)
     if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
+        # A job that only recorded an acceptance would do so again.
+        job = task.job._replace(accepted=None).without_flags(Flag.FOR_SOME)
         with suppress(LedgerError):
-            store_job(services.ledger, FOR_OTHERS, task, services.clock())
+            store_job(services.ledger, FOR_OTHERS, replace(task, job=job), services.clock())
 
 
 def try_store(services: Services, task: Task, entry: Entry) -> bool:

@@ -578,7 +578,10 @@ class Entry(NamedTuple):
         is_last = all(map(newest.reaches_all_of, earlier))
         entry, is_whole = self, len(newest.pages) == 1
         if not callback.is_page_end():
-            failed = newest.with_failed(filter(None, (callback.target, callback.group)))
+            names = [name for name in (callback.target, callback.group) if name]
+            # xMatters ignores letter case, and may spell a name in another way than the channel's settings.
+            lower = {name.lower() for name in names}
+            failed = newest.with_failed([*names, *(each for each in self.receipt.recipients if each.lower() in lower)])
             others = (failed if each == newest else each for each in self.accepted_signals)
             entry, is_whole = replace(self, accepted_signals=tuple(others)), failed.failed_for_all
         return replace(entry, receipt=self.receipt.unheard(policy)) if is_whole and is_last else entry
