@@ -63,6 +63,8 @@ class Page:
         delivered_at: time at which a device got it, in epoch seconds; infinity for never.
         called_back_at: time at which the relay took a callback about that, in epoch seconds; infinity for never.
         given_up_at: time at which the relay took a callback that nobody is left, in epoch seconds; infinity for never.
+        doubtful_since: time from which the relay may have a callback about the page that it did not answer with 200, in
+            epoch seconds; infinity for never.
         answers: times (epoch seconds) and texts of the answers, which the relay was called back with.
     """
 
@@ -74,6 +76,7 @@ class Page:
     delivered_at: float = math.inf
     called_back_at: float = math.inf
     given_up_at: float = math.inf
+    doubtful_since: float = math.inf
     answers: list[tuple[float, str]] = field(default_factory=list)
 
     @property

@@ -564,9 +564,11 @@ class Simulation:
         request = Request("noc", {"authorization": f"Bearer {CALLBACK_TOKEN}"}, (), body, is_base64=False, id="r")
         reply = self._any().callbacks.serve(request)
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
-        if reply.status == 200 and kind == "delivery":
+        if reply.status != 200:
+            page.doubtful_since = min(page.doubtful_since, self.world.now)
+        elif kind == "delivery":
             page.called_back_at = min(page.called_back_at, self.world.now)
-        elif reply.status == 200:
+        else:
             page.given_up_at = min(page.given_up_at, self.world.now)
 
     # ---- BigPanda's console and the reconcile runs -------------------------------------------------------------------

@@ -167,7 +167,8 @@ class Unheard:
             # Who escalates a page had it on a device.
             escalated = (at for page in span.pages for at, _ in page.answers if at > span.began)
             return min((*(page.delivered_at for page in span.pages), *escalated), default=math.inf)
-        called_back = (page.called_back_at for page in self.phones.pages if page.ring.incident == incident)
+        pages = (page for page in self.phones.pages if page.ring.incident == incident)
+        called_back = (min(page.called_back_at, page.doubtful_since) for page in pages)
         return min((at for at in called_back if at > span.began), default=math.inf)
 
     def _wrong(self, incident: str, spans: Sequence[Span], notice: Notice, line: str) -> Iterator[str]:
@@ -183,7 +184,8 @@ class Unheard:
         # In trouble the relay may not know of the end between two criticals.
         began = spans[0].began if self._is_troubled() else span.began
         for words, within in self._steps():
-            is_given_up = any(page.given_up_at < at for page in self.phones.pages if page.ring.incident == incident)
+            pages = (page for page in self.phones.pages if page.ring.incident == incident)
+            is_given_up = any(min(page.given_up_at, page.doubtful_since) < at for page in pages)
             if words in line and at < began + within - 1 and not is_given_up:
                 yield f"unheard: {incident} is told of at {moment}, before its time"
             if words in line and words == NO_DEVICE and self._is_surely_proven(span, span.began + within):
