@@ -370,6 +370,19 @@ class TestUnansweredRecipients:
         relay.sweep_for(600)
         assert (told(relay), self.recipients(relay)) == (["nobody_answered"], ["Ops", "Boss,Duty"])
 
+    def test_they_are_signalled_although_an_earlier_signal_is_recorded_after_the_topic_was_notified(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.play("critical 60")
+        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
+        relay.play("comment")
+        relay.dynamodb.failure = None
+        relay.sweep(300)
+        assert told(relay) == ["nobody_answered"]
+        relay.wake(0)
+        relay.sweep_for(300)
+        assert self.recipients(relay) == ["Ops", "Ops", "Boss,Duty"]
+        assert relay.dynamodb.indexed() == relay.retries.messages == []
+
     def test_their_signal_waits_for_the_ledger_and_never_goes_to_the_recipients_of_before(self) -> None:
         relay = watched(self.OTHERS)
         relay.play("critical 60")

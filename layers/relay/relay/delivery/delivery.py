@@ -346,7 +346,7 @@ def _record_acceptance(
         task = replace(task, job=task.job.with_flags(Flag.FOR_SOME)) if only else task
         return record_or_queue(services, task, result, accepted, "the sent signal could not be recorded", change)
     _wake_next(services, task, recorded)
-    store_for_others(services, task, recorded)
+    owe_to_others(services, task, recorded)
     return result
 
 
@@ -525,10 +525,33 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
     """
     is_newest = task.state.is_of_same_share(entry.newest)
     if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
-        # A job that only recorded an acceptance would do so again.
-        job = task.job._replace(accepted=None).without_flags(Flag.FOR_SOME)
         with suppress(LedgerError):
-            store_job(services.ledger, FOR_OTHERS, replace(task, job=job), services.clock())
+            store_job(services.ledger, FOR_OTHERS, _without_acceptance(task), services.clock())
+
+
+def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
+    """Let the sweeper signal `unanswered_recipients`, if the fallback topic was notified before a signal was recorded.
+
+    `entry` has the task's state as announced, also if it was owed to them before. Errors of the ledger are ignored.
+    """
+    store_for_others(services, task, entry)
+    if not task.channel.policy.unanswered_recipients or not entry.awaits_others(task.state):
+        return
+    now = services.clock()
+    job = _without_acceptance(task).job._replace(revived_at=timestamp(now))
+
+    def owed(each: Entry) -> Entry:
+        is_newest = task.state.is_of_same_share(each.newest)
+        return each.owing_others(Row(now, job.stored_name, is_critical=True), now) if is_newest else each
+
+    with suppress(LedgerError):
+        store_job(services.ledger, job.stored_name, replace(task, job=job), now)
+        services.ledger.change(task.entry_key, owed, entry)
+
+
+def _without_acceptance(task: Task) -> Task:
+    """Return the task with a job that is to be sent: one with an acceptance only records that."""
+    return replace(task, job=task.job._replace(accepted=None).without_flags(Flag.FOR_SOME))
 
 
 def try_store(services: Services, task: Task, entry: Entry) -> bool:
@@ -748,7 +771,7 @@ def record_or_queue(
     signal. The result contains `why` in both cases.
     """
     try:
-        store_for_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))
+        owe_to_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))
     except LedgerError:
         sent = task.job.after_attempts(result.exchange.attempts)
         note = sent.with_reason(Reason.INTERNAL)._replace(accepted=accepted)
@@ -773,7 +796,7 @@ def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
     the record is written. If the ledger still fails, the job waits, or is dead-lettered if it is too old.
     """
     try:
-        store_for_others(services, task, services.ledger.change(task.entry_key, _announced(task, accepted)))
+        owe_to_others(services, task, services.ledger.change(task.entry_key, _announced(task, accepted)))
     except LedgerError:
         why = "the sent signal could not be recorded"
     else:
