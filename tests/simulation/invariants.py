@@ -5,7 +5,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -610,16 +610,12 @@ class Invariants:
 
     def _is_one_on_a_queue(self, incident: str, states: Sequence[SharedState]) -> bool:
         """Return True if one of the incident's states, or one that may be newer than it, is on a queue, or owed."""
-        jobs = (job for job in self._jobs() if job["entry"] == incident and (incident, job["share"]) in self.states)
-        found = (self.states[incident, job["share"]] for job in jobs)
-        return any(not surely_newer(state, each) or self._ends_as(each, state) for each in found for state in states)
-
-    def _jobs(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the incidents in the signals on a queue, or deleted from the dead-letter queue, or owed."""
-        for queue in (*self.queues, self.dead_letters):
-            yield from queue.bodies()
-        yield from self._dropped()
-        yield from self.owed()
+        for jobs in (*(queue.bodies for queue in (*self.queues, self.dead_letters)), self._dropped, self.owed):
+            for job in jobs():
+                found = self.states.get((incident, job["share"])) if job["entry"] == incident else None
+                if found and any(not surely_newer(state, found) or self._ends_as(found, state) for state in states):
+                    return True
+        return False
 
     def _ends_as(self, end: SharedState, state: SharedState) -> bool:
         """Return True if `end` may stand for `state`, a later end of the incident.

@@ -106,9 +106,10 @@ class Edge:
         self._take()
 
     def _take(self) -> None:
-        self.weather.strike()
-        self.world.wait(self.world.random.uniform(self.quickest, self.slowest))
-        self.weather.strike()
+        world, weather = self.world, self.weather
+        weather.strike()
+        world.wait(self.quickest + (self.slowest - self.quickest) * world.random.random())
+        weather.strike()
 
 
 @dataclass
@@ -405,6 +406,8 @@ class SimulatedDynamoDb(FakeDynamoDb):
         self._edge = edge
         self.cloud = cloud
         self._luck = luck
+        # The items that have both keys of the index `due`, by key.
+        self._rows: dict[str, Any] = {}
         # The index as a query finds it, if it lags; and the time of the last write that it will show, by key.
         self._index: dict[str, Mapping[str, Any] | None] = {}
         self._shown_at: dict[str, float] = {}
@@ -442,6 +445,10 @@ class SimulatedDynamoDb(FakeDynamoDb):
     def shown(self) -> list[Any]:
         """Return the items that a query of the index `due` finds: those of some seconds ago, if the index lags."""
         return [item for item in self._index.values() if item] if self.cloud.index_lag else self.indexed()
+
+    def indexed(self) -> list[Any]:
+        """Return the items that have both keys of the index `due`."""
+        return list(self._rows.values())
 
     def _item(self, key: str) -> Any:
         return super()._item(key) or self.others.get(key, {})
@@ -518,8 +525,13 @@ class SimulatedDynamoDb(FakeDynamoDb):
         world, item = self._edge.world, self.items[key]
         if self._edge.has_newer(self.cloud):
             item = self.items[key] = self._as_newer(key, item)
+        is_row = "due" in item and "due_at" in item
+        if is_row:
+            self._rows[key] = item
+        else:
+            self._rows.pop(key, None)
         if self.cloud.index_lag:
-            image = dict(item) if "due" in item and "due_at" in item else None
+            image = dict(item) if is_row else None
             at = max(world.now + self._luck.uniform(0, self.cloud.index_lag), self._shown_at.get(key, 0.0))
             self._shown_at[key] = at
             world.at(at, lambda: self._index.update({key: image}))
@@ -536,6 +548,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
         if self.items.get(key, {}).get("expires") == {"N": expires}:
             self._edge.world.say(f"dynamodb: {key} expires")
             del self.items[key]
+            self._rows.pop(key, None)
             self._index.pop(key, None)
 
     def forgotten(self) -> list[str]:

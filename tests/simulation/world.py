@@ -133,7 +133,7 @@ class World:
 
     def wait(self, seconds: float) -> None:
         """Let other processes run for so long. A process that died meanwhile does not continue."""
-        ends = self.now + max(seconds, 0.0)
+        ends = self.now + seconds if seconds > 0 else self.now
         if ends <= self._until and (not self._next or ends < self._next[0][0]):
             # Nothing happens meanwhile, so no other process has to run.
             self.now = ends
