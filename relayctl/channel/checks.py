@@ -18,7 +18,7 @@ from relay.reconcile.history import UnknownCounts, read_unknown_counts
 from relay.sweeper.canary import EVERY_SECONDS
 from relay.xmatters.directory import Directory
 from relayctl.aws_errors import DENIED, aws_failure, refusal
-from relayctl.channel import credential_checks, modes
+from relayctl.channel import credential_checks, pauses
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
@@ -167,8 +167,8 @@ def _modes(channel: Channel, now: float) -> Iterator[Check]:
         would = f"`relayctl shadow report {channel.name}` says what it would send"
         ends = f"`relayctl channel set {channel.name} --set policy.mode=live` ends it"
         yield warning("mode", f"shadow: the channel sends nothing. {would}, {ends}")
-    for each in modes.open_pauses(channel.policy, now):
-        yield warning("pause", modes.pause_words(each, now))
+    for each in pauses.open_pauses(channel.policy, now):
+        yield warning("pause", pauses.pause_words(each, now))
 
 
 def _tokens(channel: Channel) -> Iterator[Check]:

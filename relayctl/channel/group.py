@@ -11,7 +11,7 @@ from relay.delivery.channel_health import age
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import moments, terminal
-from relayctl.channel import endpoints, modes
+from relayctl.channel import endpoints, pauses
 from relayctl.channel.pause import pause, resume
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotate import revoke, rotate
@@ -66,12 +66,12 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     policy, now = policy_of(stack, name, document), stack.effects.clock()
     if as_json:
         used = [each.document() for each in uses]
-        members = {**endpoints.url_members(urls), **modes.document(policy, now)}
+        members = {**endpoints.url_members(urls), **pauses.document(policy, now)}
         terminal.document({"channel": name, **members, "secret": masked, "credentials": used})
         return
     terminal.labelled("channel", name)
-    said = map(printable, modes.words(policy, now)) if policy else ["not known: the secret is not valid"]
-    for line in list(said) or [modes.LIVE]:
+    said = map(printable, pauses.words(policy, now)) if policy else ["not known: the secret is not valid"]
+    for line in list(said) or [pauses.LIVE]:
         terminal.show_line(line, lead=f"{'mode':15}")
     terminal.labelled("callback URL", urls["inbound"])
     if back := urls.get("xmatters.callback"):
@@ -101,7 +101,7 @@ def list_(stack: Stack, as_json: bool) -> None:
         terminal.document({"channels": channels, "problems": found.problems})
     else:
         for each in found.channels:
-            mode = modes.brief(each.policy, found.at) if each.policy else "mode not known"
+            mode = pauses.brief(each.policy, found.at) if each.policy else "mode not known"
             # The ledger's record of the last share may be an hour too old.
             shared = "not known" if each.shared_at is None else f"within {age(found.at - each.shared_at)}"
             changed = "" if each.changed_at is None else f", changed {age(found.at - each.changed_at)} ago"
@@ -120,7 +120,7 @@ def _document(each: ChannelStatus, found: StackStatus) -> dict[str, Any]:
     return {
         "channel": each.name,
         "changed_at": moments.iso_or_none(each.changed_at),
-        **modes.document(each.policy, found.at),
+        **pauses.document(each.policy, found.at),
         "health": judgement.health,
         "why": list(judgement.why),
         "last_share_at": moments.iso_or_none(each.shared_at),

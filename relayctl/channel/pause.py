@@ -1,7 +1,7 @@
 """relayctl channel pause and resume: stop a channel's signals until a time, and start them again."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import partial
 
 import click
 
@@ -10,8 +10,8 @@ from relay.channels.routes import Pause
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import audit, moments, terminal
-from relayctl.channel import modes, pauses_in_secret
-from relayctl.channel.pauses_in_secret import Members
+from relayctl.channel import pauses
+from relayctl.channel.pauses import Members
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
@@ -68,18 +68,16 @@ def pause(
     if options["keep"] == options["drop"]:
         raise click.UsageError("give --keep, to ring afterwards what is still news, or --drop, to leave it out")
     now = stack.effects.clock()
-    when, who = pauses_in_secret.parse_conditions(texts), audit.begin(stack, "channel pause")["who"] or ""
+    when, who = pauses.parse_conditions(texts), audit.begin(stack, "channel pause")["who"] or ""
     said = {"reason": reason, "by": who.rpartition(":")[2][: audit.MAX_REASON]}
-    new = pauses_in_secret.pause(since or now, until, "keep" if options["keep"] else "drop", when, now, **said)
+    new = pauses.pause(since or now, until, "keep" if options["keep"] else "drop", when, now, **said)
+
+    def add(document: SecretDocument) -> list[Members]:
+        return [pauses.add(document, new, now)]
+
     effect = "it is paused" if Pause.of(new).is_active(now) else "the pause is known"
-    _Work(
-        lambda document: [pauses_in_secret.add(document, new, now)],
-        effect,
-        "paused",
-        lambda each: modes.pause_words(each, now),
-        "",
-        "note: during the pause the fallback topic is not notified of these incidents, either",
-    ).do(stack, name, is_all=options["is_all"], as_json=as_json)
+    words = partial(pauses.pause_words, now=now)
+    _change(stack, name, add, ("paused", effect), words, is_all=options["is_all"], as_json=as_json)
 
 
 @click.command()
@@ -98,78 +96,67 @@ def resume(stack: Stack, name: str | None, is_all: bool, texts: Sequence[str], a
       relayctl channel resume payments
       relayctl channel resume payments --when environment=staging
     """
-    now, when = stack.effects.clock(), pauses_in_secret.parse_conditions(texts)
-    _Work(
-        lambda document: pauses_in_secret.end(document, when, now),
-        "it is resumed",
-        "resumed",
-        lambda each: modes.end_words(each, now),
-        " with such a pause",
-    ).do(stack, name, is_all=is_all, as_json=as_json)
+    now, when = stack.effects.clock(), pauses.parse_conditions(texts)
+    end, words = partial(pauses.end, when=when, now=now), partial(pauses.end_words, now=now)
+    _change(stack, name, end, ("resumed", "it is resumed"), words, is_all=is_all, as_json=as_json)
 
 
-class _Work(NamedTuple):
-    """A change of channels' pauses.
+# Changes the pauses in a secret, and returns those that it added or ended.
+type _Act = Callable[[SecretDocument], Sequence[Members]]
 
-    Attributes:
-        change: Changes the pauses in a secret, and returns those that it added or ended.
-        effect: Words for what is then so.
-        what: Member of the changed pauses in the JSON document.
-        words: Returns a changed pause in words.
-        missing: Words about a channel without such a pause.
-        note: A remark on a change that is stored; empty for none.
+
+def _change(
+    stack: Stack,
+    name: str | None,
+    act: _Act,
+    become: tuple[str, str],
+    words: Callable[[Pause], str],
+    *,
+    is_all: bool,
+    as_json: bool,
+) -> None:
+    """Change the pauses of a channel, or of all, put that in force, and print it; exit with 1 if a part failed.
+
+    `become` has `paused` or `resumed`, which is the member of the pauses in the JSON document, and a sentence for it.
     """
+    if (name is None) != is_all:
+        raise click.UsageError("give the name of a channel, or --all")
+    pauses, has_failed = _stored(stack, name, act)
+    terminal.fail_if(has_failed and not pauses)
+    (what, effect), is_pause = become, become[0] == "paused"
+    if not pauses:
+        such = "" if is_pause else " with such a pause"
+        terminal.nothing(f"there is no channel{f' {name}' if name else ''}{such}")
+    if is_pause:
+        terminal.say("note: during the pause the fallback topic is not notified of these incidents, either")
+    in_force = put_in_force(stack, *pauses, effect=effect, revokes=False)
+    found = [{"channel": each, what: these, "in_force_at": in_force} for each, these in pauses.items()]
+    if as_json:
+        terminal.document({"channels": found} if is_all else found[0])
+    for each, these in pauses.items() if not as_json else ():
+        for one in these:
+            terminal.show_line(printable(f"channel {each}: {words(Pause.of(one))}"), indent=2)
+    terminal.fail_if(has_failed or in_force is None)
 
-    change: Callable[[SecretDocument], Sequence[Members]]
-    effect: str
-    what: str
-    words: Callable[[Pause], str]
-    missing: str
-    note: str = ""
 
-    def do(self, stack: Stack, name: str | None, *, is_all: bool, as_json: bool) -> None:
-        """Change the pauses of a channel, or of all, put that in force, and print it; exit with 1 if a part failed."""
-        if (name is None) != is_all:
-            raise click.UsageError("give the name of a channel, or --all")
-        pauses, has_failed = self._store(stack, name)
-        terminal.fail_if(has_failed and not pauses)
-        if not pauses:
-            terminal.nothing(f"there is no channel{f' {name}' if name else ''}{self.missing}")
-        if self.note:
-            terminal.say(self.note)
-        in_force = put_in_force(stack, *pauses, effect=self.effect, revokes=False)
-        found = [{"channel": each, self.what: these, "in_force_at": in_force} for each, these in pauses.items()]
-        if as_json:
-            terminal.document({"channels": found} if is_all else found[0])
-        for each, these in pauses.items() if not as_json else ():
-            for one in these:
-                terminal.show_line(printable(f"channel {each}: {self.words(Pause.of(one))}"), indent=2)
-        terminal.fail_if(has_failed or in_force is None)
+def _stored(stack: Stack, name: str | None, act: _Act) -> tuple[dict[str, Sequence[Members]], bool]:
+    """Return the changed pauses by channel, and True if one of all channels could not be changed.
 
-    def _store(self, stack: Stack, name: str | None) -> tuple[dict[str, Sequence[Members]], bool]:
-        """Return the changed pauses by channel, and True if one of all channels could not be changed.
-
-        The channels after it are changed all the same.
-        """
-        store, has_failed = ChannelStore(stack), False
-        pauses = dict[str, Sequence[Members]]()
-        for each in [name] if name else [each for each, _ in store.names()]:
-            try:
-                if found := self._stored(stack, store, each):
-                    pauses[each] = found
-            except (InvalidChannel, click.ClickException) as error:
-                if name:
-                    raise
-                terminal.say(f"channel {each}: not changed: {printable(str(error))}")
-                has_failed = True
-        return pauses, has_failed
-
-    def _stored(self, stack: Stack, store: ChannelStore, name: str) -> Sequence[Members]:
-        kept = store.read(name)
-        if kept is None:
-            return ()
-        after = SecretDocument(kept.document)
-        if pauses := self.change(after):
-            parse_channel(name, after.text(), stack.hosts)
-            store.write(name, after.text(), replaces=kept.version)
-        return pauses
+    The channels after it are changed all the same.
+    """
+    store, has_failed = ChannelStore(stack), False
+    pauses = dict[str, Sequence[Members]]()
+    for each in [name] if name else [each for each, _ in store.names()]:
+        try:
+            kept = store.read(each)
+            after = SecretDocument(kept.document if kept else None)
+            if kept and (found := act(after)):
+                parse_channel(each, after.text(), stack.hosts)
+                store.write(each, after.text(), replaces=kept.version)
+                pauses[each] = found
+        except (InvalidChannel, click.ClickException) as error:
+            if name:
+                raise
+            terminal.say(f"channel {each}: not changed: {printable(str(error))}")
+            has_failed = True
+    return pauses, has_failed

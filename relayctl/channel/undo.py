@@ -7,7 +7,7 @@ import click
 from relayctl import terminal
 from relayctl.channel import write_path
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
-from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
+from relayctl.channel.pauses import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
 from relayctl.channel.write_path import ChannelChange

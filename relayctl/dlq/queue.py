@@ -184,10 +184,6 @@ class DeadLetters:
             soon = [held for held in self._held.values() if held.until < now + RENEW_SECONDS]
             self._set_visibility(soon, HOLD_SECONDS)
 
-    def is_held(self, held: HeldMessage) -> bool:
-        """True if the message stays invisible to other readers for long enough to move a batch."""
-        return self._held.get(held.message_id) is held and self._clock() + MOVE_SECONDS < held.until
-
     def work_off[R](
         self,
         chosen: Sequence[HeldMessage],
@@ -204,7 +200,9 @@ class DeadLetters:
             if stopping():
                 return
             self.renew()
-            held = [each for each in round_ if self.is_held(each)]
+            # The others may become visible to another reader while a batch is in progress.
+            until = self._clock() + MOVE_SECONDS
+            held = [each for each in round_ if self._held.get(each.message_id) is each and until < each.until]
             yield from ((each, None) for each in round_ if each not in held)
             split = list(batches(held, lambda each: each.size))
             for batch, results in zip(split, self._run(act, split), strict=True):

@@ -37,7 +37,7 @@ class Archive:
     def __init__(self, folder: Path, about: Mapping[str, Any], *, is_redacted: bool) -> None:
         """Open or make the folder. `about` says what is fetched: a folder about something else raises UsageError."""
         self.folder, self.is_redacted = folder, is_redacted
-        self._lock, self._mended = threading.Lock(), set[Path]()
+        self._lock = threading.Lock()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         known, wanted = folder / ABOUT, {**about, "redacted": is_redacted}
         if not known.exists():
@@ -57,6 +57,7 @@ class Archive:
                 "first command again"
             )
         self._pseudonyms = self._key() if is_redacted else b""
+        self._mend()
 
     def has(self, kind: str) -> set[str]:
         """Return the keys of all documents of a kind."""
@@ -69,22 +70,18 @@ class Archive:
             return
         with place.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
-                # A run that was killed may have left a part of a line; the next one repeats that call.
-                if line.endswith("\n"):
-                    yield _entry(line, f"line {number} of {place}")
+                yield _entry(line, f"line {number} of {place}")
 
     def add(self, kind: str, key: str, document: Any) -> None:
         """Add a document under a key."""
         told = self._told(document) if self.is_redacted else document
         line = json.dumps([key, told]) + "\n"
         with self._lock:
-            place = self._place(kind)
-            self._mend(place)
             try:
-                self._write(place, line, "a")
+                self._write(self._place(kind), line, "a")
             except OSError:
                 # A part of the line may be there, and another thread may write yet.
-                self._mended.discard(place)
+                self._mend()
                 raise
 
     def finish(self) -> None:
@@ -94,15 +91,13 @@ class Archive:
     def _place(self, kind: str) -> Path:
         return self.folder / f"{kind}.jsonl"
 
-    def _mend(self, place: Path) -> None:
-        """Cut off a part of a line at the end of a file."""
-        if place in self._mended or not place.exists():
-            return
-        self._mended.add(place)
-        content = place.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(place, whole)
+    def _mend(self) -> None:
+        """Cut off a part of a line at the end of a file, which a run left that was killed."""
+        for place in self.folder.glob("*.jsonl"):
+            content = place.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                os.truncate(place, whole)
 
     def _write(self, place: Path, text: str, mode: str = "w") -> None:
         with open(place, mode, encoding="utf-8", opener=_private) as file:

@@ -5,6 +5,7 @@ every signal at once. People answer when they answered the pages that they reall
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
@@ -50,21 +51,6 @@ class Ring(NamedTuple):
     after: float
 
 
-@dataclass
-class Rehearsal:
-    """What the relay would have done with one channel.
-
-    Attributes:
-        rings: Its signals, oldest first.
-        quiet: Shares that would not have rung, by the library's outcome.
-        dead: Incidents of states that would have been dead-lettered.
-    """
-
-    rings: list[Ring] = field(default_factory=list)
-    quiet: dict[str, int] = field(default_factory=dict)
-    dead: list[str] = field(default_factory=list)
-
-
 class _Gates:
     """The part of the ledger's table that the rate limiter uses, in memory."""
 
@@ -101,20 +87,24 @@ class _Gates:
 
 
 @dataclass
-class _Run:
-    """A rehearsal that goes on.
+class Rehearsal:
+    """What the relay would have done with one channel.
 
     Attributes:
         channel: The channel.
         since: Start of the period (epoch seconds): what happens before it is not reported.
         now: The simulated time (epoch seconds).
-        done: What happened so far.
+        rings: Its signals, oldest first.
+        quiet: Shares that would not have rung, by the library's outcome.
+        dead: Incidents of states that would have been dead-lettered.
     """
 
     channel: Channel
     since: float
     now: float = 0.0
-    done: Rehearsal = field(default_factory=Rehearsal)
+    rings: list[Ring] = field(default_factory=list)
+    quiet: Counter[str] = field(default_factory=Counter)
+    dead: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         gates: Any = _Gates()
@@ -166,7 +156,7 @@ class _Run:
                 self._settle(task, entry, action)
             case DeadLetter():
                 if self.now >= self.since:
-                    self.done.dead.append(task.job.incident_id)
+                    self.dead.append(task.job.incident_id)
                 dead = entry.dead_lettering(task.state, self.now, action.reason, plan=entry.debt.plan + 1)
                 self._entries[task.entry_key] = dead
             case Wait():
@@ -174,7 +164,7 @@ class _Run:
 
     def _settle(self, task: Task, entry: Entry, action: Settle) -> None:
         if task.is_from_webhook and self.now >= self.since:
-            self.done.quiet[action.outcome] = self.done.quiet.get(action.outcome, 0) + 1
+            self.quiet[action.outcome] += 1
         self._entries[task.entry_key] = task.described(action.note) if action.note is not None else entry
 
     def _wait(self, task: Task, entry: Entry, wait: Wait) -> None:
@@ -194,12 +184,12 @@ class _Run:
         names, after = send.only or task.recipients, max(0.0, self.now - task.state.came)
         ring = Ring(self.now, task.job.incident_id, transition, task.state.status, names, after)
         if self.now >= self.since:
-            self.done.rings.append(ring)
+            self.rings.append(ring)
 
 
 def rehearse(histories: Sequence[History], channel: Channel, since: float) -> Rehearsal:
     """Return what the relay would have done since a time (epoch seconds), with the settings of `channel`."""
-    run = _Run(channel, since)
+    run = Rehearsal(channel, since)
     happens: list[tuple[float, Callable[[], None]]] = [
         (page.answered_at, partial(run.answer, history, page.answered_by))
         for history in histories
@@ -217,4 +207,4 @@ def rehearse(histories: Sequence[History], channel: Channel, since: float) -> Re
         run.now = max(run.now, at)
         happen()
     run.wake_until(float("inf"))
-    return run.done
+    return run

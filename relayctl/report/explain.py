@@ -46,13 +46,11 @@ class _Source(NamedTuple):
     Attributes:
         channel: The channel.
         origin: The origin in words.
-        is_whole: False if only the policy is known.
-        notes: Remarks for the operator.
+        notes: Remarks for the operator; empty if more than the policy is known.
     """
 
     channel: Channel
     origin: str
-    is_whole: bool = True
     notes: tuple[str, ...] = ()
 
 
@@ -188,7 +186,7 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
         if stored is not None:
             return _Source(replace(stored, policy=alone.policy), "from the stack, with the file's policy")
         note = f"{note}: {problem or f'there is no channel {name}'}"
-    return _Source(alone, "policy from the file", is_whole=False, notes=(note,))
+    return _Source(alone, "policy from the file", notes=(note,))
 
 
 def _with_ledger(stack: Stack, case: Case) -> Case:
@@ -236,7 +234,7 @@ def _masked(node: Any, secrets: list[str]) -> Any:
 
 
 def _lint(source: _Source, *, as_json: bool) -> None:
-    found = lint(source.channel, is_whole=source.is_whole)
+    found = lint(source.channel, is_whole=not source.notes)
     if as_json:
         findings = [each._asdict() for each in found]
         document = {"channel": source.channel.name, "source": source.origin, "findings": findings}

@@ -25,7 +25,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
 from relay.xmatters.trigger import recipients_of
 from relayctl import moments
-from relayctl.channel import modes
+from relayctl.channel import pauses
 
 _OWNER = "relayctl explain"
 # Nothing is sent, so no time is needed.
@@ -188,10 +188,10 @@ def _tags(tags: Iterable[tuple[str, str]]) -> list[str]:
 
 def _policy(task: Task, now: float) -> dict[str, Any]:
     policy, change = task.channel.policy, task.change
-    applying = [each for each in modes.open_pauses(policy, now) if each in task.pauses]
+    applying = [each for each in pauses.open_pauses(policy, now) if each in task.pauses]
     return {
-        **modes.document(policy, now),
-        "applying_pauses": [modes.pause_words(each, now) for each in applying],
+        **pauses.document(policy, now),
+        "applying_pauses": [pauses.pause_words(each, now) for each in applying],
         "notify_on": [each for each in Transition if each in policy.notify_on],
         "is_announced": change.transition in policy.notify_on if change else None,
         "max_age_seconds": policy.max_age_seconds,

@@ -13,7 +13,7 @@ from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import seconds_of
 from relay.xmatters.directory import RestApi
 from relayctl import moments, terminal
-from relayctl.channel import modes
+from relayctl.channel import pauses
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line
@@ -207,8 +207,8 @@ def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
     since, until = seconds_of(report["since"]), seconds_of(report["until"])
     yield f"channel {report['channel']}, {moments.moment(since)} to {moments.moment(until)}"
     if channel:
-        yield from modes.words(channel.policy, until)
-        if channel.policy.mode != modes.SHADOW:
+        yield from pauses.words(channel.policy, until)
+        if channel.policy.mode != pauses.SHADOW:
             yield "the channel is not in shadow mode now; the report has what was logged while it was"
     yield f"{counted(report['shares'], 'share')} came; {counted(report['signals'], 'signal')} would have been sent"
     if live := report["live_shares"]:

@@ -2,9 +2,10 @@
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -26,34 +27,13 @@ from relayctl.terminal import counted
 _COLORS = {"+": "green", "-": "red", "~": "yellow"}
 
 
-class Plan(NamedTuple):
-    """Changes of channels, one for each settings file.
-
-    Attributes:
-        changes: A change for each file, sorted by channel. It has no changed keys if the channel equals its file.
-        not_in_folder: Names of the stack's channels that have no file, sorted.
-    """
-
-    changes: tuple[ChannelChange, ...]
-    not_in_folder: tuple[str, ...]
-
-    @property
-    def pending(self) -> list[ChannelChange]:
-        """The changes of the channels that differ from their files."""
-        return [each for each in self.changes if each.changes]
-
-    def summary(self) -> str:
-        """Return the numbers of new, changed and unchanged channels in words."""
-        new = sum(each.is_new for each in self.pending)
-        return f"{new} new, {len(self.pending) - new} changed, {len(self.changes) - len(self.pending)} unchanged"
-
-    def document(self) -> dict[str, Any]:
-        """Return the plan as a JSON object for programs."""
-        channels = [
-            {"channel": each.name, "state": state(each), "changes": [change._asdict() for change in each.changes]}
-            for each in self.changes
-        ]
-        return {"channels": channels, "not_in_dir": list(self.not_in_folder)}
+def document(changes: Iterable[ChannelChange], others: Iterable[str]) -> dict[str, Any]:
+    """Return a plan as a JSON object: the change of each file's channel, and the channels without a file."""
+    channels = [
+        {"channel": each.name, "state": state(each), "changes": [change._asdict() for change in each.changes]}
+        for each in changes
+    ]
+    return {"channels": channels, "not_in_dir": list(others)}
 
 
 def state(change: ChannelChange) -> str:
@@ -61,10 +41,13 @@ def state(change: ChannelChange) -> str:
     return "new" if change.is_new else "changed" if change.changes else "unchanged"
 
 
-def make(stack: Stack, store: ChannelStore, folder: Path, names: Collection[str]) -> Plan:
-    """Return the plan of a folder, or of the named channels alone. Reads the stack, and changes nothing.
+def make(
+    stack: Stack, store: ChannelStore, folder: Path, names: Collection[str]
+) -> tuple[list[ChannelChange], list[str]]:
+    """Return a change for each file of a folder, or of the named channels alone, and the channels without a file.
 
-    Raises UsageError with a line for each file that is invalid, and for each named channel without a file.
+    A change has no changed keys if the channel equals its file. Reads the stack, and changes nothing. Raises UsageError
+    with a line for each file that is invalid, and for each named channel without a file.
     """
     files = settings_file.read_folder(folder)
     present = {each.channel for each in files}
@@ -74,8 +57,8 @@ def make(stack: Stack, store: ChannelStore, folder: Path, names: Collection[str]
         files = [each for each in files if each.channel in names]
     with terminal.status("reading the channels …"):
         changes = _changes(stack, store, files)
-        others = () if names else tuple(name for name, _ in store.names() if name not in present)
-    return Plan(tuple(changes), others)
+        others = [] if names else [name for name, _ in store.names() if name not in present]
+    return changes, others
 
 
 def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -> list[ChannelChange]:
@@ -94,15 +77,17 @@ def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -
     return changes
 
 
-def show(plan: Plan) -> None:
+def show(changes: Sequence[ChannelChange], others: Sequence[str]) -> None:
     """Print a block for each channel that differs from its file, then the channels without a file, then the counts."""
-    for each in plan.pending:
+    pending = [each for each in changes if each.changes]
+    for each in pending:
         terminal.show_line(f"{each.name}: {'new channel' if each.is_new else counted(len(each.changes), 'change')}")
         show_changes(each.changes)
-    if plan.not_in_folder:
-        terminal.show_line(f"not in DIR, and left as they are: {', '.join(plan.not_in_folder)}", indent=2)
-    if plan.changes:
-        terminal.show_line(plan.summary())
+    if others:
+        terminal.show_line(f"not in DIR, and left as they are: {', '.join(others)}", indent=2)
+    if changes:
+        counts = Counter(map(state, changes))
+        terminal.show_line(", ".join(f"{counts[each]} {each}" for each in ("new", "changed", "unchanged")))
 
 
 def show_changes(changes: Iterable[Change]) -> None:
@@ -165,12 +150,12 @@ def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> N
       relayctl channel plan channels
       relayctl channel plan channels --channel payments --json
     """
-    made = _plan(stack, ChannelStore(stack), folder, names, as_json=as_json)
+    changes, others = _plan(stack, ChannelStore(stack), folder, names, as_json=as_json)
     if as_json:
-        terminal.document(made.document())
-    if not made.changes:
+        terminal.document(document(changes, others))
+    if not changes:
         terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
-    if made.pending:
+    if any(each.changes for each in changes):
         click.get_current_context().exit(PENDING)
 
 
@@ -195,31 +180,34 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
     """
     terminal.refuse_unasked("apply", yes=yes, as_json=as_json)
     store = ChannelStore(stack)
-    made = _plan(stack, store, folder, names, as_json=as_json)
-    if not made.changes and not as_json:
+    changes, others = _plan(stack, store, folder, names, as_json=as_json)
+    pending = [each for each in changes if each.changes]
+    if not changes and not as_json:
         terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
-    if made.pending:
-        terminal.confirm(f"Apply to {counted(len(made.pending), 'channel')}?", yes=yes)
+    if pending:
+        terminal.confirm(f"Apply to {counted(len(pending), 'channel')}?", yes=yes)
     with terminal.stop_on_interrupt() as stop:
-        results = _applied(stack, store, made.pending, stop.is_set)
+        results = _applied(stack, store, pending, stop.is_set)
     if as_json:
-        document = made.document()
-        for each in document["channels"]:
+        done = document(changes, others)
+        for each in done["channels"]:
             each.update(_outcome(results.get(each["channel"])))
-        terminal.document(document)
+        terminal.document(done)
     elif results:
         _show(results)
     if not all(isinstance(each, Done) and each.is_verified for each in results.values()):
         click.get_current_context().exit(terminal.INTERRUPTED if stop.is_set() else 1)
-    if not made.changes:
+    if not changes:
         click.get_current_context().exit(3)
 
 
-def _plan(stack: Stack, store: ChannelStore, folder: Path, names: tuple[str, ...], *, as_json: bool) -> Plan:
-    made = make(stack, store, folder, names)
+def _plan(
+    stack: Stack, store: ChannelStore, folder: Path, names: tuple[str, ...], *, as_json: bool
+) -> tuple[list[ChannelChange], list[str]]:
+    changes, others = make(stack, store, folder, names)
     if not as_json:
-        show(made)
-    return made
+        show(changes, others)
+    return changes, others
 
 
 def _applied(

@@ -18,7 +18,7 @@ from relay.channels.parsing import check_secret, parse_channel, schema_faults
 from relay.failures import InvalidChannel
 from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
-from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
+from relayctl.channel.pauses import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import (
     ANY_HOSTS,
     SecretDocument,

@@ -20,7 +20,7 @@ from relay.incidents.share import TEST_PREFIX
 from relay.ledger.channel_rate_limiter import Gate
 from relay.sweeper.canary import Canary
 from relayctl import moments
-from relayctl.channel import modes
+from relayctl.channel import pauses
 from relayctl.channel.endpoints import Use, last_use
 from relayctl.log_lines import JOB_WORKER, WEBHOOK, Budget, LogReader
 from relayctl.terminal import counted
@@ -259,7 +259,7 @@ def document(status: ChannelStatus, now: float) -> dict[str, Any]:
         "channel": status.name,
         "health": judgement.health,
         "why": list(judgement.why),
-        **modes.document(status.policy, now),
+        **pauses.document(status.policy, now),
         "shares_last_hour": traffic.shares if traffic else None,
         "signals_last_hour": traffic.signals if traffic else None,
         "refused_last_day": status.refused_requests.number if status.refused_requests else None,

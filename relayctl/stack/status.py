@@ -10,7 +10,7 @@ from relay.delivery.channel_health import age
 from relay.foreign_text import printable
 from relay.sweeper.canary import Canary
 from relayctl import moments, terminal
-from relayctl.channel import modes
+from relayctl.channel import pauses
 from relayctl.channel.endpoints import Use
 from relayctl.channel.store import NO_CHANNELS
 from relayctl.channel_names import CHANNEL
@@ -97,13 +97,13 @@ def _name(each: ChannelStatus, now: float, *, is_brief: bool) -> str:
     """
     if each.policy is None:
         return each.name
-    mode = modes.brief(each.policy, now) if is_brief else modes.current(each.policy, now)
-    return each.name if mode == modes.LIVE else f"{each.name} ({mode})"
+    mode = pauses.brief(each.policy, now) if is_brief else pauses.current(each.policy, now)
+    return each.name if mode == pauses.LIVE else f"{each.name} ({mode})"
 
 
 def _lines(each: ChannelStatus, status: StackStatus) -> Iterator[str]:
     if each.policy:
-        yield from modes.words(each.policy, status.at)
+        yield from pauses.words(each.policy, status.at)
     if each.canary:
         yield canary(each.canary, status.at)
     yield _owed(each, status.at)

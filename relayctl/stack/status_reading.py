@@ -1,12 +1,11 @@
 """Reading of the status of a stack's channels. If a source fails, the others are still read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-from relay.channels.channel import Channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.failures import InvalidChannel
 from relay.ledger.channel_rate_limiter import Gate, gate_of
@@ -16,7 +15,7 @@ from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
 from relay.sweeper.run import read_canaries
 from relayctl.channel import endpoints
-from relayctl.channel.endpoints import Use, last_use
+from relayctl.channel.endpoints import last_use
 from relayctl.channel.store import ChannelStore
 from relayctl.log_lines import WEBHOOK
 from relayctl.readings import Readings
@@ -27,6 +26,7 @@ from relayctl.stack.owed import MAX_ROWS, UndeliveredJobs, due
 
 # Refused requests, for which a day's log is read, are read less often while a watch runs.
 REFUSED_SECONDS = 60.0
+_REMOVED = "the channel was removed"
 
 
 class StackStatus(NamedTuple):
@@ -74,6 +74,7 @@ class StatusReader:
         debts = self._readings.read("ledger", lambda: self._debts(Ledger(table)))
         traffic, is_partial = self._traffic(now)
         probes = self._readings.read("ledger", lambda: read_probes(table, now)) or Probes()
+        canaries = self._readings.read("ledger", lambda: read_canaries(table))
         names = set(listed or ())
         if self.has_logs:
             # A removed channel is shown as long as a worker or the sweeper has something to do for it.
@@ -89,8 +90,10 @@ class StatusReader:
                 traffic=None if traffic is None else traffic.get(name, Traffic()),
                 debts=None if debts is None else debts.get(name, Debts()),
                 gate=self._readings.read("ledger", partial(self._gate, table, name)),
+                problem=None if name in (listed or {}) else _REMOVED,
             )
-            channels.append(self._with_secret(table, status, probes, is_listed=name in (listed or {})))
+            probe = probes.channels.get(name, Probe())
+            channels.append(status if status.problem else self._with_secret(table, status, probe, canaries))
         undelivered = self._readings.read("queues", lambda: UndeliveredJobs.of(self.stack)) if self.has_logs else None
         return StackStatus(now, channels, undelivered, self._readings.problems, is_partial)
 
@@ -124,49 +127,33 @@ class StatusReader:
     def _gate(table: Table, name: str) -> Gate:
         return Gate.of(table.numbers(gate_of(name)))
 
-    def _with_secret(self, table: Table, status: ChannelStatus, probes: Probes, *, is_listed: bool) -> ChannelStatus:
+    def _with_secret(
+        self, table: Table, status: ChannelStatus, probe: Probe, canaries: Mapping[str, Canary] | None
+    ) -> ChannelStatus:
         """Return a channel's status with the facts for which its secret is needed."""
-        channel, problem = self._secret(status.name, is_listed=is_listed)
+        channel = None
+        with self._readings.reading(f"secret of channel {status.name}"):
+            try:
+                channel = ChannelStore(self.stack).channel(status.name)
+            except InvalidChannel as error:
+                return status._replace(problem=f"its secret is not valid: {error}")
+            if channel is None:
+                return status._replace(problem=_REMOVED)
         if channel is None:
-            return status._replace(problem=problem)
+            return status
+        policy, uses = channel.policy, self._readings.read("ledger", partial(endpoints.read_uses, table, channel))
         refused = self._refused[1] if status.traffic is not None else None
-        uses = self._readings.read("ledger", lambda: endpoints.read_uses(table, channel))
-        probe, prints = probes.channels.get(status.name, Probe()), channel.api_fingerprints()
+        prints = channel.api_fingerprints()
         kinds = probe.refused_among(prints)
-        canaries = self._readings.read("ledger", lambda: read_canaries(table)) if channel.policy.canary else None
+        # If no share is known, the last change of the secret stands for it.
+        since = last_use(uses or (), "inbound", "current", "previous") or status.changed_at
+        every = None if uses is None else policy.expect_share_every
         return status._replace(
-            policy=channel.policy,
+            policy=policy,
             refused_requests=None if refused is None else refused.get(status.name, Refused(0, 0.0)),
             uses=uses or (),
-            shares=_share_watch(channel, uses, status.changed_at),
+            shares=None if every is None or since is None else ShareWatch(every, since),
             probed_at=probe.at if probe.at and prints else None,
             refused=RefusedCredentials(status.name, kinds) if kinds else None,
-            canary=None if canaries is None else canaries.get(status.name, Canary()),
+            canary=canaries.get(status.name, Canary()) if policy.canary and canaries is not None else None,
         )
-
-    def _secret(self, name: str, *, is_listed: bool) -> tuple[Channel | None, str | None]:
-        """Return a channel, or the reason why its secret is not valid; neither if it could not be read."""
-        removed = "the channel was removed"
-        if not is_listed:
-            return None, removed
-        with self._readings.reading(f"secret of channel {name}"):
-            try:
-                channel = ChannelStore(self.stack).channel(name)
-            except InvalidChannel as error:
-                return None, f"its secret is not valid: {error}"
-            return channel, None if channel else removed
-        return None, None
-
-
-def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float | None) -> ShareWatch | None:
-    """Return the interval at which the policy expects shares, and the time of the last share.
-
-    If no share is known, the time of the last change of the channel's secret stands for it. Return None if neither time
-    is known, if the policy expects no shares, or if the uses of credentials (`uses`) could not be read.
-    """
-    every = channel.policy.expect_share_every
-    if every is None or uses is None:
-        return None
-    shared_at = last_use(uses, "inbound", "current", "previous")
-    since = changed_at if shared_at is None else shared_at
-    return None if since is None else ShareWatch(every, since)

@@ -5,7 +5,7 @@ from copy import replace
 from random import Random
 from typing import Literal
 
-from relayctl.channel import pauses_in_secret
+from relayctl.channel import pauses
 from relayctl.channel.secret_document import SecretDocument
 from tests.simulation import story as stories
 from tests.simulation.cloud import USUAL
@@ -377,15 +377,15 @@ def _edited(settings: Settings, at: int, deed: str, edit: Callable[[SecretDocume
     """Return the settings after `relayctl channel pause` or `resume` changed the pauses in the secret."""
     document = SecretDocument({"policy": {"pauses": list(settings.pauses)}})
     edit(document)
-    return replace(settings, at=at, deed=deed, pauses=tuple(pauses_in_secret.pauses_of(document)))
+    return replace(settings, at=at, deed=deed, pauses=tuple(pauses.pauses_of(document)))
 
 
 def _added(
     document: SecretDocument, at: int, since: int, until: int, then: Literal["keep", "drop"], when: When
 ) -> None:
     now, conditions = float(BEGINS_AT + at), {fact: list(patterns) for fact, patterns in when.items()}
-    new = pauses_in_secret.pause(BEGINS_AT + since, BEGINS_AT + until, then, conditions, now)
-    pauses_in_secret.add(document, new, now)
+    new = pauses.pause(BEGINS_AT + since, BEGINS_AT + until, then, conditions, now)
+    pauses.add(document, new, now)
 
 
 def _new(random: Random, settings: Settings, at: int) -> Settings:
@@ -424,7 +424,7 @@ def _replaced(
     """Return the settings after a pause was ended, and another one made at once."""
 
     def edit(document: SecretDocument) -> None:
-        pauses_in_secret.end(document, {fact: list(each) for fact, each in before.items()}, float(BEGINS_AT + at))
+        pauses.end(document, {fact: list(each) for fact, each in before.items()}, float(BEGINS_AT + at))
         _added(document, at, at, until, then, when)
 
     return _edited(settings, at, deed, edit)
@@ -433,6 +433,4 @@ def _replaced(
 def _ended(random: Random, settings: Settings, at: int) -> Settings:
     when = random.choice([{}, _running(random, settings, at)[2]])
     conditions = {fact: list(patterns) for fact, patterns in when.items()}
-    return _edited(
-        settings, at, "is resumed", lambda document: pauses_in_secret.end(document, conditions, float(BEGINS_AT + at))
-    )
+    return _edited(settings, at, "is resumed", lambda document: pauses.end(document, conditions, float(BEGINS_AT + at)))

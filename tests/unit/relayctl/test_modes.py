@@ -8,7 +8,7 @@ import pytest
 from relay.channels.policy import Mode, Policy
 from relay.channels.routes import Pause
 from relayctl import moments
-from relayctl.channel import modes
+from relayctl.channel import pauses
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -37,7 +37,7 @@ def policy(*pauses: Pause, **members: Any) -> Policy:
     ],
 )
 def test_mode_is_paused_only_by_an_active_pause_of_all_incidents(found: Policy, mode: str, brief: str) -> None:
-    assert (modes.current(found, NOW), modes.brief(found, NOW)) == (mode, brief)
+    assert (pauses.current(found, NOW), pauses.brief(found, NOW)) == (mode, brief)
 
 
 def test_utc_stands_beside_a_local_time_of_another_zone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_utc_stands_beside_a_local_time_of_another_zone(monkeypatch: pytest.Monk
 
 
 def test_document_has_the_mode_and_the_pauses_that_are_not_over() -> None:
-    found = modes.document(policy(PARTIAL, OVER), NOW)
+    found = pauses.document(policy(PARTIAL, OVER), NOW)
     assert found["mode"] == "live"
     assert found["pauses"] == [
         {

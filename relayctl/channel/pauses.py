@@ -1,15 +1,15 @@
-"""Pauses in a channel's secret: add one, end the active and future ones, drop old ones. No side effects."""
+"""Mode and pauses of a channel: words for them, and pauses in the secret: add, end, drop old ones. Pure code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import click
 
-from relay.channels.policy import Policy
+from relay.channels.policy import Mode, Policy
 from relay.channels.routes import Pause, conditions_of
 from relay.channels.schema import MOST_PAUSES
+from relayctl import moments
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.moments import iso
 
 KEY = "policy.pauses"
 # A pause that ends this long after it begins would outlive what BigPanda and people remember of its incidents.
@@ -46,8 +46,8 @@ def pause(
         raise click.UsageError("--until: a pause lasts 14 days at most")
     others = {"when": dict(when), **said}
     return {
-        "since": iso(since),
-        "until": iso(until),
+        "since": moments.iso(since),
+        "until": moments.iso(until),
         "then": then,
         **{key: each for key, each in others.items() if each},
     }
@@ -65,7 +65,10 @@ def add(document: SecretDocument, new: Members, now: float) -> Members:
         one, other = Pause.of(each), Pause.of(new)
         is_alike = (one.keeps_states, one.when) == (other.keeps_states, other.when)
         if is_alike and one.until > now and one.since < other.until and other.since < one.until:
-            ends = {"since": iso(min(one.since, other.since)), "until": iso(max(one.until, other.until))}
+            ends = {
+                "since": moments.iso(min(one.since, other.since)),
+                "until": moments.iso(max(one.until, other.until)),
+            }
             new = {**each, **new, **ends}
         else:
             kept.append(each)
@@ -91,7 +94,7 @@ def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> 
             continue
         ended.append(each)
         if pause.since < now:
-            kept.append({**each, "until": iso(now)})
+            kept.append({**each, "until": moments.iso(now)})
     if kept:
         document.set(KEY, kept)
     else:
@@ -129,3 +132,82 @@ def _remembered(document: SecretDocument, now: float) -> list[Members]:
             kept.append(each)
             earliest = min(earliest, pause.since)
     return [each for _, each in found if each in kept]
+
+
+LIVE, SHADOW, PAUSED = Mode.LIVE, Mode.SHADOW, "paused"
+
+
+def current(policy: Policy, now: float) -> str:
+    """Return the mode at `now` (epoch seconds): `shadow`; `paused` if a pause of all incidents is active; `live`."""
+    if policy.mode is Mode.SHADOW:
+        return SHADOW
+    return PAUSED if any(each.is_active(now) and not each.when for each in policy.pauses) else LIVE
+
+
+def brief(policy: Policy, now: float) -> str:
+    """Return the mode at `now` (epoch seconds) in few words, such as `live` or `live, partly paused until TIME`."""
+    found = open_pauses(policy, now)
+    active = [each for each in found if each.is_active(now)]
+    whole = [each for each in active if not each.when]
+    if policy.mode is Mode.SHADOW or not found:
+        return policy.mode
+    if not active:
+        return f"live, {'partly ' if found[0].when else ''}paused from {moments.moment(found[0].since)}"
+    end = moments.moment(max(each.until for each in whole or active))
+    return f"paused until {end}" if whole else f"live, partly paused until {end}"
+
+
+def words(policy: Policy, now: float) -> Iterator[str]:
+    """Yield a line for a mode other than live, and for each pause that is not over at `now` (epoch seconds)."""
+    if policy.mode is Mode.SHADOW:
+        yield "in shadow mode: it sends nothing"
+    for each in open_pauses(policy, now):
+        yield pause_words(each, now)
+
+
+def open_pauses(policy: Policy, now: float) -> list[Pause]:
+    """Return the pauses that are not over at `now` (epoch seconds), the earliest first."""
+    return sorted(each for each in policy.pauses if each.until > now)
+
+
+def pause_words(pause: Pause, now: float) -> str:
+    """Return a pause in words: its end, the handling of states that come in it, its incidents, reason and author."""
+    start = "paused" if pause.is_active(now) else f"to be paused from {moments.moment(pause.since)}"
+    then = "then the newest states ring" if pause.keeps_states else "and what comes is left out"
+    why = "".join(f"; {what}{text}" for what, text in (("reason: ", pause.reason), ("by ", pause.by)) if text)
+    return f"{start} until {moments.moment(pause.until)}, {then}{whom(pause)}{why}"
+
+
+def end_words(pause: Pause, now: float) -> str:
+    """Return in words that a pause was ended at `now` (epoch seconds), and what becomes of the states in it."""
+    if not pause.is_active(now):
+        return f"the pause from {moments.moment(pause.since)} is removed; it had not begun{whom(pause)}"
+    kept, dropped = "what waited rings within two minutes", "what it left out rings at its incident's next share"
+    return f"resumed; {kept if pause.keeps_states else dropped}, if it is still news{whom(pause)}"
+
+
+def whom(pause: Pause) -> str:
+    """Return the incidents that a pause is for, as the end of a sentence; empty for all incidents."""
+    facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in pause.when]
+    return f", for incidents with {' and '.join(facts)}" if facts else ""
+
+
+def document(policy: Policy | None, now: float) -> dict[str, Any]:
+    """Return the mode, and the pauses that are not over, as a JSON object for programs; null if not known."""
+    if policy is None:
+        return {"mode": None, "pauses": None}
+    return {
+        "mode": current(policy, now),
+        "pauses": [
+            {
+                "since": moments.iso(each.since),
+                "until": moments.iso(each.until),
+                "then": "keep" if each.keeps_states else "drop",
+                "when": {fact: list(patterns) for fact, patterns in each.when},
+                "reason": each.reason or None,
+                "by": each.by or None,
+                "is_active": each.is_active(now),
+            }
+            for each in open_pauses(policy, now)
+        ],
+    }

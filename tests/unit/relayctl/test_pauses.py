@@ -5,7 +5,7 @@ from typing import Any
 
 from relay.channels.routes import Pause, age_start
 from relay.channels.schema import MOST_PAUSES
-from relayctl.channel import modes, pauses_in_secret
+from relayctl.channel import pauses
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.moments import iso
 
@@ -24,27 +24,27 @@ def document(*pauses: dict[str, Any]) -> SecretDocument:
 
 def test_state_that_waited_for_an_extended_pause_does_not_expire_at_its_resume() -> None:
     found = document(pause(-20, -10), pause(-11, 5))
-    pauses_in_secret.end(found, {}, NOW)
-    pauses = [Pause.of(each) for each in pauses_in_secret.pauses_of(found)]
-    assert age_start(pauses, NOW - 19 * HOUR, 6 * HOUR) == NOW
+    pauses.end(found, {}, NOW)
+    kept = [Pause.of(each) for each in pauses.pauses_of(found)]
+    assert age_start(kept, NOW - 19 * HOUR, 6 * HOUR) == NOW
 
 
 def test_ended_pause_that_no_owed_state_waited_for_is_dropped() -> None:
     found = document(pause(-40, -30), pause(-11, 5))
     new = pause(0, 1) | {"then": "drop"}
-    pauses_in_secret.add(found, new, NOW)
-    assert pauses_in_secret.pauses_of(found) == [pause(-11, 5), new]
+    pauses.add(found, new, NOW)
+    assert pauses.pauses_of(found) == [pause(-11, 5), new]
 
 
 def test_ended_pauses_leave_room_for_a_new_one() -> None:
     found = document(*(pause(-2 * number - 2, -2 * number - 1) for number in range(MOST_PAUSES)))
-    pauses_in_secret.add(found, pause(0, 1), NOW)
-    kept = pauses_in_secret.pauses_of(found)
+    pauses.add(found, pause(0, 1), NOW)
+    kept = pauses.pauses_of(found)
     assert (len(kept), kept[0], kept[-1]) == (MOST_PAUSES, pause(-2, -1), pause(0, 1))
 
 
 def test_single_pattern_that_was_written_by_hand_is_found_and_shown_as_one() -> None:
     by_hand = pause(-1, 5) | {"when": {"status": "warning"}}
     found = document(by_hand)
-    assert pauses_in_secret.end(found, {"status": ["warning"]}, NOW) == [by_hand]
-    assert modes.pause_words(Pause.of(by_hand), NOW).endswith("for incidents with status warning")
+    assert pauses.end(found, {"status": ["warning"]}, NOW) == [by_hand]
+    assert pauses.pause_words(Pause.of(by_hand), NOW).endswith("for incidents with status warning")
