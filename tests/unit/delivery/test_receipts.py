@@ -221,6 +221,17 @@ class TestWithoutRestApi:
             call_back(relay, "delivery", "Delivered")
         assert relay.entry().sequence == written
 
+    def test_end_that_comes_back_from_the_dead_letter_queue_leaves_no_row(self) -> None:
+        relay = watched(BOTH)
+        relay.session.steps = [samples.refused(404)]
+        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
+        relay.play("critical comment ok 120 120")
+        relay.dynamodb.failure = None
+        relay.session.steps = [samples.accepted("r1"), samples.accepted("r2")]
+        relay.retries.messages, relay.dead_letters.messages = relay.dead_letters.messages, []
+        relay.wake()
+        assert (relay.statuses().split()[-1], relay.dynamodb.indexed()) == ("ok", [])
+
     def test_message_that_the_topic_refuses_is_published_in_a_later_run(self) -> None:
         relay = watched(BOTH)
         relay.play("critical")
