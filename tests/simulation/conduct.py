@@ -317,7 +317,7 @@ class Conduct:
     def _circuit_ignored(self, channel: str) -> Iterator[str]:
         """Check that a channel's trigger gets no request for a while after five failures in a row, or a 429."""
         signals = sorted(self._signals(channel), key=lambda signal: signal[-1].ended or 0.0)
-        in_a_row = 0
+        in_a_row, begins = 0, [signal[0].began for signal in signals]
         for place, signal in enumerate(signals):
             last = signal[-1]
             is_limited = last.fault in PAUSES_SECONDS
@@ -329,7 +329,7 @@ class Conduct:
             first, end = last.ended + LEARNS_SECONDS, last.ended + pause - max(1.0, self.cloud.clock_margin)
             # A later 429 says anew how long the pause is, and any other answer to a signal in flight ends it.
             answers = (later[-1] for later in signals[place + 1 :] if later[-1].fault not in BREAKING)
-            if any(first < post.began < end for later in signals for post in later[:1]) and not any(
+            if any(first < began < end for began in begins) and not any(
                 answer.began < first and answer.ended and answer.ended < end for answer in answers
             ):
                 yield f"xMatters was asked within {pause:.0f} s after {last.fault}"

@@ -55,15 +55,19 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
     Each is replaced by HIDDEN.
     """
-    known = sorted(filter(None, secrets), key=len, reverse=True)
+    known = [_pattern(secret) for secret in sorted(filter(None, secrets), key=len, reverse=True)]
     return _without_known(_without_named(_without_known(text, known)), known)
 
 
-def _without_known(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        pattern = "".join(_run(character, len(list(same))) for character, same in groupby(secret))
+def _without_known(text: str, patterns: Iterable[str]) -> str:
+    for pattern in patterns:
         text = re.sub(pattern, HIDDEN, text)
     return text
+
+
+def _pattern(secret: str) -> str:
+    """Return a regular expression for a secret in all spellings."""
+    return "".join(_run(character, len(list(same))) for character, same in groupby(secret))
 
 
 def _without_named(text: str) -> str:
