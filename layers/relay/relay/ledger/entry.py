@@ -506,7 +506,9 @@ class Entry(NamedTuple):
         if is_anew and not (audience.is_for_one and state.is_open):
             entry = entry._unacknowledged()
         receipt = entry.receipt
-        begins = audience.awaits_receipt and not audience.is_for_one and not receipt.is_open
+        # One that is open only since an earlier critical has no page says nothing of a critical that comes anew.
+        has_own = receipt.is_open and not (is_anew and receipt.has_no_page)
+        begins = audience.awaits_receipt and not audience.is_for_one and not has_own
         if begins and state.is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
             receipt = Receipt.begun(at, audience.recipients)
         if audience.has_others and receipt.awaits_others:
