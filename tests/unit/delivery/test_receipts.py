@@ -564,6 +564,20 @@ class TestWithRestApi:
         call_back(relay, "response", "Acknowledge", page=page)
         assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
 
+    def test_critical_that_comes_again_is_awaited_although_the_one_before_had_no_page(self) -> None:
+        """Found by seed 201641 of the simulation: an answer to the warning in between counted for the critical."""
+        tenant = Tenant()
+        tenant.hidden, tenant.after = {"r1"}, 50.0
+        relay = watched(
+            {"page_within_seconds": 60, "notified_within_seconds": 0, "answered_within_seconds": 300}, tenant=tenant
+        )
+        relay.play("critical 30 warning 45")
+        assert relay.entry().receipt.missed == "page_missing"
+        relay.play("critical 60")
+        call_back(relay, "response", "Acknowledge", page="page-2")
+        relay.sweep_for(600)
+        assert told(relay) == ["nobody_answered"]
+
     def test_missing_page_is_told_before_the_other_steps_are_late(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False

@@ -203,12 +203,6 @@ def without_page(entry: Entry) -> Entry:
 
 
 class TestPageMissing:
-    def test_critical_begins_a_receipt_of_its_own_although_a_missing_page_was_not_told_yet(self) -> None:
-        watched = Audience(("Ops",), awaits_receipt=True)
-        entry = Entry().announcing(state(), "r1", NOW, watched).announcing(state(20, status="warning"), "r2", NOW + 20)
-        entry = entry.page_missing(NOW).announcing(state(40), "r3", NOW + 40, watched).answered("jdoe", NOW + 30)
-        assert (entry.receipt.since, entry.receipt.missed, entry.receipt.answered_at) == (NOW + 40, "page_missing", 0.0)
-
     def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified(self) -> None:
         entry = without_page(announced(state()))
         assert (entry.receipt.missed, entry.row) == ("page_missing", Row(NOW, is_critical=True))

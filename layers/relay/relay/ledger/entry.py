@@ -506,11 +506,11 @@ class Entry(NamedTuple):
         if is_anew and not (audience.is_for_one and state.is_open):
             entry = entry._unacknowledged()
         receipt = entry.receipt
-        # A signal of an earlier critical without a page, of which the topic has to be told, delays no new receipt.
-        is_awaiting = receipt.is_open and not receipt.has_no_page
-        begins = audience.awaits_receipt and not audience.is_for_one and not is_awaiting
+        # One that is open only since an earlier critical has no page says nothing of a critical that comes anew.
+        has_own = receipt.is_open and not (is_anew and receipt.has_no_page)
+        begins = audience.awaits_receipt and not audience.is_for_one and not has_own
         if begins and state.is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
-            receipt = Receipt.begun(at, audience.recipients, missed=receipt.missed if receipt.is_open else "")
+            receipt = Receipt.begun(at, audience.recipients)
         if audience.has_others and receipt.awaits_others:
             receipt = replace(receipt, others_at=at)
         # The newer state came while this one was sent. It could not count as eased then: nothing was announced yet.

@@ -91,12 +91,9 @@ class Receipt(NamedTuple):
     others_at: float = 0.0
 
     @classmethod
-    def begun(cls, at: float, recipients: tuple[str, ...], *, missed: str = "") -> Self:
-        """Return the receipt of a critical whose first signal was sent at `at` (epoch seconds).
-
-        `missed` is a step that an earlier signal of the incident missed, and that nobody was told of.
-        """
-        return cls(at, is_open=True, missed=missed, recipients=recipients[:MAX_RECIPIENTS])
+    def begun(cls, at: float, recipients: tuple[str, ...]) -> Self:
+        """Return the receipt of a critical whose first signal was sent at `at` (epoch seconds)."""
+        return cls(at, is_open=True, recipients=recipients[:MAX_RECIPIENTS])
 
     def ended(self) -> "Receipt":
         """Return the receipt after the incident ended, eased below critical, or was snoozed: nothing is awaited.
