@@ -15,10 +15,10 @@ from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.table import Ledger
 from relayctl import channel_names, terminal
-from relayctl.aws_errors import tried
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
+from relayctl.failed_calls import tried
 from relayctl.report import explanation_text
 from relayctl.report.explanation import Case, explanation
 from relayctl.report.route_lint import lint

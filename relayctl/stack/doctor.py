@@ -7,10 +7,10 @@ import click
 
 from relay.foreign_text import printable
 from relayctl import check_results, terminal
-from relayctl.aws_errors import tried
 from relayctl.channel import checks
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check
+from relayctl.failed_calls import tried
 from relayctl.stack.checks import StackChecks
 from relayctl.stack.deployed import Stack, StackMissingError, on_stack
 from relayctl.stack.status import health

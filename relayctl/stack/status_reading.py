@@ -17,8 +17,8 @@ from relay.sweeper.run import read_canaries
 from relayctl.channel import endpoints
 from relayctl.channel.endpoints import last_use
 from relayctl.channel.store import ChannelStore
+from relayctl.failed_calls import Readings
 from relayctl.log_lines import WEBHOOK
-from relayctl.readings import Readings
 from relayctl.stack import channel_status
 from relayctl.stack.channel_status import PATTERNS, ChannelStatus, Refused, Traffic
 from relayctl.stack.deployed import Stack
