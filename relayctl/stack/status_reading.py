@@ -46,6 +46,10 @@ class StackStatus(NamedTuple):
     problems: list[str]
     is_partial: bool
 
+    def of(self, name: str) -> ChannelStatus | None:
+        """Return the status of a channel; None if there is no such channel."""
+        return next((each for each in self.channels if each.name == name), None)
+
 
 @dataclass
 class StatusReader:
