@@ -128,7 +128,7 @@ def _known(error: Exception) -> click.ClickException | None:
         from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFound  # noqa: PLC0415
 
         from relay.failures import InvalidChannel  # noqa: PLC0415
-        from relayctl.aws_errors import aws_failure  # noqa: PLC0415
+        from relayctl.failed_calls import aws_failure  # noqa: PLC0415
         from relayctl.stack.deployed import StackMissingError  # noqa: PLC0415
     except ImportError as missing:
         return click.ClickException(f"relayctl is not completely installed ({missing}); docs/install.md says how")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from relayctl import moments
-from relayctl.aws_errors import tried
+from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack
 
 MAX_REASON = 200

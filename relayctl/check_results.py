@@ -9,7 +9,7 @@ import click
 from relay.failures import Reason, SendError
 from relay.foreign_text import printable
 from relayctl import terminal
-from relayctl.aws_errors import tried
+from relayctl.failed_calls import tried
 
 # Failures of a vendor's call that may be over within a minute.
 _TRANSIENT = {Reason.RATE_LIMITED, Reason.UPSTREAM}

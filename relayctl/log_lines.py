@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from botocore.exceptions import ClientError
-
 from relay.foreign_text import printable
 from relayctl import moments
 
@@ -123,10 +121,8 @@ class LogReader:
                     endTime=max(0, int(end * 1000) - 1),
                     **more,
                 )
-            except ClientError as error:
-                if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
-                    return
-                raise
+            except self.client.exceptions.ResourceNotFoundException:
+                return
             yield page
             if not page.get("nextToken"):
                 return

@@ -17,12 +17,12 @@ from relay.ledger.sources import Sources
 from relay.reconcile.history import UnknownCounts, read_unknown_counts
 from relay.sweeper.canary import EVERY_SECONDS
 from relay.xmatters.directory import Directory
-from relayctl.aws_errors import DENIED, aws_failure, refusal
 from relayctl.channel import credential_checks, pauses
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
+from relayctl.failed_calls import DENIED, aws_failure, refusal
 from relayctl.stack.deployed import Stack
 
 _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"

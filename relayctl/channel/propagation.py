@@ -75,13 +75,14 @@ _NO_ANSWER = "no answer"
 type Headers = Mapping[str, Mapping[str, str]]
 
 
-def unaccepted(stack: Stack, urls: Mapping[str, str], headers: Headers, gap_seconds: float) -> dict[str, str]:
+def unaccepted(stack: Stack, urls: Mapping[str, str], headers: Headers) -> dict[str, str]:
     """Try credentials until each endpoint accepts its own; return those that do not within 90 seconds.
 
     Each of these endpoints has its last answer. The body is empty, so an endpoint answers an accepted credential with
-    400, and no person is notified. The access log's alarm on 401 counts only requests with a body. `gap_seconds` is the
-    time before each try.
+    400, and no person is notified. The access log's alarm on 401 counts only requests with a body.
     """
+    # A local cloud has no second copy of a secret that could be stale.
+    gap_seconds = _LOCAL_GAP_SECONDS if stack.is_local else SETTLE_SECONDS
     end, unanswered = stack.deadline(TOTAL_SECONDS), 0
     closed = dict.fromkeys(headers, "not called")
     while closed and unanswered < _MOST_UNANSWERED and end.remaining() >= gap_seconds:
@@ -115,8 +116,7 @@ def verify(stack: Stack, name: str, urls: Mapping[str, str], headers: Headers) -
     )
     try:
         with terminal.status("waiting …"):
-            # A local cloud has no second copy of a secret that could be stale.
-            closed = unaccepted(stack, urls, headers, _LOCAL_GAP_SECONDS if stack.is_local else SETTLE_SECONDS)
+            closed = unaccepted(stack, urls, headers)
     except KeyboardInterrupt:
         closed = dict.fromkeys(headers, "interrupted")
     if not closed:

@@ -102,43 +102,34 @@ def renew(document: SecretDocument, key: str, name: str) -> None:
 
 
 def keep_previous(
-    before: SecretDocument, after: SecretDocument, now: float, overlap_seconds: float = OVERLAP_SECONDS
+    before: SecretDocument, after: SecretDocument, name: str, now: float, overlap_seconds: float = OVERLAP_SECONDS
 ) -> dict[str, str]:
     """Write each credential that `after` replaces into `after` as the endpoint's `previous` one, for `overlap_seconds`.
 
-    `before` is a valid secret: a malformed credential as `previous` would make the new secret invalid. An older
-    `previous` one is overwritten, unless the operator set it in the same call. Return the expiry (ISO 8601) of each
-    `previous` credential that was written, by the endpoint's key.
+    `before` is a valid secret: a malformed credential as `previous` would make the new secret invalid. A `previous` one
+    that the operator set in the same call stays. Return the expiry (ISO 8601) of each `previous` credential that was
+    written, by the endpoint's key. Raises UsageError if an older `previous` one is still valid: only one is kept, and
+    the vendor may still use it, if nobody pasted the current one there.
     """
     kept = {}
-    for endpoint in ENDPOINTS:
-        replaced = _replaced(before.get(endpoint), after.get(endpoint))
-        others = [_members(after.get(other)) for other in ENDPOINTS if other != endpoint]
+    for key, endpoint in ENDPOINTS.items():
+        previous, is_same = before.get(f"{key}.previous"), before.get(f"{key}.previous") == after.get(f"{key}.previous")
+        replaced = _replaced(before.get(key), after.get(key))
+        if not replaced or (after.has(f"{key}.previous") and not is_same):
+            continue
+        expires_at = previous.get("expires_at") if isinstance(previous, Mapping) and is_same else None
+        if isinstance(expires_at, str) and _is_later(expires_at, now):
+            raise click.UsageError(
+                f"{key}: the credential before the last change works until {expires_at}, and {endpoint.vendor} may "
+                f"still use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end "
+                f"the old one: relayctl channel rotate {name} {endpoint.name} --retire"
+            )
+        others = [_members(after.get(other)) for other in ENDPOINTS if other != key]
         replaced = {kind: value for kind, value in replaced.items() if all(value != each.get(kind) for each in others)}
-        is_set_by_hand = before.get(f"{endpoint}.previous") != after.get(f"{endpoint}.previous") and after.has(
-            f"{endpoint}.previous"
-        )
-        if replaced and not is_set_by_hand:
-            expires_at = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
-            after.set(f"{endpoint}.previous", {**replaced, "expires_at": expires_at})
-            kept[endpoint] = expires_at
+        if replaced:
+            kept[key] = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
+            after.set(f"{key}.previous", {**replaced, "expires_at": kept[key]})
     return kept
-
-
-def displaced(before: SecretDocument, after: SecretDocument, now: float) -> dict[str, str]:
-    """Return the expiry (ISO 8601), by the endpoint's key, of each `previous` credential that this rotation would end.
-
-    Only one `previous` credential is kept. The vendor may still use it, if nobody pasted the current one there.
-    """
-    found = {}
-    for endpoint in ENDPOINTS:
-        previous = before.get(f"{endpoint}.previous")
-        is_set_by_hand = previous != after.get(f"{endpoint}.previous")
-        expires_at = previous.get("expires_at") if isinstance(previous, Mapping) else None
-        is_rotated = _replaced(before.get(endpoint), after.get(endpoint))
-        if is_rotated and not is_set_by_hand and isinstance(expires_at, str) and _is_later(expires_at, now):
-            found[endpoint] = expires_at
-    return found
 
 
 def _is_later(moment: str, now: float) -> bool:

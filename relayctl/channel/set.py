@@ -180,18 +180,14 @@ def _has_credentials(document: SecretDocument, key: str) -> bool:
 def _apply_options(document: SecretDocument, options: dict[str, Any]) -> None:
     if options["trigger_url"] is None and not document.has("xmatters.trigger_url"):
         options["trigger_url"] = _ask("trigger_url", " for a new channel")
-    if options["trigger_url"] is not None:
-        document.set("xmatters.trigger_url", options["trigger_url"])
     kind = options["auth"] or document.get("xmatters.auth.type") or "url"
     if kind != document.get("xmatters.auth.type"):
         document.set("xmatters.auth", {"type": kind})
     _apply_auth(document, kind, {name: options[name] for name in _AUTH_MEMBERS})
-    if options["recipients"]:
-        document.set("xmatters.recipients", list(options["recipients"]))
-    if options["recipients_in"]:
-        document.set("xmatters.recipients_in", options["recipients_in"])
-    if options["any_trigger_path"]:
-        document.set("xmatters.any_trigger_path", True)
+    plain = {"recipients": list(options["recipients"]) or None, "any_trigger_path": options["any_trigger_path"] or None}
+    for option in ("trigger_url", "recipients", "recipients_in", "any_trigger_path"):
+        if (value := plain.get(option, options[option])) is not None:
+            document.set(f"xmatters.{option}", value)
 
 
 def _apply_auth(document: SecretDocument, kind: str, given: dict[str, str | None]) -> None:

@@ -15,12 +15,6 @@ from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.stack.deployed import Stack
 
-# Codes of a read or a write when there is no secret, or the secret is marked for deletion.
-_GONE = {"ResourceNotFoundException", "InvalidRequestException"}
-# Codes of CreateSecret when the name belongs to a secret that is marked for deletion, or that was created meanwhile.
-_TAKEN = {"InvalidRequestException", "ResourceExistsException"}
-# Codes of UpdateSecretVersionStage when the replaced version is no longer current, or the secret is gone.
-_MOVED = {"InvalidParameterException", *_GONE}
 _CURRENT = "AWSCURRENT"
 _PREVIOUS = "AWSPREVIOUS"
 _LONGEST_WINDOW_DAYS = 30
@@ -57,7 +51,9 @@ class ChannelStore:
     def __init__(self, stack: Stack) -> None:
         self._stack, self._secrets = stack, stack.session.client("secretsmanager")
         self._prefix = stack.output("SecretPrefix")
-        self._key = stack.key_arn
+        self._key, self._errors = stack.key_arn, self._secrets.exceptions
+        # There is no secret, or the secret is marked for deletion.
+        self._gone = (self._errors.ResourceNotFoundException, self._errors.InvalidRequestException)
 
     def exists(self, name: str) -> bool:
         """True if the channel has a secret, valid or not, that is not removed."""
@@ -139,9 +135,9 @@ class ChannelStore:
                 Description="A channel of the BigPanda to xMatters relay",
                 **options,
             )
-        except ClientError as error:
-            if error.response["Error"].get("Code") not in _TAKEN:
-                raise
+        except (self._errors.InvalidRequestException, self._errors.ResourceExistsException):
+            # The secret is marked for deletion, or was created meanwhile.
+            pass
         else:
             return None
         # Read before the restore: two writers that restore the secret both replace this version, and one of them fails.
@@ -188,9 +184,7 @@ class ChannelStore:
             self._secrets.put_secret_value(
                 SecretId=self._id(name), SecretString=text, ClientRequestToken=version, VersionStages=[label]
             )
-        except ClientError as error:
-            if error.response["Error"].get("Code") not in _GONE:
-                raise
+        except self._gone:
             raise ChannelChangedError(name) from None
 
     def _make_current(self, name: str, version: str, replaces: str) -> None:
@@ -201,9 +195,7 @@ class ChannelStore:
                 MoveToVersionId=version,
                 RemoveFromVersionId=replaces,
             )
-        except ClientError as error:
-            if error.response["Error"].get("Code") not in _MOVED:
-                raise
+        except (self._errors.InvalidParameterException, *self._gone):
             # botocore repeats a call whose answer was lost; the second call finds its own version current.
             current = self._value(name)
             if current is None or current["VersionId"] != version:
@@ -212,10 +204,8 @@ class ChannelStore:
     def _value(self, name: str, stage: str = _CURRENT) -> Mapping[str, Any] | None:
         try:
             return self._secrets.get_secret_value(SecretId=self._id(name), VersionStage=stage)
-        except ClientError as error:
-            if error.response["Error"].get("Code") in _GONE:
-                return None
-            raise
+        except self._gone:
+            return None
 
     def names(self) -> list[tuple[str, str | None]]:
         """Return every channel with the time of its last change (ISO 8601, or None), sorted by name.

@@ -109,7 +109,13 @@ def prepare(
     """
     before, expiries = SecretDocument(stored.document if stored else None), dict[str, str]()
     if overlap_seconds is not None:
-        expiries = _rotate(before, after, stack.effects.clock(), name, overlap_seconds)
+        try:
+            parse_channel(name, before.text(), ANY_HOSTS)
+        except InvalidChannel:
+            overlap_seconds = None
+    # The endpoints accepted no credential of a secret that was not valid.
+    if overlap_seconds is not None:
+        expiries = rotation.keep_previous(before, after, name, stack.effects.clock(), overlap_seconds)
     channel = _checked(stack, name, after)
     _refuse_short_tokens(before, after)
     urls = endpoints.urls(stack, name, after)
@@ -149,24 +155,6 @@ def say_fresh(name: str, done: Done) -> None:
     for key in done.fresh:
         vendor = ENDPOINTS[key].vendor
         terminal.say(f"channel {name}: {vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
-
-
-def _rotate(
-    before: SecretDocument, after: SecretDocument, now: float, name: str, overlap_seconds: float
-) -> dict[str, str]:
-    for key, expires_at in rotation.displaced(before, after, now).items():
-        endpoint = ENDPOINTS[key]
-        raise click.UsageError(
-            f"{key}: the credential before the last change works until {expires_at}, and {endpoint.vendor} may still "
-            f"use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end the old "
-            f"one: relayctl channel rotate {name} {endpoint.name} --retire"
-        )
-    try:
-        parse_channel(name, before.text(), ANY_HOSTS)
-    except InvalidChannel:
-        # No endpoint accepted its credentials.
-        return {}
-    return rotation.keep_previous(before, after, now, overlap_seconds)
 
 
 def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:

@@ -12,10 +12,10 @@ from relay.xmatters.directory import Pages, RestApi
 from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.reading import Filter, choosing
+from relayctl.failed_calls import Readings
 from relayctl.incident import timeline, timeline_ledger, timeline_logs, timeline_vendors
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients
 from relayctl.log_lines import FUNCTIONS, Budget
-from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
 
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.

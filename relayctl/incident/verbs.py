@@ -17,11 +17,11 @@ from relay.ledger.table import Ledger
 from relayctl import moments, terminal
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import CHANNEL
+from relayctl.failed_calls import Readings
 from relayctl.incident import timeline, timeline_ledger
 from relayctl.incident.timeline import Event
 from relayctl.incident.timeline_sources import Collector
 from relayctl.log_lines import WEBHOOK, Budget
-from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.owed import due
 

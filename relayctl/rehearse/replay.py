@@ -14,19 +14,17 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from relay.channels.channel import Channel
-from relay.deadline import Deadline
 from relay.delivery.delivery import planned, row_of
 from relay.delivery.step import DeadLetter, Send, Settle, step
-from relay.delivery.task import Task, new_job
+from relay.delivery.task import Task
 from relay.incidents.share import Transition
 from relay.ledger.channel_rate_limiter import RateLimiter, Ticket, rules_of
 from relay.ledger.debt import Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 from relay.ledger.entry_key import key
 from relayctl.rehearse.history import History, Moment
+from relayctl.report.explanation import task_of
 
-_OWNER = "relayctl rehearse"
-_NO_DEADLINE = Deadline(0.0, lambda: 0.0)
 # Much later than any wait of the library, so that a fault in a wait ends a rehearsal.
 _MOST_WAKES = 1000
 
@@ -116,9 +114,7 @@ class Rehearsal:
 
     def share(self, moment: Moment) -> None:
         """Take a share that comes now."""
-        share = moment.share
-        job = new_job(self.channel, share, moment.body, (), _OWNER, self.now)
-        self._attend(Task.of(self.channel, share, job, _OWNER, _NO_DEADLINE, is_from_webhook=True))
+        self._attend(task_of(self.channel, moment.share, moment.body, (), self.now))
 
     def wake_until(self, until: float) -> None:
         """Wake what waited until some time before `until` (epoch seconds)."""

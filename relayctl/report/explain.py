@@ -15,10 +15,10 @@ from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.table import Ledger
 from relayctl import channel_names, terminal
-from relayctl.aws_errors import tried
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
+from relayctl.failed_calls import tried
 from relayctl.report import explanation_text
 from relayctl.report.explanation import Case, explanation
 from relayctl.report.route_lint import lint
@@ -213,24 +213,14 @@ def _document(case: Case, source: _Source, incident_id: str | None) -> dict[str,
         **explanation(case),
         "notes": notes,
     }
-    hidden = [each for each in case.channel.secrets() if len(each) >= _LEAST_SECRET]
-    masked: dict[str, Any] = _masked(document, sorted(hidden, key=len, reverse=True))
-    if masked != _masked(document, []):
-        masked["notes"].append("a credential of the channel stands in the share; it is shown as ***")
-    return masked
-
-
-def _masked(node: Any, secrets: list[str]) -> Any:
-    match node:
-        case str():
-            for secret in secrets:
-                node = node.replace(secret, _MASK)
-            return str(node)
-        case dict():
-            return {_masked(name, secrets): _masked(value, secrets) for name, value in node.items()}
-        case list() | tuple():
-            return [_masked(each, secrets) for each in node]
-    return node
+    plain = masked = json.dumps(document)
+    for secret in sorted(case.channel.secrets(), key=len, reverse=True):
+        if len(secret) >= _LEAST_SECRET:
+            masked = masked.replace(json.dumps(secret)[1:-1], _MASK)
+    found: dict[str, Any] = json.loads(masked)
+    if masked != plain:
+        found["notes"].append("a credential of the channel stands in the share; it is shown as ***")
+    return found
 
 
 def _lint(source: _Source, *, as_json: bool) -> None:

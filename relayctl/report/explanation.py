@@ -27,7 +27,7 @@ from relay.xmatters.trigger import recipients_of
 from relayctl import moments
 from relayctl.channel import pauses
 
-_OWNER = "relayctl explain"
+_OWNER = "relayctl"
 # Nothing is sent, so no time is needed.
 _NO_DEADLINE = Deadline(0.0, lambda: 0.0)
 _SETTLED = {
@@ -35,6 +35,12 @@ _SETTLED = {
     Outcome.SUPERSEDED: "the ledger has a newer state of the incident",
     Outcome.QUEUED: "the state is on the dead-letter queue",
 }
+
+
+def task_of(channel: Channel, share: Share, body: bytes, named: tuple[str, ...], now: float) -> Task:
+    """Return the task of a share that comes now (epoch seconds), as the webhook's function makes it."""
+    job = new_job(channel, share, body, named, _OWNER, now)
+    return Task.of(channel, share, job, _OWNER, _NO_DEADLINE, is_from_webhook=True)
 
 
 class Case(NamedTuple):
@@ -74,8 +80,7 @@ class Case(NamedTuple):
     @property
     def task(self) -> Task:
         """The share as a Task object, from which `step` decides. It has no facts from the ledger yet."""
-        job = new_job(self.channel, self.share, self.body, self.permitted, _OWNER, self.now)
-        return Task.of(self.channel, self.share, job, _OWNER, _NO_DEADLINE, is_from_webhook=True)
+        return task_of(self.channel, self.share, self.body, self.permitted, self.now)
 
 
 def explanation(case: Case) -> dict[str, Any]:

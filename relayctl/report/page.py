@@ -25,33 +25,23 @@ type Rows = Sequence[tuple[str, str, bool]]
 
 def page_of(title: str, when: str, rows: Rows, *parts: str) -> str:
     """Return the page: its title, a table of `rows`, and further parts, which are HTML."""
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1><p class=when>{escape(when)}</p>"
-        f"{rows_of(rows)}{''.join(parts)}</html>\n"
-    )
-
-
-def rows_of(rows: Rows) -> str:
-    """Return a table of labels and texts."""
     cells = "".join(
         f"<tr{' class=bad' if is_bad else ''}><th>{escape(label)}</th><td>{escape(text)}</td></tr>"
         for label, text, is_bad in rows
     )
-    return f"<table>{cells}</table>"
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1><p class=when>{escape(when)}</p>"
+        f"<table>{cells}</table>{''.join(parts)}</html>\n"
+    )
 
 
 def shares_by_hour(hours: Sequence[Mapping[str, Any]]) -> str:
     """Return the plot of a report's shares, by hour."""
-    key = "<p class=key><span class=signals></span>rang <span class=quiet></span>rang nobody</p>"
-    return f"<h2>Shares by hour</h2>{key}{_bars(hours)}"
-
-
-def _bars(hours: Sequence[Mapping[str, Any]]) -> str:
-    most = max((each["signals"] + each["quiet"] for each in hours), default=0)
-    if not most:
-        return "<p>No share came.</p>"
+    most = max(1, *(each["signals"] + each["quiet"] for each in hours))
     return (
+        "<h2>Shares by hour</h2>"
+        "<p class=key><span class=signals></span>rang <span class=quiet></span>rang nobody</p>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 20}" role=img aria-label="signals and shares without one, by hour">'
         f"{''.join(_bar(hours, most))}<text x=0 y={_HEIGHT + 16}>{escape(hours[0]['at'])}</text>"
         f"<text x={_WIDTH} y={_HEIGHT + 16} text-anchor=end>{escape(hours[-1]['at'])}</text>"

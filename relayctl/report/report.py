@@ -9,8 +9,8 @@ import click
 from relay.incidents.share import CANARY_PREFIX
 from relayctl import moments, terminal
 from relayctl.channel_names import checked_name
+from relayctl.failed_calls import Readings
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line
-from relayctl.readings import Readings
 from relayctl.report.page import page_of, shares_by_hour
 from relayctl.report.period import FIELDS, figures, spread_words
 from relayctl.stack.deployed import Stack, on_stack

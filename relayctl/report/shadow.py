@@ -16,8 +16,8 @@ from relayctl import moments, terminal
 from relayctl.channel import pauses
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
+from relayctl.failed_calls import Readings
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line
-from relayctl.readings import Readings
 from relayctl.report.shadow_counts import FIELDS, SUPPRESSED, count_pages, counts
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress

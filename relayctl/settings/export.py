@@ -107,11 +107,6 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def _ecma(pattern: str) -> str:
-    r"""Return the pattern with $ in place of a final \Z, which only Python has."""
-    return pattern.removesuffix(r"\Z") + "$" if pattern.endswith(r"\Z") else pattern
-
-
 _REFERENCE = {
     "type": "object",
     "description": "A credential: the value that the channel's secret has under the same key. env or file names the "
@@ -123,7 +118,7 @@ _REFERENCE = {
         "secret": {"const": STORED},
         "env": {
             "type": "string",
-            "pattern": _ecma(ENV_PATTERN),
+            "pattern": ENV_PATTERN,
             "description": "The environment variable with the value.",
         },
         "file": {
@@ -141,12 +136,14 @@ def schema() -> dict[str, Any]:
     made = _converted(CHANNEL, "")
     # An endpoint that the file leaves out keeps its credentials, or gets a token.
     made["required"] = [key for key in made["required"] if key != "inbound"]
-    return {
+    whole = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Settings of a channel of the BigPanda to xMatters relay",
         **made,
         "definitions": {"reference": _REFERENCE},
     }
+    # The end of a text is \\Z in Python alone.
+    return dict(json.loads(json.dumps(whole).replace(r'\\Z"', '$"')))
 
 
 def schema_text() -> str:
@@ -154,32 +151,21 @@ def schema_text() -> str:
     return json.dumps(schema(), indent=2) + "\n"
 
 
-def _converted(node: Any, key: str) -> Any:
-    if isinstance(node, dict) and key.endswith(".auth"):
-        return {"oneOf": [_of_auth(kind, key) for kind in AUTH]}
-    if isinstance(node, dict) and holds_credential(key):
-        return {"anyOf": [_TO_REFERENCE, _converted(node, "")]} if _is_url(node) else _TO_REFERENCE
-    if isinstance(node, dict):
-        made = {name: _converted(member, "") for name, member in node.items() if name != "properties"}
-        if isinstance(node.get("properties"), dict):
-            made["properties"] = _properties(node["properties"], key)
-        if isinstance(node.get("patternProperties"), dict):
-            made["patternProperties"] = {_ecma(name): each for name, each in made["patternProperties"].items()}
-        return made
-    if isinstance(node, list):
-        return [_converted(each, "") for each in node]
-    return _ecma(node) if isinstance(node, str) else node
+def _converted(node: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the schema of a key with references in place of credentials, and without what is no setting."""
+    if key.endswith(".auth"):
+        return {"oneOf": [_object(AUTH[kind], key, {"type": {"const": kind}}) for kind in AUTH]}
+    if holds_credential(key):
+        is_url = "http" in str(node.get("pattern", ""))
+        return {"anyOf": [_TO_REFERENCE, dict(node)]} if is_url else _TO_REFERENCE
+    return _object(node, key, {}) if "properties" in node else dict(node)
 
 
-def _properties(members: dict[str, Any], key: str) -> dict[str, Any]:
-    keys = {name: f"{key}.{name}".lstrip(".") for name in members}
-    return {name: _converted(each, keys[name]) for name, each in members.items() if keys[name] not in OPERATED_KEYS}
-
-
-def _of_auth(kind: str, key: str) -> dict[str, Any]:
-    definition = AUTH[kind]
-    return {**definition, "properties": _properties(definition["properties"], key) | {"type": {"const": kind}}}
-
-
-def _is_url(node: dict[str, Any]) -> bool:
-    return "http" in str(node.get("pattern", ""))
+def _object(node: Mapping[str, Any], key: str, more: dict[str, Any]) -> dict[str, Any]:
+    places = {name: f"{key}.{name}".lstrip(".") for name in node["properties"]}
+    members: dict[str, Any] = {
+        name: _converted(node["properties"][name], place)
+        for name, place in places.items()
+        if place not in OPERATED_KEYS
+    }
+    return {**node, "properties": members | more}

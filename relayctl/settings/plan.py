@@ -12,13 +12,13 @@ import click
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import terminal
-from relayctl.aws_errors import aws_failure
 from relayctl.channel import write_path
 from relayctl.channel.credential_input import CredentialInput
 from relayctl.channel.secret_document import Change, SecretDocument
 from relayctl.channel.store import ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
 from relayctl.channel_names import CHANNELS
+from relayctl.failed_calls import aws_failure
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import SettingsFile
 from relayctl.stack.deployed import Stack, on_stack

@@ -6,7 +6,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,10 @@ def _stood_in_channel(name: str, members: Mapping[str, Any]) -> Channel:
 
 
 def _stood_in_secret(members: Any) -> dict[str, Any]:
-    secret: dict[str, Any] = {"inbound": {"token": _STAND_IN}} | _stood_in(members, "")
+    def stand_in(_: Any, key: str) -> str:
+        return _STAND_IN_URL if _is_url_key(key) else f"{_STAND_IN}-{key}"
+
+    secret: dict[str, Any] = {"inbound": {"token": _STAND_IN}} | _mapped(members, "", stand_in)
     return secret
 
 
@@ -200,11 +203,12 @@ def _is_url_key(key: str) -> bool:
     return not is_credential(key, _STAND_IN_URL)
 
 
-def _stood_in(value: Any, key: str) -> Any:
+def _mapped(value: Any, key: str, change: Callable[[Any, str], Any]) -> Any:
+    """Return a value of a file with the result of `change` for each reference; `key` is the dotted key of the value."""
     if _is_reference(value, key):
-        return _STAND_IN_URL if _is_url_key(key) else f"{_STAND_IN}-{key}"
+        return change(value, key)
     if isinstance(value, dict):
-        return {name: _stood_in(member, _joined(key, name)) for name, member in value.items()}
+        return {name: _mapped(member, _joined(key, name), change) for name, member in value.items()}
     return value
 
 
@@ -219,7 +223,12 @@ def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput
     (`needs_endpoint`). A missing token is made. `source` reads first values, and collects warnings about them. Raises
     InvalidChannel and UsageError.
     """
-    after = SecretDocument(_filled_in(file, file.members, "", stored, source))
+
+    def filled_in(reference: Any, key: str) -> Any:
+        kept = stored.get(key)
+        return _first(file, reference, key, source) if kept is None else kept
+
+    after = SecretDocument(_mapped(file.members, "", filled_in))
     for key in ENDPOINTS:
         kept, previous = stored.get(key), stored.get(f"{key}.previous")
         if after.has(key):
@@ -231,15 +240,6 @@ def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput
         after.set(PAUSES_KEY, pauses)
     add_missing_tokens(after, file.channel)
     return after
-
-
-def _filled_in(file: SettingsFile, value: Any, key: str, stored: SecretDocument, source: CredentialInput) -> Any:
-    if _is_reference(value, key):
-        kept = stored.get(key)
-        return _first(file, value, key, source) if kept is None else kept
-    if isinstance(value, dict):
-        return {name: _filled_in(file, member, _joined(key, name), stored, source) for name, member in value.items()}
-    return value
 
 
 def _first(file: SettingsFile, reference: Mapping[str, str], key: str, source: CredentialInput) -> str:
@@ -284,13 +284,7 @@ def exported(name: str, document: SecretDocument) -> str:
         f"# yaml-language-server: $schema={SCHEMA_FILE}\n"
         f"# Settings of channel {name}. {{secret: stored}}: the value stays in Secrets Manager.\n"
     )
-    return head + encode(_exported(document.members, ""))
-
-
-def _exported(value: Any, key: str) -> Any:
-    if _is_reference(value, key):
-        return Flow(secret=STORED)
-    if isinstance(value, dict):
-        members = {name: (_joined(key, name), member) for name, member in value.items()}
-        return {name: _exported(member, way) for name, (way, member) in members.items() if way not in OPERATED_KEYS}
-    return value
+    settings = SecretDocument(document.members)
+    for key in OPERATED_KEYS:
+        settings.unset(key)
+    return head + encode(_mapped(settings.members, "", lambda *_: Flow(secret=STORED)))

@@ -10,9 +10,9 @@ from botocore.exceptions import ClientError
 
 from relay.version import VERSION
 from relayctl import check_results
-from relayctl.aws_errors import DENIED, refusal
 from relayctl.check_results import Check, failed, ok, warning
 from relayctl.dlq.queue import QueueDepth
+from relayctl.failed_calls import DENIED, refusal
 from relayctl.stack import last_resort
 from relayctl.stack.deployed import Stack
 

@@ -10,6 +10,7 @@ from relayctl import check_results, terminal
 from relayctl.channel import checks
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check
+from relayctl.failed_calls import tried
 from relayctl.stack.checks import StackChecks
 from relayctl.stack.deployed import Stack, StackMissingError, on_stack
 from relayctl.stack.status import health
@@ -47,15 +48,12 @@ def doctor(stack: Stack, as_json: bool) -> None:
 
 def _channels(store: ChannelStore) -> tuple[list[str], Check]:
     """List the stack's channels. Return their names, and the result of the check that the list can be read."""
-    names: list[str] = []
-
-    def check() -> Check:
-        names.extend(name for name, _ in store.names())
-        if not names:
-            return check_results.warning("channels", NO_CHANNELS)
-        return check_results.ok("channels", f"{len(names)} of them")
-
-    return names, check_results.of_aws("channels", check)
+    names, problem = tried(lambda: [name for name, _ in store.names()])
+    if problem:
+        return [], check_results.failed("channels", f"not checked: {problem}")
+    if not names:
+        return [], check_results.warning("channels", NO_CHANNELS)
+    return names, check_results.ok("channels", f"{len(names)} of them")
 
 
 def _checked(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:

@@ -10,7 +10,7 @@ from relay.ledger.entry_key import channel_of
 from relay.ledger.table import Ledger
 from relayctl.dlq.queue import QueueDepth
 from relayctl.dlq.reading import Filter, choosing, held_elsewhere
-from relayctl.readings import Readings
+from relayctl.failed_calls import Readings
 from relayctl.stack.deployed import Stack
 
 # Rows that are read of a shard of the ledger's index, as the sweeper reads them.

@@ -24,7 +24,7 @@ from relayctl.terminal import counted
 
 def health(status: StackStatus, name: str) -> Iterator[Check]:
     """Yield the health of a channel: FAILED if it is sick, or if a source of its status could not be read."""
-    channel = _channel(status, name)
+    channel = status.of(name)
     # The check of the secret reports an invalid secret, and one that may not be read.
     if channel is None or channel.problem:
         return
@@ -40,7 +40,7 @@ def health(status: StackStatus, name: str) -> Iterator[Check]:
 
 def refused_requests(status: StackStatus, name: str) -> Iterator[Check]:
     """Yield the refused requests to the channel's webhook, if there are any: WARNING if no share came since."""
-    channel = _channel(status, name)
+    channel = status.of(name)
     # The status of a channel with an invalid secret has no traffic.
     if channel is not None and channel.problem:
         return
@@ -50,10 +50,6 @@ def refused_requests(status: StackStatus, name: str) -> Iterator[Check]:
         yield warning("webhook", f"{wrong}: is the header in BigPanda right?")
     elif channel.refused_requests.number:
         yield ok("webhook", f"{channel.refused_requests.words(status.at)}; a share came since")
-
-
-def _channel(status: StackStatus, name: str) -> ChannelStatus | None:
-    return next((each for each in status.channels if each.name == name), None)
 
 
 _COLORS = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}

@@ -17,8 +17,8 @@ from relay.sweeper.run import read_canaries
 from relayctl.channel import endpoints
 from relayctl.channel.endpoints import last_use
 from relayctl.channel.store import ChannelStore
+from relayctl.failed_calls import Readings
 from relayctl.log_lines import WEBHOOK
-from relayctl.readings import Readings
 from relayctl.stack import channel_status
 from relayctl.stack.channel_status import PATTERNS, ChannelStatus, Refused, Traffic
 from relayctl.stack.deployed import Stack
@@ -45,6 +45,10 @@ class StackStatus(NamedTuple):
     undelivered: UndeliveredJobs | None
     problems: list[str]
     is_partial: bool
+
+    def of(self, name: str) -> ChannelStatus | None:
+        """Return the status of a channel; None if there is no such channel."""
+        return next((each for each in self.channels if each.name == name), None)
 
 
 @dataclass

@@ -38,7 +38,7 @@ def probed(api: Any, clock: Clock, **headers: Mapping[str, str]) -> dict[str, st
     effects = Effects(cast("Any", None), lambda _: api, clock, clock, clock.sleep)
     stack = Stack("relay", cast("Any", None), None, effects)
     vars(stack)["parameters"] = {"Profile": "aws"}
-    return unaccepted(stack, URLS, headers or {"inbound": INBOUND}, SETTLE_SECONDS)
+    return unaccepted(stack, URLS, headers or {"inbound": INBOUND})
 
 
 def test_probe_repeats_until_the_credential_is_accepted() -> None:

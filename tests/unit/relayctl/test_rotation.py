@@ -1,5 +1,6 @@
 from typing import Any
 
+import click
 import pytest
 
 from relayctl.channel import rotation
@@ -16,7 +17,7 @@ def rotated(before: Any, after: Any, endpoint: str = "inbound") -> Any:
     old, new = SecretDocument(), SecretDocument()
     old.set(endpoint, before)
     new.set(endpoint, after)
-    rotation.keep_previous(old, new, NOW)
+    rotation.keep_previous(old, new, "noc", NOW)
     return new.get(endpoint)
 
 
@@ -46,23 +47,16 @@ def test_no_previous_credential_is_kept_if_none_was_replaced(before: Any, after:
     assert "previous" not in rotated(before, after)
 
 
-def test_newly_replaced_token_displaces_an_older_previous_one() -> None:
-    older = {"token": "older", "expires_at": "2027-01-15T20:00:00Z"}
+def test_newly_replaced_token_displaces_an_expired_previous_one() -> None:
+    older = {"token": "older", "expires_at": "2027-01-15T07:00:00Z"}
     kept = rotated({"token": "old", "previous": older}, {"token": "new", "previous": older})
     assert kept["previous"] == {"token": "old", "expires_at": TOMORROW}
 
 
-class TestDisplaced:
-    def rotated_twice(self, expires_at: str, **after: Any) -> dict[str, str]:
-        before = {"inbound": {"token": "b", "previous": {"token": "a", "expires_at": expires_at}}}
-        changed = {"inbound": {**before["inbound"], "token": "c", **after}}
-        return rotation.displaced(SecretDocument(before), SecretDocument(changed), NOW)
-
-    def test_second_rotation_displaces_a_previous_credential_that_is_still_valid(self) -> None:
-        assert self.rotated_twice("2027-01-15T09:00:00+00:00") == {"inbound": "2027-01-15T09:00:00+00:00"}
-
-    def test_expired_previous_credential_is_not_displaced(self) -> None:
-        assert self.rotated_twice("2027-01-15T07:00:00+00:00") == {}
+def test_second_rotation_is_refused_while_the_previous_credential_is_valid() -> None:
+    older = {"token": "older", "expires_at": "2027-01-15T09:00:00+00:00"}
+    with pytest.raises(click.UsageError, match=r"works until 2027-01-15T09:00.*relayctl channel rotate noc"):
+        rotated({"token": "old", "previous": older}, {"token": "new", "previous": older})
 
 
 class TestRenew:
@@ -87,7 +81,7 @@ class TestRenew:
 
 def test_overlap_sets_the_expiry_of_the_previous_credential() -> None:
     before, after = SecretDocument({"inbound": {"token": "old"}}), SecretDocument({"inbound": {"token": "new"}})
-    assert rotation.keep_previous(before, after, NOW, 3600.0) == {"inbound": "2027-01-15T09:00:00+00:00"}
+    assert rotation.keep_previous(before, after, "noc", NOW, 3600.0) == {"inbound": "2027-01-15T09:00:00+00:00"}
 
 
 @pytest.mark.parametrize(
