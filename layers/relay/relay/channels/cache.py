@@ -235,9 +235,10 @@ class _Copy:
 class ChannelCache:
     """Cache of channels by name; `source` reads a channel's secret and parses it.
 
-    A good copy is used for `seconds`. A name without a secret is not looked up again for `unknown_seconds`. `clock`
-    gives epoch seconds. `notice` logs and counts a problem. `change_marks` has the channels' change marks, which end
-    cached copies early. If it is None, a copy ends by its age, or when a credential fails.
+    A copy is used for `seconds`, and longer while the secret cannot be read or is malformed. A name without a secret is
+    not looked up again for `unknown_seconds`. `clock` gives epoch seconds. `notice` logs and counts a problem.
+    `change_marks` has the channels' change marks, which end cached copies early. If it is None, a copy ends by its age,
+    or when a credential fails.
     """
 
     def __init__(

@@ -137,12 +137,14 @@ def next_attempt(entry: Entry) -> float | None:
     """Return the time of the next attempt for an entry, at the latest (epoch seconds); None if no attempt waits.
 
     It is the slot that the rate limiter reserved, if there is one. Otherwise it is computed from the entry's row in the
-    `due` index, which is due OVERDUE_SECONDS after the job's message wakes. No attempt comes before a pause's end.
+    `due` index, which is due OVERDUE_SECONDS after the job's message wakes. No attempt comes before the end of a pause
+    or a flap.
     """
     if not entry.debt.job:
         return None
     attempt = entry.debt.slot.at if entry.debt.slot else entry.debt.due - OVERDUE_SECONDS
-    return max(attempt, entry.debt.paused_until)
+    calm_at = entry.quiet_until(entry.newest) if entry.newest else 0.0
+    return max(attempt, entry.debt.paused_until, calm_at)
 
 
 def ongoing_reasons(

@@ -1,6 +1,7 @@
 """The next step for a state: one table of rules, of which the first that applies decides. Pure code.
 
-`RULES` has the rules, and `HOLDS` what may let an owed state wait. docs/architecture.md shows both tables.
+The first rule, of claimed resolves, is asked before the entry's memory of flapping changes. `RULES` has the rules, and
+`HOLDS` what may let an owed state wait. docs/architecture.md shows both tables.
 """
 
 from collections.abc import Callable
@@ -619,7 +620,7 @@ def _lease(case: Case) -> Wait | None:
     return Wait(Reason.IN_FLIGHT, lease.until + 1) if lease and case.entry.is_busy(case.now) else None
 
 
-def _rest(case: Case) -> Wait | None:
+def _ambiguity(case: Case) -> Wait | None:
     # The last signal was this state's, or came after it.
     until = max(case.entry.signal_times, default=0.0) + AMBIGUOUS_WAIT_SECONDS
     is_resting = until - WAKE_MARGIN_SECONDS > case.now and case.entry.may_have_paged(case.task.state)
@@ -737,7 +738,7 @@ HOLDS = (
     Hold(Reason.FLAPPING, "The incident flaps, and the state is no worse than what people know.", _flap),
     Hold(Reason.CLAIMED, "BigPanda is asked if the incident is over: for a minute at most, once for a debt.", _claim),
     Hold(Reason.IN_FLIGHT, "Another sender has the incident's lease.", _lease),
-    Hold(Reason.IN_FLIGHT, "The last attempt may have paged: a page needs time to appear.", _rest),
+    Hold(Reason.IN_FLIGHT, "The last attempt may have paged: a page needs time to appear.", _ambiguity),
     Hold(
         Reason.PACED,
         "Signals of one incident keep a distance, for its people and for xMatters' flood control.",

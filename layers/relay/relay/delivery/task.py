@@ -406,7 +406,8 @@ def announce(
 ) -> SendResult:
     """Send the signal of a task with at most `max_attempts` attempts. `entry` is its incident's ledger entry.
 
-    A critical is repeated once after an ambiguous failure. `only` has the only recipients; empty for all.
+    A critical is repeated once after an ambiguous failure that is no time-out, if there may be a further attempt.
+    `only` has the only recipients; empty for all.
     `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
     """
     job, is_doubtful = task.job, bool(entry.doubtful) and entry.may_have_paged(task.state)

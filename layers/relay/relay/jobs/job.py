@@ -1,8 +1,8 @@
 """Job: a self-contained piece of work for a worker. Pure code.
 
 A job is what a queue message holds. A signal's message only wakes a worker: the ledger's entry says what is to be done.
-The members from `ledger_down_since` on matter only while the ledger fails, or for chores, which have no entry of their
-own. `Stamps` is for operators: nothing is decided about a signal by it.
+`ledger_down_since` and `accepted` matter only while the ledger fails. A chore has no entry of its own, so its members
+decide alone. `Stamps` is for operators: nothing is decided about a signal by it.
 """
 
 import hashlib

@@ -419,5 +419,4 @@ def _reduced(job: Job) -> Job:
     except BadRequest:
         # Should not happen, since the body was parsed before. Try to store the whole job then.
         return job
-    # Imported here, since most bodies are small: this keeps the import out of cold starts.
     return job.with_body(reduced_body(share), is_reduced=True)

@@ -66,7 +66,7 @@ CLOSED = Circuit()
 HORIZON_SECONDS = 300.0
 # Time that a line waits for a signal that misses its slot. After it, other signals no longer give way.
 GRACE_SECONDS = 6.0
-# Clocks of two functions may differ by this much.
+# Clocks of two functions may differ by this much and the line still keeps its order. They hardly ever do.
 CLOCKS_SECONDS = 2.0
 # A critical that finds no room in its own slot asks again after this time, until its grace is over.
 SLOT_AGAIN_SECONDS = 1.0

@@ -1,7 +1,8 @@
 """Debt of an incident: its newest state, while that state is owed, what it may wait for, and its row. Pure code.
 
-A state that is owed after its first attempts has a message on the retry queue and this row. The sweeper reads the rows
-every minute. If a message vanished, it sends a new one from the stored job.
+A state that is owed after its first attempts, or has to wait before them, has this row. It has a message on the retry
+queue, too, unless its wait needs none (`delivery.delivery`). The sweeper reads the rows every minute. If a message
+vanished, it sends a new one from the stored job.
 """
 
 import zlib
@@ -141,7 +142,7 @@ class Debt(NamedTuple):
         reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
         row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, the first
-            attempts are not over, or an operator dropped the dead-lettered state.
+            attempts are being made, or an operator dropped the dead-lettered state.
         paused_until: End of the channel's pause for which the state waited last. The delay until the fallback topic is
             notified counts from then.
         paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.

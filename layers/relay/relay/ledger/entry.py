@@ -36,7 +36,7 @@ class End(NamedTuple):
     | --- | --- |
     | open | no resolve came, or BigPanda answered that the incident is open |
     | claimed | the webhook brought a resolve, and BigPanda is asked if it is true |
-    | over | the entry's newest state is closed |
+    | over | the entry's newest state is closed (`Entry.is_over`): the end itself does not say so |
 
     Attributes:
         at: When the incident ended last. Pages of signals that were sent before have to be terminated.
@@ -616,7 +616,7 @@ class Entry(NamedTuple):
         """
         if self.debt.since is not None or self.newest is None or not self.awaits_others(self.newest):
             return self
-        return replace(self, debt=replace(self.debt, since=now, is_notified=True, row=row, reason="", revived_at=now))
+        return replace(self, debt=replace(self.debt, since=now, is_notified=True, row=row, reason=""))
 
     @property
     def open_signals(self) -> tuple[AcceptedSignal, ...]:

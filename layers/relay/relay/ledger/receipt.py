@@ -74,7 +74,8 @@ class Receipt(NamedTuple):
         answered_by: xMatters' name of that person, or BigPanda's id of the user.
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of it.
-        questions: Number of questions to the vendors' APIs if people were notified, or answered.
+        questions: Questions to the vendors' APIs that are used up, of EARLY_QUESTIONS and one for each step. A question
+            at a step's time uses up those that were not asked before.
         recipients: Names of the first recipients of the signal; empty if the workflow chooses them.
         others_at: When the policy's `unanswered_recipients` were signalled.
     """

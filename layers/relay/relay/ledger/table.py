@@ -97,7 +97,10 @@ class Table:
         return _document(item) if item else None
 
     def numbers(self, key: str) -> dict[str, Any]:
-        """Return all attributes of an item that `update` wrote (strongly consistent read); empty without an item."""
+        """Return the attributes of an item, texts too, for which `update` keeps numbers; empty without an item.
+
+        The read is strongly consistent.
+        """
         return {name: _plain(value) for name, value in self._item(key).items()}
 
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:

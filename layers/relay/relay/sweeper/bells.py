@@ -47,7 +47,7 @@ BACKLOG = 200
 
 @dataclass(frozen=True)
 class Bells:
-    """Wakes overdue debts ("heals" them), and dead-letters debts at which workers keep failing.
+    """Wakes debts whose rows are due ("heals" them), and dead-letters debts at which workers keep failing.
 
     Attributes:
         rows: The rows of the `due` index.
@@ -136,15 +136,16 @@ class Bells:
         newest, debt = row.entry.newest, row.entry.debt
         if newest is None or self.policies.is_unread(row.channel):
             return math.inf
-        since = max(newest.came, debt.revived_at, debt.paused_until, row.entry.quiet_until(newest))
+        since = max(newest.came, debt.since or 0.0, debt.revived_at, debt.paused_until, row.entry.quiet_until(newest))
         return since + self.policies.of(row.channel).max_age_seconds
 
     def _heal_one(self, run: SweeperRun, row: DueRow, delay: float, *, may_ring: bool) -> bool:
         """Send a debt's stored job to the retry queue, to wake in `delay` seconds, or invoke the job worker with it.
 
         The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that no
-        worker could finish is dead-lettered instead. Nothing else is done if the channel got its share of this run (not
-        `may_ring`), unless the state is too old to be signalled. Returns True if that share became smaller.
+        worker could finish is dead-lettered instead. Nothing else is done if the channel got all messages of this
+        run that its limit allows (not `may_ring`), unless the state is too old to be signalled. Returns True if this
+        was one of them.
         """
         job = self.rows.stored_job(row, row.entry.debt.job)
         if job is None:

@@ -184,9 +184,8 @@ class FallbackNotifier:
     def _row_for_others(self, row: DueRow, now: float) -> Row | None:
         """Store the job that signals the policy's `unanswered_recipients`, and return the row that wakes it.
 
-        While the ledger fails, the job waits: nothing else says that it is not for the recipients of before.
-
-        None if the policy has none, or if the ledger has no job of the newest state.
+        None if the policy has none, or if the ledger has no job of the newest state. The job counts as revived. So it
+        is not sent while the ledger fails: only the ledger says that it is for further recipients.
         """
         policy, newest = self.policies.of(row.channel), row.entry.newest
         job = self.rows.stored_job(row, FOR_OTHERS) if policy.unanswered_recipients else None

@@ -77,7 +77,8 @@ class XMatters:
 
         One attempt that xMatters refused for its credentials does not count, if they could be renewed. After an
         ambiguous failure (xMatters may have accepted the signal), there is one more attempt if `repeats_if_ambiguous`
-        is True, else none. For criticals, two pages are better than none.
+        is True and `max_attempts` leaves one, else none; after a time-out there is none. For criticals, two pages are
+        better than none.
         """
         sent, attempts_left, is_renewed = SendResult(attempts=0), max_attempts, False
         while True:
