@@ -33,8 +33,8 @@ def terminate_pages(
     """Terminate the pages of past states in xMatters, and yield each signal whose pages are all terminated.
 
     A signal that a newer page replaces, and that has no page yet, is not yielded: its workflow may make one later,
-    which then has to end. `pages` is the client for xMatters' pages, and `rest` the channel's credentials for it. `replaces`
-    is the policy's setting: a newer page replaces older ones. Raises SendError.
+    which then has to end. `pages` is the client for xMatters' pages, and `rest` the channel's credentials for it.
+    `replaces` is the policy's setting: a newer page replaces older ones. Raises SendError.
     """
     for signal in signals_to_terminate(entry, replaces=replaces):
         # Searched again: the workflow may have made a page later, or a second one.
