@@ -137,7 +137,7 @@ JOB = Job(
     version=(NOW, NOW - 1),
     digest=SHARE.digest,
     plan=4,
-    flags=frozenset(Flag),
+    flags=frozenset(Flag) - {Flag.FOR_SOME},
     ledger_down_since=MOMENT,
     accepted=Acceptance(NOW - 3, "r1"),
     not_before=MOMENT,
@@ -145,6 +145,8 @@ JOB = Job(
     revived_at=MOMENT,
     stamps=Stamps("upstream", "c1", "critical", "worsened", ("Ops",), MOMENT, MOMENT, 503, "Service Unavailable", 2, 3),
 )
+# After 1.0.0rc1 an acceptance got the mark of a signal to some recipients.
+JOB_FOR_SOME = JOB.with_flags(Flag.FOR_SOME)
 STORED_JOB = JOB.fresh()
 STORED_KEY = stored_key(ENTRY_KEY, STORED_JOB.stored_name)
 GATE = Gate({int(NOW): 2}, NOW + 91.5, NOW + 122, Circuit(NOW + 30, 5, NOW + 30, NOW + 30))

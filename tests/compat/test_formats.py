@@ -27,6 +27,7 @@ SAMPLES: dict[str, Any] = {
     "job_line-1": formats.RESULT,
     "marks-1": formats.MARKS,
     "message-1": formats.JOB,
+    "message-2": formats.JOB_FOR_SOME,
     "reconcile-1": formats.LISTING,
     "secret-1": json.loads((GOLDEN / "secret-1.json").read_text()),
     "share_line-1": formats.RESULT,
