@@ -533,15 +533,15 @@ MUTATIONS = (
     Mutation(
         "a resolve waits for its distance",
         "delivery.step:",
-        "{Transition.WORSENED, Transition.RESOLVED}",
-        "{Transition.WORSENED}",
+        "{Transition.WORSENED, Transition.RESOLVED, Transition.UNANSWERED}",
+        "{Transition.WORSENED, Transition.UNANSWERED}",
         seed=97,
     ),
     Mutation(
         "what got worse waits for its distance",
         "delivery.step:",
-        "{Transition.WORSENED, Transition.RESOLVED}",
-        "{Transition.RESOLVED}",
+        "{Transition.WORSENED, Transition.RESOLVED, Transition.UNANSWERED}",
+        "{Transition.RESOLVED, Transition.UNANSWERED}",
         seed=97,
     ),
     Mutation(
