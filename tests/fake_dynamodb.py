@@ -126,6 +126,8 @@ class FakeDynamoDb:
         assert (IndexName, KeyConditionExpression) == ("due", "#shard = :shard")
         assert ExpressionAttributeNames == {"#shard": "due"}
         there = [item for item in self.shown() if item["due"] == ExpressionAttributeValues[":shard"]]
+        if not there:
+            return {"Items": []}
         there.sort(key=lambda item: (Decimal(item["due_at"]["N"]), item["pk"]["S"]))
         after = [ExclusiveStartKey["pk"]["S"]] if ExclusiveStartKey else []
         start = [item["pk"]["S"] for item in there].index(after[0]) + 1 if after else 0

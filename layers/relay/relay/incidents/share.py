@@ -42,7 +42,8 @@ class Fields(dict[str, Any]):
         for name, value in members.items():
             # A name can occur in several spellings. One with null must not hide one with a value.
             if value is not None:
-                self.setdefault(_plain(name), value)
+                # Longer names are never looked up. They are not cached, so that a hostile body can't fill the cache.
+                self.setdefault(_folded(name) if len(name) <= 64 else name, value)
 
     def first(self, *names: str) -> Any:
         """Return the value of the first of these names that the object has; None if it has none of them."""
@@ -79,11 +80,6 @@ def environment_id(value: Any) -> str | None:
     if not isinstance(value, str) or len(value) > MAX_ID_LENGTH:
         return None
     return value if re.fullmatch(ENVIRONMENT_ID, value) else None
-
-
-def _plain(name: str) -> str:
-    # Longer names are never looked up. They are not cached, so that a hostile body can't fill the cache.
-    return _folded(name) if len(name) <= 64 else name
 
 
 @lru_cache(maxsize=1024)
