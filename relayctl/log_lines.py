@@ -98,24 +98,27 @@ class LogReader:
         answer of CloudWatch takes one from the budget. A log group that does not exist has no lines: the function
         never ran, or its lines expired.
         """
-        for begin, until in pieces(start, self.clock() + AHEAD_SECONDS):
+        end, length = self.clock() + AHEAD_SECONDS, FIRST_PIECE_SECONDS
+        while end > start:
+            begin = max(start, end - length)
             if budget.left <= 0:
                 budget.is_cut = True
                 return
-            for page in self._pages(function, pattern, begin, until):
+            for page in self._pages(function, pattern, begin, end):
                 budget.left -= 1
                 yield from filter(None, map(parsed, page["events"]))
                 if budget.left <= 0 and page.get("nextToken"):
                     budget.is_cut = True
                     return
             budget.complete_from = begin
+            end, length = begin, 2 * length
 
     def _pages(self, function: str, pattern: str, start: float, end: float) -> Iterator[Mapping[str, Any]]:
         more: dict[str, Any] = {"filterPattern": pattern} if pattern else {}
         while True:
             try:
                 page = self.client.filter_log_events(
-                    logGroupName=group(self.stack_name, function),
+                    logGroupName=f"/aws/lambda/{self.stack_name}-{function}",
                     startTime=max(0, int(start * 1000)),
                     # CloudWatch's own end is inclusive.
                     endTime=max(0, int(end * 1000) - 1),
@@ -127,20 +130,6 @@ class LogReader:
             if not page.get("nextToken"):
                 return
             more["nextToken"] = page["nextToken"]
-
-
-def pieces(start: float, end: float) -> Iterator[tuple[float, float]]:
-    """Yield start and end (epoch seconds) of the pieces in which a time is read, the newest first."""
-    length = FIRST_PIECE_SECONDS
-    while end > start:
-        begin = max(start, end - length)
-        yield begin, end
-        end, length = begin, 2 * length
-
-
-def group(stack_name: str, function: str) -> str:
-    """Return the name of a function's log group."""
-    return f"/aws/lambda/{stack_name}-{function}"
 
 
 def parsed(event: Mapping[str, Any]) -> Line | None:

@@ -192,10 +192,8 @@ def _rotate_outward(
         terminal.document(document | done.findings)
         return done.is_verified
     check_results.show([found])
-    for line in change.changes:
-        terminal.show_line(printable(str(line)))
+    write_path.show_changes(change.changes)
     if not change.changes:
-        click.echo("nothing changed")
         return done.is_verified
     seconds = float(stack.parameters.get("SecretCacheSeconds", "300"))
     until = moments.iso(stack.effects.clock() + seconds)

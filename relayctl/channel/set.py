@@ -7,7 +7,6 @@ import click
 
 from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
-from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import endpoints, write_path
 from relayctl.channel.credential_input import (
@@ -19,7 +18,7 @@ from relayctl.channel.credential_input import (
     flag_of,
 )
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
-from relayctl.channel.secret_document import Change, SecretDocument, typed_value, unknown_key
+from relayctl.channel.secret_document import SecretDocument, typed_value, unknown_key
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.stack.deployed import Stack, on_stack
@@ -106,7 +105,9 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
         document |= {"verified": done.is_verified} if done.fresh else {}
         terminal.document(document | done.findings)
     else:
-        _show(None if change.is_new else change.changes, change.urls, shown)
+        if not change.is_new:
+            write_path.show_changes(change.changes)
+        endpoints.show(change.urls, {key: [header] for key, header in shown.items()})
     terminal.fail_if(not done.is_verified or not done.is_in_force)
 
 
@@ -116,15 +117,6 @@ def _header_members(
     """Return the headers as members of a JSON object; only those in `shown` have their value."""
     names = {key: {"name": header_for(document.get(key))["name"]} for key in urls}
     return {ENDPOINTS[key].header_member: shown.get(key, header) for key, header in names.items()}
-
-
-def _show(changes: list[Change] | None, urls: Mapping[str, str], shown: dict[str, dict[str, str]]) -> None:
-    """Print the changes, and each URL with the header to paste at the vendor. `changes` is None for a new channel."""
-    for line in changes or ():
-        terminal.show_line(printable(str(line)))
-    if changes is not None and not changes:
-        click.echo("nothing changed")
-    endpoints.show(urls, {key: [header] for key, header in shown.items()})
 
 
 def _resolved(options: dict[str, Any]) -> dict[str, Any]:

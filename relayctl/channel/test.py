@@ -130,21 +130,15 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     if not as_json:
         check_results.show(found)
     if rings:
-        rung = list(_ring(stack, store, name, yes=yes)) if _can_ring(found) else [_not_rung()]
+        is_usable = not any(each.state == State.FAILED for each in found if each.what in {"secret", "hosts"})
+        refusal = failed("test incident", "not shared: the relay itself could not use the channel")
+        rung = list(_ring(stack, store, name, yes=yes)) if is_usable else [refusal]
         if not as_json:
             check_results.show(rung)
         found += rung
     if as_json:
         terminal.document({"channel": name, **check_results.listing(found), **check_results.counts(found)})
     check_results.conclude(f"channel {name}", found)
-
-
-def _can_ring(found: list[Check]) -> bool:
-    return not any(each.state == State.FAILED for each in found if each.what in {"secret", "hosts"})
-
-
-def _not_rung() -> Check:
-    return check_results.failed("test incident", "not shared: the relay itself could not use the channel")
 
 
 def _ring(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:

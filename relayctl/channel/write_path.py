@@ -3,7 +3,7 @@
 `channel set`, `channel rotate`, `channel apply` and `channel undo` use this module.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.failures import InvalidChannel
+from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import credential_checks, endpoints, rotation
 from relayctl.channel.credential_input import MAX_BYTES
@@ -148,6 +149,13 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: st
     fresh = {key: header for key in change.urls if (header := rotation.fresh_header(before, after, key))}
     is_verified = verify(stack, name, change.urls, fresh)
     return Done(fresh, is_verified, in_force, in_force is not None or not must_act, findings)
+
+
+def show_changes(changes: Iterable[Change]) -> None:
+    """Print a line for each changed key, or that there is none."""
+    lines = [printable(str(each)) for each in changes]
+    for line in lines or ["nothing changed"]:
+        terminal.show_line(line)
 
 
 def say_fresh(name: str, done: Done) -> None:

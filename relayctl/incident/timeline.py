@@ -1,11 +1,18 @@
-"""Events of a timeline, and the ledger's entries of incidents."""
+"""Events of a timeline; the ledger's entries of incidents, and what they say."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from copy import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from relay.delivery.channel_health import age, next_attempt
+from relay.failures import Reason
+from relay.foreign_text import identifier
+from relay.incidents.share import State
+from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key, shadow_of
+from relay.ledger.receipt import Receipt
 from relay.ledger.sources import Sources
 from relay.ledger.table import Ledger
 from relayctl import moments
@@ -91,3 +98,155 @@ def stored(
     entries = Ledger(table).read_many(places).items()
     known = [Known(*places[name], entry) for name, entry in entries if entry.sequence > 0]
     return sorted(known, key=lambda each: each[:3])
+
+
+def events(channel: str, entry: Entry) -> Iterator[Event]:
+    """Yield the events in an entry. An entry has the times of the newest and the announced state, not of older ones."""
+    yield from (replace(each, channel=channel) for each in _events(entry))
+
+
+def _events(entry: Entry) -> Iterator[Event]:
+    newest, announced, debt = entry.newest, entry.announced, entry.debt
+    if newest:
+        yield _event(newest.came, "share", f"newest state came: {_state(newest)}", status=newest.status)
+    if announced and not announced.is_of_same_share(newest):
+        yield _event(announced.came, "share", f"announced state came: {_state(announced)}", status=announced.status)
+    for signal in entry.accepted_signals:
+        yield _signal(signal)
+    if debt.since is not None:
+        yield _event(debt.since, "debt", "the first state that is still owed came", reason=debt.reason)
+    if newest and entry.is_given_up:
+        text = f"dead-lettered: {_state(newest)}" + (f", {debt.reason}" if debt.reason else "")
+        yield _event(debt.dead_lettered_at, "dead_letter", text, reason=debt.reason)
+    if debt.revived_at:
+        yield _event(debt.revived_at, "replay", "replayed: the dead-lettered state is owed again")
+    yield from _receipt(entry.receipt)
+    yield from _end(entry)
+    attempt = next_attempt(entry)
+    if attempt is not None:
+        is_paused = debt.reason == Reason.PAUSED
+        text = "next attempt, at the end of the channel's pause" if is_paused else "next attempt, at the latest"
+        yield _event(attempt, "next_attempt", text, reason=debt.reason)
+
+
+def _end(entry: Entry) -> Iterator[Event]:
+    if entry.end.at and entry.is_over:
+        yield _event(entry.end.at, "end", "over")
+    if entry.end.is_claimed:
+        yield _event(entry.end.claimed_at, "end", "a resolve came: BigPanda is asked if the incident is over")
+    elif entry.end.version and not entry.is_over:
+        yield _event(entry.end.version[0], "end", "BigPanda refuted a resolve of this time: the incident is open")
+
+
+def _signal(signal: AcceptedSignal) -> Event:
+    what = "signal" if signal.is_open else "signal of an end"
+    whom = " for the acknowledger alone" if signal.is_for_one else ""
+    if signal.pages:
+        page = f"page {identifier(signal.page_number)}" if signal.page_number else f"{len(signal.pages)} page(s)"
+        known = f"{page}{', over' if signal.is_over else ''}"
+    else:
+        known = "NO PAGE was found" if signal.is_page_missing else "no page known"
+    text = f"{what}{whom} accepted, request {identifier(signal.request_id)}: {known}"
+    found = {"request_id": signal.request_id, "pages": list(signal.pages), "page": signal.page_number}
+    return _event(signal.at, "signal", text, **found, is_page_missing=signal.is_page_missing or None)
+
+
+def _receipt(receipt: Receipt) -> Iterator[Event]:
+    if receipt.notified_at:
+        yield _event(receipt.notified_at, "receipt", "a device is known to have got the notification")
+    if receipt.answered_at:
+        who = identifier(receipt.answered_by)
+        yield _event(receipt.answered_at, "receipt", f"{who} answered", person=receipt.answered_by)
+    if receipt.told_at:
+        text = f"UNHEARD ({receipt.missed}): the fallback topic was notified"
+        yield _event(receipt.told_at, "receipt", text, missed=receipt.missed)
+
+
+def _receipt_details(receipt: Receipt) -> dict[str, Any] | None:
+    if not receipt.since:
+        return None
+    return {
+        "since": moments.iso_or_none(receipt.since),
+        "notified_at": moments.iso_or_none(receipt.notified_at or None),
+        "answered_at": moments.iso_or_none(receipt.answered_at or None),
+        "answered_by": receipt.answered_by or None,
+        "missed": receipt.missed or None,
+        "fallback_notified_at": moments.iso_or_none(receipt.told_at or None),
+        "is_open": receipt.is_open,
+    }
+
+
+def _receipt_words(receipt: Receipt) -> Iterator[str]:
+    """Yield how far it is proven that people know of the critical."""
+    if receipt.answered_at:
+        yield f"{identifier(receipt.answered_by)} answered"
+    elif receipt.told_at:
+        yield f"UNHEARD ({receipt.missed}): the fallback topic was notified"
+    elif receipt.is_open:
+        yield "notified, and nobody answered yet" if receipt.notified_at else "nobody is known to be notified yet"
+
+
+def _event(at: float, kind: str, text: str, **details: Any) -> Event:
+    return Event(at, LEDGER, kind, text, details=details)
+
+
+def _is_held(entry: Entry, now: float) -> bool:
+    """True if the newest state waits for the end of a pause at `now` (epoch seconds)."""
+    return entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.paused_until > now
+
+
+def _state(state: State) -> str:
+    words = ["open" if state.is_open else "over"]
+    return ", ".join(words + ([state.status] if state.status and state.is_open else []))
+
+
+def details(entry: Entry, now: float) -> dict[str, Any]:
+    """Return the present state of an incident at `now` (epoch seconds) as members of a JSON object."""
+    attempt = next_attempt(entry)
+    pages = [each.page_number for each in entry.accepted_signals if each.page_number]
+    return {
+        "state": _state(entry.newest) if entry.newest else None,
+        "announced": _state(entry.announced) if entry.announced else None,
+        "is_owed": entry.debt.since is not None,
+        "is_critical": bool(entry.newest and entry.newest.is_critical),
+        "owed_since": moments.iso_or_none(entry.debt.since),
+        "owed_seconds": None if entry.debt.since is None else max(0, round(now - entry.debt.since)),
+        "reason": entry.debt.reason or None,
+        "paused_until": moments.iso_or_none(entry.debt.paused_until if _is_held(entry, now) else None),
+        "next_attempt_by": moments.iso_or_none(attempt),
+        "is_dead_lettered": entry.is_given_up,
+        "fallback_notified": entry.debt.is_notified,
+        "acknowledged_by": entry.acknowledged_by or None,
+        "is_page_missing": any(each.is_page_missing and each.is_open for each in entry.accepted_signals),
+        "receipt": _receipt_details(entry.receipt),
+        "is_page_confirmed": bool(entry.accepted_signals and entry.accepted_signals[-1].pages),
+        "page": pages[-1] if pages else None,
+        "is_unreadable": entry.is_unreadable,
+    }
+
+
+def words(entry: Entry, now: float) -> Iterator[str]:
+    """Yield what is announced, owed or dead-lettered at `now` (epoch seconds), the most important first."""
+    known = details(entry, now)
+    if entry.is_unreadable:
+        yield "the ledger's entry cannot be read"
+        return
+    yield known["state"] or "no state is known"
+    if entry.debt.since is not None:
+        why = f" ({entry.debt.reason})" if entry.debt.reason else ""
+        held = f"; it waits for the end of a pause at {moments.moment(entry.debt.paused_until)}"
+        yield f"OWED for {age(known['owed_seconds'])}{held if known['paused_until'] else why}"
+    elif entry.announced is not None:
+        is_confirmed = known["is_page_confirmed"] or not entry.announced.is_open
+        yield "announced" if is_confirmed else "accepted by xMatters, no page confirmed"
+    if entry.doubtful:
+        yield "xMatters may have accepted a signal whose answer was lost"
+    if known["is_dead_lettered"]:
+        yield "DEAD-LETTERED: relayctl dlq list"
+    if known["is_page_missing"]:
+        yield "a signal made NO PAGE"
+    if entry.debt.is_notified:
+        yield "the fallback topic was notified"
+    yield from _receipt_words(entry.receipt)
+    if entry.acknowledged_by:
+        yield f"acknowledged by {identifier(entry.acknowledged_by)}"

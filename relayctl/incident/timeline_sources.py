@@ -13,7 +13,7 @@ from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.reading import Filter, choosing
 from relayctl.failed_calls import Readings
-from relayctl.incident import timeline, timeline_ledger, timeline_logs, timeline_vendors
+from relayctl.incident import timeline, timeline_logs, timeline_vendors
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients
 from relayctl.log_lines import FUNCTIONS, Budget
 from relayctl.stack.deployed import Stack
@@ -77,7 +77,7 @@ class Collector:
                 {
                     "channel": each.channel,
                     "url_recipients": list(each.recipients),
-                    **timeline_ledger.details(each.entry, now),
+                    **timeline.details(each.entry, now),
                 }
                 for each in self.known
             ],
@@ -137,7 +137,7 @@ class Collector:
         with self.readings.reading(LEDGER):
             ids = {name: [self.incident_id] for name in channels}
             self.known = timeline.stored(self.stack, ids, self.url_recipients)
-            made = (event for each in self.known for event in timeline_ledger.events(each.channel, each.entry))
+            made = (event for each in self.known for event in timeline.events(each.channel, each.entry))
             self._take(LEDGER, [each for each in made if self._is_news(each)])
 
     def _vendors(self, name: str) -> None:

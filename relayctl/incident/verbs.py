@@ -18,7 +18,7 @@ from relayctl import moments, terminal
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import CHANNEL
 from relayctl.failed_calls import Readings
-from relayctl.incident import timeline, timeline_ledger
+from relayctl.incident import timeline
 from relayctl.incident.timeline import Event
 from relayctl.incident.timeline_sources import Collector
 from relayctl.log_lines import WEBHOOK, Budget
@@ -55,7 +55,7 @@ class Listed(NamedTuple):
         if self.entry is None:
             return f"the last share was {self.outcome}; the ledger has no entry of it"
         title = [quoted(self.entry.about.title, MAX_TITLE)] if self.entry.about.title else []
-        return "; ".join([*timeline_ledger.words(self.entry, now), *title])
+        return "; ".join([*timeline.words(self.entry, now), *title])
 
     def document(self, now: float) -> dict[str, Any]:
         """Return the incident as a JSON object for programs."""
@@ -65,7 +65,7 @@ class Listed(NamedTuple):
             "channel": self.channel,
             "title": entry.about.title or None if entry else None,
             "last_share_at": moments.iso(self.at),
-            **(timeline_ledger.details(entry, now) if entry else {}),
+            **(timeline.details(entry, now) if entry else {}),
         }
 
 
@@ -104,19 +104,19 @@ _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
 _MAX_TITLE = 100
 
 
-def show_timeline(timeline: Collector, now: float) -> None:
+def show_timeline(shown: Collector, now: float) -> None:
     """Print a timeline: the summaries, then a line for each event, oldest first, below its local date."""
-    title = f": {quoted(timeline.title, _MAX_TITLE)}" if timeline.title else ""
-    terminal.show_line(f"incident {identifier(timeline.incident_id, MAX_ID_LENGTH)}{title}", indent=2)
-    for each in timeline.known:
+    title = f": {quoted(shown.title, _MAX_TITLE)}" if shown.title else ""
+    terminal.show_line(f"incident {identifier(shown.incident_id, MAX_ID_LENGTH)}{title}", indent=2)
+    for each in shown.known:
         names = ", ".join(map(identifier, each.recipients))
-        said = "; ".join(timeline_ledger.words(each.entry, now))
+        said = "; ".join(timeline.words(each.entry, now))
         whom = f" for {names}" if names else ""
         terminal.show_line(printable(f"channel {each.channel}{whom}: {said}"), indent=2)
-    if timeline.dropped:
-        terminal.show_line(f"{timeline.dropped} older events are left out")
-    are_many = len(timeline.channels) > 1
-    for day, events in groupby(timeline.events, key=lambda each: moments.day(each.at)):
+    if shown.dropped:
+        terminal.show_line(f"{shown.dropped} older events are left out")
+    are_many = len(shown.channels) > 1
+    for day, events in groupby(shown.events, key=lambda each: moments.day(each.at)):
         terminal.show_line(day)
         for event in events:
             lead = f"{moments.clock(event.at)} {_age(event, now):>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "

@@ -22,7 +22,7 @@ from relay.incidents.share import PRESETS, State, compare
 from relayctl import moments
 from relayctl.rehearse.history import History, Moment, Page, Past
 from relayctl.rehearse.replay import Rehearsal
-from relayctl.report.period import Spread
+from relayctl.report.figures import Spread
 
 LATE_SECONDS = 60.0
 NOISIEST = 10

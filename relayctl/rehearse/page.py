@@ -6,8 +6,8 @@ from typing import Any
 
 from relay.foreign_text import printable
 from relay.jobs.job import seconds_of
+from relayctl.report.figures import spread_words
 from relayctl.report.page import page_of
-from relayctl.report.period import spread_words
 from relayctl.settings.settings_file import STORED
 from relayctl.settings.settings_yaml import Flow, encode
 

@@ -11,8 +11,8 @@ from relayctl import moments, terminal
 from relayctl.channel_names import checked_name
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line
+from relayctl.report.figures import FIELDS, period_figures, spread_words
 from relayctl.report.page import page_of, shares_by_hour
-from relayctl.report.period import FIELDS, figures, spread_words
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -77,7 +77,7 @@ def report(
     """
     now = stack.effects.clock()
     since, readings = now - DEFAULT_SECONDS if since is None else since, Readings()
-    found = figures(_lines(stack, readings, since, channel), since, now, objective / 100)
+    found = period_figures(_lines(stack, readings, since, channel), since, now, objective / 100)
     document = {"channel": channel, **found, "sources": readings.documents()}
     if found["shares"]:
         title = f"Relay {stack.name}" + (f", channel {channel}" if channel else "")

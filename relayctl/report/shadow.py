@@ -18,7 +18,7 @@ from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line
-from relayctl.report.shadow_counts import FIELDS, SUPPRESSED, count_pages, counts
+from relayctl.report.figures import FIELDS, SUPPRESSED, count_pages, shadow_figures
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -112,7 +112,7 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
         "since": moments.iso(start),
         "until": moments.iso(now),
         "complete_from": moments.iso_or_none(budget.complete_from),
-        **counts(lines, limit),
+        **shadow_figures(lines, limit),
         "xmatters": pages,
         "sources": readings.documents(),
     }

@@ -112,12 +112,14 @@ class StackChecks:
 
     def _waiting(self, pair: WorkerQueue, now: datetime) -> Check:
         depth = self._depth(pair.queue)
-        age = self._oldest(self._stack.output(pair.queue), now)
+        name = _queue_name(self._stack.output(pair.queue))
+        oldest = self._latest("AWS/SQS", "ApproximateAgeOfOldestMessage", ("QueueName", name), now)
         detail = f"{depth.visible} waiting, {depth.delayed} delayed, {depth.held} in flight"
-        if age is None:
+        # An idle queue has no datapoint.
+        if oldest is None:
             return ok(pair.what, detail)
-        detail += f"; the oldest is {age:.0f} s old"
-        if age > pair.oldest_seconds:
+        detail += f"; the oldest is {oldest['Maximum']:.0f} s old"
+        if oldest["Maximum"] > pair.oldest_seconds:
             return failed(pair.what, f"{detail}: the {pair.worker} does not process it")
         return ok(pair.what, detail)
 
@@ -128,11 +130,6 @@ class StackChecks:
         if count := self._depth("DeadLetterQueueUrl").about:
             return warning("dead-letter queue", f"about {count} dead-lettered jobs: relayctl dlq list")
         return ok("dead-letter queue", "empty")
-
-    def _oldest(self, url: str, now: datetime) -> float | None:
-        """Return the age of the oldest message in seconds; None without a datapoint, as for an idle queue."""
-        latest = self._latest("AWS/SQS", "ApproximateAgeOfOldestMessage", ("QueueName", _queue_name(url)), now)
-        return float(latest["Maximum"]) if latest else None
 
     def _latest(self, namespace: str, metric: str, dimension: tuple[str, str], now: datetime) -> Any | None:
         """Return the latest datapoint of a metric; None if there is none."""
@@ -194,9 +191,10 @@ class StackChecks:
 
     def _concurrency(self) -> Check:
         """Compare the account's concurrency quota with the stack's need; a local cloud has no quota."""
-        what, quota = "concurrency", self._quota()
-        if quota is None:
+        what, found = "concurrency", self._of_lambda(self._stack.session.client("lambda").get_account_settings)
+        if found is None or self._stack.is_local:
             return warning(what, NOT_EVALUATED)
+        quota = int(found["AccountLimit"]["ConcurrentExecutions"])
         each = int(self._stack.parameters.get("WorkerConcurrency", "5"))
         small = [
             f"{pair.reserved} is {reserved}: the {pair.worker} needs {each + pair.invoked} or more"
@@ -224,10 +222,6 @@ class StackChecks:
     def _reserved(self, parameter: str) -> int:
         """Return the concurrency that a parameter reserves; 0 if none."""
         return int(self._stack.parameters.get(parameter, "0"))
-
-    def _quota(self) -> int | None:
-        found = self._of_lambda(self._stack.session.client("lambda").get_account_settings)
-        return None if found is None or self._stack.is_local else int(found["AccountLimit"]["ConcurrentExecutions"])
 
     def _hosts(self, number: int) -> Check:
         """Check that a vendor's allow-list has no wildcard, and no host of the other vendor's list.

@@ -14,8 +14,7 @@ from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relay.xmatters.directory import RestApi
 from relayctl.log_lines import Line
-from relayctl.report import shadow_counts
-from relayctl.report.shadow_counts import count_pages
+from relayctl.report.figures import count_pages, shadow_figures
 from tests.fakes import Call, Clock, FakeSession
 from tests.unit.xmatters.test_directory import rest, said
 
@@ -29,17 +28,15 @@ def line(at: float = NOON, **fields: Any) -> Line:
 
 
 def test_malformed_fields_count_as_missing_and_a_signal_without_the_ledger_is_marked() -> None:
-    [found] = shadow_counts.counts([line(recipients="ops", transition=None, status=7, unguarded="timeout")], 10)[
-        "listed"
-    ]
+    [found] = shadow_figures([line(recipients="ops", transition=None, status=7, unguarded="timeout")], 10)["listed"]
     assert (found["recipients"], found["transition"], found["status"], found["unguarded"]) == ([], None, "7", True)
 
 
 def test_peak_is_the_latest_minute_with_the_most_signals() -> None:
     lines = [line(NOON + seconds) for seconds in (-1, 0, 1, 60, 61)]
-    found = shadow_counts.counts(lines, 10)
+    found = shadow_figures(lines, 10)
     assert (found["peak_signals"], found["peak_at"]) == (2, "2026-09-21T14:15:00Z")
-    assert shadow_counts.counts([], 1)["peak_at"] is None
+    assert shadow_figures([], 1)["peak_at"] is None
 
 
 def counts(answer: Any) -> tuple[Callable[..., int], list[dict[str, list[str]]]]:

@@ -14,7 +14,7 @@ from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
 from relay.xmatters.directory import RestApi
 from relayctl import moments
-from relayctl.incident import timeline_ledger, timeline_logs, timeline_vendors
+from relayctl.incident import timeline, timeline_logs, timeline_vendors
 from relayctl.incident.timeline import Event
 from relayctl.log_lines import Line
 from tests import samples
@@ -66,7 +66,7 @@ def test_summary_names_all_that_a_person_has_to_know() -> None:
     lost = AcceptedSignal("r1", NOW, is_open=True, is_page_missing=True)
     debt = Debt(since=NOW - 60, is_notified=True, reason="refused", dead_lettered_at=NOW)
     entry = Entry(newest=STATE, accepted_signals=(lost,), debt=debt)
-    assert list(timeline_ledger.words(entry, NOW)) == [
+    assert list(timeline.words(entry, NOW)) == [
         *("open, critical", "OWED for 1m (refused)", "DEAD-LETTERED: relayctl dlq list"),
         *("a signal made NO PAGE", "the fallback topic was notified"),
     ]
@@ -75,12 +75,12 @@ def test_summary_names_all_that_a_person_has_to_know() -> None:
 def test_summary_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
     debt = Debt(since=NOW - 60, reason="paused", paused_until=NOW + 3600, row=Row(NOW + 3600, job="d/1"))
     entry = Entry(newest=STATE, debt=debt)
-    _, said = timeline_ledger.words(entry, NOW)
+    _, said = timeline.words(entry, NOW)
     assert said == f"OWED for 1m; it waits for the end of a pause at {moments.moment(NOW + 3600)}"
-    assert timeline_ledger.details(entry, NOW)["paused_until"] == moments.iso(NOW + 3600)
-    attempt = list(timeline_ledger.events("noc", entry))[-1]
+    assert timeline.details(entry, NOW)["paused_until"] == moments.iso(NOW + 3600)
+    attempt = list(timeline.events("noc", entry))[-1]
     assert (attempt.text, attempt.at) == ("next attempt, at the end of the channel's pause", NOW + 3600)
-    assert timeline_ledger.details(entry, NOW + 3601)["paused_until"] is None
+    assert timeline.details(entry, NOW + 3601)["paused_until"] is None
 
 
 PAGE = {
