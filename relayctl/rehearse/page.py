@@ -92,13 +92,13 @@ def settings_to_install(found: Mapping[str, Any], policies: Mapping[str, Mapping
     spared = relay["parity"]["pages"] - relay["flap"]["pages"]
     policy = policies["flap" if spared > _WORTH_IT * relay["parity"]["pages"] else "parity"]
     said = "# Shadow mode decides and sends nothing: with mode live, it rings."
-    return f"{said}\n{settings_of({**policy, 'mode': 'shadow'})}"
+    return f"{said}\n{encode(settings_of({**policy, 'mode': 'shadow'}))}"
 
 
-def settings_of(policy: Mapping[str, Any]) -> str:
+def settings_of(policy: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings file of a channel with this policy, and with references for its credentials."""
     trigger_url = Flow(secret=STORED, env="XMATTERS_TRIGGER_URL")
-    return encode({"xmatters": {"trigger_url": trigger_url, "auth": Flow(type="url")}, "policy": policy})
+    return {"xmatters": {"trigger_url": trigger_url, "auth": Flow(type="url")}, "policy": policy}
 
 
 def _part(some: int, whole: int) -> str:

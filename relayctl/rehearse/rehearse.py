@@ -26,7 +26,7 @@ from relayctl.rehearse.history import Past, critical_pages, is_wanted, read_past
 from relayctl.rehearse.page import page, rows, settings_of, settings_to_install
 from relayctl.rehearse.reader import Reader
 from relayctl.rehearse.replay import rehearse
-from relayctl.settings.settings_file import channel_of_text, channel_without_credentials
+from relayctl.settings.settings_file import channel_of_members, channel_without_credentials
 from relayctl.stack.deployed import Effects
 
 DEFAULT_DAYS, MOST_DAYS = 90, 400
@@ -211,7 +211,7 @@ def _fetched(archive: Archive, bigpanda: Reader, xmatters: Reader | None = None)
 
 def channel_of_policy(name: str, policy: Mapping[str, Any]) -> Channel:
     """Return a channel with this policy and stand-ins for credentials: it can decide, and reach nobody."""
-    return _to_rehearse(channel_of_text(name, settings_of(policy)))
+    return _to_rehearse(channel_of_members(name, settings_of(policy)))
 
 
 def _to_rehearse(channel: Channel) -> Channel:

@@ -135,15 +135,11 @@ def channel_without_credentials(path: Path) -> Channel:
         file = _read(path)
     except InvalidChannel as error:
         raise click.UsageError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
-    return _stood_in_channel(file.channel, file.members)
+    return channel_of_members(file.channel, file.members)
 
 
-def channel_of_text(name: str, text: str) -> Channel:
-    """Return the channel of a settings file's text, as `channel_without_credentials` does. Raises InvalidChannel."""
-    return _stood_in_channel(name, parse(text.encode()))
-
-
-def _stood_in_channel(name: str, members: Mapping[str, Any]) -> Channel:
+def channel_of_members(name: str, members: Mapping[str, Any]) -> Channel:
+    """Return the channel of a settings file's document, as `channel_without_credentials` does."""
     return parse_channel(name, json.dumps(_stood_in_secret(members)), ANY_HOSTS)
 
 
