@@ -68,6 +68,7 @@ class Comparison:
         """
         unknown = {seen.share.incident_id: name for part in run.parts for name, seen in part.to_report.items()}
         for channel in channels if unknown else ():
+            run.go_on()
             named = self.sources.of_incidents(channel, list(unknown))
             keys = {key(channel, each, name): name for name in unknown for each in ((), *named.get(name, ()))}
             found = self._read_all(set(keys))
