@@ -351,18 +351,22 @@ class TestGroups:
         changed(scene, "noc", api_key="BPU-rotated")
         assert scene.run_twice()["missed"] == 1
 
-    @pytest.mark.parametrize("is_refused", [True, False], ids=["its key is refused", "its key is good"])
-    def test_incident_that_a_channel_with_another_key_knows_is_not_reported(self, *, is_refused: bool) -> None:
+    @pytest.mark.parametrize("why", ["its key is refused", "its secret is malformed", "both are good"])
+    def test_incident_that_a_channel_with_another_key_knows_is_not_reported(self, why: str) -> None:
         scene = make_scene(reconcile="report")
         with_channels(scene, dba={"api_key": "BPU-other"})
         scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 300))
         scene.has(incident(scene.relay.clock))
-        if is_refused:
+        if why == "its key is refused":
             refuse(scene, "BPU-canary")
+        elif why == "its secret is malformed":
+            scene.relay.secrets.texts["noc"] = "{}"
+        # A function that has no copy of the secret.
+        relay = scene.relay.other()
         for _ in range(4):
-            scene.relay.clock.now += 300
-            assert {each.unknown for each in scene.relay.reconcile().values()} == {0}
-        assert scene.relay.sns.published == []
+            relay.clock.now += 300
+            assert {each.unknown for each in relay.reconcile().values()} == {0}
+        assert relay.sns.published == []
 
     def test_failing_key_keeps_no_other_key_from_being_compared(self) -> None:
         scene = make_scene()

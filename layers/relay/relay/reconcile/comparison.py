@@ -61,13 +61,18 @@ class Comparison:
                     if found:
                         part.findings[member.name, seen.name] = found
 
-    def recognize(self, run: Progress, part: GroupProgress) -> None:
-        """Record in `run` the incidents to report that a group knows whose comparison failed. Raises LedgerError."""
-        unknown = {name: seen for each in run.parts for name, seen in each.to_report.items()}
-        if unknown:
-            entries = self._read(part.group.members, list(unknown.values()))
-            known = {incident_id for _, incident_id in entries}
-            run.known |= {name for name, seen in unknown.items() if seen.share.incident_id in known}
+    def recognize(self, run: Progress, channels: Sequence[str]) -> None:
+        """Record in `run` which of the incidents to report these channels know, which were not compared.
+
+        Raises LedgerError.
+        """
+        unknown = {seen.share.incident_id: name for part in run.parts for name, seen in part.to_report.items()}
+        for channel in channels if unknown else ():
+            run.go_on()
+            named = self.sources.of_incidents(channel, list(unknown))
+            keys = {key(channel, each, name): name for name in unknown for each in ((), *named.get(name, ()))}
+            found = self._read_all(set(keys))
+            run.known |= {unknown[keys[name]] for name, entry in found.items() if entry.sequence}
 
     def _read(self, members: Sequence[Member], incidents: Sequence[Seen]) -> Entries:
         """Return the ledger entries of these incidents, by channel and incident. Raises LedgerError."""

@@ -73,11 +73,13 @@ class Listing(NamedTuple):
         name: Short name of the listing (`listing_name`).
         environment_id: BigPanda's id of the environment.
         groups: The groups, one for each API key.
+        unread: Names of the channels whose secret could not be read: the listing may be theirs, too.
     """
 
     name: str
     environment_id: str
     groups: tuple[Group, ...]
+    unread: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
@@ -106,7 +108,8 @@ class Planner:
 
         A channel that can't be read is left out, and counted as a failure.
         """
-        channels = list(self._channels(deadline))
+        unread = list[str]()
+        channels = list(self._channels(deadline, unread))
         named = self.sources.naming_recipients(channels)
         listings: dict[tuple[str, str], dict[tuple[str, str, str | None], Group]] = {}
         for channel in channels:
@@ -117,9 +120,10 @@ class Planner:
                 groups = listings.setdefault((listing_name(access, environment_id), environment_id), {})
                 known = groups.get(_account(access), Group(access, ()))
                 groups[_account(access)] = Group(known.access, (*known.members, member))
-        return [Listing(*names, tuple(groups.values())) for names, groups in listings.items()]
+        return [Listing(*names, tuple(groups.values()), tuple(unread)) for names, groups in listings.items()]
 
-    def _channels(self, deadline: Deadline) -> Iterator[Channel]:
+    def _channels(self, deadline: Deadline, unread: list[str]) -> Iterator[Channel]:
+        """Yield the channels that are compared, and add the names of those that can't be read to `unread`."""
         for name in list(self.names()):
             if not deadline.remaining():
                 raise LedgerError("there was no time to read all channels")
@@ -130,9 +134,11 @@ class Planner:
                 continue
             except ChannelError as error:
                 notice_unread(self.telemetry, name, error)
+                unread.append(name)
                 continue
             except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
                 self.telemetry.crashed(error)
+                unread.append(name)
                 continue
             if channel.is_reconciled:
                 yield channel

@@ -351,10 +351,8 @@ class Reconciler:
                     self.ownership.judge(run, part, names, criticals_alone=True)
                     self.queueing.queue(run, part, criticals_alone=True)
                     self.ownership.judge(run, part, names, criticals_alone=False)
-            for part in run.parts:
-                if part.failure:
-                    with self._failing([part]):
-                        self.comparison.recognize(run, part)
+            failed = [each.name for part in run.parts if part.failure for each in part.group.members]
+            self.comparison.recognize(run, [*failed, *listing.unread])
             self.reporter.report(run)
             if any(part.findings for part in run.parts):
                 run.history.write(self.table, listing.name)

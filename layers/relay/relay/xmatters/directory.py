@@ -277,13 +277,14 @@ class Directory:
     def hindrances(self, rest: Rest, names: Sequence[str], now: float, deadline: Deadline) -> dict[str, str]:
         """Return the recipients whom xMatters would not notify at `now` (epoch seconds), each with the reason.
 
-        The reason is empty if xMatters does not say: after a failed request, of all recipients. No failure is raised.
+        The reason is empty if xMatters does not say. A failed request raises nothing.
         """
         found = self.check(rest, names, deadline)
         reasons = self.personal_hindrances(rest, found, now, deadline)
         has_failed = any(each.kind == Kind.NOT_KNOWN for each in found)
         said = {each: reasons.get(each.name) or each.hindrance for each in found}
-        return {each.name: why for each, why in said.items() if why or each.detail or has_failed}
+        unsaid = {each for each in found if each.detail or (has_failed and each.kind == Kind.USER)}
+        return {each.name: why for each, why in said.items() if why or each in unsaid}
 
     def personal_hindrances(
         self, rest: Rest, found: Sequence[RecipientCheck], now: float, deadline: Deadline
