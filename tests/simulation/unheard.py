@@ -186,7 +186,7 @@ class Unheard:
             )
             if words in line and at < began + within - 1 and not is_given_up:
                 yield f"unheard: {incident} is told of at {moment}, before its time"
-            if words in line and words == NO_DEVICE and self._is_surely_proven(span, span.began + within):
+            if words in line and words == NO_DEVICE and self._is_surely_proven(span, min(span.began + within, at)):
                 yield f"unheard: {incident} is told of at {moment}, and a device had got it"
 
     def _is_dead_end(self, page: Page, at: float) -> bool:
