@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from random import Random
 
-from bench.figures import Aim, Figure, Section, measured
+from bench.figures import Figure, Section, measured
 from tests.artefact.builds import Build
 from tests.artefact.runtime_api import Deployed
 from tests.kept_build import kept_build
@@ -51,7 +51,7 @@ def section(rounds: int) -> Section:
         for name in chance.sample(list(scripts), len(scripts)):
             found[name].append(_milliseconds(*scripts[name]))
     floor = found.pop("floor")
-    against = [Figure(name, "ms", each, "floor", floor, Aim(1.15)) for name, each in found.items()]
+    against = [Figure(name, "ms", each, "floor", floor, 1.15) for name, each in found.items()]
     note = (
         f"{rounds} fresh processes each, alternating; the artefact with its bytecode, as it is deployed. Floor: boto3 "
         "with three clients, a requests session, Logger and Metrics."

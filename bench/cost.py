@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from bench import bodies
-from bench.figures import Aim, Figure, Section, measured
+from bench.figures import Figure, Section, measured
 from bench.usage import MeteredRelay, Usage
 from relay.sweeper.canary import EVERY_SECONDS
 from relay.telemetry.telemetry import CHANNEL_METRICS
@@ -143,7 +143,7 @@ def section() -> Section:
         "Not included: cold starts, data that leaves AWS, storage, and a month without traffic (`month`).",
     )
     # The README says: about 10 dollars.
-    return Section("Cost of a million owed shares", _figures(bill, "a million owed shares", Aim(10.5)), notes)
+    return Section("Cost of a million owed shares", _figures(bill, "a million owed shares", 10.5), notes)
 
 
 def idle_sweep() -> Usage:
@@ -212,9 +212,9 @@ def month_section(template: str) -> Section:
         "key of BigPanda's.",
     )
     # The README says: about 6 dollars.
-    return Section("Cost of a typical month", _figures(bill, "the month", Aim(5.9)), notes)
+    return Section("Cost of a typical month", _figures(bill, "the month", 5.9), notes)
 
 
-def _figures(bill: Mapping[str, float], total: str, aim: Aim) -> list[Figure]:
+def _figures(bill: Mapping[str, float], total: str, aim: float) -> list[Figure]:
     rows = [measured(name, "$", dollars) for name, dollars in bill.items()]
     return [*rows, measured(total, "$", sum(bill.values()), aim=aim)]

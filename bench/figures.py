@@ -12,19 +12,6 @@ from rich.text import Text
 
 
 @dataclass(frozen=True)
-class Aim:
-    """Aim for the median of a figure: of its ratios if it is compared, else of its values.
-
-    Attributes:
-        limit: the bound, in the figure's unit or as a ratio.
-        at_least: True if `limit` is a lower bound, False if it is an upper bound.
-    """
-
-    limit: float
-    at_least: bool = False
-
-
-@dataclass(frozen=True)
 class Figure:
     """One row of a table.
 
@@ -34,7 +21,7 @@ class Figure:
         values: the measured values.
         against: name of the compared figure; empty if the values are not compared.
         bases: values of the compared figure, which were measured in the same rounds.
-        aim: the aim that judges the row; None if there is none.
+        aim: upper bound of the median, in the unit, or as a ratio if the values are compared; None if there is none.
     """
 
     name: str
@@ -42,7 +29,7 @@ class Figure:
     values: Sequence[float]
     against: str = ""
     bases: Sequence[float] = ()
-    aim: Aim | None = None
+    aim: float | None = None
 
     @property
     def ratios(self) -> list[float]:
@@ -54,8 +41,7 @@ class Figure:
         """True if the median keeps to the aim; None without an aim."""
         if self.aim is None:
             return None
-        median = statistics.median(self.ratios or self.values)
-        return median >= self.aim.limit if self.aim.at_least else median <= self.aim.limit
+        return statistics.median(self.ratios or self.values) <= self.aim
 
 
 @dataclass(frozen=True)
@@ -73,7 +59,7 @@ class Section:
     notes: Sequence[str] = ()
 
 
-def measured(name: str, unit: str, *values: float, aim: Aim | None = None) -> Figure:
+def measured(name: str, unit: str, *values: float, aim: float | None = None) -> Figure:
     """Return a figure that is not compared with another."""
     return Figure(name, unit, values, aim=aim)
 
@@ -108,7 +94,7 @@ def _spread(values: Sequence[float]) -> tuple[str, str]:
 def _judgement(figure: Figure) -> Text:
     if figure.aim is None:
         return Text()
-    limit = f"{'≥' if figure.aim.at_least else '≤'} {figure.aim.limit:g}{'x' if figure.against else ''}"
+    limit = f"≤ {figure.aim:g}{'x' if figure.against else ''}"
     return Text(f"{limit} {'met' if figure.is_met else 'missed'}", style="green" if figure.is_met else "red")
 
 

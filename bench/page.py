@@ -9,7 +9,7 @@ from functools import partial
 
 from bench import cost
 from bench.bodies import body
-from bench.figures import Aim, Figure, Section, measured
+from bench.figures import Figure, Section, measured
 from bench.usage import MeteredRelay, Usage
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession
@@ -41,7 +41,7 @@ def section() -> Section:
         measured("runs of functions", "", len(shares) + len(others)),
         measured("calls to AWS", "", used["aws_calls"]),
         measured("signals", "", len(tenant.signals)),
-        measured("reads of xMatters' REST API for the proof", "", reads[1], aim=Aim(MOST_REST_CALLS)),
+        measured("reads of xMatters' REST API for the proof", "", reads[1], aim=MOST_REST_CALLS),
         measured("reads of it to end the page", "", reads[2] - reads[1]),
         measured("pages ended by it", "", len(tenant.ended)),
         measured("a thousand such criticals", "$", paid / 1000),

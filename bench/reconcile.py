@@ -4,7 +4,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from bench.figures import Aim, Section, measured
+from bench.figures import Section, measured
 from bench.simulated import DelayedQueue, SlowTable
 from relay.http.session import HttpAnswer
 from relay.jobs.queue import read_envelope
@@ -85,10 +85,8 @@ def section() -> Section:
     rows = [
         measured("the run", "s", clock.now - began),
         measured("  calls to BigPanda", "", bigpanda.calls),
-        measured(f"{MISSED} missed incidents: all queued", "s", queue.sent[-1] - began, aim=Aim(QUEUED_SECONDS)),
-        measured(
-            "  their criticals, which go first", "s", queue.sent[criticals - 1] - began, aim=Aim(CRITICALS_SECONDS)
-        ),
+        measured(f"{MISSED} missed incidents: all queued", "s", queue.sent[-1] - began, aim=QUEUED_SECONDS),
+        measured("  their criticals, which go first", "s", queue.sent[criticals - 1] - began, aim=CRITICALS_SECONDS),
     ]
     note = (
         f"{KNOWN + MISSED} open incidents, {MISSED} of them without a share. BigPanda takes "

@@ -1,17 +1,19 @@
 """Routes of the vendors' APIs: each request is answered, may meet a scripted fault, and is logged."""
 
+import asyncio
+import socket
+import struct
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from sandbox.http import transport
 from sandbox.http.answers import VendorAnswer
-from sandbox.http.faults import ErrorObject, Script
+from sandbox.http.faults import ErrorObject, Fault, Script
 from sandbox.http.schema import InvalidError, json_or_none
 
 # Credentials that a request's query or body can hold, and that no log may hold.
@@ -91,6 +93,63 @@ class Change:
     change: Callable[[], VendorAnswer | None]
 
 
+@dataclass(frozen=True)
+class Served:
+    """The answer to a request, and the scripted fault that the request met.
+
+    Attributes:
+        answer: The answer to send.
+        accepted: True if the vendor did what was asked, even if the fault hides the answer.
+        fault: The fault; None without one.
+    """
+
+    answer: VendorAnswer
+    accepted: bool
+    fault: Fault | None
+
+    @classmethod
+    def of(cls, script: Script, route: str, found: VendorAnswer | Change, error: ErrorObject) -> "Served":
+        """Make the change, and return the answer. A scripted fault for the route may prevent the change.
+
+        `found` is the answer without a fault, and `error` makes the vendor's error object.
+        """
+        answer = found.answer if isinstance(found, Change) else found
+        fault = script.take(route)
+        accepted = answer.status < 300 and (fault is None or fault.accept)
+        if isinstance(found, Change) and accepted:
+            answer = found.change() or answer
+        return cls(fault.changed(answer, error) if fault else answer, accepted, fault)
+
+    @property
+    def status(self) -> int | None:
+        """Status of the answer; None if the connection is cut before an answer."""
+        return None if self.fault and self.fault.cuts_before_answer else self.answer.status
+
+    @property
+    def fault_kind(self) -> str | None:
+        """Kind of the fault; None without one."""
+        return self.fault.kind if self.fault else None
+
+    async def send(self, request: web.Request) -> web.Response:
+        """Send the answer as the fault says: at once, late, byte by byte, or cut.
+
+        Return the response for the web framework, which sends it, or drops it if the connection is closed by now.
+        """
+        fault, response = self.fault, self.answer.response()
+        if fault and fault.kind == "slow":
+            await asyncio.sleep(fault.seconds)
+        transport = request.transport
+        if fault is None or transport is None or transport.is_closing():
+            return response
+        if fault.cuts_before_answer:
+            _reset(transport)
+        elif fault.kind == "reset_body":
+            await _reset_in_body(self.answer, transport)
+        elif fault.kind == "drip":
+            await _drip(self.answer, fault.seconds, transport)
+        return response
+
+
 # Gets a request and its JSON body; returns the answer without a fault. InvalidError stands for a 400.
 type Unscripted = Callable[[web.Request, Any], VendorAnswer | Change]
 
@@ -125,13 +184,7 @@ class Api:
         async def handle(request: web.Request) -> web.Response:
             document = json_or_none(await request.read())
             found = self._refusal(route, request) or self._found(unscripted, request, document)
-            change = found if isinstance(found, Change) else None
-            answer = found.answer if isinstance(found, Change) else found
-            fault = self._script.take(route)
-            accepted = answer.status < 300 and (fault is None or fault.accept)
-            if change and accepted:
-                answer = change.change() or answer
-            answer = fault.changed(answer, self._error) if fault else answer
+            served = Served.of(self._script, route, found, self._error)
             log.add(
                 lambda index: Call(
                     index=index,
@@ -141,12 +194,12 @@ class Api:
                     incident_id=request.match_info.get("incident") or text(document, "incident_id"),
                     query=_masked(request.query),
                     document=_masked(document) if isinstance(document, dict) else document,
-                    status=None if fault and fault.cuts_before_answer else answer.status,
-                    accepted=accepted,
-                    fault=fault.kind if fault else None,
+                    status=served.status,
+                    accepted=served.accepted,
+                    fault=served.fault_kind,
                 )
             )
-            return await transport.send(answer, fault, request)
+            return await served.send(request)
 
         return handle
 
@@ -165,3 +218,29 @@ def text(document: Any, name: str) -> str | None:
 
 def _masked(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: "****" if name in _SECRETS else value for name, value in members.items()}
+
+
+async def _drip(answer: VendorAnswer, seconds: float, transport: asyncio.Transport) -> None:
+    content, clock = answer.encoded(), asyncio.get_running_loop().time
+    started = clock()
+    for sent, byte in enumerate(content, start=1):
+        if transport.is_closing():
+            break
+        transport.write(bytes([byte]))
+        await asyncio.sleep(started + seconds * sent / len(content) - clock())
+    transport.close()
+
+
+async def _reset_in_body(answer: VendorAnswer, transport: asyncio.Transport) -> None:
+    transport.write(answer.encoded()[: -max(1, len(answer.body) // 2)])
+    # A reset may discard bytes that the peer's system has not handed to its program yet; this wait prevents that.
+    await asyncio.sleep(0.02)
+    _reset(transport)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    # A linger time of zero makes the close send RST instead of FIN. A closed transport has no socket any more.
+    if not transport.is_closing():
+        connection = cast("socket.socket", transport.get_extra_info("socket"))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()

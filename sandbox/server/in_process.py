@@ -17,9 +17,9 @@ from sandbox.http.faults import Script
 from sandbox.server.certificate import https_context
 from sandbox.server.control import Control
 from sandbox.server.listener import HOST, Listener
+from sandbox.xmatters.access import TokenRequest
 from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.signals import Signal
-from sandbox.xmatters.tokens import TokenRequest
 from sandbox.xmatters.triggers import Trigger
 
 
@@ -75,7 +75,7 @@ class Box:
 
     def token_requests(self) -> list[TokenRequest]:
         """Return every request for an OAuth token, in order."""
-        return list(self.xmatters.token_requests)
+        return list(self.xmatters.tokens.requests)
 
     def revoke_tokens(self) -> None:
         """Revoke all OAuth tokens."""

@@ -1,18 +1,15 @@
-"""The xMatters stand-in as a whole: its parts, its routes, and the token route that triggers and REST API share.
-
-The facts about OAuth, and the guesses, are in `sandbox.xmatters.tokens`.
-"""
+"""The xMatters stand-in as a whole: its parts, and its routes."""
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from sandbox.clock import Clock
-from sandbox.http import answers, transport
+from sandbox.http import answers
 from sandbox.http.faults import Script
+from sandbox.xmatters.access import Rest, Tokens
 from sandbox.xmatters.callbacks import Callbacks
 from sandbox.xmatters.directory import Directory
 from sandbox.xmatters.events import Events
@@ -20,9 +17,7 @@ from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import Page, Pages
 from sandbox.xmatters.people import People
 from sandbox.xmatters.records import Records
-from sandbox.xmatters.rest import Rest
 from sandbox.xmatters.rosters import Rosters
-from sandbox.xmatters.tokens import TokenRequest, Tokens
 from sandbox.xmatters.triggers import TRIGGER_PATH, Triggers
 from sandbox.xmatters.workflow import Workflow
 
@@ -37,7 +32,7 @@ class XMatters:
     Attributes:
         clock: The clock of pages and phones, which can be turned.
         triggers: HTTP triggers, and the signals that they received.
-        tokens, token_requests: OAuth tokens, and every request for one.
+        tokens: OAuth tokens, and every request for one.
         pages: Pages that signals made, with their logs, annotations and audits.
         people: People with devices, and groups with members.
         notifier: Notifies people of pages, and takes their answers.
@@ -49,8 +44,7 @@ class XMatters:
 
     def __init__(self, url: str, script: Script, now: Callable[[], datetime]) -> None:
         self.clock = Clock(now)
-        self.tokens = Tokens(now)
-        self.token_requests: list[TokenRequest] = []
+        self.tokens = Tokens(script, now)
         self.people = People()
         self.callbacks = Callbacks(self.clock.now)
         self.pages = Pages(self.clock.now)
@@ -62,8 +56,6 @@ class XMatters:
         self.directory = Directory(self.people, self._rest)
         self._rosters = Rosters(self.people, self._rest, self.clock, self.directory.calls)
         self._records = Records(self.pages, self.events, self.notifier, self._rest)
-        self._script = script
-        self._now = now
 
     def application(self) -> web.Application:
         """Return xMatters' routes as a web application."""
@@ -91,7 +83,7 @@ class XMatters:
     def clear(self) -> None:
         """Forget signals, pages, callbacks and requests; keep triggers, tokens, people and groups, and the clock."""
         self.triggers.signals.clear()
-        self.token_requests.clear()
+        self.tokens.requests.clear()
         self.events.clear()
         self.directory.calls.clear()
         self.callbacks.clear()
@@ -104,17 +96,8 @@ class XMatters:
 
     async def token(self, request: web.Request) -> web.Response:
         """Answer a request for an OAuth token."""
-        body = (await request.read()).decode(errors="replace")
-        form = {**request.query, **dict(parse_qsl(body))}
-        accounts = [self._rest.account, *(trigger.account for trigger in self.triggers.all())]
-        unscripted = self.tokens.grant(form, [each for each in accounts if each])
-        fault = self._script.take("token")
-        answer = fault.changed(unscripted, answers.xmatters_error) if fault else unscripted
-        status = None if fault and fault.cuts_before_answer else answer.status
-        self.token_requests.append(
-            TokenRequest(self._now(), form.get("grant_type"), status, fault.kind if fault else None)
-        )
-        return await transport.send(answer, fault, request)
+        accepted = (self._rest.auth, *(trigger.auth for trigger in self.triggers.all()))
+        return await self.tokens.answer(request, [each for each in accepted if each])
 
     def _told(self, page: Page) -> dict[str, Any]:
         order = page.order

@@ -25,9 +25,9 @@ from aiohttp import web
 from sandbox.http import answers
 from sandbox.http.answers import VendorAnswer
 from sandbox.http.calls import Call, CallLog
+from sandbox.xmatters.access import Rest
 from sandbox.xmatters.paging import limit_and_offset, page
 from sandbox.xmatters.people import Device, Group, People, Person, identity
-from sandbox.xmatters.rest import Rest
 
 PEOPLE_PATH = "/api/xm/1/people"
 PERSON_PATH = "/api/xm/1/people/{name}"

@@ -38,13 +38,13 @@ from sandbox.http import answers
 from sandbox.http.answers import VendorAnswer
 from sandbox.http.calls import Call, CallLog, Change
 from sandbox.http.schema import InvalidError, compiled
+from sandbox.xmatters.access import Rest
 from sandbox.xmatters.directory import shown
 from sandbox.xmatters.notifications import response_option
 from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import EVENTS_PATH, RESPONSES, STATUSES, Page, Pages
 from sandbox.xmatters.paging import check_parameters, limit_and_offset, moment, page
 from sandbox.xmatters.people import People
-from sandbox.xmatters.rest import Rest
 
 EVENT_PATH = EVENTS_PATH + "/{event}"
 

@@ -26,11 +26,11 @@ from sandbox.http import answers
 from sandbox.http.answers import VendorAnswer
 from sandbox.http.calls import Change
 from sandbox.http.schema import InvalidError, compiled
+from sandbox.xmatters.access import Rest
 from sandbox.xmatters.events import EVENT_PATH, Events, no_such_event
 from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import AUDIT_TYPES, Pages
 from sandbox.xmatters.paging import limit_and_offset, page
-from sandbox.xmatters.rest import Rest
 
 ANNOTATIONS_PATH = EVENT_PATH + "/annotations"
 ANNOTATION_PATH = ANNOTATIONS_PATH + "/{annotation}"

@@ -35,10 +35,10 @@ from sandbox.http import answers
 from sandbox.http.answers import VendorAnswer
 from sandbox.http.calls import Call, CallLog
 from sandbox.http.schema import InvalidError
+from sandbox.xmatters.access import Rest
 from sandbox.xmatters.directory import minutes, shown
 from sandbox.xmatters.paging import limit_and_offset, moment, page, whole_number
 from sandbox.xmatters.people import Group, People, identity
-from sandbox.xmatters.rest import Rest
 
 ON_CALL_PATH = "/api/xm/1/on-call"
 ABSENCES_PATH = "/api/xm/1/temporary-absences"

@@ -15,7 +15,6 @@ Guesses, to be checked against a tenant:
 - ``%2C`` in ``recipients`` separates like a plain comma, and a repeated ``recipients`` adds to the list.
 """
 
-import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,14 +24,13 @@ from urllib.parse import quote
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from sandbox.http import answers, transport
+from sandbox.http import answers
 from sandbox.http.answers import VendorAnswer
-from sandbox.http.calls import CallLog
+from sandbox.http.calls import CallLog, Served
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError
-from sandbox.xmatters.credentials import Auth, presented
+from sandbox.xmatters.access import TOKEN_SECONDS, Auth, Tokens, presented, refused
 from sandbox.xmatters.signals import Signal
-from sandbox.xmatters.tokens import TOKEN_SECONDS, Account, Tokens
 
 TRIGGER_PATH = "/api/integration/1/functions/{function}/triggers"
 CREDENTIAL_HEADERS = {"authorization", "proxy-authorization", "cookie"}
@@ -46,18 +44,11 @@ class Trigger:
         function: The uuid in its path.
         url: Its URL, with the API key if the trigger takes one.
         auth: The credentials that it takes.
-        token_seconds: Lifetime of the OAuth tokens for it.
     """
 
     function: str
     url: str
     auth: Auth
-    token_seconds: int
-
-    @property
-    def account(self) -> Account | None:
-        """The account that gets OAuth tokens for the trigger; None if the trigger takes no OAuth."""
-        return Account.of(self.auth, self.token_seconds)
 
 
 @dataclass(frozen=True)
@@ -93,7 +84,6 @@ class Triggers:
         self._tokens = tokens
         self._now = now
         self._on_signal = on_signal
-        self._lock = threading.Lock()
         self._triggers: dict[str, Trigger] = {}
 
     def declare(self, auth: object, function: str | None = None, token_seconds: int = TOKEN_SECONDS) -> Trigger:
@@ -101,16 +91,14 @@ class Triggers:
 
         Raises InvalidError if the declaration is invalid; the message names the key, never the value.
         """
-        accepts = Auth.parse(auth)
+        accepts = Auth.parse(auth, token_seconds)
         name = _uuid(function) if function else str(uuid.uuid4())
         url = self._url + TRIGGER_PATH.format(function=name)
-        api_key = accepts.expected("url")
-        if api_key:
-            url += f"?apiKey={quote(api_key[0], safe='')}"
-        trigger = Trigger(name, url, accepts, token_seconds)
-        with self._lock:
-            others = {each: other for each, other in self._triggers.items() if each != name}
-            self._triggers = {name: trigger} | others
+        if accepts.type == "url":
+            url += f"?apiKey={quote(accepts.values['api_key'], safe='')}"
+        trigger = Trigger(name, url, accepts)
+        others = {each: other for each, other in self._triggers.items() if each != name}
+        self._triggers = {name: trigger} | others
         return trigger
 
     def all(self) -> list[Trigger]:
@@ -124,30 +112,28 @@ class Triggers:
         """Answer a signal to a trigger, log it, and call `on_signal`."""
         body = await request.read()
         verdict = self._judge(request)
-        fault = self._script.take("trigger")
-        answer = fault.changed(verdict.answer, answers.xmatters_error) if fault else verdict.answer
-        accepted = verdict.request_id is not None and (fault is None or fault.accept)
+        served = Served.of(self._script, "trigger", verdict.answer, answers.xmatters_error)
         signal = self.signals.add(
             lambda index: Signal(
                 index=index,
                 received_at=self._now(),
                 function=request.match_info["function"],
-                request_id=verdict.request_id if accepted else None,
+                request_id=verdict.request_id if served.accepted else None,
                 recipients=_recipients(request),
                 auth=verdict.auth,
                 headers=_without_credentials(request),
                 body_bytes=body,
-                status=None if fault and fault.cuts_before_answer else answer.status,
-                accepted=accepted,
-                fault=fault.kind if fault else None,
+                status=served.status,
+                accepted=served.accepted,
+                fault=served.fault_kind,
             )
         )
         self._on_signal(signal)
-        return await transport.send(answer, fault, request)
+        return await served.send(request)
 
     def _judge(self, request: web.Request) -> _Verdict:
         trigger = self._triggers.get(request.match_info["function"].lower())
-        shown = presented(request.headers.get("Authorization"), request.query.get("apiKey"))
+        shown = presented(request)
         first = shown[0].kind if shown else None
         if trigger is None:
             return _Verdict(answers.xmatters_error(404, "The function does not exist or is not deployed"), first)
@@ -155,9 +141,7 @@ class Triggers:
         if matching:
             request_id = str(uuid.uuid4())
             return _Verdict(answers.accepted(request_id), matching.kind, request_id)
-        if first == "oauth":
-            return _Verdict(answers.invalid_token(), first)
-        return _Verdict(answers.xmatters_error(401, "The credentials are missing or wrong"), first)
+        return _Verdict(refused(shown), first)
 
 
 def _recipients(request: web.Request) -> tuple[str, ...]:
