@@ -604,7 +604,7 @@ MUTATIONS = (
     Mutation(
         "an old acknowledgement silences others",
         "ledger.entry:Entry.acknowledged",
-        "came < announced.came or self.is_overtaken(came, answered)",
+        "(came < announced.came and not is_recorded) or self.is_overtaken(came, answered)",
         "False",
         seed=369,
     ),

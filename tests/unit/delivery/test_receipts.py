@@ -578,6 +578,14 @@ class TestWithRestApi:
         relay.sweep_for(600)
         assert told(relay) == ["nobody_answered"]
 
+    @pytest.mark.parametrize("has_rest", [True, False])
+    def test_answer_from_before_a_late_tag_counts_although_it_is_worked_after_it(self, *, has_rest: bool) -> None:
+        relay = watched(BOTH | LATE_TAG, tenant=Tenant() if has_rest else None)
+        relay.play("critical 15")
+        call_back(relay, "response", "Acknowledge", is_worked=False)
+        tagged(relay)
+        assert (relay.statuses(), relay.entry().acknowledged_by) == ("critical critical", "jdoe")
+
     def test_missing_page_is_told_before_the_other_steps_are_late(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False

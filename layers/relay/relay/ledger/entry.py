@@ -537,7 +537,8 @@ class Entry(NamedTuple):
         announced = self.announced
         if announced is None or not announced.is_open:
             return self
-        if came < announced.came or self.is_overtaken(came, answered):
+        is_recorded = any(signal.at >= announced.came for signal in self.accepted_signals)
+        if (came < announced.came and not is_recorded) or self.is_overtaken(came, answered):
             return self
         return replace(self, acknowledgement=Acknowledgement(target, announced.rank or 0))
 
