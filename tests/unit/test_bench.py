@@ -21,7 +21,7 @@ WAKE = Usage(aws_calls=1, read_units=1, sqs_requests=2, log_bytes=900, log_lines
 def test_unknown_benchmark_is_a_usage_error_that_names_the_known_ones(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["bench", "--only", "cold", "luke"])
+    monkeypatch.setattr("sys.argv", ["bench", "--only", "warm", "luke"])
     with pytest.raises(SystemExit) as ended:
         main()
     said = capsys.readouterr().err
