@@ -1,7 +1,7 @@
 """Judge of pauses, routes and modes that operators change: nobody is held or rung by one that does not apply."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,7 @@ class Conditions:
         sns: the fallback topic.
         unguarded: incidents that were processed without the ledger.
         clocks_differ: the largest difference of two functions' clocks, with a margin, in seconds.
+        unreadable: returns the incidents with a job that waits for the newer version that wrote it.
     """
 
     timelines: Mapping[str, Timeline]
@@ -57,6 +58,7 @@ class Conditions:
     sns: SimulatedSns
     unguarded: Collection[str]
     clocks_differ: float
+    unreadable: Callable[[], Collection[str]]
 
     def facts(self, state: SharedState) -> list[Facts]:
         """Return the facts that the relay may have of a state.
@@ -314,6 +316,8 @@ class Conditions:
         """
         channel, came = state.channel, state.arrivals[0]
         if self.may_be_left_out(state) or self._has_spells(f"xmatters/{channel}"):
+            return
+        if state.incident in self.unreadable():
             return
         until = came
         while held := [

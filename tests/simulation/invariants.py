@@ -193,6 +193,7 @@ class Invariants:
             self.sns,
             self.unguarded,
             self._clocks_differ,
+            self._unreadable,
         )
 
     def wanted(self, incident: str) -> set[str]:

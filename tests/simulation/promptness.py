@@ -24,6 +24,8 @@ from tests.simulation.world import World
 RINGS_SECONDS = 120.0
 EXPIRED_SECONDS = 120.0
 LONGEST_BACKOFF_SECONDS = 900.0
+# The sweeper looks again after so long at a job that a newer version wrote.
+UNREAD_SECONDS = 180.0
 # Duration of an inline attempt if no service is slow.
 INLINE_SECONDS = 4.0
 # The farthest slot that the rate limit reserves.
@@ -282,6 +284,8 @@ class Promptness:
                 [allowed, *(self.world.began + each.ends + REFUSED_SECONDS for each in self._spells("token"))]
             )
             backoff = 0.0 if debt.is_critical else LONGEST_BACKOFF_SECONDS
+            if self.cloud.has_newer_schema:
+                backoff += UNREAD_SECONDS
             by = allowed + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
             if debt.ends > by and not self._is_expired(debt, by):
                 yield f"late: {debt.state} rang {debt.ends - allowed:.0f} s after it was allowed to"
