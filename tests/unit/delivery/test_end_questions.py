@@ -74,11 +74,11 @@ class Scene:
         name = call.url.partition("requestId=")[2].partition("&")[0]
         return HttpAnswer(200, {}, json.dumps({"data": [{"id": f"page-{name}", "status": "ACTIVE"}]}).encode())
 
-    def share(self, status: str, ahead: int = 0) -> Result:
+    def share(self, status: str, ahead: int = 0, **said: Any) -> Result:
         """Share the incident with this status, with timestamps `ahead` seconds in the future."""
         now = int(self.relay.clock.now) + ahead
         return self.relay.share(
-            samples.enveloped("e1", status=status, active=status != "ok", changedOn=now, updatedOn=now)
+            samples.enveloped("e1", status=status, active=status != "ok", changedOn=now, updatedOn=now, **said)
         )
 
     def play(self, events: str) -> "Scene":
@@ -320,3 +320,14 @@ def test_questions_keep_the_bigpanda_key_out_of_jobs_and_logs() -> None:
     scene.play("700")
     kept = [each["MessageBody"] for each in (*scene.relay.chores.messages, *scene.relay.dead_letters.messages)]
     assert "BPU-1" not in "".join(kept) + scene.relay.recorder.written()
+
+
+def test_end_that_bigpanda_confirms_is_told_to_those_whom_the_last_shares_tags_chose() -> None:
+    scene = Scene(policy={"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]})
+    tags = [{"name": "team", "value": "db"}]
+    scene.share("critical", tags=tags)
+    scene.relay.wake(15)
+    scene.share("ok", tags=tags)
+    scene.play("=over 30")
+    urls = [call.url.partition("recipients=")[2] for call in scene.relay.session.calls]
+    assert urls == ["Dba", "Dba"]

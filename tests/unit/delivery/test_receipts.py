@@ -126,6 +126,15 @@ class TestWithoutRestApi:
         relay.sweep(1)
         assert told(relay) == ["nobody_answered"]
 
+    def test_critical_that_is_owed_too_long_is_told_of_although_it_was_told_before_that_nobody_heard_it(self) -> None:
+        relay = watched({"notified_within_seconds": 300, "notify_on": ["opened", "worsened", "grew", "resolved"]})
+        relay.play("critical", alerts=[{"id": "a1"}])
+        relay.sweep_for(360)
+        relay.session.steps = [samples.refused(503)]
+        relay.play("critical", alerts=[{"id": "a1"}, {"id": "a2"}])
+        relay.sweep_for(420)
+        assert (told(relay), len(relay.sns.published)) == (["nobody_notified"], 2)
+
     @pytest.mark.parametrize("events", ["ok", "warning", "10 ok critical 10 warning"])
     def test_nothing_is_awaited_once_the_incident_is_better(self, events: str) -> None:
         relay = watched(BOTH | {"preset": "oncall"})
