@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.failures import Reason
-from relay.ledger.channel_rate_limiter import Gate, Rule, count_name
+from relay.ledger.channel_rate_limiter import Gate, Rule, Ticket, count_name
 from tests.unit.rate_limiter_line import GATE, Asker, Line, moments, storm
 from tests.unit.states import NOW
 
@@ -245,3 +245,11 @@ class TestRateLimited:
         assert pause <= closed.until - line.clock.now <= pause + 5
         line.clock.now += pause
         assert line.ticket().troubled
+
+
+def test_signal_that_the_limit_of_its_recipients_holds_takes_no_room_of_the_channel() -> None:
+    line = Line()
+    channel, one, another = Rule(GATE, 2), Rule(f"{GATE}/one", 1), Rule(f"{GATE}/another", 1)
+    asked = [[channel, one], [channel, one], [channel, another]]
+    answers = [line.rate_limiter.enter(rules, is_critical=True) for rules in asked]
+    assert [isinstance(each, Ticket) for each in answers] == [True, False, True]
