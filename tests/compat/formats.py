@@ -121,7 +121,7 @@ ENTRY = Entry(
     flap=Flap((NOW - 90, NOW - 60), NOW + 600, is_signalled=True),
     about=About("Replica lag", "e1", {"environment": ("e1", "production"), "tag.team": ("payments",)}),
 )
-# After 1.0.0rc1 a signal got its failed recipients.
+# Later than `entry-1`, a signal got its failed recipients.
 _SIGNAL, _RESOLVE = ENTRY.accepted_signals
 ENTRY_WITH_FAILED = replace(ENTRY, accepted_signals=(replace(_SIGNAL, failed="0a1b2c3d"), _RESOLVE))
 # Then it got the mark of a signal to further recipients.
@@ -145,7 +145,7 @@ JOB = Job(
     revived_at=MOMENT,
     stamps=Stamps("upstream", "c1", "critical", "worsened", ("Ops",), MOMENT, MOMENT, 503, "Service Unavailable", 2, 3),
 )
-# After 1.0.0rc1 a job got the flag that its accepted signal was for some of the recipients alone.
+# Later than `message-1`, a job got the flag that its accepted signal was for some of the recipients alone.
 JOB_FOR_SOME = JOB.with_flags(Flag.FOR_SOME)
 STORED_JOB = JOB.fresh()
 STORED_KEY = stored_key(ENTRY_KEY, STORED_JOB.stored_name)
