@@ -124,7 +124,7 @@ class StandIn:
     def share_with(self, url: str, header: tuple[str, str], **settings: Any) -> None:
         """Declare the sharing channel: the URL that BigPanda posts to, and the name and value of its header.
 
-        `settings` may be `resend_seconds`, which `sandbox.bigpanda.webhooks` describes.
+        `settings` may be `resend_seconds`, which `sandbox.bigpanda.sharing` describes.
         """
         channel = {"url": url, "header": {"name": header[0], "value": header[1]}}
         self._call("PUT", "/bigpanda/live/channel", channel | settings)

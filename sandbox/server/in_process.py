@@ -87,10 +87,10 @@ class Box:
         asyncio.run_coroutine_threadsafe(change, self._loop).result(timeout=10)
 
     def clear(self) -> None:
-        """Forget requests, events, live incidents, their sharing channel and scripted faults.
+        """Forget requests, events, incidents, their sharing channel and scripted faults.
 
         Settings of the workflow and of how events are made go back to their defaults. Declared triggers, people,
-        groups, users and incidents stay, and so do the keys that BigPanda's API takes.
+        groups and users stay, and so do the keys that BigPanda's API takes.
         """
         self.faults.rewrite([])
         self.xmatters.clear()
