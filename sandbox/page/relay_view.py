@@ -3,19 +3,22 @@
 It is read from the local cloud: log lines of the functions, the ledger's table and its `due` index, and the queues.
 The queues are read through MiniStack's own listing of messages, which neither receives nor hides a message. Amazon SQS
 has no such call.
+
+A receipt says how far it is proven that people know of a critical, as steps. The relay's `relay.ledger.receipt` and
+`relay.ledger.accepted_signal` name the members of an entry that are lists.
 """
 
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox.page import receipts, sentences
+from sandbox.page import sentences
 from sandbox.page.deployment import Deployment, Find
 
 # Shares that the page shows at most, newest first.
@@ -36,6 +39,18 @@ _SHOWN = frozenset({"share", "job", "callback"})
 _SILENT_CHORES = frozenset((kind, outcome) for kind in ("followup", "question") for outcome in ("queued", "duplicate"))
 _SILENT_CHORES |= {("writeback", "unchanged")}
 _SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("delivery", "queued"), ("status", "unchanged")})
+# The step that failed, by the relay's word for it.
+_MISSED: Mapping[str, str] = {
+    "page_missing": "page",
+    "page_suppressed": "page",
+    "nobody_notified": "notified",
+    "nobody_answered": "answered",
+}
+_WORDS: Mapping[str, str] = {
+    "page": "no page was made",
+    "notified": "nobody was notified",
+    "answered": "nobody answered",
+}
 
 
 class RelayView:
@@ -76,7 +91,7 @@ class RelayView:
             # The newest first: a new one must be seen although the list is folded.
             dead_letters=[_dead_letter(each) for each in dead[: -MAX_DEAD_LETTERS - 1 : -1]],
             dead_letters_total=len(dead),
-            of_criticals=list(receipts.read(deployment)),
+            of_criticals=list(_receipts(deployment)),
             calls=_asked(deployment, "/_sandbox/messages")[: -MAX_CALLS - 1 : -1],
         )
 
@@ -275,8 +290,49 @@ def _dead_letter(message: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _receipts(deployment: Deployment) -> Iterator[dict[str, Any]]:
+    """Yield the receipt of each incident that has one: its steps, and the words for a step that was missed."""
+    found = deployment.dynamodb.scan(
+        TableName=deployment.outputs["LedgerTableName"],
+        FilterExpression="begins_with(pk, :entries)",
+        ExpressionAttributeValues={":entries": {"S": "incident/"}},
+    )
+    for item in found["Items"]:
+        entry = json.loads(item["text"]["S"])
+        if entry.get("receipt"):
+            _, channel, _, incident_id = item["pk"]["S"].split("/", 3)
+            yield {"incident_id": incident_id, "channel": channel, **receipt(entry)}
+
+
+def receipt(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the receipt in an incident's entry: `steps`, each with `name`, `state`, `at` and `by`; and `unheard`.
+
+    The state of a step is done, awaited, missed or open: it is not proven, and no longer awaited. `unheard` says of
+    what the fallback topic was notified at `told_at`, or is notified next; empty if nothing was missed.
+    """
+    since, is_open, notified_at, answered_at, answered_by, missed, told_at = entry["receipt"][:7]
+    has_page = any(pages and at >= since for _, at, _, pages, *_ in entry.get("accepted", ()))
+    failed = _MISSED.get(missed, "")
+
+    def step(name: str, at: float, by: str = "", *, is_done: bool) -> dict[str, Any]:
+        state = "done" if is_done else "missed" if name == failed else "awaited" if is_open else "open"
+        return {"name": name, "state": state, "at": _iso_or_none(at), "by": by}
+
+    steps: Sequence[dict[str, Any]] = (
+        step("signal", since, is_done=True),
+        step("page", 0, is_done=bool(has_page or notified_at)),
+        step("notified", notified_at, is_done=bool(notified_at)),
+        step("answered", answered_at, answered_by, is_done=bool(answered_at)),
+    )
+    return {"steps": steps, "unheard": _WORDS.get(failed, ""), "told_at": _iso_or_none(told_at)}
+
+
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _iso_or_none(seconds: float) -> str | None:
+    return _iso(seconds) if seconds else None
 
 
 def _now_milliseconds() -> int:

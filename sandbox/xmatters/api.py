@@ -16,8 +16,6 @@ from sandbox.xmatters.events import Events
 from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import Page, Pages
 from sandbox.xmatters.people import People
-from sandbox.xmatters.records import Records
-from sandbox.xmatters.rosters import Rosters
 from sandbox.xmatters.triggers import TRIGGER_PATH, Triggers
 from sandbox.xmatters.workflow import Workflow
 
@@ -53,9 +51,7 @@ class XMatters:
         self.events = Events(self.pages, self.people, self.notifier, self._rest, self.clock.now)
         self.workflow = Workflow(self.pages, self.notifier, self.clock.now, lambda: self.events.per_signal)
         self.triggers = Triggers(url, script, self.tokens, now, self.workflow.take)
-        self.directory = Directory(self.people, self._rest)
-        self._rosters = Rosters(self.people, self._rest, self.clock, self.directory.calls)
-        self._records = Records(self.pages, self.events, self.notifier, self._rest)
+        self.directory = Directory(self.people, self._rest, self.clock)
 
     def application(self) -> web.Application:
         """Return xMatters' routes as a web application."""
@@ -63,7 +59,7 @@ class XMatters:
         app = web.Application(client_max_size=0, middlewares=[answers.unknown_routes_with(answers.xmatters_error)])
         app.router.add_post(TRIGGER_PATH, self.triggers.call)
         app.router.add_post(TOKEN_PATH, self.token)
-        for part in (self.events, self._records, self.directory, self._rosters):
+        for part in (self.events, self.directory):
             part.add_to(app)
         return app
 
