@@ -136,17 +136,9 @@ class BigPanda:
         """Return BigPanda's data for the sandbox's web page: channel, incidents with their logs, newest webhooks."""
         return self.live.story()
 
-    def comments(self) -> list[Call]:
-        """Return the accepted comments, oldest first."""
-        return self._done("comment")
-
-    def assignments(self) -> list[Call]:
-        """Return the accepted assignments, oldest first."""
-        return self._done("assignment")
-
-    def releases(self) -> list[Call]:
-        """Return the accepted calls that end a callback lock, oldest first."""
-        return self._done("release")
+    def done(self, route: str) -> list[Call]:
+        """Return the accepted requests to a route, such as `comment`, oldest first."""
+        return [call for call in self.calls.all() if call.route == route and call.accepted]
 
     def clear(self) -> None:
         """Forget calls, incidents and their sharing; keep keys and users."""
@@ -234,6 +226,3 @@ class BigPanda:
                 self.live.act(incident_id, action, options)
 
         return Change(done, change)
-
-    def _done(self, route: str) -> list[Call]:
-        return [call for call in self.calls.all() if call.route == route and call.accepted]

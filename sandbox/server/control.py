@@ -60,8 +60,8 @@ class Control:
         app.router.add_put("/faults", self.script)
         app.router.add_put("/listening", self.listen)
         app.router.add_put("/functions/{function}", self.declare_trigger)
+        app.router.add_get("/calls", self.calls)
         app.router.add_get("/events", self.events)
-        app.router.add_get("/events/calls", self.event_calls)
         app.router.add_put("/events/credentials", self.declare_rest)
         app.router.add_get("/phones", self.phones)
         app.router.add_put("/phones", self.declare_phones)
@@ -70,8 +70,6 @@ class Control:
         app.router.add_post("/clock", self.turn)
         app.router.add_put("/flow", self.set_flow)
         app.router.add_get("/bigpanda/comments", self.comments)
-        app.router.add_get("/bigpanda/assignments", self.assignments)
-        app.router.add_get("/bigpanda/calls", self.calls)
         app.router.add_put("/bigpanda/keys", self.let_in)
         app.router.add_put("/bigpanda/incidents", self.declare_incidents)
         app.router.add_get("/bigpanda/live", self.live)
@@ -107,8 +105,9 @@ class Control:
     async def events(self, request: web.Request) -> web.Response:
         return web.json_response({"events": _of_incident(request, self._xmatters.events.all())})
 
-    async def event_calls(self, _: web.Request) -> web.Response:
-        return web.json_response({"calls": [call.as_json() for call in self._xmatters.events.calls.all()]})
+    async def calls(self, _: web.Request) -> web.Response:
+        found = [*self._xmatters.events.calls.all(), *self._bigpanda.calls.all()]
+        return web.json_response({"calls": [call.as_json() for call in found]})
 
     async def declare_rest(self, request: web.Request) -> web.Response:
         self._xmatters.events.declare(_AUTH(await _json(request), "document")["auth"])
@@ -143,13 +142,7 @@ class Control:
         return web.json_response(dict(self._xmatters.workflow.settings()))
 
     async def comments(self, request: web.Request) -> web.Response:
-        return web.json_response({"comments": _of_incident(request, self._bigpanda.comments())})
-
-    async def assignments(self, request: web.Request) -> web.Response:
-        return web.json_response({"assignments": _of_incident(request, self._bigpanda.assignments())})
-
-    async def calls(self, request: web.Request) -> web.Response:
-        return web.json_response({"calls": _of_incident(request, self._bigpanda.calls.all())})
+        return web.json_response({"comments": _of_incident(request, self._bigpanda.done("comment"))})
 
     async def let_in(self, request: web.Request) -> web.Response:
         self._bigpanda.let_in(_KEY(await _json(request), "key")["api_key"])

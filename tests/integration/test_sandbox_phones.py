@@ -267,7 +267,7 @@ def test_stand_ins_as_a_process_ring_phones(tmp_path: Path) -> None:
         assert [each["request_id"] for each in vendors.events("i1")] == [request_id]
         url = f"{vendors.xmatters_url}/api/xm/1/events"
         found = requests.get(url, auth=(BASIC["username"], BASIC["password"]), timeout=60).json()
-        assert (found["total"], [each["route"] for each in vendors.event_calls()]) == (1, ["events"])
+        assert (found["total"], [each["route"] for each in vendors.calls()]) == (1, ["events"])
         with pytest.raises(SandboxError, match="there is no notification 99"):
             vendors.answer(99, "Acknowledge")
     finally:
