@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import boto3
@@ -341,7 +342,7 @@ def set_channel(endpoint_url: str, trigger_url: str, settings: Sequence[str]) ->
     """Make or change the channel `demo` in the cloud at `endpoint_url`; `settings` are KEY=VALUE, as in relayctl."""
     recipients = [part for name in RECIPIENTS for part in ("--recipient", name)]
     wanted = (f"inbound.token={INBOUND_TOKEN}", *settings)
-    relayctl.set_channel(endpoint_url, CHANNEL, trigger_url, wanted, recipients)
+    relayctl.set_channel(partial(relayctl.run, endpoint_url), CHANNEL, trigger_url, wanted, *recipients)
 
 
 def bigpanda_settings(vendors: StandIn) -> list[str]:
