@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandbox.http.schema import compiled
+from sandbox.http.schema import compiled, object_of
 
 type Alert = Mapping[str, Any]
 
@@ -23,12 +23,7 @@ MOST_DESCRIPTION = 2048
 MOST_TAGS = 30
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 512}
-_TAG = {
-    "type": "object",
-    "required": ["name", "value"],
-    "properties": {"name": _TEXT, "value": _TEXT},
-    "additionalProperties": False,
-}
+_TAG = object_of({"name": _TEXT, "value": _TEXT})
 # Checker of an alert that a caller declares.
 CHECKED = compiled(
     {},

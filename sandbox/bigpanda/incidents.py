@@ -22,7 +22,7 @@ A declared incident may leave out most members: see `parse`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandbox.http.schema import InvalidError, compiled
+from sandbox.http.schema import InvalidError, compiled, object_of
 
 type Incident = Mapping[str, Any]
 
@@ -39,12 +39,7 @@ _TEXT = {"type": "string", "minLength": 1}
 _STATUS = {"type": "string", "pattern": "^([Cc]ritical|[Ww]arning|[Uu]nknown|[Oo]k)$"}
 _TIME = {"type": "integer", "minimum": 1}
 _FLAG = {"type": "boolean"}
-_SNOOZE = {
-    "type": "object",
-    "required": ["snoozed"],
-    "properties": {"snoozed": _FLAG, "end_time": _TIME, "cancel_on_incident_updates": _FLAG},
-    "additionalProperties": False,
-}
+_SNOOZE = object_of({"snoozed": _FLAG}, {"end_time": _TIME, "cancel_on_incident_updates": _FLAG})
 _ALERT = {"type": "object", "required": ["alert_id"], "properties": {"alert_id": _TEXT}}
 _OBJECTS = {"type": "array", "items": {"type": "object"}}
 _PERSON = {"type": ["object", "null"], "properties": {"user_id": _TEXT, "name": _TEXT, "email": _TEXT}}

@@ -18,8 +18,8 @@ from typing import Any
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sandbox.cloud.deployment import Deployment, Find
 from sandbox.page import sentences
-from sandbox.page.deployment import Deployment, Find
 
 # Shares that the page shows at most, newest first.
 MAX_SHARES = 100
@@ -127,7 +127,7 @@ class _Log:
 
     def _groups(self, deployment: Deployment) -> list[str]:
         prefix = f"/aws/lambda/{deployment.stack_name}-"
-        found = deployment.logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
+        found = deployment.client("logs", is_quick=True).describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
         # A log group keeps its name, so a group that a busy emulator leaves out of the list is still read.
         self.groups = sorted({*self.groups, *(each["logGroupName"] for each in found)})
         return self.groups
@@ -167,7 +167,9 @@ def _view(
 def _lines(deployment: Deployment, group: str, start: int) -> Iterator[tuple[int, str]]:
     further: dict[str, Any] = {}
     for _ in range(MAX_LOG_PAGES):
-        page = deployment.logs.filter_log_events(logGroupName=group, startTime=max(0, start), limit=1000, **further)
+        page = deployment.client("logs", is_quick=True).filter_log_events(
+            logGroupName=group, startTime=max(0, start), limit=1000, **further
+        )
         for event in page["events"]:
             yield event["timestamp"], event["message"].strip()
         if not page.get("nextToken"):
@@ -237,7 +239,9 @@ def _owed(
     deployment: Deployment, waiting: list[dict[str, Any]], shares: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """Yield the states that are owed: rows of the ledger's `due` index with the times of their messages."""
-    rows = deployment.dynamodb.scan(TableName=deployment.outputs["LedgerTableName"], IndexName="due", Limit=MAX_OWED)
+    rows = deployment.client("dynamodb", is_quick=True).scan(
+        TableName=deployment.outputs["LedgerTableName"], IndexName="due", Limit=MAX_OWED
+    )
     jobs = [job for job in map(_job, waiting) if job.get("kind") == "signal"]
     for row in sorted(rows["Items"], key=lambda each: float(each["due_at"]["N"])):
         entry = json.loads(row["text"]["S"])
@@ -292,7 +296,7 @@ def _dead_letter(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _receipts(deployment: Deployment) -> Iterator[dict[str, Any]]:
     """Yield the receipt of each incident that has one: its steps, and the words for a step that was missed."""
-    found = deployment.dynamodb.scan(
+    found = deployment.client("dynamodb", is_quick=True).scan(
         TableName=deployment.outputs["LedgerTableName"],
         FilterExpression="begins_with(pk, :entries)",
         ExpressionAttributeValues={":entries": {"S": "incident/"}},

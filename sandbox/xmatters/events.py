@@ -59,8 +59,8 @@ ANNOTATION_PATH = ANNOTATIONS_PATH + "/{annotation}"
 AUDITS_PATH = "/api/xm/1/audits"
 SUPPRESSIONS_PATH = "/api/xm/1/event-suppressions"
 
-_CHANGE = compiled({"id": {"type": "string", "minLength": 1}, "status": {"enum": STATUSES}}, {})
-_COMMENT = compiled({"comment": {"type": "string", "minLength": 1, "maxLength": 4000}}, {})
+_CHANGE = compiled({"id": {"type": "string", "minLength": 1}, "status": {"enum": STATUSES}})
+_COMMENT = compiled({"comment": {"type": "string", "minLength": 1, "maxLength": 4000}})
 _FILTERS = {"requestId", "status", "propertyName", "propertyValue", "from", "to"}
 _LISTED_EMBEDS = {"properties", "annotations"}
 _EMBEDS = _LISTED_EMBEDS | {"recipients", "responseOptions", "messages"}

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from sandbox import local, team
-from sandbox.cloud import queues
 from sandbox.cloud.fallback import Subscriber, sweep
 from sandbox.server.client import StandIn
 from tests.e2e import channels
@@ -95,15 +94,15 @@ def test_owed_critical_notifies_the_fallback_topic_once_and_is_delivered_later(
     assert f"/incidents/{critical}" in message["Message"]
     assert message["MessageAttributes"]["channel"]["Value"] == channel.name
     assert operator.rang().keys().isdisjoint({critical, warning})
-    assert queues.dead_letters(channel.cloud) == 0
+    assert channel.cloud.dead_letters() == 0
 
     operator.listen(is_open=True)
     until(lambda: {critical, warning} <= operator.rang().keys())
     # The jobs kept at the time of the shares wake as well, and find nothing owed.
-    until(lambda: queues.retrying(channel.cloud) == 0)
+    until(lambda: channel.cloud.retrying() == 0)
     assert [operator.rang()[each] for each in (critical, warning)] == [1, 1]
     assert len(subscriber.hears(channel.name)) == 1
-    assert queues.dead_letters(channel.cloud) == 0
+    assert channel.cloud.dead_letters() == 0
 
 
 def test_pages_end_on_resolve_and_when_a_newer_page_of_their_incident_exists(
