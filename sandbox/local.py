@@ -243,7 +243,10 @@ def alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        _lock(handle, folder)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SandboxError(f"another command is at work in {folder}; wait for its end, then try again") from error
         yield
     finally:
         os.close(handle)
@@ -364,13 +367,6 @@ def xmatters_settings(vendors: StandIn) -> list[str]:
         f"policy.notified_within_seconds={NOTIFIED_WITHIN_SECONDS}",
         f"policy.answered_within_seconds={ANSWERED_WITHIN_SECONDS}",
     ]
-
-
-def _lock(handle: int, folder: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise SandboxError(f"another command is at work in {folder}; wait for its end, then try again") from error
 
 
 def remove_if_empty(folder: Path) -> None:

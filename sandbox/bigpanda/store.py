@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sandbox.bigpanda.incidents import ENVIRONMENT, Incident, positive_number
+from sandbox.bigpanda.incidents import ENVIRONMENT, POSITIVE, Incident
+from sandbox.http.schema import whole_number
 
 type Activity = Mapping[str, Any]
 
@@ -112,7 +113,7 @@ class Store:
 
     def activities(self, incident_id: str, query: Mapping[str, str]) -> list[Activity]:
         """Return one page of an incident's activities, newest first. Raises InvalidError if the query is invalid."""
-        number, size = positive_number(query, "page", 1), positive_number(query, "per_page", PAGE_SIZE)
+        number, size = (whole_number(query, *each, POSITIVE) for each in (("page", 1), ("per_page", PAGE_SIZE)))
         types = [name.strip() for name in query.get("types", "").split(",") if name.strip()]
         with self.lock:
             newest = list(reversed(self._activities.get(incident_id, ())))

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -82,6 +83,14 @@ def by_kind(key: str, kinds: Mapping[str, Check]) -> Check:
         return kinds[kind](document, name)
 
     return check
+
+
+def whole_number(query: Mapping[str, str], name: str, default: int, allowed: range) -> int:
+    """Return the number in the query parameter `name`, or `default`. Raises InvalidError if it is not in `allowed`."""
+    value = query.get(name, str(default))
+    if not re.fullmatch("[0-9]{1,13}", value) or int(value) not in allowed:
+        raise InvalidError(f"{name} must be a whole number from {allowed[0]} to {allowed[-1]}")
+    return int(value)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -51,6 +51,16 @@ _WORDS: Mapping[str, str] = {
     "notified": "nobody was notified",
     "answered": "nobody answered",
 }
+# The view without a local cloud.
+NOTHING: dict[str, Any] = {
+    "is_there": False,
+    "shares": [],
+    "owed": [],
+    "dead_letters": [],
+    "dead_letters_total": 0,
+    "receipts": [],
+    "calls": [],
+}
 
 
 class RelayView:
@@ -72,11 +82,11 @@ class RelayView:
             if deployment is not self._deployment:
                 self._deployment, self._log = deployment, _Log()
             if deployment is None:
-                return _view(problem="The relay is not deployed: there is no local cloud yet.")
+                return NOTHING | {"problem": "The relay is not deployed: there is no local cloud yet."}
             try:
                 return self._read(deployment)
             except (BotoCoreError, ClientError, requests.RequestException, ValueError, KeyError, TypeError):
-                return _view(shares=self._log.shares(), problem="The local cloud does not answer.")
+                return NOTHING | {"shares": self._log.shares(), "problem": "The local cloud does not answer."}
 
     def _read(self, deployment: Deployment) -> dict[str, Any]:
         self._log.read(deployment)
@@ -84,16 +94,17 @@ class RelayView:
         queues = _messages(deployment)
         waiting = queues.get(_name(deployment.outputs["RetryQueueUrl"]), [])
         dead = queues.get(_name(deployment.outputs["DeadLetterQueueUrl"]), [])
-        return _view(
-            is_there=True,
-            shares=shares,
-            owed=list(_owed(deployment, waiting, shares)),
+        return {
+            "is_there": True,
+            "shares": shares,
+            "owed": list(_owed(deployment, waiting, shares)),
             # The newest first: a new one must be seen although the list is folded.
-            dead_letters=[_dead_letter(each) for each in dead[: -MAX_DEAD_LETTERS - 1 : -1]],
-            dead_letters_total=len(dead),
-            of_criticals=list(_receipts(deployment)),
-            calls=_asked(deployment, "/_sandbox/messages")[: -MAX_CALLS - 1 : -1],
-        )
+            "dead_letters": [_dead_letter(each) for each in dead[: -MAX_DEAD_LETTERS - 1 : -1]],
+            "dead_letters_total": len(dead),
+            "receipts": list(_receipts(deployment)),
+            "calls": _asked(deployment, "/_sandbox/messages")[: -MAX_CALLS - 1 : -1],
+            "problem": None,
+        }
 
 
 class _Log:
@@ -139,29 +150,6 @@ class _Log:
         self._lines[text] = _share(line)
         while len(self._lines) > 5 * MAX_SHARES:
             self._lines.popitem(last=False)
-
-
-def _view(
-    *,
-    is_there: bool = False,
-    shares: list[dict[str, Any]] | None = None,
-    owed: list[dict[str, Any]] | None = None,
-    dead_letters: list[dict[str, Any]] | None = None,
-    dead_letters_total: int = 0,
-    of_criticals: list[dict[str, Any]] | None = None,
-    calls: list[dict[str, str]] | None = None,
-    problem: str | None = None,
-) -> dict[str, Any]:
-    return {
-        "is_there": is_there,
-        "shares": shares or [],
-        "owed": owed or [],
-        "dead_letters": dead_letters or [],
-        "dead_letters_total": dead_letters_total,
-        "receipts": of_criticals or [],
-        "calls": calls or [],
-        "problem": problem,
-    }
 
 
 def _lines(deployment: Deployment, group: str, start: int) -> Iterator[tuple[int, str]]:

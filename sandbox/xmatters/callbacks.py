@@ -36,30 +36,14 @@ class Callback:
 
     Attributes:
         target: Its destination: the relay's callback route for a channel.
-        kind: response, delivery, status or failure.
         page, at: The page, and the time of what is reported.
-        members: Members of the body that depend on the kind; those that are None or empty are left out.
+        body: The body, a JSON object.
     """
 
     target: Target
-    kind: str
     page: Page
     at: datetime
-    members: Mapping[str, Any]
-
-    def body(self) -> dict[str, Any]:
-        """Return the body as a JSON object."""
-        page = self.page
-        members = {
-            "relay": 1,
-            "kind": self.kind,
-            "incident_id": page.incident_id,
-            "environment_id": page.order.environment_id,
-            "event": {"id": page.id, "number": page.number},
-            **self.members,
-            "at": rest_time(self.at),
-        }
-        return _without_empty(members)
+    body: dict[str, Any]
 
 
 class Callbacks:
@@ -122,27 +106,38 @@ class Callbacks:
     def _send(self, kind: str, page: Page, members: Mapping[str, Any]) -> None:
         with self._lock:
             target = self._targets.get(page.function.lower()) or self._targets.get(None)
-        if target:
-            # One lane: callbacks are sent one after the other.
-            self._sender.send("", Callback(target, kind, page, self._now(), members))
+        if target is None:
+            return
+        now = self._now()
+        body = {
+            "relay": 1,
+            "kind": kind,
+            "incident_id": page.incident_id,
+            "environment_id": page.order.environment_id,
+            "event": {"id": page.id, "number": page.number},
+            **members,
+            "at": rest_time(now),
+        }
+        # One lane: callbacks are sent one after the other.
+        self._sender.send("", Callback(target, page, now, _without_empty(body)))
 
     def _deliver(self, callback: Callback) -> None:
         if callback.page.incident_id is None:
             self._record(callback, None, "was not sent, since the page has no incident's id")
             return
-        status, again = callback.target.post(callback.body()).status, ""
+        status, again = callback.target.post(callback.body).status, ""
         if status is None or status == 429 or status >= 500:
-            status, again = callback.target.post(callback.body()).status, ", at the second attempt"
+            status, again = callback.target.post(callback.body).status, ", at the second attempt"
         self._record(callback, status, _outcome(status) + again)
 
     def _record(self, callback: Callback, status: int | None, what: str) -> None:
-        number = callback.page.number
+        number, kind = callback.page.number, callback.body["kind"]
         entry = {
             "at": callback.at.isoformat(),
             "page": number,
-            "kind": callback.kind,
+            "kind": kind,
             "status": status,
-            "text": f"The {callback.kind} callback for page {number} {what}.",
+            "text": f"The {kind} callback for page {number} {what}.",
         }
         with self._lock:
             self._log.append(entry)
