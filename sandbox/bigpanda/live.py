@@ -100,7 +100,9 @@ class Live:
             kind = "incident_assigned" if user else "incident_unassigned"
             self._note(incident_id, kind, {"assignee": user["id"]} if user else {}, created_by=API_USER)
             if place := self._live(incident_id):
-                after = states.assigned(place.incident, _person(user) if user else None, self._seconds())
+                after = states.stamped(
+                    place.incident, self._seconds(), is_update=False, assignee=_person(user) if user else None
+                )
                 text = f"Assigned to {user['userName']}." if user else "Assigned to nobody."
                 self._say(after, "assignment", text)
                 self._keep(place, Change(after, None, None, ""))
@@ -144,7 +146,7 @@ class Live:
             self._store.put(place.environment_id, change.incident)
             self._say(change.incident, "share", why_not)
             return
-        after = states.shared(change.incident)
+        after = states.in_folders({**change.incident, "shared": True})
         self._store.put(place.environment_id, after)
         self._note(
             after["id"],
