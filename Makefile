@@ -130,8 +130,7 @@ fmt: setup ## format the code and mend what can be mended by itself
 
 .PHONY: schema
 schema: setup ## write anew what follows from the code: docs/channel.schema.json, the tables in docs/architecture.md
-	@$(PY) -m tools.channel_schema
-	@$(PY) -m tools.core_tables
+	@$(PY) -m tools.schema
 
 .PHONY: lock
 lock: setup ## pin again what pyproject.toml and the *.in files ask for

@@ -17,31 +17,20 @@ class Figure:
 
     Attributes:
         name: the row's label; two spaces in front indent it below the row before.
-        unit: unit of the values and the bases; empty for a plain number.
+        unit: unit of the values; empty for a plain number.
         values: the measured values.
-        against: name of the compared figure; empty if the values are not compared.
-        bases: values of the compared figure, which were measured in the same rounds.
-        aim: upper bound of the median, in the unit, or as a ratio if the values are compared; None if there is none.
+        aim: upper bound of the median; None if there is none.
     """
 
     name: str
     unit: str
     values: Sequence[float]
-    against: str = ""
-    bases: Sequence[float] = ()
     aim: float | None = None
-
-    @property
-    def ratios(self) -> list[float]:
-        """Values divided by their bases, round by round, so that a slow phase of the machine affects both alike."""
-        return [value / base for value, base in zip(self.values, self.bases, strict=True)] if self.against else []
 
     @property
     def is_met(self) -> bool | None:
         """True if the median keeps to the aim; None without an aim."""
-        if self.aim is None:
-            return None
-        return statistics.median(self.ratios or self.values) <= self.aim
+        return None if self.aim is None else statistics.median(self.values) <= self.aim
 
 
 @dataclass(frozen=True)
@@ -60,7 +49,7 @@ class Section:
 
 
 def measured(name: str, unit: str, *values: float, aim: float | None = None) -> Figure:
-    """Return a figure that is not compared with another."""
+    """Return a figure with these values."""
     return Figure(name, unit, values, aim=aim)
 
 
@@ -69,15 +58,11 @@ def render(section: Section) -> Iterator[RenderableType]:
     yield Text(f"\n{section.title}", style="bold")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("", no_wrap=True)
-    for name in ("median", "quartiles"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("against", no_wrap=True)
-    for name in ("there", "ratio", "quartiles", "aim"):
+    for name in ("median", "quartiles", "aim"):
         table.add_column(name, justify="right", no_wrap=True)
     for figure in section.figures:
         median, quartiles = _spread(figure.values)
-        row = (figure.name, f"{median} {figure.unit}".rstrip(), quartiles, figure.against)
-        table.add_row(*row, _spread(figure.bases)[0], *_spread(figure.ratios), _judgement(figure))
+        table.add_row(figure.name, f"{median} {figure.unit}".rstrip(), quartiles, _judgement(figure))
     yield table
     for note in section.notes:
         yield Padding(Text(note, style="dim"), (0, 0, 0, 2))
@@ -94,8 +79,8 @@ def _spread(values: Sequence[float]) -> tuple[str, str]:
 def _judgement(figure: Figure) -> Text:
     if figure.aim is None:
         return Text()
-    limit = f"≤ {figure.aim:g}{'x' if figure.against else ''}"
-    return Text(f"{limit} {'met' if figure.is_met else 'missed'}", style="green" if figure.is_met else "red")
+    met = "met" if figure.is_met else "missed"
+    return Text(f"≤ {figure.aim:g} {met}", style="green" if figure.is_met else "red")
 
 
 def number(value: float) -> str:

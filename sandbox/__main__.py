@@ -12,7 +12,7 @@ from rich.console import Console
 
 from relayctl import terminal
 from sandbox import interrupts, local, rehearsal
-from sandbox.demo import acts, sandbox_run
+from sandbox.demo import acts, script
 from sandbox.environment import leave_aws
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
@@ -65,7 +65,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _sandbox(arguments: argparse.Namespace) -> int:
     places = _places(arguments.state, "local")
     try:
-        sandbox_run.run(places, Console(), script=arguments.script, opens_browser=arguments.open_browser)
+        script.run(places, Console(), name=arguments.script, opens_browser=arguments.open_browser)
     finally:
         # Not empty after a failure, whose logs stay, or while the cloud stays up.
         local.remove_if_empty(places.folder)

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-
-import boto3
 
 from sandbox import processes, team
 from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.cloud import emulator, relayctl, stack
+from sandbox.cloud.deployment import Deployment, client
 from sandbox.cloud.emulator import Emulator
 from sandbox.environment import REGION, aws_environment
 from sandbox.errors import SandboxError
@@ -84,23 +84,17 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Local:
+class Local(Deployment):
     """Addresses and process ids of a running local cloud, exactly as `stack.json` holds them.
 
     Attributes:
         api_url: Base URL of the relay: BigPanda posts to `/bigpanda/demo` under it, xMatters to `/xmatters/demo`.
-        aws_endpoint_url, region: Address and region of the emulator, for AWS clients.
-        stack_name, outputs: Name and outputs of the relay's stack.
         sandbox_url: Base URL of the stand-ins' control API.
         xmatters_url, bigpanda_url: Base URLs of the stand-ins.
         pids: Process ids: "cloud", and "xmatters" for the process of both stand-ins.
     """
 
     api_url: str
-    aws_endpoint_url: str
-    region: str
-    stack_name: str
-    outputs: dict[str, str]
     sandbox_url: str
     xmatters_url: str
     bigpanda_url: str
@@ -197,7 +191,7 @@ def made_known(
     steps: Steps,
     cloud: Emulator,
     vendors: StandIn,
-    outputs: dict[str, str],
+    outputs: Mapping[str, str],
     known: Local | None = None,
 ) -> Local:
     """Set up the channel `demo` unless these stand-ins have it already, and write `stack.json`.
@@ -249,7 +243,10 @@ def alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        _lock(handle, folder)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SandboxError(f"another command is at work in {folder}; wait for its end, then try again") from error
         yield
     finally:
         os.close(handle)
@@ -314,8 +311,7 @@ def _deploy(places: Places, steps: Steps, cloud: Emulator) -> dict[str, str]:
 
 def _has_channel(cloud: Emulator, outputs: Mapping[str, str]) -> bool:
     """Return False if the channel `demo` was removed, as by `relayctl uninstall`."""
-    secrets_manager = boto3.client("secretsmanager", region_name=REGION, endpoint_url=cloud.endpoint_url)
-    pages = secrets_manager.get_paginator("list_secrets").paginate()
+    pages = client(cloud.endpoint_url, "secretsmanager").get_paginator("list_secrets").paginate()
     return f"{outputs['SecretPrefix']}/{CHANNEL}" in {each["Name"] for page in pages for each in page["SecretList"]}
 
 
@@ -341,7 +337,7 @@ def set_channel(endpoint_url: str, trigger_url: str, settings: Sequence[str]) ->
     """Make or change the channel `demo` in the cloud at `endpoint_url`; `settings` are KEY=VALUE, as in relayctl."""
     recipients = [part for name in RECIPIENTS for part in ("--recipient", name)]
     wanted = (f"inbound.token={INBOUND_TOKEN}", *settings)
-    relayctl.set_channel(endpoint_url, CHANNEL, trigger_url, wanted, recipients)
+    relayctl.set_channel(partial(relayctl.run, endpoint_url), CHANNEL, trigger_url, wanted, *recipients)
 
 
 def bigpanda_settings(vendors: StandIn) -> list[str]:
@@ -371,13 +367,6 @@ def xmatters_settings(vendors: StandIn) -> list[str]:
         f"policy.notified_within_seconds={NOTIFIED_WITHIN_SECONDS}",
         f"policy.answered_within_seconds={ANSWERED_WITHIN_SECONDS}",
     ]
-
-
-def _lock(handle: int, folder: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise SandboxError(f"another command is at work in {folder}; wait for its end, then try again") from error
 
 
 def remove_if_empty(folder: Path) -> None:

@@ -11,11 +11,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-GRACE_SECONDS = 5.0
+REMOVAL_SECONDS = 5.0
 POLL_SECONDS = 0.02
 
 
@@ -32,12 +33,21 @@ class Process:
     began: str
 
 
-def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, record: Path) -> Process:
-    """Start `command` in a session of its own, and append its output to the file `log`.
+def start[Ready](
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    folder: Path,
+    running: Callable[[Path], Ready | None],
+    seconds: float,
+) -> Ready | None:
+    """Start `command` in a session of its own; its record is in `folder`, and its output goes to `log_of(folder)`.
 
-    The process id and the start time are written to the file `record`.
+    Wait until `running(folder)` returns a value, and return the value. If the process ends before, or `seconds` are
+    over, it is stopped, and None is returned.
     """
-    with log.open("ab") as output:
+    with log_of(folder).open("ab") as output:
         child = subprocess.Popen(
             command,
             env=env,
@@ -50,8 +60,14 @@ def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Pat
     # The process outlives this object, whose finalizer would warn of that; is_running() reaps the process by its id.
     child.returncode = 0
     process = Process(child.pid, _began(child.pid) or "")
-    write_atomically(record, json.dumps(asdict(process)))
-    return process
+    write_atomically(record_in(folder), json.dumps(asdict(process)))
+    deadline = time.monotonic() + seconds
+    while is_running(process) and time.monotonic() < deadline:
+        if found := running(folder):
+            return found
+        time.sleep(POLL_SECONDS)
+    _stop(process)
+    return None
 
 
 def recorded(record: Path) -> Process | None:
@@ -80,36 +96,31 @@ def is_running(process: Process) -> bool:
     return _began(process.pid) == process.began != ""
 
 
-def stop(process: Process, grace_seconds: float = GRACE_SECONDS) -> None:
-    """Stop the process and its group: SIGTERM first, SIGKILL after `grace_seconds`."""
-    if not is_running(process):
-        return
-    _signal_group(process.pid, signal.SIGTERM)
-    deadline = time.monotonic() + grace_seconds
-    while is_running(process) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    _signal_group(process.pid, signal.SIGKILL)
-    while is_running(process):
-        time.sleep(POLL_SECONDS)
-
-
 def record_in(folder: Path) -> Path:
     """Return the path of the record file in `folder`, the folder with the files of one process."""
     return folder / "process.json"
 
 
-def stop_in(folder: Path, grace_seconds: float = GRACE_SECONDS) -> bool:
-    """Stop the process that keeps its files in `folder`, and remove the folder; return True if it was running."""
+def log_of(folder: Path) -> Path:
+    """Return the path of the log beside `folder`, which stays when the folder is removed."""
+    return folder.with_name(f"{folder.name}.log")
+
+
+def stop_in(folder: Path) -> bool:
+    """Kill the process that keeps its files in `folder`, and remove the folder; return True if it was running.
+
+    It is killed at once: neither the emulator nor the stand-ins have anything to save.
+    """
     process = recorded(record_in(folder))
     if process:
-        stop(process, grace_seconds)
+        _stop(process)
     remove(folder)
     return process is not None
 
 
 def remove(folder: Path) -> None:
     """Remove the folder of stopped processes; retry, since a dying process may still write into it."""
-    deadline = time.monotonic() + GRACE_SECONDS
+    deadline = time.monotonic() + REMOVAL_SECONDS
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
@@ -155,15 +166,15 @@ def _began_by_ps(pid: int) -> str | None:
     return None if len(shown) < 2 or shown[0].startswith("Z") else shown[1].strip()
 
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return  # the group is gone; macOS raises PermissionError if only zombies are left
+def _stop(process: Process) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        # The group may be gone; macOS raises PermissionError if only zombies are left.
+        os.killpg(process.pid, signal.SIGKILL)
+    while is_running(process):
+        time.sleep(POLL_SECONDS)
 
 
 def _reap(pid: int) -> None:
-    try:
+    with suppress(ChildProcessError):
+        # If an earlier command started the process, it is no child of this one.
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return  # an earlier command started the process, so it is no child of this one

@@ -6,14 +6,18 @@ rehearsal`. Everything that the command started is stopped at its end.
 """
 
 import argparse
+import io
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 from rich.console import Console
+from rich.terminal_theme import TerminalTheme
+from rich.text import Text
 
 from sandbox import interrupts, local, rehearsal
 from sandbox.demo import acts
@@ -21,7 +25,7 @@ from sandbox.demo.stage import Stage
 from sandbox.environment import leave_aws
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
-from tools import chromium, terminal_picture
+from tools import chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -35,6 +39,17 @@ PATIENCE = 30_000
 ACTS = {"demo.svg": (1,), "outage.svg": (2, 3)}
 ANSWERED, REFUSED = "Replica lag on pay-db-1 is 340 s", "Certificate ends in 7 days"
 RINGING, OWED = "Replication has stopped", "Checkout latency is 2.4 s"
+
+COLUMNS = 80
+# Colours of the sandbox's page in the dark; dimmed text keeps a contrast of at least 4.5 to 1.
+_GREY, _RED, _GREEN, _YELLOW = (126, 142, 139), (255, 180, 174), (152, 218, 180), (242, 206, 133)
+_BLUE, _MAGENTA, _CYAN, _WHITE = (141, 196, 234), (214, 176, 232), (140, 216, 226), (244, 248, 247)
+_NORMAL = [(27, 35, 34), _RED, _GREEN, _YELLOW, _BLUE, _MAGENTA, _CYAN, _WHITE]
+THEME = TerminalTheme((18, 24, 23), (232, 238, 236), _NORMAL, [_GREY, *_NORMAL[1:]])
+# The rule after a title reaches the right edge of the terminal.
+_TITLE = re.compile(r"\d  \S.*─\s*$")
+_FONT_FACES = re.compile(r"@font-face \{.*?\}\n\s*", re.DOTALL)
+_FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
 def main() -> int:
@@ -103,11 +118,33 @@ def of_page(places: local.Places) -> None:
 def of_demo(places: local.Places) -> None:
     """Run the demo, and write pictures of its acts; raise SandboxError if a claim of the demo does not hold."""
     # No colours and spinners of the user's own terminal: the record keeps the styles by itself.
-    console = Console(record=True, width=terminal_picture.COLUMNS, force_terminal=False)
+    console = Console(record=True, width=COLUMNS, force_terminal=False)
     acts.play(places, console)
     said = console.export_text(styles=True)
     for name, numbers in ACTS.items():
-        (PICTURES / name).write_text(terminal_picture.svg(terminal_picture.acts(said, numbers), "make demo"))
+        (PICTURES / name).write_text(svg(lines_of(said, numbers), "make demo"))
+
+
+def lines_of(text: str, numbers: Sequence[int]) -> list[Text]:
+    """Return the lines of these acts of the demo, which follow each other; raise ValueError if one is missing."""
+    lines = [Text.from_ansi(line) for line in text.splitlines()]
+    begins = {int(line.plain[0]): index for index, line in enumerate(lines) if _TITLE.match(line.plain)}
+    if missing := sorted(set(numbers) - begins.keys()):
+        raise ValueError(f"the demo printed no act {missing[0]}")
+    end = begins.get(max(numbers) + 1, len(lines))
+    while not lines[end - 1].plain.strip():
+        end -= 1
+    return lines[begins[min(numbers)] : end]
+
+
+def svg(lines: Sequence[Text], title: str) -> str:
+    """Return the picture of a terminal window with these lines."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    picture = console.export_svg(title=title, theme=THEME, unique_id="demo")
+    # A picture on GitHub loads no fonts; each computer has one of these.
+    return _FONT_FACES.sub("", picture).replace("Fira Code, monospace", _FONTS) + "\n"
 
 
 MAKERS: Mapping[str, Callable[[local.Places], None]] = {"page": of_page, "demo": of_demo, "rehearsal": of_rehearsal}

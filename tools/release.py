@@ -21,9 +21,9 @@ from relay.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = f"bigpanda-xmatters-relay-{VERSION}"
-# A function's or layer's code in the template that `sam build` writes: the name of a folder beside the template.
 # Resources that outlive the stack, and that a stack made anew adopts.
 KEPT = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::SNS::Topic")
+# A function's or layer's code in the template that `sam build` writes: the name of a folder beside the template.
 CODE = re.compile(r"^ +(?:CodeUri|ContentUri): (\w+)$", re.MULTILINE)
 
 

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandbox.http.schema import compiled
+from sandbox.http.schema import object_of
 
 type Alert = Mapping[str, Any]
 
@@ -23,14 +23,9 @@ MOST_DESCRIPTION = 2048
 MOST_TAGS = 30
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 512}
-_TAG = {
-    "type": "object",
-    "required": ["name", "value"],
-    "properties": {"name": _TEXT, "value": _TEXT},
-    "additionalProperties": False,
-}
-# Checker of an alert that a caller declares.
-CHECKED = compiled(
+_TAG = object_of({"name": _TEXT, "value": _TEXT})
+# Schema of an alert that a caller declares.
+DECLARED = object_of(
     {},
     {
         "description": {"type": "string", "minLength": 1, "maxLength": MOST_DESCRIPTION},
@@ -69,21 +64,20 @@ def primary(alerts: Sequence[Alert]) -> Alert:
     return max(alerts, key=lambda each: rank(word(each.get("status"))), default={})
 
 
-def made(declared: Sequence[object], title: str | None, status: str, now: int, *, place: int = 0) -> list[Alert]:
+def made(
+    declared: Sequence[Mapping[str, Any]], title: str | None, status: str, now: int, *, place: int = 0
+) -> list[Alert]:
     """Return new alerts, as objects of API v2.
 
-    `declared` has one entry for each alert, with some of the members ``description``, ``status`` and ``tags``. Missing
-    texts and tags come from a fixed list of samples.
+    `declared` has one entry for each alert, which fits the schema `DECLARED`. Missing texts and tags come from a fixed
+    list of samples.
 
     `title` is the description of the first alert if its entry has none. `status` is the status of each alert whose
     entry has none. `place` is the number of alerts that the incident has already; it selects the first sample.
-
-    Raises InvalidError if `declared` is invalid; the message names the entry and the key.
     """
-    checked = [CHECKED(each, f"incident.alerts[{number}]") for number, each in enumerate(declared)]
-    if title and "description" not in checked[0]:
-        checked[0] = {**checked[0], "description": title}
-    return [_made({"status": status, **each}, now, place + number) for number, each in enumerate(checked)]
+    first: dict[str, Any] = {"description": title} if title else {}
+    entries = [{**first, **declared[0]}, *declared[1:]]
+    return [_made({"status": status, **each}, now, place + number) for number, each in enumerate(entries)]
 
 
 def turned(alert: Alert, status: str, now: int) -> Alert:

@@ -22,13 +22,14 @@ A declared incident may leave out most members: see `parse`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandbox.http.schema import InvalidError, compiled
+from sandbox.http.schema import InvalidError, compiled, object_of, whole_number
 
 type Incident = Mapping[str, Any]
 
 FOLDERS = ("active", "shared", "snoozed", "resolved", "unhandled", "maintenance", "assigned")
 # Incidents on a page, by default.
 PAGE_SIZE = 10
+POSITIVE = range(1, 2**41)
 # The most incidents on a page with their alerts.
 MOST_EXPANDED = 10
 # The environment of the samples in events/. It exists without a declaration, and is empty.
@@ -39,12 +40,7 @@ _TEXT = {"type": "string", "minLength": 1}
 _STATUS = {"type": "string", "pattern": "^([Cc]ritical|[Ww]arning|[Uu]nknown|[Oo]k)$"}
 _TIME = {"type": "integer", "minimum": 1}
 _FLAG = {"type": "boolean"}
-_SNOOZE = {
-    "type": "object",
-    "required": ["snoozed"],
-    "properties": {"snoozed": _FLAG, "end_time": _TIME, "cancel_on_incident_updates": _FLAG},
-    "additionalProperties": False,
-}
+_SNOOZE = object_of({"snoozed": _FLAG}, {"end_time": _TIME, "cancel_on_incident_updates": _FLAG})
 _ALERT = {"type": "object", "required": ["alert_id"], "properties": {"alert_id": _TEXT}}
 _OBJECTS = {"type": "array", "items": {"type": "object"}}
 _PERSON = {"type": ["object", "null"], "properties": {"user_id": _TEXT, "name": _TEXT, "email": _TEXT}}
@@ -95,7 +91,7 @@ def page(incidents: Sequence[Incident], query: Mapping[str, str]) -> dict[str, A
     language of BigPanda's own.
     """
     folder, is_expanded = query.get("folder"), _is_expanded(query)
-    number, size = positive_number(query, "page", 1), positive_number(query, "page_size", PAGE_SIZE)
+    number, size = (whole_number(query, *each, POSITIVE) for each in (("page", 1), ("page_size", PAGE_SIZE)))
     if folder is not None and folder not in FOLDERS:
         raise InvalidError(f"folder must be one of {', '.join(FOLDERS)}")
     if is_expanded and size > MOST_EXPANDED:
@@ -108,7 +104,7 @@ def page(incidents: Sequence[Incident], query: Mapping[str, str]) -> dict[str, A
 
 def _was_active(incident: Incident, query: Mapping[str, str]) -> bool:
     """True if the incident was active between ``from`` and ``to``; if either is missing, that side is open."""
-    start, end = (positive_number(query, name, default) for name, default in (("from", 1), ("to", 2**40)))
+    start, end = (whole_number(query, *each, POSITIVE) for each in (("from", 1), ("to", 2**40)))
     last = incident["changed_at"] if incident["end"] is None else max(incident["end"], incident["changed_at"])
     return bool(incident["start"] <= end and start <= last)
 
@@ -121,17 +117,6 @@ def one(incidents: Sequence[Incident], name: str, query: Mapping[str, str]) -> d
     """
     is_expanded = _is_expanded(query)
     return next((_shown(each, is_expanded=is_expanded) for each in incidents if each["id"] == name), None)
-
-
-def positive_number(query: Mapping[str, str], name: str, default: int) -> int:
-    """Return the number in the query parameter `name`, or `default` without it.
-
-    Raises InvalidError if the value is no whole number, or less than 1.
-    """
-    value = query.get(name, str(default))
-    if not value.isdecimal() or int(value) == 0:
-        raise InvalidError(f"{name} must be a whole number, 1 or more")
-    return int(value)
 
 
 def _whole(incident: Incident, environment: str) -> Incident:

@@ -32,7 +32,7 @@ MOST_SNOOZE_SECONDS = 90 * 86400 - 864
 
 _OPEN_STATUS = {"enum": ["critical", "warning", "unknown"]}
 _TITLE = {"type": "string", "minLength": 1, "maxLength": alerts.MOST_DESCRIPTION}
-_ALERTS = {"type": "array", "minItems": 1, "maxItems": alerts.MOST_ALERTS, "default": [{}]}
+_ALERTS = {"type": "array", "minItems": 1, "maxItems": alerts.MOST_ALERTS, "items": alerts.DECLARED, "default": [{}]}
 _OPENING = compiled({}, {"title": _TITLE, "status": _OPEN_STATUS, "alerts": _ALERTS})
 
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sandbox.bigpanda import life, states
-from sandbox.bigpanda.incidents import ENVIRONMENT
+from sandbox.bigpanda import alerts, life, states
+from sandbox.bigpanda.alerts import word
+from sandbox.bigpanda.incidents import ENVIRONMENT, Incident
 from sandbox.bigpanda.life import Change, Impossible
-from sandbox.bigpanda.records import Record, Records, cut
 from sandbox.bigpanda.sharing import Sharing
-from sandbox.bigpanda.store import Activities, Place, Store
+from sandbox.bigpanda.store import Place, Record, Store
 from sandbox.bigpanda.users import User
 from sandbox.clock import Clock
 from sandbox.http.schema import InvalidError
@@ -38,15 +38,13 @@ class Live:
     Safe to use from several threads; no method waits for a webhook.
     """
 
-    def __init__(self, store: Store, activities: Activities, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store
         self._lock = store.lock
-        self._activities = activities
         self._now = now
-        self._records = Records()
         # Never turned ahead: snoozes and resends take real time.
         self._clock = Clock()
-        self.sharing = Sharing(self._lock, self._records, self._clock, now)
+        self.sharing = Sharing(store, self._clock, now)
 
     def open(self, declared: object) -> dict[str, Any]:
         """Open an incident, and return it; `life.opened` describes `declared`.
@@ -56,8 +54,8 @@ class Live:
         with self._lock:
             incident, title = life.opened(declared, self._seconds())
             incident = {**incident, "environments": [ENVIRONMENT]}
-            self._store.add(ENVIRONMENT, incident)
-            self._records.by_id[incident["id"]] = Record(title, is_opened=True)
+            self._store.put(ENVIRONMENT, incident)
+            self._store.record(incident["id"]).title = title
             count = len(incident["alerts"])
             text = f"Opened as {incident['status'].lower()} with {count} alert{'s' if count > 1 else ''}."
             self._happen(Place(ENVIRONMENT, incident), Change(incident, "incident#new", "incident_created", text))
@@ -80,12 +78,6 @@ class Live:
             self._happen(place, life.changed(action, place.incident, self._seconds(), options or {}))
             return self._shown(self._find(incident_id))
 
-    def forget_missing(self) -> None:
-        """Remove the records of incidents that are no longer in the store."""
-        with self._lock:
-            for incident_id in [each for each in self._records.by_id if self._store.find(each) is None]:
-                del self._records.by_id[incident_id]
-
     def note_shared(self, incident_id: str) -> None:
         """Add to an incident's activities with whom it was shared, without sending a webhook."""
         self._note(incident_id, "incident_shared", {"share_target": self.sharing.target, "share_auto": True})
@@ -99,7 +91,7 @@ class Live:
             self._note(incident_id, "incident_commented", {"comment": text}, created_by=API_USER)
             if place := self._live(incident_id):
                 after = states.stamped(place.incident, self._seconds())
-                self._records.of(after).say(self._now(), "comment", cut(text))
+                self._say(after, "comment", text)
                 self._keep(place, Change(after, "incident#commented", None, ""))
 
     def assign(self, incident_id: str, user: User | None) -> None:
@@ -108,9 +100,11 @@ class Live:
             kind = "incident_assigned" if user else "incident_unassigned"
             self._note(incident_id, kind, {"assignee": user["id"]} if user else {}, created_by=API_USER)
             if place := self._live(incident_id):
-                after = states.assigned(place.incident, _person(user) if user else None, self._seconds())
+                after = states.stamped(
+                    place.incident, self._seconds(), is_update=False, assignee=_person(user) if user else None
+                )
                 text = f"Assigned to {user['userName']}." if user else "Assigned to nobody."
-                self._records.of(after).say(self._now(), "assignment", cut(text))
+                self._say(after, "assignment", text)
                 self._keep(place, Change(after, None, None, ""))
 
     def story(self) -> dict[str, Any]:
@@ -121,14 +115,9 @@ class Live:
             return {"incidents": incidents, **self.sharing.shown()}
 
     def clear(self) -> None:
-        """Forget the channel, the opened incidents and the webhooks; declared incidents stay.
-
-        The effect of `Sharing.silence` ends, too.
-        """
+        """Forget the channel, all incidents and the webhooks; the effect of `Sharing.silence` ends, too."""
         with self._lock:
-            for incident_id in list(self._records.by_id):
-                self._forget(incident_id)
-            self._records.clear()
+            self._store.clear()
             self.sharing.clear()
 
     def stop(self) -> None:
@@ -138,7 +127,7 @@ class Live:
 
     def _happen(self, place: Place, change: Change) -> None:
         incident_id = change.incident["id"]
-        self._records.of(change.incident).say(self._now(), "change", cut(change.text))
+        self._say(change.incident, "change", change.text)
         if change.activity:
             self._note(incident_id, change.activity, {})
         self._keep(place, change)
@@ -150,15 +139,15 @@ class Live:
     def _keep(self, place: Place, change: Change) -> None:
         """Put the changed incident into the store, and share it if the change triggers that."""
         if change.event is None:
-            self._store.replace(place.environment_id, change.incident)
+            self._store.put(place.environment_id, change.incident)
             return
         why_not = self.sharing.why_not(place.environment_id, place.incident, change.incident, change.event)
         if why_not:
-            self._store.replace(place.environment_id, change.incident)
-            self._records.of(change.incident).say(self._now(), "share", why_not)
+            self._store.put(place.environment_id, change.incident)
+            self._say(change.incident, "share", why_not)
             return
-        after = states.shared(change.incident)
-        self._store.replace(place.environment_id, after)
+        after = states.in_folders({**change.incident, "shared": True})
+        self._store.put(place.environment_id, after)
         self._note(
             after["id"],
             "incident_shared",
@@ -169,7 +158,7 @@ class Live:
     def _shown(self, place: Place) -> dict[str, Any]:
         is_shareable = self._why_not_share(place) is None
         possible = [action for action in life.possible(place.incident) if action != "share" or is_shareable]
-        return self._records.shown(place.incident, possible)
+        return _shown(place.incident, self._store.records.get(place.incident["id"], Record()), possible)
 
     def _why_not_share(self, place: Place) -> str | None:
         return self.sharing.why_not(place.environment_id, place.incident, place.incident, "manual")
@@ -188,14 +177,13 @@ class Live:
         return place
 
     def _live(self, incident_id: str) -> Place | None:
-        return self._store.find(incident_id) if incident_id in self._records.by_id else None
+        return self._store.find(incident_id) if incident_id in self._store.records else None
 
-    def _forget(self, incident_id: str) -> None:
-        if self._records.by_id.pop(incident_id).is_opened:
-            self._store.remove(ENVIRONMENT, incident_id)
+    def _say(self, incident: Incident, kind: str, text: str) -> None:
+        self._store.record(incident["id"]).say(self._now(), kind, text)
 
     def _note(self, incident_id: str, kind: str, params: Mapping[str, Any], created_by: str | None = None) -> None:
-        self._activities.add(incident_id, kind, params, self._seconds(), created_by)
+        self._store.note(incident_id, kind, params, self._seconds(), created_by)
 
     def _seconds(self) -> int:
         return int(self._now().timestamp())
@@ -204,3 +192,35 @@ class Live:
 def _person(user: User) -> Mapping[str, Any]:
     emails = [each["value"] for each in user["emails"]]
     return {"user_id": user["id"], "name": user["userName"], "email": next(iter(emails), user["userName"])}
+
+
+def _shown(incident: Incident, record: Record, possible: list[str]) -> dict[str, Any]:
+    """Return one incident's data for the sandbox's web page: its state, its log, and the `possible` actions."""
+    described = alerts.description(alerts.primary(incident["alerts"]))
+    return {
+        "id": incident["id"],
+        "title": record.title or described or f"Incident {incident['id']}",
+        "status": word(incident["status"]),
+        "is_open": states.is_open(incident),
+        "snoozed_until": incident["snooze"].get("end_time") if states.is_snoozed(incident) else None,
+        "is_flapping": incident["flapping"],
+        "is_shared": incident["shared"],
+        "alerts": [_alert(each) for each in incident["alerts"]],
+        "assignee": _name(incident["assignee"]),
+        "opened_at": incident["start"],
+        "changed_at": incident["changed_at"],
+        "can": possible,
+        "log": list(record.log),
+    }
+
+
+def _alert(alert: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "id": alert["alert_id"],
+        "status": word(alert.get("status")),
+        "description": alerts.description(alert),
+    }
+
+
+def _name(person: Mapping[str, Any] | None) -> str | None:
+    return next((person[key] for key in ("name", "email", "user_id") if key in person), None) if person else None

@@ -10,7 +10,6 @@ Guesses, to be checked against an organisation: a snoozed incident is not in the
 not shared, not assigned and not snoozed.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from sandbox.bigpanda.alerts import rank, word
@@ -48,16 +47,6 @@ def with_status(incident: Incident, status: str) -> Incident:
     """Return the incident with another status; its severity never falls."""
     worst = max(word(incident["severity"]), status, key=rank)
     return {**incident, "status": status.title(), "severity": worst.title()}
-
-
-def assigned(incident: Incident, person: Mapping[str, Any] | None, now: int) -> Incident:
-    """Return the incident with another assignee, or with none; that triggers no sharing update."""
-    return stamped(incident, now, is_update=False, assignee=person)
-
-
-def shared(incident: Incident) -> Incident:
-    """Return the incident marked as shared."""
-    return in_folders({**incident, "shared": True})
 
 
 def in_folders(incident: Incident) -> Incident:

@@ -1,4 +1,4 @@
-"""The store of BigPanda's incidents, by environment, and the log of their activities, as API v2 lists them.
+"""BigPanda's incidents by environment, their records and activities, and the newest webhooks.
 
 The store holds declared and live incidents alike. An incident is never changed in place: a change replaces the object.
 
@@ -11,50 +11,22 @@ its key; a comment is in ``params.comment``, and a user in
 """
 
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from sandbox.bigpanda.incidents import ENVIRONMENTS, Incident, positive_number
+from sandbox.bigpanda.incidents import ENVIRONMENT, POSITIVE, Incident
+from sandbox.http.schema import whole_number
 
 type Activity = Mapping[str, Any]
 
 # Activities on a page, by default.
 PAGE_SIZE = 20
-
-
-class Activities:
-    """Log of incidents' activities, also for ids of which no incident exists. Safe to use from several threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._by_incident: defaultdict[str, list[Activity]] = defaultdict(list)
-        self._next = 0
-
-    def add(self, incident_id: str, kind: str, params: Any, timestamp: int, created_by: str | None = None) -> None:
-        """Add an activity; `kind` is its type, such as `incident_commented`, and `timestamp` is in epoch seconds.
-
-        `created_by` is the id of the user who acted; None for what BigPanda did.
-        """
-        with self._lock:
-            activity = {"id": f"activity-{self._next}", "type": kind, "timestamp": timestamp, "params": params}
-            activity |= {"created_by": created_by} if created_by else {}
-            self._by_incident[incident_id].append(activity)
-            self._next += 1
-
-    def page(self, incident_id: str, query: Mapping[str, str]) -> list[Activity]:
-        """Return one page of an incident's activities, newest first. Raises InvalidError if the query is invalid."""
-        number, size = positive_number(query, "page", 1), positive_number(query, "per_page", PAGE_SIZE)
-        types = [name.strip() for name in query.get("types", "").split(",") if name.strip()]
-        with self._lock:
-            newest = list(reversed(self._by_incident.get(incident_id, ())))
-        wanted = [each for each in newest if not types or each["type"] in types]
-        return wanted[(number - 1) * size : number * size]
-
-    def clear(self) -> None:
-        """Forget all activities."""
-        with self._lock:
-            self._by_incident.clear()
+MOST_ENTRIES = 50
+MOST_WEBHOOKS = 200
+MOST_TEXT = 300
 
 
 class Place(NamedTuple):
@@ -64,55 +36,91 @@ class Place(NamedTuple):
     incident: Incident
 
 
+@dataclass
+class Record:
+    """Data about one live incident that its object of API v2 does not have.
+
+    Attributes:
+        title: Title that the sandbox's web page shows; None for the description of the primary alert.
+        log: The newest entries of the incident's log, oldest first; each has ``at``, ``kind`` and ``text``.
+    """
+
+    title: str | None = None
+    log: deque[dict[str, str]] = field(default_factory=lambda: deque(maxlen=MOST_ENTRIES))
+
+    def say(self, at: datetime, kind: str, text: str) -> None:
+        """Add an entry to the incident's log, cut; `kind` is change, share, comment or assignment."""
+        self.log.append({"at": at.isoformat(), "kind": kind, "text": cut(text)})
+
+
 class Store:
-    """All incidents. Safe to use from several threads; hold `lock` to read, change and write as one step."""
+    """All incidents. Safe to use from several threads; hold `lock` to read, change and write as one step.
+
+    Attributes:
+        records: The records of live incidents, by incident id; a declared incident has none at first.
+        webhooks: The newest webhooks, oldest first.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self._environments: dict[str, tuple[Incident, ...]] = dict(ENVIRONMENTS)
+        self.clear()
 
-    def environments(self) -> Mapping[str, Sequence[Incident]]:
-        """Return all incidents, by environment."""
+    def clear(self) -> None:
+        """Forget everything. The environment of the samples stays, and is empty."""
         with self.lock:
-            return dict(self._environments)
+            self._environments: dict[str, dict[str, Incident]] = {ENVIRONMENT: {}}
+            self._activities: defaultdict[str, list[Activity]] = defaultdict(list)
+            self.records: dict[str, Record] = {}
+            self.webhooks: deque[dict[str, Any]] = deque(maxlen=MOST_WEBHOOKS)
 
-    def of(self, environment_id: str) -> tuple[Incident, ...] | None:
+    def of(self, environment_id: str) -> list[Incident] | None:
         """Return the incidents of an environment; None if there is no such environment."""
-        return self._environments.get(environment_id)
+        with self.lock:
+            found = self._environments.get(environment_id)
+            return None if found is None else list(found.values())
 
     def find(self, incident_id: str) -> Place | None:
         """Return the incident of this id, with its environment; None if there is none."""
         with self.lock:
-            return next(
-                (
-                    Place(environment_id, each)
-                    for environment_id, incidents in self._environments.items()
-                    for each in incidents
-                    if each["id"] == incident_id
-                ),
-                None,
-            )
+            found = ((name, held.get(incident_id)) for name, held in self._environments.items())
+            return next((Place(name, incident) for name, incident in found if incident), None)
 
-    def replace_all(self, environment_id: str, incidents: tuple[Incident, ...]) -> None:
+    def put(self, environment_id: str, incident: Incident) -> None:
+        """Add an incident to an environment, or put it in the place of the one that has the same id."""
+        with self.lock:
+            self._environments[environment_id][incident["id"]] = incident
+
+    def replace_all(self, environment_id: str, incidents: Sequence[Incident]) -> None:
         """Replace the incidents of an environment."""
         with self.lock:
-            self._environments[environment_id] = incidents
+            self._environments[environment_id] = {each["id"]: each for each in incidents}
+            self.records = {name: record for name, record in self.records.items() if self.find(name)}
 
-    def add(self, environment_id: str, incident: Incident) -> None:
-        """Add an incident to an environment; make the environment if it does not exist."""
-        with self.lock:
-            self._environments[environment_id] = (*self._environments.get(environment_id, ()), incident)
+    def record(self, incident_id: str) -> Record:
+        """Return the record of an incident; make it if there is none."""
+        return self.records.setdefault(incident_id, Record())
 
-    def replace(self, environment_id: str, incident: Incident) -> None:
-        """Put `incident` in the place of the stored incident that has the same id."""
-        with self.lock:
-            self._environments[environment_id] = tuple(
-                incident if each["id"] == incident["id"] else each for each in self._environments[environment_id]
-            )
+    def note(self, incident_id: str, kind: str, params: Any, timestamp: int, created_by: str | None = None) -> None:
+        """Add an activity, also for an id of which no incident exists.
 
-    def remove(self, environment_id: str, incident_id: str) -> None:
-        """Remove an incident."""
+        `kind` is its type, such as `incident_commented`, and `timestamp` is in epoch seconds. `created_by` is the id of
+        the user who acted; None for what BigPanda did.
+        """
         with self.lock:
-            self._environments[environment_id] = tuple(
-                each for each in self._environments[environment_id] if each["id"] != incident_id
-            )
+            held = self._activities[incident_id]
+            activity = {"id": f"{incident_id}-{len(held)}", "type": kind, "timestamp": timestamp, "params": params}
+            held.append(activity | ({"created_by": created_by} if created_by else {}))
+
+    def activities(self, incident_id: str, query: Mapping[str, str]) -> list[Activity]:
+        """Return one page of an incident's activities, newest first. Raises InvalidError if the query is invalid."""
+        number, size = (whole_number(query, *each, POSITIVE) for each in (("page", 1), ("per_page", PAGE_SIZE)))
+        types = [name.strip() for name in query.get("types", "").split(",") if name.strip()]
+        with self.lock:
+            newest = list(reversed(self._activities.get(incident_id, ())))
+        wanted = [each for each in newest if not types or each["type"] in types]
+        return wanted[(number - 1) * size : number * size]
+
+
+def cut(text: str) -> str:
+    """Return a text, cut to at most MOST_TEXT characters."""
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"

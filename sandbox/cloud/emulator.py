@@ -7,7 +7,6 @@ temporary folder. It therefore gets this project's Python, a clean environment, 
 import os
 import socket
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,18 +35,17 @@ class Emulator:
 def start(folder: Path) -> Emulator:
     """Start an emulator on a free port of 127.0.0.1, with all its files in `folder`, and wait until it answers.
 
-    Its log is a file beside `folder`: the folder's name with `.log` appended. The log stays when the folder is removed.
-
     Raises SandboxError if the emulator does not start; the message holds the end of its log.
     """
+    log = processes.log_of(folder)
     for _ in range(START_ATTEMPTS):
         started = _try_to_start(folder, _free_port())
         if started:
             return started
-        if "already in use" not in processes.tail(_log(folder)):
+        if "already in use" not in processes.tail(log):
             break
     raise SandboxError(
-        f"the local cloud did not start; the end of {_log(folder)}:\n{processes.tail(_log(folder))}\n"
+        f"the local cloud did not start; the end of {log}:\n{processes.tail(log)}\n"
         "Is this machine very busy? Try again; `make clean` and then the same command starts from nothing."
     )
 
@@ -62,11 +60,8 @@ def running(folder: Path) -> Emulator | None:
 
 
 def stop(folder: Path) -> bool:
-    """Stop the emulator of `folder` with its workers and remove the folder; return True if it was running.
-
-    It is killed at once: it has nothing to save, and its own end waits for its workers.
-    """
-    return processes.stop_in(folder, grace_seconds=0.0)
+    """Stop the emulator of `folder` with its workers and remove the folder; return True if it was running."""
+    return processes.stop_in(folder)
 
 
 @contextmanager
@@ -84,22 +79,16 @@ def _try_to_start(folder: Path, port: int) -> Emulator | None:
         place.mkdir(parents=True, exist_ok=True)
     endpoint_url, token = f"http://127.0.0.1:{port}", uuid.uuid4().hex
     (folder / "address").write_text(f"{endpoint_url} {token}")
-    _log(folder).unlink(missing_ok=True)
-    process = processes.start(
+    processes.log_of(folder).unlink(missing_ok=True)
+    return processes.start(
         # -P keeps this folder off the path of Python, and so out of the functions.
         [sys.executable, "-P", str(Path(__file__).with_name("guarded_emulator.py"))],
         env=_environment(home, temporary, port, token),
         cwd=home,
-        log=_log(folder),
-        record=processes.record_in(folder),
+        folder=folder,
+        running=running,
+        seconds=START_SECONDS,
     )
-    deadline = time.monotonic() + START_SECONDS
-    while processes.is_running(process) and time.monotonic() < deadline:
-        if _answers(endpoint_url, token):
-            return Emulator(endpoint_url, process, folder)
-        time.sleep(processes.POLL_SECONDS)
-    processes.stop(process)
-    return None
 
 
 def _environment(home: Path, temporary: Path, port: int, token: str) -> dict[str, str]:
@@ -141,7 +130,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _log(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.log")

@@ -5,11 +5,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-import boto3
 import requests
 
-from sandbox.cloud import queues
-from sandbox.environment import REGION
+from sandbox.cloud.deployment import Deployment
 
 ANSWER_SECONDS = 5.0
 
@@ -17,8 +15,8 @@ ANSWER_SECONDS = 5.0
 class Subscriber:
     """A subscriber of the fallback topic, in place of people's phones and mailboxes."""
 
-    def __init__(self, up: queues.Deployment) -> None:
-        self._sqs = queues.client(up)
+    def __init__(self, up: Deployment) -> None:
+        self._sqs = up.client("sqs")
         self._url = self._sqs.create_queue(QueueName=f"subscriber-{uuid.uuid4().hex[:8]}")["QueueUrl"]
         arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         statement = {
@@ -29,7 +27,7 @@ class Subscriber:
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         self._sqs.set_queue_attributes(QueueUrl=self._url, Attributes={"Policy": policy})
-        self._sns = boto3.client("sns", region_name=REGION, endpoint_url=up.aws_endpoint_url)
+        self._sns = up.client("sns")
         topic = up.outputs["FallbackTopicArn"]
         self._arn = self._sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)[
             "SubscriptionArn"
@@ -54,7 +52,7 @@ def _channel_of(message: Mapping[str, Any]) -> str | None:
     return found
 
 
-def phone_messages(up: queues.Deployment, kind: str) -> list[dict[str, str]]:
+def phone_messages(up: Deployment, kind: str) -> list[dict[str, str]]:
     """Return the calls to phones, or the texts, oldest first; `kind` is "call" or "text"."""
     with requests.Session() as session:
         session.trust_env = False
@@ -62,8 +60,7 @@ def phone_messages(up: queues.Deployment, kind: str) -> list[dict[str, str]]:
     return [each for each in found if each["kind"] == kind]
 
 
-def sweep(up: queues.Deployment) -> bool:
+def sweep(up: Deployment) -> bool:
     """Run the sweeper at once, besides its schedule; return True if it ran."""
-    functions = boto3.client("lambda", region_name=REGION, endpoint_url=up.aws_endpoint_url)
-    answer = functions.invoke(FunctionName=up.outputs["SweeperFunction"])
+    answer = up.client("lambda").invoke(FunctionName=up.outputs["SweeperFunction"])
     return bool(json.load(answer["Payload"]))

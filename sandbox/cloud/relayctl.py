@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,31 +20,45 @@ def run(endpoint_url: str, arguments: Sequence[str], *, columns: int = 80) -> st
 
     Raises SandboxError if relayctl fails or takes too long; the message of a failure holds everything that it printed.
     """
-    environment = without_aws(os.environ) | aws_environment(endpoint_url)
+    environment = without_aws(os.environ) | aws_environment(endpoint_url) | {"COLUMNS": str(columns)}
+    return invoke(environment, STACK_NAME, arguments, seconds=VERB_SECONDS).rstrip()
+
+
+def invoke(
+    environment: Mapping[str, str],
+    stack: str,
+    arguments: Sequence[str],
+    codes: Sequence[int] = (0,),
+    seconds: float | None = None,
+) -> str:
+    """Run `relayctl` on a stack; return what it wrote to stdout.
+
+    Raises SandboxError at an exit code that is not in `codes`, or after `seconds`.
+    """
     name = f"relayctl {' '.join(arguments[:2])}"
     try:
         done = subprocess.run(
             [sys.executable, "-m", "relayctl", *arguments],
-            env=environment | {"RELAY_STACK": STACK_NAME, "COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8"},
+            env={**environment, "RELAY_STACK": stack, "PYTHONIOENCODING": "utf-8"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=VERB_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise SandboxError(f"{name} took longer than {error.timeout:.0f} s") from error
-    if done.returncode:
+    if done.returncode not in codes:
         raise SandboxError(f"{name} failed (exit code {done.returncode}):\n{(done.stderr + done.stdout).rstrip()}")
-    return done.stdout.rstrip()
+    return done.stdout
 
 
 def set_channel(
-    endpoint_url: str, name: str, trigger_url: str, settings: Sequence[str], options: Sequence[str] = ()
-) -> None:
-    """Make or change a channel with `relayctl channel set`; `options` are its further arguments.
+    run: Callable[[Sequence[str]], str], name: str, trigger_url: str, settings: Sequence[str], *options: str
+) -> str:
+    """Make or change a channel with `relayctl channel set`; `options` are its further arguments. Return its output.
 
-    Credentials in `settings` (KEY=VALUE) reach relayctl in files that only this user can read.
+    `run` runs relayctl. Credentials in `settings` (KEY=VALUE) reach it in files that only this user can read.
     """
     with TemporaryDirectory() as folder:
         given = ["--trigger-url", f"@{_file(Path(folder) / 'trigger_url', trigger_url)}"]
@@ -52,7 +66,7 @@ def set_channel(
             key, _, value = setting.partition("=")
             is_secret = is_credential(key, value)
             given += ["--set", f"{key}=@{_file(Path(folder) / key, value)}" if is_secret else setting]
-        run(endpoint_url, ["channel", "set", name, *given, *options])
+        return run(["channel", "set", name, *given, *options])
 
 
 def _file(path: Path, text: str) -> Path:

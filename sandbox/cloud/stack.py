@@ -13,10 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-import boto3
-
 from relayctl.stack.deployed import describe, outputs_in
 from sandbox import processes
+from sandbox.cloud.deployment import client
 from sandbox.environment import REGION, aws_environment, without_aws
 from sandbox.errors import SandboxError
 
@@ -108,8 +107,7 @@ def deploy(shop: Workshop, endpoint_url: str) -> dict[str, str]:
 
 def outputs(endpoint_url: str) -> dict[str, str]:
     """Return the outputs of the deployed stack, with local URLs."""
-    cloudformation = boto3.client("cloudformation", region_name=REGION, endpoint_url=endpoint_url)
-    return outputs_in(describe(cloudformation, STACK_NAME), endpoint_url)
+    return outputs_in(describe(client(endpoint_url, "cloudformation"), STACK_NAME), endpoint_url)
 
 
 def _is_source(path: Path) -> bool:

@@ -7,7 +7,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sandbox.cloud import queues
 from sandbox.demo.stage import Json, Stage
 
 SHORT, DISK, CERTIFICATE, ERRORS, REFUSED = (
@@ -80,7 +79,7 @@ def back(stage: Stage, outage: Outage) -> None:
     stage.title("3  xMatters is back, and nobody has to do anything")
     stage.soon("the critical incident rings", lambda: stage.pages(outage.critical), BACK_SECONDS)
     stage.soon("the warnings ring", lambda: all(map(stage.pages, outage.warnings)), BACK_SECONDS)
-    stage.soon("the retry queue is empty", lambda: queues.retrying(stage.up) == 0, BACK_SECONDS)
+    stage.soon("the retry queue is empty", lambda: stage.up.retrying() == 0, BACK_SECONDS)
     pages = {each: stage.pages(each) for each in outage.incident_ids}
     stage.show(_of_pages([(stage.incident(each), pages[each]) for each in outage.incident_ids]))
     stage.claim(
@@ -108,14 +107,14 @@ def refused(stage: Stage) -> None:
     share = stage.until("the relay answers the share", lambda: stage.webhooks(incident_id))[0]
     stage.claim(
         "a retry would be refused again, so the job is dead-lettered at once",
-        holds=share["document"]["queue"] == "dead_letter" and queues.dead_letters(stage.up) == 1,
+        holds=share["document"]["queue"] == "dead_letter" and stage.up.dead_letters() == 1,
     )
     stage.relayctl("dlq", "list")
     stage.say("An operator restores the trigger, and replays the dead-lettered job.")
     stage.relayctl("dlq", "replay", "--yes")
     stage.soon("Jane is rung", lambda: stage.ringing(incident_id, "jdoe"))
     stage.claim("the signal reached xMatters once", holds=len(stage.pages(incident_id)) == 1)
-    stage.claim("the dead-letter queue is empty", holds=queues.dead_letters(stage.up) == 0)
+    stage.claim("the dead-letter queue is empty", holds=stage.up.dead_letters() == 0)
 
 
 def _short_lived(stage: Stage) -> str:

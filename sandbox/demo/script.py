@@ -1,19 +1,25 @@
-"""Scripts that `make sandbox` plays: timed steps in place of a person's clicks, a whole day or one incident."""
+"""A run of `make sandbox`, until Ctrl-C, and the scripts that it plays: timed steps in place of a person's clicks."""
 
 import time
+import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rich.console import Console
+from rich.text import Text
+
+from sandbox import interrupts, local, processes
 from sandbox.errors import SandboxError
 from sandbox.server.client import StandIn
+from sandbox.steps import Steps
 
 type Act = Literal[
     "open", "worsen", "ease", "gain_alert", "snooze", "unsnooze", "flap", "calm", "resolve", "reopen",
     "acknowledge", "escalate", "turn_clock", "xmatters_down", "xmatters_back", "refuse_signal",
 ]  # fmt: skip
 
-POLL_SECONDS = 0.2
+POLL_SECONDS, WATCH_SECONDS = 0.2, 0.5
 # Time for an incident's phones to ring before its answer is skipped.
 RING_SECONDS = 15.0
 _ANSWERS: Mapping[Act, str] = {"acknowledge": "Acknowledge", "escalate": "Escalate"}
@@ -154,3 +160,45 @@ DAY: Sequence[Step] = (
 )  # fmt: skip
 
 SCRIPTS: Mapping[str, Sequence[Step]] = {"day": DAY, "incident": INCIDENT}
+
+
+def run(places: local.Places, console: Console, *, name: str = "", opens_browser: bool = False) -> None:
+    """Start the local cloud, print the URL of the sandbox's web page, play a script, and wait until Ctrl-C.
+
+    Raises SandboxError if there is no such script, or if the local cloud does not start or ends by itself. Raises
+    KeyboardInterrupt on Ctrl-C while the cloud is being started.
+    """
+    if name and name not in SCRIPTS:
+        raise SandboxError(f"there is no script {name!r}; SCRIPT= takes {' or '.join(SCRIPTS)}")
+    with local.joined(places, Steps("sandbox", console)) as joined:
+        try:
+            _show(console, joined)
+            if opens_browser:
+                webbrowser.open(f"{joined.vendors.control_url}/")
+            if name:
+                Player(joined.vendors, lambda line: console.print(Text(line))).play(SCRIPTS[name])
+                console.print("The script is over. Go on by clicks, or press Ctrl-C to stop.")
+            while processes.is_running(joined.vendors.process):
+                time.sleep(WATCH_SECONDS)
+        except KeyboardInterrupt:
+            interrupts.settle()
+            end = "The local cloud stays up; make local-down stops it." if joined.stays else ""
+            console.print(Text(f"\nStopped by Ctrl-C. {end}".rstrip()))
+            return
+        raise SandboxError("the local cloud was stopped by another command, or its stand-ins failed")
+
+
+def _show(console: Console, joined: local.Joined) -> None:
+    lines = [
+        f"The page:  {joined.vendors.control_url}/",
+        "Open an incident on it, answer the phones, switch faults on.",
+        "Ctrl-C stops this command; the local cloud was up before, and stays up."
+        if joined.stays
+        else "Ctrl-C stops everything.",
+        "For relayctl and aws in another terminal:",
+        *(f"export {name}={value}" for name, value in local.credentials(joined.up).items()),
+    ]
+    console.print()
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+    console.print()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.markup import escape
@@ -17,7 +16,6 @@ from rich.text import Text
 
 from sandbox import local
 from sandbox.cloud import relayctl
-from sandbox.environment import REGION
 from sandbox.errors import SandboxError
 from sandbox.server.client import StandIn
 from sandbox.steps import Steps
@@ -141,7 +139,7 @@ class Stage:
 
     def save_function_logs(self, log: Path) -> None:
         """Write the logs of all functions to a file."""
-        logs = boto3.client("logs", region_name=REGION, endpoint_url=self.up.aws_endpoint_url)
+        logs = self.up.client("logs")
         # A cloud that died answers no request for logs; that error must not hide the one that ended the demo.
         with suppress(BotoCoreError, ClientError), log.open("w", encoding="utf-8") as kept:
             for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:

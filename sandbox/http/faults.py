@@ -24,14 +24,13 @@ truncated_json                                    a complete answer whose JSON i
 credentials stay refused. With ``accept`` false, a slow or dripping answer is a 504.
 """
 
-import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sandbox.http.answers import VendorAnswer, page
-from sandbox.http.schema import InvalidError, compiled, one_of
+from sandbox.http.schema import InvalidError, by_kind, compiled
 
 _HEADER = {"type": "string", "pattern": "^[\\x20-\\x7e]+$"}
 _STATUS = {"type": "integer", "minimum": 200, "maximum": 599}
@@ -65,6 +64,7 @@ _EVERY_KIND = {
     "on": {"enum": ROUTES, "default": "trigger"},
     "times": {"type": ["integer", "null"], "minimum": 1, "default": 1},
 }
+_CHECK = by_kind("kind", {kind: compiled(must, _EVERY_KIND | may) for kind, (must, may) in KINDS.items()})
 
 
 class ErrorObject(Protocol):
@@ -164,15 +164,4 @@ def parse(entries: object) -> list[Fault]:
     """Return the faults of a script, given as a list of JSON objects. Raises InvalidError if an entry is invalid."""
     if not isinstance(entries, list):
         raise InvalidError("faults must be a list")
-    return [_fault(entry, f"faults[{place}]") for place, entry in enumerate(entries)]
-
-
-def _fault(entry: object, name: str) -> Fault:
-    kind = one_of(entry, "kind", list(KINDS), name)
-    return Fault(**_checker(kind)(entry, name))
-
-
-@functools.cache
-def _checker(kind: str) -> Callable[[object, str], dict[str, Any]]:
-    must, may = KINDS[kind]
-    return compiled(must, _EVERY_KIND | may)
+    return [Fault(**_CHECK(entry, f"faults[{place}]")) for place, entry in enumerate(entries)]

@@ -3,20 +3,23 @@
 It is read from the local cloud: log lines of the functions, the ledger's table and its `due` index, and the queues.
 The queues are read through MiniStack's own listing of messages, which neither receives nor hides a message. Amazon SQS
 has no such call.
+
+A receipt says how far it is proven that people know of a critical, as steps. The relay's `relay.ledger.receipt` and
+`relay.ledger.accepted_signal` name the members of an entry that are lists.
 """
 
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox.page import receipts, sentences
-from sandbox.page.deployment import Deployment, Find
+from sandbox.cloud.deployment import Deployment, Find
+from sandbox.page import sentences
 
 # Shares that the page shows at most, newest first.
 MAX_SHARES = 100
@@ -36,6 +39,28 @@ _SHOWN = frozenset({"share", "job", "callback"})
 _SILENT_CHORES = frozenset((kind, outcome) for kind in ("followup", "question") for outcome in ("queued", "duplicate"))
 _SILENT_CHORES |= {("writeback", "unchanged")}
 _SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("delivery", "queued"), ("status", "unchanged")})
+# The step that failed, by the relay's word for it.
+_MISSED: Mapping[str, str] = {
+    "page_missing": "page",
+    "page_suppressed": "page",
+    "nobody_notified": "notified",
+    "nobody_answered": "answered",
+}
+_WORDS: Mapping[str, str] = {
+    "page": "no page was made",
+    "notified": "nobody was notified",
+    "answered": "nobody answered",
+}
+# The view without a local cloud.
+NOTHING: dict[str, Any] = {
+    "is_there": False,
+    "shares": [],
+    "owed": [],
+    "dead_letters": [],
+    "dead_letters_total": 0,
+    "receipts": [],
+    "calls": [],
+}
 
 
 class RelayView:
@@ -57,11 +82,11 @@ class RelayView:
             if deployment is not self._deployment:
                 self._deployment, self._log = deployment, _Log()
             if deployment is None:
-                return _view(problem="The relay is not deployed: there is no local cloud yet.")
+                return NOTHING | {"problem": "The relay is not deployed: there is no local cloud yet."}
             try:
                 return self._read(deployment)
             except (BotoCoreError, ClientError, requests.RequestException, ValueError, KeyError, TypeError):
-                return _view(shares=self._log.shares(), problem="The local cloud does not answer.")
+                return NOTHING | {"shares": self._log.shares(), "problem": "The local cloud does not answer."}
 
     def _read(self, deployment: Deployment) -> dict[str, Any]:
         self._log.read(deployment)
@@ -69,16 +94,17 @@ class RelayView:
         queues = _messages(deployment)
         waiting = queues.get(_name(deployment.outputs["RetryQueueUrl"]), [])
         dead = queues.get(_name(deployment.outputs["DeadLetterQueueUrl"]), [])
-        return _view(
-            is_there=True,
-            shares=shares,
-            owed=list(_owed(deployment, waiting, shares)),
+        return {
+            "is_there": True,
+            "shares": shares,
+            "owed": list(_owed(deployment, waiting, shares)),
             # The newest first: a new one must be seen although the list is folded.
-            dead_letters=[_dead_letter(each) for each in dead[: -MAX_DEAD_LETTERS - 1 : -1]],
-            dead_letters_total=len(dead),
-            of_criticals=list(receipts.read(deployment)),
-            calls=_asked(deployment, "/_sandbox/messages")[: -MAX_CALLS - 1 : -1],
-        )
+            "dead_letters": [_dead_letter(each) for each in dead[: -MAX_DEAD_LETTERS - 1 : -1]],
+            "dead_letters_total": len(dead),
+            "receipts": list(_receipts(deployment)),
+            "calls": _asked(deployment, "/_sandbox/messages")[: -MAX_CALLS - 1 : -1],
+            "problem": None,
+        }
 
 
 class _Log:
@@ -112,7 +138,7 @@ class _Log:
 
     def _groups(self, deployment: Deployment) -> list[str]:
         prefix = f"/aws/lambda/{deployment.stack_name}-"
-        found = deployment.logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
+        found = deployment.client("logs", is_quick=True).describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
         # A log group keeps its name, so a group that a busy emulator leaves out of the list is still read.
         self.groups = sorted({*self.groups, *(each["logGroupName"] for each in found)})
         return self.groups
@@ -126,33 +152,12 @@ class _Log:
             self._lines.popitem(last=False)
 
 
-def _view(
-    *,
-    is_there: bool = False,
-    shares: list[dict[str, Any]] | None = None,
-    owed: list[dict[str, Any]] | None = None,
-    dead_letters: list[dict[str, Any]] | None = None,
-    dead_letters_total: int = 0,
-    of_criticals: list[dict[str, Any]] | None = None,
-    calls: list[dict[str, str]] | None = None,
-    problem: str | None = None,
-) -> dict[str, Any]:
-    return {
-        "is_there": is_there,
-        "shares": shares or [],
-        "owed": owed or [],
-        "dead_letters": dead_letters or [],
-        "dead_letters_total": dead_letters_total,
-        "receipts": of_criticals or [],
-        "calls": calls or [],
-        "problem": problem,
-    }
-
-
 def _lines(deployment: Deployment, group: str, start: int) -> Iterator[tuple[int, str]]:
     further: dict[str, Any] = {}
     for _ in range(MAX_LOG_PAGES):
-        page = deployment.logs.filter_log_events(logGroupName=group, startTime=max(0, start), limit=1000, **further)
+        page = deployment.client("logs", is_quick=True).filter_log_events(
+            logGroupName=group, startTime=max(0, start), limit=1000, **further
+        )
         for event in page["events"]:
             yield event["timestamp"], event["message"].strip()
         if not page.get("nextToken"):
@@ -222,7 +227,9 @@ def _owed(
     deployment: Deployment, waiting: list[dict[str, Any]], shares: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """Yield the states that are owed: rows of the ledger's `due` index with the times of their messages."""
-    rows = deployment.dynamodb.scan(TableName=deployment.outputs["LedgerTableName"], IndexName="due", Limit=MAX_OWED)
+    rows = deployment.client("dynamodb", is_quick=True).scan(
+        TableName=deployment.outputs["LedgerTableName"], IndexName="due", Limit=MAX_OWED
+    )
     jobs = [job for job in map(_job, waiting) if job.get("kind") == "signal"]
     for row in sorted(rows["Items"], key=lambda each: float(each["due_at"]["N"])):
         entry = json.loads(row["text"]["S"])
@@ -275,8 +282,49 @@ def _dead_letter(message: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _receipts(deployment: Deployment) -> Iterator[dict[str, Any]]:
+    """Yield the receipt of each incident that has one: its steps, and the words for a step that was missed."""
+    found = deployment.client("dynamodb", is_quick=True).scan(
+        TableName=deployment.outputs["LedgerTableName"],
+        FilterExpression="begins_with(pk, :entries)",
+        ExpressionAttributeValues={":entries": {"S": "incident/"}},
+    )
+    for item in found["Items"]:
+        entry = json.loads(item["text"]["S"])
+        if entry.get("receipt"):
+            _, channel, _, incident_id = item["pk"]["S"].split("/", 3)
+            yield {"incident_id": incident_id, "channel": channel, **receipt(entry)}
+
+
+def receipt(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the receipt in an incident's entry: `steps`, each with `name`, `state`, `at` and `by`; and `unheard`.
+
+    The state of a step is done, awaited, missed or open: it is not proven, and no longer awaited. `unheard` says of
+    what the fallback topic was notified at `told_at`, or is notified next; empty if nothing was missed.
+    """
+    since, is_open, notified_at, answered_at, answered_by, missed, told_at = entry["receipt"][:7]
+    has_page = any(pages and at >= since for _, at, _, pages, *_ in entry.get("accepted", ()))
+    failed = _MISSED.get(missed, "")
+
+    def step(name: str, at: float, by: str = "", *, is_done: bool) -> dict[str, Any]:
+        state = "done" if is_done else "missed" if name == failed else "awaited" if is_open else "open"
+        return {"name": name, "state": state, "at": _iso_or_none(at), "by": by}
+
+    steps: Sequence[dict[str, Any]] = (
+        step("signal", since, is_done=True),
+        step("page", 0, is_done=bool(has_page or notified_at)),
+        step("notified", notified_at, is_done=bool(notified_at)),
+        step("answered", answered_at, answered_by, is_done=bool(answered_at)),
+    )
+    return {"steps": steps, "unheard": _WORDS.get(failed, ""), "told_at": _iso_or_none(told_at)}
+
+
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _iso_or_none(seconds: float) -> str | None:
+    return _iso(seconds) if seconds else None
 
 
 def _now_milliseconds() -> int:

@@ -23,9 +23,9 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from sandbox.cloud import relayctl
+from sandbox.cloud.deployment import Find
 from sandbox.errors import SandboxError
 from sandbox.http.schema import compiled, parse_json
-from sandbox.page.deployment import Find
 from sandbox.page.relay_view import RelayView
 from sandbox.page.switches import Switches
 from sandbox.server.in_process import Box, Joining

@@ -10,10 +10,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sandbox.cloud.deployment import Deployment, Find
 from sandbox.errors import SandboxError
 from sandbox.http.faults import Fault, Script
 from sandbox.http.schema import compiled
-from sandbox.page.deployment import Deployment, Find
 from sandbox.server.listener import Listener
 
 # xMatters' ways to answer a signal, and the scripted fault of each. "down" closes its port instead.
@@ -97,7 +97,7 @@ def _is(fault: Fault, entry: Mapping[str, Any]) -> bool:
 
 
 def _roles(deployment: Deployment) -> list[str]:
-    pages = deployment.iam.get_paginator("list_roles").paginate()
+    pages = deployment.client("iam", is_quick=True).get_paginator("list_roles").paginate()
     names = [role["RoleName"] for page in pages for role in page["Roles"]]
     return [name for name in names if name.startswith(f"{deployment.stack_name}-")]
 
@@ -106,9 +106,11 @@ def _deny(deployment: Deployment, role: str, services: list[str]) -> None:
     if services:
         statement = {"Effect": "Deny", "Action": [f"{each}:*" for each in services], "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        deployment.iam.put_role_policy(RoleName=role, PolicyName=POLICY, PolicyDocument=document)
+        deployment.client("iam", is_quick=True).put_role_policy(
+            RoleName=role, PolicyName=POLICY, PolicyDocument=document
+        )
         return
     try:
-        deployment.iam.delete_role_policy(RoleName=role, PolicyName=POLICY)
-    except deployment.iam.exceptions.NoSuchEntityException:
+        deployment.client("iam", is_quick=True).delete_role_policy(RoleName=role, PolicyName=POLICY)
+    except deployment.client("iam", is_quick=True).exceptions.NoSuchEntityException:
         return

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from sandbox import processes
-from sandbox.page.deployment import StackFile
+from sandbox.cloud.deployment import StackFile
 from sandbox.page.site import joining
 from sandbox.server.in_process import serving
 

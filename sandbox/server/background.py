@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 from sandbox import processes
@@ -19,30 +18,25 @@ def start(folder: Path, root: Path, stack_file: Path | None = None) -> StandIn:
 
     Its page shows the relay that `stack_file` names; the file may come later.
 
-    Its log is a file beside `folder`: the folder's name with `.log` appended. The log stays when the folder is removed.
-
     Raises SandboxError if the server does not start; the message holds the end of its log.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder.with_name(f"{folder.name}.log")
     _ready(folder).unlink(missing_ok=True)
     cloud = ("--stack-file", str(stack_file.absolute())) if stack_file else ()
-    process = processes.start(
+    found = processes.start(
         [sys.executable, "-m", "sandbox.server", str(_ready(folder)), *cloud],
         env=without_aws(os.environ) | {"HOME": str(folder), "TMPDIR": str(folder)},
         cwd=root,
-        log=log,
-        record=processes.record_in(folder),
+        folder=folder,
+        running=running,
+        seconds=START_SECONDS,
     )
-    deadline = time.monotonic() + START_SECONDS
-    while processes.is_running(process) and time.monotonic() < deadline:
-        if found := running(folder):
-            return found
-        time.sleep(processes.POLL_SECONDS)
-    processes.stop(process)
-    raise SandboxError(
-        f"the stand-ins for xMatters and BigPanda did not start; the end of {log}:\n{processes.tail(log)}"
-    )
+    if found is None:
+        log = processes.log_of(folder)
+        raise SandboxError(
+            f"the stand-ins for xMatters and BigPanda did not start; the end of {log}:\n{processes.tail(log)}"
+        )
+    return found
 
 
 def running(folder: Path) -> StandIn | None:

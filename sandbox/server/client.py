@@ -60,9 +60,9 @@ class StandIn:
         """Return xMatters' events for an incident, oldest first."""
         return list(self._call("GET", f"/events?incident_id={quote(incident_id)}")["events"])
 
-    def event_calls(self) -> list[dict[str, Any]]:
-        """Return every request to xMatters' events API, oldest first, refused requests included."""
-        return list(self._call("GET", "/events/calls")["calls"])
+    def calls(self) -> list[dict[str, Any]]:
+        """Return every request to xMatters' events API, and to BigPanda's API, refused requests included."""
+        return list(self._call("GET", "/calls")["calls"])
 
     def phones(self) -> dict[str, Any]:
         """Return xMatters' people, groups, pages, notifications and callbacks."""
@@ -102,20 +102,12 @@ class StandIn:
         """Return the comments on an incident in BigPanda, oldest first."""
         return list(self._call("GET", f"/bigpanda/comments?incident_id={quote(incident_id)}")["comments"])
 
-    def assignments(self, incident_id: str) -> list[dict[str, Any]]:
-        """Return the assignments of an incident in BigPanda, oldest first."""
-        return list(self._call("GET", f"/bigpanda/assignments?incident_id={quote(incident_id)}")["assignments"])
-
     def have_incidents(self, environment_id: str, incidents: Sequence[Mapping[str, Any]]) -> None:
         """Replace the incidents of a BigPanda environment; no webhook is sent for them.
 
         `sandbox.bigpanda.incidents` describes the entries.
         """
         self._call("PUT", "/bigpanda/incidents", {"environment_id": environment_id, "incidents": list(incidents)})
-
-    def calls(self, incident_id: str) -> list[dict[str, Any]]:
-        """Return every request to BigPanda's API about an incident, oldest first, refused requests included."""
-        return list(self._call("GET", f"/bigpanda/calls?incident_id={quote(incident_id)}")["calls"])
 
     def live(self) -> dict[str, Any]:
         """Return BigPanda's channel, incidents and webhooks, as `Live.story` returns them."""
@@ -124,7 +116,7 @@ class StandIn:
     def share_with(self, url: str, header: tuple[str, str], **settings: Any) -> None:
         """Declare the sharing channel: the URL that BigPanda posts to, and the name and value of its header.
 
-        `settings` may be `resend_seconds`, which `sandbox.bigpanda.webhooks` describes.
+        `settings` may be `resend_seconds`, which `sandbox.bigpanda.sharing` describes.
         """
         channel = {"url": url, "header": {"name": header[0], "value": header[1]}}
         self._call("PUT", "/bigpanda/live/channel", channel | settings)

@@ -28,17 +28,17 @@ from sandbox.xmatters.notifying import UnknownError
 from sandbox.xmatters.pages import Page
 
 _TEXT = {"type": "string", "minLength": 1}
-_LISTENING = compiled({"open": {"type": "boolean"}}, {})
-_AUTH = compiled({"auth": {"type": "object"}}, {})
-_KEY = compiled({"api_key": _TEXT}, {})
-_INCIDENTS = compiled({"environment_id": _TEXT, "incidents": {"type": "array"}}, {})
-_SILENT = compiled({"silent": {"type": "boolean"}}, {})
-_ELSEWHERE = compiled({"elsewhere": {"type": "boolean"}}, {})
+_LISTENING = compiled({"open": {"type": "boolean"}})
+_AUTH = compiled({"auth": {"type": "object"}})
+_KEY = compiled({"api_key": _TEXT})
+_INCIDENTS = compiled({"environment_id": _TEXT, "incidents": {"type": "array"}})
+_SILENT = compiled({"silent": {"type": "boolean"}})
+_ELSEWHERE = compiled({"elsewhere": {"type": "boolean"}})
 _ANSWER = compiled(
     {"notification": {"type": "integer"}, "response": {"type": "string"}},
     {"comment": {"type": ["string", "null"], "maxLength": 4000, "default": None}},
 )
-_TURN = compiled({"seconds": {"type": "number"}}, {})
+_TURN = compiled({"seconds": {"type": "number"}})
 
 
 class Control:
@@ -55,42 +55,41 @@ class Control:
         app = web.Application(middlewares=[own_pages_only, _errors_in_words], client_max_size=0)
         if join:
             join(app)
-        app.router.add_get("/health", self.health)
-        app.router.add_get("/signals", self.signals)
-        app.router.add_put("/faults", self.script)
+        xmatters, bigpanda, sharing = self._xmatters, self._bigpanda, self._bigpanda.live.sharing
+        for path, shown in (
+            ("/health", lambda: {"status": "ok"}),
+            ("/signals", lambda: {"signals": [each.as_json() for each in xmatters.triggers.signals.all()]}),
+            ("/calls", self._calls),
+            ("/phones", xmatters.story),
+            ("/bigpanda/live", bigpanda.story),
+        ):
+            app.router.add_get(path, _showing(shown))
+        for path, change, shown in (
+            ("/faults", self._script.rewrite, self._faults),
+            ("/events/credentials", lambda said: xmatters.events.declare(_AUTH(said, "document")["auth"]), dict),
+            ("/phones", xmatters.people.declare, xmatters.story),
+            ("/phones/callbacks", xmatters.callbacks.declare, dict),
+            ("/flow", xmatters.workflow.set, xmatters.workflow.settings),
+            ("/bigpanda/keys", lambda said: bigpanda.let_in(_KEY(said, "key")["api_key"]), dict),
+            ("/bigpanda/incidents", self._declare_incidents, dict),
+            ("/bigpanda/live/channel", sharing.declare, bigpanda.story),
+            (
+                "/bigpanda/live/silent",
+                lambda said: sharing.silence(_SILENT(said, "document")["silent"]),
+                bigpanda.story,
+            ),
+            ("/bigpanda/live/elsewhere", self._turn_away, bigpanda.story),
+        ):
+            app.router.add_put(path, _taking(change, shown))
         app.router.add_put("/listening", self.listen)
         app.router.add_put("/functions/{function}", self.declare_trigger)
         app.router.add_get("/events", self.events)
-        app.router.add_get("/events/calls", self.event_calls)
-        app.router.add_put("/events/credentials", self.declare_rest)
-        app.router.add_get("/phones", self.phones)
-        app.router.add_put("/phones", self.declare_phones)
         app.router.add_post("/phones/answer", self.answer)
-        app.router.add_put("/phones/callbacks", self.declare_callbacks)
-        app.router.add_post("/clock", self.turn)
-        app.router.add_put("/flow", self.set_flow)
+        app.router.add_post("/clock", _taking(self._turn, lambda: xmatters.story()["clock"]))
         app.router.add_get("/bigpanda/comments", self.comments)
-        app.router.add_get("/bigpanda/assignments", self.assignments)
-        app.router.add_get("/bigpanda/calls", self.calls)
-        app.router.add_put("/bigpanda/keys", self.let_in)
-        app.router.add_put("/bigpanda/incidents", self.declare_incidents)
-        app.router.add_get("/bigpanda/live", self.live)
-        app.router.add_put("/bigpanda/live/channel", self.declare_channel)
-        app.router.add_put("/bigpanda/live/silent", self.silence)
-        app.router.add_put("/bigpanda/live/elsewhere", self.turn_away)
         app.router.add_post("/bigpanda/live/incidents", self.open_incident)
         app.router.add_post("/bigpanda/live/incidents/{incident}/{action}", self.act)
         return app
-
-    async def health(self, _: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    async def signals(self, _: web.Request) -> web.Response:
-        return web.json_response({"signals": [each.as_json() for each in self._xmatters.triggers.signals.all()]})
-
-    async def script(self, request: web.Request) -> web.Response:
-        self._script.rewrite(await _json(request))
-        return web.json_response({"faults": [fault.as_json() for fault in self._script.left()]})
 
     async def listen(self, request: web.Request) -> web.Response:
         if _LISTENING(await _json(request), "listening")["open"]:
@@ -107,74 +106,13 @@ class Control:
     async def events(self, request: web.Request) -> web.Response:
         return web.json_response({"events": _of_incident(request, self._xmatters.events.all())})
 
-    async def event_calls(self, _: web.Request) -> web.Response:
-        return web.json_response({"calls": [call.as_json() for call in self._xmatters.events.calls.all()]})
-
-    async def declare_rest(self, request: web.Request) -> web.Response:
-        self._xmatters.events.declare(_AUTH(await _json(request), "document")["auth"])
-        return web.json_response({})
-
-    async def phones(self, _: web.Request) -> web.Response:
-        return web.json_response(self._xmatters.story())
-
-    async def declare_phones(self, request: web.Request) -> web.Response:
-        self._xmatters.people.declare(await _json(request))
-        return await self.phones(request)
-
     async def answer(self, request: web.Request) -> web.Response:
         wanted = _ANSWER(await _json(request), "answer")
         answered = self._xmatters.notifier.answer(wanted["notification"], wanted["response"], wanted["comment"])
         return web.json_response(answered.as_json())
 
-    async def declare_callbacks(self, request: web.Request) -> web.Response:
-        self._xmatters.callbacks.declare(await _json(request))
-        return web.json_response({})
-
-    async def turn(self, request: web.Request) -> web.Response:
-        seconds = _TURN(await _json(request), "clock")["seconds"]
-        try:
-            self._xmatters.clock.turn(seconds)
-        except ValueError as error:
-            raise InvalidError(str(error)) from None
-        return web.json_response(self._xmatters.story()["clock"])
-
-    async def set_flow(self, request: web.Request) -> web.Response:
-        self._xmatters.workflow.set(await _json(request))
-        return web.json_response(dict(self._xmatters.workflow.settings()))
-
     async def comments(self, request: web.Request) -> web.Response:
-        return web.json_response({"comments": _of_incident(request, self._bigpanda.comments())})
-
-    async def assignments(self, request: web.Request) -> web.Response:
-        return web.json_response({"assignments": _of_incident(request, self._bigpanda.assignments())})
-
-    async def calls(self, request: web.Request) -> web.Response:
-        return web.json_response({"calls": _of_incident(request, self._bigpanda.calls.all())})
-
-    async def let_in(self, request: web.Request) -> web.Response:
-        self._bigpanda.let_in(_KEY(await _json(request), "key")["api_key"])
-        return web.json_response({})
-
-    async def declare_incidents(self, request: web.Request) -> web.Response:
-        wanted = _INCIDENTS(await _json(request), "document")
-        self._bigpanda.declare_incidents(wanted["environment_id"], wanted["incidents"])
-        return web.json_response({})
-
-    async def live(self, _: web.Request) -> web.Response:
-        return web.json_response(self._bigpanda.story())
-
-    async def declare_channel(self, request: web.Request) -> web.Response:
-        self._bigpanda.live.sharing.declare(await _json(request))
-        return await self.live(request)
-
-    async def silence(self, request: web.Request) -> web.Response:
-        self._bigpanda.live.sharing.silence(_SILENT(await _json(request), "document")["silent"])
-        return await self.live(request)
-
-    async def turn_away(self, request: web.Request) -> web.Response:
-        is_elsewhere = _ELSEWHERE(await _json(request), "document")["elsewhere"]
-        self._bigpanda.live.sharing.turn_away(is_elsewhere=is_elsewhere)
-        return await self.live(request)
+        return web.json_response({"comments": _of_incident(request, self._bigpanda.done("comment"))})
 
     async def open_incident(self, request: web.Request) -> web.Response:
         return web.json_response(self._bigpanda.live.open(await _json(request)), status=201)
@@ -182,6 +120,45 @@ class Control:
     async def act(self, request: web.Request) -> web.Response:
         incident_id, action = request.match_info["incident"], request.match_info["action"]
         return web.json_response(self._bigpanda.live.act(incident_id, action))
+
+    def _calls(self) -> dict[str, Any]:
+        found = [*self._xmatters.events.calls.all(), *self._bigpanda.calls.all()]
+        return {"calls": [call.as_json() for call in found]}
+
+    def _faults(self) -> dict[str, Any]:
+        return {"faults": [fault.as_json() for fault in self._script.left()]}
+
+    def _declare_incidents(self, document: object) -> None:
+        wanted = _INCIDENTS(document, "document")
+        self._bigpanda.declare_incidents(wanted["environment_id"], wanted["incidents"])
+
+    def _turn_away(self, document: object) -> None:
+        self._bigpanda.live.sharing.turn_away(is_elsewhere=_ELSEWHERE(document, "document")["elsewhere"])
+
+    def _turn(self, document: object) -> None:
+        try:
+            self._xmatters.clock.turn(_TURN(document, "clock")["seconds"])
+        except ValueError as error:
+            raise InvalidError(str(error)) from None
+
+
+def _showing(shown: Callable[[], object]) -> Handler:
+    """Return the handler of a route that shows something."""
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.json_response(shown())
+
+    return handle
+
+
+def _taking(change: Callable[[Any], object], shown: Callable[[], object]) -> Handler:
+    """Return the handler of a route that takes a document, and then shows something."""
+
+    async def handle(request: web.Request) -> web.Response:
+        change(await _json(request))
+        return web.json_response(shown())
+
+    return handle
 
 
 @web.middleware

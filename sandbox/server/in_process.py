@@ -2,25 +2,33 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import ssl
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from sandbox.bigpanda.api import BigPanda
 from sandbox.clock import utc_now
 from sandbox.http.faults import Script
-from sandbox.server.certificate import https_context
 from sandbox.server.control import Control
 from sandbox.server.listener import HOST, Listener
 from sandbox.xmatters.access import TokenRequest
 from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.signals import Signal
 from sandbox.xmatters.triggers import Trigger
+
+# Clocks of client and server are the same; an hour in the past is for a clock that is set back.
+_VALID_BEFORE, _VALID_FOR = timedelta(hours=1), timedelta(days=30)
 
 
 class Box:
@@ -87,10 +95,10 @@ class Box:
         asyncio.run_coroutine_threadsafe(change, self._loop).result(timeout=10)
 
     def clear(self) -> None:
-        """Forget requests, events, live incidents, their sharing channel and scripted faults.
+        """Forget requests, events, incidents, their sharing channel and scripted faults.
 
         Settings of the workflow and of how events are made go back to their defaults. Declared triggers, people,
-        groups, users and incidents stay, and so do the keys that BigPanda's API takes.
+        groups and users stay, and so do the keys that BigPanda's API takes.
         """
         self.faults.rewrite([])
         self.xmatters.clear()
@@ -160,8 +168,25 @@ async def serving(
 
 
 def _https(stack: contextlib.AsyncExitStack) -> tuple[ssl.SSLContext, Path]:
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sandbox-https-"))
-    return https_context(HOST, Path(folder))
+    """Make a certificate, signed by itself, for one run; return the server's context, and the certificate as a file.
+
+    A client that trusts the file, with `REQUESTS_CA_BUNDLE` or `NODE_EXTRA_CA_CERTS`, accepts the server. The folder
+    holds the private key, so it is private to the user, and removed after the run.
+    """
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sandbox-https-")))
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - _VALID_BEFORE).not_valid_after(now + _VALID_FOR)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))])
+    certificate = builder.add_extension(address, critical=False).sign(key, SHA256()).public_bytes(Encoding.PEM)
+    trusted, served = folder / "authority.pem", folder / "server.pem"
+    trusted.write_bytes(certificate)
+    served.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(served)
+    return context, trusted
 
 
 def _listener(stack: contextlib.AsyncExitStack, tls: ssl.SSLContext | None) -> Listener:

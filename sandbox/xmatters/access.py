@@ -13,7 +13,6 @@ Guesses, to be checked against a tenant:
 
 import base64
 import binascii
-import functools
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +27,7 @@ from sandbox.http import answers
 from sandbox.http.answers import VendorAnswer, document
 from sandbox.http.calls import Api, Served
 from sandbox.http.faults import Script
-from sandbox.http.schema import InvalidError, compiled, one_of
+from sandbox.http.schema import InvalidError, by_kind, compiled
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "url": ("api_key",),
@@ -39,6 +38,12 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 API_KEY_PREFIX = "x-api-key-"
 # Default lifetime of tokens.
 TOKEN_SECONDS = 900
+_TEXT = {"type": "string", "minLength": 1}
+_SCHEMAS = {key: _TEXT for keys in KEYS.values() for key in keys} | {"key": _TEXT | {"pattern": f"^{API_KEY_PREFIX}"}}
+_CHECK = by_kind(
+    "type",
+    {kind: compiled({"type": {"const": kind}, **{key: _SCHEMAS[key] for key in keys}}) for kind, keys in KEYS.items()},
+)
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ class Auth:
 
         Raises InvalidError if a key is missing, unknown or no text; the message holds no value.
         """
-        kind = one_of(declared, "type", list(KEYS), "auth")
-        checked = _checker(kind)(declared, "auth")
+        checked = _CHECK(declared, "auth")
+        kind = checked["type"]
         return cls(kind, {key: checked[key] for key in KEYS[kind]}, token_seconds)
 
 
@@ -235,11 +240,3 @@ def _refused(code: str, description: str) -> VendorAnswer:
 def _jwt(claims: Mapping[str, Any]) -> str:
     parts = [json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, claims)]
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (*parts, secrets.token_bytes(32)))
-
-
-@functools.cache
-def _checker(kind: str) -> Callable[[object, str], dict[str, Any]]:
-    text = {"type": "string", "minLength": 1}
-    schemas: dict[str, Any] = {key: text for keys in KEYS.values() for key in keys}
-    schemas["key"] = text | {"pattern": f"^{API_KEY_PREFIX}"}
-    return compiled({"type": {"const": kind}} | {key: schemas[key] for key in KEYS[kind]}, {})

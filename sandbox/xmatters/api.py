@@ -14,10 +14,8 @@ from sandbox.xmatters.callbacks import Callbacks
 from sandbox.xmatters.directory import Directory
 from sandbox.xmatters.events import Events
 from sandbox.xmatters.notifying import Notifier
-from sandbox.xmatters.pages import Page, Pages
+from sandbox.xmatters.pages import Pages
 from sandbox.xmatters.people import People
-from sandbox.xmatters.records import Records
-from sandbox.xmatters.rosters import Rosters
 from sandbox.xmatters.triggers import TRIGGER_PATH, Triggers
 from sandbox.xmatters.workflow import Workflow
 
@@ -53,9 +51,7 @@ class XMatters:
         self.events = Events(self.pages, self.people, self.notifier, self._rest, self.clock.now)
         self.workflow = Workflow(self.pages, self.notifier, self.clock.now, lambda: self.events.per_signal)
         self.triggers = Triggers(url, script, self.tokens, now, self.workflow.take)
-        self.directory = Directory(self.people, self._rest)
-        self._rosters = Rosters(self.people, self._rest, self.clock, self.directory.calls)
-        self._records = Records(self.pages, self.events, self.notifier, self._rest)
+        self.directory = Directory(self.people, self._rest, self.clock)
 
     def application(self) -> web.Application:
         """Return xMatters' routes as a web application."""
@@ -63,7 +59,7 @@ class XMatters:
         app = web.Application(client_max_size=0, middlewares=[answers.unknown_routes_with(answers.xmatters_error)])
         app.router.add_post(TRIGGER_PATH, self.triggers.call)
         app.router.add_post(TOKEN_PATH, self.token)
-        for part in (self.events, self._records, self.directory, self._rosters):
+        for part in (self.events, self.directory):
             part.add_to(app)
         return app
 
@@ -72,9 +68,11 @@ class XMatters:
         with self.pages.lock:
             return {
                 "clock": {"now": self.clock.now().isoformat(), "ahead_seconds": self.clock.ahead_seconds},
-                "flow": dict(self.workflow.settings()),
+                "flow": self.workflow.settings(),
                 **self.people.as_json(),
-                "pages": [self._told(each) for each in self.pages.all()[-SHOWN_PAGES:]],
+                "pages": [
+                    each.as_json() | {"log": self.pages.log(each.id)} for each in self.pages.all()[-SHOWN_PAGES:]
+                ],
                 "notifications": [each.as_json() for each in self.notifier.notifications.newest(SHOWN_NOTIFICATIONS)],
                 "callbacks": self.callbacks.log(),
                 "without_page": self.workflow.without_page(),
@@ -98,14 +96,3 @@ class XMatters:
         """Answer a request for an OAuth token."""
         accepted = (self._rest.auth, *(trigger.auth for trigger in self.triggers.all()))
         return await self.tokens.answer(request, [each for each in accepted if each])
-
-    def _told(self, page: Page) -> dict[str, Any]:
-        order = page.order
-        return page.as_json() | {
-            "priority": order.priority,
-            "subject": order.subject,
-            "details": [list(each) for each in order.details],
-            "ended_because": page.ended_because,
-            "recipients": list(order.recipients),
-            "log": self.pages.log(page.id),
-        }

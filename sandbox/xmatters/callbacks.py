@@ -7,13 +7,11 @@ off by default.
 Guesses, to be checked against a tenant:
 
 - each callback is one POST; without an answer, or after 429 or 5xx, it is sent once more, at once, as the custom step
-  does; a redirect is not followed;
+  does;
 - callbacks are sent one after the other, in the order of what they report;
 - no callback is sent for a page without an incident's id, since the custom step fails.
 """
 
-import json
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -21,28 +19,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import requests
-
-from sandbox.http.schema import HEADER, LOOPBACK_URL, compiled
+from sandbox.http.schema import compiled
+from sandbox.http.sender import TARGET, Sender, Target
 from sandbox.xmatters.notifications import Notification
 from sandbox.xmatters.pages import Page, rest_time
 from sandbox.xmatters.people import Person
 
-ANSWER_SECONDS = 30.0
 MOST_LOGGED = 500
 
-_DECLARATION = compiled(
-    {"url": LOOPBACK_URL, "header": HEADER},
-    {"function": {"type": ["string", "null"], "default": None}},
-)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Destination of callbacks: the relay's callback route for a channel, and a header with its credentials."""
-
-    url: str
-    headers: Mapping[str, str]
+_DECLARATION = compiled(TARGET, {"function": {"type": ["string", "null"], "default": None}})
 
 
 @dataclass(frozen=True)
@@ -50,35 +35,21 @@ class Callback:
     """A callback to send.
 
     Attributes:
-        kind: response, delivery, status or failure.
+        target: Its destination: the relay's callback route for a channel.
         page, at: The page, and the time of what is reported.
-        members: Members of the body that depend on the kind; those that are None or empty are left out.
+        body: The body, a JSON object.
     """
 
-    kind: str
+    target: Target
     page: Page
     at: datetime
-    members: Mapping[str, Any]
-
-    def body(self) -> dict[str, Any]:
-        """Return the body as a JSON object."""
-        page = self.page
-        members = {
-            "relay": 1,
-            "kind": self.kind,
-            "incident_id": page.incident_id,
-            "environment_id": page.order.environment_id,
-            "event": {"id": page.id, "number": page.number},
-            **self.members,
-            "at": rest_time(self.at),
-        }
-        return _without_empty(members)
+    body: dict[str, Any]
 
 
 class Callbacks:
-    """Queue and sender of callbacks; nothing is sent before `declare`. Safe to use from several threads.
+    """Sender of callbacks; nothing is sent before `declare`. Safe to use from several threads.
 
-    A thread of its own sends, so that neither a vendor's route nor the clock waits for the relay.
+    Neither a vendor's route nor the clock waits for the relay.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
@@ -86,9 +57,7 @@ class Callbacks:
         self._lock = threading.Lock()
         self._targets: dict[str | None, Target] = {}
         self._log: deque[dict[str, Any]] = deque(maxlen=MOST_LOGGED)
-        self._queue: queue.SimpleQueue[tuple[Callback, Target] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._closing = threading.Event()
+        self._sender = Sender(self._deliver)
 
     def declare(self, document: object) -> None:
         """Set the destination of callbacks: ``url``, on this machine, and ``header`` with ``name`` and ``value``.
@@ -99,9 +68,9 @@ class Callbacks:
         Raises InvalidError if the declaration is invalid; the message names the key, never the value.
         """
         wanted = _DECLARATION(document, "callbacks")
-        function, header = wanted["function"], wanted["header"]
+        function = wanted["function"]
         with self._lock:
-            self._targets[function and function.lower()] = Target(wanted["url"], {header["name"]: header["value"]})
+            self._targets[function and function.lower()] = Target.of(wanted)
 
     def log(self) -> list[dict[str, Any]]:
         """Return the newest callbacks that were sent, or could not be, oldest first."""
@@ -115,14 +84,8 @@ class Callbacks:
             self._targets.clear()
 
     def close(self) -> None:
-        """Send no further callback, and end the thread."""
-        with self._lock:
-            self._closing.set()
-            thread, self._thread = self._thread, None
-        self._queue.put(None)
-        if thread:
-            # The thread may wait for the relay's answer; it is a daemon, so the process can end all the same.
-            thread.join(timeout=1)
+        """Send no further callback."""
+        self._sender.stop()
 
     def status(self, page: Page) -> None:
         """Queue a callback with the status of a page."""
@@ -143,49 +106,41 @@ class Callbacks:
     def _send(self, kind: str, page: Page, members: Mapping[str, Any]) -> None:
         with self._lock:
             target = self._targets.get(page.function.lower()) or self._targets.get(None)
-            if target is None or self._closing.is_set():
-                return
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="sandbox-callbacks", daemon=True)
-                self._thread.start()
-        self._queue.put((Callback(kind, page, self._now(), members), target))
+        if target is None:
+            return
+        now = self._now()
+        body = {
+            "relay": 1,
+            "kind": kind,
+            "incident_id": page.incident_id,
+            "environment_id": page.order.environment_id,
+            "event": {"id": page.id, "number": page.number},
+            **members,
+            "at": rest_time(now),
+        }
+        # One lane: callbacks are sent one after the other.
+        self._sender.send("", Callback(target, page, now, _without_empty(body)))
 
-    def _work(self) -> None:
-        with requests.Session() as session:
-            session.trust_env = False
-            while (item := self._queue.get()) and not self._closing.is_set():
-                self._deliver(session, *item)
-
-    def _deliver(self, session: requests.Session, callback: Callback, target: Target) -> None:
+    def _deliver(self, callback: Callback) -> None:
         if callback.page.incident_id is None:
             self._record(callback, None, "was not sent, since the page has no incident's id")
             return
-        body = json.dumps(callback.body()).encode()
-        status, again = _post(session, target, body), ""
+        status, again = callback.target.post(callback.body).status, ""
         if status is None or status == 429 or status >= 500:
-            status, again = _post(session, target, body), ", at the second attempt"
+            status, again = callback.target.post(callback.body).status, ", at the second attempt"
         self._record(callback, status, _outcome(status) + again)
 
     def _record(self, callback: Callback, status: int | None, what: str) -> None:
-        number = callback.page.number
+        number, kind = callback.page.number, callback.body["kind"]
         entry = {
             "at": callback.at.isoformat(),
             "page": number,
-            "kind": callback.kind,
+            "kind": kind,
             "status": status,
-            "text": f"The {callback.kind} callback for page {number} {what}.",
+            "text": f"The {kind} callback for page {number} {what}.",
         }
         with self._lock:
             self._log.append(entry)
-
-
-def _post(session: requests.Session, target: Target, body: bytes) -> int | None:
-    headers = {"Content-Type": "application/json", **target.headers}
-    try:
-        answer = session.post(target.url, data=body, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False)
-    except (requests.RequestException, ValueError):
-        return None
-    return answer.status_code
 
 
 def _outcome(status: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Events in xMatters' REST API: list the events that signals made, and change their status. An event is a page.
+"""Events in xMatters' REST API, their annotations and audits, and suppressions. An event is a page.
 
 Documented by xMatters, or recorded from a tenant (docs/vendors.md, "The REST API"):
 
@@ -8,16 +8,20 @@ Documented by xMatters, or recorded from a tenant (docs/vendors.md, "The REST AP
 - ``embed`` with properties, annotations, and for one event recipients, responseOptions, messages;
 - ``status`` by POST, with the event as answer; UUID or number names an event; a terminated event stays terminated;
 - 404 for an unknown id, 409 for a terminated event; the error object, ``invalid_token``;
-- credentials as for triggers, without the key in the URL.
+- credentials as for triggers, without the key in the URL;
+- annotations: a POST with ``comment``, whose author is the authenticated user; a GET lists them;
+- audits: ``eventId`` and ``auditType``, with several types separated by commas; the members of a response's audit;
+- suppressions: ``event``; the members of one, of which two public clients disagree where ``at`` and ``filters`` are.
 
 Seen in the public clients that tests/clients runs against this stand-in: python-xmatters adds the parameter
 ``responseOptions.translations``, without a value, to one event with ``embed=responseOptions``. It is ignored.
 
-In two points the clients differ from the facts above, or from those in `sandbox.xmatters.triggers`. The stand-in does
+In three points the clients differ from the facts above, or from those in `sandbox.xmatters.triggers`. The stand-in does
 not imitate these points:
 
 - xmtoolbox's ``events.create`` fails with a TypeError after a 202, because it expects an ``id`` or ``data``;
-- python-xmatters' ``Event.get_annotations`` looks for the listing in a member ``annotations``, and finds none.
+- python-xmatters' ``Event.get_annotations`` looks for the listing in a member ``annotations``, and finds none;
+- python-xmatters looks in a response's audit for a listing ``options``, not for ``option``.
 
 Guesses, to be checked against a tenant:
 
@@ -25,7 +29,10 @@ Guesses, to be checked against a tenant:
 - every caller with credentials sees every event, newest first; 403 and 429 are answered only when scripted;
 - wrong credentials are answered 401 before anything else is checked; where a password is declared, an API key is wrong;
 - an unknown parameter, member or status is 400, and so is a limit outside of 1 to 1,000;
-- the member ``terminated`` of an event; the members of embedded recipients and messages.
+- the member ``terminated`` of an event; the members of embedded recipients and messages;
+- 201 for a new annotation; audits without ``eventId`` are 400; audits are listed newest first;
+- the audit types that `sandbox.xmatters.pages` lists, other than EVENT_ANNOTATED and RESPONSE_RECEIVED;
+- a suppression's ``match`` is the suppressed event; ``event`` finds the suppressions in which it is either.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,13 +49,18 @@ from sandbox.xmatters.access import Rest
 from sandbox.xmatters.directory import shown
 from sandbox.xmatters.notifications import response_option
 from sandbox.xmatters.notifying import Notifier
-from sandbox.xmatters.pages import EVENTS_PATH, RESPONSES, STATUSES, Page, Pages
+from sandbox.xmatters.pages import AUDIT_TYPES, EVENTS_PATH, RESPONSES, STATUSES, Page, Pages
 from sandbox.xmatters.paging import check_parameters, limit_and_offset, moment, page
 from sandbox.xmatters.people import People
 
 EVENT_PATH = EVENTS_PATH + "/{event}"
+ANNOTATIONS_PATH = EVENT_PATH + "/annotations"
+ANNOTATION_PATH = ANNOTATIONS_PATH + "/{annotation}"
+AUDITS_PATH = "/api/xm/1/audits"
+SUPPRESSIONS_PATH = "/api/xm/1/event-suppressions"
 
-_CHANGE = compiled({"id": {"type": "string", "minLength": 1}, "status": {"enum": STATUSES}}, {})
+_CHANGE = compiled({"id": {"type": "string", "minLength": 1}, "status": {"enum": STATUSES}})
+_COMMENT = compiled({"comment": {"type": "string", "minLength": 1, "maxLength": 4000}})
 _FILTERS = {"requestId", "status", "propertyName", "propertyValue", "from", "to"}
 _LISTED_EMBEDS = {"properties", "annotations"}
 _EMBEDS = _LISTED_EMBEDS | {"recipients", "responseOptions", "messages"}
@@ -79,9 +91,18 @@ class Events:
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes to the application of the xMatters stand-in."""
-        app.router.add_get(EVENTS_PATH, self._rest.handler("events", self._found, self.calls))
-        app.router.add_post(EVENTS_PATH, self._rest.handler("event", self._changed, self.calls))
-        app.router.add_get(EVENT_PATH, self._rest.handler("one_event", self._one, self.calls))
+        add = {"GET": app.router.add_get, "POST": app.router.add_post}
+        for method, path, route, answer in (
+            ("GET", EVENTS_PATH, "events", self._found),
+            ("POST", EVENTS_PATH, "event", self._changed),
+            ("GET", EVENT_PATH, "one_event", self._one),
+            ("GET", ANNOTATIONS_PATH, "annotations", self._annotations),
+            ("POST", ANNOTATIONS_PATH, "annotation", self._annotated),
+            ("GET", ANNOTATION_PATH, "annotations", self._annotation),
+            ("GET", AUDITS_PATH, "audits", self._audits),
+            ("GET", SUPPRESSIONS_PATH, "suppressions", self._suppressions),
+        ):
+            add[method](path, self._rest.handler(route, answer, self.calls))
 
     def make(self, *, per_signal: int = 1, delay_seconds: float = 0) -> None:
         """Set how many events each later signal makes, and after how many seconds the REST API finds any event."""
@@ -101,7 +122,7 @@ class Events:
         self._notifier.clear()
         self.make()
 
-    def visible(self, name: str) -> Page | None:
+    def _visible(self, name: str) -> Page | None:
         """Return the event with this UUID or number; None if the REST API does not find it, or not yet."""
         found = self._pages.get(name)
         return found if found and self._is_visible(found) else None
@@ -122,14 +143,14 @@ class Events:
     def _one(self, request: web.Request, _: Any) -> VendorAnswer:
         check_parameters(request.query, {"embed", "targeted", "responseOptions.translations"})
         embeds = _words(request.query, "embed", _EMBEDS)
-        found = self.visible(request.match_info["event"])
-        return answers.document(200, self._document(found, embeds)) if found else no_such_event()
+        found = self._visible(request.match_info["event"])
+        return answers.document(200, self._document(found, embeds)) if found else _no_such_event()
 
     def _changed(self, request: web.Request, document: Any) -> VendorAnswer | Change:
         change = _CHANGE(document, "event")
-        event = self.visible(change["id"])
+        event = self._visible(change["id"])
         if event is None:
-            return no_such_event()
+            return _no_such_event()
         if event.status == "TERMINATED":
             return answers.xmatters_error(409, "The event is terminated")
         username = self._rest.username(request)
@@ -144,20 +165,73 @@ class Events:
 
         return Change(answers.document(200, event.document()), apply)
 
+    def _annotations(self, request: web.Request, _: Any) -> VendorAnswer:
+        limit, offset = limit_and_offset(request.query, ())
+        event = self._visible(request.match_info["event"])
+        if event is None:
+            return _no_such_event()
+        return answers.document(
+            200, page(request.path, request.query, self._pages.annotations(event.id), limit, offset)
+        )
+
+    def _annotation(self, request: web.Request, _: Any) -> VendorAnswer:
+        event = self._visible(request.match_info["event"])
+        found = self._pages.annotations(event.id) if event else []
+        wanted = next((each for each in found if each["id"] == request.match_info["annotation"]), None)
+        return answers.document(200, wanted) if wanted else answers.xmatters_error(404, "There is no such annotation")
+
+    def _annotated(self, request: web.Request, document: Any) -> VendorAnswer | Change:
+        comment = _COMMENT(document, "annotation")["comment"]
+        event = self._visible(request.match_info["event"])
+        if event is None:
+            return _no_such_event()
+        author = self._rest.username(request)
+        return Change(
+            answers.document(201, {}),
+            lambda: answers.document(201, self._notifier.annotate(event, comment, author)),
+        )
+
+    def _audits(self, request: web.Request, _: Any) -> VendorAnswer:
+        query = request.query
+        limit, offset = limit_and_offset(query, {"eventId", "auditType", "sortOrder"})
+        types = [word for word in query.get("auditType", "").split(",") if word]
+        unknown = next((word for word in types if word not in AUDIT_TYPES), None)
+        if "eventId" not in query or unknown:
+            raise InvalidError("auditType must be of " + ", ".join(AUDIT_TYPES) if unknown else "eventId is missing")
+        order = query.get("sortOrder", "DESCENDING")
+        if order not in ("ASCENDING", "DESCENDING"):
+            raise InvalidError("sortOrder must be ASCENDING or DESCENDING")
+        event = self._visible(query["eventId"])
+        if event is None:
+            return _no_such_event()
+        found = [each for each in self._pages.audits(event.id) if not types or each["auditType"] in types]
+        found = found if order == "ASCENDING" else found[::-1]
+        return answers.document(200, page(request.path, query, found, limit, offset))
+
+    def _suppressions(self, request: web.Request, _: Any) -> VendorAnswer:
+        limit, offset = limit_and_offset(request.query, {"event"})
+        named = request.query.get("event")
+        found = [
+            each
+            for each in self._pages.suppressions()
+            if named in {None, *(each[part][name] for part in ("event", "match") for name in ("id", "eventId"))}
+        ]
+        return answers.document(200, page(request.path, request.query, found, limit, offset))
+
     def _document(self, event: Page, embeds: set[str]) -> dict[str, Any]:
         document = event.document()
         if "properties" in embeds:
             document["properties"] = {f"{name}#en": text for name, text in event.properties.items()}
         if "annotations" in embeds:
-            document["annotations"] = listing(self._pages.annotations(event.id))
+            document["annotations"] = _listing(self._pages.annotations(event.id))
         if "recipients" in embeds:
-            document["recipients"] = listing(self._recipients(event))
+            document["recipients"] = _listing(self._recipients(event))
         if "responseOptions" in embeds:
             responses = () if event.order.is_over else RESPONSES
-            document["responseOptions"] = listing([response_option(each) for each in responses])
+            document["responseOptions"] = _listing([response_option(each) for each in responses])
         if "messages" in embeds:
             body = "\n".join(f"{label}: {text}" for label, text in event.order.details)
-            document["messages"] = listing([{"messageType": "EMAIL", "subject": event.order.subject, "body": body}])
+            document["messages"] = _listing([{"messageType": "EMAIL", "subject": event.order.subject, "body": body}])
         return document
 
     def _recipients(self, event: Page) -> list[dict[str, Any]]:
@@ -166,12 +240,12 @@ class Events:
         return [shown(each) for each in found if each]
 
 
-def no_such_event() -> VendorAnswer:
+def _no_such_event() -> VendorAnswer:
     """Return the answer for an unknown event."""
     return answers.xmatters_error(404, "There is no such event")
 
 
-def listing(data: list[Any]) -> dict[str, Any]:
+def _listing(data: list[Any]) -> dict[str, Any]:
     """Return a list, as the REST API embeds it in another object: whole, without links to further pages."""
     return {"count": len(data), "total": len(data), "data": data}
 

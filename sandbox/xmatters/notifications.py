@@ -4,7 +4,6 @@ Documented by xMatters, or recorded from a tenant: ``deliveryStatus`` as DELIVER
 response, such as ANDROID. The words that a device shows or says are guesses, and so are the other sources, and FAILED.
 """
 
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -81,37 +80,31 @@ class Notification:
 
 
 class Notifications:
-    """All notifications, oldest first. Safe to use from several threads."""
+    """All notifications, oldest first. Callers hold `Pages.lock`."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._all: dict[int, Notification] = {}
         self._of_page: dict[str, list[int]] = {}
         self._next_id = 1
 
     def add(self, make: Callable[[int], Notification]) -> Notification:
         """Add a notification, and return it; `make` builds the notification from the next id."""
-        with self._lock:
-            made = make(self._next_id)
-            self._next_id += 1
-            self._all[made.id] = made
-            self._of_page.setdefault(made.page.id, []).append(made.id)
-            return made
+        made = self._put(make(self._next_id))
+        self._next_id += 1
+        self._of_page.setdefault(made.page.id, []).append(made.id)
+        return made
 
     def get(self, notification_id: int) -> Notification | None:
         """Return the notification of this id; None if there is none."""
-        with self._lock:
-            return self._all.get(notification_id)
+        return self._all.get(notification_id)
 
     def newest(self, most: int) -> list[Notification]:
         """Return the `most` newest notifications, or all if there are fewer, oldest first."""
-        with self._lock:
-            return list(self._all.values())[-most:]
+        return list(self._all.values())[-most:]
 
     def of_page(self, page_id: str) -> list[Notification]:
         """Return the notifications of a page, oldest first."""
-        with self._lock:
-            return [self._all[each] for each in self._of_page.get(page_id, ())]
+        return [self._all[each] for each in self._of_page.get(page_id, ())]
 
     def answered(self, notification: Notification, answer: str, text: str) -> Notification:
         """Record an answer, and the text that the device shows after it."""
@@ -127,14 +120,12 @@ class Notifications:
 
     def clear(self) -> None:
         """Forget all notifications; ids go on counting."""
-        with self._lock:
-            self._all.clear()
-            self._of_page.clear()
+        self._all.clear()
+        self._of_page.clear()
 
     def _put(self, notification: Notification) -> Notification:
-        with self._lock:
-            self._all[notification.id] = notification
-            return notification
+        self._all[notification.id] = notification
+        return notification
 
 
 def first_text(page: Page, kind: str, responses: Iterable[str]) -> str:

@@ -20,9 +20,12 @@ Guesses, to be checked against a tenant:
 A tenant's suspended page notifies nobody new. Here it goes on: only the clients of the REST API suspend pages.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
-from sandbox.clock import Clock
+from sandbox.clock import Alarm, Clock
 from sandbox.http.schema import InvalidError
 from sandbox.xmatters.callbacks import Callbacks
 from sandbox.xmatters.directory import shown
@@ -34,13 +37,43 @@ from sandbox.xmatters.notifications import (
     response_option,
     text_with_details,
 )
-from sandbox.xmatters.open_pages import Escalation, OpenPages
 from sandbox.xmatters.pages import Page, Pages, record_time
 from sandbox.xmatters.people import ESCALATION_SECONDS, Device, Group, People, Person
 
 
 class UnknownError(InvalidError):
     """The error for a page or a notification that does not exist."""
+
+
+@dataclass
+class Escalation:
+    """Progress of a page through the members of a group.
+
+    Attributes:
+        left: The active members who are still to be notified, each with the wait after the previous one, in seconds.
+        next_step: Alarm that notifies the next member; None before the first member was notified.
+    """
+
+    group: Group
+    left: list[tuple[Person, float]]
+    next_step: Alarm | None = None
+
+
+@dataclass
+class OpenPage:
+    """State of a page that has not ended.
+
+    Attributes:
+        alarms: Actions that wait for their time, and those that have run.
+        stopped: People who escalated, each with the group; their further devices stay silent.
+        escalations: Progress through the groups that the page notifies, by the group's name.
+        waiting_devices: Number of devices that are to be notified after a delay.
+    """
+
+    alarms: list[Alarm] = field(default_factory=list)
+    stopped: set[tuple[str, str | None]] = field(default_factory=set)
+    escalations: dict[str, Escalation] = field(default_factory=dict)
+    waiting_devices: int = 0
 
 
 class Notifier:
@@ -59,19 +92,18 @@ class Notifier:
         self._people = people
         self._callbacks = callbacks
         self._lock = pages.lock
-        self._open_pages = OpenPages(clock, pages)
+        # By the id of the page; a page that has ended is not here.
+        self._open_pages: dict[str, OpenPage] = {}
 
     def start(self, page: Page, *, notifies: bool = True) -> None:
         """Notify the recipients of a new page; without `notifies`, nobody is ever notified of it."""
         with self._lock:
-            self._open_pages.start(page)
+            self._open_pages[page.id] = OpenPage()
             self._pages.audit(page.id, "EVENT_CREATED")
             self._pages.note(page.id, f"Page {page.number} was made with priority {page.order.priority}.")
             self._callbacks.status(page)
             expired = "it expired, and no answer had ended it"
-            self._open_pages.after(
-                page, EXPIRATION_MINUTES * 60, lambda: self._end(page.id, "EVENT_COMPLETED", expired)
-            )
+            self._after(page, EXPIRATION_MINUTES * 60, lambda: self._end(page.id, "EVENT_COMPLETED", expired))
             if not page.order.recipients:
                 self._pages.note(page.id, "The signal names no recipients, so nobody is notified.")
             if not notifies:
@@ -138,7 +170,8 @@ class Notifier:
     def clear(self) -> None:
         """Forget all pages and notifications, and cancel all delayed notifications."""
         with self._lock:
-            self._open_pages.clear()
+            for page_id in list(self._open_pages):
+                self._stop(page_id)
             self.notifications.clear()
             self._pages.clear()
 
@@ -161,7 +194,7 @@ class Notifier:
             self._callbacks.failure(page, name, what)
 
     def _notify_group(self, page: Page, group: Group) -> None:
-        open_page = self._open_pages.of(page.id)
+        open_page = self._open_pages.get(page.id)
         if open_page is None or group.name in open_page.escalations:
             return
         escalation = open_page.escalations[group.name] = Escalation(group, self._people.active_members(group))
@@ -181,16 +214,14 @@ class Notifier:
         self._ring(page, person, person.devices, escalation.group.name)
         if not page.order.is_over:
             seconds = escalation.left[0][1] if escalation.left else ESCALATION_SECONDS
-            escalation.next_step = self._open_pages.after(
-                page, seconds, lambda: self._unanswered(page, escalation, person)
-            )
+            escalation.next_step = self._after(page, seconds, lambda: self._unanswered(page, escalation, person))
 
     def _unanswered(self, page: Page, escalation: Escalation, person: Person) -> None:
         self._pages.note(page.id, f"{person.full_name} did not answer in time.")
         self._next_member(page, escalation)
 
     def _escalate(self, answered: Notification) -> None:
-        page, person, open_page = answered.page, answered.person, self._open_pages.of(answered.page.id)
+        page, person, open_page = answered.page, answered.person, self._open_pages.get(answered.page.id)
         if open_page is None or answered.group is None:
             return
         open_page.stopped.add((person.name, answered.group))
@@ -211,7 +242,7 @@ class Notifier:
 
     def _ring_later(self, page: Page, person: Person, devices: tuple[Device, ...], group: str | None) -> None:
         def ring() -> None:
-            open_page = self._open_pages.of(page.id)
+            open_page = self._open_pages.get(page.id)
             if open_page is None:
                 return
             open_page.waiting_devices -= 1
@@ -220,9 +251,9 @@ class Notifier:
                 self._ring(page, person, devices[1:], group)
             self._end_if_informed(page)
 
-        if open_page := self._open_pages.of(page.id):
+        if open_page := self._open_pages.get(page.id):
             open_page.waiting_devices += 1
-            self._open_pages.after(page, devices[0].delay_seconds, ring)
+            self._after(page, devices[0].delay_seconds, ring)
 
     def _ring_device(self, page: Page, person: Person, device: Device, group: str | None) -> None:
         whose, for_group = f"{person.full_name} ({device.name})", f" for the group {group}" if group else ""
@@ -264,16 +295,34 @@ class Notifier:
         self._callbacks.response(answered, comment)
 
     def _end_if_informed(self, page: Page) -> None:
-        open_page = self._open_pages.of(page.id)
+        open_page = self._open_pages.get(page.id)
         is_informed = self.notifications.of_page(page.id) and open_page and not open_page.waiting_devices
         if page.order.is_over and is_informed:
             self._end(page.id, "EVENT_COMPLETED", "it was for information, and all are notified")
 
     def _end(self, page_id: str, audit_type: str, because: str) -> Page:
-        self._open_pages.stop(page_id)
+        self._stop(page_id)
         page = self._pages.change(page_id, "TERMINATED", because)
         self.notifications.stop(self.notifications.of_page(page_id))
         self._pages.audit(page_id, audit_type)
         self._pages.note(page_id, f"The page ended: {because}.")
         self._callbacks.status(page)
         return page
+
+    def _stop(self, page_id: str) -> None:
+        """Cancel the actions of a page, and remove its state."""
+        open_page = self._open_pages.pop(page_id, None)
+        for alarm in open_page.alarms if open_page else ():
+            alarm.cancel()
+
+    def _after(self, page: Page, seconds: float, action: Callable[[], object]) -> Alarm:
+        """Run `action` after `seconds`, unless the page has ended by then."""
+
+        def run() -> None:
+            with self._lock:
+                if page.id in self._open_pages:
+                    action()
+
+        alarm = self._clock.call_at(self._clock.now() + timedelta(seconds=seconds), run)
+        self._open_pages[page.id].alarms.append(alarm)
+        return alarm

@@ -104,6 +104,11 @@ class Page:
             "created": self.created.isoformat(),
             "status": self.status,
             "terminated": self.terminated.isoformat() if self.terminated else None,
+            "ended_because": self.ended_because,
+            "priority": self.order.priority,
+            "subject": self.order.subject,
+            "details": [list(each) for each in self.order.details],
+            "recipients": list(self.order.recipients),
         }
 
 

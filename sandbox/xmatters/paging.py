@@ -1,12 +1,11 @@
 """Listings of xMatters' REST API: ``limit`` and ``offset``, times in a query, and the links between pages."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from sandbox.http.schema import InvalidError
+from sandbox.http.schema import InvalidError, whole_number
 
 PAGE_SIZE, LARGEST_PAGE = 100, 1000
 
@@ -26,14 +25,6 @@ def limit_and_offset(query: Mapping[str, str], known: Collection[str]) -> tuple[
     check_parameters(query, {*known, "limit", "offset"})
     limit = whole_number(query, "limit", PAGE_SIZE, range(1, LARGEST_PAGE + 1))
     return limit, whole_number(query, "offset", 0, range(10**9))
-
-
-def whole_number(query: Mapping[str, str], name: str, default: int, allowed: range) -> int:
-    """Return the number in the query parameter `name`, or `default`. Raises InvalidError if it is not in `allowed`."""
-    value = query.get(name, str(default))
-    if not re.fullmatch("[0-9]{1,9}", value) or int(value) not in allowed:
-        raise InvalidError(f"{name} must be a whole number from {allowed[0]} to {allowed[-1]}")
-    return int(value)
 
 
 def moment(query: Mapping[str, str], name: str) -> datetime | None:

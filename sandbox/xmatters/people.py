@@ -11,13 +11,12 @@ Guesses, to be checked against a tenant:
 - a person who is declared without devices has one for e-mail, and so has a group's member who is not declared.
 """
 
-import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sandbox.http.schema import InvalidError, compiled
+from sandbox.http.schema import InvalidError, compiled, object_of
 
 KINDS = ["EMAIL", "VOICE", "TEXT_PHONE", "APPLE_PUSH", "ANDROID_PUSH"]
 ESCALATION_SECONDS = 300
@@ -28,19 +27,19 @@ _NAME = {"type": "string", "minLength": 1, "maxLength": 200}
 _LIST = {"type": "array", "maxItems": MOST_ENTRIES, "default": []}
 _SECONDS = {"type": "number", "minimum": 0, "maximum": LONGEST_DELAY_SECONDS}
 _STATUS = {"enum": ["ACTIVE", "INACTIVE"], "default": "ACTIVE"}
-_DECLARATION = compiled({}, {"people": _LIST, "groups": _LIST})
-_PERSON = compiled(
+_DEVICE = object_of({"name": _NAME, "kind": {"enum": KINDS}}, {"delay_seconds": _SECONDS | {"default": 0}})
+_PERSON = object_of(
     {"name": _NAME},
     {
         "full_name": _NAME,
         "email": {"type": ["string", "null"], "minLength": 1, "maxLength": 200},
         "status": _STATUS,
-        "devices": {"type": "array", "maxItems": 20},
+        "devices": {"type": "array", "maxItems": 20, "items": _DEVICE},
     },
 )
-_DEVICE = compiled({"name": _NAME, "kind": {"enum": KINDS}}, {"delay_seconds": _SECONDS | {"default": 0}})
-_GROUP = compiled({"name": _NAME}, {"status": _STATUS, "members": _LIST})
-_MEMBER = compiled({"name": _NAME}, {"after_seconds": _SECONDS})
+_MEMBER = object_of({"name": _NAME}, {"after_seconds": _SECONDS})
+_GROUP = object_of({"name": _NAME}, {"status": _STATUS, "members": _LIST | {"items": _MEMBER}})
+_DECLARATION = compiled({}, {"people": _LIST | {"items": _PERSON}, "groups": _LIST | {"items": _GROUP}})
 
 
 def identity(kind: str, name: str) -> str:
@@ -119,7 +118,6 @@ class People:
 
     def __init__(self) -> None:
         self.all_absent = False
-        self._lock = threading.Lock()
         self._people: tuple[Person, ...] = ()
         self._groups: tuple[Group, ...] = ()
 
@@ -133,22 +131,19 @@ class People:
         Raises InvalidError if an entry is invalid; the message names the entry and the key, and nothing has changed.
         """
         checked = _DECLARATION(document, "phones")
-        people = [_person(each, name) for name, each in _entries(checked["people"], _PERSON, "people")]
-        groups = [_group(each, name) for name, each in _entries(checked["groups"], _GROUP, "groups")]
+        people = [_person(each, f"people[{place}]") for place, each in enumerate(checked["people"])]
+        groups = list(map(_group, checked["groups"]))
         names = [each.name for each in people] + [each.name for each in groups]
         _check_unique(names, "a name of people and groups")
-        with self._lock:
-            self._people, self._groups = tuple(people), tuple(groups)
+        self._people, self._groups = tuple(people), tuple(groups)
 
     def people(self) -> tuple[Person, ...]:
         """Return all people."""
-        with self._lock:
-            return self._people
+        return self._people
 
     def groups(self) -> tuple[Group, ...]:
         """Return all groups."""
-        with self._lock:
-            return self._groups
+        return self._groups
 
     def as_json(self) -> dict[str, Any]:
         """Return people and groups as JSON types, in the form that `declare` takes."""
@@ -185,27 +180,16 @@ def _found[Named: (Person, Group)](entries: tuple[Named, ...], name: str) -> Nam
     return next((each for each in entries if wanted in (each.name.lower(), each.id)), None)
 
 
-type _Check = Callable[[object, str], dict[str, Any]]
-
-
-def _entries(declared: list[object], check: _Check, name: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return the checked entries of a list, each with its name in messages."""
-    return [(f"{name}[{at}]", check(each, f"{name}[{at}]")) for at, each in enumerate(declared)]
-
-
 def _person(entry: Mapping[str, Any], name: str) -> Person:
-    person = Person(entry["name"], entry.get("full_name") or entry["name"], entry.get("email"), entry["status"])
-    if "devices" not in entry:
-        return person
-    devices = tuple(Device(**each) for _, each in _entries(entry["devices"], _DEVICE, f"{name}.devices"))
+    devices = tuple(Device(**each) for each in entry["devices"]) if "devices" in entry else DEFAULT_DEVICES
     _check_unique([each.name for each in devices], f"a name in {name}.devices")
-    return Person(person.name, person.full_name, person.email, person.status, devices)
+    return Person(entry["name"], entry.get("full_name") or entry["name"], entry.get("email"), entry["status"], devices)
 
 
-def _group(entry: Mapping[str, Any], name: str) -> Group:
+def _group(entry: Mapping[str, Any]) -> Group:
     members = tuple(
         Member(each["name"], each.get("after_seconds", ESCALATION_SECONDS if place else 0))
-        for place, (_, each) in enumerate(_entries(entry["members"], _MEMBER, f"{name}.members"))
+        for place, each in enumerate(entry["members"])
     )
     return Group(entry["name"], entry["status"], members)
 

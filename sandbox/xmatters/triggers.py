@@ -51,19 +51,6 @@ class Trigger:
     auth: Auth
 
 
-@dataclass(frozen=True)
-class _Verdict:
-    """Outcome of a call before any scripted fault.
-
-    `auth` is the kind of the credentials in the call: those that the trigger accepts, else the first; None if the call
-    has no credentials. `request_id` is None if the call is refused.
-    """
-
-    answer: VendorAnswer
-    auth: str | None
-    request_id: str | None = None
-
-
 class Triggers:
     """All triggers, and the log of the signals that they received. Safe to use from several threads.
 
@@ -111,16 +98,16 @@ class Triggers:
     async def call(self, request: web.Request) -> web.Response:
         """Answer a signal to a trigger, log it, and call `on_signal`."""
         body = await request.read()
-        verdict = self._judge(request)
-        served = Served.of(self._script, "trigger", verdict.answer, answers.xmatters_error)
+        answer, auth = self._judge(request)
+        served = Served.of(self._script, "trigger", answer, answers.xmatters_error)
         signal = self.signals.add(
             lambda index: Signal(
                 index=index,
                 received_at=self._now(),
                 function=request.match_info["function"],
-                request_id=verdict.request_id if served.accepted else None,
+                request_id=answer.headers["x-trace"] if served.accepted else None,
                 recipients=_recipients(request),
-                auth=verdict.auth,
+                auth=auth,
                 headers=_without_credentials(request),
                 body_bytes=body,
                 status=served.status,
@@ -131,17 +118,18 @@ class Triggers:
         self._on_signal(signal)
         return await served.send(request)
 
-    def _judge(self, request: web.Request) -> _Verdict:
+    def _judge(self, request: web.Request) -> tuple[VendorAnswer, str | None]:
+        """Return two things: the answer without a fault, and the kind of the credentials in the call.
+
+        The kind is that of those that the trigger accepts, else of the first; None if the call has no credentials.
+        """
         trigger = self._triggers.get(request.match_info["function"].lower())
         shown = presented(request)
         first = shown[0].kind if shown else None
         if trigger is None:
-            return _Verdict(answers.xmatters_error(404, "The function does not exist or is not deployed"), first)
+            return answers.xmatters_error(404, "The function does not exist or is not deployed"), first
         matching = next((each for each in shown if self._tokens.match(each, trigger.auth)), None)
-        if matching:
-            request_id = str(uuid.uuid4())
-            return _Verdict(answers.accepted(request_id), matching.kind, request_id)
-        return _Verdict(refused(shown), first)
+        return (answers.accepted(str(uuid.uuid4())), matching.kind) if matching else (refused(shown), first)
 
 
 def _recipients(request: web.Request) -> tuple[str, ...]:

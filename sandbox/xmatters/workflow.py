@@ -5,7 +5,7 @@ A signal makes no page if the flow fails, or is set to make none. The facts, and
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from sandbox.xmatters.signals import Signal
 # those of earlier pages.
 MODES = ["page", "no_page", "suppressed", "notifies_nobody", "all_absent", "devices_fail"]
 MOST_LOGGED = 500
-_SETTINGS = compiled({"mode": {"enum": MODES}}, {})
+_SETTINGS = compiled({"mode": {"enum": MODES}})
 
 
 class Workflow:
@@ -46,7 +46,7 @@ class Workflow:
         """
         self._set(_SETTINGS(document, "flow")["mode"])
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """Return the setting that `set` changes: ``mode``."""
         return {"mode": self._mode}
 

@@ -173,9 +173,9 @@ def test_every_sample_write_back_event_matches_its_callback_and_is_written(world
     assert shown == attributes_of(sample)
 
     assert world.chore_worker.invoke(event) == NOTHING_STAYS
-    comments = [call.document["comment"] for call in world.box.bigpanda.comments()]
+    comments = [call.document["comment"] for call in world.box.bigpanda.done("comment")]
     assert comments == [ACKNOWLEDGED.format(mark=sample.delivery_id[:8])]
-    [assignment] = world.box.bigpanda.assignments()
+    [assignment] = world.box.bigpanda.done("assignment")
     assert (assignment.incident_id, assignment.environment_id) == (sample.incident_id, ENVIRONMENT)
     assert (world.waiting(), world.chores(), world.dead_letters()) == ([], [], [])
 

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -11,7 +12,7 @@ import requests
 
 from relay.ledger.table import Table
 from sandbox import local
-from sandbox.cloud.relayctl import set_channel
+from sandbox.cloud.relayctl import run, set_channel
 from sandbox.environment import REGION
 from sandbox.server.client import StandIn
 
@@ -72,5 +73,5 @@ def made(cloud: local.Local, xmatters: StandIn, settings: Sequence[str] = UNPACE
     channel = Channel(f"e2e-{function[:8]}", function, cloud, xmatters)
     trigger_url = xmatters.add_function(function, "a-key")
     wanted = [f"inbound.token={local.INBOUND_TOKEN}", "xmatters.recipients_in=workflow", *settings]
-    set_channel(cloud.aws_endpoint_url, channel.name, trigger_url, wanted)
+    set_channel(partial(run, cloud.aws_endpoint_url), channel.name, trigger_url, wanted)
     return channel

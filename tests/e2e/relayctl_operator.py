@@ -10,7 +10,6 @@ from typing import Any
 
 from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import Queue, read_envelope
-from sandbox.cloud import queues
 from tests import installed, samples
 from tests.e2e.channels import Channel
 
@@ -28,7 +27,7 @@ class Operator:
         self._relayctl = relayctl
         self.cloud = channel.cloud
         self._url = self.cloud.outputs["DeadLetterQueueUrl"]
-        self.sqs = queues.client(self.cloud)
+        self.sqs = self.cloud.client("sqs")
         self._children: list[subprocess.Popen[str]] = []
         # Distinguishes the incidents of this test from those of others.
         self.tag = uuid.uuid4().hex[:8]
@@ -36,7 +35,7 @@ class Operator:
 
     def reset(self) -> None:
         """Empty the queues, held messages included; open xMatters' port and clear its faults."""
-        queues.purge(self.cloud)
+        self.cloud.purge()
         self.script()
         self.listen(is_open=True)
 

@@ -9,7 +9,6 @@ import requests
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from sandbox import local
-from sandbox.cloud import queues
 from sandbox.server.client import StandIn
 from tools import chromium
 
@@ -32,7 +31,7 @@ expect.set_options(timeout=PATIENCE)
 @pytest.fixture
 def vendors(cloud: local.Local, xmatters: StandIn) -> Iterator[StandIn]:
     """Both vendors' stand-ins, with people, groups and a channel, set up to call the deployed relay."""
-    queues.purge(cloud)
+    cloud.purge()
     with requests.Session() as session:
         session.trust_env = False
 
@@ -50,7 +49,7 @@ def vendors(cloud: local.Local, xmatters: StandIn) -> Iterator[StandIn]:
         )
         yield xmatters
         put("/page/faults", {"xmatters": "normal", "denied": []})
-        queues.purge(cloud)
+        cloud.purge()
 
 
 @pytest.fixture

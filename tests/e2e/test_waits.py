@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from sandbox import local, team
-from sandbox.cloud import queues
 from sandbox.cloud.fallback import Subscriber, sweep
 from sandbox.server.client import StandIn
 from tests.e2e import channels
@@ -95,15 +94,15 @@ def test_owed_critical_notifies_the_fallback_topic_once_and_is_delivered_later(
     assert f"/incidents/{critical}" in message["Message"]
     assert message["MessageAttributes"]["channel"]["Value"] == channel.name
     assert operator.rang().keys().isdisjoint({critical, warning})
-    assert queues.dead_letters(channel.cloud) == 0
+    assert channel.cloud.dead_letters() == 0
 
     operator.listen(is_open=True)
     until(lambda: {critical, warning} <= operator.rang().keys())
     # The jobs kept at the time of the shares wake as well, and find nothing owed.
-    until(lambda: queues.retrying(channel.cloud) == 0)
+    until(lambda: channel.cloud.retrying() == 0)
     assert [operator.rang()[each] for each in (critical, warning)] == [1, 1]
     assert len(subscriber.hears(channel.name)) == 1
-    assert queues.dead_letters(channel.cloud) == 0
+    assert channel.cloud.dead_letters() == 0
 
 
 def test_pages_end_on_resolve_and_when_a_newer_page_of_their_incident_exists(
@@ -118,7 +117,7 @@ def test_pages_end_on_resolve_and_when_a_newer_page_of_their_incident_exists(
     # An incident's two jobs may wake at once, and both end its page: the second call changes nothing. Other tests of
     # this cloud end pages of their own.
     pages = {kind: [event["id"] for event in xmatters.events(name)] for kind, name in followed.items()}
-    asked = {call["document"]["id"] for call in xmatters.event_calls() if call["route"] == "event"}
+    asked = {call["document"]["id"] for call in xmatters.calls() if call["route"] == "event"}
     ended = {kind: [page for page in pages[kind] if page in asked] for kind in pages}
     assert ended == {"resolved": pages["resolved"][:1], "worse": pages["worse"][:1], "others": []}
 
@@ -129,7 +128,7 @@ def test_connection_cut_after_a_comment_was_written_makes_no_second_comment(
     incident_id, delivery_id = cut_off
 
     def tries() -> list[tuple[str, str | None]]:
-        calls = xmatters.calls(incident_id)
+        calls = [call for call in xmatters.calls() if call["incident_id"] == incident_id]
         return [(call["route"], call["fault"]) for call in calls if call["route"] in {"comment", "activities"}]
 
     until(lambda: len(tries()) > 1)

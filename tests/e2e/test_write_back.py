@@ -77,7 +77,8 @@ def test_acknowledgement_becomes_a_comment_and_an_assignment_and_signals_nothing
     assert operator.channel.post(share(incident_id)).json()["outcome"] == "delivered"
     called_back(operator.channel, answer(incident_id, note="on it ✓"))
     until(lambda: len(comments(xmatters, incident_id)) == 1)
-    [comment], [assignment] = xmatters.comments(incident_id), xmatters.assignments(incident_id)
+    [comment], calls = xmatters.comments(incident_id), xmatters.calls()
+    [assignment] = [each for each in calls if (each["route"], each["incident_id"]) == ("assignment", incident_id)]
     words, _, _ = comment["document"]["comment"].partition(" [relay ")
     assert words == (
         '"Jane Doe" (jdoe) acknowledged xMatters page 408005 from "Work Phone". '

@@ -1,40 +1,28 @@
 """The clients of AWS that functions use, against a server that fails: one repeat, and no wait of the SDK's."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 
 from relay.entrypoints import bootstrap
 from relay.failures import LedgerError
+from tests.integration.live import Received, Script, site
 from tests.unit.entrypoints.test_bootstrap import ENVIRONMENT
 
 
-class FailingDynamoDb(ThreadingHTTPServer):
-    """A server that answers each request with the next of its statuses, and drops the connection for None."""
+def failing(statuses: list[int | None]) -> Script:
+    """Return a script that answers each request with the next of these statuses, and drops the connection for None."""
 
-    def __init__(self, *statuses: int | None) -> None:
-        super().__init__(("127.0.0.1", 0), _DynamoDbHandler)
-        self.statuses = list(statuses)
+    def script(_: Received) -> tuple[int, Mapping[str, str], bytes]:
+        status = statuses.pop(0)
+        if status is None:
+            raise ConnectionResetError
+        content = b"{}" if status == HTTPStatus.OK else b'{"__type": "x#ThrottlingException", "message": "no"}'
+        return status, {"Connection": "close"}, content
 
-
-class _DynamoDbHandler(BaseHTTPRequestHandler):
-    server: FailingDynamoDb
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.close_connection = True
-        if status := self.server.statuses.pop(0):
-            content = b"{}" if status == HTTPStatus.OK else b'{"__type": "x#ThrottlingException", "message": "no"}'
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Write no line for each request."""
+    return script
 
 
 @pytest.mark.parametrize(
@@ -53,12 +41,11 @@ def test_failed_call_to_aws_is_repeated_once_and_at_once(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr("botocore.endpoint.time.sleep", waits.append)
-    with FailingDynamoDb(*statuses) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{server.server_port}")
+    left = list(statuses)
+    with site(failing(left)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
         table = bootstrap.job_worker(ENVIRONMENT).delivery.services.ledger.table
         with nullcontext() if is_read else pytest.raises(LedgerError):
             table.read("key")
-        server.shutdown()
-    assert len(server.statuses) == len(statuses) - requests
+    assert len(left) == len(statuses) - requests
     assert waits == [0] * (requests - 1)

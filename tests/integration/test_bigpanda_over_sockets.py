@@ -105,13 +105,13 @@ def failure(ask: Ask, access: BigPandaAccess, seconds: float = 20) -> SendError:
 class TestDone:
     def test_comment_arrives_in_bigpanda_unchanged(self, box: Box, access: BigPandaAccess) -> None:
         comment(new_client(), access, deadline(20))
-        [kept] = box.bigpanda.comments()
+        [kept] = box.bigpanda.done("comment")
         assert (kept.environment_id, kept.incident_id) == ("63bd", "i/1 ü")
         assert kept.document == {"comment": f'Jane ("jdoe") — on it {MARK}'}
 
     def test_release_of_an_incident_arrives_in_bigpanda(self, box: Box, access: BigPandaAccess) -> None:
         release(new_client(), access, deadline(20))
-        [told] = box.bigpanda.releases()
+        [told] = box.bigpanda.done("release")
         assert (told.incident_id, told.status) == ("i/1 ü", 200)
         assert told.document == {"event_type": "incident#new", "incident_id": "i/1 ü", "app_key": "****"}
 
@@ -302,7 +302,7 @@ class TestFailures:
     def test_wrong_bigpanda_app_key_fails_with_reason_credentials(self, box: Box, access: BigPandaAccess) -> None:
         found = failure(release, replace(access, app_key="app-canary-wrong"))
         assert (found.reason, found.http_status) == (Reason.CREDENTIALS, 403)
-        assert box.bigpanda.releases() == []
+        assert box.bigpanda.done("release") == []
 
     @pytest.mark.parametrize("ask", [comment, release])
     def test_excerpt_of_a_bigpanda_answer_is_kept_without_the_keys(self, ask: Ask) -> None:

@@ -261,7 +261,7 @@ def test_no_credential_is_in_any_output_of_write_back(
     assert len(resting) >= 2
     box.script([])
     functions.work(*map(awake, kept), *resting)
-    assert {call.incident_id for call in box.bigpanda.comments()} >= {
+    assert {call.incident_id for call in box.bigpanda.done("comment")} >= {
         f"i{number}" for number in range(1, len(FAULTS) + 1)
     }
     account.chores.delete()
@@ -292,7 +292,7 @@ def test_no_credential_is_in_any_output_of_releases(
     assert len(kept) >= len(FAULTS) - 4
     box.script([])
     functions.work(*map(awake, kept))
-    assert len(box.bigpanda.releases()) >= len(kept)
+    assert len(box.bigpanda.done("release")) >= len(kept)
     search.finds_nothing()
 
 

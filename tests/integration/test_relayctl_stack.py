@@ -2,10 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import click
 import pytest
@@ -13,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects
+from tests.integration.live import site
 from tests.integration.relayctl_cloud import Operator, new_session
 from tests.samples import job
 
@@ -131,42 +130,21 @@ def test_profile_and_region_are_found_as_by_the_aws_cli(
     assert "The config profile (none) could not be found" in missing.stderr
 
 
-class Impostor(ThreadingHTTPServer):
-    """HTTP server that is not AWS: each answer has the same status and body."""
+@dataclass
+class Impostor:
+    """A server that is not AWS: each answer has the same status and body."""
 
-    status = 200
-    body = b""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answers)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Answers(BaseHTTPRequestHandler):
-    server: Impostor
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length") or 0))
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", str(len(self.server.body)))
-        self.end_headers()
-        self.wfile.write(self.server.body)
-
-    def log_message(self, *_: Any) -> None:
-        """Log nothing."""
+    url: str = ""
+    status: int = 200
+    body: bytes = b""
 
 
 @pytest.fixture(scope="module")
 def impostor() -> Iterator[Impostor]:
-    with Impostor() as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    told = Impostor()
+    with site(lambda _: (told.status, {}, told.body)) as server:
+        told.url = server.url
+        yield told
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.page.deployment import StackFile
+from sandbox.cloud.deployment import StackFile
 from sandbox.page.site import FILES, joining
 from sandbox.page.switches import ANSWERS
 from sandbox.server import background

@@ -1,9 +1,8 @@
 """xMatters' phones in the sandbox over real sockets: the control API, audits, on-call, and callbacks to the relay."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from relay.incidents.callback import Kind, ResponseMeanings, parse_callback
 from sandbox.errors import SandboxError
 from sandbox.server import background
 from sandbox.server.in_process import Box
+from tests.integration.live import Site, site
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -132,46 +132,29 @@ def test_links_of_on_call_keep_commas_between_names_and_inside_of_names_apart(bo
     assert (again["total"], again["data"][0]["group"]["targetName"]) == (2, "Network, Ops")
 
 
-class Relay(ThreadingHTTPServer):
-    """Server that keeps the bodies and a header of callbacks, and answers the next of `statuses`, else 202."""
+@dataclass
+class Relay:
+    """A receiver of callbacks, which answers the next of `statuses`, else 202."""
 
-    daemon_threads = True
+    site: Site
+    statuses: list[int]
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Taker)
-        self.bodies: list[bytes] = []
-        self.authorizations: list[str | None] = []
-        self.statuses: list[int] = []
+    @property
+    def bodies(self) -> list[bytes]:
+        """The bodies of the callbacks."""
+        return [each.body for each in self.site.received]
 
     def declaration(self, function: str | None = None) -> dict[str, Any]:
-        """Return the declaration that sends callbacks to this server."""
-        return {"url": f"http://127.0.0.1:{self.server_port}/xmatters/demo", "header": HEADER, "function": function}
-
-
-class _Taker(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        relay = self.server
-        assert isinstance(relay, Relay)
-        relay.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        relay.authorizations.append(self.headers["Authorization"])
-        self.send_response(relay.statuses.pop(0) if relay.statuses else 202)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        return
+        """Return the declaration that sends callbacks to this receiver."""
+        return {"url": f"{self.site.url}/xmatters/demo", "header": HEADER, "function": function}
 
 
 @pytest.fixture
 def relay() -> Iterator[Relay]:
-    """A running server that takes callbacks in place of the relay."""
-    server = Relay()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    """A running receiver of callbacks in place of the relay."""
+    statuses = list[int]()
+    with site(lambda _: (statuses.pop(0) if statuses else 202, {}, b"")) as receiver:
+        yield Relay(receiver, statuses)
 
 
 def logged(box: Box, count: int) -> list[dict[str, Any]]:
@@ -199,7 +182,7 @@ class TestCallbacks:
         assert {(each.incident_id, each.environment_id) for each in said} == {("i1", "e1")}
         assert (said[2].note, said[4].note) == ("in a tunnel", None)
         assert ResponseMeanings().is_acknowledgement(said[4])
-        assert set(relay.authorizations) == {"Bearer canary-token"}
+        assert {each.headers["authorization"] for each in relay.site.received} == {"Bearer canary-token"}
         assert {(each["status"], each["page"]) for each in entries} == {(202, said[0].page_number)}
         assert "canary" not in json.dumps(phones(box))
 
@@ -226,15 +209,15 @@ class TestCallbacks:
         self, box: Box, http: requests.Session, relay: Relay
     ) -> None:
         box.xmatters.callbacks.declare(relay.declaration())
-        relay.statuses = [503, 202, 401]
+        relay.statuses[:] = [503, 202, 401]
         signal(box)
         first, second = logged(box, 2)
         assert first["text"].endswith("was taken (status 202), at the second attempt.")
         assert (len(relay.bodies), second["status"]) == (3, 401)
 
     def test_relay_that_does_not_listen_is_logged(self, box: Box, http: requests.Session, relay: Relay) -> None:
-        relay.shutdown()
-        relay.server_close()
+        relay.site.shutdown()
+        relay.site.server_close()
         box.xmatters.callbacks.declare(relay.declaration())
         signal(box)
         assert (logged(box, 1)[0]["status"], "got no answer" in logged(box, 1)[0]["text"]) == (None, True)
@@ -267,7 +250,7 @@ def test_stand_ins_as_a_process_ring_phones(tmp_path: Path) -> None:
         assert [each["request_id"] for each in vendors.events("i1")] == [request_id]
         url = f"{vendors.xmatters_url}/api/xm/1/events"
         found = requests.get(url, auth=(BASIC["username"], BASIC["password"]), timeout=60).json()
-        assert (found["total"], [each["route"] for each in vendors.event_calls()]) == (1, ["events"])
+        assert (found["total"], [each["route"] for each in vendors.calls()]) == (1, ["events"])
         with pytest.raises(SandboxError, match="there is no notification 99"):
             vendors.answer(99, "Acknowledge")
     finally:

@@ -19,7 +19,7 @@ from relay.telemetry.telemetry import METRICS
 from relayctl.__main__ import main
 from relayctl.channel.bigpanda import BODY
 from relayctl.channel.secret_document import is_credential
-from tools import core_tables
+from tools import schema
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
@@ -257,8 +257,8 @@ def test_each_module_and_function_in_the_architecture_exists() -> None:
 
 
 def test_tables_of_the_core_are_those_of_the_code() -> None:
-    document = core_tables.PLACE.read_text()
-    assert document == core_tables.written(document), "run `make schema`"
+    document = schema.ARCHITECTURE.read_text()
+    assert document == schema.written(document), "run `make schema`"
 
 
 def test_each_answer_of_where_it_is_decided_exists() -> None:

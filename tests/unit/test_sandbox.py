@@ -28,7 +28,7 @@ from sandbox.steps import Steps
 from sandbox.xmatters import flow
 from sandbox.xmatters.flow import Order
 from sandbox.xmatters.signals import Signal
-from tools import terminal_picture
+from tools import pictures
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -328,7 +328,7 @@ def test_on_a_terminal_the_line_is_there_once_at_the_end() -> None:
 
 
 def _said() -> str:
-    console = Console(record=True, width=terminal_picture.COLUMNS, file=io.StringIO())
+    console = Console(record=True, width=pictures.COLUMNS, file=io.StringIO())
     console.print("demo: starting the cloud … 0.5 s")
     for number in (1, 2, 3):
         console.print()
@@ -340,7 +340,7 @@ def _said() -> str:
 
 @pytest.mark.parametrize(("numbers", "claims"), [((1,), ["1"]), ((2, 3), ["2", "3"])])
 def test_acts_are_cut_from_their_titles_to_the_next_act(numbers: tuple[int, ...], claims: list[str]) -> None:
-    lines = [line.plain for line in terminal_picture.acts(_said(), numbers)]
+    lines = [line.plain for line in pictures.lines_of(_said(), numbers)]
     assert lines[0].startswith(f"{numbers[0]}  Act {numbers[0]} ─")
     assert lines[-1].rstrip() == f"{numbers[-1]}  attempts"
     assert [line.rstrip()[-1] for line in lines if "claim" in line] == claims
@@ -348,12 +348,12 @@ def test_acts_are_cut_from_their_titles_to_the_next_act(numbers: tuple[int, ...]
 
 def test_act_that_the_demo_did_not_print_is_an_error() -> None:
     with pytest.raises(ValueError, match="no act 4"):
-        terminal_picture.acts(_said(), (3, 4))
+        pictures.lines_of(_said(), (3, 4))
 
 
 def test_picture_has_the_styles_of_the_terminal_and_no_font_of_another_host() -> None:
-    picture = terminal_picture.svg(terminal_picture.acts(_said(), (1,)), "make demo")
-    green = "#{:02x}{:02x}{:02x}".format(*terminal_picture.THEME.ansi_colors[2])
+    picture = pictures.svg(pictures.lines_of(_said(), (1,)), "make demo")
+    green = "#{:02x}{:02x}{:02x}".format(*pictures.THEME.ansi_colors[2])
     assert green in picture
     assert "make&#160;demo" in picture or "make demo" in picture
     assert "@font-face" not in picture

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.ledger.entry_key import key
-from sandbox.page import receipts
+from sandbox.page import relay_view
 from tests.fakes import Relay
 from tests.unit.paging_tenant import Tenant, new_relay
 
@@ -15,7 +15,7 @@ BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
 
 def described(relay: Relay) -> dict[str, Any]:
     """Return the receipt of the incident `i1` as the web page shows it."""
-    return receipts.described(json.loads(relay.dynamodb.items[key("noc", (), "i1")]["text"]["S"]))
+    return relay_view.receipt(json.loads(relay.dynamodb.items[key("noc", (), "i1")]["text"]["S"]))
 
 
 def states(relay: Relay) -> list[str]:

@@ -120,7 +120,7 @@ class XMatters(TableXMatters):
         super().__init__(None, "https://xmatters.example/api/integration/1/functions/1/triggers?apiKey=k")
         self.signals = list[bytes]()
 
-    def answer(self, status: int, seconds: int = 0) -> None:
+    def answer(self, status: int) -> None:
         pass
 
     def accepted(self) -> list[bytes]:

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from tools.staging.account import ROLES
 from tools.staging.report import Check, Seen, judged, noted, skipped
-from tools.staging.target import CHANNEL, Target
+from tools.staging.target import CHANNEL, TableXMatters, Target
 
 type Run = Callable[[Target], Iterator[Seen]]
 
@@ -34,6 +34,7 @@ UNREADABLE_SECONDS = 4500.0
 # Six schedules of reconcile runs, and their metrics.
 RECONCILE_ALARM_SECONDS = 3600.0
 SHARES_A_SECOND, STORM_SECONDS, STORM_INCIDENTS, DRAINED_SECONDS = 200, 60, 50, 900.0
+STORM = f"{SHARES_A_SECOND} shares a second for a minute"
 # Policies of operators, and a verb that each is for.
 POLICIES = {
     "channels": ("channel", "list"),
@@ -45,27 +46,39 @@ POLICIES = {
 ONLY_AWS = "only AWS can answer"
 
 
-def check(source: str, says: str) -> Callable[[Run], Check]:
-    """Return a decorator that makes a function a check, named after the function."""
-    return lambda run: Check(run.__name__.replace("_", " "), source, says, run)
+def check(source: str, says: str, only_aws: str = "") -> Callable[[Run], Check]:
+    """Return a decorator that makes a function a check, named after the function.
+
+    `only_aws` is what the check sees, if only AWS can show it: in the local cloud the check is skipped.
+    """
+
+    def made(run: Run) -> Check:
+        def run_or_skip(target: Target) -> Iterator[Seen]:
+            yield from [skipped(only_aws, ONLY_AWS)] if only_aws and not target.is_aws else run(target)
+
+        return Check(run.__name__.replace("_", " "), source, says, run_or_skip)
+
+    return made
 
 
-@check("docs/install.md", "If this prints less than 50, ask for more")
+@check(
+    "docs/install.md",
+    "If this prints less than 50, ask for more",
+    only_aws="concurrent executions, requests a second, security policy",
+)
 def limits_of_the_account(target: Target) -> Iterator[Seen]:
-    if not target.is_aws:
-        yield skipped("concurrent executions, requests a second, security policy", ONLY_AWS)
-        return
     limit = _executions(target)
     yield judged("concurrent executions", limit, holds=limit >= 50)
     yield noted("settings of API Gateway", target.client("apigateway").get_account().get("throttleSettings"))
     yield _security_policy(target)
 
 
-@check("template.yaml", "A stage with access logs is refused until the account has a role for them")
+@check(
+    "template.yaml",
+    "A stage with access logs is refused until the account has a role for them",
+    only_aws="order of role, log group and stage; apiStatus",
+)
 def first_deployment(target: Target) -> Iterator[Seen]:
-    if not target.is_aws:
-        yield skipped("order of role, log group and stage; apiStatus", ONLY_AWS)
-        return
     pages = target.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=target.stack)
     events = sorted((event for page in pages for event in page["StackEvents"]), key=lambda event: event["Timestamp"])
     made = [each["LogicalResourceId"] for each in events if each["ResourceStatus"] == "CREATE_COMPLETE"]
@@ -77,11 +90,12 @@ def first_deployment(target: Target) -> Iterator[Seen]:
     target.send_unreadable()
 
 
-@check("docs/install.md", "A change of it takes about 15 minutes, in which other deployments may be refused.")
+@check(
+    "docs/install.md",
+    "A change of it takes about 15 minutes, in which other deployments may be refused.",
+    only_aws="second deployment, with AllowedSourceCidrs",
+)
 def other_addresses_at_once(target: Target) -> Iterator[Seen]:
-    if target.change is None:
-        yield skipped("second deployment, with AllowedSourceCidrs", ONLY_AWS)
-        return
     target.change(AllowedSourceCidrs=EVERYBODY)
     yield _security_policy(target)
     yield _is_deployed(target, "apiStatus is AVAILABLE", lambda: target.api().get("apiStatus") == "AVAILABLE")
@@ -109,11 +123,12 @@ def requests_to_the_api(target: Target) -> Iterator[Seen]:
     yield _timed(target, "UTF-8 with CRLF is unchanged at the receiver", lambda: body in target.xmatters.accepted())
 
 
-@check("docs/operate.md", "403: a resource policy, a web ACL or a wrong path.")
+@check(
+    "docs/operate.md",
+    "403: a resource policy, a web ACL or a wrong path.",
+    only_aws="403, line of the access log, alarm",
+)
 def denied_address(target: Target) -> Iterator[Seen]:
-    if target.change is None:
-        yield skipped("403, line of the access log, alarm", ONLY_AWS)
-        return
     target.change(AllowedSourceCidrs=NOBODY)
     try:
         yield _is_deployed(target, "403", lambda: target.post(b"{}").status_code == 403)
@@ -147,7 +162,7 @@ def runtime(target: Target) -> Iterator[Seen]:
     for mark in ("unguarded", "marks_unread"):
         count = target.lines(log, mark)
         yield judged(f"lines of the webhook with {mark}", count, holds=count == 0)
-    if not target.is_aws:
+    if not isinstance(target.xmatters, TableXMatters):
         yield skipped("boto3, sys.path, processors; REPORT lines", ONLY_AWS)
         return
     yield noted("boto3, sys.path, processors", target.xmatters.runtime())
@@ -210,22 +225,24 @@ def dead_letters(target: Target) -> Iterator[Seen]:
     target.relayctl("dlq", "drop", "--all", "--reason", "staging", "--yes")
 
 
-@check("docs/guarantees.md", "If no sweeper run ends: SweeperGoneAlarm.")
+@check(
+    "docs/guarantees.md",
+    "If no sweeper run ends: SweeperGoneAlarm.",
+    only_aws="alarms of the sweeper and of reconcile runs",
+)
 def schedules_off(target: Target) -> Iterator[Seen]:
-    if not target.is_aws:
-        yield skipped("alarms of the sweeper and of reconcile runs", ONLY_AWS)
-        return
     with target.without_schedule("ReconcileFunctionEvery"):
         with target.without_schedule("SweeperFunctionEveryMinute"):
             yield _alarm(target, "SweeperGoneAlarm")
         yield _alarm(target, "ReconcileAlarm", RECONCILE_ALARM_SECONDS)
 
 
-@check("docs/guarantees.md", "While DynamoDB fails, pages are sent without the ledger")
+@check(
+    "docs/guarantees.md",
+    "While DynamoDB fails, pages are sent without the ledger",
+    only_aws="webhook without DynamoDB, without SQS",
+)
 def missing_rights(target: Target) -> Iterator[Seen]:
-    if not target.is_aws:
-        yield skipped("webhook without DynamoDB, without SQS", "the local cloud's functions need no rights")
-        return
     role, topic = "BigPandaWebhookRole", target.outputs["FallbackTopicArn"].rpartition(":")[2]
     try:
         with target.without_rights(role, ["dynamodb:*"]):
@@ -248,14 +265,10 @@ def people(_: Target) -> Iterator[Seen]:
     yield skipped("e-mail, text, call", "a person has to type the number: relayctl fallback test")
 
 
-@check("docs/guarantees.md", "above Lambda's concurrency, all channels get 503")
+@check("docs/guarantees.md", "above Lambda's concurrency, all channels get 503", only_aws=STORM)
 def storm(target: Target) -> Iterator[Seen]:
-    what = f"{SHARES_A_SECOND} shares a second for a minute"
-    if not target.is_aws:
-        yield skipped(what, ONLY_AWS)
-        return
     if (limit := _executions(target)) < 100:
-        yield skipped(what, f"the account has {limit} concurrent executions, and others need some of them")
+        yield skipped(STORM, f"the account has {limit} concurrent executions, and others need some of them")
         return
     incidents = [target.share()[0] for _ in range(STORM_INCIDENTS)]
     answers = Counter[int | str]()

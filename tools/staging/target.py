@@ -2,8 +2,6 @@
 
 import base64
 import json
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,15 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
 import requests
 
 from relayctl.stack.deployed import describe, outputs_in
-from sandbox.errors import SandboxError
+from sandbox.cloud import relayctl
 from sandbox.server.client import StandIn
 
 CHANNEL = "staging"
@@ -42,10 +38,6 @@ class LocalXMatters:
         signals = [each for each in self._vendors.signals() if each["function"] == self._function and each["accepted"]]
         return [base64.b64decode(each["body_base64"]) for each in signals]
 
-    def runtime(self) -> str:
-        """Return what the stand-in says of the runtime that it has."""
-        return "no runtime of Lambda's"
-
 
 class TableXMatters:
     """The stand-in of xmatters.yaml, whose table holds what it answers and what it got."""
@@ -53,9 +45,9 @@ class TableXMatters:
     def __init__(self, table: Any, trigger_url: str) -> None:
         self._table, self.trigger_url = table, trigger_url
 
-    def answer(self, status: int, seconds: int = 0) -> None:
-        """Answer each signal with this status, after some seconds, from now on."""
-        self._table.put_item(Item={"pk": "answer", "status": status, "seconds": seconds})
+    def answer(self, status: int) -> None:
+        """Answer each signal with this status from now on."""
+        self._table.put_item(Item={"pk": "answer", "status": status})
 
     def accepted(self) -> list[bytes]:
         """Return the bodies of the accepted signals."""
@@ -77,7 +69,7 @@ class Target:
         session: Session of AWS's clients.
         endpoint_url: Address of the local cloud; None on AWS.
         xmatters: The stand-in that the channel signals.
-        change: Deploys the stack with other parameters, or anew; None in the local cloud.
+        change: Deploys the stack with other parameters, or anew; does nothing in the local cloud.
         sleep: Waits for some seconds.
         clock: The time in seconds; only differences count.
         token: The credential of the channel's webhook; "" before the channel is set.
@@ -90,7 +82,7 @@ class Target:
     session: boto3.Session
     endpoint_url: str | None
     xmatters: LocalXMatters | TableXMatters
-    change: Callable[..., None] | None = None
+    change: Callable[..., None] = lambda **_: None
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     token: str = ""
@@ -171,9 +163,7 @@ class Target:
             events.enable_rule(Name=name)
 
     def deployed_again(self) -> None:
-        """Delete the stack, and deploy it under the same name, if `change` can."""
-        if self.change is None:
-            return
+        """Delete the stack, and deploy it under the same name."""
         cloudformation = self.client("cloudformation")
         cloudformation.delete_stack(StackName=self.stack)
         cloudformation.get_waiter("stack_delete_complete").wait(StackName=self.stack)
@@ -185,28 +175,16 @@ class Target:
 
         `environment` has variables that replace those of the target.
         """
-        done = subprocess.run(
-            [sys.executable, "-m", "relayctl", *arguments],
-            env={**self.environment, "RELAY_STACK": self.stack, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
-        if done.returncode not in codes:
-            raise SandboxError(f"relayctl {' '.join(arguments[:2])}: exit code {done.returncode}: {done.stderr}")
-        return done.stdout
+        return relayctl.invoke({**self.environment, **environment}, self.stack, arguments, codes)
 
     def set_channel(self) -> dict[str, Any]:
         """Make the channel, or give it a new token; return relayctl's document."""
         token = uuid.uuid4().hex
-        with TemporaryDirectory() as folder:
-            files = {"url": self.xmatters.trigger_url, "token": token}
-            for name, content in files.items():
-                Path(folder, name).write_text(content)
-            settings = ("--set", f"inbound.token=@{folder}/token", "--set", "policy.min_seconds_between_signals=0")
-            options = ("--trigger-url", f"@{folder}/url", "--recipient", "Operations", *settings)
-            stored: dict[str, Any] = json.loads(self.relayctl("channel", "set", CHANNEL, *options, "--json"))
+        settings = (f"inbound.token={token}", "policy.min_seconds_between_signals=0")
+        options = ("--recipient", "Operations", "--json")
+        url = self.xmatters.trigger_url
+        said = relayctl.set_channel(lambda given: self.relayctl(*given), CHANNEL, url, settings, *options)
+        stored: dict[str, Any] = json.loads(said)
         self.token = token
         return stored
 

@@ -1,12 +1,19 @@
-"""Write the tables of the core into docs/architecture.md, from the code: `make schema`."""
+"""Write what follows from the code into docs/: `make schema`.
+
+channel.schema.json is the JSON Schema of channels' settings files, for editors; `relayctl channel export` writes the
+same text. docs/architecture.md gets the tables of the core.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from relay.delivery.step import HOLDS, RULES
+from relayctl.settings.export import schema_text
+from relayctl.settings.settings_file import SCHEMA_FILE
 from tools.phases import TRANSITIONS, Phase
 
-PLACE = Path(__file__).resolve().parents[1] / "docs" / "architecture.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+ARCHITECTURE, SCHEMA = DOCS / "architecture.md", DOCS / SCHEMA_FILE
 BEGIN, END = "<!-- begin: made by `make schema` -->", "<!-- end: made by `make schema` -->"
 
 
@@ -43,4 +50,5 @@ def _row(cells: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    PLACE.write_text(written(PLACE.read_text(encoding="utf-8")), encoding="utf-8")
+    ARCHITECTURE.write_text(written(ARCHITECTURE.read_text(encoding="utf-8")), encoding="utf-8")
+    SCHEMA.write_text(schema_text(), encoding="utf-8")
