@@ -1284,4 +1284,11 @@ MUTATIONS = (
         "receipt.is_open",
         seed=201641,
     ),
+    Mutation(
+        "people are told that nobody is left to notify at the end of one page of two",
+        "ledger.entry:Entry.unheard",
+        "len(signals[-1].pages) == 1 if callback.is_page_end() else signals[-1].has_one_recipient",
+        "True",
+        seed=952,
+    ),
 )

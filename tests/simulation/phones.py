@@ -84,6 +84,10 @@ class Page:
         """True if xMatters made the page after the relay's search for it had ended."""
         return self.found_from >= self.ring.at + LOOKED_FOR_SECONDS
 
+    def tells_of_its_end(self, *, has_rest: bool) -> bool:
+        """Return True if xMatters calls back about the page's end, and not about a failed recipient."""
+        return has_rest and int(self.request_id[1:]) % 2 == 1
+
 
 @dataclass
 class Post:

@@ -542,7 +542,7 @@ class Simulation:
 
     def _call_back_end(self, page: Page) -> None:
         """Let xMatters call back that nobody is left to notify, or, if that counts, that the page ended."""
-        ends = self.story.has_rest and int(page.request_id[1:]) % 2 == 1
+        ends = page.tells_of_its_end(has_rest=self.story.has_rest)
         self._call_back_about("status" if ends else "failure", page)
 
     def _call_back_about(self, kind: str, page: Page) -> None:
