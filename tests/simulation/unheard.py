@@ -91,7 +91,9 @@ class Unheard:
             for span in spans:
                 # In trouble the relay may not know of the end between two criticals.
                 since = spans[0].began if self._is_troubled() else span.began
-                yield from self._untold(incident, span, [at for at in times if at > since])
+                pages = self._pages(incident, since, span.ends)
+                known = span._replace(answered_at=self._answered_at(incident, since, pages))
+                yield from self._untold(incident, known, [at for at in times if at > since])
             for notice, line in told:
                 yield from self._wrong(incident, spans, notice, line)
             if not self._is_troubled():
