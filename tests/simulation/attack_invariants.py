@@ -19,7 +19,8 @@ SWEPT_SECONDS = 70.0
 BETWEEN_MESSAGES_SECONDS = 300.0
 # A forged resolve holds a critical that waits for so long.
 CLAIM_SECONDS = 75.0
-# From the share of a true end to its signal: the third question at the latest, also in a flood.
+# From the time at which BigPanda's API shows a true end to its signal: the third question at the latest, or the next
+# one about an earlier, forged resolve. The second number is for a flood.
 ENDED_SECONDS, ENDED_IN_FLOOD_SECONDS = 75.0, 300.0
 # From a change of which no share came to its signal: the next two reconcile runs, and a step.
 RECONCILED_SECONDS = 660.0
@@ -157,7 +158,7 @@ def _late_end(plan: Plan, truth: Truth, signals: Sequence[Signal]) -> Iterator[s
     # What a reconcile run announced has an entry of its own, which only another run ends.
     if truth.is_lost or truth.is_end_lost or truth.over > LASTS_SECONDS or plan.forgeries:
         return
-    by = truth.over + (ENDED_IN_FLOOD_SECONDS if plan.flood else ENDED_SECONDS)
+    by = truth.over + plan.lag + (ENDED_IN_FLOOD_SECONDS if plan.flood else ENDED_SECONDS)
     if any(each.begins < by and truth.over < each.ends + ENDED_IN_FLOOD_SECONDS for each in plan.outages):
         return
     was_open = any(signal.is_open for signal in signals if signal.at < truth.over)

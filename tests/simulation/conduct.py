@@ -180,11 +180,16 @@ class Conduct:
             if not any(identity.search(notice.text) or " more " in notice.text for notice in notices):
                 yield f"silent: no page came of {post.incident} share {post.share}, and the topic was not notified"
 
+    def _reaches_all_of(self, newer: Post, older: Post) -> bool:
+        recipients = {(ring.incident, ring.began): {*ring.recipients} for ring in self.phones.rings}
+        of_older, of_newer = (recipients.get((each.incident, each.began), set()) for each in (older, newer))
+        return of_older <= of_newer
+
     def _is_followed(self, post: Post, paged: Collection[str]) -> bool:
         """Return True if the signal needs no page of its own.
 
         That is so if the incident ended before the relay gave up its search for the page, or if a newer signal of the
-        incident has a page.
+        incident to the same people has a page.
         """
         others = (state for state in self.states if state.incident == post.incident and state.number != post.share)
         is_over = any(
@@ -202,7 +207,10 @@ class Conduct:
             is_over
             or (self.has_receipts and is_answered)
             or any(
-                other.incident == post.incident and other.began > post.began and other.request_id in paged
+                other.incident == post.incident
+                and other.began > post.began
+                and other.request_id in paged
+                and self._reaches_all_of(other, post)
                 for other in self.phones.posts
             )
         )
@@ -269,7 +277,8 @@ class Conduct:
         for earlier, later in permutations((post for post in unguarded if post.is_critical), 2):
             is_same = (earlier.function, earlier.incident) == (later.function, later.incident)
             # Neither of two shares that come together knows of the other one.
-            if not (is_same and earlier.is_accepted and earlier.ended and earlier.ended < later.started):
+            rang = earlier.is_accepted or earlier.fault in AMBIGUOUS
+            if not (is_same and rang and earlier.ended and earlier.ended < later.started):
                 continue
             is_soon = later.began < earlier.ended + UNGUARDED_SECONDS
             if is_soon and not self._has_eased_between(earlier, later):

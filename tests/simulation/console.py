@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,8 +20,8 @@ A_PAGE = 2
 # to 0.6 s, and a call takes up to 0.4 s to arrive: two seconds of BigPanda's can have the calls of four of theirs.
 MOST_CALLS, CALLS_SECONDS = 20, 2.0
 _NOTE = re.compile(r"answer-\d+")
-# The name of the first channel's webhook, with which all incidents are shared.
-WEBHOOK = "webhook.noc"
+# The name of the first channel's webhook, and that of another one beside it.
+WEBHOOK, OTHER_WEBHOOK = "webhook.noc", "webhook.other"
 # BigPanda's answers: it did what was asked; the incident is unknown, or is over or snoozed already.
 DONE, UNKNOWN, CONFLICT = 204, 404, 409
 
@@ -66,6 +66,7 @@ class Console(Session):
         asked: times of all requests by endpoint.
         keys: valid API keys.
         page: number of incidents on a page, whatever page size a request has.
+        foreign: incidents that are shared with the other webhook alone; with any, the others are shared with both.
     """
 
     edge: Edge
@@ -80,6 +81,7 @@ class Console(Session):
     asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     keys: set[str] = field(default_factory=lambda: {"k"})
     page: int = A_PAGE
+    foreign: Collection[str] = ()
 
     def crowded(self) -> Iterator[str]:
         """Yield a problem for each endpoint that got more than MOST_CALLS within CALLS_SECONDS."""
@@ -144,7 +146,9 @@ class Console(Session):
         parts = urlsplit(url)
         last, query = parts.path.rpartition("/")[2], parse_qs(parts.query)
         if last == "activities" and query.get("types") == ["incident_shared"]:
-            return [{"type": "incident_shared", "params": {"share_target": WEBHOOK}}]
+            is_foreign = parts.path.split("/")[-2] in self.foreign
+            names = [WEBHOOK] if not self.foreign else [OTHER_WEBHOOK] if is_foreign else [WEBHOOK, OTHER_WEBHOOK]
+            return [{"type": "incident_shared", "params": {"share_target": name}} for name in names]
         if last == "activities":
             return [{"params": {"comment": text}} for text in reversed(self.texts[-60:])]
         if last == "incidents":

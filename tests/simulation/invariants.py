@@ -59,6 +59,10 @@ LOOKS_SECONDS = 20.0
 FOUND_SECONDS = 200.0
 # From the end of a pause or shadow mode, until no function has an older copy of the channel.
 QUIET_OVER_SECONDS = 20.0
+# After a pause: its sweep, a state's backoff, and its signal.
+KEPT_SECONDS = 1400.0
+# A callback may come this long before xMatters shows its page.
+SEEN_SECONDS = 200.0
 # The person who acknowledges in the stories, and the forger's name.
 ACKNOWLEDGER, FORGER = ("jdoe",), ("mallory",)
 
@@ -124,6 +128,7 @@ class Invariants:
         forged: names of forged answers that xMatters' REST API can refute.
         acknowledged: time and incident id of each acknowledgement.
         acting: answers whose text has an action, by name.
+        answered_pages: arrival (epoch seconds) and page of each true answer to an incident's latest page, by name.
         admits: pairs of a function and a channel whose credentials it has accepted.
         swept: the sweeper's runs that neither died nor found another run's lease, in the order of their ends.
         reconciled_until: time of the last reconcile run, in epoch seconds.
@@ -171,6 +176,7 @@ class Invariants:
     forged: set[str] = field(default_factory=set)
     acknowledged: list[tuple[float, str]] = field(default_factory=list)
     acting: dict[str, ActingAnswer] = field(default_factory=dict)
+    answered_pages: dict[str, tuple[float, Page]] = field(default_factory=dict)
     admits: set[tuple[int, str]] = field(default_factory=set)
     swept: list[Swept] = field(default_factory=list)
     reconciled_until: float = 0.0
@@ -235,6 +241,8 @@ class Invariants:
             self.expected[f"answer-{said.number}"] = said.incident
         if said.is_forged and self.has_rest:
             self.forged.add(f"answer-{said.number}")
+        elif page and self.has_rest and not said.is_to_the_first:
+            self.answered_pages.setdefault(f"answer-{said.number}", (self.world.now, page))
         if said.response in self.actions:
             name = f"answer-{said.number}"
             self.acting.setdefault(name, ActingAnswer(name, said, page, self.world.now))
@@ -313,6 +321,8 @@ class Invariants:
         self._check_believed()
         self._check_asked()
         self._check_quiet()
+        self._check_kept()
+        self._check_verified()
         self._check_ages()
         self._check_recipients()
         self._check_answers()
@@ -495,6 +505,33 @@ class Invariants:
                 alarms_from = ends + (0.0 if "the relay has given up" in notice.text else waits)
                 if notice.channel == channel and began + IN_FLIGHT_SECONDS < notice.at < alarms_from:
                     self._problem(f"quiet: the fallback topic was told of {channel} in a time of {quiet.kind}")
+
+    def _check_kept(self) -> None:
+        """Check that a critical that was owed before a pause is announced after it, although it changed meanwhile."""
+        for channel, quiet in self.quiet.items():
+            begins, ends = self.world.began + quiet.begins, self.world.began + quiet.ends
+            spells = [spell for spell in self.weather.spells if spell.service != f"xmatters/{channel}"]
+            is_fair = not spells and not self.weather.crashes and not self.has_operators
+            last = ends + KEPT_SECONDS
+            if quiet.kind != "drop" or not is_fair or last > self.world.now:
+                continue
+            for incident in {state.incident for state in self.states.values() if state.channel == channel}:
+                states = self._states_of(incident)
+                is_owed = any(max(state.answered, default=ends) < begins - IN_FLIGHT_SECONDS for state in states)
+                is_bad = all(state.is_open and state.status == "critical" for state in states)
+                rang = any(ring.began < last for ring in self._rings(incident))
+                if is_owed and is_bad and not rang and not any(map(self._is_on_a_queue, states)):
+                    self._problem(f"kept: {incident} was owed before the pause of {channel}, and never rang after it")
+
+    def _check_verified(self) -> None:
+        """Check that a person's answer to a page which xMatters shows soon after it is not called unverified."""
+        if self.weather.spells or self.weather.crashes or self.has_operators or not self._are_pages_followed():
+            return
+        for name, (came, page) in self.answered_pages.items():
+            is_seen = page.found_from < came + SEEN_SECONDS and not page.is_slow and self._is_accepted(page.ring)
+            texts = (text for text in self.console.texts if name in re.findall(r"answer-\d+", text))
+            if is_seen and any(text.startswith("Unverified") for text in texts):
+                self._problem(f"mistrusted: {name} was an answer to {page.name}")
 
     def _are_pages_followed(self) -> bool:
         """Return False if messages vanish or can't be read: a follow-up has no row that the sweeper could replace."""
@@ -701,6 +738,10 @@ class Invariants:
             # A state with the time stamps of a known state cannot be distinguished from it.
             return
         told = self._told(incident)
+        if self.console.foreign and incident in self.console.foreign:
+            if told is not None:
+                self._problem(f"foreign: {told} rang, though BigPanda shared it with another webhook")
+            return
         # `grew` is exempt: BigPanda's API may name alerts in another way than the webhook.
         is_told = told is last or changed(told, last) not in self.wanted(incident) - {"grew"}
         is_told = is_told or self._is_on_a_queue(last) or self._is_status_dead_lettered(last)

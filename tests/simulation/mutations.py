@@ -162,7 +162,7 @@ MUTATIONS = (
         "ledger.channel_rate_limiter:",
         "FAILURES_IN_A_ROW = 5",
         "FAILURES_IN_A_ROW = 5000",
-        seed=307,
+        seed=4,
     ),
     Mutation(
         "Retry-After is not kept",
@@ -628,7 +628,7 @@ MUTATIONS = (
         "ledger.channel_rate_limiter:Gate.stale",
         "[count_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]",
         "[]",
-        seed=39,
+        seed=41,
     ),
     Mutation(
         "each job is kept twice",
@@ -979,7 +979,7 @@ MUTATIONS = (
                 (*own, *(route.recipients if route else ()), *job.url_recipients)
             )
         """,
-        seed=306,
+        seed=328,
     ),
     Mutation(
         "a state that a reconcile run found is never too old",
@@ -1112,7 +1112,7 @@ MUTATIONS = (
         "ledger.receipt:Receipt.heard",
         "text.strip().lower() not in responses.escalate",
         "True",
-        seed=1110,
+        seed=6661,
     ),
     Mutation(
         "a late step is told before its time",
@@ -1133,7 +1133,7 @@ MUTATIONS = (
         "ledger.entry:Entry.announcing",
         "is_anew or not receipt.since",
         "not receipt.since",
-        seed=1191,
+        seed=9,
     ),
     Mutation(
         "a receipt has no row of its own",
@@ -1161,7 +1161,7 @@ MUTATIONS = (
         "ledger.receipt_prover:ReceiptProver.ask",
         "not is_mine",
         "False",
-        seed=7781,
+        seed=200,
     ),
     Mutation(
         "further recipients are called for each share of an unheard critical",
@@ -1275,7 +1275,7 @@ MUTATIONS = (
                 run.record_notified(self.table, notified, self.clock())
         """,
         "run.record_notified(self.table, list(due), self.clock())",
-        seed=135,
+        seed=144,
     ),
     Mutation(
         "a critical that comes again has no receipt if the one before had no page",
@@ -1290,5 +1290,231 @@ MUTATIONS = (
         "len(newest.pages) == 1",
         "True",
         seed=952,
+    ),
+    Mutation(
+        "a missing answer counts only if a device is known to have got the page",
+        "ledger.receipt:Receipt.missed_step",
+        'Missed.NOBODY_ANSWERED if self._is_late(policy.answered_within_seconds, now) else ""',
+        """
+            (
+                Missed.NOBODY_ANSWERED
+                if self.notified_at and self._is_late(policy.answered_within_seconds, now)
+                else ""
+            )
+        """,
+        seed=84,
+    ),
+    Mutation(
+        "phones are called only about channels of which the topic took the message",
+        "sweeper.fallback_notifier:FallbackNotifier.notify",
+        "partial(self._call_phones, run, overdue_by_channel, others)",
+        "partial(self._call_phones, run, notified, others)",
+        seed=135,
+    ),
+    Mutation(
+        "the receipts of a channel that cannot be read are ended, as its default policy awaits nothing",
+        "sweeper.fallback_notifier:FallbackNotifier._awaits_nothing",
+        """
+            policy = self.policies.of(channel)
+            if self.policies.is_unread(channel) and not self.policies.is_removed(channel):
+                return False
+        """,
+        """
+            policy = self.policies.of(channel)
+        """,
+        seed=266,
+    ),
+    Mutation(
+        "a message about a receipt counts as the message about the incident's next debt",
+        "ledger.debt:Debt.notified",
+        "self.is_notified or self.since is not None",
+        "True",
+        seed=149,
+    ),
+    Mutation(
+        "the end that BigPanda confirms is routed without the facts of the last share",
+        "delivery.end_questions:EndQuestions.ask",
+        "with_facts(answer.share, entry.about.facts)",
+        "answer.share",
+        seed=398,
+    ),
+    Mutation(
+        "a resolve that came just now is refuted together with the first one of its claim",
+        "ledger.entry:End.answered_open",
+        "max(self.claimed_at, self.version[0] if self.version else 0.0)",
+        "self.claimed_at",
+        seed=180,
+    ),
+    Mutation(
+        "a callback of a known incident is judged at once, though its signal or page may not be recorded yet",
+        "bigpanda.verification:Verifier.judge",
+        "found.verdict != Verdict.VERIFIED and is_young",
+        "found.verdict == Verdict.STRANGE and is_young",
+        seed=182,
+    ),
+    Mutation(
+        "a signal that the limit of its recipients holds stays counted for the channel",
+        "ledger.channel_rate_limiter:RateLimiter.enter",
+        """
+            if isinstance(entered, Wait):
+                self.leave(Ticket(taken))
+                return entered
+        """,
+        """
+            if isinstance(entered, Wait):
+                return entered
+        """,
+        seed=155,
+    ),
+    Mutation(
+        "what is not critical goes at its slot, although criticals wait",
+        "ledger.channel_rate_limiter:Gate.must_step_back",
+        """
+            (
+                is_critical_waited_for
+                or (not is_due and self.is_waited_for(self.other_line_end, rule.spacing, now))
+            )
+        """,
+        """
+            (
+                not is_due
+                and (is_critical_waited_for or self.is_waited_for(self.other_line_end, rule.spacing, now))
+            )
+        """,
+        seed=3,
+    ),
+    Mutation(
+        "a critical waits for minutes since the line of the others is full",
+        "ledger.channel_rate_limiter:RateLimiter._known_wait",
+        "gate.critical_line_end if is_critical else max(gate.critical_line_end, gate.other_line_end)",
+        "max(gate.critical_line_end, gate.other_line_end)",
+        seed=377,
+    ),
+    Mutation(
+        "a run leaves the debt of an incident that is over in BigPanda",
+        "reconcile.comparison:Comparison._is_missed",
+        "_is_owed(member, seen, entry) or leaves_pages or is_stale",
+        "_is_owed(member, seen, entry) or leaves_pages",
+        seed=426,
+    ),
+    Mutation(
+        "an incident is a channel's if it was shared with any of the webhooks that may be the channel's",
+        "reconcile.ownership:Ownership.judge",
+        "names[channel] <= targets",
+        "names[channel] & targets",
+        seed=39,
+    ),
+    Mutation(
+        "what is too old waits for the channel's circuit, too, in place of being dead-lettered",
+        "sweeper.bells:Bells.heal",
+        "may_ring(row) or self._expires_at(row) < self.clock()",
+        "may_ring(row)",
+        seed=12,
+    ),
+    Mutation(
+        "the sweeper wakes criticals and others of a channel by turns",
+        "sweeper.bells:_interleaved",
+        "sorted(placed, key=lambda place: place[:2])",
+        "sorted(placed, key=lambda place: (place[1], place[0]))",
+        seed=38,
+    ),
+    Mutation(
+        "the sweeper keeps the policies that its first run read",
+        "sweeper.run:SweepPolicies.begin_run",
+        """
+            self._policies.clear()
+            self._unread.clear()
+        """,
+        """
+            self._unread.clear()
+        """,
+        seed=77,
+    ),
+    Mutation(
+        "flood control counts from the oldest known signal",
+        "delivery.step:earliest_send_time",
+        "entry.signal_times[-FLOOD_CONTROL_SIGNALS]",
+        "entry.signal_times[0]",
+        seed=70,
+    ),
+    Mutation(
+        "a critical waits for the slot of the milder state before it",
+        "delivery.step:_slot",
+        "slot is not None and (slot.is_critical or not task.state.is_critical)",
+        "slot is not None",
+        seed=123,
+    ),
+    Mutation(
+        "a pause leaves out a newer state of an incident that was owed before it",
+        "delivery.step:_is_left_out",
+        "came if debt.since is None else min(came, debt.since)",
+        "came",
+        seed=838,
+    ),
+    Mutation(
+        "an ambiguous signal without the ledger is not remembered",
+        "delivery.delivery:_sent",
+        "sent.maybe_accepted",
+        "sent.failure is None",
+        seed=435,
+    ),
+    Mutation(
+        "a critical that failed waits as long as anything else",
+        "delivery.delivery:retry_later",
+        """
+            wait_seconds(
+                reason,
+                now - task.age_counts_from,
+                result.exchange.retry_after,
+                services.random(),
+                may_have_acted=result.exchange.may_have_acted,
+                is_critical=task.state.is_critical,
+            )
+        """,
+        """
+            wait_seconds(
+                reason,
+                now - task.age_counts_from,
+                result.exchange.retry_after,
+                services.random(),
+                may_have_acted=result.exchange.may_have_acted,
+            )
+        """,
+        seed=41,
+    ),
+    Mutation(
+        "of a signal with a known page, a second page is not searched before its pages end",
+        "delivery.page_followup:terminate_pages",
+        "tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))",
+        "signal.pages or tuple(page.id for page in found)",
+        seed=182,
+    ),
+    Mutation(
+        "a later page for other people excuses a critical that made no page",
+        "delivery.page_followup:_unpaged_criticals",
+        "later.pages and later.reaches_all_of(signal)",
+        "later.pages",
+        seed=23,
+    ),
+    Mutation(
+        "each further signal of a critical that was answered, or told of, begins a new receipt",
+        "ledger.entry:Entry.announcing",
+        """
+            (
+                begins
+                and state.is_critical
+                and (newer is None or newer.is_critical)
+                and (is_anew or not receipt.since)
+            )
+        """,
+        "begins and state.is_critical and (newer is None or newer.is_critical)",
+        seed=79,
+    ),
+    Mutation(
+        "one recipient who could not be notified counts as all of them",
+        "ledger.accepted_signal:AcceptedSignal.failed_for_all",
+        "bool(self.recipients) and self.failed == self.recipients",
+        "bool(self.failed)",
+        seed=104,
     ),
 )

@@ -5,9 +5,13 @@ from copy import replace
 from random import Random
 
 from tests.simulation.cloud import USUAL
-from tests.simulation.story import Post, Said, SharedState, Story, alone
+from tests.simulation.settings import Settings, Timeline
+from tests.simulation.story import NOC, Post, Quiet, Said, SharedState, Story, alone
 from tests.simulation.weather import FAULTS, Spell
 from tests.simulation.world import BEGINS_AT
+
+# Stories in which so many processes die stay, too.
+MANY_CRASHES = 0.02
 
 
 def with_narrow_kind(seed: int, story: Story) -> Story:
@@ -15,8 +19,13 @@ def with_narrow_kind(seed: int, story: Story) -> Story:
     random = Random(f"narrow of {seed}")
     place = random.random()
     # Stories that are rare themselves stay.
-    is_rare = story.crashes or story.actions or any(post.state.url_recipients for post in story.posts)
-    return random.choice(_KINDS)(random, story) if 0.105 < place < 0.275 and not is_rare else story
+    is_rare = bool(story.actions) or any(post.state.url_recipients for post in story.posts)
+    if 0.105 < place < 0.275 and not story.crashes and not is_rare:
+        story = random.choice(_KINDS)(random, story)
+    # A generator of its own, and a range with few of the seeds that the mutations record.
+    unseen = Random(f"unseen of {seed}")
+    is_chosen = 0.24 < unseen.random() < 0.4 and story.crashes < MANY_CRASHES and not is_rare
+    return unseen.choice(_UNSEEN)(unseen, story) if is_chosen else story
 
 
 def _course(incident: str, at: float, statuses: str, paces: Iterator[float]) -> list[SharedState]:
@@ -82,7 +91,10 @@ def _with_a_deaf_topic(random: Random, story: Story) -> Story:
         Spell("sns", "refuses", begins, begins + random.uniform(60, 300), 1.0),
     ]
     policy = _plain(story, fallback_after_seconds=waits)
-    return replace(alone(story, _posts(states), policy=policy, spells=spells), cloud=USUAL)
+    story = replace(alone(story, _posts(states), policy=policy, spells=spells), cloud=USUAL)
+    has_phones = random.random() < 0.5
+    # A signal without a page, which the relay searches for, is told of at any time.
+    return replace(story, has_phones=has_phones, has_rest=story.has_rest and not has_phones)
 
 
 def _with_hard_ends(random: Random, story: Story) -> Story:
@@ -104,3 +116,171 @@ def _with_hard_ends(random: Random, story: Story) -> Story:
 
 # Twice, since it is the kind with the most ways to go.
 _KINDS = (_with_late_answers, _with_late_answers, _with_a_deaf_topic, _with_hard_ends)
+
+
+def _with_an_unreadable_secret(random: Random, story: Story) -> Story:
+    """Return a story of criticals that nobody may hear, while functions that come new cannot read the secret."""
+    story, begins = _with_late_answers(random, story), random.uniform(5, 90)
+    return replace(story, spells=[Spell("secrets", "refuses", begins, begins + random.uniform(300, 900), 1.0)])
+
+
+def _with_a_debt_after_a_message(random: Random, story: Story) -> Story:
+    """Return a story of criticals that no device gets, and that become owed again once xMatters takes no signal."""
+    states: list[SharedState] = []
+    for number in range(random.choice([1, 2])):
+        course = random.choice(["critical critical", "critical critical critical"])
+        states += _course(f"d{number}", random.uniform(0, 40), course, _paces(random, 350.0))
+    wants = ["opened", "worsened", "grew", "resolved"]
+    policy = _plain(story, notify_on=wants, confirm_resolve=False, fallback_after_seconds=random.choice([60, 300]))
+    # Nobody else is called, which would be owed meanwhile.
+    policy.pop("unanswered_recipients", None)
+    spell = Spell("xmatters", random.choice(["503", "gone"]), random.uniform(180, 230), 1800.0, 1.0)
+    story = alone(story, _posts(states), policy=policy, routed=[], spells=[spell])
+    receipts = {"notified_within_seconds": 120.0}
+    # The callback's token is part of a story with answers.
+    answers = [Said(1500.0, 0, "d0", "Not me", 1)]
+    return replace(story, answers=answers, has_rest=True, receipts=receipts, has_dead_ends=True, cloud=USUAL)
+
+
+def _with_routed_ends(random: Random, story: Story) -> Story:
+    """Return a story of incidents whose routes ask for what BigPanda's API does not show, and that end."""
+    states: list[SharedState] = []
+    for number in range(random.choice([2, 3])):
+        courses = ["critical ok", "warning critical ok", "warning ok"]
+        course = _course(f"g{number}", random.uniform(0, 60), random.choice(courses), _paces(random, 30.0, 150.0))
+        worst = "critical" if any(state.status == "critical" for state in course) else "warning"
+        environment, team = random.choice(["prod-eu", "prod-us"]), random.choice(["web", "db"])
+        states += [replace(state, severity=worst, environment=environment, team=team) for state in course]
+    conditions = (("environment", "prod-eu", "Europe"), ("tag.team", "web", "Web"))
+    routes = tuple({"when": {fact: [value]}, "recipients": [name]} for fact, value, name in conditions)
+    policy = _plain(story, confirm_resolve=True)
+    story = alone(
+        story, _posts(states), policy=policy, routed=[], timelines={NOC: Timeline([Settings(0, routes=routes)])}
+    )
+    # BigPanda's key is part of a story with answers.
+    return replace(story, answers=[Said(1000.0, 0, "g0", "Not me", 1)], cloud=USUAL)
+
+
+def _with_two_ends(random: Random, story: Story) -> Story:
+    """Return a story of incidents that end twice within a minute, while BigPanda's API is behind.
+
+    The share of the open state between the two ends is lost.
+    """
+    posts: list[Post] = []
+    for number in range(random.choice([2, 3])):
+        first = random.uniform(50, 150)
+        paces = iter([first, random.uniform(1.5, 5), random.uniform(44, 54), 0.0])
+        course = _course(f"e{number}", random.uniform(0, 60), "critical ok critical ok", paces)
+        posts += [Post(state.at, state, is_lost=state.number == 2) for state in course]
+    policy = _plain(story, confirm_resolve=True, notify_on=["opened", "worsened", "reopened", "resolved"])
+    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy)
+    answers = [Said(1000.0, 0, "e0", "Not me", 1)]
+    return replace(story, answers=answers, api_lag=random.choice([20.0, 45.0]), cloud=USUAL)
+
+
+def _with_quick_answers(random: Random, story: Story) -> Story:
+    """Return a story of pages that people answer at once, that have a late second page at times, and that end."""
+    states: list[SharedState] = []
+    answers: list[Said] = []
+    for number in range(random.choice([2, 3, 4])):
+        course = _course(f"q{number}", random.uniform(0, 60), "critical ok", _paces(random, 400.0))
+        states += course
+        at, response = course[0].at + random.uniform(1, 40), random.choice(["Acknowledge", "Not me"])
+        answers.append(Said(at, number, f"q{number}", response, 1))
+    story = alone(story, _posts(states), policy=_plain(story, confirm_resolve=random.random() < 0.5))
+    return replace(story, answers=answers, has_rest=True, has_late_twins=True, cloud=USUAL)
+
+
+def _with_separate_limits(random: Random, story: Story) -> Story:
+    """Return a story of many incidents for one person at once, and of a few for another person soon after."""
+    posts: list[Post] = []
+    for number in range(12):
+        at = random.uniform(0, 4) if number < 5 else random.uniform(12, 25) if number == 5 else 100.0 * number
+        [state] = _course(f"l{number}", at, random.choice(["critical", "warning"]), _paces(random, 1.0))
+        posts.append(Post(at, state.elsewhere(NOC, ("Ann",) if number < 5 else ("Bob",))))
+    policy = {**_plain(story), "max_per_minute": 4, "max_per_minute_per_recipients": 2}
+    return replace(alone(story, sorted(posts, key=lambda post: post.at), policy=policy), routed=[], cloud=USUAL)
+
+
+def _with_a_full_line(random: Random, story: Story) -> Story:
+    """Return a story of more warnings than the rate limit has slots for, and of a critical among them."""
+    begins = random.uniform(0, 60)
+    states = [
+        state
+        for number in range(30)
+        for state in _course(f"f{number}", begins + random.uniform(0, 8), "warning", _paces(random, 1.0))
+    ]
+    states += _course("f30", begins + random.uniform(5, 8), "critical", _paces(random, 1.0))
+    return replace(alone(story, _posts(states), policy=_plain(story, max_per_minute=2)), cloud=USUAL)
+
+
+def _with_a_long_pause_by_xmatters(random: Random, story: Story) -> Story:
+    """Return a story of states that get too old while xMatters has asked for no signal for long."""
+    states: list[SharedState] = []
+    for number in range(random.choice([2, 4])):
+        status = random.choice(["critical", "warning"])
+        states += _course(f"t{number}", random.uniform(0, 40), status, _paces(random, 1.0))
+    spell = Spell("xmatters", "429 for long", 0.0, random.uniform(45, 90), 1.0)
+    policy = {**_plain(story), "max_age_seconds": random.choice([100, 300])}
+    return replace(alone(story, _posts(states), policy=policy, spells=[spell]), cloud=USUAL)
+
+
+def _with_a_pause_for_new_incidents(random: Random, story: Story) -> Story:
+    """Return a story of criticals that are owed before a pause leaves out what comes, and that change in it."""
+    states: list[SharedState] = []
+    begins = random.randrange(60, 90)
+    for number in range(random.choice([2, 3])):
+        first, second = begins - random.uniform(25, 60), begins + random.uniform(1, 30)
+        course = _course(f"p{number}", first, "critical critical", iter([second - first, 0.0]))
+        states += [state.elsewhere("quiet") for state in course]
+    ends = begins + random.randrange(300, 500)
+    wants = ["opened", "worsened", "grew", "reopened", "resolved"]
+    spell = Spell("xmatters/quiet", random.choice(["503", "gone"]), 0.0, begins + random.uniform(20, 100), 1.0)
+    story = alone(story, _posts(states), spells=[spell])
+    others = {"quiet": _plain(story, notify_on=wants)}
+    return replace(story, others=others, quiet={"quiet": Quiet("drop", begins, ends, ends)}, cloud=USUAL)
+
+
+def _with_another_webhook(random: Random, story: Story) -> Story:
+    """Return a story with incidents that BigPanda shares with another webhook, of which no share comes."""
+    posts: list[Post] = []
+    for number in range(5):
+        name = f"x{number}" if number > 2 else f"i{number}"
+        status = random.choice(["critical", "warning"])
+        [state] = _course(name, random.uniform(0, 200), status, _paces(random, 1.0))
+        posts.append(Post(state.at, state, is_lost=number > 1))
+    story = alone(story, sorted(posts, key=lambda post: post.at), policy=_plain(story))
+    return replace(story, reconcile_interval=120.0, foreign=frozenset({"x3", "x4"}), cloud=USUAL)
+
+
+def _with_two_recipients(random: Random, story: Story) -> Story:
+    """Return a story of criticals for two recipients, of whom xMatters may not notify one."""
+    return replace(_with_late_answers(random, story), routed=["Oncall", "Second"])
+
+
+def _with_late_recipients(random: Random, story: Story) -> Story:
+    """Return a story of criticals of which a late tag brings in other people, who may be the only ones with a page."""
+    states: list[SharedState] = []
+    for number in range(random.choice([3, 4])):
+        course = _course(f"w{number}", random.uniform(0, 60), "critical critical", _paces(random, 60.0))
+        states += [replace(state, environment="prod-eu", team="db" if state.number else "") for state in course]
+    routes = ({"when": {"tag.team": ["db"]}, "recipients": ["Dba"]},)
+    timelines = {NOC: Timeline([Settings(0, routes=routes)])}
+    story = alone(story, _posts(states), policy=_plain(story), routed=[], timelines=timelines)
+    return replace(story, has_rest=True, cloud=USUAL)
+
+
+_UNSEEN = (
+    _with_an_unreadable_secret,
+    _with_a_debt_after_a_message,
+    _with_routed_ends,
+    _with_two_ends,
+    _with_quick_answers,
+    _with_separate_limits,
+    _with_a_full_line,
+    _with_a_long_pause_by_xmatters,
+    _with_a_pause_for_new_incidents,
+    _with_another_webhook,
+    _with_two_recipients,
+    _with_late_recipients,
+)

@@ -153,6 +153,7 @@ class Phones(Session):
         questions: number of requests for audits, by page.
         answers: time (epoch seconds), incident's id and text of each answer that the relay was called back with.
         slow: random generator for the minutes that the workflow takes to make some of the pages; None if it is quick.
+        twins: random generator for second pages that the workflow makes some time after the first; None for none.
     """
 
     edge: Edge
@@ -169,6 +170,7 @@ class Phones(Session):
     doubts: Counter[str] = field(default_factory=Counter)
     refused_tokens: list[float] = field(default_factory=list)
     slow: Random | None = None
+    twins: Random | None = None
     deliveries: Random | None = None
     has_dead_ends: bool = False
     on_delivery: Callable[[Page], None] = lambda _: None
@@ -317,8 +319,10 @@ class Phones(Session):
         found_from = world.now + world.random.choice([0.0, world.random.uniform(0, 60)])
         if self.slow and self.slow.random() < 0.4:
             found_from = world.now + self.slow.uniform(LOOKED_FOR_SECONDS, 2 * LOOKED_FOR_SECONDS)
-        for place in range(world.random.choice([0, 1, 1, 1, 1, 1, 2])):
-            page = Page(f"page-{number}-{place}", ring, f"r{number}", found_from)
+        count = world.random.choice([0, 1, 1, 1, 1, 1, 2])
+        for place in range(self.twins.choice([1, 2]) if self.twins else count):
+            later = self.twins.uniform(20, 120) if self.twins and place else 0.0
+            page = Page(f"page-{number}-{place}", ring, f"r{number}", found_from + later)
             self.pages.append(page)
             if self.deliveries and self.deliveries.random() < (0.2 if self.has_dead_ends else 0.6):
                 page.delivered_at = found_from + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()

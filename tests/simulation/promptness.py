@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Any, NamedTuple
 
 from tests.simulation.cloud import Cloud
@@ -16,7 +16,7 @@ from tests.simulation.conduct import seconds_of
 from tests.simulation.flaps import NOTED_SECONDS, SWEPT_SECONDS, may_wait_until, span
 from tests.simulation.oracle import changed, wanted
 from tests.simulation.phones import Phones, Post
-from tests.simulation.services import SimulatedSns, SimulatedSqs
+from tests.simulation.services import SimulatedSns, SimulatedSqs, tells_of_unheard
 from tests.simulation.story import NOC, Quiet, SharedState
 from tests.simulation.weather import Weather
 from tests.simulation.world import World
@@ -42,6 +42,8 @@ PASSES_SECONDS = 1.0
 AROUND_SECONDS, WAKES_SECONDS = 1.0, 5.0
 # Shares that the rate limiter may have counted at the same moment.
 SAME_MOMENT_SECONDS = 0.2
+# Signals that are held by another limit are counted for so long at most.
+TOGETHER_SECONDS = 2.0
 # A lease, and the queue's rounding of delays.
 LEASE_SECONDS = 18.0
 # A function reads a secret again for a refused key, at most every ten seconds. A job with a refused key, or without a
@@ -156,6 +158,7 @@ class Promptness:
             yield from self._late_rings(left)
             yield from self._overtaken([debt for debt in left if debt.is_critical])
         yield from self._late_notices([debt for debt in with_doubted if debt.is_left and debt.is_critical])
+        yield from self._needless_calls()
 
     def _stale_keys(self) -> Iterator[str]:
         """Check that a new key is used once the old one is refused, or once no function has an older secret."""
@@ -298,7 +301,7 @@ class Promptness:
             if is_rotated or self.weather.crashes or self._spells(*_NEEDED, _trigger(channel)):
                 continue
             is_free = debt.allowed_at <= debt.begins and not self._met(debt.state)
-            is_held = not is_free or not self._has_room(debt, debts)
+            is_held = not is_free or not (self._has_room(debt, debts) or self._has_own_room(debt))
             if not is_held and debt.ends > debt.comes + INLINE_SECONDS:
                 yield f"prompt: {debt.state} was not sent at once"
 
@@ -341,6 +344,24 @@ class Promptness:
         )
         counted = len(sent) - around + max(around, others - 1)
         return counted < limit and not waits and not self._has_unclear(channel)
+
+    def _has_own_room(self, debt: Debt) -> bool:
+        """Return True if the limit of a state's recipients is the only one that may matter, and admits its signal.
+
+        No other state came about when it did, and those that wait are for other recipients.
+        """
+        policy, channel = self.policies[debt.state.channel], debt.state.channel
+        own, since = policy.get("max_per_minute_per_recipients"), debt.comes - WINDOW_SECONDS
+        sent = sum(post.channel == channel and since < post.began < debt.begins for post in self.phones.posts)
+        came = [
+            (at, other.url_recipients == debt.state.url_recipients)
+            for other in self.states
+            if other.channel == channel and other is not debt.state
+            for at in other.arrivals
+        ]
+        is_alone = not any(abs(at - debt.comes) < TOGETHER_SECONDS for at, _ in came)
+        alike = sum(is_alike and since - HORIZON_SECONDS < at < debt.begins for at, is_alike in came)
+        return own is not None and is_alone and alike < own and sent + 1 < policy["max_per_minute"]
 
     def _has_unclear(self, channel: str) -> bool:
         """Return True if the channel has incidents that may or may not wait for the rate limit."""
@@ -459,7 +480,8 @@ class Promptness:
 
     def _late_notices(self, debts: Sequence[Debt]) -> Iterator[str]:
         """Check that the fallback topic is notified of an owed critical in time."""
-        deaf = self._spells("sns")
+        # Phones are called whatever the topic answers.
+        deaf = self._spells("sns") if self.sns.phoned is None else []
         is_slow = any(spell.fault != "refuses" for spell in deaf)
         if self.weather.crashes or self.weather.skips_runs or self._spells(*_NEEDED) or is_slow:
             return
@@ -473,9 +495,14 @@ class Promptness:
             since = max(first.begins, debt.held_until, paused) + self.policies[channel]["fallback_after_seconds"]
             by = max(since, heard_from) + NOTIFIED_SECONDS + LATE_SECONDS
             told = [(each.at, each.text) for each in self.sns.told if each.channel == channel]
+            if self.sns.phoned is not None:
+                # A call names the worst incident alone, and counts the others.
+                told = [(at, " more ") for at in self.sns.phoned]
             last = max((at for at, _ in told if at < by), default=-math.inf)
             by = max(by, last + BETWEEN_MESSAGES_SECONDS + LATE_SECONDS)
             rings = [ring.at for ring in self.phones.rings if ring.incident == debt.state.incident and ring.at < by]
+            # A message about a receipt, from before the debt, does not tell of the debt.
+            told = [each for each in told if each[0] > first.begins or not tells_of_unheard(each[1])]
             from_on = max(rings, default=0.0)
             if (
                 debt.ends > by
@@ -483,6 +510,22 @@ class Promptness:
                 and not any(from_on < at <= by and _tells_of(text, debt.state.id) for at, text in told)
             ):
                 yield f"late: the fallback topic was not told of {debt.state} by {by - self.world.began:.0f} s"
+
+    def _needless_calls(self) -> Iterator[str]:
+        """Check that phones are called only if a critical became overdue since the call before."""
+        waits = self.policies[NOC]["fallback_after_seconds"]
+        for before, at in pairwise([self.world.began, *(self.sns.phoned or ())]):
+            # The delay counts from the first owed state.
+            due = (
+                max(min(self._arrivals_of(state.incident)) + waits, *state.arrivals)
+                for state in self.states
+                if state.status == "critical" and state.arrivals
+            )
+            if not any(before - LATE_SECONDS < moment < at + self.cloud.clock_margin for moment in due):
+                yield f"phones: called at {at - self.world.began:.0f} s, and no critical had become overdue"
+
+    def _arrivals_of(self, incident: str) -> list[float]:
+        return [at for state in self.states if state.incident == incident for at in state.arrivals]
 
     # ---- Priority ------------------------------------------------------------------------------------------------
 

@@ -667,11 +667,24 @@ class SimulatedSns:
         edge: delays and faults of SNS.
         told: messages to the fallback topic, oldest first.
         of_health: messages about the health of channels, oldest first.
+        phoned: times of the calls to the phone of the last resort, in epoch seconds; None without phones.
     """
 
     edge: Edge
     told: list[Notice] = field(default_factory=list)
     of_health: list[HealthMessage] = field(default_factory=list)
+    phoned: list[float] | None = None
+
+    def send_voice_message(self, **_: str) -> None:
+        """Call a phone, as AWS End User Messaging does, whose faults have nothing to do with those of SNS."""
+        assert self.phoned is not None
+        self.edge.reach()
+        self.phoned.append(self.edge.world.now)
+        self.edge.world.say("a phone is called")
+
+    def send_text_message(self, **_: str) -> None:
+        """Text a phone: each text goes with a call."""
+        self.edge.reach()
 
     def publish(
         self,

@@ -20,6 +20,8 @@ from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
+from relay.delivery.phones import Phones as LastResortPhones
+from relay.delivery.phones import ways_to
 from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.entrypoints.worker import Worker
@@ -41,7 +43,7 @@ from relayctl.dlq.queue import DeadLetters
 from tests.fakes import one_by_one, unwatched
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, Logins, as_read_by_newer
-from tests.simulation.console import CONFLICT, DONE, UNKNOWN, WEBHOOK, Console
+from tests.simulation.console import CONFLICT, DONE, OTHER_WEBHOOK, UNKNOWN, WEBHOOK, Console
 from tests.simulation.dead_letter_deeds import DEEDS, DeadLetterDeeds
 from tests.simulation.invariants import Invariants
 from tests.simulation.operators import tell
@@ -60,6 +62,7 @@ HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
 TOKEN, NEW_TOKEN, CALLBACK_TOKEN = "inbound-token", "new-inbound-token", "callback-token"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/{channel}/triggers?apiKey={key}"
 TOPICS = "arn:aws:sns:eu-central-1:000000000000"
+PHONE = "+15550100"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 RESENDS = 2
 # The template's visibility timeout, and its receives before the redrive.
@@ -154,6 +157,7 @@ class Simulation:
             self.phones.on_delivery = partial(self._call_back_about, "delivery")
             self.phones.on_failure = self._call_back_end
         self.phones.slow = Random(f"slow pages in {seed}") if story.has_slow_pages else None
+        self.phones.twins = Random(f"late twins in {seed}") if story.has_late_twins else None
         if story.cloud.login != "url":
             self.phones.logins = Logins(story.cloud, self.world.began, OLD_KEY)
         edge = Edge(self.world, weather, "bigpanda", 0.05, 0.4)
@@ -171,6 +175,7 @@ class Simulation:
         luck = Random(f"table of {seed}")
         self.dynamodb = SimulatedDynamoDb(dynamodb, entries, story.ceiling, story.cloud, luck)
         self._other_incidents, self.dynamodb.others = others(story.other_incidents)
+        self.console.foreign = story.foreign
         self.console.page = LARGE_PAGE if story.other_incidents else self.console.page
         self._known_key, self._recipients, self._token = OLD_KEY, ["Ops"], TOKEN
         self._api_key, self._ending = "k", set(story.ending)
@@ -180,7 +185,7 @@ class Simulation:
         self.phones.keys |= {channel: line[0].key(channel) for channel, line in changed.items()}
         secrets = {channel: self._other_secret(channel) for channel in story.others} | {NOC: self._secret()}
         self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), secrets)
-        self.sns = SimulatedSns(Edge(self.world, weather, "sns"))
+        self.sns = SimulatedSns(Edge(self.world, weather, "sns"), phoned=[] if story.has_phones else None)
         self._deeds = DeadLetterDeeds(self.world, self.dead_letters, self.dynamodb, Random(f"drops of {seed}"))
         self._names = count(1)
         # A generator of its own, so that other choices of a seed stay the same.
@@ -289,7 +294,8 @@ class Simulation:
         item = {"pk": {"S": name}, "text": {"S": json.dumps(history)}, "sequence": {"N": "1"}}
         self.dynamodb.items[name] = item
         # They have learnt the name of the channel's webhook, too.
-        pk, learnt = f"{OWN_KEY}{NOC}", json.dumps([[WEBHOOK], began])
+        names = [WEBHOOK, OTHER_WEBHOOK] if self.story.foreign else [WEBHOOK]
+        pk, learnt = f"{OWN_KEY}{NOC}", json.dumps([names, began])
         self.dynamodb.items[pk] = {"pk": {"S": pk}, "text": {"S": learnt}, "sequence": {"N": "1"}}
         self.world.at(
             began + self.story.reconcile_interval, lambda: self._start_reconcile_run(began + last + RECONCILED_SECONDS)
@@ -424,6 +430,9 @@ class Simulation:
             alarm_topic_arn=f"{TOPICS}:alarm" if "alarm" in self.story.topics else "",
             notice_topic_arn=f"{TOPICS}:notice" if "notice" in self.story.topics else "",
             invoke=self._invoke,
+            phones=LastResortPhones(lambda: sns, ways_to([PHONE], "voice", "text"), one_by_one)
+            if self.story.has_phones
+            else None,
         )
         effects = Effects(
             clock=clock,
@@ -560,7 +569,9 @@ class Simulation:
         incident = page.ring.incident.partition("@")[0]
         said = {"relay": 1, "kind": kind, "incident_id": incident, "event": {"number": page.name}}
         what = {"deliverystatus": "Delivered", "status": "terminated"}
-        body = json.dumps(said | {"person": {"target": "jdoe"}} | what)
+        # Of several recipients one fails.
+        target = page.ring.recipients[0] if kind == "failure" and len(page.ring.recipients) > 1 else "jdoe"
+        body = json.dumps(said | {"person": {"target": target}} | what)
         request = Request("noc", {"authorization": f"Bearer {CALLBACK_TOKEN}"}, (), body, is_base64=False, id="r")
         reply = self._any().callbacks.serve(request)
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")

@@ -314,6 +314,9 @@ class Story:
         has_slow_pages: True if xMatters' workflow takes minutes to make some of the pages.
         receipts: members of the first channel's policy by which it awaits receipts of criticals; empty for none.
         has_dead_ends: True if few devices get a page, and xMatters has nobody left to notify minutes later.
+        has_late_twins: True if xMatters' workflow makes a second page of many signals, some time after the first.
+        has_phones: True if phones are called, too, when the fallback topic is told of a critical.
+        foreign: incidents that BigPanda shares with another webhook alone, while it shares the others with both.
     """
 
     policy: dict[str, Any]
@@ -346,6 +349,9 @@ class Story:
     has_slow_pages: bool = False
     receipts: Mapping[str, float] = field(default_factory=dict)
     has_dead_ends: bool = False
+    has_late_twins: bool = False
+    has_phones: bool = False
+    foreign: frozenset[str] = frozenset()
 
     @property
     def varied(self) -> Mapping[str, "Quiet"]:
@@ -380,7 +386,14 @@ class Story:
             yield f"people are told of sick channels on the topics {', '.join(self.topics)}"
         yield from self.cloud.words()
         yield from [f"receipts of criticals are awaited: {self.receipts}"] if self.receipts else []
-        yield from ["few devices get a page, and xMatters gives up minutes later"] if self.has_dead_ends else []
+        words = (
+            (self.has_dead_ends, "few devices get a page, and xMatters gives up minutes later"),
+            (self.has_slow_pages, "xMatters takes minutes to make some pages"),
+            (self.has_late_twins, "xMatters makes a second page of many signals, some time after the first"),
+            (self.has_phones, "phones are called, too, when the fallback topic is told of a critical"),
+            (self.foreign, f"BigPanda shares {', '.join(sorted(self.foreign))} with another webhook alone"),
+        )
+        yield from (text for is_so, text in words if is_so)
         if self.api_lag:
             yield f"BigPanda's API is {self.api_lag:.0f} s behind its webhook"
         if self.reports:
@@ -391,8 +404,6 @@ class Story:
             yield f"while BigPanda is asked about them, {', '.join(sorted(self.ending))} end"
         if self.other_incidents:
             yield f"BigPanda has {self.other_incidents} further incidents, which the ledger knows"
-        if self.has_slow_pages:
-            yield "xMatters takes minutes to make some pages"
         for channel, line in self.timelines.items():
             yield f"{channel} has the routes {list(line[0].routes)}"
             yield from (f"{channel}: {settings}" for settings in line)
@@ -589,8 +600,11 @@ def _with_unguarded_updates(random: Random, story: Story) -> Story:
             posts.append(Post(at, SharedState(f"i{number}", place, at, True, "critical", alerts, stamp, stamp)))
             at += random.choice([15.0, 50.0, 150.0]) * random.uniform(0.6, 1.4)
     policy = {**story.policy, "max_age_seconds": 3600, "notify_on": ["opened", "worsened", "grew", "resolved"]}
-    spell = Spell("dynamodb", "refuses", begins, begins + random.uniform(500, 1200), 1.0)
-    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+    spells = [Spell("dynamodb", "refuses", begins, begins + random.uniform(500, 1200), 1.0)]
+    if random.random() < 0.4:
+        # The relay can't know if a signal rang.
+        spells.append(Spell("xmatters", random.choice(["timeout rang", "504 rang"]), 0.0, spells[0].ends, 1.0))
+    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=spells)
 
 
 def _with_lost_tokens(random: Random, story: Story) -> Story:
@@ -742,6 +756,9 @@ def alone(story: Story, posts: list[Post], **members: Any) -> Story:
         "reports": False,
         "receipts": {},
         "has_dead_ends": False,
+        "has_late_twins": False,
+        "has_phones": False,
+        "foreign": frozenset(),
         "ending": frozenset(),
         "api_key_changes_at": None,
     }

@@ -91,7 +91,9 @@ class Unheard:
             for span in spans:
                 # In trouble the relay may not know of the end between two criticals.
                 since = spans[0].began if self._is_troubled() else span.began
-                yield from self._untold(incident, span, [at for at in times if at > since])
+                pages = self._pages(incident, since, span.ends)
+                known = span._replace(answered_at=self._answered_at(incident, since, pages))
+                yield from self._untold(incident, known, [at for at in times if at > since])
             for notice, line in told:
                 yield from self._wrong(incident, spans, notice, line)
             if not self._is_troubled():
@@ -183,20 +185,26 @@ class Unheard:
             yield f"unheard: {incident} is told of at {moment}, and it was {'better' if is_better else 'answered'}"
         # In trouble the relay may not know of the end between two criticals.
         began = spans[0].began if self._is_troubled() else span.began
-        for words, within in self._steps():
+        # Of a device that is not awaited, only a callback tells.
+        unawaited = [] if self.receipts.get("notified_within_seconds") else [(NO_DEVICE, math.inf)]
+        for words, within in [*self._steps(), *unawaited]:
             is_given_up = any(
                 self._is_dead_end(page, at) for page in self.phones.pages if page.ring.incident == incident
             )
             if words in line and at < began + within - 1 and not is_given_up:
                 yield f"unheard: {incident} is told of at {moment}, before its time"
-            if words in line and words == NO_DEVICE and self._is_surely_proven(span, min(span.began + within, at)):
+            is_awaited = words == NO_DEVICE and within < math.inf
+            if words in line and is_awaited and self._is_surely_proven(span, min(span.began + within, at)):
                 yield f"unheard: {incident} is told of at {moment}, and a device had got it"
 
     def _is_dead_end(self, page: Page, at: float) -> bool:
         """Return True if a callback before `at` says that nobody is left; of two pages, the end of one does not."""
         pages = [other for other in self.phones.pages if other.ring == page.ring]
-        called_back_at = min(page.given_up_at, page.doubtful_since)
-        return called_back_at < at and (len(pages) == 1 or not page.tells_of_its_end(has_rest=self.has_rest))
+        if len(page.ring.recipients) > 1 and not page.tells_of_its_end(has_rest=self.has_rest):
+            # xMatters called back about one of them.
+            return False
+        known_at = min(page.given_up_at, page.doubtful_since)
+        return known_at < at and (len(pages) == 1 or not page.tells_of_its_end(has_rest=self.has_rest))
 
     def _is_surely_proven(self, span: Span, deadline: float) -> bool:
         if self._is_troubled():

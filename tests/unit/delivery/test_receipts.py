@@ -16,7 +16,7 @@ from relay.bigpanda.answers import first_answer
 from relay.failures import ChannelUnreadable, InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay, worked
 from tests.unit.paging_tenant import REST, Tenant
 
 TOKEN = "callback-token"
@@ -341,6 +341,16 @@ class TestUnansweredRecipients:
         call_back(relay, "response", "Acknowledge")
         relay.sweep_for(600)
         assert (self.recipients(relay), relay.dynamodb.indexed()) == (["Ops"], [])
+
+    def test_they_are_signalled_although_the_critical_was_replayed_longer_ago_than_its_greatest_age(self) -> None:
+        relay = watched(self.OTHERS | {"max_age_seconds": 120})
+        relay.session.steps = [samples.refused(404), samples.accepted()]
+        relay.play("critical")
+        [dead] = relay.dead_letters.jobs()
+        worked(relay, dead)
+        assert self.recipients(relay) == ["Ops", "Ops"]
+        relay.sweep_for(900)
+        assert self.recipients(relay) == ["Ops", "Ops", "Boss,Duty"]
 
     def test_signal_that_xmatters_refuses_is_tried_again(self) -> None:
         relay = watched(self.OTHERS)

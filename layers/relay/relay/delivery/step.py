@@ -486,10 +486,10 @@ def _is_to_revive(task: Task, entry: Entry) -> bool:
 def _revived_by(task: Task, entry: Entry) -> Task:
     """Return the task, updated if another message brought its state back from the dead-letter queue.
 
-    The age of the state counts from then.
+    The age of the state counts from then, or from a later time at which the sweeper revived this message.
     """
     at = entry.debt.revived_at
-    if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
+    if at <= task.job.age_counts_from or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
         return task
     return replace(task, job=replace(task.job, revived_at=timestamp(at)))
 
