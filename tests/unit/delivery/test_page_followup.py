@@ -183,6 +183,15 @@ def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: T
     assert len(relay.session.calls) == 1
 
 
+def test_page_of_a_late_tags_recipients_does_not_excuse_a_critical_without_a_page(tenant: Tenant) -> None:
+    tenant.hidden = {"r1"}
+    relay = new_relay(tenant, policy={"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]})
+    relay.play("critical")
+    relay.play("critical", tags=[{"name": "team", "value": "db"}])
+    relay.drain()
+    assert (relay.statuses(), relay.entry().receipt.missed) == ("critical critical", "page_missing")
+
+
 @pytest.mark.parametrize(
     ("at", "missed"),
     [
