@@ -217,7 +217,7 @@ class TestTooOld:
         assert relay.recorder.metrics()["dead_lettered"] == 1
 
     def test_state_that_is_too_old_is_dead_lettered_although_its_circuit_is_open(self) -> None:
-        relay = vanished(samples.refused(429, Retry_After="900"), policy={"max_age_seconds": 300})
+        relay = vanished(samples.refused(429, retry_after="900"), policy={"max_age_seconds": 300})
         self.sweep_at(relay, Clock().now + 60)
         assert relay.dead_letters.messages == []
         self.sweep_at(relay, Clock().now + 500)
