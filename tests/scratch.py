@@ -1,4 +1,4 @@
-"""Where tests put thousands of files for a while: a disk may take a minute to delete them, memory takes none."""
+"""Folder for thousands of files of a test: a disk may take a minute to delete them, memory takes none."""
 
 import os
 from collections.abc import Iterator

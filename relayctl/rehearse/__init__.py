@@ -1,1 +1,1 @@
-"""What the relay would have done to a team's own past, from what BigPanda and xMatters still know."""
+"""Rehearsal: the relay decides about a team's own past, from what BigPanda and xMatters still know."""

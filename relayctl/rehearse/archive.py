@@ -27,7 +27,7 @@ _STRUCTURE = frozenset(
 
 
 class Archive:
-    """What was fetched, in a folder that only the operator can read. Safe to use from several threads.
+    """Fetched records of both vendors, in a folder that only the operator can read. Safe to use from several threads.
 
     Attributes:
         folder: The folder.

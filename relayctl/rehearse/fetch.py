@@ -1,4 +1,4 @@
-"""What both vendors still know of a period, read into an `Archive` within their rate limits.
+"""Fetch: all that both vendors still know of a period, read into an `Archive` within their rate limits.
 
 BigPanda: each shared incident of the environments, with its alerts, and its activities. xMatters: all pages of the
 period; audits of the pages that were about a critical, and when flood control dropped a signal. Facts and open

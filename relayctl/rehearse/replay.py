@@ -86,7 +86,7 @@ class _Gates:
 
 @dataclass
 class Rehearsal:
-    """What the relay would have done with one channel.
+    """Decisions of the relay about the shares of one channel.
 
     Attributes:
         channel: The channel.

@@ -1,4 +1,4 @@
-"""What a newer version wrote survives in this one: after a roll-back, and while both run in a deployment."""
+"""Members that a newer version wrote survive in this one: after a roll-back, and while both run in a deployment."""
 
 import json
 from typing import Any

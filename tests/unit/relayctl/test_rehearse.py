@@ -31,7 +31,7 @@ def archive_of(folder: Path, **about: Any) -> Archive:
 
 
 class Story:
-    """What both vendors say of one incident, in an archive."""
+    """Archive with the words of both vendors about one incident."""
 
     def __init__(self, folder: Path) -> None:
         self._archive = archive_of(folder, since=T - 10_000, until=T + 100_000)

@@ -40,7 +40,7 @@ class Missed(StrEnum):
 
 
 class Heard(NamedTuple):
-    """What xMatters knows about the people whom it notified with some pages.
+    """Knowledge of xMatters about the people whom it notified with some pages.
 
     Attributes:
         is_notified: True if a device got a notification.

@@ -30,7 +30,7 @@ MAX_JUDGED, RESERVED_SECONDS = 1000, 30.0
 
 
 class Learnt(NamedTuple):
-    """What is known of a channel's webhook in BigPanda.
+    """Knowledge about a channel's webhook in BigPanda.
 
     Attributes:
         names: BigPanda's names of webhooks, of which one is the channel's; empty if none was learnt.
