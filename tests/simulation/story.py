@@ -81,7 +81,7 @@ class SharedState:
 
     @property
     def facts(self) -> Facts:
-        """Facts that routes and pauses can ask about. A resolve reaches those who were rung: it has the worst status."""
+        """Facts for routes and pauses. A resolve reaches those who were rung: it has the worst status."""
         status = self.status if self.is_open else self.severity or self.status
         return Facts(self.environment, self.team, status or "")
 
