@@ -61,7 +61,7 @@ OPERATOR_MUTATIONS = (
         "reconcile.findings:Lease.take",
         '("until", now)',
         '("until", now + LEASE_SECONDS + 60)',
-        seed=1107,
+        seed=1135,
     ),
     Mutation(
         "an incident without a share is reported by each run",

@@ -762,7 +762,10 @@ def alone(story: Story, posts: list[Post], **members: Any) -> Story:
         "ending": frozenset(),
         "api_key_changes_at": None,
     }
-    return replace(story, posts=posts, **fair | members)
+    told = replace(story, posts=posts, **fair | members)
+    # Without a receipt the policy must not name whom to signal if nobody answers.
+    policy = {name: value for name, value in told.policy.items() if name != "unanswered_recipients"}
+    return told if told.receipts else replace(told, policy=policy)
 
 
 def _with_a_cloud(seed: int, story: Story) -> Story:
