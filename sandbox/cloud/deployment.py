@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import requests
 from botocore.config import Config
 
 from sandbox.environment import REGION
 
+ANSWER_SECONDS = 3.0
 # One attempt and short timeouts: the page polls, so the next poll is the retry.
 _QUICK = Config(connect_timeout=1, read_timeout=3, retries={"total_max_attempts": 1}, proxies={})
 
@@ -41,6 +43,14 @@ class Deployment:
     def client(self, service: str, *, is_quick: bool = False) -> Any:
         """Return a client of a service, the same each time."""
         return client(self.aws_endpoint_url, service, is_quick=is_quick)
+
+    def asked(self, path: str) -> Any:
+        """Return the JSON that the emulator has at a path of its own."""
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.get(f"{self.aws_endpoint_url}{path}", timeout=ANSWER_SECONDS)
+            answer.raise_for_status()
+            return answer.json()
 
     def retrying(self) -> int:
         """Count the jobs on the retry queue, delayed jobs and jobs in flight included."""

@@ -25,11 +25,10 @@ START_ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Emulator:
-    """A running emulator: its address, its process, and the folder that holds all its files."""
+    """A running emulator: its address and its process."""
 
     endpoint_url: str
     process: processes.Process
-    folder: Path
 
 
 def start(folder: Path) -> Emulator:
@@ -56,7 +55,7 @@ def running(folder: Path) -> Emulator | None:
     if process is None:
         return None
     endpoint_url, token = (folder / "address").read_text().split()
-    return Emulator(endpoint_url, process, folder) if _answers(endpoint_url, token) else None
+    return Emulator(endpoint_url, process) if _answers(endpoint_url, token) else None
 
 
 def stop(folder: Path) -> bool:

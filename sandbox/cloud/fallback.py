@@ -5,11 +5,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-import requests
-
 from sandbox.cloud.deployment import Deployment
-
-ANSWER_SECONDS = 5.0
 
 
 class Subscriber:
@@ -54,10 +50,7 @@ def _channel_of(message: Mapping[str, Any]) -> str | None:
 
 def phone_messages(up: Deployment, kind: str) -> list[dict[str, str]]:
     """Return the calls to phones, or the texts, oldest first; `kind` is "call" or "text"."""
-    with requests.Session() as session:
-        session.trust_env = False
-        found = session.get(f"{up.aws_endpoint_url}/_sandbox/messages", timeout=ANSWER_SECONDS).json()
-    return [each for each in found if each["kind"] == kind]
+    return [each for each in up.asked("/_sandbox/messages") if each["kind"] == kind]
 
 
 def sweep(up: Deployment) -> bool:

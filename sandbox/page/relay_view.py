@@ -32,7 +32,6 @@ OVERLAP_MILLISECONDS = 3000
 # Lines of the last hour are shown when a page connects first.
 FIRST_MILLISECONDS = 3_600_000
 MAX_LOG_PAGES = 20
-ANSWER_SECONDS = 3.0
 _SHOWN = frozenset({"share", "job", "callback"})
 # Left out of the page: chores that woke too early or had nothing to do, and callbacks about deliveries and states. Most
 # deliveries are a proof for the receipt, and nothing is written into BigPanda.
@@ -102,7 +101,7 @@ class RelayView:
             "dead_letters": [_dead_letter(each) for each in dead[: -MAX_DEAD_LETTERS - 1 : -1]],
             "dead_letters_total": len(dead),
             "receipts": list(_receipts(deployment)),
-            "calls": _asked(deployment, "/_sandbox/messages")[: -MAX_CALLS - 1 : -1],
+            "calls": deployment.asked("/_sandbox/messages")[: -MAX_CALLS - 1 : -1],
             "problem": None,
         }
 
@@ -201,22 +200,13 @@ def _share(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def _messages(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
     """Return all messages of all queues by the queue's name, the oldest first, without receiving any of them."""
-    accounts = _asked(deployment, "/_ministack/sqs/messages")["messages"]
+    accounts = deployment.asked("/_ministack/sqs/messages")["messages"]
     return {
         _name(url): sorted(messages, key=lambda each: float(each.get("SentTimestamp") or 0))
         for regions in accounts.values()
         for queues in regions.values()
         for url, messages in queues.items()
     }
-
-
-def _asked(deployment: Deployment, path: str) -> Any:
-    """Return the JSON that the emulator has at a path of its own."""
-    with requests.Session() as session:
-        session.trust_env = False
-        answer = session.get(f"{deployment.aws_endpoint_url}{path}", timeout=ANSWER_SECONDS)
-        answer.raise_for_status()
-        return answer.json()
 
 
 def _name(queue_url: str) -> str:

@@ -85,10 +85,6 @@ class Box:
         """Return every request for an OAuth token, in order."""
         return list(self.xmatters.tokens.requests)
 
-    def revoke_tokens(self) -> None:
-        """Revoke all OAuth tokens."""
-        self.xmatters.tokens.revoke()
-
     def listening(self, wanted: bool) -> None:
         """Open or close xMatters' port; a closed port refuses connections, and open connections are cut."""
         change = self.vendor.open() if wanted else self.vendor.close()

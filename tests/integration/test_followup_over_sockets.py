@@ -164,7 +164,7 @@ class TestEnd:
         rest, pages = rest_in(box, OAUTH), new_pages()
         before = len(box.token_requests())
         ask(pages, rest, deadline(20))
-        box.revoke_tokens()
+        box.xmatters.tokens.revoke()
         ask(pages, rest, deadline(20))
         assert [call.status == 401 for call in box.events.calls.all()] == [False, True, False]
         assert [request.status for request in box.token_requests()[before:]] == [200, 200]
