@@ -25,11 +25,7 @@ def with_narrow_kind(seed: int, story: Story) -> Story:
     # A generator of its own, and a range with few of the seeds that the mutations record.
     unseen = Random(f"unseen of {seed}")
     is_chosen = 0.24 < unseen.random() < 0.4 and story.crashes < MANY_CRASHES and not is_rare
-    story = unseen.choice(_UNSEEN)(unseen, story) if is_chosen else story
-    if not story.receipts:
-        # Left from a story with receipts.
-        story.policy.pop("unanswered_recipients", None)
-    return story
+    return unseen.choice(_UNSEEN)(unseen, story) if is_chosen else story
 
 
 def _course(incident: str, at: float, statuses: str, paces: Iterator[float]) -> list[SharedState]:
