@@ -449,7 +449,10 @@ class Promptness:
         is_swept = self.has_vanishing or is_refused or bool(self._spells("dynamodb"))
         if is_swept and self.weather.skips_runs:
             return
-        most = EXPIRED_SECONDS + (LATE_SECONDS if is_swept else 0.0) + (HIDDEN_SECONDS if is_refused else 0.0)
+        # A run's message may vanish, too: the next run invokes the worker.
+        late_runs = 2 if self.has_vanishing else 1
+        most = EXPIRED_SECONDS + (late_runs * LATE_SECONDS if is_swept else 0.0)
+        most += HIDDEN_SECONDS if is_refused else 0.0
         for job in self.dead_letters.jobs():
             if job["reason"] != "expired" or job["kind"] != "signal" or job["dead_lettered_at"] is None:
                 continue
