@@ -81,7 +81,8 @@ class Conditions:
         if spells:
             # Functions can't read the change marks or the new secret until the services work again.
             fair = self.world.began + max(each.ends for each in spells)
-            stale = REMEMBERED_SECONDS + max(0.0, fair - first)
+            begins = self.world.began + min(each.begins for each in spells)
+            stale = REMEMBERED_SECONDS + max(0.0, fair - first, min(first, fair) - begins)
         return self.timelines[channel].used(first, last, stale)
 
     def may_be_left_out(self, state: SharedState, *, in_shadow: bool = False) -> bool:
