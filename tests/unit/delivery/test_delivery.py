@@ -186,6 +186,7 @@ DBA = [{"name": "team", "value": "dba"}]
             id="again after the end",
         ),
         pytest.param({}, [(0, {}), (9, {"status": "warning"})], ["own"], id="route by status is no late tag"),
+        pytest.param({}, [(0, {}), (9, {"status": None, "tags": TEAM})], ["own"], id="without its status"),
         pytest.param(
             {}, [(0, {}), (9, {"tags": TEAM}), (9, {"tags": DBA})], ["own", "payments", "dba"], id="second tag"
         ),

@@ -400,9 +400,9 @@ def _further(task: Task, entry: Entry, state: State, standing: Standing) -> Chan
 def _is_rerouted(task: Task, entry: Entry, state: State) -> bool:
     """True if a tag came late, by which a route names recipients that no signal of the incident had.
 
-    The incident must be as announced: a route by status is no late tag. A state from BigPanda's API is not routed anew,
-    since its tags may have other names there. Nobody is signalled again if xMatters' last answer had no id: the entry
-    lacks that signal's recipients.
+    The incident must be as announced: a route by status is no late tag, nor is a share without the known status. A
+    state from BigPanda's API is not routed anew, since its tags may have other names there. Nobody is signalled again
+    if xMatters' last answer had no id: the entry lacks that signal's recipients.
     """
     policy, signals, announced = task.channel.policy, entry.open_signals, entry.announced
     is_routed = task.is_routed and Flag.FOUND not in task.job.flags
@@ -411,7 +411,9 @@ def _is_rerouted(task: Task, entry: Entry, state: State) -> bool:
     came = state.came if entry.debt.since is None else min(state.came, entry.debt.since)
     if came - signals[-1].at > policy.reroute_within_seconds or not policy.reroute_within_seconds:
         return False
-    if announced is not None and announced.came > signals[-1].at + CLOCKS_DIFFER_SECONDS:
+    if announced is None or announced.came > signals[-1].at + CLOCKS_DIFFER_SECONDS:
+        return False
+    if state.rank is None and announced.rank is not None:
         return False
     is_as_announced = all(compare(known, state).transition in _AS_ANNOUNCED for known in entry.maybe_announced())
     return is_as_announced and bool(_unnamed(task, entry))
