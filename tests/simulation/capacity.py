@@ -113,7 +113,9 @@ class Capacity:
                 yield f"capacity: {key} counts {sum(counts.values())} signals, and {sent} were sent"
 
     def _criticals_last(self) -> Iterator[str]:
-        """Check that the sweeper replaces the messages of a channel's criticals first."""
+        """Check that the sweeper replaces the messages of a channel's criticals first, as the index has them."""
+        if self.dynamodb.cloud.index_lag:
+            return
         swept: dict[tuple[str, str], str] = defaultdict(str)
         for run, channel, is_critical in self.retries.swept:
             swept[run, channel] += "c" if is_critical else "o"
