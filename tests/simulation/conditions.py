@@ -232,7 +232,14 @@ class Conditions:
                 is_named = re.search(rf"^- Incident {re.escape(name)}\b", text, re.MULTILINE)
                 first = at - IN_FLIGHT_SECONDS
                 reasons = [self._stopped(state, first, at) for state in known]
-                if is_named and known and all(each in {"paused", "in shadow mode"} for each in reasons):
+                # Without its job, a pause with conditions is not known to hold it.
+                is_unread = any(state.incident in self.unreadable() for state in known)
+                if (
+                    is_named
+                    and known
+                    and not is_unread
+                    and all(each in {"paused", "in shadow mode"} for each in reasons)
+                ):
                     yield f"conditions: the fallback topic was told of {name} of {channel}, which was {reasons[-1]}"
 
     def _untold(self, channel: str, states: Collection[SharedState]) -> Iterator[str]:

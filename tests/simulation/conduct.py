@@ -225,8 +225,8 @@ class Conduct:
                 if earlier.fault not in AMBIGUOUS or earlier.ended is None:
                     continue
                 is_another = later.process.startswith("webhook") and later.process != earlier.process
-                # A copy is owed again if another state was announced in between, or may have been.
-                is_news = self._is_announced_between(earlier, later)
+                # A copy is owed again if another state was announced in between, or may have been, or if it came anew.
+                is_news = self._is_announced_between(earlier, later) or self._came_between(earlier, later)
                 is_retry = later.share == earlier.share and later.began > earlier.ended and not (is_another or is_news)
                 if is_retry and not later.is_marked:
                     yield f"unmarked: asked again after {earlier.fault}, without X-Relay-May-Repeat"
@@ -234,6 +234,16 @@ class Conduct:
                 waited = later.began - earlier.ended
                 if waited < PATIENCE_SECONDS and not is_fit and not is_news:
                     yield f"hurried: tried again {waited:.0f} s after {earlier.fault}"
+
+    def _came_between(self, earlier: Post, later: Post) -> bool:
+        """Return True if the share without timestamps came once more between two attempts."""
+        arrivals = (
+            at
+            for state in self.states
+            if (state.incident, state.number) == (later.incident, later.share) and state.changed_on is None
+            for at in state.arrivals
+        )
+        return any(earlier.began < at < later.began for at in arrivals)
 
     def _unmarked(self) -> Iterator[str]:
         """Check that a process that marks a request as a possible repetition marks its later ones, too.

@@ -89,8 +89,9 @@ class Unheard:
             )
             times = [notice.at for notice in named]
             for span in spans:
-                # In trouble the relay may not know of the end between two criticals.
-                since = spans[0].began if self._is_troubled() else span.began
+                # In trouble the relay may not know of the end between two criticals, or before the first.
+                first = self.phones.rings_of[incident][0].began
+                since = first if self._is_troubled() else span.began
                 pages = self._pages(incident, since, span.ends)
                 known = span._replace(answered_at=self._answered_at(incident, since, pages))
                 yield from self._untold(incident, known, [at for at in times if at > since])
@@ -235,6 +236,9 @@ class Unheard:
             first = min((notice.began for notice in told if span and notice.at > span.began), default=math.inf)
             if span is None or call.began < first:
                 yield f"unheard: {BOSS} is called for {incident} at {self._moment(call.began)}, before the topic"
+            # An answer to a page that a follow-up cannot find in time is not verified.
+            elif any(page.is_slow for page in span.pages):
+                continue
             elif not self._is_troubled() and call.began > min(span.ends, span.answered_at) + RECORDED_SECONDS:
                 yield f"unheard: {BOSS} is called for {incident} at {self._moment(call.began)}, and it was heard"
         if self._is_troubled() or not self.calls_others:

@@ -332,7 +332,8 @@ class Entry(NamedTuple):
         if state is None or not state.is_open:
             return False
         if state.version is None or state.has_borrowed_version or self.end.version is None:
-            return state.came > self.end.claimed_at
+            # The version of a resolve without timestamps is its arrival.
+            return state.came > max(self.end.claimed_at, self.end.version[0] if self.end.version else 0.0)
         return state.version > self.end.version
 
     @property
