@@ -15,7 +15,7 @@ OPERATOR_MUTATIONS = (
         "channels.routes:pauses_for",
         "not each.when or meets(each.when, share, is_open=is_open)",
         "not each.when",
-        seed=111,
+        seed=127,
     ),
     Mutation(
         "one condition of a route is enough",
