@@ -106,6 +106,12 @@ class Conditions:
             for each in self.used(state.channel, first, last)
         )
 
+    def is_shadowed(self, state: SharedState) -> bool:
+        """Return True if the state came in shadow mode beyond doubt."""
+        moments = [*state.arrivals, *state.answered]
+        used = self.used(state.channel, min(moments), max(moments) + LEARNS_SECONDS) if moments else []
+        return bool(used) and all(each.mode == "shadow" for each in used)
+
     def age_from(self, state: SharedState, came: float, before: float) -> float:
         """Return the latest time from which the age of a state may count: its arrival, or the end of a pause."""
         settings = self.used(state.channel, came, before)

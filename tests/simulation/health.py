@@ -207,15 +207,19 @@ class Health:
 
         The sweeper replaces a vanished message only minutes later, and the replacement may vanish, too. So the channel
         may be sick although xMatters accepted each of its signals. A vanished message is no reason if its own state was
-        signalled well before `at`, or if its incident was signalled between the loss and that time.
+        signalled well before `at`, or if its incident was signalled between the loss and that time. A second copy of a
+        share without timestamps counts as a state of its own, which was not signalled.
         """
+        copied = {
+            (state.incident, state.number) for state in self.states if state.version is None and len(state.arrivals) > 1
+        }
         return any(
             lost.channel == channel
             and lost.at < at
             and not any(
                 ring.incident == lost.incident
                 and ring.began < at - RUN_SECONDS
-                and (ring.share == lost.share or ring.began > lost.at)
+                and ((ring.share == lost.share and (lost.incident, lost.share) not in copied) or ring.began > lost.at)
                 for ring in self.phones.rings
             )
             for lost in self.vanished

@@ -818,7 +818,13 @@ class Invariants:
             # Also a state that was not answered may have reached the ledger.
             later = [other for other in self._states_of(incident) if other.arrivals and surely_newer(other, better)]
             is_in_turn = is_in_turn and all(max(better.answered) < min(other.arrivals) for other in later)
-            unsaid = {"eased", "resolved"} if self._is_left_out(better) else unwanted
+            is_left_out = self._is_left_out(better)
+            if better.channel in self.timelines:
+                is_left_out = self.conditions.is_shadowed(better)
+            unsaid = {"eased", "resolved"} if is_left_out else unwanted
+            # A state that was as bad in shadow mode was said by whoever pages people then.
+            is_said = any(self._is_shadowed(other) and changed(better, other) in bad for other in later)
+            is_between = is_between and not is_said
             if is_between and is_in_turn and changed(told, better) in unsaid and changed(better, last[0]) in bad:
                 self._problem(f"{incident} ends untold: {last[0]}, after {better}")
 

@@ -118,6 +118,10 @@ class TestGivenUp:
         assert self.entry().dropped(MARK - 1) == self.entry(), "dead-lettered again since"
         assert self.entry().owing(state(5)).dropped(MARK) == self.entry().owing(state(5))
 
+    def test_message_about_a_state_that_is_dropped_at_that_moment_does_not_make_its_channel_sick_again(self) -> None:
+        """Found by seed 41004779 of the simulation."""
+        assert self.entry().dropped(MARK).notified("", MARK + 1).debt.row is None
+
 
 ROW = Row(NOW + 216, "d" * 32, is_critical=True)
 CALM = replace(ROW, is_critical=False)

@@ -713,10 +713,10 @@ class Entry(NamedTuple):
         """Return the entry after the fallback topic was notified at `at` (epoch seconds).
 
         `missed` is the step of the receipt that the message told of (`Missed`); empty if it told of none. A given-up
-        state keeps its row (see `Debt`).
+        state keeps its row (see `Debt`), unless an operator dropped it meanwhile.
         """
         debt = self.debt.notified(self.newest)
-        if self.is_given_up and self.newest:
+        if self.is_given_up and self.newest and self.debt.row:
             debt = debt.dead_lettered(self.newest, debt.dead_lettered_at)
         return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if missed else self.receipt)
 
