@@ -374,6 +374,7 @@ class Invariants:
         )
         dead = [self.states.get((job["entry"], job["share"])) for job in self.dead_letters.bodies()]
         dropped = [self.states.get((job["entry"], job["share"])) for job in self._dropped()]
+        unread = dropped if self.cloud.has_newer_schema else []
         health = Health(
             self.policies,
             self.states.values(),
@@ -384,7 +385,8 @@ class Invariants:
             self.quiet,
             self.topics,
             [vanished for queue in self.queues for vanished in queue.vanished],
-            [state for state in dead if state and state.is_open and state.status == "critical"],
+            # A dropped message of a newer version does not say which state it was: that one stays given up.
+            [state for state in (*dead, *unread) if state and state.is_open and state.status == "critical"],
             [state for state in dropped if state],
         )
         flaps = Flaps(
@@ -658,12 +660,15 @@ class Invariants:
     def _ends_as(self, end: SharedState, state: SharedState) -> bool:
         """Return True if `end` may stand for `state`, a later end of the incident.
 
-        The relay knows of no open state in between. BigPanda's API, which is asked about the later end, may show the
-        earlier one.
+        When that came, the relay knew of no open state in between. BigPanda's API, which is asked about the later end,
+        may show the earlier one.
         """
         if end.is_open or state.is_open or not self.confirms_ends:
             return False
-        opened = (other for other in self._states_of(end.incident) if other.is_open and other.arrivals)
+        by = min(state.answered, default=math.inf)
+        opened = (
+            each for each in self._states_of(end.incident) if each.is_open and min(each.arrivals, default=by) < by
+        )
         between = (other for other in opened if surely_newer(other, end) and not surely_newer(other, state))
         return not any(map(self._knows, between))
 

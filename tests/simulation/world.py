@@ -102,8 +102,8 @@ class World:
     def start(self, process: Process, work: Callable[[], object], *, at_most: float = math.inf) -> None:
         """Start a process, whose death affects no other. After `at_most` seconds it is killed.
 
-        At its end its environment is frozen, as in Lambda. Calls that the process abandoned continue when the
-        environment thaws: at once, after a random time, or never.
+        At its end its environment is frozen, as in Lambda. Requests that the process abandoned have left it: they have
+        their effects at once, some seconds later, or never.
         """
 
         def life() -> None:
@@ -115,7 +115,7 @@ class World:
                 pass
             finally:
                 self._processes.pop(getcurrent(), None)
-                process.thaws_at = self.now + self.random.choice([0.0, self.random.uniform(0, 100), math.inf])
+                process.thaws_at = self.now + self.random.choice([0.0, self.random.uniform(0, 10), math.inf])
                 process.end()
 
         process.started_at = self.now
