@@ -18,6 +18,8 @@ PY := $(VENV)/bin/python
 # Nothing is left outside the clone: pip's downloads stay here too.
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
+# The machine's own certificates, as pip takes them: the package index may be a mirror.
+export UV_SYSTEM_CERTS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SAM_CLI_TELEMETRY := 0
 # The tests start hundreds of processes, each of which would compile the sources anew.
