@@ -165,7 +165,8 @@ class Conditions:
     def _late_tags(self, channel: str, states: Sequence[SharedState]) -> Iterator[str]:
         """Check that a tag that comes late rings whom its route names, if no signal of the incident named them.
 
-        That holds for incidents that only get tags until then, and that nobody answers.
+        That holds for incidents that only get tags until then, and that nobody answers. Nobody else is rung of one that
+        somebody acknowledged.
         """
         settings = self.timelines[channel]
         is_plain = len(settings) == 1 and settings[0].mode == "live" and not settings[0].pauses
@@ -177,10 +178,18 @@ class Conditions:
             later = [at for each in states if each.incident == state.incident for at in each.arrivals if at > first]
             are_alike = all((each.is_open, each.status) == (state.is_open, state.status) for each in earlier)
             before = [ring for ring in rings if ring.at < first]
-            is_answered = any(incident == state.incident for _, incident, _ in self.phones.answers)
+            names = settings[0].recipients_of(state.facts)
+            answers = [(at, text) for at, incident, text in self.phones.answers if incident == state.incident]
+            pages = [page for page in self.phones.pages if page.ring.incident == state.incident]
+            # A follow-up finds the page that a person acknowledges.
+            is_known = pages and all(page.found_from < first - RINGS_SECONDS for page in pages)
+            if any(text == "Acknowledge" and at < first - RINGS_SECONDS / 2 for at, text in answers) and is_known:
+                is_rung = any(ring.recipients == names and ring.began > first for ring in rings)
+                if are_alike and before and is_rung and names != settings[0].recipients:
+                    yield f"late tag: {state} rang {', '.join(names)}, although somebody had acknowledged it"
+            is_answered = bool(answers)
             if not (state.is_open and are_alike and before and state.number and not is_answered) or state.shown:
                 continue
-            names = settings[0].recipients_of(state.facts)
             is_named = {*names, *settings[0].recipients} & {name for ring in before for name in ring.recipients}
             by = first + RINGS_SECONDS
             is_due = (

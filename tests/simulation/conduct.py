@@ -61,6 +61,7 @@ class Conduct:
         cloud: conditions of AWS and of xMatters' log-in.
         replays: times at which operators replayed dead letters, in epoch seconds.
         has_copies: True if SQS delivered a message again after it was deleted.
+        held: start (epoch seconds) and channel of each process that an open circuit kept from sending.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -78,6 +79,7 @@ class Conduct:
     cloud: Cloud
     replays: Sequence[float] = ()
     has_copies: bool = False
+    held: Sequence[tuple[float, str]] = ()
 
     def problems(self) -> Iterator[str]:
         """Yield the problems of the finished schedule."""
@@ -96,6 +98,7 @@ class Conduct:
             yield from self._slow_again()
             for channel in self.policies:
                 yield from self._circuit_ignored(channel)
+                yield from self._held_needlessly(channel)
                 yield from self._above_rate_limit(channel)
 
     def _is_calm(self, *services: str) -> bool:
@@ -352,6 +355,18 @@ class Conduct:
                 answer.began < first and answer.ended and answer.ended < end for answer in answers
             ):
                 yield f"xMatters was asked within {pause:.0f} s after {last.fault}"
+
+    def _held_needlessly(self, channel: str) -> Iterator[str]:
+        """Check that no circuit is open after an answer by which xMatters takes signals, or refuses this one for good.
+
+        An answer to a signal that was sent before xMatters failed closes no circuit.
+        """
+        posts = [post for post in self.phones.posts if post.channel == channel and post.ended]
+        good = [post for post in posts if post.fault not in BREAKING | PAUSES_SECONDS.keys() | {"credentials", "token"}]
+        for at, _ in (each for each in self.held if each[1] == channel):
+            last = max((post.began for post in good if (post.ended or at) < at - LEARNS_SECONDS), default=0.0)
+            if last and not any(post not in good and (post.ended or at) > last for post in posts if post.began < at):
+                yield f"circuit: {channel} was held {at - last:.0f} s after a signal by which the circuit is closed"
 
     def _above_rate_limit(self, channel: str) -> Iterator[str]:
         """Check that no minute has more signals than the policy allows; a small margin is subtracted from the minute.

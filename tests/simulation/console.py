@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +21,7 @@ A_PAGE = 2
 MOST_CALLS, CALLS_SECONDS = 20, 2.0
 _NOTE = re.compile(r"answer-\d+")
 # The name of the first channel's webhook, and that of another one beside it.
+MOVED_TO = "e2"
 WEBHOOK, OTHER_WEBHOOK = "webhook.noc", "webhook.other"
 # BigPanda's answers: it did what was asked; the incident is unknown, or is over or snoozed already.
 DONE, UNKNOWN, CONFLICT = 204, 404, 409
@@ -67,6 +68,8 @@ class Console(Session):
         keys: valid API keys.
         page: number of incidents on a page, whatever page size a request has.
         foreign: incidents that are shared with the other webhook alone; with any, the others are shared with both.
+        moved: incidents that are in the environment MOVED_TO; all others are in the other ones.
+        remarks: times (epoch seconds) of people's comments, each with the incident.
     """
 
     edge: Edge
@@ -82,6 +85,8 @@ class Console(Session):
     keys: set[str] = field(default_factory=lambda: {"k"})
     page: int = A_PAGE
     foreign: Collection[str] = ()
+    moved: Collection[str] = ()
+    remarks: Sequence[tuple[float, str]] = ()
 
     def crowded(self) -> Iterator[str]:
         """Yield a problem for each endpoint that got more than MOST_CALLS within CALLS_SECONDS."""
@@ -124,6 +129,8 @@ class Console(Session):
             return HttpAnswer(503 if fault == "503" else 429, {}, b"")
         if method in {"POST", "PUT"}:
             return HttpAnswer(status, {}, b"{}")
+        if self.moved and self._is_elsewhere(url):
+            return HttpAnswer(UNKNOWN, {}, b"{}")
         return HttpAnswer(status, {}, json.dumps(self._found(url)).encode())
 
     def _change(self, url: str, document: Mapping[str, Any], fault: str | None) -> int:
@@ -149,6 +156,10 @@ class Console(Session):
             is_foreign = parts.path.split("/")[-2] in self.foreign
             names = [WEBHOOK] if not self.foreign else [OTHER_WEBHOOK] if is_foreign else [WEBHOOK, OTHER_WEBHOOK]
             return [{"type": "incident_shared", "params": {"share_target": name}} for name in names]
+        if last == "activities" and self.remarks:
+            incident = parts.path.split("/")[-2]
+            said = (at for at, name in self.remarks if name == incident and at <= self.edge.world.now)
+            return [{"type": "incident_commented", "created_by": "u7", "timestamp": int(at)} for at in said]
         if last == "activities":
             return [{"params": {"comment": text}} for text in reversed(self.texts[-60:])]
         if last == "incidents":
@@ -159,6 +170,11 @@ class Console(Session):
             return {"items": there[(page - 1) * self.page : page * self.page], "total": len(there)}
         self.shown(last)
         return self.incidents().get(last, [])
+
+    def _is_elsewhere(self, url: str) -> bool:
+        """Return True if a URL names an incident in an environment that does not have it."""
+        place = re.search(r"/environments/([^/]+)/incidents/([^/?]+)", url)
+        return place is not None and (place[1] == MOVED_TO) != (place[2] in self.moved)
 
     def _write(self, text: str) -> None:
         self.texts.append(text)

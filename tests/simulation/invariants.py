@@ -18,7 +18,7 @@ from relay.jobs.queue import SCHEMA
 from relay.ledger.entry import CLAIM_SECONDS
 from tests.simulation.answers import ActingAnswer, ActingAnswers
 from tests.simulation.capacity import Capacity
-from tests.simulation.cloud import Cloud
+from tests.simulation.cloud import USUAL, Cloud
 from tests.simulation.conditions import REROUTED_SECONDS, Conditions
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
@@ -51,6 +51,8 @@ ADMITTED_SECONDS = 6.0
 TRIED_SECONDS = 9.0
 # From a resolve to its signal while BigPanda does not answer: ten minutes, and the wait for the next question.
 BELIEVED_SECONDS = UNREACHABLE_SECONDS + 360.0
+# From a resolve to its signal if BigPanda confirms it: two questions, and a wait for xMatters' flood control.
+CONFIRMED_SECONDS = 180.0
 # The longest time from an incident's end to the end of its page.
 ENDS_SECONDS = 60.0
 # Duration of two reconcile runs, with their delays.
@@ -132,6 +134,7 @@ class Invariants:
         admits: pairs of a function and a channel whose credentials it has accepted.
         swept: the sweeper's runs that neither died nor found another run's lease, in the order of their ends.
         reconciled_until: time of the last reconcile run, in epoch seconds.
+        held: start (epoch seconds) and channel of each process that an open circuit kept from sending.
     """
 
     policies: Mapping[str, Mapping[str, object]]
@@ -180,6 +183,7 @@ class Invariants:
     admits: set[tuple[int, str]] = field(default_factory=set)
     swept: list[Swept] = field(default_factory=list)
     reconciled_until: float = 0.0
+    held: list[tuple[float, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._wanted_by = {channel: wanted(dict(policy)) for channel, policy in self.policies.items()}
@@ -342,6 +346,7 @@ class Invariants:
             self.cloud,
             self.replays,
             any(queue.doubled for queue in self.queues),
+            self.held,
         )
         promptness = Promptness(
             self.policies,
@@ -421,6 +426,7 @@ class Invariants:
             self.sns,
             self.has_rest,
             "unanswered_recipients" in self.policies[NOC],
+            self.console.remarks,
         )
         for problem in (
             *self.conditions.problems(),
@@ -1154,13 +1160,14 @@ class Invariants:
         return "flap" in self._policy(state.incident) and is_as_bad
 
     def _check_believed(self) -> None:
-        """Check that a resolve is believed if BigPanda leaves the questions about it without an answer."""
+        """Check that a resolve is announced once BigPanda confirmed it, or left the questions without an answer."""
         outages = [spell for spell in self.weather.spells if spell.service == "bigpanda" and spell.share == 1]
         is_fair = len(outages) == len(self.weather.spells) and not self.weather.crashes and not self.has_operators
         if not self.confirms_ends or not is_fair:
             return
         for state in self.states.values():
-            came, by = min(state.answered, default=math.inf), min(state.answered, default=math.inf) + BELIEVED_SECONDS
+            came = min(state.answered, default=math.inf)
+            by = came + (BELIEVED_SECONDS if outages else CONFIRMED_SECONDS)
             first, last = min(state.arrivals, default=math.inf) - self.world.began, by - self.world.began
             is_dark = any(
                 each.begins < first and last < each.ends and each.fault in {"503", "timeout"} for each in outages
@@ -1171,8 +1178,19 @@ class Invariants:
             told = self.states[state.incident, rings[-1].share] if rings else None
             is_owed = not state.is_open and told is not None and told.is_open and state.channel == NOC
             is_asked = state.id not in self._dead_questions()
-            if is_dark and is_last and is_owed and is_asked and "resolved" in self.wanted(state.incident):
-                self._problem(f"believed: {state} did not ring, though BigPanda had not answered for long")
+            is_due = is_dark or not (outages or self._may_delay_ends(state))
+            if is_due and is_last and is_owed and is_asked and "resolved" in self.wanted(state.incident):
+                self._problem(f"believed: {state} did not ring in {by - came:.0f} s, and BigPanda did not deny it")
+
+    def _may_delay_ends(self, state: SharedState) -> bool:
+        """Return True if a limit, a pause, another key or a person's deed may delay an end that BigPanda confirms."""
+        policy, incident = self.policies[NOC], state.incident
+        is_limited = int(str(policy["max_per_minute"])) < len(self.states) or "max_per_minute_per_recipients" in policy
+        is_changed = self.renewed_at is not None or self.has_new_token or NOC in {*self.quiet, *self.timelines}
+        is_odd = self.cloud != USUAL or not self._are_pages_followed() or self.reconcile_interval is not None
+        is_unsure = incident in self.unguarded | self.unqueued or state.version is None or self.doubts[incident] > 0
+        is_short = float(str(policy["max_age_seconds"])) < CONFIRMED_SECONDS
+        return any((is_limited, is_changed, is_odd, is_unsure, is_short, "flap" in policy, self.naps, self.actions))
 
     def _check_asked(self) -> None:
         """Check that BigPanda was asked about each resolve until it answered, or until the question was too old."""

@@ -12,6 +12,8 @@ from tests.simulation.world import BEGINS_AT
 
 # Stories in which so many processes die stay, too.
 MANY_CRASHES = 0.02
+# A range with few of the seeds that the mutations record.
+LATER = (0.42, 0.54)
 
 
 def with_narrow_kind(seed: int, story: Story) -> Story:
@@ -25,7 +27,10 @@ def with_narrow_kind(seed: int, story: Story) -> Story:
     # A generator of its own, and a range with few of the seeds that the mutations record.
     unseen = Random(f"unseen of {seed}")
     is_chosen = 0.24 < unseen.random() < 0.4 and story.crashes < MANY_CRASHES and not is_rare
-    return unseen.choice(_UNSEEN)(unseen, story) if is_chosen else story
+    story = unseen.choice(_UNSEEN)(unseen, story) if is_chosen else story
+    later = Random(f"later kinds of {seed}")
+    is_chosen = LATER[0] < later.random() < LATER[1] and story.crashes < MANY_CRASHES and not is_rare
+    return later.choice(_LATER)(later, story) if is_chosen else story
 
 
 def _course(incident: str, at: float, statuses: str, paces: Iterator[float]) -> list[SharedState]:
@@ -283,4 +288,94 @@ _UNSEEN = (
     _with_another_webhook,
     _with_two_recipients,
     _with_late_recipients,
+)
+
+
+def _with_comments_in_bigpanda(random: Random, story: Story) -> Story:
+    """Return a story of pages that nobody answers, or only escalates, and of comments in BigPanda itself."""
+    states: list[SharedState] = []
+    answers: list[Said] = []
+    remarks: list[tuple[float, str]] = []
+    for number in range(random.choice([2, 3, 4])):
+        name = f"u{number}"
+        course = _course(
+            name, random.uniform(0, 60), random.choice(["critical", "warning critical"]), _paces(random, 90.0)
+        )
+        states += course
+        rang = course[-1].at
+        if random.random() < 0.7:
+            remarks.append((rang + random.choice([-60.0, 30.0, 200.0]) * random.uniform(0.5, 1.2), name))
+        if random.random() < 0.5:
+            answers.append(Said(rang + random.uniform(70, 200), len(answers), name, "Escalate", 1))
+    policy = _plain(story, confirm_resolve=False, notify_on=["opened", "worsened", "resolved"])
+    story = alone(story, _posts(states), policy=policy, routed=[])
+    # BigPanda's key is part of a story with answers.
+    answers = answers or [Said(1500.0, 0, "u0", "Not me", 1)]
+    receipts = {"notified_within_seconds": 0.0, "answered_within_seconds": random.choice([300.0, 600.0])}
+    story = replace(story, answers=answers, has_rest=True, receipts=receipts, cloud=USUAL)
+    return replace(story, remarks=tuple(sorted(remarks)))
+
+
+def _with_moved_incidents(random: Random, story: Story) -> Story:
+    """Return a story of ends, some of incidents that BigPanda has in another environment than their shares say."""
+    states: list[SharedState] = []
+    for number in range(random.choice([2, 3])):
+        course = _course(f"m{number}", random.uniform(0, 60), "critical ok", _paces(random, 60.0, 150.0))
+        states += [replace(state, environment="prod-eu", environment_id="e") for state in course]
+    story = alone(story, _posts(states), policy=_plain(story, confirm_resolve=True), routed=[])
+    moved = frozenset(state.id for state in states if random.random() < 0.6)
+    # BigPanda's key is part of a story with answers.
+    return replace(story, answers=[Said(1500.0, 0, "m0", "Not me", 1)], moved=moved, cloud=USUAL)
+
+
+def _with_a_silent_bigpanda(random: Random, story: Story) -> Story:
+    """Return a story of incidents that end, and may open again, while BigPanda answers nothing for long."""
+    states: list[SharedState] = []
+    for number in range(random.choice([2, 3])):
+        courses = ["critical ok critical", "critical ok", "critical ok warning", "warning ok critical"]
+        paces = _paces(random, 20.0, 150.0, 500.0)
+        states += _course(f"e{number}", random.uniform(0, 60), random.choice(courses), paces)
+    fault = random.choice(["503", "timeout"])
+    spell = Spell("bigpanda", fault, 0.0, random.uniform(1500, 2500), 1.0)
+    story = alone(story, _posts(states), policy=_plain(story, confirm_resolve=True), spells=[spell], routed=[])
+    return replace(story, answers=[Said(2800.0, 0, "e0", "Not me", 1)], cloud=USUAL)
+
+
+def _with_a_deaf_phone(random: Random, story: Story) -> Story:
+    """Return a story of criticals that xMatters does not take, and of two phones of which one can't be called."""
+    return replace(_with_a_deaf_topic(random, story), has_phones=True, has_deaf_phone=True, has_rest=False)
+
+
+def _with_refusals_for_good(random: Random, story: Story) -> Story:
+    """Return a story of many signals that xMatters refuses for good, one by one, while others come."""
+    states: list[SharedState] = []
+    for number in range(16):
+        states += _course(
+            f"n{number}", number * random.uniform(4, 6), random.choice(["critical", "warning"]), _paces(random, 1.0)
+        )
+    spell = Spell("xmatters", "refused", 0.0, random.uniform(50, 70), 1.0)
+    return replace(alone(story, _posts(states), policy=_plain(story), spells=[spell]), cloud=USUAL)
+
+
+def _with_acknowledged_incidents(random: Random, story: Story) -> Story:
+    """Return a story of criticals that people acknowledge, before a late tag names others."""
+    story = _with_late_recipients(random, story)
+    posts: list[Post] = []
+    answers: list[Said] = []
+    for post in story.posts:
+        at = post.state.at + (random.uniform(150, 300) if post.state.number else 0.0)
+        posts.append(Post(at, replace(post.state, at=at)))
+        if not post.state.number and random.random() < 0.7:
+            answers.append(Said(at + random.uniform(30, 60), len(answers), post.state.id, "Acknowledge", 1))
+    story = replace(story, posts=sorted(posts, key=lambda post: post.at))
+    return replace(story, answers=answers or [Said(1500.0, 0, "w0", "Not me", 1)])
+
+
+_LATER = (
+    _with_comments_in_bigpanda,
+    _with_moved_incidents,
+    _with_a_silent_bigpanda,
+    _with_a_deaf_phone,
+    _with_refusals_for_good,
+    _with_acknowledged_incidents,
 )

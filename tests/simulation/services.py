@@ -36,6 +36,8 @@ UNIT_BYTES = 1024
 THROTTLED_SECONDS = 3.0
 # Items that expire later than this stay until the end of every schedule.
 HORIZON_SECONDS = 40_000.0
+# The phones of the last resort, of which one can never be called.
+PHONE, DEAF_PHONE = "+15550100", "+15550101"
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:
@@ -675,16 +677,20 @@ class SimulatedSns:
     of_health: list[HealthMessage] = field(default_factory=list)
     phoned: list[float] | None = None
 
-    def send_voice_message(self, **_: str) -> None:
+    def send_voice_message(self, *, DestinationPhoneNumber: str, **_: str) -> None:
         """Call a phone, as AWS End User Messaging does, whose faults have nothing to do with those of SNS."""
         assert self.phoned is not None
         self.edge.reach()
+        if DestinationPhoneNumber == DEAF_PHONE:
+            raise _refused("SendVoiceMessage")
         self.phoned.append(self.edge.world.now)
         self.edge.world.say("a phone is called")
 
-    def send_text_message(self, **_: str) -> None:
+    def send_text_message(self, *, DestinationPhoneNumber: str, **_: str) -> None:
         """Text a phone: each text goes with a call."""
         self.edge.reach()
+        if DestinationPhoneNumber == DEAF_PHONE:
+            raise _refused("SendTextMessage")
 
     def publish(
         self,

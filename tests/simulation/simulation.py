@@ -43,14 +43,23 @@ from relayctl.dlq.queue import DeadLetters
 from tests.fakes import one_by_one, unwatched
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, Logins, as_read_by_newer
-from tests.simulation.console import CONFLICT, DONE, OTHER_WEBHOOK, UNKNOWN, WEBHOOK, Console
+from tests.simulation.console import CONFLICT, DONE, MOVED_TO, OTHER_WEBHOOK, UNKNOWN, WEBHOOK, Console
 from tests.simulation.dead_letter_deeds import DEEDS, DeadLetterDeeds
 from tests.simulation.invariants import Invariants
 from tests.simulation.operators import tell
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Page, Phones
 from tests.simulation.promptness import Swept
 from tests.simulation.reports import LARGE_PAGE, others
-from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
+from tests.simulation.services import (
+    DEAF_PHONE,
+    PHONE,
+    Edge,
+    Message,
+    SimulatedDynamoDb,
+    SimulatedSecrets,
+    SimulatedSns,
+    SimulatedSqs,
+)
 from tests.simulation.settings import Settings
 from tests.simulation.silence import silence
 from tests.simulation.story import NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name
@@ -62,7 +71,6 @@ HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
 TOKEN, NEW_TOKEN, CALLBACK_TOKEN = "inbound-token", "new-inbound-token", "callback-token"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/{channel}/triggers?apiKey={key}"
 TOPICS = "arn:aws:sns:eu-central-1:000000000000"
-PHONE = "+15550100"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 RESENDS = 2
 # The template's visibility timeout, and its receives before the redrive.
@@ -175,7 +183,8 @@ class Simulation:
         luck = Random(f"table of {seed}")
         self.dynamodb = SimulatedDynamoDb(dynamodb, entries, story.ceiling, story.cloud, luck)
         self._other_incidents, self.dynamodb.others = others(story.other_incidents)
-        self.console.foreign = story.foreign
+        self.console.foreign, self.console.moved = story.foreign, story.moved
+        self.console.remarks = [(self.world.began + at, incident) for at, incident in story.remarks]
         self.console.page = LARGE_PAGE if story.other_incidents else self.console.page
         self._known_key, self._recipients, self._token = OLD_KEY, ["Ops"], TOKEN
         self._api_key, self._ending = "k", set(story.ending)
@@ -385,7 +394,8 @@ class Simulation:
             xmatters["callback"] = {"token": CALLBACK_TOKEN}
         if self.story.answers or self.story.reconcile_interval:
             looks = ("report" if self.story.reports else "ring") if self.story.reconcile_interval else False
-            document["bigpanda"] = {"api_key": self._api_key, "environment_id": "e", "reconcile": looks}
+            more = {"environments": [MOVED_TO]} if self.story.moved else {}
+            document["bigpanda"] = {"api_key": self._api_key, "environment_id": "e", "reconcile": looks, **more}
         if self.story.actions:
             document["bigpanda"]["actions"] = self.story.actions
         return json.dumps(document)
@@ -417,6 +427,7 @@ class Simulation:
         sns: Any = self.sns
         client: Any = self.dynamodb
         table = Table(client, "ledger", clock)
+        numbers = [PHONE, *([DEAF_PHONE] if self.story.has_deaf_phone else [])]
         resources = Resources(
             table=table,
             credentials=table,
@@ -430,7 +441,7 @@ class Simulation:
             alarm_topic_arn=f"{TOPICS}:alarm" if "alarm" in self.story.topics else "",
             notice_topic_arn=f"{TOPICS}:notice" if "notice" in self.story.topics else "",
             invoke=self._invoke,
-            phones=LastResortPhones(lambda: sns, ways_to([PHONE], "voice", "text"), one_by_one)
+            phones=LastResortPhones(lambda: sns, ways_to(numbers, "voice", "text"), one_by_one)
             if self.story.has_phones
             else None,
         )
@@ -518,6 +529,8 @@ class Simulation:
         reply = functions.webhook.serve(request)
         said = f"{reply.status} {reply.document.get('outcome')} {reply.document.get('reason') or ''}"
         self.world.say(f"{process.name} answers {said}")
+        if reply.document.get("reason") == "circuit_open":
+            self.invariants.held.append((process.started_at, state.channel))
         self.invariants.answered(state, reply.status)
         is_admitted = reply.document.get("incident_id") is not None
         self.invariants.admitted(id(functions), state, is_admitted=is_admitted)

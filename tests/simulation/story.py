@@ -78,6 +78,7 @@ class SharedState:
     environment: str = ""
     team: str = ""
     severity: str = ""
+    environment_id: str = ""
 
     @property
     def facts(self) -> Facts:
@@ -137,7 +138,9 @@ class SharedState:
         if not self.environment:
             return json.dumps({"incident": incident}).encode()
         incident["tags"] = [{"name": "team", "value": self.team}] if self.team else []
-        return json.dumps({"incident": incident, "metadata": {"environment": self.environment}}).encode()
+        metadata = {"environment": self.environment}
+        metadata |= {"environment_id": self.environment_id} if self.environment_id else {}
+        return json.dumps({"incident": incident, "metadata": metadata}).encode()
 
     def in_the_api(self, *, is_snoozed: bool) -> dict[str, Any]:
         """Return the state as BigPanda's API shows it."""
@@ -214,9 +217,9 @@ class Said:
         event = {"number": "page-of-a-stranger" if self.is_forged and not self.knows_page else page}
         members = {"relay": 1, "kind": "response", "incident_id": self.incident, "event": event}
         person = {"target": "mallory" if self.is_forged else "jdoe"}
-        return json.dumps(
-            members | {"person": person, "response": self.response, "note": f"answer-{self.number}"}
-        ).encode()
+        # xMatters' administrators choose the letter case of the words.
+        response = self.response.upper() if self.response == "Escalate" and self.number % 2 else self.response
+        return json.dumps(members | {"person": person, "response": response, "note": f"answer-{self.number}"}).encode()
 
 
 @dataclass(frozen=True)
@@ -317,6 +320,9 @@ class Story:
         has_late_twins: True if xMatters' workflow makes a second page of many signals, some time after the first.
         has_phones: True if phones are called, too, when the fallback topic is told of a critical.
         foreign: incidents that BigPanda shares with another webhook alone, while it shares the others with both.
+        has_deaf_phone: True if a second phone can never be called.
+        moved: incidents that BigPanda has in the second environment, although their shares name the first.
+        remarks: times (in seconds) of people's comments in BigPanda itself, each with the incident.
     """
 
     policy: dict[str, Any]
@@ -352,6 +358,9 @@ class Story:
     has_late_twins: bool = False
     has_phones: bool = False
     foreign: frozenset[str] = frozenset()
+    has_deaf_phone: bool = False
+    moved: frozenset[str] = frozenset()
+    remarks: tuple[tuple[float, str], ...] = ()
 
     @property
     def varied(self) -> Mapping[str, "Quiet"]:
@@ -392,6 +401,9 @@ class Story:
             (self.has_late_twins, "xMatters makes a second page of many signals, some time after the first"),
             (self.has_phones, "phones are called, too, when the fallback topic is told of a critical"),
             (self.foreign, f"BigPanda shares {', '.join(sorted(self.foreign))} with another webhook alone"),
+            (self.has_deaf_phone, "a second phone can never be called"),
+            (self.moved, f"BigPanda has {', '.join(sorted(self.moved))} in another environment than their shares say"),
+            (self.remarks, f"people comment in BigPanda (seconds, incident): {list(self.remarks)}"),
         )
         yield from (text for is_so, text in words if is_so)
         if self.api_lag:
@@ -759,6 +771,9 @@ def alone(story: Story, posts: list[Post], **members: Any) -> Story:
         "has_late_twins": False,
         "has_phones": False,
         "foreign": frozenset(),
+        "has_deaf_phone": False,
+        "moved": frozenset(),
+        "remarks": (),
         "ending": frozenset(),
         "api_key_changes_at": None,
     }

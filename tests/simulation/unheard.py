@@ -60,6 +60,7 @@ class Unheard:
         sns: the topics.
         has_rest: True if the channel has access to xMatters' REST API.
         calls_others: True if the channel has `unanswered_recipients`.
+        remarks: times (epoch seconds) of people's comments in BigPanda, each with the incident.
     """
 
     receipts: Mapping[str, float]
@@ -70,6 +71,7 @@ class Unheard:
     sns: SimulatedSns
     has_rest: bool
     calls_others: bool
+    remarks: Sequence[tuple[float, str]] = ()
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each critical that was not told, or told wrongly, and for too many questions."""
@@ -128,7 +130,10 @@ class Unheard:
         of_pages = (answer for page in pages for answer in page.answers)
         of_incident = ((at, text) for at, said, text in self.phones.answers if said == incident)
         answers = of_pages if self.has_rest else of_incident
-        return min((at for at, text in answers if text != "Escalate" and at > since), default=math.inf)
+        times = [at for at, text in answers if text != "Escalate" and at > since]
+        # BigPanda's times are whole seconds.
+        times += [at for at, name in self.remarks if name == incident and int(at) >= int(since)]
+        return min(times, default=math.inf)
 
     def _is_troubled(self) -> bool:
         return bool(self.weather.spells or self.weather.skips_runs)
