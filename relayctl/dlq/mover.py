@@ -18,7 +18,7 @@ from relay.jobs.job import Job, JobKind, seconds_of
 from relay.jobs.queue import Message, Queue, attributes_of, read_envelope
 from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
-from relayctl.dlq.queue import MAX_ROUND, DeadLetters, HeldMessage
+from relayctl.dlq.queue import DeadLetters, HeldMessage
 
 
 def in_order(held_messages: Iterable[HeldMessage]) -> list[tuple[HeldMessage, Job]]:
@@ -92,33 +92,19 @@ def move(
     dead_letters: DeadLetters,
     retry_queue: Queue,
     held_messages: Iterable[HeldMessage],
-    clock: Callable[[], float],
-    sleep: Callable[[float], object],
-    rate: float | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Moved]:
     """Move held messages to the retry queue in the order of `in_order`. Yield each one's result.
 
-    A message that is no longer held is skipped, since another reader may have it. At most `rate` messages are moved a
-    second, if it is given. Batches that are in progress when `stopping` returns True are completed.
+    A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
+    `stopping` returns True are completed.
     """
-    most = MAX_ROUND if rate is None else max(1, min(MAX_ROUND, int(rate)))
-    next_at = clock()
-
-    def paces() -> bool:
-        nonlocal next_at
-        # At a low rate the wait is longer than a hold, so the holds are renewed during the wait.
-        while (left := next_at - clock()) > 0 and not stopping():
-            sleep(min(left, LONGEST_SLEEP_SECONDS))
-            dead_letters.renew()
-        next_at = clock() + (most / rate if rate else 0.0)
-        return stopping()
 
     def batch(held: Sequence[HeldMessage]) -> list[Moved]:
         return _move(dead_letters, retry_queue, held)
 
     chosen = [held for held, _ in in_order(held_messages)]
-    for _, moved in dead_letters.work_off(chosen, batch, paces, most):
+    for _, moved in dead_letters.work_off(chosen, batch, stopping):
         if moved:
             yield moved
 

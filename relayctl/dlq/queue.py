@@ -189,14 +189,13 @@ class DeadLetters:
         chosen: Sequence[HeldMessage],
         act: Callable[[Sequence[HeldMessage]], list[R]],
         stopping: Callable[[], bool],
-        most: int = MAX_ROUND,
     ) -> Iterator[tuple[HeldMessage, R | None]]:
         """Call `act` with batches of held messages, several in parallel. Yield each message with its result.
 
         The result is None for a message that is no longer held, since another reader may have it. `stopping` is asked
-        before each round of at most `most` messages: if it returns True, no further round begins.
+        before each round: if it returns True, no further round begins.
         """
-        for round_ in batched(chosen, most, strict=False):
+        for round_ in batched(chosen, MAX_ROUND, strict=False):
             if stopping():
                 return
             self.renew()

@@ -97,15 +97,9 @@ def _line(moved: Moved) -> str | None:
 @click.command()
 @filtered()
 @click.option("--yes", is_flag=True, help="Replay. Without --yes, only show which jobs match.")
-@click.option(
-    "--rate",
-    type=click.FloatRange(0.01, 500),
-    metavar="N",
-    help="Move at most N jobs a second. Default: as fast as SQS allows. The channel's rate limit holds in any case.",
-)
 @click.option("--wait/--no-wait", default=True, help="Wait for the outcome of each job, or exit once all are moved.")
 @on_stack
-def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bool, as_json: bool) -> None:
+def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -> None:
     """Move dead-lettered jobs to the retry queue, oldest first.
 
     The worker attempts each job as soon as the channel's rate limit allows it, unless its state was announced or
@@ -118,7 +112,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
     Example:
       relayctl dlq replay --reason upstream
       relayctl dlq replay --reason upstream --newer-than 2d --yes
-      relayctl dlq replay --since 12h --rate 20 --no-wait --yes
+      relayctl dlq replay --since 12h --no-wait --yes
     """
     report, sums, effects = Report(), dict[str, Any](), stack.effects
     changed: dict[str, Any] | None = None
@@ -133,8 +127,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
                 changed = audit.begin(stack, "dlq replay", filters=wanted.document())
                 with progress("moving", f"of {len(report.chosen)}", effects.clock) as show:
-                    time, stopping = (effects.clock, effects.sleep), choice.stop.is_set
-                    for moved in move(choice.queue, retries, choice.jobs, *time, rate, stopping):
+                    for moved in move(choice.queue, retries, choice.jobs, choice.stop.is_set):
                         if not wait and moved.fate.became == Became.WAITING:
                             moved.fate = Fate(Became.MOVED)
                         report.moved.append(moved)

@@ -3,11 +3,8 @@
 A run that is broken off leaves what it fetched, and the next one goes on where it was.
 """
 
-import hashlib
-import hmac
 import json
 import os
-import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,15 +12,7 @@ from typing import Any
 
 import click
 
-ABOUT, KEY, PERIOD = "about.json", "pseudonyms.key", ("since", "until")
-# Members whose text is structure, and no word of a customer's. All other text is replaced by `--redact`.
-_STRUCTURE = frozenset(
-    {
-        *("id", "alert_id", "status", "severity", "type", "share_target", "environments", "created", "terminated"),
-        *("requestId", "eventId", "auditType", "deliveryStatus", "received", "response", "incident", "told_status"),
-        *("timestamp", "at", "start", "end", "startedOn", "endedOn", "started_on", "ended_on"),
-    }
-)
+ABOUT, PERIOD = "about.json", ("since", "until")
 
 
 class Archive:
@@ -31,15 +20,14 @@ class Archive:
 
     Attributes:
         folder: The folder.
-        is_redacted: True if names and texts are replaced by pseudonyms before they are written.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], *, is_redacted: bool) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         """Open or make the folder. `about` says what is fetched: a folder about something else raises UsageError."""
-        self.folder, self.is_redacted = folder, is_redacted
+        self.folder = folder
         self._lock = threading.Lock()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known, wanted = folder / ABOUT, {**about, "redacted": is_redacted}
+        known, wanted = folder / ABOUT, json.loads(json.dumps(about))
         if not known.exists():
             if any(folder.iterdir()):
                 raise click.UsageError(f"--keep: {folder} has other files; name a new folder")
@@ -48,7 +36,6 @@ class Archive:
             self.about: dict[str, Any] = json.loads(known.read_text("utf-8"))
         except ValueError:
             raise click.UsageError(f"--keep: {known} is not whole; name a new folder") from None
-        wanted = json.loads(json.dumps(wanted))
         # A run that goes on keeps its first period.
         different = [name for name, value in wanted.items() if name not in PERIOD and self.about.get(name) != value]
         if different:
@@ -56,7 +43,6 @@ class Archive:
                 f"--keep: {folder} was fetched with another {', '.join(different)}; name a new folder, or type the "
                 "first command again"
             )
-        self._pseudonyms = self._key() if is_redacted else b""
         self._mend()
 
     def has(self, kind: str) -> set[str]:
@@ -74,8 +60,7 @@ class Archive:
 
     def add(self, kind: str, key: str, document: Any) -> None:
         """Add a document under a key."""
-        told = self._told(document) if self.is_redacted else document
-        line = json.dumps([key, told]) + "\n"
+        line = json.dumps([key, document]) + "\n"
         with self._lock:
             try:
                 self._write(self._place(kind), line, "a")
@@ -83,10 +68,6 @@ class Archive:
                 # A part of the line may be there, and another thread may write yet.
                 self._mend()
                 raise
-
-    def finish(self) -> None:
-        """Forget the key of the pseudonyms: nobody can tell any more whose they are."""
-        (self.folder / KEY).unlink(missing_ok=True)
 
     def _place(self, kind: str) -> Path:
         return self.folder / f"{kind}.jsonl"
@@ -102,24 +83,6 @@ class Archive:
     def _write(self, place: Path, text: str, mode: str = "w") -> None:
         with open(place, mode, encoding="utf-8", opener=_private) as file:
             file.write(text)
-
-    def _key(self) -> bytes:
-        place = self.folder / KEY
-        if not place.exists():
-            self._write(place, secrets.token_hex(32))
-        return place.read_text().encode()
-
-    def _told(self, value: Any, name: str = "") -> Any:
-        match value:
-            case dict():
-                return {key: self._told(member, key) for key, member in value.items()}
-            case list():
-                # A document that is a list of texts has ids or times.
-                return [self._told(each, name) for each in value]
-            # A share's target may be a person's address.
-            case str() if name and value and (name not in _STRUCTURE or (name == "share_target" and "@" in value)):
-                return hmac.new(self._pseudonyms, value.encode(), hashlib.sha256).hexdigest()[:12]
-        return value
 
 
 def _entry(line: str, where: str) -> tuple[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 from relay.foreign_text import printable
 from relay.jobs.job import seconds_of
 from relayctl.report.figures import spread_words
-from relayctl.report.page import page_of
 from relayctl.settings.settings_file import STORED
 from relayctl.settings.settings_yaml import Flow, encode
 
@@ -24,7 +23,13 @@ _SAID = {
 _OF_CRITICALS = ("unanswered", "to_nobody")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _WIDTH, _LINE = 880, 16
-_STYLE = """<style>
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 920px; margin: 2rem auto; padding: 0 1rem; color: #1c2733; }
+h1 { font-size: 1.5rem; margin-bottom: 0; } p.when { color: #5a6b7b; margin-top: 0; }
+table { border-collapse: collapse; margin: 1.5rem 0; } th, td { text-align: left; padding: .3rem 1.5rem .3rem 0; }
+td { font-variant-numeric: tabular-nums; } tr.bad td, tr.bad th { color: #a4161a; font-weight: 600; }
+svg { width: 100%; height: auto; }
+text { font-size: 12px; fill: #5a6b7b; }
 h3 { overflow-wrap: anywhere; }
 .heat, .times { display: block; overflow-x: auto; } .times svg { min-width: 640px; }
 .heat td { padding: 0; width: 26px; height: 20px; text-align: center; font-size: 11px; }
@@ -32,8 +37,9 @@ h3 { overflow-wrap: anywhere; }
 .times { margin: 0 0 1.2rem; } .times h3 { font-size: 1rem; margin: 0; }
 .mark { fill: #1d6fb8; } .bad-mark { fill: #a4161a; } .axis { stroke: #c9d6e2; }
 pre { background: #eef3f7; padding: 1rem; overflow: auto; }
-@media (prefers-color-scheme: dark) { pre { background: #1f2730; } .axis { stroke: #3a4856; } }
-</style>"""
+@media (prefers-color-scheme: dark) { body { background: #14191f; color: #dde5ec; }
+  pre { background: #1f2730; } .axis { stroke: #3a4856; } }
+"""
 
 
 def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
@@ -112,7 +118,7 @@ def page(title: str, when: str, found: Mapping[str, Any], settings: str) -> str:
     heats = {"people got": found["direct"]["by_hour"]} | {
         f"the relay, {name}": done["by_hour"] for name, done in found["relay"].items()
     }
-    parts = [_STYLE, "<h2>Pages by hour and weekday (UTC)</h2>"]
+    parts = ["<h2>Pages by hour and weekday (UTC)</h2>"]
     parts += [f"<h3>{escape(name)}</h3>{_heat(table)}" for name, table in heats.items()]
     parts += ["<h2>The noisiest incidents</h2><p>Red: a repeat, or after the incident's end.</p>"]
     parts += [_timelines(each) for each in found["noisiest"]]
@@ -120,8 +126,15 @@ def page(title: str, when: str, found: Mapping[str, Any], settings: str) -> str:
         "<h2>Settings to install with</h2><p>Save them as channels/NAME.yaml, then type "
         f"<code>relayctl channel apply channels</code>.</p><pre>{escape(settings)}</pre>"
     ]
-    told = dict(found) | {"noisiest": []}
-    return page_of(title, when, list(rows(told)), *parts)
+    cells = "".join(
+        f"<tr{' class=bad' if is_bad else ''}><th>{escape(label)}</th><td>{escape(text)}</td></tr>"
+        for label, text, is_bad in rows({**found, "noisiest": []})
+    )
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1><p class=when>{escape(when)}</p>"
+        f"<table>{cells}</table>{''.join(parts)}</html>\n"
+    )
 
 
 def _heat(table: Sequence[Sequence[int]]) -> str:

@@ -97,7 +97,6 @@ def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None
 @click.option(
     "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep what is fetched there."
 )
-@click.option("--redact", is_flag=True, help="Replace names and texts by pseudonyms before they are kept.")
 @click.option(
     "--html", "html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page, too."
 )
@@ -109,7 +108,6 @@ def rehearse_(
     *,
     files: tuple[Path, ...],
     keep: Path | None,
-    redact: bool,
     html: Path | None,
     as_json: bool,
     **vendors: Any,
@@ -137,15 +135,13 @@ def rehearse_(
         --password @xm.password --html rehearsal.html
     """
     effects: Effects = context.obj or Effects()
-    if redact and files:
-        raise click.UsageError("--redact hides the tags that routes look at: give --settings without it")
     if html and not html.parent.is_dir():
         raise click.UsageError(f"--html: there is no folder {html.parent}")
     channels = {name: channel_of_policy(name, policy) for name, policy in POLICIES.items()}
     channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
     about, readers = _about(effects.clock(), vendors), _readers(effects, vendors)
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
-        archive = Archive(Path(folder), about, is_redacted=redact)
+        archive = Archive(Path(folder), about)
         since, is_assumed = archive.about["since"], len(readers) == 1
         if since != about["since"]:
             terminal.say(f"{archive.folder} begins at {moments.moment(since)}; the report is about that time")
@@ -205,7 +201,6 @@ def _fetched(archive: Archive, bigpanda: Reader, xmatters: Reader | None = None)
     if xmatters:
         fetch.fetch_pages(xmatters, archive)
         fetch.fetch_answers(xmatters, archive, critical_pages(read_past(archive)))
-    archive.finish()
     return read_past(archive)
 
 

@@ -4,16 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
-from relay.channels.channel import Rest
-from relay.deadline import Deadline
 from relay.delivery.channel_health import age
-from relay.http.client import json_object
-from relay.incidents.share import Fields, scalar
-from relay.jobs.job import seconds_of, timestamp
+from relay.jobs.job import seconds_of
 from relay.jobs.outcome import Outcome
-from relay.xmatters.directory import EVENTS_PATH, RestApi, listed
 from relayctl import moments
 from relayctl.log_lines import Line
 
@@ -147,8 +141,6 @@ def _by_hour(rung: Sequence[Line], quiet: Sequence[Line], since: float, until: f
         yield {"at": moments.iso(since + hour * HOUR), "signals": signals[hour], "quiet": silent[hour]}
 
 
-# Text properties carry a language in searches.
-LANGUAGE = "#en"
 MINUTE = 60.0
 # Outcomes of shares that a channel in shadow mode would not signal.
 SUPPRESSED: Mapping[str, str] = {
@@ -204,24 +196,3 @@ def shadow_figures(lines: Sequence[Line], most: int) -> dict[str, Any]:
 def _recipients(line: Line) -> list[str]:
     named = line.fields.get("recipients")
     return list(map(str, named)) if isinstance(named, list) else []
-
-
-def count_pages(
-    api: RestApi, rest: Rest, times: tuple[float, float], deadline: Deadline, name: str = "", value: str = ""
-) -> int:
-    """Return the number of pages that xMatters made, by any sender, from one time to another (epoch seconds).
-
-    With `name`, only pages whose text property has this value are counted. Pages that the user of the credentials may
-    not see are never counted. Raises NoAnswer or BadAnswer.
-    """
-    named = {"propertyName": f"{name}{LANGUAGE}", "propertyValue": value} if name else {}
-    period = dict(zip(("from", "to"), map(timestamp, times), strict=True))
-    query = urlencode({**named, **period, "limit": 1}, errors="replace")
-    answer = api.ask(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=_total)
-    return _total(answer) or 0
-
-
-def _total(answer: Any) -> int | None:
-    """Return the number of all matching pages that an answer of xMatters states; None if it states none."""
-    text = scalar(Fields(json_object(answer.body)).first("total")) or ""
-    return int(text) if listed(answer) is not None and text.isascii() and text.isdigit() else None

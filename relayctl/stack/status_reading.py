@@ -24,8 +24,6 @@ from relayctl.stack.channel_status import PATTERNS, ChannelStatus, Refused, Traf
 from relayctl.stack.deployed import Stack
 from relayctl.stack.owed import MAX_ROWS, UndeliveredJobs, due
 
-# Refused requests, for which a day's log is read, are read less often while a watch runs.
-REFUSED_SECONDS = 60.0
 _REMOVED = "the channel was removed"
 
 
@@ -65,8 +63,8 @@ class StatusReader:
     only: str | None = None
     has_logs: bool = True
     _readings: Readings = field(default_factory=Readings)
-    # Time of the last reading of refused requests (epoch seconds), and the requests; None before the first.
-    _refused: tuple[float, Mapping[str, Refused] | None] = (0.0, None)
+    # Refused requests by channel; None if they are not read.
+    _refused: Mapping[str, Refused] | None = None
 
     def read(self) -> StackStatus:
         """Read the status of the channels now. Raises StackMissingError."""
@@ -116,9 +114,7 @@ class StatusReader:
         if not self.has_logs:
             return None, False
         reader, found = self.stack.logs, dict[str, Traffic]()
-        if now - self._refused[0] >= REFUSED_SECONDS:
-            read_refused = partial(channel_status.read_refused, reader, now)
-            self._refused = now, self._readings.read(f"log {WEBHOOK}", read_refused)
+        self._refused = self._readings.read(f"log {WEBHOOK}", partial(channel_status.read_refused, reader, now))
         read = [
             self._readings.read(f"log {function}", partial(channel_status.count, reader, function, now, found))
             for function in PATTERNS
@@ -146,7 +142,7 @@ class StatusReader:
         if channel is None:
             return status
         policy, uses = channel.policy, self._readings.read("ledger", partial(endpoints.read_uses, table, channel))
-        refused = self._refused[1] if status.traffic is not None else None
+        refused = self._refused if status.traffic is not None else None
         prints = channel.api_fingerprints()
         kinds = probe.refused_among(prints)
         # If no share is known, the last change of the secret stands for it.

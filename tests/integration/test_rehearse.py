@@ -143,19 +143,6 @@ def test_broken_line_of_a_killed_run_is_fetched_again(laptop: Laptop, tmp_path: 
     assert json.loads(done.stdout)["shares"] == laptop.told.expected["shares"]
 
 
-def test_redacted_archive_has_no_name_and_no_text_and_the_same_figures(
-    laptop: Laptop, kept: Kept, tmp_path: Path
-) -> None:
-    _, found, _ = kept
-    folder = tmp_path / "past"
-    done = laptop.run("--json", "--keep", str(folder), "--redact")
-    assert json.loads(done.stdout)["direct"] == found["direct"]
-    assert not (folder / "pseudonyms.key").exists()
-    for path in folder.iterdir():
-        text = path.read_text()
-        assert not any(word in text for word in ("payments-api", "person3", "platform", "latency")), path
-
-
 def test_page_has_both_timelines_and_opens_without_a_network(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
     folder, found, _ = kept
     page = tmp_path / "rehearsal.html"

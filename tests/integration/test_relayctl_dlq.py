@@ -195,15 +195,16 @@ class TestReplay:
 
 class TestCtrlC:
     def test_ctrl_c_stops_replay_after_the_current_batch(self, operator: Operator) -> None:
-        operator.put(*jobs(12))
-        operator.on_send = lambda: signal.raise_signal(signal.SIGINT)
-        done = operator.run("dlq", "replay", "--yes", "--rate", "3")
+        operator.put(*jobs(90))
+        once = iter([signal.SIGINT])
+        operator.on_send = lambda: signal.raise_signal(next(once, signal.SIGCHLD))
+        done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 130
-        assert done.stdout.splitlines()[-1].endswith(", 9 left")
+        assert done.stdout.splitlines()[-1].endswith(", 10 left")
         assert done.stderr.splitlines()[0] == "stopping after the current step; Ctrl-C again stops at once"
-        assert set(on_queue(operator)) == {f"i{n}" for n in range(3, 12)}
+        assert set(on_queue(operator)) == {f"i{n}" for n in range(80, 90)}
         [audit] = audits(done)
-        assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (3, 9)
+        assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (80, 10)
 
 
 ARN = "arn:aws:sts::123456789012:user/moto"

@@ -27,7 +27,7 @@ ABOUT = {"since": T, "until": T + 86_000, "environments": ("e1",), "key": "incid
 
 
 def archive_of(folder: Path, **about: Any) -> Archive:
-    return Archive(folder, ABOUT | about, is_redacted=False)
+    return Archive(folder, ABOUT | about)
 
 
 class Story:
@@ -272,15 +272,15 @@ def test_pace_keeps_within_two_percent_of_the_limit() -> None:
 
 
 def test_archive_of_something_else_is_refused(tmp_path: Path) -> None:
-    Archive(tmp_path / "past", {"property": "incident_id"}, is_redacted=False)
+    Archive(tmp_path / "past", {"property": "incident_id"})
     with pytest.raises(Exception, match="was fetched with another property"):
-        Archive(tmp_path / "past", {"property": "bigpanda_id"}, is_redacted=False)
+        Archive(tmp_path / "past", {"property": "bigpanda_id"})
 
 
 def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("Dear")
     with pytest.raises(Exception, match="has other files; name a new folder"):
-        Archive(tmp_path, {}, is_redacted=False)
+        Archive(tmp_path, {})
 
 
 def test_pages_of_other_incidents_and_without_a_time_are_left_out(tmp_path: Path) -> None:
@@ -396,15 +396,6 @@ def test_answer_that_escalates_is_none(story: Story) -> None:
     story.paged(2, "critical")
     story.audited(2, [{"auditType": "RESPONSE_RECEIVED", "response": {"response": "Escalate", "received": T + 9}}])
     assert [each.classes for each in pages_got([story.told()])] == [{"unanswered"}]
-
-
-def test_address_of_a_person_is_not_in_a_redacted_archive(tmp_path: Path) -> None:
-    archive = Archive(tmp_path / "past", {}, is_redacted=True)
-    for name in ("webhook.noc", "email.jdoe@example.com"):
-        archive.add("activities", name[:5], [{"type": "incident_shared", "params": {"share_target": name}}])
-    text = (tmp_path / "past" / "activities.jsonl").read_text()
-    assert "webhook.noc" in text
-    assert "jdoe" not in text
 
 
 def test_stop_ends_the_wait_for_a_vendor_that_fails() -> None:

@@ -79,7 +79,6 @@ def test_unknown_option_is_exit_code_2(way: tuple[str, ...]) -> None:
         (["uninstall", "--export", "dead.jsonl"], "--export is only for --yes"),
         (["uninstall", "--yes", "--export", "-"], "give a file"),
         (["shadow", "report", "noc", "--limit", "-1"], "not in the range"),
-        (["shadow", "report", "noc", "--property", "a,b"], "one text property"),
     ],
 )
 def test_invalid_arguments_are_exit_code_2_before_aws_is_called(arguments: list[str], complaint: str) -> None:
