@@ -120,7 +120,6 @@ class _Relayctl(LazyGroup):
 
 
 def _known(error: Exception) -> click.ClickException | None:
-    """Return the message for an error that the operator can fix; None for a bug of relayctl."""
     try:
         if isinstance(error, ImportError):
             raise error
@@ -147,10 +146,7 @@ def _known(error: Exception) -> click.ClickException | None:
 
 
 def _fault(error: Exception) -> str:
-    """Return a message with the type of an unexpected error and its place in the code.
-
-    The error's own text is left out, since it may quote a secret.
-    """
+    """Return an unexpected error's type and place in the code. Its own text is left out: it may quote a secret."""
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     place = f"{frame.f_globals.get('__name__', '?')}, line {line}"
     return (

@@ -122,7 +122,6 @@ def clock_in_zones(at: float) -> str:
 
 
 def _zones(at: float, form: str) -> str:
-    """Return the name of the local zone and, unless that is UTC, the time in UTC in a form of `strftime`."""
     local = _local(at)
     return f"{local:%Z}, {datetime.fromtimestamp(at, UTC):{form}} UTC" if local.utcoffset() else f"{local:%Z}"
 

@@ -89,7 +89,6 @@ def webhook(stack: Stack, name: str, version: str | None, reveal: bool, as_json:
 
 
 def _curl(url: Any) -> str:
-    """Return the curl command that posts the file BODY_FILE to BigPanda's API, with the header of KEY_FILE."""
     return (
         f"curl --fail-with-body -X POST {shlex.quote(str(url))} \\\n"
         f"    -H @{KEY_FILE} -H 'Content-Type: application/json' \\\n"

@@ -139,5 +139,4 @@ def _environment(client: HttpClient, access: BigPandaAccess, environment_id: str
 
 
 def _is_not_bigpandas(status: int | None) -> bool:
-    """True if a bad answer with this HTTP status came from another server than BigPanda, such as a proxy."""
     return status == 404 or (status is not None and status < 300)

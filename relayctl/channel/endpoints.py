@@ -141,7 +141,6 @@ class Use(NamedTuple):
         return {"endpoint": self.endpoint, "credential": self.age, "kind": self.kind, "used_at": used_at}
 
     def __str__(self) -> str:
-        """Return the credential and its last use as one line of text."""
         return f"{self.endpoint} {self.age} {self.kind}: {moments.iso_or_none(self.used_at) or 'none known'}"
 
 

@@ -189,7 +189,6 @@ _QUESTION = "Refuse BigPanda's shares for channel {}, {}?"
 
 
 def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
-    """Wait until nothing is owed for a channel. Raises ClickException if jobs of the channel are dead-lettered."""
     reader = StatusReader(stack, name)
     draining.check(reader, [name], stack.effects.clock())
     _refuse_dead_lettered(stack, name)

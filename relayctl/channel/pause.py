@@ -140,10 +140,6 @@ def _change(
 
 
 def _stored(stack: Stack, name: str | None, act: _Act) -> tuple[dict[str, Sequence[Members]], bool]:
-    """Return the changed pauses by channel, and True if one of all channels could not be changed.
-
-    The channels after it are changed all the same.
-    """
     store, has_failed = ChannelStore(stack), False
     pauses = dict[str, Sequence[Members]]()
     for each in [name] if name else [each for each, _ in store.names()]:

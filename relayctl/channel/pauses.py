@@ -118,10 +118,9 @@ def parse_conditions(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _remembered(document: SecretDocument, now: float) -> list[Members]:
-    """Return the pauses without those that ended too long ago to matter for a state that is still owed.
+    """Return the pauses that still matter for the age of an owed state; the oldest give way to a new one.
 
-    A state may have waited for several pauses, one after the other. Its age counts from the end of the last one only if
-    the earlier ones are still in the secret. The oldest ended pauses are left out if a new pause would find no room.
+    A state may have waited for several pauses, one after the other, and its age counts from the end of the last one.
     """
     longest = document.get("policy.max_age_seconds") or Policy().max_age_seconds
     kept, earliest = list[Members](), now

@@ -53,10 +53,6 @@ def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, st
 
 
 def _places(document: SecretDocument, name: str, kind: str) -> dict[str, str]:
-    """Return the dotted key of the secret for each option that sets a part of the credential.
-
-    Raises UsageError if the channel has no such credential.
-    """
     if kind == "bigpanda":
         if not document.has("bigpanda.api_key"):
             raise click.UsageError(
@@ -76,10 +72,7 @@ def _places(document: SecretDocument, name: str, kind: str) -> dict[str, str]:
 
 
 def _is_needed(option: str, given: Mapping[str, str]) -> bool:
-    """True if relayctl must prompt for this option, which was not given.
-
-    relayctl prompts for each credential except BigPanda's app_key. It prompts for api_key only without an app_key.
-    """
+    """True if relayctl must prompt for this option: each credential, of BigPanda's two keys at least one."""
     return option in _HIDDEN - {"api_key", "app_key"} or (option == "api_key" and "app_key" not in given)
 
 
@@ -155,7 +148,6 @@ def _members(endpoint: Any) -> dict[str, Any]:
 
 
 def _replaced(before: Any, after: Any) -> dict[str, Any]:
-    """Return the old credentials that the new settings lack, by kind; none if the endpoint was removed."""
     current = _members(after)
     old = _members(before) if isinstance(after, Mapping) else {}
     return {name: value for name, value in old.items() if current.get(name) != value}

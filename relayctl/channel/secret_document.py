@@ -55,7 +55,6 @@ class Change(NamedTuple):
     new: Any
 
     def __str__(self) -> str:
-        """Return `key: old → new` in one line."""
         return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
 
 
@@ -137,7 +136,6 @@ def _is_plain(value: Any) -> bool:
 
 
 def _is_route_or_pause(item: Any) -> bool:
-    """True if the item has only the members of a route, or of a pause, and these are texts or lists of texts."""
     members: dict[str, Any] = dict(item) if isinstance(item, dict) else {"": None}
     when = members.pop("when", {})
     shown = [*members.values(), *(when.values() if isinstance(when, dict) else [when])]
@@ -149,7 +147,6 @@ def _is_text(value: Any) -> bool:
 
 
 def _masked_url(url: str) -> str:
-    """Return the URL with *** for its query; *** alone if its path could be a credential."""
     place, mark, _ = url.partition("?")
     return place + (f"?{MASK}" if mark else "") if _PLAIN_URL.fullmatch(place) else MASK
 
@@ -227,7 +224,6 @@ def holds_text(key: str) -> bool:
 
 
 def _schema_of(key: str) -> dict[str, Any] | None:
-    """Return the schema of a key's value; None for an unknown key."""
     schema: Any = CHANNEL
     for step in key.split("."):
         known, others = schema.get("properties", {}), schema.get("additionalProperties")

@@ -114,17 +114,11 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
 def _header_members(
     document: SecretDocument, urls: Mapping[str, str], shown: dict[str, dict[str, str]]
 ) -> dict[str, dict[str, str]]:
-    """Return the headers as members of a JSON object; only those in `shown` have their value."""
     names = {key: {"name": header_for(document.get(key))["name"]} for key in urls}
     return {ENDPOINTS[key].header_member: shown.get(key, header) for key, header in names.items()}
 
 
 def _resolved(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with values read from files, standard input and prompts. Raises UsageError.
-
-    Each item of `settings`, a value of --set, becomes a pair of key and value. Warnings about credentials are written
-    to stderr.
-    """
     source = CredentialInput()
     given = {name: options[name] for name in _CREDENTIALS if options[name] is not None}
     settings = [_key_and_text(each) for each in options["settings"]]

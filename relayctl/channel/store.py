@@ -118,11 +118,9 @@ class ChannelStore:
                 raise
 
     def _create(self, name: str, text: str) -> str | None:
-        """Create a channel's secret, and return None. A removed secret of the same name is not replaced.
+        """Create a secret; if a removed one has the name, return its current version, to be restored and replaced.
 
-        If there is such a secret, its current version is returned. The caller has to restore the secret, and to replace
-        this version. Raises ChannelChangedError if another writer created the channel first. Raises InvalidChannel if
-        the removed secret has no current version.
+        Raises ChannelChangedError, and InvalidChannel if the removed secret has no current version.
         """
         options: Any = {"KmsKeyId": self._key} if self._key else {}
         # CloudFormation tags what the stack makes, and secrets are not among it.
@@ -153,19 +151,16 @@ class ChannelStore:
         return current
 
     def _remove_again(self, name: str, removed: str) -> None:
-        """Remove the secret that a failed `write` restored, if the version `removed` is still current.
-
-        Without this, the old channel would work again. Errors of AWS are ignored.
-        """
+        """Undo the restore of a failed `write`, or the old channel would work again. Errors of AWS are ignored."""
         with suppress(ClientError, BotoCoreError):
             current = self._value(name)
             if current is not None and current["VersionId"] == removed:
                 self.remove(name, _LONGEST_WINDOW_DAYS)
 
     def _swap(self, name: str, text: str, replaces: str) -> None:
-        """Store a new version under a staging label of its own, and make it the current one.
+        """Store a new version under a staging label of its own, and make it current if `replaces` still is.
 
-        `replaces` is the id of the version to replace. Raises ChannelChangedError if it is no longer the current one.
+        Raises ChannelChangedError.
         """
         version = str(uuid.uuid4())
         label = f"relayctl-{version}"
@@ -220,7 +215,6 @@ class ChannelStore:
         )
 
     def _may_exist(self, name: str) -> bool:
-        """False if the channel is known to have no secret; True if the secret can't be read."""
         try:
             return self.exists(name)
         except ClientError:

@@ -48,10 +48,6 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
 
 
 def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:
-    """Return the change to the earlier settings; exit with code 3 if there is nothing to undo.
-
-    Raises InvalidChannel and UsageError.
-    """
     kept = store.existing(name)
     earlier = store.read_previous(name)
     if earlier is None:

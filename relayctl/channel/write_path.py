@@ -166,11 +166,6 @@ def say_fresh(name: str, done: Done) -> None:
 
 
 def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:
-    """Parse and check a channel's new secret, and return the channel.
-
-    Raises InvalidChannel if the secret is not valid. Raises UsageError if the secret is too long, or if the channel may
-    notify nobody.
-    """
     channel = parse_channel(name, document.text(), stack.hosts)
     # AWS's own message about a long secret may quote it.
     if (size := len(document.text().encode())) > MAX_BYTES:

@@ -133,11 +133,7 @@ class Drop:
 
 
 def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Check and return the text of --reason, in which the operator says why the jobs are dropped.
-
-    Raises BadParameter for a text that is empty, too long or not printable. It is also raised for the name of a failure
-    reason such as `upstream`: in the other verbs, --reason is a filter, so the operator probably means one.
-    """
+    """Return the text of --reason. The name of a failure reason is refused: in the other verbs, --reason filters."""
     text = audit.reason(value, "why the jobs are dropped")
     if text in set(Reason):
         raise click.BadParameter(f"say why you drop the jobs; to drop the jobs with reason {text}: {REASON_OF_JOBS}")
@@ -201,7 +197,6 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
 
 
 def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
-    """Delete those of the shown messages that are still there, and record that in the ledger."""
     again = {held.message_id: held for held in (*choice.jobs, *choice.unreadable)}
     found = [again[each.message_id] for each in doing.chosen if each.message_id in again]
     doing.gone, doing.chosen = len(doing.chosen) - len(found), found
@@ -216,7 +211,6 @@ def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
 
 
 def _ask(doing: Drop) -> None:
-    """Ask the operator to confirm the deletion. Raises Abort if the answer is not yes."""
     if doing.owed:
         names = "; ".join(map(_words, doing.owed[:MAX_NAMES]))
         more = f" and {len(doing.owed) - MAX_NAMES} more" if len(doing.owed) > MAX_NAMES else ""
@@ -236,7 +230,6 @@ def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:
 
 
 def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
-    """Print the counts of the messages that would be deleted, and each job of an open critical incident."""
     listing.show_summary(sums)
     if sums["unreadable"]:
         click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
@@ -251,7 +244,6 @@ def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
 
 
 def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *, as_json: bool) -> None:
-    """Print the result of the deletion, and its audit line."""
     counts, document = doing.counts(), None
     if changed:
         found = {"criticals": len(doing.criticals), "criticals_maybe_owed": len(doing.owed)}

@@ -68,7 +68,6 @@ def write_jobs(stack: Stack, place: str, wanted: Filter) -> Choice:
 
 @contextmanager
 def _created(place: str) -> Iterator[IO[str]]:
-    """Create and open the file; an error or a Ctrl-C in the block removes it. Raises ClickException."""
     if place == STDOUT:
         yield sys.stdout
         return

@@ -55,7 +55,6 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
 
 
 def _not_empty(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Raise BadParameter for an empty id, which is the beginning of every id."""
     if not value.strip():
         raise click.BadParameter("the id is empty; give a delivery id or a message id, or the beginning of one")
     return value

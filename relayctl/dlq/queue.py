@@ -234,10 +234,6 @@ class DeadLetters:
             self._held.pop(held.message_id, None)
 
     def _hold(self, message: "MessageTypeDef", until: float) -> HeldMessage | None:
-        """Register a received message, which is invisible until `until` (seconds of the clock).
-
-        If the message is held already, updates its receipt and the end of its visibility timeout, and returns None.
-        """
         if known := self._held.get(message["MessageId"]):
             known.receipt, known.until = message["ReceiptHandle"], until
             return None

@@ -157,7 +157,6 @@ def _follow(stack: Stack, report: Report) -> None:
 def _print_report(
     report: Report, sums: dict[str, Any], changed: dict[str, Any] | None, *, dry_run: bool, as_json: bool
 ) -> None:
-    """Print the outcomes, and the audit of the change; `changed` is None if the move did not begin."""
     counts = report.counts() | ({"left": 0} if dry_run else {})
     document = changed | {"counts": {"matched": sums["matched"], **counts}} if changed else None
     if as_json:

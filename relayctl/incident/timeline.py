@@ -177,7 +177,6 @@ def _receipt_details(receipt: Receipt) -> dict[str, Any] | None:
 
 
 def _receipt_words(receipt: Receipt) -> Iterator[str]:
-    """Yield how far it is proven that people know of the critical."""
     if receipt.answered_at:
         yield f"{identifier(receipt.answered_by)} answered"
     elif receipt.told_at:
@@ -191,7 +190,6 @@ def _event(at: float, kind: str, text: str, **details: Any) -> Event:
 
 
 def _is_held(entry: Entry, now: float) -> bool:
-    """True if the newest state waits for the end of a pause at `now` (epoch seconds)."""
     return entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.paused_until > now
 
 

@@ -123,7 +123,6 @@ class Collector:
         self.readings.add(source, len(found), problem, **result)
 
     def _dead_letters(self) -> None:
-        """Read the dead-letter queue. Each message is received, and made visible to other readers at the end."""
         with self.readings.reading(DEAD_LETTERS):
             with choosing(self.stack, Filter(channel=self.channel, incident=self.incident_id)) as choice:
                 jobs, held = [message.job for message in choice.jobs if message.job], choice.depth.held
@@ -189,17 +188,10 @@ class Collector:
             self._take(source, [each for each in made if (each.at, each.text) not in known])
 
     def _is_wanted(self, channel: str) -> bool:
-        """True if the timeline takes events of the channel with this name.
-
-        An event with an empty name in place of a channel's name belongs to all channels, and is taken.
-        """
         return self.channel in {None, channel} or not channel
 
     def _is_news(self, event: Event) -> bool:
-        """True if an event from the ledger adds facts to the events from the logs.
-
-        It is False for a signal that a log line has too, unless the ledger also has facts about the signal's page.
-        """
+        """False for a signal that a log line has, too, unless the ledger knows of its page."""
         logged = {each.details.get("request_id") for each in self.events if each.source == LOG}
         details = event.details
         is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_page_missing")

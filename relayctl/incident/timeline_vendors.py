@@ -57,7 +57,6 @@ def _recipients(value: Any) -> Iterator[str]:
 
 
 def _answer(channel: str, page: str, audit: Fields, details: Mapping[str, Any]) -> Iterator[Event]:
-    """Yield the event of an audit: a response, or a comment (an annotation)."""
     response, annotation = audit.first("response"), audit.first("annotation")
     found = fields_of(response if isinstance(response, dict) else annotation)
     at = (

@@ -70,7 +70,6 @@ class Listed(NamedTuple):
 
 
 def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
-    """Yield the incidents that the ledger's index has as owed or given up."""
     ledger = Ledger(stack.bounded_table())
     for name, entry in (readings.read("ledger", lambda: due(ledger)) or {}).items():
         if entry.debt.since is not None:
@@ -78,7 +77,6 @@ def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
 
 
 def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
-    """Yield the incidents whose shares the webhook logged since `since` (epoch seconds)."""
     budget = Budget(MAX_ANSWERS)
     scan = stack.logs.scan(WEBHOOK, _SHARES, since, budget)
     lines = readings.read("log", lambda: [line for line in scan if line.text("incident_id")]) or []
@@ -124,7 +122,6 @@ def show_timeline(shown: Collector, now: float) -> None:
 
 
 def _age(event: Event, now: float) -> str:
-    """Return the time since an event, such as "3m"; "in 3m" for an event in the future."""
     return f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
 
 
@@ -188,10 +185,6 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
 
 
 def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Return the incident's id in the argument: the argument itself, or the id in an address of BigPanda's console.
-
-    Raises BadParameter.
-    """
     value = value.strip()
     if "://" in value:
         found = re.search(r"/incidents?/([^/?#&\s]+)", value)

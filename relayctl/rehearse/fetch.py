@@ -118,11 +118,6 @@ def _fetch(
     calls: Sequence[tuple[str, str]],
     workers: int,
 ) -> None:
-    """Ask for each kind and key in `calls`, `workers` side by side, and store the answers.
-
-    After Ctrl-C or a failure no further call begins.
-    """
-
     def one(call: tuple[str, str]) -> None:
         kind, key = call
         if reader.stop.is_set():
@@ -146,7 +141,6 @@ def _fetch(
 
 
 def _windows(archive: Archive) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield key, path and query of each part of the listing: what is open, and what was resolved, day by day."""
     for environment in archive.about["environments"]:
         path = f"/resources/v2.0/environments/{quote(environment, safe='')}/incidents"
         for folder in FOLDERS:
@@ -159,7 +153,6 @@ def _windows(archive: Archive) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def _days(archive: Archive) -> Iterator[tuple[float, float]]:
-    """Yield start and end of each day of the period (epoch seconds)."""
     start, until = archive.about["since"], archive.about["until"]
     while start < until:
         yield start, min(start + DAY, until)
@@ -167,7 +160,6 @@ def _days(archive: Archive) -> Iterator[tuple[float, float]]:
 
 
 def _list(reader: Reader, archive: Archive, key: str, path: str, query: dict[str, Any]) -> None:
-    """Read all pages of one part of a listing, unless the archive has them."""
     if f"{key}/end" in archive.has(LISTED):
         return
     ids = set[str]()
@@ -196,7 +188,6 @@ def _list(reader: Reader, archive: Archive, key: str, path: str, query: dict[str
 
 
 def _listed(archive: Archive) -> dict[str, str]:
-    """Return the listed incidents, with their environment."""
     return {each: key.partition("/")[0] for key, ids in archive.all(LISTED) for each in ids}
 
 
@@ -207,7 +198,6 @@ def _details(reader: Reader, environments: dict[str, str], incident_id: str) -> 
 
 
 def _activities(reader: Reader, incident_id: str) -> list[Any]:
-    """Return all activities of an incident, newest first."""
     found: list[Any] = []
     for page in range(1, MAX_LISTING_PAGES + 1):
         path = f"/resources/v2.0/incidents/{quote(incident_id, safe='')}/activities"
@@ -241,7 +231,6 @@ _STATUS_NAMES = ("status", "incident_status", "incidentstatus", "bigpanda_status
 
 
 def _bare(name: str) -> str:
-    """Return a property's name without its language, in lower case."""
     return name.partition("#")[0].strip().lower()
 
 

@@ -143,7 +143,6 @@ def _rehearsed(done: Rehearsal) -> dict[str, Any]:
 
 
 def _noisy(past: Past, got: Sequence[Got]) -> list[History]:
-    """Return the incidents with the most pages, and of those with as many, the most shares."""
     counted = Counter(each.history.incident_id for each in got)
     ordered = sorted(
         past.histories, key=lambda each: (-counted[each.incident_id], -len(each.moments), each.incident_id)
@@ -176,7 +175,6 @@ def _most_in_a_minute(times: Iterable[float]) -> int:
 
 
 def _by_hour(times: Sequence[float]) -> list[list[int]]:
-    """Return the number of pages by weekday (Monday first) and hour of the day, in UTC."""
     table = [[0] * 24 for _ in range(7)]
     for at in times:
         moment = datetime.fromtimestamp(at, UTC)

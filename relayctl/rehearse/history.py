@@ -215,7 +215,6 @@ def _history(
 def _shown(
     document: Mapping[str, Any], key: str, status: str, severity: str, alerts: list[dict[str, Any]], at: float
 ) -> dict[str, Any]:
-    """Return the incident of a webhook's body."""
     is_over = status == "ok"
     own = {name: document[name] for name in ("incident_tags", "incidentTags", "environments") if name in document}
     members = {"id": key, "status": status, "severity": severity, "active": not is_over, "resolved": is_over}
@@ -253,10 +252,7 @@ def _spells(incident: Fields, logged: Sequence[Fields]) -> list[tuple[float, flo
 
 
 def _told_states(inferred: Mapping[float, str], pages: Sequence[Page]) -> dict[float, str]:
-    """Return the status that a page told of a share, by the share's time; `inferred` has all shares' statuses.
-
-    A page tells of the last share before it, or of an earlier one whose inferred status it has.
-    """
+    """Return the status that a page told of the last share before it, or of an earlier one with that status."""
     told: dict[float, str] = {}
     for page in pages:
         near = [at for at in inferred if page.at - _TELLS_SECONDS <= at <= page.at + _CLOCKS_DIFFER_SECONDS]
@@ -285,7 +281,6 @@ def _matched(moments: Sequence[Moment], pages: Sequence[Page]) -> tuple[list[Mom
 
 
 def _heard(audits: Iterable[Any]) -> dict[str, Any]:
-    """Return what the audits of a page say of it, as members of `Page`."""
     is_notified, answers = False, list[tuple[float, str]]()
     for each in map(fields_of, audits):
         response = fields_of(each.get("response"))

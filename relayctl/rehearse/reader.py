@@ -103,7 +103,6 @@ class Reader:
         raise FetchError(f"{self.vendor}: {problem}, {TRIES} times; with --keep, the same command goes on here later")
 
     def _take_turn(self, endpoint: str) -> None:
-        """Wait until the next call of an endpoint may begin, or `stop` is set."""
         with self._lock:
             now = self.effects.ticks()
             at = max(self._next.get(endpoint, now), now)
@@ -116,7 +115,6 @@ class Reader:
             self.effects.sleep(min(left, SLICE_SECONDS))
 
     def _judged(self, answer: HttpAnswer, path: str) -> str:
-        """Return what an answer says that may pass. Raises FetchError for one that will not."""
         if answer.status == 429:
             return "too many requests (HTTP 429); does another program use the same key?"
         if answer.status >= 500 or 200 <= answer.status < 300:

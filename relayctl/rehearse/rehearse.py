@@ -161,7 +161,6 @@ def rehearse_(
 
 
 def _about(now: float, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an archive of these options is about: period, environments, property, targets, hosts."""
     start = now - DEFAULT_DAYS * _DAY if options["since"] is None else options["since"]
     if not now - MOST_DAYS * _DAY <= start < now:
         raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
@@ -170,7 +169,6 @@ def _about(now: float, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _readers(effects: Effects, options: Mapping[str, Any]) -> list[Reader]:
-    """Return a reader of BigPanda, and one of xMatters if it is to be asked. Raises UsageError."""
     url, username, password = (options[name] for name in ("xmatters_url", "username", "password"))
     if (url is None) != (username is None or password is None):
         raise click.UsageError("--xmatters-url, --username and --password belong together")
@@ -196,7 +194,6 @@ def _readers(effects: Effects, options: Mapping[str, Any]) -> list[Reader]:
 
 
 def _fetched(archive: Archive, bigpanda: Reader, xmatters: Reader | None = None) -> Past:
-    """Fetch what the archive lacks, and return what is known of the archive's period. Raises FetchError."""
     fetch.fetch_incidents(bigpanda, archive)
     if xmatters:
         fetch.fetch_pages(xmatters, archive)

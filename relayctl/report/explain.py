@@ -126,7 +126,6 @@ def _check_usage(options: dict[str, Any], *, is_lint: bool) -> None:
 
 
 def _policy_file(file: IO[bytes]) -> dict[str, Any]:
-    """Return the JSON object of a policy file. Raises UsageError."""
     content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise click.UsageError(f"the policy file has more than {MAX_BYTES:,} bytes, which no secret can hold")
@@ -147,10 +146,6 @@ def _body(file: IO[bytes]) -> bytes:
 
 
 def _parsed(body: bytes, incident_id: str | None) -> Share:
-    """Return the share in a body; `incident_id`, if given, replaces the incident's id.
-
-    Raises ClickException if the relay would refuse the body; the message has the status and error of that refusal.
-    """
     try:
         share = parse_share(body)
     except BadRequest as error:
@@ -164,12 +159,9 @@ def _parsed(body: bytes, incident_id: str | None) -> Share:
 
 
 def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bool) -> _Source:
-    """Return the channel for the explanation, from the stack, the policy file, or both.
+    """Return the channel from the stack, from a file with a whole secret, or from both if the file is a policy alone.
 
-    If the file has a whole secret, the stack is not read. If the file has a policy alone, this policy replaces the
-    policy of the stack's channel. With `offline`, or if the stack has no such channel or AWS fails, only the file's
-    policy is known. Without a file, relayctl exits with code 3 if the stack has no channel of this name. Raises
-    InvalidChannel.
+    With `offline`, or if the stack's channel cannot be read, only the file's policy is known.
     """
     if file is None:
         stored = ChannelStore(stack).channel(name)
@@ -190,7 +182,6 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
 
 
 def _with_ledger(stack: Stack, case: Case) -> Case:
-    """Return the case with the facts from the ledger, or with the reason why they could not be read."""
     task = case.task
 
     def ask() -> Case:

@@ -167,14 +167,12 @@ def _state(state: State | None) -> str | None:
 
 
 def _parsed(share: Share) -> dict[str, Any]:
-    """Return the fields that give the incident's state, its place in the order of the states, and the environment."""
     found = {each.name: getattr(share, each.name) for each in fields(Share) if each.name != "document"}
     times = {name: moments.iso_or_none(found[name]) for name in ("changed_on", "updated_on")}
     return found | times | {"alerts": [" ".join(filter(None, each)) for each in share.alerts]}
 
 
 def _details(share: Share) -> dict[str, Any]:
-    """Return the details of the incident and its alerts, which routes and the relay's own body use."""
     found = details_of(share)
     alerts = {f"alert_{name}": [getattr(each, name) for each in found.alerts] for name in AlertDetails._fields}
     return {

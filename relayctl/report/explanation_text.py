@@ -45,7 +45,6 @@ def _part(label: str, found: Iterable[str]) -> Iterator[Line]:
 
 
 def _fields(found: Mapping[str, Any], separator: str = ": ") -> list[str]:
-    """Return a line for each member that is known."""
     shown = {name.replace("_", " "): _value(value) for name, value in found.items()}
     return [f"{name}{separator}{said}" for name, said in shown.items() if said]
 
@@ -56,7 +55,6 @@ def _missing(found: Mapping[str, Any]) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    """Return a value in words; an empty text if it is not known."""
     match value:
         case None:
             return ""

@@ -102,7 +102,6 @@ def _incident(line: Line) -> tuple[str, str]:
 
 
 def _seconds_to_ring(line: Line) -> float:
-    """Return the time from a share to its accepted signal (seconds), from the line of a share or a job."""
     if line.message == "share":
         spent = line.fields.get("milliseconds")
         return sum(spent.values()) / 1000 if isinstance(spent, Mapping) else 0.0
@@ -135,7 +134,6 @@ def _is_answer(line: Line) -> bool:
 
 
 def _by_hour(rung: Sequence[Line], quiet: Sequence[Line], since: float, until: float) -> Iterator[dict[str, Any]]:
-    """Yield the numbers of signals, and of shares that rang nobody, by the hour since the start."""
     signals, silent = (Counter(int((line.at - since) // HOUR) for line in some) for some in (rung, quiet))
     for hour in range(ceil((until - since) / HOUR)):
         yield {"at": moments.iso(since + hour * HOUR), "signals": signals[hour], "quiet": silent[hour]}

@@ -83,10 +83,6 @@ def report(stack: Stack, since: float | None, channel: str | None, objective: fl
 
 
 def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) -> list[Line]:
-    """Read the logs of all functions that count, in bounded time; a function that fails is noted.
-
-    Only the fields that count are kept, since there may be many lines.
-    """
     found = list[Line]()
     with progress("reading the logs", "lines", stack.effects.ticks) as show:
         for function, messages in _READ.items():
@@ -109,7 +105,6 @@ def _is_wanted(line: Line, channel: str | None) -> bool:
 
 
 def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    """Yield the label and the text of each figure, and True if it is bad news."""
     yield (
         "came",
         f"{counted(report['shares'], 'share')} of {counted(report['incidents'], 'incident')}",

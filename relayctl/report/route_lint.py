@@ -33,7 +33,6 @@ class Finding(NamedTuple):
     detail: str
 
     def __str__(self) -> str:
-        """Return key and complaint in one line."""
         return f"{self.key}: {self.detail}"
 
 
@@ -54,7 +53,6 @@ def lint(channel: Channel, *, is_whole: bool) -> list[Finding]:
 
 
 def _silent(channel: Channel, *, is_whole: bool) -> Iterator[Finding]:
-    """Yield the settings with which nobody is notified."""
     if not channel.policy.notify_on:
         yield Finding("policy.notify_on", "notifies_nobody", "is empty, so no change of an incident is signalled")
     for problem in misconfiguration.problems(channel):
@@ -90,7 +88,6 @@ def _is_wider(fact: str, wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool
 
 
 def _matched(patterns: tuple[str, ...]) -> frozenset[str]:
-    """Return the documented statuses that a pattern matches."""
     return frozenset(status for status in RANKS if any(fnmatchcase(status, each) for each in patterns))
 
 

@@ -100,7 +100,6 @@ def report(stack: Stack, name: str, since: float | None, limit: int, as_json: bo
 
 
 def _read_log(stack: Stack, name: str, readings: Readings, budget: Budget, since: float) -> list[Line]:
-    """Return the shares in the webhook's log, which has no lines before its retention time."""
     found = list[Line]()
     now, source, days = stack.effects.clock(), f"log {WEBHOOK}", stack.parameters.get("LogRetentionDays", "")
     kept_from = now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
@@ -120,7 +119,6 @@ def _read_log(stack: Stack, name: str, readings: Readings, budget: Budget, since
 
 
 def _show(report: dict[str, Any], channel: Channel | None) -> None:
-    """Print a report: the totals, and each signal under its local day."""
     for line in _head(report, channel):
         terminal.show_line(printable(line), indent=2)
     for day, signals in groupby(report["listed"], key=lambda each: moments.day(seconds_of(each["at"]))):
@@ -161,7 +159,6 @@ def _recipients(report: dict[str, Any]) -> str:
 
 
 def _name(recipient: str) -> str:
-    """Return a recipient's name in printable characters, without quotes: names of groups often have spaces."""
     return printable(recipient, MAX_ID_LENGTH)
 
 

@@ -68,11 +68,7 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def _exported(stack: Stack, store: ChannelStore, folder: Path, name: str) -> str:
-    """Return the text of a channel's settings file.
-
-    Raises InvalidChannel if the secret is not valid, or if `channel plan` would find a change for the new file. Raises
-    UsageError.
-    """
+    """Return the text of a settings file. Raises InvalidChannel if `channel plan` would find a change."""
     kept = store.existing(name)
     stored = SecretDocument(kept.document)
     text = settings_file.exported(name, stored)
@@ -84,7 +80,6 @@ def _exported(stack: Stack, store: ChannelStore, folder: Path, name: str) -> str
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write the files and the schema, each in one step. Raises UsageError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -152,7 +147,6 @@ def schema_text() -> str:
 
 
 def _converted(node: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return the schema of a key with references in place of credentials, and without what is no setting."""
     if key.endswith(".auth"):
         return {"oneOf": [_object(AUTH[kind], key, {"type": {"const": kind}}) for kind in AUTH]}
     if holds_credential(key):

@@ -110,7 +110,6 @@ def _show_marked(mark: str, line: str, *, indent: int) -> None:
 
 
 def _items(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[str, str]]:
-    """Return a diff of two lists as pairs of mark and text: `+` added, `-` removed, blank for a run of equal items."""
     before, after = list(map(_value, old)), list(map(_value, new))
     found = list[tuple[str, str]]()
     for kind, start, end, new_start, new_end in difflib.SequenceMatcher(
@@ -213,10 +212,7 @@ def _plan(
 def _applied(
     stack: Stack, store: ChannelStore, changes: list[ChannelChange], stopped: Callable[[], bool]
 ) -> dict[str, Done | str]:
-    """Apply the changes in order, until one fails or the operator stops the run.
-
-    Return the result of each write by channel, or the reason why it was not written.
-    """
+    """Apply the changes in order, until one fails or the operator stops. Return result or problem by channel."""
     results, reason = dict[str, Done | str](), ""
     for change in changes:
         reason = reason or ("interrupted" if stopped() else "")
@@ -242,7 +238,6 @@ def _apply(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done | s
 
 
 def _outcome(result: Done | str | None) -> dict[str, Any]:
-    """Return the result of a write as members of a JSON object, without credentials; none if there was no write."""
     match result:
         case None:
             return {}

@@ -152,7 +152,6 @@ def _stood_in_secret(members: Any) -> dict[str, Any]:
 
 
 def _faults(value: Any, key: str) -> Iterator[str]:
-    """Yield what must not stand in a file; `key` is the dotted key of the value."""
     if key in PREVIOUS_KEYS:
         yield f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials"
     elif key == PAUSES_KEY:
@@ -171,7 +170,6 @@ def _is_reference(value: Any, key: str) -> bool:
 
 
 def _complaint(value: Any, key: str) -> str | None:
-    """Return what is wrong with the value of a credential's key, or of a URL's; None if it may stand in a file."""
     match value:
         case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env", "file"}:
             return _source_complaint(source)
@@ -200,7 +198,6 @@ def _is_url_key(key: str) -> bool:
 
 
 def _mapped(value: Any, key: str, change: Callable[[Any, str], Any]) -> Any:
-    """Return a value of a file with the result of `change` for each reference; `key` is the dotted key of the value."""
     if _is_reference(value, key):
         return change(value, key)
     if isinstance(value, dict):
@@ -239,10 +236,6 @@ def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput
 
 
 def _first(file: SettingsFile, reference: Mapping[str, str], key: str, source: CredentialInput) -> str:
-    """Return the value for a credential that the secret lacks: from the environment, from a file, or a new token.
-
-    `source` reads the value, and collects warnings about it. Raises InvalidChannel and UsageError.
-    """
     if name := reference.get("env"):
         value, what = os.environ.get(name), f"the environment variable {name}"
         if value is None:
@@ -261,7 +254,7 @@ def _first(file: SettingsFile, reference: Mapping[str, str], key: str, source: C
 
 
 def _check_place(folder: Path, path: str, key: str) -> None:
-    """Raise InvalidChannel unless a settings file may name `path`: a regular file below its own folder.
+    """Raise InvalidChannel unless `path` is a regular file below the settings file's folder.
 
     Who changes settings files may have fewer rights than who applies them.
     """

@@ -132,7 +132,6 @@ class StackChecks:
         return ok("dead-letter queue", "empty")
 
     def _latest(self, namespace: str, metric: str, dimension: tuple[str, str], now: datetime) -> Any | None:
-        """Return the latest datapoint of a metric; None if there is none."""
         datapoints = self._stack.cloudwatch.get_metric_statistics(
             Namespace=namespace,
             MetricName=metric,
@@ -160,10 +159,7 @@ class StackChecks:
         return failed(what, f"its event source mapping is {state}: the {pair.what} is not processed")
 
     def _recursion(self) -> Check:
-        """Check that Lambda's recursion detection is off; else Lambda drops a job that has waited about 16 times.
-
-        A local cloud may not know the call, or not apply the template's setting.
-        """
+        """Check that Lambda's recursion detection is off; else Lambda drops a job that has waited about 16 times."""
         what = "recursion"
         wrong = {each.worker: setting for each in WORKER_QUEUES if (setting := self._recursive_loop(each)) != "Allow"}
         if not wrong:
@@ -181,7 +177,6 @@ class StackChecks:
         return found.get("RecursiveLoop") if found else None
 
     def _of_lambda(self, ask: Callable[[], Any]) -> Any | None:
-        """Return an answer of Lambda; None if a local cloud does not know the call."""
         try:
             return ask()
         except ClientError as error:
@@ -190,7 +185,6 @@ class StackChecks:
             return None
 
     def _concurrency(self) -> Check:
-        """Compare the account's concurrency quota with the stack's need; a local cloud has no quota."""
         what, found = "concurrency", self._of_lambda(self._stack.session.client("lambda").get_account_settings)
         if found is None or self._stack.is_local:
             return warning(what, NOT_EVALUATED)
@@ -220,14 +214,9 @@ class StackChecks:
         return ok(what, detail)
 
     def _reserved(self, parameter: str) -> int:
-        """Return the concurrency that a parameter reserves; 0 if none."""
         return int(self._stack.parameters.get(parameter, "0"))
 
     def _hosts(self, number: int) -> Check:
-        """Check that a vendor's allow-list has no wildcard, and no host of the other vendor's list.
-
-        `number` is the index of the vendor's list in VendorHosts.
-        """
         hosts = self._stack.hosts
         what, patterns, _ = hosts[number]
         if wild := [pattern for pattern in patterns if pattern.startswith("*.")]:
@@ -246,7 +235,6 @@ class StackChecks:
         return (warning if status == "UPDATING" else failed)("ledger", f"the table is {status}")
 
     def _sweeper(self, now: datetime) -> Check:
-        """Check the metric of errors that Lambda writes for each run of the sweeper."""
         what, why = "sweeper", "the fallback topic is not notified of overdue criticals"
         if self._stack.is_local:
             return warning(what, f"its errors are {NOT_EVALUATED}")
@@ -293,10 +281,7 @@ class StackChecks:
         return warning(what, f"notifies nobody: no confirmed subscription, {pending} to be confirmed")
 
     def _in_another_region(self, topics: Mapping[str, str]) -> str:
-        """Return a message about the topics that are not in the stack's region; "" if all are.
-
-        Neither CloudWatch nor the functions can notify such a topic. `topics` maps parameters to ARNs.
-        """
+        """Name the topics (ARNs by parameter) that neither CloudWatch nor the functions can notify."""
         here = self._stack.session.region_name
         regions = {name: arn.split(":")[3] for name, arn in topics.items() if arn.count(":") > 3}
         far = [f"{name} is in {region}" for name, region in regions.items() if region != here]

@@ -114,7 +114,6 @@ class Stack:
         return VendorHosts.of(self._names("XMattersHosts"), self._names("BigPandaHosts"), loopback=self.is_local)
 
     def _names(self, parameter: str) -> list[str]:
-        """Return a parameter's list of names. Raises StackMissingError if the stack has no such parameter."""
         if parameter not in self.parameters:
             raise StackMissingError(f"the stack {self.name!r} has no parameter {parameter}; deploy it again")
         return self.parameters[parameter].split(",")

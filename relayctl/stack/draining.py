@@ -115,7 +115,6 @@ def drained(stack: Stack, reader: StatusReader, names: Sequence[str], quiet: flo
 
 
 def _judged(found: StackStatus, names: Sequence[str], quiet: float) -> tuple[list[str], list[str]]:
-    """Return the drained channels, and a line for each other one, with what it waits for."""
     waiting = {each.name: waits_for(each, found.at, quiet) for each in found.channels if each.name in names}
     ready = [name for name in names if not waiting.get(name, found.problems)]
     return ready, [f"channel {name} waits: {', '.join(why)}" for name, why in waiting.items() if why]

@@ -120,7 +120,6 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
 
 
 def _asked(stack: Stack, what: dict[str, Any]) -> dict[str, Any]:
-    """Invoke the sweeper with a test, and return its answer."""
     answer = stack.session.client("lambda").invoke(
         FunctionName=stack.output("SweeperFunction"), Payload=json.dumps({"fallback_test": what}).encode()
     )
@@ -131,7 +130,6 @@ def _asked(stack: Stack, what: dict[str, Any]) -> dict[str, Any]:
 
 
 def _typed(ways: dict[str, str]) -> list[str]:
-    """Ask for the numbers that came, until none is left or the operator presses Enter. Return the ways they came by."""
     confirmed: list[str] = []
     terminal.say("A mail or a call may take a minute.")
     while len(confirmed) < len(ways):

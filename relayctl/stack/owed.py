@@ -37,7 +37,6 @@ class UndeliveredJobs(NamedTuple):
         return cls(retry + chore, dead)
 
     def __str__(self) -> str:
-        """Return the numbers of waiting and of dead-lettered jobs in words."""
         one, other = self.waiting == 1, self.dead_lettered == 1
         return (
             f"{self.waiting} {'job waits' if one else 'jobs wait'} on the retry and chore queues and "
@@ -80,7 +79,6 @@ class Owed(NamedTuple):
         return self.debts.owed if self.debts else 0
 
     def __str__(self) -> str:
-        """Return in words what is owed, and what is not known; empty if nothing is owed."""
         debts = self.debts or Debts()
         found = [
             f"{debts.critical} critical owed" if debts.critical else "",

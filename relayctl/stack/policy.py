@@ -44,14 +44,12 @@ def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:
 
 
 def _filled_in(statement: Mapping[str, Any], names: Mapping[str, str | None]) -> Any:
-    """Return a statement with the stack's values; None if the stack does not have all of them."""
     text = Template(json.dumps(statement))
     values = {name: names[name] for name in text.get_identifiers()}
     return None if None in values.values() else json.loads(text.substitute(values))
 
 
 def _names(stack: Stack) -> dict[str, str | None]:
-    """Return the values of the placeholders by their names; None for a value that the stack does not have."""
     _, partition, _, region, account, _ = stack.arn.split(":", 5)
 
     def arn(service: str, resource: str) -> str:

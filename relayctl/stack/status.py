@@ -86,10 +86,6 @@ def show(status: StackStatus, *, whole: bool) -> None:
 
 
 def _name(each: ChannelStatus, now: float, *, is_brief: bool) -> str:
-    """Return the channel's name, and its mode in brackets unless it is live.
-
-    If `is_brief` is True, this line is the channel's only one. So the mode then also says when a pause ends.
-    """
     if each.policy is None:
         return each.name
     mode = pauses.brief(each.policy, now) if is_brief else pauses.current(each.policy, now)

@@ -100,7 +100,6 @@ class StatusReader:
         return StackStatus(now, channels, undelivered, self._readings.problems, is_partial)
 
     def _debts(self, ledger: Ledger) -> dict[str, Debts]:
-        """Return the debts by channel. Raises LedgerError."""
         rows = due(ledger)
         if len(rows) >= MAX_ROWS:
             self._readings.add("ledger", problem=f"maybe more debts than are read; the index has {len(rows)} or more")
@@ -110,7 +109,6 @@ class StatusReader:
         return found
 
     def _traffic(self, now: float) -> tuple[dict[str, Traffic] | None, bool]:
-        """Return the traffic by channel, None if a log is not read, and True if there are more lines than are read."""
         if not self.has_logs:
             return None, False
         reader, found = self.stack.logs, dict[str, Traffic]()
@@ -130,7 +128,6 @@ class StatusReader:
     def _with_secret(
         self, table: Table, status: ChannelStatus, probe: Probe, canaries: Mapping[str, Canary] | None
     ) -> ChannelStatus:
-        """Return a channel's status with the facts for which its secret is needed."""
         channel = None
         with self._readings.reading(f"secret of channel {status.name}"):
             try:

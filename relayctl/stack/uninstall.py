@@ -100,7 +100,6 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
 
 
 def _prepare(stack: Stack, store: ChannelStore, options: Mapping[str, Any], file: str) -> Choice:
-    """Drain and remove all channels, wait for the queues, and export dead-lettered jobs; return these messages."""
     names, reader = [name for name, _ in store.names()], StatusReader(stack)
     for name in draining.drained(stack, reader, names, options["quiet"], options["timeout"]):
         if store.exists(name):
