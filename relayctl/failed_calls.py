@@ -21,10 +21,7 @@ DENIED = {
 
 
 def refusal(error: ClientError) -> str:
-    """Return one line about a call that AWS refused: the operation, the error code and AWS's message.
-
-    If a permission is missing, the line also names `relayctl policy`, which prints the permissions of each verb.
-    """
+    """Return one line about a call that AWS refused, which names `relayctl policy` if a permission is missing."""
     # An endpoint that is not AWS's may answer an error without these members.
     said = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
@@ -36,8 +33,7 @@ def refusal(error: ClientError) -> str:
 def aws_failure(error: Exception) -> str | None:
     """Return a message for an exception of an AWS call; None if botocore did not raise the exception.
 
-    If AWS_ENDPOINT_URL or the region is wrong, or another server than AWS answers, botocore may raise an exception that
-    is neither a ClientError nor a BotoCoreError. Its text may quote the answer, so the message has only its type.
+    If another server than AWS answers, it may be neither a ClientError nor a BotoCoreError, and quote the answer.
     """
     if isinstance(error, ClientError):
         return refusal(error)

@@ -94,9 +94,8 @@ class LogReader:
     def scan(self, function: str, pattern: str, start: float, budget: Budget) -> Iterator[Line]:
         """Yield the lines that the relay logged in a function from `start` (epoch seconds) until now.
 
-        The time is read in pieces, the newest first, so that a budget that ends leaves out the oldest lines. Each
-        answer of CloudWatch takes one from the budget. A log group that does not exist has no lines: the function
-        never ran, or its lines expired.
+        The newest piece of time is read first, so that a budget that ends leaves out the oldest lines. A missing log
+        group has no lines: the function never ran, or its lines expired.
         """
         end, length = self.clock() + AHEAD_SECONDS, FIRST_PIECE_SECONDS
         while end > start:
@@ -154,11 +153,7 @@ def _written_at(fields: Mapping[str, Any]) -> float | None:
 
 
 def pattern_of(incident_id: str) -> str:
-    """Return a CloudWatch filter pattern that matches at least all log lines about an incident.
-
-    It also matches each line with a list of incidents. If the incident's id has a character with a special meaning in
-    patterns, the pattern has only the part before it. Then lines about other incidents may match, too.
-    """
+    """Return a filter pattern that matches at least all lines about an incident, and lines with a list of incidents."""
     plain = _PLAIN.match(incident_id)
     start = plain[0] if plain else ""
     text = start if start == incident_id else f"{start}*"

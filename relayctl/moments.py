@@ -21,10 +21,7 @@ def seconds(text: str) -> float:
 
 
 def parse(text: str, now: datetime, sign: int) -> float:
-    """Return the epoch seconds of a duration from `now`, or of a time (ISO 8601). Raises ValueError or OverflowError.
-
-    `sign` is -1 if a duration is an age, and 1 if it leads into the future.
-    """
+    """Return the epoch seconds of a time, or a duration: an age if `sign` is -1. Raises ValueError, OverflowError."""
     if re.fullmatch(r"[0-9]+[a-z]", text):
         return (now + sign * timedelta(seconds=seconds(text))).timestamp()
     moment = datetime.fromisoformat(text)

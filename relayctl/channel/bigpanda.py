@@ -1,7 +1,4 @@
-"""relayctl bigpanda: settings of BigPanda's webhook integrations, v1 to paste and v2 to create by its API.
-
-With v2, the customer's template decides the whole body of a share. Sources: docs/vendors.md, "What BigPanda sends".
-"""
+"""relayctl bigpanda: settings of BigPanda's webhook integrations, v1 to paste and v2 to create by its API."""
 
 import json
 import shlex

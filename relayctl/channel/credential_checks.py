@@ -26,11 +26,7 @@ def of_channel(channel: Channel) -> tuple[str, ...]:
 
 
 def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
-    """Return OK if a signal to the recipient would notify a person, else WARNING or FAILED.
-
-    A user must exist and be active, and not be absent or without devices, which `hindrance` says. A group must also
-    have a person on call.
-    """
+    """Return OK if a signal would notify a person; `hindrance` is a user's absence or lack of devices."""
     what = f"recipient {finding.name}"
     match finding:
         case RecipientCheck(kind=Kind.NOTHING):
@@ -99,11 +95,7 @@ def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
 
 
 def trigger(xmatters: HttpClient, channel: Channel, deadline: Deadline) -> Check:
-    """Check the credentials for the trigger with a request to its host's REST API, which takes the same credentials.
-
-    Unlike a request to the trigger, this request makes no page. If the credential is a key in the trigger's URL, the
-    result is WARNING: only a signal could check the key.
-    """
+    """Check the credentials for the trigger at its host's REST API, which takes the same ones: no page is made."""
     if channel.auth.type == "url":
         return warning(_TRIGGER, "not checked: only a signal can tell if the key in the URL is right")
     parts = urlsplit(channel.trigger_url)

@@ -1,7 +1,4 @@
-"""Option values that may be credentials: from a file, standard input, a prompt, or the command line.
-
-A value on the command line is visible to other users in the process list, and stays in the shell's history.
-"""
+"""Option values that may be credentials: from a file, standard input, a prompt, or the command line."""
 
 import os
 import stat
@@ -53,10 +50,7 @@ class CredentialCommand(click.Command):
 
 
 def credential_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds a credential option with this help text to a verb.
-
-    Without a value, or with an option in its place, the option has the value ASK: relayctl asks for the credential.
-    """
+    """Add a credential option to a verb. Without a value, or with an option in its place, its value is ASK."""
     return click.option(name, is_flag=False, flag_value=ASK, metavar="@FILE|-", help=text)
 
 
@@ -80,12 +74,9 @@ class CredentialInput:
         self._open_files = dict[str, list[str]]()
 
     def read(self, option: str, key: str, text: str) -> str:
-        """Return the value of an option for a key of the channel's secret. Raises UsageError.
+        """Return the value of an option: a plain value, or that of `@FILE`, `-` or ASK. `@@` begins a value with `@`.
 
-        Args:
-            option: The option as the operator typed it; messages name it.
-            key: The dotted key, such as `xmatters.auth.password`.
-            text: A value, `@FILE`, `-`, or ASK; `@@` begins a value that begins with `@`.
+        `key` is the dotted key of the secret. Messages name `option`. Raises UsageError.
         """
         if text == ASK or (text == _STDIN and sys.stdin.isatty()):
             label = key if option.startswith("--set ") else ""
@@ -102,21 +93,14 @@ class CredentialInput:
         return value
 
     def warn(self, place: str = "") -> None:
-        """Write the warnings to stderr: one for values on the command line, one for files that other users can read.
-
-        `place` is a text before the options' names, such as the path of a settings file.
-        """
+        """Write the warnings to stderr, each with `place`, such as the path of a settings file, before it."""
         if self._literals:
             terminal.say(f"warning: {', '.join(self._literals)}: {_VISIBLE}; {_SAFE}")
         for what, options in self._open_files.items():
             terminal.say(f"warning: {place}{', '.join(options)}: other users may read {what}; chmod 600 it")
 
     def judged(self, option: str, key: str, text: str, what: str) -> str:
-        """Check a text that was read as the value of a key of the channel's secret, and return it unchanged.
-
-        Raises UsageError if the text is empty, or cannot be the value of the key. `what` describes the source of the
-        text in messages, such as "the answer".
-        """
+        """Return a text that can be the value of a key. Raises UsageError, which names `what` the text is."""
         if not text:
             raise click.UsageError(f"{option}: {what} is empty")
         if fault := json_fault(key, text):
@@ -128,12 +112,7 @@ class CredentialInput:
     def read_file(self, option: str, key: str, path: str, what: str, hint: str = "") -> str:
         """Return the value for a key from a file, without the line end. Raises UsageError.
 
-        Args:
-            option: The option, or the place in a settings file, that names the file.
-            key: The dotted key, such as `xmatters.auth.password`.
-            path: The path of the file.
-            what: The description of the file in messages, which do not quote its path.
-            hint: The end of the message about a file that cannot be read.
+        Messages have `what` in place of the path; `hint` ends the one about a file that cannot be read.
         """
         try:
             with Path(path).open("rb") as file:
@@ -158,14 +137,7 @@ class CredentialInput:
 
 
 def ask(option: str, why: str = "", *, label: str = "", is_hidden: bool = True) -> str:
-    """Prompt at the terminal until the answer is not empty. Raises UsageError without a terminal.
-
-    Args:
-        option: The option as the operator types it.
-        why: Words after the option in the message without a terminal, such as " is needed".
-        label: The question; the option's name if it is empty.
-        is_hidden: False to show what is typed.
-    """
+    """Prompt for a value until it is not empty. Raises UsageError, with `why` after the option, without a terminal."""
     if not sys.stdin.isatty():
         ways = "give @FILE, or - for a line of standard input" if is_hidden else "give a value"
         raise click.UsageError(f"{option}{why}: not a terminal: {ways}")

@@ -66,10 +66,7 @@ KEYS: Mapping[EndpointName, str] = {endpoint.name: key for key, endpoint in ENDP
 
 
 def urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, str]:
-    """Return the URL of each endpoint by its key in ENDPOINTS.
-
-    The URL for xMatters is left out if the channel has no credentials for it.
-    """
+    """Return the URL of each endpoint by its key; for xMatters only if the channel has credentials for it."""
     used = [key for key, endpoint in ENDPOINTS.items() if endpoint.name == "inbound" or document.has(key)]
     return {key: stack.output(ENDPOINTS[key].output).replace("{channel}", name) for key in used}
 
@@ -80,10 +77,7 @@ def url_members(urls_by_key: Mapping[str, str]) -> dict[str, str]:
 
 
 def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
-    """Return the header (`name` and `value`) of each current credential of an endpoint: the token, then the login.
-
-    `key` is the endpoint's key in ENDPOINTS.
-    """
+    """Return the header (`name` and `value`) of each current credential of an endpoint: the token, then the login."""
     members: Mapping[str, Any] = document.get(key)
     return [header_for({kind: members[kind]}) for kind in ("token", "basic") if kind in members]
 
@@ -169,11 +163,7 @@ def last_use(uses: Sequence[Use], endpoint: EndpointName, *ages: str) -> float |
 
 
 def obstacle(uses: Sequence[Use], key: str, now: float) -> str | None:
-    """Return the reason why the previous credential must not end yet; None if it may end.
-
-    The vendor may still use it if it was used within the last hour, or if the current one was never used. `key` is the
-    endpoint's key in the secret.
-    """
+    """Return the reason why the previous credential must not end yet; None if it may end."""
     endpoint, vendor = ENDPOINTS[key].name, ENDPOINTS[key].vendor
     previous = last_use(uses, endpoint, "previous")
     if previous is not None and (free_at := previous + USE_SECONDS + IN_USE_SECONDS) > now:

@@ -1,9 +1,4 @@
-"""Rotation in the secret: new credentials of a channel's endpoints, and of the channel for the vendors.
-
-A replaced credential of an endpoint stays valid for a time.
-
-`write_path.put` stores the secret, and `credential_acceptance` waits until the endpoints accept a new credential.
-"""
+"""Rotation in the secret: new credentials of a channel's endpoints, and of the channel for the vendors."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,11 +20,9 @@ _AUTHS = {"trigger": "xmatters.auth", "rest": "xmatters.rest.auth"}
 
 
 def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, str | None]) -> SecretDocument:
-    """Return the channel's secret with the given credentials in place of the old ones. Raises UsageError.
+    """Return the secret with the given credentials, by option, in place of the old ones; prompt for those missing.
 
-    `kind` is a key of VENDORS. `given` has the values of the options by their names, such as `password`; None for an
-    option that was not given. On a terminal, relayctl prompts for a missing credential. The type of authentication
-    stays.
+    `kind` is a key of VENDORS. Raises UsageError.
     """
     options = {option: text for option, text in given.items() if text is not None}
     places = _places(before, name, kind)
@@ -97,12 +90,10 @@ def renew(document: SecretDocument, key: str, name: str) -> None:
 def keep_previous(
     before: SecretDocument, after: SecretDocument, name: str, now: float, overlap_seconds: float = OVERLAP_SECONDS
 ) -> dict[str, str]:
-    """Write each credential that `after` replaces into `after` as the endpoint's `previous` one, for `overlap_seconds`.
+    """Write each credential that `after` replaces into it as the endpoint's `previous` one; return their expiries.
 
-    `before` is a valid secret: a malformed credential as `previous` would make the new secret invalid. A `previous` one
-    that the operator set in the same call stays. Return the expiry (ISO 8601) of each `previous` credential that was
-    written, by the endpoint's key. Raises UsageError if an older `previous` one is still valid: only one is kept, and
-    the vendor may still use it, if nobody pasted the current one there.
+    `before` is a valid secret. A `previous` one that the operator set in the same call stays. Raises UsageError if an
+    older one is still valid: only one is kept, and the vendor may still use it, if nobody pasted the current one.
     """
     kept = {}
     for key, endpoint in ENDPOINTS.items():

@@ -75,10 +75,7 @@ class SecretDocument:
         return place is not None and last in place
 
     def set(self, key: str, value: Any) -> None:
-        """Set a key, and make the missing objects on its path.
-
-        Raises InvalidChannel if a value on the path is not an object.
-        """
+        """Set a key, and make the missing objects on its path. Raises InvalidChannel if one is no object."""
         *way, last = key.split(".")
         place = self.members
         for step in way:
@@ -152,10 +149,7 @@ def _masked_url(url: str) -> str:
 
 
 def typed_value(key: str, text: str) -> Any:
-    """Return the value for a text that the operator typed.
-
-    It is the decoded JSON; the text itself if the key holds text, or if the text is not JSON.
-    """
+    """Return the decoded JSON of a typed text; the text itself if the key holds text, or if it is not JSON."""
     if holds_text(key):
         return text
     try:

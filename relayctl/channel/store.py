@@ -70,10 +70,7 @@ class ChannelStore:
         return None if text is None else parse_channel(name, text, self._stack.hosts)
 
     def read(self, name: str) -> StoredSecret | None:
-        """Return the decoded secret of a channel; None if the channel does not exist, or is removed.
-
-        Raises InvalidChannel if the secret is not a JSON object.
-        """
+        """Return the decoded secret of a channel; None if there is no such channel. Raises InvalidChannel."""
         return self._decoded(self._value(name), f"the secret {self._id(name)}", "; repair or remove it first")
 
     def existing(self, name: str) -> StoredSecret:
@@ -84,10 +81,7 @@ class ChannelStore:
         return kept
 
     def read_previous(self, name: str) -> StoredSecret | None:
-        """Return the version of a channel's secret before its last change; None if there is no earlier version.
-
-        Raises InvalidChannel if that version is not a JSON object.
-        """
+        """Return the secret before its last change; None if there is no earlier version. Raises InvalidChannel."""
         return self._decoded(self._value(name, _PREVIOUS), f"the previous version of the secret {self._id(name)}")
 
     @staticmethod
@@ -103,10 +97,7 @@ class ChannelStore:
         return StoredSecret(document, value["VersionId"])
 
     def write(self, name: str, text: str, *, replaces: str | None) -> None:
-        """Store a channel's secret in place of the version that was read; `replaces` is None for a new channel.
-
-        Raises ChannelChangedError if another writer was faster.
-        """
+        """Store a secret in place of the version that was read, None for a new channel. Raises ChannelChangedError."""
         if replaces is not None:
             self._swap(name, text, replaces)
         elif removed := self._create(name, text):
@@ -205,8 +196,7 @@ class ChannelStore:
     def names(self) -> list[tuple[str, str | None]]:
         """Return every channel with the time of its last change (ISO 8601, or None), sorted by name.
 
-        Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"). So each name is confirmed by a
-        read of its secret. A channel that was just made may be missing.
+        Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"), so each secret is read, too.
         """
         return sorted(
             (each.name, each.changed_at.isoformat(timespec="seconds") if each.changed_at else None)

@@ -61,16 +61,9 @@ def recipients_of(channel: Channel) -> tuple[str, ...]:
 
 
 def ring(stack: Stack, url: str, header: Mapping[str, str], incident_id: str) -> Iterator[Check]:
-    """Share a test incident, then its resolve, and yield a result for each.
+    """Share a test incident, then its resolve, and yield a result for each; after 4xx, the resolve is not shared.
 
-    The first result is FAILED unless xMatters accepted the signal. If the relay answers 4xx, the resolve is not shared,
-    and there is no second result.
-
-    Args:
-        stack: The stack.
-        url: The channel's URL for BigPanda's webhook.
-        header: `name` and `value` of the header with BigPanda's credential.
-        incident_id: The id of the test incident.
+    The first result is FAILED unless xMatters accepted the signal. `header` is that of BigPanda's credential.
     """
     outward = stack.effects.outward(stack.api_host(url))
     headers = {"Content-Type": "application/json", header["name"]: header["value"]}

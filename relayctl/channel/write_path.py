@@ -1,7 +1,4 @@
-"""Write path of a channel: rotation, validation, the write with optimistic locking, and verification.
-
-`channel set`, `channel rotate`, `channel apply` and `channel undo` use this module.
-"""
+"""Write path of all verbs that change a channel's settings: rotation, validation, optimistic locking, verification."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -97,16 +94,9 @@ def prepare(
     *,
     overlap_seconds: float | None = rotation.OVERLAP_SECONDS,
 ) -> ChannelChange:
-    """Check a new secret of a channel, and return the change that would store it. Nothing is stored.
+    """Return the change that would store a new secret; what it replaces is `previous` for `overlap_seconds`.
 
-    Raises InvalidChannel and UsageError.
-
-    Args:
-        stack: The stack.
-        name: The name of the channel.
-        stored: The secret as it was read; None for a new channel.
-        after: The new secret; replaced credentials are added as `previous`.
-        overlap_seconds: Time for which a replaced credential of an endpoint stays valid; None to end it at once.
+    Without an overlap it ends at once. Raises InvalidChannel and UsageError.
     """
     before, expiries = SecretDocument(stored.document if stored else None), dict[str, str]()
     if overlap_seconds is not None:
@@ -124,11 +114,9 @@ def prepare(
 
 
 def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: str | None = None) -> Done:
-    """Store a change of a channel's secret, and wait until the relay accepts the new credentials.
+    """Store a change, with notes and warnings on stderr, and wait until the relay accepts the new credentials.
 
-    Notes and warnings about the stored channel are written to stderr. `revokes` is for a change that revokes a
-    credential: what the operator can do if that is not in force. Raises ChannelChangedError if another writer changed
-    the secret first.
+    `revokes` is the operator's advice if the end of a credential is not in force. Raises ChannelChangedError.
     """
     name, before, after = change.name, change.before, change.after
     if change.changes:

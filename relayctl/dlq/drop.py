@@ -36,10 +36,9 @@ type Critical = Mapping[str, Any]
 
 
 def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[list[Critical], str | None]:
-    """Return the jobs among these messages that announce open critical incidents, and the ledger's error if it failed.
+    """Return the jobs that announce open criticals, those that may be owed first, and the ledger's error if it failed.
 
-    Jobs whose state may be owed come first. The state of an incident without an entry in the ledger is owed: a replay
-    would announce it.
+    Without an entry in the ledger a state is owed: a replay would announce it.
     """
     found, problem = list[Critical](), None
     signals = ((held.job, held.envelope) for held in held_messages if held.job)
@@ -114,11 +113,7 @@ class Drop:
             yield
 
     def record(self, ledger: Ledger, map_jobs: Run) -> str | None:
-        """Record in the ledger which states were dropped, so that they no longer count as given up.
-
-        `map_jobs` calls a function for each job, as `map` does. Returns the ledger's error if a record failed, else
-        None.
-        """
+        """Record in the ledger that the dropped states no longer count as given up; return its error if it failed."""
 
         def record(job: Job) -> str | None:
             at = job.dead_lettered_seconds or 0.0

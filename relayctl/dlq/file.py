@@ -1,7 +1,6 @@
 """relayctl dlq export and import: dead-lettered jobs as a file of JSON Lines, one message a line.
 
-A line has the message's envelope as text, byte for byte as it was on the queue, its message attributes and its id. The
-envelope's body is a share, so a line may hold texts of an incident.
+A line has the message's envelope, byte for byte as it was on the queue; its body may hold texts of an incident.
 """
 
 import json
@@ -30,11 +29,7 @@ STDOUT = "-"
 
 
 def line_of(message_id: str, job: Job, envelope: str) -> str:
-    """Return the line of a message, with its line break.
-
-    The relay writes envelopes in printable ASCII. If another program wrote other characters into the envelope, the line
-    has the envelope as JSON in ASCII, with these characters escaped.
-    """
+    """Return the line of a message. The relay writes printable ASCII; other programs' characters are escaped."""
     if not (envelope.isascii() and envelope.isprintable()):
         envelope = json.dumps(json.loads(envelope), separators=(",", ":"))
     members = {"message_id": message_id, "attributes": attributes_of(job), "envelope": envelope}
@@ -139,10 +134,7 @@ class BadLineError(ValueError):
 
 
 def read_line(text: bytes) -> Message:
-    """Return the message of a line, to send to the queue.
-
-    Raises BadLineError for anything that `line_of` does not write.
-    """
+    """Return the message of a line. Raises BadLineError for anything that `line_of` does not write."""
     try:
         members = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -177,12 +169,10 @@ def read_lines(content: bytes) -> list[Message]:
 def send(
     queue: Queue, messages: Sequence[Message], next_line: int, stopping: Callable[[], bool]
 ) -> Iterator[tuple[int, str | None]]:
-    """Send a file's messages from a line on (from 1), until `stopping` returns True.
+    """Send a file's messages from a line on (from 1), until `stopping` returns True or the queue refuses one.
 
     Yield after each batch: the first line that is not known to be on the queue, and the error that ends the import, or
-    None. The import ends after the first batch in which the queue refuses a message. Later lines of this batch may be
-    on the queue already. If the operator goes on with the import, they are sent again. A second copy of a job does no
-    harm: the ledger prevents a second page.
+    None. A later line of that batch may be sent twice, which does no harm: the ledger prevents a second page.
     """
     for batch in batches(messages[next_line - 1 :], lambda message: message.size):
         if stopping():

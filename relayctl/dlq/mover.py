@@ -22,10 +22,7 @@ from relayctl.dlq.queue import DeadLetters, HeldMessage
 
 
 def in_order(held_messages: Iterable[HeldMessage]) -> list[tuple[HeldMessage, Job]]:
-    """Return received messages with their jobs, the oldest share first. Messages without a job are left out.
-
-    The order of one incident's states does not matter: the ledger knows its newest one.
-    """
+    """Return received messages with their jobs, the oldest share first. Messages without a job are left out."""
     jobs = [(held, held.job) for held in held_messages if held.job is not None]
     return sorted(jobs, key=lambda pair: seconds_of(pair[1].received_at))
 
@@ -127,11 +124,7 @@ def _move(dead_letters: DeadLetters, retry_queue: Queue, batch: Sequence[HeldMes
 
 
 def state_of(job: Job, envelope: str) -> State | None:
-    """Return the state that a job announces, without alerts.
-
-    `envelope` is the job as message text, with the body. Returns None if the job is not a signal, or its body is not a
-    share.
-    """
+    """Return the state that a job announces, without alerts; None if it is no signal, or its body is no share."""
     if job.kind != JobKind.SIGNAL:
         return None
     try:
@@ -184,10 +177,10 @@ def follow(
     sleep: Callable[[float], object],
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[str | None]:
-    """Read the outcomes of the waiting jobs repeatedly from the ledger, and set their `fate`.
+    """Read the outcomes of the waiting jobs repeatedly from the ledger, set their `fate`, and yield its error, or None.
 
-    Yield after each read: the ledger's error, or None. The iteration ends when no job waits, when no outcome changed
-    for STILL_SECONDS, after MAX_FAILED_POLLS failed reads in a row, or when `stopping` returns True.
+    The iteration ends when no job waits, nothing changed for STILL_SECONDS, MAX_FAILED_POLLS reads in a row failed, or
+    `stopping` returns True.
     """
     changed_at, failed = clock(), 0
     while (waiting := [each for each in jobs if each.fate.became == Became.WAITING]) and not stopping():

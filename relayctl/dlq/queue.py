@@ -1,9 +1,6 @@
-"""Reader of the dead-letter queue for relayctl: messages are held during a command and released at its end.
+"""Reader of the dead-letter queue, whose messages are held (invisible to other readers) during a command.
 
-`DeadLetters.work_off` is the loop of every verb that takes messages off the queue.
-
-SQS offers no read without a receive. A held message is invisible to other readers until its visibility timeout, which
-is renewed during the command. If relayctl dies, SQS shows the message again within two minutes.
+If relayctl dies, SQS shows a held message again within two minutes.
 """
 
 import math
@@ -147,10 +144,9 @@ class DeadLetters:
         self.let_go(self._held.values())
 
     def scan(self) -> Iterator[HeldMessage]:
-        """Receive every visible message once, and keep it invisible ("hold" it). Valid only inside `holding`.
+        """Receive and hold every visible message once, until a poll is empty. Valid only inside `holding`.
 
-        The scan ends when a poll is empty. During a storm, new messages may arrive too fast for that. So the scan also
-        ends when POLLS_OF_NEW_ONES polls in a row returned only messages that were sent after its start.
+        In a storm no poll may be empty: POLLS_OF_NEW_ONES polls in a row of messages sent after the start end it, too.
         """
         began, only_new = 0.0, 0
         while only_new < POLLS_OF_NEW_ONES:
@@ -173,11 +169,7 @@ class DeadLetters:
             self.renew()
 
     def renew(self) -> None:
-        """Extend the visibility timeout of each held message (received and invisible) whose timeout ends soon.
-
-        A message is no longer held if its timeout is over, or if SQS refuses to extend it. If a call to SQS fails as a
-        whole, the timeouts of its messages stay.
-        """
+        """Extend the holds that end soon. One that is over, or that SQS refuses to extend, is given up."""
         now = self._clock()
         self._held = {name: held for name, held in self._held.items() if held.until > now}
         with suppress(ClientError, BotoCoreError):
@@ -190,10 +182,9 @@ class DeadLetters:
         act: Callable[[Sequence[HeldMessage]], list[R]],
         stopping: Callable[[], bool],
     ) -> Iterator[tuple[HeldMessage, R | None]]:
-        """Call `act` with batches of held messages, several in parallel. Yield each message with its result.
+        """Call `act` with batches of held messages, several in parallel, until `stopping`. Yield each one's result.
 
-        The result is None for a message that is no longer held, since another reader may have it. `stopping` is asked
-        before each round: if it returns True, no further round begins.
+        The result is None for a message that is no longer held, since another reader may have it.
         """
         for round_ in batched(chosen, MAX_ROUND, strict=False):
             if stopping():

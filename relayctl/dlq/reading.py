@@ -70,10 +70,7 @@ class Filter:
 
 
 def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds the filter options to a verb, which gets the filter as `wanted`.
-
-    `reason_option` is the name of the option that filters by the reason of a failure.
-    """
+    """Add the filter options to a verb, which gets the filter as `wanted`."""
     options = (
         click.option("--channel", metavar="NAME", help="Only jobs of this channel."),
         click.option("--incident", metavar="ID", help="Only jobs of this incident."),
@@ -147,10 +144,7 @@ class Choice(NamedTuple):
 
 @contextmanager
 def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
-    """Receive all visible messages, and keep those that match invisible to other readers while the block runs.
-
-    Raises KeyboardInterrupt after a Ctrl-C before the block. Raises StackMissingError.
-    """
+    """Hold all visible messages that match while the block runs. Raises KeyboardInterrupt on a Ctrl-C before it."""
     clock = stack.effects.clock
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
         client, url = stack.session.client("sqs"), stack.output("DeadLetterQueueUrl")

@@ -77,13 +77,9 @@ def stored(
     *,
     with_shadow: bool = False,
 ) -> list[Known]:
-    """Return the stored entries of incidents, sorted by channel, incident and recipients. Raises LedgerError.
+    """Return the stored entries of incidents (ids by channel), sorted. Raises LedgerError.
 
-    Args:
-        stack: The stack.
-        incidents: Ids of incidents by channel.
-        also: Sets of recipients by channel, beside those that the ledger has for shares of the incidents.
-        with_shadow: True to read the entries of shadow mode, too.
+    `also` has sets of recipients by channel, beside those that the ledger has for shares of the incidents.
     """
     table = stack.bounded_table()
     sources, places = Sources(table, stack.effects.clock), dict[str, tuple[str, str, Recipients]]()

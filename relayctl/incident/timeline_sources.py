@@ -87,10 +87,7 @@ class Collector:
         }
 
     def collect(self, since: float | None) -> None:
-        """Read all sources, and keep the events that are not before `since` (epoch seconds).
-
-        Raises StackMissingError.
-        """
+        """Read all sources, and keep the events that are not before `since` (epoch seconds)."""
         # First: it raises an error if there is no such stack, or the stack is not a relay.
         store = ChannelStore(self.stack)
         names = [self.channel] if self.channel else None

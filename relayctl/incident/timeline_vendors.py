@@ -23,10 +23,7 @@ _MAX_NAMES = 10
 
 
 def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
-    """Ask xMatters for a page and its answers, and yield their events. Events without a time are left out.
-
-    Raises NoAnswer or BadAnswer.
-    """
+    """Ask xMatters for a page and its answers, and yield the events that have a time. Raises NoAnswer or BadAnswer."""
     path = f"{EVENTS_PATH}/{quote(page_id, safe='', errors='replace')}?embed=recipients"
     page = Fields(json_object(api.ask(rest, "GET", path, None, deadline, says=_is_object).body))
     query = urlencode({"eventId": page_id, "auditType": AUDIT_TYPES, "limit": MAX_AUDITS}, errors="replace")

@@ -1,7 +1,4 @@
-"""Folder of what was fetched from the vendors: one file of JSON lines for each kind, that grows by whole lines.
-
-A run that is broken off leaves what it fetched, and the next one goes on where it was.
-"""
+"""Folder of what was fetched: one file of JSON lines for each kind. A run that was broken off goes on where it was."""
 
 import json
 import os

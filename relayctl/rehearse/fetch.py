@@ -1,9 +1,4 @@
-"""Fetch: all that both vendors still know of a period, read into an `Archive` within their rate limits.
-
-BigPanda: each shared incident of the environments, with its alerts, and its activities. xMatters: all pages of the
-period; audits of the pages that were about a critical, and when flood control dropped a signal. Facts and open
-questions: docs/vendors.md.
-"""
+"""Fetch: all that both vendors still know of a period, read into an `Archive` within their rate limits."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

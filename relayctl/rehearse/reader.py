@@ -1,7 +1,4 @@
-"""Read-only client of one vendor's API: it can only GET, keeps to a pace, and waits out what passes.
-
-Its failures are sentences for the operator, without a credential.
-"""
+"""Read-only client of one vendor's API: it can only GET, keeps to a pace, and waits out what passes."""
 
 import json
 import threading
@@ -71,10 +68,7 @@ class Reader:
         return (1 + MARGIN) / self.calls_a_second
 
     def get(self, path: str, query: Mapping[str, Any], endpoint: str = "") -> Any:
-        """Return the JSON document at a path; None if there is nothing (404, 410). Raises FetchError.
-
-        Calls with the same `endpoint` share a pace.
-        """
+        """Return the JSON document at a path, at the pace of `endpoint`; None for 404 and 410. Raises FetchError."""
         url = f"{self.base_url}{path}?{urlencode(query)}" if query else f"{self.base_url}{path}"
         wait, problem = FIRST_WAIT_SECONDS, ""
         for _ in range(TRIES):

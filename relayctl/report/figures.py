@@ -54,11 +54,7 @@ def _duration(seconds: float) -> str:
 
 
 def period_figures(found: Iterable[Line], since: float, until: float, objective: float) -> dict[str, Any]:
-    """Return the figures of a period as a JSON object; its log lines may come in any order.
-
-    `since` and `until` are epoch seconds. `objective` is the part of the shares that have to be kept, from 0 to 1: of
-    the rest is the error budget.
-    """
+    """Return the figures of a period as a JSON object. `objective` is the part of the shares to keep, from 0 to 1."""
     lines = sorted(found, key=lambda each: each.at)
     shares = [line for line in lines if line.message == "share"]
     signals = [line for line in lines if line.message == "share" or _is(line, "job", kind="signal")]
@@ -149,10 +145,7 @@ SUPPRESSED: Mapping[str, str] = {
 
 
 def shadow_figures(lines: Sequence[Line], most: int) -> dict[str, Any]:
-    """Return the counts of a channel's shares as members of a JSON object; the log lines may come in any order.
-
-    `most` is the maximum number of signals that are listed, the newest.
-    """
+    """Return the counts of a channel's shares as a JSON object, in which the newest `most` signals are listed."""
     signals = sorted((line for line in lines if line.text("outcome") == Outcome.SHADOWED), key=lambda line: line.at)
     suppressed = Counter(
         (line.text("outcome"), line.text("transition"), line.text("why"))

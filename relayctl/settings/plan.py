@@ -46,8 +46,7 @@ def make(
 ) -> tuple[list[ChannelChange], list[str]]:
     """Return a change for each file of a folder, or of the named channels alone, and the channels without a file.
 
-    A change has no changed keys if the channel equals its file. Reads the stack, and changes nothing. Raises UsageError
-    with a line for each file that is invalid, and for each named channel without a file.
+    Raises UsageError with a line for each file that is invalid, and for each named channel without a file.
     """
     files = settings_file.read_folder(folder)
     present = {each.channel for each in files}

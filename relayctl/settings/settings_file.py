@@ -1,7 +1,4 @@
-"""Settings of a channel as a YAML file: its keys are those of the channel's secret, its credentials are references.
-
-`{secret: stored}` stands for the value that the channel's secret has under the same key.
-"""
+"""Settings of a channel as a YAML file: its keys are those of the channel's secret, its credentials are references."""
 
 import json
 import os
@@ -66,10 +63,7 @@ class SettingsFile:
 
 
 def read_folder(folder: Path) -> list[SettingsFile]:
-    """Read the settings files of a folder, sorted by name. Raises UsageError with a line for each fault of a file.
-
-    Hidden files, folders, and files of other types are left out.
-    """
+    """Read the settings files of a folder, sorted by name. Raises UsageError with a line for each fault of a file."""
     files, problems = [], []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.lower() not in {SUFFIX, ".yml"} or not path.is_file():
@@ -103,10 +97,7 @@ def _read(path: Path) -> SettingsFile:
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """Return the settings of a file, with a reference for each credential.
-
-    Raises InvalidChannel with a line for each fault, which names the key and quotes no value.
-    """
+    """Return the settings of a file. Raises InvalidChannel with a line for each fault, which quotes no value."""
     document = decode(content)
     if not isinstance(document, dict):
         raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
@@ -127,10 +118,7 @@ def parse(content: bytes) -> dict[str, Any]:
 
 
 def channel_without_credentials(path: Path) -> Channel:
-    """Return the channel of one settings file, with stand-ins for its credentials: it can decide, and reach nobody.
-
-    Raises UsageError with a line for each fault of the file.
-    """
+    """Return the channel of a settings file with stand-ins for credentials: it can reach nobody. Raises UsageError."""
     try:
         file = _read(path)
     except InvalidChannel as error:
@@ -212,9 +200,7 @@ def _joined(key: str, name: str) -> str:
 def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput) -> SecretDocument:
     """Return the new secret for a file: its settings, with the stored value or a first value for each reference.
 
-    The secret keeps its pauses. An endpoint that the file leaves out keeps its credentials if the channel needs them
-    (`needs_endpoint`). A missing token is made. `source` reads first values, and collects warnings about them. Raises
-    InvalidChannel and UsageError.
+    The secret keeps its pauses, and the credentials that its endpoints need. Raises InvalidChannel and UsageError.
     """
 
     def filled_in(reference: Any, key: str) -> Any:

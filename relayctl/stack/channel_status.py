@@ -51,10 +51,7 @@ class Refused(NamedTuple):
 
 
 def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
-    """Return the refused requests of the day before `now` (epoch seconds), by channel.
-
-    Raises botocore's exceptions.
-    """
+    """Return the refused requests of the day before `now` (epoch seconds), by channel."""
     found = dict[str, Refused]()
     for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, Budget(MAX_REFUSED_ANSWERS)):
         name = line.text("channel")
@@ -82,11 +79,7 @@ class Traffic:
 
 
 def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic]) -> bool:
-    """Add the shares and signals of a function's log lines, of the hour before `now` (epoch seconds), to `found`.
-
-    `found` has the traffic by channel. Return False if there are more lines than are read, so that the counts are too
-    low. Raises botocore's exceptions.
-    """
+    """Add the shares and signals of a function's last hour to `found`; return False if not all lines are read."""
     budget = Budget(MAX_ANSWERS)
     for line in reader.scan(function, PATTERNS[function], now - HOUR, budget):
         name, is_share = line.text("channel"), line.message == "share"
@@ -151,10 +144,7 @@ class ChannelStatus(NamedTuple):
 
     @property
     def shared_at(self) -> float | None:
-        """Time of the last share with the right credentials, up to an hour too early (epoch seconds); None if unknown.
-
-        The ledger has the last use of the webhook's credentials, so no log line has to be read.
-        """
+        """Time of the last share with the right credentials, up to an hour too early (epoch seconds), or None."""
         return last_use(self.uses, "inbound", "current", "previous")
 
 
@@ -195,20 +185,12 @@ def is_held(debts: Debts, now: float) -> bool:
 
 
 def hold_words(debts: Debts) -> str:
-    """Return the cause for which the owed states wait, in words. Valid only if `is_held` is true.
-
-    The cause is "a pause" if each owed state has the reason `paused`, else "a pause or a flap". The ledger has no
-    reason for a flap, so "a flap" alone is never returned.
-    """
+    """Return in words for what held states wait. The ledger has no reason for a flap, so it never stands alone."""
     return "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
 
 
 def only_refused(status: ChannelStatus, now: float) -> str | None:
-    """Return the reason why the channel is sick if requests were refused and no share was accepted since, else None.
-
-    A single refused request is no sickness, since any stranger can send one. A recorded use of a credential is up to
-    an hour older than the use, but the log would show a share of the last hour.
-    """
+    """Return the reason why the channel is sick if requests were refused and no share was accepted since, else None."""
     refused = status.refused_requests
     if refused is None or not refused.number:
         return None
@@ -224,10 +206,7 @@ def is_open(gate: Gate | None, now: float) -> bool:
 
 
 def next_attempt(status: ChannelStatus, now: float) -> float | None:
-    """Return the time of the channel's next attempt, at the latest (epoch seconds); None if no attempt waits.
-
-    An open circuit blocks all attempts until its end.
-    """
+    """Return the time of the next attempt, at the latest; None if none waits. An open circuit blocks all."""
     attempt = status.debts.next_attempt if status.debts else None
     open_until = status.gate.circuit.open_until if status.gate and is_open(status.gate, now) else None
     return None if attempt is None else max(attempt, now, open_until or 0.0)

@@ -167,10 +167,7 @@ class Stack:
 
 
 def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
-    """Add `--stack`, `--region`, `--profile` and `--json` to a verb, and call the verb with `stack` and `as_json`.
-
-    Tests pass fake `Effects` as `obj` of click's context.
-    """
+    """Add `--stack`, `--region`, `--profile` and `--json` to a verb, and call the verb with `stack` and `as_json`."""
 
     @click.option(
         "--stack",
@@ -192,14 +189,7 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def opened(context: click.Context, name: str, region: str | None, profile: str | None) -> Stack:
-    """Return a stack, without a call to AWS. Raises NoRegionError.
-
-    Args:
-        context: Click's context; its `obj` is an Effects, or None.
-        name: The name of the stack.
-        region: The AWS region; None for that of the AWS CLI 2: AWS_REGION, AWS_DEFAULT_REGION, the profile's.
-        profile: The AWS profile; None for that of the AWS CLI.
-    """
+    """Return a stack, without a call to AWS; None for region or profile means the AWS CLI's. Raises NoRegionError."""
     effects: Effects = context.obj or Effects()
     if region is None:
         # The SDK reads the other two by itself.
@@ -212,10 +202,7 @@ def opened(context: click.Context, name: str, region: str | None, profile: str |
 
 
 def describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackTypeDef":
-    """Return CloudFormation's description of a stack: outputs, parameters and ARN.
-
-    Raises StackMissingError if there is no such stack; other errors of AWS come as botocore raises them.
-    """
+    """Return CloudFormation's description of a stack: outputs, parameters and ARN. Raises StackMissingError."""
     try:
         found = cloudformation.describe_stacks(StackName=stack_name).get("Stacks")
     except ClientError as error:
@@ -229,11 +216,7 @@ def describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackT
 
 
 def outputs_in(description: "StackTypeDef", endpoint_url: str | None) -> dict[str, str]:
-    """Return the outputs in a description by key, with URLs that work from the operator's machine.
-
-    `endpoint_url` is the URL of the local cloud; None on AWS. A local cloud gives the URLs of AWS, or its own under
-    another host name.
-    """
+    """Return the outputs in a description by key, with URLs that work from the operator's machine."""
     outputs = description.get("Outputs", [])
     return {item["OutputKey"]: usable_from_here(item["OutputValue"], endpoint_url) for item in outputs}
 

@@ -1,8 +1,4 @@
-"""relayctl policy: IAM policies for operators, filled in for a stack.
-
-`policies/operators.json` has each statement once, with the policies that it is for, and the purpose of each policy. A
-placeholder `${Name}` stands for a value of the stack, such as a queue's ARN.
-"""
+"""relayctl policy: IAM policies for operators. `${Name}` in policies/operators.json stands for a value of the stack."""
 
 import json
 from collections.abc import Mapping
@@ -31,10 +27,9 @@ def template(name: str) -> dict[str, Any]:
 
 
 def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:
-    """Return a policy with the values of one stack; `name` is a key of `ABOUT`.
+    """Return a policy with the values of one stack, without statements about something that it does not have.
 
-    `with_secrets` is True to let people who look (`LOOKING`) read the channels' secrets, too. A statement about
-    something that the stack does not have, such as a KMS key of its own, is left out. Raises StackMissingError.
+    `with_secrets` lets people who look (`LOOKING`) read the channels' secrets, too.
     """
     names = _names(stack)
     document = template(name)

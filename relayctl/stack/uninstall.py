@@ -81,14 +81,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
 
 
 def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[str]:
-    """Return the reasons why the stack must not be deleted yet; an empty list if it can be deleted.
-
-    Args:
-        owed: What the stack owes for all channels.
-        present: Names of the channels whose secrets exist.
-        exported: Number of dead-lettered messages that do not block the deletion: those that this run exported into a
-            file, and those that are no jobs of the relay.
-    """
+    """Return the reasons why the stack must not be deleted yet; `exported` dead-lettered messages are none."""
     waiting, left = owed.undelivered.waiting, max(owed.undelivered.dead_lettered - exported, 0)
     found = [f"not known: {each}" for each in owed.problems]
     takes = "1 channel takes" if len(present) == 1 else f"{len(present)} channels take"
@@ -119,10 +112,7 @@ def _prepare(stack: Stack, store: ChannelStore, options: Mapping[str, Any], file
 
 
 def commands(stack: Stack) -> list[str]:
-    """Return the shell commands that delete the stack and what it leaves behind, and that list removed secrets.
-
-    Raises StackMissingError.
-    """
+    """Return the shell commands that delete the stack and what it leaves behind, and that list removed secrets."""
     session, output = stack.session, stack.output
     profile = [] if session.profile_name == "default" else ["--profile", session.profile_name]
     options = ["--region", session.region_name or "", *profile]
