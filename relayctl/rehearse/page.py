@@ -7,8 +7,8 @@ from typing import Any
 from relay.foreign_text import printable
 from relay.jobs.job import seconds_of
 from relayctl.report.figures import spread_words
-from relayctl.settings.settings_file import STORED
-from relayctl.settings.settings_yaml import Flow, encode
+from relayctl.settings.settings_file import settings_of
+from relayctl.settings.settings_yaml import encode
 
 # With at least this part of pages fewer, the settings to install with have the rule for flaps.
 _WORTH_IT = 0.05
@@ -99,12 +99,6 @@ def settings_to_install(found: Mapping[str, Any], policies: Mapping[str, Mapping
     policy = policies["flap" if spared > _WORTH_IT * relay["parity"]["pages"] else "parity"]
     said = "# Shadow mode decides and sends nothing: with mode live, it rings."
     return f"{said}\n{encode(settings_of({**policy, 'mode': 'shadow'}))}"
-
-
-def settings_of(policy: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings file of a channel with this policy, and with references for its credentials."""
-    trigger_url = Flow(secret=STORED, env="XMATTERS_TRIGGER_URL")
-    return {"xmatters": {"trigger_url": trigger_url, "auth": Flow(type="url")}, "policy": policy}
 
 
 def _part(some: int, whole: int) -> str:

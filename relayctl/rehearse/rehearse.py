@@ -23,10 +23,10 @@ from relayctl.rehearse import fetch
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.findings import figures, with_assumed_pages
 from relayctl.rehearse.history import Past, critical_pages, is_wanted, read_past
-from relayctl.rehearse.page import page, rows, settings_of, settings_to_install
+from relayctl.rehearse.page import page, rows, settings_to_install
 from relayctl.rehearse.reader import Reader
 from relayctl.rehearse.replay import rehearse
-from relayctl.settings.settings_file import channel_of_members, channel_without_credentials
+from relayctl.settings.settings_file import channel_of_policy, channel_without_credentials
 from relayctl.stack.deployed import Effects
 
 DEFAULT_DAYS, MOST_DAYS = 90, 400
@@ -137,7 +137,7 @@ def rehearse_(
     effects: Effects = context.obj or Effects()
     if html and not html.parent.is_dir():
         raise click.UsageError(f"--html: there is no folder {html.parent}")
-    channels = {name: channel_of_policy(name, policy) for name, policy in POLICIES.items()}
+    channels = {name: _to_rehearse(channel_of_policy(name, policy)) for name, policy in POLICIES.items()}
     channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
     about, readers = _about(effects.clock(), vendors), _readers(effects, vendors)
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
@@ -199,11 +199,6 @@ def _fetched(archive: Archive, bigpanda: Reader, xmatters: Reader | None = None)
         fetch.fetch_pages(xmatters, archive)
         fetch.fetch_answers(xmatters, archive, critical_pages(read_past(archive)))
     return read_past(archive)
-
-
-def channel_of_policy(name: str, policy: Mapping[str, Any]) -> Channel:
-    """Return a channel with this policy and stand-ins for credentials: it can decide, and reach nobody."""
-    return _to_rehearse(channel_of_members(name, settings_of(policy)))
 
 
 def _to_rehearse(channel: Channel) -> Channel:

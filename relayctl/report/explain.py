@@ -1,4 +1,4 @@
-"""relayctl explain: explain a share without sending anything, and lint a channel's policy."""
+"""relayctl explain: explain a share without sending anything."""
 
 import json
 from copy import replace
@@ -10,7 +10,6 @@ from relay.channels.authentication import MAX_BODY_BYTES
 from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
 from relay.failures import BadRequest, InvalidChannel
-from relay.foreign_text import printable
 from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.table import Ledger
@@ -21,7 +20,7 @@ from relayctl.channel.store import ChannelStore
 from relayctl.failed_calls import tried
 from relayctl.report import explanation_text
 from relayctl.report.explanation import Case, explanation
-from relayctl.report.route_lint import lint
+from relayctl.settings.settings_file import channel_of_policy
 from relayctl.stack.deployed import Stack, on_stack
 
 _LABEL_COLUMNS = 15
@@ -29,15 +28,6 @@ _LABEL_COLUMNS = 15
 _LEAST_SECRET = 8
 _MASK = "***"
 _WHOLE = {"inbound", "xmatters"}
-_NEVER_USED = "not-in-the-file-and-never-used"
-# Members of a made-up channel, for a file with a policy alone. They are never used, and never shown.
-_NOT_IN_FILE: dict[str, Any] = {
-    "inbound": {"token": _NEVER_USED},
-    "xmatters": {
-        "trigger_url": "https://example.xmatters.com/api/integration/1/functions/none/triggers",
-        "auth": {"type": "url"},
-    },
-}
 
 
 class _Source(NamedTuple):
@@ -55,7 +45,7 @@ class _Source(NamedTuple):
 
 
 @click.command()
-@click.argument("file", required=False, metavar="[FILE|-]", type=click.File("rb"))
+@click.argument("file", metavar="FILE", type=click.File("rb"))
 @click.option(
     "--channel",
     type=channel_names.checked_name,
@@ -72,9 +62,8 @@ class _Source(NamedTuple):
     help="A policy, or a whole secret, in place of the stored one.",
 )
 @click.option("--offline", is_flag=True, help="Ask no AWS service; needs --policy.")
-@click.option("--lint", "is_lint", is_flag=True, help="Check the routes; takes no FILE.")
 @on_stack
-def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> None:
+def explain(stack: Stack, as_json: bool, **options: Any) -> None:
     """Explain what a share would do, and why. Nothing is sent, and nothing is written.
 
     FILE is the body of BigPanda's webhook; - is standard input. The output has the parsed fields, the transition
@@ -84,22 +73,15 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
     Without a stack that can be reached, the share is compared with nothing, as if the incident were new; then --policy
     names a file: the JSON of a policy, or of a whole channel.
 
-    With --lint, relayctl checks a channel, or a policy file, for routes that never match and for settings that notify
-    nobody.
-
     \b
     Example:
       relayctl explain share.json --channel payments
       jq -r .body event.json | relayctl explain - --channel payments
       relayctl explain share.json --channel new --policy policy.json --offline
-      relayctl explain --lint --channel payments
     """
     name, file = options["channel"], options["policy_file"]
-    _check_usage(options, is_lint=is_lint)
+    _check_usage(options)
     policy = _policy_file(file) if file else None
-    if is_lint:
-        _lint(_source(stack, name or "policy", policy, offline=options["offline"] or name is None), as_json=as_json)
-        return
     body = _body(options["file"])
     share = _parsed(body, options["incident"])
     source = _source(stack, name, policy, offline=options["offline"])
@@ -114,13 +96,9 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
         terminal.show_line(line, lead=f"{label:{_LABEL_COLUMNS}}")
 
 
-def _check_usage(options: dict[str, Any], *, is_lint: bool) -> None:
-    if is_lint and options["file"]:
-        raise click.UsageError("--lint takes no FILE: it checks the channel's routes, not a share")
-    if not is_lint and not options["file"]:
-        raise click.UsageError("Missing argument 'FILE|-': the body of BigPanda's webhook, or --lint")
-    if not options["channel"] and not (is_lint and options["policy_file"]):
-        raise click.UsageError("name the channel with --channel" + (", or give --policy" if is_lint else ""))
+def _check_usage(options: dict[str, Any]) -> None:
+    if not options["channel"]:
+        raise click.UsageError("name the channel with --channel")
     if options["offline"] and not options["policy_file"]:
         raise click.UsageError("--offline needs --policy FILE: without AWS the channel's policy is not known")
 
@@ -170,8 +148,7 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
         return _Source(stored, "from the stack")
     if _WHOLE & file.keys():
         return _Source(parse_channel(name, json.dumps(file), ANY_HOSTS), "from the file")
-    policy = {"policy": file["policy"] if file.keys() == {"policy"} else file}
-    alone = parse_channel(name, json.dumps(_NOT_IN_FILE | policy), ANY_HOSTS)
+    alone = channel_of_policy(name, file["policy"] if file.keys() == {"policy"} else file)
     note = "only the policy is known: the channel's own recipients and the trigger's URL are not"
     if not offline:
         stored, problem = tried(lambda: ChannelStore(stack).channel(name))
@@ -212,16 +189,3 @@ def _document(case: Case, source: _Source, incident_id: str | None) -> dict[str,
     if masked != plain:
         found["notes"].append("a credential of the channel stands in the share; it is shown as ***")
     return found
-
-
-def _lint(source: _Source, *, as_json: bool) -> None:
-    found = lint(source.channel, is_whole=not source.notes)
-    if as_json:
-        findings = [each._asdict() for each in found]
-        document = {"channel": source.channel.name, "source": source.origin, "findings": findings}
-        terminal.document(document | {"notes": list(source.notes)})
-    else:
-        for each in found:
-            terminal.show_line(printable(str(each)), indent=2)
-    click.echo(f"{len(source.channel.policy.routes)} routes, {len(found) or 'no'} findings", err=True)
-    terminal.fail_if(found)

@@ -123,11 +123,21 @@ def channel_without_credentials(path: Path) -> Channel:
         file = _read(path)
     except InvalidChannel as error:
         raise click.UsageError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
-    return channel_of_members(file.channel, file.members)
+    return _channel_of(file.channel, file.members)
 
 
-def channel_of_members(name: str, members: Mapping[str, Any]) -> Channel:
-    """Return the channel of a settings file's document, as `channel_without_credentials` does."""
+def settings_of(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a channel with this policy, and with references for its credentials."""
+    trigger_url = Flow(secret=STORED, env="XMATTERS_TRIGGER_URL")
+    return {"xmatters": {"trigger_url": trigger_url, "auth": Flow(type="url")}, "policy": policy}
+
+
+def channel_of_policy(name: str, policy: Mapping[str, Any]) -> Channel:
+    """Return a channel with this policy and stand-ins for its credentials."""
+    return _channel_of(name, settings_of(policy))
+
+
+def _channel_of(name: str, members: Mapping[str, Any]) -> Channel:
     return parse_channel(name, json.dumps(_stood_in_secret(members)), ANY_HOSTS)
 
 

@@ -16,8 +16,9 @@ from relayctl.rehearse.findings import figures, pages_got
 from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
 from relayctl.rehearse.page import rows
 from relayctl.rehearse.reader import FetchError, Reader
-from relayctl.rehearse.rehearse import POLICIES, channel_of_policy
+from relayctl.rehearse.rehearse import POLICIES
 from relayctl.rehearse.replay import Rehearsal, rehearse
+from relayctl.settings.settings_file import channel_of_policy
 from relayctl.stack.deployed import Effects
 
 T = 1_780_000_000
