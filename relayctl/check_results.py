@@ -30,17 +30,11 @@ _COLORS = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red"}
 
 
 class Check(NamedTuple):
-    """Result of one check.
+    """Result of one check."""
 
-    Attributes:
-        what: The name of the checked thing.
-        state: Its state.
-        detail: The explanation in one line, without secrets.
-    """
-
-    what: str
+    what: str  # The name of the checked thing
     state: State
-    detail: str
+    detail: str  # The explanation in one line, without secrets
 
     def document(self) -> dict[str, str]:
         """Return the result as a JSON object for programs."""

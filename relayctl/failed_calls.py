@@ -71,30 +71,19 @@ def _one_line(text: str) -> str:
 
 
 class Reading(NamedTuple):
-    """Result of reading one source.
+    """Result of reading one source."""
 
-    Attributes:
-        source: Name of the source, with its channel if it is one channel's.
-        found: Number of events from the source.
-        problem: The reason why the source was not read, or only in part; None if it was read.
-        is_failure: True if the source failed; False if it was read, or the channel does not use it.
-    """
-
-    source: str
-    found: int = 0
-    problem: str | None = None
-    is_failure: bool = False
+    source: str  # Name of the source, with its channel if it is one channel's
+    found: int = 0  # Number of events from the source
+    problem: str | None = None  # The reason why the source was not read, or only in part; None if it was read
+    is_failure: bool = False  # True if the source failed; False if it was read, or the channel does not use it
 
 
 @dataclass
 class Readings:
-    """Results of all sources of one report.
+    """Results of all sources of one report."""
 
-    Attributes:
-        found: The results, in the order of the reading.
-    """
-
-    found: list[Reading] = field(default_factory=list)
+    found: list[Reading] = field(default_factory=list)  # The results, in the order of the reading
 
     def add(self, source: str, found: int = 0, problem: str | None = None, *, is_failure: bool = False) -> None:
         """Add the result of a source."""

@@ -30,14 +30,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9._:@/-]*")
 
 
 class Line(NamedTuple):
-    """A log line of the relay.
+    """A log line of the relay."""
 
-    Attributes:
-        at: Time of the line (epoch seconds): its `timestamp` field if it has one, else the event's in CloudWatch.
-        fields: The fields of the line.
-    """
-
-    at: float
+    at: float  # Time of the line (epoch seconds): its `timestamp` field if it has one, else the event's in CloudWatch
     fields: Mapping[str, Any]
 
     @property
@@ -57,18 +52,12 @@ class Line(NamedTuple):
 
 @dataclass
 class Budget:
-    """Number of answers of FilterLogEvents that a reader may still request; an answer may be empty.
-
-    Attributes:
-        left: Number of answers.
-        complete_from: Time from which on all lines were read (epoch seconds); None before the first piece of time was
-            read.
-        is_cut: True if the budget was used up before all lines were read.
-    """
+    """Number of answers of FilterLogEvents that a reader may still request; an answer may be empty."""
 
     left: int
+    # Time from which on all lines were read (epoch seconds); None before the first piece of time was read.
     complete_from: float | None = None
-    is_cut: bool = False
+    is_cut: bool = False  # True if the budget was used up before all lines were read
 
     @property
     def problem(self) -> str | None:
@@ -79,17 +68,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class LogReader:
-    """Reader of the log groups of a stack. Errors of AWS come as botocore raises them.
-
-    Attributes:
-        client: Client of CloudWatch Logs.
-        stack_name: Name of the stack.
-        clock: The time in epoch seconds.
-    """
+    """Reader of the log groups of a stack. Errors of AWS come as botocore raises them."""
 
     client: "CloudWatchLogsClient"
     stack_name: str
-    clock: Callable[[], float]
+    clock: Callable[[], float]  # The time in epoch seconds
 
     def scan(self, function: str, pattern: str, start: float, budget: Budget) -> Iterator[Line]:
         """Yield the lines that the relay logged in a function from `start` (epoch seconds) until now.

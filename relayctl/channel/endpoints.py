@@ -23,23 +23,14 @@ _PASTE_COLUMNS = 17
 
 
 class VendorEndpoint(NamedTuple):
-    """An endpoint of a channel.
+    """An endpoint of a channel."""
 
-    Attributes:
-        name: `inbound` or `callback`, as `--endpoint` takes it.
-        vendor: The vendor that calls the endpoint.
-        output: The name of the stack output with the URL; `{channel}` in the URL stands for the channel's name.
-        url_member: The member of a JSON document that holds the URL.
-        header_member: The member of a JSON document that holds the header.
-        place: The place at the vendor where URL and header are pasted.
-    """
-
-    name: EndpointName
-    vendor: str
-    output: str
-    url_member: str
-    header_member: str
-    place: str
+    name: EndpointName  # `inbound` or `callback`, as `--endpoint` takes it
+    vendor: str  # The vendor that calls the endpoint
+    output: str  # The name of the stack output with the URL; `{channel}` in the URL stands for the channel's name
+    url_member: str  # The member of a JSON document that holds the URL
+    header_member: str  # The member of a JSON document that holds the header
+    place: str  # The place at the vendor where URL and header are pasted
 
 
 # By the key of their credentials in the channel's secret.
@@ -115,19 +106,12 @@ IN_USE_SECONDS = 3600.0
 
 
 class Use(NamedTuple):
-    """Last use of a credential.
+    """Last use of a credential."""
 
-    Attributes:
-        endpoint: `inbound` or `callback`.
-        age: `current` or, after a rotation, `previous`.
-        kind: `token` or `basic`.
-        used_at: Time of the use (epoch seconds), up to USE_SECONDS too early; None if no use is known.
-    """
-
-    endpoint: EndpointName
-    age: str
-    kind: str
-    used_at: float | None
+    endpoint: EndpointName  # `inbound` or `callback`
+    age: str  # `current` or, after a rotation, `previous`
+    kind: str  # `token` or `basic`
+    used_at: float | None  # Time of the use (epoch seconds), up to USE_SECONDS too early; None if no use is known
 
     def document(self) -> dict[str, str | None]:
         """Return the use as a JSON object for programs."""

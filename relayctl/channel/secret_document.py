@@ -42,17 +42,11 @@ ANY_HOSTS = VendorHosts(AnyHost("", ()), AnyHost("", ()))
 
 
 class Change(NamedTuple):
-    """A change of one key.
-
-    Attributes:
-        key: The dotted key.
-        old: The old value; *** for a credential, None if the key is new.
-        new: The new value; *** for a credential, None if the key was removed.
-    """
+    """A change of one key."""
 
     key: str
-    old: Any
-    new: Any
+    old: Any  # The old value; *** for a credential, None if the key is new
+    new: Any  # The new value; *** for a credential, None if the key was removed
 
     def __str__(self) -> str:
         return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"

@@ -34,15 +34,10 @@ class ChannelChangedError(click.ClickException):
 
 
 class StoredSecret(NamedTuple):
-    """A channel's secret as relayctl read it from Secrets Manager.
-
-    Attributes:
-        document: The decoded secret.
-        version: The id of its version in Secrets Manager.
-    """
+    """A channel's secret as relayctl read it from Secrets Manager."""
 
     document: dict[str, Any]
-    version: str
+    version: str  # The id of its version in Secrets Manager
 
 
 class ChannelStore:

@@ -35,25 +35,15 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class ChannelChange:
-    """A valid change of one channel that is not stored yet.
-
-    Attributes:
-        name: The name of the channel.
-        replaces: The version of the secret that was read; None for a new channel.
-        before: The secret as it was read; empty for a new channel.
-        after: The new secret, with replaced credentials as `previous`.
-        channel: The channel that the new secret describes.
-        urls: The URL of each endpoint by its key in the secret, such as `xmatters.callback`.
-        expiries: Time at which the replaced credentials of an endpoint expire (ISO 8601), by the endpoint's key in the
-            secret.
-    """
+    """A valid change of one channel that is not stored yet."""
 
     name: str
-    replaces: str | None
-    before: SecretDocument
-    after: SecretDocument
-    channel: Channel
-    urls: Mapping[str, str]
+    replaces: str | None  # The version of the secret that was read; None for a new channel
+    before: SecretDocument  # The secret as it was read; empty for a new channel
+    after: SecretDocument  # The new secret, with replaced credentials as `previous`
+    channel: Channel  # The channel that the new secret describes
+    urls: Mapping[str, str]  # The URL of each endpoint by its key in the secret, such as `xmatters.callback`
+    # Time at which the replaced credentials of an endpoint expire (ISO 8601), by the endpoint's key in the secret.
     expiries: Mapping[str, str]
 
     @property
@@ -68,21 +58,16 @@ class ChannelChange:
 
 
 class Done(NamedTuple):
-    """Result of a stored change.
+    """Result of a stored change."""
 
-    Attributes:
-        fresh: The header of each new or changed credential, by the endpoint's key in the secret.
-        is_verified: True if the relay accepts these credentials, or there are none.
-        in_force: Time from which no function uses the old value of a setting that must act at once, such as the mode,
-            or a revoked credential (ISO 8601); None if that is not known.
-        is_in_force: False if running functions may still use what must not be used any more.
-        findings: Results of the recipients' checks, as a member of a JSON document; empty if they were not checked.
-    """
-
+    # The header of each new or changed credential, by the endpoint's key in the secret.
     fresh: Mapping[str, dict[str, str]]
-    is_verified: bool
+    is_verified: bool  # True if the relay accepts these credentials, or there are none
+    # Time from which no function uses the old value of a setting that must act at once, such as the mode, or a revoked
+    # credential (ISO 8601); None if that is not known.
     in_force: str | None
-    is_in_force: bool
+    is_in_force: bool  # False if running functions may still use what must not be used any more
+    # Results of the recipients' checks, as a member of a JSON document; empty if they were not checked.
     findings: dict[str, Any]
 
 

@@ -71,23 +71,17 @@ def _words(critical: Critical) -> str:
 
 @dataclass
 class Drop:
-    """Progress of a deletion.
+    """Progress of a deletion."""
 
-    Attributes:
-        chosen: The messages to delete, oldest first; those that are no jobs of the relay come last.
-        criticals: The jobs among them that announce open critical incidents.
-        problem: Error of the ledger, so that it is not known which criticals are owed; None if it could be read.
-        deleted: The deleted messages.
-        problems: Messages that could not be deleted, each with the error.
-        gone: Number of messages that the operator was shown, and that left the queue before the operator agreed.
-    """
-
+    # The messages to delete, oldest first; those that are no jobs of the relay come last.
     chosen: Sequence[HeldMessage] = ()
-    criticals: Sequence[Critical] = ()
+    criticals: Sequence[Critical] = ()  # The jobs among them that announce open critical incidents
+    # Error of the ledger, so that it is not known which criticals are owed; None if it could be read.
     problem: str | None = None
-    deleted: list[HeldMessage] = field(default_factory=list)
+    deleted: list[HeldMessage] = field(default_factory=list)  # The deleted messages
+    # Messages that could not be deleted, each with the error.
     problems: list[tuple[HeldMessage, str]] = field(default_factory=list)
-    gone: int = 0
+    gone: int = 0  # Number of messages that the operator was shown, and that left the queue before the operator agreed
 
     @property
     def owed(self) -> list[Critical]:

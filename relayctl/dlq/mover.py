@@ -32,57 +32,37 @@ LONGEST_SLEEP_SECONDS = 0.5
 
 
 class Became(StrEnum):
-    """Outcome of a dead-lettered job that an operator chose for a replay.
+    """Outcome of a dead-lettered job that an operator chose for a replay."""
 
-    Attributes:
-        DELIVERED: xMatters accepted its signal.
-        NOT_OWED: The worker found that its state need not be announced any more.
-        MOVED: It is on the retry queue. It is not a signal, or its body is not a share, so only the worker's log has
-            its outcome.
-        WAITING: It waits for its next attempt.
-        DEAD_LETTERED: It came back to the dead-letter queue.
-        FAILED: It could not be moved.
-        LEFT: The replay ended before it was tried.
-    """
-
-    DELIVERED = "delivered"
-    NOT_OWED = "not_owed"
+    DELIVERED = "delivered"  # xMatters accepted its signal
+    NOT_OWED = "not_owed"  # The worker found that its state need not be announced any more
+    # It is on the retry queue. It is not a signal, or its body is not a share, so only the worker's log has its
+    # outcome.
     MOVED = "moved"
-    WAITING = "waiting"
-    DEAD_LETTERED = "dead_lettered"
-    FAILED = "failed"
-    LEFT = "left"
+    WAITING = "waiting"  # It waits for its next attempt
+    DEAD_LETTERED = "dead_lettered"  # It came back to the dead-letter queue
+    FAILED = "failed"  # It could not be moved
+    LEFT = "left"  # The replay ended before it was tried
 
 
 class Fate(NamedTuple):
-    """Outcome of a replayed job, and the reason.
-
-    Attributes:
-        became: The outcome.
-        reason: Reason for which the job waits, or was dead-lettered again; None if there is none or it is unknown.
-        request_id: xMatters' id of the delivered signal; None if it was not delivered or the id is unknown.
-    """
+    """Outcome of a replayed job, and the reason."""
 
     became: Became
+    # Reason for which the job waits, or was dead-lettered again; None if there is none or it is unknown.
     reason: str | None = None
+    # xMatters' id of the delivered signal; None if it was not delivered or the id is unknown.
     request_id: str | None = None
 
 
 @dataclass
 class Moved:
-    """A dead-lettered job that a replay moved to the retry queue, or could not move.
+    """A dead-lettered job that a replay moved to the retry queue, or could not move."""
 
-    Attributes:
-        job: The job, without its body.
-        state: The state that it announces; None if it is not a signal, or its body is not a share.
-        fate: Its outcome so far.
-        note: Error of the move, or of the deletion from the dead-letter queue; None if there was none.
-    """
-
-    job: Job
-    state: State | None
-    fate: Fate
-    note: str | None = None
+    job: Job  # The job, without its body
+    state: State | None  # The state that it announces; None if it is not a signal, or its body is not a share
+    fate: Fate  # Its outcome so far
+    note: str | None = None  # Error of the move, or of the deletion from the dead-letter queue; None if there was none
 
 
 def move(

@@ -65,24 +65,15 @@ def batches[T](items: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list
 
 @dataclass(eq=False)
 class HeldMessage:
-    """A message of the dead-letter queue that a reader received and keeps invisible to other readers.
-
-    Attributes:
-        message_id: SQS's id of the message.
-        receipt: Receipt handle of the last receive.
-        until: End of the visibility timeout, by the clock of the reader (`DeadLetters`) that received the message
-            (seconds).
-        envelope: The message's text: a job as JSON, with its body compressed.
-        job: The job without its body; None if the message's text is not a job of the relay.
-        problem: The error if the message's text is not a job of the relay, else None.
-    """
+    """A message of the dead-letter queue that a reader received and keeps invisible to other readers."""
 
     message_id: str
-    receipt: str
+    receipt: str  # Receipt handle of the last receive
+    # End of the visibility timeout, by the clock of the reader (`DeadLetters`) that received the message (seconds).
     until: float
-    envelope: str
-    job: Job | None = None
-    problem: str | None = None
+    envelope: str  # The message's text: a job as JSON, with its body compressed
+    job: Job | None = None  # The job without its body; None if the message's text is not a job of the relay
+    problem: str | None = None  # The error if the message's text is not a job of the relay, else None
 
     @property
     def size(self) -> int:
@@ -93,17 +84,11 @@ class HeldMessage:
 
 
 class QueueDepth(NamedTuple):
-    """Approximate numbers of messages on one queue; SQS counts each message in one of the three.
+    """Approximate numbers of messages on one queue; SQS counts each message in one of the three."""
 
-    Attributes:
-        visible: Messages that can be received now.
-        delayed: Messages that become visible later.
-        held: Messages that a reader or a worker has received, and that are invisible for now.
-    """
-
-    visible: int
-    delayed: int
-    held: int
+    visible: int  # Messages that can be received now
+    delayed: int  # Messages that become visible later
+    held: int  # Messages that a reader or a worker has received, and that are invisible for now
 
     @classmethod
     def of(cls, client: "SQSClient", url: str) -> Self:

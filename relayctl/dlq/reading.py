@@ -24,27 +24,16 @@ NO_STATUS = "-"
 
 @dataclass(frozen=True)
 class Filter:
-    """A choice of dead-lettered jobs: those that match all of its attributes; None in an attribute means any.
-
-    Attributes:
-        channel: Name of the channel.
-        incident: BigPanda's id of the incident.
-        kind: Kind of the job.
-        status: Status of the incident in the share, in lower case; `-` for a job without a status.
-        reason: Reason for which the job was dead-lettered.
-        since: Earliest arrival of the share (epoch seconds).
-        until: Latest arrival of the share (epoch seconds).
-        limit: Maximum number of jobs, the oldest first.
-    """
+    """A choice of dead-lettered jobs: those that match all of its attributes; None in an attribute means any."""
 
     channel: str | None = None
     incident: str | None = None
     kind: str | None = None
-    status: str | None = None
-    reason: str | None = None
-    since: float | None = None
-    until: float | None = None
-    limit: int | None = None
+    status: str | None = None  # Status of the incident in the share, in lower case; `-` for a job without a status
+    reason: str | None = None  # Reason for which the job was dead-lettered
+    since: float | None = None  # Earliest arrival of the share (epoch seconds)
+    until: float | None = None  # Latest arrival of the share (epoch seconds)
+    limit: int | None = None  # Maximum number of jobs, the oldest first
 
     @property
     def takes_all(self) -> bool:
@@ -125,21 +114,13 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
 
 
 class Choice(NamedTuple):
-    """Messages that a verb works with, while other readers do not see them.
-
-    Attributes:
-        queue: The dead-letter queue.
-        depth: Numbers of messages on the queue.
-        stop: The event that the first Ctrl-C sets.
-        jobs: The messages whose jobs match the filter, the oldest share first.
-        unreadable: Messages that are no jobs of the relay; none with a filter.
-    """
+    """Messages that a verb works with, while other readers do not see them."""
 
     queue: DeadLetters
-    depth: QueueDepth
-    stop: Event
-    jobs: list[HeldMessage]
-    unreadable: list[HeldMessage]
+    depth: QueueDepth  # Numbers of messages on the queue
+    stop: Event  # The event that the first Ctrl-C sets
+    jobs: list[HeldMessage]  # The messages whose jobs match the filter, the oldest share first
+    unreadable: list[HeldMessage]  # Messages that are no jobs of the relay; none with a filter
 
 
 @contextmanager

@@ -36,16 +36,12 @@ _BAD = {Became.DEAD_LETTERED, Became.FAILED, Became.LEFT}
 
 @dataclass
 class Report:
-    """Outcomes of the jobs of one replay.
+    """Outcomes of the jobs of one replay."""
 
-    Attributes:
-        chosen: The jobs that match the filters, in the order of the replay.
-        moved: The jobs that were moved to the retry queue, or that could not be moved.
-        problem: Reason why the jobs could not be followed in the ledger; None if they could, or with --no-wait.
-    """
-
-    chosen: Sequence[Job] = ()
+    chosen: Sequence[Job] = ()  # The jobs that match the filters, in the order of the replay
+    # The jobs that were moved to the retry queue, or that could not be moved.
     moved: list[Moved] = field(default_factory=list)
+    # Reason why the jobs could not be followed in the ledger; None if they could, or with --no-wait.
     problem: str | None = None
 
     def outcomes(self) -> list[Moved]:

@@ -25,23 +25,14 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Event(NamedTuple):
-    """One line of a timeline.
+    """One line of a timeline."""
 
-    Attributes:
-        at: Time of the event (epoch seconds). It may lie ahead, such as the next attempt.
-        source: The source of the event, one of the constants above.
-        kind: Kind of the event, such as `share`, `page` or `dead_letter`.
-        text: The event in words; texts from BigPanda and xMatters are in quotes.
-        channel: Name of the channel; empty if the event belongs to all of the incident's channels.
-        details: Further members of the JSON object.
-    """
-
-    at: float
-    source: str
-    kind: str
-    text: str
-    channel: str = ""
-    details: Mapping[str, Any] = _NOTHING
+    at: float  # Time of the event (epoch seconds). It may lie ahead, such as the next attempt.
+    source: str  # The source of the event, one of the constants above
+    kind: str  # Kind of the event, such as `share`, `page` or `dead_letter`
+    text: str  # The event in words; texts from BigPanda and xMatters are in quotes
+    channel: str = ""  # Name of the channel; empty if the event belongs to all of the incident's channels
+    details: Mapping[str, Any] = _NOTHING  # Further members of the JSON object
 
     def document(self) -> dict[str, Any]:
         """Return the event as a JSON object for programs."""
@@ -55,18 +46,11 @@ type Recipients = tuple[str, ...]
 
 
 class Known(NamedTuple):
-    """A stored entry of the ledger, and the incident that it is for.
-
-    Attributes:
-        channel: Name of the channel.
-        incident_id: BigPanda's id of the incident.
-        recipients: Recipients that the webhook's URL named.
-        entry: The entry.
-    """
+    """A stored entry of the ledger, and the incident that it is for."""
 
     channel: str
     incident_id: str
-    recipients: Recipients
+    recipients: Recipients  # Recipients that the webhook's URL named
     entry: Entry
 
 

@@ -32,29 +32,19 @@ MAX_SIGNALS, MAX_PAGES = 8, 8
 
 @dataclass
 class Collector:
-    """Timeline of an incident, which `collect` reads from all sources.
-
-    Attributes:
-        stack: The stack.
-        incident_id: BigPanda's id of the incident.
-        channel: Name of the only channel to read; None for all channels.
-        since: Start of the log lines to read (epoch seconds).
-        events: The events; oldest first, once all are collected.
-        known: Its entries in the ledger: one for each channel, and within a channel for each set of recipients that
-            the webhook's URL named.
-        readings: The results of the sources that were read so far.
-        dropped: Number of older events that were left out, since a timeline holds MAX_EVENTS.
-        url_recipients: Sets of recipients that webhook URLs named, by channel, found so far.
-    """
+    """Timeline of an incident, which `collect` reads from all sources."""
 
     stack: Stack
     incident_id: str
-    channel: str | None
-    since: float
-    events: list[Event] = field(default_factory=list)
+    channel: str | None  # Name of the only channel to read; None for all channels
+    since: float  # Start of the log lines to read (epoch seconds)
+    events: list[Event] = field(default_factory=list)  # The events; oldest first, once all are collected
+    # Its entries in the ledger: one for each channel, and within a channel for each set of recipients that the
+    # webhook's URL named.
     known: list[Known] = field(default_factory=list)
-    readings: Readings = field(default_factory=Readings)
-    dropped: int = 0
+    readings: Readings = field(default_factory=Readings)  # The results of the sources that were read so far
+    dropped: int = 0  # Number of older events that were left out, since a timeline holds MAX_EVENTS
+    # Sets of recipients that webhook URLs named, by channel, found so far.
     url_recipients: dict[str, set[Recipients]] = field(default_factory=dict)
 
     @property

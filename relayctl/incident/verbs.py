@@ -34,21 +34,13 @@ _SHARES = '{ $.message = "share" }'
 
 
 class Listed(NamedTuple):
-    """An incident of a channel.
+    """An incident of a channel."""
 
-    Attributes:
-        at: Time of its last share (epoch seconds).
-        channel: Name of the channel.
-        incident_id: BigPanda's id, as the log or the ledger's key has it.
-        entry: Its entry in the ledger; None if there is none, or it could not be read.
-        outcome: Outcome of its last share in the log; empty if the log was not read.
-    """
-
-    at: float
+    at: float  # Time of its last share (epoch seconds)
     channel: str
-    incident_id: str
-    entry: Entry | None
-    outcome: str = ""
+    incident_id: str  # BigPanda's id, as the log or the ledger's key has it
+    entry: Entry | None  # Its entry in the ledger; None if there is none, or it could not be read
+    outcome: str = ""  # Outcome of its last share in the log; empty if the log was not read
 
     def words(self, now: float) -> str:
         """Return the incident's state in words, then its title in quotes."""

@@ -32,21 +32,13 @@ _MINUTE, _HOUR = 60, 3600
 
 
 class Got(NamedTuple):
-    """A page that people got.
-
-    Attributes:
-        page: The page.
-        status: Status of the incident that it told, or that is inferred.
-        history: Its incident.
-        classes: Its classes.
-        answered_after: Seconds until the first answer; None without one.
-    """
+    """A page that people got."""
 
     page: Page
-    status: str
+    status: str  # Status of the incident that it told, or that is inferred
     history: History
     classes: frozenset[str]
-    answered_after: float | None
+    answered_after: float | None  # Seconds until the first answer; None without one
 
 
 def pages_got(histories: Iterable[History]) -> Iterator[Got]:

@@ -28,41 +28,25 @@ _TELLS_SECONDS = 120.0
 
 
 class Page(NamedTuple):
-    """A page that xMatters made.
+    """A page that xMatters made."""
 
-    Attributes:
-        id: UUID of xMatters' event.
-        at: When it was made (epoch seconds).
-        status: Status of the incident that it told; None if unknown.
-        answered_at: When a person answered first (epoch seconds); None if nobody did, or if its audits are unknown.
-        answered_by: That person; empty if unknown.
-        is_notified: True if a device got it, False if none did; None if its audits are unknown.
-    """
-
-    id: str
-    at: float
-    status: str | None = None
+    id: str  # UUID of xMatters' event
+    at: float  # When it was made (epoch seconds)
+    status: str | None = None  # Status of the incident that it told; None if unknown
+    # When a person answered first (epoch seconds); None if nobody did, or if its audits are unknown.
     answered_at: float | None = None
-    answered_by: str = ""
-    is_notified: bool | None = None
+    answered_by: str = ""  # That person; empty if unknown
+    is_notified: bool | None = None  # True if a device got it, False if none did; None if its audits are unknown
 
 
 class Moment(NamedTuple):
-    """A share of the past.
+    """A share of the past."""
 
-    Attributes:
-        at: When BigPanda shared the incident (epoch seconds); when its page was made, if BigPanda logged no share.
-        body: A webhook's body with the state at that time.
-        status: The incident's status then.
-        is_inferred: True if the state was inferred.
-        page: The page that the direct integration made of it; None if it made none.
-    """
-
-    at: float
-    body: bytes
-    status: str
-    is_inferred: bool
-    page: Page | None = None
+    at: float  # When BigPanda shared the incident (epoch seconds); when its page was made, if BigPanda logged no share
+    body: bytes  # A webhook's body with the state at that time
+    status: str  # The incident's status then
+    is_inferred: bool  # True if the state was inferred
+    page: Page | None = None  # The page that the direct integration made of it; None if it made none
 
     @property
     def share(self) -> Share:
@@ -71,20 +55,14 @@ class Moment(NamedTuple):
 
 
 class History(NamedTuple):
-    """History of one incident.
-
-    Attributes:
-        incident_id: BigPanda's id.
-        title: Its title; empty if unknown.
-        moments: Its shares, oldest first.
-        spells: When it was open: start and end of each time (epoch seconds); the end is None while it is open.
-        earlier: Its shares before the period, oldest first: what people knew when the period began.
-    """
+    """History of one incident."""
 
     incident_id: str
-    title: str
-    moments: tuple[Moment, ...]
+    title: str  # Its title; empty if unknown
+    moments: tuple[Moment, ...]  # Its shares, oldest first
+    # When it was open: start and end of each time (epoch seconds); the end is None while it is open.
     spells: tuple[tuple[float, float | None], ...]
+    # Its shares before the period, oldest first: what people knew when the period began.
     earlier: tuple[Moment, ...] = ()
 
     @property
@@ -99,21 +77,13 @@ class History(NamedTuple):
 
 
 class Past(NamedTuple):
-    """All histories.
+    """All histories."""
 
-    Attributes:
-        histories: One for each incident that was shared with a target in the period.
-        targets: Number of shares by BigPanda's name of their target, also of those that were left out.
-        logs_updates: True if BigPanda logged further shares of an incident, not only the first one.
-        others: Number of pages with the id of another incident.
-        dropped: Number of shares without a page around which xMatters' flood control dropped something.
-    """
-
-    histories: tuple[History, ...]
-    targets: Mapping[str, int]
-    logs_updates: bool
-    others: int = 0
-    dropped: int = 0
+    histories: tuple[History, ...]  # One for each incident that was shared with a target in the period
+    targets: Mapping[str, int]  # Number of shares by BigPanda's name of their target, also of those that were left out
+    logs_updates: bool  # True if BigPanda logged further shares of an incident, not only the first one
+    others: int = 0  # Number of pages with the id of another incident
+    dropped: int = 0  # Number of shares without a page around which xMatters' flood control dropped something
 
 
 def read_pages(archive: Archive) -> dict[str, list[Page]]:

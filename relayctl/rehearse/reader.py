@@ -37,27 +37,17 @@ class FetchError(click.ClickException):
 
 @dataclass
 class Reader:
-    """Reads one vendor's API, at the vendor's pace for all threads together.
+    """Reads one vendor's API, at the vendor's pace for all threads together."""
 
-    Attributes:
-        vendor: Name of the vendor.
-        outward: Client for the vendor's hosts.
-        base_url: URL without a slash at the end.
-        headers: Headers with the credentials.
-        calls_a_second: The vendor's limit for one endpoint.
-        effects: Clocks of the run.
-        stop: Set to end all waits, with a FetchError in each thread that waits.
-        ahead_seconds: How far this machine's clock is ahead of the vendor's; 0 before the first answer.
-    """
-
-    vendor: str
-    outward: HttpClient
-    base_url: str
-    headers: Mapping[str, str] = field(repr=False)
-    calls_a_second: float
-    effects: Effects
+    vendor: str  # Name of the vendor
+    outward: HttpClient  # Client for the vendor's hosts
+    base_url: str  # URL without a slash at the end
+    headers: Mapping[str, str] = field(repr=False)  # Headers with the credentials
+    calls_a_second: float  # The vendor's limit for one endpoint
+    effects: Effects  # Clocks of the run
+    # Set to end all waits, with a FetchError in each thread that waits.
     stop: threading.Event = field(default_factory=threading.Event)
-    ahead_seconds: float = 0.0
+    ahead_seconds: float = 0.0  # How far this machine's clock is ahead of the vendor's; 0 before the first answer
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     # The earliest time of the next call, by endpoint (seconds of the monotonic clock).
     _next: dict[str, float] = field(default_factory=dict, init=False, repr=False)

@@ -31,17 +31,11 @@ _WHOLE = {"inbound", "xmatters"}
 
 
 class _Source(NamedTuple):
-    """The channel that a share is explained for, and its origin: the stack or a file.
-
-    Attributes:
-        channel: The channel.
-        origin: The origin in words.
-        notes: Remarks for the operator; empty if more than the policy is known.
-    """
+    """The channel that a share is explained for, and its origin: the stack or a file."""
 
     channel: Channel
-    origin: str
-    notes: tuple[str, ...] = ()
+    origin: str  # The origin in words
+    notes: tuple[str, ...] = ()  # Remarks for the operator; empty if more than the policy is known
 
 
 @click.command()

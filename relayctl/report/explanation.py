@@ -44,28 +44,18 @@ def task_of(channel: Channel, share: Share, body: bytes, named: tuple[str, ...],
 
 
 class Case(NamedTuple):
-    """A share, its channel, its time of arrival, and the ledger: what the webhook's function would work with.
-
-    Attributes:
-        channel: The channel.
-        share: The share.
-        body: The bytes of the share.
-        named: Recipients in the query of the channel's URL that BigPanda calls.
-        now: The time of arrival (epoch seconds).
-        entry: The incident's entry in the ledger; an empty one if there is none.
-        gates: Gates (counts of signals, and a circuit breaker) by their names. There is one for the rate limit of the
-            channel, and one for the rate limit of the recipients.
-        missing: The reason why the ledger was not read; None if it was read.
-    """
+    """A share, its channel, its time of arrival, and the ledger: what the webhook's function would work with."""
 
     channel: Channel
     share: Share
     body: bytes
-    named: tuple[str, ...]
-    now: float
-    entry: Entry = Entry()
+    named: tuple[str, ...]  # Recipients in the query of the channel's URL that BigPanda calls
+    now: float  # The time of arrival (epoch seconds)
+    entry: Entry = Entry()  # The incident's entry in the ledger; an empty one if there is none
+    # Gates (counts of signals, and a circuit breaker) by their names. There is one for the rate limit of the channel,
+    # and one for the rate limit of the recipients.
     gates: Mapping[str, Gate] = {}
-    missing: str | None = None
+    missing: str | None = None  # The reason why the ledger was not read; None if it was read
 
     @property
     def permitted(self) -> tuple[str, ...]:

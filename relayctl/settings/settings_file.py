@@ -46,15 +46,10 @@ _STAND_IN_URL = "https://not-in-the-file.example"
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """A settings file that passed all checks for which the stack is not needed.
-
-    Attributes:
-        path: The path of the file.
-        members: The settings, with a reference such as `{secret: stored}` in the place of each credential.
-    """
+    """A settings file that passed all checks for which the stack is not needed."""
 
     path: Path
-    members: dict[str, Any]
+    members: dict[str, Any]  # The settings, with a reference such as `{secret: stored}` in the place of each credential
 
     @property
     def channel(self) -> str:

@@ -34,15 +34,10 @@ _REFUSED = '{ $.message = "request refused" }'
 
 
 class Refused(NamedTuple):
-    """Refused requests of a channel in the last day.
-
-    Attributes:
-        number: Number of requests.
-        last_at: Time of the last one (epoch seconds).
-    """
+    """Refused requests of a channel in the last day."""
 
     number: int
-    last_at: float
+    last_at: float  # Time of the last one (epoch seconds)
 
     def words(self, now: float) -> str:
         """Return the number of requests and the age of the last one in words."""
@@ -63,19 +58,13 @@ def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
 
 @dataclass
 class Traffic:
-    """Traffic of a channel in the last hour.
-
-    Attributes:
-        shares: Number of shares.
-        signals: Number of signals that xMatters accepted.
-        last_share: Time of the last share, other than of a test incident (epoch seconds); None if there was none.
-        last_signal: Time of the last accepted signal (epoch seconds); None if there was none.
-    """
+    """Traffic of a channel in the last hour."""
 
     shares: int = 0
-    signals: int = 0
+    signals: int = 0  # Number of signals that xMatters accepted
+    # Time of the last share, other than of a test incident (epoch seconds); None if there was none.
     last_share: float | None = None
-    last_signal: float | None = None
+    last_signal: float | None = None  # Time of the last accepted signal (epoch seconds); None if there was none
 
 
 def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic]) -> bool:
@@ -106,41 +95,29 @@ class Health(StrEnum):
 
 
 class ChannelStatus(NamedTuple):
-    """Status of a channel, from which its health is judged. An attribute is None if it could not be read.
-
-    Attributes:
-        name: Name of the channel.
-        changed_at: Time of the last change of its secret (epoch seconds).
-        problem: The reason why the channel's secret cannot be used; None if the secret is valid, or was not read.
-        policy: Its policy.
-        traffic: Traffic of the last hour.
-        debts: The channel's states that are owed to xMatters; None if they could not be read.
-        gate: State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`).
-        uses: Last uses of its credentials; empty if they could not be read.
-        shares: The interval at which its policy expects a share, and the time of the last share; None if the policy
-            expects none, or the last share is not known.
-        probed_at: Time at which the sweeper last tried the credentials for the vendors' APIs (epoch seconds); None if
-            it never did, or if the channel has no such credential.
-        refused_requests: Requests to the webhook that were refused for a wrong credential; None if the log could not be
-            read.
-        refused: Credentials that a vendor refused at `probed_at`, or before if that probe told nothing, and that are
-            unchanged since; None if there are none.
-        canary: Its canary; None if it has none, or if it could not be read.
-    """
+    """Status of a channel, from which its health is judged. An attribute is None if it could not be read."""
 
     name: str
-    changed_at: float | None = None
+    changed_at: float | None = None  # Time of the last change of its secret (epoch seconds)
+    # The reason why the channel's secret cannot be used; None if the secret is valid, or was not read.
     problem: str | None = None
     policy: Policy | None = None
-    traffic: Traffic | None = None
-    debts: Debts | None = None
-    gate: Gate | None = None
-    uses: Sequence[Use] = ()
+    traffic: Traffic | None = None  # Traffic of the last hour
+    debts: Debts | None = None  # The channel's states that are owed to xMatters; None if they could not be read
+    gate: Gate | None = None  # State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`)
+    uses: Sequence[Use] = ()  # Last uses of its credentials; empty if they could not be read
+    # The interval at which its policy expects a share, and the time of the last share; None if the policy expects none,
+    # or the last share is not known.
     shares: ShareWatch | None = None
+    # Time at which the sweeper last tried the credentials for the vendors' APIs (epoch seconds); None if it never did,
+    # or if the channel has no such credential.
     probed_at: float | None = None
+    # Requests to the webhook that were refused for a wrong credential; None if the log could not be read.
     refused_requests: Refused | None = None
+    # Credentials that a vendor refused at `probed_at`, or before if that probe told nothing, and that are unchanged
+    # since; None if there are none.
     refused: RefusedCredentials | None = None
-    canary: Canary | None = None
+    canary: Canary | None = None  # Its canary; None if it has none, or if it could not be read
 
     @property
     def shared_at(self) -> float | None:

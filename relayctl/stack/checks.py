@@ -24,25 +24,16 @@ OUTPUTS = (
 
 
 class WorkerQueue(NamedTuple):
-    """A queue, and the worker function that its messages invoke.
+    """A queue, and the worker function that its messages invoke."""
 
-    Attributes:
-        what: Name of the queue's check.
-        queue: Stack output with the queue's URL.
-        worker: Name of the worker's check.
-        function: Stack output with the worker's function name.
-        reserved: Stack parameter that reserves concurrency for the worker.
-        invoked: Concurrent executions that the worker needs for invocations by the sweeper, not by its queue.
-        oldest_seconds: Age of the oldest message, in seconds, at which the queue's alarm goes off. A waiting job
-            becomes a new message at least every 15 minutes.
-    """
-
-    what: str
-    queue: str
-    worker: str
-    function: str
-    reserved: str
-    invoked: int
+    what: str  # Name of the queue's check
+    queue: str  # Stack output with the queue's URL
+    worker: str  # Name of the worker's check
+    function: str  # Stack output with the worker's function name
+    reserved: str  # Stack parameter that reserves concurrency for the worker
+    invoked: int  # Concurrent executions that the worker needs for invocations by the sweeper, not by its queue
+    # Age of the oldest message, in seconds, at which the queue's alarm goes off. A waiting job becomes a new message at
+    # least every 15 minutes.
     oldest_seconds: int
 
 

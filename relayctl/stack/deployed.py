@@ -39,20 +39,13 @@ def _outward(hosts: AllowList, *, most: int = MAX_ANSWER_BYTES) -> HttpClient:
 
 @dataclass(frozen=True)
 class Effects:
-    """Side effects of one run of relayctl.
+    """Side effects of one run of relayctl."""
 
-    Attributes:
-        sessions: Makes a boto3 session.
-        outward: Makes an HTTP client that calls only the hosts of an allow-list; `most` bytes of an answer are read.
-        clock: Returns epoch seconds.
-        ticks: Returns seconds of a monotonic clock, for deadlines.
-        sleep: Waits for a number of seconds.
-    """
-
-    sessions: Sessions = boto3.Session
+    sessions: Sessions = boto3.Session  # Makes a boto3 session
+    # Makes an HTTP client that calls only the hosts of an allow-list; `most` bytes of an answer are read.
     outward: Callable[..., HttpClient] = _outward
-    clock: Callable[[], float] = time.time
-    ticks: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = time.time  # Returns epoch seconds
+    ticks: Callable[[], float] = time.monotonic  # Returns seconds of a monotonic clock, for deadlines
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -67,18 +60,11 @@ _TABLE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Stack:
-    """One deployed stack. It calls CloudFormation at the first use of an output or a parameter.
-
-    Attributes:
-        name: The name of the stack.
-        session: The boto3 session of the operator.
-        endpoint_url: The URL of the local cloud; None on AWS.
-        effects: Side effects.
-    """
+    """One deployed stack. It calls CloudFormation at the first use of an output or a parameter."""
 
     name: str
-    session: boto3.Session
-    endpoint_url: str | None
+    session: boto3.Session  # The boto3 session of the operator
+    endpoint_url: str | None  # The URL of the local cloud; None on AWS
     effects: Effects = field(default_factory=Effects)
 
     def output(self, key: str) -> str:

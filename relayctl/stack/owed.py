@@ -18,16 +18,12 @@ MAX_ROWS = 5000
 
 
 class UndeliveredJobs(NamedTuple):
-    """Approximate numbers of undelivered jobs of all channels of a stack: SQS cannot count by channel.
+    """Approximate numbers of undelivered jobs of all channels of a stack: SQS cannot count by channel."""
 
-    Attributes:
-        waiting: Jobs on the retry queue and the chore queue. The job of a share that was delivered at once stays on
-            the retry queue for 36 seconds.
-        dead_lettered: Jobs on the dead-letter queue.
-    """
-
+    # Jobs on the retry queue and the chore queue. The job of a share that was delivered at once stays on the retry
+    # queue for 36 seconds.
     waiting: int
-    dead_lettered: int
+    dead_lettered: int  # Jobs on the dead-letter queue
 
     @classmethod
     def of(cls, stack: Stack) -> Self:
@@ -45,19 +41,12 @@ class UndeliveredJobs(NamedTuple):
 
 
 class Owed(NamedTuple):
-    """Owed states and undelivered jobs of one channel, or of all channels of a stack.
+    """Owed states and undelivered jobs of one channel, or of all channels of a stack."""
 
-    Attributes:
-        debts: Owed states in the ledger; None if the ledger could not be read.
-        dead_lettered: Number of dead-lettered jobs.
-        undelivered: Approximate numbers of jobs on the queues, of all channels.
-        problems: Sources that could not be read, in words; then more may be owed.
-    """
-
-    debts: Debts | None
-    dead_lettered: int
-    undelivered: UndeliveredJobs
-    problems: list[str]
+    debts: Debts | None  # Owed states in the ledger; None if the ledger could not be read
+    dead_lettered: int  # Number of dead-lettered jobs
+    undelivered: UndeliveredJobs  # Approximate numbers of jobs on the queues, of all channels
+    problems: list[str]  # Sources that could not be read, in words; then more may be owed
 
     @classmethod
     def of(cls, stack: Stack, channel: str | None) -> Self:

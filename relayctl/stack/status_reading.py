@@ -28,21 +28,14 @@ _REMOVED = "the channel was removed"
 
 
 class StackStatus(NamedTuple):
-    """Status of the channels of a stack.
+    """Status of the channels of a stack."""
 
-    Attributes:
-        at: Time of the reading (epoch seconds).
-        channels: Status of each channel.
-        undelivered: Jobs on the queues, of all channels; None if SQS was not asked or could not be asked.
-        problems: Sources that failed or were not read wholly, in words.
-        is_partial: True if the numbers of shares and signals are too low, since there were too many log lines.
-    """
-
-    at: float
+    at: float  # Time of the reading (epoch seconds)
     channels: list[ChannelStatus]
+    # Jobs on the queues, of all channels; None if SQS was not asked or could not be asked.
     undelivered: UndeliveredJobs | None
-    problems: list[str]
-    is_partial: bool
+    problems: list[str]  # Sources that failed or were not read wholly, in words
+    is_partial: bool  # True if the numbers of shares and signals are too low, since there were too many log lines
 
     def of(self, name: str) -> ChannelStatus | None:
         """Return the status of a channel; None if there is no such channel."""
@@ -51,17 +44,11 @@ class StackStatus(NamedTuple):
 
 @dataclass
 class StatusReader:
-    """Reads the status of channels.
-
-    Attributes:
-        stack: The stack.
-        only: Name of the only channel to read; None for all channels.
-        has_logs: False to leave out the logs and the queues, and channels that were removed.
-    """
+    """Reads the status of channels."""
 
     stack: Stack
-    only: str | None = None
-    has_logs: bool = True
+    only: str | None = None  # Name of the only channel to read; None for all channels
+    has_logs: bool = True  # False to leave out the logs and the queues, and channels that were removed
     _readings: Readings = field(default_factory=Readings)
     # Refused requests by channel; None if they are not read.
     _refused: Mapping[str, Refused] | None = None
