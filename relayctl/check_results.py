@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 import click
@@ -33,27 +34,17 @@ class Check(NamedTuple):
     """Result of one check."""
 
     what: str  # The name of the checked thing
-    state: State
     detail: str  # The explanation in one line, without secrets
+    state: State
 
     def document(self) -> dict[str, str]:
         """Return the result as a JSON object for programs."""
         return {"check": self.what, "state": self.state, "detail": self.detail}
 
 
-def ok(what: str, detail: str) -> Check:
-    """Return the result OK."""
-    return Check(what, State.OK, detail)
-
-
-def warning(what: str, detail: str) -> Check:
-    """Return the result WARNING."""
-    return Check(what, State.WARNING, detail)
-
-
-def failed(what: str, detail: str) -> Check:
-    """Return the result FAILED."""
-    return Check(what, State.FAILED, detail)
+ok = partial(Check, state=State.OK)
+warning = partial(Check, state=State.WARNING)
+failed = partial(Check, state=State.FAILED)
 
 
 def of_failure(what: str, error: SendError) -> Check:

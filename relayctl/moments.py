@@ -46,14 +46,6 @@ def until(text: str) -> float:
     return _typed(text, 1)
 
 
-def ago(text: str) -> float:
-    """Return the epoch seconds of an age that the operator typed. Raises BadParameter."""
-    try:
-        return datetime.now(UTC).timestamp() - seconds(text)
-    except (ValueError, OverflowError):
-        raise click.BadParameter("use an age such as 90m, 12h or 7d") from None
-
-
 def span(shortest: str, longest: str) -> Callable[[str], float]:
     """Return the type of an option for a duration such as 90m, between two others; its value is in seconds."""
 

@@ -18,6 +18,7 @@ MAX_BYTES = 65_536
 ASK = "\0"
 _STDIN = "-"
 _NAMED_FILE = "the file that @ names"
+_HINT = "; a value that begins with @ is written @@…"
 _VISIBLE = "a credential on the command line is visible in the process list and in the shell's history"
 _SAFE = "give @FILE, or - for a line of standard input, or no value to be asked"
 _OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
@@ -70,8 +71,8 @@ class CredentialInput:
         self._allows_literals = allows_literals
         self._reader: str | None = None
         self._literals: list[str] = []
-        # Readable files, by their description.
-        self._open_files = dict[str, list[str]]()
+        # Options whose files other users can read.
+        self._open_files: list[str] = []
 
     def read(self, option: str, key: str, text: str) -> str:
         """Return the value of an option: a plain value, or that of `@FILE`, `-` or ASK. `@@` begins a value with `@`.
@@ -80,11 +81,11 @@ class CredentialInput:
         """
         if text == ASK or (text == _STDIN and sys.stdin.isatty()):
             label = key if option.startswith("--set ") else ""
-            return self.judged(option, key, ask(option, label=label), "the answer")
+            return judged(option, key, ask(option, label=label), "the answer")
         if text == _STDIN:
-            return self.judged(option, key, self._line(option), "the line on standard input")
+            return judged(option, key, self._line(option), "the line on standard input")
         if text.startswith("@") and not text.startswith("@@"):
-            return self.read_file(option, key, text[1:], _NAMED_FILE, "; a value that begins with @ is written @@…")
+            return self._file(option, key, text[1:])
         value = text.removeprefix("@")
         if _is_credential(key, value):
             if not self._allows_literals:
@@ -92,28 +93,14 @@ class CredentialInput:
             self._literals.append(option)
         return value
 
-    def warn(self, place: str = "") -> None:
-        """Write the warnings to stderr, each with `place`, such as the path of a settings file, before it."""
+    def warn(self) -> None:
+        """Write the warnings to stderr."""
         if self._literals:
             terminal.say(f"warning: {', '.join(self._literals)}: {_VISIBLE}; {_SAFE}")
-        for what, options in self._open_files.items():
-            terminal.say(f"warning: {place}{', '.join(options)}: other users may read {what}; chmod 600 it")
+        if self._open_files:
+            terminal.say(f"warning: {', '.join(self._open_files)}: other users may read {_NAMED_FILE}; chmod 600 it")
 
-    def judged(self, option: str, key: str, text: str, what: str) -> str:
-        """Return a text that can be the value of a key. Raises UsageError, which names `what` the text is."""
-        if not text:
-            raise click.UsageError(f"{option}: {what} is empty")
-        if fault := json_fault(key, text):
-            raise click.UsageError(f"{option}: {what} {fault}")
-        if holds_text(key) and ("\n" in text or "\r" in text) and _is_credential(key, text):
-            raise click.UsageError(f"{option}: {what} has more than one line")
-        return text
-
-    def read_file(self, option: str, key: str, path: str, what: str, hint: str = "") -> str:
-        """Return the value for a key from a file, without the line end. Raises UsageError.
-
-        Messages have `what` in place of the path; `hint` ends the one about a file that cannot be read.
-        """
+    def _file(self, option: str, key: str, path: str) -> str:
         try:
             with Path(path).open("rb") as file:
                 mode = os.fstat(file.fileno()).st_mode
@@ -121,12 +108,12 @@ class CredentialInput:
         except OSError as error:
             # The message does not name the file: it may be a password that begins with @.
             cause = error.strerror or "unreadable"
-            raise click.UsageError(f"{option}: cannot read {what}: {cause}{hint}") from error
-        text = _text(option, content, what).rstrip("\r\n")
+            raise click.UsageError(f"{option}: cannot read {_NAMED_FILE}: {cause}{_HINT}") from error
+        text = _text(option, content, _NAMED_FILE).rstrip("\r\n")
         # A pipe, such as bash's <(…), is not readable by others, whatever its mode.
         if stat.S_ISREG(mode) and mode & _OTHERS_MAY_READ and _is_credential(key, text):
-            self._open_files.setdefault(what, []).append(option)
-        return self.judged(option, key, text, what)
+            self._open_files.append(option)
+        return judged(option, key, text, _NAMED_FILE)
 
     def _line(self, option: str) -> str:
         if self._reader:
@@ -134,6 +121,17 @@ class CredentialInput:
         self._reader = option
         line = sys.stdin.buffer.readline(MAX_BYTES + 1)
         return _text(option, line, "the line on standard input").rstrip("\r\n")
+
+
+def judged(option: str, key: str, text: str, what: str) -> str:
+    """Return a text that can be the value of a key. Raises UsageError, which names `what` the text is."""
+    if not text:
+        raise click.UsageError(f"{option}: {what} is empty")
+    if fault := json_fault(key, text):
+        raise click.UsageError(f"{option}: {what} {fault}")
+    if holds_text(key) and ("\n" in text or "\r" in text) and _is_credential(key, text):
+        raise click.UsageError(f"{option}: {what} has more than one line")
+    return text
 
 
 def ask(option: str, why: str = "", *, label: str = "", is_hidden: bool = True) -> str:

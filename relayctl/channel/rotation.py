@@ -8,7 +8,7 @@ import click
 
 from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
-from relayctl.channel.credential_input import CredentialInput, ask, flag_of
+from relayctl.channel.credential_input import CredentialInput, ask, flag_of, judged
 from relayctl.channel.endpoints import ENDPOINTS, new_token
 from relayctl.channel.secret_document import SecretDocument
 
@@ -39,7 +39,7 @@ def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, st
             elif option in options:
                 after.set(key, options[option])
             elif _is_needed(option, options):
-                after.set(key, source.judged(flag_of(option), key, ask(flag_of(option), " is needed"), "the answer"))
+                after.set(key, judged(flag_of(option), key, ask(flag_of(option), " is needed"), "the answer"))
     finally:
         source.warn()
     return after

@@ -85,10 +85,10 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
             "--since", type=moments.since, metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
         ),
         click.option(
-            "--newer-than", type=moments.ago, metavar="DURATION", help="Only jobs of shares that came later: 90m."
+            "--newer-than", type=moments.since, metavar="DURATION", help="Only jobs of shares that came later: 90m."
         ),
         click.option(
-            "--older-than", type=moments.ago, metavar="DURATION", help="Only jobs of shares that came before: 7d."
+            "--older-than", type=moments.since, metavar="DURATION", help="Only jobs of shares that came before: 7d."
         ),
         click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first."),
     )

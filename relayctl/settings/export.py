@@ -13,7 +13,6 @@ from relay.channels.schema import AUTH, CHANNEL
 from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.credential_input import CredentialInput
 from relayctl.channel.secret_document import SecretDocument, holds_credential
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.channel_names import CHANNELS
@@ -73,7 +72,7 @@ def _exported(stack: Stack, store: ChannelStore, folder: Path, name: str) -> str
     stored = SecretDocument(kept.document)
     text = settings_file.exported(name, stored)
     file = SettingsFile(_path(folder, name), settings_file.parse(text.encode()))
-    after = settings_file.resolved(file, stored, CredentialInput())
+    after = settings_file.resolved(file, stored)
     if changes := write_path.prepare(stack, name, kept, after).changes:
         raise InvalidChannel(f"{changes[0].key}: cannot be in a file")
     return text
@@ -104,22 +103,16 @@ def _replace(path: Path, text: str) -> None:
 
 _REFERENCE = {
     "type": "object",
-    "description": "A credential: the value that the channel's secret has under the same key. env or file names the "
-    "first value, for a channel whose secret has none yet.",
+    "description": "A credential: the value that the channel's secret has under the same key. env names the first "
+    "value, for a channel whose secret has none yet.",
     "required": ["secret"],
     "additionalProperties": False,
-    "not": {"required": ["env", "file"]},
     "properties": {
         "secret": {"const": STORED},
         "env": {
             "type": "string",
             "pattern": ENV_PATTERN,
             "description": "The environment variable with the value.",
-        },
-        "file": {
-            "type": "string",
-            "minLength": 1,
-            "description": "The file with the value, relative to the settings file.",
         },
     },
 }

@@ -13,7 +13,6 @@ from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.credential_input import CredentialInput
 from relayctl.channel.secret_document import Change, SecretDocument
 from relayctl.channel.store import ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
@@ -63,14 +62,12 @@ def make(
 def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -> list[ChannelChange]:
     changes, problems = [], list[str]()
     for file in files:
-        source = CredentialInput()
         try:
             kept = store.read(file.channel)
-            after = settings_file.resolved(file, SecretDocument(kept.document if kept else None), source)
+            after = settings_file.resolved(file, SecretDocument(kept.document if kept else None))
             changes.append(write_path.prepare(stack, file.channel, kept, after))
         except (InvalidChannel, click.UsageError) as error:
             problems += [f"{file.path}: {line}" for line in str(error).splitlines()]
-        source.warn(f"{file.path}: ")
     if problems:
         raise click.UsageError("\n".join(problems))
     return changes

@@ -13,7 +13,7 @@ import click
 from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import check_secret, parse_channel, schema_faults
 from relay.failures import InvalidChannel
-from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
+from relayctl.channel.credential_input import MAX_BYTES, judged
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import (
@@ -38,7 +38,7 @@ ENV_PATTERN = r"^(?!AWS_)[A-Za-z_][A-Za-z0-9_]*\Z"
 # Members that come and go with verbs of relayctl, and are no settings: `previous` credentials, and pauses.
 PREVIOUS_KEYS = frozenset(f"{endpoint}.previous" for endpoint in ENDPOINTS)
 OPERATED_KEYS = PREVIOUS_KEYS | {PAUSES_KEY}
-_FORMS = "{secret: stored}, {secret: stored, env: NAME} or {secret: stored, file: PATH}"
+_FORMS = "{secret: stored} or {secret: stored, env: NAME}"
 # Stand-ins for credentials while a file is checked without the stack. They are stored nowhere.
 _STAND_IN = "not-in-the-file"
 _STAND_IN_URL = "https://not-in-the-file.example"
@@ -164,8 +164,10 @@ def _is_reference(value: Any, key: str) -> bool:
 
 def _complaint(value: Any, key: str) -> str | None:
     match value:
-        case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env", "file"}:
-            return _source_complaint(source)
+        case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env"}:
+            name = source.get("env", STORED)
+            is_name = isinstance(name, str) and re.match(ENV_PATTERN, name)
+            return None if is_name else ".env: must be the name of an environment variable, and none of AWS's"
         case str() if not is_credential(key, value):
             return None
         case str() if _is_url_key(key):
@@ -173,17 +175,6 @@ def _complaint(value: Any, key: str) -> str | None:
         case str():
             return f": a credential must not stand in a file; write {_FORMS}"
     return f": must be {_FORMS}"
-
-
-def _source_complaint(source: Mapping[Any, Any]) -> str | None:
-    match source:
-        case {"env": _, "file": _}:
-            return ": takes env or file, not both"
-        case {"env": name} if not (isinstance(name, str) and re.match(ENV_PATTERN, name)):
-            return ".env: must be the name of an environment variable, and none of AWS's"
-        case {"file": path} if not (isinstance(path, str) and path and "\0" not in path):
-            return ".file: must be the path of a file"
-    return None
 
 
 def _is_url_key(key: str) -> bool:
@@ -202,7 +193,7 @@ def _joined(key: str, name: str) -> str:
     return f"{key}.{name}".lstrip(".")
 
 
-def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput) -> SecretDocument:
+def resolved(file: SettingsFile, stored: SecretDocument) -> SecretDocument:
     """Return the new secret for a file: its settings, with the stored value or a first value for each reference.
 
     The secret keeps its pauses, and the credentials that its endpoints need. Raises InvalidChannel and UsageError.
@@ -210,7 +201,7 @@ def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput
 
     def filled_in(reference: Any, key: str) -> Any:
         kept = stored.get(key)
-        return _first(file, reference, key, source) if kept is None else kept
+        return _first(file, reference, key) if kept is None else kept
 
     after = SecretDocument(_mapped(file.members, "", filled_in))
     for key in ENDPOINTS:
@@ -226,36 +217,16 @@ def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput
     return after
 
 
-def _first(file: SettingsFile, reference: Mapping[str, str], key: str, source: CredentialInput) -> str:
+def _first(file: SettingsFile, reference: Mapping[str, str], key: str) -> str:
     if name := reference.get("env"):
         value, what = os.environ.get(name), f"the environment variable {name}"
         if value is None:
             raise InvalidChannel(f"{key}: the channel has no value yet, and {what} is not set")
-        return source.judged(key, key, value, what)
-    if path := reference.get("file"):
-        _check_place(file.path.parent, path, key)
-        return source.read_file(key, key, str(file.path.parent / path), "the file that it names")
+        return judged(key, key, value, what)
     endpoint, _, member = key.rpartition(".")
     if endpoint in ENDPOINTS and member == "token":
         return new_token(file.channel, endpoint)
-    raise InvalidChannel(
-        f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}} or "
-        "{secret: stored, file: PATH}"
-    )
-
-
-def _check_place(folder: Path, path: str, key: str) -> None:
-    """Raise InvalidChannel unless `path` is a regular file below the settings file's folder.
-
-    Who changes settings files may have fewer rights than who applies them.
-    """
-    place = (folder / path).resolve()
-    if Path(path).is_absolute() or not place.is_relative_to(folder.resolve()):
-        raise InvalidChannel(
-            f"{key}: the file that it names must be below the settings file's folder, also where a link leads"
-        )
-    if place.exists() and not place.is_file():
-        raise InvalidChannel(f"{key}: cannot read the file that it names: not a regular file")
+    raise InvalidChannel(f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}}")
 
 
 def exported(name: str, document: SecretDocument) -> str:
