@@ -38,7 +38,6 @@ class Check(NamedTuple):
     state: State
 
     def document(self) -> dict[str, str]:
-        """Return the result as a JSON object for programs."""
         return {"check": self.what, "state": self.state, "detail": self.detail}
 
 
@@ -66,12 +65,10 @@ def show(checks: Iterable[Check]) -> None:
 
 
 def listing(checks: Iterable[Check]) -> dict[str, Any]:
-    """Return all results as a JSON object for programs."""
     return {"checks": [each.document() for each in checks]}
 
 
 def counts(checks: Iterable[Check]) -> dict[str, int]:
-    """Return the numbers of results that are FAILED and WARNING."""
     states = [each.state for each in checks]
     return {"failed": states.count(State.FAILED), "warnings": states.count(State.WARNING)}
 

@@ -86,7 +86,6 @@ class Readings:
     found: list[Reading] = field(default_factory=list)  # The results, in the order of the reading
 
     def add(self, source: str, found: int = 0, problem: str | None = None, *, is_failure: bool = False) -> None:
-        """Add the result of a source."""
         self.found.append(Reading(source, found, problem, is_failure))
 
     def reading(self, source: str) -> "_Source":
@@ -116,7 +115,6 @@ class Readings:
                 yield printable(f"{'FAILED: ' if each.is_failure else ''}{each.source}: {each.problem}")
 
     def documents(self) -> list[dict[str, Any]]:
-        """Return the results as JSON objects."""
         return [each._asdict() for each in self.found]
 
 

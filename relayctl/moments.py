@@ -37,12 +37,10 @@ def _typed(text: str, sign: int) -> float:
 
 
 def since(text: str) -> float:
-    """Return the epoch seconds of an age or a time that the operator typed. Raises BadParameter."""
     return _typed(text, -1)
 
 
 def until(text: str) -> float:
-    """Return the epoch seconds of a duration from now or a time that the operator typed. Raises BadParameter."""
     return _typed(text, 1)
 
 
@@ -86,12 +84,10 @@ def iso(at: float) -> str:
 
 
 def iso_or_none(at: float | None) -> str | None:
-    """Return epoch seconds as ISO 8601 in UTC, to the second; None for None."""
     return None if at is None else iso(at)
 
 
 def day(at: float) -> str:
-    """Return the local date of epoch seconds, with the name of the zone."""
     return f"{_local(at):%Y-%m-%d (%Z)}"
 
 
@@ -101,7 +97,6 @@ def moment(at: float) -> str:
 
 
 def clock(at: float) -> str:
-    """Return the local time of day of epoch seconds, to the second."""
     return f"{_local(at):%H:%M:%S}"
 
 

@@ -91,7 +91,6 @@ def nothing(message: str) -> NoReturn:
 
 
 def fail_if(is_failure: object) -> None:
-    """Exit with code 1 if `is_failure` is true."""
     if is_failure:
         click.get_current_context().exit(1)
 

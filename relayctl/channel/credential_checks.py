@@ -47,7 +47,6 @@ def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
 
 
 def documents(findings: Sequence[RecipientCheck]) -> list[dict[str, Any]]:
-    """Return the results of the checks as JSON objects."""
     return [
         {"name": each.name, "kind": each.kind, "is_active": each.is_active, "on_call": each.on_call}
         | judged(each).document()

@@ -94,7 +94,6 @@ class CredentialInput:
         return value
 
     def warn(self) -> None:
-        """Write the warnings to stderr."""
         if self._literals:
             terminal.say(f"warning: {', '.join(self._literals)}: {_VISIBLE}; {_SAFE}")
         if self._open_files:

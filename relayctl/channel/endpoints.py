@@ -63,7 +63,6 @@ def urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, str]:
 
 
 def url_members(urls_by_key: Mapping[str, str]) -> dict[str, str]:
-    """Return the URLs as members of a JSON document."""
     return {ENDPOINTS[key].url_member: url for key, url in urls_by_key.items()}
 
 
@@ -74,7 +73,6 @@ def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
 
 
 def new_token(name: str, key: str) -> str:
-    """Return a new token for an endpoint of the channel `name`."""
     return token.make(name, ENDPOINTS[key].name, secrets.choice)
 
 
@@ -114,7 +112,6 @@ class Use(NamedTuple):
     used_at: float | None  # Time of the use (epoch seconds), up to USE_SECONDS too early; None if no use is known
 
     def document(self) -> dict[str, str | None]:
-        """Return the use as a JSON object for programs."""
         used_at = moments.iso_or_none(self.used_at)
         return {"endpoint": self.endpoint, "credential": self.age, "kind": self.kind, "used_at": used_at}
 

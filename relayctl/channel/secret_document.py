@@ -59,12 +59,10 @@ class SecretDocument:
         self.members: dict[str, Any] = copy.deepcopy(dict(members or {}))
 
     def get(self, key: str) -> Any:
-        """Return the value of a key; None if the secret does not have the key."""
         place, last = self._find(key.split("."))
         return place.get(last) if place is not None else None
 
     def has(self, key: str) -> bool:
-        """True if the secret has the key."""
         place, last = self._find(key.split("."))
         return place is not None and last in place
 

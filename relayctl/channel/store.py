@@ -206,7 +206,6 @@ class ChannelStore:
             return True
 
     def remove(self, name: str, days: int) -> None:
-        """Remove a channel; its secret can be restored for a number of days."""
         self._secrets.delete_secret(SecretId=self._id(name), RecoveryWindowInDays=days)
 
     def _id(self, name: str) -> str:

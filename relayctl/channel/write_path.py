@@ -48,7 +48,6 @@ class ChannelChange:
 
     @property
     def is_new(self) -> bool:
-        """True if the channel does not exist yet."""
         return self.replaces is None
 
     @cached_property
@@ -125,7 +124,6 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: st
 
 
 def show_changes(changes: Iterable[Change]) -> None:
-    """Print a line for each changed key, or that there is none."""
     lines = [printable(str(each)) for each in changes]
     for line in lines or ["nothing changed"]:
         terminal.show_line(line)

@@ -85,7 +85,6 @@ class Drop:
 
     @property
     def owed(self) -> list[Critical]:
-        """The criticals that are, or may be, still owed."""
         return [each for each in self.criticals if each["still_owed"] is not False]
 
     def counts(self) -> dict[str, int]:

@@ -135,7 +135,6 @@ def show_some(lines: Sequence[str]) -> None:
 
 
 def show_summary(sums: Mapping[str, Any]) -> None:
-    """Print the counts of `summary`."""
     terminal.show_line(f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}")
     for by in ("channel", "kind", "reason", "status"):
         counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[f"by_{by}"].items()))
@@ -144,5 +143,4 @@ def show_summary(sums: Mapping[str, Any]) -> None:
 
 
 def age(received_at: str, now: float) -> str:
-    """Return the time since a share arrived, in the largest unit that fits, such as hours."""
     return duration(now - seconds_of(received_at))

@@ -92,13 +92,11 @@ class QueueDepth(NamedTuple):
 
     @classmethod
     def of(cls, client: "SQSClient", url: str) -> Self:
-        """Read the numbers from SQS. Raises botocore's exceptions."""
         found: dict[Any, str] = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
         return cls(*(int(found[name]) for name in _COUNTS))
 
     @property
     def about(self) -> int:
-        """Approximate number of all messages on the queue."""
         return sum(self)
 
 
@@ -203,7 +201,6 @@ class DeadLetters:
         return problems
 
     def let_go(self, held_messages: Iterable[HeldMessage]) -> None:
-        """Make received messages visible to other readers at once."""
         gone = list(held_messages)
         self._set_visibility(gone, 0)
         for held in gone:

@@ -147,18 +147,15 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
 
 
 def nothing_matched(depth: QueueDepth) -> NoReturn:
-    """Write to stderr that no message matched, and exit with code 3."""
     unseen = [f"none of about {depth.visible} messages matched"] if depth.visible else []
     unseen += [held_elsewhere(depth.held)] if depth.held else []
     terminal.nothing("; ".join(unseen) or "the dead-letter queue is empty")
 
 
 def say_held(depth: QueueDepth) -> None:
-    """Write to stderr the number of messages that another reader holds, if any."""
     if depth.held:
         click.echo(held_elsewhere(depth.held), err=True)
 
 
 def held_elsewhere(count: int) -> str:
-    """Return a sentence about messages that another reader holds; `count` is their number."""
     return f"about {count} messages are held by another reader and cannot be read; try again in two minutes"

@@ -56,7 +56,6 @@ class Report:
         return bool(self.problem) or any(each.fate.became in _BAD or each.note for each in self.outcomes())
 
     def counts(self) -> dict[str, int]:
-        """Return the number of jobs by outcome."""
         counts = Counter(each.fate.became for each in self.outcomes())
         return {str(name): counts[name] for name in WORDS}
 

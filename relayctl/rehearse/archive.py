@@ -43,7 +43,6 @@ class Archive:
         self._mend()
 
     def has(self, kind: str) -> set[str]:
-        """Return the keys of all documents of a kind."""
         return {key for key, _ in self.all(kind)}
 
     def all(self, kind: str) -> Iterator[tuple[str, Any]]:
@@ -56,7 +55,6 @@ class Archive:
                 yield _entry(line, f"line {number} of {place}")
 
     def add(self, kind: str, key: str, document: Any) -> None:
-        """Add a document under a key."""
         line = json.dumps([key, document]) + "\n"
         with self._lock:
             try:

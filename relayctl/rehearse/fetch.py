@@ -31,7 +31,6 @@ WORKERS = 4
 
 
 def fetch_incidents(reader: Reader, archive: Archive) -> None:
-    """Fetch BigPanda's shared incidents with their alerts and activities. Raises FetchError."""
     with progress("listing BigPanda's incidents", "pages", reader.effects.ticks) as show:
         for done, (key, path, query) in enumerate(_windows(archive), start=1):
             _list(reader, archive, key, path, query)
@@ -55,7 +54,6 @@ def fetch_incidents(reader: Reader, archive: Archive) -> None:
 
 
 def fetch_pages(reader: Reader, archive: Archive) -> None:
-    """Fetch xMatters' pages of the period. Raises FetchError."""
     known = {key: len(events) for key, events in archive.all(EVENTS)}
     incidents = _listed(archive).keys()
     with progress("reading xMatters' pages", "calls", reader.effects.ticks) as show:

@@ -72,7 +72,6 @@ class History(NamedTuple):
         return sorted(known, key=lambda each: each[0].at)
 
     def is_open(self, at: float) -> bool:
-        """True if the incident was open at a time (epoch seconds)."""
         return any(start <= at and (end is None or at < end) for start, end in self.spells)
 
 
@@ -138,7 +137,6 @@ def _dropped(archive: Archive, histories: Iterable[History]) -> int:
 
 
 def critical_pages(past: Past) -> list[str]:
-    """Return the ids of the pages that were about a critical."""
     pages = (each for history in past.histories for each in history.pages)
     return [page.id for page, moment in pages if (page.status or moment.status) == "critical"]
 

@@ -108,7 +108,6 @@ def _part(some: int, whole: int) -> str:
 
 
 def page(title: str, when: str, found: Mapping[str, Any], settings: str) -> str:
-    """Return the page of a report."""
     heats = {"people got": found["direct"]["by_hour"]} | {
         f"the relay, {name}": done["by_hour"] for name, done in found["relay"].items()
     }

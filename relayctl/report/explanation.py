@@ -74,7 +74,6 @@ class Case(NamedTuple):
 
 
 def explanation(case: Case) -> dict[str, Any]:
-    """Return the explanation of a share as a JSON object."""
     task, _, action = step(case.task, case.entry, case.now)
     rules = rules_of(task.channel, task.recipients)
     limits = [_limit(rule, case.gates.get(rule.gate), task, case.now) for rule in rules]

@@ -32,7 +32,6 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, times: Iterable[float]) -> "Spread | None":
-        """Return the spread of times; None without any."""
         ordered = sorted(times)
         if not ordered:
             return None

@@ -135,7 +135,6 @@ def schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """Return the schema as the text of a file."""
     return json.dumps(schema(), indent=2) + "\n"
 
 

@@ -36,7 +36,6 @@ def document(changes: Iterable[ChannelChange], others: Iterable[str]) -> dict[st
 
 
 def state(change: ChannelChange) -> str:
-    """Return the state of a change's channel: `new`, `changed` or `unchanged`."""
     return "new" if change.is_new else "changed" if change.changes else "unchanged"
 
 

@@ -53,7 +53,6 @@ class SettingsFile:
 
     @property
     def channel(self) -> str:
-        """The name of the channel."""
         return self.path.stem
 
 

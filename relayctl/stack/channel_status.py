@@ -40,7 +40,6 @@ class Refused(NamedTuple):
     last_at: float  # Time of the last one (epoch seconds)
 
     def words(self, now: float) -> str:
-        """Return the number of requests and the age of the last one in words."""
         requests, ago = counted(self.number, "request"), age(now - self.last_at)
         return f"{requests} with a wrong credential refused in a day, the last {ago} ago"
 
@@ -133,7 +132,6 @@ class Judgement(NamedTuple):
 
 
 def judge(status: ChannelStatus, now: float) -> Judgement:
-    """Return the health of a channel at `now` (epoch seconds)."""
     debts = status.debts
     sick = [status.problem] if status.problem else []
     circuit = status.gate.circuit if status.gate else None
@@ -208,7 +206,6 @@ def in_order(found: Sequence[ChannelStatus], now: float) -> list[ChannelStatus]:
 
 
 def document(status: ChannelStatus, now: float) -> dict[str, Any]:
-    """Return a channel's status as a JSON object; an unknown member is null."""
     traffic, debts, gate, judgement = status.traffic, status.debts, status.gate, judge(status, now)
     oldest = debts.oldest if debts else None
     return {

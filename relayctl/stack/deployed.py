@@ -119,11 +119,9 @@ class Stack:
         return AllowList("API", (urlsplit(url).hostname or "",), loopback=self.is_local)
 
     def deadline(self, seconds: float) -> Deadline:
-        """Return a deadline of a number of seconds from now."""
         return Deadline(seconds, self.effects.ticks)
 
     def table(self) -> Table:
-        """Return the ledger's table. Raises StackMissingError."""
         return Table(self.session.client("dynamodb"), self.output("LedgerTableName"), self.effects.clock)
 
     def bounded_table(self) -> Table:
@@ -137,12 +135,10 @@ class Stack:
 
     @property
     def logs(self) -> LogReader:
-        """Reader of the functions' log lines."""
         return LogReader(self.session.client("logs"), self.name, self.effects.clock)
 
     @cached_property
     def cloudwatch(self) -> Any:
-        """Client of CloudWatch."""
         return self.session.client("cloudwatch")
 
     @cached_property

@@ -57,7 +57,6 @@ _INDENT = " " * 9
 
 
 def document(stack: str, status: StackStatus) -> dict[str, Any]:
-    """Return the status as a JSON object for programs."""
     return {
         "stack": stack,
         "at": moments.iso(status.at),
@@ -140,7 +139,6 @@ def traffic(each: ChannelStatus, status: StackStatus) -> str:
 
 
 def canary(last: Canary, now: float) -> str:
-    """Return the result of a channel's last canary in words."""
     if not last.judged_at:
         return "canary: none ended yet"
     return f"canary: {f'failed ({last.failure})' if last.failure else 'succeeded'} {_ago(last.judged_at, now)}"

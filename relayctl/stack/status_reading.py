@@ -38,7 +38,6 @@ class StackStatus(NamedTuple):
     is_partial: bool  # True if the numbers of shares and signals are too low, since there were too many log lines
 
     def of(self, name: str) -> ChannelStatus | None:
-        """Return the status of a channel; None if there is no such channel."""
         return next((each for each in self.channels if each.name == name), None)
 
 
@@ -54,7 +53,6 @@ class StatusReader:
     _refused: Mapping[str, Refused] | None = None
 
     def read(self) -> StackStatus:
-        """Read the status of the channels now. Raises StackMissingError."""
         self._readings = Readings()
         now, store, table = self.stack.effects.clock(), ChannelStore(self.stack), self.stack.bounded_table()
         listed = self._readings.read("channels", lambda: dict(store.names()))
