@@ -49,7 +49,7 @@ class Change(NamedTuple):
     new: Any  # The new value; *** for a credential, None if the key was removed
 
     def __str__(self) -> str:
-        return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
+        return f"{self.key}: {shown(self.old)} → {shown(self.new)}"
 
 
 class SecretDocument:
@@ -236,7 +236,7 @@ def _masked_leaf(members: Mapping[str, Any], key: str) -> Any:
     return _mask(members[key], key) if key in members else None
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     if value is None:
         return "(not set)"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

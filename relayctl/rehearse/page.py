@@ -5,7 +5,6 @@ from html import escape
 from typing import Any
 
 from relay.foreign_text import printable
-from relay.jobs.job import seconds_of
 from relayctl.report.figures import spread_words
 from relayctl.settings.settings_file import settings_of
 from relayctl.settings.settings_yaml import encode
@@ -22,23 +21,17 @@ _SAID = {
 # These are a part of the pages of criticals, the others of all pages.
 _OF_CRITICALS = ("unanswered", "to_nobody")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_WIDTH, _LINE = 880, 16
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 920px; margin: 2rem auto; padding: 0 1rem; color: #1c2733; }
 h1 { font-size: 1.5rem; margin-bottom: 0; } p.when { color: #5a6b7b; margin-top: 0; }
 table { border-collapse: collapse; margin: 1.5rem 0; } th, td { text-align: left; padding: .3rem 1.5rem .3rem 0; }
 td { font-variant-numeric: tabular-nums; } tr.bad td, tr.bad th { color: #a4161a; font-weight: 600; }
-svg { width: 100%; height: auto; }
-text { font-size: 12px; fill: #5a6b7b; }
-h3 { overflow-wrap: anywhere; }
-.heat, .times { display: block; overflow-x: auto; } .times svg { min-width: 640px; }
+.heat { display: block; overflow-x: auto; }
 .heat td { padding: 0; width: 26px; height: 20px; text-align: center; font-size: 11px; }
 .heat th { padding: 0 .5rem 0 0; font-weight: 400; font-size: 12px; }
-.times { margin: 0 0 1.2rem; } .times h3 { font-size: 1rem; margin: 0; }
-.mark { fill: #1d6fb8; } .bad-mark { fill: #a4161a; } .axis { stroke: #c9d6e2; }
 pre { background: #eef3f7; padding: 1rem; overflow: auto; }
-@media (prefers-color-scheme: dark) { body { background: #14191f; color: #dde5ec; }
-  pre { background: #1f2730; } .axis { stroke: #3a4856; } }
+@media (prefers-color-scheme: dark) {
+  body { background: #14191f; color: #dde5ec; } pre { background: #1f2730; } }
 """
 
 
@@ -113,15 +106,13 @@ def page(title: str, when: str, found: Mapping[str, Any], settings: str) -> str:
     }
     parts = ["<h2>Pages by hour and weekday (UTC)</h2>"]
     parts += [f"<h3>{escape(name)}</h3>{_heat(table)}" for name, table in heats.items()]
-    parts += ["<h2>The noisiest incidents</h2><p>Red: a repeat, or after the incident's end.</p>"]
-    parts += [_timelines(each) for each in found["noisiest"]]
     parts += [
         "<h2>Settings to install with</h2><p>Save them as channels/NAME.yaml, then type "
         f"<code>relayctl channel apply channels</code>.</p><pre>{escape(settings)}</pre>"
     ]
     cells = "".join(
         f"<tr{' class=bad' if is_bad else ''}><th>{escape(label)}</th><td>{escape(text)}</td></tr>"
-        for label, text, is_bad in rows({**found, "noisiest": []})
+        for label, text, is_bad in rows(found)
     )
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
@@ -143,36 +134,3 @@ def _heat(table: Sequence[Sequence[int]]) -> str:
 def _cell(count: int, most: int) -> str:
     shade = f" style='background:rgb(29 111 184 / {count / most:.2f})'" if count else ""
     return f"<td{shade}>{count or ''}</td>"
-
-
-def _timelines(each: Mapping[str, Any]) -> str:
-    lanes = {"people got": each["direct"]} | {f"relay, {name}": rings for name, rings in each["relay"].items()}
-    times = sorted(ring["at"] for rings in lanes.values() for ring in rings)
-    if not times:
-        return ""
-    height = _LINE * len(lanes) + 18
-    drawn = "".join(_lane(place, name, rings, times) for place, (name, rings) in enumerate(lanes.items()))
-    ends = (
-        f"<text x=130 y={height - 3}>{escape(times[0])}</text>"
-        f"<text x={_WIDTH} y={height - 3} text-anchor=end>{escape(times[-1])}</text>"
-    )
-    return (
-        f"<div class=times><h3>{escape(printable(each['title'] or each['incident_id']))}</h3>"
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role=img aria-label="pages over time">{drawn}{ends}</svg></div>'
-    )
-
-
-def _lane(place: int, name: str, rings: Sequence[Mapping[str, Any]], times: Sequence[str]) -> str:
-    y = _LINE * place + 10
-    line = f"<line class=axis x1=130 x2={_WIDTH} y1={y} y2={y} />"
-    return f"<text x=0 y={y + 4}>{escape(name)}: {len(rings)}</text>{line}{''.join(_marks(rings, times, y))}"
-
-
-def _marks(rings: Sequence[Mapping[str, Any]], times: Sequence[str], y: int) -> Iterator[str]:
-    first, last = seconds_of(times[0]), seconds_of(times[-1])
-    for ring in rings:
-        x = 134 + (_WIDTH - 142) * (seconds_of(ring["at"]) - first) / max(last - first, 1)
-        said = ", ".join(filter(None, [ring["at"], ring["status"], ring.get("transition"), *ring.get("classes", ())]))
-        is_bad = {"repeat", "stale"} & set(ring.get("classes", ()))
-        kind = "bad-mark" if is_bad else "mark"
-        yield f"<circle class={kind} cx={x:.1f} cy={y} r=4><title>{escape(said)}</title></circle>"

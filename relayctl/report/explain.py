@@ -46,7 +46,6 @@ class _Source(NamedTuple):
     metavar="NAME",
     help="The channel that gets the share.",
 )
-@click.option("--incident", metavar="ID", help="Compare with this incident in the ledger, not with that of the body.")
 @click.option("--recipients", default="", metavar="A,B", help="The ?recipients= of BigPanda's URL.")
 @click.option(
     "--policy",
@@ -77,12 +76,12 @@ def explain(stack: Stack, as_json: bool, **options: Any) -> None:
     _check_usage(options)
     policy = _policy_file(file) if file else None
     body = _body(options["file"])
-    share = _parsed(body, options["incident"])
+    share = _parsed(body)
     source = _source(stack, name, policy, offline=options["offline"])
     named = tuple(dict.fromkeys(filter(None, map(str.strip, options["recipients"].split(",")))))
     case = Case(source.channel, share, body, named, stack.effects.clock())
     case = case._replace(missing="--offline") if options["offline"] else _with_ledger(stack, case)
-    document = _document(case, source, options["incident"])
+    document = _document(case, source)
     if as_json:
         terminal.document(document)
         return
@@ -117,9 +116,9 @@ def _body(file: IO[bytes]) -> bytes:
     return body
 
 
-def _parsed(body: bytes, incident_id: str | None) -> Share:
+def _parsed(body: bytes) -> Share:
     try:
-        share = parse_share(body)
+        return parse_share(body)
     except BadRequest as error:
         hint = ""
         if error.field == "incident.id" and b'"httpMethod"' in body:
@@ -127,7 +126,6 @@ def _parsed(body: bytes, incident_id: str | None) -> Share:
                 "; the file is an event of API Gateway: give its body, such as: jq -r .body FILE | relayctl explain -"
             )
         raise click.ClickException(f"the relay would answer {error.status}: {error}{hint}") from error
-    return replace(share, incident_id=incident_id) if incident_id else share
 
 
 def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bool) -> _Source:
@@ -164,16 +162,13 @@ def _with_ledger(stack: Stack, case: Case) -> Case:
     return known or case._replace(missing=f"the ledger was not read: {problem}")
 
 
-def _document(case: Case, source: _Source, incident_id: str | None) -> dict[str, Any]:
-    notes = list(source.notes)
-    if incident_id:
-        notes.append("the body keeps its own incident id; --incident chose another one in the ledger")
+def _document(case: Case, source: _Source) -> dict[str, Any]:
     document = {
         "channel": case.channel.name,
         "source": source.origin,
         "incident_id": case.share.incident_id,
         **explanation(case),
-        "notes": notes,
+        "notes": list(source.notes),
     }
     plain = masked = json.dumps(document)
     for secret in sorted(case.channel.secrets(), key=len, reverse=True):

@@ -1,7 +1,6 @@
 """relayctl channel plan and apply: make channels equal to their settings files."""
 
 import difflib
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.secret_document import Change, SecretDocument
+from relayctl.channel.secret_document import Change, SecretDocument, shown
 from relayctl.channel.store import ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
 from relayctl.channel_names import CHANNELS
@@ -39,10 +38,10 @@ def state(change: ChannelChange) -> str:
     return "new" if change.is_new else "changed" if change.changes else "unchanged"
 
 
-def make(
-    stack: Stack, store: ChannelStore, folder: Path, names: Collection[str]
+def _plan(
+    stack: Stack, store: ChannelStore, folder: Path, names: Collection[str], *, as_json: bool
 ) -> tuple[list[ChannelChange], list[str]]:
-    """Return a change for each file of a folder, or of the named channels alone, and the channels without a file.
+    """Return a change for each file, or each named channel, and the channels without a file; print them as text.
 
     Raises UsageError with a line for each file that is invalid, and for each named channel without a file.
     """
@@ -55,6 +54,8 @@ def make(
     with terminal.status("reading the channels …"):
         changes = _changes(stack, store, files)
         others = [] if names else [name for name, _ in store.names() if name not in present]
+    if not as_json:
+        show(changes, others)
     return changes, others
 
 
@@ -93,9 +94,9 @@ def show_changes(changes: Iterable[Change]) -> None:
             for mark, item in _items(each.old, each.new):
                 _show_marked(mark, item, indent=6)
         elif each.old is None:
-            _show_marked("+", f"{each.key}: {_value(each.new)}", indent=2)
+            _show_marked("+", f"{each.key}: {shown(each.new)}", indent=2)
         elif each.new is None:
-            _show_marked("-", f"{each.key}: {_value(each.old)}", indent=2)
+            _show_marked("-", f"{each.key}: {shown(each.old)}", indent=2)
         else:
             _show_marked("~", str(each), indent=2)
 
@@ -105,7 +106,7 @@ def _show_marked(mark: str, line: str, *, indent: int) -> None:
 
 
 def _items(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[str, str]]:
-    before, after = list(map(_value, old)), list(map(_value, new))
+    before, after = list(map(shown, old)), list(map(shown, new))
     found = list[tuple[str, str]]()
     for kind, start, end, new_start, new_end in difflib.SequenceMatcher(
         None, before, after, autojunk=False
@@ -116,10 +117,6 @@ def _items(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[str, str]]:
         found += [("-", each) for each in before[start:end]]
         found += [("+", each) for each in after[new_start:new_end]]
     return found
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 # Exit code of `channel plan` if channels differ from their files. 2 is a usage error of every verb.
@@ -193,15 +190,6 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
         click.get_current_context().exit(terminal.INTERRUPTED if stop.is_set() else 1)
     if not changes:
         click.get_current_context().exit(3)
-
-
-def _plan(
-    stack: Stack, store: ChannelStore, folder: Path, names: tuple[str, ...], *, as_json: bool
-) -> tuple[list[ChannelChange], list[str]]:
-    changes, others = make(stack, store, folder, names)
-    if not as_json:
-        show(changes, others)
-    return changes, others
 
 
 def _applied(

@@ -165,22 +165,17 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
     @wraps(verb)
     def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:
-        verb(stack=opened(click.get_current_context(), stack_name, region, profile), **arguments)
+        effects: Effects = click.get_current_context().obj or Effects()
+        if region is None:
+            # The SDK reads AWS_DEFAULT_REGION and the profile's region by itself.
+            region = os.environ.get("AWS_REGION") or None
+        session = effects.sessions(profile_name=profile, region_name=region)
+        # Botocore accepts an empty region name, and fails later without naming the region.
+        if session.region_name == "":
+            raise NoRegionError
+        verb(stack=Stack(stack_name, session, os.environ.get("AWS_ENDPOINT_URL") or None, effects), **arguments)
 
     return wrapped
-
-
-def opened(context: click.Context, name: str, region: str | None, profile: str | None) -> Stack:
-    """Return a stack, without a call to AWS; None for region or profile means the AWS CLI's. Raises NoRegionError."""
-    effects: Effects = context.obj or Effects()
-    if region is None:
-        # The SDK reads the other two by itself.
-        region = os.environ.get("AWS_REGION") or None
-    session = effects.sessions(profile_name=profile, region_name=region)
-    # Botocore accepts an empty region name, and fails later without naming the region.
-    if session.region_name == "":
-        raise NoRegionError
-    return Stack(name, session, os.environ.get("AWS_ENDPOINT_URL") or None, effects)
 
 
 def describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackTypeDef":
