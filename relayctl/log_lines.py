@@ -55,8 +55,7 @@ class Budget:
     """Number of answers of FilterLogEvents that a reader may still request; an answer may be empty."""
 
     left: int
-    # Time from which on all lines were read (epoch seconds); None before the first piece of time was read.
-    complete_from: float | None = None
+    complete_from: float | None = None  # From when on all lines were read (epoch seconds); None before the first piece
     is_cut: bool = False  # True if the budget was used up before all lines were read
 
     @property

@@ -43,8 +43,7 @@ class ChannelChange:
     after: SecretDocument  # The new secret, with replaced credentials as `previous`
     channel: Channel  # The channel that the new secret describes
     urls: Mapping[str, str]  # The URL of each endpoint by its key in the secret, such as `xmatters.callback`
-    # Time at which the replaced credentials of an endpoint expire (ISO 8601), by the endpoint's key in the secret.
-    expiries: Mapping[str, str]
+    expiries: Mapping[str, str]  # End of the replaced credentials (ISO 8601), by the endpoint's key
 
     @property
     def is_new(self) -> bool:
@@ -59,15 +58,11 @@ class ChannelChange:
 class Done(NamedTuple):
     """Result of a stored change."""
 
-    # The header of each new or changed credential, by the endpoint's key in the secret.
-    fresh: Mapping[str, dict[str, str]]
+    fresh: Mapping[str, dict[str, str]]  # The header of each new credential, by the endpoint's key
     is_verified: bool  # True if the relay accepts these credentials, or there are none
-    # Time from which no function uses the old value of a setting that must act at once, such as the mode, or a revoked
-    # credential (ISO 8601); None if that is not known.
-    in_force: str | None
+    in_force: str | None  # From when nothing uses the old value (ISO 8601), if it must act at once; None if unknown
     is_in_force: bool  # False if running functions may still use what must not be used any more
-    # Results of the recipients' checks, as a member of a JSON document; empty if they were not checked.
-    findings: dict[str, Any]
+    findings: dict[str, Any]  # The recipients' checks, as a member of a JSON document; empty if not checked
 
 
 def prepare(

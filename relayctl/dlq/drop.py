@@ -73,14 +73,11 @@ def _words(critical: Critical) -> str:
 class Drop:
     """Progress of a deletion."""
 
-    # The messages to delete, oldest first; those that are no jobs of the relay come last.
-    chosen: Sequence[HeldMessage] = ()
+    chosen: Sequence[HeldMessage] = ()  # The messages to delete, oldest first, then those that are no jobs
     criticals: Sequence[Critical] = ()  # The jobs among them that announce open critical incidents
-    # Error of the ledger, so that it is not known which criticals are owed; None if it could be read.
-    problem: str | None = None
+    problem: str | None = None  # Error of the ledger: which criticals are owed is not known
     deleted: list[HeldMessage] = field(default_factory=list)  # The deleted messages
-    # Messages that could not be deleted, each with the error.
-    problems: list[tuple[HeldMessage, str]] = field(default_factory=list)
+    problems: list[tuple[HeldMessage, str]] = field(default_factory=list)  # Those that could not be deleted
     gone: int = 0  # Number of messages that the operator was shown, and that left the queue before the operator agreed
 
     @property

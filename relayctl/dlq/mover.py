@@ -36,9 +36,7 @@ class Became(StrEnum):
 
     DELIVERED = "delivered"  # xMatters accepted its signal
     NOT_OWED = "not_owed"  # The worker found that its state need not be announced any more
-    # It is on the retry queue. It is not a signal, or its body is not a share, so only the worker's log has its
-    # outcome.
-    MOVED = "moved"
+    MOVED = "moved"  # On the retry queue, and no signal or share: only the worker's log has its outcome
     WAITING = "waiting"  # It waits for its next attempt
     DEAD_LETTERED = "dead_lettered"  # It came back to the dead-letter queue
     FAILED = "failed"  # It could not be moved
@@ -49,10 +47,8 @@ class Fate(NamedTuple):
     """Outcome of a replayed job, and the reason."""
 
     became: Became
-    # Reason for which the job waits, or was dead-lettered again; None if there is none or it is unknown.
-    reason: str | None = None
-    # xMatters' id of the delivered signal; None if it was not delivered or the id is unknown.
-    request_id: str | None = None
+    reason: str | None = None  # Why the job waits, or was dead-lettered again; None if unknown
+    request_id: str | None = None  # xMatters' id of the delivered signal; None if unknown
 
 
 @dataclass

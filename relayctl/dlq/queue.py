@@ -69,8 +69,7 @@ class HeldMessage:
 
     message_id: str
     receipt: str  # Receipt handle of the last receive
-    # End of the visibility timeout, by the clock of the reader (`DeadLetters`) that received the message (seconds).
-    until: float
+    until: float  # End of the visibility timeout, by the reader's clock (seconds)
     envelope: str  # The message's text: a job as JSON, with its body compressed
     job: Job | None = None  # The job without its body; None if the message's text is not a job of the relay
     problem: str | None = None  # The error if the message's text is not a job of the relay, else None

@@ -39,10 +39,8 @@ class Report:
     """Outcomes of the jobs of one replay."""
 
     chosen: Sequence[Job] = ()  # The jobs that match the filters, in the order of the replay
-    # The jobs that were moved to the retry queue, or that could not be moved.
-    moved: list[Moved] = field(default_factory=list)
-    # Reason why the jobs could not be followed in the ledger; None if they could, or with --no-wait.
-    problem: str | None = None
+    moved: list[Moved] = field(default_factory=list)  # Jobs that were moved, or could not be
+    problem: str | None = None  # Why the jobs could not be followed in the ledger; None if they could, or need not be
 
     def outcomes(self) -> list[Moved]:
         """Return the jobs with their outcomes; those that were not tried come last."""

@@ -39,13 +39,10 @@ class Collector:
     channel: str | None  # Name of the only channel to read; None for all channels
     since: float  # Start of the log lines to read (epoch seconds)
     events: list[Event] = field(default_factory=list)  # The events; oldest first, once all are collected
-    # Its entries in the ledger: one for each channel, and within a channel for each set of recipients that the
-    # webhook's URL named.
-    known: list[Known] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)  # One for each channel and set of recipients in the URL
     readings: Readings = field(default_factory=Readings)  # The results of the sources that were read so far
     dropped: int = 0  # Number of older events that were left out, since a timeline holds MAX_EVENTS
-    # Sets of recipients that webhook URLs named, by channel, found so far.
-    url_recipients: dict[str, set[Recipients]] = field(default_factory=dict)
+    url_recipients: dict[str, set[Recipients]] = field(default_factory=dict)  # Found so far, by channel
 
     @property
     def title(self) -> str:

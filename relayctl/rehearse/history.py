@@ -33,8 +33,7 @@ class Page(NamedTuple):
     id: str  # UUID of xMatters' event
     at: float  # When it was made (epoch seconds)
     status: str | None = None  # Status of the incident that it told; None if unknown
-    # When a person answered first (epoch seconds); None if nobody did, or if its audits are unknown.
-    answered_at: float | None = None
+    answered_at: float | None = None  # First answer (epoch seconds); None without one, or if unknown
     answered_by: str = ""  # That person; empty if unknown
     is_notified: bool | None = None  # True if a device got it, False if none did; None if its audits are unknown
 
@@ -60,10 +59,8 @@ class History(NamedTuple):
     incident_id: str
     title: str  # Its title; empty if unknown
     moments: tuple[Moment, ...]  # Its shares, oldest first
-    # When it was open: start and end of each time (epoch seconds); the end is None while it is open.
-    spells: tuple[tuple[float, float | None], ...]
-    # Its shares before the period, oldest first: what people knew when the period began.
-    earlier: tuple[Moment, ...] = ()
+    spells: tuple[tuple[float, float | None], ...]  # Start and end (epoch seconds) of being open; None while it is
+    earlier: tuple[Moment, ...] = ()  # Its shares before the period: what people knew when it began
 
     @property
     def pages(self) -> list[tuple[Page, Moment]]:

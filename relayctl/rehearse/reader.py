@@ -45,8 +45,7 @@ class Reader:
     headers: Mapping[str, str] = field(repr=False)  # Headers with the credentials
     calls_a_second: float  # The vendor's limit for one endpoint
     effects: Effects  # Clocks of the run
-    # Set to end all waits, with a FetchError in each thread that waits.
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)  # Ends all waits, by a FetchError
     ahead_seconds: float = 0.0  # How far this machine's clock is ahead of the vendor's; 0 before the first answer
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     # The earliest time of the next call, by endpoint (seconds of the monotonic clock).

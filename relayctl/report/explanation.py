@@ -52,9 +52,7 @@ class Case(NamedTuple):
     named: tuple[str, ...]  # Recipients in the query of the channel's URL that BigPanda calls
     now: float  # The time of arrival (epoch seconds)
     entry: Entry = Entry()  # The incident's entry in the ledger; an empty one if there is none
-    # Gates (counts of signals, and a circuit breaker) by their names. There is one for the rate limit of the channel,
-    # and one for the rate limit of the recipients.
-    gates: Mapping[str, Gate] = {}
+    gates: Mapping[str, Gate] = {}  # Of the rate limits of the channel and of the recipients, by name
     missing: str | None = None  # The reason why the ledger was not read; None if it was read
 
     @property

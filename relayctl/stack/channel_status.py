@@ -61,8 +61,7 @@ class Traffic:
 
     shares: int = 0
     signals: int = 0  # Number of signals that xMatters accepted
-    # Time of the last share, other than of a test incident (epoch seconds); None if there was none.
-    last_share: float | None = None
+    last_share: float | None = None  # Other than of a test incident (epoch seconds); None if there was none
     last_signal: float | None = None  # Time of the last accepted signal (epoch seconds); None if there was none
 
 
@@ -98,24 +97,16 @@ class ChannelStatus(NamedTuple):
 
     name: str
     changed_at: float | None = None  # Time of the last change of its secret (epoch seconds)
-    # The reason why the channel's secret cannot be used; None if the secret is valid, or was not read.
-    problem: str | None = None
+    problem: str | None = None  # Why the secret cannot be used; None if it is valid, or was not read
     policy: Policy | None = None
     traffic: Traffic | None = None  # Traffic of the last hour
     debts: Debts | None = None  # The channel's states that are owed to xMatters; None if they could not be read
     gate: Gate | None = None  # State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`)
     uses: Sequence[Use] = ()  # Last uses of its credentials; empty if they could not be read
-    # The interval at which its policy expects a share, and the time of the last share; None if the policy expects none,
-    # or the last share is not known.
-    shares: ShareWatch | None = None
-    # Time at which the sweeper last tried the credentials for the vendors' APIs (epoch seconds); None if it never did,
-    # or if the channel has no such credential.
-    probed_at: float | None = None
-    # Requests to the webhook that were refused for a wrong credential; None if the log could not be read.
-    refused_requests: Refused | None = None
-    # Credentials that a vendor refused at `probed_at`, or before if that probe told nothing, and that are unchanged
-    # since; None if there are none.
-    refused: RefusedCredentials | None = None
+    shares: ShareWatch | None = None  # None if its policy expects none, or the last one is not known
+    probed_at: float | None = None  # When the sweeper last tried its credentials (epoch seconds); None if never
+    refused_requests: Refused | None = None  # Requests with a wrong credential; None if the log was not read
+    refused: RefusedCredentials | None = None  # Unchanged credentials that a vendor refused when last probed
     canary: Canary | None = None  # Its canary; None if it has none, or if it could not be read
 
     @property

@@ -32,9 +32,7 @@ class WorkerQueue(NamedTuple):
     function: str  # Stack output with the worker's function name
     reserved: str  # Stack parameter that reserves concurrency for the worker
     invoked: int  # Concurrent executions that the worker needs for invocations by the sweeper, not by its queue
-    # Age of the oldest message, in seconds, at which the queue's alarm goes off. A waiting job becomes a new message at
-    # least every 15 minutes.
-    oldest_seconds: int
+    oldest_seconds: int  # Age of a message at which the queue's alarm goes off; a job waits 15 minutes at most
 
 
 # While SQS fails, the sweeper invokes the job worker with at most 200 jobs a minute. Lambda keeps the invocations that

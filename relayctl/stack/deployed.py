@@ -42,8 +42,7 @@ class Effects:
     """Side effects of one run of relayctl."""
 
     sessions: Sessions = boto3.Session  # Makes a boto3 session
-    # Makes an HTTP client that calls only the hosts of an allow-list; `most` bytes of an answer are read.
-    outward: Callable[..., HttpClient] = _outward
+    outward: Callable[..., HttpClient] = _outward  # Makes a client of an allow-list's hosts; `most` bytes are read
     clock: Callable[[], float] = time.time  # Returns epoch seconds
     ticks: Callable[[], float] = time.monotonic  # Returns seconds of a monotonic clock, for deadlines
     sleep: Callable[[float], None] = time.sleep

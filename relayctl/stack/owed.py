@@ -20,9 +20,7 @@ MAX_ROWS = 5000
 class UndeliveredJobs(NamedTuple):
     """Approximate numbers of undelivered jobs of all channels of a stack: SQS cannot count by channel."""
 
-    # Jobs on the retry queue and the chore queue. The job of a share that was delivered at once stays on the retry
-    # queue for 36 seconds.
-    waiting: int
+    waiting: int  # On retry and chore queue; a share's job stays 36 seconds after its delivery
     dead_lettered: int  # Jobs on the dead-letter queue
 
     @classmethod

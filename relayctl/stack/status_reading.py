@@ -32,8 +32,7 @@ class StackStatus(NamedTuple):
 
     at: float  # Time of the reading (epoch seconds)
     channels: list[ChannelStatus]
-    # Jobs on the queues, of all channels; None if SQS was not asked or could not be asked.
-    undelivered: UndeliveredJobs | None
+    undelivered: UndeliveredJobs | None  # Of all channels; None if SQS was not asked, or failed
     problems: list[str]  # Sources that failed or were not read wholly, in words
     is_partial: bool  # True if the numbers of shares and signals are too low, since there were too many log lines
 
@@ -49,8 +48,7 @@ class StatusReader:
     only: str | None = None  # Name of the only channel to read; None for all channels
     has_logs: bool = True  # False to leave out the logs and the queues, and channels that were removed
     _readings: Readings = field(default_factory=Readings)
-    # Refused requests by channel; None if they are not read.
-    _refused: Mapping[str, Refused] | None = None
+    _refused: Mapping[str, Refused] | None = None  # By channel; None if they are not read
 
     def read(self) -> StackStatus:
         self._readings = Readings()
