@@ -16,10 +16,9 @@ from relayctl.channel.pause import pause, resume
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotate import revoke, rotate
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.channel.set import set_
+from relayctl.channel.set import set_, undo
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.channel.test import test
-from relayctl.channel.undo import undo
 from relayctl.channel_names import NAME
 from relayctl.settings.export import export
 from relayctl.settings.plan import apply, plan

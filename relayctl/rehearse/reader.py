@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,7 +21,6 @@ CALL_SECONDS, TRIES = 30.0, 6
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 # The vendor's seconds and ours do not begin together, so the pace stays below the limit by this part.
 MARGIN = 0.015
-CLOCKS_DIFFER_SECONDS = 120.0
 # Longest part of a wait, after which a stop is noticed.
 SLICE_SECONDS = 1.0
 _REFUSED = {
@@ -46,7 +44,6 @@ class Reader:
     calls_a_second: float  # The vendor's limit for one endpoint
     effects: Effects  # Clocks of the run
     stop: threading.Event = field(default_factory=threading.Event)  # Ends all waits, by a FetchError
-    ahead_seconds: float = 0.0  # How far this machine's clock is ahead of the vendor's; 0 before the first answer
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     # The earliest time of the next call, by endpoint (seconds of the monotonic clock).
     _next: dict[str, float] = field(default_factory=dict, init=False, repr=False)
@@ -73,7 +70,6 @@ class Reader:
                 problem = str(error)
                 self._sleep(wait)
             else:
-                self._compare_clocks(answer)
                 if 200 <= answer.status < 300 and (document := _json(answer)) is not None:
                     return document
                 if answer.status in {404, 410}:
@@ -104,14 +100,6 @@ class Reader:
             return f"HTTP {answer.status}" if answer.status >= 500 else "an answer that is no JSON, maybe a proxy's"
         said = _REFUSED.get(answer.status, "refuses the request")
         raise FetchError(f"{self.vendor}: HTTP {answer.status} for {path}: {said}")
-
-    def _compare_clocks(self, answer: HttpAnswer) -> None:
-        try:
-            told = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
-        except (ValueError, TypeError):
-            return
-        ahead = self.effects.clock() - told
-        self.ahead_seconds = ahead if abs(ahead) > CLOCKS_DIFFER_SECONDS else 0.0
 
 
 def _json(answer: HttpAnswer) -> Any:

@@ -14,16 +14,14 @@ import click
 from relay.bigpanda.client import CALLS_A_SECOND
 from relay.channels.channel import BIGPANDA_URL, Channel
 from relay.channels.policy import Mode
-from relay.delivery.channel_health import age
 from relay.http.session import AllowList
 from relay.incidents.share import environment_id
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, CredentialInput, credential_option
 from relayctl.rehearse import fetch
 from relayctl.rehearse.archive import Archive
-from relayctl.rehearse.findings import figures, with_assumed_pages
+from relayctl.rehearse.findings import figures, page, rows, settings_to_install, with_assumed_pages
 from relayctl.rehearse.history import Past, critical_pages, is_wanted, read_past
-from relayctl.rehearse.page import page, rows, settings_to_install
 from relayctl.rehearse.reader import Reader
 from relayctl.rehearse.replay import rehearse
 from relayctl.settings.settings_file import channel_of_policy, channel_without_credentials
@@ -207,11 +205,6 @@ def _to_rehearse(channel: Channel) -> Channel:
 
 
 def _warn(readers: Sequence[Reader], past: Past, options: Mapping[str, Any]) -> None:
-    for reader in readers:
-        if reader.ahead_seconds:
-            way = "ahead of" if reader.ahead_seconds > 0 else "behind"
-            wrong = age(abs(reader.ahead_seconds))
-            terminal.say(f"warning: this machine's clock is {wrong} {way} {reader.vendor}'s; set it, and run again")
     together = [name for name in past.targets if is_wanted(name, options["targets"])]
     if len(together) > 1 and not options["targets"]:
         named = ", ".join(sorted(together))

@@ -12,9 +12,8 @@ from click import ClickException
 from relay.http.session import HttpAnswer
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.fetch import fetch_answers, fetch_incidents, fetch_pages
-from relayctl.rehearse.findings import figures, pages_got
+from relayctl.rehearse.findings import figures, pages_got, rows
 from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
-from relayctl.rehearse.page import rows
 from relayctl.rehearse.reader import FetchError, Reader
 from relayctl.rehearse.rehearse import POLICIES
 from relayctl.rehearse.replay import Rehearsal, rehearse
