@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from relay.foreign_text import printable
@@ -124,14 +123,7 @@ def parsed(event: Mapping[str, Any]) -> Line | None:
         return None
     if not isinstance(fields, dict) or "message" not in fields:
         return None
-    return Line(_written_at(fields) or float(event.get("timestamp", 0)) / 1000, fields)
-
-
-def _written_at(fields: Mapping[str, Any]) -> float | None:
-    try:
-        return datetime.fromisoformat(str(fields.get("timestamp"))).timestamp()
-    except (ValueError, OverflowError):
-        return None
+    return Line(moments.told(fields.get("timestamp")) or float(event.get("timestamp", 0)) / 1000, fields)
 
 
 def pattern_of(incident_id: str) -> str:

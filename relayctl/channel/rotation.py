@@ -8,6 +8,7 @@ import click
 
 from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
+from relayctl import moments
 from relayctl.channel.credential_input import CredentialInput, ask, flag_of, judged
 from relayctl.channel.endpoints import ENDPOINTS, new_token
 from relayctl.channel.secret_document import SecretDocument
@@ -102,7 +103,7 @@ def keep_previous(
         if not replaced or (after.has(f"{key}.previous") and not is_same):
             continue
         expires_at = previous.get("expires_at") if isinstance(previous, Mapping) and is_same else None
-        if isinstance(expires_at, str) and _is_later(expires_at, now):
+        if (moments.told(expires_at) or 0.0) > now:
             raise click.UsageError(
                 f"{key}: the credential before the last change works until {expires_at}, and {endpoint.vendor} may "
                 f"still use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end "
@@ -114,13 +115,6 @@ def keep_previous(
             kept[key] = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
             after.set(f"{key}.previous", {**replaced, "expires_at": kept[key]})
     return kept
-
-
-def _is_later(moment: str, now: float) -> bool:
-    try:
-        return datetime.fromisoformat(moment).timestamp() > now
-    except ValueError:
-        return False
 
 
 def fresh_header(before: SecretDocument, after: SecretDocument, endpoint: str) -> dict[str, str] | None:

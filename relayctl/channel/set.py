@@ -1,6 +1,5 @@
 """relayctl channel set and undo: make or change a channel, and go back to the settings before the last change."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -103,7 +102,10 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
     shown |= done.fresh
     if as_json:
         document: dict[str, Any] = {"channel": name, **endpoints.url_members(change.urls)}
-        document |= _header_members(after, change.urls, shown)
+        for key in change.urls:
+            # Only a shown header has its value.
+            name_only = {"name": header_for(after.get(key))["name"]}
+            document[ENDPOINTS[key].header_member] = shown.get(key, name_only)
         document["changes"] = [each._asdict() for each in change.changes]
         document |= {"verified": done.is_verified} if done.fresh else {}
         terminal.document(document | done.findings)
@@ -112,13 +114,6 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
             write_path.show_changes(change.changes)
         endpoints.show(change.urls, {key: [header] for key, header in shown.items()})
     terminal.fail_if(not done.is_verified or not done.is_in_force)
-
-
-def _header_members(
-    document: SecretDocument, urls: Mapping[str, str], shown: dict[str, dict[str, str]]
-) -> dict[str, dict[str, str]]:
-    names = {key: {"name": header_for(document.get(key))["name"]} for key in urls}
-    return {ENDPOINTS[key].header_member: shown.get(key, header) for key, header in names.items()}
 
 
 def _resolved(options: dict[str, Any]) -> dict[str, Any]:

@@ -188,16 +188,13 @@ class ChannelStore:
         except self._gone:
             return None
 
-    def names(self) -> list[tuple[str, str | None]]:
-        """Return every channel with the time of its last change (ISO 8601, or None), sorted by name.
+    def names(self) -> dict[str, float | None]:
+        """Return every channel, sorted, with the time of its last change (epoch seconds).
 
         Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"), so each secret is read, too.
         """
-        return sorted(
-            (each.name, each.changed_at.isoformat(timespec="seconds") if each.changed_at else None)
-            for each in list_channels(self._secrets, self._prefix)
-            if self._may_exist(each.name)
-        )
+        found = {each.name: each.changed_at for each in list_channels(self._secrets, self._prefix)}
+        return {name: at.timestamp() if at else None for name, at in sorted(found.items()) if self._may_exist(name)}
 
     def _may_exist(self, name: str) -> bool:
         try:

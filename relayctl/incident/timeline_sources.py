@@ -84,7 +84,7 @@ class Collector:
         store = ChannelStore(self.stack)
         names = [self.channel] if self.channel else None
         if names is None:
-            names = self.readings.read("channels", lambda: [name for name, _ in store.names()]) or []
+            names = list(self.readings.read("channels", store.names) or ())
         self._logs()
         self._dead_letters()
         self._ledger(sorted({*names, *self.channels}))
@@ -212,7 +212,11 @@ _MAX_NAMES = 10
 def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
     """Ask xMatters for a page and its answers, and yield the events that have a time. Raises NoAnswer or BadAnswer."""
     path = f"{EVENTS_PATH}/{quote(page_id, safe='', errors='replace')}?embed=recipients"
-    page = Fields(json_object(api.ask(rest, "GET", path, None, deadline, says=_is_object).body))
+    page = Fields(
+        json_object(
+            api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None).body
+        )
+    )
     query = urlencode({"eventId": page_id, "auditType": AUDIT_TYPES, "limit": MAX_AUDITS}, errors="replace")
     audits = listed(api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
     number, created = _text(page.first("eventid")), moments.told(page.first("created"))
@@ -227,10 +231,6 @@ def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Dead
         yield from _answer(channel, name, fields_of(audit), details)
     if (ended := moments.told(page.first("terminated"))) is not None:
         yield Event(ended, XMATTERS, "page", f"{name} ended", channel, details)
-
-
-def _is_object(answer: Any) -> bool | None:
-    return True if json_object(answer.body) else None
 
 
 def _recipients(value: Any) -> Iterator[str]:

@@ -19,7 +19,6 @@ from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import CHANNEL
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
-from relayctl.incident.timeline import Event
 from relayctl.incident.timeline_sources import Collector
 from relayctl.log_lines import WEBHOOK, Budget
 from relayctl.stack.deployed import Stack, on_stack
@@ -65,7 +64,8 @@ def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
     ledger = Ledger(stack.bounded_table())
     for name, entry in (readings.read("ledger", lambda: due(ledger)) or {}).items():
         if entry.debt.since is not None:
-            yield Listed(_came(entry), channel_of(name), incident_of(name), entry)
+            came = entry.newest.came if entry.newest else entry.debt.since
+            yield Listed(came, channel_of(name), incident_of(name), entry)
 
 
 def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
@@ -84,10 +84,6 @@ def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
     for each in newest:
         for entry in entries.get(each, [None]):
             yield Listed(last[each].at, *each, entry, last[each].text("outcome"))
-
-
-def _came(entry: Entry) -> float:
-    return entry.newest.came if entry.newest else entry.debt.since or 0.0
 
 
 _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
@@ -109,16 +105,10 @@ def show_timeline(shown: Collector, now: float) -> None:
     for day, events in groupby(shown.events, key=lambda each: moments.day(each.at)):
         terminal.show_line(day)
         for event in events:
-            lead = f"{moments.clock(event.at)} {_age(event, now):>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "
-            terminal.show_line(printable(_words(event, with_channel=are_many)), lead=lead)
-
-
-def _age(event: Event, now: float) -> str:
-    return f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
-
-
-def _words(event: Event, *, with_channel: bool) -> str:
-    return f"{event.channel}: {event.text}" if with_channel and event.channel else event.text
+            when = f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
+            lead = f"{moments.clock(event.at)} {when:>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "
+            channel = f"{event.channel}: " if are_many and event.channel else ""
+            terminal.show_line(printable(channel + event.text), lead=lead)
 
 
 # Log lines are read from this long ago, unless --since says otherwise.

@@ -158,7 +158,9 @@ def _history(
     def inferred_at(at: float) -> str:
         if not any(start <= at and (end is None or at < end) for start, end in spells):
             return "ok"
-        return max((each["status"] for each in alerts_at(at)), key=_rank, default=severity)
+        return max(
+            (each["status"] for each in alerts_at(at)), key=lambda status: RANKS.get(status, 0), default=severity
+        )
 
     def moment(at: float, told: str | None, page: Page | None = None) -> Moment:
         status = told or inferred_at(at)
@@ -276,7 +278,3 @@ def is_wanted(target: str, targets: Collection[str]) -> bool:
 
 def _at(activity: Fields) -> float:
     return moments.told(activity.get("timestamp")) or 0.0
-
-
-def _rank(status: str) -> int:
-    return RANKS.get(status, 0)

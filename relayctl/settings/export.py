@@ -38,7 +38,7 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
       relayctl channel export channels --channel payments --overwrite
     """
     store = ChannelStore(stack)
-    wanted = list(dict.fromkeys(names)) or [name for name, _ in store.names()]
+    wanted = list(dict.fromkeys(names)) or list(store.names())
     if not wanted:
         terminal.nothing(NO_CHANNELS)
     if not overwrite and (taken := [path for name in wanted if (path := _path(folder, name)).exists()]):

@@ -53,7 +53,7 @@ def _plan(
         files = [each for each in files if each.channel in names]
     with terminal.status("reading the channels …"):
         changes = _changes(stack, store, files)
-        others = [] if names else [name for name, _ in store.names() if name not in present]
+        others = [] if names else [name for name in store.names() if name not in present]
     if not as_json:
         show(changes, others)
     return changes, others

@@ -47,7 +47,7 @@ def doctor(stack: Stack, as_json: bool) -> None:
 
 
 def _channels(store: ChannelStore) -> tuple[list[str], Check]:
-    names, problem = tried(lambda: [name for name, _ in store.names()])
+    names, problem = tried(lambda: list(store.names()))
     if problem:
         return [], check_results.failed("channels", f"not checked: {problem}")
     if not names:

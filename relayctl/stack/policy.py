@@ -88,15 +88,10 @@ def policy(stack: Stack, name: str | None, with_secrets: bool, as_json: bool) ->
       relayctl policy replay > replay.json
       relayctl policy doctor --secrets > ci.json
     """
-    if name is None:
-        _list(as_json=as_json)
-        return
-    click.echo(json.dumps(filled_in(name, stack, with_secrets=with_secrets), indent=2))
-
-
-def _list(*, as_json: bool) -> None:
-    if as_json:
-        terminal.document({"policies": [{"policy": name, "about": about} for name, about in ABOUT.items()]})
-        return
-    for name, about in ABOUT.items():
-        terminal.show_line(f"{name}: {about}")
+    if name is not None:
+        click.echo(json.dumps(filled_in(name, stack, with_secrets=with_secrets), indent=2))
+    elif as_json:
+        terminal.document({"policies": [{"policy": each, "about": about} for each, about in ABOUT.items()]})
+    else:
+        for each, about in ABOUT.items():
+            terminal.show_line(f"{each}: {about}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -53,7 +52,7 @@ class StatusReader:
     def read(self) -> StackStatus:
         self._readings = Readings()
         now, store, table = self.stack.effects.clock(), ChannelStore(self.stack), self.stack.bounded_table()
-        listed = self._readings.read("channels", lambda: dict(store.names()))
+        listed = self._readings.read("channels", store.names)
         if listed is None and self.only is not None:
             listed = {self.only: None}
         debts = self._readings.read("ledger", lambda: self._debts(Ledger(table)))
@@ -68,10 +67,9 @@ class StatusReader:
             }
         channels = list[ChannelStatus]()
         for name in sorted(names if self.only is None else names & {self.only}):
-            changed_at = (listed or {}).get(name)
             status = ChannelStatus(
                 name,
-                changed_at=None if changed_at is None else datetime.fromisoformat(changed_at).timestamp(),
+                changed_at=(listed or {}).get(name),
                 traffic=None if traffic is None else traffic.get(name, Traffic()),
                 debts=None if debts is None else debts.get(name, Debts()),
                 gate=self._readings.read("ledger", partial(self._gate, table, name)),

@@ -60,7 +60,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
     store = ChannelStore(stack)
     done = _prepare(stack, store, options, file) if yes else None
     with terminal.status("reading the ledger and the queues …"):
-        owed, present = Owed.of(stack, None), [name for name, _ in store.names()]
+        owed, present = Owed.of(stack, None), list(store.names())
     reasons = reasons_against(owed, present, len(done.jobs) + len(done.unreadable) if done else 0)
     found = {
         "stack": stack.name,
@@ -93,7 +93,7 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
 
 
 def _prepare(stack: Stack, store: ChannelStore, options: Mapping[str, Any], file: str) -> Choice:
-    names, reader = [name for name, _ in store.names()], StatusReader(stack)
+    names, reader = list(store.names()), StatusReader(stack)
     for name in draining.drained(stack, reader, names, options["quiet"], options["timeout"]):
         if store.exists(name):
             store.remove(name, options["days"])
