@@ -17,10 +17,7 @@ _TRANSIENT = {Reason.RATE_LIMITED, Reason.UPSTREAM}
 
 
 class State(StrEnum):
-    """State of a checked thing.
-
-    OK: it works. WARNING: it works, but not fully, or the check is not possible now. FAILED: it does not work.
-    """
+    """State of a checked thing; WARNING if it works, but not fully, or cannot be checked now."""
 
     OK = "ok"
     WARNING = "warning"

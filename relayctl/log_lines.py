@@ -1,7 +1,6 @@
-"""Reader of the functions' log lines in CloudWatch Logs.
+"""Reader of the functions' log lines in CloudWatch Logs, in a bounded number of answers.
 
-Filter patterns only save transfer. A pattern may match too many lines, so every caller checks the lines itself. The
-number of FilterLogEvents answers for a log group is bounded, since CloudWatch may give many small or empty pages.
+Filter patterns only save transfer. A pattern may match too many lines, so every caller checks the lines itself.
 """
 
 import json

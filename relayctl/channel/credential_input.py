@@ -61,11 +61,7 @@ def flag_of(option: str) -> str:
 
 
 class CredentialInput:
-    """Reader of the option values of one run of relayctl, which collects warnings about them.
-
-    There is a warning for each credential that is a plain value on the command line. If `allows_literals` is False,
-    such a credential is refused.
-    """
+    """Reader of the option values of one run, which collects warnings. `allows_literals` admits plain values."""
 
     def __init__(self, *, allows_literals: bool = True) -> None:
         self._allows_literals = allows_literals

@@ -1,7 +1,4 @@
-"""Propagation of a stored change to the running functions: marks in the ledger's table, and tries of new credentials.
-
-A function that finds a mark of a channel reads the channel's secret again.
-"""
+"""Propagation of a stored change to running functions: marks in the ledger's table, and tries of new credentials."""
 
 import uuid
 from collections.abc import Mapping

@@ -34,22 +34,11 @@ _MAX_SHOWN = 200
 def body(incident_id: str, status: str, started: int, now: int) -> bytes:
     """Return the share of a test incident; the status `ok` resolves it. Times are epoch seconds."""
     is_over = status == "ok"
-    state = {
-        "status": status,
-        "active": not is_over,
-        "startedOn": started,
-        "changedOn": now,
-        "updatedOn": now,
-        "endedOn": now if is_over else None,
-    }
-    alert = state | {
-        "id": f"{incident_id}-alert",
-        "primary_property": "host",
-        "secondary_property": "check",
-        "source_system": "relayctl",
-        "description": DESCRIPTION,
-        "tags": [{"name": "host", "value": "relayctl"}, {"name": "check", "value": "channel test"}],
-    }
+    state = {"status": status, "active": not is_over, "startedOn": started, "changedOn": now, "updatedOn": now}
+    state["endedOn"] = now if is_over else None
+    tags = [{"name": "host", "value": "relayctl"}, {"name": "check", "value": "channel test"}]
+    alert = state | {"id": f"{incident_id}-alert", "primary_property": "host", "secondary_property": "check"}
+    alert |= {"source_system": "relayctl", "description": DESCRIPTION, "tags": tags}
     incident = state | {"id": incident_id, "severity": "warning", "resolved": is_over, "alerts": [alert]}
     return json.dumps({"incident": incident}).encode()
 

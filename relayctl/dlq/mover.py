@@ -1,8 +1,7 @@
 """Mover of dead-lettered jobs, for a replay: it puts their messages back on the retry queue, and follows them.
 
-A message is on the retry queue before it is deleted from the dead-letter queue. After a crash in between, both queues
-have a copy of the message, and the ledger lets only one copy page. The worker decides if a message is still needed
-(`delivery.step.judge_job`).
+A message is on the retry queue before it is deleted, so after a crash both queues may have it: the ledger lets only one
+copy page, and the worker decides if it is still needed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

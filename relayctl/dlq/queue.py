@@ -100,10 +100,9 @@ class QueueDepth(NamedTuple):
 
 
 class DeadLetters:
-    """Reader of the dead-letter queue. To hold a message is to keep it invisible to other readers.
+    """Reader of the dead-letter queue. `run` makes several calls to SQS, maybe in parallel.
 
-    `clock` gives seconds and continues while the machine sleeps. `run` makes several calls to SQS, maybe in parallel.
-    Methods raise botocore's exceptions unless their docstrings say otherwise.
+    `clock` continues while the machine sleeps. Methods raise botocore's exceptions, unless they say otherwise.
     """
 
     def __init__(self, client: "SQSClient", url: str, clock: Callable[[], float], run: Run = map) -> None:

@@ -1,7 +1,4 @@
-"""relayctl dlq replay: move dead-lettered jobs to the retry queue, and follow them.
-
-The worker decides if a moved job is still needed (`relay.delivery.step.judge_job`).
-"""
+"""relayctl dlq replay: move dead-lettered jobs to the retry queue, and follow them."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,16 +1,6 @@
 """Figures and report of a rehearsal: pages that people got, and those that the relay would have sent. Pure code.
 
-A page that people got may belong to several classes:
-
-| class | a page … |
-| --- | --- |
-| repeat | of a state that changes nothing that the policy `parity` announces |
-| stale | of an open incident, made after the incident's end |
-| late | made more than a minute after its share |
-| unanswered | of a critical, that nobody answered |
-| to nobody | of a critical, that no device got |
-
-Besides, shares of which xMatters made no page are counted, and those of them that its flood control dropped.
+docs/rehearse.md defines the classes of pages. A page may belong to several.
 """
 
 from collections import Counter

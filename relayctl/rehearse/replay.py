@@ -1,7 +1,6 @@
 """The library's own decisions about past shares, in simulated time: which of them would have rung, and when.
 
-`step` decides as it does in the Lambda functions, and the library's rate limiter gives its tickets. xMatters takes
-every signal at once. People answer when they answered the pages that they really got.
+xMatters takes every signal at once. People answer when they answered the pages that they really got.
 """
 
 import heapq

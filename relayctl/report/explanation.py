@@ -1,8 +1,4 @@
-"""Explanation of a share as a JSON object: what the relay would do with it, and why. No side effects.
-
-The decision is the library's: this module calls `new_job`, `step`, `routes.chosen` and `content` as the Lambda
-functions do.
-"""
+"""Explanation of a share as a JSON object: what the library's `step`, routes and content would make of it, and why."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
