@@ -143,7 +143,8 @@ class DeadLetters:
             if not messages:
                 return
             began = began or _answered_at(answer)
-            only_new = only_new + 1 if all(_sent_at(message) > began for message in messages) else 0
+            sent = [int(message.get("Attributes", {}).get("SentTimestamp", "0")) / 1000 for message in messages]
+            only_new = only_new + 1 if min(sent) > began else 0
             # Hold all messages before the first one is yielded: the caller may stop the iteration.
             new = [self._hold(message, until) for message in messages]
             yield from (held for held in new if held)
@@ -241,7 +242,3 @@ def _answered_at(answer: "ReceiveMessageResultTypeDef") -> float:
     with suppress(KeyError, TypeError, ValueError):
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 1
     return math.inf
-
-
-def _sent_at(message: "MessageTypeDef") -> float:
-    return int(message.get("Attributes", {}).get("SentTimestamp", "0")) / 1000

@@ -169,10 +169,6 @@ def _event(at: float, kind: str, text: str, **details: Any) -> Event:
     return Event(at, LEDGER, kind, text, details=details)
 
 
-def _is_held(entry: Entry, now: float) -> bool:
-    return entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.paused_until > now
-
-
 def _state(state: State) -> str:
     words = ["open" if state.is_open else "over"]
     return ", ".join(words + ([state.status] if state.status and state.is_open else []))
@@ -182,6 +178,7 @@ def details(entry: Entry, now: float) -> dict[str, Any]:
     """Return the present state of an incident at `now` (epoch seconds) as members of a JSON object."""
     attempt = next_attempt(entry)
     pages = [each.page_number for each in entry.accepted_signals if each.page_number]
+    is_held = entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.paused_until > now
     return {
         "state": _state(entry.newest) if entry.newest else None,
         "announced": _state(entry.announced) if entry.announced else None,
@@ -190,7 +187,7 @@ def details(entry: Entry, now: float) -> dict[str, Any]:
         "owed_since": moments.iso_or_none(entry.debt.since),
         "owed_seconds": None if entry.debt.since is None else max(0, round(now - entry.debt.since)),
         "reason": entry.debt.reason or None,
-        "paused_until": moments.iso_or_none(entry.debt.paused_until if _is_held(entry, now) else None),
+        "paused_until": moments.iso_or_none(entry.debt.paused_until if is_held else None),
         "next_attempt_by": moments.iso_or_none(attempt),
         "is_dead_lettered": entry.is_given_up,
         "fallback_notified": entry.debt.is_notified,

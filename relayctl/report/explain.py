@@ -42,10 +42,7 @@ class _Source(NamedTuple):
 @click.command()
 @click.argument("file", metavar="FILE", type=click.File("rb"))
 @click.option(
-    "--channel",
-    type=channel_names.checked_name,
-    metavar="NAME",
-    help="The channel that gets the share.",
+    "--channel", type=channel_names.checked_name, required=True, metavar="NAME", help="The channel that gets the share."
 )
 @click.option("--recipients", default="", metavar="A,B", help="The ?recipients= of BigPanda's URL.")
 @click.option(
@@ -74,7 +71,8 @@ def explain(stack: Stack, as_json: bool, **options: Any) -> None:
       relayctl explain share.json --channel new --policy policy.json --offline
     """
     name, file = options["channel"], options["policy_file"]
-    _check_usage(options)
+    if options["offline"] and not file:
+        raise click.UsageError("--offline needs --policy FILE: without AWS the channel's policy is not known")
     policy = _policy_file(file) if file else None
     body = _body(options["file"])
     share = _parsed(body)
@@ -88,13 +86,6 @@ def explain(stack: Stack, as_json: bool, **options: Any) -> None:
         return
     for label, line in lines(document):
         terminal.show_line(line, lead=f"{label:{_LABEL_COLUMNS}}")
-
-
-def _check_usage(options: dict[str, Any]) -> None:
-    if not options["channel"]:
-        raise click.UsageError("name the channel with --channel")
-    if options["offline"] and not options["policy_file"]:
-        raise click.UsageError("--offline needs --policy FILE: without AWS the channel's policy is not known")
 
 
 def _policy_file(file: IO[bytes]) -> dict[str, Any]:

@@ -90,18 +90,13 @@ def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) 
             wanted = " || ".join(f'($.message = "{each}")' for each in messages)
             with readings.reading(source):
                 for line in stack.logs.scan(function, f"{{ {wanted} }}", since, budget):
-                    if _is_wanted(line, channel):
+                    is_canary = line.text("incident_id").startswith(CANARY_PREFIX)
+                    if not is_canary and channel in {None, line.text("channel")}:
                         found.append(line.only(FIELDS))
                         show(len(found), function)
                 problem = f"{budget.problem}; give a later --since" if budget.is_cut else None
                 readings.add(source, len(found) - before, problem, is_failure=budget.is_cut)
     return found
-
-
-def _is_wanted(line: Line, channel: str | None) -> bool:
-    if line.text("incident_id").startswith(CANARY_PREFIX):
-        return False
-    return channel is None or line.text("channel") == channel
 
 
 def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:

@@ -119,7 +119,7 @@ _REFERENCE = {
 _TO_REFERENCE = {"$ref": "#/definitions/reference"}
 
 
-def schema() -> dict[str, Any]:
+def schema_text() -> str:
     """Return the schema of settings files, made from that of a secret, in draft 7, which editors support best."""
     made = _converted(CHANNEL, "")
     # An endpoint that the file leaves out keeps its credentials, or gets a token.
@@ -131,11 +131,7 @@ def schema() -> dict[str, Any]:
         "definitions": {"reference": _REFERENCE},
     }
     # The end of a text is \\Z in Python alone.
-    return dict(json.loads(json.dumps(whole).replace(r'\\Z"', '$"')))
-
-
-def schema_text() -> str:
-    return json.dumps(schema(), indent=2) + "\n"
+    return json.dumps(whole, indent=2).replace(r'\\Z"', '$"') + "\n"
 
 
 def _converted(node: Mapping[str, Any], key: str) -> dict[str, Any]:

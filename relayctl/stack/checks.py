@@ -121,7 +121,7 @@ class StackChecks:
         return ok("dead-letter queue", "empty")
 
     def _latest(self, namespace: str, metric: str, dimension: tuple[str, str], now: datetime) -> Any | None:
-        datapoints = self._stack.cloudwatch.get_metric_statistics(
+        datapoints = self._stack.session.client("cloudwatch").get_metric_statistics(
             Namespace=namespace,
             MetricName=metric,
             Dimensions=[{"Name": dimension[0], "Value": dimension[1]}],
@@ -282,7 +282,7 @@ class StackChecks:
         if far := self._in_another_region(topics):
             return failed("alarms", far)
         ours = re.compile(rf"{re.escape(self._stack.name)}-([A-Za-z]+Alarm)-[A-Za-z0-9]+")
-        pages = self._stack.cloudwatch.get_paginator("describe_alarms")
+        pages = self._stack.session.client("cloudwatch").get_paginator("describe_alarms")
         alarms = pages.paginate(AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"])
         found = [
             (match[1], each["StateValue"])

@@ -137,10 +137,6 @@ class Stack:
         return LogReader(self.session.client("logs"), self.name, self.effects.clock)
 
     @cached_property
-    def cloudwatch(self) -> Any:
-        return self.session.client("cloudwatch")
-
-    @cached_property
     def sts(self) -> Any:
         """Client of STS, which answers or fails within seconds: no verb depends on it."""
         limits = Config(connect_timeout=STS_SECONDS, read_timeout=STS_SECONDS, retries={"total_max_attempts": 1})

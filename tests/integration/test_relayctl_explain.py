@@ -100,7 +100,7 @@ class TestErrors:
             (["nowhere.json", "--channel", "payments"], "'nowhere.json': No such file"),
             (["docs", "--channel", "payments"], "'docs': Is a directory"),
             ([], "Missing argument"),
-            (["-"], "name the channel with --channel"),
+            (["-"], "Missing option '--channel'"),
             (["-", "--channel", "payments", "--offline"], "--offline needs --policy"),
             (["-", "--channel", "No Name"], "use 1 to 48"),
             (

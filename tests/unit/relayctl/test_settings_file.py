@@ -12,7 +12,7 @@ from relay.channels import token
 from relay.channels.schema import CHANNEL
 from relay.failures import InvalidChannel
 from relayctl.channel.secret_document import SecretDocument, holds_credential
-from relayctl.settings.export import schema, schema_text
+from relayctl.settings.export import schema_text
 from relayctl.settings.settings_file import SettingsFile, exported, parse, read_folder, resolved
 from relayctl.settings.settings_yaml import decode
 from tests.every_setting import CANARY, every_setting
@@ -165,7 +165,7 @@ def test_each_credential_of_the_sample_is_held_by_a_credential_key() -> None:
 
 
 ROOT = Path(__file__).resolve().parents[3]
-HOLDS = fastjsonschema.compile(schema())
+HOLDS = fastjsonschema.compile(json.loads(schema_text()))
 
 
 def settings(kind: str = "basic") -> dict[str, Any]:
