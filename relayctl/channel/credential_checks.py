@@ -1,6 +1,5 @@
 """Checks of a channel's credentials for the vendors, and of its recipients. No person is notified."""
 
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,14 +45,6 @@ def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
     return ok(what, f"group, active, {finding.on_call} on call now")
 
 
-def documents(findings: Sequence[RecipientCheck]) -> list[dict[str, Any]]:
-    return [
-        {"name": each.name, "kind": each.kind, "is_active": each.is_active, "on_call": each.on_call}
-        | judged(each).document()
-        for each in findings
-    ]
-
-
 def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
     """Check the recipients of a stored channel, warn on stderr, and return the findings as members of a JSON object.
 
@@ -75,7 +66,9 @@ def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
         for each in map(judged, findings):
             if each.state != State.OK:
                 terminal.say(f"warning: {printable(each.what)}: {printable(each.detail)}")
-    return {"recipients": documents(findings)}
+    shown = ("name", "kind", "is_active", "on_call")
+    found = [{name: getattr(each, name) for name in shown} | judged(each).document() for each in findings]
+    return {"recipients": found}
 
 
 _BIGPANDA = "BigPanda API"

@@ -22,7 +22,7 @@ LATE_SECONDS = 60.0
 NOISIEST = 10
 CLASSES = ("repeat", "stale", "late", "unanswered", "to_nobody")
 _PARITY = PRESETS["parity"]
-_MINUTE, _HOUR = 60, 3600
+_MINUTE = 60
 
 
 class Got(NamedTuple):

@@ -38,13 +38,12 @@ class WorkerQueue(NamedTuple):
 # While SQS fails, the sweeper invokes the job worker with at most 200 jobs a minute. Lambda keeps the invocations that
 # exceed the concurrency, so ten executions are enough for jobs of three seconds.
 FOR_THE_SWEEPER = 10
-RETRIES = WorkerQueue(
-    "retry queue", "RetryQueueUrl", "worker", "JobWorkerFunction", "JobWorkerReserved", FOR_THE_SWEEPER, 1200
+WORKER_QUEUES = (
+    WorkerQueue(
+        "retry queue", "RetryQueueUrl", "worker", "JobWorkerFunction", "JobWorkerReserved", FOR_THE_SWEEPER, 1200
+    ),
+    WorkerQueue("chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunction", "ChoreWorkerReserved", 0, 1800),
 )
-CHORES = WorkerQueue(
-    "chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunction", "ChoreWorkerReserved", 0, 1800
-)
-WORKER_QUEUES = (RETRIES, CHORES)
 # New accounts have a quota of 10 concurrent executions; below 50 a storm of shares is throttled.
 LEAST_CONCURRENCY = 50
 # WorkerConcurrency for an account below that: the least that Lambda allows.
@@ -84,7 +83,8 @@ class StackChecks:
         yield check_results.of_aws("sweeper", partial(self._sweeper, now))
         yield self._missed_shares()
         yield check_results.of_aws("fallback topic", self._fallback)
-        yield from last_resort.checks(self._stack)
+        yield check_results.of_aws("fallback phones", partial(last_resort.phones, self._stack))
+        yield check_results.of_aws("fallback test", partial(last_resort.confirmed, self._stack))
         yield check_results.of_aws("alarms", self._alarms)
 
     def _outputs(self) -> Check:
