@@ -7,7 +7,6 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -18,32 +17,20 @@ from relayctl.terminal import INTERRUPTED
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported at their first use; its help imports none.
+    """A group whose commands are imported at their first use; its help imports none."""
 
-    Attributes:
-        lazy: The place of each command by its name, such as `relayctl.stack.doctor:doctor`, and its description in the
-            help of its group, one line.
-    """
-
-    def __init__(self, *arguments: Any, lazy: Mapping[str, tuple[str, str]], **members: Any) -> None:
-        super().__init__(*arguments, **members)
-        self.lazy = lazy
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self.lazy})
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+        return sorted(_VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in self.lazy and cmd_name not in self.commands:
-            module, _, name = self.lazy[cmd_name][0].partition(":")
+        if cmd_name in _VERBS and cmd_name not in self.commands:
+            module, _, name = _VERBS[cmd_name][0].partition(":")
             self.add_command(getattr(import_module(module), name), cmd_name)
         return super().get_command(ctx, cmd_name)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
         with formatter.section("Commands"):
-            formatter.write_dl([(name, self._about(name)) for name in self.list_commands(ctx)])
-
-    def _about(self, name: str) -> str:
-        return self.lazy[name][1] if name in self.lazy else self.commands[name].get_short_help_str()
+            formatter.write_dl([(name, about) for name, (_, about) in sorted(_VERBS.items())])
 
 
 # If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
@@ -51,6 +38,7 @@ TRACEBACK = "RELAYCTL_TRACEBACK"
 # Errors of a write to a full disk, or to a device that takes nothing.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
+# The place of each command by its name, and its line in the help.
 _VERBS = {
     "bigpanda": ("relayctl.channel.bigpanda:bigpanda", "Print what to set up in BigPanda."),
     "channel": ("relayctl.channel.group:channel", "Make, change, check, show and remove channels."),
@@ -155,9 +143,7 @@ def _fault(error: Exception) -> str:
     )
 
 
-@click.group(
-    cls=_Relayctl, lazy=_VERBS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=_Relayctl, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="bigpanda-xmatters-relay", prog_name="relayctl")
 def main() -> None:
     """Set up channels of the BigPanda to xMatters relay, see what they do, and replay dead-lettered jobs.

@@ -9,6 +9,8 @@ import click
 
 from relay.incidents.share import scalar
 
+# In seconds.
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 

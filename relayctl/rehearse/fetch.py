@@ -13,12 +13,11 @@ from relay.delivery.channel_health import age
 from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, SUPPRESSIONS_PATH
 from relayctl import terminal
-from relayctl.moments import iso
+from relayctl.moments import DAY, iso
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.reader import FetchError, Reader
 from relayctl.terminal import progress
 
-DAY = 86_400.0
 # Kinds of documents in the archive.
 LISTED, DETAILS, ACTIVITIES, EVENTS, AUDITS, SUPPRESSED = (
     *("listed", "incidents", "activities", "events", "audits", "suppressed"),

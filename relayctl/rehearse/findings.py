@@ -22,7 +22,6 @@ LATE_SECONDS = 60.0
 NOISIEST = 10
 CLASSES = ("repeat", "stale", "late", "unanswered", "to_nobody")
 _PARITY = PRESETS["parity"]
-_MINUTE = 60
 
 
 class Got(NamedTuple):
@@ -157,7 +156,7 @@ def _noisiest(history: History, rehearsals: Mapping[str, Rehearsal]) -> dict[str
 
 
 def _most_in_a_minute(times: Iterable[float]) -> int:
-    return max(Counter(int(at // _MINUTE) for at in times).values(), default=0)
+    return max(Counter(int(at // moments.MINUTE) for at in times).values(), default=0)
 
 
 def _by_hour(times: Sequence[float]) -> list[list[int]]:

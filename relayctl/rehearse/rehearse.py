@@ -28,7 +28,6 @@ from relayctl.settings.settings_file import channel_of_policy, channel_without_c
 from relayctl.stack.deployed import Effects
 
 DEFAULT_DAYS, MOST_DAYS = 90, 400
-_DAY = 86_400.0
 # A page of 100 events with all their properties.
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 POLICIES: Mapping[str, Mapping[str, Any]] = {
@@ -159,8 +158,8 @@ def rehearse_(
 
 
 def _about(now: float, options: Mapping[str, Any]) -> dict[str, Any]:
-    start = now - DEFAULT_DAYS * _DAY if options["since"] is None else options["since"]
-    if not now - MOST_DAYS * _DAY <= start < now:
+    start = now - DEFAULT_DAYS * moments.DAY if options["since"] is None else options["since"]
+    if not now - MOST_DAYS * moments.DAY <= start < now:
         raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
     members = ("environments", "key", "targets", "bigpanda_url", "xmatters_url")
     return {"since": int(start), "until": int(now), **{name: options[name] for name in members}}

@@ -9,8 +9,8 @@ from relay.delivery.channel_health import age
 from relay.jobs.outcome import Outcome
 from relayctl import moments
 from relayctl.log_lines import Line
+from relayctl.moments import HOUR, MINUTE
 
-HOUR = 3600.0
 # Fields of a log line that are counted.
 FIELDS = (
     *("message", "channel", "incident_id", "outcome", "transition", "queue", "milliseconds", "kind", "received_at"),
@@ -130,7 +130,6 @@ def _by_hour(rung: Sequence[Line], quiet: Sequence[Line], since: float, until: f
         yield {"at": moments.iso(since + hour * HOUR), "signals": signals[hour], "quiet": silent[hour]}
 
 
-MINUTE = 60.0
 # Outcomes of shares that a channel in shadow mode would not signal.
 SUPPRESSED: Mapping[str, str] = {
     Outcome.UNCHANGED: "nothing that the channel announces",

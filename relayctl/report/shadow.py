@@ -27,7 +27,6 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 10_000
 # Answers of FilterLogEvents that one report reads.
 MAX_ANSWERS = 2000
-_DAY = 86_400.0
 # Causes of an outcome, and recipients, that the text shows; --json has all.
 MAX_CAUSES = 5
 MAX_RECIPIENTS = 12
@@ -102,7 +101,7 @@ def report(stack: Stack, name: str, since: float | None, limit: int, as_json: bo
 def _read_log(stack: Stack, name: str, readings: Readings, budget: Budget, since: float) -> list[Line]:
     found = list[Line]()
     now, source, days = stack.effects.clock(), f"log {WEBHOOK}", stack.parameters.get("LogRetentionDays", "")
-    kept_from = now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
+    kept_from = now - int(days) * moments.DAY if days.isascii() and days.isdigit() else 0.0
     # `name` has no character with a meaning in a pattern.
     pattern = f'{{ ($.message = "share") && ($.channel = "{name}") }}'
     with readings.reading(source):

@@ -23,9 +23,9 @@ from relayctl import moments
 from relayctl.channel import pauses
 from relayctl.channel.endpoints import Use, last_use
 from relayctl.log_lines import JOB_WORKER, WEBHOOK, Budget, LogReader
+from relayctl.moments import DAY, HOUR
 from relayctl.terminal import counted
 
-HOUR, DAY = 3600.0, 86_400.0
 # Answers of FilterLogEvents for one function's traffic, and for the refused requests.
 MAX_ANSWERS = 60
 MAX_REFUSED_ANSWERS = 30
