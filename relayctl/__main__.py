@@ -15,24 +15,6 @@ import click
 from relayctl import terminal
 from relayctl.terminal import INTERRUPTED
 
-
-class LazyGroup(click.Group):
-    """A group whose commands are imported at their first use; its help imports none."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
-        return sorted(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in _VERBS and cmd_name not in self.commands:
-            module, _, name = _VERBS[cmd_name][0].partition(":")
-            self.add_command(getattr(import_module(module), name), cmd_name)
-        return super().get_command(ctx, cmd_name)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in sorted(_VERBS.items())])
-
-
 # If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
 TRACEBACK = "RELAYCTL_TRACEBACK"
 # Errors of a write to a full disk, or to a device that takes nothing.
@@ -59,8 +41,21 @@ _VERBS = {
 }
 
 
-class _Relayctl(LazyGroup):
-    """The top-level command group. It turns each error into one line on stderr and an exit code."""
+class _Relayctl(click.Group):
+    """The top-level group: it imports a verb at its first use, and turns each error into one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _VERBS and cmd_name not in self.commands:
+            module, _, name = _VERBS[cmd_name][0].partition(":")
+            self.add_command(getattr(import_module(module), name), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in sorted(_VERBS.items())])
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         terminal.write_any_text()
