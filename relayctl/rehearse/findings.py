@@ -262,21 +262,28 @@ def page(title: str, when: str, found: Mapping[str, Any], settings: str) -> str:
     heats = {"people got": found["direct"]["by_hour"]} | {
         f"the relay, {name}": done["by_hour"] for name, done in found["relay"].items()
     }
+    told = list(rows({**found, "noisiest": []}))
+    noisiest = [each for each in rows(found) if each not in told]
     parts = ["<h2>Pages by hour and weekday (UTC)</h2>"]
     parts += [f"<h3>{escape(name)}</h3>{_heat(table)}" for name, table in heats.items()]
+    parts += [f"<h2>The noisiest incidents</h2>{_table(noisiest)}"]
     parts += [
         "<h2>Settings to install with</h2><p>Save them as channels/NAME.yaml, then type "
         f"<code>relayctl channel apply channels</code>.</p><pre>{escape(settings)}</pre>"
     ]
-    cells = "".join(
-        f"<tr{' class=bad' if is_bad else ''}><th>{escape(label)}</th><td>{escape(text)}</td></tr>"
-        for label, text, is_bad in rows(found)
-    )
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1><p class=when>{escape(when)}</p>"
-        f"<table>{cells}</table>{''.join(parts)}</html>\n"
+        f"{_table(told)}{''.join(parts)}</html>\n"
     )
+
+
+def _table(lines: Iterable[tuple[str, str, bool]]) -> str:
+    cells = (
+        f"<tr{' class=bad' if is_bad else ''}><th>{escape(label)}</th><td>{escape(text)}</td></tr>"
+        for label, text, is_bad in lines
+    )
+    return f"<table>{''.join(cells)}</table>"
 
 
 def _heat(table: Sequence[Sequence[int]]) -> str:
