@@ -7,7 +7,6 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -16,47 +15,18 @@ import click
 from relayctl import terminal
 from relayctl.terminal import INTERRUPTED
 
-
-class LazyGroup(click.Group):
-    """A group whose commands are imported at their first use; its help imports none.
-
-    Attributes:
-        lazy: The place of each command by its name, such as `relayctl.stack.doctor:doctor`, and its description in the
-            help of its group, one line.
-    """
-
-    def __init__(self, *arguments: Any, lazy: Mapping[str, tuple[str, str]], **members: Any) -> None:
-        super().__init__(*arguments, **members)
-        self.lazy = lazy
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self.lazy})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in self.lazy and cmd_name not in self.commands:
-            module, _, name = self.lazy[cmd_name][0].partition(":")
-            self.add_command(getattr(import_module(module), name), cmd_name)
-        return super().get_command(ctx, cmd_name)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, self._about(name)) for name in self.list_commands(ctx)])
-
-    def _about(self, name: str) -> str:
-        return self.lazy[name][1] if name in self.lazy else self.commands[name].get_short_help_str()
-
-
 # If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
 TRACEBACK = "RELAYCTL_TRACEBACK"
 # Errors of a write to a full disk, or to a device that takes nothing.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
+# The place of each command by its name, and its line in the help.
 _VERBS = {
     "bigpanda": ("relayctl.channel.bigpanda:bigpanda", "Print what to set up in BigPanda."),
     "channel": ("relayctl.channel.group:channel", "Make, change, check, show and remove channels."),
     "dlq": ("relayctl.dlq.group:dlq", "List, show, replay, drop, export and import dead-lettered jobs."),
     "doctor": ("relayctl.stack.doctor:doctor", "Check the whole stack, and every channel."),
-    "explain": ("relayctl.report.explain:explain", "Explain what a share would do, or check a channel's routes."),
+    "explain": ("relayctl.report.explain:explain", "Explain what a share would do."),
     "fallback": ("relayctl.stack.last_resort:fallback", "Test the last resort: the fallback topic, and phones."),
     "incident": ("relayctl.incident.verbs:incident", "List the last incidents; show what happened to one."),
     "policy": ("relayctl.stack.policy:policy", "Print an IAM policy for operators, filled in for the stack."),
@@ -71,8 +41,21 @@ _VERBS = {
 }
 
 
-class _Relayctl(LazyGroup):
-    """The top-level command group. It turns each error into one line on stderr and an exit code."""
+class _Relayctl(click.Group):
+    """The top-level group: it imports a verb at its first use, and turns each error into one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _VERBS and cmd_name not in self.commands:
+            module, _, name = _VERBS[cmd_name][0].partition(":")
+            self.add_command(getattr(import_module(module), name), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in sorted(_VERBS.items())])
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         terminal.write_any_text()
@@ -120,7 +103,6 @@ class _Relayctl(LazyGroup):
 
 
 def _known(error: Exception) -> click.ClickException | None:
-    """Return the message for an error that the operator can fix; None for a bug of relayctl."""
     try:
         if isinstance(error, ImportError):
             raise error
@@ -147,10 +129,7 @@ def _known(error: Exception) -> click.ClickException | None:
 
 
 def _fault(error: Exception) -> str:
-    """Return a message with the type of an unexpected error and its place in the code.
-
-    The error's own text is left out, since it may quote a secret.
-    """
+    """Return an unexpected error's type and place in the code. Its own text is left out: it may quote a secret."""
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     place = f"{frame.f_globals.get('__name__', '?')}, line {line}"
     return (
@@ -159,9 +138,7 @@ def _fault(error: Exception) -> str:
     )
 
 
-@click.group(
-    cls=_Relayctl, lazy=_VERBS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=_Relayctl, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="bigpanda-xmatters-relay", prog_name="relayctl")
 def main() -> None:
     """Set up channels of the BigPanda to xMatters relay, see what they do, and replay dead-lettered jobs.

@@ -1,7 +1,4 @@
-"""Audit of changes: who changed which dead-lettered jobs, when, and why, as one JSON line on stderr.
-
-The line is a record for the operator's own log or ticket. AWS's record of the calls is CloudTrail.
-"""
+"""Audit of a change, as one JSON line on stderr for the operator's own log; AWS's record of the calls is CloudTrail."""
 
 import json
 from collections.abc import Mapping
@@ -17,11 +14,7 @@ MAX_REASON = 200
 
 
 def begin(stack: Stack, verb: str, **details: Any) -> dict[str, Any]:
-    """Ask STS who the caller is, and return the audit of a change that starts now, without the counts of its outcome.
-
-    `details` has the operator's request, such as filters and a reason. A change does not depend on STS: if the call
-    fails, `who` is None, and `who_problem` has the error.
-    """
+    """Return the audit of a change that starts now, without the counts of its outcome. It does not depend on STS."""
     who, problem = tried(lambda: str(stack.sts.get_caller_identity()["Arn"]))
     return {
         "at": moments.iso(stack.effects.clock()),
@@ -35,10 +28,7 @@ def begin(stack: Stack, verb: str, **details: Any) -> dict[str, Any]:
 
 
 def reason(value: str, what: str) -> str:
-    """Return the text of --reason on one line; `what` says what the reason is for.
-
-    Raises BadParameter if it is empty, too long or not printable.
-    """
+    """Return the text of --reason on one line. Raises BadParameter if it is empty, too long or not printable."""
     text = " ".join(value.split())
     if not text or len(text) > MAX_REASON or not text.isprintable():
         raise click.BadParameter(f"give a text of 1 to {MAX_REASON} printable characters: {what}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 import click
@@ -16,10 +17,7 @@ _TRANSIENT = {Reason.RATE_LIMITED, Reason.UPSTREAM}
 
 
 class State(StrEnum):
-    """State of a checked thing.
-
-    OK: it works. WARNING: it works, but not fully, or the check is not possible now. FAILED: it does not work.
-    """
+    """State of a checked thing; WARNING if it works, but not fully, or cannot be checked now."""
 
     OK = "ok"
     WARNING = "warning"
@@ -30,36 +28,19 @@ _COLORS = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red"}
 
 
 class Check(NamedTuple):
-    """Result of one check.
+    """Result of one check."""
 
-    Attributes:
-        what: The name of the checked thing.
-        state: Its state.
-        detail: The explanation in one line, without secrets.
-    """
-
-    what: str
+    what: str  # The name of the checked thing
+    detail: str  # The explanation in one line, without secrets
     state: State
-    detail: str
 
     def document(self) -> dict[str, str]:
-        """Return the result as a JSON object for programs."""
         return {"check": self.what, "state": self.state, "detail": self.detail}
 
 
-def ok(what: str, detail: str) -> Check:
-    """Return the result OK."""
-    return Check(what, State.OK, detail)
-
-
-def warning(what: str, detail: str) -> Check:
-    """Return the result WARNING."""
-    return Check(what, State.WARNING, detail)
-
-
-def failed(what: str, detail: str) -> Check:
-    """Return the result FAILED."""
-    return Check(what, State.FAILED, detail)
+ok = partial(Check, state=State.OK)
+warning = partial(Check, state=State.WARNING)
+failed = partial(Check, state=State.FAILED)
 
 
 def of_failure(what: str, error: SendError) -> Check:
@@ -81,12 +62,10 @@ def show(checks: Iterable[Check]) -> None:
 
 
 def listing(checks: Iterable[Check]) -> dict[str, Any]:
-    """Return all results as a JSON object for programs."""
     return {"checks": [each.document() for each in checks]}
 
 
 def counts(checks: Iterable[Check]) -> dict[str, int]:
-    """Return the numbers of results that are FAILED and WARNING."""
     states = [each.state for each in checks]
     return {"failed": states.count(State.FAILED), "warnings": states.count(State.WARNING)}
 

@@ -21,10 +21,7 @@ DENIED = {
 
 
 def refusal(error: ClientError) -> str:
-    """Return one line about a call that AWS refused: the operation, the error code and AWS's message.
-
-    If a permission is missing, the line also names `relayctl policy`, which prints the permissions of each verb.
-    """
+    """Return one line about a call that AWS refused, which names `relayctl policy` if a permission is missing."""
     # An endpoint that is not AWS's may answer an error without these members.
     said = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
@@ -36,8 +33,7 @@ def refusal(error: ClientError) -> str:
 def aws_failure(error: Exception) -> str | None:
     """Return a message for an exception of an AWS call; None if botocore did not raise the exception.
 
-    If AWS_ENDPOINT_URL or the region is wrong, or another server than AWS answers, botocore may raise an exception that
-    is neither a ClientError nor a BotoCoreError. Its text may quote the answer, so the message has only its type.
+    If another server than AWS answers, it may be neither a ClientError nor a BotoCoreError, and quote the answer.
     """
     if isinstance(error, ClientError):
         return refusal(error)
@@ -75,33 +71,21 @@ def _one_line(text: str) -> str:
 
 
 class Reading(NamedTuple):
-    """Result of reading one source.
+    """Result of reading one source."""
 
-    Attributes:
-        source: Name of the source, with its channel if it is one channel's.
-        found: Number of events from the source.
-        problem: The reason why the source was not read, or only in part; None if it was read.
-        is_failure: True if the source failed; False if it was read, or the channel does not use it.
-    """
-
-    source: str
-    found: int = 0
-    problem: str | None = None
-    is_failure: bool = False
+    source: str  # Name of the source, with its channel if it is one channel's
+    found: int = 0  # Number of events from the source
+    problem: str | None = None  # The reason why the source was not read, or only in part; None if it was read
+    is_failure: bool = False  # True if the source failed; False if it was read, or the channel does not use it
 
 
 @dataclass
 class Readings:
-    """Results of all sources of one report.
+    """Results of all sources of one report."""
 
-    Attributes:
-        found: The results, in the order of the reading.
-    """
-
-    found: list[Reading] = field(default_factory=list)
+    found: list[Reading] = field(default_factory=list)  # The results, in the order of the reading
 
     def add(self, source: str, found: int = 0, problem: str | None = None, *, is_failure: bool = False) -> None:
-        """Add the result of a source."""
         self.found.append(Reading(source, found, problem, is_failure))
 
     def reading(self, source: str) -> "_Source":
@@ -131,7 +115,6 @@ class Readings:
                 yield printable(f"{'FAILED: ' if each.is_failure else ''}{each.source}: {each.problem}")
 
     def documents(self) -> list[dict[str, Any]]:
-        """Return the results as JSON objects."""
         return [each._asdict() for each in self.found]
 
 

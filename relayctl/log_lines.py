@@ -1,14 +1,12 @@
-"""Reader of the functions' log lines in CloudWatch Logs.
+"""Reader of the functions' log lines in CloudWatch Logs, in a bounded number of answers.
 
-Filter patterns only save transfer. A pattern may match too many lines, so every caller checks the lines itself. The
-number of FilterLogEvents answers for a log group is bounded, since CloudWatch may give many small or empty pages.
+Filter patterns only save transfer. A pattern may match too many lines, so every caller checks the lines itself.
 """
 
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from relay.foreign_text import printable
@@ -30,14 +28,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9._:@/-]*")
 
 
 class Line(NamedTuple):
-    """A log line of the relay.
+    """A log line of the relay."""
 
-    Attributes:
-        at: Time of the line (epoch seconds): its `timestamp` field if it has one, else the event's in CloudWatch.
-        fields: The fields of the line.
-    """
-
-    at: float
+    at: float  # Time of the line (epoch seconds): its `timestamp` field if it has one, else the event's in CloudWatch
     fields: Mapping[str, Any]
 
     @property
@@ -57,18 +50,11 @@ class Line(NamedTuple):
 
 @dataclass
 class Budget:
-    """Number of answers of FilterLogEvents that a reader may still request; an answer may be empty.
-
-    Attributes:
-        left: Number of answers.
-        complete_from: Time from which on all lines were read (epoch seconds); None before the first piece of time was
-            read.
-        is_cut: True if the budget was used up before all lines were read.
-    """
+    """Number of answers of FilterLogEvents that a reader may still request; an answer may be empty."""
 
     left: int
-    complete_from: float | None = None
-    is_cut: bool = False
+    complete_from: float | None = None  # From when on all lines were read (epoch seconds); None before the first piece
+    is_cut: bool = False  # True if the budget was used up before all lines were read
 
     @property
     def problem(self) -> str | None:
@@ -79,24 +65,17 @@ class Budget:
 
 @dataclass(frozen=True)
 class LogReader:
-    """Reader of the log groups of a stack. Errors of AWS come as botocore raises them.
-
-    Attributes:
-        client: Client of CloudWatch Logs.
-        stack_name: Name of the stack.
-        clock: The time in epoch seconds.
-    """
+    """Reader of the log groups of a stack. Errors of AWS come as botocore raises them."""
 
     client: "CloudWatchLogsClient"
     stack_name: str
-    clock: Callable[[], float]
+    clock: Callable[[], float]  # The time in epoch seconds
 
     def scan(self, function: str, pattern: str, start: float, budget: Budget) -> Iterator[Line]:
         """Yield the lines that the relay logged in a function from `start` (epoch seconds) until now.
 
-        The time is read in pieces, the newest first, so that a budget that ends leaves out the oldest lines. Each
-        answer of CloudWatch takes one from the budget. A log group that does not exist has no lines: the function
-        never ran, or its lines expired.
+        The newest piece of time is read first, so that a budget that ends leaves out the oldest lines. A missing log
+        group has no lines: the function never ran, or its lines expired.
         """
         end, length = self.clock() + AHEAD_SECONDS, FIRST_PIECE_SECONDS
         while end > start:
@@ -143,22 +122,11 @@ def parsed(event: Mapping[str, Any]) -> Line | None:
         return None
     if not isinstance(fields, dict) or "message" not in fields:
         return None
-    return Line(_written_at(fields) or float(event.get("timestamp", 0)) / 1000, fields)
-
-
-def _written_at(fields: Mapping[str, Any]) -> float | None:
-    try:
-        return datetime.fromisoformat(str(fields.get("timestamp"))).timestamp()
-    except (ValueError, OverflowError):
-        return None
+    return Line(moments.told(fields.get("timestamp")) or float(event.get("timestamp", 0)) / 1000, fields)
 
 
 def pattern_of(incident_id: str) -> str:
-    """Return a CloudWatch filter pattern that matches at least all log lines about an incident.
-
-    It also matches each line with a list of incidents. If the incident's id has a character with a special meaning in
-    patterns, the pattern has only the part before it. Then lines about other incidents may match, too.
-    """
+    """Return a filter pattern that matches at least all lines about an incident, and lines with a list of incidents."""
     plain = _PLAIN.match(incident_id)
     start = plain[0] if plain else ""
     text = start if start == incident_id else f"{start}*"

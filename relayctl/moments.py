@@ -9,6 +9,8 @@ import click
 
 from relay.incidents.share import scalar
 
+# In seconds.
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -21,10 +23,7 @@ def seconds(text: str) -> float:
 
 
 def parse(text: str, now: datetime, sign: int) -> float:
-    """Return the epoch seconds of a duration from `now`, or of a time (ISO 8601). Raises ValueError or OverflowError.
-
-    `sign` is -1 if a duration is an age, and 1 if it leads into the future.
-    """
+    """Return the epoch seconds of a time, or a duration: an age if `sign` is -1. Raises ValueError, OverflowError."""
     if re.fullmatch(r"[0-9]+[a-z]", text):
         return (now + sign * timedelta(seconds=seconds(text))).timestamp()
     moment = datetime.fromisoformat(text)
@@ -40,21 +39,11 @@ def _typed(text: str, sign: int) -> float:
 
 
 def since(text: str) -> float:
-    """Return the epoch seconds of an age or a time that the operator typed. Raises BadParameter."""
     return _typed(text, -1)
 
 
 def until(text: str) -> float:
-    """Return the epoch seconds of a duration from now or a time that the operator typed. Raises BadParameter."""
     return _typed(text, 1)
-
-
-def ago(text: str) -> float:
-    """Return the epoch seconds of an age that the operator typed. Raises BadParameter."""
-    try:
-        return datetime.now(UTC).timestamp() - seconds(text)
-    except (ValueError, OverflowError):
-        raise click.BadParameter("use an age such as 90m, 12h or 7d") from None
 
 
 def span(shortest: str, longest: str) -> Callable[[str], float]:
@@ -97,12 +86,10 @@ def iso(at: float) -> str:
 
 
 def iso_or_none(at: float | None) -> str | None:
-    """Return epoch seconds as ISO 8601 in UTC, to the second; None for None."""
     return None if at is None else iso(at)
 
 
 def day(at: float) -> str:
-    """Return the local date of epoch seconds, with the name of the zone."""
     return f"{_local(at):%Y-%m-%d (%Z)}"
 
 
@@ -112,7 +99,6 @@ def moment(at: float) -> str:
 
 
 def clock(at: float) -> str:
-    """Return the local time of day of epoch seconds, to the second."""
     return f"{_local(at):%H:%M:%S}"
 
 
@@ -122,7 +108,6 @@ def clock_in_zones(at: float) -> str:
 
 
 def _zones(at: float, form: str) -> str:
-    """Return the name of the local zone and, unless that is UTC, the time in UTC in a form of `strftime`."""
     local = _local(at)
     return f"{local:%Z}, {datetime.fromtimestamp(at, UTC):{form}} UTC" if local.utcoffset() else f"{local:%Z}"
 

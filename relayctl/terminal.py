@@ -43,8 +43,7 @@ def _columns(stream: IO[str]) -> int | None:
 def show_line(line: str, *, lead: str = "", color: str | None = None, indent: int = 0) -> None:
     """Write `lead`, in this color, and a line of plain text to stdout.
 
-    On a terminal a long line is wrapped between words; only a word longer than a line is broken. Continuation lines
-    are indented by the length of `lead` plus `indent`.
+    On a terminal it is wrapped between words, with a margin of the length of `lead` plus `indent`.
     """
     text = lead + line
     if columns := _columns(sys.stdout):
@@ -55,10 +54,7 @@ def show_line(line: str, *, lead: str = "", color: str | None = None, indent: in
 
 
 def folded(message: str, prefix: str = "") -> str:
-    """Return a message for stderr without control characters other than line breaks.
-
-    On a terminal each line is wrapped between words. The first line leaves room for `prefix`, which click prints.
-    """
+    """Return a message for stderr, wrapped on a terminal, without control characters. click prints `prefix` first."""
     lines = list(map(printable, message.splitlines()))
     if columns := _columns(sys.stderr):
         wrap = TextWrapper(columns, break_long_words=False, break_on_hyphens=False)
@@ -95,7 +91,6 @@ def nothing(message: str) -> NoReturn:
 
 
 def fail_if(is_failure: object) -> None:
-    """Exit with code 1 if `is_failure` is true."""
     if is_failure:
         click.get_current_context().exit(1)
 
@@ -129,8 +124,7 @@ type Show = Callable[[int, str], None]
 def progress(title: str, of: str, clock: Callable[[], float]) -> Iterator[Show]:
     """Show progress on stderr while the block runs: a spinner on a terminal, else a line every LINE_SECONDS.
 
-    The block calls the yielded function with the number of finished items and a remark, which may be empty; `of` comes
-    after the number, such as `of 25` or `lines`.
+    The block tells the number of finished items and a remark; `of` comes after the number, such as `of 25` or `lines`.
     """
     last = clock()
 
@@ -160,10 +154,7 @@ def _console() -> "Console":
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C sets, so that the block can stop safely.
-
-    The second Ctrl-C raises KeyboardInterrupt.
-    """
+    """Yield an event that the first Ctrl-C sets, for the block to stop safely. The second raises KeyboardInterrupt."""
     stop = threading.Event()
 
     def on_interrupt(*_: object) -> None:

@@ -1,7 +1,4 @@
-"""relayctl bigpanda: settings of BigPanda's webhook integrations, v1 to paste and v2 to create by its API.
-
-With v2, the customer's template decides the whole body of a share. Sources: docs/vendors.md, "What BigPanda sends".
-"""
+"""relayctl bigpanda: settings of BigPanda's webhook integrations, v1 to paste and v2 to create by its API."""
 
 import json
 import shlex
@@ -73,7 +70,12 @@ def webhook(stack: Stack, name: str, version: str | None, reveal: bool, as_json:
         workflow = {"events": [event], "config": config}
         body = {"name": name, "parent_system_id": PARENT, "workflow_config": workflow}
         request = {"method": "POST", "url": (access.base_url if access else BIGPANDA_URL) + _PATH, "body": body}
-        found["v2"] = {"request": request, "curl": _curl(request["url"])}
+        curl = (
+            f"curl --fail-with-body -X POST {shlex.quote(str(request['url']))} \\\n"
+            f"    -H @{KEY_FILE} -H 'Content-Type: application/json' \\\n"
+            f"    --data-binary @{BODY_FILE}"
+        )
+        found["v2"] = {"request": request, "curl": curl}
     if as_json:
         terminal.document(found)
         return
@@ -86,12 +88,3 @@ def webhook(stack: Stack, name: str, version: str | None, reveal: bool, as_json:
         click.echo(f"Authorization: Bearer <User API Key>\n\nThen type:\n\n{found['v2']['curl']}")
     if not reveal:
         terminal.say(f"the credential is shown as {MASK}; --reveal prints it")
-
-
-def _curl(url: Any) -> str:
-    """Return the curl command that posts the file BODY_FILE to BigPanda's API, with the header of KEY_FILE."""
-    return (
-        f"curl --fail-with-body -X POST {shlex.quote(str(url))} \\\n"
-        f"    -H @{KEY_FILE} -H 'Content-Type: application/json' \\\n"
-        f"    --data-binary @{BODY_FILE}"
-    )

@@ -63,13 +63,7 @@ def of(stack: Stack, store: ChannelStore, name: str) -> Iterator[Check]:
 
 
 def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
-    """Yield the results of the check for missed shares, which are shares that never arrived.
-
-    Reconcile runs find missed shares. So the check reports if these runs are off, have no environment to compare,
-    or notify nobody. It names environments that bigpanda.environments may lack. Unless
-    bigpanda.reconcile is `ring`, it also counts the unknown incidents of the last week, and those for which a share
-    arrived later. Without bigpanda.api_key, there is no result.
-    """
+    """Judge whether reconcile runs would find a share that never arrives, and whom they would notify."""
     what, access = "missed shares", channel.bigpanda
     if access is None:
         return
@@ -102,10 +96,9 @@ def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
 
 
 def _reconciled(stack: Stack, channel: Channel, access: BigPandaAccess) -> tuple[UnknownCounts, tuple[str, ...]]:
-    """Return counts of the incidents that reconcile runs reported as unknown in a week, and suggested environments.
+    """Return the unknown incidents of a week, and environments of recent shares that the secret lacks.
 
-    The latter are environments that recent shares named and that the secret lacks. Do not trust them: any holder of
-    the webhook's token can send a share. Without a ledger both are empty. Raises LedgerError.
+    Do not trust the latter: any holder of the webhook's token can send a share.
     """
     if "LedgerTableName" not in stack.outputs:
         return UnknownCounts(), ()
@@ -132,7 +125,6 @@ def _read(store: ChannelStore, name: str) -> Channel | Check:
 
 
 def _urls(stack: Stack, channel: Channel) -> Iterator[tuple[str, str, AllowList]]:
-    """Yield each URL of the secret: its key, the URL, and the allow-list of its vendor."""
     hosts = stack.hosts
     yield "xmatters.trigger_url", channel.trigger_url, hosts.xmatters
     if channel.rest:
@@ -162,7 +154,6 @@ def _xmatters(stack: Stack, channel: Channel, deadline: Deadline) -> Iterator[Ch
 
 
 def _modes(channel: Channel, now: float) -> Iterator[Check]:
-    """Yield a warning for shadow mode, and one for each pause that is not over."""
     if channel.policy.mode is Mode.SHADOW:
         would = f"`relayctl shadow report {channel.name}` says what it would send"
         ends = f"`relayctl channel set {channel.name} --set policy.mode=live` ends it"
@@ -172,7 +163,6 @@ def _modes(channel: Channel, now: float) -> Iterator[Check]:
 
 
 def _tokens(channel: Channel) -> Iterator[Check]:
-    """Yield a warning for each token that is short enough to guess."""
     for key, endpoint in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
         if any(each.token and len(each.token) < LEAST_TYPED_LENGTH for each in endpoint):
             what = f"a token of {key} has fewer than {LEAST_TYPED_LENGTH} characters, and can be guessed"
@@ -182,10 +172,7 @@ def _tokens(channel: Channel) -> Iterator[Check]:
 
 
 def _receipt(channel: Channel) -> Check:
-    """Return the steps of a critical's receipt that the channel proves, and what to set for the others.
-
-    A WARNING if it is not proven that a device gets the notification: then an unheard critical stays unheard.
-    """
+    """Return the steps of a critical's receipt that the channel proves, and what to set for the others."""
     policy, source = channel.policy, "" if channel.rest or channel.callback else ", and xmatters.rest or callbacks"
     source_of_answers = "" if channel.bigpanda or not source else f"{source}, or bigpanda.api_key"
     lacks = {
@@ -205,7 +192,6 @@ def _receipt(channel: Channel) -> Check:
 
 
 def _canary(stack: Stack, channel: Channel) -> Check:
-    """Return how the channel's canary is set up: OK if the sweeper runs it."""
     what, parameters, policy, now = "canary", stack.parameters, channel.policy, stack.effects.clock()
     if not parameters.get("AlarmTopicArn") and not parameters.get("NoticeTopicArn"):
         return warning(what, "off: the stack has neither NoticeTopicArn nor AlarmTopicArn, so nobody could be told")
@@ -219,10 +205,6 @@ def _canary(stack: Stack, channel: Channel) -> Check:
 
 
 def _settings(channel: Channel) -> Iterator[Check]:
-    """Yield FAILED for each setting with which an incident may notify nobody.
-
-    Yield WARNING if the sender of a share may choose any recipients, since no allow-list limits ?recipients=.
-    """
     problems = misconfiguration.problems(channel)
     yield from (failed("settings", str(each)) for each in problems)
     if misconfiguration.critical_may_notify_nobody(channel) and credential_checks.of_channel(channel):
@@ -235,7 +217,6 @@ def _settings(channel: Channel) -> Iterator[Check]:
 
 
 def _forbidden(url: str, allowed: AllowList) -> str | None:
-    """Return the reason why a URL must not be called; None if it may be called."""
     try:
         allowed.check(url)
     except ForbiddenUrl as error:

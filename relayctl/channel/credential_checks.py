@@ -1,6 +1,5 @@
 """Checks of a channel's credentials for the vendors, and of its recipients. No person is notified."""
 
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,11 +25,7 @@ def of_channel(channel: Channel) -> tuple[str, ...]:
 
 
 def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
-    """Return OK if a signal to the recipient would notify a person, else WARNING or FAILED.
-
-    A user must exist and be active, and not be absent or without devices, which `hindrance` says. A group must also
-    have a person on call.
-    """
+    """Return OK if a signal would notify a person; `hindrance` is a user's absence or lack of devices."""
     what = f"recipient {finding.name}"
     match finding:
         case RecipientCheck(kind=Kind.NOTHING):
@@ -48,15 +43,6 @@ def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
         case RecipientCheck(on_call=0):
             return warning(what, "group, active, but nobody is on call now")
     return ok(what, f"group, active, {finding.on_call} on call now")
-
-
-def documents(findings: Sequence[RecipientCheck]) -> list[dict[str, Any]]:
-    """Return the results of the checks as JSON objects."""
-    return [
-        {"name": each.name, "kind": each.kind, "is_active": each.is_active, "on_call": each.on_call}
-        | judged(each).document()
-        for each in findings
-    ]
 
 
 def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
@@ -80,7 +66,9 @@ def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
         for each in map(judged, findings):
             if each.state != State.OK:
                 terminal.say(f"warning: {printable(each.what)}: {printable(each.detail)}")
-    return {"recipients": documents(findings)}
+    shown = ("name", "kind", "is_active", "on_call")
+    found = [{name: getattr(each, name) for name in shown} | judged(each).document() for each in findings]
+    return {"recipients": found}
 
 
 _BIGPANDA = "BigPanda API"
@@ -99,11 +87,7 @@ def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
 
 
 def trigger(xmatters: HttpClient, channel: Channel, deadline: Deadline) -> Check:
-    """Check the credentials for the trigger with a request to its host's REST API, which takes the same credentials.
-
-    Unlike a request to the trigger, this request makes no page. If the credential is a key in the trigger's URL, the
-    result is WARNING: only a signal could check the key.
-    """
+    """Check the credentials for the trigger at its host's REST API, which takes the same ones: no page is made."""
     if channel.auth.type == "url":
         return warning(_TRIGGER, "not checked: only a signal can tell if the key in the URL is right")
     parts = urlsplit(channel.trigger_url)
@@ -139,5 +123,4 @@ def _environment(client: HttpClient, access: BigPandaAccess, environment_id: str
 
 
 def _is_not_bigpandas(status: int | None) -> bool:
-    """True if a bad answer with this HTTP status came from another server than BigPanda, such as a proxy."""
     return status == 404 or (status is not None and status < 300)

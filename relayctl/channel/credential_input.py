@@ -1,7 +1,4 @@
-"""Option values that may be credentials: from a file, standard input, a prompt, or the command line.
-
-A value on the command line is visible to other users in the process list, and stays in the shell's history.
-"""
+"""Option values that may be credentials: from a file, standard input, a prompt, or the command line."""
 
 import os
 import stat
@@ -21,6 +18,7 @@ MAX_BYTES = 65_536
 ASK = "\0"
 _STDIN = "-"
 _NAMED_FILE = "the file that @ names"
+_HINT = "; a value that begins with @ is written @@…"
 _VISIBLE = "a credential on the command line is visible in the process list and in the shell's history"
 _SAFE = "give @FILE, or - for a line of standard input, or no value to be asked"
 _OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
@@ -53,10 +51,7 @@ class CredentialCommand(click.Command):
 
 
 def credential_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds a credential option with this help text to a verb.
-
-    Without a value, or with an option in its place, the option has the value ASK: relayctl asks for the credential.
-    """
+    """Add a credential option to a verb. Without a value, or with an option in its place, its value is ASK."""
     return click.option(name, is_flag=False, flag_value=ASK, metavar="@FILE|-", help=text)
 
 
@@ -66,34 +61,27 @@ def flag_of(option: str) -> str:
 
 
 class CredentialInput:
-    """Reader of the option values of one run of relayctl, which collects warnings about them.
-
-    There is a warning for each credential that is a plain value on the command line. If `allows_literals` is False,
-    such a credential is refused.
-    """
+    """Reader of the option values of one run, which collects warnings. `allows_literals` admits plain values."""
 
     def __init__(self, *, allows_literals: bool = True) -> None:
         self._allows_literals = allows_literals
         self._reader: str | None = None
         self._literals: list[str] = []
-        # Readable files, by their description.
-        self._open_files = dict[str, list[str]]()
+        # Options whose files other users can read.
+        self._open_files: list[str] = []
 
     def read(self, option: str, key: str, text: str) -> str:
-        """Return the value of an option for a key of the channel's secret. Raises UsageError.
+        """Return the value of an option: a plain value, or that of `@FILE`, `-` or ASK. `@@` begins a value with `@`.
 
-        Args:
-            option: The option as the operator typed it; messages name it.
-            key: The dotted key, such as `xmatters.auth.password`.
-            text: A value, `@FILE`, `-`, or ASK; `@@` begins a value that begins with `@`.
+        `key` is the dotted key of the secret. Messages name `option`. Raises UsageError.
         """
         if text == ASK or (text == _STDIN and sys.stdin.isatty()):
             label = key if option.startswith("--set ") else ""
-            return self.judged(option, key, ask(option, label=label), "the answer")
+            return judged(option, key, ask(option, label=label), "the answer")
         if text == _STDIN:
-            return self.judged(option, key, self._line(option), "the line on standard input")
+            return judged(option, key, self._line(option), "the line on standard input")
         if text.startswith("@") and not text.startswith("@@"):
-            return self.read_file(option, key, text[1:], _NAMED_FILE, "; a value that begins with @ is written @@…")
+            return self._file(option, key, text[1:])
         value = text.removeprefix("@")
         if _is_credential(key, value):
             if not self._allows_literals:
@@ -101,40 +89,13 @@ class CredentialInput:
             self._literals.append(option)
         return value
 
-    def warn(self, place: str = "") -> None:
-        """Write the warnings to stderr: one for values on the command line, one for files that other users can read.
-
-        `place` is a text before the options' names, such as the path of a settings file.
-        """
+    def warn(self) -> None:
         if self._literals:
             terminal.say(f"warning: {', '.join(self._literals)}: {_VISIBLE}; {_SAFE}")
-        for what, options in self._open_files.items():
-            terminal.say(f"warning: {place}{', '.join(options)}: other users may read {what}; chmod 600 it")
+        if self._open_files:
+            terminal.say(f"warning: {', '.join(self._open_files)}: other users may read {_NAMED_FILE}; chmod 600 it")
 
-    def judged(self, option: str, key: str, text: str, what: str) -> str:
-        """Check a text that was read as the value of a key of the channel's secret, and return it unchanged.
-
-        Raises UsageError if the text is empty, or cannot be the value of the key. `what` describes the source of the
-        text in messages, such as "the answer".
-        """
-        if not text:
-            raise click.UsageError(f"{option}: {what} is empty")
-        if fault := json_fault(key, text):
-            raise click.UsageError(f"{option}: {what} {fault}")
-        if holds_text(key) and ("\n" in text or "\r" in text) and _is_credential(key, text):
-            raise click.UsageError(f"{option}: {what} has more than one line")
-        return text
-
-    def read_file(self, option: str, key: str, path: str, what: str, hint: str = "") -> str:
-        """Return the value for a key from a file, without the line end. Raises UsageError.
-
-        Args:
-            option: The option, or the place in a settings file, that names the file.
-            key: The dotted key, such as `xmatters.auth.password`.
-            path: The path of the file.
-            what: The description of the file in messages, which do not quote its path.
-            hint: The end of the message about a file that cannot be read.
-        """
+    def _file(self, option: str, key: str, path: str) -> str:
         try:
             with Path(path).open("rb") as file:
                 mode = os.fstat(file.fileno()).st_mode
@@ -142,12 +103,12 @@ class CredentialInput:
         except OSError as error:
             # The message does not name the file: it may be a password that begins with @.
             cause = error.strerror or "unreadable"
-            raise click.UsageError(f"{option}: cannot read {what}: {cause}{hint}") from error
-        text = _text(option, content, what).rstrip("\r\n")
+            raise click.UsageError(f"{option}: cannot read {_NAMED_FILE}: {cause}{_HINT}") from error
+        text = _text(option, content, _NAMED_FILE).rstrip("\r\n")
         # A pipe, such as bash's <(…), is not readable by others, whatever its mode.
         if stat.S_ISREG(mode) and mode & _OTHERS_MAY_READ and _is_credential(key, text):
-            self._open_files.setdefault(what, []).append(option)
-        return self.judged(option, key, text, what)
+            self._open_files.append(option)
+        return judged(option, key, text, _NAMED_FILE)
 
     def _line(self, option: str) -> str:
         if self._reader:
@@ -157,15 +118,19 @@ class CredentialInput:
         return _text(option, line, "the line on standard input").rstrip("\r\n")
 
 
-def ask(option: str, why: str = "", *, label: str = "", is_hidden: bool = True) -> str:
-    """Prompt at the terminal until the answer is not empty. Raises UsageError without a terminal.
+def judged(option: str, key: str, text: str, what: str) -> str:
+    """Return a text that can be the value of a key. Raises UsageError, which names `what` the text is."""
+    if not text:
+        raise click.UsageError(f"{option}: {what} is empty")
+    if fault := json_fault(key, text):
+        raise click.UsageError(f"{option}: {what} {fault}")
+    if holds_text(key) and ("\n" in text or "\r" in text) and _is_credential(key, text):
+        raise click.UsageError(f"{option}: {what} has more than one line")
+    return text
 
-    Args:
-        option: The option as the operator types it.
-        why: Words after the option in the message without a terminal, such as " is needed".
-        label: The question; the option's name if it is empty.
-        is_hidden: False to show what is typed.
-    """
+
+def ask(option: str, why: str = "", *, label: str = "", is_hidden: bool = True) -> str:
+    """Prompt for a value until it is not empty. Raises UsageError, with `why` after the option, without a terminal."""
     if not sys.stdin.isatty():
         ways = "give @FILE, or - for a line of standard input" if is_hidden else "give a value"
         raise click.UsageError(f"{option}{why}: not a terminal: {ways}")

@@ -23,23 +23,14 @@ _PASTE_COLUMNS = 17
 
 
 class VendorEndpoint(NamedTuple):
-    """An endpoint of a channel.
+    """An endpoint of a channel."""
 
-    Attributes:
-        name: `inbound` or `callback`, as `--endpoint` takes it.
-        vendor: The vendor that calls the endpoint.
-        output: The name of the stack output with the URL; `{channel}` in the URL stands for the channel's name.
-        url_member: The member of a JSON document that holds the URL.
-        header_member: The member of a JSON document that holds the header.
-        place: The place at the vendor where URL and header are pasted.
-    """
-
-    name: EndpointName
-    vendor: str
-    output: str
-    url_member: str
-    header_member: str
-    place: str
+    name: EndpointName  # `inbound` or `callback`, as `--endpoint` takes it
+    vendor: str  # The vendor that calls the endpoint
+    output: str  # The name of the stack output with the URL; `{channel}` in the URL stands for the channel's name
+    url_member: str  # The member of a JSON document that holds the URL
+    header_member: str  # The member of a JSON document that holds the header
+    place: str  # The place at the vendor where URL and header are pasted
 
 
 # By the key of their credentials in the channel's secret.
@@ -66,30 +57,22 @@ KEYS: Mapping[EndpointName, str] = {endpoint.name: key for key, endpoint in ENDP
 
 
 def urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, str]:
-    """Return the URL of each endpoint by its key in ENDPOINTS.
-
-    The URL for xMatters is left out if the channel has no credentials for it.
-    """
+    """Return the URL of each endpoint by its key; for xMatters only if the channel has credentials for it."""
     used = [key for key, endpoint in ENDPOINTS.items() if endpoint.name == "inbound" or document.has(key)]
     return {key: stack.output(ENDPOINTS[key].output).replace("{channel}", name) for key in used}
 
 
 def url_members(urls_by_key: Mapping[str, str]) -> dict[str, str]:
-    """Return the URLs as members of a JSON document."""
     return {ENDPOINTS[key].url_member: url for key, url in urls_by_key.items()}
 
 
 def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
-    """Return the header (`name` and `value`) of each current credential of an endpoint: the token, then the login.
-
-    `key` is the endpoint's key in ENDPOINTS.
-    """
+    """Return the header (`name` and `value`) of each current credential of an endpoint: the token, then the login."""
     members: Mapping[str, Any] = document.get(key)
     return [header_for({kind: members[kind]}) for kind in ("token", "basic") if kind in members]
 
 
 def new_token(name: str, key: str) -> str:
-    """Return a new token for an endpoint of the channel `name`."""
     return token.make(name, ENDPOINTS[key].name, secrets.choice)
 
 
@@ -121,27 +104,18 @@ IN_USE_SECONDS = 3600.0
 
 
 class Use(NamedTuple):
-    """Last use of a credential.
+    """Last use of a credential."""
 
-    Attributes:
-        endpoint: `inbound` or `callback`.
-        age: `current` or, after a rotation, `previous`.
-        kind: `token` or `basic`.
-        used_at: Time of the use (epoch seconds), up to USE_SECONDS too early; None if no use is known.
-    """
-
-    endpoint: EndpointName
-    age: str
-    kind: str
-    used_at: float | None
+    endpoint: EndpointName  # `inbound` or `callback`
+    age: str  # `current` or, after a rotation, `previous`
+    kind: str  # `token` or `basic`
+    used_at: float | None  # Time of the use (epoch seconds), up to USE_SECONDS too early; None if no use is known
 
     def document(self) -> dict[str, str | None]:
-        """Return the use as a JSON object for programs."""
         used_at = moments.iso_or_none(self.used_at)
         return {"endpoint": self.endpoint, "credential": self.age, "kind": self.kind, "used_at": used_at}
 
     def __str__(self) -> str:
-        """Return the credential and its last use as one line of text."""
         return f"{self.endpoint} {self.age} {self.kind}: {moments.iso_or_none(self.used_at) or 'none known'}"
 
 
@@ -170,11 +144,7 @@ def last_use(uses: Sequence[Use], endpoint: EndpointName, *ages: str) -> float |
 
 
 def obstacle(uses: Sequence[Use], key: str, now: float) -> str | None:
-    """Return the reason why the previous credential must not end yet; None if it may end.
-
-    The vendor may still use it if it was used within the last hour, or if the current one was never used. `key` is the
-    endpoint's key in the secret.
-    """
+    """Return the reason why the previous credential must not end yet; None if it may end."""
     endpoint, vendor = ENDPOINTS[key].name, ENDPOINTS[key].vendor
     previous = last_use(uses, endpoint, "previous")
     if previous is not None and (free_at := previous + USE_SECONDS + IN_USE_SECONDS) > now:

@@ -1,12 +1,12 @@
 """relayctl channel: the group with all of its verbs, and the verbs show, list and remove."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from relay.channels.parsing import parse_channel
-from relay.channels.policy import Policy
 from relay.delivery.channel_health import age
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
@@ -16,10 +16,9 @@ from relayctl.channel.pause import pause, resume
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotate import revoke, rotate
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.channel.set import set_
+from relayctl.channel.set import set_, undo
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.channel.test import test
-from relayctl.channel.undo import undo
 from relayctl.channel_names import NAME
 from relayctl.settings.export import export
 from relayctl.settings.plan import apply, plan
@@ -28,14 +27,6 @@ from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.owed import Owed
 from relayctl.stack.status_reading import StackStatus, StatusReader
-
-
-def policy_of(stack: Stack, name: str, document: SecretDocument) -> Policy | None:
-    """Return the policy in a secret; None if the secret is not valid."""
-    try:
-        return parse_channel(name, document.text(), stack.hosts).policy
-    except InvalidChannel:
-        return None
 
 
 @click.group()
@@ -63,7 +54,9 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     document = SecretDocument(kept.document)
     urls, masked = endpoints.urls(stack, name, document), document.masked()
     uses = endpoints.uses_of(stack, name, document) or []
-    policy, now = policy_of(stack, name, document), stack.effects.clock()
+    policy, now = None, stack.effects.clock()
+    with suppress(InvalidChannel):
+        policy = parse_channel(name, document.text(), stack.hosts).policy
     if as_json:
         used = [each.document() for each in uses]
         members = {**endpoints.url_members(urls), **pauses.document(policy, now)}
@@ -189,7 +182,6 @@ _QUESTION = "Refuse BigPanda's shares for channel {}, {}?"
 
 
 def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
-    """Wait until nothing is owed for a channel. Raises ClickException if jobs of the channel are dead-lettered."""
     reader = StatusReader(stack, name)
     draining.check(reader, [name], stack.effects.clock())
     _refuse_dead_lettered(stack, name)

@@ -140,13 +140,9 @@ def _change(
 
 
 def _stored(stack: Stack, name: str | None, act: _Act) -> tuple[dict[str, Sequence[Members]], bool]:
-    """Return the changed pauses by channel, and True if one of all channels could not be changed.
-
-    The channels after it are changed all the same.
-    """
     store, has_failed = ChannelStore(stack), False
     pauses = dict[str, Sequence[Members]]()
-    for each in [name] if name else [each for each, _ in store.names()]:
+    for each in [name] if name else store.names():
         try:
             kept = store.read(each)
             after = SecretDocument(kept.document if kept else None)

@@ -30,13 +30,7 @@ def pause(
 ) -> Members:
     """Return a new pause for the secret. Raises UsageError if it ends before its start or `now`, or is too long.
 
-    Args:
-        since: Start (epoch seconds).
-        until: End (epoch seconds).
-        then: `keep` if the states that come in the pause wait for its end; `drop` if they are left out.
-        when: Conditions on incidents, as in a route; without any, the pause is for all incidents.
-        now: Current time (epoch seconds).
-        **said: The operator's `reason`, and `by`, the operator's name; each may be empty.
+    `said` has the operator's `reason`, and `by`, the operator's name; each may be empty.
     """
     if until <= max(since, now):
         raise click.UsageError(
@@ -54,11 +48,9 @@ def pause(
 
 
 def add(document: SecretDocument, new: Members, now: float) -> Members:
-    """Add a pause to the secret, and return it as it is stored. `now` is in epoch seconds.
+    """Add a pause to the secret, joined with one like it that it overlaps, and return it as it is stored.
 
-    It is joined with a pause of the same kind and conditions that it overlaps, so that none is stored twice. Pauses
-    that ended too long ago to matter for the age of an owed state are dropped. Raises UsageError if more than
-    MOST_PAUSES pauses would remain.
+    Raises UsageError if there are MOST_PAUSES others.
     """
     kept: list[Members] = []
     for each in _remembered(document, now):
@@ -80,10 +72,9 @@ def add(document: SecretDocument, new: Members, now: float) -> Members:
 
 
 def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> list[Members]:
-    """End the active pauses at `now` (epoch seconds), and remove the future ones; return them as they were.
+    """End the active pauses, and remove the future ones; return them as they were. `when` chooses those that have it.
 
-    If `when` has conditions, only the pauses with exactly these are ended. An ended pause stays in the secret for a
-    time, since the age of a state that waited for it counts from its end.
+    An ended pause stays in the secret for a time, since the age of a state that waited for it counts from its end.
     """
     kept: list[Members] = []
     ended: list[Members] = []
@@ -103,11 +94,7 @@ def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> 
 
 
 def parse_conditions(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Parse the texts of `--when`, FACT=PATTERN such as `environment=staging*`. Return the patterns of each fact.
-
-    A fact is a property of an incident that routes can match, such as `environment` or `tag.team`. Two texts may name
-    the same fact. Raises UsageError if a text is not FACT=PATTERN.
-    """
+    """Return the patterns of each fact in texts such as `environment=staging*`. Raises UsageError for another text."""
     found: dict[str, list[str]] = {}
     for text in texts:
         fact, equals, pattern = text.partition("=")
@@ -118,10 +105,9 @@ def parse_conditions(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _remembered(document: SecretDocument, now: float) -> list[Members]:
-    """Return the pauses without those that ended too long ago to matter for a state that is still owed.
+    """Return the pauses that still matter for the age of an owed state; the oldest give way to a new one.
 
-    A state may have waited for several pauses, one after the other. Its age counts from the end of the last one only if
-    the earlier ones are still in the secret. The oldest ended pauses are left out if a new pause would find no room.
+    A state may have waited for several pauses, one after the other, and its age counts from the end of the last one.
     """
     longest = document.get("policy.max_age_seconds") or Policy().max_age_seconds
     kept, earliest = list[Members](), now

@@ -1,7 +1,4 @@
-"""Propagation of a stored change to the running functions: marks in the ledger's table, and tries of new credentials.
-
-A function that finds a mark of a channel reads the channel's secret again.
-"""
+"""Propagation of a stored change to running functions: marks in the ledger's table, and tries of new credentials."""
 
 import uuid
 from collections.abc import Mapping
@@ -25,14 +22,11 @@ def put_in_force(
     revokes: bool = True,
     advice: str = "run the command again",
 ) -> str | None:
-    """Mark the secrets of channels as changed, so that each function reads them again.
+    """Mark the secrets of channels as changed, and return the time (ISO 8601) from which no copy before is used.
 
-    Return the time (ISO 8601) from which no function uses an older copy of a secret. This time is also written to
-    stderr, with `effect`, the words for the change that is then in force. If the mark could not be written, or on
-    Ctrl-C, return None after a warning that ends with `advice`.
-
-    A function that finds the mark may fail to read the secret. Then it refuses requests if `revokes` is True. If
-    `revokes` is False, it works with its older copy.
+    That time is said on stderr with `effect`. Return None, after a warning that ends with `advice`, if the mark could
+    not be written, or on Ctrl-C. A function that finds the mark and cannot read the secret refuses requests if
+    `revokes`, else it works with its older copy.
     """
 
     def mark() -> None:
@@ -76,10 +70,9 @@ type Headers = Mapping[str, Mapping[str, str]]
 
 
 def unaccepted(stack: Stack, urls: Mapping[str, str], headers: Headers) -> dict[str, str]:
-    """Try credentials until each endpoint accepts its own; return those that do not within 90 seconds.
+    """Try credentials until each endpoint accepts its own; return the last answers of those that do not in time.
 
-    Each of these endpoints has its last answer. The body is empty, so an endpoint answers an accepted credential with
-    400, and no person is notified. The access log's alarm on 401 counts only requests with a body.
+    The body is empty: it notifies nobody, and the access log's alarm on 401 counts only requests with a body.
     """
     # A local cloud has no second copy of a secret that could be stale.
     gap_seconds = _LOCAL_GAP_SECONDS if stack.is_local else SETTLE_SECONDS
@@ -106,8 +99,7 @@ def _answer(stack: Stack, url: str, header: Mapping[str, str]) -> str:
 def verify(stack: Stack, name: str, urls: Mapping[str, str], headers: Headers) -> bool:
     """Wait until each endpoint accepts its credential, with progress on stderr.
 
-    `urls` and `headers` have those of each endpoint, by the endpoint's key in the secret. Return False, and raise
-    nothing, if an endpoint does not accept its credential in time, or on Ctrl-C: the secret is stored already.
+    Return False, and raise nothing, if one does not in time, or on Ctrl-C: the secret is stored already.
     """
     if not headers:
         return True

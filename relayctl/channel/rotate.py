@@ -91,7 +91,6 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
 
 
 def _check_options(kind: str, flags: Mapping[str, Any], given: list[str]) -> None:
-    """Raise UsageError for options that the kind does not take, or that contradict each other."""
     if kind in KEYS and given:
         raise click.UsageError(f"relayctl makes the credential for {kind} itself: leave out {flag_of(given[0])}")
     if kind in KEYS and flags["unchecked"]:
@@ -118,10 +117,6 @@ def _rotate_inward(
     *,
     as_json: bool,
 ) -> bool:
-    """Make, store, verify and print a new credential of an endpoint; return False if it is not verified.
-
-    `key` is the key of the endpoint's credentials, and `overlap` the seconds for which the old one works.
-    """
     after, endpoint = SecretDocument(stored.document), ENDPOINTS[key]
     rotation.renew(after, key, name)
     change = write_path.prepare(stack, name, stored, after, overlap_seconds=overlap)
@@ -142,10 +137,6 @@ def _rotate_inward(
 def _retire(
     stack: Stack, store: ChannelStore, name: str, stored: StoredSecret, key: str, *, now: bool, as_json: bool
 ) -> bool:
-    """Make all functions refuse the endpoint's previous credential; return False if some may still accept it.
-
-    Raises ClickException if the vendor may still use this credential, unless the operator gave --now.
-    """
     before, after = SecretDocument(stored.document), SecretDocument(stored.document)
     used, endpoint = None, ENDPOINTS[key]
     if is_there := after.unset(f"{key}.previous"):
@@ -174,10 +165,6 @@ def _retire(
 def _rotate_outward(
     stack: Stack, store: ChannelStore, change: ChannelChange, kind: str, *, unchecked: bool, as_json: bool
 ) -> bool:
-    """Check and store a new credential with which the relay calls a vendor; return False if it is not verified.
-
-    Raises ClickException if the vendor rejects it, unless `unchecked`.
-    """
     with terminal.status(f"checking the credential with {VENDORS[kind]} …"):
         found = _checked(stack, change, kind)
     if found.state == State.FAILED and not unchecked:

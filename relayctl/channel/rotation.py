@@ -1,9 +1,4 @@
-"""Rotation in the secret: new credentials of a channel's endpoints, and of the channel for the vendors.
-
-A replaced credential of an endpoint stays valid for a time.
-
-`write_path.put` stores the secret, and `credential_acceptance` waits until the endpoints accept a new credential.
-"""
+"""Rotation in the secret: new credentials of a channel's endpoints, and of the channel for the vendors."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,7 +8,8 @@ import click
 
 from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
-from relayctl.channel.credential_input import CredentialInput, ask, flag_of
+from relayctl import moments
+from relayctl.channel.credential_input import CredentialInput, ask, flag_of, judged
 from relayctl.channel.endpoints import ENDPOINTS, new_token
 from relayctl.channel.secret_document import SecretDocument
 
@@ -25,11 +21,9 @@ _AUTHS = {"trigger": "xmatters.auth", "rest": "xmatters.rest.auth"}
 
 
 def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, str | None]) -> SecretDocument:
-    """Return the channel's secret with the given credentials in place of the old ones. Raises UsageError.
+    """Return the secret with the given credentials, by option, in place of the old ones; prompt for those missing.
 
-    `kind` is a key of VENDORS. `given` has the values of the options by their names, such as `password`; None for an
-    option that was not given. On a terminal, relayctl prompts for a missing credential. The type of authentication
-    stays.
+    `kind` is a key of VENDORS. Raises UsageError.
     """
     options = {option: text for option, text in given.items() if text is not None}
     places = _places(before, name, kind)
@@ -46,17 +40,13 @@ def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, st
             elif option in options:
                 after.set(key, options[option])
             elif _is_needed(option, options):
-                after.set(key, source.judged(flag_of(option), key, ask(flag_of(option), " is needed"), "the answer"))
+                after.set(key, judged(flag_of(option), key, ask(flag_of(option), " is needed"), "the answer"))
     finally:
         source.warn()
     return after
 
 
 def _places(document: SecretDocument, name: str, kind: str) -> dict[str, str]:
-    """Return the dotted key of the secret for each option that sets a part of the credential.
-
-    Raises UsageError if the channel has no such credential.
-    """
     if kind == "bigpanda":
         if not document.has("bigpanda.api_key"):
             raise click.UsageError(
@@ -76,10 +66,7 @@ def _places(document: SecretDocument, name: str, kind: str) -> dict[str, str]:
 
 
 def _is_needed(option: str, given: Mapping[str, str]) -> bool:
-    """True if relayctl must prompt for this option, which was not given.
-
-    relayctl prompts for each credential except BigPanda's app_key. It prompts for api_key only without an app_key.
-    """
+    """True if relayctl must prompt for this option: each credential, of BigPanda's two keys at least one."""
     return option in _HIDDEN - {"api_key", "app_key"} or (option == "api_key" and "app_key" not in given)
 
 
@@ -104,12 +91,10 @@ def renew(document: SecretDocument, key: str, name: str) -> None:
 def keep_previous(
     before: SecretDocument, after: SecretDocument, name: str, now: float, overlap_seconds: float = OVERLAP_SECONDS
 ) -> dict[str, str]:
-    """Write each credential that `after` replaces into `after` as the endpoint's `previous` one, for `overlap_seconds`.
+    """Write each credential that `after` replaces into it as the endpoint's `previous` one; return their expiries.
 
-    `before` is a valid secret: a malformed credential as `previous` would make the new secret invalid. A `previous` one
-    that the operator set in the same call stays. Return the expiry (ISO 8601) of each `previous` credential that was
-    written, by the endpoint's key. Raises UsageError if an older `previous` one is still valid: only one is kept, and
-    the vendor may still use it, if nobody pasted the current one there.
+    `before` is a valid secret. A `previous` one that the operator set in the same call stays. Raises UsageError if an
+    older one is still valid: only one is kept, and the vendor may still use it, if nobody pasted the current one.
     """
     kept = {}
     for key, endpoint in ENDPOINTS.items():
@@ -118,7 +103,7 @@ def keep_previous(
         if not replaced or (after.has(f"{key}.previous") and not is_same):
             continue
         expires_at = previous.get("expires_at") if isinstance(previous, Mapping) and is_same else None
-        if isinstance(expires_at, str) and _is_later(expires_at, now):
+        if (moments.told(expires_at) or 0.0) > now:
             raise click.UsageError(
                 f"{key}: the credential before the last change works until {expires_at}, and {endpoint.vendor} may "
                 f"still use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end "
@@ -130,13 +115,6 @@ def keep_previous(
             kept[key] = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
             after.set(f"{key}.previous", {**replaced, "expires_at": kept[key]})
     return kept
-
-
-def _is_later(moment: str, now: float) -> bool:
-    try:
-        return datetime.fromisoformat(moment).timestamp() > now
-    except ValueError:
-        return False
 
 
 def fresh_header(before: SecretDocument, after: SecretDocument, endpoint: str) -> dict[str, str] | None:
@@ -155,7 +133,6 @@ def _members(endpoint: Any) -> dict[str, Any]:
 
 
 def _replaced(before: Any, after: Any) -> dict[str, Any]:
-    """Return the old credentials that the new settings lack, by kind; none if the endpoint was removed."""
     current = _members(after)
     old = _members(before) if isinstance(after, Mapping) else {}
     return {name: value for name, value in old.items() if current.get(name) != value}

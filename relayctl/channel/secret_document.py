@@ -29,10 +29,7 @@ _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/(api/integration|reapi|api/x
 
 
 class AnyHost(AllowList):
-    """Allow-list that allows every URL, to parse a secret without the stack's allow-lists.
-
-    This is safe: relayctl does not call the URLs of such a secret, or checks their hosts before the call.
-    """
+    """Allow-list of every URL, for a secret whose URLs are not called, or checked before."""
 
     def check(self, url: str) -> None:
         """Allow the URL."""
@@ -42,21 +39,14 @@ ANY_HOSTS = VendorHosts(AnyHost("", ()), AnyHost("", ()))
 
 
 class Change(NamedTuple):
-    """A change of one key.
-
-    Attributes:
-        key: The dotted key.
-        old: The old value; *** for a credential, None if the key is new.
-        new: The new value; *** for a credential, None if the key was removed.
-    """
+    """A change of one key."""
 
     key: str
-    old: Any
-    new: Any
+    old: Any  # The old value; *** for a credential, None if the key is new
+    new: Any  # The new value; *** for a credential, None if the key was removed
 
     def __str__(self) -> str:
-        """Return `key: old → new` in one line."""
-        return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
+        return f"{self.key}: {shown(self.old)} → {shown(self.new)}"
 
 
 class SecretDocument:
@@ -66,20 +56,15 @@ class SecretDocument:
         self.members: dict[str, Any] = copy.deepcopy(dict(members or {}))
 
     def get(self, key: str) -> Any:
-        """Return the value of a key; None if the secret does not have the key."""
         place, last = self._find(key.split("."))
         return place.get(last) if place is not None else None
 
     def has(self, key: str) -> bool:
-        """True if the secret has the key."""
         place, last = self._find(key.split("."))
         return place is not None and last in place
 
     def set(self, key: str, value: Any) -> None:
-        """Set a key, and make the missing objects on its path.
-
-        Raises InvalidChannel if a value on the path is not an object.
-        """
+        """Set a key, and make the missing objects on its path. Raises InvalidChannel if one is no object."""
         *way, last = key.split(".")
         place = self.members
         for step in way:
@@ -137,7 +122,6 @@ def _is_plain(value: Any) -> bool:
 
 
 def _is_route_or_pause(item: Any) -> bool:
-    """True if the item has only the members of a route, or of a pause, and these are texts or lists of texts."""
     members: dict[str, Any] = dict(item) if isinstance(item, dict) else {"": None}
     when = members.pop("when", {})
     shown = [*members.values(), *(when.values() if isinstance(when, dict) else [when])]
@@ -149,16 +133,12 @@ def _is_text(value: Any) -> bool:
 
 
 def _masked_url(url: str) -> str:
-    """Return the URL with *** for its query; *** alone if its path could be a credential."""
     place, mark, _ = url.partition("?")
     return place + (f"?{MASK}" if mark else "") if _PLAIN_URL.fullmatch(place) else MASK
 
 
 def typed_value(key: str, text: str) -> Any:
-    """Return the value for a text that the operator typed.
-
-    It is the decoded JSON; the text itself if the key holds text, or if the text is not JSON.
-    """
+    """Return the decoded JSON of a typed text; the text itself if the key holds text, or if it is not JSON."""
     if holds_text(key):
         return text
     try:
@@ -227,7 +207,6 @@ def holds_text(key: str) -> bool:
 
 
 def _schema_of(key: str) -> dict[str, Any] | None:
-    """Return the schema of a key's value; None for an unknown key."""
     schema: Any = CHANNEL
     for step in key.split("."):
         known, others = schema.get("properties", {}), schema.get("additionalProperties")
@@ -254,7 +233,7 @@ def _masked_leaf(members: Mapping[str, Any], key: str) -> Any:
     return _mask(members[key], key) if key in members else None
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     if value is None:
         return "(not set)"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

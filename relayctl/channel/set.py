@@ -1,6 +1,5 @@
-"""relayctl channel set: make or change a channel, and wait until the relay accepts its credentials."""
+"""relayctl channel set and undo: make or change a channel, and go back to the settings before the last change."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -17,10 +16,13 @@ from relayctl.channel.credential_input import (
     credential_option,
     flag_of,
 )
-from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
+from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
+from relayctl.channel.pauses import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import SecretDocument, typed_value, unknown_key
 from relayctl.channel.store import ChannelStore
+from relayctl.channel.write_path import ChannelChange
 from relayctl.channel_names import NAME
+from relayctl.settings import plan
 from relayctl.stack.deployed import Stack, on_stack
 
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
@@ -100,7 +102,10 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
     shown |= done.fresh
     if as_json:
         document: dict[str, Any] = {"channel": name, **endpoints.url_members(change.urls)}
-        document |= _header_members(after, change.urls, shown)
+        for key in change.urls:
+            # Only a shown header has its value.
+            name_only = {"name": header_for(after.get(key))["name"]}
+            document[ENDPOINTS[key].header_member] = shown.get(key, name_only)
         document["changes"] = [each._asdict() for each in change.changes]
         document |= {"verified": done.is_verified} if done.fresh else {}
         terminal.document(document | done.findings)
@@ -111,20 +116,7 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
     terminal.fail_if(not done.is_verified or not done.is_in_force)
 
 
-def _header_members(
-    document: SecretDocument, urls: Mapping[str, str], shown: dict[str, dict[str, str]]
-) -> dict[str, dict[str, str]]:
-    """Return the headers as members of a JSON object; only those in `shown` have their value."""
-    names = {key: {"name": header_for(document.get(key))["name"]} for key in urls}
-    return {ENDPOINTS[key].header_member: shown.get(key, header) for key, header in names.items()}
-
-
 def _resolved(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with values read from files, standard input and prompts. Raises UsageError.
-
-    Each item of `settings`, a value of --set, becomes a pair of key and value. Warnings about credentials are written
-    to stderr.
-    """
     source = CredentialInput()
     given = {name: options[name] for name in _CREDENTIALS if options[name] is not None}
     settings = [_key_and_text(each) for each in options["settings"]]
@@ -209,3 +201,68 @@ def _apply_settings(document: SecretDocument, settings: list[tuple[str, str]], r
 def _hint(key: str) -> str:
     _, mark, hint = (unknown_key(key) or "").partition("; ")
     return mark + hint
+
+
+@click.command()
+@NAME
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@on_stack
+def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
+    """Go back to a channel's settings before its last change, after showing the difference.
+
+    The credentials that BigPanda and xMatters show to the relay stay as they are: a revoked or replaced one does not
+    come back. Pauses stay, too. All other settings go back, with the trigger URL and the credentials for xMatters and
+    BigPanda. Secrets Manager keeps one earlier version, so a second undo undoes the first.
+
+    \b
+    Example:
+      relayctl channel undo payments
+      relayctl channel undo payments --yes
+    """
+    store = ChannelStore(stack)
+    change = _change(stack, store, name)
+    terminal.refuse_unasked("undo", yes=yes, as_json=as_json)
+    if not as_json:
+        plan.show_changes(change.changes)
+    terminal.confirm(f"Channel {name}: go back to these settings?", yes=yes)
+    done = write_path.put(stack, store, change)
+    if as_json:
+        document: dict[str, Any] = {"channel": name, "changes": [each._asdict() for each in change.changes]}
+        document |= {"verified": done.is_verified} if done.fresh else {}
+        terminal.document(document)
+    write_path.say_fresh(name, done)
+    terminal.fail_if(not done.is_verified)
+
+
+def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:
+    kept = store.existing(name)
+    earlier = store.read_previous(name)
+    if earlier is None:
+        terminal.nothing(f"channel {name} has no earlier version")
+    after = _with_endpoints_of(SecretDocument(kept.document), SecretDocument(earlier.document), name)
+    change = write_path.prepare(stack, name, kept, after)
+    if not change.changes:
+        terminal.nothing(
+            f"nothing to undo: the last change of channel {name} changed only what BigPanda or xMatters show to the "
+            "relay; relayctl channel set makes new credentials"
+        )
+    return change
+
+
+def _with_endpoints_of(current: SecretDocument, earlier: SecretDocument, name: str) -> SecretDocument:
+    """Return the earlier settings with the current credentials of the endpoints, and the current pauses.
+
+    An endpoint that only the earlier version has gets a new token: its old credential may have been revoked.
+    """
+    after = SecretDocument(earlier.members)
+    for key in ENDPOINTS:
+        if current.has(key) and (after.has(key) or needs_endpoint(after, key)):
+            after.set(key, current.get(key))
+        elif after.has(key):
+            after.set(key, {"token": new_token(name, key)})
+    if current.has(PAUSES_KEY):
+        after.set(PAUSES_KEY, current.get(PAUSES_KEY))
+    else:
+        after.unset(PAUSES_KEY)
+    add_missing_tokens(after, name)
+    return after

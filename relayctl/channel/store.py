@@ -34,15 +34,10 @@ class ChannelChangedError(click.ClickException):
 
 
 class StoredSecret(NamedTuple):
-    """A channel's secret as relayctl read it from Secrets Manager.
-
-    Attributes:
-        document: The decoded secret.
-        version: The id of its version in Secrets Manager.
-    """
+    """A channel's secret as relayctl read it from Secrets Manager."""
 
     document: dict[str, Any]
-    version: str
+    version: str  # The id of its version in Secrets Manager
 
 
 class ChannelStore:
@@ -70,10 +65,7 @@ class ChannelStore:
         return None if text is None else parse_channel(name, text, self._stack.hosts)
 
     def read(self, name: str) -> StoredSecret | None:
-        """Return the decoded secret of a channel; None if the channel does not exist, or is removed.
-
-        Raises InvalidChannel if the secret is not a JSON object.
-        """
+        """Return the decoded secret of a channel; None if there is no such channel. Raises InvalidChannel."""
         return self._decoded(self._value(name), f"the secret {self._id(name)}", "; repair or remove it first")
 
     def existing(self, name: str) -> StoredSecret:
@@ -84,10 +76,7 @@ class ChannelStore:
         return kept
 
     def read_previous(self, name: str) -> StoredSecret | None:
-        """Return the version of a channel's secret before its last change; None if there is no earlier version.
-
-        Raises InvalidChannel if that version is not a JSON object.
-        """
+        """Return the secret before its last change; None if there is no earlier version. Raises InvalidChannel."""
         return self._decoded(self._value(name, _PREVIOUS), f"the previous version of the secret {self._id(name)}")
 
     @staticmethod
@@ -103,10 +92,7 @@ class ChannelStore:
         return StoredSecret(document, value["VersionId"])
 
     def write(self, name: str, text: str, *, replaces: str | None) -> None:
-        """Store a channel's secret in place of the version that was read; `replaces` is None for a new channel.
-
-        Raises ChannelChangedError if another writer was faster.
-        """
+        """Store a secret in place of the version that was read, None for a new channel. Raises ChannelChangedError."""
         if replaces is not None:
             self._swap(name, text, replaces)
         elif removed := self._create(name, text):
@@ -118,11 +104,9 @@ class ChannelStore:
                 raise
 
     def _create(self, name: str, text: str) -> str | None:
-        """Create a channel's secret, and return None. A removed secret of the same name is not replaced.
+        """Create a secret; if a removed one has the name, return its current version, to be restored and replaced.
 
-        If there is such a secret, its current version is returned. The caller has to restore the secret, and to replace
-        this version. Raises ChannelChangedError if another writer created the channel first. Raises InvalidChannel if
-        the removed secret has no current version.
+        Raises ChannelChangedError, and InvalidChannel if the removed secret has no current version.
         """
         options: Any = {"KmsKeyId": self._key} if self._key else {}
         # CloudFormation tags what the stack makes, and secrets are not among it.
@@ -153,19 +137,16 @@ class ChannelStore:
         return current
 
     def _remove_again(self, name: str, removed: str) -> None:
-        """Remove the secret that a failed `write` restored, if the version `removed` is still current.
-
-        Without this, the old channel would work again. Errors of AWS are ignored.
-        """
+        """Undo the restore of a failed `write`, or the old channel would work again. Errors of AWS are ignored."""
         with suppress(ClientError, BotoCoreError):
             current = self._value(name)
             if current is not None and current["VersionId"] == removed:
                 self.remove(name, _LONGEST_WINDOW_DAYS)
 
     def _swap(self, name: str, text: str, replaces: str) -> None:
-        """Store a new version under a staging label of its own, and make it the current one.
+        """Store a new version under a staging label of its own, and make it current if `replaces` still is.
 
-        `replaces` is the id of the version to replace. Raises ChannelChangedError if it is no longer the current one.
+        Raises ChannelChangedError.
         """
         version = str(uuid.uuid4())
         label = f"relayctl-{version}"
@@ -207,27 +188,21 @@ class ChannelStore:
         except self._gone:
             return None
 
-    def names(self) -> list[tuple[str, str | None]]:
-        """Return every channel with the time of its last change (ISO 8601, or None), sorted by name.
+    def names(self) -> dict[str, float | None]:
+        """Return every channel, sorted, with the time of its last change (epoch seconds).
 
-        Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"). So each name is confirmed by a
-        read of its secret. A channel that was just made may be missing.
+        Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"), so each secret is read, too.
         """
-        return sorted(
-            (each.name, each.changed_at.isoformat(timespec="seconds") if each.changed_at else None)
-            for each in list_channels(self._secrets, self._prefix)
-            if self._may_exist(each.name)
-        )
+        found = {each.name: each.changed_at for each in list_channels(self._secrets, self._prefix)}
+        return {name: at.timestamp() if at else None for name, at in sorted(found.items()) if self._may_exist(name)}
 
     def _may_exist(self, name: str) -> bool:
-        """False if the channel is known to have no secret; True if the secret can't be read."""
         try:
             return self.exists(name)
         except ClientError:
             return True
 
     def remove(self, name: str, days: int) -> None:
-        """Remove a channel; its secret can be restored for a number of days."""
         self._secrets.delete_secret(SecretId=self._id(name), RecoveryWindowInDays=days)
 
     def _id(self, name: str) -> str:

@@ -34,22 +34,11 @@ _MAX_SHOWN = 200
 def body(incident_id: str, status: str, started: int, now: int) -> bytes:
     """Return the share of a test incident; the status `ok` resolves it. Times are epoch seconds."""
     is_over = status == "ok"
-    state = {
-        "status": status,
-        "active": not is_over,
-        "startedOn": started,
-        "changedOn": now,
-        "updatedOn": now,
-        "endedOn": now if is_over else None,
-    }
-    alert = state | {
-        "id": f"{incident_id}-alert",
-        "primary_property": "host",
-        "secondary_property": "check",
-        "source_system": "relayctl",
-        "description": DESCRIPTION,
-        "tags": [{"name": "host", "value": "relayctl"}, {"name": "check", "value": "channel test"}],
-    }
+    state = {"status": status, "active": not is_over, "startedOn": started, "changedOn": now, "updatedOn": now}
+    state["endedOn"] = now if is_over else None
+    tags = [{"name": "host", "value": "relayctl"}, {"name": "check", "value": "channel test"}]
+    alert = state | {"id": f"{incident_id}-alert", "primary_property": "host", "secondary_property": "check"}
+    alert |= {"source_system": "relayctl", "description": DESCRIPTION, "tags": tags}
     incident = state | {"id": incident_id, "severity": "warning", "resolved": is_over, "alerts": [alert]}
     return json.dumps({"incident": incident}).encode()
 
@@ -61,16 +50,9 @@ def recipients_of(channel: Channel) -> tuple[str, ...]:
 
 
 def ring(stack: Stack, url: str, header: Mapping[str, str], incident_id: str) -> Iterator[Check]:
-    """Share a test incident, then its resolve, and yield a result for each.
+    """Share a test incident, then its resolve, and yield a result for each; after 4xx, the resolve is not shared.
 
-    The first result is FAILED unless xMatters accepted the signal. If the relay answers 4xx, the resolve is not shared,
-    and there is no second result.
-
-    Args:
-        stack: The stack.
-        url: The channel's URL for BigPanda's webhook.
-        header: `name` and `value` of the header with BigPanda's credential.
-        incident_id: The id of the test incident.
+    The first result is FAILED unless xMatters accepted the signal. `header` is that of BigPanda's credential.
     """
     outward = stack.effects.outward(stack.api_host(url))
     headers = {"Content-Type": "application/json", header["name"]: header["value"]}

@@ -1,7 +1,4 @@
-"""Write path of a channel: rotation, validation, the write with optimistic locking, and verification.
-
-`channel set`, `channel rotate`, `channel apply` and `channel undo` use this module.
-"""
+"""Write path of all verbs that change a channel's settings: rotation, validation, optimistic locking, verification."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,30 +35,18 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class ChannelChange:
-    """A valid change of one channel that is not stored yet.
-
-    Attributes:
-        name: The name of the channel.
-        replaces: The version of the secret that was read; None for a new channel.
-        before: The secret as it was read; empty for a new channel.
-        after: The new secret, with replaced credentials as `previous`.
-        channel: The channel that the new secret describes.
-        urls: The URL of each endpoint by its key in the secret, such as `xmatters.callback`.
-        expiries: Time at which the replaced credentials of an endpoint expire (ISO 8601), by the endpoint's key in the
-            secret.
-    """
+    """A valid change of one channel that is not stored yet."""
 
     name: str
-    replaces: str | None
-    before: SecretDocument
-    after: SecretDocument
-    channel: Channel
-    urls: Mapping[str, str]
-    expiries: Mapping[str, str]
+    replaces: str | None  # The version of the secret that was read; None for a new channel
+    before: SecretDocument  # The secret as it was read; empty for a new channel
+    after: SecretDocument  # The new secret, with replaced credentials as `previous`
+    channel: Channel  # The channel that the new secret describes
+    urls: Mapping[str, str]  # The URL of each endpoint by its key in the secret, such as `xmatters.callback`
+    expiries: Mapping[str, str]  # End of the replaced credentials (ISO 8601), by the endpoint's key
 
     @property
     def is_new(self) -> bool:
-        """True if the channel does not exist yet."""
         return self.replaces is None
 
     @cached_property
@@ -71,22 +56,13 @@ class ChannelChange:
 
 
 class Done(NamedTuple):
-    """Result of a stored change.
+    """Result of a stored change."""
 
-    Attributes:
-        fresh: The header of each new or changed credential, by the endpoint's key in the secret.
-        is_verified: True if the relay accepts these credentials, or there are none.
-        in_force: Time from which no function uses the old value of a setting that must act at once, such as the mode,
-            or a revoked credential (ISO 8601); None if that is not known.
-        is_in_force: False if running functions may still use what must not be used any more.
-        findings: Results of the recipients' checks, as a member of a JSON document; empty if they were not checked.
-    """
-
-    fresh: Mapping[str, dict[str, str]]
-    is_verified: bool
-    in_force: str | None
-    is_in_force: bool
-    findings: dict[str, Any]
+    fresh: Mapping[str, dict[str, str]]  # The header of each new credential, by the endpoint's key
+    is_verified: bool  # True if the relay accepts these credentials, or there are none
+    in_force: str | None  # From when nothing uses the old value (ISO 8601), if it must act at once; None if unknown
+    is_in_force: bool  # False if running functions may still use what must not be used any more
+    findings: dict[str, Any]  # The recipients' checks, as a member of a JSON document; empty if not checked
 
 
 def prepare(
@@ -97,16 +73,9 @@ def prepare(
     *,
     overlap_seconds: float | None = rotation.OVERLAP_SECONDS,
 ) -> ChannelChange:
-    """Check a new secret of a channel, and return the change that would store it. Nothing is stored.
+    """Return the change that would store a new secret; what it replaces is `previous` for `overlap_seconds`.
 
-    Raises InvalidChannel and UsageError.
-
-    Args:
-        stack: The stack.
-        name: The name of the channel.
-        stored: The secret as it was read; None for a new channel.
-        after: The new secret; replaced credentials are added as `previous`.
-        overlap_seconds: Time for which a replaced credential of an endpoint stays valid; None to end it at once.
+    Without an overlap it ends at once. Raises InvalidChannel and UsageError.
     """
     before, expiries = SecretDocument(stored.document if stored else None), dict[str, str]()
     if overlap_seconds is not None:
@@ -124,11 +93,9 @@ def prepare(
 
 
 def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: str | None = None) -> Done:
-    """Store a change of a channel's secret, and wait until the relay accepts the new credentials.
+    """Store a change, with notes and warnings on stderr, and wait until the relay accepts the new credentials.
 
-    Notes and warnings about the stored channel are written to stderr. `revokes` is for a change that revokes a
-    credential: what the operator can do if that is not in force. Raises ChannelChangedError if another writer changed
-    the secret first.
+    `revokes` is the operator's advice if the end of a credential is not in force. Raises ChannelChangedError.
     """
     name, before, after = change.name, change.before, change.after
     if change.changes:
@@ -152,7 +119,6 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: st
 
 
 def show_changes(changes: Iterable[Change]) -> None:
-    """Print a line for each changed key, or that there is none."""
     lines = [printable(str(each)) for each in changes]
     for line in lines or ["nothing changed"]:
         terminal.show_line(line)
@@ -166,11 +132,6 @@ def say_fresh(name: str, done: Done) -> None:
 
 
 def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:
-    """Parse and check a channel's new secret, and return the channel.
-
-    Raises InvalidChannel if the secret is not valid. Raises UsageError if the secret is too long, or if the channel may
-    notify nobody.
-    """
     channel = parse_channel(name, document.text(), stack.hosts)
     # AWS's own message about a long secret may quote it.
     if (size := len(document.text().encode())) > MAX_BYTES:

@@ -36,10 +36,9 @@ type Critical = Mapping[str, Any]
 
 
 def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[list[Critical], str | None]:
-    """Return the jobs among these messages that announce open critical incidents, and the ledger's error if it failed.
+    """Return the jobs that announce open criticals, those that may be owed first, and the ledger's error if it failed.
 
-    Jobs whose state may be owed come first. The state of an incident without an entry in the ledger is owed: a replay
-    would announce it.
+    Without an entry in the ledger a state is owed: a replay would announce it.
     """
     found, problem = list[Critical](), None
     signals = ((held.job, held.envelope) for held in held_messages if held.job)
@@ -72,27 +71,17 @@ def _words(critical: Critical) -> str:
 
 @dataclass
 class Drop:
-    """Progress of a deletion.
+    """Progress of a deletion."""
 
-    Attributes:
-        chosen: The messages to delete, oldest first; those that are no jobs of the relay come last.
-        criticals: The jobs among them that announce open critical incidents.
-        problem: Error of the ledger, so that it is not known which criticals are owed; None if it could be read.
-        deleted: The deleted messages.
-        problems: Messages that could not be deleted, each with the error.
-        gone: Number of messages that the operator was shown, and that left the queue before the operator agreed.
-    """
-
-    chosen: Sequence[HeldMessage] = ()
-    criticals: Sequence[Critical] = ()
-    problem: str | None = None
-    deleted: list[HeldMessage] = field(default_factory=list)
-    problems: list[tuple[HeldMessage, str]] = field(default_factory=list)
-    gone: int = 0
+    chosen: Sequence[HeldMessage] = ()  # The messages to delete, oldest first, then those that are no jobs
+    criticals: Sequence[Critical] = ()  # The jobs among them that announce open critical incidents
+    problem: str | None = None  # Error of the ledger: which criticals are owed is not known
+    deleted: list[HeldMessage] = field(default_factory=list)  # The deleted messages
+    problems: list[tuple[HeldMessage, str]] = field(default_factory=list)  # Those that could not be deleted
+    gone: int = 0  # Number of messages that the operator was shown, and that left the queue before the operator agreed
 
     @property
     def owed(self) -> list[Critical]:
-        """The criticals that are, or may be, still owed."""
         return [each for each in self.criticals if each["still_owed"] is not False]
 
     def counts(self) -> dict[str, int]:
@@ -114,11 +103,7 @@ class Drop:
             yield
 
     def record(self, ledger: Ledger, map_jobs: Run) -> str | None:
-        """Record in the ledger which states were dropped, so that they no longer count as given up.
-
-        `map_jobs` calls a function for each job, as `map` does. Returns the ledger's error if a record failed, else
-        None.
-        """
+        """Record in the ledger that the dropped states no longer count as given up; return its error if it failed."""
 
         def record(job: Job) -> str | None:
             at = job.dead_lettered_seconds or 0.0
@@ -133,11 +118,7 @@ class Drop:
 
 
 def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Check and return the text of --reason, in which the operator says why the jobs are dropped.
-
-    Raises BadParameter for a text that is empty, too long or not printable. It is also raised for the name of a failure
-    reason such as `upstream`: in the other verbs, --reason is a filter, so the operator probably means one.
-    """
+    """Return the text of --reason. The name of a failure reason is refused: in the other verbs, --reason filters."""
     text = audit.reason(value, "why the jobs are dropped")
     if text in set(Reason):
         raise click.BadParameter(f"say why you drop the jobs; to drop the jobs with reason {text}: {REASON_OF_JOBS}")
@@ -201,7 +182,6 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
 
 
 def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
-    """Delete those of the shown messages that are still there, and record that in the ledger."""
     again = {held.message_id: held for held in (*choice.jobs, *choice.unreadable)}
     found = [again[each.message_id] for each in doing.chosen if each.message_id in again]
     doing.gone, doing.chosen = len(doing.chosen) - len(found), found
@@ -216,7 +196,6 @@ def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
 
 
 def _ask(doing: Drop) -> None:
-    """Ask the operator to confirm the deletion. Raises Abort if the answer is not yes."""
     if doing.owed:
         names = "; ".join(map(_words, doing.owed[:MAX_NAMES]))
         more = f" and {len(doing.owed) - MAX_NAMES} more" if len(doing.owed) > MAX_NAMES else ""
@@ -236,7 +215,6 @@ def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:
 
 
 def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
-    """Print the counts of the messages that would be deleted, and each job of an open critical incident."""
     listing.show_summary(sums)
     if sums["unreadable"]:
         click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
@@ -251,7 +229,6 @@ def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
 
 
 def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *, as_json: bool) -> None:
-    """Print the result of the deletion, and its audit line."""
     counts, document = doing.counts(), None
     if changed:
         found = {"criticals": len(doing.criticals), "criticals_maybe_owed": len(doing.owed)}

@@ -1,7 +1,6 @@
 """relayctl dlq export and import: dead-lettered jobs as a file of JSON Lines, one message a line.
 
-A line has the message's envelope as text, byte for byte as it was on the queue, its message attributes and its id. The
-envelope's body is a share, so a line may hold texts of an incident.
+A line has the message's envelope, byte for byte as it was on the queue; its body may hold texts of an incident.
 """
 
 import json
@@ -30,11 +29,7 @@ STDOUT = "-"
 
 
 def line_of(message_id: str, job: Job, envelope: str) -> str:
-    """Return the line of a message, with its line break.
-
-    The relay writes envelopes in printable ASCII. If another program wrote other characters into the envelope, the line
-    has the envelope as JSON in ASCII, with these characters escaped.
-    """
+    """Return the line of a message. The relay writes printable ASCII; other programs' characters are escaped."""
     if not (envelope.isascii() and envelope.isprintable()):
         envelope = json.dumps(json.loads(envelope), separators=(",", ":"))
     members = {"message_id": message_id, "attributes": attributes_of(job), "envelope": envelope}
@@ -68,7 +63,6 @@ def write_jobs(stack: Stack, place: str, wanted: Filter) -> Choice:
 
 @contextmanager
 def _created(place: str) -> Iterator[IO[str]]:
-    """Create and open the file; an error or a Ctrl-C in the block removes it. Raises ClickException."""
     if place == STDOUT:
         yield sys.stdout
         return
@@ -140,10 +134,7 @@ class BadLineError(ValueError):
 
 
 def read_line(text: bytes) -> Message:
-    """Return the message of a line, to send to the queue.
-
-    Raises BadLineError for anything that `line_of` does not write.
-    """
+    """Return the message of a line. Raises BadLineError for anything that `line_of` does not write."""
     try:
         members = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -175,44 +166,39 @@ def read_lines(content: bytes) -> list[Message]:
     return messages
 
 
-def send(
-    queue: Queue, messages: Sequence[Message], next_line: int, stopping: Callable[[], bool]
-) -> Iterator[tuple[int, str | None]]:
-    """Send a file's messages from a line on (from 1), until `stopping` returns True.
+def send(queue: Queue, messages: Sequence[Message], stopping: Callable[[], bool]) -> Iterator[tuple[int, str | None]]:
+    """Send messages until `stopping` returns True or the queue refuses one.
 
-    Yield after each batch: the first line that is not known to be on the queue, and the error that ends the import, or
-    None. The import ends after the first batch in which the queue refuses a message. Later lines of this batch may be
-    on the queue already. If the operator goes on with the import, they are sent again. A second copy of a job does no
-    harm: the ledger prevents a second page.
+    Yield after each batch: the number of messages that are known to be on the queue, and the error that ends the
+    import, or None. A later one of that batch may be sent twice, which does no harm: the ledger prevents a second page.
     """
-    for batch in batches(messages[next_line - 1 :], lambda message: message.size):
+    sent = 0
+    for batch in batches(messages, lambda message: message.size):
         if stopping():
             return
         problems = queue.send_batch(batch)
         refused = next((place for place, problem in enumerate(problems) if problem), len(batch))
-        next_line += refused
-        yield next_line, problems[refused] if refused < len(batch) else None
+        sent += refused
+        yield sent, problems[refused] if refused < len(batch) else None
         if refused < len(batch):
             return
 
 
 @click.command("import")
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--from-line", type=click.IntRange(1), default=1, metavar="N", help="Begin with line N of the file.")
 @on_stack
-def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
+def import_(stack: Stack, path: Path, as_json: bool) -> None:
     """Put the jobs of an exported FILE back on the dead-letter queue. Nothing is replayed.
 
     All lines are checked before the first job is sent. A file may be imported twice: each job is then on the queue
     twice, and a replay rings once for it. Ctrl-C stops after the current batch, and the command says how many lines
-    are in and with which line to go on.
+    are in and from which line on to import the rest.
 
     An import prints an audit line on stderr: one line of JSON.
 
     \b
     Example:
       relayctl dlq import dead.jsonl
-      relayctl dlq import dead.jsonl --from-line 4001
     """
     try:
         messages = read_lines(path.read_bytes())
@@ -220,32 +206,32 @@ def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
         raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
     except BadLineError as error:
         raise click.UsageError(f"{path}: nothing was sent\n{error}") from error
-    lines, next_line = len(messages), from_line
+    lines, sent = len(messages), 0
     problem: str | None = None
     changed: dict[str, Any] | None = None
 
     def document() -> dict[str, Any]:
-        left, counts = max(0, lines - next_line + 1), {"lines": lines, "sent": next_line - from_line}
+        left, counts = lines - sent, {"lines": lines, "sent": sent}
         audited = changed | {"counts": {**counts, "left": left}} if changed else None
-        next_one = next_line if left else None
-        return {"file": str(path), **counts, "next_line": next_one, "problem": problem, "audit": audited}
+        next_line = sent + 1 if left else None
+        return {"file": str(path), **counts, "next_line": next_line, "problem": problem, "audit": audited}
 
-    if from_line > lines:
+    if not messages:
         if as_json:
             terminal.document(document())
         terminal.nothing(f"nothing to import: lines in the file: {lines}")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
-    changed = audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
+    changed = audit.begin(stack, "dlq import", file=path.name)
     with terminal.stop_on_interrupt() as stop:
         try:
-            with progress("importing", f"of {lines - from_line + 1}", stack.effects.clock) as show:
-                for done in send(queue, messages, from_line, stop.is_set):
-                    next_line, problem = done
-                    show(next_line - from_line, "")
+            with progress("importing", f"of {lines}", stack.effects.clock) as show:
+                for done in send(queue, messages, stop.is_set):
+                    sent, problem = done
+                    show(sent, "")
         finally:
             _print_report(document(), as_json=as_json)
     terminal.fail_if(problem)
-    if next_line <= lines:
+    if sent < lines:
         click.get_current_context().exit(terminal.INTERRUPTED)
 
 
@@ -257,5 +243,7 @@ def _print_report(document: dict[str, Any], *, as_json: bool) -> None:
         terminal.say(f"line {document['next_line']}: {document['problem']}")
     click.echo(f"{document['sent']} of {document['lines']} lines are in the dead-letter queue")
     if document["next_line"]:
-        terminal.show_line(f"to go on: the same command with --from-line {document['next_line']}")
+        terminal.show_line(
+            f"to go on: import a file of the lines from {document['next_line']} on (tail -n +{document['next_line']})"
+        )
     audit.say(document["audit"])

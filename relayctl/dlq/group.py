@@ -54,15 +54,8 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
         say_held(depth)
 
 
-def _not_empty(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Raise BadParameter for an empty id, which is the beginning of every id."""
-    if not value.strip():
-        raise click.BadParameter("the id is empty; give a delivery id or a message id, or the beginning of one")
-    return value
-
-
 @dlq.command()
-@click.argument("identity", metavar="ID", callback=_not_empty)
+@click.argument("identity", metavar="ID")
 @on_stack
 def show(stack: Stack, identity: str, as_json: bool) -> None:
     """Show one message with its body.
@@ -73,6 +66,9 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
     Example:
       relayctl dlq show 9f2c41d0
     """
+    if not identity.strip():
+        message = "the id is empty; give a delivery id or a message id, or the beginning of one"
+        raise click.BadParameter(message, param_hint="'ID'")
     with choosing(stack, Filter()) as choice:
         documents = [
             listing.document(held, with_body=True)

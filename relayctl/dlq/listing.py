@@ -84,10 +84,7 @@ def show(document: Mapping[str, Any], now: float) -> None:
 
 
 def text(members: dict[str, Any]) -> str:
-    """Return a dead-lettered message as text: a line for each member that is not empty, then the body.
-
-    `members` is the message as a JSON object, as `document` returns it.
-    """
+    """Return a message, from its JSON object, as a line for each member that is not empty, then the body."""
     members = members.copy()
     body = members.pop("body", None)
     lines = [
@@ -114,10 +111,7 @@ def _indented(body: str) -> str:
 
 
 def summary(jobs: Sequence[Job], depth: QueueDepth) -> dict[str, Any]:
-    """Return the counts of the matching jobs by channel, kind, reason and status, as a JSON object.
-
-    `depth` adds the numbers of messages on the queue.
-    """
+    """Return the counts of the matching jobs by channel, kind, reason and status, as a JSON object."""
     return {
         "matched": len(jobs),
         "about": depth.about,
@@ -141,7 +135,6 @@ def show_some(lines: Sequence[str]) -> None:
 
 
 def show_summary(sums: Mapping[str, Any]) -> None:
-    """Print the counts of `summary`."""
     terminal.show_line(f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}")
     for by in ("channel", "kind", "reason", "status"):
         counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[f"by_{by}"].items()))
@@ -150,5 +143,4 @@ def show_summary(sums: Mapping[str, Any]) -> None:
 
 
 def age(received_at: str, now: float) -> str:
-    """Return the time since a share arrived, in the largest unit that fits, such as hours."""
     return duration(now - seconds_of(received_at))

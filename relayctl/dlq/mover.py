@@ -1,8 +1,7 @@
 """Mover of dead-lettered jobs, for a replay: it puts their messages back on the retry queue, and follows them.
 
-A message is on the retry queue before it is deleted from the dead-letter queue. After a crash in between, both queues
-have a copy of the message, and the ledger lets only one copy page. The worker decides if a message is still needed
-(`delivery.step.judge_job`).
+A message is on the retry queue before it is deleted, so after a crash both queues may have it: the ledger lets only one
+copy page, and the worker decides if it is still needed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,14 +17,11 @@ from relay.jobs.job import Job, JobKind, seconds_of
 from relay.jobs.queue import Message, Queue, attributes_of, read_envelope
 from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
-from relayctl.dlq.queue import MAX_ROUND, DeadLetters, HeldMessage
+from relayctl.dlq.queue import DeadLetters, HeldMessage
 
 
 def in_order(held_messages: Iterable[HeldMessage]) -> list[tuple[HeldMessage, Job]]:
-    """Return received messages with their jobs, the oldest share first. Messages without a job are left out.
-
-    The order of one incident's states does not matter: the ledger knows its newest one.
-    """
+    """Return received messages with their jobs, the oldest share first. Messages without a job are left out."""
     jobs = [(held, held.job) for held in held_messages if held.job is not None]
     return sorted(jobs, key=lambda pair: seconds_of(pair[1].received_at))
 
@@ -35,90 +31,52 @@ LONGEST_SLEEP_SECONDS = 0.5
 
 
 class Became(StrEnum):
-    """Outcome of a dead-lettered job that an operator chose for a replay.
+    """Outcome of a dead-lettered job that an operator chose for a replay."""
 
-    Attributes:
-        DELIVERED: xMatters accepted its signal.
-        NOT_OWED: The worker found that its state need not be announced any more.
-        MOVED: It is on the retry queue. It is not a signal, or its body is not a share, so only the worker's log has
-            its outcome.
-        WAITING: It waits for its next attempt.
-        DEAD_LETTERED: It came back to the dead-letter queue.
-        FAILED: It could not be moved.
-        LEFT: The replay ended before it was tried.
-    """
-
-    DELIVERED = "delivered"
-    NOT_OWED = "not_owed"
-    MOVED = "moved"
-    WAITING = "waiting"
-    DEAD_LETTERED = "dead_lettered"
-    FAILED = "failed"
-    LEFT = "left"
+    DELIVERED = "delivered"  # xMatters accepted its signal
+    NOT_OWED = "not_owed"  # The worker found that its state need not be announced any more
+    MOVED = "moved"  # On the retry queue, and no signal or share: only the worker's log has its outcome
+    WAITING = "waiting"  # It waits for its next attempt
+    DEAD_LETTERED = "dead_lettered"  # It came back to the dead-letter queue
+    FAILED = "failed"  # It could not be moved
+    LEFT = "left"  # The replay ended before it was tried
 
 
 class Fate(NamedTuple):
-    """Outcome of a replayed job, and the reason.
-
-    Attributes:
-        became: The outcome.
-        reason: Reason for which the job waits, or was dead-lettered again; None if there is none or it is unknown.
-        request_id: xMatters' id of the delivered signal; None if it was not delivered or the id is unknown.
-    """
+    """Outcome of a replayed job, and the reason."""
 
     became: Became
-    reason: str | None = None
-    request_id: str | None = None
+    reason: str | None = None  # Why the job waits, or was dead-lettered again; None if unknown
+    request_id: str | None = None  # xMatters' id of the delivered signal; None if unknown
 
 
 @dataclass
 class Moved:
-    """A dead-lettered job that a replay moved to the retry queue, or could not move.
+    """A dead-lettered job that a replay moved to the retry queue, or could not move."""
 
-    Attributes:
-        job: The job, without its body.
-        state: The state that it announces; None if it is not a signal, or its body is not a share.
-        fate: Its outcome so far.
-        note: Error of the move, or of the deletion from the dead-letter queue; None if there was none.
-    """
-
-    job: Job
-    state: State | None
-    fate: Fate
-    note: str | None = None
+    job: Job  # The job, without its body
+    state: State | None  # The state that it announces; None if it is not a signal, or its body is not a share
+    fate: Fate  # Its outcome so far
+    note: str | None = None  # Error of the move, or of the deletion from the dead-letter queue; None if there was none
 
 
 def move(
     dead_letters: DeadLetters,
     retry_queue: Queue,
     held_messages: Iterable[HeldMessage],
-    clock: Callable[[], float],
-    sleep: Callable[[float], object],
-    rate: float | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Moved]:
     """Move held messages to the retry queue in the order of `in_order`. Yield each one's result.
 
-    A message that is no longer held is skipped, since another reader may have it. At most `rate` messages are moved a
-    second, if it is given. Batches that are in progress when `stopping` returns True are completed.
+    A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
+    `stopping` returns True are completed.
     """
-    most = MAX_ROUND if rate is None else max(1, min(MAX_ROUND, int(rate)))
-    next_at = clock()
-
-    def paces() -> bool:
-        nonlocal next_at
-        # At a low rate the wait is longer than a hold, so the holds are renewed during the wait.
-        while (left := next_at - clock()) > 0 and not stopping():
-            sleep(min(left, LONGEST_SLEEP_SECONDS))
-            dead_letters.renew()
-        next_at = clock() + (most / rate if rate else 0.0)
-        return stopping()
 
     def batch(held: Sequence[HeldMessage]) -> list[Moved]:
         return _move(dead_letters, retry_queue, held)
 
     chosen = [held for held, _ in in_order(held_messages)]
-    for _, moved in dead_letters.work_off(chosen, batch, paces, most):
+    for _, moved in dead_letters.work_off(chosen, batch, stopping):
         if moved:
             yield moved
 
@@ -141,11 +99,7 @@ def _move(dead_letters: DeadLetters, retry_queue: Queue, batch: Sequence[HeldMes
 
 
 def state_of(job: Job, envelope: str) -> State | None:
-    """Return the state that a job announces, without alerts.
-
-    `envelope` is the job as message text, with the body. Returns None if the job is not a signal, or its body is not a
-    share.
-    """
+    """Return the state that a job announces, without alerts; None if it is no signal, or its body is no share."""
     if job.kind != JobKind.SIGNAL:
         return None
     try:
@@ -198,10 +152,10 @@ def follow(
     sleep: Callable[[float], object],
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[str | None]:
-    """Read the outcomes of the waiting jobs repeatedly from the ledger, and set their `fate`.
+    """Read the outcomes of the waiting jobs repeatedly from the ledger, set their `fate`, and yield its error, or None.
 
-    Yield after each read: the ledger's error, or None. The iteration ends when no job waits, when no outcome changed
-    for STILL_SECONDS, after MAX_FAILED_POLLS failed reads in a row, or when `stopping` returns True.
+    The iteration ends when no job waits, nothing changed for STILL_SECONDS, MAX_FAILED_POLLS reads in a row failed, or
+    `stopping` returns True.
     """
     changed_at, failed = clock(), 0
     while (waiting := [each for each in jobs if each.fate.became == Became.WAITING]) and not stopping():

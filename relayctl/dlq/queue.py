@@ -1,9 +1,6 @@
-"""Reader of the dead-letter queue for relayctl: messages are held during a command and released at its end.
+"""Reader of the dead-letter queue, whose messages are held (invisible to other readers) during a command.
 
-`DeadLetters.work_off` is the loop of every verb that takes messages off the queue.
-
-SQS offers no read without a receive. A held message is invisible to other readers until its visibility timeout, which
-is renewed during the command. If relayctl dies, SQS shows the message again within two minutes.
+If relayctl dies, SQS shows a held message again within two minutes.
 """
 
 import math
@@ -68,24 +65,14 @@ def batches[T](items: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list
 
 @dataclass(eq=False)
 class HeldMessage:
-    """A message of the dead-letter queue that a reader received and keeps invisible to other readers.
-
-    Attributes:
-        message_id: SQS's id of the message.
-        receipt: Receipt handle of the last receive.
-        until: End of the visibility timeout, by the clock of the reader (`DeadLetters`) that received the message
-            (seconds).
-        envelope: The message's text: a job as JSON, with its body compressed.
-        job: The job without its body; None if the message's text is not a job of the relay.
-        problem: The error if the message's text is not a job of the relay, else None.
-    """
+    """A message of the dead-letter queue that a reader received and keeps invisible to other readers."""
 
     message_id: str
-    receipt: str
-    until: float
-    envelope: str
-    job: Job | None = None
-    problem: str | None = None
+    receipt: str  # Receipt handle of the last receive
+    until: float  # End of the visibility timeout, by the reader's clock (seconds)
+    envelope: str  # The message's text: a job as JSON, with its body compressed
+    job: Job | None = None  # The job without its body; None if the message's text is not a job of the relay
+    problem: str | None = None  # The error if the message's text is not a job of the relay, else None
 
     @property
     def size(self) -> int:
@@ -96,35 +83,26 @@ class HeldMessage:
 
 
 class QueueDepth(NamedTuple):
-    """Approximate numbers of messages on one queue; SQS counts each message in one of the three.
+    """Approximate numbers of messages on one queue; SQS counts each message in one of the three."""
 
-    Attributes:
-        visible: Messages that can be received now.
-        delayed: Messages that become visible later.
-        held: Messages that a reader or a worker has received, and that are invisible for now.
-    """
-
-    visible: int
-    delayed: int
-    held: int
+    visible: int  # Messages that can be received now
+    delayed: int  # Messages that become visible later
+    held: int  # Messages that a reader or a worker has received, and that are invisible for now
 
     @classmethod
     def of(cls, client: "SQSClient", url: str) -> Self:
-        """Read the numbers from SQS. Raises botocore's exceptions."""
         found: dict[Any, str] = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
         return cls(*(int(found[name]) for name in _COUNTS))
 
     @property
     def about(self) -> int:
-        """Approximate number of all messages on the queue."""
         return sum(self)
 
 
 class DeadLetters:
-    """Reader of the dead-letter queue. To hold a message is to keep it invisible to other readers.
+    """Reader of the dead-letter queue. `run` makes several calls to SQS, maybe in parallel.
 
-    `clock` gives seconds and continues while the machine sleeps. `run` makes several calls to SQS, maybe in parallel.
-    Methods raise botocore's exceptions unless their docstrings say otherwise.
+    `clock` continues while the machine sleeps. Methods raise botocore's exceptions, unless they say otherwise.
     """
 
     def __init__(self, client: "SQSClient", url: str, clock: Callable[[], float], run: Run = map) -> None:
@@ -147,10 +125,9 @@ class DeadLetters:
         self.let_go(self._held.values())
 
     def scan(self) -> Iterator[HeldMessage]:
-        """Receive every visible message once, and keep it invisible ("hold" it). Valid only inside `holding`.
+        """Receive and hold every visible message once, until a poll is empty. Valid only inside `holding`.
 
-        The scan ends when a poll is empty. During a storm, new messages may arrive too fast for that. So the scan also
-        ends when POLLS_OF_NEW_ONES polls in a row returned only messages that were sent after its start.
+        In a storm no poll may be empty: POLLS_OF_NEW_ONES polls in a row of messages sent after the start end it, too.
         """
         began, only_new = 0.0, 0
         while only_new < POLLS_OF_NEW_ONES:
@@ -166,18 +143,15 @@ class DeadLetters:
             if not messages:
                 return
             began = began or _answered_at(answer)
-            only_new = only_new + 1 if all(_sent_at(message) > began for message in messages) else 0
+            sent = [int(message.get("Attributes", {}).get("SentTimestamp", "0")) / 1000 for message in messages]
+            only_new = only_new + 1 if min(sent) > began else 0
             # Hold all messages before the first one is yielded: the caller may stop the iteration.
             new = [self._hold(message, until) for message in messages]
             yield from (held for held in new if held)
             self.renew()
 
     def renew(self) -> None:
-        """Extend the visibility timeout of each held message (received and invisible) whose timeout ends soon.
-
-        A message is no longer held if its timeout is over, or if SQS refuses to extend it. If a call to SQS fails as a
-        whole, the timeouts of its messages stay.
-        """
+        """Extend the holds that end soon. One that is over, or that SQS refuses to extend, is given up."""
         now = self._clock()
         self._held = {name: held for name, held in self._held.items() if held.until > now}
         with suppress(ClientError, BotoCoreError):
@@ -189,14 +163,12 @@ class DeadLetters:
         chosen: Sequence[HeldMessage],
         act: Callable[[Sequence[HeldMessage]], list[R]],
         stopping: Callable[[], bool],
-        most: int = MAX_ROUND,
     ) -> Iterator[tuple[HeldMessage, R | None]]:
-        """Call `act` with batches of held messages, several in parallel. Yield each message with its result.
+        """Call `act` with batches of held messages, several in parallel, until `stopping`. Yield each one's result.
 
-        The result is None for a message that is no longer held, since another reader may have it. `stopping` is asked
-        before each round of at most `most` messages: if it returns True, no further round begins.
+        The result is None for a message that is no longer held, since another reader may have it.
         """
-        for round_ in batched(chosen, most, strict=False):
+        for round_ in batched(chosen, MAX_ROUND, strict=False):
             if stopping():
                 return
             self.renew()
@@ -228,17 +200,12 @@ class DeadLetters:
         return problems
 
     def let_go(self, held_messages: Iterable[HeldMessage]) -> None:
-        """Make received messages visible to other readers at once."""
         gone = list(held_messages)
         self._set_visibility(gone, 0)
         for held in gone:
             self._held.pop(held.message_id, None)
 
     def _hold(self, message: "MessageTypeDef", until: float) -> HeldMessage | None:
-        """Register a received message, which is invisible until `until` (seconds of the clock).
-
-        If the message is held already, updates its receipt and the end of its visibility timeout, and returns None.
-        """
         if known := self._held.get(message["MessageId"]):
             known.receipt, known.until = message["ReceiptHandle"], until
             return None
@@ -275,7 +242,3 @@ def _answered_at(answer: "ReceiveMessageResultTypeDef") -> float:
     with suppress(KeyError, TypeError, ValueError):
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 1
     return math.inf
-
-
-def _sent_at(message: "MessageTypeDef") -> float:
-    return int(message.get("Attributes", {}).get("SentTimestamp", "0")) / 1000

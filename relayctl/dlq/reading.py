@@ -24,27 +24,16 @@ NO_STATUS = "-"
 
 @dataclass(frozen=True)
 class Filter:
-    """A choice of dead-lettered jobs: those that match all of its attributes; None in an attribute means any.
-
-    Attributes:
-        channel: Name of the channel.
-        incident: BigPanda's id of the incident.
-        kind: Kind of the job.
-        status: Status of the incident in the share, in lower case; `-` for a job without a status.
-        reason: Reason for which the job was dead-lettered.
-        since: Earliest arrival of the share (epoch seconds).
-        until: Latest arrival of the share (epoch seconds).
-        limit: Maximum number of jobs, the oldest first.
-    """
+    """A choice of dead-lettered jobs: those that match all of its attributes; None in an attribute means any."""
 
     channel: str | None = None
     incident: str | None = None
     kind: str | None = None
-    status: str | None = None
-    reason: str | None = None
-    since: float | None = None
-    until: float | None = None
-    limit: int | None = None
+    status: str | None = None  # Status of the incident in the share, in lower case; `-` for a job without a status
+    reason: str | None = None  # Reason for which the job was dead-lettered
+    since: float | None = None  # Earliest arrival of the share (epoch seconds)
+    until: float | None = None  # Latest arrival of the share (epoch seconds)
+    limit: int | None = None  # Maximum number of jobs, the oldest first
 
     @property
     def takes_all(self) -> bool:
@@ -70,10 +59,7 @@ class Filter:
 
 
 def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds the filter options to a verb, which gets the filter as `wanted`.
-
-    `reason_option` is the name of the option that filters by the reason of a failure.
-    """
+    """Add the filter options to a verb, which gets the filter as `wanted`."""
     options = (
         click.option("--channel", metavar="NAME", help="Only jobs of this channel."),
         click.option("--incident", metavar="ID", help="Only jobs of this incident."),
@@ -99,10 +85,10 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
             "--since", type=moments.since, metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
         ),
         click.option(
-            "--newer-than", type=moments.ago, metavar="DURATION", help="Only jobs of shares that came later: 90m."
+            "--newer-than", type=moments.since, metavar="DURATION", help="Only jobs of shares that came later: 90m."
         ),
         click.option(
-            "--older-than", type=moments.ago, metavar="DURATION", help="Only jobs of shares that came before: 7d."
+            "--older-than", type=moments.since, metavar="DURATION", help="Only jobs of shares that came before: 7d."
         ),
         click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first."),
     )
@@ -128,29 +114,18 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
 
 
 class Choice(NamedTuple):
-    """Messages that a verb works with, while other readers do not see them.
-
-    Attributes:
-        queue: The dead-letter queue.
-        depth: Numbers of messages on the queue.
-        stop: The event that the first Ctrl-C sets.
-        jobs: The messages whose jobs match the filter, the oldest share first.
-        unreadable: Messages that are no jobs of the relay; none with a filter.
-    """
+    """Messages that a verb works with, while other readers do not see them."""
 
     queue: DeadLetters
-    depth: QueueDepth
-    stop: Event
-    jobs: list[HeldMessage]
-    unreadable: list[HeldMessage]
+    depth: QueueDepth  # Numbers of messages on the queue
+    stop: Event  # The event that the first Ctrl-C sets
+    jobs: list[HeldMessage]  # The messages whose jobs match the filter, the oldest share first
+    unreadable: list[HeldMessage]  # Messages that are no jobs of the relay; none with a filter
 
 
 @contextmanager
 def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
-    """Receive all visible messages, and keep those that match invisible to other readers while the block runs.
-
-    Raises KeyboardInterrupt after a Ctrl-C before the block. Raises StackMissingError.
-    """
+    """Hold all visible messages that match while the block runs. Raises KeyboardInterrupt on a Ctrl-C before it."""
     clock = stack.effects.clock
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
         client, url = stack.session.client("sqs"), stack.output("DeadLetterQueueUrl")
@@ -172,18 +147,15 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
 
 
 def nothing_matched(depth: QueueDepth) -> NoReturn:
-    """Write to stderr that no message matched, and exit with code 3."""
     unseen = [f"none of about {depth.visible} messages matched"] if depth.visible else []
     unseen += [held_elsewhere(depth.held)] if depth.held else []
     terminal.nothing("; ".join(unseen) or "the dead-letter queue is empty")
 
 
 def say_held(depth: QueueDepth) -> None:
-    """Write to stderr the number of messages that another reader holds, if any."""
     if depth.held:
         click.echo(held_elsewhere(depth.held), err=True)
 
 
 def held_elsewhere(count: int) -> str:
-    """Return a sentence about messages that another reader holds; `count` is their number."""
     return f"about {count} messages are held by another reader and cannot be read; try again in two minutes"

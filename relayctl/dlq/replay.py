@@ -1,7 +1,4 @@
-"""relayctl dlq replay: move dead-lettered jobs to the retry queue, and follow them.
-
-The worker decides if a moved job is still needed (`relay.delivery.step.judge_job`).
-"""
+"""relayctl dlq replay: move dead-lettered jobs to the retry queue, and follow them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,17 +33,11 @@ _BAD = {Became.DEAD_LETTERED, Became.FAILED, Became.LEFT}
 
 @dataclass
 class Report:
-    """Outcomes of the jobs of one replay.
+    """Outcomes of the jobs of one replay."""
 
-    Attributes:
-        chosen: The jobs that match the filters, in the order of the replay.
-        moved: The jobs that were moved to the retry queue, or that could not be moved.
-        problem: Reason why the jobs could not be followed in the ledger; None if they could, or with --no-wait.
-    """
-
-    chosen: Sequence[Job] = ()
-    moved: list[Moved] = field(default_factory=list)
-    problem: str | None = None
+    chosen: Sequence[Job] = ()  # The jobs that match the filters, in the order of the replay
+    moved: list[Moved] = field(default_factory=list)  # Jobs that were moved, or could not be
+    problem: str | None = None  # Why the jobs could not be followed in the ledger; None if they could, or need not be
 
     def outcomes(self) -> list[Moved]:
         """Return the jobs with their outcomes; those that were not tried come last."""
@@ -60,7 +51,6 @@ class Report:
         return bool(self.problem) or any(each.fate.became in _BAD or each.note for each in self.outcomes())
 
     def counts(self) -> dict[str, int]:
-        """Return the number of jobs by outcome."""
         counts = Counter(each.fate.became for each in self.outcomes())
         return {str(name): counts[name] for name in WORDS}
 
@@ -97,15 +87,9 @@ def _line(moved: Moved) -> str | None:
 @click.command()
 @filtered()
 @click.option("--yes", is_flag=True, help="Replay. Without --yes, only show which jobs match.")
-@click.option(
-    "--rate",
-    type=click.FloatRange(0.01, 500),
-    metavar="N",
-    help="Move at most N jobs a second. Default: as fast as SQS allows. The channel's rate limit holds in any case.",
-)
 @click.option("--wait/--no-wait", default=True, help="Wait for the outcome of each job, or exit once all are moved.")
 @on_stack
-def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bool, as_json: bool) -> None:
+def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -> None:
     """Move dead-lettered jobs to the retry queue, oldest first.
 
     The worker attempts each job as soon as the channel's rate limit allows it, unless its state was announced or
@@ -118,7 +102,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
     Example:
       relayctl dlq replay --reason upstream
       relayctl dlq replay --reason upstream --newer-than 2d --yes
-      relayctl dlq replay --since 12h --rate 20 --no-wait --yes
+      relayctl dlq replay --since 12h --no-wait --yes
     """
     report, sums, effects = Report(), dict[str, Any](), stack.effects
     changed: dict[str, Any] | None = None
@@ -133,8 +117,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bo
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
                 changed = audit.begin(stack, "dlq replay", filters=wanted.document())
                 with progress("moving", f"of {len(report.chosen)}", effects.clock) as show:
-                    time, stopping = (effects.clock, effects.sleep), choice.stop.is_set
-                    for moved in move(choice.queue, retries, choice.jobs, *time, rate, stopping):
+                    for moved in move(choice.queue, retries, choice.jobs, choice.stop.is_set):
                         if not wait and moved.fate.became == Became.WAITING:
                             moved.fate = Fate(Became.MOVED)
                         report.moved.append(moved)
@@ -164,7 +147,6 @@ def _follow(stack: Stack, report: Report) -> None:
 def _print_report(
     report: Report, sums: dict[str, Any], changed: dict[str, Any] | None, *, dry_run: bool, as_json: bool
 ) -> None:
-    """Print the outcomes, and the audit of the change; `changed` is None if the move did not begin."""
     counts = report.counts() | ({"left": 0} if dry_run else {})
     document = changed | {"counts": {"matched": sums["matched"], **counts}} if changed else None
     if as_json:

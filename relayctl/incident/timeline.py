@@ -25,23 +25,14 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Event(NamedTuple):
-    """One line of a timeline.
+    """One line of a timeline."""
 
-    Attributes:
-        at: Time of the event (epoch seconds). It may lie ahead, such as the next attempt.
-        source: The source of the event, one of the constants above.
-        kind: Kind of the event, such as `share`, `page` or `dead_letter`.
-        text: The event in words; texts from BigPanda and xMatters are in quotes.
-        channel: Name of the channel; empty if the event belongs to all of the incident's channels.
-        details: Further members of the JSON object.
-    """
-
-    at: float
-    source: str
-    kind: str
-    text: str
-    channel: str = ""
-    details: Mapping[str, Any] = _NOTHING
+    at: float  # Time of the event (epoch seconds). It may lie ahead, such as the next attempt.
+    source: str  # The source of the event, one of the constants above
+    kind: str  # Kind of the event, such as `share`, `page` or `dead_letter`
+    text: str  # The event in words; texts from BigPanda and xMatters are in quotes
+    channel: str = ""  # Name of the channel; empty if the event belongs to all of the incident's channels
+    details: Mapping[str, Any] = _NOTHING  # Further members of the JSON object
 
     def document(self) -> dict[str, Any]:
         """Return the event as a JSON object for programs."""
@@ -55,18 +46,11 @@ type Recipients = tuple[str, ...]
 
 
 class Known(NamedTuple):
-    """A stored entry of the ledger, and the incident that it is for.
-
-    Attributes:
-        channel: Name of the channel.
-        incident_id: BigPanda's id of the incident.
-        recipients: Recipients that the webhook's URL named.
-        entry: The entry.
-    """
+    """A stored entry of the ledger, and the incident that it is for."""
 
     channel: str
     incident_id: str
-    recipients: Recipients
+    recipients: Recipients  # Recipients that the webhook's URL named
     entry: Entry
 
 
@@ -77,13 +61,9 @@ def stored(
     *,
     with_shadow: bool = False,
 ) -> list[Known]:
-    """Return the stored entries of incidents, sorted by channel, incident and recipients. Raises LedgerError.
+    """Return the stored entries of incidents (ids by channel), sorted. Raises LedgerError.
 
-    Args:
-        stack: The stack.
-        incidents: Ids of incidents by channel.
-        also: Sets of recipients by channel, beside those that the ledger has for shares of the incidents.
-        with_shadow: True to read the entries of shadow mode, too.
+    `also` has sets of recipients by channel, beside those that the ledger has for shares of the incidents.
     """
     table = stack.bounded_table()
     sources, places = Sources(table, stack.effects.clock), dict[str, tuple[str, str, Recipients]]()
@@ -177,7 +157,6 @@ def _receipt_details(receipt: Receipt) -> dict[str, Any] | None:
 
 
 def _receipt_words(receipt: Receipt) -> Iterator[str]:
-    """Yield how far it is proven that people know of the critical."""
     if receipt.answered_at:
         yield f"{identifier(receipt.answered_by)} answered"
     elif receipt.told_at:
@@ -190,11 +169,6 @@ def _event(at: float, kind: str, text: str, **details: Any) -> Event:
     return Event(at, LEDGER, kind, text, details=details)
 
 
-def _is_held(entry: Entry, now: float) -> bool:
-    """True if the newest state waits for the end of a pause at `now` (epoch seconds)."""
-    return entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.paused_until > now
-
-
 def _state(state: State) -> str:
     words = ["open" if state.is_open else "over"]
     return ", ".join(words + ([state.status] if state.status and state.is_open else []))
@@ -204,6 +178,7 @@ def details(entry: Entry, now: float) -> dict[str, Any]:
     """Return the present state of an incident at `now` (epoch seconds) as members of a JSON object."""
     attempt = next_attempt(entry)
     pages = [each.page_number for each in entry.accepted_signals if each.page_number]
+    is_held = entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.paused_until > now
     return {
         "state": _state(entry.newest) if entry.newest else None,
         "announced": _state(entry.announced) if entry.announced else None,
@@ -212,7 +187,7 @@ def details(entry: Entry, now: float) -> dict[str, Any]:
         "owed_since": moments.iso_or_none(entry.debt.since),
         "owed_seconds": None if entry.debt.since is None else max(0, round(now - entry.debt.since)),
         "reason": entry.debt.reason or None,
-        "paused_until": moments.iso_or_none(entry.debt.paused_until if _is_held(entry, now) else None),
+        "paused_until": moments.iso_or_none(entry.debt.paused_until if is_held else None),
         "next_attempt_by": moments.iso_or_none(attempt),
         "is_dead_lettered": entry.is_given_up,
         "fallback_notified": entry.debt.is_notified,

@@ -69,7 +69,6 @@ def _signal(line: Line, kind: str) -> tuple[str, str]:
 
 
 def _facts(line: Line) -> str:
-    """Return the other facts of a line about a job, each after a comma."""
     found, status = list[str](), f" (HTTP {line.text('http_status')})" if line.text("http_status") else ""
     if line.text("reason"):
         found.append(f"{identifier(line.text('reason'))}{status}")

@@ -4,16 +4,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Channel, Rest
+from relay.deadline import Deadline
+from relay.foreign_text import identifier, quoted
+from relay.http.client import json_object
+from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.jobs.job import Job, seconds_of
-from relay.xmatters.directory import Pages, RestApi
-from relayctl import log_lines
+from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi, listed
+from relayctl import log_lines, moments
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.reading import Filter, choosing
 from relayctl.failed_calls import Readings
-from relayctl.incident import timeline, timeline_logs, timeline_vendors
+from relayctl.incident import timeline, timeline_logs
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients
 from relayctl.log_lines import FUNCTIONS, Budget
 from relayctl.stack.deployed import Stack
@@ -32,30 +37,17 @@ MAX_SIGNALS, MAX_PAGES = 8, 8
 
 @dataclass
 class Collector:
-    """Timeline of an incident, which `collect` reads from all sources.
-
-    Attributes:
-        stack: The stack.
-        incident_id: BigPanda's id of the incident.
-        channel: Name of the only channel to read; None for all channels.
-        since: Start of the log lines to read (epoch seconds).
-        events: The events; oldest first, once all are collected.
-        known: Its entries in the ledger: one for each channel, and within a channel for each set of recipients that
-            the webhook's URL named.
-        readings: The results of the sources that were read so far.
-        dropped: Number of older events that were left out, since a timeline holds MAX_EVENTS.
-        url_recipients: Sets of recipients that webhook URLs named, by channel, found so far.
-    """
+    """Timeline of an incident, which `collect` reads from all sources."""
 
     stack: Stack
     incident_id: str
-    channel: str | None
-    since: float
-    events: list[Event] = field(default_factory=list)
-    known: list[Known] = field(default_factory=list)
-    readings: Readings = field(default_factory=Readings)
-    dropped: int = 0
-    url_recipients: dict[str, set[Recipients]] = field(default_factory=dict)
+    channel: str | None  # Name of the only channel to read; None for all channels
+    since: float  # Start of the log lines to read (epoch seconds)
+    events: list[Event] = field(default_factory=list)  # The events; oldest first, once all are collected
+    known: list[Known] = field(default_factory=list)  # One for each channel and set of recipients in the URL
+    readings: Readings = field(default_factory=Readings)  # The results of the sources that were read so far
+    dropped: int = 0  # Number of older events that were left out, since a timeline holds MAX_EVENTS
+    url_recipients: dict[str, set[Recipients]] = field(default_factory=dict)  # Found so far, by channel
 
     @property
     def title(self) -> str:
@@ -87,15 +79,12 @@ class Collector:
         }
 
     def collect(self, since: float | None) -> None:
-        """Read all sources, and keep the events that are not before `since` (epoch seconds).
-
-        Raises StackMissingError.
-        """
+        """Read all sources, and keep the events that are not before `since` (epoch seconds)."""
         # First: it raises an error if there is no such stack, or the stack is not a relay.
         store = ChannelStore(self.stack)
         names = [self.channel] if self.channel else None
         if names is None:
-            names = self.readings.read("channels", lambda: [name for name, _ in store.names()]) or []
+            names = list(self.readings.read("channels", store.names) or ())
         self._logs()
         self._dead_letters()
         self._ledger(sorted({*names, *self.channels}))
@@ -123,7 +112,6 @@ class Collector:
         self.readings.add(source, len(found), problem, **result)
 
     def _dead_letters(self) -> None:
-        """Read the dead-letter queue. Each message is received, and made visible to other readers at the end."""
         with self.readings.reading(DEAD_LETTERS):
             with choosing(self.stack, Filter(channel=self.channel, incident=self.incident_id)) as choice:
                 jobs, held = [message.job for message in choice.jobs if message.job], choice.depth.held
@@ -173,7 +161,7 @@ class Collector:
                 if page in asked or len(asked) >= MAX_PAGES:
                     continue
                 asked.add(page)
-                yield from timeline_vendors.of_page(api, rest, name, page, deadline)
+                yield from of_page(api, rest, name, page, deadline)
 
     def _bigpanda(self, channel: Channel) -> None:
         source, access = f"{BIGPANDA} {channel.name}", channel.bigpanda
@@ -185,21 +173,14 @@ class Collector:
             activities = client.activities(access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
             # The activities of one incident are the same for each channel with a key.
             known = {(each.at, each.text) for each in self.events if each.source == BIGPANDA}
-            made = timeline_vendors.of_activities(activities)
+            made = of_activities(activities)
             self._take(source, [each for each in made if (each.at, each.text) not in known])
 
     def _is_wanted(self, channel: str) -> bool:
-        """True if the timeline takes events of the channel with this name.
-
-        An event with an empty name in place of a channel's name belongs to all channels, and is taken.
-        """
         return self.channel in {None, channel} or not channel
 
     def _is_news(self, event: Event) -> bool:
-        """True if an event from the ledger adds facts to the events from the logs.
-
-        It is False for a signal that a log line has too, unless the ledger also has facts about the signal's page.
-        """
+        """False for a signal that a log line has, too, unless the ledger knows of its page."""
         logged = {each.details.get("request_id") for each in self.events if each.source == LOG}
         details = event.details
         is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_page_missing")
@@ -218,3 +199,91 @@ def _dead_letter(job: Job) -> Event:
         "replays": job.stamps.replays,
     }
     return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel, members)
+
+
+# The types that recordings of a tenant have.
+AUDIT_TYPES = "EVENT_ANNOTATED,RESPONSE_RECEIVED"
+# Audits of a page that are read, the newest. An answer is read up to 64 KiB.
+MAX_AUDITS = 40
+_MAX_TEXT = 200
+_MAX_NAMES = 10
+
+
+def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
+    """Ask xMatters for a page and its answers, and yield the events that have a time. Raises NoAnswer or BadAnswer."""
+    path = f"{EVENTS_PATH}/{quote(page_id, safe='', errors='replace')}?embed=recipients"
+    page = Fields(
+        json_object(
+            api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None).body
+        )
+    )
+    query = urlencode({"eventId": page_id, "auditType": AUDIT_TYPES, "limit": MAX_AUDITS}, errors="replace")
+    audits = listed(api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
+    number, created = _text(page.first("eventid")), moments.told(page.first("created"))
+    name, details = f"page {identifier(number or page_id)}", {"page": number, "page_id": page_id}
+    if created is not None:
+        names = list(_recipients(page.first("recipients")))
+        shown = ", ".join(map(identifier, names[:_MAX_NAMES]))
+        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        text = f"{name} made; recipients: {shown}{more}" if names else f"{name} made; xMatters names no recipients"
+        yield Event(created, XMATTERS, "page", text, channel, details | {"recipients": names})
+    for audit in audits:
+        yield from _answer(channel, name, fields_of(audit), details)
+    if (ended := moments.told(page.first("terminated"))) is not None:
+        yield Event(ended, XMATTERS, "page", f"{name} ended", channel, details)
+
+
+def _recipients(value: Any) -> Iterator[str]:
+    found = value if isinstance(value, list) else nested(value, "data")
+    for each in found if isinstance(found, list) else []:
+        if name := _text(nested(each, "targetname") or nested(each, "name") or nested(each, "id")):
+            yield name
+
+
+def _answer(channel: str, page: str, audit: Fields, details: Mapping[str, Any]) -> Iterator[Event]:
+    response, annotation = audit.first("response"), audit.first("annotation")
+    found = fields_of(response if isinstance(response, dict) else annotation)
+    at = (
+        moments.told(found.first("received")) or moments.told(found.first("created")) or moments.told(audit.first("at"))
+    )
+    recipient = nested(found.first("notification"), "recipient")
+    # The recipient of a notification is a device, which belongs to a person.
+    owner = nested(recipient, "owner")
+    person = found.first("author") or owner or recipient
+    members = {
+        "person": _text(nested(person, "targetname") or nested(person, "name")),
+        "device": _text(nested(recipient, "name")) if owner else "",
+        "response": _text(found.first("response")) or _text(nested(found.first("option"), "text")),
+        "comment": _text(found.first("comment")),
+    }
+    if at is None:
+        return
+    who = identifier(members["person"]) if members["person"] else "somebody"
+    device = f" on {quoted(members['device'], _MAX_TEXT)}" if members["device"] else ""
+    said = f" {quoted(members['response'], _MAX_TEXT)}" if members["response"] else ""
+    is_answer = bool(said or device)
+    text = f"{who} answered{said} to {page}{device}" if is_answer else f"{who} commented on {page}"
+    comment = f": {quoted(members['comment'], _MAX_TEXT)}" if members["comment"] else ""
+    yield Event(at, XMATTERS, "answer" if is_answer else "comment", text + comment, channel, {**details, **members})
+
+
+def _text(value: Any) -> str:
+    return (scalar(value) or "").strip()[:_MAX_TEXT]
+
+
+def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
+    """Yield the events of BigPanda's activities. Activities without a time or a type are left out.
+
+    BigPanda does not document which member has the comment (docs/vendors.md), so the likely members are tried.
+    """
+    for each in activities:
+        at = moments.told(nested(each, "timestamp", "createdat", "time"))
+        kind = scalar(nested(each, "type", "activitytype"))
+        if at is None or not kind:
+            continue
+        comment = scalar(nested(nested(each, "params"), "comment")) or scalar(nested(each, "comment"))
+        words = identifier(kind.removeprefix("incident_").replace("_", "-")).replace("-", " ")
+        user = _text(nested(each, "createdby"))
+        words = f"{words} by user {identifier(user)}" if user else words
+        text = f"{words}: {quoted(comment, _MAX_TEXT)}" if comment else words
+        yield Event(at, BIGPANDA, "activity", text, details={"activity": kind, "user": user, "comment": comment})

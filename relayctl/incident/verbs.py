@@ -19,7 +19,6 @@ from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import CHANNEL
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
-from relayctl.incident.timeline import Event
 from relayctl.incident.timeline_sources import Collector
 from relayctl.log_lines import WEBHOOK, Budget
 from relayctl.stack.deployed import Stack, on_stack
@@ -34,21 +33,13 @@ _SHARES = '{ $.message = "share" }'
 
 
 class Listed(NamedTuple):
-    """An incident of a channel.
+    """An incident of a channel."""
 
-    Attributes:
-        at: Time of its last share (epoch seconds).
-        channel: Name of the channel.
-        incident_id: BigPanda's id, as the log or the ledger's key has it.
-        entry: Its entry in the ledger; None if there is none, or it could not be read.
-        outcome: Outcome of its last share in the log; empty if the log was not read.
-    """
-
-    at: float
+    at: float  # Time of its last share (epoch seconds)
     channel: str
-    incident_id: str
-    entry: Entry | None
-    outcome: str = ""
+    incident_id: str  # BigPanda's id, as the log or the ledger's key has it
+    entry: Entry | None  # Its entry in the ledger; None if there is none, or it could not be read
+    outcome: str = ""  # Outcome of its last share in the log; empty if the log was not read
 
     def words(self, now: float) -> str:
         """Return the incident's state in words, then its title in quotes."""
@@ -70,15 +61,14 @@ class Listed(NamedTuple):
 
 
 def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
-    """Yield the incidents that the ledger's index has as owed or given up."""
     ledger = Ledger(stack.bounded_table())
     for name, entry in (readings.read("ledger", lambda: due(ledger)) or {}).items():
         if entry.debt.since is not None:
-            yield Listed(_came(entry), channel_of(name), incident_of(name), entry)
+            came = entry.newest.came if entry.newest else entry.debt.since
+            yield Listed(came, channel_of(name), incident_of(name), entry)
 
 
 def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
-    """Yield the incidents whose shares the webhook logged since `since` (epoch seconds)."""
     budget = Budget(MAX_ANSWERS)
     scan = stack.logs.scan(WEBHOOK, _SHARES, since, budget)
     lines = readings.read("log", lambda: [line for line in scan if line.text("incident_id")]) or []
@@ -94,10 +84,6 @@ def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
     for each in newest:
         for entry in entries.get(each, [None]):
             yield Listed(last[each].at, *each, entry, last[each].text("outcome"))
-
-
-def _came(entry: Entry) -> float:
-    return entry.newest.came if entry.newest else entry.debt.since or 0.0
 
 
 _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
@@ -119,17 +105,10 @@ def show_timeline(shown: Collector, now: float) -> None:
     for day, events in groupby(shown.events, key=lambda each: moments.day(each.at)):
         terminal.show_line(day)
         for event in events:
-            lead = f"{moments.clock(event.at)} {_age(event, now):>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "
-            terminal.show_line(printable(_words(event, with_channel=are_many)), lead=lead)
-
-
-def _age(event: Event, now: float) -> str:
-    """Return the time since an event, such as "3m"; "in 3m" for an event in the future."""
-    return f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
-
-
-def _words(event: Event, *, with_channel: bool) -> str:
-    return f"{event.channel}: {event.text}" if with_channel and event.channel else event.text
+            when = f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
+            lead = f"{moments.clock(event.at)} {when:>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "
+            channel = f"{event.channel}: " if are_many and event.channel else ""
+            terminal.show_line(printable(channel + event.text), lead=lead)
 
 
 # Log lines are read from this long ago, unless --since says otherwise.
@@ -188,10 +167,6 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
 
 
 def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Return the incident's id in the argument: the argument itself, or the id in an address of BigPanda's console.
-
-    Raises BadParameter.
-    """
     value = value.strip()
     if "://" in value:
         found = re.search(r"/incidents?/([^/?#&\s]+)", value)

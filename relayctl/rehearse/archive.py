@@ -1,54 +1,34 @@
-"""Folder of what was fetched from the vendors: one file of JSON lines for each kind, that grows by whole lines.
+"""Database of what was fetched from the vendors. A run that was broken off goes on where it was."""
 
-A run that is broken off leaves what it fetched, and the next one goes on where it was.
-"""
-
-import hashlib
-import hmac
 import json
-import os
-import secrets
-import threading
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-ABOUT, KEY, PERIOD = "about.json", "pseudonyms.key", ("since", "until")
-# Members whose text is structure, and no word of a customer's. All other text is replaced by `--redact`.
-_STRUCTURE = frozenset(
-    {
-        *("id", "alert_id", "status", "severity", "type", "share_target", "environments", "created", "terminated"),
-        *("requestId", "eventId", "auditType", "deliveryStatus", "received", "response", "incident", "told_status"),
-        *("timestamp", "at", "start", "end", "startedOn", "endedOn", "started_on", "ended_on"),
-    }
-)
+FILE, ABOUT, PERIOD = "fetched.sqlite", "about", ("since", "until")
+# Without waits for the disk: a run that is killed loses nothing, only a machine that is.
+_OPEN = """PRAGMA synchronous = OFF;
+CREATE TABLE IF NOT EXISTS documents (kind, key, document, PRIMARY KEY (kind, key))"""
 
 
 class Archive:
-    """Fetched records of both vendors, in a folder that only the operator can read. Safe to use from several threads.
+    """Fetched documents by kind and key, in a folder that only the operator can read. Threads may share it."""
 
-    Attributes:
-        folder: The folder.
-        is_redacted: True if names and texts are replaced by pseudonyms before they are written.
-    """
-
-    def __init__(self, folder: Path, about: Mapping[str, Any], *, is_redacted: bool) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         """Open or make the folder. `about` says what is fetched: a folder about something else raises UsageError."""
-        self.folder, self.is_redacted = folder, is_redacted
-        self._lock = threading.Lock()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known, wanted = folder / ABOUT, {**about, "redacted": is_redacted}
-        if not known.exists():
-            if any(folder.iterdir()):
-                raise click.UsageError(f"--keep: {folder} has other files; name a new folder")
-            self._write(known, json.dumps(wanted) + "\n")
-        try:
-            self.about: dict[str, Any] = json.loads(known.read_text("utf-8"))
-        except ValueError:
-            raise click.UsageError(f"--keep: {known} is not whole; name a new folder") from None
-        wanted = json.loads(json.dumps(wanted))
+        self.folder, self._place = folder, folder / FILE
+        if not self._place.exists() and any(folder.iterdir()):
+            raise click.UsageError(f"--keep: {folder} has other files; name a new folder")
+        self._place.touch(mode=0o600)
+        wanted = json.loads(json.dumps(about))
+        if not self.has(ABOUT):
+            self.add(ABOUT, ABOUT, wanted)
+        self.about: dict[str, Any] = dict(self.all(ABOUT))[ABOUT]
         # A run that goes on keeps its first period.
         different = [name for name, value in wanted.items() if name not in PERIOD and self.about.get(name) != value]
         if different:
@@ -56,81 +36,27 @@ class Archive:
                 f"--keep: {folder} was fetched with another {', '.join(different)}; name a new folder, or type the "
                 "first command again"
             )
-        self._pseudonyms = self._key() if is_redacted else b""
-        self._mend()
 
     def has(self, kind: str) -> set[str]:
-        """Return the keys of all documents of a kind."""
-        return {key for key, _ in self.all(kind)}
+        with self._database() as database:
+            return {key for (key,) in database.execute("SELECT key FROM documents WHERE kind = ?", (kind,))}
 
     def all(self, kind: str) -> Iterator[tuple[str, Any]]:
         """Yield each document of a kind with its key, in the order in which they were added."""
-        place = self._place(kind)
-        if not place.exists():
-            return
-        with place.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield _entry(line, f"line {number} of {place}")
+        with self._database() as database:
+            query = "SELECT key, document FROM documents WHERE kind = ? ORDER BY rowid"
+            for key, text in database.execute(query, (kind,)):
+                yield key, json.loads(text)
 
     def add(self, kind: str, key: str, document: Any) -> None:
-        """Add a document under a key."""
-        told = self._told(document) if self.is_redacted else document
-        line = json.dumps([key, told]) + "\n"
-        with self._lock:
-            try:
-                self._write(self._place(kind), line, "a")
-            except OSError:
-                # A part of the line may be there, and another thread may write yet.
-                self._mend()
-                raise
+        with self._database() as database:
+            database.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (kind, key, json.dumps(document)))
 
-    def finish(self) -> None:
-        """Forget the key of the pseudonyms: nobody can tell any more whose they are."""
-        (self.folder / KEY).unlink(missing_ok=True)
-
-    def _place(self, kind: str) -> Path:
-        return self.folder / f"{kind}.jsonl"
-
-    def _mend(self) -> None:
-        """Cut off a part of a line at the end of a file, which a run left that was killed."""
-        for place in self.folder.glob("*.jsonl"):
-            content = place.read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                os.truncate(place, whole)
-
-    def _write(self, place: Path, text: str, mode: str = "w") -> None:
-        with open(place, mode, encoding="utf-8", opener=_private) as file:
-            file.write(text)
-
-    def _key(self) -> bytes:
-        place = self.folder / KEY
-        if not place.exists():
-            self._write(place, secrets.token_hex(32))
-        return place.read_text().encode()
-
-    def _told(self, value: Any, name: str = "") -> Any:
-        match value:
-            case dict():
-                return {key: self._told(member, key) for key, member in value.items()}
-            case list():
-                # A document that is a list of texts has ids or times.
-                return [self._told(each, name) for each in value]
-            # A share's target may be a person's address.
-            case str() if name and value and (name not in _STRUCTURE or (name == "share_target" and "@" in value)):
-                return hmac.new(self._pseudonyms, value.encode(), hashlib.sha256).hexdigest()[:12]
-        return value
-
-
-def _entry(line: str, where: str) -> tuple[str, Any]:
-    try:
-        key, document = json.loads(line)
-    except (ValueError, TypeError):
-        raise click.UsageError(
-            f"--keep: {where} is damaged, by a full disk or two runs at once; name a new folder"
-        ) from None
-    return key, document
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._place, autocommit=True)) as database:
+                database.executescript(_OPEN)
+                yield database
+        except sqlite3.Error as error:
+            raise click.ClickException(f"--keep: {self._place}: {error}") from error

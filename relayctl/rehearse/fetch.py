@@ -1,9 +1,4 @@
-"""Fetch: all that both vendors still know of a period, read into an `Archive` within their rate limits.
-
-BigPanda: each shared incident of the environments, with its alerts, and its activities. xMatters: all pages of the
-period; audits of the pages that were about a critical, and when flood control dropped a signal. Facts and open
-questions: docs/vendors.md.
-"""
+"""Fetch: all that both vendors still know of a period, read into an `Archive` within their rate limits."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +13,11 @@ from relay.delivery.channel_health import age
 from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, SUPPRESSIONS_PATH
 from relayctl import terminal
-from relayctl.moments import iso
+from relayctl.moments import DAY, iso
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.reader import FetchError, Reader
 from relayctl.terminal import progress
 
-DAY = 86_400.0
 # Kinds of documents in the archive.
 LISTED, DETAILS, ACTIVITIES, EVENTS, AUDITS, SUPPRESSED = (
     *("listed", "incidents", "activities", "events", "audits", "suppressed"),
@@ -36,7 +30,6 @@ WORKERS = 4
 
 
 def fetch_incidents(reader: Reader, archive: Archive) -> None:
-    """Fetch BigPanda's shared incidents with their alerts and activities. Raises FetchError."""
     with progress("listing BigPanda's incidents", "pages", reader.effects.ticks) as show:
         for done, (key, path, query) in enumerate(_windows(archive), start=1):
             _list(reader, archive, key, path, query)
@@ -60,7 +53,6 @@ def fetch_incidents(reader: Reader, archive: Archive) -> None:
 
 
 def fetch_pages(reader: Reader, archive: Archive) -> None:
-    """Fetch xMatters' pages of the period. Raises FetchError."""
     known = {key: len(events) for key, events in archive.all(EVENTS)}
     incidents = _listed(archive).keys()
     with progress("reading xMatters' pages", "calls", reader.effects.ticks) as show:
@@ -118,11 +110,6 @@ def _fetch(
     calls: Sequence[tuple[str, str]],
     workers: int,
 ) -> None:
-    """Ask for each kind and key in `calls`, `workers` side by side, and store the answers.
-
-    After Ctrl-C or a failure no further call begins.
-    """
-
     def one(call: tuple[str, str]) -> None:
         kind, key = call
         if reader.stop.is_set():
@@ -146,7 +133,6 @@ def _fetch(
 
 
 def _windows(archive: Archive) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield key, path and query of each part of the listing: what is open, and what was resolved, day by day."""
     for environment in archive.about["environments"]:
         path = f"/resources/v2.0/environments/{quote(environment, safe='')}/incidents"
         for folder in FOLDERS:
@@ -159,7 +145,6 @@ def _windows(archive: Archive) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def _days(archive: Archive) -> Iterator[tuple[float, float]]:
-    """Yield start and end of each day of the period (epoch seconds)."""
     start, until = archive.about["since"], archive.about["until"]
     while start < until:
         yield start, min(start + DAY, until)
@@ -167,7 +152,6 @@ def _days(archive: Archive) -> Iterator[tuple[float, float]]:
 
 
 def _list(reader: Reader, archive: Archive, key: str, path: str, query: dict[str, Any]) -> None:
-    """Read all pages of one part of a listing, unless the archive has them."""
     if f"{key}/end" in archive.has(LISTED):
         return
     ids = set[str]()
@@ -196,7 +180,6 @@ def _list(reader: Reader, archive: Archive, key: str, path: str, query: dict[str
 
 
 def _listed(archive: Archive) -> dict[str, str]:
-    """Return the listed incidents, with their environment."""
     return {each: key.partition("/")[0] for key, ids in archive.all(LISTED) for each in ids}
 
 
@@ -207,7 +190,6 @@ def _details(reader: Reader, environments: dict[str, str], incident_id: str) -> 
 
 
 def _activities(reader: Reader, incident_id: str) -> list[Any]:
-    """Return all activities of an incident, newest first."""
     found: list[Any] = []
     for page in range(1, MAX_LISTING_PAGES + 1):
         path = f"/resources/v2.0/incidents/{quote(incident_id, safe='')}/activities"
@@ -241,7 +223,6 @@ _STATUS_NAMES = ("status", "incident_status", "incidentstatus", "bigpanda_status
 
 
 def _bare(name: str) -> str:
-    """Return a property's name without its language, in lower case."""
     return name.partition("#")[0].strip().lower()
 
 

@@ -28,41 +28,24 @@ _TELLS_SECONDS = 120.0
 
 
 class Page(NamedTuple):
-    """A page that xMatters made.
+    """A page that xMatters made."""
 
-    Attributes:
-        id: UUID of xMatters' event.
-        at: When it was made (epoch seconds).
-        status: Status of the incident that it told; None if unknown.
-        answered_at: When a person answered first (epoch seconds); None if nobody did, or if its audits are unknown.
-        answered_by: That person; empty if unknown.
-        is_notified: True if a device got it, False if none did; None if its audits are unknown.
-    """
-
-    id: str
-    at: float
-    status: str | None = None
-    answered_at: float | None = None
-    answered_by: str = ""
-    is_notified: bool | None = None
+    id: str  # UUID of xMatters' event
+    at: float  # When it was made (epoch seconds)
+    status: str | None = None  # Status of the incident that it told; None if unknown
+    answered_at: float | None = None  # First answer (epoch seconds); None without one, or if unknown
+    answered_by: str = ""  # That person; empty if unknown
+    is_notified: bool | None = None  # True if a device got it, False if none did; None if its audits are unknown
 
 
 class Moment(NamedTuple):
-    """A share of the past.
+    """A share of the past."""
 
-    Attributes:
-        at: When BigPanda shared the incident (epoch seconds); when its page was made, if BigPanda logged no share.
-        body: A webhook's body with the state at that time.
-        status: The incident's status then.
-        is_inferred: True if the state was inferred.
-        page: The page that the direct integration made of it; None if it made none.
-    """
-
-    at: float
-    body: bytes
-    status: str
-    is_inferred: bool
-    page: Page | None = None
+    at: float  # When BigPanda shared the incident (epoch seconds); when its page was made, if BigPanda logged no share
+    body: bytes  # A webhook's body with the state at that time
+    status: str  # The incident's status then
+    is_inferred: bool  # True if the state was inferred
+    page: Page | None = None  # The page that the direct integration made of it; None if it made none
 
     @property
     def share(self) -> Share:
@@ -71,21 +54,13 @@ class Moment(NamedTuple):
 
 
 class History(NamedTuple):
-    """History of one incident.
-
-    Attributes:
-        incident_id: BigPanda's id.
-        title: Its title; empty if unknown.
-        moments: Its shares, oldest first.
-        spells: When it was open: start and end of each time (epoch seconds); the end is None while it is open.
-        earlier: Its shares before the period, oldest first: what people knew when the period began.
-    """
+    """History of one incident."""
 
     incident_id: str
-    title: str
-    moments: tuple[Moment, ...]
-    spells: tuple[tuple[float, float | None], ...]
-    earlier: tuple[Moment, ...] = ()
+    title: str  # Its title; empty if unknown
+    moments: tuple[Moment, ...]  # Its shares, oldest first
+    spells: tuple[tuple[float, float | None], ...]  # Start and end (epoch seconds) of being open; None while it is
+    earlier: tuple[Moment, ...] = ()  # Its shares before the period: what people knew when it began
 
     @property
     def pages(self) -> list[tuple[Page, Moment]]:
@@ -94,26 +69,17 @@ class History(NamedTuple):
         return sorted(known, key=lambda each: each[0].at)
 
     def is_open(self, at: float) -> bool:
-        """True if the incident was open at a time (epoch seconds)."""
         return any(start <= at and (end is None or at < end) for start, end in self.spells)
 
 
 class Past(NamedTuple):
-    """All histories.
+    """All histories."""
 
-    Attributes:
-        histories: One for each incident that was shared with a target in the period.
-        targets: Number of shares by BigPanda's name of their target, also of those that were left out.
-        logs_updates: True if BigPanda logged further shares of an incident, not only the first one.
-        others: Number of pages with the id of another incident.
-        dropped: Number of shares without a page around which xMatters' flood control dropped something.
-    """
-
-    histories: tuple[History, ...]
-    targets: Mapping[str, int]
-    logs_updates: bool
-    others: int = 0
-    dropped: int = 0
+    histories: tuple[History, ...]  # One for each incident that was shared with a target in the period
+    targets: Mapping[str, int]  # Number of shares by BigPanda's name of their target, also of those that were left out
+    logs_updates: bool  # True if BigPanda logged further shares of an incident, not only the first one
+    others: int = 0  # Number of pages with the id of another incident
+    dropped: int = 0  # Number of shares without a page around which xMatters' flood control dropped something
 
 
 def read_pages(archive: Archive) -> dict[str, list[Page]]:
@@ -168,7 +134,6 @@ def _dropped(archive: Archive, histories: Iterable[History]) -> int:
 
 
 def critical_pages(past: Past) -> list[str]:
-    """Return the ids of the pages that were about a critical."""
     pages = (each for history in past.histories for each in history.pages)
     return [page.id for page, moment in pages if (page.status or moment.status) == "critical"]
 
@@ -193,7 +158,9 @@ def _history(
     def inferred_at(at: float) -> str:
         if not any(start <= at and (end is None or at < end) for start, end in spells):
             return "ok"
-        return max((each["status"] for each in alerts_at(at)), key=_rank, default=severity)
+        return max(
+            (each["status"] for each in alerts_at(at)), key=lambda status: RANKS.get(status, 0), default=severity
+        )
 
     def moment(at: float, told: str | None, page: Page | None = None) -> Moment:
         status = told or inferred_at(at)
@@ -215,7 +182,6 @@ def _history(
 def _shown(
     document: Mapping[str, Any], key: str, status: str, severity: str, alerts: list[dict[str, Any]], at: float
 ) -> dict[str, Any]:
-    """Return the incident of a webhook's body."""
     is_over = status == "ok"
     own = {name: document[name] for name in ("incident_tags", "incidentTags", "environments") if name in document}
     members = {"id": key, "status": status, "severity": severity, "active": not is_over, "resolved": is_over}
@@ -253,10 +219,7 @@ def _spells(incident: Fields, logged: Sequence[Fields]) -> list[tuple[float, flo
 
 
 def _told_states(inferred: Mapping[float, str], pages: Sequence[Page]) -> dict[float, str]:
-    """Return the status that a page told of a share, by the share's time; `inferred` has all shares' statuses.
-
-    A page tells of the last share before it, or of an earlier one whose inferred status it has.
-    """
+    """Return the status that a page told of the last share before it, or of an earlier one with that status."""
     told: dict[float, str] = {}
     for page in pages:
         near = [at for at in inferred if page.at - _TELLS_SECONDS <= at <= page.at + _CLOCKS_DIFFER_SECONDS]
@@ -285,7 +248,6 @@ def _matched(moments: Sequence[Moment], pages: Sequence[Page]) -> tuple[list[Mom
 
 
 def _heard(audits: Iterable[Any]) -> dict[str, Any]:
-    """Return what the audits of a page say of it, as members of `Page`."""
     is_notified, answers = False, list[tuple[float, str]]()
     for each in map(fields_of, audits):
         response = fields_of(each.get("response"))
@@ -316,7 +278,3 @@ def is_wanted(target: str, targets: Collection[str]) -> bool:
 
 def _at(activity: Fields) -> float:
     return moments.told(activity.get("timestamp")) or 0.0
-
-
-def _rank(status: str) -> int:
-    return RANKS.get(status, 0)

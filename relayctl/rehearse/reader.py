@@ -1,13 +1,9 @@
-"""Read-only client of one vendor's API: it can only GET, keeps to a pace, and waits out what passes.
-
-Its failures are sentences for the operator, without a credential.
-"""
+"""Read-only client of one vendor's API: it can only GET, keeps to a pace, and waits out what passes."""
 
 import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,7 +21,6 @@ CALL_SECONDS, TRIES = 30.0, 6
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 # The vendor's seconds and ours do not begin together, so the pace stays below the limit by this part.
 MARGIN = 0.015
-CLOCKS_DIFFER_SECONDS = 120.0
 # Longest part of a wait, after which a stop is noticed.
 SLICE_SECONDS = 1.0
 _REFUSED = {
@@ -40,27 +35,15 @@ class FetchError(click.ClickException):
 
 @dataclass
 class Reader:
-    """Reads one vendor's API, at the vendor's pace for all threads together.
+    """Reads one vendor's API, at the vendor's pace for all threads together."""
 
-    Attributes:
-        vendor: Name of the vendor.
-        outward: Client for the vendor's hosts.
-        base_url: URL without a slash at the end.
-        headers: Headers with the credentials.
-        calls_a_second: The vendor's limit for one endpoint.
-        effects: Clocks of the run.
-        stop: Set to end all waits, with a FetchError in each thread that waits.
-        ahead_seconds: How far this machine's clock is ahead of the vendor's; 0 before the first answer.
-    """
-
-    vendor: str
-    outward: HttpClient
-    base_url: str
-    headers: Mapping[str, str] = field(repr=False)
-    calls_a_second: float
-    effects: Effects
-    stop: threading.Event = field(default_factory=threading.Event)
-    ahead_seconds: float = 0.0
+    vendor: str  # Name of the vendor
+    outward: HttpClient  # Client for the vendor's hosts
+    base_url: str  # URL without a slash at the end
+    headers: Mapping[str, str] = field(repr=False)  # Headers with the credentials
+    calls_a_second: float  # The vendor's limit for one endpoint
+    effects: Effects  # Clocks of the run
+    stop: threading.Event = field(default_factory=threading.Event)  # Ends all waits, by a FetchError
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     # The earliest time of the next call, by endpoint (seconds of the monotonic clock).
     _next: dict[str, float] = field(default_factory=dict, init=False, repr=False)
@@ -71,10 +54,7 @@ class Reader:
         return (1 + MARGIN) / self.calls_a_second
 
     def get(self, path: str, query: Mapping[str, Any], endpoint: str = "") -> Any:
-        """Return the JSON document at a path; None if there is nothing (404, 410). Raises FetchError.
-
-        Calls with the same `endpoint` share a pace.
-        """
+        """Return the JSON document at a path, at the pace of `endpoint`; None for 404 and 410. Raises FetchError."""
         url = f"{self.base_url}{path}?{urlencode(query)}" if query else f"{self.base_url}{path}"
         wait, problem = FIRST_WAIT_SECONDS, ""
         for _ in range(TRIES):
@@ -90,7 +70,6 @@ class Reader:
                 problem = str(error)
                 self._sleep(wait)
             else:
-                self._compare_clocks(answer)
                 if 200 <= answer.status < 300 and (document := _json(answer)) is not None:
                     return document
                 if answer.status in {404, 410}:
@@ -103,7 +82,6 @@ class Reader:
         raise FetchError(f"{self.vendor}: {problem}, {TRIES} times; with --keep, the same command goes on here later")
 
     def _take_turn(self, endpoint: str) -> None:
-        """Wait until the next call of an endpoint may begin, or `stop` is set."""
         with self._lock:
             now = self.effects.ticks()
             at = max(self._next.get(endpoint, now), now)
@@ -116,21 +94,12 @@ class Reader:
             self.effects.sleep(min(left, SLICE_SECONDS))
 
     def _judged(self, answer: HttpAnswer, path: str) -> str:
-        """Return what an answer says that may pass. Raises FetchError for one that will not."""
         if answer.status == 429:
             return "too many requests (HTTP 429); does another program use the same key?"
         if answer.status >= 500 or 200 <= answer.status < 300:
             return f"HTTP {answer.status}" if answer.status >= 500 else "an answer that is no JSON, maybe a proxy's"
         said = _REFUSED.get(answer.status, "refuses the request")
         raise FetchError(f"{self.vendor}: HTTP {answer.status} for {path}: {said}")
-
-    def _compare_clocks(self, answer: HttpAnswer) -> None:
-        try:
-            told = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
-        except (ValueError, TypeError):
-            return
-        ahead = self.effects.clock() - told
-        self.ahead_seconds = ahead if abs(ahead) > CLOCKS_DIFFER_SECONDS else 0.0
 
 
 def _json(answer: HttpAnswer) -> Any:

@@ -14,23 +14,20 @@ import click
 from relay.bigpanda.client import CALLS_A_SECOND
 from relay.channels.channel import BIGPANDA_URL, Channel
 from relay.channels.policy import Mode
-from relay.delivery.channel_health import age
 from relay.http.session import AllowList
 from relay.incidents.share import environment_id
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, CredentialInput, credential_option
 from relayctl.rehearse import fetch
 from relayctl.rehearse.archive import Archive
-from relayctl.rehearse.findings import figures, with_assumed_pages
+from relayctl.rehearse.findings import figures, page, rows, settings_to_install, with_assumed_pages
 from relayctl.rehearse.history import Past, critical_pages, is_wanted, read_past
-from relayctl.rehearse.page import page, rows, settings_of, settings_to_install
 from relayctl.rehearse.reader import Reader
 from relayctl.rehearse.replay import rehearse
-from relayctl.settings.settings_file import channel_of_members, channel_without_credentials
+from relayctl.settings.settings_file import channel_of_policy, channel_without_credentials
 from relayctl.stack.deployed import Effects
 
 DEFAULT_DAYS, MOST_DAYS = 90, 400
-_DAY = 86_400.0
 # A page of 100 events with all their properties.
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 POLICIES: Mapping[str, Mapping[str, Any]] = {
@@ -97,7 +94,6 @@ def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None
 @click.option(
     "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep what is fetched there."
 )
-@click.option("--redact", is_flag=True, help="Replace names and texts by pseudonyms before they are kept.")
 @click.option(
     "--html", "html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page, too."
 )
@@ -109,7 +105,6 @@ def rehearse_(
     *,
     files: tuple[Path, ...],
     keep: Path | None,
-    redact: bool,
     html: Path | None,
     as_json: bool,
     **vendors: Any,
@@ -137,15 +132,13 @@ def rehearse_(
         --password @xm.password --html rehearsal.html
     """
     effects: Effects = context.obj or Effects()
-    if redact and files:
-        raise click.UsageError("--redact hides the tags that routes look at: give --settings without it")
     if html and not html.parent.is_dir():
         raise click.UsageError(f"--html: there is no folder {html.parent}")
-    channels = {name: channel_of_policy(name, policy) for name, policy in POLICIES.items()}
+    channels = {name: _to_rehearse(channel_of_policy(name, policy)) for name, policy in POLICIES.items()}
     channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
     about, readers = _about(effects.clock(), vendors), _readers(effects, vendors)
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
-        archive = Archive(Path(folder), about, is_redacted=redact)
+        archive = Archive(Path(folder), about)
         since, is_assumed = archive.about["since"], len(readers) == 1
         if since != about["since"]:
             terminal.say(f"{archive.folder} begins at {moments.moment(since)}; the report is about that time")
@@ -165,16 +158,14 @@ def rehearse_(
 
 
 def _about(now: float, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an archive of these options is about: period, environments, property, targets, hosts."""
-    start = now - DEFAULT_DAYS * _DAY if options["since"] is None else options["since"]
-    if not now - MOST_DAYS * _DAY <= start < now:
+    start = now - DEFAULT_DAYS * moments.DAY if options["since"] is None else options["since"]
+    if not now - MOST_DAYS * moments.DAY <= start < now:
         raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
     members = ("environments", "key", "targets", "bigpanda_url", "xmatters_url")
     return {"since": int(start), "until": int(now), **{name: options[name] for name in members}}
 
 
 def _readers(effects: Effects, options: Mapping[str, Any]) -> list[Reader]:
-    """Return a reader of BigPanda, and one of xMatters if it is to be asked. Raises UsageError."""
     url, username, password = (options[name] for name in ("xmatters_url", "username", "password"))
     if (url is None) != (username is None or password is None):
         raise click.UsageError("--xmatters-url, --username and --password belong together")
@@ -200,18 +191,11 @@ def _readers(effects: Effects, options: Mapping[str, Any]) -> list[Reader]:
 
 
 def _fetched(archive: Archive, bigpanda: Reader, xmatters: Reader | None = None) -> Past:
-    """Fetch what the archive lacks, and return what is known of the archive's period. Raises FetchError."""
     fetch.fetch_incidents(bigpanda, archive)
     if xmatters:
         fetch.fetch_pages(xmatters, archive)
         fetch.fetch_answers(xmatters, archive, critical_pages(read_past(archive)))
-    archive.finish()
     return read_past(archive)
-
-
-def channel_of_policy(name: str, policy: Mapping[str, Any]) -> Channel:
-    """Return a channel with this policy and stand-ins for credentials: it can decide, and reach nobody."""
-    return _to_rehearse(channel_of_members(name, settings_of(policy)))
 
 
 def _to_rehearse(channel: Channel) -> Channel:
@@ -220,11 +204,6 @@ def _to_rehearse(channel: Channel) -> Channel:
 
 
 def _warn(readers: Sequence[Reader], past: Past, options: Mapping[str, Any]) -> None:
-    for reader in readers:
-        if reader.ahead_seconds:
-            way = "ahead of" if reader.ahead_seconds > 0 else "behind"
-            wrong = age(abs(reader.ahead_seconds))
-            terminal.say(f"warning: this machine's clock is {wrong} {way} {reader.vendor}'s; set it, and run again")
     together = [name for name in past.targets if is_wanted(name, options["targets"])]
     if len(together) > 1 and not options["targets"]:
         named = ", ".join(sorted(together))

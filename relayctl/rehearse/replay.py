@@ -1,7 +1,6 @@
 """The library's own decisions about past shares, in simulated time: which of them would have rung, and when.
 
-`step` decides as it does in the Lambda functions, and the library's rate limiter gives its tickets. xMatters takes
-every signal at once. People answer when they answered the pages that they really got.
+xMatters takes every signal at once. People answer when they answered the pages that they really got.
 """
 
 import heapq
@@ -30,23 +29,14 @@ _MOST_WAKES = 1000
 
 
 class Ring(NamedTuple):
-    """A signal that the relay would have sent.
+    """A signal that the relay would have sent."""
 
-    Attributes:
-        at: When (epoch seconds).
-        incident_id: BigPanda's id of the incident.
-        transition: Its transition.
-        status: Status of the incident.
-        recipients: Whom it would have notified; empty if xMatters' workflow chooses.
-        after: Seconds since the share.
-    """
-
-    at: float
+    at: float  # When (epoch seconds)
     incident_id: str
     transition: Transition
     status: str | None
-    recipients: tuple[str, ...]
-    after: float
+    recipients: tuple[str, ...]  # Whom it would have notified; empty if xMatters' workflow chooses
+    after: float  # Seconds since the share
 
 
 class _Gates:
@@ -86,23 +76,14 @@ class _Gates:
 
 @dataclass
 class Rehearsal:
-    """Decisions of the relay about the shares of one channel.
-
-    Attributes:
-        channel: The channel.
-        since: Start of the period (epoch seconds): what happens before it is not reported.
-        now: The simulated time (epoch seconds).
-        rings: Its signals, oldest first.
-        quiet: Shares that would not have rung, by the library's outcome.
-        dead: Incidents of states that would have been dead-lettered.
-    """
+    """Decisions of the relay about the shares of one channel."""
 
     channel: Channel
-    since: float
-    now: float = 0.0
-    rings: list[Ring] = field(default_factory=list)
-    quiet: Counter[str] = field(default_factory=Counter)
-    dead: list[str] = field(default_factory=list)
+    since: float  # Start of the period (epoch seconds): what happens before it is not reported
+    now: float = 0.0  # The simulated time (epoch seconds)
+    rings: list[Ring] = field(default_factory=list)  # Its signals, oldest first
+    quiet: Counter[str] = field(default_factory=Counter)  # Shares that would not have rung, by the library's outcome
+    dead: list[str] = field(default_factory=list)  # Incidents of states that would have been dead-lettered
 
     def __post_init__(self) -> None:
         gates: Any = _Gates()

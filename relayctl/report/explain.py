@@ -1,6 +1,7 @@
-"""relayctl explain: explain a share without sending anything, and lint a channel's policy."""
+"""relayctl explain: explain a share without sending anything."""
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from copy import replace
 from typing import IO, Any, NamedTuple
 
@@ -9,8 +10,8 @@ import click
 from relay.channels.authentication import MAX_BODY_BYTES
 from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
-from relay.failures import BadRequest, InvalidChannel
-from relay.foreign_text import printable
+from relay.failures import BadRequest, InvalidChannel, Reason
+from relay.foreign_text import one_line, printable
 from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.table import Ledger
@@ -19,9 +20,8 @@ from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
 from relayctl.failed_calls import tried
-from relayctl.report import explanation_text
 from relayctl.report.explanation import Case, explanation
-from relayctl.report.route_lint import lint
+from relayctl.settings.settings_file import channel_of_policy
 from relayctl.stack.deployed import Stack, on_stack
 
 _LABEL_COLUMNS = 15
@@ -29,40 +29,21 @@ _LABEL_COLUMNS = 15
 _LEAST_SECRET = 8
 _MASK = "***"
 _WHOLE = {"inbound", "xmatters"}
-_NEVER_USED = "not-in-the-file-and-never-used"
-# Members of a made-up channel, for a file with a policy alone. They are never used, and never shown.
-_NOT_IN_FILE: dict[str, Any] = {
-    "inbound": {"token": _NEVER_USED},
-    "xmatters": {
-        "trigger_url": "https://example.xmatters.com/api/integration/1/functions/none/triggers",
-        "auth": {"type": "url"},
-    },
-}
 
 
 class _Source(NamedTuple):
-    """The channel that a share is explained for, and its origin: the stack or a file.
-
-    Attributes:
-        channel: The channel.
-        origin: The origin in words.
-        notes: Remarks for the operator; empty if more than the policy is known.
-    """
+    """The channel that a share is explained for, and its origin: the stack or a file."""
 
     channel: Channel
-    origin: str
-    notes: tuple[str, ...] = ()
+    origin: str  # The origin in words
+    notes: tuple[str, ...] = ()  # Remarks for the operator; empty if more than the policy is known
 
 
 @click.command()
-@click.argument("file", required=False, metavar="[FILE|-]", type=click.File("rb"))
+@click.argument("file", metavar="FILE", type=click.File("rb"))
 @click.option(
-    "--channel",
-    type=channel_names.checked_name,
-    metavar="NAME",
-    help="The channel that gets the share.",
+    "--channel", type=channel_names.checked_name, required=True, metavar="NAME", help="The channel that gets the share."
 )
-@click.option("--incident", metavar="ID", help="Compare with this incident in the ledger, not with that of the body.")
 @click.option("--recipients", default="", metavar="A,B", help="The ?recipients= of BigPanda's URL.")
 @click.option(
     "--policy",
@@ -72,9 +53,8 @@ class _Source(NamedTuple):
     help="A policy, or a whole secret, in place of the stored one.",
 )
 @click.option("--offline", is_flag=True, help="Ask no AWS service; needs --policy.")
-@click.option("--lint", "is_lint", is_flag=True, help="Check the routes; takes no FILE.")
 @on_stack
-def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> None:
+def explain(stack: Stack, as_json: bool, **options: Any) -> None:
     """Explain what a share would do, and why. Nothing is sent, and nothing is written.
 
     FILE is the body of BigPanda's webhook; - is standard input. The output has the parsed fields, the transition
@@ -84,49 +64,31 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
     Without a stack that can be reached, the share is compared with nothing, as if the incident were new; then --policy
     names a file: the JSON of a policy, or of a whole channel.
 
-    With --lint, relayctl checks a channel, or a policy file, for routes that never match and for settings that notify
-    nobody.
-
     \b
     Example:
       relayctl explain share.json --channel payments
       jq -r .body event.json | relayctl explain - --channel payments
       relayctl explain share.json --channel new --policy policy.json --offline
-      relayctl explain --lint --channel payments
     """
     name, file = options["channel"], options["policy_file"]
-    _check_usage(options, is_lint=is_lint)
+    if options["offline"] and not file:
+        raise click.UsageError("--offline needs --policy FILE: without AWS the channel's policy is not known")
     policy = _policy_file(file) if file else None
-    if is_lint:
-        _lint(_source(stack, name or "policy", policy, offline=options["offline"] or name is None), as_json=as_json)
-        return
     body = _body(options["file"])
-    share = _parsed(body, options["incident"])
+    share = _parsed(body)
     source = _source(stack, name, policy, offline=options["offline"])
     named = tuple(dict.fromkeys(filter(None, map(str.strip, options["recipients"].split(",")))))
     case = Case(source.channel, share, body, named, stack.effects.clock())
     case = case._replace(missing="--offline") if options["offline"] else _with_ledger(stack, case)
-    document = _document(case, source, options["incident"])
+    document = _document(case, source)
     if as_json:
         terminal.document(document)
         return
-    for label, line in explanation_text.lines(document):
+    for label, line in lines(document):
         terminal.show_line(line, lead=f"{label:{_LABEL_COLUMNS}}")
 
 
-def _check_usage(options: dict[str, Any], *, is_lint: bool) -> None:
-    if is_lint and options["file"]:
-        raise click.UsageError("--lint takes no FILE: it checks the channel's routes, not a share")
-    if not is_lint and not options["file"]:
-        raise click.UsageError("Missing argument 'FILE|-': the body of BigPanda's webhook, or --lint")
-    if not options["channel"] and not (is_lint and options["policy_file"]):
-        raise click.UsageError("name the channel with --channel" + (", or give --policy" if is_lint else ""))
-    if options["offline"] and not options["policy_file"]:
-        raise click.UsageError("--offline needs --policy FILE: without AWS the channel's policy is not known")
-
-
 def _policy_file(file: IO[bytes]) -> dict[str, Any]:
-    """Return the JSON object of a policy file. Raises UsageError."""
     content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise click.UsageError(f"the policy file has more than {MAX_BYTES:,} bytes, which no secret can hold")
@@ -146,13 +108,9 @@ def _body(file: IO[bytes]) -> bytes:
     return body
 
 
-def _parsed(body: bytes, incident_id: str | None) -> Share:
-    """Return the share in a body; `incident_id`, if given, replaces the incident's id.
-
-    Raises ClickException if the relay would refuse the body; the message has the status and error of that refusal.
-    """
+def _parsed(body: bytes) -> Share:
     try:
-        share = parse_share(body)
+        return parse_share(body)
     except BadRequest as error:
         hint = ""
         if error.field == "incident.id" and b'"httpMethod"' in body:
@@ -160,16 +118,12 @@ def _parsed(body: bytes, incident_id: str | None) -> Share:
                 "; the file is an event of API Gateway: give its body, such as: jq -r .body FILE | relayctl explain -"
             )
         raise click.ClickException(f"the relay would answer {error.status}: {error}{hint}") from error
-    return replace(share, incident_id=incident_id) if incident_id else share
 
 
 def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bool) -> _Source:
-    """Return the channel for the explanation, from the stack, the policy file, or both.
+    """Return the channel from the stack, from a file with a whole secret, or from both if the file is a policy alone.
 
-    If the file has a whole secret, the stack is not read. If the file has a policy alone, this policy replaces the
-    policy of the stack's channel. With `offline`, or if the stack has no such channel or AWS fails, only the file's
-    policy is known. Without a file, relayctl exits with code 3 if the stack has no channel of this name. Raises
-    InvalidChannel.
+    With `offline`, or if the stack's channel cannot be read, only the file's policy is known.
     """
     if file is None:
         stored = ChannelStore(stack).channel(name)
@@ -178,8 +132,7 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
         return _Source(stored, "from the stack")
     if _WHOLE & file.keys():
         return _Source(parse_channel(name, json.dumps(file), ANY_HOSTS), "from the file")
-    policy = {"policy": file["policy"] if file.keys() == {"policy"} else file}
-    alone = parse_channel(name, json.dumps(_NOT_IN_FILE | policy), ANY_HOSTS)
+    alone = channel_of_policy(name, file["policy"] if file.keys() == {"policy"} else file)
     note = "only the policy is known: the channel's own recipients and the trigger's URL are not"
     if not offline:
         stored, problem = tried(lambda: ChannelStore(stack).channel(name))
@@ -190,7 +143,6 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
 
 
 def _with_ledger(stack: Stack, case: Case) -> Case:
-    """Return the case with the facts from the ledger, or with the reason why they could not be read."""
     task = case.task
 
     def ask() -> Case:
@@ -202,16 +154,13 @@ def _with_ledger(stack: Stack, case: Case) -> Case:
     return known or case._replace(missing=f"the ledger was not read: {problem}")
 
 
-def _document(case: Case, source: _Source, incident_id: str | None) -> dict[str, Any]:
-    notes = list(source.notes)
-    if incident_id:
-        notes.append("the body keeps its own incident id; --incident chose another one in the ledger")
+def _document(case: Case, source: _Source) -> dict[str, Any]:
     document = {
         "channel": case.channel.name,
         "source": source.origin,
         "incident_id": case.share.incident_id,
         **explanation(case),
-        "notes": notes,
+        "notes": list(source.notes),
     }
     plain = masked = json.dumps(document)
     for secret in sorted(case.channel.secrets(), key=len, reverse=True):
@@ -223,14 +172,119 @@ def _document(case: Case, source: _Source, incident_id: str | None) -> dict[str,
     return found
 
 
-def _lint(source: _Source, *, as_json: bool) -> None:
-    found = lint(source.channel, is_whole=not source.notes)
-    if as_json:
-        findings = [each._asdict() for each in found]
-        document = {"channel": source.channel.name, "source": source.origin, "findings": findings}
-        terminal.document(document | {"notes": list(source.notes)})
-    else:
-        for each in found:
-            terminal.show_line(printable(str(each)), indent=2)
-    click.echo(f"{len(source.channel.policy.routes)} routes, {len(found) or 'no'} findings", err=True)
-    terminal.fail_if(found)
+# Characters of a value, and of the body, that the text shows; --json has all.
+MAX_VALUE = 160
+MAX_BODY = 3000
+# Values of a condition that did not hold, of which a body may have hundreds.
+MAX_VALUES = 5
+
+type Line = tuple[str, str]
+
+
+def lines(document: Mapping[str, Any]) -> Iterator[Line]:
+    """Yield pairs of label and line from the JSON object of an explanation; only the first of a part has its label."""
+    change, routes, request = document["transition"], document["routes"], document["request"]
+    compared = {name: each for name, each in change.items() if name not in {"transition", "compared_with"}}
+    nothing = [f"nothing, as if the incident were new: {printable(change['ledger_missing'] or '')}"]
+    limits = document["rate_limit"]
+    used = [_fields(each, separator=" ") for each in limits["limits"]]
+    yield "incident", f"{_value(document['incident_id'])}, channel {document['channel']} ({document['source']})"
+    yield "result", _result(document["verdict"], change["transition"])
+    yield from _part("compared with", nothing if change["ledger_missing"] else ["the ledger", *_fields(compared)])
+    yield from _part("parsed", [*_fields(document["parsed"]), *_missing(document["parsed"])])
+    yield from _part("details", [*_fields(document["details"]), *_missing(document["details"])])
+    yield from _part("policy", _fields({name: each for name, each in document["policy"].items() if name != "pauses"}))
+    yield from _part("routes", map(_route, routes) if routes else ["none: the channel's own recipients are used"])
+    yield from _part("recipients", _recipients(document["recipients"]))
+    yield "priority", request["priority"]
+    yield from _part("rate limit", [*_fields(limits | {"limits": None}), *map(", ".join, used)])
+    yield from _part("request", _request(request))
+    yield from _part("note", document["notes"])
+
+
+def _part(label: str, found: Iterable[str]) -> Iterator[Line]:
+    for number, line in enumerate(found):
+        yield "" if number else label, line
+
+
+def _fields(found: Mapping[str, Any], separator: str = ": ") -> list[str]:
+    shown = {name.replace("_", " "): _value(value) for name, value in found.items()}
+    return [f"{name}{separator}{said}" for name, said in shown.items() if said]
+
+
+def _missing(found: Mapping[str, Any]) -> list[str]:
+    missing = [name.replace("_", " ") for name, value in found.items() if not _value(value)]
+    return [f"not in the body: {', '.join(missing)}"] if missing else []
+
+
+def _value(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case dict():
+            return ", ".join(_fields(value, separator=" "))
+        case list():
+            return one_line(", ".join(dict.fromkeys(filter(None, map(_value, value)))), MAX_VALUE)
+    return one_line(str(value), MAX_VALUE)
+
+
+def _result(verdict: Mapping[str, Any], transition: str | None) -> str:
+    reason = f"{transition}: {verdict['why']}" if verdict["why"] else str(transition)
+    match verdict["action"]:
+        case "signal":
+            return f"would be signalled to xMatters now, {reason}"
+        case "wait":
+            wait = "the channel's pause" if verdict["reason"] == Reason.PAUSED else verdict["reason"]
+            return f"would wait until about {verdict['until']} ({wait}), then be signalled, {reason}"
+        case "shadow":
+            return f"nothing would be sent, the channel is in shadow mode; live, it would be signalled, {reason}"
+    return f"nothing would be sent ({verdict['outcome']}): {verdict['why']}"
+
+
+def _route(route: Mapping[str, Any]) -> str:
+    results = {
+        "matched": "matched",
+        "no": "did not match",
+        "undecided": "not decided, matching its patterns takes too long; its recipients are included",
+        "not_reached": "not reached, an earlier route matched",
+    }
+    is_match = route["result"] == "matched"
+    why = "; ".join(_condition(each) for each in route["conditions"] if each["holds"] is is_match)
+    return f"{route['key']}: {results[route['result']]}{', ' if why else ''}{why}"
+
+
+def _condition(condition: Mapping[str, Any]) -> str:
+    values = condition["values"]
+    more = f" and {len(values) - MAX_VALUES} more" if len(values) > MAX_VALUES else ""
+    said = f"is {_value(values[:MAX_VALUES])}{more}" if values else "is not in the body"
+    wanted = "" if condition["holds"] else f", not {_value(condition['patterns'])}"
+    return f"{_value(condition['fact'])} {said}{wanted}"
+
+
+_ALONE = {
+    "rerouted": "a late tag chose them, and the others know of it",
+    "unanswered": "nobody is known to have heard the others' page",
+}
+
+
+def _recipients(found: Mapping[str, Any]) -> Iterator[str]:
+    elsewhere = {"workflow": "the workflow in xMatters names them", "url": "BigPanda's URL names them (--recipients)"}
+    yield _value(found["names"]) or elsewhere.get(found["named_elsewhere"], "none is named here")
+    if found["only"]:
+        yield f"alone: {_ALONE.get(found['only_for'], 'they acknowledged, and nothing worsened or reopened since')}"
+    if found["refused_in_url"]:
+        yield f"left out, not allowed (policy.allowed_recipients) or too many: {_value(found['refused_in_url'])}"
+
+
+def _request(request: Mapping[str, Any]) -> Iterator[str]:
+    whose = "BigPanda's bytes unchanged" if request["is_bigpandas_body"] else "the relay's own body"
+    sent = "POST to the trigger" if request["is_sent"] else "not sent; it would be a POST to the trigger"
+    yield f"{sent}, {request['bytes']:,} bytes, {whose}"
+    for line in request["body"][:MAX_BODY].splitlines():
+        yield printable(line)
+    if len(request["body"]) > MAX_BODY:
+        yield f"… the first {MAX_BODY:,} characters; --json has all"

@@ -1,8 +1,4 @@
-"""Explanation of a share as a JSON object: what the relay would do with it, and why. No side effects.
-
-The decision is the library's: this module calls `new_job`, `step`, `routes.chosen` and `content` as the Lambda
-functions do.
-"""
+"""Explanation of a share as a JSON object: what the library's `step`, routes and content would make of it, and why."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -44,28 +40,16 @@ def task_of(channel: Channel, share: Share, body: bytes, named: tuple[str, ...],
 
 
 class Case(NamedTuple):
-    """A share, its channel, its time of arrival, and the ledger: what the webhook's function would work with.
-
-    Attributes:
-        channel: The channel.
-        share: The share.
-        body: The bytes of the share.
-        named: Recipients in the query of the channel's URL that BigPanda calls.
-        now: The time of arrival (epoch seconds).
-        entry: The incident's entry in the ledger; an empty one if there is none.
-        gates: Gates (counts of signals, and a circuit breaker) by their names. There is one for the rate limit of the
-            channel, and one for the rate limit of the recipients.
-        missing: The reason why the ledger was not read; None if it was read.
-    """
+    """A share, its channel, its time of arrival, and the ledger: what the webhook's function would work with."""
 
     channel: Channel
     share: Share
     body: bytes
-    named: tuple[str, ...]
-    now: float
-    entry: Entry = Entry()
-    gates: Mapping[str, Gate] = {}
-    missing: str | None = None
+    named: tuple[str, ...]  # Recipients in the query of the channel's URL that BigPanda calls
+    now: float  # The time of arrival (epoch seconds)
+    entry: Entry = Entry()  # The incident's entry in the ledger; an empty one if there is none
+    gates: Mapping[str, Gate] = {}  # Of the rate limits of the channel and of the recipients, by name
+    missing: str | None = None  # The reason why the ledger was not read; None if it was read
 
     @property
     def permitted(self) -> tuple[str, ...]:
@@ -84,7 +68,6 @@ class Case(NamedTuple):
 
 
 def explanation(case: Case) -> dict[str, Any]:
-    """Return the explanation of a share as a JSON object."""
     task, _, action = step(case.task, case.entry, case.now)
     rules = rules_of(task.channel, task.recipients)
     limits = [_limit(rule, case.gates.get(rule.gate), task, case.now) for rule in rules]
@@ -167,14 +150,12 @@ def _state(state: State | None) -> str | None:
 
 
 def _parsed(share: Share) -> dict[str, Any]:
-    """Return the fields that give the incident's state, its place in the order of the states, and the environment."""
     found = {each.name: getattr(share, each.name) for each in fields(Share) if each.name != "document"}
     times = {name: moments.iso_or_none(found[name]) for name in ("changed_on", "updated_on")}
     return found | times | {"alerts": [" ".join(filter(None, each)) for each in share.alerts]}
 
 
 def _details(share: Share) -> dict[str, Any]:
-    """Return the details of the incident and its alerts, which routes and the relay's own body use."""
     found = details_of(share)
     alerts = {f"alert_{name}": [getattr(each, name) for each in found.alerts] for name in AlertDetails._fields}
     return {

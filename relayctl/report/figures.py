@@ -4,20 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
-from relay.channels.channel import Rest
-from relay.deadline import Deadline
 from relay.delivery.channel_health import age
-from relay.http.client import json_object
-from relay.incidents.share import Fields, scalar
-from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outcome import Outcome
-from relay.xmatters.directory import EVENTS_PATH, RestApi, listed
 from relayctl import moments
 from relayctl.log_lines import Line
+from relayctl.moments import HOUR, MINUTE
 
-HOUR = 3600.0
 # Fields of a log line that are counted.
 FIELDS = (
     *("message", "channel", "incident_id", "outcome", "transition", "queue", "milliseconds", "kind", "received_at"),
@@ -38,7 +31,6 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, times: Iterable[float]) -> "Spread | None":
-        """Return the spread of times; None without any."""
         ordered = sorted(times)
         if not ordered:
             return None
@@ -60,11 +52,7 @@ def _duration(seconds: float) -> str:
 
 
 def period_figures(found: Iterable[Line], since: float, until: float, objective: float) -> dict[str, Any]:
-    """Return the figures of a period as a JSON object; its log lines may come in any order.
-
-    `since` and `until` are epoch seconds. `objective` is the part of the shares that have to be kept, from 0 to 1: of
-    the rest is the error budget.
-    """
+    """Return the figures of a period as a JSON object. `objective` is the part of the shares to keep, from 0 to 1."""
     lines = sorted(found, key=lambda each: each.at)
     shares = [line for line in lines if line.message == "share"]
     signals = [line for line in lines if line.message == "share" or _is(line, "job", kind="signal")]
@@ -108,14 +96,10 @@ def _incident(line: Line) -> tuple[str, str]:
 
 
 def _seconds_to_ring(line: Line) -> float:
-    """Return the time from a share to its accepted signal (seconds), from the line of a share or a job."""
     if line.message == "share":
         spent = line.fields.get("milliseconds")
         return sum(spent.values()) / 1000 if isinstance(spent, Mapping) else 0.0
-    try:
-        return max(0.0, line.at - seconds_of(line.text("received_at")))
-    except ValueError:
-        return 0.0
+    return max(0.0, line.at - (moments.told(line.text("received_at")) or line.at))
 
 
 def _answers(lines: Sequence[Line], rung: Sequence[Line]) -> tuple[int, list[float]]:
@@ -141,15 +125,11 @@ def _is_answer(line: Line) -> bool:
 
 
 def _by_hour(rung: Sequence[Line], quiet: Sequence[Line], since: float, until: float) -> Iterator[dict[str, Any]]:
-    """Yield the numbers of signals, and of shares that rang nobody, by the hour since the start."""
     signals, silent = (Counter(int((line.at - since) // HOUR) for line in some) for some in (rung, quiet))
     for hour in range(ceil((until - since) / HOUR)):
         yield {"at": moments.iso(since + hour * HOUR), "signals": signals[hour], "quiet": silent[hour]}
 
 
-# Text properties carry a language in searches.
-LANGUAGE = "#en"
-MINUTE = 60.0
 # Outcomes of shares that a channel in shadow mode would not signal.
 SUPPRESSED: Mapping[str, str] = {
     Outcome.UNCHANGED: "nothing that the channel announces",
@@ -159,10 +139,7 @@ SUPPRESSED: Mapping[str, str] = {
 
 
 def shadow_figures(lines: Sequence[Line], most: int) -> dict[str, Any]:
-    """Return the counts of a channel's shares as members of a JSON object; the log lines may come in any order.
-
-    `most` is the maximum number of signals that are listed, the newest.
-    """
+    """Return the counts of a channel's shares as a JSON object, in which the newest `most` signals are listed."""
     signals = sorted((line for line in lines if line.text("outcome") == Outcome.SHADOWED), key=lambda line: line.at)
     suppressed = Counter(
         (line.text("outcome"), line.text("transition"), line.text("why"))
@@ -204,24 +181,3 @@ def shadow_figures(lines: Sequence[Line], most: int) -> dict[str, Any]:
 def _recipients(line: Line) -> list[str]:
     named = line.fields.get("recipients")
     return list(map(str, named)) if isinstance(named, list) else []
-
-
-def count_pages(
-    api: RestApi, rest: Rest, times: tuple[float, float], deadline: Deadline, name: str = "", value: str = ""
-) -> int:
-    """Return the number of pages that xMatters made, by any sender, from one time to another (epoch seconds).
-
-    With `name`, only pages whose text property has this value are counted. Pages that the user of the credentials may
-    not see are never counted. Raises NoAnswer or BadAnswer.
-    """
-    named = {"propertyName": f"{name}{LANGUAGE}", "propertyValue": value} if name else {}
-    period = dict(zip(("from", "to"), map(timestamp, times), strict=True))
-    query = urlencode({**named, **period, "limit": 1}, errors="replace")
-    answer = api.ask(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=_total)
-    return _total(answer) or 0
-
-
-def _total(answer: Any) -> int | None:
-    """Return the number of all matching pages that an answer of xMatters states; None if it states none."""
-    text = scalar(Fields(json_object(answer.body)).first("total")) or ""
-    return int(text) if listed(answer) is not None and text.isascii() and text.isdigit() else None

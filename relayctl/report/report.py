@@ -1,7 +1,6 @@
 """relayctl report: how the relay did in the last hours or days, from its functions' logs."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +11,6 @@ from relayctl.channel_names import checked_name
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line
 from relayctl.report.figures import FIELDS, period_figures, spread_words
-from relayctl.report.page import page_of, shares_by_hour
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -47,17 +45,8 @@ _STEPS = {
     show_default=True,
     help="Percentage of shares that have to be delivered or kept.",
 )
-@click.option(
-    "--html",
-    "page",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    metavar="FILE",
-    help="Write the report as a page, too.",
-)
 @on_stack
-def report(
-    stack: Stack, since: float | None, channel: str | None, objective: float, page: Path | None, as_json: bool
-) -> None:
+def report(stack: Stack, since: float | None, channel: str | None, objective: float, as_json: bool) -> None:
     """Report how the relay did, from its logs.
 
     Shares and incidents; signals, and how soon after the share xMatters accepted them; repeats and stale states that
@@ -73,39 +62,27 @@ def report(
     \b
     Example:
       relayctl report
-      relayctl report --since 7d --channel payments --html week.html
+      relayctl report --since 7d --channel payments
     """
     now = stack.effects.clock()
     since, readings = now - DEFAULT_SECONDS if since is None else since, Readings()
     found = period_figures(_lines(stack, readings, since, channel), since, now, objective / 100)
     document = {"channel": channel, **found, "sources": readings.documents()}
-    if found["shares"]:
+    if found["shares"] and as_json:
+        terminal.document(document)
+    elif found["shares"]:
         title = f"Relay {stack.name}" + (f", channel {channel}" if channel else "")
-        when = f"{moments.moment(since)} to {moments.moment(now)}"
-        if page:
-            page.write_text(
-                page_of(title, when, list(_rows(document)), shares_by_hour(document["by_hour"])), encoding="utf-8"
-            )
-        if as_json:
-            terminal.document(document)
-        else:
-            terminal.show_line(f"{title}, {when}")
-            for label, text, is_bad in _rows(document):
-                terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
+        terminal.show_line(f"{title}, {moments.moment(since)} to {moments.moment(now)}")
+        for label, text, is_bad in _rows(document):
+            terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
     for note in readings.notes() if not as_json or not found["shares"] else ():
         terminal.say(note)
-    if page and found["shares"]:
-        terminal.say(f"written: {page}")
     if not found["shares"] and not readings.has_failures:
         terminal.nothing(f"no share came since {moments.moment(since)}")
     terminal.fail_if(readings.has_failures)
 
 
 def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) -> list[Line]:
-    """Read the logs of all functions that count, in bounded time; a function that fails is noted.
-
-    Only the fields that count are kept, since there may be many lines.
-    """
     found = list[Line]()
     with progress("reading the logs", "lines", stack.effects.ticks) as show:
         for function, messages in _READ.items():
@@ -113,7 +90,8 @@ def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) 
             wanted = " || ".join(f'($.message = "{each}")' for each in messages)
             with readings.reading(source):
                 for line in stack.logs.scan(function, f"{{ {wanted} }}", since, budget):
-                    if _is_wanted(line, channel):
+                    is_canary = line.text("incident_id").startswith(CANARY_PREFIX)
+                    if not is_canary and channel in {None, line.text("channel")}:
                         found.append(line.only(FIELDS))
                         show(len(found), function)
                 problem = f"{budget.problem}; give a later --since" if budget.is_cut else None
@@ -121,14 +99,7 @@ def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) 
     return found
 
 
-def _is_wanted(line: Line, channel: str | None) -> bool:
-    if line.text("incident_id").startswith(CANARY_PREFIX):
-        return False
-    return channel is None or line.text("channel") == channel
-
-
 def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    """Yield the label and the text of each figure, and True if it is bad news."""
     yield (
         "came",
         f"{counted(report['shares'], 'share')} of {counted(report['incidents'], 'incident')}",

@@ -1,7 +1,6 @@
-"""relayctl shadow: what a channel in shadow mode would have done, from the webhook's log and xMatters' pages."""
+"""relayctl shadow: what a channel in shadow mode would have done, from the webhook's log."""
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
@@ -11,14 +10,13 @@ from relay.channels.channel import Channel
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import seconds_of
-from relay.xmatters.directory import RestApi
 from relayctl import moments, terminal
 from relayctl.channel import pauses
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.failed_calls import Readings
-from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line
-from relayctl.report.figures import FIELDS, SUPPRESSED, count_pages, shadow_figures
+from relayctl.log_lines import WEBHOOK, Budget, Line
+from relayctl.report.figures import FIELDS, SUPPRESSED, shadow_figures
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -27,16 +25,8 @@ DEFAULT_SECONDS = 7 * 24 * 3600.0
 # Signals that are listed, unless --limit says otherwise.
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 10_000
-# Name of a text property in the forms of xMatters' own examples and of this relay's workflow.
-DEFAULT_PROPERTY = "incident_id"
 # Answers of FilterLogEvents that one report reads.
 MAX_ANSWERS = 2000
-# Incidents that xMatters is asked about, the newest, one request each; and the time for all of them.
-MAX_ASKED = 200
-VENDOR_SECONDS = 180.0
-# An id that no incident has. If pages are found for it, xMatters does not filter by the property.
-NO_INCIDENT = "relayctl-no-such-incident"
-_DAY = 86_400.0
 # Causes of an outcome, and recipients, that the text shows; --json has all.
 MAX_CAUSES = 5
 MAX_RECIPIENTS = 12
@@ -46,12 +36,6 @@ _UNNAMED = "recipients of the workflow"
 @click.group()
 def shadow() -> None:
     """Shadow mode: a channel decides and records, and sends nothing."""
-
-
-def _property(_: click.Context, __: click.Parameter, value: str) -> str:
-    if not value.strip() or not value.isprintable() or set(value) & set(",#"):
-        raise click.BadParameter("use the name of one text property, without a comma and a language")
-    return value.strip()
 
 
 @shadow.command()
@@ -66,25 +50,12 @@ def _property(_: click.Context, __: click.Parameter, value: str) -> str:
     show_default=True,
     help="List so many signals, the newest.",
 )
-@click.option(
-    "--property",
-    "key",
-    metavar="NAME",
-    default=DEFAULT_PROPERTY,
-    show_default=True,
-    callback=_property,
-    help="Text property with BigPanda's incident id in the form that pages now.",
-)
 @on_stack
-def report(stack: Stack, name: str, since: float | None, limit: int, key: str, as_json: bool) -> None:
+def report(stack: Stack, name: str, since: float | None, limit: int, as_json: bool) -> None:
     """Report what a channel in shadow mode would have sent, and what not.
 
     From the webhook's log, the report has each signal that would have been sent: time, incident, transition, status,
     recipients. It has totals, the shares that would not have rung and why, and the minute with the most signals.
-
-    With xmatters.rest, the pages that xMatters made of the same incidents in that time are counted, whoever sent
-    them. relayctl finds the pages of an incident by a text property of xMatters' form; --property is its name. For
-    BigPanda's own integration, that name is not documented.
 
     Waits for rate limits are not reproduced. Times are local. A source that is missing or fails is named on stderr.
 
@@ -92,7 +63,6 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
     Example:
       relayctl shadow report payments
       relayctl shadow report payments --since 24h --limit 500
-      relayctl shadow report payments --property bigpanda_id --json
     """
     now, readings = stack.effects.clock(), Readings()
     start, budget = now - DEFAULT_SECONDS if since is None else since, Budget(MAX_ANSWERS)
@@ -104,7 +74,6 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
         if channel is None:
             terminal.nothing(f"there is no channel {name}")
     lines = _read_log(stack, name, readings, budget, start)
-    pages = _read_pages(stack, channel, readings, lines, key, start) if channel and lines else None
     found = {
         "channel": name,
         "mode": channel.policy.mode if channel else None,
@@ -113,7 +82,6 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
         "until": moments.iso(now),
         "complete_from": moments.iso_or_none(budget.complete_from),
         **shadow_figures(lines, limit),
-        "xmatters": pages,
         "sources": readings.documents(),
     }
     if as_json:
@@ -131,10 +99,9 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
 
 
 def _read_log(stack: Stack, name: str, readings: Readings, budget: Budget, since: float) -> list[Line]:
-    """Return the shares in the webhook's log, which has no lines before its retention time."""
     found = list[Line]()
     now, source, days = stack.effects.clock(), f"log {WEBHOOK}", stack.parameters.get("LogRetentionDays", "")
-    kept_from = now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
+    kept_from = now - int(days) * moments.DAY if days.isascii() and days.isdigit() else 0.0
     # `name` has no character with a meaning in a pattern.
     pattern = f'{{ ($.message = "share") && ($.channel = "{name}") }}'
     with readings.reading(source):
@@ -150,48 +117,7 @@ def _read_log(stack: Stack, name: str, readings: Readings, budget: Budget, since
     return found
 
 
-def _read_pages(
-    stack: Stack, channel: Channel, readings: Readings, lines: Sequence[Line], key: str, since: float
-) -> dict[str, Any] | None:
-    """Return the numbers of xMatters' pages as a JSON object: of all, and of the newest incidents with signals or not.
-
-    Return None if they were not counted. If a request for an incident's pages fails, the object has the counts until
-    then.
-    """
-    source, found = f"xMatters {channel.name}", dict[str, Any]()
-    if channel.rest is None:
-        readings.add(source, problem="not asked: the channel has no xmatters.rest, so its pages are not compared")
-        return None
-    outward, deadline = stack.effects.outward(stack.hosts.xmatters), stack.deadline(VENDOR_SECONDS)
-    times = (since, stack.effects.clock() + AHEAD_SECONDS)
-    count = partial(count_pages, RestApi(outward), channel.rest, times, deadline)
-    # By the last share of each.
-    incidents = list(dict.fromkeys(line.text("incident_id") for line in sorted(lines, key=lambda line: -line.at)))
-    newest = incidents[:MAX_ASKED]
-
-    with readings.reading(source):
-        total = count()
-        found.update(property=key, pages_of_all_senders=total, is_matched=not total, incidents=0, pages=0)
-        if total and count(key, NO_INCIDENT):
-            problem = "its pages cannot be matched with incidents: it does not filter by the property"
-            readings.add(source, problem=problem)
-            return found
-        title, of = "asking xMatters for the pages of each incident", f"of {len(newest)}"
-        with progress(title, of, stack.effects.ticks) as show:
-            for done, incident_id in enumerate(newest, 1):
-                # Without any page, there is nothing to ask for.
-                found["pages"] += total and count(key, incident_id)
-                found["incidents"] = done
-                found["is_matched"] = found["is_matched"] or found["pages"] > 0
-                show(done, "")
-        if len(incidents) > len(newest):
-            problem = f"only the newest {len(newest)} of {len(incidents)} incidents were looked up"
-            readings.add(source, problem=problem)
-    return found or None
-
-
 def _show(report: dict[str, Any], channel: Channel | None) -> None:
-    """Print a report: the totals, each signal under its local day, and the comparison with xMatters' pages."""
     for line in _head(report, channel):
         terminal.show_line(printable(line), indent=2)
     for day, signals in groupby(report["listed"], key=lambda each: moments.day(seconds_of(each["at"]))):
@@ -199,7 +125,7 @@ def _show(report: dict[str, Any], channel: Channel | None) -> None:
         for each in signals:
             lead = f"  {moments.clock(seconds_of(each['at']))}  "
             terminal.show_line(printable(_signal(each)), lead=lead)
-    for line in (*_suppressed(report["suppressed"]), *_rate(report), *_compared(report["xmatters"])):
+    for line in (*_suppressed(report["suppressed"]), *_rate(report)):
         terminal.show_line(printable(line), indent=len(line) - len(line.lstrip()) + 2)
 
 
@@ -232,7 +158,6 @@ def _recipients(report: dict[str, Any]) -> str:
 
 
 def _name(recipient: str) -> str:
-    """Return a recipient's name in printable characters, without quotes: names of groups often have spaces."""
     return printable(recipient, MAX_ID_LENGTH)
 
 
@@ -267,22 +192,3 @@ def _rate(report: dict[str, Any]) -> Iterator[str]:
         limit = report["max_per_minute"]
         said = "the limit is not known" if limit is None else f"policy.max_per_minute is {limit}"
         yield f"rate: at most {counted(report['peak_signals'], 'signal')} in the minute of {at}; {said}"
-
-
-def _compared(found: dict[str, Any] | None) -> Iterator[str]:
-    if found is None:
-        return
-    yield (
-        f"xMatters: {counted(found['pages_of_all_senders'], 'page')} in that time, of all senders, also of other "
-        "channels; as far as the channel's user may see"
-    )
-    if found["incidents"] and not found["is_matched"]:
-        yield (
-            f"  no page has one of these incidents' ids in its text property {found['property']}: so they are not "
-            "compared; --property names another one of the form that pages now"
-        )
-    elif found["incidents"]:
-        yield (
-            f"  of {counted(found['incidents'], 'incident')} (property {found['property']}): "
-            f"{counted(found['pages'], 'page')}, by any sender"
-        )

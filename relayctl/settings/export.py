@@ -13,7 +13,6 @@ from relay.channels.schema import AUTH, CHANNEL
 from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.credential_input import CredentialInput
 from relayctl.channel.secret_document import SecretDocument, holds_credential
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.channel_names import CHANNELS
@@ -39,7 +38,7 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
       relayctl channel export channels --channel payments --overwrite
     """
     store = ChannelStore(stack)
-    wanted = list(dict.fromkeys(names)) or [name for name, _ in store.names()]
+    wanted = list(dict.fromkeys(names)) or list(store.names())
     if not wanted:
         terminal.nothing(NO_CHANNELS)
     if not overwrite and (taken := [path for name in wanted if (path := _path(folder, name)).exists()]):
@@ -68,23 +67,18 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def _exported(stack: Stack, store: ChannelStore, folder: Path, name: str) -> str:
-    """Return the text of a channel's settings file.
-
-    Raises InvalidChannel if the secret is not valid, or if `channel plan` would find a change for the new file. Raises
-    UsageError.
-    """
+    """Return the text of a settings file. Raises InvalidChannel if `channel plan` would find a change."""
     kept = store.existing(name)
     stored = SecretDocument(kept.document)
     text = settings_file.exported(name, stored)
     file = SettingsFile(_path(folder, name), settings_file.parse(text.encode()))
-    after = settings_file.resolved(file, stored, CredentialInput())
+    after = settings_file.resolved(file, stored)
     if changes := write_path.prepare(stack, name, kept, after).changes:
         raise InvalidChannel(f"{changes[0].key}: cannot be in a file")
     return text
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write the files and the schema, each in one step. Raises UsageError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -109,11 +103,10 @@ def _replace(path: Path, text: str) -> None:
 
 _REFERENCE = {
     "type": "object",
-    "description": "A credential: the value that the channel's secret has under the same key. env or file names the "
-    "first value, for a channel whose secret has none yet.",
+    "description": "A credential: the value that the channel's secret has under the same key. env names the first "
+    "value, for a channel whose secret has none yet.",
     "required": ["secret"],
     "additionalProperties": False,
-    "not": {"required": ["env", "file"]},
     "properties": {
         "secret": {"const": STORED},
         "env": {
@@ -121,17 +114,12 @@ _REFERENCE = {
             "pattern": ENV_PATTERN,
             "description": "The environment variable with the value.",
         },
-        "file": {
-            "type": "string",
-            "minLength": 1,
-            "description": "The file with the value, relative to the settings file.",
-        },
     },
 }
 _TO_REFERENCE = {"$ref": "#/definitions/reference"}
 
 
-def schema() -> dict[str, Any]:
+def schema_text() -> str:
     """Return the schema of settings files, made from that of a secret, in draft 7, which editors support best."""
     made = _converted(CHANNEL, "")
     # An endpoint that the file leaves out keeps its credentials, or gets a token.
@@ -143,16 +131,10 @@ def schema() -> dict[str, Any]:
         "definitions": {"reference": _REFERENCE},
     }
     # The end of a text is \\Z in Python alone.
-    return dict(json.loads(json.dumps(whole).replace(r'\\Z"', '$"')))
-
-
-def schema_text() -> str:
-    """Return the schema as the text of a file."""
-    return json.dumps(schema(), indent=2) + "\n"
+    return json.dumps(whole, indent=2).replace(r'\\Z"', '$"') + "\n"
 
 
 def _converted(node: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return the schema of a key with references in place of credentials, and without what is no setting."""
     if key.endswith(".auth"):
         return {"oneOf": [_object(AUTH[kind], key, {"type": {"const": kind}}) for kind in AUTH]}
     if holds_credential(key):

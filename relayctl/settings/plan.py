@@ -1,7 +1,6 @@
 """relayctl channel plan and apply: make channels equal to their settings files."""
 
 import difflib
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,7 @@ from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.credential_input import CredentialInput
-from relayctl.channel.secret_document import Change, SecretDocument
+from relayctl.channel.secret_document import Change, SecretDocument, shown
 from relayctl.channel.store import ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
 from relayctl.channel_names import CHANNELS
@@ -37,17 +35,15 @@ def document(changes: Iterable[ChannelChange], others: Iterable[str]) -> dict[st
 
 
 def state(change: ChannelChange) -> str:
-    """Return the state of a change's channel: `new`, `changed` or `unchanged`."""
     return "new" if change.is_new else "changed" if change.changes else "unchanged"
 
 
-def make(
-    stack: Stack, store: ChannelStore, folder: Path, names: Collection[str]
+def _plan(
+    stack: Stack, store: ChannelStore, folder: Path, names: Collection[str], *, as_json: bool
 ) -> tuple[list[ChannelChange], list[str]]:
-    """Return a change for each file of a folder, or of the named channels alone, and the channels without a file.
+    """Return a change for each file, or each named channel, and the channels without a file; print them as text.
 
-    A change has no changed keys if the channel equals its file. Reads the stack, and changes nothing. Raises UsageError
-    with a line for each file that is invalid, and for each named channel without a file.
+    Raises UsageError with a line for each file that is invalid, and for each named channel without a file.
     """
     files = settings_file.read_folder(folder)
     present = {each.channel for each in files}
@@ -57,21 +53,21 @@ def make(
         files = [each for each in files if each.channel in names]
     with terminal.status("reading the channels …"):
         changes = _changes(stack, store, files)
-        others = [] if names else [name for name, _ in store.names() if name not in present]
+        others = [] if names else [name for name in store.names() if name not in present]
+    if not as_json:
+        show(changes, others)
     return changes, others
 
 
 def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -> list[ChannelChange]:
     changes, problems = [], list[str]()
     for file in files:
-        source = CredentialInput()
         try:
             kept = store.read(file.channel)
-            after = settings_file.resolved(file, SecretDocument(kept.document if kept else None), source)
+            after = settings_file.resolved(file, SecretDocument(kept.document if kept else None))
             changes.append(write_path.prepare(stack, file.channel, kept, after))
         except (InvalidChannel, click.UsageError) as error:
             problems += [f"{file.path}: {line}" for line in str(error).splitlines()]
-        source.warn(f"{file.path}: ")
     if problems:
         raise click.UsageError("\n".join(problems))
     return changes
@@ -98,9 +94,9 @@ def show_changes(changes: Iterable[Change]) -> None:
             for mark, item in _items(each.old, each.new):
                 _show_marked(mark, item, indent=6)
         elif each.old is None:
-            _show_marked("+", f"{each.key}: {_value(each.new)}", indent=2)
+            _show_marked("+", f"{each.key}: {shown(each.new)}", indent=2)
         elif each.new is None:
-            _show_marked("-", f"{each.key}: {_value(each.old)}", indent=2)
+            _show_marked("-", f"{each.key}: {shown(each.old)}", indent=2)
         else:
             _show_marked("~", str(each), indent=2)
 
@@ -110,8 +106,7 @@ def _show_marked(mark: str, line: str, *, indent: int) -> None:
 
 
 def _items(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[str, str]]:
-    """Return a diff of two lists as pairs of mark and text: `+` added, `-` removed, blank for a run of equal items."""
-    before, after = list(map(_value, old)), list(map(_value, new))
+    before, after = list(map(shown, old)), list(map(shown, new))
     found = list[tuple[str, str]]()
     for kind, start, end, new_start, new_end in difflib.SequenceMatcher(
         None, before, after, autojunk=False
@@ -122,10 +117,6 @@ def _items(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[str, str]]:
         found += [("-", each) for each in before[start:end]]
         found += [("+", each) for each in after[new_start:new_end]]
     return found
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 # Exit code of `channel plan` if channels differ from their files. 2 is a usage error of every verb.
@@ -201,22 +192,10 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
         click.get_current_context().exit(3)
 
 
-def _plan(
-    stack: Stack, store: ChannelStore, folder: Path, names: tuple[str, ...], *, as_json: bool
-) -> tuple[list[ChannelChange], list[str]]:
-    changes, others = make(stack, store, folder, names)
-    if not as_json:
-        show(changes, others)
-    return changes, others
-
-
 def _applied(
     stack: Stack, store: ChannelStore, changes: list[ChannelChange], stopped: Callable[[], bool]
 ) -> dict[str, Done | str]:
-    """Apply the changes in order, until one fails or the operator stops the run.
-
-    Return the result of each write by channel, or the reason why it was not written.
-    """
+    """Apply the changes in order, until one fails or the operator stops. Return result or problem by channel."""
     results, reason = dict[str, Done | str](), ""
     for change in changes:
         reason = reason or ("interrupted" if stopped() else "")
@@ -242,7 +221,6 @@ def _apply(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done | s
 
 
 def _outcome(result: Done | str | None) -> dict[str, Any]:
-    """Return the result of a write as members of a JSON object, without credentials; none if there was no write."""
     match result:
         case None:
             return {}

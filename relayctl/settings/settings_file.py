@@ -1,7 +1,4 @@
-"""Settings of a channel as a YAML file: its keys are those of the channel's secret, its credentials are references.
-
-`{secret: stored}` stands for the value that the channel's secret has under the same key.
-"""
+"""Settings of a channel as a YAML file: its keys are those of the channel's secret, its credentials are references."""
 
 import json
 import os
@@ -16,7 +13,7 @@ import click
 from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import check_secret, parse_channel, schema_faults
 from relay.failures import InvalidChannel
-from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
+from relayctl.channel.credential_input import MAX_BYTES, judged
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import (
@@ -41,7 +38,7 @@ ENV_PATTERN = r"^(?!AWS_)[A-Za-z_][A-Za-z0-9_]*\Z"
 # Members that come and go with verbs of relayctl, and are no settings: `previous` credentials, and pauses.
 PREVIOUS_KEYS = frozenset(f"{endpoint}.previous" for endpoint in ENDPOINTS)
 OPERATED_KEYS = PREVIOUS_KEYS | {PAUSES_KEY}
-_FORMS = "{secret: stored}, {secret: stored, env: NAME} or {secret: stored, file: PATH}"
+_FORMS = "{secret: stored} or {secret: stored, env: NAME}"
 # Stand-ins for credentials while a file is checked without the stack. They are stored nowhere.
 _STAND_IN = "not-in-the-file"
 _STAND_IN_URL = "https://not-in-the-file.example"
@@ -49,27 +46,18 @@ _STAND_IN_URL = "https://not-in-the-file.example"
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """A settings file that passed all checks for which the stack is not needed.
-
-    Attributes:
-        path: The path of the file.
-        members: The settings, with a reference such as `{secret: stored}` in the place of each credential.
-    """
+    """A settings file that passed all checks for which the stack is not needed."""
 
     path: Path
-    members: dict[str, Any]
+    members: dict[str, Any]  # The settings, with a reference such as `{secret: stored}` in the place of each credential
 
     @property
     def channel(self) -> str:
-        """The name of the channel."""
         return self.path.stem
 
 
 def read_folder(folder: Path) -> list[SettingsFile]:
-    """Read the settings files of a folder, sorted by name. Raises UsageError with a line for each fault of a file.
-
-    Hidden files, folders, and files of other types are left out.
-    """
+    """Read the settings files of a folder, sorted by name. Raises UsageError with a line for each fault of a file."""
     files, problems = [], []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.lower() not in {SUFFIX, ".yml"} or not path.is_file():
@@ -103,10 +91,7 @@ def _read(path: Path) -> SettingsFile:
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """Return the settings of a file, with a reference for each credential.
-
-    Raises InvalidChannel with a line for each fault, which names the key and quotes no value.
-    """
+    """Return the settings of a file. Raises InvalidChannel with a line for each fault, which quotes no value."""
     document = decode(content)
     if not isinstance(document, dict):
         raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
@@ -127,19 +112,26 @@ def parse(content: bytes) -> dict[str, Any]:
 
 
 def channel_without_credentials(path: Path) -> Channel:
-    """Return the channel of one settings file, with stand-ins for its credentials: it can decide, and reach nobody.
-
-    Raises UsageError with a line for each fault of the file.
-    """
+    """Return the channel of a settings file with stand-ins for credentials: it can reach nobody. Raises UsageError."""
     try:
         file = _read(path)
     except InvalidChannel as error:
         raise click.UsageError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
-    return channel_of_members(file.channel, file.members)
+    return _channel_of(file.channel, file.members)
 
 
-def channel_of_members(name: str, members: Mapping[str, Any]) -> Channel:
-    """Return the channel of a settings file's document, as `channel_without_credentials` does."""
+def settings_of(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a channel with this policy, and with references for its credentials."""
+    trigger_url = Flow(secret=STORED, env="XMATTERS_TRIGGER_URL")
+    return {"xmatters": {"trigger_url": trigger_url, "auth": Flow(type="url")}, "policy": policy}
+
+
+def channel_of_policy(name: str, policy: Mapping[str, Any]) -> Channel:
+    """Return a channel with this policy and stand-ins for its credentials."""
+    return _channel_of(name, settings_of(policy))
+
+
+def _channel_of(name: str, members: Mapping[str, Any]) -> Channel:
     return parse_channel(name, json.dumps(_stood_in_secret(members)), ANY_HOSTS)
 
 
@@ -152,7 +144,6 @@ def _stood_in_secret(members: Any) -> dict[str, Any]:
 
 
 def _faults(value: Any, key: str) -> Iterator[str]:
-    """Yield what must not stand in a file; `key` is the dotted key of the value."""
     if key in PREVIOUS_KEYS:
         yield f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials"
     elif key == PAUSES_KEY:
@@ -171,10 +162,11 @@ def _is_reference(value: Any, key: str) -> bool:
 
 
 def _complaint(value: Any, key: str) -> str | None:
-    """Return what is wrong with the value of a credential's key, or of a URL's; None if it may stand in a file."""
     match value:
-        case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env", "file"}:
-            return _source_complaint(source)
+        case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env"}:
+            name = source.get("env", STORED)
+            is_name = isinstance(name, str) and re.match(ENV_PATTERN, name)
+            return None if is_name else ".env: must be the name of an environment variable, and none of AWS's"
         case str() if not is_credential(key, value):
             return None
         case str() if _is_url_key(key):
@@ -184,23 +176,11 @@ def _complaint(value: Any, key: str) -> str | None:
     return f": must be {_FORMS}"
 
 
-def _source_complaint(source: Mapping[Any, Any]) -> str | None:
-    match source:
-        case {"env": _, "file": _}:
-            return ": takes env or file, not both"
-        case {"env": name} if not (isinstance(name, str) and re.match(ENV_PATTERN, name)):
-            return ".env: must be the name of an environment variable, and none of AWS's"
-        case {"file": path} if not (isinstance(path, str) and path and "\0" not in path):
-            return ".file: must be the path of a file"
-    return None
-
-
 def _is_url_key(key: str) -> bool:
     return not is_credential(key, _STAND_IN_URL)
 
 
 def _mapped(value: Any, key: str, change: Callable[[Any, str], Any]) -> Any:
-    """Return a value of a file with the result of `change` for each reference; `key` is the dotted key of the value."""
     if _is_reference(value, key):
         return change(value, key)
     if isinstance(value, dict):
@@ -212,17 +192,15 @@ def _joined(key: str, name: str) -> str:
     return f"{key}.{name}".lstrip(".")
 
 
-def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput) -> SecretDocument:
+def resolved(file: SettingsFile, stored: SecretDocument) -> SecretDocument:
     """Return the new secret for a file: its settings, with the stored value or a first value for each reference.
 
-    The secret keeps its pauses. An endpoint that the file leaves out keeps its credentials if the channel needs them
-    (`needs_endpoint`). A missing token is made. `source` reads first values, and collects warnings about them. Raises
-    InvalidChannel and UsageError.
+    The secret keeps its pauses, and the credentials that its endpoints need. Raises InvalidChannel and UsageError.
     """
 
     def filled_in(reference: Any, key: str) -> Any:
         kept = stored.get(key)
-        return _first(file, reference, key, source) if kept is None else kept
+        return _first(file, reference, key) if kept is None else kept
 
     after = SecretDocument(_mapped(file.members, "", filled_in))
     for key in ENDPOINTS:
@@ -238,40 +216,16 @@ def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput
     return after
 
 
-def _first(file: SettingsFile, reference: Mapping[str, str], key: str, source: CredentialInput) -> str:
-    """Return the value for a credential that the secret lacks: from the environment, from a file, or a new token.
-
-    `source` reads the value, and collects warnings about it. Raises InvalidChannel and UsageError.
-    """
+def _first(file: SettingsFile, reference: Mapping[str, str], key: str) -> str:
     if name := reference.get("env"):
         value, what = os.environ.get(name), f"the environment variable {name}"
         if value is None:
             raise InvalidChannel(f"{key}: the channel has no value yet, and {what} is not set")
-        return source.judged(key, key, value, what)
-    if path := reference.get("file"):
-        _check_place(file.path.parent, path, key)
-        return source.read_file(key, key, str(file.path.parent / path), "the file that it names")
+        return judged(key, key, value, what)
     endpoint, _, member = key.rpartition(".")
     if endpoint in ENDPOINTS and member == "token":
         return new_token(file.channel, endpoint)
-    raise InvalidChannel(
-        f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}} or "
-        "{secret: stored, file: PATH}"
-    )
-
-
-def _check_place(folder: Path, path: str, key: str) -> None:
-    """Raise InvalidChannel unless a settings file may name `path`: a regular file below its own folder.
-
-    Who changes settings files may have fewer rights than who applies them.
-    """
-    place = (folder / path).resolve()
-    if Path(path).is_absolute() or not place.is_relative_to(folder.resolve()):
-        raise InvalidChannel(
-            f"{key}: the file that it names must be below the settings file's folder, also where a link leads"
-        )
-    if place.exists() and not place.is_file():
-        raise InvalidChannel(f"{key}: cannot read the file that it names: not a regular file")
+    raise InvalidChannel(f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}}")
 
 
 def exported(name: str, document: SecretDocument) -> str:

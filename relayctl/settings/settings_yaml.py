@@ -1,8 +1,4 @@
-"""YAML of settings files: PyYAML's safe loader and dumper, without aliases and doubled keys.
-
-PyYAML reads `no` as false and `12:30` as a number. The schema of a channel refuses both where a text belongs, and the
-dumper quotes them.
-"""
+"""YAML of settings files: PyYAML's safe loader and dumper, without aliases and doubled keys."""
 
 import re
 from typing import Any, ClassVar

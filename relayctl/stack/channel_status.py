@@ -23,9 +23,9 @@ from relayctl import moments
 from relayctl.channel import pauses
 from relayctl.channel.endpoints import Use, last_use
 from relayctl.log_lines import JOB_WORKER, WEBHOOK, Budget, LogReader
+from relayctl.moments import DAY, HOUR
 from relayctl.terminal import counted
 
-HOUR, DAY = 3600.0, 86_400.0
 # Answers of FilterLogEvents for one function's traffic, and for the refused requests.
 MAX_ANSWERS = 60
 MAX_REFUSED_ANSWERS = 30
@@ -34,27 +34,18 @@ _REFUSED = '{ $.message = "request refused" }'
 
 
 class Refused(NamedTuple):
-    """Refused requests of a channel in the last day.
-
-    Attributes:
-        number: Number of requests.
-        last_at: Time of the last one (epoch seconds).
-    """
+    """Refused requests of a channel in the last day."""
 
     number: int
-    last_at: float
+    last_at: float  # Time of the last one (epoch seconds)
 
     def words(self, now: float) -> str:
-        """Return the number of requests and the age of the last one in words."""
         requests, ago = counted(self.number, "request"), age(now - self.last_at)
         return f"{requests} with a wrong credential refused in a day, the last {ago} ago"
 
 
 def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
-    """Return the refused requests of the day before `now` (epoch seconds), by channel.
-
-    Raises botocore's exceptions.
-    """
+    """Return the refused requests of the day before `now` (epoch seconds), by channel."""
     found = dict[str, Refused]()
     for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, Budget(MAX_REFUSED_ANSWERS)):
         name = line.text("channel")
@@ -66,27 +57,16 @@ def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
 
 @dataclass
 class Traffic:
-    """Traffic of a channel in the last hour.
-
-    Attributes:
-        shares: Number of shares.
-        signals: Number of signals that xMatters accepted.
-        last_share: Time of the last share, other than of a test incident (epoch seconds); None if there was none.
-        last_signal: Time of the last accepted signal (epoch seconds); None if there was none.
-    """
+    """Traffic of a channel in the last hour."""
 
     shares: int = 0
-    signals: int = 0
-    last_share: float | None = None
-    last_signal: float | None = None
+    signals: int = 0  # Number of signals that xMatters accepted
+    last_share: float | None = None  # Other than of a test incident (epoch seconds); None if there was none
+    last_signal: float | None = None  # Time of the last accepted signal (epoch seconds); None if there was none
 
 
 def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic]) -> bool:
-    """Add the shares and signals of a function's log lines, of the hour before `now` (epoch seconds), to `found`.
-
-    `found` has the traffic by channel. Return False if there are more lines than are read, so that the counts are too
-    low. Raises botocore's exceptions.
-    """
+    """Add the shares and signals of a function's last hour to `found`; return False if not all lines are read."""
     budget = Budget(MAX_ANSWERS)
     for line in reader.scan(function, PATTERNS[function], now - HOUR, budget):
         name, is_share = line.text("channel"), line.message == "share"
@@ -113,48 +93,25 @@ class Health(StrEnum):
 
 
 class ChannelStatus(NamedTuple):
-    """Status of a channel, from which its health is judged. An attribute is None if it could not be read.
-
-    Attributes:
-        name: Name of the channel.
-        changed_at: Time of the last change of its secret (epoch seconds).
-        problem: The reason why the channel's secret cannot be used; None if the secret is valid, or was not read.
-        policy: Its policy.
-        traffic: Traffic of the last hour.
-        debts: The channel's states that are owed to xMatters; None if they could not be read.
-        gate: State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`).
-        uses: Last uses of its credentials; empty if they could not be read.
-        shares: The interval at which its policy expects a share, and the time of the last share; None if the policy
-            expects none, or the last share is not known.
-        probed_at: Time at which the sweeper last tried the credentials for the vendors' APIs (epoch seconds); None if
-            it never did, or if the channel has no such credential.
-        refused_requests: Requests to the webhook that were refused for a wrong credential; None if the log could not be
-            read.
-        refused: Credentials that a vendor refused at `probed_at`, or before if that probe told nothing, and that are
-            unchanged since; None if there are none.
-        canary: Its canary; None if it has none, or if it could not be read.
-    """
+    """Status of a channel, from which its health is judged. An attribute is None if it could not be read."""
 
     name: str
-    changed_at: float | None = None
-    problem: str | None = None
+    changed_at: float | None = None  # Time of the last change of its secret (epoch seconds)
+    problem: str | None = None  # Why the secret cannot be used; None if it is valid, or was not read
     policy: Policy | None = None
-    traffic: Traffic | None = None
-    debts: Debts | None = None
-    gate: Gate | None = None
-    uses: Sequence[Use] = ()
-    shares: ShareWatch | None = None
-    probed_at: float | None = None
-    refused_requests: Refused | None = None
-    refused: RefusedCredentials | None = None
-    canary: Canary | None = None
+    traffic: Traffic | None = None  # Traffic of the last hour
+    debts: Debts | None = None  # The channel's states that are owed to xMatters; None if they could not be read
+    gate: Gate | None = None  # State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`)
+    uses: Sequence[Use] = ()  # Last uses of its credentials; empty if they could not be read
+    shares: ShareWatch | None = None  # None if its policy expects none, or the last one is not known
+    probed_at: float | None = None  # When the sweeper last tried its credentials (epoch seconds); None if never
+    refused_requests: Refused | None = None  # Requests with a wrong credential; None if the log was not read
+    refused: RefusedCredentials | None = None  # Unchanged credentials that a vendor refused when last probed
+    canary: Canary | None = None  # Its canary; None if it has none, or if it could not be read
 
     @property
     def shared_at(self) -> float | None:
-        """Time of the last share with the right credentials, up to an hour too early (epoch seconds); None if unknown.
-
-        The ledger has the last use of the webhook's credentials, so no log line has to be read.
-        """
+        """Time of the last share with the right credentials, up to an hour too early (epoch seconds), or None."""
         return last_use(self.uses, "inbound", "current", "previous")
 
 
@@ -166,7 +123,6 @@ class Judgement(NamedTuple):
 
 
 def judge(status: ChannelStatus, now: float) -> Judgement:
-    """Return the health of a channel at `now` (epoch seconds)."""
     debts = status.debts
     sick = [status.problem] if status.problem else []
     circuit = status.gate.circuit if status.gate else None
@@ -195,20 +151,12 @@ def is_held(debts: Debts, now: float) -> bool:
 
 
 def hold_words(debts: Debts) -> str:
-    """Return the cause for which the owed states wait, in words. Valid only if `is_held` is true.
-
-    The cause is "a pause" if each owed state has the reason `paused`, else "a pause or a flap". The ledger has no
-    reason for a flap, so "a flap" alone is never returned.
-    """
+    """Return in words for what held states wait. The ledger has no reason for a flap, so it never stands alone."""
     return "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
 
 
 def only_refused(status: ChannelStatus, now: float) -> str | None:
-    """Return the reason why the channel is sick if requests were refused and no share was accepted since, else None.
-
-    A single refused request is no sickness, since any stranger can send one. A recorded use of a credential is up to
-    an hour older than the use, but the log would show a share of the last hour.
-    """
+    """Return the reason why the channel is sick if requests were refused and no share was accepted since, else None."""
     refused = status.refused_requests
     if refused is None or not refused.number:
         return None
@@ -224,10 +172,7 @@ def is_open(gate: Gate | None, now: float) -> bool:
 
 
 def next_attempt(status: ChannelStatus, now: float) -> float | None:
-    """Return the time of the channel's next attempt, at the latest (epoch seconds); None if no attempt waits.
-
-    An open circuit blocks all attempts until its end.
-    """
+    """Return the time of the next attempt, at the latest; None if none waits. An open circuit blocks all."""
     attempt = status.debts.next_attempt if status.debts else None
     open_until = status.gate.circuit.open_until if status.gate and is_open(status.gate, now) else None
     return None if attempt is None else max(attempt, now, open_until or 0.0)
@@ -252,7 +197,6 @@ def in_order(found: Sequence[ChannelStatus], now: float) -> list[ChannelStatus]:
 
 
 def document(status: ChannelStatus, now: float) -> dict[str, Any]:
-    """Return a channel's status as a JSON object; an unknown member is null."""
     traffic, debts, gate, judgement = status.traffic, status.debts, status.gate, judge(status, now)
     oldest = debts.oldest if debts else None
     return {

@@ -24,38 +24,26 @@ OUTPUTS = (
 
 
 class WorkerQueue(NamedTuple):
-    """A queue, and the worker function that its messages invoke.
+    """A queue, and the worker function that its messages invoke."""
 
-    Attributes:
-        what: Name of the queue's check.
-        queue: Stack output with the queue's URL.
-        worker: Name of the worker's check.
-        function: Stack output with the worker's function name.
-        reserved: Stack parameter that reserves concurrency for the worker.
-        invoked: Concurrent executions that the worker needs for invocations by the sweeper, not by its queue.
-        oldest_seconds: Age of the oldest message, in seconds, at which the queue's alarm goes off. A waiting job
-            becomes a new message at least every 15 minutes.
-    """
-
-    what: str
-    queue: str
-    worker: str
-    function: str
-    reserved: str
-    invoked: int
-    oldest_seconds: int
+    what: str  # Name of the queue's check
+    queue: str  # Stack output with the queue's URL
+    worker: str  # Name of the worker's check
+    function: str  # Stack output with the worker's function name
+    reserved: str  # Stack parameter that reserves concurrency for the worker
+    invoked: int  # Concurrent executions that the worker needs for invocations by the sweeper, not by its queue
+    oldest_seconds: int  # Age of a message at which the queue's alarm goes off; a job waits 15 minutes at most
 
 
 # While SQS fails, the sweeper invokes the job worker with at most 200 jobs a minute. Lambda keeps the invocations that
 # exceed the concurrency, so ten executions are enough for jobs of three seconds.
 FOR_THE_SWEEPER = 10
-RETRIES = WorkerQueue(
-    "retry queue", "RetryQueueUrl", "worker", "JobWorkerFunction", "JobWorkerReserved", FOR_THE_SWEEPER, 1200
+WORKER_QUEUES = (
+    WorkerQueue(
+        "retry queue", "RetryQueueUrl", "worker", "JobWorkerFunction", "JobWorkerReserved", FOR_THE_SWEEPER, 1200
+    ),
+    WorkerQueue("chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunction", "ChoreWorkerReserved", 0, 1800),
 )
-CHORES = WorkerQueue(
-    "chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunction", "ChoreWorkerReserved", 0, 1800
-)
-WORKER_QUEUES = (RETRIES, CHORES)
 # New accounts have a quota of 10 concurrent executions; below 50 a storm of shares is throttled.
 LEAST_CONCURRENCY = 50
 # WorkerConcurrency for an account below that: the least that Lambda allows.
@@ -95,7 +83,8 @@ class StackChecks:
         yield check_results.of_aws("sweeper", partial(self._sweeper, now))
         yield self._missed_shares()
         yield check_results.of_aws("fallback topic", self._fallback)
-        yield from last_resort.checks(self._stack)
+        yield check_results.of_aws("fallback phones", partial(last_resort.phones, self._stack))
+        yield check_results.of_aws("fallback test", partial(last_resort.confirmed, self._stack))
         yield check_results.of_aws("alarms", self._alarms)
 
     def _outputs(self) -> Check:
@@ -132,8 +121,7 @@ class StackChecks:
         return ok("dead-letter queue", "empty")
 
     def _latest(self, namespace: str, metric: str, dimension: tuple[str, str], now: datetime) -> Any | None:
-        """Return the latest datapoint of a metric; None if there is none."""
-        datapoints = self._stack.cloudwatch.get_metric_statistics(
+        datapoints = self._stack.session.client("cloudwatch").get_metric_statistics(
             Namespace=namespace,
             MetricName=metric,
             Dimensions=[{"Name": dimension[0], "Value": dimension[1]}],
@@ -160,10 +148,7 @@ class StackChecks:
         return failed(what, f"its event source mapping is {state}: the {pair.what} is not processed")
 
     def _recursion(self) -> Check:
-        """Check that Lambda's recursion detection is off; else Lambda drops a job that has waited about 16 times.
-
-        A local cloud may not know the call, or not apply the template's setting.
-        """
+        """Check that Lambda's recursion detection is off; else Lambda drops a job that has waited about 16 times."""
         what = "recursion"
         wrong = {each.worker: setting for each in WORKER_QUEUES if (setting := self._recursive_loop(each)) != "Allow"}
         if not wrong:
@@ -181,7 +166,6 @@ class StackChecks:
         return found.get("RecursiveLoop") if found else None
 
     def _of_lambda(self, ask: Callable[[], Any]) -> Any | None:
-        """Return an answer of Lambda; None if a local cloud does not know the call."""
         try:
             return ask()
         except ClientError as error:
@@ -190,7 +174,6 @@ class StackChecks:
             return None
 
     def _concurrency(self) -> Check:
-        """Compare the account's concurrency quota with the stack's need; a local cloud has no quota."""
         what, found = "concurrency", self._of_lambda(self._stack.session.client("lambda").get_account_settings)
         if found is None or self._stack.is_local:
             return warning(what, NOT_EVALUATED)
@@ -220,14 +203,9 @@ class StackChecks:
         return ok(what, detail)
 
     def _reserved(self, parameter: str) -> int:
-        """Return the concurrency that a parameter reserves; 0 if none."""
         return int(self._stack.parameters.get(parameter, "0"))
 
     def _hosts(self, number: int) -> Check:
-        """Check that a vendor's allow-list has no wildcard, and no host of the other vendor's list.
-
-        `number` is the index of the vendor's list in VendorHosts.
-        """
         hosts = self._stack.hosts
         what, patterns, _ = hosts[number]
         if wild := [pattern for pattern in patterns if pattern.startswith("*.")]:
@@ -246,7 +224,6 @@ class StackChecks:
         return (warning if status == "UPDATING" else failed)("ledger", f"the table is {status}")
 
     def _sweeper(self, now: datetime) -> Check:
-        """Check the metric of errors that Lambda writes for each run of the sweeper."""
         what, why = "sweeper", "the fallback topic is not notified of overdue criticals"
         if self._stack.is_local:
             return warning(what, f"its errors are {NOT_EVALUATED}")
@@ -293,10 +270,7 @@ class StackChecks:
         return warning(what, f"notifies nobody: no confirmed subscription, {pending} to be confirmed")
 
     def _in_another_region(self, topics: Mapping[str, str]) -> str:
-        """Return a message about the topics that are not in the stack's region; "" if all are.
-
-        Neither CloudWatch nor the functions can notify such a topic. `topics` maps parameters to ARNs.
-        """
+        """Name the topics (ARNs by parameter) that neither CloudWatch nor the functions can notify."""
         here = self._stack.session.region_name
         regions = {name: arn.split(":")[3] for name, arn in topics.items() if arn.count(":") > 3}
         far = [f"{name} is in {region}" for name, region in regions.items() if region != here]
@@ -308,7 +282,7 @@ class StackChecks:
         if far := self._in_another_region(topics):
             return failed("alarms", far)
         ours = re.compile(rf"{re.escape(self._stack.name)}-([A-Za-z]+Alarm)-[A-Za-z0-9]+")
-        pages = self._stack.cloudwatch.get_paginator("describe_alarms")
+        pages = self._stack.session.client("cloudwatch").get_paginator("describe_alarms")
         alarms = pages.paginate(AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"])
         found = [
             (match[1], each["StateValue"])

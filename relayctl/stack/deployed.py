@@ -39,20 +39,12 @@ def _outward(hosts: AllowList, *, most: int = MAX_ANSWER_BYTES) -> HttpClient:
 
 @dataclass(frozen=True)
 class Effects:
-    """Side effects of one run of relayctl.
+    """Side effects of one run of relayctl."""
 
-    Attributes:
-        sessions: Makes a boto3 session.
-        outward: Makes an HTTP client that calls only the hosts of an allow-list; `most` bytes of an answer are read.
-        clock: Returns epoch seconds.
-        ticks: Returns seconds of a monotonic clock, for deadlines.
-        sleep: Waits for a number of seconds.
-    """
-
-    sessions: Sessions = boto3.Session
-    outward: Callable[..., HttpClient] = _outward
-    clock: Callable[[], float] = time.time
-    ticks: Callable[[], float] = time.monotonic
+    sessions: Sessions = boto3.Session  # Makes a boto3 session
+    outward: Callable[..., HttpClient] = _outward  # Makes a client of an allow-list's hosts; `most` bytes are read
+    clock: Callable[[], float] = time.time  # Returns epoch seconds
+    ticks: Callable[[], float] = time.monotonic  # Returns seconds of a monotonic clock, for deadlines
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -67,18 +59,11 @@ _TABLE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Stack:
-    """One deployed stack. It calls CloudFormation at the first use of an output or a parameter.
-
-    Attributes:
-        name: The name of the stack.
-        session: The boto3 session of the operator.
-        endpoint_url: The URL of the local cloud; None on AWS.
-        effects: Side effects.
-    """
+    """One deployed stack. It calls CloudFormation at the first use of an output or a parameter."""
 
     name: str
-    session: boto3.Session
-    endpoint_url: str | None
+    session: boto3.Session  # The boto3 session of the operator
+    endpoint_url: str | None  # The URL of the local cloud; None on AWS
     effects: Effects = field(default_factory=Effects)
 
     def output(self, key: str) -> str:
@@ -114,7 +99,6 @@ class Stack:
         return VendorHosts.of(self._names("XMattersHosts"), self._names("BigPandaHosts"), loopback=self.is_local)
 
     def _names(self, parameter: str) -> list[str]:
-        """Return a parameter's list of names. Raises StackMissingError if the stack has no such parameter."""
         if parameter not in self.parameters:
             raise StackMissingError(f"the stack {self.name!r} has no parameter {parameter}; deploy it again")
         return self.parameters[parameter].split(",")
@@ -134,11 +118,9 @@ class Stack:
         return AllowList("API", (urlsplit(url).hostname or "",), loopback=self.is_local)
 
     def deadline(self, seconds: float) -> Deadline:
-        """Return a deadline of a number of seconds from now."""
         return Deadline(seconds, self.effects.ticks)
 
     def table(self) -> Table:
-        """Return the ledger's table. Raises StackMissingError."""
         return Table(self.session.client("dynamodb"), self.output("LedgerTableName"), self.effects.clock)
 
     def bounded_table(self) -> Table:
@@ -152,13 +134,7 @@ class Stack:
 
     @property
     def logs(self) -> LogReader:
-        """Reader of the functions' log lines."""
         return LogReader(self.session.client("logs"), self.name, self.effects.clock)
-
-    @cached_property
-    def cloudwatch(self) -> Any:
-        """Client of CloudWatch."""
-        return self.session.client("cloudwatch")
 
     @cached_property
     def sts(self) -> Any:
@@ -168,10 +144,7 @@ class Stack:
 
 
 def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
-    """Add `--stack`, `--region`, `--profile` and `--json` to a verb, and call the verb with `stack` and `as_json`.
-
-    Tests pass fake `Effects` as `obj` of click's context.
-    """
+    """Add `--stack`, `--region`, `--profile` and `--json` to a verb, and call the verb with `stack` and `as_json`."""
 
     @click.option(
         "--stack",
@@ -187,36 +160,21 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
     @wraps(verb)
     def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:
-        verb(stack=opened(click.get_current_context(), stack_name, region, profile), **arguments)
+        effects: Effects = click.get_current_context().obj or Effects()
+        if region is None:
+            # The SDK reads AWS_DEFAULT_REGION and the profile's region by itself.
+            region = os.environ.get("AWS_REGION") or None
+        session = effects.sessions(profile_name=profile, region_name=region)
+        # Botocore accepts an empty region name, and fails later without naming the region.
+        if session.region_name == "":
+            raise NoRegionError
+        verb(stack=Stack(stack_name, session, os.environ.get("AWS_ENDPOINT_URL") or None, effects), **arguments)
 
     return wrapped
 
 
-def opened(context: click.Context, name: str, region: str | None, profile: str | None) -> Stack:
-    """Return a stack, without a call to AWS. Raises NoRegionError.
-
-    Args:
-        context: Click's context; its `obj` is an Effects, or None.
-        name: The name of the stack.
-        region: The AWS region; None for that of the AWS CLI 2: AWS_REGION, AWS_DEFAULT_REGION, the profile's.
-        profile: The AWS profile; None for that of the AWS CLI.
-    """
-    effects: Effects = context.obj or Effects()
-    if region is None:
-        # The SDK reads the other two by itself.
-        region = os.environ.get("AWS_REGION") or None
-    session = effects.sessions(profile_name=profile, region_name=region)
-    # Botocore accepts an empty region name, and fails later without naming the region.
-    if session.region_name == "":
-        raise NoRegionError
-    return Stack(name, session, os.environ.get("AWS_ENDPOINT_URL") or None, effects)
-
-
 def describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackTypeDef":
-    """Return CloudFormation's description of a stack: outputs, parameters and ARN.
-
-    Raises StackMissingError if there is no such stack; other errors of AWS come as botocore raises them.
-    """
+    """Return CloudFormation's description of a stack: outputs, parameters and ARN. Raises StackMissingError."""
     try:
         found = cloudformation.describe_stacks(StackName=stack_name).get("Stacks")
     except ClientError as error:
@@ -230,11 +188,7 @@ def describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackT
 
 
 def outputs_in(description: "StackTypeDef", endpoint_url: str | None) -> dict[str, str]:
-    """Return the outputs in a description by key, with URLs that work from the operator's machine.
-
-    `endpoint_url` is the URL of the local cloud; None on AWS. A local cloud gives the URLs of AWS, or its own under
-    another host name.
-    """
+    """Return the outputs in a description by key, with URLs that work from the operator's machine."""
     outputs = description.get("Outputs", [])
     return {item["OutputKey"]: usable_from_here(item["OutputValue"], endpoint_url) for item in outputs}
 

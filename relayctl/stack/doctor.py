@@ -47,8 +47,7 @@ def doctor(stack: Stack, as_json: bool) -> None:
 
 
 def _channels(store: ChannelStore) -> tuple[list[str], Check]:
-    """List the stack's channels. Return their names, and the result of the check that the list can be read."""
-    names, problem = tried(lambda: [name for name, _ in store.names()])
+    names, problem = tried(lambda: list(store.names()))
     if problem:
         return [], check_results.failed("channels", f"not checked: {problem}")
     if not names:
@@ -57,7 +56,6 @@ def _channels(store: ChannelStore) -> tuple[list[str], Check]:
 
 
 def _checked(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
-    """Return the results of all checks by channel; print them after each channel, unless `as_json`."""
     found, status = {}, None
     # The check of the outputs reports what the stack lacks.
     with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):

@@ -46,10 +46,7 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
-    """Return the reasons why a channel is not drained at `now`, in words; an empty list if it is.
-
-    `now` is in epoch seconds; `quiet` is the minimum seconds since the channel's last share or signal.
-    """
+    """Return the reasons why a channel is not drained, in words; an empty list if it is."""
     debts, traffic = status.debts, status.traffic
     if debts is None or traffic is None:
         return ["the ledger and the logs to be readable"]
@@ -70,10 +67,7 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
 
 
 def check(reader: StatusReader, names: Sequence[str], began: float) -> StackStatus:
-    """Return the status of the channels. Raises ClickException if shares still come, or a source cannot be read.
-
-    Shares still come if the last one came after `began` (epoch seconds), or less than STILL_COME_SECONDS before.
-    """
+    """Return the status of the channels. Raises ClickException if shares still come, or a source cannot be read."""
     with terminal.status("reading the ledger and the logs …"):
         found = reader.read()
     wanted = [each for each in found.channels if each.name in names]
@@ -86,10 +80,9 @@ def check(reader: StatusReader, names: Sequence[str], began: float) -> StackStat
 
 
 def drained(stack: Stack, reader: StatusReader, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
-    """Wait for channels, and yield each once it is drained. A channel that was removed meanwhile counts as drained.
+    """Wait for channels, and yield each once it is drained, or removed by others.
 
-    `quiet` is the minimum seconds since a drained channel's last share or signal. Raises ClickException if a share
-    comes, or after `timeout` seconds.
+    `quiet` is the least time since the last share or signal. Raises ClickException if a share comes, or at `timeout`.
     """
     left, began, deadline = list(names), stack.effects.clock(), stack.deadline(timeout)
     while left:
@@ -115,7 +108,6 @@ def drained(stack: Stack, reader: StatusReader, names: Sequence[str], quiet: flo
 
 
 def _judged(found: StackStatus, names: Sequence[str], quiet: float) -> tuple[list[str], list[str]]:
-    """Return the drained channels, and a line for each other one, with what it waits for."""
     waiting = {each.name: waits_for(each, found.at, quiet) for each in found.channels if each.name in names}
     ready = [name for name in names if not waiting.get(name, found.problems)]
     return ready, [f"channel {name} waits: {', '.join(why)}" for name, why in waiting.items() if why]

@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -22,12 +21,6 @@ _IDENTITIES = ("FallbackVoiceIdentity", "FallbackTextIdentity")
 _LIMITS = {"VOICE_MESSAGE_MONTHLY_SPEND_LIMIT": "calls", "TEXT_MESSAGE_MONTHLY_SPEND_LIMIT": "texts"}
 
 
-def checks(stack: Stack) -> Iterator[Check]:
-    """Check the phones, and when a person confirmed each way last."""
-    yield check_results.of_aws("fallback phones", partial(_phones, stack))
-    yield check_results.of_aws("fallback test", partial(_confirmed, stack))
-
-
 def _numbers(stack: Stack) -> list[str]:
     return list(filter(None, stack.parameters.get("FallbackPhones", "").split(",")))
 
@@ -36,7 +29,7 @@ def _ways(stack: Stack) -> list[Way]:
     return ways_to(_numbers(stack), *(stack.parameters.get(name, "") for name in _IDENTITIES))
 
 
-def _phones(stack: Stack) -> Check:
+def phones(stack: Stack) -> Check:
     what, numbers, ways = "fallback phones", _numbers(stack), _ways(stack)
     if not numbers:
         return ok(what, "none: people are notified by the fallback topic alone")
@@ -67,7 +60,7 @@ def _spend(client: Any, ways: Sequence[Way]) -> str:
     return f", at most {' and '.join(said)} a month" if said else ""
 
 
-def _confirmed(stack: Stack) -> Check:
+def confirmed(stack: Stack) -> Check:
     what, advice = "fallback test", "run `relayctl fallback test`"
     last = last_confirmation(stack.bounded_table())
     if last is None:
@@ -120,7 +113,6 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
 
 
 def _asked(stack: Stack, what: dict[str, Any]) -> dict[str, Any]:
-    """Invoke the sweeper with a test, and return its answer."""
     answer = stack.session.client("lambda").invoke(
         FunctionName=stack.output("SweeperFunction"), Payload=json.dumps({"fallback_test": what}).encode()
     )
@@ -131,7 +123,6 @@ def _asked(stack: Stack, what: dict[str, Any]) -> dict[str, Any]:
 
 
 def _typed(ways: dict[str, str]) -> list[str]:
-    """Ask for the numbers that came, until none is left or the operator presses Enter. Return the ways they came by."""
     confirmed: list[str] = []
     terminal.say("A mail or a call may take a minute.")
     while len(confirmed) < len(ways):

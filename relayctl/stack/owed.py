@@ -18,16 +18,10 @@ MAX_ROWS = 5000
 
 
 class UndeliveredJobs(NamedTuple):
-    """Approximate numbers of undelivered jobs of all channels of a stack: SQS cannot count by channel.
+    """Approximate numbers of undelivered jobs of all channels of a stack: SQS cannot count by channel."""
 
-    Attributes:
-        waiting: Jobs on the retry queue and the chore queue. The job of a share that was delivered at once stays on
-            the retry queue for 36 seconds.
-        dead_lettered: Jobs on the dead-letter queue.
-    """
-
-    waiting: int
-    dead_lettered: int
+    waiting: int  # On retry and chore queue; a share's job stays 36 seconds after its delivery
+    dead_lettered: int  # Jobs on the dead-letter queue
 
     @classmethod
     def of(cls, stack: Stack) -> Self:
@@ -37,7 +31,6 @@ class UndeliveredJobs(NamedTuple):
         return cls(retry + chore, dead)
 
     def __str__(self) -> str:
-        """Return the numbers of waiting and of dead-lettered jobs in words."""
         one, other = self.waiting == 1, self.dead_lettered == 1
         return (
             f"{self.waiting} {'job waits' if one else 'jobs wait'} on the retry and chore queues and "
@@ -46,19 +39,12 @@ class UndeliveredJobs(NamedTuple):
 
 
 class Owed(NamedTuple):
-    """Owed states and undelivered jobs of one channel, or of all channels of a stack.
+    """Owed states and undelivered jobs of one channel, or of all channels of a stack."""
 
-    Attributes:
-        debts: Owed states in the ledger; None if the ledger could not be read.
-        dead_lettered: Number of dead-lettered jobs.
-        undelivered: Approximate numbers of jobs on the queues, of all channels.
-        problems: Sources that could not be read, in words; then more may be owed.
-    """
-
-    debts: Debts | None
-    dead_lettered: int
-    undelivered: UndeliveredJobs
-    problems: list[str]
+    debts: Debts | None  # Owed states in the ledger; None if the ledger could not be read
+    dead_lettered: int  # Number of dead-lettered jobs
+    undelivered: UndeliveredJobs  # Approximate numbers of jobs on the queues, of all channels
+    problems: list[str]  # Sources that could not be read, in words; then more may be owed
 
     @classmethod
     def of(cls, stack: Stack, channel: str | None) -> Self:
@@ -80,7 +66,6 @@ class Owed(NamedTuple):
         return self.debts.owed if self.debts else 0
 
     def __str__(self) -> str:
-        """Return in words what is owed, and what is not known; empty if nothing is owed."""
         debts = self.debts or Debts()
         found = [
             f"{debts.critical} critical owed" if debts.critical else "",

@@ -1,8 +1,4 @@
-"""relayctl policy: IAM policies for operators, filled in for a stack.
-
-`policies/operators.json` has each statement once, with the policies that it is for, and the purpose of each policy. A
-placeholder `${Name}` stands for a value of the stack, such as a queue's ARN.
-"""
+"""relayctl policy: IAM policies for operators. `${Name}` in policies/operators.json stands for a value of the stack."""
 
 import json
 from collections.abc import Mapping
@@ -31,10 +27,9 @@ def template(name: str) -> dict[str, Any]:
 
 
 def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:
-    """Return a policy with the values of one stack; `name` is a key of `ABOUT`.
+    """Return a policy with the values of one stack, without statements about something that it does not have.
 
-    `with_secrets` is True to let people who look (`LOOKING`) read the channels' secrets, too. A statement about
-    something that the stack does not have, such as a KMS key of its own, is left out. Raises StackMissingError.
+    `with_secrets` lets people who look (`LOOKING`) read the channels' secrets, too.
     """
     names = _names(stack)
     document = template(name)
@@ -44,14 +39,12 @@ def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:
 
 
 def _filled_in(statement: Mapping[str, Any], names: Mapping[str, str | None]) -> Any:
-    """Return a statement with the stack's values; None if the stack does not have all of them."""
     text = Template(json.dumps(statement))
     values = {name: names[name] for name in text.get_identifiers()}
     return None if None in values.values() else json.loads(text.substitute(values))
 
 
 def _names(stack: Stack) -> dict[str, str | None]:
-    """Return the values of the placeholders by their names; None for a value that the stack does not have."""
     _, partition, _, region, account, _ = stack.arn.split(":", 5)
 
     def arn(service: str, resource: str) -> str:
@@ -95,15 +88,10 @@ def policy(stack: Stack, name: str | None, with_secrets: bool, as_json: bool) ->
       relayctl policy replay > replay.json
       relayctl policy doctor --secrets > ci.json
     """
-    if name is None:
-        _list(as_json=as_json)
-        return
-    click.echo(json.dumps(filled_in(name, stack, with_secrets=with_secrets), indent=2))
-
-
-def _list(*, as_json: bool) -> None:
-    if as_json:
-        terminal.document({"policies": [{"policy": name, "about": about} for name, about in ABOUT.items()]})
-        return
-    for name, about in ABOUT.items():
-        terminal.show_line(f"{name}: {about}")
+    if name is not None:
+        click.echo(json.dumps(filled_in(name, stack, with_secrets=with_secrets), indent=2))
+    elif as_json:
+        terminal.document({"policies": [{"policy": each, "about": about} for each, about in ABOUT.items()]})
+    else:
+        for each, about in ABOUT.items():
+            terminal.show_line(f"{each}: {about}")

@@ -1,6 +1,5 @@
-"""relayctl status: the status of each channel, once or repeatedly."""
+"""relayctl status: the status of each channel."""
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,7 +57,6 @@ _INDENT = " " * 9
 
 
 def document(stack: str, status: StackStatus) -> dict[str, Any]:
-    """Return the status as a JSON object for programs."""
     return {
         "stack": stack,
         "at": moments.iso(status.at),
@@ -87,10 +85,6 @@ def show(status: StackStatus, *, whole: bool) -> None:
 
 
 def _name(each: ChannelStatus, now: float, *, is_brief: bool) -> str:
-    """Return the channel's name, and its mode in brackets unless it is live.
-
-    If `is_brief` is True, this line is the channel's only one. So the mode then also says when a pause ends.
-    """
     if each.policy is None:
         return each.name
     mode = pauses.brief(each.policy, now) if is_brief else pauses.current(each.policy, now)
@@ -145,7 +139,6 @@ def traffic(each: ChannelStatus, status: StackStatus) -> str:
 
 
 def canary(last: Canary, now: float) -> str:
-    """Return the result of a channel's last canary in words."""
     if not last.judged_at:
         return "canary: none ended yet"
     return f"canary: {f'failed ({last.failure})' if last.failure else 'succeeded'} {_ago(last.judged_at, now)}"
@@ -182,60 +175,31 @@ def _ago(at: float | None, now: float) -> str:
     return _UNKNOWN if at is None else f"{age(now - at)} ago"
 
 
-# Pause between two readings of a watch.
-WATCH_SECONDS = 15.0
-SHORTEST_WATCH_SECONDS = 2.0
-
-
 @click.command()
 @CHANNEL
-@click.option(
-    "--watch",
-    "every",
-    type=click.FloatRange(SHORTEST_WATCH_SECONDS, 3600),
-    is_flag=False,
-    flag_value=WATCH_SECONDS,
-    metavar="[SECONDS]",
-    help=f"Read again after SECONDS, {WATCH_SECONDS:g} if left out, until Ctrl-C.",
-)
 @on_stack
-def status(stack: Stack, channel: str | None, every: float | None, as_json: bool) -> None:
+def status(stack: Stack, channel: str | None, as_json: bool) -> None:
     """Show the status of each channel, the least healthy first.
 
     For each: shares and signals in the last hour, owed states, the oldest debt, the time by which the next attempt is
     made, the circuit, the signals of a minute and their limit, the age and last use of credentials. A healthy channel
     has one line, unless it is named by --channel. A source that fails is named on stderr.
 
-    With --watch, a terminal is redrawn; with --json each reading is a document on one line.
-
     \b
     Example:
       relayctl status
       relayctl status --channel payments
-      relayctl status --watch 5
     """
-    reader = StatusReader(stack, channel)
     with terminal.status("reading the ledger and the logs …"):
-        found = reader.read()
-    while every is not None and found.channels:
-        if sys.stdout.isatty() and not as_json:
-            click.clear()
-        _print(stack, found, channel, as_json=as_json)
-        sys.stdout.flush()
-        stack.effects.sleep(every)
-        found = reader.read()
-    _print(stack, found, channel, as_json=as_json)
+        found = StatusReader(stack, channel).read()
+    if as_json:
+        terminal.document(document(stack.name, found))
+    else:
+        if found.channels:
+            show(found, whole=channel is not None)
+        for problem in found.problems:
+            terminal.say(f"not known: {problem}")
     if not found.channels:
         if found.problems:
             raise click.ClickException("the channels could not be read")
         terminal.nothing(NO_CHANNELS if channel is None else f"there is no channel {channel}")
-
-
-def _print(stack: Stack, found: StackStatus, channel: str | None, *, as_json: bool) -> None:
-    if as_json:
-        terminal.document(document(stack.name, found))
-        return
-    if found.channels:
-        show(found, whole=channel is not None)
-    for problem in found.problems:
-        terminal.say(f"not known: {problem}")

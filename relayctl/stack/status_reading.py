@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -24,55 +23,36 @@ from relayctl.stack.channel_status import PATTERNS, ChannelStatus, Refused, Traf
 from relayctl.stack.deployed import Stack
 from relayctl.stack.owed import MAX_ROWS, UndeliveredJobs, due
 
-# Refused requests, for which a day's log is read, are read less often while a watch runs.
-REFUSED_SECONDS = 60.0
 _REMOVED = "the channel was removed"
 
 
 class StackStatus(NamedTuple):
-    """Status of the channels of a stack.
+    """Status of the channels of a stack."""
 
-    Attributes:
-        at: Time of the reading (epoch seconds).
-        channels: Status of each channel.
-        undelivered: Jobs on the queues, of all channels; None if SQS was not asked or could not be asked.
-        problems: Sources that failed or were not read wholly, in words.
-        is_partial: True if the numbers of shares and signals are too low, since there were too many log lines.
-    """
-
-    at: float
+    at: float  # Time of the reading (epoch seconds)
     channels: list[ChannelStatus]
-    undelivered: UndeliveredJobs | None
-    problems: list[str]
-    is_partial: bool
+    undelivered: UndeliveredJobs | None  # Of all channels; None if SQS was not asked, or failed
+    problems: list[str]  # Sources that failed or were not read wholly, in words
+    is_partial: bool  # True if the numbers of shares and signals are too low, since there were too many log lines
 
     def of(self, name: str) -> ChannelStatus | None:
-        """Return the status of a channel; None if there is no such channel."""
         return next((each for each in self.channels if each.name == name), None)
 
 
 @dataclass
 class StatusReader:
-    """Reads the status of channels.
-
-    Attributes:
-        stack: The stack.
-        only: Name of the only channel to read; None for all channels.
-        has_logs: False to leave out the logs and the queues, and channels that were removed.
-    """
+    """Reads the status of channels."""
 
     stack: Stack
-    only: str | None = None
-    has_logs: bool = True
+    only: str | None = None  # Name of the only channel to read; None for all channels
+    has_logs: bool = True  # False to leave out the logs and the queues, and channels that were removed
     _readings: Readings = field(default_factory=Readings)
-    # Time of the last reading of refused requests (epoch seconds), and the requests; None before the first.
-    _refused: tuple[float, Mapping[str, Refused] | None] = (0.0, None)
+    _refused: Mapping[str, Refused] | None = None  # By channel; None if they are not read
 
     def read(self) -> StackStatus:
-        """Read the status of the channels now. Raises StackMissingError."""
         self._readings = Readings()
         now, store, table = self.stack.effects.clock(), ChannelStore(self.stack), self.stack.bounded_table()
-        listed = self._readings.read("channels", lambda: dict(store.names()))
+        listed = self._readings.read("channels", store.names)
         if listed is None and self.only is not None:
             listed = {self.only: None}
         debts = self._readings.read("ledger", lambda: self._debts(Ledger(table)))
@@ -87,10 +67,9 @@ class StatusReader:
             }
         channels = list[ChannelStatus]()
         for name in sorted(names if self.only is None else names & {self.only}):
-            changed_at = (listed or {}).get(name)
             status = ChannelStatus(
                 name,
-                changed_at=None if changed_at is None else datetime.fromisoformat(changed_at).timestamp(),
+                changed_at=(listed or {}).get(name),
                 traffic=None if traffic is None else traffic.get(name, Traffic()),
                 debts=None if debts is None else debts.get(name, Debts()),
                 gate=self._readings.read("ledger", partial(self._gate, table, name)),
@@ -102,7 +81,6 @@ class StatusReader:
         return StackStatus(now, channels, undelivered, self._readings.problems, is_partial)
 
     def _debts(self, ledger: Ledger) -> dict[str, Debts]:
-        """Return the debts by channel. Raises LedgerError."""
         rows = due(ledger)
         if len(rows) >= MAX_ROWS:
             self._readings.add("ledger", problem=f"maybe more debts than are read; the index has {len(rows)} or more")
@@ -112,13 +90,10 @@ class StatusReader:
         return found
 
     def _traffic(self, now: float) -> tuple[dict[str, Traffic] | None, bool]:
-        """Return the traffic by channel, None if a log is not read, and True if there are more lines than are read."""
         if not self.has_logs:
             return None, False
         reader, found = self.stack.logs, dict[str, Traffic]()
-        if now - self._refused[0] >= REFUSED_SECONDS:
-            read_refused = partial(channel_status.read_refused, reader, now)
-            self._refused = now, self._readings.read(f"log {WEBHOOK}", read_refused)
+        self._refused = self._readings.read(f"log {WEBHOOK}", partial(channel_status.read_refused, reader, now))
         read = [
             self._readings.read(f"log {function}", partial(channel_status.count, reader, function, now, found))
             for function in PATTERNS
@@ -134,7 +109,6 @@ class StatusReader:
     def _with_secret(
         self, table: Table, status: ChannelStatus, probe: Probe, canaries: Mapping[str, Canary] | None
     ) -> ChannelStatus:
-        """Return a channel's status with the facts for which its secret is needed."""
         channel = None
         with self._readings.reading(f"secret of channel {status.name}"):
             try:
@@ -146,7 +120,7 @@ class StatusReader:
         if channel is None:
             return status
         policy, uses = channel.policy, self._readings.read("ledger", partial(endpoints.read_uses, table, channel))
-        refused = self._refused[1] if status.traffic is not None else None
+        refused = self._refused if status.traffic is not None else None
         prints = channel.api_fingerprints()
         kinds = probe.refused_among(prints)
         # If no share is known, the last change of the secret stands for it.

@@ -60,7 +60,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
     store = ChannelStore(stack)
     done = _prepare(stack, store, options, file) if yes else None
     with terminal.status("reading the ledger and the queues …"):
-        owed, present = Owed.of(stack, None), [name for name, _ in store.names()]
+        owed, present = Owed.of(stack, None), list(store.names())
     reasons = reasons_against(owed, present, len(done.jobs) + len(done.unreadable) if done else 0)
     found = {
         "stack": stack.name,
@@ -81,14 +81,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
 
 
 def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[str]:
-    """Return the reasons why the stack must not be deleted yet; an empty list if it can be deleted.
-
-    Args:
-        owed: What the stack owes for all channels.
-        present: Names of the channels whose secrets exist.
-        exported: Number of dead-lettered messages that do not block the deletion: those that this run exported into a
-            file, and those that are no jobs of the relay.
-    """
+    """Return the reasons why the stack must not be deleted yet; `exported` dead-lettered messages are none."""
     waiting, left = owed.undelivered.waiting, max(owed.undelivered.dead_lettered - exported, 0)
     found = [f"not known: {each}" for each in owed.problems]
     takes = "1 channel takes" if len(present) == 1 else f"{len(present)} channels take"
@@ -100,8 +93,7 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
 
 
 def _prepare(stack: Stack, store: ChannelStore, options: Mapping[str, Any], file: str) -> Choice:
-    """Drain and remove all channels, wait for the queues, and export dead-lettered jobs; return these messages."""
-    names, reader = [name for name, _ in store.names()], StatusReader(stack)
+    names, reader = list(store.names()), StatusReader(stack)
     for name in draining.drained(stack, reader, names, options["quiet"], options["timeout"]):
         if store.exists(name):
             store.remove(name, options["days"])
@@ -120,10 +112,7 @@ def _prepare(stack: Stack, store: ChannelStore, options: Mapping[str, Any], file
 
 
 def commands(stack: Stack) -> list[str]:
-    """Return the shell commands that delete the stack and what it leaves behind, and that list removed secrets.
-
-    Raises StackMissingError.
-    """
+    """Return the shell commands that delete the stack and what it leaves behind, and that list removed secrets."""
     session, output = stack.session, stack.output
     profile = [] if session.profile_name == "default" else ["--profile", session.profile_name]
     options = ["--region", session.region_name or "", *profile]

@@ -245,7 +245,6 @@ QUIET = [
     ["bigpanda", "webhook", "payments"],
     ["bigpanda", "webhook", "payments", "--v2"],
     ["explain", "docs/bigpanda-webhook-v2.json", "--channel", "payments"],
-    ["explain", "--lint", "--channel", "payments"],
     ["incident", "show", "i1"],
     ["incident", "list"],
     ["policy"],

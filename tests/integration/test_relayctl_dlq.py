@@ -195,15 +195,16 @@ class TestReplay:
 
 class TestCtrlC:
     def test_ctrl_c_stops_replay_after_the_current_batch(self, operator: Operator) -> None:
-        operator.put(*jobs(12))
-        operator.on_send = lambda: signal.raise_signal(signal.SIGINT)
-        done = operator.run("dlq", "replay", "--yes", "--rate", "3")
+        operator.put(*jobs(90))
+        once = iter([signal.SIGINT])
+        operator.on_send = lambda: signal.raise_signal(next(once, signal.SIGCHLD))
+        done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 130
-        assert done.stdout.splitlines()[-1].endswith(", 9 left")
+        assert done.stdout.splitlines()[-1].endswith(", 10 left")
         assert done.stderr.splitlines()[0] == "stopping after the current step; Ctrl-C again stops at once"
-        assert set(on_queue(operator)) == {f"i{n}" for n in range(3, 12)}
+        assert set(on_queue(operator)) == {f"i{n}" for n in range(80, 90)}
         [audit] = audits(done)
-        assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (3, 9)
+        assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (80, 10)
 
 
 ARN = "arn:aws:sts::123456789012:user/moto"
@@ -427,12 +428,7 @@ class TestImport:
         assert done.exit_code == 0
         assert done.stdout.splitlines() == ["25 of 25 lines are in the dead-letter queue"]
         [audit] = audits(done)
-        assert (audit["verb"], audit["who"], audit["file"], audit["from_line"]) == (
-            "dlq import",
-            ARN,
-            "jobs.jsonl",
-            1,
-        )
+        assert (audit["verb"], audit["who"], audit["file"]) == ("dlq import", ARN, "jobs.jsonl")
         assert audit["counts"] == {"lines": 25, "sent": 25, "left": 0}
         assert (waiting(operator), operator.asked) == (0, [])
         assert on_queue(operator) == {each.incident_id: each for each in jobs(25)}
@@ -440,7 +436,7 @@ class TestImport:
     def test_one_invalid_line_and_nothing_is_sent(self, operator: Operator, exported: Path) -> None:
         with exported.open("a") as file:
             file.write("hello\n")
-        for more in ([], ["--json"], ["--from-line", "3"]):
+        for more in ([], ["--json"]):
             done = operator.run("dlq", "import", str(exported), *more)
             assert (done.exit_code, done.stdout) == (2, "")
             assert "nothing was sent\nline 26: it" in done.stderr
@@ -454,10 +450,11 @@ class TestImport:
         assert done.exit_code == 130
         assert done.stdout.splitlines()[-2:] == [
             "10 of 25 lines are in the dead-letter queue",
-            "to go on: the same command with --from-line 11",
+            "to go on: import a file of the lines from 11 on (tail -n +11)",
         ]
         assert audits(done)[0]["counts"] == {"lines": 25, "sent": 10, "left": 15}
         operator.on_send = lambda: None
-        document = operator.run_json("dlq", "import", str(exported), "--from-line", "11")
+        exported.write_text("".join(exported.read_text().splitlines(keepends=True)[10:]))
+        document = operator.run_json("dlq", "import", str(exported))
         assert (document["sent"], document["next_line"]) == (15, None)
         assert len(on_queue(operator)) == 25

@@ -1,18 +1,13 @@
-"""relayctl shadow report: log lines in memory, and xMatters' stand-in over real sockets."""
+"""relayctl shadow report, from log lines in memory."""
 
 from typing import Any
 
 import pytest
-import requests
 
 from relayctl import moments
-from sandbox.server.in_process import Box
-from tests import samples
 from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
 
-URL = {"type": "url", "api_key": "canary-url-key"}
-BASIC = {"type": "basic", "username": "asker", "password": "canary-7c21"}
 CHANGES = {
     "opened": "nothing of this open incident was announced",
     "worsened": "its status is worse than announced",
@@ -70,8 +65,6 @@ def test_report_lists_signals_and_counts_what_would_not_have_rung(operator: Oper
         *(("unchanged", "it is as announced", 1), ("duplicate", "", 1)),
     ]
     assert found["complete_from"] == found["since"]
-    assert found["xmatters"] is None
-    assert "not asked" in next(each["problem"] for each in found["sources"] if each["source"] == "xMatters payments")
 
 
 def test_report_fits_into_80_columns(operator: Operator, logs: Logs) -> None:
@@ -126,43 +119,3 @@ def test_secret_that_cannot_be_read_leaves_the_rest_of_the_report(operator: Oper
     assert done.exit_code == 1
     assert "the limit is not known" in " ".join(done.stdout.split())
     assert "FAILED: secret of channel payments" in done.stderr
-
-
-def keep_with_rest(operator: Operator, box: Box, **auth: str) -> None:
-    """Store the secret of a channel in shadow mode with access to the stand-in's REST API."""
-    box.events.declare(BASIC)
-    rest = {"base_url": box.xmatters_url, "auth": BASIC | auth}
-    keep(operator, xmatters=samples.secret()["xmatters"] | {"rest": rest})
-
-
-def page(box: Box, incident_id: str) -> None:
-    """Make a page of an incident in xMatters, as another integration would."""
-    made = requests.post(box.declare(URL).url, json={"id": incident_id}, timeout=60)
-    assert made.status_code == 202
-
-
-class TestPages:
-    def test_pages_of_the_same_incidents_are_counted_beside_the_signals(
-        self, operator: Operator, logs: Logs, box: Box
-    ) -> None:
-        keep_with_rest(operator, box)
-        shared(logs, 60, "i1")
-        shared(logs, 50, "i1", "worsened")
-        shared(logs, 40, "i2", "touched", "unchanged")
-        page(box, "i2")
-        page(box, "elsewhere")
-        found = operator.run_json("shadow", "report", "payments")["xmatters"]
-        assert (found["pages_of_all_senders"], found["is_matched"]) == (2, True)
-        assert (found["incidents"], found["pages"]) == (2, 1)
-        shown = operator.run("shadow", "report", "payments").stdout
-        assert "of 2 incidents (property incident_id): 1 page, by any sender" in shown
-
-    def test_pages_without_the_property_are_said_to_be_not_compared(
-        self, operator: Operator, logs: Logs, box: Box
-    ) -> None:
-        keep_with_rest(operator, box)
-        shared(logs, 60, "i1")
-        page(box, "i1")
-        done = operator.run("shadow", "report", "payments", "--property", "other_id")
-        assert done.exit_code == 0
-        assert "so they are not compared" in " ".join(done.stdout.split())

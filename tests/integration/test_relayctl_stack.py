@@ -30,7 +30,6 @@ VERBS = [
     ["doctor"],
     ["bigpanda", "webhook", "x"],
     ["explain", "docs/bigpanda-webhook-v2.json", "--channel", "x"],
-    ["explain", "--lint", "--channel", "x"],
 ]
 each_verb = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: " ".join(verb[:2]))
 # A verb that asks CloudFormation itself, and one that reads a queue.

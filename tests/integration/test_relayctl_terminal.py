@@ -145,16 +145,6 @@ def lines(terminal: Terminal) -> list[str]:
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown))
 
 
-def test_watch_redraws_the_terminal_until_ctrl_c() -> None:
-    with relayctl("status", "--watch") as terminal:
-        terminal.until("noc: 0 shares, 0 signals in the last hour")
-        terminal.shown = ""
-        terminal.until("\x1b[2J")
-        terminal.until("noc: 0 shares, 0 signals in the last hour")
-        terminal.type("\x03")
-        assert terminal.end() == 130
-
-
 @pytest.mark.parametrize(
     "environment",
     [

@@ -73,5 +73,5 @@ class DeadLetterDeeds:
         client: Any = self.queue
         queue = Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
         messages = [read_line(each.encode()) for each in self.file]
-        *_, (next_line, problem) = [(1, None), *send(queue, messages, 1, lambda: False)]
-        self.world.say(f"imported: {next_line - 1} of {len(self.file)} {problem or ''}")
+        *_, (sent, problem) = [(0, None), *send(queue, messages, lambda: False)]
+        self.world.say(f"imported: {sent} of {len(self.file)} {problem or ''}")

@@ -781,11 +781,11 @@ class Simulation:
         """Move all dead-lettered messages, in batches; the operator may die between any two calls."""
         client: Any = self.dead_letters
         dead_letters = DeadLetters(client, "dead-letters", lambda: self.world.now)
-        retries, clock = _queue(self.retries), lambda: self.world.now
         with dead_letters.holding():
-            for moved in move(dead_letters, retries, list(dead_letters.scan()), clock, self.world.wait, rate=5):
+            for moved in move(dead_letters, _queue(self.retries), list(dead_letters.scan())):
                 self.world.say(f"moved: {moved.job.incident_id} {moved.fate.became} {moved.note or ''}")
                 self.invariants.check_answered()
+                self.world.wait(0.2)
 
     def _start(self, process: Process, work: Callable[[], object], at_most: float = math.inf) -> None:
         self.invariants.began(process)

@@ -90,8 +90,8 @@ def queue() -> FakeQueue:
 class TestRun:
     def test_import_ends_at_the_first_refused_message(self, queue: FakeQueue) -> None:
         queue.refused = {"i12"}
-        *_, (next_line, problem) = send(queue.queue(), messages(jobs(25)), 1, never)
-        assert (next_line, problem) == (13, "SQS refused the message: InternalError")
+        *_, (sent, problem) = send(queue.queue(), messages(jobs(25)), never)
+        assert (sent, problem) == (12, "SQS refused the message: InternalError")
         queue.refused = set()
-        list(send(queue.queue(), messages(jobs(25)), next_line, never))
+        list(send(queue.queue(), messages(jobs(25))[sent:], never))
         assert {each.incident_id for each in queue.jobs()} == {f"i{n}" for n in range(25)}

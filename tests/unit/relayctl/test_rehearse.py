@@ -7,17 +7,17 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from click import UsageError
+from click import ClickException
 
 from relay.http.session import HttpAnswer
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.fetch import fetch_answers, fetch_incidents, fetch_pages
-from relayctl.rehearse.findings import figures, pages_got
+from relayctl.rehearse.findings import figures, pages_got, rows
 from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
-from relayctl.rehearse.page import rows
 from relayctl.rehearse.reader import FetchError, Reader
-from relayctl.rehearse.rehearse import POLICIES, channel_of_policy
+from relayctl.rehearse.rehearse import POLICIES
 from relayctl.rehearse.replay import Rehearsal, rehearse
+from relayctl.settings.settings_file import channel_of_policy
 from relayctl.stack.deployed import Effects
 
 T = 1_780_000_000
@@ -27,7 +27,7 @@ ABOUT = {"since": T, "until": T + 86_000, "environments": ("e1",), "key": "incid
 
 
 def archive_of(folder: Path, **about: Any) -> Archive:
-    return Archive(folder, ABOUT | about, is_redacted=False)
+    return Archive(folder, ABOUT | about)
 
 
 class Story:
@@ -272,15 +272,15 @@ def test_pace_keeps_within_two_percent_of_the_limit() -> None:
 
 
 def test_archive_of_something_else_is_refused(tmp_path: Path) -> None:
-    Archive(tmp_path / "past", {"property": "incident_id"}, is_redacted=False)
+    Archive(tmp_path / "past", {"property": "incident_id"})
     with pytest.raises(Exception, match="was fetched with another property"):
-        Archive(tmp_path / "past", {"property": "bigpanda_id"}, is_redacted=False)
+        Archive(tmp_path / "past", {"property": "bigpanda_id"})
 
 
 def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("Dear")
     with pytest.raises(Exception, match="has other files; name a new folder"):
-        Archive(tmp_path, {}, is_redacted=False)
+        Archive(tmp_path, {})
 
 
 def test_pages_of_other_incidents_and_without_a_time_are_left_out(tmp_path: Path) -> None:
@@ -398,15 +398,6 @@ def test_answer_that_escalates_is_none(story: Story) -> None:
     assert [each.classes for each in pages_got([story.told()])] == [{"unanswered"}]
 
 
-def test_address_of_a_person_is_not_in_a_redacted_archive(tmp_path: Path) -> None:
-    archive = Archive(tmp_path / "past", {}, is_redacted=True)
-    for name in ("webhook.noc", "email.jdoe@example.com"):
-        archive.add("activities", name[:5], [{"type": "incident_shared", "params": {"share_target": name}}])
-    text = (tmp_path / "past" / "activities.jsonl").read_text()
-    assert "webhook.noc" in text
-    assert "jdoe" not in text
-
-
 def test_stop_ends_the_wait_for_a_vendor_that_fails() -> None:
     tenant = Tenant({"incidents": HttpAnswer(503, {}, b"")})
     reader = tenant.reader()
@@ -416,12 +407,10 @@ def test_stop_ends_the_wait_for_a_vendor_that_fails() -> None:
     assert tenant.asked == []
 
 
-def test_damaged_line_of_an_archive_is_named(tmp_path: Path) -> None:
+def test_damaged_archive_is_named(tmp_path: Path) -> None:
     archive = archive_of(tmp_path / "past")
-    archive.add("listed", "e1/shared/1", ["i1"])
-    with (tmp_path / "past" / "listed.jsonl").open("a") as file:
-        file.write('["e1/sha["e1/shared/2", []]\n')
-    with pytest.raises(UsageError, match=r"line 2 of .*listed.jsonl is damaged"):
+    (tmp_path / "past" / "fetched.sqlite").write_text("no database")
+    with pytest.raises(ClickException, match=r"fetched.sqlite: file is not a database"):
         archive.has("listed")
 
 

@@ -14,7 +14,7 @@ from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
 from relay.xmatters.directory import RestApi
 from relayctl import moments
-from relayctl.incident import timeline, timeline_logs, timeline_vendors
+from relayctl.incident import timeline, timeline_logs, timeline_sources
 from relayctl.incident.timeline import Event
 from relayctl.log_lines import Line
 from tests import samples
@@ -99,7 +99,7 @@ def history(page: Any, audits: Any) -> list[Event]:
 
     clock = Clock()
     api = RestApi(HttpClient(FakeSession(answer), clock=clock))
-    return list(timeline_vendors.of_page(api, rest(), "noc", "u-1", Deadline(5, clock)))
+    return list(timeline_sources.of_page(api, rest(), "noc", "u-1", Deadline(5, clock)))
 
 
 @pytest.mark.parametrize(
