@@ -107,7 +107,7 @@ MUTATIONS = (
         "ledger.entry:Entry.maybe_announced",
         "(self.announced, *self.doubtful, *in_flight)",
         "(self.announced, *self.doubtful)",
-        seed=15,
+        seed=54,
     ),
     Mutation(
         "versions are compared by updatedOn alone",
@@ -232,7 +232,7 @@ MUTATIONS = (
         "delivery.page_followup:signals_to_terminate",
         "signal.is_open and signal.at < entry.end.at",
         "signal.at <= entry.end.at",
-        seed=15,
+        seed=9,
     ),
     Mutation(
         "a resolve that nobody announces leaves its pages",
@@ -295,7 +295,7 @@ MUTATIONS = (
         "entrypoints.authenticated_endpoint:CallbackIntake.take",
         "self.outbox.enqueue(job, until=self.clock())",
         "self.outbox.enqueue(job, until=self.clock()) or True",
-        seed=18,
+        seed=75,
     ),
     Mutation(
         "a comment that may stand there is written again",
@@ -372,7 +372,7 @@ MUTATIONS = (
         "delivery.step:was_shared",
         "entry.is_busy(now)",
         "entry.sequence",
-        seed=132,
+        seed=11,
     ),
     Mutation(
         "a snooze that is over is not news",
@@ -478,7 +478,7 @@ MUTATIONS = (
             return result
         """,
         "return result",
-        seed=415,
+        seed=563,
     ),
     # ---- Time ------------------------------------------------------------------------------------------------
     Mutation(
@@ -680,7 +680,7 @@ MUTATIONS = (
         "channels.cache:ChannelCache._read_again",
         "return copy.channel",
         "raise",
-        seed=403,
+        seed=0,
     ),
     # ---- Loss and order --------------------------------------------------------------------------------------
     Mutation(
@@ -722,7 +722,7 @@ MUTATIONS = (
         "delivery.delivery:_held",
         "entry.waiting(task.state, row)",
         "entry.owing(task.state)",
-        seed=18,
+        seed=1,
     ),
     Mutation(
         "the job of a debt is not stored",
@@ -1210,7 +1210,7 @@ MUTATIONS = (
         "ledger.receipt:Receipt.missing",
         "since <= max(self.answered_at, self.told_at)",
         "since <= self.answered_at",
-        seed=1447,
+        seed=84,
     ),
     Mutation(
         "an answer to a page from before the critical counts for it",
@@ -1329,7 +1329,7 @@ MUTATIONS = (
         "ledger.debt:Debt.notified",
         "self.is_notified or self.since is not None",
         "True",
-        seed=149,
+        seed=153,
     ),
     Mutation(
         "the end that BigPanda confirms is routed without the facts of the last share",
@@ -1516,5 +1516,59 @@ MUTATIONS = (
         "bool(self.recipients) and self.failed == self.recipients",
         "bool(self.failed)",
         seed=104,
+    ),
+    Mutation(
+        "an escalation in capitals counts as an answer to the page",
+        "ledger.receipt:Receipt.heard",
+        "text.strip().lower() not in responses.escalate",
+        "text.strip() not in responses.escalate",
+        seed=368,
+    ),
+    Mutation(
+        "an answer in BigPanda from before the critical closes its receipt",
+        "bigpanda.answers:first_answer",
+        'user not in no_people and each.get("type") in ANSWERS and int(since) <= at <= now + CLOCKS_DIFFER_SECONDS',
+        'user not in no_people and each.get("type") in ANSWERS and at <= now + CLOCKS_DIFFER_SECONDS',
+        seed=245,
+    ),
+    Mutation(
+        "one phone that failed counts as a failure of all ways",
+        "sweeper.fallback_notifier:FallbackNotifier._call_phones",
+        "all(failures.values())",
+        "not failures or any(failures.values())",
+        seed=132,
+    ),
+    Mutation(
+        "BigPanda is asked about an end in the environment of the last share alone",
+        "delivery.end_questions:EndQuestions._answer",
+        "list(dict.fromkeys(filter(None, (own, *access.environments))))",
+        "[own] if own else list(access.environments)",
+        seed=18,
+    ),
+    Mutation(
+        "a resolve that BigPanda left unanswered is believed although the incident opened again after it",
+        "delivery.end_questions:EndQuestions._believed",
+        """
+            if question.entry.is_after_claim(question.entry.newest):
+                self._record(question, lambda end: End(end.at) if end == question.entry.end else end)
+                return _result(question.job, Outcome.DUPLICATE)
+            return self._over(question, parse_share(question.job.body), notice=notice)
+        """,
+        "return self._over(question, parse_share(question.job.body), notice=notice)",
+        seed=15,
+    ),
+    Mutation(
+        "signals that xMatters refuses for good open the circuit of the channel",
+        "ledger.channel_rate_limiter:RateLimiter.report",
+        "failure is None or not HANDLING[failure].breaks_circuit",
+        "failure is None",
+        seed=134,
+    ),
+    Mutation(
+        "a late tag rings further recipients although somebody acknowledged the incident",
+        "delivery.step:_is_rerouted",
+        "not is_routed or not signals or entry.acknowledgement is not None or task.is_snoozed",
+        "not is_routed or not signals or task.is_snoozed",
+        seed=212,
     ),
 )
