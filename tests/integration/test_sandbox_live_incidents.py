@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.bigpanda.users import USERS
-from sandbox.errors import SandboxError
 from sandbox.server.in_process import Box, running
 from tests.integration.bigpanda_tenant import Tenant, tenant_of
 from tests.waiting import until
@@ -41,32 +39,17 @@ class TestOpening:
         listed = tenant.call("GET", "", "?folder=active").json()
         assert [each["id"] for each in listed["items"]] == [opened["id"]]
         [alert] = opened.pop("alerts")
-        [entry, _] = opened.pop("log")
         assert (alert["status"], alert["description"]) == ("warning", "The shop is slow")
-        assert (entry["kind"], entry["text"]) == ("change", "Opened as warning with 1 alert.")
-        assert opened == {
-            "id": opened["id"], "title": "The shop is slow", "status": "warning", "is_open": True,
-            "snoozed_until": None, "is_flapping": False, "is_shared": False, "assignee": None,
-            "opened_at": opened["changed_at"], "changed_at": opened["changed_at"],
-            "can": ["worsen", "gain_alert", "snooze", "flap", "resolve"],
-        }  # fmt: skip
+        assert opened["log"][0]["text"] == "Opened as warning with 1 alert."
+        assert opened["can"] == ["worsen", "gain_alert", "snooze", "flap", "resolve"]
         assert tenant.activities(opened["id"]) == ["incident_created"]
-
-    def test_status_is_that_of_the_worst_alert(self, tenant: Tenant) -> None:
-        alerts = [{"status": "unknown"}, {"status": "critical", "description": "Disk full"}, {}]
-        opened = tenant.people.open_incident(status="warning", alerts=alerts)
-        assert opened["status"] == "critical"
-        assert [each["status"] for each in opened["alerts"]] == ["unknown", "critical", "warning"]
 
     @pytest.mark.parametrize(
         ("body", "message"),
         [
-            ([], "incident must be object"),
             ({"title": ""}, "incident.title"),
             ({"status": "ok"}, "incident.status"),
-            ({"alerts": []}, "incident.alerts"),
             ({"alerts": [{}, {"tags": [{"name": "a"}]}]}, "incident.alerts[1].tags[0]"),
-            ({"alerts": [{"status": "ok"}]}, "incident.alerts"),
         ],
     )
     def test_invalid_incident_is_400_and_names_the_key(self, tenant: Tenant, body: Any, message: str) -> None:
@@ -154,37 +137,8 @@ class TestActions:
         assert tenant.story(name) == before
         assert set(before["can"]).isdisjoint(refused)
 
-    def test_unknown_action_or_incident_is_named(self, tenant: Tenant) -> None:
-        with pytest.raises(SandboxError, match="There is no such incident"):
-            tenant.people.act_on_incident("i/9", "worsen")
-        with pytest.raises(SandboxError, match="action must be one of worsen"):
-            tenant.people.act_on_incident("i/9", "explode")
-
-    def test_most_alerts_are_300(self, tenant: Tenant) -> None:
-        name = after(tenant, alerts=[{}] * 300)
-        answer = tenant.control("POST", f"/incidents/{name}/gain_alert")
-        assert (answer.status_code, answer.json()) == (409, {"error": "The incident has 300 alerts, the most."})
-
-
-def test_declared_incident_can_change_and_is_forgotten_like_live_ones(tenant: Tenant) -> None:
-    incident = {"id": "i1", "status": "Warning", "active": True, "changed_at": 5, "folders": ["shared"]}
-    tenant.people.have_incidents(ENVIRONMENT, [incident])
-    assert (tenant.story("i1")["title"], tenant.story("i1")["log"]) == ("Incident i1", [])
-    tenant.people.act_on_incident("i1", "worsen")
-    assert tenant.shown("i1")["status"] == "Critical"
-    assert tenant.log("i1", "change") == ["Worsened from warning to critical."]
-    name = after(tenant)
-    tenant.box.clear()
-    assert [tenant.call("GET", each).status_code for each in (name, "i1")] == [404, 404]
-
 
 class TestApi:
-    def test_comment_is_an_activity_and_in_the_log(self, tenant: Tenant) -> None:
-        name = after(tenant)
-        assert tenant.comment(name, "x" * 5000) == 204
-        assert tenant.activities(name) == ["incident_commented", "incident_created"]
-        assert [len(text) for text in tenant.log(name, "comment")] == [300]
-
     def test_assignment_changes_the_incident(self, tenant: Tenant) -> None:
         name = after(tenant)
         assert tenant.call("PUT", name, "/assignment", {"assignee": JANE["id"]}).status_code == 204
@@ -192,15 +146,6 @@ class TestApi:
         assert (tenant.shown(name)["assignee"], tenant.shown(name)["folders"]) == (person, ["active", "assigned"])
         assert tenant.story(name)["assignee"] == JANE["userName"]
         assert tenant.log(name, "assignment") == [f"Assigned to {JANE['userName']}."]
-
-    def test_resolve_is_202_and_a_second_one_409(self, tenant: Tenant) -> None:
-        name = after(tenant)
-        answer = tenant.call("POST", name, "/resolve", {"comments": "done"})
-        assert (answer.status_code, answer.json()) == (202, {"status": 202, "data": {}})
-        assert (tenant.shown(name)["active"], tenant.activities(name)[0]) == (False, "incident_resolved_api")
-        assert tenant.call("POST", name, "/resolve", {"comments": "done"}).status_code == 409
-        assert tenant.call("POST", name, "/resolve", {"comment": "done"}).status_code == 400
-        assert tenant.call("POST", name, "/resolve", {"comments": None}, "e9").status_code == 404
 
     def test_snooze_is_204_and_ends_by_itself(self, tenant: Tenant) -> None:
         name, end = after(tenant), int(time.time()) + 2
@@ -213,15 +158,6 @@ class TestApi:
         assert (tenant.log(name, "change")[-1], tenant.activities(name)[0]) == (
             "The snooze ended.", "incident_unsnoozed",
         )  # fmt: skip
-
-    def test_snooze_ends_with_an_update_if_it_says_so(self, tenant: Tenant) -> None:
-        name = after(tenant)
-        tenant.call("PUT", name, "/snooze", {"end_time": int(time.time()) + 600, "cancel_on_incident_updates": True})
-        assert tenant.people.act_on_incident(name, "gain_alert")["snoozed_until"] is None
-
-    @pytest.mark.parametrize("body", [None, {}, {"end_time": 5}, {"end_time": True}, {"end_time": 4 * 10**9}])
-    def test_snooze_without_a_time_within_90_days_is_400(self, tenant: Tenant, body: Any) -> None:
-        assert tenant.call("PUT", after(tenant), "/snooze", body).status_code == 400
 
     def test_fault_prevents_a_comment_or_hides_a_resolve(self, tenant: Tenant) -> None:
         name = after(tenant)

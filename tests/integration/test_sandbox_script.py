@@ -79,11 +79,6 @@ def test_script_is_in_the_order_of_its_times_and_opens_each_incident_before_it_i
         assert bool(step.incident) == (step.act in {*ACTIONS, "open", "acknowledge", "escalate"})
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_sentence_of_each_step_fits_into_80_columns(name: str) -> None:
-    assert [step.says for step in SCRIPTS[name] if len(f"00:00  {step.says}") > 80] == []
-
-
 def test_each_step_is_done_at_its_time(vendors: StandIn, player: Player, heard: Listener) -> None:
     player.play(
         [

@@ -225,24 +225,3 @@ class TestEnd:
         xmatters.clock.turn(180)
         assert page(xmatters)["ended_because"] == "it was for information, and all are notified"
         assert page(xmatters, 0)["status"] == "ACTIVE"
-
-
-class TestDeclarations:
-    @pytest.mark.parametrize(
-        ("document", "message"),
-        [
-            ([], "phones must be object"),
-            ({"people": [{}]}, r"people\[0\]"),
-            ({"people": [{"name": "a", "devices": [EMAIL, {"name": "b", "kind": "FLAG"}]}]}, r"devices\[1\].kind"),
-            ({"people": [{"name": "a", "devices": [EMAIL, EMAIL]}]}, r"people\[0\].devices occurs twice"),
-            ({"people": [{"name": "a"}], "groups": [{"name": "A"}]}, "occurs twice"),
-            ({"groups": [{"name": "g", "members": [{"name": "kim", "after_seconds": "5"}]}]}, "after_seconds"),
-        ],
-    )
-    def test_invalid_declaration_names_the_key_and_changes_nothing(
-        self, xmatters: XMatters, document: object, message: str
-    ) -> None:
-        before = xmatters.story()
-        with pytest.raises(InvalidError, match=message):
-            xmatters.people.declare(document)
-        assert xmatters.story() == before

@@ -22,17 +22,6 @@ def states(relay: Relay) -> list[str]:
     return [each["state"] for each in described(relay)["steps"]]
 
 
-def test_steps_are_signal_page_notified_and_answered() -> None:
-    tenant = Tenant()
-    relay = new_relay(tenant, policy=BOTH)
-    relay.play("critical")
-    assert [each["name"] for each in described(relay)["steps"]] == ["signal", "page", "notified", "answered"]
-    assert states(relay) == ["done", "awaited", "awaited", "awaited"]
-    relay.sweep_for(60, step=30)
-    assert states(relay) == ["done", "done", "awaited", "awaited"]
-    assert described(relay)["unheard"] == ""
-
-
 def test_answered_step_names_the_person() -> None:
     tenant = Tenant()
     tenant.audits["page-1"] = ["DELIVERED", "Acknowledge"]
@@ -63,22 +52,3 @@ def test_missed_step_is_shown_with_the_time_at_which_the_fallback_topic_was_noti
     found = described(relay)
     assert (states(relay), found["unheard"]) == (wanted, unheard)
     assert found["told_at"] is not None
-
-
-def test_missed_step_is_shown_before_the_fallback_topic_is_notified() -> None:
-    tenant = Tenant()
-    tenant.makes_pages = False
-    relay = new_relay(tenant, policy=BOTH | {"page_within_seconds": 60})
-    relay.play("critical")
-    while not relay.entry().receipt.missed:
-        relay.wake(10)
-    assert (described(relay)["unheard"], described(relay)["told_at"]) == ("no page was made", None)
-
-
-def test_step_that_the_channel_does_not_await_is_open_once_the_rest_is_proven() -> None:
-    tenant = Tenant()
-    tenant.audits["page-1"] = ["DELIVERED"]
-    relay = new_relay(tenant, policy={"notified_within_seconds": 300})
-    relay.play("critical")
-    relay.sweep_for(420, step=30)
-    assert states(relay) == ["done", "done", "done", "open"]
