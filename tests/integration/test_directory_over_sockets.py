@@ -87,19 +87,3 @@ def test_each_kind_of_recipient_is_found_with_each_kind_of_credentials(
     asked = [each.route for each in box.directory.calls.all()]
     assert [asked.count(route) for route in ("person", "group", "on_call")] == [6, 4, 1]
     assert len(box.token_requests()) == (auth is OAUTH)
-
-
-def test_recipients_whom_xmatters_would_not_notify_are_named_although_it_does_not_tell_of_absences(
-    box: Box, rest: Rest
-) -> None:
-    people = [{"name": "jdoe"}, {"name": "bare", "devices": []}, {"name": "gone", "status": "INACTIVE"}]
-    box.xmatters.people.declare({"people": people, "groups": [{"name": "Asleep"}]})
-    found = new_directory().hindrances(
-        rest, ["jdoe", "bare", "gone", "Asleep", "nope"], time.time(), Deadline(20, time.monotonic)
-    )
-    assert found == {
-        "bare": "without an active device",
-        "gone": "user, inactive",
-        "Asleep": "group, nobody is on call",
-        "nope": "no user and no group of that name",
-    }

@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from relay.incidents.share import State, parse_share
 from tests.workflow_scripts.node import ROOT, TRIGGER, Case, run
 
@@ -205,22 +203,6 @@ def test_trigger_script_reads_incident_id_and_state_as_the_relay_does() -> None:
         assert (found["incident_id"], found["status"], found["is_over"]) == expected, body
 
 
-@pytest.mark.parametrize(
-    ("status", "active", "priority"),
-    [
-        ("critical", True, "HIGH"),
-        ("warning", True, "MEDIUM"),
-        ("unknown", True, "MEDIUM"),
-        (None, True, "MEDIUM"),
-        ("constructor", True, "MEDIUM"),
-        ("ok", True, "LOW"),
-        ("critical", False, "LOW"),
-    ],
-)
-def test_trigger_script_derives_the_priority_from_the_status(status: str | None, active: bool, priority: str) -> None:
-    assert output({"id": "i1", "status": status, "active": active})["priority"] == priority
-
-
 def test_trigger_script_takes_the_subject_from_the_worst_alert() -> None:
     alerts = [alert(1, "warning"), alert(2, "ok"), alert(3, "critical"), alert(4, "critical"), alert(5, "odd")]
     found = output({"id": "i1", "status": "critical", "alerts": alerts})
@@ -284,10 +266,6 @@ def test_truncated_list_of_recipients_keeps_names_whole() -> None:
     assert len(found) <= 20_000
     assert found.split(",") == given[: len(found.split(","))]
     assert len(found.split(",")) > 90
-
-
-def test_trigger_script_ignores_recipients_in_bigpandas_body() -> None:
-    assert output({"id": "i1", "recipients": ["everybody"]}, recipients="jdoe")["recipients"] == "jdoe"
 
 
 def test_trigger_script_reads_headers_in_any_case() -> None:
