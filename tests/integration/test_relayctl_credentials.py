@@ -145,12 +145,6 @@ class TestPrompt:
         done = give(operator, tmp_path, option, None)
         refused(operator, done, f"{option}: not a terminal: give @FILE, or - for a line of standard input")
 
-    def test_value_that_begins_with_a_hyphen_is_refused_and_not_printed(
-        self, operator: Operator, tmp_path: Path
-    ) -> None:
-        done = give(operator, tmp_path, "--password", f"--{CANARY}")
-        refused(operator, done, "no such option (not shown", "a value that begins with - must be in a file")
-
 
 class TestValueOnTheCommandLine:
     @each_option
@@ -162,17 +156,6 @@ class TestValueOnTheCommandLine:
         assert kept(operator, option) == value_of(option)
         assert [line.partition(", or -")[0] for line in warnings(done)] == [f"warning: {option}: {WARNING}"]
         assert CANARY not in done.stderr
-
-    @each_option
-    def test_doubled_at_sign_is_a_value_that_begins_with_an_at_sign(
-        self, operator: Operator, tmp_path: Path, option: str
-    ) -> None:
-        done = give(operator, tmp_path, option, f"@@{CANARY}")
-        if option == "--trigger-url":
-            refused(operator, done, "xmatters.trigger_url: must be a URL")
-        else:
-            assert done.exit_code == 0, done.output
-            assert kept(operator, option) == f"@{CANARY}"
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

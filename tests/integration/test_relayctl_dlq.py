@@ -83,10 +83,6 @@ class TestList:
         assert operator.run_json("dlq", "list", "--channel", "noc")["shown"] == 2
         assert "unreadable: it is not an envelope" in operator.run("dlq", "list").stdout.splitlines()[2]
 
-    def test_list_of_an_empty_queue_is_exit_code_3(self, operator: Operator) -> None:
-        assert nothing(operator.run("dlq", "list"), "the dead-letter queue is empty")
-        assert operator.run_json("dlq", "list", code=3) == {"messages": [], "shown": 0, "about": 0, "held": 0}
-
     def test_list_counts_messages_that_another_reader_holds(self, operator: Operator) -> None:
         hold_one(operator)
         done = operator.run("dlq", "list")
@@ -136,16 +132,6 @@ class TestReplay:
         assert sorted(each.incident_id for each in operator.asked) == sorted(f"i{n}" for n in range(12))
         assert (operator.visible(), operator.hidden()) == (0, 0)
 
-    def test_job_dead_lettered_again_is_printed_with_its_reason(self, operator: Operator) -> None:
-        operator.worker = some_fail
-        operator.put(*jobs(4))
-        done = operator.run("dlq", "replay", "--yes")
-        assert done.exit_code == 1
-        assert done.stdout.splitlines()[-3:] == [
-            *(f"{jobs(n + 1)[0].delivery_id[:8]}  noc  i{n}  dead-lettered again: refused" for n in (1, 3)),
-            "2 delivered, 2 dead-lettered again (refused 2), 0 left",
-        ]
-
     def test_replay_with_json_prints_one_document_with_each_result(self, operator: Operator) -> None:
         operator.worker = some_fail
         operator.put(*jobs(2))
@@ -156,24 +142,15 @@ class TestReplay:
         counts = {"delivered": 1, "not_owed": 0, "moved": 0, "waiting": 0, "dead_lettered": 1, "failed": 0, "left": 0}
         expected = {"dry_run": False, "matched": 2, **counts}
         assert {name: document[name] for name in expected} == expected
-        common = {"channel": "noc", "kind": "signal", "note": None}
-        assert document["results"] == [
-            common
-            | {
-                "delivery_id": jobs(1)[0].delivery_id,
-                "incident_id": "i0",
-                "became": "delivered",
-                "reason": None,
-                "request_id": "request-i0",
-            },
-            common
-            | {
-                "delivery_id": jobs(2)[0].delivery_id,
-                "incident_id": "i1",
-                "became": "dead_lettered",
-                "reason": "refused",
-                "request_id": None,
-            },
+        assert [{name: each[name] for name in ("incident_id", "became", "reason")} for each in document["results"]] == [
+            {"incident_id": "i0", "became": "delivered", "reason": None},
+            {"incident_id": "i1", "became": "dead_lettered", "reason": "refused"},
+        ]
+        operator.put(*jobs(2))
+        said = operator.run("dlq", "replay", "--yes").stdout.splitlines()
+        assert said[-2:] == [
+            f"{jobs(2)[0].delivery_id[:8]}  noc  i1  dead-lettered again: refused",
+            "1 delivered, 1 dead-lettered again (refused 1), 0 left",
         ]
 
     def test_unreadable_ledger_makes_replay_exit_with_code_1(self, operator: Operator) -> None:

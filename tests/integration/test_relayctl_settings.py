@@ -131,28 +131,6 @@ class TestInvalidFiles:
         assert done.stdout == ""
         assert versions(operator, "payments") == before
 
-    @pytest.mark.parametrize(
-        ("old", "new", "words"),
-        [
-            ("[jdoe]", "[]", "xmatters.recipients: nobody would be notified"),
-            ("TRIGGER", "ELSEWHERE", "xmatters.trigger_url: "),
-            (
-                "xmatters:",
-                "inbound: {token: {secret: stored, env: SHORT}}\nxmatters:",
-                "a token has at least 24 characters",
-            ),
-        ],
-    )
-    def test_setting_that_channel_set_refuses_is_refused(
-        self, operator: Operator, folder: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, words: str
-    ) -> None:
-        monkeypatch.setenv("ELSEWHERE", f"https://example.com/{CANARY}")
-        monkeypatch.setenv("SHORT", CANARY)
-        write(folder, "payments", NEW.replace(old, new or "' '"))
-        done = run(operator, "plan", folder, code=2)
-        assert f"{folder}/payments.yaml: " in done.stderr
-        assert words in done.stderr.replace("\n", " ")
-
 
 class TestApply:
     def test_apply_makes_a_channel_as_channel_set_does(self, operator: Operator, folder: Path) -> None:

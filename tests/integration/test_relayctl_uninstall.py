@@ -73,19 +73,6 @@ class TestYes:
         assert operator.run_json("channel", "list", code=3)["channels"] == []
         assert operator.visible() == 2, "the queue keeps them"
 
-    def test_timeout_leaves_only_the_channel_that_owes_and_a_later_run_goes_on(
-        self, operator: Operator, logs: Logs
-    ) -> None:
-        operator.keep("noc", "payments")
-        operator.owe("noc", "i1", 300)
-        done = operator.run("uninstall", "--yes", "--timeout", "2m")
-        assert done.exit_code == 1
-        assert "channel payments: removed" in done.stderr
-        assert "channel noc waits: 1 owed" in done.stderr
-        assert [each["channel"] for each in operator.run_json("channel", "list")["channels"]] == ["noc"]
-        operator.settle("i1")
-        assert operator.run("uninstall", "--yes").exit_code == 0
-
     def test_ctrl_c_ends_with_130_and_writes_no_file(self, operator: Operator, logs: Logs, tmp_path: Path) -> None:
         operator.keep("noc")
         operator.owe("noc", "i1", 300)

@@ -49,19 +49,3 @@ def test_utc_stands_beside_a_local_time_of_another_zone(monkeypatch: pytest.Monk
     finally:
         monkeypatch.undo()
         time.tzset()
-
-
-def test_document_has_the_mode_and_the_pauses_that_are_not_over() -> None:
-    found = pauses.document(policy(PARTIAL, OVER), NOW)
-    assert found["mode"] == "live"
-    assert found["pauses"] == [
-        {
-            "since": "2027-01-15T07:00:00Z",
-            "until": "2027-01-15T10:00:00Z",
-            "then": "drop",
-            "when": {"environment": ["staging", "test*"], "tag.team": ["web"]},
-            "reason": None,
-            "by": None,
-            "is_active": True,
-        }
-    ]

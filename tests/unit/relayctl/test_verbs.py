@@ -47,13 +47,6 @@ def test_each_verb_has_the_common_options_and_each_option_a_help_text(way: tuple
     assert [flag for flag, each in options.items() if not each.help] == []
 
 
-@each_verb
-def test_unknown_option_is_exit_code_2(way: tuple[str, ...]) -> None:
-    done = CliRunner().invoke(main, [*way, "--no-such-option"])
-    assert done.exit_code == 2
-    assert done.stdout == ""
-
-
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
