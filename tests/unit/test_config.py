@@ -14,31 +14,6 @@ GOOD = {
 }
 
 
-def test_missing_settings_have_their_defaults() -> None:
-    assert Config.from_environment(GOOD) == Config(
-        secret_prefix="relay",
-        secret_cache_seconds=300,
-        xmatters_hosts=("*.xmatters.com",),
-        bigpanda_hosts=("api.bigpanda.io",),
-        loopback_allowed=False,
-        dead_letter_queue_url="https://sqs/dead-letters",
-        retry_queue_url="https://sqs/retries",
-        chore_queue_url="https://sqs/chores",
-        ledger_table="ledger",
-        fallback_topic_arn="",
-        job_worker="",
-        alarm_topic_arn="",
-        notice_topic_arn="",
-        has_channel_metrics=False,
-        is_traced=False,
-        fallback_phones=(),
-        fallback_voice_identity="",
-        fallback_text_identity="",
-        webhook_url="",
-        heartbeat_url="",
-    )
-
-
 def test_every_setting_is_read_and_trimmed() -> None:
     environment = {
         "RELAY_SECRET_PREFIX": " team/relay/ ",

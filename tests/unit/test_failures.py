@@ -2,28 +2,11 @@
 
 import pytest
 
-from relay.failures import HANDLING, Handling, Reason, is_ambiguous_status, reason_for_status
+from relay.failures import HANDLING, Reason, is_ambiguous_status, reason_for_status
 
 
 def test_every_reason_has_a_handling() -> None:
     assert set(HANDLING) == set(Reason)
-
-
-@pytest.mark.parametrize(
-    ("member", "reasons"),
-    [
-        ("retries_inline", {Reason.RATE_LIMITED, Reason.UPSTREAM, Reason.UNREACHABLE}),
-        ("renews_credentials", {Reason.CREDENTIALS}),
-        ("is_final", {Reason.REFUSED, Reason.EXPIRED, Reason.CHANNEL_REMOVED, Reason.SHADOWED}),
-        ("breaks_circuit", {Reason.RATE_LIMITED, Reason.UPSTREAM, Reason.UNREACHABLE, Reason.TIMEOUT}),
-    ],
-)
-def test_handling_holds_for_these_reasons_alone(member: str, reasons: set[Reason]) -> None:
-    assert {reason for reason in Reason if getattr(HANDLING[reason], member)} == reasons
-
-
-def test_refused_credentials_are_renewed_every_five_minutes() -> None:
-    assert HANDLING[Reason.CREDENTIALS] == Handling(renews_credentials=True, constant_wait_seconds=300)
 
 
 @pytest.mark.parametrize(

@@ -16,19 +16,6 @@ from tests import samples
 from tests.fakes import HOSTS
 
 
-def test_empty_policy_has_the_documented_defaults() -> None:
-    assert Policy.of({}) == Policy()
-    assert Policy() == Policy(
-        notify_on=PRESETS["parity"],
-        min_seconds_between_signals=15,
-        max_per_minute=60,
-        max_per_minute_per_recipients=None,
-        max_age_seconds=6 * 3600,
-        fallback_after_seconds=300,
-        expect_share_every=None,
-    )
-
-
 @pytest.mark.parametrize(
     ("members", "chosen"),
     [

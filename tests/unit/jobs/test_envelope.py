@@ -49,17 +49,6 @@ def test_job_is_read_as_it_was_written_and_is_printable_ascii(**changes: Any) ->
     assert all(legal_text(value) == value for value in attributes_of(job).values())
 
 
-def test_envelope_holds_the_members_of_the_contract() -> None:
-    assert MEMBERS.keys() - {"schema", "stamps"} == {
-        *("kind", "channel", "url_recipients", "incident_id", "received_at", "body", "version", "digest", "plan"),
-        *("flags", "ledger_down_since", "accepted", "not_before", "dead_lettered_at", "revived_at"),
-    }
-    assert MEMBERS["stamps"].keys() == {
-        *("reason", "correlation_id", "status", "transition", "recipients", "first_failed_at", "last_failed_at"),
-        *("http_status", "response_excerpt", "replays", "attempts"),
-    }
-
-
 def test_members_and_stamps_that_an_older_version_did_not_write_have_their_defaults() -> None:
     job = samples.job()
     needed = (job.kind, job.channel, job.url_recipients, job.incident_id, job.received_at, job.body)
