@@ -27,21 +27,6 @@ def test_aws_knows_each_action_resource_and_condition_key_of_the_template(option
     assert [(name, found) for name, each in statements if (found := iam.faults(with_arns(each, stack)))] == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "fault"),
-    [
-        ({"Action": "sqs:SendMessages"}, "no action sqs:SendMessages"),
-        ({"Action": "sqs:ListQueues"}, "sqs:ListQueues has no resource such as"),
-        ({"Resource": "arn:aws:sns:us-east-1:123456789012:relay"}, "sqs:SendMessage has no resource such as"),
-        ({"Condition": {"Bool": {"sqs:Tls": "false"}}}, "sqs:SendMessage has no condition key sqs:Tls"),
-    ],
-)
-def test_check_finds_what_aws_does_not_know(changes: dict[str, Any], fault: str) -> None:
-    right = {"Action": "sqs:SendMessage", "Resource": "arn:aws:sqs:us-east-1:123456789012:relay"}
-    assert iam.faults(right) == []
-    assert iam.faults(right | changes)[0].startswith(fault)
-
-
 def with_arns(statement: Any, stack: Stack) -> Any:
     """Return a statement with an ARN for each resource of the stack that it names."""
 

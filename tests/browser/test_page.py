@@ -106,18 +106,6 @@ class TestStory:
             expect(page.locator(f"#{part} > li")).to_have_count(count)
         expect(page.locator("#owed > li").first.locator(".chip")).to_have_text("critical")
 
-    def test_person_who_is_rung_comes_first_and_then_whose_phone_rang_last(self, page: Page, stage: Stage) -> None:
-        expect(page.locator("#people h3")).to_have_text(["Kim Lee", "Jo Park"])
-        stage.state["xmatters"]["notifications"][1]["state"] = "over"
-        expect(page.locator("#people h3")).to_have_text(["Jo Park", "Kim Lee"])
-
-    def test_empty_state_says_what_to_click_first(self, context: BrowserContext, stage: Stage) -> None:
-        stage.state = story.empty()
-        page = opened(context, stage)
-        expect(page.locator("#bigpanda-empty")).to_contain_text("Press Open")
-        expect(page.locator("#relay-empty")).to_be_visible()
-        expect(page.locator("#timeline li")).to_have_count(0)
-
     def test_missing_relay_is_explained(self, context: BrowserContext, stage: Stage) -> None:
         problem = "The local cloud does not answer."
         stage.state["relay"] = {"is_there": False, "shares": [], "owed": [], "dead_letters": [], "problem": problem}
@@ -137,12 +125,6 @@ class TestStory:
 
 
 class TestClicks:
-    def test_incident_is_opened_with_title_and_status(self, page: Page, stage: Stage) -> None:
-        page.get_by_label("New incident").fill("Queue is full")
-        page.get_by_label("Status").select_option("warning")
-        page.get_by_role("button", name="Open", exact=True).click()
-        expect_calls(page, stage, ("POST", "/bigpanda/live/incidents", {"status": "warning", "title": "Queue is full"}))
-
     @pytest.mark.parametrize(
         ("title", "button", "action"),
         [
@@ -222,11 +204,6 @@ class TestClicks:
             ("PUT", "/page/faults", {"xmatters": "rings_then_504"}),
         ]
         expect(page.locator("#trouble-sum")).to_contain_text("xMatters rings, then answers 504")
-
-    def test_refusal_of_a_call_is_shown_as_an_alert(self, page: Page, stage: Stage) -> None:
-        stage.error = "The incident is resolved already."
-        card(page, "Replica lag").get_by_role("button", name="Resolve").click()
-        expect(page.get_by_role("alert")).to_have_text("The incident is resolved already.")
 
 
 class TestKeyboard:

@@ -210,16 +210,6 @@ class TestErrors:
         assert [each.error for each in done] == list(errors.values())
         assert [f"code: {status}" in each.message for status, each in zip(errors, done, strict=True)] == [True] * 6
 
-    def test_invalid_parameters_are_bad_requests(self, box: Box) -> None:
-        done = outcomes(
-            box,
-            ["events_endpoint", ("get_events", {"status": "OPEN"})],
-            ["events_endpoint", ("get_events", {"limit": 1001})],
-            ["oncall_endpoint", ("get_oncall",)],
-            ["audits_endpoint", ("get_audits",)],
-        )
-        assert [each.error for each in done] == ["BadRequestError"] * 4
-
     def test_429_is_retried_for_a_get_and_reported_for_a_post(self, box: Box) -> None:
         box.script(
             [

@@ -85,17 +85,3 @@ def test_dead_letter_that_an_aws_redrive_moves_back_is_tried_at_once(operator: O
     until(lambda: operator.rang() == Counter([incident_id]))
     assert operator.visible() == []
     assert base64.b64decode(operator.signals()[0]["body_base64"]) == share(incident_id)
-
-
-def test_two_replays_started_together_signal_nothing_twice(operator: Operator) -> None:
-    incidents = operator.jobs(30)
-    both = [operator.start("dlq", "replay", "--yes", "--json") for _ in range(2)]
-    outs = []
-    for child in both:
-        with child:
-            outs.append(json.loads(child.communicate(timeout=120)[0]))
-        # The later replay found no visible message.
-        assert child.returncode == (0 if outs[-1]["matched"] else 3)
-    assert sum(each["delivered"] for each in outs) == 30
-    assert operator.rang() == Counter(incidents)
-    assert operator.visible() == []

@@ -2,12 +2,9 @@
 
 import uuid
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError
 
 from sandbox import local
-from sandbox.environment import REGION
 from sandbox.server.client import StandIn
 from tests import samples
 from tests.e2e import channels
@@ -48,20 +45,3 @@ def test_warm_function_accepts_the_new_and_the_old_token_once_channel_rotate_ret
     # Functions learn of it within ten seconds.
     until(lambda: share(channel, second) == 401)
     assert share(channel, third) == 200
-
-
-def test_local_cloud_refuses_to_move_a_label_from_a_version_that_lacks_it(channel: Channel) -> None:
-    endpoint = channel.cloud.aws_endpoint_url
-    secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=endpoint)
-    name = f"{channel.cloud.outputs['SecretPrefix']}/{channel.name}"
-    text = secrets.get_secret_value(SecretId=name)
-    other = secrets.put_secret_value(SecretId=name, SecretString=text["SecretString"], VersionStages=["other"])
-    newer = secrets.put_secret_value(SecretId=name, SecretString=text["SecretString"])
-    assert newer["VersionStages"] == ["AWSCURRENT"]
-    with pytest.raises(ClientError, match="InvalidParameterException"):
-        secrets.update_secret_version_stage(
-            SecretId=name,
-            VersionStage="AWSCURRENT",
-            MoveToVersionId=other["VersionId"],
-            RemoveFromVersionId=text["VersionId"],
-        )

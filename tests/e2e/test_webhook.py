@@ -41,10 +41,6 @@ def test_share_reaches_xmatters_byte_for_byte_through_the_deployed_api(
     ("body", "headers", "status", "says"),
     [
         (b'{"id": "\xff"}', {}, 400, "body: is not UTF-8"),
-        (b'{"id": 1, "x": NaN}', {}, 400, "NaN"),
-        (b'{"incident": null}', {}, 400, "incident.id"),
-        (b"[" * 100_000, {}, 400, "nested too deeply"),
-        (b'{"id": "a"}', {"Content_Type": "text/plain"}, 415, "content-type"),
         (b'{"id": "a", "x": "' + b"x" * 4_194_304 + b'"}', {}, 413, "4194304"),
         (b'{"id": "a"}', {"Authorization": "Bearer wrong"}, 401, "credentials"),
     ],
@@ -66,10 +62,3 @@ def test_share_of_300_alerts_reaches_xmatters(cloud: local.Local, xmatters: Stan
     assert 3_500_000 < len(body) < 4_194_304
     assert post(cloud, body).json()["outcome"] == "delivered"
     assert base64.b64decode(xmatters.signals()[-1]["body_base64"]) == body
-
-
-def test_401_is_the_same_for_an_unknown_channel_and_a_wrong_credential(cloud: local.Local) -> None:
-    wrong = post(cloud, b"{}", Authorization="Bearer wrong")
-    unknown = requests.post(f"{cloud.api_url}/bigpanda/nobody", data=b"{}", headers=HEADERS, timeout=30)
-    assert (wrong.status_code, wrong.content) == (unknown.status_code, unknown.content)
-    assert wrong.status_code == 401

@@ -273,8 +273,3 @@ class TestFailures:
         assert (found.reason, found.may_have_acted, found.was_sent) == (reason, may_be_done, True)
         assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
         assert len(box.bigpanda.calls.all()) == 1, "there is no immediate retry"
-
-    def test_wrong_bigpanda_api_key_fails_with_reason_credentials(self, box: Box, access: BigPandaAccess) -> None:
-        for ask in ROUTES.values():
-            assert failure(ask, access_to(box.bigpanda.url, "BPU-wrong")).reason == Reason.CREDENTIALS
-        assert [call.accepted for call in box.bigpanda.calls.all()] == [False] * len(ROUTES)

@@ -169,17 +169,6 @@ class TestEnd:
         assert [call.status == 401 for call in box.events.calls.all()] == [False, True, False]
         assert [request.status for request in box.token_requests()[before:]] == [200, 200]
 
-    def test_one_connection_serves_all_calls_of_the_page_client(self) -> None:
-        with site(lambda _: (200, {}, json.dumps({"data": [{"id": PAGE_ID}]}).encode())) as server:
-            rest, pages = rest_at(server.url, BASIC), new_pages()
-            for ask in ASKS.values():
-                ask(pages, rest, deadline(20))
-            assert server.connections == 1
-            assert [each.method for each in server.received] == ["GET", "POST"]
-            assert json.loads(server.received[1].body) == {"id": PAGE_ID, "status": "TERMINATED"}
-            assert {each.headers["content-type"] for each in server.received} == {"application/json"}
-            assert {each.headers["accept"] for each in server.received} == {"application/json"}
-
 
 class TestCredentials:
     def test_oauth_token_that_is_always_refused_is_renewed_once_only(self, box: Box) -> None:

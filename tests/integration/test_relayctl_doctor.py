@@ -322,17 +322,3 @@ def test_doctor_has_a_line_of_health_for_each_channel_and_fails_while_one_is_sic
         1,
         True,
     )
-
-
-@pytest.mark.parametrize(
-    "operation",
-    [
-        "FilterLogEvents",
-        "Query",
-    ],
-)
-def test_health_without_permission_is_not_ok(patient: Patient, operation: str) -> None:
-    patient.operator.refused = {operation: "AccessDeniedException"}
-    [channel] = patient.operator.run_json("doctor", code=1)["channels"]
-    assert (channel["checks"][0]["check"], channel["checks"][0]["state"]) == ("health", "failed")
-    assert "AccessDenied" in channel["checks"][0]["detail"]

@@ -76,15 +76,6 @@ class TestPage:
         (tmp_path / "stack.json").write_text(text)
         assert StackFile(tmp_path / "stack.json").find() is None
 
-    def test_cloud_is_not_read_before_a_page_is_connected(self, http: requests.Session) -> None:
-        reads: list[None] = []
-        with running(joining=joining(lambda: reads.append(None))) as box:
-            http.get(f"{box.control_url}/signals", timeout=60)
-            assert reads == []
-            with http.get(f"{box.control_url}/page/events", stream=True, timeout=60) as answer:
-                next(_events(answer))
-            assert reads
-
     def test_server_stops_cleanly_with_a_page_connected(self, http: requests.Session, tmp_path: Path) -> None:
         vendors = background.start(tmp_path / "box", ROOT)
         with http.get(f"{vendors.control_url}/page/events", stream=True, timeout=60) as answer:

@@ -1,17 +1,13 @@
 """Sharing of live incidents by the BigPanda stand-in: webhooks, resends, and silence."""
 
-import json
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from relay.incidents.share import parse_share
-from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.bigpanda.sharing import MOST_ATTEMPTS
 from sandbox.server.in_process import Box
-from tests.integration.bigpanda_tenant import HEADER, Tenant, delivered, documents, receiving, tenant_of
+from tests.integration.bigpanda_tenant import HEADER, Tenant, receiving, tenant_of
 from tests.integration.live import Received, Script, Site
 from tests.waiting import until
 
@@ -72,25 +68,6 @@ class TestWebhooks:
         assert tenant.shown(name)["folders"] == ["active", "shared"]
         assert tenant.log(name, "share") == ["Shared (incident#new): the answer was 200, delivered."]
         assert tenant.activities(name) == ["incident_shared", "incident_created"]
-
-    def test_relay_reads_the_documented_object(self, tenant: Tenant, receiver: Site) -> None:
-        tenant.share_with(receiver)
-        name = opened(tenant, alerts=[{}, {}])
-        act(tenant, name, "ease", "snooze", "resolve")
-        answered(tenant, 4)
-        document = documents(receiver)[0]["incident"]
-        shown = tenant.shown(name)
-        assert (document["startedOn"], document["endedOn"]) == (shown["start"], None)
-        assert document["alerts"][0]["tags"][0] == {"name": "host", "value": "pay-db-1"}
-        shares = [parse_share(each.body) for each in receiver.received]
-        assert {(each.incident_id, each.environment_id) for each in shares} == {(name, ENVIRONMENT)}
-        assert [each.status for each in shares] == ["critical", "warning", "warning", "ok"]
-        assert {each.severity for each in shares} == {"critical"}
-        assert [(each.active, each.resolved, each.snoozed) for each in shares] == [
-            (True, False, False), (True, False, False), (True, False, True), (False, True, False),
-        ]  # fmt: skip
-        assert [alert.status for alert in shares[1].alerts] == ["warning", "warning"]
-        assert None not in [each.version for each in shares]
 
 
 class TestRules:
@@ -190,35 +167,6 @@ class TestResends:
         name = opened(tenant)
         assert {each["status"] for each in answered(tenant, MOST_ATTEMPTS)} == {None}
         until(lambda: tenant.log(name, "share")[-1].endswith(f"gives up after {MOST_ATTEMPTS} attempts."))
-
-    def test_late_resend_arrives_after_a_newer_update(self, tenant: Tenant) -> None:
-        with receiving(answering(503, 200)) as receiver:
-            tenant.share_with(receiver, resend_seconds=1)
-            act(tenant, opened(tenant), "ease")
-            assert events(tenant, 3) == ["incident#new", "incident#updated", "incident#new"]
-            assert [each["incident"]["status"] for each in documents(receiver)] == ["critical", "warning", "critical"]
-
-
-class TestReceivers:
-    def test_slow_receiver_delays_its_own_incident_only(self, tenant: Tenant) -> None:
-        may_answer = threading.Event()
-        slow: list[str] = []
-
-        def script(received: Received) -> tuple[int, Mapping[str, str], bytes]:
-            if json.loads(received.body)["incident"]["id"] in slow:
-                may_answer.wait(60)
-            return delivered(received)
-
-        with receiving(script) as receiver:
-            first, second = opened(tenant), opened(tenant)
-            slow.append(first)
-            tenant.share_with(receiver)
-            act(tenant, first, "share", "ease")
-            act(tenant, second, "share", "ease")
-            assert [each["incident_id"] for each in answered(tenant, 2)] == [second, second]
-            assert len(receiver.received) == 3
-            may_answer.set()
-            assert [each["event"] for each in answered(tenant, 4)[2:]] == ["manual", "incident#updated"]
 
 
 class TestChannel:

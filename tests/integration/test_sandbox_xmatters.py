@@ -1,13 +1,7 @@
 """xMatters' triggers and tokens in the sandbox over real sockets: answers, credentials, scripted faults, its port."""
 
-import json
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -15,7 +9,6 @@ import requests
 from sandbox.server.in_process import Box, running
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
 URL = {"type": "url", "api_key": "canary-url-key"}
 BASIC = {"type": "basic", "username": "relay", "password": "canary-password"}
 OAUTH = {"type": "oauth", "client_id": "client-1", "username": "relay", "password": "canary-password"}
@@ -184,19 +177,3 @@ class TestListening:
                 http.post(url, timeout=60)
         assert http.put(control, json={"open": True}, timeout=60).json() == {"open": True}
         assert http.post(url, timeout=60).status_code == 202
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_process_names_its_addresses_and_stops_when_told(
-    tmp_path: Path, http: requests.Session, number: signal.Signals
-) -> None:
-    ready_file = tmp_path / "ready.json"
-    command = [sys.executable, "-m", "sandbox.server", str(ready_file)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        until(ready_file.exists)
-        where: dict[str, Any] = json.loads(ready_file.read_text())
-        assert http.get(f"{where['control_url']}/health", timeout=60).json() == {"status": "ok"}
-        assert http.get(where["xmatters_url"], timeout=60).status_code == 404
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
-    assert (process.returncode, output) == (0, "")

@@ -25,7 +25,6 @@ from sandbox.steps import Steps
 from sandbox.xmatters import flow
 from sandbox.xmatters.flow import Order
 from sandbox.xmatters.signals import Signal
-from tools import pictures
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -186,19 +185,10 @@ def line(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fields", "wanted"),
     [
-        ({}, f"Sent to xMatters: {OPENED}."),
         ({"message": "job"}, f"Sent to xMatters after a retry: {OPENED}."),
         (
             {"why": None, "transition": None, "unguarded": "DynamoDB refused: AccessDeniedException"},
             "Sent to xMatters: the ledger did not answer, and a page too many is better than none.",
-        ),
-        (
-            {"outcome": "queued", "queue": "retry", "reason": "unreachable"},
-            "Owed: xMatters could not be reached; the relay tries again by itself.",
-        ),
-        (
-            {"outcome": "queued", "queue": "dead_letter", "reason": "refused", "http_status": 404},
-            "Dead-lettered: xMatters refused the signal (HTTP 404), and an operator has to replay it.",
         ),
         (
             {"outcome": "unchanged", "transition": "grew", "why": "alerts joined since it was announced"},
@@ -216,14 +206,6 @@ def line(**fields: Any) -> dict[str, Any]:
         (
             {"outcome": "unsafe", "reason": "internal"},
             "Not kept: a part of the relay's own cloud failed; BigPanda is asked to send it again.",
-        ),
-        (
-            {"message": "job", "kind": "writeback", "outcome": "queued", "reason": "upstream", "http_status": 503},
-            "Writing xMatters' answer into BigPanda: the vendor answered with a server error (HTTP 503).",
-        ),
-        (
-            {"message": "callback", "outcome": "queued"},
-            "xMatters' answer was kept, and is written into BigPanda next.",
         ),
     ],
 )
@@ -269,22 +251,3 @@ def test_a_step_that_does_not_end_well_says_so_and_the_error_goes_on(problem: Ba
     with pytest.raises(type(problem)), steps.step("building"):
         raise problem
     assert file.getvalue() == f"local: building … {word} 1.2 s\n"
-
-
-def _said() -> str:
-    console = Console(record=True, width=pictures.COLUMNS, file=io.StringIO())
-    console.print("demo: starting the cloud … 0.5 s")
-    for number in (1, 2, 3):
-        console.print()
-        console.rule(f"[bold]{number}  Act {number}", align="left")
-        console.print(f"[green]✓[/] claim of act {number}")
-        console.print(f"{number}  attempts")
-    return console.export_text(styles=True)
-
-
-@pytest.mark.parametrize(("numbers", "claims"), [((1,), ["1"]), ((2, 3), ["2", "3"])])
-def test_acts_are_cut_from_their_titles_to_the_next_act(numbers: tuple[int, ...], claims: list[str]) -> None:
-    lines = [line.plain for line in pictures.lines_of(_said(), numbers)]
-    assert lines[0].startswith(f"{numbers[0]}  Act {numbers[0]} ─")
-    assert lines[-1].rstrip() == f"{numbers[-1]}  attempts"
-    assert [line.rstrip()[-1] for line in lines if "claim" in line] == claims

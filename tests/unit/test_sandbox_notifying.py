@@ -13,7 +13,6 @@ from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError
 from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.flow import EXPIRATION_MINUTES
-from sandbox.xmatters.notifying import UnknownError
 from sandbox.xmatters.signals import Signal
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -113,16 +112,6 @@ class TestUser:
         xmatters.clock.turn(600)
         assert len(rung(xmatters)) == 2
 
-    def test_impossible_answers_are_refused_with_the_reason(self, xmatters: XMatters) -> None:
-        send(xmatters, "kim")
-        with pytest.raises(InvalidError, match="its responses are Acknowledge"):
-            xmatters.notifier.answer(1, "Escalate")
-        answer(xmatters, "kim", "Acknowledge")
-        with pytest.raises(InvalidError, match="can no longer be answered"):
-            xmatters.notifier.answer(1, "Acknowledge")
-        with pytest.raises(UnknownError, match="there is no notification 7"):
-            xmatters.notifier.answer(7, "Acknowledge")
-
 
 class TestGroup:
     def test_escalate_notifies_the_next_at_once_and_stops_the_member(self, xmatters: XMatters) -> None:
@@ -174,16 +163,6 @@ class TestIllXmatters:
         assert log(xmatters)[-1] == "xMatters is ill: it notifies nobody of this page."
         send(xmatters, "sam")
         assert rung(xmatters) == [("sam", "Work Email", 600)]
-
-    def test_nobody_who_is_absent_without_a_replacement_is_notified(self, xmatters: XMatters) -> None:
-        xmatters.workflow.set({"mode": "all_absent"})
-        send(xmatters, "sam", "dba")
-        assert rung(xmatters) == []
-        assert "sam is absent, without a replacement, so nobody is notified for this recipient." in log(xmatters)
-        assert log(xmatters)[-1] == "Nobody is left in the group dba."
-        xmatters.workflow.set({"mode": "page"})
-        send(xmatters, "sam")
-        assert rung(xmatters) == [("sam", "Work Email", 0)]
 
     def test_failed_notification_reaches_no_device_and_takes_no_answer(self, xmatters: XMatters) -> None:
         xmatters.workflow.set({"mode": "devices_fail"})
