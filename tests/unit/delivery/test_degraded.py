@@ -161,9 +161,6 @@ def test_job_is_sent_after_two_minutes_of_failed_writes_in_a_row_although_reads_
         assert len(relay.session.calls) == sent + (number == wakes)
 
 
-# ---- The rate limiter's table is down --------------------------------------------------------------------------------
-
-
 # ---- Jobs while the table is down ------------------------------------------------------------------------------------
 
 

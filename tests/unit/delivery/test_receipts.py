@@ -176,14 +176,6 @@ class TestWithoutRestApi:
         assert 'recipients: \\"Ops\\", \\"Dba\\"' in message["Message"]
         assert "The relay goes on trying" not in message["Message"]
 
-    def test_message_says_that_nobody_answered(self) -> None:
-        relay = watched({"answered_within_seconds": 300})
-        relay.play("critical")
-        relay.sweep(300)
-        [message] = relay.sns.published
-        assert message["Subject"] == "CRITICAL, nobody answered: incident i1 of channel noc"
-        assert "Nobody answered the pages of 1 critical incident of channel noc." in message["Message"]
-
     @pytest.mark.parametrize("is_removed", [True, False], ids=["channel removed", "times set to 0"])
     def test_receipt_of_which_nothing_is_awaited_any_more_ends(self, is_removed: bool) -> None:
         relay = watched(BOTH)
@@ -362,15 +354,6 @@ class TestWithRestApi:
         relay.sweep_for(1800, step=30)
         assert (told(relay), tenant.audited) == (steps, ["page-1"] * questions)
         assert relay.dynamodb.indexed() == relay.chores.messages == []
-
-    def test_delivery_that_is_called_back_is_confirmed_at_once(self) -> None:
-        tenant = Tenant()
-        tenant.audits["page-1"] = ["DELIVERED"]
-        relay = watched({}, tenant=tenant)
-        relay.play("critical 15")
-        call_back(relay, "delivery", "Delivered")
-        assert heard(relay) == (False, True, False)
-        assert tenant.audited == ["page-1"]
 
     def test_forged_delivery_drops_no_deadline_and_costs_one_question(self) -> None:
         tenant = Tenant()

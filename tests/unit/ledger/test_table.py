@@ -88,20 +88,3 @@ class TestFailures:
         dynamodb.failure = failure
         with pytest.raises(LedgerError, match=said):
             table.read("k")
-
-    @pytest.mark.parametrize(
-        "do",
-        [
-            lambda table: table.write("", 0, "text"),
-            lambda table: table.write("x" * 2049, 0, "text"),
-            lambda table: table.write("\ud800", 0, "text"),
-            lambda table: table.write("k", 0, "x" * 410_000),
-            lambda table: table.store("k", "x" * 410_000, lasts=60),
-        ],
-        ids=["no key", "long key", "no text", "large", "large to store"],
-    )
-    def test_item_that_dynamodb_refuses_is_a_ledger_error(self, do: Callable[[Table], Any]) -> None:
-        table, dynamodb = fresh()
-        with pytest.raises(LedgerError, match=r"^DynamoDB refused: ValidationException$"):
-            do(table)
-        assert dynamodb.items == {}

@@ -131,18 +131,6 @@ def table(dynamodb: FakeDynamoDb) -> Table:
     return dynamodb.table(lambda: NOW)
 
 
-def test_history_is_read_as_it_was_written(table: Table) -> None:
-    history = History(
-        channels={"noc": ChannelHistory(NOW - 9, NOW, {"i2": Difference("13", NOW, NOW + 1)})},
-        snoozed_at={"i1": NOW},
-        unknown={"i3": Difference("12", NOW)},
-        days={"20833": UnknownCounts(2, 1)},
-    )
-    history.write(table, "g")
-    assert History.read(table, "g") == history
-    assert history.sequence == 1
-
-
 def test_history_that_another_run_changed_is_not_overwritten(table: Table) -> None:
     one, other = History.read(table, "g"), History.read(table, "g")
     one.write(table, "g")
