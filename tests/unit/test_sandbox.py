@@ -112,12 +112,6 @@ from sandbox import interrupts
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
-class Finalized:
-    def __del__(self):
-        interrupt()
-        # The handler runs between two instructions of Python.
-        time.sleep(0)
-
 interrupts.AGAIN_SECONDS = 0.05
 interrupts.install()
 """
@@ -128,20 +122,6 @@ def output_of(script: str) -> list[str]:
     command = [sys.executable, "-c", RUN + script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout.split("\n")[:-1]
-
-
-def test_interrupt_that_a_finalizer_drops_is_raised_again() -> None:
-    script = """
-try:
-    Finalized()
-    print("dropped")
-    time.sleep(30)
-    print("never")
-except KeyboardInterrupt:
-    interrupts.settle()
-    print("interrupted")
-"""
-    assert output_of(script) == ["dropped", "interrupted"]
 
 
 def test_clean_up_after_an_interrupt_is_not_disturbed_by_more_signals() -> None:

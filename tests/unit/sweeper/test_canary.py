@@ -179,20 +179,6 @@ def test_page_that_does_not_end_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize(
-    "policy",
-    [
-        {"mode": "shadow"},
-        {"pauses": [samples.pause("keep", until=2 * HOUR)]},
-        {"pauses": [samples.pause("drop", until=2 * HOUR, when={"status": "critical"})]},
-    ],
-)
-def test_channel_in_shadow_or_paused_runs_no_canary(policy: dict[str, Any]) -> None:
-    world = World(policy=policy)
-    world.goes_on(HOUR)
-    assert (world.posts, world.told) == ([], [])
-
-
-@pytest.mark.parametrize(
     ("change", "posted"),
     [
         ({"policy": {"canary": True, "pauses": [samples.pause("drop", until=9000)]}}, []),
