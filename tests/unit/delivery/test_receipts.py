@@ -560,15 +560,6 @@ class TestToldAtOnce:
         relay.sweep(30)
         assert (told(relay), heard(relay), len(tenant.audited)) == ([], (False, True, True), 2)
 
-    @pytest.mark.parametrize("events", ["ok", "warning"])
-    def test_nothing_is_told_if_the_incident_is_better_before_the_run(self, events: str) -> None:
-        relay = watched(BOTH | {"preset": "oncall"})
-        relay.play("critical 15")
-        call_back(relay, "failure", "")
-        relay.play(events)
-        relay.sweep_for(1800)
-        assert (told(relay), relay.dynamodb.indexed()) == ([], [])
-
     def test_time_decides_if_xmatters_cannot_be_asked(self) -> None:
         tenant = Tenant()
         relay = watched({}, tenant=tenant)
