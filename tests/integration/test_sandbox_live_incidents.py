@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import requests
 
 from sandbox.bigpanda.users import USERS
 from sandbox.server.in_process import Box, running
@@ -158,13 +157,3 @@ class TestApi:
         assert (tenant.log(name, "change")[-1], tenant.activities(name)[0]) == (
             "The snooze ended.", "incident_unsnoozed",
         )  # fmt: skip
-
-    def test_fault_prevents_a_comment_or_hides_a_resolve(self, tenant: Tenant) -> None:
-        name = after(tenant)
-        refused = {"kind": "status", "status": 404, "on": "comment"}
-        tenant.box.script([refused, {"kind": "accept_then_reset", "on": "resolve"}])
-        assert tenant.comment(name) == 404
-        assert (tenant.log(name, "comment"), tenant.activities(name)) == ([], ["incident_created"])
-        with pytest.raises(requests.ConnectionError):
-            tenant.call("POST", name, "/resolve", {"comments": None})
-        assert not tenant.story(name)["is_open"]

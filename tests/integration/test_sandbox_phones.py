@@ -3,20 +3,16 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from relay.incidents.callback import Kind, ResponseMeanings, parse_callback
-from sandbox.errors import SandboxError
-from sandbox.server import background
 from sandbox.server.in_process import Box
 from tests.integration.live import Site, site
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
 URL = {"type": "url", "api_key": "canary-url-key"}
 BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
 OPEN = {
@@ -178,23 +174,3 @@ class TestCallbacks:
         requests.post(trigger.url, json=OPEN, timeout=60)
         [only] = logged(box, 1)
         assert (len(relay.bodies), only["page"]) == (1, box.events.all()[1].number)
-
-
-def test_stand_ins_as_a_process_ring_phones(tmp_path: Path) -> None:
-    vendors = background.start(tmp_path / "box", ROOT)
-    try:
-        vendors.have_phones(PEOPLE, GROUPS)
-        vendors.let_into_rest(BASIC)
-        vendors.send_callbacks("http://127.0.0.1:1/xmatters/demo", (HEADER["name"], HEADER["value"]))
-        trigger = vendors.add_function("0e3a3c8e-0000-4000-8000-000000000001", "k")
-        request_id = requests.post(f"{trigger}&recipients=dba", json=OPEN, timeout=60).json()["requestId"]
-        [asked] = vendors.phones()["notifications"]
-        assert vendors.answer(asked["id"], "Escalate")["state"] == "answered"
-        assert [each["request_id"] for each in vendors.events("i1")] == [request_id]
-        url = f"{vendors.xmatters_url}/api/xm/1/events"
-        found = requests.get(url, auth=(BASIC["username"], BASIC["password"]), timeout=60).json()
-        assert (found["total"], [each["route"] for each in vendors.calls()]) == (1, ["events"])
-        with pytest.raises(SandboxError, match="there is no notification 99"):
-            vendors.answer(99, "Acknowledge")
-    finally:
-        assert background.stop(tmp_path / "box")

@@ -27,31 +27,6 @@ def token(box: Box, http: requests.Session, form: dict[str, str] = PASSWORD_GRAN
 
 
 class TestCredentials:
-    @pytest.mark.parametrize(
-        ("declared", "shown", "seen"),
-        [
-            (URL, ("?apiKey=wrong", None), "url"),
-            (URL, ("", None), None),
-            (BASIC, ("?apiKey=canary-url-key", None), "url"),
-            (BASIC, ("", "Basic !!!"), "basic"),
-            (BASIC, ("", "Basic cmVsYXk6d3Jvbmc="), "basic"),
-        ],
-    )
-    def test_other_credentials_are_401_with_the_error_object(
-        self,
-        box: Box,
-        http: requests.Session,
-        declared: dict[str, str],
-        shown: tuple[str, str | None],
-        seen: str | None,
-    ) -> None:
-        query, authorization = shown
-        url = box.declare(declared).url.partition("?")[0] + query
-        answer = http.post(url, headers={"Authorization": authorization} if authorization else {}, timeout=60)
-        assert answer.status_code == 401
-        assert {"code": 401, "reason": "Unauthorized"}.items() <= answer.json().items()
-        assert [(each.auth, each.accepted) for each in box.attempts()] == [(seen, False)]
-
     def test_no_credential_is_logged(self, box: Box, http: requests.Session) -> None:
         cookies = {"Cookie": "session=canary-cookie", "Proxy-Authorization": "Basic canary-proxy"}
         http.post(box.declare(BASIC).url, auth=("relay", "canary-password"), headers=cookies, timeout=60)
@@ -126,14 +101,6 @@ class TestFaults:
             http.post(box.declare(URL).url, timeout=60)
         assert self.tried(box) == (None, rang, kind)
 
-    def test_reset_in_the_body_comes_after_the_head(self, box: Box, http: requests.Session) -> None:
-        box.script([{"kind": "reset_body"}])
-        with http.post(box.declare(URL).url, timeout=60, stream=True) as answer:
-            assert answer.status_code == 202
-            with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-                _ = answer.content
-        assert self.tried(box) == (202, True, "reset_body")
-
     def test_script_is_met_in_order_by_its_own_route_until_it_is_over_or_cleared(
         self, box: Box, http: requests.Session
     ) -> None:
@@ -162,18 +129,3 @@ class TestFaults:
         assert answer.status_code == 400
         assert message in answer.json()["error"]
         assert http.post(box.declare(URL).url, timeout=60).status_code == 503
-
-
-class TestListening:
-    def test_closed_port_refuses_new_and_idle_connections_and_opens_again(
-        self, box: Box, http: requests.Session
-    ) -> None:
-        url = box.declare(URL).url
-        assert http.post(url, timeout=60).status_code == 202
-        control = f"{box.control_url}/listening"
-        assert http.put(control, json={"open": False}, timeout=60).json() == {"open": False}
-        for _ in range(2):
-            with pytest.raises(requests.ConnectionError, match="refused"):
-                http.post(url, timeout=60)
-        assert http.put(control, json={"open": True}, timeout=60).json() == {"open": True}
-        assert http.post(url, timeout=60).status_code == 202

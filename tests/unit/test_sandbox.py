@@ -1,18 +1,16 @@
 """The sandbox's clock: turning it ahead, the order of its actions, and its thread. Most tests fake the real time."""
 
-import io
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import count, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
-from rich.console import Console
 
 from relay.failures import Reason
 from relay.incidents.own_body import BodyRule, build_body
@@ -21,7 +19,6 @@ from relay.jobs.job import JobKind
 from relay.jobs.outcome import Outcome
 from sandbox.clock import MOST_AHEAD_SECONDS, Clock
 from sandbox.page import sentences
-from sandbox.steps import Steps
 from sandbox.xmatters import flow
 from sandbox.xmatters.flow import Order
 from sandbox.xmatters.signals import Signal
@@ -207,27 +204,3 @@ def test_each_reason_of_the_relay_has_words() -> None:
 def test_unknown_line_of_a_newer_version_is_still_told() -> None:
     assert sentences.why({"message": "share", "outcome": "postponed"}) == "postponed."
     assert sentences.reason({"reason": "a_new_one"}) == "a new one"
-
-
-def heard(*, terminal: bool = False) -> tuple[io.StringIO, Steps]:
-    file = io.StringIO()
-    seconds = count(step=1.25)
-    console = Console(file=file, force_terminal=terminal, width=40, color_system=None)
-    return file, Steps("local", console, clock=lambda: next(seconds))
-
-
-def test_a_step_shows_before_it_is_done_and_how_long_it_took() -> None:
-    file, steps = heard()
-    with steps.step("starting [the cloud]"):
-        assert file.getvalue() == "local: starting [the cloud] … "
-    assert file.getvalue() == "local: starting [the cloud] … 1.2 s\n"
-
-
-@pytest.mark.parametrize(
-    ("problem", "word"), [(ValueError("no"), "failed after"), (KeyboardInterrupt(), "stopped after")]
-)
-def test_a_step_that_does_not_end_well_says_so_and_the_error_goes_on(problem: BaseException, word: str) -> None:
-    file, steps = heard()
-    with pytest.raises(type(problem)), steps.step("building"):
-        raise problem
-    assert file.getvalue() == f"local: building … {word} 1.2 s\n"
