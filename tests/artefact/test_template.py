@@ -14,8 +14,9 @@ from relay.config import Config
 from relay.entrypoints.worker import FALLBACK_SECONDS, JOB_SECONDS
 from relay.jobs.queue import QUEUE_SECONDS
 from relay.ledger.credentials import MARKS_KEY
+from tests import iam
 from tests.artefact import templates
-from tests.artefact.templates import TEMPLATE, Stack, of_clone
+from tests.artefact.templates import ALL_OPTIONS, TEMPLATE, Stack, of_clone
 
 LEDGER, DUE = "${LedgerTable.Arn}", "${LedgerTable.Arn}/index/due"
 RETRIES, CHORES, DEAD_LETTERS = "${RetryQueue.Arn}", "${ChoreQueue.Arn}", "${DeadLetterQueue.Arn}"
@@ -523,3 +524,56 @@ class TestPermissions:
         parameters = templates.read(TEMPLATE)["Parameters"]
         assert [name for name, each in parameters.items() if each.get("NoEcho")] == []
         assert [name for name, each in parameters.items() if "Default" not in each] == list(templates.ASKED)
+
+
+SIGNING = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0f6c334abcdea4d8b"
+
+
+class TestCodeSigning:
+    def test_every_function_requires_signed_code_with_a_signing_configuration(self) -> None:
+        functions = of_clone(CodeSigningConfigArn=SIGNING).of_type("AWS::Lambda::Function")
+        assert len(functions) >= 6
+        assert {each["CodeSigningConfigArn"] for each in functions.values()} == {SIGNING}
+        # A function's configuration also applies to its layers, which have no such property.
+        assert all(len(each["Layers"]) == 2 for each in functions.values())
+
+    @pytest.mark.parametrize("profile", ["aws", "local"])
+    def test_no_function_requires_signed_code_without_a_signing_configuration(self, profile: str) -> None:
+        functions = of_clone(Profile=profile).of_type("AWS::Lambda::Function")
+        assert [name for name, each in functions.items() if "CodeSigningConfigArn" in each] == []
+
+    @pytest.mark.parametrize("arn", ["csc-0f6c334abcdea4d8b", SIGNING.replace("lambda", "signer"), SIGNING + "0"])
+    def test_invalid_signing_configuration_is_refused_by_its_pattern(self, arn: str) -> None:
+        parameter = templates.read(TEMPLATE)["Parameters"]["CodeSigningConfigArn"]
+        assert re.fullmatch(parameter["AllowedPattern"], SIGNING)
+        assert re.fullmatch(parameter["AllowedPattern"], "")
+        assert not re.fullmatch(parameter["AllowedPattern"], arn)
+
+
+# Part of an ARN after the account, for a resource that a policy names by its Arn or Ref.
+ARNS = {
+    "AWS::DynamoDB::Table": "dynamodb:us-east-1:123456789012:table/relay",
+    "AWS::Lambda::Function": "lambda:us-east-1:123456789012:function:relay",
+    "AWS::Logs::LogGroup": "logs:us-east-1:123456789012:log-group:/aws/lambda/relay:*",
+    "AWS::SNS::Topic": "sns:us-east-1:123456789012:relay",
+    "AWS::SQS::Queue": "sqs:us-east-1:123456789012:relay",
+}
+
+
+@pytest.mark.parametrize("options", [{}, ALL_OPTIONS], ids=["defaults", "all options"])
+def test_aws_knows_each_action_resource_and_condition_key_of_the_template(options: dict[str, str]) -> None:
+    stack = of_clone(**options)
+    statements = [(name, each) for name, resource in stack.resources.items() for each in iam.statements(resource)]
+    assert len(statements) > 40
+    assert [(name, found) for name, each in statements if (found := iam.faults(with_arns(each, stack)))] == []
+
+
+def with_arns(statement: Any, stack: Stack) -> Any:
+    """Return a statement with an ARN for each resource of the stack that it names."""
+
+    def arn(found: re.Match[str]) -> str:
+        return f"arn:aws:{ARNS[stack.resources[found[1]]['Type']]}"
+
+    # API Gateway completes the short form in an API's policy.
+    text = json.dumps(statement).replace('"execute-api:/*"', '"arn:aws:execute-api:us-east-1:123456789012:id/*"')
+    return json.loads(re.sub(r"\$\{(\w+)(?:\.Arn)?\}", arn, text))

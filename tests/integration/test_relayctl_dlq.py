@@ -1,6 +1,5 @@
 """relayctl dlq with SQS and DynamoDB in memory and a fake worker."""
 
-import io
 import json
 import signal
 import sys
@@ -17,7 +16,7 @@ from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relayctl.__main__ import main
 from relayctl.dlq.mover import state_of as state_of_message
-from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
+from tests.integration.relayctl_cloud import Operator, Typist, Work, delivered, failing
 from tests.samples import job
 
 START = 1_790_000_000
@@ -303,23 +302,8 @@ class TestDrop:
         assert operator.visible() == operator.hidden() == 0
 
 
-class Typist(io.StringIO):
-    """Standard input of a terminal: a person answers yes to each prompt, after `meanwhile` was called."""
-
-    def __init__(self, meanwhile: Callable[[], object]) -> None:
-        super().__init__()
-        self._meanwhile = meanwhile
-
-    def isatty(self) -> bool:
-        return True
-
-    def readline(self, *_: Any) -> str:  # type: ignore[override]
-        self._meanwhile()
-        return "y\n"
-
-
 class TestDropQuestion:
-    def drop(self, operator: Operator, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Any:
+    def drop(self, operator: Operator, meanwhile: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Any:
         """Run `dlq drop --all`, call `meanwhile` while the question is open, and return the exit code."""
         monkeypatch.setattr(sys, "stdin", Typist(meanwhile))
         with pytest.raises(SystemExit) as done:
@@ -329,8 +313,9 @@ class TestDropQuestion:
     def test_job_that_is_replayed_while_the_question_is_open_is_gone(
         self, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        def replays() -> None:
+        def replays() -> str:
             operator.run("dlq", "replay", "--incident", "i1", "--yes")
+            return "y"
 
         operator.put(*jobs(3))
         assert self.drop(operator, replays, monkeypatch) == 1

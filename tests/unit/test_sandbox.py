@@ -1,8 +1,6 @@
 """The sandbox's clock: turning it ahead, the order of its actions, and its thread. Most tests fake the real time."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -100,55 +98,6 @@ def test_the_relays_own_body_gives_texts_and_its_header_the_rest() -> None:
     assert (found.recipients, found.priority, found.is_over) == (("dba", "kim"), "LOW", False)
     assert (found.incident_id, found.environment_id) == ("i1", "e1")
     assert dict(found.details)["Active alerts"] == "2"
-
-
-RUN = """
-import os, signal, time
-from sandbox import interrupts
-
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
-
-interrupts.AGAIN_SECONDS = 0.05
-interrupts.install()
-"""
-
-
-def output_of(script: str) -> list[str]:
-    """Return what a script printed, line by line; its first statements are RUN."""
-    command = [sys.executable, "-c", RUN + script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout.split("\n")[:-1]
-
-
-def test_clean_up_after_an_interrupt_is_not_disturbed_by_more_signals() -> None:
-    script = """
-from contextlib import contextmanager
-
-@contextmanager
-def resource():
-    try:
-        yield
-    finally:
-        try:
-            raise OSError
-        except OSError:
-            interrupt()
-            time.sleep(0.3)
-        time.sleep(0.3)
-        print("cleaned up")
-
-try:
-    with resource():
-        interrupt()
-        time.sleep(30)
-except KeyboardInterrupt:
-    interrupts.settle()
-    print("interrupted")
-time.sleep(0.3)
-print("ended by itself")
-"""
-    assert output_of(script) == ["cleaned up", "interrupted", "ended by itself"]
 
 
 OPENED = "nothing of this open incident was announced"
