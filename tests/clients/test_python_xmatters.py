@@ -78,25 +78,6 @@ class TestEvents:
         assert ended.value["terminated"]
         assert (again.error, unknown.error) == ("ConflictError", "NotFoundError")
 
-    def test_embedded_members_are_read(self, box: Box) -> None:
-        signal(box)
-        [made] = box.events.all()
-        properties, recipients, targeted, options, messages = values(
-            box,
-            *([*event(made.id), name] for name in ("properties", "recipients", "targeted_recipients")),
-            *([*event(made.id), name] for name in ("response_options", "messages")),
-        )
-        assert properties["incident_id#en"] == "i1"
-        group = box.xmatters.people.group("dba")
-        assert group
-        # The client makes messages of recipients, with nothing but the id.
-        assert [[each["id"] for each in found] for found in (recipients, targeted)] == [[group.id]] * 2
-        assert [(each["text"], each["action"]) for each in options] == [
-            ("Acknowledge", "END"),
-            ("Escalate", "ESCALATE"),
-        ]
-        assert [each["subject"] for each in messages] == ["CRITICAL: Database is down"]
-
 
 class TestRecords:
     def test_audits_tell_who_answered_what_from_which_device(self, box: Box) -> None:

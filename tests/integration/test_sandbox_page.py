@@ -105,19 +105,6 @@ class TestSwitches:
         assert switch(http, box, xmatters="normal")["xmatters"] == "normal"
         assert http.get(box.xmatters_url, timeout=60).status_code == 404
 
-    def test_faults_of_other_routes_stay_and_others_faults_are_told_apart(
-        self, box: Box, http: requests.Session
-    ) -> None:
-        box.script([{"kind": "reset", "on": "trigger"}, {"kind": "status", "status": 503, "on": "comment"}])
-        state = http.get(f"{box.control_url}/page/state", timeout=60).json()
-        assert state["faults"]["xmatters"] == "scripted"
-        assert switch(http, box, xmatters="normal")["xmatters"] == "normal"
-        box.bigpanda.let_in("k")
-        url = f"{box.bigpanda.url}/resources/v2.0/environments/e1/incidents/i1/comments"
-        assert (
-            http.post(url, json={"comment": "c"}, headers={"Authorization": "Bearer k"}, timeout=60).status_code == 503
-        )
-
     @pytest.mark.parametrize(
         "wanted", [{"xmatters": "explodes"}, {"denied": ["ec2"]}, {"denied": "sqs"}, {"other": 1}, [], 1]
     )

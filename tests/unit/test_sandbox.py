@@ -1,4 +1,4 @@
-"""The sandbox's clock: turning it ahead, the order of its actions, and its thread. Most tests fake the real time."""
+"""The sandbox: its clock, what its flow reads from a signal, and the sentences and receipts on its web page."""
 
 import json
 from collections.abc import Iterator
@@ -15,11 +15,14 @@ from relay.incidents.own_body import BodyRule, build_body
 from relay.incidents.share import State, parse_share
 from relay.jobs.job import JobKind
 from relay.jobs.outcome import Outcome
+from relay.ledger.entry_key import key
 from sandbox.clock import MOST_AHEAD_SECONDS, Clock
-from sandbox.page import sentences
+from sandbox.page import relay_view, sentences
 from sandbox.xmatters import flow
 from sandbox.xmatters.flow import Order
 from sandbox.xmatters.signals import Signal
+from tests.fakes import Relay
+from tests.unit.paging_tenant import Tenant, new_relay
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -153,3 +156,47 @@ def test_each_reason_of_the_relay_has_words() -> None:
 def test_unknown_line_of_a_newer_version_is_still_told() -> None:
     assert sentences.why({"message": "share", "outcome": "postponed"}) == "postponed."
     assert sentences.reason({"reason": "a_new_one"}) == "a new one"
+
+
+BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
+
+
+def described(relay: Relay) -> dict[str, Any]:
+    """Return the receipt of the incident `i1` as the web page shows it."""
+    return relay_view.receipt(json.loads(relay.dynamodb.items[key("noc", (), "i1")]["text"]["S"]))
+
+
+def states(relay: Relay) -> list[str]:
+    return [each["state"] for each in described(relay)["steps"]]
+
+
+def test_answered_step_names_the_person() -> None:
+    tenant = Tenant()
+    tenant.audits["page-1"] = ["DELIVERED", "Acknowledge"]
+    relay = new_relay(tenant, policy=BOTH)
+    relay.play("critical")
+    relay.sweep_for(420, step=30)
+    assert states(relay) == ["done"] * 4
+    assert described(relay)["steps"][3]["by"] == "jdoe"
+    assert described(relay)["steps"][3]["at"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("makes_pages", "audits", "wanted", "unheard"),
+    [
+        (False, [], ["done", "missed", "open", "open"], "no page was made"),
+        (True, ["FAILED"], ["done", "done", "missed", "open"], "nobody was notified"),
+        (True, ["DELIVERED", "Escalate"], ["done", "done", "done", "missed"], "nobody answered"),
+    ],
+)
+def test_missed_step_is_shown_with_the_time_at_which_the_fallback_topic_was_notified(
+    makes_pages: bool, audits: list[str], wanted: list[str], unheard: str
+) -> None:
+    tenant = Tenant()
+    tenant.makes_pages, tenant.audits["page-1"] = makes_pages, audits
+    relay = new_relay(tenant, policy=BOTH)
+    relay.play("critical")
+    relay.sweep_for(1200, step=30)
+    found = described(relay)
+    assert (states(relay), found["unheard"]) == (wanted, unheard)
+    assert found["told_at"] is not None

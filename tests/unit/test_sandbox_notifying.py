@@ -151,29 +151,6 @@ class TestRecipients:
         assert (rung(xmatters), page(xmatters)["status"]) == ([], "ACTIVE")
 
 
-class TestIllXmatters:
-    """xMatters accepts signals and makes their pages, and no device gets anything."""
-
-    def test_nobody_is_ever_notified_of_a_page_that_was_made_then(self, xmatters: XMatters) -> None:
-        xmatters.workflow.set({"mode": "notifies_nobody"})
-        send(xmatters, "dba")
-        xmatters.workflow.set({"mode": "page"})
-        xmatters.clock.turn(600)
-        assert (page(xmatters)["status"], rung(xmatters)) == ("ACTIVE", [])
-        assert log(xmatters)[-1] == "xMatters is ill: it notifies nobody of this page."
-        send(xmatters, "sam")
-        assert rung(xmatters) == [("sam", "Work Email", 600)]
-
-    def test_failed_notification_reaches_no_device_and_takes_no_answer(self, xmatters: XMatters) -> None:
-        xmatters.workflow.set({"mode": "devices_fail"})
-        send(xmatters, "sam")
-        assert states(xmatters) == [("sam", "Work Email", "failed")]
-        [audit] = [each for each in xmatters.pages.audits(page(xmatters)["id"]) if "notification" in each]
-        assert (audit["auditType"], audit["notification"]["deliveryStatus"]) == ("NOTIFICATION_FAILED", "FAILED")
-        with pytest.raises(InvalidError, match="no longer be answered"):
-            xmatters.notifier.answer(1, "Acknowledge")
-
-
 class TestEnd:
     def test_page_expires_although_nobody_answered(self, xmatters: XMatters) -> None:
         send(xmatters, "sam")
