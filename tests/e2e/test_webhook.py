@@ -52,13 +52,3 @@ def test_refused_request_names_its_reason_and_signals_nothing(
     answer = post(cloud, body, **headers)
     assert (answer.status_code, says in answer.json()["detail"]) == (status, True)
     assert len(xmatters.signals()) == before
-
-
-def test_share_of_300_alerts_reaches_xmatters(cloud: local.Local, xmatters: StandIn) -> None:
-    alerts = ",".join(
-        f'{{"id":"a{number}","status":"critical","description":"{"x" * 12_000}"}}' for number in range(300)
-    )
-    body = f'{{"incident":{{"id":"e2e-300","status":"critical","alerts":[{alerts}]}}}}'.encode()
-    assert 3_500_000 < len(body) < 4_194_304
-    assert post(cloud, body).json()["outcome"] == "delivered"
-    assert base64.b64decode(xmatters.signals()[-1]["body_base64"]) == body

@@ -166,11 +166,3 @@ class TestCallbacks:
         first, second = logged(box, 2)
         assert first["text"].endswith("was taken (status 202), at the second attempt.")
         assert (len(relay.bodies), second["status"]) == (3, 401)
-
-    def test_trigger_has_callbacks_of_its_own(self, box: Box, http: requests.Session, relay: Relay) -> None:
-        trigger = box.declare(URL)
-        box.xmatters.callbacks.declare(relay.declaration(trigger.function.upper()))
-        signal(box)
-        requests.post(trigger.url, json=OPEN, timeout=60)
-        [only] = logged(box, 1)
-        assert (len(relay.bodies), only["page"]) == (1, box.events.all()[1].number)
