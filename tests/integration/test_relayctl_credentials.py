@@ -164,6 +164,7 @@ class TestValueOnTheCommandLine:
             (["--password", "@x", CANARY, CANARY], "2 too many arguments after NAME"),
             (["--set", f"inbound.token:{CANARY}"], "--set takes KEY=VALUE, KEY=@FILE, KEY=- or KEY"),
             (["--set", "bigpanda.apikey"], "did you mean bigpanda.api_key?"),
+            ([f"-{CANARY}"], "no such option (not shown, it may be a credential)"),
         ],
     )
     def test_misplaced_credential_is_not_printed(self, operator: Operator, arguments: list[str], words: str) -> None:

@@ -99,6 +99,7 @@ class TestShow:
         text = operator.run("dlq", "show", shown["message_id"]).stdout
         assert "response excerpt  <h1>Down</h1>" in text.splitlines()
         assert text.endswith('body\n  {\n    "incident": {\n      "id": "i1"\n    }\n  }\n')
+        assert nothing(operator.run("dlq", "show", "zz"), "none of about 3 messages matched")
         assert operator.visible() == 3
 
 

@@ -9,7 +9,7 @@ import requests
 from relay.http.session import HttpAnswer
 from relay.ledger.entry_key import key
 from tests import samples
-from tests.fakes import Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
+from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
 from tests.fakes import new_relay as relay_without_pages
 from tests.unit.paging_tenant import Tenant, new_relay, pages
 
@@ -397,3 +397,38 @@ def test_unannounced_resolve_ends_the_page_before_the_ledger_notes_it(tenant: Te
     assert tenant.ended == ["page-1"]
     relay.wake(60)
     assert relay.delays() == []
+
+
+def test_signal_stays_on_the_retry_queue_while_no_queue_takes_its_followup(tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    relay.share()
+    relay.chores.failure = TABLE_DOWN
+    relay.wake(36)
+    assert [(job.kind, job.stamps.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
+    assert relay.recorder.metrics().get("signal_failed") is None
+    relay.chores.failure = None
+    relay.drain()
+    assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_followup_is_retried_after_a_failure_of_the_ledger(tenant: Tenant, is_readable: bool) -> None:
+    relay = new_relay(tenant)
+    relay.share()
+    relay.dynamodb.refuses_writes, relay.dynamodb.failure = True, None if is_readable else TABLE_DOWN
+    relay.wake(36)
+    assert [job.stamps.reason for job in relay.chores.jobs()] == ["internal"] * is_readable
+    assert tenant.asked == (["r1"] if is_readable else [])
+    relay.dynamodb.refuses_writes, relay.dynamodb.failure = False, None
+    relay.wake(60)
+    assert found(relay) == [("page-1",)]
+
+
+def test_unannounced_resolve_ends_the_page_of_a_signal_that_was_in_flight(tenant: Tenant) -> None:
+    def meets(call: Call) -> HttpAnswer:
+        assert relay.play("ok") == ["unchanged touched"]
+        return tenant.accept(call)
+
+    relay = new_relay(tenant, meets, policy=SILENT)
+    relay.play("critical 36")
+    assert tenant.ended == ["page-1"]

@@ -15,7 +15,7 @@ from relay.bigpanda.answers import first_answer
 from relay.failures import ChannelUnreadable, InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSession, Relay, worked
+from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, Relay, worked
 from tests.unit.paging_tenant import REST, Tenant
 
 TOKEN = "callback-token"
@@ -327,6 +327,36 @@ class TestUnansweredRecipients:
         else:
             with pytest.raises(InvalidChannel, match="unanswered_recipients"):
                 samples.parsed(document)
+
+    def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.play("critical 60")
+
+        def accepted_before_an_outage(_: Call) -> HttpAnswer:
+            relay.dynamodb.failure = TABLE_DOWN
+            return samples.accepted("r2")
+
+        relay.session.steps = [accepted_before_an_outage]
+        relay.sweep(240)
+        relay.sweep(60)
+        relay.wake(0)
+        relay.dynamodb.failure = None
+        relay.sweep_for(300)
+        relay.play("comment 60 comment")
+        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+
+    def test_they_are_signalled_although_an_earlier_signal_is_recorded_after_the_topic_was_notified(self) -> None:
+        relay = watched(self.OTHERS)
+        relay.play("critical 60")
+        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
+        relay.play("comment")
+        relay.dynamodb.failure = None
+        relay.sweep(300)
+        assert told(relay) == ["nobody_answered"]
+        relay.wake(0)
+        relay.sweep_for(300)
+        assert self.recipients(relay) == ["Ops", "Ops", "Boss,Duty"]
+        assert relay.dynamodb.indexed() == relay.retries.messages == []
 
 
 class TestWithRestApi:

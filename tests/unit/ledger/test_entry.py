@@ -239,3 +239,7 @@ class TestRevival:
     def test_state_that_the_entry_has_not_seen_is_owed_and_dead_lettered(self) -> None:
         entry = Entry(announced=state()).dead_lettering(state(5), MARK, "expired", plan=1)
         assert (entry.newest, entry.is_given_up, entry.debt.is_critical) == (bare(state(5)), True, True)
+
+    def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing(self) -> None:
+        revived = Entry().owing(state()).reviving(state(), MARK + 9)
+        assert revived.dead_lettering(state(), MARK, "refused", plan=1) == revived

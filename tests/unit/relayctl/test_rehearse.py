@@ -290,6 +290,12 @@ def test_list_of_suppressions_that_repeats_its_first_page_is_read_to_its_end(tmp
     assert len(tenant.asked) == 2
 
 
+def test_suppressions_that_cannot_be_read_are_not_counted(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "past")
+    fetch_answers(Tenant({"event-suppressions": HttpAnswer(403, {}, b"")}).reader(), archive, [])
+    assert dict(archive.all("suppressed")) == {}
+
+
 def test_answer_that_escalates_is_none(story: Story) -> None:
     story.alert("critical", 0)
     story.happened("created", 0)

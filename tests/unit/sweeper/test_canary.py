@@ -16,7 +16,8 @@ from relay.failures import ChannelError, InvalidChannel, UnknownChannel
 from relay.http.session import HttpAnswer
 from relay.incidents.share import CANARY_PREFIX
 from relay.ledger.credentials import mark_changed
-from relay.sweeper.canary import MAX_CANARIES
+from relay.sweeper.canary import MAX_CANARIES, Canary
+from relay.sweeper.run import SweeperRun
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, hooked, table_down
 from tests.unit.paging_tenant import REST, Tenant
@@ -321,3 +322,17 @@ def test_canary_that_bigpanda_or_people_would_hear_of_or_that_proves_nothing_is_
 def test_canary_without_rest_or_callbacks_is_refused() -> None:
     with pytest.raises(InvalidChannel, match=r"needs policy\.notified_within_seconds"):
         samples.parsed(samples.secret(policy={"canary": True}))
+
+
+def test_run_that_lost_its_lease_shares_nothing() -> None:
+    world = World()
+    run = SweeperRun.begin(world.relay.table, world.relay.clock.now)
+    assert run
+    run.canaries["noc"] = Canary()
+    other = SweeperRun.begin(world.relay.table, world.relay.clock.now + 60)
+    assert other
+    health = world.relay.sweeper.health
+    assert health
+    assert health.canaries
+    health.canaries.run(run, world.relay.deadline(9))
+    assert world.posts == []
