@@ -90,22 +90,6 @@ class TestStory:
             "Jo Park's Phone app rings. Replica lag on pay-db-1 is warning."
         )
 
-    def test_long_lists_are_folded_and_counted_and_criticals_come_first(self, page: Page, stage: Stage) -> None:
-        relay = stage.state["relay"]
-        relay["dead_letters"] = [relay["dead_letters"][0] | {"id": f"m{number}"} for number in range(9)]
-        relay["owed"] = [relay["owed"][0] | {"incident_id": f"i{number}"} for number in range(5)]
-        relay["owed"][4]["is_critical"] = True
-        relay["dead_letters_total"] = 250
-        for part, title, more, count in (
-            ("dead", "Dead letters 250", "Show 6 older dead letters", 9),
-            ("owed", "Owed 5", "Show 2 more that are owed", 5),
-        ):
-            expect(page.locator(f"#{part}-title")).to_have_text(title)
-            expect(page.locator(f"#{part} > li")).to_have_count(3)
-            page.get_by_role("button", name=more).click()
-            expect(page.locator(f"#{part} > li")).to_have_count(count)
-        expect(page.locator("#owed > li").first.locator(".chip")).to_have_text("critical")
-
     def test_missing_relay_is_explained(self, context: BrowserContext, stage: Stage) -> None:
         problem = "The local cloud does not answer."
         stage.state["relay"] = {"is_there": False, "shares": [], "owed": [], "dead_letters": [], "problem": problem}
@@ -237,10 +221,6 @@ class TestKeyboard:
         page.get_by_role("button", name="Acknowledge page 1001").focus()
         stage.state["xmatters"]["notifications"][1] |= {"state": "answered", "answer": "Acknowledge", "responses": []}
         expect(phone(page, "Kim Lee").locator(".notice:focus")).to_contain_text("answered Acknowledge")
-
-    def test_skip_link_leads_to_the_incidents(self, page: Page) -> None:
-        page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name="Skip to the incidents")).to_be_focused()
 
 
 class TestLook:

@@ -140,27 +140,6 @@ class TestDirectory:
         assert devices[0]["owner"]["target_name"] == "kim"
         assert found == [person]
 
-    def test_people_and_groups_are_listed_over_several_pages(self, box: Box) -> None:
-        people, groups = values(
-            box, ["people_endpoint", ("get_people", {"limit": 1})], ["groups_endpoint", ("get_groups", {"limit": 1})]
-        )
-        assert [(each["target_name"], each["status"]) for each in people] == [
-            *(("kim", "ACTIVE"), ("jo", "ACTIVE"), ("asker", "ACTIVE"), ("away", "INACTIVE"))
-        ]
-        assert [(each["class"], each["target_name"]) for each in groups] == [
-            ("Group", "dba"),
-            ("Group", "Network, Ops"),
-        ]
-
-    def test_unknown_names_are_not_found(self, box: Box) -> None:
-        done = outcomes(
-            box,
-            ["people_endpoint", ("get_person_by_id", "nope")],
-            ["groups_endpoint", ("get_group_by_id", "nope")],
-            event("nope"),
-        )
-        assert [each.error for each in done] == ["NotFoundError"] * 3
-
     def test_on_call_lists_members_in_order_with_their_delays(self, box: Box) -> None:
         wanted = {"groups": ["dba", "Network, Ops"], "members_per_shift": 10, "at": "2026-03-04T14:00:00.000Z"}
         both, default = values(

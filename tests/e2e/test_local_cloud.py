@@ -46,16 +46,6 @@ def test_api_and_queue_answer_at_the_urls_of_stack_json(cloud: local.Local) -> N
     assert "DeadLetterQueue" in attributes["Attributes"]["QueueArn"]
 
 
-def test_demo_channel_points_at_the_stand_ins(cloud: local.Local) -> None:
-    secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
-    name = f"{cloud.outputs['SecretPrefix']}/demo"
-    secret = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
-    assert secret["xmatters"]["trigger_url"].startswith(f"{cloud.xmatters_url}/api/integration/1/functions/")
-    assert secret["inbound"] == {"token": local.INBOUND_TOKEN}
-    assert secret["xmatters"]["callback"]["token"] == local.CALLBACK_TOKEN
-    assert secret["bigpanda"]["base_url"] == cloud.bigpanda_url
-
-
 def test_incident_of_the_network_team_rings_its_person_alone(cloud: local.Local, xmatters: StandIn) -> None:
     alert = {"description": "Packet loss", "tags": [{"name": "team", "value": "network"}]}
     incident_id = xmatters.open_incident(title="Packet loss", alerts=[alert])["id"]

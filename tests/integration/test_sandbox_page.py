@@ -15,7 +15,6 @@ from sandbox.server.in_process import Box, running
 
 URL = {"type": "url", "api_key": "k"}
 ROOT = Path(__file__).resolve().parents[2]
-NO_CLOUD = "The relay is not deployed: there is no local cloud yet."
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +59,6 @@ class TestPage:
             assert next(events)["faults"]["xmatters"] == "normal"
             switch(http, box, xmatters="rate_limited")
             assert any(event["faults"]["xmatters"] == "rate_limited" for event in events)
-
-    def test_cloud_that_does_not_answer_is_named(self, tmp_path: Path, http: requests.Session) -> None:
-        stack = tmp_path / "stack.json"
-        with running(joining=joining(StackFile(stack).find)) as box:
-            address = f"{box.control_url}/page/state"
-            assert http.get(address, timeout=60).json()["relay"]["problem"] == NO_CLOUD
-            closed = {"aws_endpoint_url": "http://127.0.0.1:1", "region": "us-east-1", "stack_name": "s", "outputs": {}}
-            stack.write_text(json.dumps(closed))
-            problems = (http.get(address, timeout=60).json()["relay"]["problem"] for _ in range(1000))
-            assert next(each for each in problems if each != NO_CLOUD) == "The local cloud does not answer."
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"outputs": 1}', "\x00"])
     def test_stack_file_that_cannot_be_read_is_no_cloud(self, tmp_path: Path, text: str) -> None:

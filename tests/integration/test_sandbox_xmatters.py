@@ -7,7 +7,6 @@ import pytest
 import requests
 
 from sandbox.server.in_process import Box, running
-from tests.waiting import until
 
 URL = {"type": "url", "api_key": "canary-url-key"}
 BASIC = {"type": "basic", "username": "relay", "password": "canary-password"}
@@ -86,20 +85,6 @@ class TestFaults:
         answer = http.post(box.declare(URL).url, timeout=60, allow_redirects=False)
         assert (answer.status_code, answer.headers.get(header[0])) == (status, header[1])
         assert self.tried(box) == (status, rang, fault["kind"])
-
-    def test_slow_signal_has_rung_before_the_caller_gives_up(self, box: Box, http: requests.Session) -> None:
-        box.script([{"kind": "slow", "seconds": 30}])
-        with pytest.raises(requests.ReadTimeout):
-            http.post(box.declare(URL).url, timeout=(60, 0.2))
-        until(box.attempts)
-        assert self.tried(box) == (202, True, "slow")
-
-    @pytest.mark.parametrize(("kind", "rang"), [("reset", False), ("accept_then_reset", True)])
-    def test_reset_comes_before_any_answer(self, box: Box, http: requests.Session, kind: str, rang: bool) -> None:
-        box.script([{"kind": kind}])
-        with pytest.raises(requests.ConnectionError, match="reset by peer"):
-            http.post(box.declare(URL).url, timeout=60)
-        assert self.tried(box) == (None, rang, kind)
 
     def test_script_is_met_in_order_by_its_own_route_until_it_is_over_or_cleared(
         self, box: Box, http: requests.Session

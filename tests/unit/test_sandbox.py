@@ -153,11 +153,6 @@ def test_each_reason_of_the_relay_has_words() -> None:
     assert set(sentences.REASONS) == set(map(str, Reason))
 
 
-def test_unknown_line_of_a_newer_version_is_still_told() -> None:
-    assert sentences.why({"message": "share", "outcome": "postponed"}) == "postponed."
-    assert sentences.reason({"reason": "a_new_one"}) == "a new one"
-
-
 BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
 
 

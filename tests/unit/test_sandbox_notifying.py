@@ -1,7 +1,7 @@
 """xMatters' phones in the sandbox: devices, groups, answers, expiry. The real time stands still."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -132,23 +132,6 @@ class TestGroup:
         answer(xmatters, "kim", "Acknowledge")
         assert page(xmatters)["status"] == "TERMINATED"
         assert {state for person, _, state in states(xmatters) if person == "jo"} == {"over"}
-
-
-class TestRecipients:
-    @pytest.mark.parametrize(
-        ("recipients", "said"),
-        [
-            ((), "The signal names no recipients, so nobody is notified."),
-            (("nobody",), "xMatters knows no user and no group nobody, so nobody is notified for this recipient."),
-            (("away",), "away is inactive, so nobody is notified for this recipient."),
-            (("closed",), "closed is inactive, so nobody is notified for this recipient."),
-            (("kim|Pager",), "Kim Lee has no such device, and is not notified."),
-        ],
-    )
-    def test_page_that_notifies_nobody_says_why(self, xmatters: XMatters, recipients: Sequence[str], said: str) -> None:
-        send(xmatters, *recipients)
-        assert said in log(xmatters)
-        assert (rung(xmatters), page(xmatters)["status"]) == ([], "ACTIVE")
 
 
 class TestEnd:
