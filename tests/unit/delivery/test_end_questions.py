@@ -299,3 +299,14 @@ def test_questions_keep_the_bigpanda_key_out_of_jobs_and_logs() -> None:
     scene.play("700")
     kept = [each["MessageBody"] for each in (*scene.relay.chores.messages, *scene.relay.dead_letters.messages)]
     assert "BPU-1" not in "".join(kept) + scene.relay.recorder.written()
+
+
+def test_end_that_bigpanda_confirms_is_told_to_those_whom_the_last_shares_tags_chose() -> None:
+    scene = Scene(policy={"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]})
+    tags = [{"name": "team", "value": "db"}]
+    scene.share("critical", tags=tags)
+    scene.relay.wake(15)
+    scene.share("ok", tags=tags)
+    scene.play("=over 30")
+    urls = [call.url.partition("recipients=")[2] for call in scene.relay.session.calls]
+    assert urls == ["Dba", "Dba"]

@@ -432,3 +432,16 @@ def test_unannounced_resolve_ends_the_page_of_a_signal_that_was_in_flight(tenant
     relay = new_relay(tenant, meets, policy=SILENT)
     relay.play("critical 36")
     assert tenant.ended == ["page-1"]
+
+
+def test_followup_of_an_overtaken_signal_looks_at_once_for_the_pages_of_all_signals(tenant: Tenant) -> None:
+    tenant.after = 100
+    relay = new_relay(tenant)
+    relay.play("warning critical")
+    overtaken, newest = relay.retries.messages
+    relay.retries.messages = [overtaken]
+    relay.wake(36)
+    assert tenant.asked == ["r1", "r2"]
+    relay.retries.messages = [newest]
+    relay.drain()
+    assert found(relay) == [("page-1",), ("page-2",)]

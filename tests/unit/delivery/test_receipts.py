@@ -602,6 +602,19 @@ class TestToldAtOnce:
         relay.sweep_for(420, step=30)
         assert told(relay) == ["nobody_notified"]
 
+    def test_page_that_ends_before_a_follow_up_finds_it_is_told_once_it_is_found(self) -> None:
+        relay = watched(BOTH, tenant=Tenant())
+        relay.play("critical")
+        jobs, relay.retries.messages = relay.retries.messages, []
+        call_back(relay, "status", "terminated")
+        relay.wake(30)
+        relay.sweep(30)
+        assert told(relay) == []
+        relay.retries.messages = jobs
+        relay.wake(15)
+        relay.sweep_for(60, step=15)
+        assert told(relay) == ["nobody_notified"]
+
 
 class TestAnswersInBigPanda:
     """A channel with BigPanda's key: shortly before a step is late, BigPanda is asked if a person answered there."""

@@ -13,7 +13,7 @@ from relay.ledger.entry import End, Entry, Flap, Lease
 from relay.ledger.table import Ledger
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
-from tests.unit.states import NOW, bare, lease, over, state
+from tests.unit.states import NOW, announced, bare, lease, over, state
 
 MARK = NOW + 60.0
 
@@ -243,3 +243,11 @@ class TestRevival:
     def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing(self) -> None:
         revived = Entry().owing(state()).reviving(state(), MARK + 9)
         assert revived.dead_lettering(state(), MARK, "refused", plan=1) == revived
+
+
+def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified() -> None:
+    entry = announced(state()).page_missing(NOW)
+    assert (entry.receipt.missed, entry.row) == ("page_missing", Row(NOW, is_critical=True))
+    notified = entry.notified("page_missing", NOW + 180)
+    assert (notified.receipt.is_open, notified.row, notified.receipt.told_at) == (False, None, NOW + 180)
+    assert notified.page_missing(NOW) == notified, "the fallback topic is notified once"

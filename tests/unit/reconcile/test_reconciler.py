@@ -313,6 +313,14 @@ class TestForgedResolves:
             scene.relay.wake(5)
         assert scene.signalled() == ["critical"]
 
+    def test_resolve_is_believed_where_the_policy_confirms_none(self) -> None:
+        scene = make_scene(policy={"confirm_resolve": False})
+        scene.has(listed(scene))
+        self.resolve(scene)
+        scene.run_twice()
+        self.wait(scene, 90)
+        assert scene.signalled() == []
+
 
 class TestEnvironments:
     """Environments that a channel's secret names."""

@@ -95,6 +95,10 @@ class TestToken:
         assert not failure.may_have_acted
         assert len(trigger.session.calls) == 1
 
+    def test_token_request_without_an_answer_counts_as_an_unreachable_host_and_sends_no_signal(self) -> None:
+        failure = Trigger(requests.ReadTimeout(), auth=samples.OAUTH).failure()
+        assert (failure.reason, failure.was_sent) == (Reason.UNREACHABLE, False)
+
 
 class TestAnswer:
     @pytest.mark.parametrize(
