@@ -134,11 +134,6 @@ class TestClicks:
         card(page, "Replica lag").get_by_role("button", name="Ease").click()
         expect_calls(page, stage, ("POST", f"/bigpanda/live/incidents/{story.LAG}/ease", {}))
 
-    @pytest.mark.parametrize("response", ["Acknowledge", "Escalate"])
-    def test_answer_names_notification_and_response(self, page: Page, stage: Stage, response: str) -> None:
-        page.get_by_role("button", name=f"{response} page 1001 on Kim Lee's Mobile").click()
-        expect_calls(page, stage, ("POST", "/phones/answer", {"notification": 2, "response": response}))
-
     def test_comment_goes_with_the_next_answer_alone(self, page: Page, stage: Stage) -> None:
         comment = page.get_by_label("Comment with the next answer")
         comment.fill("  restarting it  ")
@@ -216,11 +211,6 @@ class TestKeyboard:
         stage.state["bigpanda"]["incidents"] = [newer, *reversed(stage.state["bigpanda"]["incidents"])]
         expect(page.locator("#incidents > li").first).to_contain_text("A newer incident")
         expect(button).to_be_focused()
-
-    def test_focus_moves_to_the_notification_when_its_buttons_go(self, page: Page, stage: Stage) -> None:
-        page.get_by_role("button", name="Acknowledge page 1001").focus()
-        stage.state["xmatters"]["notifications"][1] |= {"state": "answered", "answer": "Acknowledge", "responses": []}
-        expect(phone(page, "Kim Lee").locator(".notice:focus")).to_contain_text("answered Acknowledge")
 
 
 class TestLook:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sandbox import local, processes
-from sandbox.cloud import emulator, stack
+from sandbox.cloud import emulator
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
 from tests.e2e.sandbox_process import until_gone
@@ -38,11 +38,6 @@ def test_interrupted_local_up_stops_its_processes(own_places: local.Places) -> N
     until_gone(its_cloud.pid)
     assert not own_places.cloud.exists()
     assert not own_places.stack_file.exists()
-
-
-def test_build_in_a_clone_without_setup_names_make_setup(tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match="`make setup` installs it"):
-        stack.build(stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state"))
 
 
 def test_emulator_that_answers_with_another_token_is_not_taken_for_ours(tmp_path: Path) -> None:

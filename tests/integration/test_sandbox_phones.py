@@ -60,30 +60,6 @@ def phones(box: Box) -> Any:
     return control(box, "GET", "phones").json()
 
 
-class TestControl:
-    @pytest.mark.parametrize(
-        ("method", "path", "document", "status", "message"),
-        [
-            ("PUT", "phones", {"people": [{"name": ""}]}, 400, "people[0].name"),
-            ("POST", "phones/answer", {"notification": True, "response": "Acknowledge"}, 400, "notification"),
-            ("POST", "phones/answer", {"notification": 10**30, "response": "Acknowledge"}, 404, "no notification"),
-            ("POST", "clock", {"seconds": -5}, 400, "seconds"),
-            ("PUT", "flow", {"mode": "siren"}, 400, "mode"),
-            ("PUT", "phones/callbacks", {"url": "http://example.com/x", "header": HEADER}, 400, "url"),
-            ("PUT", "functions/not-a-uuid", {"auth": URL}, 400, "function must be a uuid"),
-            ("PUT", "events/credentials", {"auth": URL}, 400, "the REST API takes no key in a URL"),
-        ],
-    )
-    def test_invalid_request_is_answered_with_its_error(
-        self, box: Box, http: requests.Session, method: str, path: str, document: Any, status: int, message: str
-    ) -> None:
-        answer = control(box, method, path, document)
-        assert answer.status_code == status
-        assert message in answer.json()["error"]
-        signal(box)
-        assert [each["person"] for each in phones(box)["notifications"]] == ["kim"]
-
-
 @dataclass
 class Relay:
     """A receiver of callbacks, which answers the next of `statuses`, else 202."""

@@ -97,24 +97,6 @@ class TestFaults:
         box.script([])
         assert http.post(url, timeout=60).status_code == 202
 
-    @pytest.mark.parametrize(
-        ("script", "message"),
-        [
-            ({}, "faults must be a list"),
-            ([{"kind": "reset"}, {"kind": "flood"}], "faults[1].kind must be one of status, html"),
-            ([{"kind": "status", "status": 429, "retry_after": "2\r\nX: y"}], "faults[0].retry_after"),
-        ],
-    )
-    def test_invalid_script_names_entry_and_key_and_changes_nothing(
-        self, box: Box, http: requests.Session, script: object, message: str
-    ) -> None:
-        url = f"{box.control_url}/faults"
-        http.put(url, json=[{"kind": "html", "status": 503}], timeout=60)
-        answer = http.put(url, json=script, timeout=60)
-        assert answer.status_code == 400
-        assert message in answer.json()["error"]
-        assert http.post(box.declare(URL).url, timeout=60).status_code == 503
-
 
 def status(url: str, authority: str | bool) -> int:
     """Ask xMatters without credentials; return the answer's status."""

@@ -4,6 +4,7 @@ The relay is the real one, over fakes of xMatters and AWS.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -73,6 +74,16 @@ def tagged(relay: Relay) -> None:
     relay.clock.now += 30
     relay.share(changedOn=int(relay.clock.now), tags=[{"name": "team", "value": "db"}])
     relay.wake(15)
+
+
+def accepted_before_an_outage(relay: Relay) -> Callable[[Call], HttpAnswer]:
+    """Return an answer that accepts a signal, just before the ledger begins to fail."""
+
+    def accept(_: Call) -> HttpAnswer:
+        relay.dynamodb.failure = TABLE_DOWN
+        return samples.accepted("r2")
+
+    return accept
 
 
 class TestWithoutRestApi:
@@ -331,12 +342,7 @@ class TestUnansweredRecipients:
     def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
         relay = watched(self.OTHERS)
         relay.play("critical 60")
-
-        def accepted_before_an_outage(_: Call) -> HttpAnswer:
-            relay.dynamodb.failure = TABLE_DOWN
-            return samples.accepted("r2")
-
-        relay.session.steps = [accepted_before_an_outage]
+        relay.session.steps = [accepted_before_an_outage(relay)]
         relay.sweep(240)
         relay.sweep(60)
         relay.wake(0)
@@ -614,6 +620,29 @@ class TestToldAtOnce:
         relay.wake(15)
         relay.sweep_for(60, step=15)
         assert told(relay) == ["nobody_notified"]
+
+    @pytest.mark.parametrize(
+        "said",
+        [{"alerts": ["a1"], "tags": [{"name": "team", "value": "db"}]}, {"alerts": ["a1", "a2"]}],
+        ids=["for a late tag", "for the acknowledger"],
+    )
+    def test_signal_for_some_that_could_not_be_recorded_at_once_ends_no_page_of_the_others(
+        self, said: dict[str, Any]
+    ) -> None:
+        tenant = Tenant()
+        routes = [{"when": {"tag.team": "db"}, "recipients": ["Ops", "Dba"]}]
+        relay = watched(BOTH | {"routes": routes, "notify_on": ["opened", "grew"]}, tenant=tenant)
+        relay.play("critical 15", alerts=["a1"])
+        if "tags" not in said:
+            call_back(relay, "response", "Acknowledge")
+        relay.session.steps = [accepted_before_an_outage(relay)]
+        relay.clock.now += 30
+        relay.share(changedOn=int(relay.clock.now), **said)
+        relay.dynamodb.failure = None
+        tenant.signals.append(relay.clock.now)
+        relay.sweep_for(60, step=5)
+        assert [each.pages for each in relay.entry().accepted_signals] == [("page-1",), ("page-2",)]
+        assert (tenant.ended, relay.statuses()) == ([], "critical critical")
 
 
 class TestAnswersInBigPanda:
