@@ -164,3 +164,32 @@ ROTATED = parsed(
         }
     )
 )
+
+
+# Links, and if each leads to BigPanda.
+LINKS = {
+    "https://a.bigpanda.io/#/app/1": True,
+    "https://bigpanda.io": True,
+    "https://A.BigPanda.IO:443/x?y=z@evil.example": True,
+    "http://a.bigpanda.io/": False,
+    "https://a.bigpanda.io@evil.example": False,
+    "https://a.bigpanda.io:443@evil.example/": False,
+    "https://a.bigpanda.io:x@evil.example/": False,
+    "https://user@a.bigpanda.io/": False,
+    "https://evil.example\\.bigpanda.io/": False,
+    "https://evil.example/\\@a.bigpanda.io/": False,
+    "https:\\\\a.bigpanda.io/": False,
+    "https://a.bigpanda.io:8443/": False,
+    "https://a.bigpanda.io./": False,
+    "https://a.bigpanda.io.evil.example/": False,
+    "https://evilbigpanda.io/": False,
+    "https://evil.example#.bigpanda.io/": False,
+    "https://xn--bgpanda-9za.io/": False,
+    "https://a.b\u0131gpanda.io/": False,
+    "https://a.bigpanda.io/<script>": False,
+    "https://a.bigpanda.io/\nhttps://evil.example": False,
+    'https://a.bigpanda.io/">x': False,
+    "https://evil.example/.bigpanda.io": False,
+    "https://\u0430.bigpanda.io/": False,
+    "https://a.bigpanda.io/" + "x" * 500: False,
+}

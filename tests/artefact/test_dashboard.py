@@ -23,7 +23,6 @@ MESSAGES = {
     "channel overloaded: more arrives than its limit lets through",
 }
 SERVICES = {"AWS/ApiGateway", "AWS/Lambda", "AWS/SQS", "AWS/DynamoDB"}
-COLUMNS = 24
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +51,6 @@ def test_dashboard_is_json_and_its_references_are_filled_in(stack: Stack) -> Non
     references = set(re.findall(r"\$\{(\w+)", body))
     assert references <= stack.resources.keys()
     assert json.loads(body)["widgets"]
-
-
-def test_widgets_lie_beside_each_other_in_24_columns(widgets: list[dict[str, Any]]) -> None:
-    cells = [
-        (x, y)
-        for each in widgets
-        for x in range(each["x"], each["x"] + each["width"])
-        for y in range(each["y"], each["y"] + each["height"])
-    ]
-    assert len(cells) == len(set(cells))
-    assert max(x for x, _ in cells) < COLUMNS
 
 
 def test_widgets_have_views_that_cloudwatch_knows(widgets: list[dict[str, Any]]) -> None:

@@ -30,14 +30,12 @@ from tests.artefact.world import (
     SWEEPS,
     TOKEN,
     WRITEBACKS,
-    Aws,
     World,
     changed,
     in_base64,
     logged,
     read,
     records,
-    since,
 )
 
 # The field that the answer has to name, by sample.
@@ -85,35 +83,6 @@ def test_built_webhook_answers_every_sample_share(world: World, path: Path, enco
     assert signal.headers["Content-Type"] == "application/json"
 
 
-def test_samples_of_one_incident_are_announced_once_and_in_order(world: World) -> None:
-    opened, grown, resolved = map(read, SHARES[:3])
-    assert world.share(opened)["transition"] == "opened"
-    assert world.share(opened)["outcome"] == "duplicate"
-    assert world.share(grown)["outcome"] == "unchanged"
-    resolve = world.share(resolved)
-    assert (resolve["transition"], resolve["reason"]) == ("resolved", "claimed")
-    assert world.share(grown)["outcome"] == "duplicate"
-    assert [signal.body_bytes for signal in world.box.signals()] == [opened["body"].encode()]
-
-
-def test_share_is_on_the_retry_queue_before_it_is_sent(world: World) -> None:
-    event = read(SHARES[0])
-    world.box.listening(False)
-    answer = world.share(in_base64(event))
-    assert answer["status"] == 202
-    assert (answer["outcome"], answer["reason"], answer["queue"]) == ("queued", "unreachable", "retry")
-    [message] = world.waiting()
-    attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
-    assert attributes == {
-        "channel": "demo",
-        "incident_id": answer["incident_id"],
-        "reason": "in_flight",
-        "kind": "signal",
-        "schema": "1",
-    }
-    assert read_envelope(message["Body"]).delivery_id == answer["delivery_id"]
-
-
 @pytest.mark.parametrize("path", [*REPLAYS, *RETRIES], ids=lambda path: path.stem)
 def test_every_sample_job_is_delivered_on_any_day(world: World, path: Path) -> None:
     event = read(path)
@@ -127,16 +96,6 @@ def test_every_sample_job_is_delivered_on_any_day(world: World, path: Path) -> N
         shown = {name: value["stringValue"] for name, value in record["messageAttributes"].items()}
         assert shown == attributes_of(job)
     assert (world.waiting(), world.dead_letters()) == ([], [])
-
-
-def test_poison_message_stays_on_the_queue_and_blocks_no_other_job(world: World) -> None:
-    before = world.worker.log()
-    sample = read(RETRIES[0])["Records"][0]["body"]
-    answer = world.worker.invoke(records("no job", sample, "{}"))
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}, {"itemIdentifier": "2"}]}
-    assert len(world.box.signals()) == 1
-    lines = logged(since(world.worker, before))
-    assert [line["level"] for line in lines if line.get("message") == "unreadable job"] == ["ERROR", "ERROR"]
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["text", "base64"])
@@ -196,18 +155,6 @@ def test_scheduled_functions_accept_any_event(world: World, event: dict[str, Any
     assert world.sweeper.invoke(event) == {"owed": 0, "notified": 0, "healed": 0}
 
 
-def test_every_log_line_is_json_and_each_share_has_one(world: World) -> None:
-    before = world.webhook.log()
-    event = read(SHARES[0])
-    answer = world.share(event)
-    lines = logged(since(world.webhook, before))
-    [share] = [line for line in lines if line.get("message") == "share"]
-    wanted = {"channel", "incident_id", "outcome", "transition", "why", "attempts", "milliseconds", "correlation_id"}
-    assert wanted <= share.keys()
-    assert share["delivery_id"] == answer["delivery_id"]
-    assert share["correlation_id"] == event["requestContext"]["requestId"]
-
-
 def test_no_secret_is_in_the_functions_logs_or_on_the_queues(world: World) -> None:
     world.box.script([{"kind": "status", "status": 401, "times": 9}, {"kind": "status", "status": 400, "times": None}])
     answers = [world.share(read(path)) for path in (SHARES[0], *SHARES[3:5])]
@@ -260,12 +207,3 @@ def test_function_without_its_settings_names_the_missing_ones(world: World, tmp_
     for name in ("SECRET_PREFIX", "RETRY_QUEUE_URL", "CHORE_QUEUE_URL", "DEAD_LETTER_QUEUE_URL", "LEDGER_TABLE"):
         assert f"RELAY_{name}: must be set" in str(caught.value)
     assert "RELAY_XMATTERS_HOSTS: must name" in str(caught.value)
-
-
-def test_worker_reports_a_malformed_event_and_goes_on(built: Build, aws: Aws, tmp_path: Path) -> None:
-    with loaded(built.deployed("JobWorkerFunction", aws.endpoint_url, aws.known), tmp_path / "log") as worker:
-        with pytest.raises(FunctionError) as caught:
-            worker.invoke({})
-        assert caught.value.type == "KeyError"
-        assert 'event["Records"]' in caught.value.stack[-1]
-        assert worker.invoke({"Records": []}) == NOTHING_STAYS

@@ -34,7 +34,7 @@ NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:tomorrow"
 # Alarms that can wait until tomorrow: no page is late or lost by them alone, or the fallback topic is notified of it.
 WAITS = {"RefusedRequestsAlarm", "StaleChannelAlarm", "OverloadedChannelsAlarm", "ReconcileAlarm", "ChoresAlarm"}
 
-# Alarms on one of the relay's own metrics.
+# The relay's metric that an alarm watches. Those on the queues and functions are told apart by their dimensions.
 OURS = {
     "NewDeadLettersAlarm": "dead_lettered",
     "UnsafeAlarm": "unsafe",
@@ -48,83 +48,47 @@ OURS = {
     "FailingSignalsAlarm": "signal_failed",
     "DoubtfulResolveAlarm": "doubtful_resolve",
     "OverloadedChannelsAlarm": "channels_overloaded",
+    "LateSignalsAlarm": "debt_overdue_seconds",
+    # `unsafe` also counts requests of strangers, while a secret cannot be read.
+    "SilenceAlarm": "share",
 }
-# Alarms on gauges, the value at the time of a run; all others watch counters.
-OF_GAUGES = {"OverloadedChannelsAlarm"}
-OF_ACCESS_LOG = {"RefusedRequestsAlarm": "api_4xx"}
-FUNCTIONS = ("${BigPandaWebhookFunction}", "${XMattersCallbackFunction}", "${JobWorkerFunction}")
-WEBHOOK, CALLBACK, JOB_WORKER = FUNCTIONS
-# Alarms on several metrics: the expression, and the metrics that it names. Each has namespace, name, last dimension and
-# statistic.
-OF_METRICS: dict[str, tuple[str, dict[str, tuple[str, str, str, str]]]] = {
-    "DeadLettersAlarm": (
-        "visible + held",
-        {
-            "visible": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "${DeadLetterQueue.QueueName}", "Maximum"),
-            "held": ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "${DeadLetterQueue.QueueName}", "Maximum"),
-        },
-    ),
-    "LateSignalsAlarm": (
-        "MAX([FILL(age, 0) / 1200, FILL(overdue, 0) / 600])",
-        {
-            "age": ("AWS/SQS", "ApproximateAgeOfOldestMessage", "${RetryQueue.QueueName}", "Maximum"),
-            "overdue": ("relay", "debt_overdue_seconds", "relay", "Maximum"),
-        },
-    ),
-    "FunctionsAlarm": (
-        "SUM([FILL(webhook_errors, 0), FILL(webhook_throttles, 0), FILL(callback_errors, 0), FILL(worker_errors, 0), "
-        "FILL(worker_throttles, 0)])",
-        {
-            "webhook_errors": ("AWS/Lambda", "Errors", WEBHOOK, "Sum"),
-            "webhook_throttles": ("AWS/Lambda", "Throttles", WEBHOOK, "Sum"),
-            "callback_errors": ("AWS/Lambda", "Errors", CALLBACK, "Sum"),
-            "worker_errors": ("AWS/Lambda", "Errors", JOB_WORKER, "Sum"),
-            "worker_throttles": ("AWS/Lambda", "Throttles", JOB_WORKER, "Sum"),
-        },
-    ),
-    "ReconcileAlarm": ("FILL(errors, 3)", {"errors": ("AWS/Lambda", "Errors", "${ReconcileFunction}", "Sum")}),
-    "SweeperGoneAlarm": ("FILL(errors, 1)", {"errors": ("AWS/Lambda", "Errors", "${SweeperFunction}", "Minimum")}),
+# Metrics with the value at the time of a run; all others are counters.
+GAUGES = {"channels_overloaded", "debt_overdue_seconds"}
+# The resource that an alarm on AWS's metrics watches, in its dimension.
+OF_AWS = {
+    "DeadLettersAlarm": {"${DeadLetterQueue.QueueName}"},
+    "LateSignalsAlarm": {"${RetryQueue.QueueName}"},
+    "ChoresAlarm": {"${ChoreQueue.QueueName}"},
+    "FunctionsAlarm": {"${BigPandaWebhookFunction}", "${XMattersCallbackFunction}", "${JobWorkerFunction}"},
+    "ReconcileAlarm": {"${ReconcileFunction}"},
+    "SweeperGoneAlarm": {"${SweeperFunction}"},
+}
+AWS_METRICS = {
+    "QueueName": {
+        *("ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"),
+        "ApproximateAgeOfOldestMessage",
+    },
+    "FunctionName": {"Errors", "Throttles"},
 }
 AGES = {each.queue: each.oldest_seconds for each in WORKER_QUEUES}
-# Alarms on the age of the oldest message.
-OF_AGES = {"LateSignalsAlarm": "RetryQueue", "ChoresAlarm": "ChoreQueue"}
-CHORES_AGE = ("AWS/SQS", "ApproximateAgeOfOldestMessage", "${ChoreQueue.QueueName}", "Maximum")
-# Alarms that go off without values.
-OF_SILENCE = {"ReconcileAlarm", "SweeperGoneAlarm"}
-# Evaluated seconds and threshold of the alarms that differ from one minute and 0.
-SLOW = {"MissedSharesAlarm": (300, 0), "SweeperGoneAlarm": (300, 0), "StaleChannelAlarm": (300, 0)}
-SLOW |= {"UnauthorizedSharesAlarm": (300, 0), "RefusedRequestsAlarm": (300, 0), "FailingSignalsAlarm": (300, 0)}
-# The same of the alarms on several metrics.
-SLOW |= {
-    "LateSignalsAlarm": (300, 1),
-    "ChoresAlarm": (300, 1800),
-    "FunctionsAlarm": (300, 0),
-    "ReconcileAlarm": (1800, 1),
-}
 
 
 def _alarms(stack: Stack) -> dict[str, dict[str, Any]]:
-    """Return the properties of all alarms by logical id; one on FILL(metric, 0) in the form of one on the metric."""
-    return {name: _unfilled(alarm) for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items()}
+    """Return the properties of all alarms by logical id."""
+    return stack.of_type("AWS::CloudWatch::Alarm")
 
 
-def _unfilled(alarm: dict[str, Any]) -> dict[str, Any]:
-    match alarm.get("Metrics"):
-        case [{"Expression": text}, {"Id": name, "MetricStat": stat}] if text == f"FILL({name}, 0)":
-            watched: dict[str, Any] = stat["Metric"] | {"Period": stat["Period"], "Statistic": stat["Stat"]}
-            return alarm | watched
-    return alarm
+def _watched(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the metrics that an alarm watches, each with its period and statistic."""
+    stats = [part["MetricStat"] for part in alarm.get("Metrics", []) if "MetricStat" in part]
+    of_expression = [each["Metric"] | {"Period": each["Period"], "Statistic": each["Stat"]} for each in stats]
+    return of_expression or [{name: each for name, each in alarm.items() if name != "Metrics"}]
 
 
-def _period(alarm: dict[str, Any]) -> Any:
+def _period(alarm: dict[str, Any]) -> int:
     """Return the period of an alarm in seconds."""
-    return alarm.get("Period") or alarm["Metrics"][1]["MetricStat"]["Period"]
-
-
-def _watched(stat: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Return namespace, name, last dimension and statistic of a metric that an alarm watches."""
-    metric = stat["Metric"]
-    return (metric["Namespace"], metric["MetricName"], metric["Dimensions"][-1]["Value"], stat["Stat"])
+    [period] = {int(each["Period"]) for each in _watched(alarm)}
+    return period
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +100,9 @@ def parameters() -> dict[str, dict[str, Any]]:
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 IDENTITY = "arn:aws:sms-voice:us-east-1:123456789012:"
 WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay-1/0a1b2c3d-0000-4000-8000-000000000000"
+PHONE = "+14255550100"
+HOSTS = ["acme.xmatters.com", "*.xmatters.com,api.bigpanda.io"]
+NO_HOSTS = ["", "*", "*.*", "https://a.xmatters.com", "A.xmatters.com", "a.com, b.com", "a.com,", "x.*.com"]
 QUEUES = ("RetryQueue", "ChoreQueue", "DeadLetterQueue")
 # Resources that a change of properties must not delete, by what becomes of them when the stack is deleted. A table that
 # is protected against deletion can't go with a first deployment that failed.
@@ -181,17 +148,12 @@ class TestLocalProfile:
 
     REFUSED = "LocalProfileIsForTheLocalCloudAlone"
 
-    def test_local_profile_on_aws_fails_on_a_queue_name_that_sqs_refuses(self) -> None:
+    def test_local_profile_on_aws_fails_on_a_queue_name_that_sqs_refuses(self, on_aws: Stack) -> None:
         name = of_clone(Profile="local").resources[self.REFUSED]["Properties"]["QueueName"]
         assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name) is None
         assert "Profile=aws" in name
-
-    def test_local_profile_in_the_local_cloud_has_no_failing_queue(self) -> None:
         local = templates.stack(TEMPLATE, {"Profile": "local"}, templates.LOCAL_ACCOUNT)
-        assert self.REFUSED not in local.resources
-
-    def test_aws_profile_has_no_failing_queue(self, on_aws: Stack) -> None:
-        assert self.REFUSED not in on_aws.resources
+        assert self.REFUSED not in {**local.resources, **on_aws.resources}
 
 
 class TestQueues:
@@ -201,9 +163,6 @@ class TestQueues:
         assert queue["SqsManagedSseEnabled"] is True
         assert queue["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
         assert queue["MaximumMessageSize"] == MAX_MESSAGE_BYTES
-
-    def test_stack_has_exactly_three_queues(self, on_aws: Stack) -> None:
-        assert on_aws.of_type("AWS::SQS::Queue").keys() == set(QUEUES)
 
     @pytest.mark.parametrize("name", ["RetryQueue", "ChoreQueue"])
     def test_workers_queues_redrive_to_the_dead_letter_queue_after_20_receives(self, on_aws: Stack, name: str) -> None:
@@ -221,14 +180,13 @@ class TestQueues:
 
     def test_queues_on_aws_deny_access_without_tls(self, on_aws: Stack) -> None:
         policies = on_aws.of_type("AWS::SQS::QueuePolicy")
-        assert [policy["Queues"] for policy in policies.values()] == [[f"${{{name}}}"] for name in QUEUES]
-        for name, policy in zip(QUEUES, policies.values(), strict=True):
-            [statement] = policy["PolicyDocument"]["Statement"]
+        denied = {policy["Queues"][0]: policy["PolicyDocument"]["Statement"] for policy in policies.values()}
+        assert denied.keys() == {f"${{{name}}}" for name in QUEUES}
+        for name, [statement] in denied.items():
             assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:*")
-            assert statement["Resource"] == f"${{{name}.Arn}}"
+            assert statement["Resource"] == name.replace("}", ".Arn}")
             assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-
-    def test_local_profile_has_no_queue_policies(self) -> None:
+        # It has no TLS.
         assert of_clone(Profile="local").of_type("AWS::SQS::QueuePolicy") == {}
 
 
@@ -295,13 +253,8 @@ class TestAlarms:
         self, topic: str, notice: str, wakes: list[str], waits: list[str]
     ) -> None:
         alarms = _alarms(of_clone(AlarmTopicArn=topic, NoticeTopicArn=notice))
-        assert alarms.keys() == {*OURS, *OF_ACCESS_LOG, *OF_METRICS, "ChoresAlarm"}
         for name, alarm in alarms.items():
             assert alarm["AlarmActions"] == alarm["OKActions"] == (waits if name in WAITS else wakes), name
-
-    def test_silence_wakes_people(self) -> None:
-        chosen = of_clone(AlarmTopicArn=TOPIC, NoticeTopicArn=NOTICE_TOPIC, SilenceAlarmHours="4")
-        assert chosen.resources["SilenceAlarm"]["Properties"]["AlarmActions"] == [TOPIC]
 
     def test_operations_guide_says_which_alarms_can_wait(self) -> None:
         guide = (ROOT / "docs/operate.md").read_text()
@@ -314,16 +267,45 @@ class TestAlarms:
         assert len(_alarms(everything)) <= 20
         assert everything.of_type("AWS::CloudWatch::CompositeAlarm") == {}
 
-    def test_alarms_have_the_expected_periods_and_thresholds(self, on_aws: Stack) -> None:
-        for name, alarm in _alarms(on_aws).items():
-            looks = (_period(alarm) * alarm["EvaluationPeriods"], alarm["Threshold"])
-            assert looks == SLOW.get(name, (60, 0)), name
+    @pytest.mark.parametrize("minutes", ["2", "60"])
+    def test_alarms_watch_metrics_that_exist_where_the_relay_and_aws_write_them(self, minutes: str) -> None:
+        """CloudWatch takes an alarm on anything, and it never goes off."""
+        alarms = _alarms(of_clone(SilenceAlarmHours="4", ReconcileMinutes=minutes))
+        ours, of_aws = dict[str, str](), dict[str, set[str]]()
+        for name, each in ((name, each) for name, alarm in alarms.items() for each in _watched(alarm)):
+            if not each["Namespace"].startswith("AWS/"):
+                ours[name] = each["MetricName"]
+                assert each["Statistic"] == ("Maximum" if each["MetricName"] in GAUGES else "Sum"), name
+                assert each["Namespace"].startswith("relay"), name
+                continue
+            [dimension] = each["Dimensions"]
+            of_aws.setdefault(name, set()).add(dimension["Value"])
+            assert each["MetricName"] in AWS_METRICS[dimension["Name"]], name
+        assert of_aws == OF_AWS
+        assert ours == OURS | {"RefusedRequestsAlarm": "api_4xx"}
+        assert set(OURS.values()) <= set(METRICS)
+        for name in OURS:
+            [each] = [each for each in _watched(alarms[name]) if not each["Namespace"].startswith("AWS/")]
+            assert (each["Namespace"], each["Dimensions"]) == ("relay", [{"Name": "service", "Value": "relay"}]), name
 
-    def test_alarms_ignore_missing_data_except_heartbeats_and_cite_a_runbook(self, on_aws: Stack) -> None:
-        for name, alarm in _alarms(on_aws).items():
-            assert alarm["ComparisonOperator"] == "GreaterThanThreshold", name
-            assert alarm["TreatMissingData"] == ("breaching" if name in OF_SILENCE else "notBreaching"), name
+    def test_alarms_ignore_missing_data_except_heartbeats_and_cite_a_runbook(self) -> None:
+        for name, alarm in _alarms(of_clone(SilenceAlarmHours="4")).items():
+            is_of_silence = name in {"ReconcileAlarm", "SweeperGoneAlarm", "SilenceAlarm"}
+            assert alarm["TreatMissingData"] == ("breaching" if is_of_silence else "notBreaching"), name
+            sign = "LessThanThreshold" if name == "SilenceAlarm" else "GreaterThanThreshold"
+            assert alarm["ComparisonOperator"] == sign, name
             assert "docs/" in alarm["AlarmDescription"], name
+
+    def test_expression_names_each_metric_beside_it_and_is_left_out_of_the_local_cloud(self) -> None:
+        of_expression = {name: each["Metrics"] for name, each in _alarms(of_clone()).items() if "Metrics" in each}
+        assert len(of_expression) > 4
+        for name, (whole, *parts) in of_expression.items():
+            assert whole["ReturnData"] is True, name
+            assert [part["Id"] for part in parts if part["ReturnData"]] == [], name
+            assert [part["Id"] for part in parts if not re.search(rf"\b{part['Id']}\b", whole["Expression"])] == [], (
+                name
+            )
+        assert not of_expression.keys() & of_clone(Profile="local").resources.keys()
 
     @pytest.mark.parametrize(("name", "filled"), [("SweeperGoneAlarm", 1), ("SilenceAlarm", 0)])
     def test_alarms_on_silence_fill_gaps_and_are_not_set_off_by_one_late_figure(self, name: str, filled: int) -> None:
@@ -333,30 +315,20 @@ class TestAlarms:
         assert part["ReturnData"] is False
         # Each of these periods must be silent, and FILL makes a late figure count as silence.
         assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"] > 1
-        # The local cloud refuses a template with an alarm on an expression.
-        assert name not in of_clone(SilenceAlarmHours="2", Profile="local").resources
 
-    @pytest.mark.parametrize("minutes", ["2", "5", "10", "15", "30", "60"])
+    @pytest.mark.parametrize("minutes", ["2", "5", "60"])
     def test_reconcile_alarm_needs_two_periods_of_three_runs_each(self, minutes: str) -> None:
-        alarm = _alarms(of_clone(ReconcileMinutes=minutes))["ReconcileAlarm"]
-        period = int(_period(alarm))
+        chosen = of_clone(ReconcileMinutes=minutes)
+        [rule] = [each for name, each in chosen.of_type("AWS::Events::Rule").items() if "Reconcile" in name]
+        assert rule["ScheduleExpression"] == f"rate({minutes} minutes)"
+        alarm = _alarms(chosen)["ReconcileAlarm"]
+        period = _period(alarm)
         assert (period >= 3 * 60 * int(minutes), period % 60) == (True, 0)
         # FILL makes a late value of the newest period an error.
         assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"] == 2
-
-    @pytest.mark.parametrize("name", OF_METRICS)
-    def test_alarm_on_several_metrics_watches_exactly_those(self, on_aws: Stack, name: str) -> None:
-        alarm = _alarms(on_aws)[name]
-        whole, *parts = alarm["Metrics"]
-        expression, expected = OF_METRICS[name]
-        assert (whole["Expression"], whole["ReturnData"]) == (expression, True)
-        assert {part["Id"]: _watched(part["MetricStat"]) for part in parts} == expected
-        assert not any(part["ReturnData"] for part in parts)
-        assert {part["MetricStat"]["Period"] for part in parts} == {_period(alarm)}
-        ours = {metric for namespace, metric, *_ in expected.values() if not namespace.startswith("AWS/")}
-        assert ours <= set(METRICS)
-        # The local cloud refuses a template with an alarm on an expression.
-        assert name not in of_clone(Profile="local").resources
+        # Two errors of three runs, or no run.
+        [of_no_run] = re.findall(r"FILL\(errors, (\d)\)", alarm["Metrics"][0]["Expression"])
+        assert 1 <= alarm["Threshold"] < 2 <= int(of_no_run)
 
     @pytest.mark.parametrize("name", ["LateSignalsAlarm", "FunctionsAlarm"])
     def test_alarms_on_several_metrics_see_each_one_while_the_others_have_no_value(
@@ -370,7 +342,7 @@ class TestAlarms:
         # A value that comes late must count once it is there.
         assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (5, 1)
 
-    @pytest.mark.parametrize(("name", "queue"), OF_AGES.items())
+    @pytest.mark.parametrize(("name", "queue"), [("LateSignalsAlarm", "RetryQueue"), ("ChoresAlarm", "ChoreQueue")])
     def test_age_alarms_go_off_beyond_the_longest_delay_where_doctor_fails(
         self, on_aws: Stack, name: str, queue: str
     ) -> None:
@@ -389,35 +361,6 @@ class TestAlarms:
         alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["LateSignalsAlarm"]
         goes_off = AGES["RetryQueueUrl"] + _period(alarm) * alarm["EvaluationPeriods"]
         assert goes_off <= 30 * 60 < Policy().max_age_seconds
-
-    def test_reconcile_alarm_goes_off_by_two_errors_of_three_runs_or_by_no_run(self, on_aws: Stack) -> None:
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["ReconcileAlarm"]
-        [of_no_run] = re.findall(r"FILL\(errors, (\d)\)", alarm["Metrics"][0]["Expression"])
-        assert 1 <= alarm["Threshold"] < 2 <= int(of_no_run)
-
-    def test_chores_alarm_watches_the_age_of_the_queue_alone(self, on_aws: Stack) -> None:
-        alarm = _alarms(on_aws)["ChoresAlarm"]
-        assert _watched({"Metric": alarm, "Stat": alarm["Statistic"]}) == CHORES_AGE
-
-    def test_alarms_on_the_relays_metrics_watch_metrics_that_exist(self, on_aws: Stack) -> None:
-        ours = {
-            name: alarm
-            for name, alarm in _alarms(on_aws).items()
-            if not alarm.get("Namespace", "AWS/").startswith("AWS/") and name not in OF_METRICS
-        }
-        assert {name: alarm["MetricName"] for name, alarm in ours.items()} == OURS | OF_ACCESS_LOG
-        for name in OURS:
-            alarm = ours[name]
-            assert alarm["MetricName"] in METRICS, name
-            assert alarm["Namespace"] == "relay", name
-            assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}], name
-            assert alarm["Statistic"] == ("Maximum" if name in OF_GAUGES else "Sum"), name
-
-
-class TestFailingSignalsAlarm:
-    def test_failing_signals_alarm_needs_three_failed_minutes_of_five(self, on_aws: Stack) -> None:
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["FailingSignalsAlarm"]
-        assert (alarm["Period"], alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (60, 3, 5)
 
 
 class TestRefusedRequestsAlarm:
@@ -459,8 +402,8 @@ class TestRefusedRequestsAlarm:
         chosen = of_clone(ApiGatewayLogging="off")
         assert chosen.of_type("AWS::Logs::MetricFilter") == {}
         alarm = chosen.resources["RefusedRequestsAlarm"]["Properties"]
-        assert alarm["MetricName"] in METRICS
         assert (alarm["MetricName"], alarm["Namespace"]) == ("rejected_request", "relay")
+        assert alarm["MetricName"] in METRICS
         assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
 
 
@@ -468,25 +411,15 @@ class TestSilenceAlarm:
     def test_silence_alarm_is_off_by_default(self, on_aws: Stack) -> None:
         assert "SilenceAlarm" not in on_aws.resources
 
-    @pytest.mark.parametrize("hours", ["2", "4", "8", "12", "24"])
+    @pytest.mark.parametrize("hours", ["2", "8", "24"])
     def test_silence_alarm_spans_the_chosen_hours_within_cloudwatchs_limits(self, hours: str) -> None:
         alarm = _alarms(of_clone(SilenceAlarmHours=hours))["SilenceAlarm"]
-        period = int(alarm["Period"])
+        period = _period(alarm)
+        assert alarm["Threshold"] == 1
         # The hour that has just begun is silent at its first minute.
         assert (alarm["EvaluationPeriods"] - 1) * period == int(hours) * 3600
         # Limits of PutMetricAlarm: seven days, and one day for periods below an hour.
         assert int(alarm["EvaluationPeriods"]) * period <= (604_800 if period >= 3600 else 86_400)
-
-    def test_silence_alarm_treats_missing_data_as_silence(self) -> None:
-        alarm = _alarms(of_clone(SilenceAlarmHours="4"))["SilenceAlarm"]
-        assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
-        assert alarm["TreatMissingData"] == "breaching"
-
-    def test_silence_alarm_counts_authorized_shares_only(self) -> None:
-        alarm = _alarms(of_clone(SilenceAlarmHours="4"))["SilenceAlarm"]
-        # `unsafe` also counts requests of strangers, while a secret cannot be read.
-        assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("relay", "share", "Sum")
-        assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
 
 
 class TestParameters:
@@ -497,111 +430,41 @@ class TestParameters:
             assert bounds in ({"AllowedValues"}, {"AllowedPattern"}, {"MinValue", "MaxValue"}), name
             assert ("AllowedPattern" in bounds) == ("ConstraintDescription" in parameter), name
 
-    def test_each_parameters_default_is_allowed(self, parameters: dict[str, dict[str, Any]]) -> None:
-        for name, parameter in parameters.items():
-            if name in templates.ASKED:
-                continue
-            default = parameter["Default"]
-            assert default in parameter.get("AllowedValues", [default]), name
-            assert re.fullmatch(parameter.get("AllowedPattern", ".*"), str(default)), name
-            if "MinValue" in parameter:
-                assert parameter["MinValue"] <= default <= parameter["MaxValue"], name
-
-    def test_only_the_xmatters_hosts_have_no_default(self, parameters: dict[str, dict[str, Any]]) -> None:
-        assert [name for name, each in parameters.items() if "Default" not in each] == list(templates.ASKED)
-        assert parameters["BigPandaHosts"]["Default"] == "api.bigpanda.io,eu-api.bigpanda.io"
-
     def test_each_parameter_is_in_a_group_of_the_console(self, parameters: dict[str, dict[str, Any]]) -> None:
         interface = templates.read(TEMPLATE)["Metadata"]["AWS::CloudFormation::Interface"]
         grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
         assert sorted(grouped) == sorted(parameters)
 
+    # What AWS or the library would refuse late, or would take for another value.
     @pytest.mark.parametrize(
         ("name", "good", "bad"),
         [
-            (
-                "SecretPrefix",
-                ["", "relay", "ops/relay-1", "a_+=.@-z/b"],
-                ["/relay", "relay/", "a//b", "relay *", "*", "relay\n"],
-            ),
-            *(
-                (
-                    name,
-                    ["acme.xmatters.com", "*.xmatters.com,api.bigpanda.io", "a.b-c.d1"],
-                    ["", "*", "*.*", "https://a.xmatters.com", "A.xmatters.com", "a.com, b.com", "a.com,", "x.*.com"],
-                )
-                for name in ("XMattersHosts", "BigPandaHosts")
-            ),
-            (
-                "KmsKeyArn",
-                ["", KEY, KEY.replace("aws", "aws-cn", 1), KEY.replace("key/", "key/mrk-")],
-                ["alias/relay", KEY.replace("key/", "alias/"), KEY + " ", TOPIC],
-            ),
-            (
-                "AllowedSourceCidrs",
-                ["", "192.0.2.0/24", "192.0.2.1/32,2001:db8::/32"],
-                ["192.0.2.1", "anybody", "192.0.2.0/24, 198.51.100.0/24", "192.0.2.0/24,", "*"],
-            ),
-            (
-                "WebAclArn",
-                ["", WEB_ACL, WEB_ACL.replace("aws", "aws-us-gov", 1)],
-                ["relay", WEB_ACL.replace("regional", "global"), WEB_ACL + " ", TOPIC],
-            ),
-            (
-                "DomainName",
-                ["", "relay.example.com", "a-1.b2.co"],
-                ["relay", "https://relay.example.com", "Relay.example.com", "*.example.com", "relay.example.com/v1"],
-            ),
-            (
-                "CertificateArn",
-                ["", "arn:aws:acm:eu-west-1:123456789012:certificate/0a1b-2c3d"],
-                ["0a1b-2c3d", "arn:aws:iam::123456789012:server-certificate/relay", KEY],
-            ),
-            (
-                "PermissionsBoundaryArn",
-                ["", "arn:aws:iam::123456789012:policy/b", "arn:aws-cn:iam::aws:policy/teams/Power_User+=,.@-"],
-                ["boundary", "arn:aws:iam::123456789012:role/b", "arn:aws:iam::123456789012:policy/", KEY],
-            ),
-            ("RolePath", ["/", "/teams/", "/a/b_+=,.@-/"], ["", "teams", "/teams", "teams/", "//", "/a b/"]),
-            (
-                "ApiSecurityPolicy",
-                ["", "SecurityPolicy_TLS13_1_2_2021_06", "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"],
-                ["TLS_1_0", "SecurityPolicy_", "SecurityPolicy_TLS13 ", "securitypolicy_tls13"],
-            ),
-            (
-                "FallbackPhones",
-                ["", "+14255550100", "+14255550100,+4915112345678", ",".join(["+14255550100"] * 5)],
-                ["14255550100", "+0123456789", "+1 425 555 0100", "+14255550100,", ",".join(["+14255550100"] * 6)],
-            ),
-            (
-                "FallbackVoiceIdentity",
-                ["", IDENTITY + "phone-number/phone-1", IDENTITY + "pool/pool-1"],
-                ["+14255550100", "phone-1", IDENTITY + "sender-id/RELAY/DE", IDENTITY + "phone-number/*"],
-            ),
+            ("SecretPrefix", ["", "ops/relay-1", "a_+=.@-z/b"], ["/relay", "relay/", "a//b", "*", "relay\n"]),
+            ("XMattersHosts", HOSTS, NO_HOSTS),
+            ("BigPandaHosts", HOSTS, NO_HOSTS),
+            ("KmsKeyArn", ["", KEY, KEY.replace("key/", "key/mrk-")], ["alias/relay", KEY + " ", TOPIC]),
+            ("AllowedSourceCidrs", ["", "192.0.2.1/32,2001:db8::/32"], ["192.0.2.1", "192.0.2.0/24, 198.51.100.0/24"]),
+            ("WebAclArn", ["", WEB_ACL], ["relay", WEB_ACL.replace("regional", "global")]),
+            ("DomainName", ["", "relay.example.com"], ["relay", "https://relay.example.com", "*.example.com"]),
+            ("CertificateArn", ["", "arn:aws:acm:eu-west-1:123456789012:certificate/0a1b-2c3d"], ["0a1b-2c3d", KEY]),
+            ("PermissionsBoundaryArn", ["", "arn:aws-cn:iam::aws:policy/teams/Power_User+=,.@-"], ["boundary", KEY]),
+            ("RolePath", ["/", "/a/b_+=,.@-/"], ["", "teams/", "/teams", "//", "/a b/"]),
+            ("ApiSecurityPolicy", ["", "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"], ["TLS_1_0", "SecurityPolicy_"]),
+            ("FallbackPhones", ["", ",".join([PHONE] * 5)], [PHONE[1:], "+0123456789", ",".join([PHONE] * 6)]),
+            ("FallbackVoiceIdentity", ["", IDENTITY + "pool/pool-1"], [PHONE, IDENTITY + "sender-id/RELAY/DE"]),
             (
                 "FallbackTextIdentity",
-                ["", IDENTITY + "phone-number/phone-1", IDENTITY + "pool/pool-1", IDENTITY + "sender-id/RELAY/DE"],
-                ["RELAY", IDENTITY + "opt-out-list/Default", IDENTITY + "sender-id/*"],
+                ["", IDENTITY + "sender-id/RELAY/DE"],
+                ["RELAY", IDENTITY + "opt-out-list/Default"],
             ),
             (
                 "HeartbeatUrl",
-                ["", "https://hc-ping.com/0a1b-2c3d", "https://switch.example.com", "https://a.b/c?key=d%20e&f=~g"],
-                [
-                    "http://hc-ping.com/1",
-                    "https://a.b:8443/c",
-                    "https://user@a.b/c",
-                    "https://a.b/c#d",
-                    "https://a.b/c d",
-                ],
+                ["", "https://a.b/c?key=d%20e&f=~g"],
+                ["http://a.b/1", "https://a.b:8443/", "https://u@a.b/"],
             ),
-            *(
-                (
-                    name,
-                    ["", TOPIC, "arn:aws-us-gov:sns:us-gov-west-1:123456789012:a_b-C"],
-                    ["on-call", "arn:aws:sqs:us-east-1:123456789012:q", TOPIC + ":sub", TOPIC + ".fifo", TOPIC + " "],
-                )
-                for name in ("AlarmTopicArn", "NoticeTopicArn", "FallbackTopicArn")
-            ),
+            ("AlarmTopicArn", ["", TOPIC], ["on-call", TOPIC + ":sub", TOPIC + ".fifo", TOPIC + " "]),
+            ("NoticeTopicArn", ["", TOPIC], ["on-call", TOPIC + ":sub", TOPIC + ".fifo"]),
+            ("FallbackTopicArn", ["", TOPIC], ["on-call", TOPIC + ":sub", TOPIC + ".fifo"]),
         ],
     )
     def test_parameter_pattern_accepts_valid_and_refuses_invalid_values(
@@ -612,29 +475,12 @@ class TestParameters:
         assert [value for value in bad if re.fullmatch(pattern, value)] == []
 
 
-class TestOutputs:
-    def test_stack_outputs_are_complete_and_described(self, on_aws: Stack) -> None:
-        assert {name: output["Value"] for name, output in on_aws.outputs.items()} == {
-            "Version": VERSION,
-            "ApiId": "${Api}",
-            "BigPandaWebhookUrl": "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/bigpanda/{channel}",
-            "XMattersCallbackUrl": "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/xmatters/{channel}",
-            "DeadLetterQueueUrl": "${DeadLetterQueue}",
-            "RetryQueueUrl": "${RetryQueue}",
-            "ChoreQueueUrl": "${ChoreQueue}",
-            "LedgerTableName": "${LedgerTable}",
-            "FallbackTopicArn": "${FallbackTopic}",
-            "SecretPrefix": "relay",
-            "JobWorkerFunction": "${JobWorkerFunction}",
-            "ChoreWorkerFunction": "${ChoreWorkerFunction}",
-            "SweeperFunction": "${SweeperFunction}",
-            "ReconcileFunction": "${ReconcileFunction}",
-            "DashboardUrl": "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#dashboards/dashboard/relay",
-        }
-        assert all(output["Description"] for output in on_aws.outputs.values())
-
-    def test_secret_prefix_output_follows_its_parameter(self) -> None:
-        assert of_clone(SecretPrefix="ops").outputs["SecretPrefix"]["Value"] == "ops"
+def test_outputs_name_the_urls_and_the_version(on_aws: Stack) -> None:
+    found = {name: each["Value"] for name, each in on_aws.outputs.items()}
+    assert found["BigPandaWebhookUrl"] == "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/bigpanda/{channel}"
+    assert found["XMattersCallbackUrl"] == "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/xmatters/{channel}"
+    assert found["Version"] == VERSION
+    assert all(each["Description"] for each in on_aws.outputs.values())
 
 
 @pytest.mark.parametrize(

@@ -212,8 +212,3 @@ def changed(envelope: str, **members: Any) -> str:
 def logged(text: str) -> list[dict[str, Any]]:
     """Return the log's lines, all of which have to be JSON."""
     return [json.loads(line) for line in text.splitlines()]
-
-
-def since(function: Function, before: str) -> str:
-    """Return the part of a function's log that follows `before`."""
-    return function.log().removeprefix(before)

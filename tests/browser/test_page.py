@@ -90,34 +90,6 @@ class TestStory:
             "Jo Park's Phone app rings. Replica lag on pay-db-1 is warning."
         )
 
-    def test_long_lists_are_folded_and_counted_and_criticals_come_first(self, page: Page, stage: Stage) -> None:
-        relay = stage.state["relay"]
-        relay["dead_letters"] = [relay["dead_letters"][0] | {"id": f"m{number}"} for number in range(9)]
-        relay["owed"] = [relay["owed"][0] | {"incident_id": f"i{number}"} for number in range(5)]
-        relay["owed"][4]["is_critical"] = True
-        relay["dead_letters_total"] = 250
-        for part, title, more, count in (
-            ("dead", "Dead letters 250", "Show 6 older dead letters", 9),
-            ("owed", "Owed 5", "Show 2 more that are owed", 5),
-        ):
-            expect(page.locator(f"#{part}-title")).to_have_text(title)
-            expect(page.locator(f"#{part} > li")).to_have_count(3)
-            page.get_by_role("button", name=more).click()
-            expect(page.locator(f"#{part} > li")).to_have_count(count)
-        expect(page.locator("#owed > li").first.locator(".chip")).to_have_text("critical")
-
-    def test_person_who_is_rung_comes_first_and_then_whose_phone_rang_last(self, page: Page, stage: Stage) -> None:
-        expect(page.locator("#people h3")).to_have_text(["Kim Lee", "Jo Park"])
-        stage.state["xmatters"]["notifications"][1]["state"] = "over"
-        expect(page.locator("#people h3")).to_have_text(["Jo Park", "Kim Lee"])
-
-    def test_empty_state_says_what_to_click_first(self, context: BrowserContext, stage: Stage) -> None:
-        stage.state = story.empty()
-        page = opened(context, stage)
-        expect(page.locator("#bigpanda-empty")).to_contain_text("Press Open")
-        expect(page.locator("#relay-empty")).to_be_visible()
-        expect(page.locator("#timeline li")).to_have_count(0)
-
     def test_missing_relay_is_explained(self, context: BrowserContext, stage: Stage) -> None:
         problem = "The local cloud does not answer."
         stage.state["relay"] = {"is_there": False, "shares": [], "owed": [], "dead_letters": [], "problem": problem}
@@ -137,12 +109,6 @@ class TestStory:
 
 
 class TestClicks:
-    def test_incident_is_opened_with_title_and_status(self, page: Page, stage: Stage) -> None:
-        page.get_by_label("New incident").fill("Queue is full")
-        page.get_by_label("Status").select_option("warning")
-        page.get_by_role("button", name="Open", exact=True).click()
-        expect_calls(page, stage, ("POST", "/bigpanda/live/incidents", {"status": "warning", "title": "Queue is full"}))
-
     @pytest.mark.parametrize(
         ("title", "button", "action"),
         [
@@ -167,11 +133,6 @@ class TestClicks:
         impossible.click(force=True)
         card(page, "Replica lag").get_by_role("button", name="Ease").click()
         expect_calls(page, stage, ("POST", f"/bigpanda/live/incidents/{story.LAG}/ease", {}))
-
-    @pytest.mark.parametrize("response", ["Acknowledge", "Escalate"])
-    def test_answer_names_notification_and_response(self, page: Page, stage: Stage, response: str) -> None:
-        page.get_by_role("button", name=f"{response} page 1001 on Kim Lee's Mobile").click()
-        expect_calls(page, stage, ("POST", "/phones/answer", {"notification": 2, "response": response}))
 
     def test_comment_goes_with_the_next_answer_alone(self, page: Page, stage: Stage) -> None:
         comment = page.get_by_label("Comment with the next answer")
@@ -223,11 +184,6 @@ class TestClicks:
         ]
         expect(page.locator("#trouble-sum")).to_contain_text("xMatters rings, then answers 504")
 
-    def test_refusal_of_a_call_is_shown_as_an_alert(self, page: Page, stage: Stage) -> None:
-        stage.error = "The incident is resolved already."
-        card(page, "Replica lag").get_by_role("button", name="Resolve").click()
-        expect(page.get_by_role("alert")).to_have_text("The incident is resolved already.")
-
 
 class TestKeyboard:
     def test_whole_story_needs_no_mouse(self, page: Page, stage: Stage) -> None:
@@ -256,15 +212,6 @@ class TestKeyboard:
         expect(page.locator("#incidents > li").first).to_contain_text("A newer incident")
         expect(button).to_be_focused()
 
-    def test_focus_moves_to_the_notification_when_its_buttons_go(self, page: Page, stage: Stage) -> None:
-        page.get_by_role("button", name="Acknowledge page 1001").focus()
-        stage.state["xmatters"]["notifications"][1] |= {"state": "answered", "answer": "Acknowledge", "responses": []}
-        expect(phone(page, "Kim Lee").locator(".notice:focus")).to_contain_text("answered Acknowledge")
-
-    def test_skip_link_leads_to_the_incidents(self, page: Page) -> None:
-        page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name="Skip to the incidents")).to_be_focused()
-
 
 class TestLook:
     @pytest.mark.parametrize("width", WIDTHS)
@@ -272,25 +219,6 @@ class TestLook:
         context = browser.new_context(viewport={"width": width, "height": 800})
         page = opened(context, stage)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        context.close()
-
-    def test_dark_mode_follows_the_system(self, browser: Browser, stage: Stage) -> None:
-        grounds = {}
-        for scheme in ("light", "dark"):
-            context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
-            shown = opened(context, stage).evaluate("getComputedStyle(document.body).backgroundColor")
-            grounds[scheme] = sum(map(int, shown.removeprefix("rgb(").removesuffix(")").split(",")))
-            context.close()
-        assert grounds["light"] > 600
-        assert grounds["dark"] < 120
-
-    def test_nothing_moves_if_reduced_motion_is_asked_for(self, browser: Browser, stage: Stage) -> None:
-        context = browser.new_context(reduced_motion="reduce")
-        page = opened(context, stage)
-        assert (
-            page.locator(".device[data-state=ringing] .icon").evaluate("e => getComputedStyle(e).animationName")
-            == "none"
-        )
         context.close()
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,18 +1,12 @@
 """The demo, as a person runs it: to its end, to a failure, and to Ctrl-C."""
 
-import io
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from rich.console import Console
-
 from sandbox import local
-from sandbox.demo import acts
-from sandbox.errors import SandboxError
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,21 +50,6 @@ def test_demo_keeps_every_promise_within_80_columns_and_leaves_no_process(built_
     assert "✗" not in done.stdout
     assert [each.name for each in state.iterdir()] == ["build"]
     assert str(state) not in _command_lines()
-
-
-def test_demo_reports_a_broken_promise_and_keeps_the_logs(built_places: local.Places) -> None:
-    # A relay that announces no transition breaks the first promise. Its bytecode would hide the change.
-    module = built_places.build / "built/RelayLayer/python/relay/incidents/share.py"
-    with module.open("a") as source:
-        source.write("\nPRESETS = dict.fromkeys(PRESETS, frozenset())\n")
-    [bytecode] = (module.parent / "__pycache__").glob("share.*.pyc")
-    bytecode.unlink()
-    logs = built_places.folder
-    with pytest.raises(SandboxError, match=f"xMatters made a page of it(.|\n)*logs are in {logs}"):
-        acts.play(built_places, Console(file=io.StringIO()), patience_seconds=10)
-    assert not built_places.cloud.exists()
-    assert "RequestId" in (logs / "functions.log").read_text()
-    assert str(logs) not in _command_lines()
 
 
 def test_ctrl_c_stops_all_processes_of_the_demo_in_a_terminal_that_is_not_utf_8(built_places: local.Places) -> None:

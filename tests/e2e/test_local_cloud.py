@@ -18,8 +18,6 @@ from sandbox.server.client import StandIn
 from sandbox.steps import Steps
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def test_stack_json_has_all_urls_and_outputs(cloud: local.Local, places: local.Places) -> None:
     written = json.loads(places.stack_file.read_text())
@@ -46,21 +44,6 @@ def test_api_and_queue_answer_at_the_urls_of_stack_json(cloud: local.Local) -> N
     queue = boto3.client("sqs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
     attributes = queue.get_queue_attributes(QueueUrl=cloud.outputs["DeadLetterQueueUrl"], AttributeNames=["QueueArn"])
     assert "DeadLetterQueue" in attributes["Attributes"]["QueueArn"]
-
-
-def test_local_cloud_has_the_queues_of_the_stacks_outputs_alone(cloud: local.Local) -> None:
-    sqs = boto3.client("sqs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
-    assert set(sqs.list_queues()["QueueUrls"]) == {url for name, url in cloud.outputs.items() if "Queue" in name}
-
-
-def test_demo_channel_points_at_the_stand_ins(cloud: local.Local) -> None:
-    secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
-    name = f"{cloud.outputs['SecretPrefix']}/demo"
-    secret = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
-    assert secret["xmatters"]["trigger_url"].startswith(f"{cloud.xmatters_url}/api/integration/1/functions/")
-    assert secret["inbound"] == {"token": local.INBOUND_TOKEN}
-    assert secret["xmatters"]["callback"]["token"] == local.CALLBACK_TOKEN
-    assert secret["bigpanda"]["base_url"] == cloud.bigpanda_url
 
 
 def test_incident_of_the_network_team_rings_its_person_alone(cloud: local.Local, xmatters: StandIn) -> None:

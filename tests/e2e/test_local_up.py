@@ -11,25 +11,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from sandbox import local, processes
-from sandbox.cloud import emulator, stack
+from sandbox.cloud import emulator
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
 from tests.e2e.sandbox_process import until_gone
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_fingerprint_changes_with_a_source_and_not_with_compiled_files(tmp_path: Path) -> None:
-    source = tmp_path / "functions" / "webhook" / "app.py"
-    source.parent.mkdir(parents=True)
-    source.write_text("one = 1")
-    shop = stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state")
-    before = shop.fingerprint()
-    (source.parent / "app.pyc").write_text("compiled")
-    assert shop.fingerprint() == before
-    source.write_text("two = 2")
-    assert shop.fingerprint() != before
 
 
 def test_concurrent_local_cloud_command_is_refused(own_places: local.Places, quiet: Steps) -> None:
@@ -50,19 +38,6 @@ def test_interrupted_local_up_stops_its_processes(own_places: local.Places) -> N
     until_gone(its_cloud.pid)
     assert not own_places.cloud.exists()
     assert not own_places.stack_file.exists()
-
-
-def test_failed_build_of_the_stack_shows_the_end_of_its_log(own_places: local.Places, tmp_path: Path) -> None:
-    for name in (".venv", ".venv-sam", "samconfig.toml"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "template.yaml").write_text("Resources: {F: {Type: AWS::Serverless::Function}}")
-    with pytest.raises(SandboxError, match=r"sam build failed \(exit code 1\)(.|\n)*Error"):
-        stack.build(stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state"))
-
-
-def test_build_in_a_clone_without_setup_names_make_setup(tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match="`make setup` installs it"):
-        stack.build(stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state"))
 
 
 def test_emulator_that_answers_with_another_token_is_not_taken_for_ours(tmp_path: Path) -> None:

@@ -36,27 +36,13 @@ def test_refused_shares_are_dead_lettered_until_a_replay_rings_each_once(operato
     )
     assert first["attempts"] == 1, "to try again what is refused is no use"
 
-    dry = operator.run_json("dlq", "replay")
-    assert (dry["dry_run"], dry["matched"], dry["by_reason"]) == (True, 2, {"refused": 2})
-    assert [job.stamps.replays for job in operator.visible()] == [0, 0]
-
     still_refused = operator.run_json("dlq", "replay", "--yes", code=1)
     assert (still_refused["delivered"], still_refused["dead_lettered"]) == (0, 2)
     assert [(each["became"], each["reason"]) for each in still_refused["results"]] == [("dead_lettered", "refused")] * 2
 
-    operator.script({"kind": "status", "status": 400})
-    partly = operator.run_json("dlq", "replay", "--yes", code=1)
-    assert (partly["delivered"], partly["dead_lettered"]) == (1, 1)
-    (left,) = operator.visible()
-    assert (left.stamps.reason, left.stamps.http_status, left.stamps.replays, left.stamps.attempts) == (
-        "refused",
-        400,
-        2,
-        3,
-    )
-
+    operator.script()
     last = operator.run("dlq", "replay", "--reason", "refused", "--yes")
-    assert last.stdout.splitlines()[-1] == "1 delivered, 0 left"
+    assert last.stdout.splitlines()[-1] == "2 delivered, 0 left"
     assert operator.visible() == []
     assert operator.rang() == Counter(list(bodies))
     for each in operator.signals():
@@ -85,17 +71,3 @@ def test_dead_letter_that_an_aws_redrive_moves_back_is_tried_at_once(operator: O
     until(lambda: operator.rang() == Counter([incident_id]))
     assert operator.visible() == []
     assert base64.b64decode(operator.signals()[0]["body_base64"]) == share(incident_id)
-
-
-def test_two_replays_started_together_signal_nothing_twice(operator: Operator) -> None:
-    incidents = operator.jobs(30)
-    both = [operator.start("dlq", "replay", "--yes", "--json") for _ in range(2)]
-    outs = []
-    for child in both:
-        with child:
-            outs.append(json.loads(child.communicate(timeout=120)[0]))
-        # The later replay found no visible message.
-        assert child.returncode == (0 if outs[-1]["matched"] else 3)
-    assert sum(each["delivered"] for each in outs) == 30
-    assert operator.rang() == Counter(incidents)
-    assert operator.visible() == []

@@ -73,12 +73,5 @@ def test_local_cloud_that_local_up_joined_outlives_the_command_and_a_kill_and_en
     assert local.down(built_places) is False
 
 
-def test_unknown_script_is_refused_before_anything_starts(own_places: local.Places, tmp_path: Path) -> None:
-    with command(own_places, tmp_path / "said.txt", "--script", "night") as running:
-        assert running.wait() == 1
-        assert "SCRIPT= takes day or incident" in running.said
-    assert not own_places.folder.exists()
-
-
 def _command_lines() -> str:
     return subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout

@@ -41,10 +41,6 @@ def test_share_reaches_xmatters_byte_for_byte_through_the_deployed_api(
     ("body", "headers", "status", "says"),
     [
         (b'{"id": "\xff"}', {}, 400, "body: is not UTF-8"),
-        (b'{"id": 1, "x": NaN}', {}, 400, "NaN"),
-        (b'{"incident": null}', {}, 400, "incident.id"),
-        (b"[" * 100_000, {}, 400, "nested too deeply"),
-        (b'{"id": "a"}', {"Content_Type": "text/plain"}, 415, "content-type"),
         (b'{"id": "a", "x": "' + b"x" * 4_194_304 + b'"}', {}, 413, "4194304"),
         (b'{"id": "a"}', {"Authorization": "Bearer wrong"}, 401, "credentials"),
     ],
@@ -56,20 +52,3 @@ def test_refused_request_names_its_reason_and_signals_nothing(
     answer = post(cloud, body, **headers)
     assert (answer.status_code, says in answer.json()["detail"]) == (status, True)
     assert len(xmatters.signals()) == before
-
-
-def test_share_of_300_alerts_reaches_xmatters(cloud: local.Local, xmatters: StandIn) -> None:
-    alerts = ",".join(
-        f'{{"id":"a{number}","status":"critical","description":"{"x" * 12_000}"}}' for number in range(300)
-    )
-    body = f'{{"incident":{{"id":"e2e-300","status":"critical","alerts":[{alerts}]}}}}'.encode()
-    assert 3_500_000 < len(body) < 4_194_304
-    assert post(cloud, body).json()["outcome"] == "delivered"
-    assert base64.b64decode(xmatters.signals()[-1]["body_base64"]) == body
-
-
-def test_401_is_the_same_for_an_unknown_channel_and_a_wrong_credential(cloud: local.Local) -> None:
-    wrong = post(cloud, b"{}", Authorization="Bearer wrong")
-    unknown = requests.post(f"{cloud.api_url}/bigpanda/nobody", data=b"{}", headers=HEADERS, timeout=30)
-    assert (wrong.status_code, wrong.content) == (unknown.status_code, unknown.content)
-    assert wrong.status_code == 401

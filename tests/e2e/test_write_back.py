@@ -94,26 +94,6 @@ def test_acknowledgement_becomes_a_comment_and_an_assignment_and_signals_nothing
     assert operator.rang() == {incident_id: 1}
 
 
-def test_callback_that_bigpanda_refuses_is_dead_lettered_until_it_is_replayed(
-    operator: Operator, xmatters: StandIn
-) -> None:
-    incident_id = f"{operator.tag}-refused"
-    announced(operator.channel, incident_id)
-    operator.script({"kind": "status", "status": 404, "on": "comment"})
-    delivery_id = called_back(operator.channel, answer(incident_id, response="Escalate"))
-    until(lambda: len(operator.visible()) == 1)
-    [message] = operator.run_json("dlq", "list")["messages"]
-    assert (message["delivery_id"], message["reason"], message["http_status"]) == (delivery_id, "refused", 404)
-    assert comments(xmatters, incident_id) == []
-
-    done = operator.run("dlq", "replay", "--yes")
-    assert done.stdout.splitlines()[-1] == "0 delivered, 1 moved to the retry queue, 0 left"
-    assert operator.visible() == []
-    until(lambda: comments(xmatters, incident_id) != [])
-    [comment] = comments(xmatters, incident_id)
-    assert comment.startswith('"Jane Doe" (jdoe) escalated xMatters page 408005 from "Work Phone".')
-
-
 def test_webhook_and_callback_functions_may_record_the_use_of_a_credential(
     operator: Operator, channel: Channel
 ) -> None:

@@ -22,7 +22,6 @@ from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Result
 from relay.jobs.queue import envelope_of
 from relay.ledger.table import Table
-from relay.sweeper.canary import Post
 from tests import samples
 from tests.fakes import Recorder, by_channel, one_by_one
 from tests.integration.account import Aws
@@ -42,8 +41,6 @@ class Live:
         ahead: seconds by which a test has moved the clock forward.
         ticks: returns the epoch seconds to which `ahead` is added.
         sleep: waits some seconds between attempts.
-        notice_topic_arn: topic that people read later; none by default, so that the sweeper judges no channel's health.
-        own_webhook: the stack's webhook, as the sweeper calls it; none by default.
     """
 
     aws: Aws
@@ -52,8 +49,6 @@ class Live:
     ahead: float = 0.0
     ticks: Callable[[], float] = time.time
     sleep: Callable[[float], object] = time.sleep
-    notice_topic_arn: str = ""
-    own_webhook: Post | None = None
 
     def __post_init__(self) -> None:
         self.session = Session(LOOPBACK, clock=self.clock)
@@ -77,7 +72,7 @@ class Live:
             sns=lambda: self.aws.sns,
             topic_arn=self.aws.topic_arn,
             alarm_topic_arn="",
-            notice_topic_arn=self.notice_topic_arn,
+            notice_topic_arn="",
             invoke=lambda _: False,
         )
         effects = Effects(
@@ -90,7 +85,7 @@ class Live:
             watch=Watchdog().run,
         )
         bigpanda = Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BIGPANDA_BYTES)
-        vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda, webhook=self.own_webhook)
+        vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda)
         return Adapters(
             resources, vendors, effects, self.recorder.telemetry, cache_seconds=300, reads_change_marks=True
         )

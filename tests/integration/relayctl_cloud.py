@@ -397,6 +397,20 @@ class Operator:
         return SimpleNamespace(status_code=403), {"Error": refusal}
 
 
+class Typist(io.StringIO):
+    """Standard input of a terminal, with the answers that a person gives to the questions in turn."""
+
+    def __init__(self, *answers: Callable[[], str]) -> None:
+        super().__init__()
+        self._answers = list(answers)
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, *_: Any) -> str:  # type: ignore[override]
+        return f"{self._answers.pop(0)()}\n"
+
+
 # What an operator does at a call of AWS, by botocore's event.
 _HOOKS: dict[str, Callable[..., object]] = {
     "after-call.sqs.ReceiveMessage": lambda operator, **_: operator.on_receive(),

@@ -20,7 +20,6 @@ from relay.failures import LedgerError, NoAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session
 from relay.ledger.table import Table
-from sandbox.server.in_process import Box
 from tests import samples
 from tests.fakes import Clock
 from tests.integration.account import REGION, Aws
@@ -223,23 +222,6 @@ class TestLookUps:
         second = webhook.serve(samples.request(samples.body(id="i2")))
         assert (second.status, second.document["outcome"]) == (200, "delivered")
         assert len(xmatters.received) == 1
-
-    def test_next_request_is_served_while_a_look_up_still_hangs(
-        self, box: Box, account: Aws, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        url = box.declare({"type": "url", "api_key": "k"}).url
-        account.put_secret("noc", samples.secret(url=url.replace("127.0.0.1", "localhost")))
-        account.put_secret("other", samples.secret(url=url))
-        resolver = Resolver(monkeypatch)
-        watched = Watched(resolver)
-        webhook = replace(Live(account).webhook, watch=watched.run)
-        assert unsafe(webhook.serve(samples.request()))
-        assert not resolver.let_go.is_set()
-        webhook = replace(webhook, watch=lambda work, _: Watchdog().run(work, STUCK_SECONDS))
-        assert webhook.serve(samples.request(samples.body(id="i2"), channel="other")).status == 200
-        resolver.let_go.set()
-        assert watched.ended.acquire(timeout=STUCK_SECONDS)
-        assert [signal.incident_id for signal in box.signals()] == ["i2"]
 
 
 def unsafe(answer: Reply) -> bool:

@@ -62,6 +62,7 @@ FAILURES = [
     ({"kind": "html", "status": 200}, Reason.REFUSED, 1),
     ({"kind": "status", "status": 403}, Reason.CREDENTIALS, 1),
     ({"kind": "redirect", "location": "https://evil.example", "status": 307}, Reason.REFUSED, 1),
+    ({"kind": "redirect", "location": "http://[bad"}, Reason.REFUSED, 1),
     ({"kind": "reset"}, Reason.UNREACHABLE, 2),
     ({"kind": "slow", "seconds": 60, "accept": False}, Reason.TIMEOUT, 1),
 ]
@@ -109,31 +110,6 @@ class TestFaults:
         live.wake(60)
         assert account.retries.messages() == []
         assert len(box.signals()) == 1
-
-    @pytest.mark.parametrize(
-        ("fault", "reason"),
-        [
-            ({"kind": "status", "status": 400}, Reason.CREDENTIALS),
-            ({"kind": "html", "status": 200}, Reason.UPSTREAM),
-            ({"kind": "slow", "seconds": 60}, Reason.UNREACHABLE),
-        ],
-        ids=lambda value: value["kind"] if isinstance(value, dict) else "",
-    )
-    def test_failed_token_request_sends_nothing_to_the_trigger(
-        self, box: Box, account: Aws, fault: dict[str, Any], reason: Reason
-    ) -> None:
-        point_at(box, account, samples.OAUTH)
-        box.script([fault | FOR_EVER | {"on": "token"}])
-        live = Live(account)
-        result = live.share(seconds=5)
-        assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, reason, 0)
-        assert box.attempts() == []
-        box.clear()
-        if result.queue == "retry":
-            live.wake(60)
-        else:
-            live.revive(account.dead_letters.jobs()[0])
-        assert "X-Relay-May-Repeat" not in box.signals()[0].headers
 
 
 def test_incident_of_300_alerts_with_special_characters_is_deduplicated(box: Box, live: Live, account: Aws) -> None:

@@ -33,32 +33,6 @@ def make(operator: Operator, *options: str) -> None:
     operator.clock.slept.clear()
 
 
-class TestChannelThatMayNotifyNobody:
-    @pytest.mark.parametrize(
-        ("options", "words"),
-        [
-            ([], "xmatters.recipients: nobody would be notified"),
-            (["--set", 'policy.routes=[{"when":{},"recipients":[]}]'], "policy.routes.0.when: must not be empty"),
-            (
-                ["--recipient", "jdoe", "--set", 'policy.routes=[{"when":{"status":"critical"},"recipients":[]}]'],
-                "policy.routes.0.recipients: must not be empty",
-            ),
-            (
-                ["--recipient", "jdoe", "--trigger-url", f"https://acme.xmatters.com/?apiKey={CANARY}"],
-                "xmatters.trigger_url: its path is not that of an xMatters trigger",
-            ),
-        ],
-    )
-    def test_channel_that_may_notify_nobody_is_refused_and_not_stored(
-        self, operator: Operator, options: list[str], words: str
-    ) -> None:
-        done = set_(operator, "--trigger-url", TRIGGER, *options, code=2)
-        assert words in done.stderr
-        assert done.stdout == ""
-        assert CANARY not in done.output
-        assert operator.secrets.list_secrets()["SecretList"] == []
-
-
 class TestRotation:
     @pytest.mark.parametrize(("key", "endpoint"), [("inbound.token", "inbound"), ("xmatters.callback", "callback")])
     def test_unset_of_the_only_credential_of_an_endpoint_is_refused_with_the_rotate_command(
@@ -150,17 +124,6 @@ class TestConcurrentWriters:
         done = set_(operator, *new, "--set", "inbound.token=second-token-of-24-characters", code=1)
         assert "changed meanwhile by another operator" in done.stderr
         assert operator.secret("payments")["inbound"] == {"token": "first-token-of-24-characters"}
-
-
-class TestOutput:
-    def test_unchanged_credentials_are_not_printed(self, operator: Operator) -> None:
-        make(operator)
-        done = set_(operator, "--set", "policy.max_per_minute=30", "--set", 'xmatters.recipients=["a", "b"]')
-        assert done.stdout.splitlines() == [
-            "policy.max_per_minute: (not set) → 30",
-            'xmatters.recipients: ["jdoe"] → ["a", "b"]',
-        ]
-        assert CANARY not in done.output
 
 
 @pytest.mark.parametrize(

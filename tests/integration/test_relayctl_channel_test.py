@@ -124,18 +124,6 @@ class TestChecks:
         found = examined(operator)
         assert found["recipient jdoe"] == ("warning", "user, active, but absent, without a replacement")
 
-    def test_triggers_to_turn_on_in_xmatters_are_named_if_callbacks_come(self, operator: Operator, tenant: Box) -> None:
-        keep(operator, tenant, "Ops")
-        assert "Targeted Recipient Failures and Alert Status Updates" in examined(operator)["receipt"][1]
-
-    def test_features_without_settings_are_warnings(self, operator: Operator, tenant: Box) -> None:
-        keep(operator, tenant, rest=False, recipients_in="workflow")
-        found = examined(operator)
-        assert [found[what][0] for what in ("recipients", "xMatters REST API", "BigPanda API")] == ["warning"] * 3
-        assert "unconfirmed by design" in found["xMatters REST API"][1]
-        assert "answers" not in found
-        assert tenant.events.calls.all() == []
-
     @pytest.mark.parametrize(
         ("rest", "policy", "state", "steps"),
         [

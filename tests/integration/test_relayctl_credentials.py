@@ -145,12 +145,6 @@ class TestPrompt:
         done = give(operator, tmp_path, option, None)
         refused(operator, done, f"{option}: not a terminal: give @FILE, or - for a line of standard input")
 
-    def test_value_that_begins_with_a_hyphen_is_refused_and_not_printed(
-        self, operator: Operator, tmp_path: Path
-    ) -> None:
-        done = give(operator, tmp_path, "--password", f"--{CANARY}")
-        refused(operator, done, "no such option (not shown", "a value that begins with - must be in a file")
-
 
 class TestValueOnTheCommandLine:
     @each_option
@@ -163,17 +157,6 @@ class TestValueOnTheCommandLine:
         assert [line.partition(", or -")[0] for line in warnings(done)] == [f"warning: {option}: {WARNING}"]
         assert CANARY not in done.stderr
 
-    @each_option
-    def test_doubled_at_sign_is_a_value_that_begins_with_an_at_sign(
-        self, operator: Operator, tmp_path: Path, option: str
-    ) -> None:
-        done = give(operator, tmp_path, option, f"@@{CANARY}")
-        if option == "--trigger-url":
-            refused(operator, done, "xmatters.trigger_url: must be a URL")
-        else:
-            assert done.exit_code == 0, done.output
-            assert kept(operator, option) == f"@{CANARY}"
-
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
@@ -181,6 +164,7 @@ class TestValueOnTheCommandLine:
             (["--password", "@x", CANARY, CANARY], "2 too many arguments after NAME"),
             (["--set", f"inbound.token:{CANARY}"], "--set takes KEY=VALUE, KEY=@FILE, KEY=- or KEY"),
             (["--set", "bigpanda.apikey"], "did you mean bigpanda.api_key?"),
+            ([f"-{CANARY}"], "no such option (not shown, it may be a credential)"),
         ],
     )
     def test_misplaced_credential_is_not_printed(self, operator: Operator, arguments: list[str], words: str) -> None:

@@ -1,6 +1,5 @@
 """relayctl dlq with SQS and DynamoDB in memory and a fake worker."""
 
-import io
 import json
 import signal
 import sys
@@ -17,7 +16,7 @@ from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relayctl.__main__ import main
 from relayctl.dlq.mover import state_of as state_of_message
-from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
+from tests.integration.relayctl_cloud import Operator, Typist, Work, delivered, failing
 from tests.samples import job
 
 START = 1_790_000_000
@@ -83,10 +82,6 @@ class TestList:
         assert operator.run_json("dlq", "list", "--channel", "noc")["shown"] == 2
         assert "unreadable: it is not an envelope" in operator.run("dlq", "list").stdout.splitlines()[2]
 
-    def test_list_of_an_empty_queue_is_exit_code_3(self, operator: Operator) -> None:
-        assert nothing(operator.run("dlq", "list"), "the dead-letter queue is empty")
-        assert operator.run_json("dlq", "list", code=3) == {"messages": [], "shown": 0, "about": 0, "held": 0}
-
     def test_list_counts_messages_that_another_reader_holds(self, operator: Operator) -> None:
         hold_one(operator)
         done = operator.run("dlq", "list")
@@ -104,6 +99,7 @@ class TestShow:
         text = operator.run("dlq", "show", shown["message_id"]).stdout
         assert "response excerpt  <h1>Down</h1>" in text.splitlines()
         assert text.endswith('body\n  {\n    "incident": {\n      "id": "i1"\n    }\n  }\n')
+        assert nothing(operator.run("dlq", "show", "zz"), "none of about 3 messages matched")
         assert operator.visible() == 3
 
 
@@ -127,25 +123,6 @@ class TestDryRun:
 
 
 class TestReplay:
-    def test_replay_moves_and_delivers_all_jobs(self, operator: Operator) -> None:
-        operator.put(*jobs(12))
-        done = operator.run("dlq", "replay", "--yes")
-        assert done.exit_code == 0
-        assert done.stdout.splitlines()[-1] == "12 delivered, 0 left"
-        assert len(done.stderr.splitlines()) == len(audits(done)) == 1
-        assert sorted(each.incident_id for each in operator.asked) == sorted(f"i{n}" for n in range(12))
-        assert (operator.visible(), operator.hidden()) == (0, 0)
-
-    def test_job_dead_lettered_again_is_printed_with_its_reason(self, operator: Operator) -> None:
-        operator.worker = some_fail
-        operator.put(*jobs(4))
-        done = operator.run("dlq", "replay", "--yes")
-        assert done.exit_code == 1
-        assert done.stdout.splitlines()[-3:] == [
-            *(f"{jobs(n + 1)[0].delivery_id[:8]}  noc  i{n}  dead-lettered again: refused" for n in (1, 3)),
-            "2 delivered, 2 dead-lettered again (refused 2), 0 left",
-        ]
-
     def test_replay_with_json_prints_one_document_with_each_result(self, operator: Operator) -> None:
         operator.worker = some_fail
         operator.put(*jobs(2))
@@ -156,24 +133,15 @@ class TestReplay:
         counts = {"delivered": 1, "not_owed": 0, "moved": 0, "waiting": 0, "dead_lettered": 1, "failed": 0, "left": 0}
         expected = {"dry_run": False, "matched": 2, **counts}
         assert {name: document[name] for name in expected} == expected
-        common = {"channel": "noc", "kind": "signal", "note": None}
-        assert document["results"] == [
-            common
-            | {
-                "delivery_id": jobs(1)[0].delivery_id,
-                "incident_id": "i0",
-                "became": "delivered",
-                "reason": None,
-                "request_id": "request-i0",
-            },
-            common
-            | {
-                "delivery_id": jobs(2)[0].delivery_id,
-                "incident_id": "i1",
-                "became": "dead_lettered",
-                "reason": "refused",
-                "request_id": None,
-            },
+        assert [{name: each[name] for name in ("incident_id", "became", "reason")} for each in document["results"]] == [
+            {"incident_id": "i0", "became": "delivered", "reason": None},
+            {"incident_id": "i1", "became": "dead_lettered", "reason": "refused"},
+        ]
+        operator.put(*jobs(2))
+        said = operator.run("dlq", "replay", "--yes").stdout.splitlines()
+        assert said[-2:] == [
+            f"{jobs(2)[0].delivery_id[:8]}  noc  i1  dead-lettered again: refused",
+            "1 delivered, 1 dead-lettered again (refused 1), 0 left",
         ]
 
     def test_unreadable_ledger_makes_replay_exit_with_code_1(self, operator: Operator) -> None:
@@ -183,14 +151,6 @@ class TestReplay:
         assert done.exit_code == 1
         assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
         assert done.stdout.splitlines()[-1] == "0 delivered, 1 waiting on the retry queue (no attempt yet 1), 0 left"
-
-    def test_control_characters_of_incident_ids_are_not_printed(self, operator: Operator) -> None:
-        operator.worker = lambda _: failing
-        operator.put(job(incident_id="\x1b[2J\x9b\u202e\r\n[red]x", **DEAD))
-        for verb in (["dlq", "list"], ["dlq", "show", "d"], ["dlq", "replay"], ["dlq", "replay", "--yes"]):
-            done = operator.run(*verb)
-            assert all(character.isprintable() for character in done.output.replace("\n", ""))
-        assert '  "(2J (red)x"  dead-lettered again: refused' in done.stdout
 
 
 class TestCtrlC:
@@ -344,23 +304,8 @@ class TestDrop:
         assert operator.visible() == operator.hidden() == 0
 
 
-class Typist(io.StringIO):
-    """Standard input of a terminal: a person answers yes to each prompt, after `meanwhile` was called."""
-
-    def __init__(self, meanwhile: Callable[[], object]) -> None:
-        super().__init__()
-        self._meanwhile = meanwhile
-
-    def isatty(self) -> bool:
-        return True
-
-    def readline(self, *_: Any) -> str:  # type: ignore[override]
-        self._meanwhile()
-        return "y\n"
-
-
 class TestDropQuestion:
-    def drop(self, operator: Operator, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Any:
+    def drop(self, operator: Operator, meanwhile: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Any:
         """Run `dlq drop --all`, call `meanwhile` while the question is open, and return the exit code."""
         monkeypatch.setattr(sys, "stdin", Typist(meanwhile))
         with pytest.raises(SystemExit) as done:
@@ -370,8 +315,9 @@ class TestDropQuestion:
     def test_job_that_is_replayed_while_the_question_is_open_is_gone(
         self, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        def replays() -> None:
+        def replays() -> str:
             operator.run("dlq", "replay", "--incident", "i1", "--yes")
+            return "y"
 
         operator.put(*jobs(3))
         assert self.drop(operator, replays, monkeypatch) == 1

@@ -1,6 +1,5 @@
 """relayctl fallback test: a number by each way of the last resort, and the ways whose numbers a person typed."""
 
-import io
 import json
 import re
 import sys
@@ -14,7 +13,7 @@ from relay.delivery.fallback import Fallback
 from relay.sweeper.last_resort import last_confirmation
 from relayctl.__main__ import main
 from tests.fakes import FakeMessaging, FakeSns, phones
-from tests.integration.relayctl_cloud import Operator
+from tests.integration.relayctl_cloud import Operator, Typist
 
 CALL, TEXT = "call to phone 1 (ends in 00)", "text to phone 1 (ends in 00)"
 
@@ -39,20 +38,6 @@ class People:
 @pytest.fixture
 def people(operator: Operator) -> People:
     return People(operator)
-
-
-class Typist(io.StringIO):
-    """Standard input of a terminal, with the answers that a person gives to the questions in turn."""
-
-    def __init__(self, *answers: Callable[[], str]) -> None:
-        super().__init__()
-        self._answers = list(answers)
-
-    def isatty(self) -> bool:
-        return True
-
-    def readline(self, *_: Any) -> str:  # type: ignore[override]
-        return f"{self._answers.pop(0)()}\n"
 
 
 def typed(

@@ -71,21 +71,6 @@ class TestFilledIn:
         document = json.loads(operator.run("policy", name, "--secrets").stdout)
         assert {each["Sid"]: found for each in document["Statement"] if (found := iam.faults(each))} == {}
 
-    def test_resources_of_a_policy_are_those_of_the_stack(self, operator: Operator) -> None:
-        replay, channels, doctor = (printed(operator, name) for name in ("replay", "channels", "doctor"))
-        queues = [arn("sqs", f"{STACK}-{name}-1") for name in ("RetryQueue", "ChoreQueue", "DeadLetterQueue")]
-        assert replay["FindTheStack"]["Resource"] == ANY_ID
-        assert replay["SendToTheRetryQueue"]["Resource"] == queues[0]
-        assert replay["ReadAndDeleteDeadLetters"]["Resource"] == queues[2]
-        assert replay["FollowJobsInTheLedger"]["Resource"] == arn("dynamodb", f"table/{STACK}-LedgerTable-1")
-        assert channels["KeepChannels"]["Resource"] == ANY_SECRET
-        assert channels["CountWhatIsOwed"]["Resource"] == queues
-        workers = [arn("lambda", f"function:{STACK}-{name}Function-1") for name in ("JobWorker", "ChoreWorker")]
-        assert doctor["LookAtTheWorkers"]["Resource"] == workers
-        assert doctor["LookAtQueues"]["Resource"] == queues
-        # The topic may belong to another account.
-        assert doctor["LookAtTheFallbackTopic"]["Resource"] == TOPIC
-
     @pytest.mark.parametrize("name", ABOUT)
     def test_kms_key_is_allowed_only_through_aws_services(self, operator: Operator, name: str) -> None:
         assert "kms" not in json.dumps(printed(operator, name))

@@ -67,24 +67,6 @@ def test_report_lists_signals_and_counts_what_would_not_have_rung(operator: Oper
     assert found["complete_from"] == found["since"]
 
 
-def test_report_fits_into_80_columns(operator: Operator, logs: Logs) -> None:
-    keep(operator)
-    story(logs)
-    done = operator.run("shadow", "report", "payments", "--since", "1d")
-    assert done.exit_code == 0
-    assert "in shadow mode" in done.stdout
-    assert [line for line in done.output.splitlines() if len(line) > 80] == []
-
-
-def test_texts_of_shares_cannot_control_the_terminal(operator: Operator, logs: Logs) -> None:
-    keep(operator)
-    shared(logs, 60, "i\x1b[2J", status="\x1b]0;x", recipients=["\x1b[31mred"], why="\x07")
-    done = operator.run("shadow", "report", "payments")
-    assert done.exit_code == 0
-    assert "\x1b" not in done.output
-    assert "\x07" not in done.output
-
-
 def test_older_signals_than_the_limit_are_counted_and_not_listed(operator: Operator, logs: Logs) -> None:
     keep(operator)
     for number in range(4):

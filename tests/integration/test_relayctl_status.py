@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from relay.ledger.channel_rate_limiter import count_name, gate_of
-from relay.ledger.entry_key import key
 from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, store_probes
 from relay.sweeper.run import SweeperRun
@@ -103,26 +102,6 @@ class TestFacts:
         assert (found["health"], found["canary_failure"]) == (health, failure or None)
         assert found["why"] == ([f"its canary failed: {failure}"] if failure else [])
         assert words in operator.run("status", "--channel", "noc").stdout
-
-    def test_given_up_criticals_and_missing_pages_make_a_channel_sick(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc")
-        operator.give_up("noc", "i1")
-        operator.give_up("noc", "i2", status="warning")
-        operator.ledger.change(key("noc", (), "i3"), lambda entry: entry.page_missing(operator.clock.now - 300))
-        found = channels(operator.run_json("status"))["noc"]
-        assert found["why"] == ["1 critical was given up, and rang nobody", "1 critical signals made no page"]
-        assert (found["owed_critical"], found["pages_missing"]) == (0, 1)
-        assert (found["given_up_critical"], found["given_up_other"]) == (1, 1)
-
-    @pytest.mark.parametrize(("ago", "health"), [(7100, "ok"), (7300, "sick")])
-    def test_channel_without_an_expected_share_is_sick(
-        self, operator: Operator, logs: Logs, ago: float, health: str
-    ) -> None:
-        operator.keep("noc", policy={"expect_share_every": 7200})
-        operator.used("noc", ago)
-        found = channels(operator.run_json("status"))["noc"]
-        why = ["no share came for 2h, and one is expected every 2h"] if health == "sick" else []
-        assert (found["health"], found["why"]) == (health, why)
 
 
 class TestRefusedRequests:

@@ -1,8 +1,9 @@
-"""relayctl uninstall: the report, the orderly removal of channels, the export, and the printed commands."""
+"""relayctl channel remove --drain and uninstall: waits, refusals, the report, the export, and the printed commands."""
 
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
@@ -21,6 +22,61 @@ def logs(operator: Operator) -> Logs:
     found.share("old", 3000)
     found.write("job-worker", 3000, "job", channel="old", kind="signal", outcome="delivered", delivery_id="d")
     return found
+
+
+def remove(operator: Operator, *options: str, code: int = 0) -> Result:
+    done = operator.run("channel", "remove", "noc", "--drain", *options)
+    assert done.exit_code == code, done.output
+    return done
+
+
+def exists(operator: Operator) -> bool:
+    return operator.run("channel", "show", "noc").exit_code == 0
+
+
+class TestDrain:
+    def test_drain_waits_until_nothing_is_owed_and_says_what_it_waits_for(self, operator: Operator, logs: Logs) -> None:
+        operator.keep("noc")
+        operator.owe("noc", "i1", 300)
+        pauses = list[float]()
+
+        def later() -> None:
+            pauses.append(operator.clock.now)
+            if len(pauses) == 3:
+                operator.settle("i1")
+
+        operator.on_pause = later
+        done = remove(operator, "--yes")
+        assert "channel noc waits: 1 owed, the oldest for 5m" in done.stderr
+        assert "draining: 0 of 1: channel noc waits: 1 owed" in done.stderr
+        assert len(pauses) == 4, "three pauses of the drain, and one of the revocation mark"
+        assert not exists(operator)
+
+    def test_drain_waits_until_the_last_share_is_older_than_the_quiet_time(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        operator.keep("noc")
+        logs.share("noc", 90)
+        began = operator.clock.now
+        remove(operator, "--yes", "--quiet", "5m")
+        assert 210 <= operator.clock.now - began <= 240
+
+    def test_drain_is_refused_at_once_while_shares_still_come(self, operator: Operator, logs: Logs) -> None:
+        operator.keep("noc")
+        logs.share("noc", 30)
+        began = operator.clock.now
+        done = remove(operator, "--yes", code=1)
+        assert "channel noc: shares still come" in done.stderr
+        assert "Disable AutoShare in BigPanda first" in done.stderr
+        assert (exists(operator), operator.clock.now) == (True, began)
+
+    def test_timeout_names_what_is_left_and_leaves_the_channel(self, operator: Operator, logs: Logs) -> None:
+        operator.keep("noc")
+        operator.owe("noc", "i1", 300)
+        done = remove(operator, "--yes", "--timeout", "2m", code=1)
+        assert "not drained after 2 minutes" in done.stderr
+        assert "channel noc waits: 1 owed, the oldest for" in done.stderr
+        assert exists(operator)
 
 
 class TestReport:
@@ -72,19 +128,6 @@ class TestYes:
         assert (tmp_path / "dead.jsonl").stat().st_mode & 0o777 == 0o600
         assert operator.run_json("channel", "list", code=3)["channels"] == []
         assert operator.visible() == 2, "the queue keeps them"
-
-    def test_timeout_leaves_only_the_channel_that_owes_and_a_later_run_goes_on(
-        self, operator: Operator, logs: Logs
-    ) -> None:
-        operator.keep("noc", "payments")
-        operator.owe("noc", "i1", 300)
-        done = operator.run("uninstall", "--yes", "--timeout", "2m")
-        assert done.exit_code == 1
-        assert "channel payments: removed" in done.stderr
-        assert "channel noc waits: 1 owed" in done.stderr
-        assert [each["channel"] for each in operator.run_json("channel", "list")["channels"]] == ["noc"]
-        operator.settle("i1")
-        assert operator.run("uninstall", "--yes").exit_code == 0
 
     def test_ctrl_c_ends_with_130_and_writes_no_file(self, operator: Operator, logs: Logs, tmp_path: Path) -> None:
         operator.keep("noc")

@@ -1,18 +1,17 @@
-"""Live incidents of the BigPanda stand-in: actions, the API's view of them, and what the API changes."""
+"""Live incidents of the BigPanda stand-in: actions, the API's view of them, and their webhooks, resends and silence."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import requests
 
-from sandbox.bigpanda.incidents import ENVIRONMENT
+from sandbox.bigpanda.sharing import MOST_ATTEMPTS
 from sandbox.bigpanda.users import USERS
-from sandbox.errors import SandboxError
 from sandbox.server.in_process import Box, running
-from tests.integration.bigpanda_tenant import Tenant, tenant_of
+from tests.integration.bigpanda_tenant import HEADER, Tenant, receiving, tenant_of
+from tests.integration.live import Received, Script, Site
 from tests.waiting import until
 
 JANE = USERS[0]
@@ -22,6 +21,158 @@ JANE = USERS[0]
 def tenant(box: Box) -> Iterator[Tenant]:
     with tenant_of(box) as tenant:
         yield tenant
+
+
+@pytest.fixture
+def receiver() -> Iterator[Site]:
+    with receiving() as receiver:
+        yield receiver
+
+
+def answering(*statuses: int) -> Script:
+    """Return a receiver's script that answers with these statuses in turn, and then with the last one for ever."""
+    left = list(statuses)
+
+    def script(_: Received) -> tuple[int, Mapping[str, str], bytes]:
+        return (left.pop(0) if len(left) > 1 else left[0]), {}, b"{}"
+
+    return script
+
+
+def opened(tenant: Tenant, **said: Any) -> str:
+    return str(tenant.people.open_incident(**said)["id"])
+
+
+def act(tenant: Tenant, incident_id: str, *actions: str) -> None:
+    for action in actions:
+        tenant.people.act_on_incident(incident_id, action)
+
+
+def answered(tenant: Tenant, count: int) -> list[dict[str, Any]]:
+    """Wait until `count` webhooks are answered, and return them as the control API shows them."""
+    until(lambda: len(tenant.people.live()["webhooks"]) >= count)
+    return list(tenant.people.live()["webhooks"])
+
+
+def events(tenant: Tenant, count: int) -> list[str]:
+    return [each["event"] for each in answered(tenant, count)]
+
+
+class TestWebhooks:
+    def test_open_incident_is_posted_with_the_channels_header(self, tenant: Tenant, receiver: Site) -> None:
+        tenant.share_with(receiver)
+        name = opened(tenant)
+        [webhook] = answered(tenant, 1)
+        [received] = receiver.received
+        assert (received.method, received.target) == ("POST", "/bigpanda/noc")
+        assert (received.headers[HEADER[0]], received.headers["content-type"]) == (HEADER[1], "application/json")
+        assert webhook | {"at": ""} == {
+            "at": "", "incident_id": name, "event": "incident#new", "attempt": 1, "status": 200,
+            "outcome": "delivered", "document": {"outcome": "delivered"},
+        }  # fmt: skip
+        assert tenant.shown(name)["folders"] == ["active", "shared"]
+        assert tenant.log(name, "share") == ["Shared (incident#new): the answer was 200, delivered."]
+        assert tenant.activities(name) == ["incident_shared", "incident_created"]
+
+
+class TestRules:
+    def test_each_trigger_is_shared_and_named(self, tenant: Tenant, receiver: Site) -> None:
+        tenant.share_with(receiver)
+        name = opened(tenant, status="warning")
+        act(tenant, name, "worsen", "gain_alert", "share", "resolve", "reopen", "flap", "calm", "snooze", "unsnooze")
+        assert tenant.comment(name) == 204
+        tenant.call("PUT", name, "/assignment", {"assignee": tenant.box.bigpanda.users()[0]["id"]})
+        tenant.call("POST", name, "/resolve", {"comments": "done"})
+        assert events(tenant, 10) == [
+            "incident#new", "incident#updated", "incident#updated", "manual", "incident#closed", "incident#reopen",
+            "incident#become-flapping", "incident#snoozed", "incident#commented", "incident#closed",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("quiet", "told", "end"),
+        [("snooze", "incident#snoozed", "unsnooze"), ("flap", "incident#become-flapping", "calm")],
+    )
+    def test_snoozed_and_flapping_incidents_send_no_updates_but_their_close(
+        self, tenant: Tenant, receiver: Site, quiet: str, told: str, end: str
+    ) -> None:
+        tenant.share_with(receiver)
+        name = opened(tenant)
+        act(tenant, name, quiet, "ease", "gain_alert")
+        tenant.comment(name)
+        act(tenant, name, end, "worsen", quiet, "resolve")
+        assert events(tenant, 5) == ["incident#new", told, "incident#updated", told, "incident#closed"]
+
+    def test_incident_of_another_team_is_shared_with_its_webhook_and_not_sent(
+        self, tenant: Tenant, receiver: Site
+    ) -> None:
+        tenant.share_with(receiver)
+        tenant.control("PUT", "/elsewhere", {"elsewhere": True})
+        foreign = opened(tenant)
+        assert tenant.people.live()["is_elsewhere"]
+        tenant.control("PUT", "/elsewhere", {"elsewhere": False})
+        own = opened(tenant)
+        targets = [tenant.whole_activities(name)[0]["params"]["share_target"] for name in (foreign, own)]
+        assert targets == ["webhook.another-team", "webhook.sandbox"]
+        assert tenant.log(foreign, "share") == ["Shared with another team's webhook."]
+        assert events(tenant, 1) == ["incident#new"]
+
+    def test_silent_bigpanda_sends_nothing_and_counts_the_incident_as_shared(
+        self, tenant: Tenant, receiver: Site
+    ) -> None:
+        tenant.share_with(receiver)
+        tenant.control("PUT", "/silent", {"silent": True})
+        name = opened(tenant)
+        act(tenant, name, "ease")
+        assert (tenant.people.live()["is_silent"], tenant.story(name)["is_shared"]) == (True, True)
+        tenant.control("PUT", "/silent", {"silent": False})
+        act(tenant, name, "resolve")
+        assert events(tenant, 1) == ["incident#closed"]
+
+
+class TestResends:
+    def test_503_is_sent_again_until_it_is_taken(self, tenant: Tenant) -> None:
+        with receiving(answering(503, 501, 202)) as receiver:
+            tenant.share_with(receiver)
+            name = opened(tenant)
+            assert [(each["attempt"], each["status"]) for each in answered(tenant, 3)] == [(1, 503), (2, 501), (3, 202)]
+            assert len({each.body for each in receiver.received}) == 1
+        assert tenant.log(name, "share")[0] == (
+            "Shared (incident#new): the answer was 503. BigPanda sends it again in 0 s: attempt 2 of 6."
+        )
+
+    def test_no_answer_is_sent_again_a_limited_number_of_times(self, tenant: Tenant) -> None:
+        with receiving() as closed:
+            pass
+        tenant.share_with(closed)
+        name = opened(tenant)
+        assert {each["status"] for each in answered(tenant, MOST_ATTEMPTS)} == {None}
+        until(lambda: tenant.log(name, "share")[-1].endswith(f"gives up after {MOST_ATTEMPTS} attempts."))
+
+
+class TestChannel:
+    def test_channel_is_shown_without_secrets(self, tenant: Tenant, receiver: Site) -> None:
+        header = {"name": "Authorization", "value": "Bearer canary"}
+        answer = tenant.control("PUT", "/channel", {"url": f"{receiver.url}/x?apiKey=canary", "header": header})
+        assert answer.json()["channel"] == {
+            "url": f"{receiver.url}/x", "header": {"name": "Authorization"}, "resend_seconds": 10,
+        }  # fmt: skip
+        assert "canary" not in answer.text + tenant.control("GET", "").text
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"url": "http://example.com/x"}, "channel.url"),
+            ({"url": "http://localhost@example.com/x"}, "channel.url"),
+            ({"header": {"name": "x", "value": "v\r\nx: y"}}, "channel.header.value"),
+        ],
+    )
+    def test_invalid_channel_is_400_and_changes_nothing(
+        self, tenant: Tenant, changes: dict[str, Any], message: str
+    ) -> None:
+        plain = {"url": "http://localhost:1/x", "header": {"name": "x", "value": "v"}}
+        answer = tenant.control("PUT", "/channel", plain | changes)
+        assert (answer.status_code, message in answer.json()["error"]) == (400, True)
+        assert tenant.people.live()["channel"] is None
 
 
 def after(tenant: Tenant, *actions: str, **said: Any) -> str:
@@ -41,32 +192,17 @@ class TestOpening:
         listed = tenant.call("GET", "", "?folder=active").json()
         assert [each["id"] for each in listed["items"]] == [opened["id"]]
         [alert] = opened.pop("alerts")
-        [entry, _] = opened.pop("log")
         assert (alert["status"], alert["description"]) == ("warning", "The shop is slow")
-        assert (entry["kind"], entry["text"]) == ("change", "Opened as warning with 1 alert.")
-        assert opened == {
-            "id": opened["id"], "title": "The shop is slow", "status": "warning", "is_open": True,
-            "snoozed_until": None, "is_flapping": False, "is_shared": False, "assignee": None,
-            "opened_at": opened["changed_at"], "changed_at": opened["changed_at"],
-            "can": ["worsen", "gain_alert", "snooze", "flap", "resolve"],
-        }  # fmt: skip
+        assert opened["log"][0]["text"] == "Opened as warning with 1 alert."
+        assert opened["can"] == ["worsen", "gain_alert", "snooze", "flap", "resolve"]
         assert tenant.activities(opened["id"]) == ["incident_created"]
-
-    def test_status_is_that_of_the_worst_alert(self, tenant: Tenant) -> None:
-        alerts = [{"status": "unknown"}, {"status": "critical", "description": "Disk full"}, {}]
-        opened = tenant.people.open_incident(status="warning", alerts=alerts)
-        assert opened["status"] == "critical"
-        assert [each["status"] for each in opened["alerts"]] == ["unknown", "critical", "warning"]
 
     @pytest.mark.parametrize(
         ("body", "message"),
         [
-            ([], "incident must be object"),
             ({"title": ""}, "incident.title"),
             ({"status": "ok"}, "incident.status"),
-            ({"alerts": []}, "incident.alerts"),
             ({"alerts": [{}, {"tags": [{"name": "a"}]}]}, "incident.alerts[1].tags[0]"),
-            ({"alerts": [{"status": "ok"}]}, "incident.alerts"),
         ],
     )
     def test_invalid_incident_is_400_and_names_the_key(self, tenant: Tenant, body: Any, message: str) -> None:
@@ -94,20 +230,6 @@ class TestActions:
     ) -> None:
         found = tenant.shown(after(tenant, *actions, status=status))
         assert {name: found[name] for name in shown} == shown
-
-    def test_alerts_follow_the_incident(self, tenant: Tenant) -> None:
-        name = after(tenant, status="warning", alerts=[{}, {}])
-        seen = []
-        for action in ("worsen", "gain_alert", "ease", "resolve", "reopen"):
-            story = tenant.people.act_on_incident(name, action)
-            seen.append([each["status"] for each in story["alerts"]])
-        assert seen == [
-            ["critical", "warning"],
-            ["critical", "warning", "critical"],
-            ["warning", "warning", "warning"],
-            ["ok", "ok", "ok"],
-            ["critical", "ok", "ok"],
-        ]
 
     def test_only_updates_that_are_shared_move_changed_at(self) -> None:
         now = [datetime(2030, 1, 1, tzinfo=UTC)]
@@ -154,37 +276,8 @@ class TestActions:
         assert tenant.story(name) == before
         assert set(before["can"]).isdisjoint(refused)
 
-    def test_unknown_action_or_incident_is_named(self, tenant: Tenant) -> None:
-        with pytest.raises(SandboxError, match="There is no such incident"):
-            tenant.people.act_on_incident("i/9", "worsen")
-        with pytest.raises(SandboxError, match="action must be one of worsen"):
-            tenant.people.act_on_incident("i/9", "explode")
-
-    def test_most_alerts_are_300(self, tenant: Tenant) -> None:
-        name = after(tenant, alerts=[{}] * 300)
-        answer = tenant.control("POST", f"/incidents/{name}/gain_alert")
-        assert (answer.status_code, answer.json()) == (409, {"error": "The incident has 300 alerts, the most."})
-
-
-def test_declared_incident_can_change_and_is_forgotten_like_live_ones(tenant: Tenant) -> None:
-    incident = {"id": "i1", "status": "Warning", "active": True, "changed_at": 5, "folders": ["shared"]}
-    tenant.people.have_incidents(ENVIRONMENT, [incident])
-    assert (tenant.story("i1")["title"], tenant.story("i1")["log"]) == ("Incident i1", [])
-    tenant.people.act_on_incident("i1", "worsen")
-    assert tenant.shown("i1")["status"] == "Critical"
-    assert tenant.log("i1", "change") == ["Worsened from warning to critical."]
-    name = after(tenant)
-    tenant.box.clear()
-    assert [tenant.call("GET", each).status_code for each in (name, "i1")] == [404, 404]
-
 
 class TestApi:
-    def test_comment_is_an_activity_and_in_the_log(self, tenant: Tenant) -> None:
-        name = after(tenant)
-        assert tenant.comment(name, "x" * 5000) == 204
-        assert tenant.activities(name) == ["incident_commented", "incident_created"]
-        assert [len(text) for text in tenant.log(name, "comment")] == [300]
-
     def test_assignment_changes_the_incident(self, tenant: Tenant) -> None:
         name = after(tenant)
         assert tenant.call("PUT", name, "/assignment", {"assignee": JANE["id"]}).status_code == 204
@@ -192,15 +285,6 @@ class TestApi:
         assert (tenant.shown(name)["assignee"], tenant.shown(name)["folders"]) == (person, ["active", "assigned"])
         assert tenant.story(name)["assignee"] == JANE["userName"]
         assert tenant.log(name, "assignment") == [f"Assigned to {JANE['userName']}."]
-
-    def test_resolve_is_202_and_a_second_one_409(self, tenant: Tenant) -> None:
-        name = after(tenant)
-        answer = tenant.call("POST", name, "/resolve", {"comments": "done"})
-        assert (answer.status_code, answer.json()) == (202, {"status": 202, "data": {}})
-        assert (tenant.shown(name)["active"], tenant.activities(name)[0]) == (False, "incident_resolved_api")
-        assert tenant.call("POST", name, "/resolve", {"comments": "done"}).status_code == 409
-        assert tenant.call("POST", name, "/resolve", {"comment": "done"}).status_code == 400
-        assert tenant.call("POST", name, "/resolve", {"comments": None}, "e9").status_code == 404
 
     def test_snooze_is_204_and_ends_by_itself(self, tenant: Tenant) -> None:
         name, end = after(tenant), int(time.time()) + 2
@@ -213,22 +297,3 @@ class TestApi:
         assert (tenant.log(name, "change")[-1], tenant.activities(name)[0]) == (
             "The snooze ended.", "incident_unsnoozed",
         )  # fmt: skip
-
-    def test_snooze_ends_with_an_update_if_it_says_so(self, tenant: Tenant) -> None:
-        name = after(tenant)
-        tenant.call("PUT", name, "/snooze", {"end_time": int(time.time()) + 600, "cancel_on_incident_updates": True})
-        assert tenant.people.act_on_incident(name, "gain_alert")["snoozed_until"] is None
-
-    @pytest.mark.parametrize("body", [None, {}, {"end_time": 5}, {"end_time": True}, {"end_time": 4 * 10**9}])
-    def test_snooze_without_a_time_within_90_days_is_400(self, tenant: Tenant, body: Any) -> None:
-        assert tenant.call("PUT", after(tenant), "/snooze", body).status_code == 400
-
-    def test_fault_prevents_a_comment_or_hides_a_resolve(self, tenant: Tenant) -> None:
-        name = after(tenant)
-        refused = {"kind": "status", "status": 404, "on": "comment"}
-        tenant.box.script([refused, {"kind": "accept_then_reset", "on": "resolve"}])
-        assert tenant.comment(name) == 404
-        assert (tenant.log(name, "comment"), tenant.activities(name)) == ([], ["incident_created"])
-        with pytest.raises(requests.ConnectionError):
-            tenant.call("POST", name, "/resolve", {"comments": None})
-        assert not tenant.story(name)["is_open"]

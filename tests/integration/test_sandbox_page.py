@@ -10,13 +10,11 @@ import requests
 
 from sandbox.cloud.deployment import StackFile
 from sandbox.page.site import FILES, joining
-from sandbox.page.switches import ANSWERS
 from sandbox.server import background
 from sandbox.server.in_process import Box, running
 
 URL = {"type": "url", "api_key": "k"}
 ROOT = Path(__file__).resolve().parents[2]
-NO_CLOUD = "The relay is not deployed: there is no local cloud yet."
 
 
 @pytest.fixture(scope="module")
@@ -54,28 +52,6 @@ class TestPage:
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
 
-    def test_page_has_no_inline_script_or_style(self, box: Box, http: requests.Session) -> None:
-        html = http.get(f"{box.control_url}/", timeout=60).text
-        assert "<style" not in html
-        assert " style=" not in html
-        assert html.count("<script") == html.count('<script type="module" src="/page/page.js"></script>') == 1
-        assert "://" not in html.replace("http://www.w3.org/2000/svg", "")
-
-    def test_state_has_all_parts_and_explains_the_missing_cloud(self, box: Box, http: requests.Session) -> None:
-        state = http.get(f"{box.control_url}/page/state", timeout=60).json()
-        assert set(state) == {"bigpanda", "relay", "xmatters", "faults"}
-        assert state["relay"] == {
-            "is_there": False,
-            "shares": [],
-            "owed": [],
-            "dead_letters": [],
-            "dead_letters_total": 0,
-            "receipts": [],
-            "calls": [],
-            "problem": NO_CLOUD,
-        }
-        assert state["faults"] == {"xmatters": "normal", "denied": []}
-
     def test_events_send_the_state_at_once_and_after_a_change(self, box: Box, http: requests.Session) -> None:
         with http.get(f"{box.control_url}/page/events", stream=True, timeout=60) as answer:
             assert answer.headers["Content-Type"].startswith("text/event-stream")
@@ -84,29 +60,10 @@ class TestPage:
             switch(http, box, xmatters="rate_limited")
             assert any(event["faults"]["xmatters"] == "rate_limited" for event in events)
 
-    def test_cloud_that_does_not_answer_is_named(self, tmp_path: Path, http: requests.Session) -> None:
-        stack = tmp_path / "stack.json"
-        with running(joining=joining(StackFile(stack).find)) as box:
-            address = f"{box.control_url}/page/state"
-            assert http.get(address, timeout=60).json()["relay"]["problem"] == NO_CLOUD
-            closed = {"aws_endpoint_url": "http://127.0.0.1:1", "region": "us-east-1", "stack_name": "s", "outputs": {}}
-            stack.write_text(json.dumps(closed))
-            problems = (http.get(address, timeout=60).json()["relay"]["problem"] for _ in range(1000))
-            assert next(each for each in problems if each != NO_CLOUD) == "The local cloud does not answer."
-
     @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"outputs": 1}', "\x00"])
     def test_stack_file_that_cannot_be_read_is_no_cloud(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "stack.json").write_text(text)
         assert StackFile(tmp_path / "stack.json").find() is None
-
-    def test_cloud_is_not_read_before_a_page_is_connected(self, http: requests.Session) -> None:
-        reads: list[None] = []
-        with running(joining=joining(lambda: reads.append(None))) as box:
-            http.get(f"{box.control_url}/signals", timeout=60)
-            assert reads == []
-            with http.get(f"{box.control_url}/page/events", stream=True, timeout=60) as answer:
-                next(_events(answer))
-            assert reads
 
     def test_server_stops_cleanly_with_a_page_connected(self, http: requests.Session, tmp_path: Path) -> None:
         vendors = background.start(tmp_path / "box", ROOT)
@@ -114,13 +71,6 @@ class TestPage:
             next(_events(answer))
             assert background.stop(tmp_path / "box")
         assert (tmp_path / "box.log").read_text() == ""
-
-    def test_replay_without_a_cloud_is_refused_in_words(self, box: Box, http: requests.Session) -> None:
-        answer = http.post(f"{box.control_url}/page/replay", json={}, timeout=60)
-        assert (answer.status_code, answer.json()) == (
-            502,
-            {"error": "there is no local cloud, so there are no dead letters"},
-        )
 
 
 class TestSwitches:
@@ -144,31 +94,11 @@ class TestSwitches:
         assert switch(http, box, xmatters="normal")["xmatters"] == "normal"
         assert http.get(box.xmatters_url, timeout=60).status_code == 404
 
-    def test_each_way_to_answer_is_read_back(self, box: Box, http: requests.Session) -> None:
-        assert [switch(http, box, xmatters=way)["xmatters"] for way in ANSWERS] == list(ANSWERS)
-
-    def test_faults_of_other_routes_stay_and_others_faults_are_told_apart(
-        self, box: Box, http: requests.Session
-    ) -> None:
-        box.script([{"kind": "reset", "on": "trigger"}, {"kind": "status", "status": 503, "on": "comment"}])
-        state = http.get(f"{box.control_url}/page/state", timeout=60).json()
-        assert state["faults"]["xmatters"] == "scripted"
-        assert switch(http, box, xmatters="normal")["xmatters"] == "normal"
-        box.bigpanda.let_in("k")
-        url = f"{box.bigpanda.url}/resources/v2.0/environments/e1/incidents/i1/comments"
-        assert (
-            http.post(url, json={"comment": "c"}, headers={"Authorization": "Bearer k"}, timeout=60).status_code == 503
-        )
-
     @pytest.mark.parametrize(
         "wanted", [{"xmatters": "explodes"}, {"denied": ["ec2"]}, {"denied": "sqs"}, {"other": 1}, [], 1]
     )
     def test_unknown_switch_is_refused(self, box: Box, http: requests.Session, wanted: object) -> None:
         assert http.put(f"{box.control_url}/page/faults", json=wanted, timeout=60).status_code == 400
-
-    def test_service_cannot_be_denied_without_a_cloud(self, box: Box, http: requests.Session) -> None:
-        answer = http.put(f"{box.control_url}/page/faults", json={"denied": ["sqs"]}, timeout=60)
-        assert (answer.status_code, "no local cloud" in answer.json()["error"]) == (502, True)
 
 
 class TestOtherSites:

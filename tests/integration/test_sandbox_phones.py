@@ -3,20 +3,16 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from relay.incidents.callback import Kind, ResponseMeanings, parse_callback
-from sandbox.errors import SandboxError
-from sandbox.server import background
 from sandbox.server.in_process import Box
 from tests.integration.live import Site, site
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
 URL = {"type": "url", "api_key": "canary-url-key"}
 BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
 OPEN = {
@@ -62,74 +58,6 @@ def control(box: Box, method: str, path: str, document: Any = None) -> requests.
 
 def phones(box: Box) -> Any:
     return control(box, "GET", "phones").json()
-
-
-class TestControl:
-    def test_turned_clock_escalates(self, box: Box, http: requests.Session) -> None:
-        before = phones(box)["clock"]["ahead_seconds"]
-        signal(box)
-        turned = control(box, "POST", "clock", {"seconds": 400}).json()
-        assert turned["ahead_seconds"] - before == 400
-        assert [each["person"] for each in phones(box)["notifications"]] == ["kim", "jo"]
-
-    def test_flow_without_page_still_accepts(self, box: Box, http: requests.Session) -> None:
-        assert control(box, "PUT", "flow", {"mode": "no_page"}).json() == {"mode": "no_page"}
-        request_id = signal(box)
-        assert get(box, http, f"events?requestId={request_id}").json()["total"] == 0
-        assert [each["request_id"] for each in phones(box)["without_page"]] == [request_id]
-
-    @pytest.mark.parametrize(
-        ("method", "path", "document", "status", "message"),
-        [
-            ("PUT", "phones", {"people": [{"name": ""}]}, 400, "people[0].name"),
-            ("PUT", "phones", None, 400, "not JSON"),
-            ("POST", "phones/answer", {"notification": True, "response": "Acknowledge"}, 400, "notification"),
-            ("POST", "phones/answer", {"notification": 10**30, "response": "Acknowledge"}, 404, "no notification"),
-            ("POST", "clock", {"seconds": -5}, 400, "seconds"),
-            ("POST", "clock", {"seconds": 1e300}, 400, "seconds"),
-            ("PUT", "flow", {"mode": "siren"}, 400, "mode"),
-            ("PUT", "phones/callbacks", {"url": "http://example.com/x", "header": HEADER}, 400, "url"),
-            ("PUT", "phones/callbacks", {"url": "http://localhost/", "header": {"name": "a b"}}, 400, "header"),
-            ("PUT", "functions/not-a-uuid", {"auth": URL}, 400, "function must be a uuid"),
-            ("PUT", "events/credentials", {"auth": URL}, 400, "the REST API takes no key in a URL"),
-        ],
-    )
-    def test_invalid_request_is_answered_with_its_error(
-        self, box: Box, http: requests.Session, method: str, path: str, document: Any, status: int, message: str
-    ) -> None:
-        answer = control(box, method, path, document)
-        assert answer.status_code == status
-        assert message in answer.json()["error"]
-        signal(box)
-        assert [each["person"] for each in phones(box)["notifications"]] == ["kim"]
-
-    def test_names_that_utf8_can_not_write_do_no_harm(self, box: Box, http: requests.Session) -> None:
-        people = [{"name": "\ud800", "full_name": "\udfff"}]
-        assert control(box, "PUT", "phones", {"people": people}).status_code == 200
-        signal(box, {"incident_id": "\ud800"})
-        assert phones(box)["pages"][0]["incident_id"] == "\ud800"
-        assert get(box, http, "people").json()["data"][0]["targetName"] == "\ud800"
-
-
-def test_audits_tell_who_answered_what_a_page_at_a_time(box: Box, http: requests.Session) -> None:
-    signal(box)
-    page, [asked] = box.events.all()[0], phones(box)["notifications"]
-    box.xmatters.notifier.answer(asked["id"], "Acknowledge", "on it")
-    path, types = f"audits?eventId={page.id}&sortOrder=ASCENDING&limit=2", []
-    while path:
-        sheet = get(box, http, path).json()
-        types += [each["type"] for each in sheet["data"]]
-        path = sheet["links"].get("next", "").removeprefix("/api/xm/1/")
-    assert types == ["EVENT_CREATED", "NOTIFICATION_DELIVERED", "RESPONSE_RECEIVED", "EVENT_TERMINATED"]
-    [audit] = get(box, http, f"audits?eventId={page.number}&auditType=RESPONSE_RECEIVED").json()["data"]
-    assert (audit["response"]["response"], audit["response"]["comment"]) == ("Acknowledge", "on it")
-
-
-def test_links_of_on_call_keep_commas_between_names_and_inside_of_names_apart(box: Box, http: requests.Session) -> None:
-    page = get(box, http, "on-call?groups=Network%2C%20Ops,dba&limit=1").json()
-    assert "groups=Network%2C%20Ops,dba&" in page["links"]["self"]
-    again = get(box, http, page["links"]["next"].removeprefix("/api/xm/1/")).json()
-    assert (again["total"], again["data"][0]["group"]["targetName"]) == (2, "Network, Ops")
 
 
 @dataclass
@@ -214,44 +142,3 @@ class TestCallbacks:
         first, second = logged(box, 2)
         assert first["text"].endswith("was taken (status 202), at the second attempt.")
         assert (len(relay.bodies), second["status"]) == (3, 401)
-
-    def test_relay_that_does_not_listen_is_logged(self, box: Box, http: requests.Session, relay: Relay) -> None:
-        relay.site.shutdown()
-        relay.site.server_close()
-        box.xmatters.callbacks.declare(relay.declaration())
-        signal(box)
-        assert (logged(box, 1)[0]["status"], "got no answer" in logged(box, 1)[0]["text"]) == (None, True)
-
-    def test_trigger_has_callbacks_of_its_own(self, box: Box, http: requests.Session, relay: Relay) -> None:
-        trigger = box.declare(URL)
-        box.xmatters.callbacks.declare(relay.declaration(trigger.function.upper()))
-        signal(box)
-        requests.post(trigger.url, json=OPEN, timeout=60)
-        [only] = logged(box, 1)
-        assert (len(relay.bodies), only["page"]) == (1, box.events.all()[1].number)
-
-    def test_page_without_an_incident_has_no_callback(self, box: Box, http: requests.Session, relay: Relay) -> None:
-        box.xmatters.callbacks.declare(relay.declaration())
-        signal(box, {"status": "critical"})
-        assert "the page has no incident's id" in logged(box, 1)[0]["text"]
-        assert relay.bodies == []
-
-
-def test_stand_ins_as_a_process_ring_phones(tmp_path: Path) -> None:
-    vendors = background.start(tmp_path / "box", ROOT)
-    try:
-        vendors.have_phones(PEOPLE, GROUPS)
-        vendors.let_into_rest(BASIC)
-        vendors.send_callbacks("http://127.0.0.1:1/xmatters/demo", (HEADER["name"], HEADER["value"]))
-        trigger = vendors.add_function("0e3a3c8e-0000-4000-8000-000000000001", "k")
-        request_id = requests.post(f"{trigger}&recipients=dba", json=OPEN, timeout=60).json()["requestId"]
-        [asked] = vendors.phones()["notifications"]
-        assert vendors.answer(asked["id"], "Escalate")["state"] == "answered"
-        assert [each["request_id"] for each in vendors.events("i1")] == [request_id]
-        url = f"{vendors.xmatters_url}/api/xm/1/events"
-        found = requests.get(url, auth=(BASIC["username"], BASIC["password"]), timeout=60).json()
-        assert (found["total"], [each["route"] for each in vendors.calls()]) == (1, ["events"])
-        with pytest.raises(SandboxError, match="there is no notification 99"):
-            vendors.answer(99, "Acknowledge")
-    finally:
-        assert background.stop(tmp_path / "box")

@@ -1,28 +1,15 @@
 """xMatters' triggers and tokens in the sandbox over real sockets: answers, credentials, scripted faults, its port."""
 
-import contextlib
-import json
-import signal
-import socket
-import subprocess
-import sys
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
-from sandbox.http.schema import InvalidError
 from sandbox.server.in_process import Box, running
-from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
 URL = {"type": "url", "api_key": "canary-url-key"}
 BASIC = {"type": "basic", "username": "relay", "password": "canary-password"}
-API_KEY = {"type": "api_key", "key": "x-api-key-canary", "secret": "canary-secret"}
 OAUTH = {"type": "oauth", "client_id": "client-1", "username": "relay", "password": "canary-password"}
 PASSWORD_GRANT = OAUTH | {"grant_type": "password"}
 
@@ -34,93 +21,17 @@ def http() -> Iterator[requests.Session]:
         yield session
 
 
-@contextlib.contextmanager
-def connected(box: Box) -> Iterator[socket.socket]:
-    """Yield a TCP connection to the xMatters stand-in."""
-    host, port = box.xmatters_url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
-        yield connection
-
-
-def raw_signal(box: Box, url: str) -> bytes:
-    """Return the bytes of an HTTP request for a signal with an empty body."""
-    path = url.removeprefix(box.xmatters_url)
-    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
-
-
 def token(box: Box, http: requests.Session, form: dict[str, str] = PASSWORD_GRANT) -> requests.Response:
     return http.post(f"{box.xmatters_url}/api/xm/1/oauth2/token", data=form, timeout=60)
 
 
-class TestTrigger:
-    def test_accepted_signal_gets_a_request_id_and_is_logged(self, box: Box, http: requests.Session) -> None:
-        trigger = box.declare(URL)
-        answer = http.post(trigger.url, data=b'{"incident": {"id": "i1"}}', headers={"X-Note": "kept"}, timeout=60)
-        assert (answer.status_code, answer.headers["Content-Type"]) == (202, "application/json;charset=utf-8")
-        request_id = answer.json()["requestId"]
-        assert answer.headers["x-trace"] == request_id == str(uuid.UUID(request_id))
-        [kept] = http.get(f"{box.control_url}/signals", timeout=60).json()["signals"]
-        assert kept.keys() == {
-            "index", "received_at", "function", "request_id", "recipients", "auth", "headers",
-            "body_base64", "body", "status", "accepted", "fault",
-        }  # fmt: skip
-        assert (kept["function"], kept["request_id"], kept["auth"]) == (trigger.function, request_id, "url")
-        assert (kept["body"], kept["headers"]["x-note"]) == ({"incident": {"id": "i1"}}, "kept")
-
-    def test_unknown_function_is_404_and_other_methods_are_refused(self, box: Box, http: requests.Session) -> None:
-        unknown = f"{box.xmatters_url}/api/integration/1/functions/{uuid.uuid4()}/triggers?apiKey=k"
-        assert http.post(unknown, timeout=60).status_code == 404
-        assert http.get(box.declare(URL).url, timeout=60).status_code == 405
-        assert [(each.status, each.accepted, each.request_id) for each in box.attempts()] == [(404, False, None)]
-
-
 class TestCredentials:
-    @pytest.mark.parametrize(
-        ("declared", "shown", "seen"),
-        [
-            (URL, ("?apiKey=wrong", None), "url"),
-            (URL, ("", None), None),
-            (BASIC, ("?apiKey=canary-url-key", None), "url"),
-            (BASIC, ("", "Basic !!!"), "basic"),
-            (BASIC, ("", "Basic cmVsYXk6d3Jvbmc="), "basic"),
-        ],
-    )
-    def test_other_credentials_are_401_with_the_error_object(
-        self,
-        box: Box,
-        http: requests.Session,
-        declared: dict[str, str],
-        shown: tuple[str, str | None],
-        seen: str | None,
-    ) -> None:
-        query, authorization = shown
-        url = box.declare(declared).url.partition("?")[0] + query
-        answer = http.post(url, headers={"Authorization": authorization} if authorization else {}, timeout=60)
-        assert answer.status_code == 401
-        assert {"code": 401, "reason": "Unauthorized"}.items() <= answer.json().items()
-        assert [(each.auth, each.accepted) for each in box.attempts()] == [(seen, False)]
-
     def test_no_credential_is_logged(self, box: Box, http: requests.Session) -> None:
         cookies = {"Cookie": "session=canary-cookie", "Proxy-Authorization": "Basic canary-proxy"}
         http.post(box.declare(BASIC).url, auth=("relay", "canary-password"), headers=cookies, timeout=60)
         http.post(box.declare(OAUTH).url, headers={"Authorization": "Bearer canary-token"}, timeout=60)
         assert [each.accepted for each in box.attempts()] == [True, False]
         assert "canary" not in http.get(f"{box.control_url}/signals", timeout=60).text
-
-    @pytest.mark.parametrize(
-        ("declared", "message"),
-        [
-            (None, "auth.type must be one of"),
-            ({"type": "digest"}, "auth.type must be one of url, basic, api_key, oauth"),
-            ({"type": "url"}, "auth must contain ['api_key']"),
-            ({"type": "api_key", "key": "canary", "secret": "s"}, "auth.key must match pattern ^x-api-key-"),
-        ],
-    )
-    def test_invalid_declaration_names_its_key(self, box: Box, declared: object, message: str) -> None:
-        with pytest.raises(InvalidError) as raised:
-            box.declare(declared)
-        assert message in str(raised.value)
-        assert "canary" not in str(raised.value)
 
 
 class TestTokens:
@@ -175,41 +86,6 @@ class TestFaults:
         assert (answer.status_code, answer.headers.get(header[0])) == (status, header[1])
         assert self.tried(box) == (status, rang, fault["kind"])
 
-    def test_slow_signal_has_rung_before_the_caller_gives_up(self, box: Box, http: requests.Session) -> None:
-        box.script([{"kind": "slow", "seconds": 30}])
-        with pytest.raises(requests.ReadTimeout):
-            http.post(box.declare(URL).url, timeout=(60, 0.2))
-        until(box.attempts)
-        assert self.tried(box) == (202, True, "slow")
-
-    def test_drip_sends_one_byte_and_makes_the_next_ones_wait(self, box: Box) -> None:
-        box.script([{"kind": "drip", "seconds": 3600}])
-        with connected(box) as connection:
-            connection.sendall(raw_signal(box, box.declare(URL).url))
-            assert connection.recv(65536) == b"H"
-
-    @pytest.mark.parametrize(("kind", "rang"), [("reset", False), ("accept_then_reset", True)])
-    def test_reset_comes_before_any_answer(self, box: Box, http: requests.Session, kind: str, rang: bool) -> None:
-        box.script([{"kind": kind}])
-        with pytest.raises(requests.ConnectionError, match="reset by peer"):
-            http.post(box.declare(URL).url, timeout=60)
-        assert self.tried(box) == (None, rang, kind)
-
-    def test_reset_in_the_body_comes_after_the_head(self, box: Box, http: requests.Session) -> None:
-        box.script([{"kind": "reset_body"}])
-        with http.post(box.declare(URL).url, timeout=60, stream=True) as answer:
-            assert answer.status_code == 202
-            with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-                _ = answer.content
-        assert self.tried(box) == (202, True, "reset_body")
-
-    def test_truncated_json_is_a_whole_answer(self, box: Box, http: requests.Session) -> None:
-        box.script([{"kind": "truncated_json"}])
-        answer = http.post(box.declare(URL).url, timeout=60)
-        assert (answer.status_code, len(answer.content)) == (202, int(answer.headers["Content-Length"]))
-        with pytest.raises(requests.JSONDecodeError):
-            answer.json()
-
     def test_script_is_met_in_order_by_its_own_route_until_it_is_over_or_cleared(
         self, box: Box, http: requests.Session
     ) -> None:
@@ -221,78 +97,22 @@ class TestFaults:
         box.script([])
         assert http.post(url, timeout=60).status_code == 202
 
-    @pytest.mark.parametrize(
-        "fault",
-        [{"kind": "accept_then_reset"}, {"kind": "truncated_json"}, {"kind": "accept_then_status", "status": 504}],
-    )
-    def test_fault_does_not_let_wrong_credentials_in(
-        self, box: Box, http: requests.Session, fault: dict[str, object]
-    ) -> None:
-        box.script([fault])
-        with contextlib.suppress(requests.ConnectionError):
-            http.post(box.declare(URL).url + "-wrong", timeout=60)
-        assert [each.accepted for each in box.attempts()] == [False]
 
-    @pytest.mark.parametrize(
-        ("script", "message"),
-        [
-            ({}, "faults must be a list"),
-            ([{"kind": "reset"}, {"kind": "flood"}], "faults[1].kind must be one of status, html"),
-            ([{"kind": "status"}], "faults[0] must contain ['status']"),
-            ([{"kind": "status", "status": 429, "retry_after": "2\r\nX: y"}], "faults[0].retry_after"),
-            ([{"kind": "reset", "seconds": 1}], "'seconds'"),
-            ([{"kind": "reset", "on": "everything"}], "faults[0].on must be one of"),
-        ],
-    )
-    def test_invalid_script_names_entry_and_key_and_changes_nothing(
-        self, box: Box, http: requests.Session, script: object, message: str
-    ) -> None:
-        url = f"{box.control_url}/faults"
-        http.put(url, json=[{"kind": "html", "status": 503}], timeout=60)
-        answer = http.put(url, json=script, timeout=60)
-        assert answer.status_code == 400
-        assert message in answer.json()["error"]
-        assert http.post(box.declare(URL).url, timeout=60).status_code == 503
+def status(url: str, authority: str | bool) -> int:
+    """Ask xMatters without credentials; return the answer's status."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.get(f"{url}/api/xm/1/people", verify=authority, timeout=60).status_code
 
 
-class TestListening:
-    def test_closed_port_refuses_new_and_idle_connections_and_opens_again(
-        self, box: Box, http: requests.Session
-    ) -> None:
-        url = box.declare(URL).url
-        assert http.post(url, timeout=60).status_code == 202
-        control = f"{box.control_url}/listening"
-        assert http.put(control, json={"open": False}, timeout=60).json() == {"open": False}
-        for _ in range(2):
-            with pytest.raises(requests.ConnectionError, match="refused"):
-                http.post(url, timeout=60)
-        assert http.put(control, json={"open": True}, timeout=60).json() == {"open": True}
-        assert http.post(url, timeout=60).status_code == 202
-
-    @pytest.mark.parametrize("body", [b"", b"[]", b'{"open": 1}'])
-    def test_invalid_request_is_refused(self, box: Box, http: requests.Session, body: bytes) -> None:
-        answer = http.put(f"{box.control_url}/listening", data=body, timeout=60)
-        assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
-
-    def test_two_sandboxes_run_side_by_side_and_leave_nothing(self, http: requests.Session) -> None:
-        with running() as one, running() as two:
-            http.post(one.declare(URL).url, timeout=60)
-            assert (len(one.signals()), len(two.signals())) == (1, 0)
-        with pytest.raises(requests.ConnectionError, match="refused"):
-            http.get(f"{one.control_url}/health", timeout=60)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_process_names_its_addresses_and_stops_when_told(
-    tmp_path: Path, http: requests.Session, number: signal.Signals
-) -> None:
-    ready_file = tmp_path / "ready.json"
-    command = [sys.executable, "-m", "sandbox.server", str(ready_file)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        until(ready_file.exists)
-        where: dict[str, Any] = json.loads(ready_file.read_text())
-        assert http.get(f"{where['control_url']}/health", timeout=60).json() == {"status": "ok"}
-        assert http.get(where["xmatters_url"], timeout=60).status_code == 404
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
-    assert (process.returncode, output) == (0, "")
+def test_certificate_is_for_the_address_only_and_its_key_for_this_user_until_the_end() -> None:
+    with running(is_https=True) as box:
+        assert box.xmatters_authority
+        authority, url = str(box.xmatters_authority), box.xmatters_url
+        assert status(url, authority) == 401
+        for other in ((url, True), (url.replace("127.0.0.1", "localhost"), authority)):
+            with pytest.raises(requests.exceptions.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+                status(*other)
+        folder = box.xmatters_authority.parent
+        assert folder.stat().st_mode & 0o077 == 0
+    assert not folder.exists()

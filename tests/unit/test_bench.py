@@ -8,39 +8,13 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from bench import cost, page, stranger
-from bench.__main__ import NAMES, main
-from bench.usage import Usage
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = (ROOT / "template.yaml").read_text()
 INSTALL = (ROOT / "docs/install.md").read_text()
-SHARE = Usage(aws_calls=5, read_units=1, write_units=4, sqs_requests=1, secret_reads=0.02, log_bytes=1000, log_lines=2)
-WAKE = Usage(aws_calls=1, read_units=1, sqs_requests=2, log_bytes=900, log_lines=2)
-
-
-def test_unknown_benchmark_is_a_usage_error_that_names_the_known_ones(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["bench", "--only", "warm", "luke"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr().err
-    assert (ended.value.code, "'luke'" in said) == (2, True)
-    assert [name for name in NAMES if name not in said] == []
 
 
 class TestCost:
-    def test_each_line_of_the_bill_is_a_count_times_a_price(self) -> None:
-        bill = cost.million_bill(SHARE, WAKE)
-        assert bill["API Gateway requests"] == 3.5
-        assert bill["DynamoDB writes"] == pytest.approx(4 * 0.625)
-        assert bill["DynamoDB reads"] == pytest.approx(2 * 0.125)
-        assert bill["SQS requests"] == pytest.approx(3 * 0.4)
-        assert bill["Secrets Manager reads"] == pytest.approx(0.02 * 1e6 / 10_000 * 0.05)
-        # 8 and 2 ms of a whole processor, of which 512 MB have 0.29; six calls of 5 ms; 200 ms for xMatters.
-        seconds = 0.010 * 1769 / 512 + 0.030 + 0.2
-        assert bill["Lambda time"] == pytest.approx(seconds * 0.5 * 0.0000133334 * 1e6)
-
     def test_readme_has_the_dollars_of_a_million_shares_and_of_a_month(self) -> None:
         readme = " ".join((ROOT / "README.md").read_text().split())
         million, month = cost.section().figures[-1], cost.month_section(TEMPLATE).figures[-1]

@@ -14,77 +14,29 @@ GOOD = {
 }
 
 
-def test_missing_settings_have_their_defaults() -> None:
-    assert Config.from_environment(GOOD) == Config(
-        secret_prefix="relay",
-        secret_cache_seconds=300,
-        xmatters_hosts=("*.xmatters.com",),
-        bigpanda_hosts=("api.bigpanda.io",),
-        loopback_allowed=False,
-        dead_letter_queue_url="https://sqs/dead-letters",
-        retry_queue_url="https://sqs/retries",
-        chore_queue_url="https://sqs/chores",
-        ledger_table="ledger",
-        fallback_topic_arn="",
-        job_worker="",
-        alarm_topic_arn="",
-        notice_topic_arn="",
-        has_channel_metrics=False,
-        is_traced=False,
-        fallback_phones=(),
-        fallback_voice_identity="",
-        fallback_text_identity="",
-        webhook_url="",
-        heartbeat_url="",
-    )
+TEXTS = (
+    *("secret_prefix", "dead_letter_queue_url", "retry_queue_url", "chore_queue_url", "ledger_table", "job_worker"),
+    *("fallback_topic_arn", "alarm_topic_arn", "notice_topic_arn", "fallback_voice_identity", "fallback_text_identity"),
+    *("webhook_url", "heartbeat_url"),
+)
 
 
 def test_every_setting_is_read_and_trimmed() -> None:
-    environment = {
-        "RELAY_SECRET_PREFIX": " team/relay/ ",
+    texts = {f"RELAY_{name.upper()}": f"https://{name}" for name in TEXTS}
+    others = {
+        "RELAY_SECRET_PREFIX": " https://secret_prefix/ ",
         "RELAY_SECRET_CACHE_SECONDS": "0.5",
         "RELAY_XMATTERS_HOSTS": " *.XMatters.com , acme.hosted.xmatters.com,, ",
-        "RELAY_BIGPANDA_HOSTS": "API.bigpanda.io",
-        "RELAY_PROFILE": "local",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
-        "RELAY_DEAD_LETTER_QUEUE_URL": " https://sqs/d ",
-        "RELAY_RETRY_QUEUE_URL": "https://sqs/r",
-        "RELAY_CHORE_QUEUE_URL": "https://sqs/c",
-        "RELAY_LEDGER_TABLE": "relay-ledger",
-        "RELAY_FALLBACK_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:fallback",
-        "RELAY_JOB_WORKER": "stack-job-worker",
-        "RELAY_ALARM_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:wake",
-        "RELAY_NOTICE_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:tomorrow",
         "RELAY_CHANNEL_METRICS": "on",
         "RELAY_TRACING": "Active",
         "RELAY_FALLBACK_PHONES": "+14255550100,+14255550101",
-        "RELAY_FALLBACK_VOICE_IDENTITY": "arn:voice",
-        "RELAY_FALLBACK_TEXT_IDENTITY": "arn:text",
-        "RELAY_WEBHOOK_URL": "https://api.example.com/v1/bigpanda/{channel}",
-        "RELAY_HEARTBEAT_URL": "https://switch.example.com/ping/1",
     }
-    assert Config.from_environment(environment) == Config(
-        secret_prefix="team/relay",
-        secret_cache_seconds=0.5,
-        xmatters_hosts=("*.xmatters.com", "acme.hosted.xmatters.com"),
-        bigpanda_hosts=("api.bigpanda.io",),
-        loopback_allowed=True,
-        dead_letter_queue_url="https://sqs/d",
-        retry_queue_url="https://sqs/r",
-        chore_queue_url="https://sqs/c",
-        ledger_table="relay-ledger",
-        fallback_topic_arn="arn:aws:sns:eu-central-1:000000000000:fallback",
-        job_worker="stack-job-worker",
-        alarm_topic_arn="arn:aws:sns:eu-central-1:000000000000:wake",
-        notice_topic_arn="arn:aws:sns:eu-central-1:000000000000:tomorrow",
-        has_channel_metrics=True,
-        is_traced=True,
-        fallback_phones=("+14255550100", "+14255550101"),
-        fallback_voice_identity="arn:voice",
-        fallback_text_identity="arn:text",
-        webhook_url="https://api.example.com/v1/bigpanda/{channel}",
-        heartbeat_url="https://switch.example.com/ping/1",
-    )
+    config = Config.from_environment(GOOD | texts | others)
+    assert {name: getattr(config, name) for name in TEXTS} == {name: f"https://{name}" for name in TEXTS}
+    assert config.xmatters_hosts == ("*.xmatters.com", "acme.hosted.xmatters.com")
+    assert config.bigpanda_hosts == ("api.bigpanda.io",)
+    assert config.fallback_phones == ("+14255550100", "+14255550101")
+    assert (config.secret_cache_seconds, config.has_channel_metrics, config.is_traced) == (0.5, True, True)
 
 
 def test_all_invalid_settings_are_reported_at_once() -> None:

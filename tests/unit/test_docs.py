@@ -126,7 +126,7 @@ def test_each_make_target_in_the_readme_exists() -> None:
     assert set(re.findall(r"make ([a-z-]+)", README)) <= targets
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("docs/*/*.md")], ids=lambda page: page.name)
 def test_links_in_documents_have_a_target(page: Path) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         if link.startswith("https://"):

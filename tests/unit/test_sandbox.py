@@ -1,34 +1,28 @@
-"""The sandbox's clock: turning it ahead, the order of its actions, and its thread. Most tests fake the real time."""
+"""The sandbox: its clock, what its flow reads from a signal, and the sentences and receipts on its web page."""
 
-import io
 import json
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import count, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
-from rich.console import Console
 
 from relay.failures import Reason
 from relay.incidents.own_body import BodyRule, build_body
 from relay.incidents.share import State, parse_share
 from relay.jobs.job import JobKind
 from relay.jobs.outcome import Outcome
+from relay.ledger.entry_key import key
 from sandbox.clock import MOST_AHEAD_SECONDS, Clock
-from sandbox.page import sentences
-from sandbox.steps import Steps
+from sandbox.page import relay_view, sentences
 from sandbox.xmatters import flow
 from sandbox.xmatters.flow import Order
 from sandbox.xmatters.signals import Signal
-from tools import pictures
+from tests.fakes import Relay
+from tests.unit.paging_tenant import Tenant, new_relay
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -66,33 +60,11 @@ def test_action_that_an_action_plans_within_the_turn_runs_at_its_own_time(clock:
     assert seen == [after(10), after(20), after(30)]
 
 
-def test_failing_action_is_logged_and_the_next_one_runs(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    seen: list[str] = []
-
-    def fail() -> None:
-        raise KeyError("broken")
-
-    clock.call_at(after(1), fail)
-    clock.call_at(after(2), lambda: seen.append("next"))
-    clock.turn(2)
-    assert seen == ["next"]
-    assert "broken" in caplog.text
-
-
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), MOST_AHEAD_SECONDS + 1])
 def test_turn_that_is_no_turn_ahead_is_refused(clock: Clock, seconds: float) -> None:
     with pytest.raises(ValueError, match="seconds must be above 0"):
         clock.turn(seconds)
     assert clock.now() == START
-
-
-def test_actions_run_as_the_real_time_goes_on() -> None:
-    clock, done = Clock(), threading.Event()
-    try:
-        clock.call_at(clock.now() + timedelta(seconds=0.05), done.set)
-        assert done.wait(60)
-    finally:
-        clock.close()
 
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -131,99 +103,6 @@ def test_the_relays_own_body_gives_texts_and_its_header_the_rest() -> None:
     assert dict(found.details)["Active alerts"] == "2"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
-def test_flow_fails_for_a_body_that_is_not_json(body: bytes) -> None:
-    assert read(body) is None
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: (
-            st.lists(inner, max_size=4)
-            | st.dictionaries(
-                st.sampled_from(["incident", "id", "status", "alerts", "tags", "metadata"]) | st.text(max_size=5),
-                inner,
-                max_size=6,
-            )
-        ),
-    )
-)
-def test_flow_reads_any_json(document: Any) -> None:
-    found = read(json.dumps(document).encode())
-    assert found is None if document is None else found is not None
-    assert found is None or len(found.subject) <= flow.PROPERTY_LIMIT + 20
-
-
-RUN = """
-import os, signal, time
-from sandbox import interrupts
-
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
-
-class Finalized:
-    def __del__(self):
-        interrupt()
-        # The handler runs between two instructions of Python.
-        time.sleep(0)
-
-interrupts.AGAIN_SECONDS = 0.05
-interrupts.install()
-"""
-
-
-def output_of(script: str) -> list[str]:
-    """Return what a script printed, line by line; its first statements are RUN."""
-    command = [sys.executable, "-c", RUN + script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout.split("\n")[:-1]
-
-
-def test_interrupt_that_a_finalizer_drops_is_raised_again() -> None:
-    script = """
-try:
-    Finalized()
-    print("dropped")
-    time.sleep(30)
-    print("never")
-except KeyboardInterrupt:
-    interrupts.settle()
-    print("interrupted")
-"""
-    assert output_of(script) == ["dropped", "interrupted"]
-
-
-def test_clean_up_after_an_interrupt_is_not_disturbed_by_more_signals() -> None:
-    script = """
-from contextlib import contextmanager
-
-@contextmanager
-def resource():
-    try:
-        yield
-    finally:
-        try:
-            raise OSError
-        except OSError:
-            interrupt()
-            time.sleep(0.3)
-        time.sleep(0.3)
-        print("cleaned up")
-
-try:
-    with resource():
-        interrupt()
-        time.sleep(30)
-except KeyboardInterrupt:
-    interrupts.settle()
-    print("interrupted")
-time.sleep(0.3)
-print("ended by itself")
-"""
-    assert output_of(script) == ["cleaned up", "interrupted", "ended by itself"]
-
-
 OPENED = "nothing of this open incident was announced"
 
 
@@ -235,19 +114,10 @@ def line(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fields", "wanted"),
     [
-        ({}, f"Sent to xMatters: {OPENED}."),
         ({"message": "job"}, f"Sent to xMatters after a retry: {OPENED}."),
         (
             {"why": None, "transition": None, "unguarded": "DynamoDB refused: AccessDeniedException"},
             "Sent to xMatters: the ledger did not answer, and a page too many is better than none.",
-        ),
-        (
-            {"outcome": "queued", "queue": "retry", "reason": "unreachable"},
-            "Owed: xMatters could not be reached; the relay tries again by itself.",
-        ),
-        (
-            {"outcome": "queued", "queue": "dead_letter", "reason": "refused", "http_status": 404},
-            "Dead-lettered: xMatters refused the signal (HTTP 404), and an operator has to replay it.",
         ),
         (
             {"outcome": "unchanged", "transition": "grew", "why": "alerts joined since it was announced"},
@@ -266,14 +136,6 @@ def line(**fields: Any) -> dict[str, Any]:
             {"outcome": "unsafe", "reason": "internal"},
             "Not kept: a part of the relay's own cloud failed; BigPanda is asked to send it again.",
         ),
-        (
-            {"message": "job", "kind": "writeback", "outcome": "queued", "reason": "upstream", "http_status": 503},
-            "Writing xMatters' answer into BigPanda: the vendor answered with a server error (HTTP 503).",
-        ),
-        (
-            {"message": "callback", "outcome": "queued"},
-            "xMatters' answer was kept, and is written into BigPanda next.",
-        ),
     ],
 )
 def test_log_line_is_told_in_one_sentence(fields: dict[str, Any], wanted: str) -> None:
@@ -291,69 +153,45 @@ def test_each_reason_of_the_relay_has_words() -> None:
     assert set(sentences.REASONS) == set(map(str, Reason))
 
 
-def test_unknown_line_of_a_newer_version_is_still_told() -> None:
-    assert sentences.why({"message": "share", "outcome": "postponed"}) == "postponed."
-    assert sentences.reason({"reason": "a_new_one"}) == "a new one"
+BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
 
 
-def heard(*, terminal: bool = False) -> tuple[io.StringIO, Steps]:
-    file = io.StringIO()
-    seconds = count(step=1.25)
-    console = Console(file=file, force_terminal=terminal, width=40, color_system=None)
-    return file, Steps("local", console, clock=lambda: next(seconds))
+def described(relay: Relay) -> dict[str, Any]:
+    """Return the receipt of the incident `i1` as the web page shows it."""
+    return relay_view.receipt(json.loads(relay.dynamodb.items[key("noc", (), "i1")]["text"]["S"]))
 
 
-def test_a_step_shows_before_it_is_done_and_how_long_it_took() -> None:
-    file, steps = heard()
-    with steps.step("starting [the cloud]"):
-        assert file.getvalue() == "local: starting [the cloud] … "
-    assert file.getvalue() == "local: starting [the cloud] … 1.2 s\n"
+def states(relay: Relay) -> list[str]:
+    return [each["state"] for each in described(relay)["steps"]]
+
+
+def test_answered_step_names_the_person() -> None:
+    tenant = Tenant()
+    tenant.audits["page-1"] = ["DELIVERED", "Acknowledge"]
+    relay = new_relay(tenant, policy=BOTH)
+    relay.play("critical")
+    relay.sweep_for(420, step=30)
+    assert states(relay) == ["done"] * 4
+    assert described(relay)["steps"][3]["by"] == "jdoe"
+    assert described(relay)["steps"][3]["at"].endswith("Z")
 
 
 @pytest.mark.parametrize(
-    ("problem", "word"), [(ValueError("no"), "failed after"), (KeyboardInterrupt(), "stopped after")]
+    ("makes_pages", "audits", "wanted", "unheard"),
+    [
+        (False, [], ["done", "missed", "open", "open"], "no page was made"),
+        (True, ["FAILED"], ["done", "done", "missed", "open"], "nobody was notified"),
+        (True, ["DELIVERED", "Escalate"], ["done", "done", "done", "missed"], "nobody answered"),
+    ],
 )
-def test_a_step_that_does_not_end_well_says_so_and_the_error_goes_on(problem: BaseException, word: str) -> None:
-    file, steps = heard()
-    with pytest.raises(type(problem)), steps.step("building"):
-        raise problem
-    assert file.getvalue() == f"local: building … {word} 1.2 s\n"
-
-
-def test_on_a_terminal_the_line_is_there_once_at_the_end() -> None:
-    file, steps = heard(terminal=True)
-    with steps.step("building"):
-        pass
-    assert file.getvalue().endswith("local: building … 1.2 s\n")
-
-
-def _said() -> str:
-    console = Console(record=True, width=pictures.COLUMNS, file=io.StringIO())
-    console.print("demo: starting the cloud … 0.5 s")
-    for number in (1, 2, 3):
-        console.print()
-        console.rule(f"[bold]{number}  Act {number}", align="left")
-        console.print(f"[green]✓[/] claim of act {number}")
-        console.print(f"{number}  attempts")
-    return console.export_text(styles=True)
-
-
-@pytest.mark.parametrize(("numbers", "claims"), [((1,), ["1"]), ((2, 3), ["2", "3"])])
-def test_acts_are_cut_from_their_titles_to_the_next_act(numbers: tuple[int, ...], claims: list[str]) -> None:
-    lines = [line.plain for line in pictures.lines_of(_said(), numbers)]
-    assert lines[0].startswith(f"{numbers[0]}  Act {numbers[0]} ─")
-    assert lines[-1].rstrip() == f"{numbers[-1]}  attempts"
-    assert [line.rstrip()[-1] for line in lines if "claim" in line] == claims
-
-
-def test_act_that_the_demo_did_not_print_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no act 4"):
-        pictures.lines_of(_said(), (3, 4))
-
-
-def test_picture_has_the_styles_of_the_terminal_and_no_font_of_another_host() -> None:
-    picture = pictures.svg(pictures.lines_of(_said(), (1,)), "make demo")
-    green = "#{:02x}{:02x}{:02x}".format(*pictures.THEME.ansi_colors[2])
-    assert green in picture
-    assert "make&#160;demo" in picture or "make demo" in picture
-    assert "@font-face" not in picture
+def test_missed_step_is_shown_with_the_time_at_which_the_fallback_topic_was_notified(
+    makes_pages: bool, audits: list[str], wanted: list[str], unheard: str
+) -> None:
+    tenant = Tenant()
+    tenant.makes_pages, tenant.audits["page-1"] = makes_pages, audits
+    relay = new_relay(tenant, policy=BOTH)
+    relay.play("critical")
+    relay.sweep_for(1200, step=30)
+    found = described(relay)
+    assert (states(relay), found["unheard"]) == (wanted, unheard)
+    assert found["told_at"] is not None

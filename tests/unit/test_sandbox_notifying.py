@@ -1,7 +1,7 @@
 """xMatters' phones in the sandbox: devices, groups, answers, expiry. The real time stands still."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,7 +13,6 @@ from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError
 from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.flow import EXPIRATION_MINUTES
-from sandbox.xmatters.notifying import UnknownError
 from sandbox.xmatters.signals import Signal
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -113,16 +112,6 @@ class TestUser:
         xmatters.clock.turn(600)
         assert len(rung(xmatters)) == 2
 
-    def test_impossible_answers_are_refused_with_the_reason(self, xmatters: XMatters) -> None:
-        send(xmatters, "kim")
-        with pytest.raises(InvalidError, match="its responses are Acknowledge"):
-            xmatters.notifier.answer(1, "Escalate")
-        answer(xmatters, "kim", "Acknowledge")
-        with pytest.raises(InvalidError, match="can no longer be answered"):
-            xmatters.notifier.answer(1, "Acknowledge")
-        with pytest.raises(UnknownError, match="there is no notification 7"):
-            xmatters.notifier.answer(7, "Acknowledge")
-
 
 class TestGroup:
     def test_escalate_notifies_the_next_at_once_and_stops_the_member(self, xmatters: XMatters) -> None:
@@ -143,56 +132,6 @@ class TestGroup:
         answer(xmatters, "kim", "Acknowledge")
         assert page(xmatters)["status"] == "TERMINATED"
         assert {state for person, _, state in states(xmatters) if person == "jo"} == {"over"}
-
-
-class TestRecipients:
-    @pytest.mark.parametrize(
-        ("recipients", "said"),
-        [
-            ((), "The signal names no recipients, so nobody is notified."),
-            (("nobody",), "xMatters knows no user and no group nobody, so nobody is notified for this recipient."),
-            (("away",), "away is inactive, so nobody is notified for this recipient."),
-            (("closed",), "closed is inactive, so nobody is notified for this recipient."),
-            (("kim|Pager",), "Kim Lee has no such device, and is not notified."),
-        ],
-    )
-    def test_page_that_notifies_nobody_says_why(self, xmatters: XMatters, recipients: Sequence[str], said: str) -> None:
-        send(xmatters, *recipients)
-        assert said in log(xmatters)
-        assert (rung(xmatters), page(xmatters)["status"]) == ([], "ACTIVE")
-
-
-class TestIllXmatters:
-    """xMatters accepts signals and makes their pages, and no device gets anything."""
-
-    def test_nobody_is_ever_notified_of_a_page_that_was_made_then(self, xmatters: XMatters) -> None:
-        xmatters.workflow.set({"mode": "notifies_nobody"})
-        send(xmatters, "dba")
-        xmatters.workflow.set({"mode": "page"})
-        xmatters.clock.turn(600)
-        assert (page(xmatters)["status"], rung(xmatters)) == ("ACTIVE", [])
-        assert log(xmatters)[-1] == "xMatters is ill: it notifies nobody of this page."
-        send(xmatters, "sam")
-        assert rung(xmatters) == [("sam", "Work Email", 600)]
-
-    def test_nobody_who_is_absent_without_a_replacement_is_notified(self, xmatters: XMatters) -> None:
-        xmatters.workflow.set({"mode": "all_absent"})
-        send(xmatters, "sam", "dba")
-        assert rung(xmatters) == []
-        assert "sam is absent, without a replacement, so nobody is notified for this recipient." in log(xmatters)
-        assert log(xmatters)[-1] == "Nobody is left in the group dba."
-        xmatters.workflow.set({"mode": "page"})
-        send(xmatters, "sam")
-        assert rung(xmatters) == [("sam", "Work Email", 0)]
-
-    def test_failed_notification_reaches_no_device_and_takes_no_answer(self, xmatters: XMatters) -> None:
-        xmatters.workflow.set({"mode": "devices_fail"})
-        send(xmatters, "sam")
-        assert states(xmatters) == [("sam", "Work Email", "failed")]
-        [audit] = [each for each in xmatters.pages.audits(page(xmatters)["id"]) if "notification" in each]
-        assert (audit["auditType"], audit["notification"]["deliveryStatus"]) == ("NOTIFICATION_FAILED", "FAILED")
-        with pytest.raises(InvalidError, match="no longer be answered"):
-            xmatters.notifier.answer(1, "Acknowledge")
 
 
 class TestEnd:
@@ -225,24 +164,3 @@ class TestEnd:
         xmatters.clock.turn(180)
         assert page(xmatters)["ended_because"] == "it was for information, and all are notified"
         assert page(xmatters, 0)["status"] == "ACTIVE"
-
-
-class TestDeclarations:
-    @pytest.mark.parametrize(
-        ("document", "message"),
-        [
-            ([], "phones must be object"),
-            ({"people": [{}]}, r"people\[0\]"),
-            ({"people": [{"name": "a", "devices": [EMAIL, {"name": "b", "kind": "FLAG"}]}]}, r"devices\[1\].kind"),
-            ({"people": [{"name": "a", "devices": [EMAIL, EMAIL]}]}, r"people\[0\].devices occurs twice"),
-            ({"people": [{"name": "a"}], "groups": [{"name": "A"}]}, "occurs twice"),
-            ({"groups": [{"name": "g", "members": [{"name": "kim", "after_seconds": "5"}]}]}, "after_seconds"),
-        ],
-    )
-    def test_invalid_declaration_names_the_key_and_changes_nothing(
-        self, xmatters: XMatters, document: object, message: str
-    ) -> None:
-        before = xmatters.story()
-        with pytest.raises(InvalidError, match=message):
-            xmatters.people.declare(document)
-        assert xmatters.story() == before

@@ -174,32 +174,8 @@ def test_page_key_differs_for_another_channel_other_url_recipients_and_another_l
     assert all(each.isalnum() for each in keys)
 
 
-HOSTS = {
-    "https://a.bigpanda.io/#/app/1": True,
-    "https://bigpanda.io": True,
-    "https://A.BigPanda.IO:443/x?y=z@evil.example": True,
-    "http://a.bigpanda.io/": False,
-    "https://a.bigpanda.io@evil.example": False,
-    "https://a.bigpanda.io:443@evil.example/": False,
-    "https://a.bigpanda.io:x@evil.example/": False,
-    "https://user@a.bigpanda.io/": False,
-    "https://evil.example\\.bigpanda.io/": False,
-    "https://evil.example/\\@a.bigpanda.io/": False,
-    "https:\\\\a.bigpanda.io/": False,
-    "https://a.bigpanda.io:8443/": False,
-    "https://a.bigpanda.io./": False,
-    "https://a.bigpanda.io.evil.example/": False,
-    "https://evilbigpanda.io/": False,
-    "https://evil.example#.bigpanda.io/": False,
-    "https://xn--bgpanda-9za.io/": False,
-    "https://a.b\u0131gpanda.io/": False,
-    "https://a.bigpanda.io/<script>": False,
-    "https://a.bigpanda.io/" + "x" * 500: False,
-}
-
-
 @pytest.mark.parametrize("body", ["bigpanda", "xmatters"])
 def test_link_leads_to_a_host_of_bigpandas_or_to_its_console(body: str) -> None:
-    calls = [signal_of(samples.body(link=each, links=[{"href": each}]), body=body) for each in HOSTS]
+    calls = [signal_of(samples.body(link=each, links=[{"href": each}]), body=body) for each in samples.LINKS]
     shown = [found.output["link"] for found in run(*(case_of(call) for call in calls if call))]
-    assert shown == [link if is_bigpandas else CONSOLE + "i1" for link, is_bigpandas in HOSTS.items()]
+    assert shown == [link if is_bigpandas else CONSOLE + "i1" for link, is_bigpandas in samples.LINKS.items()]

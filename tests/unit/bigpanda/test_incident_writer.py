@@ -130,22 +130,6 @@ class TestOnce:
         assert paths(relay) == ["resolve", "comments"]
         assert "(Not resolved: it changed since that page.)" in writes(relay)[1][1]["comment"]
 
-    @pytest.mark.parametrize("statuses", [("ok", "critical"), ("warning", "critical")])
-    def test_answer_to_an_earlier_page_that_comes_after_a_later_signal_does_not_end_it(
-        self, statuses: tuple[str, ...]
-    ) -> None:
-        """Found by seed 60001008 of the simulation: an answer to the first outage's page ended the second outage."""
-        relay = new_relay(DONE)
-        for second, status in enumerate(statuses):
-            relay.clock.now += 1
-            relay.share(status=status, changedOn=LATER + second)
-        relay.clock.now += 5
-        answer(relay, "Resolve")
-        relay.retries.messages.clear()
-        relay.wake(0)
-        assert paths(relay) == ["comments"]
-        assert "(Not resolved: it changed since that page.)" in writes(relay)[0][1]["comment"]
-
     @pytest.mark.parametrize("is_dead_lettered", [True, False])
     @pytest.mark.parametrize("response", ["Resolve", "Snooze 1 h"])
     def test_answer_to_a_page_does_not_act_while_a_worse_state_is_owed(

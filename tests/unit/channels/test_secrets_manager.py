@@ -33,6 +33,11 @@ def test_secret_is_read_by_prefix_and_channel(aws: Stubber) -> None:
     assert secrets().read("noc") == "{}"
 
 
+def test_channels_are_named_by_the_secrets_below_the_prefix(aws: Stubber) -> None:
+    aws.add_response("list_secrets", {"SecretList": [{"Name": f"team/relay/{name}"} for name in ("noc", "dba")]})
+    assert sorted(secrets().names()) == ["dba", "noc"]
+
+
 @pytest.mark.parametrize("code", ["ResourceNotFoundException", "InvalidRequestException"])
 def test_deleted_secret_is_an_unknown_channel(aws: Stubber, code: str) -> None:
     aws.add_client_error("get_secret_value", code)

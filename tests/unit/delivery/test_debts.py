@@ -187,19 +187,3 @@ def test_state_is_kept_in_the_ledger_and_sent_by_the_sweeper_without_the_retry_q
 
 
 # ---- Plans: the numbers of a state's messages, of which the entry records the last one -------------------------------
-
-
-@pytest.mark.parametrize(
-    ("more", "became"),
-    [(-1, "queued"), (0, "delivered"), (1, "delivered")],
-    ids=["replaced by a later one", "the recorded one", "one whose record was lost"],
-)
-def test_message_acts_if_its_plan_is_not_lower_than_the_recorded_one(more: int, became: str) -> None:
-    relay = new_relay(DOWN, DOWN, DOWN, OK)
-    relay.share()
-    [job] = relay.retries.jobs()
-    plan = job.plan + more
-    result = relay.resume(job.planned(plan))
-    assert (result.outcome, len(relay.session.calls)) == (became, 3 if more < 0 else 4)
-    assert (result.queue, result.reason) == ("retry" if more < 0 else None, None)
-    assert relay.entry().debt.plan == max(plan, job.plan), "the claim records it"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from relay.failures import QueueError, Reason
-from relay.jobs.job import Flag, Job, timestamp
+from relay.failures import Reason
+from relay.jobs.job import Job, timestamp
 from relay.ledger.channel_rate_limiter import Gate
 from tests import samples
 from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, table_down
@@ -23,11 +23,6 @@ def down(*steps: Step, **changes: Any) -> Relay:
     relay = new_relay(*steps, **changes)
     relay.dynamodb.failure = TABLE_DOWN
     return relay
-
-
-def flagged(relay: Relay, flag: Flag) -> list[bool]:
-    """Return, for each job of the retry queue, if it has the flag."""
-    return [flag in job.flags for job in relay.retries.jobs()]
 
 
 def accepted(relay: Relay) -> list[bool]:
@@ -149,17 +144,6 @@ def test_critical_rings_once_for_each_function_that_takes_it_in_two_minutes_with
     assert [len(each.session.calls) for each in functions] == [1] * 8
 
 
-def test_job_of_an_ambiguous_attempt_says_may_repeat_and_the_next_critical_waits_for_the_ledger() -> None:
-    relay = down(LOST, LOST, OK)
-    relay.play("critical")
-    relay.play("critical")
-    assert flagged(relay, Flag.MAY_HAVE_PAGED) == [True, False]
-    assert flagged(relay, Flag.WAITS_FOR_LEDGER) == [False, True]
-    relay.dynamodb.failure = None
-    relay.drain()
-    assert relay.repeats()[-1] == "true"
-
-
 @pytest.mark.parametrize(("is_back", "wakes"), [(False, 2), (True, 5)], ids=["in a row", "with one write in between"])
 def test_job_is_sent_after_two_minutes_of_failed_writes_in_a_row_although_reads_work(is_back: bool, wakes: int) -> None:
     relay = new_relay(*[DOWN] * (4 if is_back else 3), OK)
@@ -175,9 +159,6 @@ def test_job_is_sent_after_two_minutes_of_failed_writes_in_a_row_although_reads_
     for number in range(1, wakes + 1):
         relay.wake(30)
         assert len(relay.session.calls) == sent + (number == wakes)
-
-
-# ---- The rate limiter's table is down --------------------------------------------------------------------------------
 
 
 # ---- Jobs while the table is down ------------------------------------------------------------------------------------
@@ -219,10 +200,3 @@ def test_job_that_must_not_be_sent_without_the_ledger_waits_for_it(
     result = relay.resume(waiting_job(relay, 3600, age, **members), given_up)
     assert (result.outcome, result.queue, relay.session.calls) == ("queued", "retry", [])
     assert result.until == relay.clock.now + 30
-
-
-def test_message_of_a_job_that_waits_for_the_ledger_stays_if_no_queue_takes_the_next_one() -> None:
-    relay = down()
-    relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
-    result = relay.resume(waiting_job(relay, None))
-    assert (result.outcome, result.notices.last_copy, relay.session.calls) == ("unsafe", None, [])

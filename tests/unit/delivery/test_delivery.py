@@ -211,16 +211,6 @@ def test_tag_that_comes_late_rings_nobody_once_a_person_acknowledged() -> None:
     assert relay.share(changedOn=LATER, tags=TEAM).outcome == "unchanged"
 
 
-def test_recipients_of_a_late_tag_are_signalled_once_although_the_answer_has_no_request_id() -> None:
-    relay = routed({})
-    relay.share()
-    relay.session.steps = [HttpAnswer(202, {}, b"{}")]
-    for number in range(3):
-        relay.clock.now += 30
-        relay.share(changedOn=LATER + number, tags=TEAM, comments=[str(number)])
-    assert urls(relay) == ["own", "payments"]
-
-
 def routed(policy: dict[str, Any]) -> Relay:
     """Return a relay whose channel has routes by tag and by status."""
     routes = [
@@ -251,16 +241,6 @@ def test_resumed_job_is_sent_once_to_its_own_recipients_with_its_delivery_id_and
     assert relay.repeats() == ["true" if may_have_paged else None]
 
 
-def test_job_of_an_announced_state_clears_a_debt_that_still_names_it() -> None:
-    relay = new_relay()
-    relay.share()
-    entry = relay.entry()
-    assert entry.newest
-    assert relay.ledger.write(key("noc", (), "i1"), entry, entry.owing(entry.newest))
-    [job] = relay.retries.jobs()
-    assert (relay.resume(job).outcome, relay.entry().debt.since) == ("duplicate", None)
-
-
 # ---- Shares with bad timestamps --------------------------------------------------------------------------------------
 
 
@@ -272,3 +252,13 @@ def test_resolve_with_a_stamp_in_the_future_does_not_hide_the_next_critical(ahea
     relay.share(status="ok", active=False, resolved=True, changedOn=stamp, updatedOn=stamp)
     relay.clock.now += 10
     assert relay.share(changedOn=LATER + 9, updatedOn=LATER + 9).subject.transition == "reopened"
+
+
+def test_recipients_of_a_late_tag_are_signalled_once_although_the_answer_has_no_request_id() -> None:
+    relay = routed({})
+    relay.share()
+    relay.session.steps = [HttpAnswer(202, {}, b"{}")]
+    for number in range(3):
+        relay.clock.now += 30
+        relay.share(changedOn=LATER + number, tags=TEAM, comments=[str(number)])
+    assert urls(relay) == ["own", "payments"]

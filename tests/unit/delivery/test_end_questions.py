@@ -231,27 +231,6 @@ def test_owed_critical_waits_for_the_answer_once_and_for_a_minute_at_most() -> N
     assert sent[2] < sent[3], "further resolves do not make it wait again"
 
 
-def test_owed_critical_of_an_incident_that_is_over_never_rings() -> None:
-    scene = owed_critical()
-    scene.relay.session.steps[:] = [scene.accept]
-    sent = len(scene.relay.session.calls)
-    scene.play("ok =over 120")
-    assert (len(scene.relay.session.calls), scene.relay.entry().debt.since) == (sent, None)
-
-
-def test_critical_that_is_owed_after_an_earlier_debt_waits_for_the_answer_too() -> None:
-    scene = Scene()
-    for status in ("warning", "critical"):
-        scene.relay.session.steps[:] = [samples.refused(503)]
-        scene.play(f"{status} ok")
-        scene.relay.session.steps[:] = [scene.accept]
-        sent = len(scene.relay.session.calls)
-        scene.play("54")
-        assert len(scene.relay.session.calls) == sent, f"the {status} waits"
-        scene.play("30")
-        assert len(scene.relay.session.calls) == sent + 1
-
-
 def test_forged_resolve_of_an_owed_critical_does_not_delay_its_fallback() -> None:
     scene = owed_critical(276)
     scene.play("ok")

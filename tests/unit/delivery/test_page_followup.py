@@ -1,28 +1,20 @@
 """Follow-up of signals: their pages are found or reported missing, and those of past states end."""
 
 import json
-from copy import replace
 from typing import Any
 
 import pytest
 import requests
-from botocore.exceptions import EndpointConnectionError
 
-from relay.delivery.page_followup import signals_to_terminate
-from relay.failures import QueueError
 from relay.http.session import HttpAnswer
-from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from tests import samples
-from tests.fakes import Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
+from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
 from tests.fakes import new_relay as relay_without_pages
 from tests.unit.paging_tenant import Tenant, new_relay, pages
-from tests.unit.states import NOW
 
 DEAD = "2027-01-15T07:30:00.000Z"
 DOWN = samples.refused(503)
-UNREACHABLE = EndpointConnectionError(endpoint_url="https://aws")
 # After so long, the page of a signal counts as missing.
 MISSING = 180
 UNREPLACED: dict[str, Any] = {"replace": False}
@@ -113,18 +105,6 @@ def test_worker_of_signals_leaves_the_followup_to_the_chore_queue(tenant: Tenant
     assert (found(relay), relay.delays()) == ([("page-1",)], [])
 
 
-def test_signal_stays_on_the_retry_queue_while_no_queue_takes_its_followup(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
-    relay.share()
-    relay.chores.failure = UNREACHABLE
-    relay.wake(36)
-    assert [(job.kind, job.stamps.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
-    assert relay.recorder.metrics().get("signal_failed") is None
-    relay.chores.failure = None
-    relay.drain()
-    assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
-
-
 def test_followup_on_the_retry_queue_is_worked(tenant: Tenant) -> None:
     tenant.after = 60
     relay = new_relay(tenant)
@@ -136,19 +116,6 @@ def test_followup_on_the_retry_queue_is_worked(tenant: Tenant) -> None:
     assert ([job.kind for job in relay.chores.jobs()], tenant.asked) == (["followup"], ["r1", "r1"])
     relay.drain()
     assert found(relay) == [("page-1",)]
-
-
-def test_followup_of_an_overtaken_signal_looks_at_once_for_the_pages_of_all_signals(tenant: Tenant) -> None:
-    tenant.after = 100
-    relay = new_relay(tenant)
-    relay.play("warning critical")
-    overtaken, newest = relay.retries.messages
-    relay.retries.messages = [overtaken]
-    relay.wake(36)
-    assert tenant.asked == ["r1", "r2"]
-    relay.retries.messages = [newest]
-    relay.drain()
-    assert found(relay) == [("page-1",), ("page-2",)]
 
 
 def test_pages_are_not_looked_for_without_credentials_for_the_rest_api() -> None:
@@ -181,15 +148,6 @@ def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: T
     # The fallback topic was notified, so nothing is left to do.
     assert (relay.entry().receipt.is_open, relay.entry().row) == (False, None)
     assert len(relay.session.calls) == 1
-
-
-def test_page_of_a_late_tags_recipients_does_not_excuse_a_critical_without_a_page(tenant: Tenant) -> None:
-    tenant.hidden = {"r1"}
-    relay = new_relay(tenant, policy={"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]})
-    relay.play("critical")
-    relay.play("critical", tags=[{"name": "team", "value": "db"}])
-    relay.drain()
-    assert (relay.statuses(), relay.entry().receipt.missed) == ("critical critical", "page_missing")
 
 
 @pytest.mark.parametrize(
@@ -261,31 +219,6 @@ def test_fallback_is_notified_only_of_an_open_critical_that_no_page_covers(name:
     assert (relay.recorder.metrics().get("page_missing", 0), len(relay.sns.published)) == (missing, notified)
 
 
-def test_signal_of_a_share_that_was_kept_in_the_ledger_alone_is_followed(tenant: Tenant) -> None:
-    def meets(call: Call) -> HttpAnswer:
-        relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
-        assert relay.play("warning") == ["queued in_flight"]
-        relay.retries.failure = None
-        return tenant.accept(call)
-
-    tenant.makes_pages = False
-    relay = new_relay(tenant, meets)
-    relay.play("critical")
-    relay.drain()
-    assert ([each[3] for each in pages(relay)], relay.entry().receipt.missed) == ([True, True], "page_missing")
-
-
-def test_missing_page_is_reported_although_the_next_page_cannot_be_asked_for(tenant: Tenant) -> None:
-    tenant.makes_pages = False
-    relay = new_relay(tenant, rest=FakeSession(tenant.rest, DOWN, tenant.rest))
-    relay.play("critical")
-    relay.clock.now += MISSING
-    relay.play("warning 36")
-    assert tenant.asked == ["r1", "r2"]
-    relay.sweep()
-    assert (len(relay.sns.published), relay.recorder.metrics()["page_missing"]) == (1, 1)
-
-
 # ---- The follow-up fails ---------------------------------------------------------------------------------------------
 
 
@@ -316,21 +249,6 @@ def test_failed_followup_is_retried_later_and_does_not_count_as_no_page(
     assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
 
 
-@pytest.mark.parametrize("makes_pages", [True, False])
-def test_followup_outlives_an_outage_of_hours(tenant: Tenant, makes_pages: bool) -> None:
-    tenant.makes_pages = makes_pages
-    relay = new_relay(tenant, rest=FakeSession(DOWN))
-    relay.share()
-    began = relay.clock.now
-    while delays := relay.delays():
-        relay.wake(max(1, min(delays)))
-        if relay.clock.now >= began + 4 * 3600:
-            relay.rest.steps[:] = [tenant.rest]
-    assert relay.dead_letters.messages == []
-    assert found(relay) == [("page-1",) if makes_pages else ()]
-    assert relay.recorder.metrics().get("page_missing", 0) == (not makes_pages)
-
-
 def test_followup_with_a_wrong_base_url_is_dead_lettered_without_the_credential(tenant: Tenant) -> None:
     relay = new_relay(tenant, rest=FakeSession(samples.refused(404, b"rest-pw is odd")))
     relay.share()
@@ -339,19 +257,6 @@ def test_followup_with_a_wrong_base_url_is_dead_lettered_without_the_credential(
     assert (dead.kind, dead.stamps.reason, relay.delays()) == ("followup", "refused", [])
     kept = relay.dead_letters.messages[0]["MessageBody"]
     assert ("is odd" in kept, "rest-pw" in kept + relay.recorder.written()) == (True, False)
-
-
-@pytest.mark.parametrize("is_readable", [True, False])
-def test_followup_is_retried_after_a_failure_of_the_ledger(tenant: Tenant, is_readable: bool) -> None:
-    relay = new_relay(tenant)
-    relay.share()
-    relay.dynamodb.refuses_writes, relay.dynamodb.failure = True, None if is_readable else UNREACHABLE
-    relay.wake(36)
-    assert [job.stamps.reason for job in relay.chores.jobs()] == ["internal"] * is_readable
-    assert tenant.asked == (["r1"] if is_readable else [])
-    relay.dynamodb.refuses_writes, relay.dynamodb.failure = False, None
-    relay.wake(60)
-    assert found(relay) == [("page-1",)]
 
 
 def test_followup_that_hangs_ends_within_its_time_limit_and_waits_for_its_backoff(tenant: Tenant) -> None:
@@ -407,27 +312,6 @@ def test_pages_of_past_states_end_and_no_others(name: str, tenant: Tenant) -> No
     assert [each[2] for each in pages(relay)] == is_over
 
 
-def test_page_of_a_resolve_replaces_no_other_since_the_resolve_may_be_forged() -> None:
-    page, of_resolve = (
-        AcceptedSignal(f"r{number}", NOW + number, is_open=number == 1, is_critical=True, pages=(f"page-{number}",))
-        for number in (1, 2)
-    )
-    entry = Entry(accepted_signals=(page, of_resolve))
-    assert list(signals_to_terminate(entry, replaces=True)) == []
-    again = replace(of_resolve, is_open=True)
-    assert list(signals_to_terminate(replace(entry, accepted_signals=(page, again)), replaces=True)) == [page]
-
-
-def test_older_page_is_not_ended_before_the_newer_one_is_found(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
-    relay.play("warning 36")
-    tenant.after = 100
-    relay.play("critical 36")
-    assert tenant.ended == []
-    relay.drain()
-    assert tenant.ended == ["page-1"]
-
-
 @pytest.mark.parametrize(
     ("events", "page"), [("warning critical 36", "page-2"), ("critical ok 36", "page-1")], ids=["newer", "older"]
 )
@@ -441,17 +325,6 @@ def test_page_that_is_over_when_it_is_found_ends_no_other_and_is_not_ended_again
     assert tenant.ended == [page]
 
 
-def test_followup_of_a_resolve_ends_the_page_although_the_incident_is_open_again(tenant: Tenant) -> None:
-    relay = new_relay(tenant, policy=UNREPLACED)
-    for status in ("critical", "ok", "critical"):
-        relay.clock.now += 20
-        relay.play(status)
-    assert tenant.ended == []
-    relay.retries.messages[:] = [each for each in relay.retries.messages if '"status":"ok"' in each["MessageBody"]]
-    relay.wake(16)
-    assert (tenant.ended, relay.delays()) == (["page-1"], []), "the newer one's job sees to the rest"
-
-
 @pytest.mark.parametrize("status", [404, 409])
 def test_page_that_xmatters_says_is_over_already_counts_as_ended(tenant: Tenant, status: int) -> None:
     relay = new_relay(tenant)
@@ -459,53 +332,6 @@ def test_page_that_xmatters_says_is_over_already_counts_as_ended(tenant: Tenant,
     relay = relay.with_rest(FakeSession(tenant.rest, tenant.rest, samples.refused(status)))
     relay.play("ok 36")
     assert ([each[2] for each in pages(relay)], relay.delays()) == ([True, False], [])
-
-
-def test_page_that_one_of_two_concurrent_followups_found_is_not_lost(tenant: Tenant) -> None:
-    def meanwhile() -> None:
-        # The first follow-up has asked for the last time, and found nothing.
-        relay.clock.now += 1
-        worked(other, followup())
-
-    table = HookedDynamoDb()
-    relay = new_relay(tenant, dynamodb=table)
-    tenant.after = MISSING + 1
-    relay.share()
-    other = relay.with_rest(FakeSession(tenant.rest))
-    relay.clock.now += MISSING + 0.5
-    table.before_next(meanwhile)
-    worked(relay, followup())
-    assert found(relay) == [("page-1",)]
-
-
-def test_all_pages_of_a_signal_are_ended_by_the_resolve_also_one_that_a_flow_made_later(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
-    relay.play("critical 36")
-    late, ended = [{"id": f"page-{number}", "eventId": str(number), "status": "ACTIVE"} for number in (1, 2)], []
-
-    def rest(call: Call) -> HttpAnswer:
-        if call.method == "POST":
-            ended.append(json.loads(call.body)["id"])
-        return HttpAnswer(200, {}, json.dumps({"data": late if "requestId=r1" in call.url else []}).encode())
-
-    relay.play("ok")
-    relay.with_rest(FakeSession(rest)).wake(36)
-    assert ended == ["page-1", "page-2"]
-
-
-@pytest.mark.parametrize(
-    ("between", "ended"), [("", ["page-1"]), ("critical 36", ["page-1", "page-2"])], ids=["missing", "replaced"]
-)
-def test_page_that_came_after_the_search_is_ended_by_the_resolve(
-    tenant: Tenant, between: str, ended: list[str]
-) -> None:
-    tenant.hidden.add("r1")
-    relay = new_relay(tenant)
-    relay.play(f"warning 36 {MISSING} {between}")
-    assert [each[2:] for each in pages(relay)] == [(False, True), (False, False)][: len(ended)]
-    tenant.hidden.clear()
-    relay.play("ok 36")
-    assert tenant.ended == ended
 
 
 def test_page_for_the_acknowledger_alone_does_not_end_the_page_of_all(tenant: Tenant) -> None:
@@ -542,17 +368,6 @@ def test_newer_page_ends_the_older_one_only_if_it_notifies_the_same_people_or_mo
     assert tenant.ended == ended
 
 
-def test_fault_while_pages_are_ended_leaves_the_rest_for_later_and_ends_none_twice(tenant: Tenant) -> None:
-    relay = new_relay(tenant, policy=UNREPLACED)
-    relay.play("warning critical ok")
-    # Each of the three jobs meets a fault; the last one retries.
-    relay = relay.with_rest(FakeSession(*[tenant.rest] * 6, DOWN, DOWN, DOWN, tenant.rest))
-    relay.wake(36)
-    assert tenant.ended == ["page-1"]
-    relay.wake(60)
-    assert tenant.ended == ["page-1", "page-2"]
-
-
 # ---- A resolve that the policy does not signal ends the pages all the same -------------------------------------------
 
 
@@ -584,6 +399,31 @@ def test_unannounced_resolve_ends_the_page_before_the_ledger_notes_it(tenant: Te
     assert relay.delays() == []
 
 
+def test_signal_stays_on_the_retry_queue_while_no_queue_takes_its_followup(tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    relay.share()
+    relay.chores.failure = TABLE_DOWN
+    relay.wake(36)
+    assert [(job.kind, job.stamps.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
+    assert relay.recorder.metrics().get("signal_failed") is None
+    relay.chores.failure = None
+    relay.drain()
+    assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_followup_is_retried_after_a_failure_of_the_ledger(tenant: Tenant, is_readable: bool) -> None:
+    relay = new_relay(tenant)
+    relay.share()
+    relay.dynamodb.refuses_writes, relay.dynamodb.failure = True, None if is_readable else TABLE_DOWN
+    relay.wake(36)
+    assert [job.stamps.reason for job in relay.chores.jobs()] == ["internal"] * is_readable
+    assert tenant.asked == (["r1"] if is_readable else [])
+    relay.dynamodb.refuses_writes, relay.dynamodb.failure = False, None
+    relay.wake(60)
+    assert found(relay) == [("page-1",)]
+
+
 def test_unannounced_resolve_ends_the_page_of_a_signal_that_was_in_flight(tenant: Tenant) -> None:
     def meets(call: Call) -> HttpAnswer:
         assert relay.play("ok") == ["unchanged touched"]
@@ -594,14 +434,14 @@ def test_unannounced_resolve_ends_the_page_of_a_signal_that_was_in_flight(tenant
     assert tenant.ended == ["page-1"]
 
 
-def test_unannounced_resolve_is_unsafe_and_not_noted_if_no_queue_takes_the_job(tenant: Tenant) -> None:
-    relay = new_relay(tenant, policy=SILENT)
-    relay.play("critical 36")
-    relay.retries.failure = UNREACHABLE
-    said: dict[str, Any] = {"status": "ok", "changedOn": int(relay.clock.now)}
-    result = relay.share(**said)
-    assert (result.outcome, bool(result.notices.last_copy)) == ("unsafe", True)
-    relay.retries.failure = None
-    assert relay.share(**said).outcome == "unchanged"
-    relay.wake(0)
-    assert tenant.ended == ["page-1"]
+def test_followup_of_an_overtaken_signal_looks_at_once_for_the_pages_of_all_signals(tenant: Tenant) -> None:
+    tenant.after = 100
+    relay = new_relay(tenant)
+    relay.play("warning critical")
+    overtaken, newest = relay.retries.messages
+    relay.retries.messages = [overtaken]
+    relay.wake(36)
+    assert tenant.asked == ["r1", "r2"]
+    relay.retries.messages = [newest]
+    relay.drain()
+    assert found(relay) == [("page-1",), ("page-2",)]

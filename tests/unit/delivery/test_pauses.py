@@ -146,10 +146,3 @@ def test_fallback_time_counts_from_the_end_of_the_pause(name: str, loses_message
 
 
 # ---- The ledger fails ------------------------------------------------------------------------------------------------
-
-
-def test_pause_that_drops_keeps_a_newer_state_of_an_incident_that_was_owed_before_it_and_not_held_yet() -> None:
-    relay = paused(pause("drop", 20), answers=[*[DOWN] * 3, OK])
-    relay.play("critical")
-    relay.clock.now = NOW + 25
-    assert relay.play("comment") == ["queued paused"]

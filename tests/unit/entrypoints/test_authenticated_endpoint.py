@@ -75,28 +75,6 @@ def test_share_that_no_queue_takes_is_answered_202_only_if_the_ledger_keeps_it(
     assert answer.document.get("queue") == queue
 
 
-@pytest.mark.parametrize(
-    ("second", "status", "outcome", "transition", "reason"),
-    [
-        (samples.body(), 200, "duplicate", None, None),
-        (samples.body(changedOn=1_799_999_999), 200, "superseded", None, None),
-        (samples.body(changedOn=1_800_000_001, comments=["on it"]), 200, "unchanged", "touched", None),
-        (samples.body(changedOn=1_800_000_001, status="warning"), 202, "queued", "eased", "paced"),
-    ],
-    ids=["duplicate", "superseded", "unchanged", "too early"],
-)
-def test_second_share_that_is_not_signalled_now_is_answered_with_its_outcome(
-    second: bytes, status: int, outcome: str, transition: str | None, reason: str | None
-) -> None:
-    relay = new_relay()
-    first = relay.webhook.serve(samples.request())
-    answer = relay.webhook.serve(samples.request(second))
-    assert (answer.status, answer.document["outcome"], answer.document["transition"]) == (status, outcome, transition)
-    assert (answer.document["delivery_id"] == first.document["delivery_id"]) is (outcome == "duplicate")
-    assert (answer.document.get("reason"), answer.document.get("queue")) == (reason, "retry" if reason else None)
-    assert len(relay.session.calls) == 1
-
-
 # Each request of these fails its check and all later ones: credentials, size, type, JSON.
 @pytest.mark.parametrize(
     ("request_", "status", "error", "names"),
@@ -209,12 +187,3 @@ class TestFaults:
         [crash] = [line for line in relay.recorder.lines() if line["message"] == "crash"]
         assert (crash["level"], crash["error"]) == ("ERROR", "ZeroDivisionError")
         assert any("fakes.py" in frame and frame.endswith(" call") for frame in crash["frames"])
-
-
-class TestLog:
-    def test_refused_request_is_logged_in_one_line_without_headers_or_body(self) -> None:
-        relay = new_relay()
-        relay.webhook.serve(samples.request(b'{"canary": 1', headers=samples.OPEN | {"x-note": "canary"}))
-        relay.webhook.serve(samples.request(channel="canary/..", headers={"authorization": "Bearer canary"}))
-        assert [line["status"] for line in relay.recorder.lines()] == [400, 401]
-        assert "canary" not in relay.recorder.written()

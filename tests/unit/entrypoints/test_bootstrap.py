@@ -101,16 +101,6 @@ def test_client_of_one_vendor_calls_no_host_of_the_other(
     assert not caught.value.may_have_acted
 
 
-def test_sweeper_judges_health_with_its_own_table_channels_and_topics() -> None:
-    arns = {"RELAY_ALARM_TOPIC_ARN": "arn:wake", "RELAY_NOTICE_TOPIC_ARN": "arn:tomorrow"}
-    sweeper = bootstrap.sweeper(ENVIRONMENT | arns)
-    assert sweeper.health
-    assert sweeper.health.table is sweeper.health.survey.table is sweeper.table
-    assert sweeper.health.probe.table is sweeper.table
-    assert sweeper.health.survey.channels is sweeper.health.probe.channels is sweeper.policies.channels
-    assert (sweeper.health.topics.alarm_arn, sweeper.health.topics.notice_arn) == ("arn:wake", "arn:tomorrow")
-
-
 def test_canary_posts_over_https_alone_and_not_without_a_url() -> None:
     environment = ENVIRONMENT | {"RELAY_NOTICE_TOPIC_ARN": "arn:tomorrow"}
     health = bootstrap.sweeper(environment).health

@@ -4,10 +4,8 @@ import json
 from typing import Any
 
 import pytest
-import requests
 
 from relay.failures import QueueError
-from relay.incidents.share import parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import envelope_of
 from tests import samples
@@ -53,26 +51,6 @@ class TestMessages:
         assert relay.worker.work([each | {"attributes": attributes} for each in message]) == ["m1"]
         assert relay.recorder.metrics().get("dead_lettered", 0) == times
 
-    def test_job_is_logged_in_one_line(self) -> None:
-        relay = new_relay(DOWN)
-        relay.worker.work(jobs("i1", attempts=2))
-        [line] = relay.recorder.lines()
-        expected = {
-            "message": "job",
-            "channel": "noc",
-            "incident_id": "i1",
-            "outcome": "queued",
-            "transition": "opened",
-            "reason": "upstream",
-            "queue": "retry",
-            "attempts": 1,
-            "earlier_attempts": 2,
-            "http_status": 503,
-            "correlation_id": "request-1",
-        }
-        assert {name: line[name] for name in expected} == expected
-        assert relay.recorder.metrics() == {"signal_failed": 1}
-
 
 NO = QueueError("no")
 NOW = "2027-01-15T08:00:00.000Z"
@@ -86,31 +64,7 @@ def woken(relay: Relay, age: int = 0, **changes: Any) -> list[str]:
     return relay.worker.work([{"messageId": "m1", "body": envelope_of(job)}])
 
 
-def waiting(relay: Relay) -> Job:
-    """Return the one job that waits on the retry queue."""
-    [job] = relay.retries.jobs()
-    return job
-
-
 class TestNextMessage:
-    def test_next_message_of_a_failed_job_has_the_result_of_the_attempt(self) -> None:
-        relay = new_relay(DOWN, chance=0.5)
-        assert woken(relay, attempts=3, first_failed_at=None) == []
-        job = samples.job(
-            received_at=NOW,
-            attempts=4,
-            reason="upstream",
-            http_status=503,
-            response_excerpt="down",
-            first_failed_at=NOW,
-            last_failed_at=NOW,
-            plan=2,
-            transition="opened",
-            digest=parse_share(samples.job().body).digest,
-        )
-        assert waiting(relay) == job
-        assert relay.retries.delays() == [15]
-
     @pytest.mark.parametrize("failure", [NO, TimeoutError("hangs")])
     def test_old_message_stays_if_neither_a_queue_nor_the_ledger_takes_the_next_one(self, failure: Exception) -> None:
         table = HookedDynamoDb()
@@ -123,32 +77,6 @@ class TestNextMessage:
         relay.clock.now += 16
         assert woken(relay) == []
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-
-
-class TestSchedule:
-    @pytest.mark.parametrize(
-        ("failure", "chance", "age", "delay"),
-        [
-            (DOWN, 1.0, 0, 30),
-            (DOWN, 1.0, 45, 45),
-            (DOWN, 0.5, 50, 25),
-            (DOWN, 0.0, 50, 0),
-            (DOWN, 1.0, 9000, 60),
-            (samples.refused(429), 1.0, 0, 30),
-            (samples.refused(429, retry_after="120"), 0.0, 0, 120),
-            (samples.refused(503, retry_after="45"), 1.0, 60, 60),
-            (samples.refused(503, retry_after="86400"), 1.0, 0, 900),
-            (samples.refused(401), 0.0, 0, 300),
-            (samples.refused(403), 1.0, 9000, 300),
-            (requests.ReadTimeout("late"), 0.0, 0, 30),
-            (requests.ReadTimeout("late"), 1.0, 480, 480),
-            (requests.ConnectTimeout("gone"), 0.0, 0, 0),
-        ],
-    )
-    def test_each_reason_has_its_backoff(self, failure: Step, chance: float, age: int, delay: float) -> None:
-        relay = new_relay(failure, chance=chance)
-        woken(relay, age, recipients=())
-        assert (relay.retries.delays(), waiting(relay).stamps.attempts) == ([delay], 1)
 
 
 class TestExpiry:

@@ -43,28 +43,6 @@ def test_longer_secret_is_redacted_first() -> None:
     assert redact("abcdef abc", {"abc", "abcdef"}) == "*** ***"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "POST /x?apiKey=HIDDEN&recipients=a",
-        "?api_key=HIDDEN",
-        "?APIKEY=HIDDEN",
-        '{"apiKey" : "HIDDEN"}',
-        "Authorization: Bearer HIDDEN",
-        "authorization: basic HIDDEN",
-        '{"access_token":"HIDDEN"}',
-        '{"access_token" : "HIDDEN", "expires_in": 1}',
-        '{\n  "refresh_token":\n      "HIDDEN"}',
-        "grant_type=password&password=HIDDEN&client_id=c",
-        "client_secret=HIDDEN",
-    ],
-)
-def test_text_that_looks_like_a_credential_is_redacted_although_it_is_unknown(text: str) -> None:
-    redacted = redact(text, ())
-    assert "HIDDEN" not in redacted
-    assert "***" in redacted
-
-
 @given(st.text(min_size=1, max_size=20), st.text(max_size=20), st.text(max_size=20))
 def test_redacted_text_never_holds_the_secret(secret: str, before: str, after: str) -> None:
     if secret not in "***":

@@ -2,7 +2,6 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import strategies as st
 
 from relay.failures import BadRequest
 from relay.incidents.share import Alert, Share, parse_share
@@ -224,10 +223,3 @@ def test_digest_changes_with_each_meaningful_member(change: dict[str, Any]) -> N
 )
 def test_digest_does_not_change_with_volatile_members(change: dict[str, Any]) -> None:
     assert samples.share(**STATE | change).digest == samples.share(**STATE).digest
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
-    max_leaves=12,
-)

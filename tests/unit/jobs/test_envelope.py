@@ -1,4 +1,4 @@
-"""Envelope of a job: what is written is read again, and nothing else is read as a job."""
+"""Job and its envelope: its times and revival; what is written is read again, and nothing else is read as a job."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jobs.job import Acceptance, Job, Stamps, timestamp
+from relay.jobs.job import Acceptance, Job, Stamps, seconds_of, timestamp
 from relay.jobs.queue import UnreadableMessage, attributes_of, envelope_of, fits, legal_text, read_envelope
 from tests import samples
 
@@ -47,17 +47,6 @@ def test_job_is_read_as_it_was_written_and_is_printable_ascii(**changes: Any) ->
     assert envelope.isascii()
     assert envelope.isprintable()
     assert all(legal_text(value) == value for value in attributes_of(job).values())
-
-
-def test_envelope_holds_the_members_of_the_contract() -> None:
-    assert MEMBERS.keys() - {"schema", "stamps"} == {
-        *("kind", "channel", "url_recipients", "incident_id", "received_at", "body", "version", "digest", "plan"),
-        *("flags", "ledger_down_since", "accepted", "not_before", "dead_lettered_at", "revived_at"),
-    }
-    assert MEMBERS["stamps"].keys() == {
-        *("reason", "correlation_id", "status", "transition", "recipients", "first_failed_at", "last_failed_at"),
-        *("http_status", "response_excerpt", "replays", "attempts"),
-    }
 
 
 def test_members_and_stamps_that_an_older_version_did_not_write_have_their_defaults() -> None:
@@ -137,3 +126,26 @@ def test_envelope_fits_up_to_a_limit_that_leaves_room_for_attributes() -> None:
     job = samples.job(channel="c" * 48, incident_id="\U0010ffff" * 512)
     attributes = sum(len((name + value + "String").encode()) for name, value in attributes_of(job).items())
     assert attributes + most <= MEBIBYTE
+
+
+EARLY, LATE = "2027-01-15T08:00:00.000Z", "2027-01-15T08:00:00.009Z"
+
+
+def test_timestamps_are_utc_with_milliseconds_and_read_back() -> None:
+    assert timestamp(1_795_564_860.1249) == "2026-11-25T00:01:00.124Z"
+    assert seconds_of("2026-11-25T00:01:00.124Z") == 1_795_564_860.124
+    with pytest.raises(ValueError, match="yesterday"):
+        seconds_of("yesterday")
+
+
+@pytest.mark.parametrize(("revived_at", "is_revived"), [(None, False), (EARLY, False), (LATE, True)])
+def test_job_is_revived_if_it_woke_after_it_was_dead_lettered(revived_at: str | None, is_revived: bool) -> None:
+    assert samples.job(dead_lettered_at=EARLY, revived_at=revived_at).is_revived == is_revived
+
+
+def test_revived_job_starts_anew_later_than_its_dead_lettering_on_a_slow_clock() -> None:
+    waits = {"not_before": EARLY, "ledger_down_since": EARLY, "waits_for_ledger": True, "bell": True}
+    revived = samples.job(dead_lettered_at=LATE, **waits).revived(seconds_of(EARLY))
+    assert (revived.revived_at, revived.stamps.replays) == ("2027-01-15T08:00:00.010Z", 1)
+    assert (revived.not_before, revived.ledger_down_since, revived.flags) == (None, None, frozenset())
+    assert revived.age_counts_from == seconds_of("2027-01-15T08:00:00.010Z")

@@ -36,20 +36,6 @@ def signal(request_id: str) -> AcceptedSignal:
     return AcceptedSignal(request_id, NOW, is_open=True, is_critical=True)
 
 
-class TestClaimed:
-    def test_claimed_state_is_the_newest_only_if_it_is_on_a_queue(self) -> None:
-        mine = lease(state())
-        assert Entry().claimed(mine, 1, queued=True).newest == state()
-        alone = Entry().claimed(mine, 1, queued=False)
-        assert (alone.newest, alone.seen_digests, alone.debt.since) == (None, (), None)
-
-    def test_state_of_an_expired_lease_is_doubtful_after_the_next_claim(self) -> None:
-        entry, gone = leased(state(alerts=ONE_ALERT))
-        after = entry.claimed(lease(over(20), 20, "b"), 1, queued=True)
-        assert after.doubtful == (gone.state,)
-        assert after.signal_times == (NOW, NOW + 20)
-
-
 class TestAccepted:
     def test_accepted_state_is_announced_and_nothing_is_owed(self) -> None:
         entry, mine = leased(state(alerts=ONE_ALERT))
@@ -124,7 +110,6 @@ class TestGivenUp:
 
 
 ROW = Row(NOW + 216, "d" * 32, is_critical=True)
-CALM = replace(ROW, is_critical=False)
 
 
 def fresh() -> tuple[Ledger, FakeDynamoDb]:
@@ -137,25 +122,7 @@ def owing(of: State | None = None) -> Entry:
     return Entry().waiting(of or state(), ROW)
 
 
-def told(entry: Entry) -> Entry:
-    return replace(entry, debt=replace(entry.debt, is_notified=True))
-
-
 class TestRow:
-    @pytest.mark.parametrize("is_missed_first", [True, False])
-    def test_row_of_a_missing_page_is_due_although_a_later_state_was_given_up(self, is_missed_first: bool) -> None:
-        """Found by seed 7036 of the simulation: nobody was told that a critical had no page."""
-        warning = replace(state(5), rank=1)
-        entry = announced(state()).waiting(warning, CALM)
-        steps: list[Callable[[Entry], Entry]] = [
-            lambda each: each.page_missing(MARK),
-            lambda each: each.dead_lettering(warning, MARK, "expired", plan=1),
-        ]
-        for step in steps if is_missed_first else reversed(steps):
-            entry = step(entry)
-        assert entry.row is not None
-        assert entry.row.due <= max(MARK, CALM.due)
-
     @pytest.mark.parametrize(
         "settle",
         [
@@ -199,20 +166,6 @@ class TestRow:
         ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
         assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, rung=1)
         assert len(dynamodb.indexed()) == 1
-
-
-def without_page(entry: Entry) -> Entry:
-    """Return the entry after the search for its critical signal's page ended without a result."""
-    return entry.page_missing(NOW)
-
-
-class TestPageMissing:
-    def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified(self) -> None:
-        entry = without_page(announced(state()))
-        assert (entry.receipt.missed, entry.row) == ("page_missing", Row(NOW, is_critical=True))
-        notified = entry.notified("page_missing", NOW + 180)
-        assert (notified.receipt.is_open, notified.row, notified.receipt.told_at) == (False, None, NOW + 180)
-        assert without_page(notified) == notified, "the fallback topic is notified once"
 
 
 STAMPS = (NOW, NOW)
@@ -259,10 +212,6 @@ def signal_to(*recipients: str, is_for_one: bool = False) -> AcceptedSignal:
 
 
 class TestRecipients:
-    def test_signal_knows_whom_it_notified(self) -> None:
-        assert signal_to("ops", "dba").notified("dba")
-        assert not signal_to("ops", "dba").notified("jdoe")
-
     @pytest.mark.parametrize(
         ("newer", "older", "reaches"),
         [
@@ -283,12 +232,6 @@ def test_newer_state_is_owed_since_the_first_owed_one() -> None:
     assert Entry().owing(state(5)).owing(state(9)).debt.since == NOW + 5
 
 
-def test_newer_resolve_stays_claimed_when_an_older_end_is_recorded() -> None:
-    entry = Entry().owing(state()).claiming(over(20))
-    assert entry.owing(over(9)).end.is_claimed
-    assert not entry.owing(over(20)).end.is_claimed
-
-
 class TestRevival:
     def dead_lettered(self) -> Entry:
         return Entry().owing(state()).dead_lettering(state(), MARK, "refused", plan=1)
@@ -297,16 +240,18 @@ class TestRevival:
         again = self.dead_lettered().reviving(state(), MARK + 9).dead_lettering(state(), MARK + 60, "expired", plan=1)
         assert (again.is_given_up, again.debt.dead_lettered_at, again.debt.reason) == (True, MARK + 60, "expired")
 
+    def test_state_that_the_entry_has_not_seen_is_owed_and_dead_lettered(self) -> None:
+        entry = Entry(announced=state()).dead_lettering(state(5), MARK, "expired", plan=1)
+        assert (entry.newest, entry.is_given_up, entry.debt.is_critical) == (bare(state(5)), True, True)
+
     def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing(self) -> None:
         revived = Entry().owing(state()).reviving(state(), MARK + 9)
         assert revived.dead_lettering(state(), MARK, "refused", plan=1) == revived
 
-    def test_mark_of_a_dead_letter_never_goes_back(self) -> None:
-        assert self.dead_lettered().dead_lettering(state(), MARK - 9, "refused", plan=1).debt.dead_lettered_at == MARK
 
-    def test_newer_state_clears_the_revival_of_an_older_one(self) -> None:
-        assert self.dead_lettered().reviving(state(), MARK + 9).owing(state(5)).debt.revived_at == 0.0
-
-    def test_state_that_the_entry_has_not_seen_is_owed_and_dead_lettered(self) -> None:
-        entry = Entry(announced=state()).dead_lettering(state(5), MARK, "expired", plan=1)
-        assert (entry.newest, entry.is_given_up, entry.debt.is_critical) == (bare(state(5)), True, True)
+def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified() -> None:
+    entry = announced(state()).page_missing(NOW)
+    assert (entry.receipt.missed, entry.row) == ("page_missing", Row(NOW, is_critical=True))
+    notified = entry.notified("page_missing", NOW + 180)
+    assert (notified.receipt.is_open, notified.row, notified.receipt.told_at) == (False, None, NOW + 180)
+    assert notified.page_missing(NOW) == notified, "the fallback topic is notified once"

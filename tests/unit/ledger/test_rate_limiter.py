@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.failures import Reason
-from relay.ledger.channel_rate_limiter import Gate, Rule, Ticket, count_name
+from relay.ledger.channel_rate_limiter import Gate, Rule, count_name
 from tests.unit.rate_limiter_line import GATE, Asker, Line, moments, storm
 from tests.unit.states import NOW
 
@@ -86,26 +86,6 @@ class TestMeetingAtASlot:
         line.rate_limiter.table.update(GATE, add={other_line_end: -2})
         line.clock.now = again.until
         line.ticket(is_critical=True, slot=again.slot)
-
-
-class TestEnter:
-    def test_ticket_costs_one_call_and_its_success_none(self) -> None:
-        line = Line()
-        line.report(line.ticket())
-        assert line.dynamodb.calls == ["update_item"]
-
-
-class TestSeveralGates:
-    def both(self, channel: int, people: int) -> Line:
-        line = Line(limit=channel)
-        line.rules.append(Rule("gate/noc/people", people))
-        return line
-
-    def test_ticket_needs_room_at_every_gate(self) -> None:
-        assert self.both(5, 5).ticket().taken.keys() == {GATE, "gate/noc/people"}
-        for line in (self.both(5, 1), self.both(1, 5)):
-            line.ticket()
-            assert line.closed().reason == Reason.PACED
 
 
 class TestHorizon:
@@ -245,11 +225,3 @@ class TestRateLimited:
         assert pause <= closed.until - line.clock.now <= pause + 5
         line.clock.now += pause
         assert line.ticket().troubled
-
-
-def test_signal_that_the_limit_of_its_recipients_holds_takes_no_room_of_the_channel() -> None:
-    line = Line()
-    channel, one, another = Rule(GATE, 2), Rule(f"{GATE}/one", 1), Rule(f"{GATE}/another", 1)
-    asked = [[channel, one], [channel, one], [channel, another]]
-    answers = [line.rate_limiter.enter(rules, is_critical=True) for rules in asked]
-    assert [isinstance(each, Ticket) for each in answers] == [True, False, True]

@@ -73,13 +73,3 @@ def test_unreadable_sources_are_written_anew(text: str) -> None:
     assert suggested(relay) == ()
     post(relay)
     assert suggested(relay) == ("e1",)
-
-
-def test_worker_notes_the_recipients_of_an_incident_if_the_webhook_crashed_before() -> None:
-    relay = relay_with()
-    channel = relay.channels.get("noc")
-    # Relay a share without the webhook's note, as if the function crashed after the signal.
-    relay.share(recipients=("Ann",))
-    assert relay.sources.of_incident(channel, "i1") == ()
-    relay.wake()
-    assert relay.sources.of_incident(channel, "i1") == (("Ann",),)

@@ -16,22 +16,6 @@ def fresh() -> tuple[Table, FakeDynamoDb]:
 
 
 class TestTexts:
-    def test_text_is_read_with_the_number_of_its_writes(self) -> None:
-        table, _ = fresh()
-        assert table.write("k", 0, "one") == 1
-        assert table.read("k") == Text("one", 1, {}, "k")
-        assert table.write("k", 1, "two") == 2
-        assert table.read("k") == Text("two", 2, {}, "k")
-        assert table.read("other") is None
-
-    def test_attributes_are_set_read_and_removed_with_the_text(self) -> None:
-        table, dynamodb = fresh()
-        table.write("k", 0, "one", others={"due": "critical#1", "due_at": 1_800_000_000.5})
-        assert table.read("k") == Text("one", 1, {"due": "critical#1", "due_at": 1_800_000_000.5}, "k")
-        table.write("k", 1, "two", others={"due_at": 7.0}, remove=["due", "never"])
-        assert table.read("k") == Text("two", 2, {"due_at": 7.0}, "k")
-        assert dynamodb.calls == ["update_item", "get_item"] * 2
-
     def test_attributes_that_this_version_does_not_know_are_kept(self) -> None:
         table, dynamodb = fresh()
         table.write("k", 0, "one")
@@ -64,24 +48,6 @@ class TestIndex:
         dynamodb.calls.clear()
         assert [each.key for each in table.due("critical#1", most)] == [f"k{number}" for number in range(most)]
         assert dynamodb.calls == ["query"] * ((most + 1) // 2)
-
-
-class TestUpdate:
-    def test_numbers_are_added_set_and_removed(self) -> None:
-        table, _ = fresh()
-        assert (table.update("g", add={"failures": 1}) or {})["failures"] == 1
-        both = table.update("g", add={"failures": 2}, put={"open_until": 7.25}) or {}
-        assert (both["failures"], both["open_until"]) == (3, 7.25)
-        gone = table.update("g", remove=["failures", "open_until", "never"]) or {}
-        assert gone.keys() == {"pk", "expires"}
-
-    def test_conditional_update_succeeds_once(self) -> None:
-        table, _ = fresh()
-        table.update("g", put={"open_until": 1_800_000_000.123457})
-        changed = table.update("g", put={"open_until": 9.0}, only_if=("open_until", 1_800_000_000.123457))
-        assert (changed or {})["open_until"] == 9
-        assert table.update("g", put={"open_until": 10.0}, only_if=("open_until", 1_800_000_000.123457)) is None
-        assert (table.update("g", add={"failures": 1}) or {})["open_until"] == 9
 
 
 def refused(code: str) -> ClientError:
@@ -122,20 +88,3 @@ class TestFailures:
         dynamodb.failure = failure
         with pytest.raises(LedgerError, match=said):
             table.read("k")
-
-    @pytest.mark.parametrize(
-        "do",
-        [
-            lambda table: table.write("", 0, "text"),
-            lambda table: table.write("x" * 2049, 0, "text"),
-            lambda table: table.write("\ud800", 0, "text"),
-            lambda table: table.write("k", 0, "x" * 410_000),
-            lambda table: table.store("k", "x" * 410_000, lasts=60),
-        ],
-        ids=["no key", "long key", "no text", "large", "large to store"],
-    )
-    def test_item_that_dynamodb_refuses_is_a_ledger_error(self, do: Callable[[Table], Any]) -> None:
-        table, dynamodb = fresh()
-        with pytest.raises(LedgerError, match=r"^DynamoDB refused: ValidationException$"):
-            do(table)
-        assert dynamodb.items == {}

@@ -164,16 +164,6 @@ def test_incident_of_others_is_asked_about_once_an_hour_and_rings_once_it_is_sha
     assert (asked(scene), reported(scene)) == (["i2", "i2"], 0)
 
 
-def test_rung_incident_is_not_reported_while_its_job_waits() -> None:
-    scene = make_scene()
-    lists(scene, i2=[OWN])
-    assert scene.run_twice()["missed"] == 1
-    for _ in range(3):
-        scene.relay.clock.now += 300
-        scene.run()
-    assert (len(scene.relay.retries.messages), reported(scene), asked(scene)) == (1, 0, ["i2"])
-
-
 def test_channel_that_reports_still_reports_what_is_not_of_the_channel_that_rings() -> None:
     scene = make_scene(reconcile="report")
     with_channels(scene, dba={"reconcile": "ring"})
@@ -186,16 +176,6 @@ def test_channel_that_reports_still_reports_what_is_not_of_the_channel_that_ring
     assert "Incident i3" not in message["Message"]
 
 
-def test_channel_that_reports_leaves_out_what_another_one_rang() -> None:
-    scene = make_scene(reconcile="report")
-    with_channels(scene, dba={"reconcile": "ring"})
-    lists(scene, i2=[OWN])
-    for _ in range(4):
-        scene.run()
-        scene.relay.clock.now += 300
-    assert ([job.channel for job in scene.relay.retries.jobs()], reported(scene)) == (["dba"], 0)
-
-
 def test_two_channels_that_ring_ask_once_about_an_incident() -> None:
     scene = make_scene()
     with_channels(scene, dba={"reconcile": "ring"})
@@ -205,22 +185,6 @@ def test_two_channels_that_ring_ask_once_about_an_incident() -> None:
     rung = sorted((job.channel, job.incident_id) for job in scene.relay.retries.jobs())
     assert rung == [("dba", "i3"), ("noc", "i2"), ("noc", "i3")]
     assert sorted(asked(scene)) == ["i2", "i3"]
-
-
-def test_incident_that_ends_during_the_listing_does_not_ring() -> None:
-    scene = make_scene()
-    lists(scene, i2=[OWN])
-    scene.run()
-    scene.relay.clock.now += 90
-
-    def resolved(call: Call) -> HttpAnswer:
-        scene.has(incident(scene.relay.clock, "i2", status="Ok", ago=0))
-        scene.tenant.faults.clear()
-        return scene.tenant(call)
-
-    scene.tenant.faults["folder=resolved"] = resolved
-    assert scene.run()["missed"] == 0
-    assert (asked(scene), reported(scene)) == ([], 0)
 
 
 def test_critical_waits_for_the_next_run_while_other_calls_use_up_bigpandas_limit() -> None:
@@ -238,16 +202,6 @@ def test_critical_waits_for_the_next_run_while_other_calls_use_up_bigpandas_limi
     assert (scene.run()["missed"], reported(scene)) == (1, 0)
 
 
-def test_newest_known_incident_tells_the_name_first() -> None:
-    scene = unlearnt(make_scene())
-    for number in range(5):
-        scene.relay.share(id=f"k{number}", status="critical", changedOn=int(scene.relay.clock.now - 1000 + number))
-    scene.has(*(incident(scene.relay.clock, f"k{number}", ago=1000 - number) for number in range(5)))
-    scene.tenant.targets = {f"k{number}": [OWN, OTHER, f"webhook.{number}"] for number in range(5)}
-    scene.run()
-    assert (asked(scene), learnt(scene)) == (["k4", "k3", "k2"], (OTHER, OWN))
-
-
 def test_what_one_run_cannot_ask_about_is_judged_by_the_next_one_and_not_reported() -> None:
     scene = make_scene()
     lists(scene, **{f"i{number}": [OWN] for number in range(ownership.MAX_JUDGED + 5)})
@@ -255,15 +209,6 @@ def test_what_one_run_cannot_ask_about_is_judged_by_the_next_one_and_not_reporte
     scene.relay.clock.now += 300
     assert scene.run()["missed"] == 5
     assert reported(scene) == 0
-
-
-def test_name_of_a_webhook_that_cannot_be_read_is_learnt_anew() -> None:
-    scene = make_scene()
-    scene.relay.table.store(f"{ownership.OWN_KEY}noc", "{}", lasts=60)
-    scene.shared(ago=300)
-    lists(scene, i1=[OWN])
-    scene.run()
-    assert learnt(scene) == (OWN,)
 
 
 def test_name_is_stored_with_the_only_right_to_write_that_the_function_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,4 +222,13 @@ def test_name_is_stored_with_the_only_right_to_write_that_the_function_has(monke
     # The role of the reconcile function may update items, and put none.
     monkeypatch.setattr(scene.relay.dynamodb, "put_item", denied)
     assert "failure" not in scene.run()
+    assert learnt(scene) == (OWN,)
+
+
+def test_name_of_a_webhook_that_cannot_be_read_is_learnt_anew() -> None:
+    scene = make_scene()
+    scene.relay.table.store(f"{ownership.OWN_KEY}noc", "{}", lasts=60)
+    scene.shared(ago=300)
+    lists(scene, i1=[OWN])
+    scene.run()
     assert learnt(scene) == (OWN,)

@@ -117,18 +117,6 @@ def test_removed_channel_that_secrets_manager_still_lists_is_left_out_and_no_fai
     assert "reconcile_failed" not in scene.relay.recorder.metrics()
 
 
-def test_run_that_has_no_time_to_read_all_channels_is_counted_as_failed() -> None:
-    scene = make_scene()
-
-    def slow() -> list[str]:
-        scene.relay.clock.now += 900
-        return ["noc"]
-
-    object.__setattr__(scene.relay.reconciler.planner, "names", slow)
-    assert scene.run() == {}
-    assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
-
-
 NOW = 1_800_000_000.123456
 ACCESS = BigPandaAccess("https://api.bigpanda.io", "BPU-1", (), assign=False, email_domain=None, comments=frozenset())
 
@@ -141,18 +129,6 @@ def dynamodb() -> FakeDynamoDb:
 @pytest.fixture
 def table(dynamodb: FakeDynamoDb) -> Table:
     return dynamodb.table(lambda: NOW)
-
-
-def test_history_is_read_as_it_was_written(table: Table) -> None:
-    history = History(
-        channels={"noc": ChannelHistory(NOW - 9, NOW, {"i2": Difference("13", NOW, NOW + 1)})},
-        snoozed_at={"i1": NOW},
-        unknown={"i3": Difference("12", NOW)},
-        days={"20833": UnknownCounts(2, 1)},
-    )
-    history.write(table, "g")
-    assert History.read(table, "g") == history
-    assert history.sequence == 1
 
 
 def test_history_that_another_run_changed_is_not_overwritten(table: Table) -> None:
@@ -250,3 +226,15 @@ def test_name_of_a_listing_does_not_differ_by_api_key() -> None:
 def test_long_or_odd_incident_id_has_a_hash_as_short_name(name: str) -> None:
     assert len(short_name(name)) == 48
     assert short_name(name) == short_name(name) != name
+
+
+def test_run_that_has_no_time_to_read_all_channels_is_counted_as_failed() -> None:
+    scene = make_scene()
+
+    def slow() -> list[str]:
+        scene.relay.clock.now += 900
+        return ["noc"]
+
+    object.__setattr__(scene.relay.reconciler.planner, "names", slow)
+    assert scene.run() == {}
+    assert scene.relay.recorder.metrics()["reconcile_failed"] == 1

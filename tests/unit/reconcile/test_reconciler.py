@@ -13,7 +13,7 @@ from relay.ledger.entry_key import key
 from relay.reconcile.history import UnknownCounts
 from tests import samples
 from tests.fakes import Call
-from tests.unit.reconcile_scene import Scene, accepted, answer, history_of, incident, make_scene, with_channels
+from tests.unit.reconcile_scene import Scene, answer, history_of, incident, make_scene, with_channels
 
 HOURS = {"since": "2027-01-15T08:00:01Z", "until": "2027-01-15T20:00:00Z"}
 QUEUE_DOWN = EndpointConnectionError(endpoint_url="x")
@@ -162,36 +162,6 @@ class TestMissed:
         scene.relay.wake()
         assert ["recipients=Web" in call.url for call in scene.relay.session.calls] == [True, not is_lost]
 
-    @pytest.mark.parametrize(
-        "faults",
-        [
-            pytest.param({}, id="during the request for details"),
-            pytest.param({"/i1?": lambda _: HttpAnswer(500, {}, b"")}, id="during the listing, without details"),
-        ],
-    )
-    def test_share_that_comes_while_bigpanda_is_asked_is_newer_than_the_answer(self, faults: dict[str, Any]) -> None:
-        scene = make_scene()
-        relay = scene.relay
-        # Without timestamps, only arrivals order the states.
-        scene.has(listed(scene, **without("changed_at", "updated_at")))
-        scene.run()
-        relay.clock.now += 90
-        scene.tenant.faults = faults
-        shared_during = "folder=shared" if faults else "/i1?"
-
-        def share() -> None:
-            if shared_during in relay.bigpanda.calls[-1].url:
-                relay.clock.now += 1
-                relay.share(samples.body(status="warning"))
-                relay.clock.now += 1
-
-        scene.tenant.before_answer = share
-        assert scene.run()["missed"] == 1
-        relay.wake(0)
-        newest = relay.entry().newest
-        assert newest is not None
-        assert (scene.signalled(), newest.rank) == (["warning"], 2)
-
     def test_run_lists_only_incidents_that_match_the_query_of_the_channel(self) -> None:
         scene = make_scene(reconcile_query='team = "payments"')
         scene.run()
@@ -272,32 +242,6 @@ class TestKnown:
         scene.has(listed(scene, status="Ok", ago=5))
         assert scene.run_twice()["missed"] == 0
 
-    @pytest.mark.parametrize(
-        ("status", "queue"), [(503, "retries"), (400, "dead_letters")], ids=["waits", "dead-lettered"]
-    )
-    def test_incident_that_waits_or_is_dead_lettered_is_not_queued_by_each_run(self, status: int, queue: str) -> None:
-        scene = make_scene(samples.refused(status))
-        scene.shared()
-        assert getattr(scene.relay, queue).messages
-        waiting = len(scene.relay.retries.messages)
-        for number in range(3):
-            scene.relay.clock.now += 300
-            scene.has(listed(scene, ago=200 + number))
-            assert scene.run_twice()["missed"] == 0
-        assert len(scene.relay.retries.messages) == waiting
-
-    def test_debt_of_an_incident_whose_resolve_was_lost_is_dropped_and_never_announced(self) -> None:
-        scene = make_scene(samples.refused(503))
-        scene.shared()
-        scene.has(listed(scene, status="Ok"))
-        assert scene.run_twice()["missed"] == 1
-        scene.relay.wake(0)
-        assert scene.relay.entry().debt.since is None
-        scene.relay.session.steps[:] = [accepted]
-        signals = len(scene.relay.session.calls)
-        scene.relay.drain()
-        assert len(scene.relay.session.calls) == signals
-
     def test_incident_known_by_recipients_of_a_webhook_url_is_relayed_to_them(self) -> None:
         scene = make_scene()
         scene.shared(("dba",), status="warning")
@@ -368,26 +312,6 @@ class TestForgedResolves:
             self.resolve(scene)
             scene.relay.wake(5)
         assert scene.signalled() == ["critical"]
-
-    def test_resolve_that_bigpanda_shows_by_the_second_run_is_believed(self) -> None:
-        scene = self.believed()
-        scene.run()
-        scene.relay.clock.now += 90
-        scene.has(listed(scene, status="Ok"))
-        scene.run()
-        self.wait(scene, 24)
-        assert scene.signalled() == []
-
-    def test_resolve_that_is_still_owed_is_not_disputed(self) -> None:
-        scene = make_scene(accepted, samples.refused(503))
-        scene.shared(status="warning")
-        scene.has(listed(scene))
-        scene.tenant.faults["/incidents/i1"] = lambda _: HttpAnswer(503, {}, b"")
-        self.resolve(scene)
-        self.wait(scene, 1200)
-        scene.run_twice()
-        assert scene.signalled()[:2] == ["warning", "ok"]
-        assert "critical" not in [job.stamps.status for job in scene.relay.retries.jobs()]
 
     def test_resolve_is_believed_where_the_policy_confirms_none(self) -> None:
         scene = make_scene(policy={"confirm_resolve": False})
@@ -461,13 +385,6 @@ class TestSnoozed:
         scene = self.slept()
         scene.has(listed(scene, **shown))
         assert [scene.run()["snooze_over"], scene.run_twice()["snooze_over"]] == [0, 0]
-
-    def test_snoozed_incident_that_is_listed_among_the_shared_ones_too_is_not_signalled(self) -> None:
-        scene = self.slept()
-        scene.has(listed(scene, snooze={"snoozed": True}, ago=800))
-        awake = listed(scene, ago=800)
-        scene.tenant.faults["folder=shared"] = lambda _: answer({"items": [awake]})
-        assert scene.run()["snooze_over"] == 0
 
     def test_critical_announced_after_its_snooze_ended_is_not_signalled_again(self) -> None:
         scene = self.slept(status="warning")
@@ -623,11 +540,3 @@ def test_share_that_comes_after_the_report_is_counted_for_doctor() -> None:
     scene.relay.clock.now += 300
     scene.run()
     assert list(history_of(scene).days.values()) == [UnknownCounts(2, 1)]
-
-
-def test_report_holds_no_credential() -> None:
-    scene = reporting()
-    scene.has(incident(scene.relay.clock))
-    scene.run_twice()
-    for secret in scene.relay.channels.get("noc").secrets():
-        assert secret not in str(scene.relay.sns.published) + scene.relay.recorder.written()

@@ -241,22 +241,6 @@ class TestFailures:
         scene.relay.clock.now += 1
         assert scene.run() == {"compared": 0, "missed": 0, "snooze_over": 0}
 
-    def test_result_of_a_run_is_logged(self) -> None:
-        scene = make_scene()
-        scene.run()
-        [line] = [line for line in scene.relay.recorder.lines() if line["message"] == "reconciled"]
-        assert (line["channel"], line["environment_id"], line["compared"]) == ("noc", "e1", 0)
-
-    def test_incident_whose_snooze_ended_is_not_remembered_as_snoozed(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock, snooze={"snoozed": True}))
-        scene.run()
-        assert list(history_of(scene).snoozed_at) == ["i1"]
-        scene.relay.clock.now += 300
-        scene.has(incident(scene.relay.clock))
-        scene.run()
-        assert history_of(scene).snoozed_at == {}
-
 
 class TestLease:
     def other(self, scene: Scene) -> Lease:

@@ -72,20 +72,14 @@ def test_channel_with_debts_is_not_drained(debts: Debts, words: str) -> None:
 
 
 class FakeLogs:
-    """A fake of CloudWatch Logs with lines at given times, in pages of `size` lines."""
+    """A fake of CloudWatch Logs with lines at given times."""
 
-    def __init__(self, lines: list[tuple[float, dict[str, Any]]], size: int = 1000) -> None:
-        self.lines = sorted(lines, key=lambda each: each[0])
-        self.size = size
-        self.calls = 0
+    def __init__(self, lines: list[tuple[float, dict[str, Any]]]) -> None:
+        self.lines = lines
 
-    def filter_log_events(self, *, startTime: int, endTime: int, nextToken: str = "0", **_: Any) -> dict[str, Any]:
-        self.calls += 1
-        within = [(at, fields) for at, fields in self.lines if startTime <= at * 1000 <= endTime]
-        start = int(nextToken)
-        more = {"nextToken": str(start + self.size)} if start + self.size < len(within) else {}
-        found = within[start : start + self.size]
-        return {"events": [{"timestamp": int(at * 1000), "message": json.dumps(each)} for at, each in found], **more}
+    def filter_log_events(self, *, startTime: int, endTime: int, **_: Any) -> dict[str, Any]:
+        within = [(int(at * 1000), fields) for at, fields in self.lines if startTime <= at * 1000 <= endTime]
+        return {"events": [{"timestamp": at, "message": json.dumps(fields)} for at, fields in within]}
 
 
 def share(ago: float, incident_id: str = "i", **fields: Any) -> tuple[float, dict[str, Any]]:

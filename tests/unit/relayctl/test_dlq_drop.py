@@ -115,3 +115,8 @@ class TestDrop:
         assert doing.counts() == {"dropped": 10, "failed": 2, "gone": 0, "left": 0}
         assert {problem for _, problem in doing.problems} == {"InternalError"}
         assert {each.incident_id for each in queue.jobs()} == {"i3", "i11"}
+
+    def test_batch_that_sqs_refuses_is_a_failure_of_each_message(self) -> None:
+        queue = self.filled(3)
+        queue.refusing = {"delete"}
+        assert self.drop(queue).counts() == {"dropped": 0, "failed": 3, "gone": 0, "left": 0}

@@ -82,13 +82,6 @@ def incidents(some: list[Moved]) -> list[str]:
 
 
 class TestMove:
-    def test_batch_that_cannot_be_deleted_is_reported_as_moved(self) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(2)))
-        bench.queue.refusing = {"delete"}
-        assert all("ServiceUnavailable" in (each.note or "") for each in bench.move())
-        assert (len(bench.retries.messages), len(bench.queue.visible())) == (2, 2)
-
     @pytest.mark.parametrize("operation", ["send", "delete"])
     def test_killed_replay_leaves_each_message_on_a_queue(self, operation: str) -> None:
         bench = Bench()

@@ -101,23 +101,6 @@ def test_status_that_a_page_told_is_exact(story: Story) -> None:
     assert (moment.status, moment.is_inferred) == ("warning", False)
 
 
-def test_incident_that_reopened_was_over_in_between(story: Story) -> None:
-    story.alert("warning", 0)
-    for kind, at in (("created", 0), ("resolved_by_alerts", 100), ("reopen", 200)):
-        story.happened(kind, at)
-    story.shared(1, 101, 201)
-    history = story.told()
-    assert [moment.status for moment in history.moments] == ["warning", "ok", "warning"]
-    assert [history.is_open(T + at) for at in (50, 150, 250)] == [True, False, True]
-
-
-def test_share_with_another_target_is_left_out(story: Story) -> None:
-    story.alert("warning", 0)
-    story.happened("shared", 1, share_target="email.noc")
-    story.shared(2)
-    assert [moment.at for moment in story.told().moments] == [T + 2]
-
-
 def test_late_page_is_matched_with_the_share_of_its_status(story: Story) -> None:
     story.alert("critical", 0)
     for kind, at in (("created", 0), ("resolved_by_alerts", 1000)):
@@ -130,18 +113,6 @@ def test_late_page_is_matched_with_the_share_of_its_status(story: Story) -> None
     classes = {each.page.at - T: set(each.classes) for each in pages_got([history])}
     # Nobody was told of the incident before the page of its end.
     assert classes == {1003: {"repeat"}, 4000: {"late", "stale"}}
-
-
-def test_page_of_a_share_that_bigpanda_did_not_log_is_a_share(story: Story) -> None:
-    story.alert("warning", 0)
-    for kind, at in (("created", 0), ("resolved_by_alerts", 1000)):
-        story.happened(kind, at)
-    story.shared(100)
-    for at, status in ((101, "warning"), (105, "warning"), (1002, "ok")):
-        story.paged(at, status)
-    history = story.told()
-    assert [set(each.classes) for each in pages_got([history])] == [set(), {"repeat"}, set()]
-    assert [ring.transition for ring in rehearsed(history, "parity").rings] == ["opened", "resolved"]
 
 
 def test_pages_of_an_incident_whose_activities_are_forgotten_are_counted(story: Story) -> None:
@@ -218,41 +189,8 @@ def test_page_whose_audits_xmatters_does_not_show_is_not_called_unheard(story: S
     assert [set(each.classes) for each in pages_got([story.told()])] == [set(), {"repeat", "unanswered"}]
 
 
-def test_answer_of_a_person_is_read_from_the_audits(story: Story) -> None:
-    story.alert("critical", 0)
-    story.happened("created", 0)
-    story.shared(1)
-    story.paged(2, "critical", answered=62)
-    [got] = pages_got([story.told()])
-    assert (got.answered_after, got.page.answered_by, got.classes) == (60, "jdoe", frozenset())
-
-
 def rehearsed(history: History, policy: str) -> Rehearsal:
     return rehearse([history], channel_of_policy(policy, POLICIES[policy]), T)
-
-
-def test_rehearsal_rings_changes_and_names_what_it_leaves_out(story: Story) -> None:
-    story.alert("critical", 0)
-    for kind, at in (("created", 0), ("resolved_by_alerts", 3000)):
-        story.happened(kind, at)
-    story.shared(1, 100, 200, 3001)
-    done = rehearsed(story.told(), "parity")
-    assert [(ring.transition, ring.at - T) for ring in done.rings] == [("opened", 1), ("resolved", 3001)]
-    assert done.quiet == {"unchanged": 2}
-
-
-def test_flapping_rings_once_until_it_is_calm(story: Story) -> None:
-    story.alert("warning", 0)
-    for turn in range(5):
-        story.happened("reopen" if turn else "created", turn * 120)
-        story.shared(turn * 120 + 1)
-        story.happened("resolved_by_alerts", turn * 120 + 60)
-        story.shared(turn * 120 + 61)
-    history = story.told()
-    parity, flap = (rehearsed(history, policy) for policy in ("parity", "flap"))
-    assert len(parity.rings) == 10
-    assert len(flap.rings) < 7
-    assert flap.rings[-1].transition == "resolved"
 
 
 def test_signal_that_waits_for_its_distance_rings_later(story: Story) -> None:
@@ -269,12 +207,6 @@ def test_pace_keeps_within_two_percent_of_the_limit() -> None:
     for _ in range(1001):
         reader.get("/incidents", {})
     assert 200.0 < reader.effects.ticks() <= 204.0
-
-
-def test_archive_of_something_else_is_refused(tmp_path: Path) -> None:
-    Archive(tmp_path / "past", {"property": "incident_id"})
-    with pytest.raises(Exception, match="was fetched with another property"):
-        Archive(tmp_path / "past", {"property": "bigpanda_id"})
 
 
 def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
@@ -324,14 +256,6 @@ def listed(*pages: Any) -> Callable[[dict[str, str]], Any]:
     return lambda query: pages[int(query["page"]) - 1] if int(query["page"]) <= len(pages) else {"items": []}
 
 
-def test_listing_goes_on_after_a_page_of_incidents_that_were_not_shared(tmp_path: Path) -> None:
-    unshared = [{"id": f"u{number}", "shared": False} for number in range(100)]
-    pages = listed({"items": unshared}, {"items": [{"id": "i1", "shared": True}]})
-    archive = archive_of(tmp_path / "past")
-    fetch_incidents(Tenant({"incidents": pages, "i1": {"id": "i1"}, "activities": []}).reader(), archive)
-    assert archive.has("incidents") == {"i1"}
-
-
 def test_listing_goes_on_if_bigpanda_gives_fewer_than_it_was_asked_for(tmp_path: Path) -> None:
     pages = listed(*({"total": 3, "items": [{"id": f"i{number}"}]} for number in range(3)))
     answers = {"incidents": pages, "activities": []} | {f"i{number}": {"id": f"i{number}"} for number in range(3)}
@@ -352,12 +276,6 @@ def test_incident_that_is_gone_does_not_end_the_fetch(tmp_path: Path) -> None:
     assert dict(archive.all("incidents")) == {"i1": None, "i2": {"id": "i2"}}
 
 
-def test_text_that_bigpanda_cut_in_the_middle_of_a_character_is_kept(tmp_path: Path) -> None:
-    archive = archive_of(tmp_path / "past")
-    archive.add("incidents", "i1", {"id": "i1", "description": "down \ud83d"})
-    assert dict(archive.all("incidents")) == {"i1": {"id": "i1", "description": "down \ud83d"}}
-
-
 def test_incident_is_found_in_whatever_property_has_its_id(tmp_path: Path) -> None:
     event = {"id": "p1", "created": "2026-03-04T02:58:14.301+0000", "properties": {"BP ID#en": "i1", "x": "y"}}
     archive = archive_of(tmp_path / "past")
@@ -366,27 +284,16 @@ def test_incident_is_found_in_whatever_property_has_its_id(tmp_path: Path) -> No
     assert list(read_pages(archive)) == ["i1"]
 
 
-def test_flood_control_counts_for_shares_without_a_page_alone(tmp_path: Path, story: Story) -> None:
-    story.alert("critical", 0)
-    story.happened("created", 0)
-    story.shared(1, 5, 9)
-    story.paged(2, "critical")
-    # The list has what flood control dropped for all workflows, and one that ignores the offset repeats it.
-    story.dropped(6, 6, 7, 5000, times=2)
-    assert story.told_past().dropped == 2
-
-
-def test_list_of_suppressions_that_cannot_be_read_ends_nothing(tmp_path: Path) -> None:
-    tenant = Tenant({"event-suppressions": HttpAnswer(403, {}, b""), "audits": {"data": []}})
-    archive = archive_of(tmp_path / "past")
-    fetch_answers(tenant.reader(), archive, ["p1"])
-    assert archive.has("audits") == {"p1"}
-
-
 def test_list_of_suppressions_that_repeats_its_first_page_is_read_to_its_end(tmp_path: Path) -> None:
     tenant = Tenant({"event-suppressions": {"data": [{"at": T}] * 100}})
     fetch_answers(tenant.reader(), archive_of(tmp_path / "past"), [])
     assert len(tenant.asked) == 2
+
+
+def test_suppressions_that_cannot_be_read_are_not_counted(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "past")
+    fetch_answers(Tenant({"event-suppressions": HttpAnswer(403, {}, b"")}).reader(), archive, [])
+    assert dict(archive.all("suppressed")) == {}
 
 
 def test_answer_that_escalates_is_none(story: Story) -> None:

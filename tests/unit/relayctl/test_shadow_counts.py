@@ -14,11 +14,6 @@ def line(at: float = NOON, **fields: Any) -> Line:
     return Line(at, {"message": "share", "channel": "noc", **plain, **fields})
 
 
-def test_malformed_fields_count_as_missing_and_a_signal_without_the_ledger_is_marked() -> None:
-    [found] = shadow_figures([line(recipients="ops", transition=None, status=7, unguarded="timeout")], 10)["listed"]
-    assert (found["recipients"], found["transition"], found["status"], found["unguarded"]) == ([], None, "7", True)
-
-
 def test_peak_is_the_latest_minute_with_the_most_signals() -> None:
     lines = [line(NOON + seconds) for seconds in (-1, 0, 1, 60, 61)]
     found = shadow_figures(lines, 10)

@@ -53,10 +53,3 @@ def test_line_breaks_only_words_longer_than_a_line(monkeypatch: pytest.MonkeyPat
     lines = said(monkeypatch, f"incident {'i' * 50}", indent=2)
     assert "".join(lines).replace(" ", "") == "incident" + "i" * 50
     assert all(len(line) <= 40 for line in lines)
-
-
-def test_long_line_to_a_pipe_is_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
-    with CliRunner().isolation() as (out, _, _):
-        terminal.show_line("word " * 500 + "end")
-    assert out.getvalue().decode() == "word " * 500 + "end\n"

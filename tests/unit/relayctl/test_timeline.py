@@ -39,8 +39,6 @@ def words(message: str, **fields: Any) -> str | None:
             {"outcome": "queued", "queue": "dead_letter", "reason": "refused", "http_status": 400},
             "share: DEAD-LETTERED, refused (HTTP 400)",
         ),
-        ({"outcome": "duplicate"}, "share: no signal: a copy of a known share"),
-        ({"outcome": "superseded"}, "share: no signal: a newer state takes its place"),
         ({"outcome": "unsafe", "reason": "internal"}, "share: NOT KEPT, internal"),
         ({"outcome": "new word"}, 'share: "new word"'),
         ({}, "share: unknown"),

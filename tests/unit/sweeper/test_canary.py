@@ -13,7 +13,6 @@ import pytest
 from relay.channels.authentication import Request
 from relay.deadline import Deadline
 from relay.failures import ChannelError, InvalidChannel, UnknownChannel
-from relay.http.client import basic
 from relay.http.session import HttpAnswer
 from relay.incidents.share import CANARY_PREFIX
 from relay.ledger.credentials import mark_changed
@@ -112,13 +111,6 @@ def test_canary_begins_anew_within_the_hour_and_with_another_incident() -> None:
     assert world.shared == ["critical", "ok"] * len(begun)
 
 
-def test_canary_shows_the_login_of_a_channel_without_a_token() -> None:
-    world = World(inbound={"basic": {"username": "bp", "password": "pw-51"}})
-    world.goes_on(900)
-    assert world.posts[0][0] == basic("bp", "pw-51")
-    assert world.tenant.ended == ["page-1"]
-
-
 def test_outage_in_which_xmatters_notifies_nobody_is_told_within_the_hour_once_and_its_end_once() -> None:
     world = World()
     world.goes_on(HOUR)
@@ -158,28 +150,6 @@ def test_post_that_the_webhook_refuses_for_minutes_is_a_failure() -> None:
     assert {incident["id"] for _, incident in world.posts} == {world.posts[0][1]["id"]}
 
 
-def test_webhook_that_is_down_for_hours_is_told_once_and_each_canary_begins_anew() -> None:
-    world = World()
-    world.refusal = "HTTP 503"
-    world.goes_on(4 * HOUR)
-    assert len({incident["id"] for _, incident in world.posts}) == 5
-    assert len(world.lines("canary failed")) == 5
-    assert len(world.told) == 1
-    world.refusal = ""
-    world.goes_on(2 * HOUR)
-    assert world.told[1:] == [(True, "Channel noc is well again")]
-
-
-def test_post_that_the_webhook_takes_at_the_second_try_is_no_failure() -> None:
-    world = World()
-    world.refusal = "HTTP 503"
-    world.goes_on(60)
-    world.refusal = ""
-    world.goes_on(900)
-    assert (world.shared, world.lines("canary failed")) == (["critical", "critical", "critical", "ok"], [])
-    assert world.tenant.ended == ["page-1"]
-
-
 def test_signal_that_xmatters_does_not_accept_is_a_failure_and_leaves_nothing_owed() -> None:
     world = World()
     world.relay.session.steps = [samples.refused(503)]
@@ -210,20 +180,6 @@ def test_page_that_does_not_end_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize(
-    "policy",
-    [
-        {"mode": "shadow"},
-        {"pauses": [samples.pause("keep", until=2 * HOUR)]},
-        {"pauses": [samples.pause("drop", until=2 * HOUR, when={"status": "critical"})]},
-    ],
-)
-def test_channel_in_shadow_or_paused_runs_no_canary(policy: dict[str, Any]) -> None:
-    world = World(policy=policy)
-    world.goes_on(HOUR)
-    assert (world.posts, world.told) == ([], [])
-
-
-@pytest.mark.parametrize(
     ("change", "posted"),
     [
         ({"policy": {"canary": True, "pauses": [samples.pause("drop", until=9000)]}}, []),
@@ -245,18 +201,6 @@ def test_canary_heeds_a_change_of_its_channel_although_the_sweeper_has_cached_it
     mark_changed(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now)
     relay.sweep(60)
     assert [header for header, _ in world.posts] == posted
-
-
-def test_canary_whose_end_another_announced_fails_and_the_next_one_runs() -> None:
-    world = World()
-    world.is_deaf = True
-    world.relay.sweep()
-    [(_, incident)] = world.posts
-    at = int(incident["changedOn"]) + 1
-    world.relay.share(id=incident["id"], status="ok", active=False, resolved=True, changedOn=at)
-    world.goes_on(3100)
-    assert [line["detail"] for line in world.lines("canary failed")] == ["no device got its notification"]
-    assert world.shared == ["critical", "ok", "critical"]
 
 
 def test_pause_during_a_canary_ends_it_without_a_failure() -> None:

@@ -6,7 +6,6 @@ from copy import replace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from relay.failures import ChannelUnreadable, NoAnswer, Reason
 from relay.http.session import HttpAnswer
@@ -18,9 +17,9 @@ from relay.sweeper.health_announcement import (
     SickReasons,
     Told,
 )
-from relay.sweeper.run import KEY
 from tests import samples
 from tests.fakes import (
+    TABLE_DOWN,
     FakeSecrets,
     FakeSession,
     FakeSns,
@@ -35,7 +34,6 @@ from tests.fakes import (
 ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
 DOWN = samples.refused(503, b"down")
-REFUSED = ClientError({"Error": {"Code": "NotFound"}}, "Publish")
 
 
 def watched(*steps: Step, **changes: Any) -> Relay:
@@ -56,14 +54,6 @@ def told(sns: FakeSns) -> list[tuple[str, str]]:
 
 def texts(sns: FakeSns) -> list[str]:
     return [json.loads(each["Message"])["email"] for each in sns.published if each["TopicArn"] in {ALARM, NOTICE}]
-
-
-def settle(relay: Relay, *names: str) -> None:
-    """Take the debts of these incidents out of the ledger."""
-    for name in names or ("i1",):
-        place = key("noc", (), name)
-        entry = relay.ledger.read(place)
-        relay.ledger.write(place, entry, entry._replace(debt=entry.debt.settled(), receipt=entry.receipt.ended()))
 
 
 def open_circuit(relay: Relay, channel: str = "noc", seconds: float = 100_000) -> None:
@@ -88,26 +78,6 @@ class TestSick:
         assert "relayctl status --channel noc" in text
         runs(relay, 30)
         assert len(told(relay.sns)) == 1
-
-
-class TestWell:
-    def sick(self) -> Relay:
-        relay = watched(DOWN)
-        relay.share()
-        runs(relay, 20)
-        assert len(told(relay.sns)) == 1
-        return relay
-
-    def test_well_again_is_told_on_the_notice_topic_after_five_runs(self) -> None:
-        relay = self.sick()
-        settle(relay)
-        runs(relay, 4)
-        assert len(told(relay.sns)) == 1
-        runs(relay)
-        assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
-        runs(relay, 60)
-        assert len(told(relay.sns)) == 2
-        assert json.loads(relay.dynamodb.items[KEY]["text"]["S"])["health"] == {}
 
 
 class TestGivenUp:
@@ -171,21 +141,6 @@ class TestManyChannels:
         runs(relay, 5)
         assert told(relay.sns) == [("alarm", "5 channels are sick: 1 critical, 4 other incidents wait")]
         assert all(f"- c{number}: since " in texts(relay.sns)[0] for number in range(5))
-
-
-class TestFailures:
-    def test_refused_message_is_sent_again_by_the_next_run_and_counted(self) -> None:
-        relay = watched(DOWN)
-        relay.share(status="warning")
-        open_circuit(relay)
-        runs(relay)
-        relay.sns.failure = REFUSED
-        runs(relay, 2)
-        assert relay.recorder.metrics()["health_failed"] == 2
-        relay.sns.failure = None
-        runs(relay, 3)
-        assert len(told(relay.sns)) == 1
-        assert relay.recorder.metrics()["health_failed"] == 2
 
 
 class Switch:
@@ -421,3 +376,17 @@ class TestRecord:
         assert set(json.loads(text)["channels"]["noc"][1]) == {"rest", "bigpanda"}
         assert samples.BASIC["password"] not in text
         assert BIGPANDA["api_key"] not in text
+
+
+def test_refused_message_is_sent_again_by_the_next_run_and_counted() -> None:
+    relay = watched(DOWN)
+    relay.share(status="warning")
+    open_circuit(relay)
+    runs(relay)
+    relay.sns.failure = TABLE_DOWN
+    runs(relay, 2)
+    assert relay.recorder.metrics()["health_failed"] == 2
+    relay.sns.failure = None
+    runs(relay, 3)
+    assert len(told(relay.sns)) == 1
+    assert relay.recorder.metrics()["health_failed"] == 2

@@ -133,16 +133,6 @@ class TestQueueDown:
         assert worked(relay, job) == []
         assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
 
-    def test_worker_is_invoked_if_no_worker_began_the_job_that_was_sent(self) -> None:
-        relay = vanished(DOWN, DOWN, DOWN, samples.accepted())
-        assert sweep_at(relay, due(relay))["healed"] == 1
-        assert (len(relay.retries.messages), relay.invoked) == (1, [])
-        assert sweep_at(relay, due(relay))["healed"] == 1
-        assert len(relay.retries.messages) == 1, "nothing wakes the worker: a second message would not, either"
-        [job] = relay.invoked
-        assert worked(relay, job) == []
-        assert relay.entry().debt.row is None
-
 
 class TestStoredJobs:
     @pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])
@@ -215,13 +205,6 @@ class TestTooOld:
         assert (job.stamps.reason, job.incident_id, relay.retries.messages) == ("expired", "i1", [])
         assert len(relay.session.calls) == 3
         assert relay.recorder.metrics()["dead_lettered"] == 1
-
-    def test_state_that_is_too_old_is_dead_lettered_although_its_circuit_is_open(self) -> None:
-        relay = vanished(samples.refused(429, retry_after="900"), policy={"max_age_seconds": 300})
-        self.sweep_at(relay, Clock().now + 60)
-        assert relay.dead_letters.messages == []
-        self.sweep_at(relay, Clock().now + 500)
-        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
 
 class TestRunLease:

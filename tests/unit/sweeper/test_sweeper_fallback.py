@@ -1,7 +1,6 @@
 """Fallback by the sweeper: the topic is notified once, in time, of a critical that is owed for too long."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -110,20 +109,6 @@ class TestOneMessage:
         assert subjects(relay) == ["incident i1 of channel noc"]
         relay.sweep(0.5)
         assert subjects(relay) == ["incident i1 of channel noc", "2 incidents of channel noc"]
-
-
-class TestTopicDown:
-    def test_topic_that_fails_is_notified_in_the_next_run(self) -> None:
-        relay = new_relay(DOWN)
-        relay.share()
-        relay.sns.failure = SNS_DOWN
-        assert relay.sweep(300)["notified"] == 0
-        assert subjects(relay) == []
-        assert relay.recorder.metrics()["critical_waits"] == 1
-        assert not relay.entry().debt.is_notified
-        relay.sns.failure = None
-        relay.sweep(60)
-        assert (len(subjects(relay)), relay.entry().debt.is_notified) == (1, True)
 
 
 class TestPhones:
@@ -248,28 +233,6 @@ class TestOfTheLastResort:
         assert relay.sns.published == []
 
 
-class TestPageMissing:
-    """Criticals without a page: xMatters accepted the signal and made no page of it."""
-
-    def accepted(self, relay: Relay, *names: str) -> None:
-        """Let signals of these incidents be accepted, and let no page be found."""
-        for name in names:
-            relay.share(id=name)
-            entry = relay.entry(name)
-            after = entry.page_missing(relay.clock.now)
-            relay.ledger.write(key("noc", (), name), entry, after)
-        relay.clock.now += 180
-        relay.retries.messages.clear()
-
-    def test_fallback_is_notified_once_of_a_critical_without_a_page_and_no_signal_is_sent(self) -> None:
-        relay = new_relay()
-        self.accepted(relay, "i1")
-        for _ in range(20):
-            relay.sweep()
-        assert (len(subjects(relay)), len(relay.session.calls), relay.retries.messages) == (1, 1, [])
-        assert relay.dynamodb.indexed() == []
-
-
 class TestWorkerWhileTheLedgerIsDown:
     """Ledger down: the sweeper sees no debt then, so the worker notifies the topic, at a limited rate."""
 
@@ -322,28 +285,6 @@ class TestWorkerWhileTheLedgerIsDown:
         self.put(relay, **changes)
         relay.wake(600)
         assert subjects(relay) == []
-
-
-class TestBurstOfAnotherChannel:
-    """Burst of one channel: it does not change the notifications, healed debts and counts of other channels."""
-
-    BURST = 500
-
-    def owing(self, *quiet: str, policy: Mapping[str, int] = {}, **changes: Any) -> Relay:
-        """Return a relay that owes a burst of channel `loud`, and after it a critical of each quiet channel."""
-        relay = new_relay(DOWN, secrets=channels("loud", *quiet, **policy), **changes)
-        for number in range(self.BURST):
-            post(relay, "loud", id=f"f{number}")
-        relay.clock.now += 1
-        for channel in quiet:
-            post(relay, channel, id=f"{channel}-1")
-        return relay
-
-    def test_fallback_is_notified_of_another_channels_critical_in_the_same_run_as_a_burst(self) -> None:
-        relay = self.owing("noc")
-        assert relay.sweep(300)["notified"] == 2
-        assert subjects(relay) == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
-        assert '"loud"' not in relay.sns.published[0]["Message"]
 
 
 def test_mark_that_fails_leads_to_one_more_message_after_five_minutes() -> None:

@@ -163,19 +163,12 @@ class TestLines:
                 {},
                 id="owes",
             ),
-            pytest.param(lambda it: it.owes("noc", 2, 300.4, ""), {"reason": ABSENT}, {}, id="owes without a reason"),
             pytest.param(
                 lambda it: it.overloaded({Load("noc", limit=60, owed=900, arrived=70, critical_wait=299.6): 120.4}),
                 {"level": "WARNING", "channel": "noc", "arrived_per_minute": 70, "max_per_minute": 60, "owed": 900}
                 | {"critical_wait_seconds": 300, "above_seconds": 120},
                 {"channels_overloaded": 1},
                 id="overloaded",
-            ),
-            pytest.param(
-                lambda it: it.overloaded({Load("db", limit=4, owed=9, arrived=8): 180.0}),
-                {"channel": "db", "critical_wait_seconds": ABSENT},
-                {"channels_overloaded": 1},
-                id="overloaded, unread gate",
             ),
             pytest.param(
                 lambda it: it.notice("stale_channel", "Secrets Manager could not be reached"),

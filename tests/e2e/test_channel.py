@@ -1,13 +1,11 @@
-"""Rotation of a credential in the local cloud: warm functions accept the new token and the old one."""
+"""`relayctl channel rotate` and `channel test --ring` through the deployed relay, whose functions are warm."""
 
+import json
 import uuid
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError
 
-from sandbox import local
-from sandbox.environment import REGION
+from sandbox import local, team
 from sandbox.server.client import StandIn
 from tests import samples
 from tests.e2e import channels
@@ -50,18 +48,14 @@ def test_warm_function_accepts_the_new_and_the_old_token_once_channel_rotate_ret
     assert share(channel, third) == 200
 
 
-def test_local_cloud_refuses_to_move_a_label_from_a_version_that_lacks_it(channel: Channel) -> None:
-    endpoint = channel.cloud.aws_endpoint_url
-    secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=endpoint)
-    name = f"{channel.cloud.outputs['SecretPrefix']}/{channel.name}"
-    text = secrets.get_secret_value(SecretId=name)
-    other = secrets.put_secret_value(SecretId=name, SecretString=text["SecretString"], VersionStages=["other"])
-    newer = secrets.put_secret_value(SecretId=name, SecretString=text["SecretString"])
-    assert newer["VersionStages"] == ["AWSCURRENT"]
-    with pytest.raises(ClientError, match="InvalidParameterException"):
-        secrets.update_secret_version_stage(
-            SecretId=name,
-            VersionStage="AWSCURRENT",
-            MoveToVersionId=other["VersionId"],
-            RemoveFromVersionId=text["VersionId"],
-        )
+def test_channel_test_ring_reaches_the_recipients_and_its_page_ends(
+    xmatters: StandIn, operator: Operator, channel: Channel
+) -> None:
+    rest = json.dumps({"base_url": xmatters.xmatters_url, "auth": team.REST_AUTH})
+    operator.run("channel", "set", channel.name, "--set", f"xmatters.rest={rest}", "--recipient", "jdoe")
+    document = operator.run_json("channel", "test", channel.name, "--ring", "--yes")
+    states = {each["check"]: each["state"] for each in document["checks"]}
+    assert (states["xMatters REST API"], states["recipient jdoe"], states["its end"]) == ("ok", "ok", "ok")
+    opened, ended = (signal["body"]["incident"] for signal in channel.signals())
+    assert (opened["status"], ended["status"]) == ("warning", "ok")
+    assert states[f"test incident {opened['id']}"] == "ok"
