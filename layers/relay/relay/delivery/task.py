@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.failures import Reason
-from relay.incidents.share import TEST_PREFIX, Change, Share, State, Transition, is_open, parse_share, title_of
+from relay.incidents.share import TEST_PREFIX, Change, Share, State, Transition, is_open, parse_share
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.accepted_signal import Audience
@@ -342,11 +342,11 @@ def _about(channel: "Channel", share: Share) -> About:
     """Return what the ledger keeps of a share besides its state. Facts are kept for states from BigPanda's API."""
     access = channel.bigpanda
     if access is None:
-        return About(title_of(share), share.environment_id or "")
+        return About(share.title, share.environment_id or "")
     from relay.channels.kept_facts import facts_to_keep  # noqa: PLC0415 - without access, all states are a webhook's
 
     environment_id = access.allowed_environment(share.environment_id)
-    return About(title_of(share), environment_id or "", facts_to_keep(channel, share))
+    return About(share.title, environment_id or "", facts_to_keep(channel, share))
 
 
 def _pauses(channel: "Channel", share: Share, *, is_open: bool) -> tuple["Pause", ...]:
