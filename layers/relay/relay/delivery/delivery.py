@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING
 
 from relay.channels.policy import Mode
 from relay.delivery.step import Action, DeadLetter, Send, Settle, audience_of_some, final_reason, step
-from relay.delivery.task import Services, Task, announce, entry_key_of, new_job
+from relay.delivery.task import Services, Task, announce, entry_key_of
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
-from relay.jobs.job import Acceptance, Flag, Job, seconds_of, timestamp
+from relay.jobs.job import Acceptance, Flag, Job, new_job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, SendResult, after_failure
 from relay.jobs.queue import (
     RECOVERY_SECONDS,

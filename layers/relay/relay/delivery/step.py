@@ -70,10 +70,11 @@ def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) 
     timestamps is never a duplicate, even if its state equals the newest one. Another state, which the ledger does not
     hold yet, may have come in between. The share's arrival is recorded, so that the share supersedes that other state.
     """
-    if entry.newest and state.is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
-        return Judgement(Standing.DUPLICATE)
-    if state.precedes(entry.announced) or state.precedes(entry.newest):
-        return Judgement(Standing.SUPERSEDED)
+    if entry.newest:
+        if state.is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
+            return Judgement(Standing.DUPLICATE)
+        if state.precedes(entry.announced) or state.precedes(entry.newest):
+            return Judgement(Standing.SUPERSEDED)
     return judge_change(entry, state, notify_on)
 
 
@@ -491,9 +492,9 @@ def _revived_by(task: Task, entry: Entry) -> Task:
     The age of the state counts from then, or from a later time at which the sweeper revived this message.
     """
     at = entry.debt.revived_at
-    if at <= task.job.age_counts_from or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
+    if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
         return task
-    return replace(task, job=replace(task.job, revived_at=timestamp(at)))
+    return replace(task, job=replace(task.job, revived_at=timestamp(at))) if at > task.job.age_counts_from else task
 
 
 def _explained(task: Task, why: str) -> Task:

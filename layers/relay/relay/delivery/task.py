@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.failures import Reason
 from relay.incidents.share import TEST_PREFIX, Change, Share, State, Transition, is_open, parse_share
-from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
+from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
@@ -168,12 +168,13 @@ class Task(NamedTuple):
         `share` is parsed from the job's body, and `owner` names the sender's lease. `is_from_webhook` is True for the
         job of a share that BigPanda just sent.
         """
-        state, route, about = state_of(job, share), _route(channel, share), _about(channel, share)
+        state = state_of(job, share)
+        route, about, name = _route(channel, share), _about(channel, share), entry_key_of(job)
         own = () if route and not route.is_undecided else channel.recipients
         recipients = channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))
         return cls(
             job._replace(digest=state.digest, stamps=job.stamps._replace(recipients=recipients)),
-            entry_key_of(job),
+            name,
             state,
             channel,
             owner,
@@ -354,27 +355,6 @@ def _pauses(channel: "Channel", share: Share, *, is_open: bool) -> tuple["Pause"
     from relay.channels.routes import pauses_for  # noqa: PLC0415 - most channels have no pause
 
     return pauses_for(share, channel.policy.pauses, is_open=is_open)
-
-
-def new_job(
-    channel: "Channel", share: Share, body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
-) -> Job:
-    """Return the job of a new share, which is queued before the first attempt.
-
-    `url_recipients` are those that the webhook's URL named. `body` holds the share's bytes, and `came` its arrival
-    (epoch seconds).
-    """
-    return Job(
-        JobKind.SIGNAL,
-        channel.name,
-        url_recipients,
-        share.incident_id,
-        timestamp(came),
-        body,
-        share.trusted_version(came),
-        share.digest,
-        stamps=Stamps(Reason.IN_FLIGHT, correlation_id, share.status),
-    )
 
 
 def _route(channel: "Channel", share: Share) -> "Route | None":

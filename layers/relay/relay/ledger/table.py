@@ -540,8 +540,8 @@ class Ledger:
         """
         row = after.row
         others = row.attributes(name) if row else {}
-        # A step may have ended the receipt of `before` since it was read.
-        remove = ATTRIBUTES if (before.row or before.receipt.since) and not row else ()
+        # The item may have the row of a debt, or of a receipt, even if a step has ended that receipt since.
+        remove = ATTRIBUTES if (before.debt.row or before.receipt.since) and not row else ()
         sequence = self.table.write(name, before.sequence, encoded(after), others=others, remove=remove)
         return replace(after, sequence=sequence, is_unreadable=False) if sequence else None
 

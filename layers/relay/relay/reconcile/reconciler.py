@@ -23,11 +23,10 @@ from relay.channels.channel import Channel
 from relay.channels.kept_facts import with_facts
 from relay.deadline import Deadline, times_collected
 from relay.delivery.fallback import Fallback, UnknownCritical
-from relay.delivery.task import new_job
 from relay.failures import ChannelError, LedgerError, QueueError, Reason, SendError, UnknownChannel
 from relay.incidents.details import details_of
 from relay.incidents.share import Share
-from relay.jobs.job import Flag, seconds_of, timestamp
+from relay.jobs.job import Flag, new_job, seconds_of, timestamp
 from relay.jobs.outcome import Found
 from relay.jobs.queue import FIRST_EVENT, Outbox, release_job
 from relay.ledger.table import Table
