@@ -74,7 +74,7 @@ DEBTS = st.builds(
     attempts=st.integers(0, 99),
     reason=st.text(max_size=8),
     slot=st.none() | st.builds(Slot, at=MOMENTS, is_critical=st.booleans()),
-    row=st.none() | st.builds(Row, MOMENTS, DIGESTS | st.just(""), st.integers(0, 9), st.integers(0, 9), st.booleans()),
+    row=st.none() | st.builds(Row, MOMENTS, DIGESTS | st.just(""), st.integers(0, 9), st.booleans(), st.booleans()),
     paused_until=MOMENTS,
     claim_hold_until=MOMENTS,
     dead_lettered_at=MOMENTS,

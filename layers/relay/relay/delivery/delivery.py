@@ -310,7 +310,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
         row = row_of(task, lease.until, services.clock())
         # The claim does not reset the number of begun bells: the worker may die before it has a result.
         begun = entry.debt.row.begun if entry.debt.row.job == row.job else 0
-        after = replace(after, debt=replace(after.debt, row=replace(row, rung=begun, begun=begun)))
+        after = replace(after, debt=replace(after.debt, row=replace(row, begun=begun)))
     return after, lease
 
 

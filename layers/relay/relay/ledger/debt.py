@@ -63,22 +63,16 @@ class Row(NamedTuple):
             debt without a message, it is the end of the wait.
         job: Name of the stored job, from which the sweeper makes a message; empty if only the fallback topic has
             still to be notified.
-        rung: Number of the last message ("bell") that the sweeper sent since the last recorded result. It rings the
-            same bell again as long as no worker began to work it.
-        begun: Number of the last of them that a worker began to work.
+        begun: Number of messages of the sweeper ("bells") that workers began to work since the last recorded result.
+        is_unheard: True if the sweeper sent one more, and no worker began to work it. It rings the same bell again.
         is_critical: True if the owed state is critical, or a receipt is open (`Entry.row`).
     """
 
     due: float
     job: str = ""
-    rung: int = 0
     begun: int = 0
+    is_unheard: bool = False
     is_critical: bool = False
-
-    @property
-    def is_unheard(self) -> bool:
-        """True if no worker began to work the last bell."""
-        return self.rung > self.begun
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Self | None:
@@ -87,12 +81,12 @@ class Row(NamedTuple):
             return None
         is_critical = str(attributes[SHARD]).startswith(f"{CRITICAL}#")
         rung, begun = (int(attributes.get(name, 0)) for name in (RUNG, BEGUN))
-        return cls(float(attributes[AT]), str(attributes.get(JOB, "")), rung, begun, is_critical)
+        return cls(float(attributes[AT]), str(attributes.get(JOB, "")), begun, rung > begun, is_critical)
 
     def attributes(self, key: str) -> dict[str, str | float]:
         """Return the attributes that put the item with that key into the `due` index."""
         place = shard(key, is_critical=self.is_critical)
-        return {SHARD: place, AT: self.due, JOB: self.job, RUNG: self.rung, BEGUN: self.begun}
+        return {SHARD: place, AT: self.due, JOB: self.job, RUNG: self.begun + self.is_unheard, BEGUN: self.begun}
 
 
 def shard(key: str, *, is_critical: bool) -> str:
@@ -217,21 +211,25 @@ class Debt(NamedTuple):
 
         A debt without a row stays as it is.
         """
-        return replace(self, row=replace(self.row, due=max(self.row.due, until), rung=0, begun=0)) if self.row else self
+        if self.row is None:
+            return self
+        return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, is_unheard=False))
 
     def rung(self, until: float) -> "Debt":
         """Return the debt after the sweeper sent it a message ("bell"), or invoked the worker.
 
         The sweeper acts on the debt again at `until` (epoch seconds).
         """
-        return replace(self, row=replace(self.row, due=until, rung=self.row.begun + 1)) if self.row else self
+        return replace(self, row=replace(self.row, due=until, is_unheard=True)) if self.row else self
 
     def bell_begun(self) -> "Debt":
         """Return the debt after a worker began to work a message of the sweeper.
 
         A bell from before the last recorded result does not count.
         """
-        return replace(self, row=replace(self.row, begun=self.row.rung)) if self.row else self
+        if self.row is None:
+            return self
+        return replace(self, row=replace(self.row, begun=self.row.begun + self.row.is_unheard, is_unheard=False))
 
     def notified(self, newest: State | None) -> "Debt":
         """Return the debt after the fallback topic was notified of it. `newest` is the incident's newest state.
