@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.failures import Reason
-from relay.incidents.share import TEST_PREFIX, Change, Share, State, Transition, is_open, parse_share
+from relay.incidents.share import TEST_PREFIX, Change, Share, State, is_open, parse_share
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.accepted_signal import Audience
@@ -119,6 +119,8 @@ class Task(NamedTuple):
         given_up: Why the caller knows that the state must not be sent any more, such as a removed channel; None if it
             knows no such reason.
         change: Transition of the state and its explanation; None if the state was not compared.
+        further: The only recipients, if the state is owed to further recipients alone: those whom a late tag or a
+            missing answer brings in. Else empty.
         about: What the entry keeps of the share besides its state.
         is_first: True if the ledger had no entry of the incident before.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
@@ -144,6 +146,7 @@ class Task(NamedTuple):
     queue_refused_it: bool = False
     given_up: Reason | None = None
     change: Change | None = None
+    further: tuple[str, ...] = ()
     about: About = About()
     is_first: bool = False
     pauses: tuple["Pause", ...] = ()
@@ -229,16 +232,14 @@ class Task(NamedTuple):
 
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
         """Return the recipients of the signal; `only` has them if it is not for all."""
-        policy, transition = self.channel.policy, self.change.transition if self.change else None
-        is_further = transition in {Transition.REROUTED, Transition.UNANSWERED}
-        recipients = only if is_further else self.recipients
+        policy, recipients = self.channel.policy, self.further or self.recipients
         others = set(policy.unanswered_recipients)
         return Audience(
             recipients,
-            is_for_one=bool(only) and not is_further,
+            is_for_one=bool(only) and not self.further,
             awaits_receipt=policy.awaits_receipt,
             has_others=bool(others) and others <= set(recipients),
-            is_further=is_further,
+            is_further=bool(self.further),
         )
 
     @property
