@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -52,9 +52,15 @@ class UnreadableMessage(ValueError):
 def envelope_of(job: Job) -> str:
     """Return a job as a message body: JSON in printable ASCII."""
     members = job._asdict()
-    members["body"] = base64.b64encode(zlib.compress(job.body)).decode("ascii")
+    members["body"] = _packed(job.body)
     members["flags"], members["stamps"] = sorted(job.flags), job.stamps._asdict()
     return json.dumps({**members, "schema": SCHEMA}, separators=(",", ":"))
+
+
+# Cached, since a state that waits has a message and a stored job with the same body.
+@lru_cache(maxsize=1)
+def _packed(body: bytes) -> str:
+    return base64.b64encode(zlib.compress(body)).decode("ascii")
 
 
 def read_envelope(text: str) -> Job:
