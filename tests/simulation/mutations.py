@@ -451,8 +451,8 @@ MUTATIONS = (
     Mutation(
         "criticals do not go first",
         "delivery.delivery:_entered",
-        "services.rate_limiter.enter(rules, is_critical=is_critical, slot=entry.debt.slot)",
-        "services.rate_limiter.enter(rules, is_critical=False, slot=entry.debt.slot)",
+        "services.rate_limiter.enter(task.channel, task.recipients, is_critical=is_critical, slot=slot)",
+        "services.rate_limiter.enter(task.channel, task.recipients, is_critical=False, slot=slot)",
         seed=3,
     ),
     Mutation(

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.failures import Reason
-from relay.ledger.channel_rate_limiter import Gate, Rule, Ticket, count_name
+from relay.ledger.channel_rate_limiter import Gate, Rule, count_name
+from relay.ledger.debt import Ticket
+from relay.ledger.entry_key import named
 from tests.unit.rate_limiter_line import GATE, Asker, Line, moments, storm
 from tests.unit.states import NOW
 
@@ -96,14 +98,9 @@ class TestEnter:
 
 
 class TestSeveralGates:
-    def both(self, channel: int, people: int) -> Line:
-        line = Line(limit=channel)
-        line.rules.append(Rule("gate/noc/people", people))
-        return line
-
     def test_ticket_needs_room_at_every_gate(self) -> None:
-        assert self.both(5, 5).ticket().taken.keys() == {GATE, "gate/noc/people"}
-        for line in (self.both(5, 1), self.both(1, 5)):
+        assert Line(limit=5, people=5).ticket().taken.keys() == {GATE, f"{GATE}/{named(('Ops',))}"}
+        for line in (Line(limit=5, people=1), Line(limit=1, people=5)):
             line.ticket()
             assert line.closed().reason == Reason.PACED
 
@@ -248,8 +245,6 @@ class TestRateLimited:
 
 
 def test_signal_that_the_limit_of_its_recipients_holds_takes_no_room_of_the_channel() -> None:
-    line = Line()
-    channel, one, another = Rule(GATE, 2), Rule(f"{GATE}/one", 1), Rule(f"{GATE}/another", 1)
-    asked = [[channel, one], [channel, one], [channel, another]]
-    answers = [line.rate_limiter.enter(rules, is_critical=True) for rules in asked]
+    line = Line(limit=2, people=1)
+    answers = [line.ask(recipients=(name,), is_critical=True) for name in ("Ops", "Ops", "Dba")]
     assert [isinstance(each, Ticket) for each in answers] == [True, False, True]

@@ -41,8 +41,7 @@ from relay.jobs.queue import (
     recovery_job,
     storable,
 )
-from relay.ledger.channel_rate_limiter import Ticket, rules_of
-from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Debt, Row, Wait
+from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Debt, Row, Ticket, Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 
 if TYPE_CHECKING:
@@ -208,9 +207,9 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
     The rate limiter fails open: if its table can't be read, a critical of a share that just came gets a ticket at once.
     Other states wait for some time first. The ledger's lease still applies.
     """
-    is_critical, rules = task.state.is_critical, rules_of(task.channel, task.recipients)
+    is_critical, slot = task.state.is_critical, entry.debt.slot
     try:
-        gate = services.rate_limiter.enter(rules, is_critical=is_critical, slot=entry.debt.slot)
+        gate = services.rate_limiter.enter(task.channel, task.recipients, is_critical=is_critical, slot=slot)
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)
@@ -281,7 +280,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
     # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
-        if services.rate_limiter.report(rules_of(task.channel, task.recipients), ticket, *failure):
+        if services.rate_limiter.report(task.channel.name, ticket, *failure):
             now = services.clock()
             services.outbox.enqueue(recovery_job(task.job, now), until=now + RECOVERY_SECONDS)
     is_unpaced = ticket.is_failed_open and result.outcome == Outcome.DELIVERED

@@ -44,6 +44,23 @@ class Wait(NamedTuple):
     is_probe: bool = False
 
 
+class Ticket(NamedTuple):
+    """Permission of the rate limiter to send a signal now.
+
+    Attributes:
+        taken: The second (epoch seconds) in which the signal was counted, for each gate by its name; empty if it was
+            not counted.
+        troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
+        is_probe: True if the signal probes a circuit that was open.
+        is_failed_open: True if the rate limiter could not read its table, and let the signal through uncounted.
+    """
+
+    taken: Mapping[str, int]
+    troubled: bool = False
+    is_probe: bool = False
+    is_failed_open: bool = False
+
+
 # The table's sparse index of debts: name, hash key and range key.
 INDEX, SHARD, AT = "due", "due", "due_at"
 
