@@ -237,11 +237,6 @@ class Job(NamedTuple):
         """Return the job with a wait for `reason` until `until` (epoch seconds)."""
         return self.with_reason(reason)._replace(not_before=timestamp(until))
 
-    def with_body(self, body: bytes, *, is_reduced: bool = False) -> Self:
-        """Return the job with another body. `is_reduced` is True if that body was cut to fit."""
-        changed = self._replace(body=body)
-        return changed.with_flags(Flag.BODY_REDUCED) if is_reduced else changed
-
 
 def new_job(
     channel: "Channel", share: "Share", body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
