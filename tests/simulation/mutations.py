@@ -390,7 +390,7 @@ MUTATIONS = (
     Mutation(
         "what is as announced is never news, though a snooze ended",
         "delivery.step:judge_job",
-        "is_announced and not entry.was_better and not is_owed_anew",
+        "is_announced and not entry.eased and not is_owed_anew",
         "is_announced and not is_owed_anew",
         seed=11562,
     ),
@@ -734,8 +734,10 @@ MUTATIONS = (
     Mutation(
         "a row outlives its debt",
         "ledger.debt:Debt.settled",
-        "self.with_row(None)",
-        "self",
+        "Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)",
+        """
+            Debt(row=self.row, plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
+        """,
         seed=1,
     ),
     Mutation(

@@ -215,7 +215,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
         task = task.without_ledger(now)
         if (task.is_from_webhook and is_critical) or not can_wait(task, now):
             return task, Ticket({}, is_failed_open=True)
-        return task, wait_for_ledger(now)
+        return task, Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
     return task, gate
 
 
@@ -664,14 +664,12 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         # The incident is no longer critical, so its next critical state is sent at once again.
         services.unguarded.forget(task.entry_key)
     elif task.is_from_webhook and services.unguarded.was_sent(task.entry_key, now):
-        task = task.waiting_for_ledger()
+        task = replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
     if _may_wait(task, now):
-        task, result = _queued(services, task, wait_for_ledger(now), why)
-        if result:
-            return result
-    if task.needs_question or (_may_wait(task, now) and not task.is_from_webhook):
+        task, result = _queued(services, task, Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS), why)
         # A claim needs the ledger: without BigPanda's answer a resolve may be forged.
-        return _not_taken(task, Reason.INTERNAL, why)
+        if result or task.needs_question or not task.is_from_webhook:
+            return result or _not_taken(task, Reason.INTERNAL, why)
     return _sent(services, task, why)
 
 
@@ -685,19 +683,12 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     if sent.failure is None:
         accepted = Acceptance(services.clock(), sent.request_id)
         return record_or_queue(services, task, task.sent(sent), accepted, why)
-    return _retried_later(services, task, sent).with_unguarded(why)
-
-
-def _retried_later(services: Services, task: Task, sent: SendResult) -> Result:
-    """Queue a state that was not accepted without the ledger, or dead-letter it, and return the result.
-
-    It is queued after the attempt, so that the job holds the result of the attempt.
-    """
-    later, result = retry_later(services, task, task.sent(sent), None)
-    if result.queue or not later.is_from_webhook:
-        return result
-    # With the task as it was before: `dead_letter` adds the failure to its job, too.
-    return dead_letter(services, task, result, None)
+    # After the attempt, so that the job holds its result.
+    _, result = retry_later(services, task, task.sent(sent), None)
+    if not result.queue and task.is_from_webhook:
+        # With the task as it was before: `dead_letter` adds the failure to its job, too.
+        result = dead_letter(services, task, result, None)
+    return result.with_unguarded(why)
 
 
 def _may_wait(task: Task, now: float) -> bool:
@@ -714,11 +705,6 @@ def can_wait(task: Task, now: float) -> bool:
     """
     since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
-
-
-def wait_for_ledger(now: float) -> Wait:
-    """Return the next wait of a state on the retry queue while the ledger fails. `now` is in epoch seconds."""
-    return Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
 
 
 def _queued(

@@ -92,7 +92,7 @@ def judge_job(
     is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
     is_owed_anew = entry.debt.since is not None and state.is_of_same_share(entry.newest)
-    if is_announced and not entry.was_better and not is_owed_anew:
+    if is_announced and not entry.eased and not is_owed_anew:
         return Judgement(Standing.DUPLICATE)
     if not state.is_of_same_share(entry.newest) and (
         state.precedes(entry.announced) or state.precedes(entry.newest) or _is_simultaneous_copy(entry, state)
@@ -394,8 +394,8 @@ def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tupl
     A late tag that waited has no signal of its own any more: its recipients are signalled with those of a missing
     answer.
     """
-    is_own_debt = not task.is_from_webhook and entry.debt.since is not None and state.is_of_same_share(entry.newest)
-    if not state.is_open or not (standing == Standing.UNCHANGED or (standing == Standing.DUPLICATE and is_own_debt)):
+    is_own_debt = standing == Standing.DUPLICATE and _is_own_debt(task, entry, state)
+    if not state.is_open or not (standing == Standing.UNCHANGED or is_own_debt):
         return None
     late, others = _rerouted(task, entry, state), task.channel.policy.unanswered_recipients
     if others and entry.awaits_others(state) and not task.is_snoozed:
@@ -481,10 +481,7 @@ def _is_to_revive(task: Task, entry: Entry) -> bool:
     """True if the job was replayed from the dead-letter queue, and the entry does not record that yet."""
     job = task.job
     return (
-        job.revived_at is not None
-        and job.is_revived
-        and job.dead_lettered_seconds is not None
-        and job.dead_lettered_seconds > entry.debt.revived_at
+        job.is_revived and job.dead_lettered_seconds is not None and job.dead_lettered_seconds > entry.debt.revived_at
     )
 
 
@@ -540,7 +537,7 @@ def _is_left_out(case: Case) -> bool:
 
 
 def _known(case: Case) -> Settle:
-    is_announced_debt = case.standing == Standing.DUPLICATE and _clears_debt(case.task, case.entry)
+    is_announced_debt = case.standing == Standing.DUPLICATE and _is_own_debt(case.task, case.entry, case.task.state)
     note = replace(case.entry, debt=case.entry.debt.settled()) if is_announced_debt else None
     return Settle(_SETTLED[case.standing], note)
 
@@ -590,9 +587,9 @@ def audience_of_some(task: Task, entry: Entry) -> Audience:
     return task.audience(tuple(filter(None, [entry.acknowledged_by])))
 
 
-def _clears_debt(task: Task, entry: Entry) -> bool:
-    """True if the entry still records this announced state as owed, and only this job can clear that record."""
-    return not task.is_from_webhook and entry.debt.since is not None and task.state.is_of_same_share(entry.newest)
+def _is_own_debt(task: Task, entry: Entry, state: State) -> bool:
+    """True if the entry records the queued state as owed. If it is announced, only its job can clear that record."""
+    return not task.is_from_webhook and entry.debt.since is not None and state.is_of_same_share(entry.newest)
 
 
 def _pause(case: Case) -> Wait | None:

@@ -285,10 +285,6 @@ class Task(NamedTuple):
             return self
         return replace(self, job=self.job._replace(ledger_down_since=None).without_flags(Flag.WAITS_FOR_LEDGER))
 
-    def waiting_for_ledger(self) -> "Task":
-        """Return the task whose job must wait for the ledger, since a critical of the incident was sent without it."""
-        return replace(self, job=self.job.with_flags(Flag.WAITS_FOR_LEDGER))
-
     def result(self, outcome: Outcome) -> Result:
         """Return a result for this task with that outcome."""
         job, change = self.job, self.change

@@ -196,18 +196,8 @@ class Debt(NamedTuple):
         return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def settled(self) -> "Debt":
-        """Return the debt with nothing owed: no slot, no row (see `with_row`), and not notified."""
-        kept = self.with_row(None)
-        return replace(
-            kept,
-            since=None,
-            is_notified=False,
-            slot=None,
-            paused_until=0.0,
-            paused_by="",
-            claim_hold_until=0.0,
-            dead_lettered_at=0.0,
-        )
+        """Return the debt with nothing owed: no row, no slot, no wait. What is known of the newest state stays."""
+        return Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
@@ -217,11 +207,7 @@ class Debt(NamedTuple):
         """
         due = at if state.is_critical and not self.is_notified else at + BEHIND_SECONDS
         row = Row(due, is_critical=state.is_critical)
-        return replace(self.with_row(row), dead_lettered_at=max(at, self.dead_lettered_at))
-
-    def with_row(self, row: Row | None) -> "Debt":
-        """Return the debt with this row in the table's `due` index; None removes the row."""
-        return replace(self, row=row)
+        return replace(self, row=row, dead_lettered_at=max(at, self.dead_lettered_at))
 
     def postponed(self, until: float) -> "Debt":
         """Return the debt with a row that is not due before `until` (epoch seconds), since its job has to wait.
