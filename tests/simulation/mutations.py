@@ -1139,8 +1139,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a receipt has no row of its own",
-        "ledger.entry:Entry.row",
-        "not self.receipt.is_open",
+        "ledger.table:row_of",
+        "not entry.receipt.is_open",
         "True",
         seed=79,
     ),

@@ -10,7 +10,7 @@ from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal, Audience
 from relay.ledger.debt import Debt, Row, shard
 from relay.ledger.entry import End, Entry, Flap, Lease
-from relay.ledger.table import Ledger
+from relay.ledger.table import Ledger, row_of
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.unit.states import NOW, announced, bare, lease, over, state
@@ -149,8 +149,9 @@ class TestRow:
         ]
         for step in steps if is_missed_first else reversed(steps):
             entry = step(entry)
-        assert entry.row is not None
-        assert entry.row.due <= max(MARK, CALM.due)
+        row = row_of(entry)
+        assert row is not None
+        assert row.due <= max(MARK, CALM.due)
 
     @pytest.mark.parametrize(
         "settle",
@@ -205,9 +206,9 @@ def without_page(entry: Entry) -> Entry:
 class TestPageMissing:
     def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified(self) -> None:
         entry = without_page(announced(state()))
-        assert (entry.receipt.missed, entry.row) == ("page_missing", Row(NOW, is_critical=True))
+        assert (entry.receipt.missed, row_of(entry)) == ("page_missing", Row(NOW, is_critical=True))
         notified = entry.notified("page_missing", NOW + 180)
-        assert (notified.receipt.is_open, notified.row, notified.receipt.told_at) == (False, None, NOW + 180)
+        assert (notified.receipt.is_open, row_of(notified), notified.receipt.told_at) == (False, None, NOW + 180)
         assert without_page(notified) == notified, "the fallback topic is notified once"
 
 

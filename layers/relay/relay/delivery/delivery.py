@@ -298,10 +298,10 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
 
     The lease is the sender's exclusive right to send for the incident.
     """
-    now, is_queued = services.clock(), task.is_on_queue
-    lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
-    after = entry.claimed(lease, send.max_attempts, queued=is_queued)
-    after = task.described(planned(task, entry, after) if is_queued else after)
+    now, is_queued, described = services.clock(), task.is_on_queue, task.described(entry)
+    lease = Lease(task.owner, now + LEASE_SECONDS, described.next_claim(now), task.state)
+    after = described.claimed(lease, send.max_attempts, queued=is_queued)
+    after = planned(task, entry, after) if is_queued else after
     if after.debt.paused_until:
         after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
     if entry.debt.row and is_queued and try_store(services, task, entry):

@@ -479,10 +479,8 @@ def _inherits_later_version(state: State, newest: State) -> bool:
 
 def _is_to_revive(task: Task, entry: Entry) -> bool:
     """True if the job was replayed from the dead-letter queue, and the entry does not record that yet."""
-    job = task.job
-    return (
-        job.is_revived and job.dead_lettered_seconds is not None and job.dead_lettered_seconds > entry.debt.revived_at
-    )
+    at = task.job.dead_lettered_at
+    return at is not None and task.job.is_revived and seconds_of(at) > entry.debt.revived_at
 
 
 def _revived_by(task: Task, entry: Entry) -> Task:

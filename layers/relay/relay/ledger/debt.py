@@ -82,7 +82,7 @@ class Row(NamedTuple):
             still to be notified.
         begun: Number of messages of the sweeper ("bells") that workers began to work since the last recorded result.
         is_unheard: True if the sweeper sent one more, and no worker began to work it. It rings the same bell again.
-        is_critical: True if the owed state is critical, or a receipt is open (`Entry.row`).
+        is_critical: True if the owed state is critical, or a receipt is open (`table.row_of`).
     """
 
     due: float

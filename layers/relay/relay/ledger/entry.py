@@ -269,18 +269,6 @@ class Entry(NamedTuple):
         """True if the newest state is owed and dead-lettered, so that only a replay announces it."""
         return self.debt.dead_lettered_at > 0
 
-    @property
-    def row(self) -> Row | None:
-        """The entry's row in the table's `due` index: its debt's, or one for an open receipt; None for neither.
-
-        An open receipt makes the row a critical one.
-        """
-        if not self.receipt.is_open:
-            return self.debt.row
-        # The row of a given-up state is due long after it.
-        row = self.debt.row if self.debt.job else None
-        return replace(row or Row(self.receipt.since), is_critical=True)
-
     def is_busy(self, now: float) -> bool:
         """Return True if a sender has a lease that has not expired at `now` (epoch seconds)."""
         return self.lease is not None and now < self.lease.until

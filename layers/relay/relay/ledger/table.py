@@ -320,6 +320,18 @@ def encoded(entry: Entry) -> str:
     return json.dumps({**entry.others, **members}, separators=(",", ":"))
 
 
+def row_of(entry: Entry) -> Row | None:
+    """Return an entry's row in the `due` index: its debt's, or one for an open receipt; None for neither.
+
+    An open receipt makes the row a critical one.
+    """
+    if not entry.receipt.is_open:
+        return entry.debt.row
+    # The row of a given-up state is due long after it.
+    row = entry.debt.row if entry.debt.job else None
+    return replace(row or Row(entry.receipt.since), is_critical=True)
+
+
 def decoded(found: Text) -> Entry:
     """Read an entry from its table item.
 
@@ -520,7 +532,7 @@ class Ledger:
 
         Returns the written entry; None if another writer changed the item. `name` is the entry's key.
         """
-        row = after.row
+        row = row_of(after)
         others = row.attributes(name) if row else {}
         # The item may have the row of a debt, or of a receipt, even if a step has ended that receipt since.
         remove = ATTRIBUTES if (before.debt.row or before.receipt.since) and not row else ()
