@@ -318,7 +318,7 @@ def state_of(job: Job, share: Share) -> State:
 
     A share from BigPanda's API (`Flag.FOUND`) gives a state without alerts: their ids may differ from a webhook's.
     """
-    state = recorded_state(job, State.of(share, seconds_of(job.received_at)))
+    state = recorded_state(job, State.of(share, seconds_of(job.received_at), digest=job.digest))
     return state.without_alerts() if Flag.FOUND in job.flags else state
 
 

@@ -396,11 +396,11 @@ class State(NamedTuple):
     has_borrowed_version: bool = False
 
     @classmethod
-    def of(cls, share: Share, came: float) -> Self:
-        """Return the state in a share that arrived at `came` (epoch seconds)."""
+    def of(cls, share: Share, came: float, *, digest: str | None = None) -> Self:
+        """Return the state in a share that arrived at `came` (epoch seconds). `digest` is the share's, if known."""
         names = sorted({_name(alert.id) for alert in share.alerts})
-        rank, opened = RANKS.get(share.status or ""), is_open(share)
-        return cls(share.trusted_version(came), share.digest, came, opened, rank, frozenset(names[:MAX_ALERTS]))
+        version, rank = share.trusted_version(came), RANKS.get(share.status or "")
+        return cls(version, digest or share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     def with_version_of(self, other: "State") -> "State":
         """Return the state with the timestamps of another state that came before it.
