@@ -60,7 +60,7 @@ def nested(value: Any, *names: str) -> Any:
 
     Returns None if it has none of them, or if `value` is no object.
     """
-    return fields_of(value).first(*names)
+    return Fields(value).first(*names) if isinstance(value, dict) else None
 
 
 def scalar(value: Any) -> str | None:
