@@ -24,14 +24,14 @@ from relay.failures import LedgerError, Reason, SendError, UnknownChannel
 from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job
-from relay.jobs.outcome import Found, Result
+from relay.jobs.outcome import Result
 from relay.jobs.queue import Queue, envelope_of, read_envelope
 from relay.ledger.credentials import mark_changed
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.reconcile.reconciler import Ran
 from relay.sweeper.canary import Post
-from relay.telemetry.telemetry import Telemetry
+from relay.telemetry.telemetry import Found, Telemetry
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 

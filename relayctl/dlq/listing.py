@@ -8,7 +8,7 @@ from typing import Any
 from relay.delivery.channel_health import age as duration
 from relay.failures import BadRequest
 from relay.foreign_text import identifier, printable, quoted
-from relay.incidents.share import MAX_ID_LENGTH, parse_share, title_of
+from relay.incidents.share import MAX_ID_LENGTH, parse_share
 from relay.jobs.job import Flag, Job, seconds_of
 from relay.jobs.queue import UnreadableMessage, read_envelope
 from relayctl import terminal
@@ -29,7 +29,7 @@ MAX_LINES = 20
 def title(envelope: str) -> str:
     """Return the title of the incident in a signal's job, from the job as message text; empty if there is none."""
     try:
-        return title_of(parse_share(read_envelope(envelope).body))
+        return parse_share(read_envelope(envelope).body).title
     except (BadRequest, UnreadableMessage):
         return ""
 

@@ -211,7 +211,7 @@ class DeadLetters:
             return None
         held = HeldMessage(message["MessageId"], message["ReceiptHandle"], until, message["Body"])
         try:
-            held.job = read_envelope(message["Body"]).with_body(b"")
+            held.job = read_envelope(message["Body"])._replace(body=b"")
         except UnreadableMessage as error:
             held.problem = str(error)
         self._held[held.message_id] = held

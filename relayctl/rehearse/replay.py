@@ -17,8 +17,8 @@ from relay.delivery.delivery import planned, row_of
 from relay.delivery.step import DeadLetter, Send, Settle, step
 from relay.delivery.task import Task
 from relay.incidents.share import Transition
-from relay.ledger.channel_rate_limiter import RateLimiter, Ticket, rules_of
-from relay.ledger.debt import Wait
+from relay.ledger.channel_rate_limiter import RateLimiter
+from relay.ledger.debt import Ticket, Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 from relay.ledger.entry_key import key
 from relayctl.rehearse.history import History, Moment
@@ -122,7 +122,7 @@ class Rehearsal:
         task, entry, action = step(task, entry, self.now)
         if isinstance(action, Send):
             gate = self._limiter.enter(
-                rules_of(self.channel, task.recipients), is_critical=task.state.is_critical, slot=entry.debt.slot
+                self.channel, task.recipients, is_critical=task.state.is_critical, slot=entry.debt.slot
             )
             if isinstance(gate, Ticket):
                 self._send(task, entry, action)

@@ -9,11 +9,11 @@ from relay.channels.policy import Mode
 from relay.channels.routes import Route, chosen, values_of
 from relay.deadline import Deadline
 from relay.delivery.step import Action, Send, Settle, step
-from relay.delivery.task import Task, content, decision_of, new_job
+from relay.delivery.task import Task, content, decision_of
 from relay.failures import Reason
 from relay.incidents.details import AlertDetails, details_of
 from relay.incidents.share import Share, State, Transition, is_open
-from relay.jobs.job import timestamp
+from relay.jobs.job import new_job, timestamp
 from relay.jobs.outcome import Outcome
 from relay.ledger.channel_rate_limiter import Gate, Rule, rules_of
 from relay.ledger.debt import Wait

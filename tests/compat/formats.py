@@ -17,9 +17,9 @@ from relay.jobs.job import Acceptance, Flag, Job, Stamps
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, Subject
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.channel_rate_limiter import Circuit, Gate, RateLimiter, Rule, Ticket
+from relay.ledger.channel_rate_limiter import Circuit, Gate, RateLimiter
 from relay.ledger.credentials import MARKS_KEY, mark_changed, read_marks, revoke
-from relay.ledger.debt import Debt, Row, Slot, stored_key
+from relay.ledger.debt import Debt, Row, Slot, Ticket, stored_key
 from relay.ledger.entry import About, Acknowledgement, End, Entry, Flap, Lease
 from relay.ledger.receipt import Missed, Receipt
 from relay.ledger.table import Ledger, Table
@@ -110,7 +110,7 @@ ENTRY = Entry(
         attempts=3,
         reason="upstream",
         slot=Slot(NOW + 7, is_critical=True),
-        row=Row(NOW + 300, "d1/" + MOMENT, 2, 1, is_critical=True),
+        row=Row(NOW + 300, "d1/" + MOMENT, begun=1, is_unheard=True, is_critical=True),
         paused_until=NOW - 20,
         paused_by="0a1b2c3d",
         claim_hold_until=NOW + 60,
@@ -183,17 +183,17 @@ SPENT = {"secret": 1.2, "ledger": 8.7, "send": 120.4}
 
 def _limit(table: Table, _: Any) -> None:
     """Count two signals, let two more wait, and open the circuit, which another two find open."""
-    rules, clock = (Rule("gate/noc", 2),), Clock()
+    channel, clock = samples.parsed(samples.secret(policy={"max_per_minute": 2})), Clock()
     limiter = RateLimiter(table, clock, lambda: 0.0)
-    ticket = limiter.enter(rules, is_critical=False)
+    ticket = limiter.enter(channel, ("Ops",), is_critical=False)
     assert isinstance(ticket, Ticket)
-    limiter.enter(rules, is_critical=False)
+    limiter.enter(channel, ("Ops",), is_critical=False)
     for is_critical in (True, False):
-        limiter.enter(rules, is_critical=is_critical)
+        limiter.enter(channel, ("Ops",), is_critical=is_critical)
     for _ in range(5):
-        limiter.report(rules, ticket, Reason.UPSTREAM, None)
+        limiter.report("noc", ticket, Reason.UPSTREAM, None)
     for is_critical in (True, False):
-        RateLimiter(table, clock, lambda: 0.0).enter(rules, is_critical=is_critical)
+        RateLimiter(table, clock, lambda: 0.0).enter(channel, ("Ops",), is_critical=is_critical)
 
 
 def _mark(table: Table, _: Any) -> None:

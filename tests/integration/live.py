@@ -19,9 +19,10 @@ from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiri
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job
-from relay.jobs.outcome import Found, Result
+from relay.jobs.outcome import Result
 from relay.jobs.queue import envelope_of
 from relay.ledger.table import Table
+from relay.telemetry.telemetry import Found
 from tests import samples
 from tests.fakes import Recorder, by_channel, one_by_one
 from tests.integration.account import Aws

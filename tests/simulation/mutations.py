@@ -390,7 +390,7 @@ MUTATIONS = (
     Mutation(
         "what is as announced is never news, though a snooze ended",
         "delivery.step:judge_job",
-        "is_announced and not entry.was_better and not is_owed_anew",
+        "is_announced and not entry.eased and not is_owed_anew",
         "is_announced and not is_owed_anew",
         seed=11562,
     ),
@@ -451,8 +451,8 @@ MUTATIONS = (
     Mutation(
         "criticals do not go first",
         "delivery.delivery:_entered",
-        "services.rate_limiter.enter(rules, is_critical=is_critical, slot=entry.debt.slot)",
-        "services.rate_limiter.enter(rules, is_critical=False, slot=entry.debt.slot)",
+        "services.rate_limiter.enter(task.channel, task.recipients, is_critical=is_critical, slot=slot)",
+        "services.rate_limiter.enter(task.channel, task.recipients, is_critical=False, slot=slot)",
         seed=3,
     ),
     Mutation(
@@ -734,8 +734,10 @@ MUTATIONS = (
     Mutation(
         "a row outlives its debt",
         "ledger.debt:Debt.settled",
-        "self.with_row(None)",
-        "self",
+        "Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)",
+        """
+            Debt(row=self.row, plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
+        """,
         seed=1,
     ),
     Mutation(
@@ -1137,8 +1139,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a receipt has no row of its own",
-        "ledger.entry:Entry.row",
-        "not self.receipt.is_open",
+        "ledger.table:row_of",
+        "not entry.receipt.is_open",
         "True",
         seed=79,
     ),
@@ -1186,21 +1188,21 @@ MUTATIONS = (
     ),
     Mutation(
         "a tag that comes late rings nobody",
-        "delivery.step:_is_rerouted",
-        "is_as_announced and bool(_unnamed(task, entry))",
-        "False",
+        "delivery.step:_further",
+        "_rerouted(task, entry, state)",
+        "()",
         seed=219,
     ),
     Mutation(
         "a tag that comes late rings all recipients of its route each time",
-        "delivery.step:_unnamed",
-        "not any(each.notified(name) for each in entry.open_signals)",
+        "delivery.step:_rerouted",
+        "not any(each.notified(name) for each in signals)",
         "True",
         seed=558,
     ),
     Mutation(
         "a tag rings whenever it comes",
-        "delivery.step:_is_rerouted",
+        "delivery.step:_rerouted",
         "came - signals[-1].at > policy.reroute_within_seconds or not policy.reroute_within_seconds",
         "False",
         seed=219,

@@ -27,19 +27,8 @@ OPERATOR_MUTATIONS = (
     Mutation(
         "paused_until of the ledger's entry outlives its signal",
         "ledger.debt:Debt.settled",
-        """
-        replace(
-            kept,
-            since=None,
-            is_notified=False,
-            slot=None,
-            paused_until=0.0,
-            paused_by="",
-            claim_hold_until=0.0,
-            dead_lettered_at=0.0,
-        )
-        """,
-        "replace(kept, since=None, is_notified=False, slot=None, claim_hold_until=0.0, dead_lettered_at=0.0)",
+        "Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)",
+        "replace(self, row=None, since=None, is_notified=False, slot=None, claim_hold_until=0.0, dead_lettered_at=0.0)",
         seed=1124,
     ),
     Mutation(
@@ -73,7 +62,7 @@ OPERATOR_MUTATIONS = (
     Mutation(
         "a dropped state still makes its channel sick",
         "ledger.entry:Entry.dropped",
-        "replace(self, debt=self.debt.with_row(None)) if is_dropped else self",
+        "replace(self, debt=replace(self.debt, row=None)) if is_dropped else self",
         "self",
         seed=472,
     ),

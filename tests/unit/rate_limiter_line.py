@@ -2,13 +2,15 @@
 
 import random
 from collections.abc import Callable
+from copy import replace
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
 from relay.failures import Reason
-from relay.ledger.channel_rate_limiter import RateLimiter, Rule, Ticket
-from relay.ledger.debt import Slot, Wait
+from relay.ledger.channel_rate_limiter import RateLimiter
+from relay.ledger.debt import Slot, Ticket, Wait
+from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.unit.states import NOW
@@ -43,19 +45,24 @@ class Line:
     chance: random.Random = field(default_factory=lambda: random.Random(7))
     clock: Clock = field(default_factory=lambda: Clock(NOW))
     dynamodb: FakeDynamoDb = field(default_factory=FakeDynamoDb)
-    gate: str = GATE
+    # Limit of each set of recipients (signals a minute); None for none.
+    people: int | None = None
 
     def __post_init__(self) -> None:
         self.rate_limiter = RateLimiter(self.dynamodb.table(self.clock), self.clock, self.chance.random)
-        self.rules = [Rule(self.gate, self.limit)]
+        channel = samples.parsed()
+        policy = replace(channel.policy, max_per_minute=self.limit, max_per_minute_per_recipients=self.people)
+        self.channel = replace(channel, policy=policy)
         self.given: list[float] = []
         self._coming: list[tuple[float, int, Asker, Slot | None]] = []
         self._count = 0
 
-    def ask(self, *, is_critical: bool = False, slot: Slot | None = None) -> Ticket | Wait:
+    def ask(
+        self, *, recipients: tuple[str, ...] = ("Ops",), is_critical: bool = False, slot: Slot | None = None
+    ) -> Ticket | Wait:
         """Ask the rate limiter to send now; return its ticket, or a wait with a slot. The call takes 2 ms."""
         self.clock.now += 0.002
-        answer = self.rate_limiter.enter(self.rules, is_critical=is_critical, slot=slot)
+        answer = self.rate_limiter.enter(self.channel, recipients, is_critical=is_critical, slot=slot)
         if isinstance(answer, Ticket):
             self.given.append(self.clock.now - NOW)
         return answer
@@ -98,11 +105,11 @@ class Line:
 
     def report(self, ticket: Ticket, failure: Reason | None = None, retry_after: float | None = None) -> None:
         """Report the result of a signal."""
-        self.rate_limiter.report(self.rules, ticket, failure, retry_after)
+        self.rate_limiter.report(self.channel.name, ticket, failure, retry_after)
 
     def item(self) -> dict[str, Any]:
         """Return the gate's item, as DynamoDB has it."""
-        return self.dynamodb.items.get(self.gate, {})
+        return self.dynamodb.items.get(GATE, {})
 
     def numbers(self) -> dict[str, float]:
         """Return the numbers of the gate's item, as the table gives them."""

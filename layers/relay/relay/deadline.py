@@ -65,15 +65,17 @@ class Deadline:
         seconds in any case. This is a time limit as of `time_limit`. The call's time is collected under the name `part`
         (see `times_collected`).
         """
-        with time_limit(min(at_most, max(at_least, self.remaining()))):
-            if seconds_left() <= 0:
-                raise TimeoutError("no time was left")
-            start = self._clock()
-            try:
-                return call()
-            finally:
-                if (spent := _spent.get()) is not None:
-                    spent[part] = round(spent.get(part, 0.0) + (self._clock() - start) * 1000, 3)
+        start, now = self._clock(), time.time()
+        latest = min(_latest.get(), now + min(at_most, max(at_least, self._end - start)))
+        if latest <= now:
+            raise TimeoutError("no time was left")
+        token = _latest.set(latest)
+        try:
+            return call()
+        finally:
+            _latest.reset(token)
+            if (spent := _spent.get()) is not None:
+                spent[part] = round(spent.get(part, 0.0) + (self._clock() - start) * 1000, 3)
 
 
 def limited(deadlines: Callable[[float], Deadline], seconds: float, part: str) -> Run:

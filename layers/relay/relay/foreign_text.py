@@ -78,7 +78,8 @@ def cut(text: str, most: int) -> str:
 
 def _cleaned(text: str, most: int) -> str:
     read = text[: _READ_FACTOR * most]
-    line = " ".join("".join(each for each in read if each.isprintable() or each.isspace()).split())
+    kept = read if read.isprintable() else "".join(each for each in read if each.isprintable() or each.isspace())
+    line = " ".join(kept.split())
     return line if len(read) == len(text) else line + ELLIPSIS
 
 

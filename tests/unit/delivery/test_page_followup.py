@@ -8,6 +8,7 @@ import requests
 
 from relay.http.session import HttpAnswer
 from relay.ledger.entry_key import key
+from relay.ledger.table import row_of
 from tests import samples
 from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
 from tests.fakes import new_relay as relay_without_pages
@@ -146,7 +147,7 @@ def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: T
     assert 'Incident i1: \\"disk full\\"' in message["Message"], "the follow-up's job has the words"
     assert "in_flight" not in message["Message"]
     # The fallback topic was notified, so nothing is left to do.
-    assert (relay.entry().receipt.is_open, relay.entry().row) == (False, None)
+    assert (relay.entry().receipt.is_open, row_of(relay.entry())) == (False, None)
     assert len(relay.session.calls) == 1
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from relay.deadline import Deadline
-from relay.delivery.task import Task, decision_of, new_job
+from relay.delivery.task import Task, decision_of
 from relay.incidents.share import Share
+from relay.jobs.job import new_job
 from relay.jobs.queue import envelope_of, read_envelope
 from tests import samples
 from tests.fakes import Clock

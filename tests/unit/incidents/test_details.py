@@ -7,7 +7,7 @@ import pytest
 
 from relay.incidents import details
 from relay.incidents.details import Details, details_of
-from relay.incidents.share import parse_share, title_of
+from relay.incidents.share import parse_share
 
 CONSOLE = "https://a.bigpanda.io/#/app/overview/all/active/incidents/"
 ALERT = {
@@ -57,7 +57,7 @@ class TestAlerts:
     )
     def test_title_is_a_description_on_one_line(self, said: dict[str, Any], title: str) -> None:
         share = parse_share(json.dumps({"incident": {"id": "i1", "status": "critical"} | said}).encode())
-        assert title_of(share) == title
+        assert share.title == title
 
 
 class TestIncident:

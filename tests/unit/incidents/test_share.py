@@ -82,6 +82,7 @@ def test_share_needs_an_incident_id_alone() -> None:
         updated_on=None,
         alerts=(),
         environment_id=None,
+        title="",
         document={"id": "i1"},
     )
     assert share.version is None

@@ -12,7 +12,8 @@ import pytest
 from relay.deadline import Deadline, limited
 from relay.incidents.share import parse_share
 from relay.jobs.job import Flag, Job
-from relay.jobs.queue import Outbox, envelope_of, fits, fitting, last_copy, read_envelope, reduced_body, storable
+from relay.jobs.queue import Outbox, envelope_of, fits, fitting, last_copy, read_envelope, storable
+from relay.jobs.reduced_body import reduced_body
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs
@@ -98,7 +99,7 @@ def test_job_that_is_too_large_loses_its_alert_details_and_says_so(reduce: Any, 
     assert fits(envelope_of(job)) == (reduce is storable)
     reduced = reduce(job)
     assert fits(envelope_of(reduced))
-    assert reduced == job.with_body(reduced.body, is_reduced=True)
+    assert reduced == job._replace(body=reduced.body).with_flags(Flag.BODY_REDUCED)
     read = parse_share(reduced.body)
     assert (read.incident_id, read.status, read.version) == ("i1", "critical", job.version)
     assert ([alert.id for alert in read.alerts], read.document["incident"]["relay_note"]) == (["a1"], NOTE)

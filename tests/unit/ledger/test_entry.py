@@ -10,7 +10,7 @@ from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal, Audience
 from relay.ledger.debt import Debt, Row, shard
 from relay.ledger.entry import End, Entry, Flap, Lease
-from relay.ledger.table import Ledger
+from relay.ledger.table import Ledger, row_of
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.unit.states import NOW, announced, bare, lease, over, state
@@ -144,11 +144,11 @@ class TestRow:
         assert dynamodb.items["k"].keys() == {"pk", "text", "sequence", "expires"}
 
     def test_bell_makes_the_row_due_later_and_is_one_more_than_the_workers_began(self) -> None:
-        debt = replace(owing().debt, row=replace(ROW, rung=3, begun=3)).rung(NOW + 400)
-        assert debt.row == Row(NOW + 400, ROW.job, rung=4, begun=3, is_critical=True)
+        debt = replace(owing().debt, row=replace(ROW, begun=3)).rung(NOW + 400)
+        assert debt.row == Row(NOW + 400, ROW.job, begun=3, is_unheard=True, is_critical=True)
         assert debt.rung(NOW + 460).row == replace(debt.row, due=NOW + 460), "no worker began the first one"
         begun = debt.bell_begun()
-        assert begun.row == replace(debt.row, begun=4)
+        assert begun.row == Row(NOW + 400, ROW.job, begun=4, is_critical=True)
         assert begun.bell_begun() == begun, "a bell that is delivered twice counts once"
         recorded = begun.postponed(NOW)
         assert recorded.bell_begun() == recorded, "a bell from before the last result does not count"
@@ -164,7 +164,7 @@ class TestRow:
         [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
         assert (name, found) == ("k", lost)
         ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
-        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, rung=1)
+        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, is_unheard=True)
         assert len(dynamodb.indexed()) == 1
 
 
@@ -251,7 +251,7 @@ class TestRevival:
 
 def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified() -> None:
     entry = announced(state()).page_missing(NOW)
-    assert (entry.receipt.missed, entry.row) == ("page_missing", Row(NOW, is_critical=True))
+    assert (entry.receipt.missed, row_of(entry)) == ("page_missing", Row(NOW, is_critical=True))
     notified = entry.notified("page_missing", NOW + 180)
-    assert (notified.receipt.is_open, notified.row, notified.receipt.told_at) == (False, None, NOW + 180)
+    assert (notified.receipt.is_open, row_of(notified), notified.receipt.told_at) == (False, None, NOW + 180)
     assert notified.page_missing(NOW) == notified, "the fallback topic is notified once"

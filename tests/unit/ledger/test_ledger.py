@@ -14,7 +14,7 @@ from relay.ledger.debt import Debt, Row, Slot
 from relay.ledger.entry import About, Acknowledgement, End, Entry, Flap, Lease
 from relay.ledger.entry_key import key
 from relay.ledger.receipt import Receipt
-from relay.ledger.table import Ledger
+from relay.ledger.table import Ledger, row_of
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock
 from tests.unit.states import NOW, bare, lease, over, state
@@ -74,7 +74,7 @@ DEBTS = st.builds(
     attempts=st.integers(0, 99),
     reason=st.text(max_size=8),
     slot=st.none() | st.builds(Slot, at=MOMENTS, is_critical=st.booleans()),
-    row=st.none() | st.builds(Row, MOMENTS, DIGESTS | st.just(""), st.integers(0, 9), st.integers(0, 9), st.booleans()),
+    row=st.none() | st.builds(Row, MOMENTS, DIGESTS | st.just(""), st.integers(0, 9), st.booleans(), st.booleans()),
     paused_until=MOMENTS,
     claim_hold_until=MOMENTS,
     dead_lettered_at=MOMENTS,
@@ -134,7 +134,7 @@ class TestEntryJson:
         ledger, _ = fresh()
         written = ledger.write("k", Entry(), entry)
         assert written == replace(entry, sequence=1)
-        row = entry.row if entry.debt.since is not None else None
+        row = row_of(entry) if entry.debt.since is not None else None
         assert ledger.read("k") == replace(written, debt=replace(entry.debt, row=row))
 
     def test_entry_with_thousands_of_alerts_fits_into_an_item(self) -> None:

@@ -241,9 +241,13 @@ class Writeback:
         [(name, entry)] = open_ones
         if channel.is_answer(callback):
             who = callback.target or callback.name or "somebody"
-            self.ledger.change(name, lambda each: each.answered(who, received.came), entry)
+            self.ledger.change(
+                name, lambda each: replace(each, receipt=each.receipt.answered(who, received.came)), entry
+            )
         elif callback.is_delivered() and rest is None:
-            self.ledger.change(name, lambda each: each.heard_delivery(received.came, policy), entry)
+            self.ledger.change(
+                name, lambda each: replace(each, receipt=each.receipt.notified(received.came, policy)), entry
+            )
         elif callback.is_delivered() and rest and entry.receipt.may_be_confirmed:
             with suppress(SendError):
                 self.prover.ask(name, entry, channel, entry.pages_to_ask_about(), deadline, is_early=True)

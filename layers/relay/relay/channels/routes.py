@@ -2,7 +2,7 @@
 
 Routes are conditional recipients. Pauses are times in which signals wait or are left out.
 
-`delivery.task.new_job` uses the recipients of the first route that matches, or else the channel's own. If the routes
+`delivery.task.Task.of` uses the recipients of the first route that matches, or else the channel's own. If the routes
 take more comparisons than one share may cost, it uses the channel's own and those of all routes that may match. It adds
 the recipients that the webhook's URL names.
 

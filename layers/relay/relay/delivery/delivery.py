@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING
 
 from relay.channels.policy import Mode
 from relay.delivery.step import Action, DeadLetter, Send, Settle, audience_of_some, final_reason, step
-from relay.delivery.task import Services, Task, announce, entry_key_of, new_job
+from relay.delivery.task import Services, Task, announce, entry_key_of
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
-from relay.jobs.job import Acceptance, Flag, Job, seconds_of, timestamp
+from relay.jobs.job import Acceptance, Flag, Job, new_job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, SendResult, after_failure
 from relay.jobs.queue import (
     RECOVERY_SECONDS,
@@ -41,8 +41,7 @@ from relay.jobs.queue import (
     recovery_job,
     storable,
 )
-from relay.ledger.channel_rate_limiter import Ticket, rules_of
-from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Debt, Row, Wait
+from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Debt, Row, Ticket, Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 
 if TYPE_CHECKING:
@@ -208,15 +207,15 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
     The rate limiter fails open: if its table can't be read, a critical of a share that just came gets a ticket at once.
     Other states wait for some time first. The ledger's lease still applies.
     """
-    is_critical, rules = task.state.is_critical, rules_of(task.channel, task.recipients)
+    is_critical, slot = task.state.is_critical, entry.debt.slot
     try:
-        gate = services.rate_limiter.enter(rules, is_critical=is_critical, slot=entry.debt.slot)
+        gate = services.rate_limiter.enter(task.channel, task.recipients, is_critical=is_critical, slot=slot)
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)
         if (task.is_from_webhook and is_critical) or not can_wait(task, now):
             return task, Ticket({}, is_failed_open=True)
-        return task, wait_for_ledger(now)
+        return task, Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
     return task, gate
 
 
@@ -281,7 +280,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
     # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
-        if services.rate_limiter.report(rules_of(task.channel, task.recipients), ticket, *failure):
+        if services.rate_limiter.report(task.channel.name, ticket, *failure):
             now = services.clock()
             services.outbox.enqueue(recovery_job(task.job, now), until=now + RECOVERY_SECONDS)
     is_unpaced = ticket.is_failed_open and result.outcome == Outcome.DELIVERED
@@ -299,10 +298,10 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
 
     The lease is the sender's exclusive right to send for the incident.
     """
-    now, is_queued = services.clock(), task.is_on_queue
-    lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
-    after = entry.claimed(lease, send.max_attempts, queued=is_queued)
-    after = task.described(planned(task, entry, after) if is_queued else after)
+    now, is_queued, described = services.clock(), task.is_on_queue, task.described(entry)
+    lease = Lease(task.owner, now + LEASE_SECONDS, described.next_claim(now), task.state)
+    after = described.claimed(lease, send.max_attempts, queued=is_queued)
+    after = planned(task, entry, after) if is_queued else after
     if after.debt.paused_until:
         after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
     if entry.debt.row and is_queued and try_store(services, task, entry):
@@ -310,7 +309,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
         row = row_of(task, lease.until, services.clock())
         # The claim does not reset the number of begun bells: the worker may die before it has a result.
         begun = entry.debt.row.begun if entry.debt.row.job == row.job else 0
-        after = replace(after, debt=replace(after.debt, row=replace(row, rung=begun, begun=begun)))
+        after = replace(after, debt=replace(after.debt, row=replace(row, begun=begun)))
     return after, lease
 
 
@@ -665,14 +664,12 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         # The incident is no longer critical, so its next critical state is sent at once again.
         services.unguarded.forget(task.entry_key)
     elif task.is_from_webhook and services.unguarded.was_sent(task.entry_key, now):
-        task = task.waiting_for_ledger()
+        task = replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
     if _may_wait(task, now):
-        task, result = _queued(services, task, wait_for_ledger(now), why)
-        if result:
-            return result
-    if task.needs_question or (_may_wait(task, now) and not task.is_from_webhook):
+        task, result = _queued(services, task, Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS), why)
         # A claim needs the ledger: without BigPanda's answer a resolve may be forged.
-        return _not_taken(task, Reason.INTERNAL, why)
+        if result or task.needs_question or not task.is_from_webhook:
+            return result or _not_taken(task, Reason.INTERNAL, why)
     return _sent(services, task, why)
 
 
@@ -686,19 +683,12 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     if sent.failure is None:
         accepted = Acceptance(services.clock(), sent.request_id)
         return record_or_queue(services, task, task.sent(sent), accepted, why)
-    return _retried_later(services, task, sent).with_unguarded(why)
-
-
-def _retried_later(services: Services, task: Task, sent: SendResult) -> Result:
-    """Queue a state that was not accepted without the ledger, or dead-letter it, and return the result.
-
-    It is queued after the attempt, so that the job holds the result of the attempt.
-    """
-    later, result = retry_later(services, task, task.sent(sent), None)
-    if result.queue or not later.is_from_webhook:
-        return result
-    # With the task as it was before: `dead_letter` adds the failure to its job, too.
-    return dead_letter(services, task, result, None)
+    # After the attempt, so that the job holds its result.
+    _, result = retry_later(services, task, task.sent(sent), None)
+    if not result.queue and task.is_from_webhook:
+        # With the task as it was before: `dead_letter` adds the failure to its job, too.
+        result = dead_letter(services, task, result, None)
+    return result.with_unguarded(why)
 
 
 def _may_wait(task: Task, now: float) -> bool:
@@ -715,11 +705,6 @@ def can_wait(task: Task, now: float) -> bool:
     """
     since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
-
-
-def wait_for_ledger(now: float) -> Wait:
-    """Return the next wait of a state on the retry queue while the ledger fails. `now` is in epoch seconds."""
-    return Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
 
 
 def _queued(

@@ -26,10 +26,10 @@ from relay.channels.kept_facts import with_facts
 from relay.channels.policy import Mode
 from relay.deadline import Deadline
 from relay.delivery.delivery import planned, row_of, store_job
-from relay.delivery.task import Task, entry_key_of, new_job
+from relay.delivery.task import Task, entry_key_of
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.share import Share, is_open, parse_share
-from relay.jobs.job import Flag, Job, timestamp
+from relay.jobs.job import Flag, Job, new_job, timestamp
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.jobs.queue import FIRST_QUESTION_SECONDS, Outbox
 from relay.ledger.entry import CLAIM_SECONDS, End, Entry

@@ -70,10 +70,11 @@ def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) 
     timestamps is never a duplicate, even if its state equals the newest one. Another state, which the ledger does not
     hold yet, may have come in between. The share's arrival is recorded, so that the share supersedes that other state.
     """
-    if entry.newest and state.is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
-        return Judgement(Standing.DUPLICATE)
-    if state.precedes(entry.announced) or state.precedes(entry.newest):
-        return Judgement(Standing.SUPERSEDED)
+    if entry.newest:
+        if state.is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
+            return Judgement(Standing.DUPLICATE)
+        if state.precedes(entry.announced) or state.precedes(entry.newest):
+            return Judgement(Standing.SUPERSEDED)
     return judge_change(entry, state, notify_on)
 
 
@@ -91,7 +92,7 @@ def judge_job(
     is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
     is_owed_anew = entry.debt.since is not None and state.is_of_same_share(entry.newest)
-    if is_announced and not entry.was_better and not is_owed_anew:
+    if is_announced and not entry.eased and not is_owed_anew:
         return Judgement(Standing.DUPLICATE)
     if not state.is_of_same_share(entry.newest) and (
         state.precedes(entry.announced) or state.precedes(entry.newest) or _is_simultaneous_copy(entry, state)
@@ -368,8 +369,9 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
         dead_lettered_at = task.job.dead_lettered_seconds
         judgement = judge_job(entry, state, notify_on, plan=task.job.plan, dead_lettered_at=dead_lettered_at)
     others = task.channel.policy.unanswered_recipients
-    if further := _further(task, entry, state, judgement.standing):
-        judgement = Judgement(Standing.OWED, further)
+    further: tuple[str, ...] = ()
+    if found := _further(task, entry, state, judgement.standing):
+        judgement, further = Judgement(Standing.OWED, found[0]), found[1]
     elif others and judgement.standing == Standing.OWED and entry.awaits_others(state):
         # What is owed to all takes the place of the signal to further recipients.
         task = replace(task, recipients=tuple(dict.fromkeys((*task.recipients, *others))))
@@ -381,24 +383,29 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
         job = job.with_flags(Flag.BORROWED_VERSION) if state.has_borrowed_version else job
     if change:
         job = replace(job, stamps=replace(job.stamps, transition=change.transition))
-    task = replace(task, state=state, change=change, job=job, is_first=task.is_first or entry.sequence == 0)
+    is_first = task.is_first or entry.sequence == 0
+    task = replace(task, state=state, change=change, job=job, further=further, is_first=is_first)
     return _revived_by(task, entry), judgement.standing
 
 
-def _further(task: Task, entry: Entry, state: State, standing: Standing) -> Change | None:
-    """Return the change by which a state that people know is owed to further recipients alone; None for none."""
-    is_own_debt = not task.is_from_webhook and entry.debt.since is not None and state.is_of_same_share(entry.newest)
-    if not state.is_open or not (standing == Standing.UNCHANGED or (standing == Standing.DUPLICATE and is_own_debt)):
+def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tuple[Change, tuple[str, ...]] | None:
+    """Return the change by which a state that people know is owed to further recipients alone, and them; None for none.
+
+    A late tag that waited has no signal of its own any more: its recipients are signalled with those of a missing
+    answer.
+    """
+    is_own_debt = standing == Standing.DUPLICATE and _is_own_debt(task, entry, state)
+    if not state.is_open or not (standing == Standing.UNCHANGED or is_own_debt):
         return None
-    if task.channel.policy.unanswered_recipients and entry.awaits_others(state) and not task.is_snoozed:
-        return Change(Transition.UNANSWERED, "nobody is known to have heard of it")
-    if _is_rerouted(task, entry, state):
-        return Change(Transition.REROUTED, "its route names further recipients")
-    return None
+    late, others = _rerouted(task, entry, state), task.channel.policy.unanswered_recipients
+    if others and entry.awaits_others(state) and not task.is_snoozed:
+        change = Change(Transition.UNANSWERED, "nobody is known to have heard of it")
+        return change, tuple(dict.fromkeys((*late, *others)))
+    return (Change(Transition.REROUTED, "its route names further recipients"), late) if late else None
 
 
-def _is_rerouted(task: Task, entry: Entry, state: State) -> bool:
-    """True if a tag came late, by which a route names recipients that no signal of the incident had.
+def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
+    """Return the recipients that no signal of the incident had, and that a route names by a tag that came late.
 
     The incident must be as announced: a route by status is no late tag, nor is a share without the known status. A
     state from BigPanda's API is not routed anew, since its tags may have other names there. Nobody is signalled again
@@ -407,21 +414,17 @@ def _is_rerouted(task: Task, entry: Entry, state: State) -> bool:
     policy, signals, announced = task.channel.policy, entry.open_signals, entry.announced
     is_routed = task.is_routed and Flag.FOUND not in task.job.flags
     if not is_routed or not signals or entry.acknowledgement is not None or task.is_snoozed:
-        return False
+        return ()
     came = state.came if entry.debt.since is None else min(state.came, entry.debt.since)
     if came - signals[-1].at > policy.reroute_within_seconds or not policy.reroute_within_seconds:
-        return False
+        return ()
     if announced is None or announced.came > signals[-1].at + CLOCKS_DIFFER_SECONDS:
-        return False
+        return ()
     if state.rank is None and announced.rank is not None:
-        return False
-    is_as_announced = all(compare(known, state).transition in _AS_ANNOUNCED for known in entry.maybe_announced())
-    return is_as_announced and bool(_unnamed(task, entry))
-
-
-def _unnamed(task: Task, entry: Entry) -> tuple[str, ...]:
-    """Return the recipients of a task that no signal had since the incident's last end."""
-    return tuple(name for name in task.recipients if not any(each.notified(name) for each in entry.open_signals))
+        return ()
+    if any(compare(known, state).transition not in _AS_ANNOUNCED for known in entry.maybe_announced()):
+        return ()
+    return tuple(name for name in task.recipients if not any(each.notified(name) for each in signals))
 
 
 def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:
@@ -476,13 +479,8 @@ def _inherits_later_version(state: State, newest: State) -> bool:
 
 def _is_to_revive(task: Task, entry: Entry) -> bool:
     """True if the job was replayed from the dead-letter queue, and the entry does not record that yet."""
-    job = task.job
-    return (
-        job.revived_at is not None
-        and job.is_revived
-        and job.dead_lettered_seconds is not None
-        and job.dead_lettered_seconds > entry.debt.revived_at
-    )
+    at = task.job.dead_lettered_at
+    return at is not None and task.job.is_revived and seconds_of(at) > entry.debt.revived_at
 
 
 def _revived_by(task: Task, entry: Entry) -> Task:
@@ -491,9 +489,9 @@ def _revived_by(task: Task, entry: Entry) -> Task:
     The age of the state counts from then, or from a later time at which the sweeper revived this message.
     """
     at = entry.debt.revived_at
-    if at <= task.job.age_counts_from or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
+    if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
         return task
-    return replace(task, job=replace(task.job, revived_at=timestamp(at)))
+    return replace(task, job=replace(task.job, revived_at=timestamp(at))) if at > task.job.age_counts_from else task
 
 
 def _explained(task: Task, why: str) -> Task:
@@ -537,7 +535,7 @@ def _is_left_out(case: Case) -> bool:
 
 
 def _known(case: Case) -> Settle:
-    is_announced_debt = case.standing == Standing.DUPLICATE and _clears_debt(case.task, case.entry)
+    is_announced_debt = case.standing == Standing.DUPLICATE and _is_own_debt(case.task, case.entry, case.task.state)
     note = replace(case.entry, debt=case.entry.debt.settled()) if is_announced_debt else None
     return Settle(_SETTLED[case.standing], note)
 
@@ -577,31 +575,19 @@ def _dead_letter(case: Case) -> DeadLetter:
 def _send(case: Case) -> Send:
     task, entry = case.task, case.entry
     max_attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, case.now))) if task.is_from_webhook else 1
-    return Send(max_attempts, _only(task, entry))
-
-
-def _only(task: Task, entry: Entry) -> tuple[str, ...]:
-    """Return the only recipients of a signal; empty if it is for all."""
-    match task.change.transition if task.change else None:
-        case Transition.REROUTED:
-            return _unnamed(task, entry)
-        case Transition.UNANSWERED:
-            # A late tag that waited has no signal of its own any more.
-            late = _unnamed(task, entry) if _is_rerouted(task, entry, task.state) else ()
-            return tuple(dict.fromkeys((*late, *task.channel.policy.unanswered_recipients)))
-    known = _only_acknowledger(task, entry, entry.acknowledgement)
-    return (known,) if known else ()
+    return Send(max_attempts, task.further or _only_acknowledger(task, entry, entry.acknowledgement))
 
 
 def audience_of_some(task: Task, entry: Entry) -> Audience:
     """Return the recipients of an accepted signal that was for some alone, and that `entry` does not have yet."""
-    task = replace(task, change=_further(task, entry, task.state, Standing.UNCHANGED))
-    return task.audience(_only(task, entry) if task.change else tuple(filter(None, [entry.acknowledged_by])))
+    further = _further(task, entry, task.state, Standing.UNCHANGED)
+    task = replace(task, further=further[1] if further else ())
+    return task.audience(tuple(filter(None, [entry.acknowledged_by])))
 
 
-def _clears_debt(task: Task, entry: Entry) -> bool:
-    """True if the entry still records this announced state as owed, and only this job can clear that record."""
-    return not task.is_from_webhook and entry.debt.since is not None and task.state.is_of_same_share(entry.newest)
+def _is_own_debt(task: Task, entry: Entry, state: State) -> bool:
+    """True if the entry records the queued state as owed. If it is announced, only its job can clear that record."""
+    return not task.is_from_webhook and entry.debt.since is not None and state.is_of_same_share(entry.newest)
 
 
 def _pause(case: Case) -> Wait | None:
@@ -641,18 +627,17 @@ def _slot(case: Case) -> Wait | None:
     return Wait(Reason.PACED, slot.at, slot) if slot and is_own and slot.at > case.now + 1 else None
 
 
-def _only_acknowledger(task: Task, entry: Entry, known: Acknowledgement | None) -> str | None:
-    """Return the acknowledger's name if the signal is for them only; None if it is for all recipients.
+def _only_acknowledger(task: Task, entry: Entry, known: Acknowledgement | None) -> tuple[str, ...]:
+    """Return the acknowledger's name if the signal is for them only; empty if it is for all recipients.
 
     It is for all if the incident opened, worsened or reopened against any state that may have been announced.
     """
     change = task.change
     if change is None or known is None or not task.channel.signals_acknowledger_only:
-        return None
+        return ()
     changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]
     for_everybody = _FOR_EVERYBODY - {Transition.WORSENED} if _is_known_as_bad(task, known) else _FOR_EVERYBODY
-    is_calm = all(each.transition not in for_everybody for each in changes)
-    return known.by if is_calm else None
+    return (known.by,) if all(each.transition not in for_everybody for each in changes) else ()
 
 
 def _is_known_as_bad(task: Task, known: Acknowledgement) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.failures import Reason
-from relay.incidents.share import TEST_PREFIX, Change, Share, State, Transition, is_open, parse_share, title_of
-from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
+from relay.incidents.share import TEST_PREFIX, Change, Share, State, is_open, parse_share
+from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
@@ -119,6 +119,8 @@ class Task(NamedTuple):
         given_up: Why the caller knows that the state must not be sent any more, such as a removed channel; None if it
             knows no such reason.
         change: Transition of the state and its explanation; None if the state was not compared.
+        further: The only recipients, if the state is owed to further recipients alone: those whom a late tag or a
+            missing answer brings in. Else empty.
         about: What the entry keeps of the share besides its state.
         is_first: True if the ledger had no entry of the incident before.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
@@ -144,6 +146,7 @@ class Task(NamedTuple):
     queue_refused_it: bool = False
     given_up: Reason | None = None
     change: Change | None = None
+    further: tuple[str, ...] = ()
     about: About = About()
     is_first: bool = False
     pauses: tuple["Pause", ...] = ()
@@ -168,12 +171,13 @@ class Task(NamedTuple):
         `share` is parsed from the job's body, and `owner` names the sender's lease. `is_from_webhook` is True for the
         job of a share that BigPanda just sent.
         """
-        state, route, about = state_of(job, share), _route(channel, share), _about(channel, share)
+        state = state_of(job, share)
+        route, about, name = _route(channel, share), _about(channel, share), entry_key_of(job)
         own = () if route and not route.is_undecided else channel.recipients
         recipients = channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))
         return cls(
             job._replace(digest=state.digest, stamps=job.stamps._replace(recipients=recipients)),
-            entry_key_of(job),
+            name,
             state,
             channel,
             owner,
@@ -228,16 +232,14 @@ class Task(NamedTuple):
 
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
         """Return the recipients of the signal; `only` has them if it is not for all."""
-        policy, transition = self.channel.policy, self.change.transition if self.change else None
-        is_further = transition in {Transition.REROUTED, Transition.UNANSWERED}
-        recipients = only if is_further else self.recipients
+        policy, recipients = self.channel.policy, self.further or self.recipients
         others = set(policy.unanswered_recipients)
         return Audience(
             recipients,
-            is_for_one=bool(only) and not is_further,
+            is_for_one=bool(only) and not self.further,
             awaits_receipt=policy.awaits_receipt,
             has_others=bool(others) and others <= set(recipients),
-            is_further=is_further,
+            is_further=bool(self.further),
         )
 
     @property
@@ -283,10 +285,6 @@ class Task(NamedTuple):
             return self
         return replace(self, job=self.job._replace(ledger_down_since=None).without_flags(Flag.WAITS_FOR_LEDGER))
 
-    def waiting_for_ledger(self) -> "Task":
-        """Return the task whose job must wait for the ledger, since a critical of the incident was sent without it."""
-        return replace(self, job=self.job.with_flags(Flag.WAITS_FOR_LEDGER))
-
     def result(self, outcome: Outcome) -> Result:
         """Return a result for this task with that outcome."""
         job, change = self.job, self.change
@@ -320,7 +318,7 @@ def state_of(job: Job, share: Share) -> State:
 
     A share from BigPanda's API (`Flag.FOUND`) gives a state without alerts: their ids may differ from a webhook's.
     """
-    state = recorded_state(job, State.of(share, seconds_of(job.received_at)))
+    state = recorded_state(job, State.of(share, seconds_of(job.received_at), digest=job.digest))
     return state.without_alerts() if Flag.FOUND in job.flags else state
 
 
@@ -342,11 +340,11 @@ def _about(channel: "Channel", share: Share) -> About:
     """Return what the ledger keeps of a share besides its state. Facts are kept for states from BigPanda's API."""
     access = channel.bigpanda
     if access is None:
-        return About(title_of(share), share.environment_id or "")
+        return About(share.title, share.environment_id or "")
     from relay.channels.kept_facts import facts_to_keep  # noqa: PLC0415 - without access, all states are a webhook's
 
     environment_id = access.allowed_environment(share.environment_id)
-    return About(title_of(share), environment_id or "", facts_to_keep(channel, share))
+    return About(share.title, environment_id or "", facts_to_keep(channel, share))
 
 
 def _pauses(channel: "Channel", share: Share, *, is_open: bool) -> tuple["Pause", ...]:
@@ -354,27 +352,6 @@ def _pauses(channel: "Channel", share: Share, *, is_open: bool) -> tuple["Pause"
     from relay.channels.routes import pauses_for  # noqa: PLC0415 - most channels have no pause
 
     return pauses_for(share, channel.policy.pauses, is_open=is_open)
-
-
-def new_job(
-    channel: "Channel", share: Share, body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
-) -> Job:
-    """Return the job of a new share, which is queued before the first attempt.
-
-    `url_recipients` are those that the webhook's URL named. `body` holds the share's bytes, and `came` its arrival
-    (epoch seconds).
-    """
-    return Job(
-        JobKind.SIGNAL,
-        channel.name,
-        url_recipients,
-        share.incident_id,
-        timestamp(came),
-        body,
-        share.trusted_version(came),
-        share.digest,
-        stamps=Stamps(Reason.IN_FLIGHT, correlation_id, share.status),
-    )
 
 
 def _route(channel: "Channel", share: Share) -> "Route | None":

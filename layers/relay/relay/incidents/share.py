@@ -60,7 +60,7 @@ def nested(value: Any, *names: str) -> Any:
 
     Returns None if it has none of them, or if `value` is no object.
     """
-    return fields_of(value).first(*names)
+    return Fields(value).first(*names) if isinstance(value, dict) else None
 
 
 def scalar(value: Any) -> str | None:
@@ -137,6 +137,7 @@ class Share:
         updated_on: Time of its last update (epoch seconds).
         alerts: Its alerts.
         environment_id: BigPanda's id of the environment.
+        title: Title of the incident, on one line; empty if no alert has a description, nor the incident itself.
         document: The decoded body, with all members.
     """
 
@@ -152,6 +153,7 @@ class Share:
     updated_on: float | None
     alerts: tuple[Alert, ...]
     environment_id: str | None
+    title: str
     document: Mapping[str, Any]
 
     @property
@@ -200,10 +202,11 @@ def parse_share(body: bytes) -> Share:
     snooze = incident.get("snooze")
     named_environment = environment_id(metadata.get("environmentid")) or environment_id(outside.get("environmentid"))
     event = _text(outside.get("event", outside.get("eventtype")))
+    status = _word(incident.get("status"))
     return Share(
         incident_id=_incident_id(incident, outside, wrapped),
         event=event or _text(metadata.get("event", metadata.get("eventtype"))),
-        status=_word(incident.get("status")),
+        status=status,
         severity=_word(incident.get("severity")),
         active=_flag(incident.get("active")),
         resolved=_flag(incident.get("resolved")),
@@ -213,23 +216,23 @@ def parse_share(body: bytes) -> Share:
         updated_on=_time(incident.get("updatedon", incident.get("updatedat"))),
         alerts=tuple(_alerts(incident.get("alerts"))),
         environment_id=named_environment,
+        title=_title(incident, status),
         document=document,
     )
 
 
-def title_of(share: Share) -> str:
+def _title(incident: Fields, status: str | None) -> str:
     """Return the incident's title on one line: the description of an alert with the incident's status, if there is one.
 
     Else it is that of any alert, or the incident's own; empty if none has a description.
     """
-    incident, found = incident_of(Fields(share.document)), ""
-    alerts = incident.first("alerts")
-    for each in alerts[:MAX_TITLE_ALERTS] if isinstance(alerts, list) else ():
-        text = scalar(nested(each, "description"))
-        if text and (scalar(nested(each, "status")) or "").strip().lower() == share.status:
+    alerts, found = incident.get("alerts"), ""
+    for each in map(fields_of, alerts[:MAX_TITLE_ALERTS] if isinstance(alerts, list) else ()):
+        text = scalar(each.get("description"))
+        if text and (scalar(each.get("status")) or "").strip().lower() == status:
             return one_line(text, MAX_TITLE)
         found = found or text or ""
-    return one_line(found or scalar(incident.first("description")) or "", MAX_TITLE)
+    return one_line(found or scalar(incident.get("description")) or "", MAX_TITLE)
 
 
 def _decode(body: bytes) -> dict[str, Any]:
@@ -393,11 +396,11 @@ class State(NamedTuple):
     has_borrowed_version: bool = False
 
     @classmethod
-    def of(cls, share: Share, came: float) -> Self:
-        """Return the state in a share that arrived at `came` (epoch seconds)."""
+    def of(cls, share: Share, came: float, *, digest: str | None = None) -> Self:
+        """Return the state in a share that arrived at `came` (epoch seconds). `digest` is the share's, if known."""
         names = sorted({_name(alert.id) for alert in share.alerts})
-        rank, opened = RANKS.get(share.status or ""), is_open(share)
-        return cls(share.trusted_version(came), share.digest, came, opened, rank, frozenset(names[:MAX_ALERTS]))
+        version, rank = share.trusted_version(came), RANKS.get(share.status or "")
+        return cls(version, digest or share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     def with_version_of(self, other: "State") -> "State":
         """Return the state with the timestamps of another state that came before it.

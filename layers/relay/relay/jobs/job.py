@@ -10,10 +10,15 @@ import json
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from relay.failures import Reason
 from relay.incidents.share import Version
+
+if TYPE_CHECKING:
+    from relay.channels.channel import Channel
+    from relay.incidents.share import Share
 
 # The resolution of `timestamp`.
 MILLISECOND = 0.001
@@ -158,10 +163,8 @@ class Job(NamedTuple):
         id as a repeated signal.
         """
         version = None if Flag.BORROWED_VERSION in self.flags else self.version
-        named_by = [self.channel, self.url_recipients, self.incident_id, version, self.digest]
-        if Flag.FOUND in self.flags:
-            named_by.append(self.received_at)
-        return hashlib.sha256(json.dumps(named_by).encode()).hexdigest()[:32]
+        arrival = (self.received_at,) if Flag.FOUND in self.flags else ()
+        return _delivery_id(self.channel, self.url_recipients, self.incident_id, version, self.digest, *arrival)
 
     @property
     def stored_name(self) -> str:
@@ -234,10 +237,32 @@ class Job(NamedTuple):
         """Return the job with a wait for `reason` until `until` (epoch seconds)."""
         return self.with_reason(reason)._replace(not_before=timestamp(until))
 
-    def with_body(self, body: bytes, *, is_reduced: bool = False) -> Self:
-        """Return the job with another body. `is_reduced` is True if that body was cut to fit."""
-        changed = self._replace(body=body)
-        return changed.with_flags(Flag.BODY_REDUCED) if is_reduced else changed
+
+def new_job(
+    channel: "Channel", share: "Share", body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
+) -> Job:
+    """Return the job of a new share, which is queued before the first attempt.
+
+    `url_recipients` are those that the webhook's URL named. `body` holds the share's bytes, and `came` its arrival
+    (epoch seconds).
+    """
+    return Job(
+        JobKind.SIGNAL,
+        channel.name,
+        url_recipients,
+        share.incident_id,
+        timestamp(came),
+        body,
+        share.trusted_version(came),
+        share.digest,
+        stamps=Stamps(Reason.IN_FLIGHT, correlation_id, share.status),
+    )
+
+
+# Cached, since the work for a share needs its id several times.
+@lru_cache(maxsize=16)
+def _delivery_id(*named_by: Any) -> str:
+    return hashlib.sha256(json.dumps(named_by).encode()).hexdigest()[:32]
 
 
 def timestamp(seconds: float) -> str:

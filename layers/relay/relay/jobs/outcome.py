@@ -200,26 +200,6 @@ class SendResult(NamedTuple):
     failure: SendError | None = None
 
 
-class Found(NamedTuple):
-    """Findings of a reconcile run.
-
-    Attributes:
-        compared: Number of incidents that were compared.
-        missed: Number of states that a channel missed and that were queued.
-        snooze_over: Number of criticals that were queued since their snooze is over.
-        unknown: Number of open incidents that were reported since no channel knew them.
-        failure: Why the run is not complete; None if it is.
-        reason: The reason of the failure; None if there is none.
-    """
-
-    compared: int = 0
-    missed: int = 0
-    snooze_over: int = 0
-    unknown: int = 0
-    failure: str | None = None
-    reason: Reason | None = None
-
-
 def after_failure(job: Job, result: Result, now: float) -> Job:
     """Return the job with the failure in `result` added. `now` is the time of the failure in epoch seconds.
 

@@ -9,17 +9,15 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.policy import CHANNEL_NAME
-from relay.failures import LONGEST_WAIT_SECONDS, BadRequest, QueueError, Reason
-from relay.incidents.share import Share, parse_share
+from relay.failures import LONGEST_WAIT_SECONDS, QueueError, Reason
 from relay.jobs.job import Acceptance, Job, JobKind, Stamps, seconds_of, timestamp
 
 if TYPE_CHECKING:
@@ -52,9 +50,15 @@ class UnreadableMessage(ValueError):
 def envelope_of(job: Job) -> str:
     """Return a job as a message body: JSON in printable ASCII."""
     members = job._asdict()
-    members["body"] = base64.b64encode(zlib.compress(job.body)).decode("ascii")
+    members["body"] = _packed(job.body)
     members["flags"], members["stamps"] = sorted(job.flags), job.stamps._asdict()
     return json.dumps({**members, "schema": SCHEMA}, separators=(",", ":"))
+
+
+# Cached, since a state that waits has a message and a stored job with the same body.
+@lru_cache(maxsize=1)
+def _packed(body: bytes) -> str:
+    return base64.b64encode(zlib.compress(body)).decode("ascii")
 
 
 def read_envelope(text: str) -> Job:
@@ -264,40 +268,6 @@ def check_message(envelope: str, attributes: Mapping[str, str]) -> None:
         raise QueueError("an attribute has characters that SQS refuses, or is empty")
 
 
-MAX_REDUCED_BYTES = 60 * 1024
-
-
-def reduced_body(share: Share) -> bytes:
-    """Return a share's body that always fits into a message: long texts are cut, alerts have id and status only."""
-    wrapped = share.document.get("incident")
-    outside = _small_members(share.document)
-    small = _small_members(wrapped) if isinstance(wrapped, dict) else outside
-    # These come first, since the first of two spellings of a name is read.
-    kept = {
-        "id": share.incident_id,
-        "alerts": [{"id": alert.id[:100], "status": (alert.status or "unknown")[:20]} for alert in share.alerts[:300]],
-        "relay_note": "cut to fit: alerts are here by id and status alone",
-    }
-    incident = kept | {name: value for name, value in small.items() if name not in kept}
-    return json.dumps(outside | {"incident": incident} if isinstance(wrapped, dict) else incident).encode()
-
-
-def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the small members of a JSON object, in order, until MAX_REDUCED_BYTES are used.
-
-    Texts are cut to MAX_TEXT characters. Larger members are left out.
-    """
-    small, room = {}, MAX_REDUCED_BYTES
-    for name, value in members.items():
-        cut = value[:MAX_TEXT] if isinstance(value, str) else value
-        with suppress(ValueError, RecursionError):
-            size = len(json.dumps({name[:100]: cut}, allow_nan=False))
-            if size <= min(room, 8 * MAX_TEXT):
-                small[name[:100]] = cut
-                room -= size
-    return small
-
-
 # Time limit of a send, whatever time its caller has left: only the queued message makes a share durable.
 QUEUE_SECONDS = 2.0
 # Kinds of jobs for the chore queue. Unknown kinds, which a newer version may add, go to the retry queue as signals do.
@@ -414,9 +384,7 @@ def last_copy(job: Job) -> str:
 
 
 def _reduced(job: Job) -> Job:
-    try:
-        share = parse_share(job.body)
-    except BadRequest:
-        # Should not happen, since the body was parsed before. Try to store the whole job then.
-        return job
-    return job.with_body(reduced_body(share), is_reduced=True)
+    # Imported here, since nearly every body fits: this keeps the import out of cold starts.
+    from relay.jobs.reduced_body import reduced  # noqa: PLC0415
+
+    return reduced(job)

@@ -11,13 +11,13 @@ breaker: after failures in a row, or a 429, no signal is sent for some time, and
 """
 
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import replace
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.failures import HANDLING, LedgerError, Reason
-from relay.ledger.debt import Slot, Wait
+from relay.ledger.debt import Slot, Ticket, Wait
 from relay.ledger.entry_key import named
 
 if TYPE_CHECKING:
@@ -119,23 +119,6 @@ def rules_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[Rule, ...
     if policy.max_per_minute_per_recipients is None:
         return (of_channel,)
     return (of_channel, Rule(f"{of_channel.gate}/{named(recipients)}", policy.max_per_minute_per_recipients))
-
-
-class Ticket(NamedTuple):
-    """Permission of the rate limiter to send a signal now.
-
-    Attributes:
-        taken: The second (epoch seconds) in which the signal was counted, for each gate by its name; empty if it was
-            not counted.
-        troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
-        is_probe: True if the signal probes a circuit that was open.
-        is_failed_open: True if the rate limiter could not read its table, and let the signal through uncounted.
-    """
-
-    taken: Mapping[str, int]
-    troubled: bool = False
-    is_probe: bool = False
-    is_failed_open: bool = False
 
 
 class Gate(NamedTuple):
@@ -252,15 +235,17 @@ class RateLimiter:
     random: Callable[[], float]
     seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, repr=False)
 
-    def enter(self, rules: Sequence[Rule], *, is_critical: bool, slot: Slot | None = None) -> Ticket | Wait:
-        """Return a ticket if all rate limits (`rules`) and the circuit breaker allow a signal now, else a wait.
+    def enter(
+        self, channel: "Channel", recipients: tuple[str, ...], *, is_critical: bool, slot: Slot | None = None
+    ) -> Ticket | Wait:
+        """Return a ticket if all rate limits (`rules_of`) and the circuit breaker allow a signal now, else a wait.
 
-        The circuit breaker is in the table item of the first rule. `is_critical` is True for a critical signal. `slot`
-        is the time that an earlier wait reserved for the incident; None if there is none. The wait has a new slot
-        unless the circuit is open or too many signals wait. A critical signal may find no room at the time of its own
-        slot. Then it keeps this slot for some seconds, while other signals wait for it, also those with a fast clock.
+        `is_critical` is True for a critical signal to the `recipients`. `slot` is the time that an earlier wait
+        reserved for the incident; None if there is none. The wait has a new slot unless the circuit is open or too many
+        signals wait. A critical signal may find no room at the time of its own slot. Then it keeps this slot for some
+        seconds, while other signals wait for it, also those with a fast clock.
         """
-        now = self.clock()
+        now, rules = self.clock(), rules_of(channel, recipients)
         is_due = _is_due(slot, now)
         taken: dict[str, int] = {}
         gates: list[Gate] = []
@@ -297,15 +282,14 @@ class RateLimiter:
         for gate, second in ticket.taken.items():
             self._update(gate, add={count_name(second): -1})
 
-    def report(self, rules: Sequence[Rule], ticket: Ticket, failure: Reason | None, retry_after: float | None) -> bool:
+    def report(self, channel: str, ticket: Ticket, failure: Reason | None, retry_after: float | None) -> bool:
         """Report the result of a signal to the channel's circuit breaker. Return True if its probe closed the circuit.
 
-        The circuit breaker is in the table item of the first rate limit in `rules`. A success is written only if it
-        resets the circuit. `failure` is the reason of the failure; None if the signal was accepted. A failure that the
-        circuit breaker does not count (`Handling.breaks_circuit`) has the same effect as a success. `retry_after` is
-        xMatters' Retry-After in seconds; None without one.
+        A success is written only if it resets the circuit. `failure` is the reason of the failure; None if the signal
+        was accepted. A failure that the circuit breaker does not count (`Handling.breaks_circuit`) has the same effect
+        as a success. `retry_after` is xMatters' Retry-After in seconds; None without one.
         """
-        gate = rules[0].gate
+        gate = gate_of(channel)
         if failure is None or not HANDLING[failure].breaks_circuit:
             if ticket.troubled:
                 self._update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])

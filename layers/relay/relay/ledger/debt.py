@@ -44,6 +44,23 @@ class Wait(NamedTuple):
     is_probe: bool = False
 
 
+class Ticket(NamedTuple):
+    """Permission of the rate limiter to send a signal now.
+
+    Attributes:
+        taken: The second (epoch seconds) in which the signal was counted, for each gate by its name; empty if it was
+            not counted.
+        troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
+        is_probe: True if the signal probes a circuit that was open.
+        is_failed_open: True if the rate limiter could not read its table, and let the signal through uncounted.
+    """
+
+    taken: Mapping[str, int]
+    troubled: bool = False
+    is_probe: bool = False
+    is_failed_open: bool = False
+
+
 # The table's sparse index of debts: name, hash key and range key.
 INDEX, SHARD, AT = "due", "due", "due_at"
 
@@ -63,22 +80,16 @@ class Row(NamedTuple):
             debt without a message, it is the end of the wait.
         job: Name of the stored job, from which the sweeper makes a message; empty if only the fallback topic has
             still to be notified.
-        rung: Number of the last message ("bell") that the sweeper sent since the last recorded result. It rings the
-            same bell again as long as no worker began to work it.
-        begun: Number of the last of them that a worker began to work.
-        is_critical: True if the owed state is critical, or a receipt is open (`Entry.row`).
+        begun: Number of messages of the sweeper ("bells") that workers began to work since the last recorded result.
+        is_unheard: True if the sweeper sent one more, and no worker began to work it. It rings the same bell again.
+        is_critical: True if the owed state is critical, or a receipt is open (`table.row_of`).
     """
 
     due: float
     job: str = ""
-    rung: int = 0
     begun: int = 0
+    is_unheard: bool = False
     is_critical: bool = False
-
-    @property
-    def is_unheard(self) -> bool:
-        """True if no worker began to work the last bell."""
-        return self.rung > self.begun
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Self | None:
@@ -87,12 +98,12 @@ class Row(NamedTuple):
             return None
         is_critical = str(attributes[SHARD]).startswith(f"{CRITICAL}#")
         rung, begun = (int(attributes.get(name, 0)) for name in (RUNG, BEGUN))
-        return cls(float(attributes[AT]), str(attributes.get(JOB, "")), rung, begun, is_critical)
+        return cls(float(attributes[AT]), str(attributes.get(JOB, "")), begun, rung > begun, is_critical)
 
     def attributes(self, key: str) -> dict[str, str | float]:
         """Return the attributes that put the item with that key into the `due` index."""
         place = shard(key, is_critical=self.is_critical)
-        return {SHARD: place, AT: self.due, JOB: self.job, RUNG: self.rung, BEGUN: self.begun}
+        return {SHARD: place, AT: self.due, JOB: self.job, RUNG: self.begun + self.is_unheard, BEGUN: self.begun}
 
 
 def shard(key: str, *, is_critical: bool) -> str:
@@ -185,18 +196,8 @@ class Debt(NamedTuple):
         return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def settled(self) -> "Debt":
-        """Return the debt with nothing owed: no slot, no row (see `with_row`), and not notified."""
-        kept = self.with_row(None)
-        return replace(
-            kept,
-            since=None,
-            is_notified=False,
-            slot=None,
-            paused_until=0.0,
-            paused_by="",
-            claim_hold_until=0.0,
-            dead_lettered_at=0.0,
-        )
+        """Return the debt with nothing owed: no row, no slot, no wait. What is known of the newest state stays."""
+        return Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
@@ -206,32 +207,32 @@ class Debt(NamedTuple):
         """
         due = at if state.is_critical and not self.is_notified else at + BEHIND_SECONDS
         row = Row(due, is_critical=state.is_critical)
-        return replace(self.with_row(row), dead_lettered_at=max(at, self.dead_lettered_at))
-
-    def with_row(self, row: Row | None) -> "Debt":
-        """Return the debt with this row in the table's `due` index; None removes the row."""
-        return replace(self, row=row)
+        return replace(self, row=row, dead_lettered_at=max(at, self.dead_lettered_at))
 
     def postponed(self, until: float) -> "Debt":
         """Return the debt with a row that is not due before `until` (epoch seconds), since its job has to wait.
 
         A debt without a row stays as it is.
         """
-        return replace(self, row=replace(self.row, due=max(self.row.due, until), rung=0, begun=0)) if self.row else self
+        if self.row is None:
+            return self
+        return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, is_unheard=False))
 
     def rung(self, until: float) -> "Debt":
         """Return the debt after the sweeper sent it a message ("bell"), or invoked the worker.
 
         The sweeper acts on the debt again at `until` (epoch seconds).
         """
-        return replace(self, row=replace(self.row, due=until, rung=self.row.begun + 1)) if self.row else self
+        return replace(self, row=replace(self.row, due=until, is_unheard=True)) if self.row else self
 
     def bell_begun(self) -> "Debt":
         """Return the debt after a worker began to work a message of the sweeper.
 
         A bell from before the last recorded result does not count.
         """
-        return replace(self, row=replace(self.row, begun=self.row.rung)) if self.row else self
+        if self.row is None:
+            return self
+        return replace(self, row=replace(self.row, begun=self.row.begun + self.row.is_unheard, is_unheard=False))
 
     def notified(self, newest: State | None) -> "Debt":
         """Return the debt after the fallback topic was notified of it. `newest` is the incident's newest state.

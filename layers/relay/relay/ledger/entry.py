@@ -14,10 +14,9 @@ from relay.channels.policy import FlapRule, Policy
 from relay.incidents.share import State, Transition, Version, compare
 from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience, with_signal
 from relay.ledger.debt import Debt, Row
-from relay.ledger.receipt import Heard, Missed, Receipt
+from relay.ledger.receipt import Missed, Receipt
 
 if TYPE_CHECKING:
-    from relay.channels.channel import Channel
     from relay.incidents.callback import Callback
 
 # Pages of a signal about which xMatters is asked: a workflow may have several steps that create one.
@@ -270,18 +269,6 @@ class Entry(NamedTuple):
         """True if the newest state is owed and dead-lettered, so that only a replay announces it."""
         return self.debt.dead_lettered_at > 0
 
-    @property
-    def row(self) -> Row | None:
-        """The entry's row in the table's `due` index: its debt's, or one for an open receipt; None for neither.
-
-        An open receipt makes the row a critical one.
-        """
-        if not self.receipt.is_open:
-            return self.debt.row
-        # The row of a given-up state is due long after it.
-        row = self.debt.row if self.debt.job else None
-        return replace(row or Row(self.receipt.since), is_critical=True)
-
     def is_busy(self, now: float) -> bool:
         """Return True if a sender has a lease that has not expired at `now` (epoch seconds)."""
         return self.lease is not None and now < self.lease.until
@@ -335,11 +322,6 @@ class Entry(NamedTuple):
             # The version of a resolve without timestamps is its arrival.
             return state.came > max(self.end.claimed_at, self.end.version[0] if self.end.version else 0.0)
         return state.version > self.end.version
-
-    @property
-    def was_better(self) -> bool:
-        """True if the incident eased or was snoozed since it was announced: the same state may be announced again."""
-        return self.eased is not None
 
     @property
     def is_snooze_over(self) -> bool:
@@ -396,7 +378,7 @@ class Entry(NamedTuple):
 
         The entry stays as it is if the state is superseded, announced or dead-lettered meanwhile.
         """
-        is_announced = self.announced is not None and not self.announced.precedes(state) and not self.was_better
+        is_announced = self.announced is not None and not self.announced.precedes(state) and not self.eased
         is_newest = state.is_of_same_share(self.newest)
         # A state that people know may be owed to further recipients.
         is_announced = is_announced and not (is_newest and self.debt.since is not None)
@@ -404,7 +386,7 @@ class Entry(NamedTuple):
         if state.precedes(self.newest) or is_announced or is_dead:
             return self
         entry = self.owing(state)
-        return replace(entry, debt=entry.debt.with_row(row))
+        return replace(entry, debt=replace(entry.debt, row=row))
 
     def unchanged(self, state: State) -> "Entry":
         """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
@@ -419,7 +401,7 @@ class Entry(NamedTuple):
         entry = replace(entry, eased=eased, debt=entry.debt.settled())
         if self.is_over or not state.is_open:
             # It ended and may reopen, although people are not told of either.
-            entry = entry._unacknowledged()
+            entry = replace(entry, acknowledgement=None)
         if state.is_open:
             return entry
         # Every page until now has to end, although clocks of senders differ.
@@ -505,7 +487,7 @@ class Entry(NamedTuple):
         newer = newest if newest and state.precedes(newest) else None
         entry = entry if newer else entry._with_newest(state)
         if is_anew and not (audience.is_for_one and state.is_open):
-            entry = entry._unacknowledged()
+            entry = replace(entry, acknowledgement=None)
         receipt = entry.receipt
         # One that is open only since an earlier critical has no page says nothing of a critical that comes anew.
         has_own = receipt.is_open and not (is_anew and receipt.has_no_page)
@@ -526,9 +508,6 @@ class Entry(NamedTuple):
             receipt=receipt,
         )
 
-    def _unacknowledged(self) -> "Entry":
-        return replace(self, acknowledgement=None)
-
     def acknowledged(self, target: str, came: float, answered: AcceptedSignal | None = None) -> "Entry":
         """Return the entry with an acknowledgement by the person `target`, unless the incident is over.
 
@@ -543,23 +522,11 @@ class Entry(NamedTuple):
             return self
         return replace(self, acknowledgement=Acknowledgement(target, announced.rank or 0))
 
-    def answered(self, by: str, came: float) -> "Entry":
-        """Return the entry after the person `by` answered a page of the critical; `came` is in epoch seconds."""
-        return replace(self, receipt=self.receipt.answered(by, came))
-
     def awaits_proof_by(self, signal: AcceptedSignal) -> bool:
         """True if a signal is one of the critical whose receipt is open: a page from before it proves nothing."""
         return signal.at >= self.receipt.since and signal.request_id in {
             each.request_id for each in self.accepted_signals
         }
-
-    def heard_delivery(self, came: float, policy: Policy) -> "Entry":
-        """Return the entry after a device got the critical's notification; `came` is in epoch seconds."""
-        return replace(self, receipt=self.receipt.notified(came, policy))
-
-    def heard(self, heard: Heard, channel: "Channel", now: float) -> "Entry":
-        """Return the entry after xMatters' REST API answered at `now` about the critical's pages (`Receipt.heard`)."""
-        return replace(self, receipt=self.receipt.heard(heard, channel.policy, channel.responses, now))
 
     def unheard(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
         """Return the entry after a callback that may mean that xMatters notifies nobody else (`Callback.is_dead_end`).
@@ -707,7 +674,7 @@ class Entry(NamedTuple):
         is if its state is not given up, or was dead-lettered again later.
         """
         is_dropped = self.is_given_up and self.debt.dead_lettered_at <= at
-        return replace(self, debt=self.debt.with_row(None)) if is_dropped else self
+        return replace(self, debt=replace(self.debt, row=None)) if is_dropped else self
 
     def notified(self, missed: str, at: float) -> "Entry":
         """Return the entry after the fallback topic was notified at `at` (epoch seconds).

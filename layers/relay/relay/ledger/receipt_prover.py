@@ -57,7 +57,12 @@ class ReceiptProver:
         try:
             if channel.rest and pages:
                 heard = self.heard_of(channel.rest, pages, deadline)
-                noted = self.ledger.change(name, lambda each: each.heard(heard, channel, self.clock()), noted)
+                now = self.clock()
+
+                def hear(each: Entry) -> Entry:
+                    return replace(each, receipt=each.receipt.heard(heard, channel.policy, channel.responses, now))
+
+                noted = self.ledger.change(name, hear, noted)
         except SendError as error:
             failure = error
         if channel.bigpanda and channel.asks_about_answers and not is_early and noted.receipt.is_open:
@@ -74,4 +79,8 @@ class ReceiptProver:
         # Without BigPanda the fallback topic is notified: a false alarm, not a silence.
         with suppress(SendError):
             answer = self.answered_in_bigpanda(access, incident_of(name), entry.receipt.since)
-        return self.ledger.change(name, lambda each: each.answered(*answer), entry) if answer else entry
+        return (
+            self.ledger.change(name, lambda each: replace(each, receipt=each.receipt.answered(*answer)), entry)
+            if answer
+            else entry
+        )

@@ -310,12 +310,26 @@ def _plain(value: Mapping[str, Any]) -> Any:
 _UNKNOWN = State(None, "", 0.0, is_open=True, rank=None, alerts=frozenset())
 # Members of a state that are always written.
 _MEMBERS_OF_A_STATE = 5
+# Members of a debt that are stored under their own names. `since` is `owed_since`, and the index has the row.
+_OF_A_DEBT = tuple(name for name in Debt._fields if name not in {"since", "row"})
 
 
 def encoded(entry: Entry) -> str:
     """Return the JSON of an entry, without the row of its debt. Members with a default value are left out."""
     members = {name: value for name, value in _members(entry).items() if value}
     return json.dumps({**entry.others, **members}, separators=(",", ":"))
+
+
+def row_of(entry: Entry) -> Row | None:
+    """Return an entry's row in the `due` index: its debt's, or one for an open receipt; None for neither.
+
+    An open receipt makes the row a critical one.
+    """
+    if not entry.receipt.is_open:
+        return entry.debt.row
+    # The row of a given-up state is due long after it.
+    row = entry.debt.row if entry.debt.job else None
+    return replace(row or Row(entry.receipt.since), is_critical=True)
 
 
 def decoded(found: Text) -> Entry:
@@ -348,16 +362,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "times": entry.signal_times,
         "accepted": entry.accepted_signals,
         "owed_since": debt.since,
-        "is_notified": debt.is_notified,
-        "plan": debt.plan,
-        "attempts": debt.attempts,
-        "reason": debt.reason,
-        "slot": debt.slot,
-        "paused_until": debt.paused_until,
-        "paused_by": debt.paused_by,
-        "claim_hold_until": debt.claim_hold_until,
-        "dead_lettered_at": debt.dead_lettered_at,
-        "revived_at": debt.revived_at,
+        **{name: getattr(debt, name) for name in _OF_A_DEBT},
         "over_at": end.at,
         "claim": end[1:] if any(end[1:]) else None,
         "flap": entry.flap if entry.flap != Flap() else None,
@@ -387,22 +392,11 @@ def _entry(members: Mapping[str, Any], row: Row | None, sequence: int) -> Entry:
 
 
 def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
-    slot = members.get("slot")
-    return Debt(
-        since=members.get("owed_since"),
-        is_notified=members.get("is_notified", False),
-        plan=members.get("plan", 0),
-        attempts=members.get("attempts", 0),
-        reason=members.get("reason", ""),
-        slot=Slot(slot[0], slot[1]) if slot else None,
-        # An item without a debt has the row of its receipt.
-        row=row if "owed_since" in members else None,
-        paused_until=members.get("paused_until", 0.0),
-        paused_by=members.get("paused_by", ""),
-        claim_hold_until=members.get("claim_hold_until", 0.0),
-        dead_lettered_at=members.get("dead_lettered_at", 0.0),
-        revived_at=members.get("revived_at", 0.0),
-    )
+    found = {name: members[name] for name in _OF_A_DEBT if name in members}
+    if slot := found.get("slot"):
+        found["slot"] = Slot(slot[0], slot[1])
+    # An item without a debt has the row of its receipt.
+    return Debt(members.get("owed_since"), row=row if "owed_since" in members else None, **found)
 
 
 def _end(at: float, claim: Sequence[Any] | None) -> End:
@@ -538,10 +532,10 @@ class Ledger:
 
         Returns the written entry; None if another writer changed the item. `name` is the entry's key.
         """
-        row = after.row
+        row = row_of(after)
         others = row.attributes(name) if row else {}
-        # A step may have ended the receipt of `before` since it was read.
-        remove = ATTRIBUTES if (before.row or before.receipt.since) and not row else ()
+        # The item may have the row of a debt, or of a receipt, even if a step has ended that receipt since.
+        remove = ATTRIBUTES if (before.debt.row or before.receipt.since) and not row else ()
         sequence = self.table.write(name, before.sequence, encoded(after), others=others, remove=remove)
         return replace(after, sequence=sequence, is_unreadable=False) if sequence else None
 

@@ -23,19 +23,17 @@ from relay.channels.channel import Channel
 from relay.channels.kept_facts import with_facts
 from relay.deadline import Deadline, times_collected
 from relay.delivery.fallback import Fallback, UnknownCritical
-from relay.delivery.task import new_job
 from relay.failures import ChannelError, LedgerError, QueueError, Reason, SendError, UnknownChannel
 from relay.incidents.details import details_of
 from relay.incidents.share import Share
-from relay.jobs.job import Flag, seconds_of, timestamp
-from relay.jobs.outcome import Found
+from relay.jobs.job import Flag, new_job, seconds_of, timestamp
 from relay.jobs.queue import FIRST_EVENT, Outbox, release_job
 from relay.ledger.table import Table
 from relay.reconcile.comparison import SETTLES_SECONDS, Comparison
 from relay.reconcile.findings import Cause, Finding, GroupProgress, Lease, LeaseLost, Progress, Seen, as_seen
 from relay.reconcile.history import Difference, History, Listing, Planner, is_ringing, notice_unread, short_name
 from relay.reconcile.ownership import Ownership
-from relay.telemetry.telemetry import Telemetry
+from relay.telemetry.telemetry import Found, Telemetry
 
 # Time limit of the publication to the fallback topic.
 FALLBACK_SECONDS = 3.0

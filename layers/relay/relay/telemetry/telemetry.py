@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
@@ -21,7 +21,7 @@ from relay.failures import BadRequest, Reason, Unauthorized
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.job import Job, JobKind
-from relay.jobs.outcome import Found, Outcome, Result
+from relay.jobs.outcome import Outcome, Result
 from relay.jobs.queue import MAX_LOGGED_CHARACTERS
 
 if TYPE_CHECKING:
@@ -236,6 +236,26 @@ def history(job: Job) -> dict[str, Any]:
 MAX_LOGGED_IDS = 50
 
 type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+
+class Found(NamedTuple):
+    """Findings of a reconcile run.
+
+    Attributes:
+        compared: Number of incidents that were compared.
+        missed: Number of states that a channel missed and that were queued.
+        snooze_over: Number of criticals that were queued since their snooze is over.
+        unknown: Number of open incidents that were reported since no channel knew them.
+        failure: Why the run is not complete; None if it is.
+        reason: The reason of the failure; None if there is none.
+    """
+
+    compared: int = 0
+    missed: int = 0
+    snooze_over: int = 0
+    unknown: int = 0
+    failure: str | None = None
+    reason: Reason | None = None
 
 
 class Telemetry:

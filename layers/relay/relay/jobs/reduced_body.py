@@ -1,0 +1,55 @@
+"""Reduced body of a share, for a job that is too large for a message or a table item. Pure code."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from relay.failures import BadRequest
+from relay.incidents.share import Share, parse_share
+from relay.jobs.job import Flag, Job
+from relay.jobs.queue import MAX_TEXT
+
+
+def reduced(job: Job) -> Job:
+    """Return the job with a body that always fits (`reduced_body`), marked as such."""
+    try:
+        share = parse_share(job.body)
+    except BadRequest:
+        # Should not happen, since the body was parsed before. Try to store the whole job then.
+        return job
+    return job._replace(body=reduced_body(share)).with_flags(Flag.BODY_REDUCED)
+
+
+MAX_REDUCED_BYTES = 60 * 1024
+
+
+def reduced_body(share: Share) -> bytes:
+    """Return a share's body that always fits into a message: long texts are cut, alerts have id and status only."""
+    wrapped = share.document.get("incident")
+    outside = _small_members(share.document)
+    small = _small_members(wrapped) if isinstance(wrapped, dict) else outside
+    # These come first, since the first of two spellings of a name is read.
+    kept = {
+        "id": share.incident_id,
+        "alerts": [{"id": alert.id[:100], "status": (alert.status or "unknown")[:20]} for alert in share.alerts[:300]],
+        "relay_note": "cut to fit: alerts are here by id and status alone",
+    }
+    incident = kept | {name: value for name, value in small.items() if name not in kept}
+    return json.dumps(outside | {"incident": incident} if isinstance(wrapped, dict) else incident).encode()
+
+
+def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the small members of a JSON object, in order, until MAX_REDUCED_BYTES are used.
+
+    Texts are cut to MAX_TEXT characters. Larger members are left out.
+    """
+    small, room = {}, MAX_REDUCED_BYTES
+    for name, value in members.items():
+        cut = value[:MAX_TEXT] if isinstance(value, str) else value
+        with suppress(ValueError, RecursionError):
+            size = len(json.dumps({name[:100]: cut}, allow_nan=False))
+            if size <= min(room, 8 * MAX_TEXT):
+                small[name[:100]] = cut
+                room -= size
+    return small
