@@ -17,6 +17,10 @@ _latest = ContextVar("latest", default=math.inf)
 _spent = ContextVar[dict[str, float] | None]("spent", default=None)
 # Makes a call within a time limit, and returns its result.
 type Run = Callable[[Callable[[], Any]], Any]
+# Gives the time in epoch seconds.
+type Clock = Callable[[], float]
+# Makes a deadline that ends after a number of seconds.
+type Deadlines = Callable[[float], "Deadline"]
 
 
 @contextmanager
@@ -76,7 +80,7 @@ class Deadline:
                     spent[part] = round(spent.get(part, 0.0) + (self._clock() - start) * 1000, 3)
 
 
-def limited(deadlines: Callable[[float], Deadline], seconds: float, part: str) -> Run:
+def limited(deadlines: Deadlines, seconds: float, part: str) -> Run:
     """Return a function that makes a call within `seconds`, whatever time its caller has left.
 
     `deadlines` returns a deadline of a number of seconds. The call's time is collected under the name `part`.

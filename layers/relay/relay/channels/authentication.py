@@ -9,7 +9,7 @@ spends nothing.
 import ipaddress
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, CredentialKind, credential_kind, is_channel_name
 from relay.channels.token import EndpointName
+from relay.deadline import Clock
 from relay.failures import (
     ChannelUnreadable,
     LookupsLimited,
@@ -99,7 +100,7 @@ MAX_BUDGETS = 2048
 class RefusalBudget:
     """Token bucket for refused requests: holds at most `burst` permits and gains `per_second` permits a second."""
 
-    def __init__(self, burst: float, per_second: float, clock: Callable[[], float]) -> None:
+    def __init__(self, burst: float, per_second: float, clock: Clock) -> None:
         self._burst = burst
         self._per_second = per_second
         self._clock = clock
@@ -125,7 +126,7 @@ class RefusalBudget:
 class RefusalBudgets:
     """Budgets of refused requests by source address, created at first use. `clock` gives epoch seconds."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._budgets: OrderedDict[tuple[str, bool], RefusalBudget] = OrderedDict()
 
@@ -164,15 +165,13 @@ class Authenticator:
     """Checks the credentials of requests at one of the two endpoints.
 
     Attributes:
-        channels: The cached channels.
         budgets: Limits on refused requests for each source address.
-        clock: The time in epoch seconds.
         endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters').
     """
 
     channels: ChannelCache
     budgets: RefusalBudgets
-    clock: Callable[[], float]
+    clock: Clock
     endpoint: EndpointName
 
     def authenticate(self, request: Request) -> Channel:

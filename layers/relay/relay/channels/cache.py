@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel, is_channel_name
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import (
     ChannelError,
     ChannelForbidden,
@@ -141,7 +141,7 @@ class ChangeMarks:
         read_at: Time of the last successful read (epoch seconds); 0 if there was none.
     """
 
-    def __init__(self, source: MarkSource, clock: Callable[[], float], notice: Callable[[str, str], None]) -> None:
+    def __init__(self, source: MarkSource, clock: Clock, notice: Callable[[str, str], None]) -> None:
         self._source = source
         self._clock = clock
         self._notice = notice
@@ -246,7 +246,7 @@ class ChannelCache:
         source: ChannelSource,
         *,
         seconds: float,
-        clock: Callable[[], float],
+        clock: Clock,
         notice: Notice,
         unknown_seconds: float = UNKNOWN_SECONDS,
         change_marks: ChangeMarks | None = None,

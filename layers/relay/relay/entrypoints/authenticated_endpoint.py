@@ -15,7 +15,7 @@ from functools import partial
 from relay.channels.authentication import MAX_BODY_BYTES, Authenticator, Reply, Request
 from relay.channels.channel import Channel
 from relay.channels.token import EndpointName
-from relay.deadline import Deadline, times_collected
+from relay.deadline import Clock, Deadline, Deadlines, times_collected
 from relay.delivery.delivery import Delivery
 from relay.entrypoints.watchdog import Watch
 from relay.failures import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UncheckableSender
@@ -34,15 +34,10 @@ MAX_CALLBACK_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class CallbackIntake:
-    """Takes callbacks, the requests of xMatters.
-
-    Attributes:
-        outbox: The queues of jobs.
-        clock: The time in epoch seconds.
-    """
+    """Takes callbacks, the requests of xMatters."""
 
     outbox: Outbox
-    clock: Callable[[], float]
+    clock: Clock
 
     def take(self, channel: Channel, request: Request, _: Deadline) -> Result:
         """Queue the callback in a request's body for the chore worker. Raises BadRequest if the body is no callback.
@@ -163,8 +158,6 @@ class Endpoint:
     Attributes:
         authenticator: Authenticates requests.
         take: Processes an authenticated request, and returns its result. Raises BadRequest.
-        telemetry: Log and metrics.
-        deadlines: Returns a deadline of a number of seconds.
         uses: Records the uses of credentials.
         watch: Does the work, and raises TimeoutError if it takes too long.
     """
@@ -172,7 +165,7 @@ class Endpoint:
     authenticator: Authenticator
     take: Take
     telemetry: Telemetry
-    deadlines: Callable[[float], Deadline]
+    deadlines: Deadlines
     uses: Uses
     watch: Watch
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
-from relay.deadline import Deadline, limited
+from relay.deadline import Clock, Deadlines, limited
 from relay.delivery.delivery import Delivery
 from relay.delivery.task import Services
 from relay.entrypoints.watchdog import Watch
@@ -67,10 +67,10 @@ class Effects(NamedTuple):
         watch: Does the work for a request, and stops waiting for it after a number of seconds.
     """
 
-    clock: Callable[[], float]
+    clock: Clock
     random: Callable[[], float]
     sleep: Callable[[float], object]
-    deadlines: Callable[[float], Deadline]
+    deadlines: Deadlines
     owner: Callable[[], str]
     at_once: "AtOnce"
     watch: Watch
@@ -452,10 +452,7 @@ class Wiring:
 
         def answered(access: "BigPandaAccess", incident_id: str, since: float) -> "Answer | None":
             # Imported at the first question, since most channels await no answer.
-            from relay.bigpanda.answers import Answers
-
-            answers = Answers(self.bigpanda, self.rate_limit, self._clock, self._deadlines)
-            return answers.first(access, incident_id, since)
+            return self.lister.first_answer(access, incident_id, since)
 
         return ReceiptProver(self.pages.heard_of, answered, self.ledger, self._clock)
 

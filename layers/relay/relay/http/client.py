@@ -5,14 +5,14 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
 import requests
 
-from relay.deadline import Deadline, seconds_left
+from relay.deadline import Clock, Deadline, seconds_left
 from relay.failures import BadAnswer, NoAnswer, Reason
 from relay.http.session import MAX_ANSWER_BYTES, ForbiddenUrl, HttpAnswer, Session, cause, never_sent
 
@@ -25,7 +25,7 @@ MAX_EXCERPT = 2048
 class HttpClient:
     """HTTP client for a vendor's API over one keep-alive session. `clock` gives epoch seconds."""
 
-    def __init__(self, session: Session, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, session: Session, *, clock: Clock = time.time) -> None:
         self._session = session
         self.clock = clock
 

@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from relay.deadline import seconds_left, time_limit
+from relay.deadline import Clock, seconds_left, time_limit
 from relay.version import VERSION
 
 # urllib3's warnings quote the whole URL, and a trigger URL can be a credential.
@@ -136,9 +136,7 @@ class Session:
     At most `most` bytes of an answer's body are read. `clock` gives epoch seconds.
     """
 
-    def __init__(
-        self, hosts: AllowList, *, clock: Callable[[], float] = time.time, most: int = MAX_ANSWER_BYTES
-    ) -> None:
+    def __init__(self, hosts: AllowList, *, clock: Clock = time.time, most: int = MAX_ANSWER_BYTES) -> None:
         self._hosts = hosts
         self._most = most
         self._clock = clock

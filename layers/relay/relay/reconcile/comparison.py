@@ -1,9 +1,10 @@
 """Comparison of BigPanda's incidents with the ledgers of channels: finds missed states and ended snoozes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
 
+from relay.deadline import Clock
 from relay.delivery.step import Standing, judge_change, was_shared
 from relay.failures import LedgerError
 from relay.ledger.entry import Entry
@@ -31,13 +32,11 @@ class Comparison:
 
     Attributes:
         sources: Store of the recipients in webhook URLs, by the incident that was shared with them.
-        ledger: The entries of incidents.
-        clock: The time in epoch seconds.
     """
 
     sources: Sources
     ledger: Ledger
-    clock: Callable[[], float]
+    clock: Clock
 
     def compare(self, run: Progress, part: GroupProgress, incidents: Sequence[Seen]) -> None:
         """Compare a page of incidents with the ledgers of a group's channels. Record in `run` what differs.

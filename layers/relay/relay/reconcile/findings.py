@@ -1,13 +1,12 @@
 """Findings of a comparison, and the progress and the lease of a run: of two runs that overlap, only one works."""
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError, QueueError, SendError
 from relay.incidents.share import Share, State
 from relay.ledger.entry import Entry
@@ -31,21 +30,19 @@ class Lease:
     """Exclusive right to make a reconcile run, renewed during the run.
 
     Attributes:
-        table: The ledger's table.
-        clock: The time in epoch seconds.
         taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
         renewed_at: Time of the last renewal (epoch seconds).
         start: `Listing.number` from which on the next run begins.
     """
 
     table: Table
-    clock: Callable[[], float]
+    clock: Clock
     taken_at: float
     renewed_at: float
     start: float
 
     @classmethod
-    def take(cls, table: Table, clock: Callable[[], float]) -> Self | None:
+    def take(cls, table: Table, clock: Clock) -> Self | None:
         """Take the lease; return None if another run has it. Raises LedgerError."""
         now = clock()
         put = {"until": now + LEASE_SECONDS, "taken_at": now}

@@ -93,9 +93,7 @@ class Planner:
 
     Attributes:
         names: Returns the names of all channels.
-        channels: The cached channels.
         sources: Finds the channels with a webhook URL that may have contained names of recipients.
-        telemetry: Log and metrics.
     """
 
     names: Callable[[], Iterable[str]]

@@ -5,12 +5,13 @@ did come: it is the one with which all of them were shared. Facts and open quest
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from relay.bigpanda.listing import Lister
+from relay.deadline import Clock
 from relay.failures import Reason, SendError
 from relay.ledger.table import Table
 from relay.reconcile.findings import GroupProgress, Progress, Seen
@@ -67,12 +68,11 @@ class Ownership:
     Attributes:
         lister: Reads activities from BigPanda.
         table: The ledger's table, which has the names of channels' webhooks.
-        clock: The time in epoch seconds.
     """
 
     lister: Lister
     table: Table
-    clock: Callable[[], float]
+    clock: Clock
 
     def learn(self, run: Progress, part: GroupProgress) -> dict[str, frozenset[str]]:
         """Return, for each channel of a group that signals unknown incidents, names of which one is its webhook's.

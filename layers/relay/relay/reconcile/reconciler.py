@@ -10,7 +10,7 @@ people. It is reported instead, unless BigPanda's activities say that it was sha
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import replace
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from relay.bigpanda.listing import Lister, Position
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.kept_facts import with_facts
-from relay.deadline import Deadline, times_collected
+from relay.deadline import Clock, Deadline, Deadlines, times_collected
 from relay.delivery.fallback import Fallback, UnknownCritical
 from relay.delivery.task import new_job
 from relay.failures import ChannelError, LedgerError, QueueError, Reason, SendError, UnknownChannel
@@ -47,15 +47,12 @@ class Reporter:
 
     Attributes:
         channels: The cached channels, for their pauses.
-        fallback: Publisher to the fallback topic.
-        telemetry: Log and metrics.
-        clock: The time in epoch seconds.
     """
 
     channels: ChannelCache
     fallback: Fallback
     telemetry: Telemetry
-    clock: Callable[[], float]
+    clock: Clock
 
     def report(self, run: Progress) -> None:
         """Report open incidents that no channel of the listing knows: to the log, criticals to the fallback topic, too.
@@ -139,17 +136,13 @@ class Queueing:
 
     Attributes:
         lister: Reads details of incidents from BigPanda.
-        channels: The cached channels.
-        outbox: The queues of jobs.
-        telemetry: Log and metrics.
-        clock: The time in epoch seconds.
     """
 
     lister: Lister
     channels: ChannelCache
     outbox: Outbox
     telemetry: Telemetry
-    clock: Callable[[], float]
+    clock: Clock
 
     def queue(self, run: Progress, part: GroupProgress, *, criticals_alone: bool) -> None:
         """Queue jobs for the findings of a group: criticals first, then open incidents, then resolved ones.
@@ -265,9 +258,6 @@ class Reconciler:
         queueing: Queues the states that the comparison found.
         reporter: Reports incidents that no channel knows.
         table: The ledger's table, which has the lease and the histories of listings.
-        telemetry: Log and metrics.
-        clock: The time in epoch seconds.
-        deadlines: Returns a deadline of a number of seconds.
     """
 
     planner: Planner
@@ -278,8 +268,8 @@ class Reconciler:
     reporter: Reporter
     table: Table
     telemetry: Telemetry
-    clock: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
+    clock: Clock
+    deadlines: Deadlines
 
     def handle(self) -> dict[str, int]:
         """Make a run; return the numbers of compared groups and of channels.

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import batched
 
 from relay.channels.policy import Mode
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.delivery.delivery import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.task import recorded_state
 from relay.failures import LedgerError, Reason
@@ -50,14 +50,9 @@ class Bells:
     """Wakes debts whose rows are due ("heals" them), and dead-letters debts at which workers keep failing.
 
     Attributes:
-        rows: The rows of the `due` index.
-        policies: The policies of channels in this run.
         circuit: Returns the state of a channel's circuit breaker. Raises LedgerError.
-        outbox: The queues of jobs.
-        telemetry: Log and metrics.
         backlog: Returns the approximate number of visible messages on the retry queue; None if SQS can't be asked.
         invoke: Invokes the job worker directly with an envelope; returns False if that fails.
-        clock: The time in epoch seconds.
     """
 
     rows: DueRows
@@ -67,7 +62,7 @@ class Bells:
     telemetry: Telemetry
     backlog: Callable[[], int | None]
     invoke: Callable[[str], bool]
-    clock: Callable[[], float]
+    clock: Clock
 
     def heal(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
         """Wake overdue debts (owed states), criticals first. Return their number.

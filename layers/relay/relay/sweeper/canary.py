@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, header_for
 from relay.channels.policy import MOST_CANARY_SECONDS, Mode
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import ChannelError
 from relay.incidents.share import CANARY_PREFIX
 from relay.ledger.entry import Entry
@@ -154,13 +154,8 @@ class CanaryWatch:
     """Lets the canaries of all channels go on by a step in each run of the sweeper.
 
     Attributes:
-        channels: The cached channels.
-        ledger: The entries of incidents.
         table: Table with the sweeper's state.
         post: Posts a share to the stack's webhook.
-        telemetry: Log and metrics.
-        at_once: Runs calls in parallel.
-        clock: The time in epoch seconds.
     """
 
     channels: ChannelCache
@@ -169,7 +164,7 @@ class CanaryWatch:
     post: Post
     telemetry: "Telemetry"
     at_once: "AtOnce"
-    clock: Callable[[], float]
+    clock: Clock
 
     def run(self, run: "SweeperRun", deadline: Deadline) -> None:
         """Follow the canaries' incidents, begin those that are due, and send the shares. Raises LedgerError."""

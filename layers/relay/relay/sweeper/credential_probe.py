@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import ApiKind, BigPandaAccess, Channel, Rest
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline, Deadlines
 from relay.failures import ChannelError, LedgerError, Reason, SendError, UnknownChannel
 from relay.http.client import SHORTEST_SECONDS
 from relay.ledger.table import Table
@@ -137,15 +137,10 @@ class CredentialProbe:
 
     Attributes:
         names: Returns the names of all channels. Raises ChannelUnreadable.
-        channels: The cached channels.
         table: Table with the results.
         directory: Returns the client for xMatters' REST API, created at its first use.
         bigpanda: Returns the client for BigPanda's API, created at its first use.
         rate_limit: Returns the rate limiter for BigPanda's API, created at its first use.
-        telemetry: Log and metrics.
-        at_once: Runs calls in parallel.
-        clock: The time in epoch seconds.
-        deadlines: Returns a deadline of a number of seconds.
     """
 
     names: Callable[[], Iterable[str]]
@@ -156,8 +151,8 @@ class CredentialProbe:
     rate_limit: "Callable[[], RateLimit]"
     telemetry: "Telemetry"
     at_once: "AtOnce"
-    clock: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
+    clock: Clock
+    deadlines: Deadlines
 
     def refused(self) -> dict[str, tuple[ApiKind, ...]]:
         """Return the kinds of each channel's credentials that their last probe found refused.

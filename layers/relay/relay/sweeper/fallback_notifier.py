@@ -6,13 +6,13 @@ channels.
 The texts of the messages are in `delivery.fallback`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass
 from functools import partial
 from itertools import batched
 
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.delivery.delivery import STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.jobs.job import Job, timestamp
@@ -49,13 +49,7 @@ class FallbackNotifier:
     """Notifies the fallback topic of overdue criticals.
 
     Attributes:
-        rows: The rows of the `due` index.
-        policies: The policies of channels in this run.
         table: Table with the run's state.
-        fallback: Publisher to the fallback topic.
-        telemetry: Log and metrics.
-        at_once: Runs calls, AT_ONCE of them in parallel, and returns their results in order.
-        clock: The time in epoch seconds.
     """
 
     rows: DueRows
@@ -64,7 +58,7 @@ class FallbackNotifier:
     fallback: Fallback
     telemetry: Telemetry
     at_once: AtOnce
-    clock: Callable[[], float]
+    clock: Clock
 
     def notify(self, run: SweeperRun, rows: Sequence[DueRow], deadline: Deadline) -> int:
         """Notify the fallback topic of overdue criticals, with one message a channel. Return the number of channels.

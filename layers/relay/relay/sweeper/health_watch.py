@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.delivery.channel_health import (
     ChannelNotice,
     Debts,
@@ -66,11 +66,7 @@ class ShareSurvey:
 
     Attributes:
         names: Returns the names of all channels. Raises ChannelUnreadable.
-        channels: The cached channels.
         table: Table with the last uses of credentials.
-        telemetry: Log and metrics.
-        at_once: Runs calls in parallel.
-        clock: The time in epoch seconds.
     """
 
     names: Callable[[], Iterable[str]]
@@ -78,7 +74,7 @@ class ShareSurvey:
     table: Table
     telemetry: Telemetry
     at_once: "AtOnce"
-    clock: Callable[[], float]
+    clock: Clock
 
     def silent(self, run: SweeperRun, deadline: Deadline) -> dict[str, ShareWatch]:
         """Return the expectation of shares of each silent channel, by channel. Raises LedgerError."""
@@ -189,10 +185,6 @@ class HealthWatch:
         probe: Probe of the credentials for the vendors' APIs.
         recipients: Watch over the channels' recipients.
         canaries: Watch over the canaries; None if the sweeper does not know the webhook's URL.
-        topics: Publisher to the topics.
-        telemetry: Log and metrics.
-        at_once: Runs calls in parallel.
-        clock: The time in epoch seconds.
     """
 
     table: Table
@@ -203,7 +195,7 @@ class HealthWatch:
     topics: HealthTopics
     telemetry: Telemetry
     at_once: "AtOnce"
-    clock: Callable[[], float]
+    clock: Clock
 
     def judge(
         self, run: SweeperRun, owed: Mapping[str, Sequence[Entry]], deadline: Deadline, *, is_whole: bool

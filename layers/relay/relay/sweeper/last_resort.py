@@ -4,11 +4,12 @@ The sweeper runs it for `relayctl fallback test`, so the test uses the function'
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from secrets import SystemRandom
 from typing import Any, NamedTuple
 
+from relay.deadline import Clock
 from relay.delivery.fallback import Fallback
 from relay.ledger.table import Table
 
@@ -31,7 +32,7 @@ class Confirmation(NamedTuple):
     ways: tuple[str, ...]
 
 
-def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock: Callable[[], float]) -> dict[str, Any]:
+def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock: Clock) -> dict[str, Any]:
     """Record the confirmed ways if `asked` has them (`confirmed`); else send a test by each way.
 
     A test's result has a list `ways`, each with `way`, `number` and `failure`, which is empty if the test was accepted.

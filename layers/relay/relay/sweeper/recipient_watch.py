@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, Rest
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.delivery.channel_health import HealthTopics
 from relay.failures import ChannelError
 from relay.ledger.table import Table
@@ -36,18 +36,14 @@ class RecipientWatch:
     """Checks the recipients of the channel whose check is due for longest, and tells people of what is new.
 
     Attributes:
-        channels: The cached channels.
-        table: The ledger's table.
         directory: Returns the client for xMatters' people and groups, created at its first use.
-        topics: Publisher to the topics.
-        clock: The time in epoch seconds.
     """
 
     channels: ChannelCache
     table: Table
     directory: "Callable[[], Directory]"
     topics: HealthTopics
-    clock: Callable[[], float]
+    clock: Clock
 
     def run(self, names: Iterable[str], deadline: Deadline) -> None:
         """Check the channel that is due, of those named. Raises LedgerError."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
-from relay.deadline import Deadline
+from relay.deadline import Deadlines
 from relay.delivery.channel_health import ShareWatch
 from relay.failures import ChannelError, LedgerError, UnknownChannel
 from relay.incidents.share import CANARY_PREFIX, is_open, parse_share
@@ -83,7 +83,6 @@ class DueRows:
 
     Attributes:
         ledger: The entries, rows and stored jobs.
-        telemetry: Log and metrics.
     """
 
     ledger: Ledger
@@ -332,19 +331,12 @@ POLICY_SECONDS = 8.0
 
 @dataclass(frozen=True)
 class SweepPolicies:
-    """The policies of channels in a run of the sweeper.
-
-    Attributes:
-        channels: The cached channels.
-        telemetry: Log and metrics.
-        at_once: Runs calls in parallel, and returns their results in order.
-        deadlines: Returns a deadline of a number of seconds.
-    """
+    """The policies of channels in a run of the sweeper."""
 
     channels: ChannelCache
     telemetry: "Telemetry"
     at_once: AtOnce
-    deadlines: Callable[[float], Deadline]
+    deadlines: Deadlines
     _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
     # Channels whose secret could not be read in this run.
     _unread: set[str] = field(default_factory=set, init=False, repr=False)

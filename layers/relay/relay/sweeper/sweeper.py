@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline, Deadlines
 from relay.failures import LedgerError
 from relay.ledger.channel_rate_limiter import SPREAD_SECONDS, gate_of
 from relay.ledger.debt import CRITICAL, OTHER
@@ -67,14 +67,10 @@ class Sweeper:
     """The sweeper: notifies the fallback topic, and wakes debts that are overdue, every minute.
 
     Attributes:
-        rows: The rows of the `due` index.
         policies: The policies of channels, read once in a run.
         notifier: Notifies the fallback topic.
         bells: Wakes overdue debts.
         table: Table with the run's lease.
-        telemetry: Log and metrics.
-        clock: The time in epoch seconds.
-        deadlines: Returns a deadline of a number of seconds.
         health: Watch over channels' health; None without a topic for it.
         heartbeat: Calls an external dead man's switch within a number of seconds; returns the reason of a failure, or
             an empty text. None without a switch.
@@ -86,8 +82,8 @@ class Sweeper:
     bells: Bells
     table: Table
     telemetry: Telemetry
-    clock: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
+    clock: Clock
+    deadlines: Deadlines
     health: "HealthWatch | None" = None
     heartbeat: Callable[[float], str] | None = None
 
