@@ -935,7 +935,7 @@ MUTATIONS = (
     Mutation(
         "people are told of a sick channel in each run",
         "sweeper.health_watch:HealthWatch._publish",
-        "run.record_announced(self.table, self._states(run, message))",
+        "run.health |= self._states(run, message)",
         "self._states(run, message)",
         seed=2,
     ),
@@ -944,13 +944,15 @@ MUTATIONS = (
         "sweeper.health_watch:HealthWatch._publish",
         """
             if is_told:
-                run.record_announced(self.table, self._states(run, message))
+                run.health |= self._states(run, message)
+                run.record(self.tools.table)
             else:
                 failed.add(arn)
         """,
         """
             if message.notices:
-                run.record_announced(self.table, self._states(run, message))
+                run.health |= self._states(run, message)
+                run.record(self.tools.table)
             else:
                 failed.add(arn)
         """,
@@ -1272,9 +1274,9 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier._notify_some",
         """
             if notified:
-                run.record_notified(self.table, notified, self.clock())
+                run.record_notified(self.tools.table, notified, self.tools.clock())
         """,
-        "run.record_notified(self.table, list(due), self.clock())",
+        "run.record_notified(self.tools.table, list(due), self.tools.clock())",
         seed=144,
     ),
     Mutation(
@@ -1407,7 +1409,7 @@ MUTATIONS = (
     Mutation(
         "what is too old waits for the channel's circuit, too, in place of being dead-lettered",
         "sweeper.bells:Bells.heal",
-        "may_ring(row) or self._expires_at(row) < self.clock()",
+        "may_ring(row) or self._expires_at(row) < self.tools.clock()",
         "may_ring(row)",
         seed=12,
     ),

@@ -105,9 +105,8 @@ def test_sweeper_judges_health_with_its_own_table_channels_and_topics() -> None:
     arns = {"RELAY_ALARM_TOPIC_ARN": "arn:wake", "RELAY_NOTICE_TOPIC_ARN": "arn:tomorrow"}
     sweeper = bootstrap.sweeper(ENVIRONMENT | arns)
     assert sweeper.health
-    assert sweeper.health.table is sweeper.health.survey.table is sweeper.table
-    assert sweeper.health.probe.table is sweeper.table
-    assert sweeper.health.survey.channels is sweeper.health.probe.channels is sweeper.policies.channels
+    assert sweeper.health.tools is sweeper.health.survey.tools is sweeper.tools
+    assert sweeper.health.survey.uses is sweeper.tools.table
     assert (sweeper.health.topics.alarm_arn, sweeper.health.topics.notice_arn) == ("arn:wake", "arn:tomorrow")
 
 

@@ -46,10 +46,9 @@ if TYPE_CHECKING:
     from relay.ledger.receipt_prover import ReceiptProver
     from relay.ledger.sources import Sources
     from relay.reconcile.reconciler import Reconciler
-    from relay.sweeper.canary import CanaryWatch, Post
-    from relay.sweeper.credential_probe import CredentialProbe
+    from relay.sweeper.canary import Post
     from relay.sweeper.health_watch import HealthWatch
-    from relay.sweeper.run import AtOnce
+    from relay.sweeper.run import AtOnce, Tools
     from relay.sweeper.sweeper import Sweeper
     from relay.xmatters.directory import Directory, Pages
 
@@ -237,98 +236,55 @@ class Wiring:
         from relay.sweeper.run import DueRows, SweepPolicies
         from relay.sweeper.sweeper import Sweeper
 
-        resources, telemetry = self._resources, self._adapters.telemetry
-        rows = DueRows(self._unhurried_ledger, telemetry)
-        policies = SweepPolicies(self.channels, telemetry, self._at_once, self._deadlines)
-        notifier = FallbackNotifier(
-            rows, policies, resources.table, self.fallback, telemetry, self._at_once, self._clock
-        )
+        resources, tools = self._resources, self._sweeper_tools
+        rows, policies = DueRows(self._unhurried_ledger, tools.telemetry), SweepPolicies(tools)
         bells = Bells(
+            tools,
             rows,
             policies,
             # As the ledger: without a time limit for each call.
             RateLimiter(resources.table, self._clock, self._random).circuit,
             self.outbox,
-            telemetry,
             resources.retries.backlog,
             resources.invoke,
-            self._clock,
         )
-        return Sweeper(
-            rows=rows,
-            policies=policies,
-            notifier=notifier,
-            bells=bells,
-            table=resources.table,
-            telemetry=telemetry,
+        notifier = FallbackNotifier(tools, rows, policies, self.fallback)
+        return Sweeper(tools, rows, policies, notifier, bells, self.health_watch, self._vendors.heartbeat)
+
+    @cached_property
+    def _sweeper_tools(self) -> "Tools":
+        from relay.sweeper.run import Tools
+
+        return Tools(
+            names=self._resources.secret_names,
+            channels=self.channels,
+            table=self._resources.table,
+            telemetry=self._adapters.telemetry,
+            at_once=self._at_once,
             clock=self._clock,
             deadlines=self._deadlines,
-            health=self.health_watch,
-            heartbeat=self._vendors.heartbeat,
         )
 
     @cached_property
     def health_watch(self) -> "HealthWatch | None":
         """The watch over channels' health; None if the stack has no topic for messages about it."""
         from relay.delivery.channel_health import HealthTopics
+        from relay.sweeper.canary import CanaryWatch
+        from relay.sweeper.credential_probe import CredentialProbe
         from relay.sweeper.health_watch import HealthWatch, ShareSurvey
         from relay.sweeper.recipient_watch import RecipientWatch
 
-        resources = self._resources
+        resources, tools, post = self._resources, self._sweeper_tools, self._vendors.webhook
         if not resources.alarm_topic_arn and not resources.notice_topic_arn:
             return None
-        survey = ShareSurvey(
-            names=resources.secret_names,
-            channels=self.channels,
-            table=resources.credentials,
-            telemetry=self._adapters.telemetry,
-            at_once=self._at_once,
-            clock=self._clock,
-        )
         topics = HealthTopics(resources.sns, resources.alarm_topic_arn, resources.notice_topic_arn)
         return HealthWatch(
-            table=resources.table,
-            survey=survey,
-            probe=self._credential_probe,
-            recipients=RecipientWatch(self.channels, resources.table, lambda: self.directory, topics, self._clock),
-            canaries=self._canary_watch,
+            tools,
+            survey=ShareSurvey(tools, resources.credentials),
+            probe=CredentialProbe(tools, lambda: self.directory, lambda: self.bigpanda, lambda: self.rate_limit),
+            recipients=RecipientWatch(tools, lambda: self.directory, topics),
+            canaries=CanaryWatch(tools, self._unhurried_ledger, post) if post else None,
             topics=topics,
-            telemetry=self._adapters.telemetry,
-            at_once=self._at_once,
-            clock=self._clock,
-        )
-
-    @property
-    def _canary_watch(self) -> "CanaryWatch | None":
-        from relay.sweeper.canary import CanaryWatch
-
-        if self._vendors.webhook is None:
-            return None
-        return CanaryWatch(
-            channels=self.channels,
-            ledger=self._unhurried_ledger,
-            table=self._resources.table,
-            post=self._vendors.webhook,
-            telemetry=self._adapters.telemetry,
-            at_once=self._at_once,
-            clock=self._clock,
-        )
-
-    @property
-    def _credential_probe(self) -> "CredentialProbe":
-        from relay.sweeper.credential_probe import CredentialProbe
-
-        return CredentialProbe(
-            names=self._resources.secret_names,
-            channels=self.channels,
-            table=self._resources.table,
-            directory=lambda: self.directory,
-            bigpanda=lambda: self.bigpanda,
-            rate_limit=lambda: self.rate_limit,
-            telemetry=self._adapters.telemetry,
-            at_once=self._at_once,
-            clock=self._clock,
-            deadlines=self._deadlines,
         )
 
     # ---- Channels and endpoints ------------------------------------------------------------------------------------

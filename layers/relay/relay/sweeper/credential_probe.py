@@ -6,24 +6,22 @@ refuses that credential, the signal's debt has the reason `credentials`.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.channels.cache import ChannelCache
 from relay.channels.channel import ApiKind, BigPandaAccess, Channel, Rest
-from relay.deadline import Clock, Deadline, Deadlines
+from relay.deadline import Deadline
 from relay.failures import ChannelError, LedgerError, Reason, SendError, UnknownChannel
 from relay.http.client import SHORTEST_SECONDS
 from relay.ledger.table import Table
 
 if TYPE_CHECKING:
     from relay.bigpanda.client import BigPanda, RateLimit
-    from relay.sweeper.run import AtOnce
-    from relay.telemetry.telemetry import Telemetry
+    from relay.sweeper.run import Tools
     from relay.xmatters.directory import Directory
 
 
@@ -38,36 +36,27 @@ class Probe(NamedTuple):
 
     Attributes:
         at: Time of the probe (epoch seconds); 0 for none yet.
-        refused: Fingerprint (keyed hash) of each credential that the vendor refused, by its API: `rest` (xMatters') or
-            `bigpanda`.
+        refused: Fingerprint (keyed hash) of each credential that the vendor refused, by its API.
     """
 
     at: float = 0.0
     refused: Mapping[ApiKind, str] = {}
 
     def refused_among(self, current: Mapping[ApiKind, str]) -> tuple[ApiKind, ...]:
-        """Return the APIs whose credentials were refused and did not change since.
-
-        `current` has the fingerprints of the channel's credentials now, by API.
-        """
+        """Return the APIs of refused credentials that are among `current`, the channel's fingerprints now, by API."""
         return tuple(kind for kind, fingerprint in self.refused.items() if current.get(kind) == fingerprint)
 
 
 @dataclass
 class Probes:
-    """Results of the last probes.
-
-    Attributes:
-        listed_at: Time at which the names of all channels were listed last (epoch seconds); 0 for never.
-        channels: The results by channel's name.
-    """
+    """Results of the last probes, by channel. `listed_at` is the last list of all channels (epoch seconds), or 0."""
 
     listed_at: float = 0.0
     channels: dict[str, Probe] = field(default_factory=dict)
 
 
 def read_probes(table: Table, now: float) -> Probes:
-    """Return the results of the last probes at `now` (epoch seconds). Raises LedgerError.
+    """Return the results of the last probes. Raises LedgerError.
 
     An item that can't be read, or is too old, gives no results: the channels are probed again.
     """
@@ -81,7 +70,6 @@ def read_probes(table: Table, now: float) -> Probes:
 
 
 def store_probes(table: Table, probes: Probes) -> None:
-    """Store the results of probes. Raises LedgerError."""
     channels = {
         name: (round(at), refused) if refused else (round(at),) for name, (at, refused) in probes.channels.items()
     }
@@ -102,8 +90,7 @@ MAX_PROBED = 10
 MAX_CHANNELS = 1000
 # Time limit of one request. Two rounds of parallel requests fit into a run's time for probes.
 CALL_SECONDS = 2.5
-# Time limit of the list of channels, time between two lists, and time until the next list after a failed one.
-LIST_SECONDS = 3.0
+# Time between two lists of the channels, and time until the next list after a failed one.
 LIST_AGAIN_SECONDS = 3600.0
 LIST_FAILED_SECONDS = 300.0
 
@@ -130,38 +117,24 @@ type _Login = tuple[object, ...]
 
 @dataclass(frozen=True)
 class CredentialProbe:
-    """Probes the credentials for xMatters' REST API and BigPanda's API.
+    """Probes the credentials for xMatters' REST API and BigPanda's API. The clients are made at their first use.
 
     A channel is probed once an hour at most, unless a refused credential was changed: then by the next run. Channels in
     shadow mode and paused channels are probed as well.
-
-    Attributes:
-        names: Returns the names of all channels. Raises ChannelUnreadable.
-        table: Table with the results.
-        directory: Returns the client for xMatters' REST API, created at its first use.
-        bigpanda: Returns the client for BigPanda's API, created at its first use.
-        rate_limit: Returns the rate limiter for BigPanda's API, created at its first use.
     """
 
-    names: Callable[[], Iterable[str]]
-    channels: ChannelCache
-    table: Table
+    tools: "Tools"
     directory: "Callable[[], Directory]"
     bigpanda: "Callable[[], BigPanda]"
     rate_limit: "Callable[[], RateLimit]"
-    telemetry: "Telemetry"
-    at_once: "AtOnce"
-    clock: Clock
-    deadlines: Deadlines
 
     def refused(self) -> dict[str, tuple[ApiKind, ...]]:
         """Return the kinds of each channel's credentials that their last probe found refused.
 
-        If the results can't be read now, none is returned, so that the caller can judge the other reasons of a
-        channel's sickness.
+        None if the results can't be read now, so that the caller can judge the other reasons of a channel's sickness.
         """
         try:
-            probes = read_probes(self.table, self.clock())
+            probes = read_probes(self.tools.table, self.tools.clock())
         except LedgerError:
             return {}
         found = {name: self._still_refused(name, probe) for name, probe in probes.channels.items() if probe.refused}
@@ -172,28 +145,22 @@ class CredentialProbe:
 
         Raises LedgerError.
         """
-        probes = read_probes(self.table, self.clock())
+        probes = read_probes(self.tools.table, self.tools.clock())
         is_changed = self._list(probes, deadline)
         due = self._due(probes)
         if due:
             self._probe(probes, due, deadline)
         if due or is_changed:
-            store_probes(self.table, probes)
+            store_probes(self.tools.table, probes)
         return list(probes.channels)
 
     def _list(self, probes: Probes, deadline: Deadline) -> bool:
-        """List all channels again if that is due; add new channels to `probes`, and drop removed ones.
-
-        Returns True if `probes` has to be stored: a listing was due. If it failed, `probes` has the time of the next
-        one.
-        """
-        now = self.clock()
+        """List all channels again if that is due. Returns True if `probes` has to be stored: a listing was due."""
+        now = self.tools.clock()
         if now - probes.listed_at < LIST_AGAIN_SECONDS:
             return False
-        try:
-            names = deadline.run(lambda: list(self.names()), part="probe", at_most=LIST_SECONDS)
-        except (ChannelError, TimeoutError) as error:
-            self.telemetry.notice("health_failed", f"the channels could not be listed: {type(error).__name__}")
+        names = self.tools.all_names(deadline)
+        if names is None:
             probes.listed_at = now - LIST_AGAIN_SECONDS + LIST_FAILED_SECONDS
             return True
         probes.listed_at = now
@@ -201,7 +168,7 @@ class CredentialProbe:
         return True
 
     def _due(self, probes: Probes) -> list[str]:
-        now = self.clock()
+        now = self.tools.clock()
         due = [
             name
             for name, each in probes.channels.items()
@@ -210,12 +177,11 @@ class CredentialProbe:
         return sorted(due, key=lambda name: probes.channels[name].at)[:MAX_PROBED]
 
     def _changed(self, name: str, probe: Probe) -> bool:
-        """True if a refused credential was changed or removed since its probe."""
         return bool(probe.refused) and len(self._still_refused(name, probe)) < len(probe.refused)
 
     def _still_refused(self, name: str, probe: Probe) -> tuple[ApiKind, ...]:
         try:
-            return probe.refused_among(self.channels.get(name).api_fingerprints())
+            return probe.refused_among(self.tools.channels.get(name).api_fingerprints())
         except UnknownChannel:
             return ()
         except ChannelError:
@@ -223,12 +189,11 @@ class CredentialProbe:
             return tuple(probe.refused)
 
     def _probe(self, probes: Probes, due: Sequence[str], deadline: Deadline) -> None:
-        """Probe the channels named in `due`, and write their results into `probes`."""
-        now = self.clock()
-        channels = dict(zip(due, self.at_once([partial(self._channel, name) for name in due]), strict=True))
+        now = self.tools.clock()
+        channels = dict(zip(due, self.tools.at_once([partial(self._channel, name) for name in due]), strict=True))
         # Channels often share a key, which is probed once for all of them.
         logins = {_login(access): access for each in channels.values() if each for access in _accesses(each).values()}
-        asked = self.at_once([partial(self._ask, access, deadline) for access in logins.values()])
+        asked = self.tools.at_once([partial(self._ask, access, deadline) for access in logins.values()])
         answers = dict(zip(logins, asked, strict=True))
         for name, channel in channels.items():
             known = probes.channels[name]
@@ -242,22 +207,21 @@ class CredentialProbe:
             if Answer.REFUSED in found.values():
                 # The copy may be older than the credential: the next run compares the new one with the refused one.
                 with suppress(ChannelError):
-                    self.channels.refresh(name)
+                    self.tools.channels.refresh(name)
 
     def _channel(self, name: str) -> Channel | None:
         try:
-            return self.channels.get(name)
+            return self.tools.channels.get(name)
         except ChannelError:
             return None
         except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
-            self.telemetry.crashed(error)
+            self.tools.telemetry.crashed(error)
             return None
 
     def _ask(self, access: Rest | BigPandaAccess, deadline: Deadline) -> Answer:
-        """Send one request with the channel's credential, and return the result of the probe.
+        """Send one request with the channel's credential.
 
-        The result is REFUSED only if the vendor refused the credential itself, for example with a 401 or 403. The error
-        then has the reason `credentials`.
+        The result is REFUSED only if the vendor refused the credential itself, such as with a 401 or 403.
         """
         if deadline.remaining() < SHORTEST_SECONDS:
             return Answer.LATE
@@ -274,19 +238,16 @@ class CredentialProbe:
         except LedgerError:
             return Answer.LATE
         except Exception as error:  # noqa: BLE001 - a fault in one probe must not stop the others
-            self.telemetry.crashed(error)
+            self.tools.telemetry.crashed(error)
             return Answer.UNKNOWN
         return Answer.ACCEPTED
 
     def _brief(self, deadline: Deadline) -> Deadline:
-        return self.deadlines(min(CALL_SECONDS, deadline.remaining()))
+        return self.tools.deadlines(min(CALL_SECONDS, deadline.remaining()))
 
 
 def _accesses(channel: Channel) -> dict[ApiKind, Rest | BigPandaAccess]:
-    """Return the channel's access to each vendor's API that can be probed, by the kind of its credential.
-
-    Access to BigPanda is left out if it has no environment, since the probe's request needs one.
-    """
+    """Return the channel's access to each vendor's API that can be probed; BigPanda's probe needs an environment."""
     found: dict[ApiKind, Rest | BigPandaAccess] = {}
     if channel.rest:
         found["rest"] = channel.rest
@@ -304,8 +265,8 @@ def _login(access: Rest | BigPandaAccess) -> _Login:
 def _refused(channel: Channel, found: Mapping[ApiKind, Answer], known: Probe) -> dict[ApiKind, str]:
     """Return the fingerprints of the channel's refused credentials, by kind.
 
-    `found` has the answers to the requests. A credential whose answer is UNKNOWN or LATE counts as refused if the last
-    probe (`known`) found the same credential refused.
+    A credential whose answer is UNKNOWN or LATE counts as refused if the last probe (`known`) found the same one
+    refused.
     """
     prints = channel.api_fingerprints()
     stays = known.refused_among(prints)

@@ -10,14 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, Rest
-from relay.deadline import Clock, Deadline
+from relay.deadline import Deadline
 from relay.delivery.channel_health import HealthTopics
 from relay.failures import ChannelError
-from relay.ledger.table import Table
 
 if TYPE_CHECKING:
+    from relay.sweeper.run import Tools
     from relay.xmatters.directory import Directory
 
 # Keys of the table's items: the times of all channels' last checks, and whom people were told of, for a channel.
@@ -33,21 +32,15 @@ TOLD_AGAIN_SECONDS = 86_400.0
 
 @dataclass(frozen=True)
 class RecipientWatch:
-    """Checks the recipients of the channel whose check is due for longest, and tells people of what is new.
+    """Checks the recipients of the channel whose check is due for longest, and tells people of what is new."""
 
-    Attributes:
-        directory: Returns the client for xMatters' people and groups, created at its first use.
-    """
-
-    channels: ChannelCache
-    table: Table
+    tools: "Tools"
     directory: "Callable[[], Directory]"
     topics: HealthTopics
-    clock: Clock
 
     def run(self, names: Iterable[str], deadline: Deadline) -> None:
         """Check the channel that is due, of those named. Raises LedgerError."""
-        known, now = self._read(TIMES_KEY), self.clock()
+        known, now = self._read(TIMES_KEY), self.tools.clock()
         times = {name: known.get(name, 0.0) for name in names}
         name = min(times, key=lambda each: times[each], default=None)
         if name is None or now - times[name] < CHECK_SECONDS:
@@ -55,12 +48,12 @@ class RecipientWatch:
         # Stored first: a channel whose check fails must not keep the others from theirs.
         self._store(TIMES_KEY, times | {name: now})
         with suppress(ChannelError):
-            channel = self.channels.get(name)
+            channel = self.tools.channels.get(name)
             if channel.rest and channel.named_recipients:
                 self._check(channel, channel.rest, deadline)
 
     def _check(self, channel: Channel, rest: Rest, deadline: Deadline) -> None:
-        now, names = self.clock(), sorted(channel.named_recipients)
+        now, names = self.tools.clock(), sorted(channel.named_recipients)
         start = int(now // CHECK_SECONDS) * MAX_CHECKED % len(names)
         checked = [*names[start:], *names[:start]][:MAX_CHECKED]
         hindrances = self.directory().hindrances(rest, checked, now, deadline)
@@ -73,11 +66,11 @@ class RecipientWatch:
             self._store(TOLD_KEY + channel.name, told)
 
     def _read(self, key: str) -> dict[str, float]:
-        found = self.table.read(key)
+        found = self.tools.table.read(key)
         # What cannot be read counts as none.
         with suppress(ValueError):
             return dict(json.loads(found.text)) if found else {}
         return {}
 
     def _store(self, key: str, times: dict[str, float]) -> None:
-        self.table.store(key, json.dumps(times, separators=(",", ":")), lasts=KEPT_SECONDS)
+        self.tools.table.store(key, json.dumps(times, separators=(",", ":")), lasts=KEPT_SECONDS)
