@@ -31,19 +31,16 @@ _LOOK_ALIKES = str.maketrans({**dict.fromkeys(_QUOTES, "'"), "[": "(", "]": ")",
 
 
 def printable(text: str, most: int | None = None) -> str:
-    """Return the text with U+FFFD for each control, format and bidi character, cut to `most` characters.
+    """Return the text with U+FFFD for each control, format and bidi character, cut to `most` characters if given.
 
-    A line break is a control character. Spaces stay, so the result keeps its columns. `most` None means no limit.
+    A line break is a control character. Spaces stay, so the result keeps its columns.
     """
     shown = text if most is None else cut(text, most)
     return shown if shown.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in shown)
 
 
 def one_line(text: str, most: int) -> str:
-    """Return the text without control, format and bidi characters, on one line, cut to `most` characters.
-
-    Each run of white space becomes a single space.
-    """
+    """Return the text on one line, with single spaces, without control, format and bidi characters, cut to `most`."""
     return cut(_cleaned(text, most), most)
 
 
@@ -58,10 +55,7 @@ def quoted(text: str, most: int) -> str:
 
 
 def identifier(text: str, most: int = MAX_IDENTIFIER) -> str:
-    """Return an id unchanged if it is one plain ASCII word of at most `most` characters; else in quotes.
-
-    An id that looks like a link is quoted, too. The quoted id is cut to `most` characters.
-    """
+    """Return an id unchanged if it is one plain ASCII word of at most `most` characters, and no link; else quoted."""
     is_word = len(text) <= most and _IDENTIFIER.fullmatch(text) and not _LINK.match(text)
     return text if is_word else quoted(text, most)
 

@@ -1,9 +1,8 @@
 """Authentication of inbound requests, with a limit on the look-ups that unauthenticated requests can cause.
 
-All refused requests get the same 401, so that an answer does not show if a channel exists. `Unauthorized` has the
-status of this answer, and `entrypoints.authenticated_endpoint` sends it. Each source address has a budget of refused
-requests; a source over its budget is answered 503 without a look-up of its channel. A request with a valid credential
-spends nothing.
+All refused requests get the same 401, so that an answer does not show if a channel exists. Each source address has a
+budget of refused requests; a source over its budget is answered 503 without a look-up of its channel. A request with a
+valid credential spends nothing.
 """
 
 import ipaddress
@@ -36,8 +35,6 @@ class Request(NamedTuple):
         channel: Name of the channel in the path.
         headers: Headers; names in lower case.
         recipients: Names in the URL's `recipients` parameters, each once.
-        body: Body as API Gateway passed it on.
-        is_base64: True if the body is encoded in base64.
         id: API Gateway's id of the request.
         source: IP address of the client; empty if unknown.
     """
@@ -124,17 +121,14 @@ class RefusalBudget:
 
 
 class RefusalBudgets:
-    """Budgets of refused requests by source address, created at first use. `clock` gives epoch seconds."""
+    """Budgets of refused requests by source address, created at first use."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._budgets: OrderedDict[tuple[str, bool], RefusalBudget] = OrderedDict()
 
     def of(self, address: str, *, is_checked: bool) -> RefusalBudget:
-        """Return the budget of a source address.
-
-        Requests whose token has a right checksum (`is_checked`) have a separate, larger budget.
-        """
+        """Return the budget of a source address; a separate, larger one for tokens with a right checksum."""
         key = (source(address), is_checked)
         if key not in self._budgets:
             limits = (CHECKED_AT_ONCE, CHECKED_PER_SECOND) if is_checked else (OPAQUE_AT_ONCE, OPAQUE_PER_SECOND)
@@ -148,8 +142,8 @@ class RefusalBudgets:
 def source(address: str) -> str:
     """Return the key of an address's budget: the address itself, or the /64 network of an IPv6 address.
 
-    One subscriber has a whole /64, so budgets of single IPv6 addresses would limit nothing. A text that is no address
-    gives an empty key.
+    One subscriber has a whole /64, so budgets of single IPv6 addresses would limit nothing. Empty for a text that is no
+    address.
     """
     try:
         found = ipaddress.ip_address(address)
@@ -162,12 +156,7 @@ def source(address: str) -> str:
 
 @dataclass(frozen=True)
 class Authenticator:
-    """Checks the credentials of requests at one of the two endpoints.
-
-    Attributes:
-        budgets: Limits on refused requests for each source address.
-        endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters').
-    """
+    """Checks the credentials of requests at one of the two endpoints."""
 
     channels: ChannelCache
     budgets: RefusalBudgets
@@ -207,7 +196,7 @@ class Authenticator:
     def _looked_up(self, request: Request, kind: CredentialKind) -> Channel:
         """Return the channel if the request's credentials are valid for it. Raises as `authenticate` does.
 
-        `kind` is the kind of the credentials. A refused request takes a permit from the source address's budget.
+        A refused request takes a permit from the source address's budget.
         """
         budget = self.budgets.of(request.source, is_checked=kind is CredentialKind.RIGHT_CHECKSUM)
         if not budget.take():

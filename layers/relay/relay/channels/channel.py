@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import accumulate
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from urllib.parse import quote, unquote_plus, urlsplit
 
 from relay.channels import token
@@ -35,11 +35,7 @@ type ApiKind = Literal["rest", "bigpanda"]
 class EndpointCredentials:
     """Credentials that a vendor shows to the relay: a token, or a user name and password, or both.
 
-    Attributes:
-        token: The token; None if the credentials have none.
-        username: The user name; None if the credentials have no login.
-        password: The password; None if the credentials have no login.
-        expires_at: End of validity (epoch seconds); None means that the credentials do not expire.
+    `expires_at` is the end of validity (epoch seconds); None means that the credentials do not expire.
     """
 
     token: str | None = field(repr=False)
@@ -65,9 +61,7 @@ class OutboundCredentials:
 class Rest:
     """Access to xMatters' REST API, to find and terminate the channel's pages, and to look up people and groups.
 
-    Attributes:
-        base_url: URL without a slash at the end.
-        auth: The credentials for it.
+    `base_url` has no slash at the end.
     """
 
     base_url: str = field(repr=False)
@@ -80,7 +74,6 @@ class BigPandaAccess:
 
     Attributes:
         base_url: URL without a slash at the end.
-        api_key: The API key.
         environments: Ids of the environments that hold the channel's incidents. Reconcile runs list these only; with
             none there are no reconcile runs.
         assign: True to assign an incident to its acknowledger.
@@ -89,7 +82,7 @@ class BigPandaAccess:
         comments: Kinds of callbacks that are written into BigPanda as comments.
         callbacks: True if BigPanda withholds an incident's updates until the relay has reported its first share to
             BigPanda as received.
-        app_key: Integration key for these reports, required with `callbacks`; None if the secret has none.
+        app_key: Integration key for these reports, required with `callbacks`.
         reconcile: Action for an open incident of which no share came: `report` it, or `ring` (signal it). None turns
             reconcile runs off.
         reconcile_query: BigPanda query that limits reconcile runs; None for all incidents of the environments.
@@ -113,16 +106,12 @@ class BigPandaAccess:
     def allowed_environment(self, environment_id: str | None) -> str | None:
         """Return `environment_id` if the channel's secret allows this environment, else None.
 
-        A sender with a valid token can name any environment. If the secret lists environments, only these are allowed,
-        else all.
+        A sender with a valid token can name any environment. If the secret lists environments, only these are allowed.
         """
         return environment_id if not self.environments or environment_id in self.environments else None
 
     def writes(self, callback: Callback) -> bool:
-        """True if the channel wants this kind of callback as a comment in BigPanda.
-
-        Of deliveries to a device, only failed ones are written.
-        """
+        """True if the channel wants this callback as a comment; of deliveries to a device, only failed ones."""
         is_news = callback.kind != Kind.DELIVERY or callback.is_failed_delivery()
         return callback.kind in self.comments and is_news
 
@@ -131,36 +120,20 @@ class BigPandaAccess:
         return self.actions.get(said.response)
 
 
-class Vouched(NamedTuple):
-    """Statements of the operator that can't be checked from the secret alone.
-
-    Attributes:
-        recipients_in: Place outside the secret that names the recipients: `workflow` (in xMatters) or `url` (the URL
-            of BigPanda's webhook, `?recipients=`). None if there is no such place.
-        any_trigger_path: True if the trigger URL is right although its path is undocumented.
-    """
-
-    recipients_in: str | None = None
-    any_trigger_path: bool = False
-
-
 @dataclass(frozen=True)
 class Channel:
     """A valid channel. Its repr shows no secrets.
 
     Attributes:
-        name: The channel's name.
         inbound: Credentials that BigPanda shows to the webhook.
-        trigger_url: URL of the xMatters trigger.
         auth: Credentials for the trigger.
         recipients: Recipients of all signals of the channel; empty if the workflow, the webhook's URL or the routes
             name them.
-        policy: The policy.
-        callback: Credentials that xMatters shows to the callback; never valid for the webhook. Empty if there are none.
+        callback: Credentials that xMatters shows to the callback; never valid for the webhook.
         responses: Response texts that acknowledge or escalate.
-        bigpanda: Access to BigPanda's API; None if there is none.
-        rest: Access to xMatters' REST API; None if there is none.
-        vouched: Statements of the operator that can't be checked from the secret alone.
+        recipients_in: Place outside the secret that names the recipients, as the operator says: `workflow` (in
+            xMatters) or `url` (the URL of BigPanda's webhook, `?recipients=`). None if there is no such place.
+        any_trigger_path: True if the operator says that the trigger URL is right although its path is undocumented.
     """
 
     name: str
@@ -173,32 +146,26 @@ class Channel:
     responses: ResponseMeanings = field(default_factory=ResponseMeanings)
     bigpanda: BigPandaAccess | None = None
     rest: Rest | None = None
-    vouched: Vouched = field(default_factory=Vouched)
+    recipients_in: str | None = None
+    any_trigger_path: bool = False
 
     def accepts(self, headers: Mapping[str, str], now: float, *, endpoint: EndpointName = "inbound") -> bool:
         """True if the request's headers (names in lower case) hold valid credentials for an endpoint.
 
-        `endpoint` is `inbound` (BigPanda's webhook) or `callback` (xMatters'). `now` is in epoch seconds.
-        Each credential is compared in constant time. A match does not end the comparison. A channel without credentials
-        for the endpoint accepts no request.
+        A channel without credentials for the endpoint accepts no request.
         """
         return bool(self._fitting(headers, now, endpoint))
 
     def matching_fingerprint(self, headers: Mapping[str, str], now: float, *, endpoint: EndpointName) -> str | None:
         """Return the fingerprint of the valid credential in the request's headers; None if there is none.
 
-        A fingerprint is a short keyed hash, from which the credential can't be recovered. `headers` have names in lower
-        case, `now` is in epoch seconds, and `endpoint` is `inbound` or `callback`.
+        A fingerprint is a short keyed hash, from which the credential can't be recovered.
         """
         fitting = self._fitting(headers, now, endpoint)
         return self._fingerprint(fitting[0]) if fitting else None
 
     def fingerprints(self, endpoint: EndpointName) -> tuple[tuple[str, str, str], ...]:
-        """Return a fingerprint of each of the channel's credentials for an endpoint.
-
-        Each element of the result has the age (`current` or `previous`), the kind (`token` or `basic`) and the
-        fingerprint: a short keyed hash. `endpoint` is `inbound` or `callback`.
-        """
+        """Return age (`current` or `previous`), kind (`token` or `basic`) and fingerprint of each credential."""
         ages = zip(("current", "previous"), self._credentials(endpoint), strict=False)
         return tuple(
             (age, secret.partition(b":")[0].decode(), self._fingerprint(secret))
@@ -212,8 +179,7 @@ class Channel:
     def _fitting(self, headers: Mapping[str, str], now: float, endpoint: EndpointName) -> list[bytes]:
         """Return the channel's valid credentials for an endpoint, as far as the request's headers hold the same ones.
 
-        Every credential is compared in constant time, also after a match. `headers` have names in lower case,
-        and `now` is in epoch seconds.
+        Each credential is compared in constant time, also after a match.
         """
         offered = _offered(headers)
         valid = [each for each in self._credentials(endpoint) if each.expires_at is None or now < each.expires_at]
@@ -221,10 +187,9 @@ class Channel:
         return [secret for secret, fits in compared if fits]
 
     def api_fingerprints(self) -> dict[ApiKind, str]:
-        """Return a keyed hash of URL and credentials for each vendor's API that can be probed: `rest`, `bigpanda`.
+        """Return a keyed hash of URL and credentials for each vendor's API that can be probed.
 
-        A hash changes if the URL or the credentials change. BigPanda's API is probed by a read of the first
-        environment. So there is no hash for `bigpanda` if the secret lists no environments.
+        BigPanda's API is probed by a read of the first environment, so it has no hash if the secret lists none.
         """
         found: dict[ApiKind, str] = {}
         if self.rest:
@@ -323,15 +288,13 @@ def _fits(name: str, pattern: str) -> bool:
 def removed(name: str) -> Channel:
     """Return a stand-in for a removed channel, so that its remaining jobs can be dead-lettered.
 
-    It has the channel's name and no credentials. Its policy announces every transition that a channel may announce,
-    since the channel's own is unknown.
+    Its policy announces every transition that a channel may announce, since the channel's own is unknown.
     """
     policy = Policy(notify_on=frozenset(Transition) - {Transition.TOUCHED})
     return Channel(name, (), "", OutboundCredentials("url", {}), (), policy)
 
 
 def is_channel_name(name: str) -> bool:
-    """True if the text is a valid channel name."""
     return re.match(CHANNEL_NAME, name) is not None
 
 
@@ -358,10 +321,7 @@ _LIKELIEST = (CredentialKind.RIGHT_CHECKSUM, CredentialKind.NO_CHECKSUM, Credent
 
 
 def credential_kind(headers: Mapping[str, str], name: str, endpoint: EndpointName) -> CredentialKind:
-    """Return the kind of the credentials in a request's headers; of several, the one that is most likely to be valid.
-
-    `headers` have names in lower case. `name` is the channel's.
-    """
+    """Return the kind of the credentials in headers; of several, the one that is most likely to be valid."""
     kinds = {_kind(offer, name, endpoint) for offer in _offered(headers)}
     return min(kinds, key=_LIKELIEST.index, default=CredentialKind.NONE)
 
@@ -378,7 +338,7 @@ def _kind(offer: bytes, name: str, endpoint: EndpointName) -> CredentialKind:
 def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
     """Return the HTTP header that a vendor has to send, as `name` and `value`.
 
-    `inbound` is the member `inbound` or `callback` of a valid secret. It has a `token` or a `basic` login.
+    `inbound` is the member `inbound` or `callback` of a valid secret.
     """
     if "token" in inbound:
         return {"name": "Authorization", "value": f"Bearer {inbound['token']}"}

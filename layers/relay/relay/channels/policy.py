@@ -39,10 +39,8 @@ class Mode(StrEnum):
 class FlapRule(NamedTuple):
     """Rule for flaps: an incident flaps after `transitions` changes within `minutes`.
 
-    Attributes:
-        transitions: Number of changes. A change is that the incident opens, ends, or has another status.
-        minutes: Time within which the changes come (minutes). A flapping incident is calm after the same time without
-            a change.
+    A change is that the incident opens, ends, or has another status. A flapping incident is calm after the same time
+    without a change.
     """
 
     transitions: int
@@ -50,7 +48,6 @@ class FlapRule(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The time of `minutes` in seconds."""
         return self.minutes * 60
 
 
@@ -128,7 +125,7 @@ class Policy(NamedTuple):
     def of(cls, members: Mapping[str, Any], *, has_rest: bool = False) -> Self:
         """Read the `policy` of a valid secret. `has_rest` is True if the secret has access to xMatters' REST API.
 
-        `notify_on` takes precedence over `preset`, the name of a set of transitions. Missing keys get their defaults.
+        `notify_on` takes precedence over `preset`.
         """
         chosen = {name: members[name] for name in cls._fields if name in members}
         if has_rest:

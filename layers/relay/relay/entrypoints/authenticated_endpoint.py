@@ -15,9 +15,8 @@ from functools import partial
 from relay.channels.authentication import MAX_BODY_BYTES, Authenticator, Reply, Request
 from relay.channels.channel import Channel
 from relay.channels.token import EndpointName
-from relay.deadline import Clock, Deadline, Deadlines, times_collected
+from relay.deadline import Clock, Deadline, Deadlines, Watch, times_collected
 from relay.delivery.delivery import Delivery
-from relay.entrypoints.watchdog import Watch
 from relay.failures import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UncheckableSender
 from relay.incidents.callback import Callback, parse_callback
 from relay.incidents.share import Share, parse_share
@@ -75,21 +74,16 @@ def _job(channel: Channel, callback: Callback, body: bytes, correlation_id: str,
 
 @dataclass(frozen=True)
 class ShareIntake:
-    """Takes shares, the requests of BigPanda's webhook.
-
-    Attributes:
-        delivery: Delivery of states to xMatters.
-        sources: Store of the environments and recipients that shares name.
-    """
+    """Takes shares, the requests of BigPanda's webhook. `sources` stores the environments and recipients they name."""
 
     delivery: Delivery
     sources: Sources
 
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
-        """Announce the share in a request's body, and return the result. Raises BadRequest if the body is not a share.
+        """Announce the share in a request's body. Raises BadRequest if the body is not a share.
 
         Recipients in the URL that the channel does not permit, or that do not fit into a signal, are left out and
-        counted. The share is announced all the same.
+        counted.
         """
         body = read_body(request)
         share = parse_share(body)
@@ -156,7 +150,6 @@ class Endpoint:
     """Serves the requests at one of the two HTTP endpoints.
 
     Attributes:
-        authenticator: Authenticates requests.
         take: Processes an authenticated request, and returns its result. Raises BadRequest.
         uses: Records the uses of credentials.
         watch: Does the work, and raises TimeoutError if it takes too long.
@@ -171,7 +164,6 @@ class Endpoint:
 
     @property
     def name(self) -> EndpointName:
-        """The endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
         return self.authenticator.endpoint
 
     def serve(self, request: Request) -> Reply:

@@ -5,18 +5,16 @@ Each object is made when it is first needed.
 Functions, tests, the simulation and the benchmarks build the library here; they differ in their adapters alone.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
-from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
-from relay.deadline import Clock, Deadlines, limited
+from relay.deadline import Clock, Deadlines, Watch, limited
 from relay.delivery.delivery import Delivery
 from relay.delivery.task import Services
-from relay.entrypoints.watchdog import Watch
 from relay.http.client import HttpClient
 from relay.http.session import Session, VendorHosts
 from relay.jobs.queue import QUEUE_SECONDS, Outbox, Queue
@@ -57,12 +55,9 @@ class Effects(NamedTuple):
     """Time, random numbers and threads, as functions that tests replace.
 
     Attributes:
-        clock: Gives epoch seconds.
         random: Gives a number from 0 to 1.
         sleep: Waits for a number of seconds.
-        deadlines: Returns a deadline of a number of seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
-        at_once: Makes calls in parallel, and returns their results in order.
         watch: Does the work for a request, and stops waiting for it after a number of seconds.
     """
 
@@ -76,24 +71,20 @@ class Effects(NamedTuple):
 
 
 class Resources(NamedTuple):
-    """The stack's AWS resources, as the library uses them.
+    """The stack's AWS resources, as the library uses them. Empty topics and phones are for functions without them.
 
     Attributes:
-        table: The ledger's table.
         credentials: The table with the last uses of credentials, and with the change marks, which end cached copies of
             channels: in a stack, the ledger's table.
-        retries: The retry queue.
-        chores: The chore queue.
-        dead_letters: The dead-letter queue.
         read_secret: Returns the text of a channel's secret, by the channel's name.
         secret_names: Returns the names of the channels that have a secret.
         sns: Returns the client of the fallback topic.
-        topic_arn: The fallback topic; empty for a function that never notifies it.
-        alarm_topic_arn: The topic that wakes people; empty for none.
-        notice_topic_arn: The topic that people read later; empty for none.
+        topic_arn: The fallback topic.
+        alarm_topic_arn: The topic that wakes people.
+        notice_topic_arn: The topic that people read later.
         invoke: Invokes the job worker with an envelope (a job as message text), without SQS; returns False if that
             fails.
-        phones: The phones of the last resort; None for a function that never calls them, or if there are none.
+        phones: The phones of the last resort.
     """
 
     table: Table
@@ -137,10 +128,6 @@ class Adapters:
     """The library's adapters to the outside: AWS, the vendors, time, and the log.
 
     Attributes:
-        resources: The stack's resources.
-        vendors: The HTTP sessions with both vendors.
-        effects: Time, random numbers and threads.
-        telemetry: Logs and metrics.
         cache_seconds: Seconds for which a copy of a channel is used before its secret is read again.
         unknown_seconds: Seconds for which the absence of a channel is remembered.
         reads_change_marks: True if the function reads the channels' change marks. Then a revoked credential, and a
@@ -177,14 +164,12 @@ class Wiring:
 
     @cached_property
     def webhook(self) -> "Endpoint":
-        """The endpoint for POST /bigpanda/{channel}, which takes shares."""
         from relay.entrypoints.authenticated_endpoint import ShareIntake
 
         return self._endpoint("inbound", ShareIntake(self.delivery, self.sources).take)
 
     @cached_property
     def callbacks(self) -> "Endpoint":
-        """The endpoint for POST /xmatters/{channel}, which takes callbacks."""
         from relay.entrypoints.authenticated_endpoint import CallbackIntake
 
         return self._endpoint("callback", CallbackIntake(self.outbox, self._clock).take)
@@ -230,7 +215,6 @@ class Wiring:
 
     @cached_property
     def sweeper(self) -> "Sweeper":
-        """The sweeper, which looks after owed states every minute."""
         from relay.sweeper.bells import Bells
         from relay.sweeper.fallback_notifier import FallbackNotifier
         from relay.sweeper.run import DueRows, SweepPolicies
@@ -291,9 +275,8 @@ class Wiring:
 
     @cached_property
     def channels(self) -> ChannelCache:
-        """The cache of channels, read from Secrets Manager."""
         return ChannelCache(
-            self._channel,
+            lambda name: parse_channel(name, self._resources.read_secret(name), self._vendors.hosts),
             seconds=self._adapters.cache_seconds,
             clock=self._clock,
             notice=self._adapters.telemetry.notice,
@@ -301,30 +284,20 @@ class Wiring:
             change_marks=self._change_marks if self._adapters.reads_change_marks else None,
         )
 
-    def _channel(self, name: str) -> Channel:
-        """Return a channel, read from its secret."""
-        return parse_channel(name, self._resources.read_secret(name), self._vendors.hosts)
-
     @property
     def _change_marks(self) -> "ChangeMarks":
         from relay.channels.cache import ChangeMarks
         from relay.ledger.credentials import read_marks
 
-        run = limited(self._deadlines, MARKS_READ_SECONDS, "change_marks")
-
-        def read() -> Mapping[str, str]:
-            return read_marks(self._resources.credentials.limited(run))
-
-        return ChangeMarks(read, self._clock, self._adapters.telemetry.notice)
+        table = self._resources.credentials.limited(limited(self._deadlines, MARKS_READ_SECONDS, "change_marks"))
+        return ChangeMarks(lambda: read_marks(table), self._clock, self._adapters.telemetry.notice)
 
     def authenticator(self, endpoint: "EndpointName") -> "Authenticator":
-        """Return the check of credentials at one endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
         from relay.channels.authentication import Authenticator, RefusalBudgets
 
         return Authenticator(self.channels, RefusalBudgets(self._clock), self._clock, endpoint)
 
     def uses(self, endpoint: "EndpointName") -> "Uses":
-        """Return the recorder of credentials' last uses at one endpoint: `inbound` or `callback`."""
         from relay.ledger.credentials import Uses
 
         return Uses(self._resources.credentials, self._clock, endpoint)
@@ -333,7 +306,6 @@ class Wiring:
 
     @cached_property
     def outbox(self) -> Outbox:
-        """The retry queue, the chore queue and the dead-letter queue as one object."""
         run, resources = limited(self._deadlines, QUEUE_SECONDS, "enqueue"), self._resources
         return Outbox(
             retries=resources.retries.limited(run),
@@ -344,7 +316,6 @@ class Wiring:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The reader and writer of incidents' ledger entries."""
         return Ledger(self._resources.table.limited(limited(self._deadlines, LEDGER_SECONDS, "ledger")))
 
     @property
@@ -354,14 +325,12 @@ class Wiring:
 
     @cached_property
     def sources(self) -> "Sources":
-        """The store of the environments and recipients that shares name."""
         from relay.ledger.sources import Sources
 
         return Sources(self._resources.table, self._clock)
 
     @cached_property
     def fallback(self) -> "Fallback":
-        """The last resort: the fallback topic, and phones."""
         from relay.delivery.fallback import Fallback
 
         return Fallback(self._resources.sns, self._resources.topic_arn, self._resources.phones)
@@ -370,7 +339,6 @@ class Wiring:
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:
-        """The rate limiter and circuit breaker of all channels."""
         table = self._resources.table.limited(limited(self._deadlines, LIMITER_SECONDS, "rate_limit"))
         return RateLimiter(table, self._clock, self._random)
 
@@ -389,32 +357,28 @@ class Wiring:
 
     @cached_property
     def pages(self) -> "Pages":
-        """The client for xMatters' pages, over its REST API."""
         from relay.xmatters.directory import Pages
 
         return Pages(self._rest)
 
     @cached_property
     def directory(self) -> "Directory":
-        """The client for xMatters' people and groups, over its REST API."""
         from relay.xmatters.directory import Directory
 
         return Directory(self._rest)
 
     @cached_property
     def prover(self) -> "ReceiptProver":
-        """The object that asks the vendors if people were notified of a critical, and if they answered."""
         from relay.ledger.receipt_prover import ReceiptProver
 
         def answered(access: "BigPandaAccess", incident_id: str, since: float) -> "Answer | None":
-            # Imported at the first question, since most channels await no answer.
+            # Made at the first question, since most channels await no answer.
             return self.lister.first_answer(access, incident_id, since)
 
         return ReceiptProver(self.pages.heard_of, answered, self.ledger, self._clock)
 
     @cached_property
     def followup(self) -> "Followup":
-        """The follow-up of accepted signals: finds their pages, and terminates past ones."""
         from relay.delivery.page_followup import Followup
 
         return Followup(self.pages, self.ledger, self.prover, self._clock)
@@ -423,35 +387,30 @@ class Wiring:
 
     @cached_property
     def bigpanda(self) -> "BigPanda":
-        """The client for BigPanda's API."""
         from relay.bigpanda.client import BigPanda
 
         return BigPanda(HttpClient(self._vendors.bigpanda(), clock=self._clock))
 
     @cached_property
     def rate_limit(self) -> "RateLimit":
-        """The rate limiter for BigPanda's API."""
         from relay.bigpanda.client import RateLimit
 
         return RateLimit(self._resources.table, self._clock, self._sleep)
 
     @cached_property
     def lister(self) -> "Lister":
-        """The client that lists BigPanda's incidents, or reads a single incident."""
         from relay.bigpanda.listing import Lister
 
         return Lister(self.bigpanda, self.rate_limit, self._clock, self._deadlines)
 
     @cached_property
     def questions(self) -> "EndQuestions":
-        """The object that asks BigPanda if incidents are over of which a resolve came."""
         from relay.delivery.end_questions import EndQuestions
 
         return EndQuestions(self.lister, self.ledger, self.outbox, self._clock)
 
     @cached_property
     def writeback(self) -> "Writeback":
-        """The object that writes callbacks into BigPanda, as comments and assignments."""
         from relay.bigpanda.incident_writer import IncidentWriter
         from relay.bigpanda.verification import Verifier
         from relay.bigpanda.writeback import Writeback
@@ -468,7 +427,6 @@ class Wiring:
 
     @cached_property
     def reconciler(self) -> "Reconciler":
-        """The maker of reconcile runs."""
         from relay.reconcile.comparison import Comparison
         from relay.reconcile.history import Planner
         from relay.reconcile.ownership import Ownership

@@ -1,9 +1,8 @@
 """Parser of xMatters' callbacks about a page, in all known formats. Pure code.
 
-xMatters publishes no complete sample (docs/vendors.md, "What xMatters calls back with"). So the parser reads all forms
-in xMatters' scripts and exports: the fixed JSON of an outbound integration, and the JSON of the response step in
-docs/xmatters. Only an incident id and the members that determine the kind are required. Unreadable members count as
-missing.
+xMatters publishes no complete sample (docs/vendors.md, "What xMatters calls back with"). So the parser reads the fixed
+JSON of an outbound integration, and the JSON of the response step in docs/xmatters. Only an incident id and the members
+that determine the kind are required. Unreadable members count as missing.
 """
 
 import hashlib
@@ -65,18 +64,14 @@ class Callback(NamedTuple):
     """A person's answer to a page, or another event of the page. None in an attribute means that it is missing.
 
     Attributes:
-        kind: Kind of the callback.
         incident_id: BigPanda's id of the incident.
         environment_id: BigPanda's id of the environment.
         page_id: UUID of the page (xMatters: event).
         page_number: Number of the page, as people see it.
         target: xMatters' name of the person or group (`targetName`).
         name: Full name of the person.
-        email: E-mail address of the person.
-        device: Name of the device.
         text: Text of the chosen response, or the status.
         note: Note that the person wrote.
-        group: Name of the group.
         reason: Reason of an escalation or a failure.
         at: Time of the event, as xMatters wrote it.
     """
@@ -107,12 +102,7 @@ class Callback(NamedTuple):
         return _plain(self.text) if self.kind == Kind.RESPONSE else ""
 
     def is_failed_delivery(self) -> bool:
-        """True if the callback reports a failed delivery to a device."""
-        return self.kind == Kind.DELIVERY and _plain(self.text) in {
-            "failed",
-            "failure",
-            "undeliverable",
-        }
+        return self.kind == Kind.DELIVERY and _plain(self.text) in {"failed", "failure", "undeliverable"}
 
     def is_delivered(self) -> bool:
         """True if the callback reports that a device got the notification."""
@@ -128,13 +118,7 @@ class Callback(NamedTuple):
 
 
 class Deed(StrEnum):
-    """Kind of effect that a response has on its incident in BigPanda.
-
-    Attributes:
-        RESOLVE: The incident is resolved.
-        SNOOZE: The incident is snoozed.
-        COMMENT: The incident gets a comment only.
-    """
+    """Kind of effect that a response has on its incident in BigPanda. COMMENT does nothing but the comment."""
 
     RESOLVE = "resolve"
     SNOOZE = "snooze"
@@ -142,39 +126,26 @@ class Deed(StrEnum):
 
 
 class ResponseAction(NamedTuple):
-    """Effect of a response on its incident in BigPanda, as a channel's secret sets it.
-
-    Attributes:
-        deed: The kind of effect.
-        minutes: Duration of the snooze (minutes); 0 without a snooze.
-    """
+    """Effect of a response on its incident in BigPanda. `minutes` is the duration of a snooze; 0 without one."""
 
     deed: Deed
     minutes: int = 0
 
     @property
     def changes_incident(self) -> bool:
-        """True if the response resolves or snoozes the incident; False if it adds a comment only."""
         return self.deed != Deed.COMMENT
 
 
 class ResponseMeanings(NamedTuple):
-    """Meanings of response texts, which the author of a workflow chooses.
-
-    Attributes:
-        acknowledge: Texts that acknowledge, in lower case.
-        escalate: Texts that escalate, in lower case.
-    """
+    """Meanings of response texts (in lower case), which the author of a workflow chooses."""
 
     acknowledge: Collection[str] = ACKNOWLEDGE
     escalate: Collection[str] = ESCALATE
 
     def is_acknowledgement(self, callback: Callback) -> bool:
-        """Return True if the callback is a person's response that acknowledges the incident."""
         return callback.kind == Kind.RESPONSE and _plain(callback.text) in self.acknowledge
 
     def is_escalation(self, callback: Callback) -> bool:
-        """Return True if the callback is a person's response that escalates the incident."""
         return callback.kind == Kind.RESPONSE and _plain(callback.text) in self.escalate
 
 
@@ -258,7 +229,7 @@ _SHAPES = (
 
 
 def _properties(value: Any) -> Iterable[tuple[str, Any]]:
-    """Yield the properties of a callback as pairs of name and value. `value` is one object or a list of objects.
+    """Yield pairs of name and value from an object or a list of objects.
 
     Names lose their language suffix (`#en`) and spaces.
     """
@@ -308,9 +279,6 @@ def _name(value: Any) -> str | None:
 
 
 def _note(value: Any) -> str | None:
-    """Return a text that a person wrote, cut to MAX_NOTE characters; None if there is none.
-
-    xMatters writes `null` for no text (docs/vendors.md).
-    """
+    """Return a text that a person wrote; None if there is none. xMatters writes `null` then (docs/vendors.md)."""
     text = (scalar(value) or "").strip()[:MAX_NOTE]
     return text if text and text.lower() != "null" else None

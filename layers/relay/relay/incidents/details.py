@@ -25,11 +25,8 @@ class AlertDetails(NamedTuple):
 
     Attributes:
         status: Status, in lower case.
-        is_active: True if the alert is active.
-        description: Description.
         host: Value of the tag `host`, or else of the primary property.
         check: Value of the tag `check`, or else of the secondary property.
-        source_system: Name of the source system.
         tags: Pairs of name and value; a name can occur several times.
     """
 
@@ -49,7 +46,6 @@ class Details(NamedTuple):
         environments: Ids and names of its environments.
         alerts: Its alerts, the worst first.
         tags: Pairs of name and value; a name can occur several times.
-        description: Description.
         link: URL of the incident in BigPanda.
     """
 
@@ -69,7 +65,6 @@ class Details(NamedTuple):
 
 
 def details_of(share: Share) -> Details:
-    """Read the details of a share's incident from the body."""
     incident = incident_of(Fields(share.document))
     found = incident.first("alerts")
     alerts = [_alert(Fields(each)) for each in _some(found, MAX_ALERTS) if isinstance(each, dict)]
@@ -83,7 +78,6 @@ def details_of(share: Share) -> Details:
 
 
 def environments_of(share: Share) -> tuple[str, ...]:
-    """Return the ids and names of an incident's environments."""
     outside = Fields(share.document)
     environments = (
         share.environment_id,
@@ -122,7 +116,7 @@ def _alert(fields: Fields) -> AlertDetails:
 
 
 def _tags(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield pairs of a tag's name and one value. `value` is one object or a list of objects, as in the body."""
+    """Yield pairs of a tag's name and one value, from one object or a list of objects."""
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, list):
         pairs = ((nested(each, "name", "tagid", "id"), nested(each, "value", "tagvalue")) for each in value)
@@ -138,7 +132,6 @@ def _tags(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _some(value: Any, most: int) -> list[Any]:
-    """Return the first `most` elements of a list; an empty list if `value` is no list."""
     return value[:most] if isinstance(value, list) else []
 
 
@@ -155,18 +148,12 @@ def _rank(status: str) -> int:
 
 
 def console_link(incident_id: str) -> str:
-    """Return the incident's URL in BigPanda's console.
-
-    Its form is that of a client published by BigPanda (docs/vendors.md, "What BigPanda sends").
-    """
+    """Return the incident's URL in BigPanda's console, as a client published by BigPanda has it (docs/vendors.md)."""
     named = quote(incident_id[:MAX_ID_LENGTH], safe="", errors="replace")
     return f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{named}"
 
 
 def _link(incident: Fields, incident_id: str) -> str:
-    """Return the first link to BigPanda in a body, or else the incident's URL in BigPanda's console.
-
-    Other links are not trusted.
-    """
+    """Return the first link to BigPanda in a body, or else the console's. Other links are not trusted."""
     hrefs = (scalar(nested(each, "href")) or "" for each in _some(incident.first("links"), MAX_VALUES))
     return next(filter(is_bigpanda_link, hrefs), console_link(incident_id))

@@ -17,12 +17,7 @@ _FLAPS = "This incident flaps. The next signal comes when it is worse, or when i
 
 
 class BodyRule(NamedTuple):
-    """Settings of the relay's own request body for xMatters, from a channel's policy.
-
-    Attributes:
-        max_length: Longest text of a property (characters).
-        properties: Further properties: pairs of name and text.
-    """
+    """Settings of the relay's own request body: longest text of a property (characters), and further properties."""
 
     max_length: int = MAX_LENGTH
     properties: tuple[tuple[str, str], ...] = ()
@@ -37,10 +32,7 @@ def build_body(
     *,
     is_flapping: bool = False,
 ) -> bytes:
-    """Return the JSON body of a signal about `state`, the state in `share`.
-
-    `rule` has the channel's settings. If `is_flapping`, the texts say that the incident flaps.
-    """
+    """Return the JSON body of a signal about `state`, the state in `share`."""
     document = {
         "recipients": [{"id": name} for name in recipients],
         "priority": priority,

@@ -133,12 +133,11 @@ class Bells:
         return since + self.policies.of(row.channel).max_age_seconds
 
     def _heal_one(self, run: SweeperRun, row: DueRow, delay: float, *, may_ring: bool) -> bool:
-        """Send a debt's stored job to the retry queue, to wake in `delay` seconds, or invoke the job worker with it.
+        """Send a debt's stored job to the retry queue, to wake in `delay` seconds; True if the run's limit counts it.
 
         The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that no
-        worker could finish is dead-lettered instead. Nothing else is done if the channel got all messages of this
-        run that its limit allows (not `may_ring`), unless the state is too old to be signalled. Returns True if this
-        was one of them.
+        worker could finish is dead-lettered instead. If the channel got all messages of this run (not `may_ring`), only
+        a state that is too old to be signalled is woken, which does not count.
         """
         job = self.rows.stored_job(row, row.entry.debt.job)
         if job is None:
