@@ -69,8 +69,7 @@ class Deadline:
         """Return the result of `call`. Raises TimeoutError, without the call, if no time is left for it.
 
         The call has the time until the deadline: `at_least` seconds even if the deadline has passed, and `at_most`
-        seconds in any case. This is a time limit as of `time_limit`. The call's time is collected under the name `part`
-        (see `times_collected`).
+        seconds in any case. The call's time is collected under the name `part`.
         """
         with time_limit(min(at_most, max(at_least, self.remaining()))):
             if seconds_left() <= 0:
@@ -84,10 +83,7 @@ class Deadline:
 
 
 def limited(deadlines: Deadlines, seconds: float, part: str) -> Run:
-    """Return a function that makes a call within `seconds`, whatever time its caller has left.
-
-    `deadlines` returns a deadline of a number of seconds. The call's time is collected under the name `part`.
-    """
+    """Return a function that makes a call within `seconds`, whatever time its caller has left."""
     return lambda call: deadlines(seconds).run(call, part=part)
 
 

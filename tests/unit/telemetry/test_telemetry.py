@@ -11,7 +11,7 @@ from relay.failures import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Notices, Outcome, Result, Subject
 from relay.ledger.overload_detector import Load
-from relay.telemetry.telemetry import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, Telemetry
+from relay.telemetry import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, Telemetry
 from tests import samples
 from tests.fakes import Recorder
 

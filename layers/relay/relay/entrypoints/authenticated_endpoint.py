@@ -25,7 +25,7 @@ from relay.jobs.outcome import Outcome, Result, Subject
 from relay.jobs.queue import FIRST_EVENT, Outbox, last_copy, release_job
 from relay.ledger.credentials import Uses
 from relay.ledger.sources import Sources
-from relay.telemetry.telemetry import Telemetry
+from relay.telemetry import Telemetry
 
 # Many times the size of known callbacks, and small enough for a queue message.
 MAX_CALLBACK_BYTES = 256 * 1024

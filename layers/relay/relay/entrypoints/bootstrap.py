@@ -34,7 +34,7 @@ from relay.http.client import HttpClient, beat, post_share
 from relay.http.session import USER_AGENT, AllowList, Session, VendorHosts
 from relay.jobs.queue import Queue
 from relay.ledger.table import Table
-from relay.telemetry.telemetry import Telemetry
+from relay.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -20,7 +20,7 @@ from relay.http.session import Session, VendorHosts
 from relay.jobs.queue import QUEUE_SECONDS, Outbox, Queue
 from relay.ledger.channel_rate_limiter import LIMITER_SECONDS, RateLimiter
 from relay.ledger.table import LEDGER_SECONDS, Ledger, Table
-from relay.telemetry.telemetry import Telemetry
+from relay.telemetry import Telemetry
 from relay.xmatters.trigger import XMatters
 
 if TYPE_CHECKING:

@@ -69,19 +69,13 @@ class Lease:
 
 
 class Seen(NamedTuple):
-    """An incident in BigPanda's listing.
-
-    Attributes:
-        share: The incident, converted into a share.
-        state: Its state, as it is compared with the ledger. It came when BigPanda was asked for it.
-    """
+    """An incident in BigPanda's listing, as a share, and its state when BigPanda was asked for it."""
 
     share: Share
     state: State
 
     @property
     def name(self) -> str:
-        """The incident's short name."""
         return short_name(self.share.incident_id)
 
     @property
@@ -102,26 +96,16 @@ class Cause(StrEnum):
 
 
 class KnownEntry(NamedTuple):
-    """A ledger entry of an incident. An incident has one for each set of recipients in webhook URLs.
-
-    Attributes:
-        recipients: Recipients in the webhook's URL; empty if it names none.
-        entry: The entry.
-    """
+    """A ledger entry of an incident, and the recipients in the webhook's URL that it is for (empty for none)."""
 
     recipients: Recipients = ()
     entry: Entry = Entry()
 
 
 class Finding(NamedTuple):
-    """A state to queue as jobs for a channel.
+    """A state to queue as jobs for a channel, one for each of the ledger entries.
 
-    Attributes:
-        cause: Cause of queueing it.
-        member: The channel.
-        seen: The incident in BigPanda's listing.
-        entries: Ledger entries for which it is queued: one job for each.
-        is_first: True if the channel's ledger has no entry of the incident.
+    `is_first` is True if the channel's ledger has no entry of the incident.
     """
 
     cause: Cause
@@ -136,7 +120,6 @@ class GroupProgress:
     """Progress of a run with one group of channels.
 
     Attributes:
-        group: The group.
         since: Resolved incidents are listed if they were active after this time (epoch seconds).
         counts: Numbers of incidents, by `compared`, `missed`, `snooze_over` and `unreadable`.
         findings: States that are not queued yet, by channel and short name of the incident.
@@ -171,11 +154,8 @@ class Progress:
     """Progress of a run with one listing.
 
     Attributes:
-        listing: The listing.
-        history: Its history, which the run changes.
+        history: The listing's history, which the run changes.
         began: Time at which the run began with it (epoch seconds).
-        deadline: Deadline of the run.
-        lease: Lease of the run.
         parts: Progress with each group of channels.
         listed: Short names of the listed incidents that are not snoozed.
         known: Short names of incidents that a channel knows, or that a channel signals.

@@ -43,7 +43,6 @@ class Learnt(NamedTuple):
 
     @property
     def is_sure(self) -> bool:
-        """True if the name of the channel's webhook is known."""
         return len(self.names) == 1
 
     @classmethod
@@ -57,18 +56,12 @@ class Learnt(NamedTuple):
         return cls()
 
     def store(self, table: Table, channel: str) -> None:
-        """Store what is known of a channel's webhook. Raises LedgerError."""
         table.change(OWN_KEY + channel, lambda _: json.dumps([self.names, self.at]))
 
 
 @dataclass(frozen=True)
 class Ownership:
-    """Decides which unknown incidents are a channel's, and so may be signalled.
-
-    Attributes:
-        lister: Reads activities from BigPanda.
-        table: The ledger's table, which has the names of channels' webhooks.
-    """
+    """Decides which unknown incidents are a channel's, and so may be signalled."""
 
     lister: Lister
     table: Table
@@ -77,7 +70,8 @@ class Ownership:
     def learn(self, run: Progress, part: GroupProgress) -> dict[str, frozenset[str]]:
         """Return, for each channel of a group that signals unknown incidents, names of which one is its webhook's.
 
-        None are returned for a channel of which nothing is known. Raises LedgerError.
+        They are learnt from the known incidents that changed last. None for a channel of which nothing is known. Raises
+        LedgerError.
         """
         return {each.name: self._learnt(run, part, each) for each in part.group.members if each.signals}
 
@@ -124,7 +118,6 @@ class Ownership:
         return run.targets[seen.name]
 
     def _learnt(self, run: Progress, part: GroupProgress, member: Member) -> frozenset[str]:
-        """Return the names that `learn` returns, learnt from the known incidents that changed last."""
         learnt, now = Learnt.read(self.table, member.name), self.clock()
         if learnt.is_sure and now - learnt.at < LEARNT_SECONDS:
             return frozenset(learnt.names)

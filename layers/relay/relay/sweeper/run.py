@@ -31,7 +31,7 @@ from relay.sweeper.canary import Canary
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
 
 if TYPE_CHECKING:
-    from relay.telemetry.telemetry import Telemetry
+    from relay.telemetry import Telemetry
 
 # Rows that a run reads of a shard. Even a large storm should not fill 16 shards of this size.
 MAX_ROWS = 5000

@@ -1,7 +1,5 @@
 """Clients for xMatters' REST API: pages of signals, and a check of recipients.
 
-A recipient is checked for its existence, its status, and the number of people on call.
-
 Facts and open questions: docs/vendors.md, "People, groups, on-call".
 """
 
@@ -53,7 +51,7 @@ class Pages:
         self._api = RestApi(outward)
 
     def of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> list[Page]:
-        """Return the pages that xMatters has made of a signal until now. xMatters' request id identifies the signal.
+        """Return the pages that xMatters has made until now of the signal with this request id.
 
         The list is empty while xMatters' workflow has not made a page.
         """
@@ -62,7 +60,6 @@ class Pages:
         return _pages(listed(answer) or [], request_id)[:MAX_PAGES]
 
     def names_of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> set[str]:
-        """Return the UUIDs and numbers of a signal's pages so far, by xMatters' request id."""
         pages = self.of_request(rest, request_id, deadline)
         return {name for page in pages for name in (page.id, page.number) if name}
 
@@ -78,7 +75,7 @@ class Pages:
         return _heard([Fields(each) for each in audits if isinstance(each, dict)])
 
     def were_suppressed(self, rest: Rest, at: float, deadline: Deadline) -> bool:
-        """Return True if flood control suppressed pages around `at` (epoch seconds); False if xMatters does not say.
+        """True if flood control suppressed pages around `at` (epoch seconds); False if xMatters does not say.
 
         The list says when, and not of which signal (docs/vendors.md).
         """
@@ -111,10 +108,9 @@ def _heard(audits: list[Fields]) -> Heard:
 
 
 def _pages(found: list[Any], request_id: str) -> list[Page]:
-    """Read the pages of a signal from a list of xMatters' events.
+    """Read the pages of a signal from a list of xMatters' events, without those of other signals.
 
-    Pages of other signals are left out. The request asks xMatters for one signal's events, but xMatters could ignore
-    this filter and list the events of all signals.
+    The request asks for one signal's events, but xMatters could ignore this filter and list the events of all signals.
     """
     pages = []
     for each in found:
@@ -156,11 +152,10 @@ class RestApi:
         says: Callable[[HttpAnswer], object] = lambda _: True,
         also: Collection[int] = (),
     ) -> HttpAnswer:
-        """Send a request, and return its answer if the status is 2xx or one of `also`.
+        """Send a request, and return its answer if the status is 2xx or one of `also`. Raises NoAnswer or BadAnswer.
 
-        `rest` has the credentials. `path` begins with a slash; its special characters are quoted already. `document` is
-        the JSON body; None for no body. `says` is called with a 2xx answer; if it returns None, the answer is refused
-        with BadAnswer and the reason UPSTREAM. Raises NoAnswer or BadAnswer.
+        `path` begins with a slash; its special characters are quoted already. `document` is the JSON body. If `says`
+        returns None for a 2xx answer, the answer is refused with BadAnswer and the reason UPSTREAM.
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
@@ -196,14 +191,7 @@ _ODD = "xMatters' answer is not one that can be read"
 
 
 class Kind(StrEnum):
-    """Kind of a recipient in xMatters.
-
-    Attributes:
-        USER: A person.
-        GROUP: A group.
-        NOTHING: xMatters has no such user or group.
-        NOT_KNOWN: xMatters could not be asked, or its answer can't be read.
-    """
+    """Kind of a recipient in xMatters."""
 
     USER = "user"
     GROUP = "group"
@@ -218,7 +206,6 @@ class RecipientCheck(NamedTuple):
 
     Attributes:
         name: The recipient as the caller gave it.
-        kind: Its kind.
         is_active: True if it is active in xMatters; None if unknown.
         on_call: Number of people on call now, for an active group; None if unknown, or for other kinds.
         detail: Cause of an unknown value, without secrets; empty if all is known.
@@ -340,10 +327,7 @@ class Directory:
         return RecipientCheck(target, Kind.NOTHING)
 
     def _counted(self, rest: Rest, groups: list[RecipientCheck], deadline: Deadline) -> list[RecipientCheck]:
-        """Ask xMatters for the number of people on call for each group in `groups`.
-
-        Returns the check results of the groups with these numbers. If a number is unknown, the result has the cause.
-        """
+        """Return the groups with their number of people on call, or with the cause why it is unknown."""
         asked = ",".join(_quoted(each.id) for each in groups)
         path = f"{ON_CALL_PATH}?groups={asked}&membersPerShift={MEMBERS_A_SHIFT}"
         try:
@@ -394,7 +378,7 @@ def _quoted(text: str) -> str:
 
 
 def _not_asked(error: SendError) -> str | None:
-    """Return a text with the cause if a check must stop after the failure `error`; None if it may go on."""
+    """Return the cause if a check must stop after a failure; None if it may go on."""
     is_hopeless = error.reason in _STOPS_ALL_REQUESTS or error.http_status == 401 or not error.was_sent
     return f"not asked, after {error}" if is_hopeless else None
 
@@ -405,10 +389,9 @@ def _says_not_found(answer: HttpAnswer) -> bool:
 
 
 def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> RecipientCheck:
-    """Read the check's result from an answer about the recipient `target`.
+    """Read the check's result from an answer about the recipient `target`; NOT_KNOWN if it is about something else.
 
-    `kind` is the expected kind, and `word` xMatters' name of it. The result's kind is NOT_KNOWN if the answer is about
-    something else.
+    `word` is xMatters' name of the expected `kind`.
     """
     fields = Fields(json_object(answer.body))
     identity, says = scalar(fields.first("id")), (scalar(fields.first("recipienttype")) or word).upper()
@@ -426,7 +409,6 @@ class _OnCall:
     """People on call for one group, collected from its shifts.
 
     Attributes:
-        ids: Ids of the people.
         more: Number of further people, whose ids are unknown.
         is_known: False if a shift could not be read.
     """
@@ -436,11 +418,7 @@ class _OnCall:
     is_known: bool = True
 
     def add(self, members: Any) -> None:
-        """Add the people of one on-call shift to the people on call for the group.
-
-        `members` is the shift's member list in xMatters' answer. If the list can't be read, the number of people on
-        call for the group becomes unknown.
-        """
+        """Add the people of one shift: its member list in xMatters' answer."""
         people = nested(members, "data")
         if not isinstance(people, list):
             self.is_known = False
@@ -450,17 +428,15 @@ class _OnCall:
         self.more += ids.count(None) + max(0, (total if isinstance(total, int) else 0) - len(people))
 
     def count(self, *, is_whole: bool) -> int | None:
-        """Return the number of people on call for one group; None if the number is unknown.
+        """Return the number of people on call for one group; None if it is unknown.
 
-        If nobody was found, the number is zero only if xMatters' answer is complete (`is_whole`). An incomplete answer
-        may lack the group, so the number is then unknown.
+        Zero counts only if xMatters' answer is complete (`is_whole`), since an incomplete answer may lack the group.
         """
         found = len(self.ids) + self.more
         return found if self.is_known and (is_whole or found) else None
 
 
 def _counts(answer: HttpAnswer, groups: list[RecipientCheck]) -> list[int | None]:
-    """Return the number of people on call for each group, from xMatters' answer; None if it is unknown."""
     entries = listed(answer)
     if entries is None:
         return [None] * len(groups)
@@ -486,7 +462,7 @@ def _names(group: Any) -> list[str]:
 
 
 def _is_whole(answer: HttpAnswer, count: int) -> bool:
-    """Return True if an answer with `count` results has all of them, so that there is no further page."""
+    """True if an answer with `count` results has all of them, so that there is no further page."""
     page = Fields(json_object(answer.body))
     total = page.first("total")
     return nested(page.first("links"), "next") is None and (not isinstance(total, int) or total <= count)
