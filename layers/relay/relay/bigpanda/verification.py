@@ -7,9 +7,7 @@ xMatters.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -17,6 +15,7 @@ from relay.channels.channel import Rest
 from relay.deadline import Clock, Deadline
 from relay.failures import SendError
 from relay.incidents.callback import Callback
+from relay.incidents.share import iso_time
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 
@@ -75,7 +74,7 @@ class ReceivedCallback(NamedTuple):
         """Time of the event that the callback reports (epoch seconds): the callback's own, if valid and before its
         arrival.
         """
-        said_at = _seconds_of(self.callback.at)
+        said_at = iso_time(self.callback.at)
         return self.came if said_at is None else min(self.came, said_at)
 
 
@@ -159,10 +158,3 @@ class Verifier:
 def _times(entry: Entry) -> Iterator[float]:
     yield from entry.signal_times
     yield from (signal.at for signal in entry.accepted_signals)
-
-
-def _seconds_of(text: str | None) -> float | None:
-    with suppress(ValueError, OverflowError):
-        moment = datetime.fromisoformat(text or "")
-        return moment.timestamp() if moment.tzinfo else None
-    return None

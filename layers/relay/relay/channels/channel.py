@@ -67,6 +67,11 @@ class Rest:
     base_url: str = field(repr=False)
     auth: OutboundCredentials
 
+    @property
+    def login(self) -> str:
+        """URL and credentials as one text, equal for channels that share them."""
+        return json.dumps([self.base_url, self.auth.type, *sorted(self.auth.members.items())])
+
 
 @dataclass(frozen=True)
 class BigPandaAccess:
@@ -102,6 +107,11 @@ class BigPandaAccess:
     reconcile_query: str | None = None
     actions: Mapping[str, ResponseAction] = field(default_factory=dict)
     automations: frozenset[str] = frozenset()
+
+    @property
+    def login(self) -> str:
+        """URL, key and first environment as one text, equal for channels that share them."""
+        return json.dumps([self.base_url, self.api_key, *self.environments[:1]])
 
     def allowed_environment(self, environment_id: str | None) -> str | None:
         """Return `environment_id` if the channel's secret allows this environment, else None.
@@ -183,22 +193,22 @@ class Channel:
         """
         offered = _offered(headers)
         valid = [each for each in self._credentials(endpoint) if each.expires_at is None or now < each.expires_at]
-        compared = [(secret, _same(secret, offer)) for each in valid for secret in _secrets(each) for offer in offered]
+        pairs = ((secret, offer) for each in valid for secret in _secrets(each) for offer in offered)
+        compared = [(secret, hmac.compare_digest(secret, offer)) for secret, offer in pairs]
         return [secret for secret, fits in compared if fits]
 
-    def api_fingerprints(self) -> dict[ApiKind, str]:
-        """Return a keyed hash of URL and credentials for each vendor's API that can be probed.
-
-        BigPanda's API is probed by a read of the first environment, so it has no hash if the secret lists none.
-        """
-        found: dict[ApiKind, str] = {}
+    def probed_apis(self) -> dict[ApiKind, Rest | BigPandaAccess]:
+        """Return the access to each vendor's API that can be probed; BigPanda's probe needs an environment."""
+        found: dict[ApiKind, Rest | BigPandaAccess] = {}
         if self.rest:
-            shown = [self.rest.base_url, self.rest.auth.type, *sorted(self.rest.auth.members.items())]
-            found["rest"] = self._fingerprint(json.dumps(shown).encode())
+            found["rest"] = self.rest
         if self.bigpanda and self.bigpanda.environments:
-            shown = [self.bigpanda.base_url, self.bigpanda.api_key, self.bigpanda.environments[0]]
-            found["bigpanda"] = self._fingerprint(json.dumps(shown).encode())
+            found["bigpanda"] = self.bigpanda
         return found
+
+    def api_fingerprints(self) -> dict[ApiKind, str]:
+        """Return a keyed hash of URL and credentials for each vendor's API that can be probed."""
+        return {kind: self._fingerprint(each.login.encode()) for kind, each in self.probed_apis().items()}
 
     def _fingerprint(self, secret: bytes) -> str:
         # Keyed with other secrets of the channel, so that fingerprints can't be used to test guessed passwords.
@@ -363,7 +373,3 @@ def _secrets(inbound: EndpointCredentials) -> Iterable[bytes]:
         yield b"token:" + inbound.token.encode()
     if inbound.username and inbound.password:
         yield b"basic:" + f"{inbound.username}:{inbound.password}".encode()
-
-
-def _same(secret: bytes, offer: bytes) -> bool:
-    return hmac.compare_digest(secret, offer)

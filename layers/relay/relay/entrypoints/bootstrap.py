@@ -37,13 +37,7 @@ from relay.ledger.table import Table
 from relay.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_sns import SNSClient
-    from mypy_boto3_sqs import SQSClient
-
-    from relay.delivery.phones import EndUserMessaging, Phones
+    from relay.delivery.phones import Phones
     from relay.entrypoints.authenticated_endpoint import Endpoint
     from relay.entrypoints.worker import Worker
     from relay.reconcile.reconciler import Reconciler
@@ -162,11 +156,9 @@ def _adapters(
 
 
 def _resources(config: Config) -> Resources:
-    dynamodb: DynamoDBClient = _timely(boto3.client("dynamodb", config=_HASTE))
-    sqs: SQSClient = _timely(boto3.client("sqs", config=_HASTE))
-    secretsmanager: SecretsManagerClient = _timely(boto3.client("secretsmanager", config=_PATIENCE))
-    table = Table(dynamodb, config.ledger_table, time.time)
-    secrets = Secrets(secretsmanager, config.secret_prefix, ticks=time.monotonic)
+    sqs = _client("sqs", _HASTE)
+    table = Table(_client("dynamodb", _HASTE), config.ledger_table, time.time)
+    secrets = Secrets(_client("secretsmanager", _PATIENCE), config.secret_prefix, ticks=time.monotonic)
     return Resources(
         table=table,
         credentials=table,
@@ -175,23 +167,26 @@ def _resources(config: Config) -> Resources:
         dead_letters=Queue(sqs, config.dead_letter_queue_url),
         read_secret=secrets.read,
         secret_names=secrets.names,
-        sns=_sns,
+        sns=cache(partial(_client, "sns", _PATIENCE)),
         topic_arn=config.fallback_topic_arn,
         alarm_topic_arn=config.alarm_topic_arn,
         notice_topic_arn=config.notice_topic_arn,
-        invoke=partial(_invoke, config.job_worker),
+        invoke=partial(_invoke, cache(partial(_client, "lambda", _PATIENCE)), config.job_worker),
         phones=_phones(config),
     )
 
 
-def _timely[T](client: T) -> T:
+def _client(service: Any, config: ClientConfig) -> Any:
+    return _timely(boto3.client(service, config=config))
+
+
+def _timely(client: Any) -> Any:
     """Make an AWS client keep to the time limit of the thread that calls it (`deadline.time_limit`); return the client.
 
     No request is begun after the limit. A request that got no answer, or that AWS failed, is repeated once, at once.
     """
-    events: Any = client.meta.events  # type: ignore[attr-defined]
-    events.register("before-send", _refuse_late)
-    events.register("needs-retry", _seconds_before_repeat)
+    client.meta.events.register("before-send", _refuse_late)
+    client.meta.events.register("needs-retry", _seconds_before_repeat)
     return client
 
 
@@ -225,39 +220,24 @@ def _webhook(config: Config) -> "Post":
     return partial(post_share, client, config.webhook_url)
 
 
-@cache
-def _sns() -> "SNSClient":
-    return _timely(boto3.client("sns", config=_PATIENCE))
-
-
 def _phones(config: Config) -> "Phones | None":
     if not config.fallback_phones:
         return None
     from relay.delivery.phones import Phones, ways_to  # noqa: PLC0415
 
     ways = ways_to(config.fallback_phones, config.fallback_voice_identity, config.fallback_text_identity)
-    return Phones(_messaging, ways, _at_once) if ways else None
+    return Phones(cache(partial(_client, "pinpoint-sms-voice-v2", _PHONES)), ways, _at_once) if ways else None
 
 
-@cache
-def _messaging() -> "EndUserMessaging":
-    client: EndUserMessaging = _timely(boto3.client("pinpoint-sms-voice-v2", config=_PHONES))
-    return client
-
-
-@cache
-def _lambda() -> "LambdaClient":
-    return _timely(boto3.client("lambda", config=_PATIENCE))
-
-
-def _invoke(function: str, envelope: str) -> bool:
+def _invoke(client: Callable[[], Any], function: str, envelope: str) -> bool:
     """Invoke the job worker with an envelope (a job as message text) as an SQS event, and do not wait for its end.
 
     Returns False if Lambda does not accept the invocation.
     """
     event = {"Records": [{"messageId": "from-the-sweeper", "body": envelope}]}
+    payload = json.dumps(event).encode()
     try:
-        _lambda().invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
+        client().invoke(FunctionName=function, InvocationType="Event", Payload=payload)
     except (ClientError, BotoCoreError):
         return False
     return True

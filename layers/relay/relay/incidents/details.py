@@ -8,12 +8,19 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from relay.foreign_text import is_bigpanda_link
-from relay.incidents.share import MAX_ID_LENGTH, Fields, Share, fields_of, incident_of, nested, scalar
+from relay.incidents.share import (
+    MAX_ALERTS,
+    MAX_ID_LENGTH,
+    RANKS,
+    Fields,
+    Share,
+    fields_of,
+    incident_of,
+    nested,
+    scalar,
+)
 
-# BigPanda's own order of "worst" (docs/vendors.md, "What BigPanda sends").
-_WORST_FIRST = ("critical", "warning", "unknown", "ok")
 # Limits against hostile bodies: several times BigPanda's own numbers. Further items are not read.
-MAX_ALERTS = 1000
 MAX_TAGS = 200
 MAX_VALUES = 100
 # Member of a body's metadata with facts that the ledger kept of an incident's last share (`channels.kept_facts`).
@@ -70,7 +77,7 @@ def details_of(share: Share) -> Details:
     alerts = [_alert(Fields(each)) for each in _some(found, MAX_ALERTS) if isinstance(each, dict)]
     return Details(
         environments=environments_of(share),
-        alerts=tuple(sorted(alerts, key=lambda alert: _rank(alert.status))),
+        alerts=tuple(sorted(alerts, key=lambda alert: -RANKS.get(alert.status, RANKS["unknown"]))),
         tags=tuple(_tags(incident.first("incidenttags", "tags"))),
         description=scalar(incident.first("description")) or "",
         link=_link(incident, share.incident_id),
@@ -141,10 +148,6 @@ def _listed(value: Any) -> list[Any]:
 
 def _name(value: Any) -> str | None:
     return scalar(nested(value, "name")) or scalar(nested(value, "id"))
-
-
-def _rank(status: str) -> int:
-    return _WORST_FIRST.index(status) if status in _WORST_FIRST else _WORST_FIRST.index("unknown")
 
 
 def console_link(incident_id: str) -> str:

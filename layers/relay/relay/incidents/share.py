@@ -276,7 +276,7 @@ def _flag(value: Any) -> bool | None:
 def _time(value: Any) -> float | None:
     """Return epoch seconds from a number or digits (seconds or milliseconds), or from ISO 8601 with an offset."""
     if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value) is None:
-        return _iso_time(value)
+        return iso_time(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -288,10 +288,11 @@ def _time(value: Any) -> float | None:
     return seconds if math.isfinite(seconds) and 0 < seconds < 1e11 else None
 
 
-def _iso_time(value: str) -> float | None:
+def iso_time(value: Any) -> float | None:
+    """Return epoch seconds from an ISO 8601 time with an offset; None for any other value."""
     try:
-        moment = datetime.fromisoformat(value.strip())
-        return moment.timestamp() if moment.tzinfo else None
+        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+        return moment.timestamp() if moment and moment.tzinfo else None
     except (ValueError, OverflowError):
         return None
 

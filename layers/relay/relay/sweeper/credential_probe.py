@@ -111,10 +111,6 @@ class Answer(Enum):
     LATE = "late"
 
 
-# One access to an API, equal for channels that share it.
-type _Login = tuple[object, ...]
-
-
 @dataclass(frozen=True)
 class CredentialProbe:
     """Probes the credentials for xMatters' REST API and BigPanda's API. The clients are made at their first use.
@@ -192,7 +188,8 @@ class CredentialProbe:
         now = self.tools.clock()
         channels = dict(zip(due, self.tools.at_once([partial(self._channel, name) for name in due]), strict=True))
         # Channels often share a key, which is probed once for all of them.
-        logins = {_login(access): access for each in channels.values() if each for access in _accesses(each).values()}
+        accesses = [access for each in channels.values() if each for access in each.probed_apis().values()]
+        logins = {access.login: access for access in accesses}
         asked = self.tools.at_once([partial(self._ask, access, deadline) for access in logins.values()])
         answers = dict(zip(logins, asked, strict=True))
         for name, channel in channels.items():
@@ -201,7 +198,7 @@ class CredentialProbe:
                 # The next list drops it if it was removed.
                 probes.channels[name] = known._replace(at=now)
                 continue
-            found = {kind: answers[_login(access)] for kind, access in _accesses(channel).items()}
+            found = {kind: answers[access.login] for kind, access in channel.probed_apis().items()}
             at = known.at if found and set(found.values()) == {Answer.LATE} else now
             probes.channels[name] = Probe(at, _refused(channel, found, known))
             if Answer.REFUSED in found.values():
@@ -244,22 +241,6 @@ class CredentialProbe:
 
     def _brief(self, deadline: Deadline) -> Deadline:
         return self.tools.deadlines(min(CALL_SECONDS, deadline.remaining()))
-
-
-def _accesses(channel: Channel) -> dict[ApiKind, Rest | BigPandaAccess]:
-    """Return the channel's access to each vendor's API that can be probed; BigPanda's probe needs an environment."""
-    found: dict[ApiKind, Rest | BigPandaAccess] = {}
-    if channel.rest:
-        found["rest"] = channel.rest
-    if channel.bigpanda and channel.bigpanda.environments:
-        found["bigpanda"] = channel.bigpanda
-    return found
-
-
-def _login(access: Rest | BigPandaAccess) -> _Login:
-    if isinstance(access, Rest):
-        return ("rest", access.base_url, access.auth.type, *sorted(access.auth.members.items()))
-    return ("bigpanda", access.base_url, access.api_key, access.environments[0])
 
 
 def _refused(channel: Channel, found: Mapping[ApiKind, Answer], known: Probe) -> dict[ApiKind, str]:

@@ -18,7 +18,7 @@ from relay.deadline import Deadline
 from relay.failures import Reason, SendError, reason_for_status
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
-from relay.incidents.share import Fields, fields_of, nested, scalar
+from relay.incidents.share import Fields, fields_of, iso_time, nested, scalar
 from relay.ledger.receipt import Heard
 from relay.xmatters.logins import Login, Logins
 
@@ -44,11 +44,57 @@ class Page(NamedTuple):
     is_active: bool
 
 
-class Pages:
-    """Client for xMatters' pages. Every method raises NoAnswer or BadAnswer when a request fails."""
+class RestApi:
+    """Client for xMatters' REST API. If an old OAuth token was refused, a request is repeated with a new one."""
 
     def __init__(self, outward: HttpClient) -> None:
-        self._api = RestApi(outward)
+        self._outward = outward
+        self._logins = Logins(outward)
+
+    def ask(
+        self,
+        rest: Rest,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | None,
+        deadline: Deadline,
+        *,
+        says: Callable[[HttpAnswer], object] = lambda _: True,
+        also: Collection[int] = (),
+    ) -> HttpAnswer:
+        """Send a request, and return its answer if the status is 2xx or one of `also`. Raises NoAnswer or BadAnswer.
+
+        `path` begins with a slash; its special characters are quoted already. `document` is the JSON body. If `says`
+        returns None for a 2xx answer, the answer is refused with BadAnswer and the reason UPSTREAM.
+        """
+        login = Login(rest.auth, rest.base_url)
+        body = None if document is None else json.dumps(document).encode()
+        while True:
+            shown = self._logins.headers(login, deadline)
+            headers = {"Content-Type": "application/json"} | shown
+            answer = self._outward.ask(method, rest.base_url + path, body, headers, deadline)
+            is_accepted = 200 <= answer.status < 300
+            if answer.status in also or (is_accepted and says(answer) is not None):
+                return answer
+            reason = Reason.UPSTREAM if is_accepted else reason_for_status(answer.status)
+            if reason == Reason.CREDENTIALS and self._logins.renew(login):
+                continue
+            secrets = {value.partition(" ")[2] for value in shown.values()} | set(rest.auth.members.values())
+            raise self._outward.bad_answer(answer, reason, secrets)
+
+    def listed(self, rest: Rest, path: str, deadline: Deadline) -> list[Any]:
+        """Return the items of a list in xMatters' answer. Raises NoAnswer or BadAnswer."""
+        return listed(self.ask(rest, "GET", path, None, deadline, says=listed)) or []
+
+
+def listed(answer: HttpAnswer) -> list[Any] | None:
+    """Return the items of a list in xMatters' answer; None if the answer has no list, or was truncated."""
+    found = json_object(answer.body).get("data")
+    return found if isinstance(found, list) else None
+
+
+class Pages(RestApi):
+    """Client for xMatters' pages. Every method raises NoAnswer or BadAnswer when a request fails."""
 
     def of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> list[Page]:
         """Return the pages that xMatters has made until now of the signal with this request id.
@@ -56,8 +102,7 @@ class Pages:
         The list is empty while xMatters' workflow has not made a page.
         """
         query = urlencode({"requestId": request_id, "limit": MAX_PAGES}, errors="replace")
-        answer = self._api.ask(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=listed)
-        return _pages(listed(answer) or [], request_id)[:MAX_PAGES]
+        return _pages(self.listed(rest, f"{EVENTS_PATH}?{query}", deadline), request_id)[:MAX_PAGES]
 
     def names_of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> set[str]:
         pages = self.of_request(rest, request_id, deadline)
@@ -71,7 +116,7 @@ class Pages:
         audits: list[Any] = []
         for page in pages:
             query = urlencode({"eventId": page, "limit": MAX_AUDITS}, errors="replace")
-            audits += listed(self._api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
+            audits += self.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
         return _heard([Fields(each) for each in audits if isinstance(each, dict)])
 
     def were_suppressed(self, rest: Rest, at: float, deadline: Deadline) -> bool:
@@ -80,16 +125,15 @@ class Pages:
         The list says when, and not of which signal (docs/vendors.md).
         """
         with suppress(SendError):
-            path = f"{SUPPRESSIONS_PATH}?limit={MAX_AUDITS}"
-            found = listed(self._api.ask(rest, "GET", path, None, deadline, says=listed)) or []
-            times = (_moment(nested(nested(each, "match"), "at") or nested(each, "at")) for each in found)
+            found = self.listed(rest, f"{SUPPRESSIONS_PATH}?limit={MAX_AUDITS}", deadline)
+            times = (iso_time(nested(nested(each, "match"), "at") or nested(each, "at")) for each in found)
             return any(abs(moment - at) <= SUPPRESSED_WITHIN_SECONDS for moment in times if moment)
         return False
 
     def terminate(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
         """Terminate a page, so that xMatters notifies no further people."""
         document = {"id": page_id, "status": "TERMINATED"}
-        self._api.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
+        self.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
 
 
 def _heard(audits: list[Fields]) -> Heard:
@@ -132,51 +176,6 @@ SUPPRESSED_WITHIN_SECONDS = 60.0
 MAX_AUDITS = 100
 # Delivery statuses of a notification that reached a device.
 _GOT_IT = frozenset({"DELIVERED", "RESPONDED"})
-
-
-class RestApi:
-    """Client for xMatters' REST API. If an old OAuth token was refused, a request is repeated with a new one."""
-
-    def __init__(self, outward: HttpClient) -> None:
-        self._outward = outward
-        self._logins = Logins(outward)
-
-    def ask(
-        self,
-        rest: Rest,
-        method: str,
-        path: str,
-        document: Mapping[str, Any] | None,
-        deadline: Deadline,
-        *,
-        says: Callable[[HttpAnswer], object] = lambda _: True,
-        also: Collection[int] = (),
-    ) -> HttpAnswer:
-        """Send a request, and return its answer if the status is 2xx or one of `also`. Raises NoAnswer or BadAnswer.
-
-        `path` begins with a slash; its special characters are quoted already. `document` is the JSON body. If `says`
-        returns None for a 2xx answer, the answer is refused with BadAnswer and the reason UPSTREAM.
-        """
-        login = Login(rest.auth, rest.base_url)
-        body = None if document is None else json.dumps(document).encode()
-        while True:
-            shown = self._logins.headers(login, deadline)
-            headers = {"Content-Type": "application/json"} | shown
-            answer = self._outward.ask(method, rest.base_url + path, body, headers, deadline)
-            is_accepted = 200 <= answer.status < 300
-            if answer.status in also or (is_accepted and says(answer) is not None):
-                return answer
-            reason = Reason.UPSTREAM if is_accepted else reason_for_status(answer.status)
-            if reason == Reason.CREDENTIALS and self._logins.renew(login):
-                continue
-            secrets = {value.partition(" ")[2] for value in shown.values()} | set(rest.auth.members.values())
-            raise self._outward.bad_answer(answer, reason, secrets)
-
-
-def listed(answer: HttpAnswer) -> list[Any] | None:
-    """Return the items of a list in xMatters' answer; None if the answer has no list, or was truncated."""
-    found = json_object(answer.body).get("data")
-    return found if isinstance(found, list) else None
 
 
 PEOPLE_PATH = "/api/xm/1/people"
@@ -229,15 +228,12 @@ class RecipientCheck(NamedTuple):
         return "group, nobody is on call" if self.on_call == 0 else ""
 
 
-class Directory:
+class Directory(RestApi):
     """Client for xMatters' people and groups, to check recipients. Requests are sent one after the other."""
-
-    def __init__(self, outward: HttpClient) -> None:
-        self._api = RestApi(outward)
 
     def try_credentials(self, rest: Rest, deadline: Deadline) -> None:
         """Send the smallest request that follow-ups need, to test the credentials. Raises NoAnswer or BadAnswer."""
-        self._api.ask(rest, "GET", f"{EVENTS_PATH}?limit=1", None, deadline, says=listed)
+        self.listed(rest, f"{EVENTS_PATH}?limit=1", deadline)
 
     def check(self, rest: Rest, names: Sequence[str], deadline: Deadline) -> list[RecipientCheck]:
         """Check if these recipients exist in xMatters. Return a result for each, in the order of `names`.
@@ -291,8 +287,7 @@ class Directory:
         with suppress(SendError):
             for name in users.keys() - reasons.keys():
                 path = f"{PEOPLE_PATH}/{_quoted(users[name])}/devices"
-                devices = listed(self._api.ask(rest, "GET", path, None, deadline, says=listed)) or []
-                if not any(_is_active(device) for device in devices):
+                if not any(map(_is_active, self.listed(rest, path, deadline))):
                     reasons[name] = "without an active device"
         return reasons
 
@@ -300,8 +295,7 @@ class Directory:
         """Return the ids of the users who are absent at `now` (epoch seconds), without a replacement."""
         moments = {name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in (("from", now), ("to", now + 60))}
         query = urlencode({"member": ",".join(sorted(users))} | moments, safe=",")
-        answer = self._api.ask(rest, "GET", f"{ABSENCES_PATH}?{query}", None, deadline, says=listed)
-        absences = [fields_of(each) for each in listed(answer) or []]
+        absences = [fields_of(each) for each in self.listed(rest, f"{ABSENCES_PATH}?{query}", deadline)]
         members = (scalar(nested(each.first("member"), "id")) for each in absences if _is_unreplaced(each, now))
         return {user for user in members if user and user in users}
 
@@ -309,7 +303,7 @@ class Directory:
         """True if xMatters has a person of that name; None if unknown. Raises NoAnswer or BadAnswer."""
         if not name.strip("."):
             return None
-        answer = self._api.ask(rest, "GET", f"{PEOPLE_PATH}/{_quoted(name)}", None, deadline, also={404})
+        answer = self.ask(rest, "GET", f"{PEOPLE_PATH}/{_quoted(name)}", None, deadline, also={404})
         if answer.status == 404:
             return False if _says_not_found(answer) else None
         return True if _read(answer, name, Kind.USER, "PERSON").kind == Kind.USER else None
@@ -319,7 +313,7 @@ class Directory:
             # A name of dots would change the URL's path.
             return _not_known(target, "an empty name, or one of dots, can't be looked up")
         for path, kind, word in ((PEOPLE_PATH, Kind.USER, "PERSON"), (GROUPS_PATH, Kind.GROUP, "GROUP")):
-            answer = self._api.ask(rest, "GET", f"{path}/{_quoted(target)}", None, deadline, also={404})
+            answer = self.ask(rest, "GET", f"{path}/{_quoted(target)}", None, deadline, also={404})
             if answer.status != 404:
                 return _read(answer, target, kind, word)
             if not _says_not_found(answer):
@@ -331,7 +325,7 @@ class Directory:
         asked = ",".join(_quoted(each.id) for each in groups)
         path = f"{ON_CALL_PATH}?groups={asked}&membersPerShift={MEMBERS_A_SHIFT}"
         try:
-            counts = _counts(self._api.ask(rest, "GET", path, None, deadline), groups)
+            counts = _counts(self.ask(rest, "GET", path, None, deadline), groups)
         except SendError as error:
             return [replace(each, detail=f"who is on call: {error}") for each in groups]
         unsaid = f"who is on call: {_ODD}"
@@ -343,14 +337,6 @@ class Directory:
 
 def _is_active(device: Any) -> bool:
     return (scalar(nested(device, "status")) or "").upper() != "INACTIVE"
-
-
-def _moment(value: Any) -> float | None:
-    """Return a time in xMatters' answer in epoch seconds; None if it is not an ISO 8601 time with an offset."""
-    with suppress(ValueError, OverflowError):
-        moment = datetime.fromisoformat(scalar(value) or "")
-        return moment.timestamp() if moment.tzinfo else None
-    return None
 
 
 def _is_unreplaced(absence: Fields, now: float) -> bool:
