@@ -104,7 +104,8 @@ class Watchdog:
         By then the time limit of its calls has passed: a call that hung may end, and no other call is begun.
         """
         failure: list[BaseException] = []
-        worker, running, until = self._worker(), Lock(), time.time() + seconds
+        worker = self._idle.pop() if self._idle else _Worker()
+        running, until = Lock(), time.time() + seconds
 
         def watched() -> None:
             try:
@@ -122,12 +123,6 @@ class Watchdog:
             raise TimeoutError("the work for the request hangs")
         if failure:
             raise failure[0]
-
-    def _worker(self) -> "_Worker":
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return _Worker()
 
 
 class _Worker:

@@ -178,13 +178,7 @@ class ConfigError(RelayError):
 
 
 class BadRequest(RelayError):
-    """The request is wrong, and is answered with an error.
-
-    Attributes:
-        field: Part of the request at fault, such as a member of its body.
-        status: HTTP status of the answer.
-        error: Error code in the answer.
-    """
+    """The request is wrong: the part at fault (`field`), and status and error code of the answer."""
 
     reason = Reason.REFUSED
 

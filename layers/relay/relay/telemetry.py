@@ -173,7 +173,7 @@ def channel_list(names: Sequence[str]) -> str:
 
 
 def result_fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:
-    """Return the fields of a log line about a result. `spent` is the time of each part of the work (milliseconds)."""
+    """Return the fields of a log line about a result."""
     subject, exchange, notices = result.subject, result.exchange, result.notices
     is_shadowed = result.outcome == Outcome.SHADOWED
     fields = {
@@ -224,7 +224,10 @@ type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 class Telemetry:
-    """The log and the metrics of a function, over Powertools. Settings come from POWERTOOLS_* variables."""
+    """The log and the metrics of a function, over Powertools. Settings come from POWERTOOLS_* variables.
+
+    `spent` is the time of each part of some work (milliseconds).
+    """
 
     def __init__(self, logger: Logger, metrics: Metrics, by_channel: ChannelMetrics | None = None) -> None:
         self._logger = logger
@@ -277,7 +280,7 @@ class Telemetry:
         return name in self._metrics.metric_set
 
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
-        """Log and count the result of a share. `spent` is the time of each part of the work (milliseconds).
+        """Log and count the result of a share.
 
         If no queue accepted the share's job, a further line has the job, since that line is then the only copy.
         """
@@ -380,10 +383,7 @@ class Telemetry:
         self._logger.info("swept", extra={"owed": owed, "overdue_seconds": round(oldest_overdue), "healed": healed})
 
     def owes(self, channel: str, owed: int, oldest: float, reason: str) -> None:
-        """Log a channel that has owed signals for a long time.
-
-        `oldest` is the age of the oldest one (seconds), and `reason` its last reason; empty if unknown.
-        """
+        """Log a channel that has owed signals for long: the age of the oldest one (seconds), and its last reason."""
         fields = {"channel": channel, "owed": owed, "oldest_seconds": round(oldest), "reason": reason or None}
         self._logger.warning("channel owes signals", extra=_known(fields))
 
@@ -441,10 +441,7 @@ class Telemetry:
     def reconciled(
         self, channels: Sequence[str], environment_id: str, found: Found, spent: Mapping[str, float]
     ) -> None:
-        """Log and count the result of a reconcile run for a group of channels.
-
-        `spent` is the time that its listing took, by part (milliseconds).
-        """
+        """Log and count the result of a reconcile run for a group of channels."""
         if found.missed:
             self._count("share_missed", found.missed)
         if found.reason:

@@ -35,7 +35,10 @@ RATE_KEPT_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class RateLimit:
-    """Rate limiter for BigPanda's API, shared by all functions through counts in the ledger's table."""
+    """Rate limiter for BigPanda's API, shared by all functions through counts in the ledger's table.
+
+    Methods raise LedgerError when the table fails.
+    """
 
     table: Table
     clock: Clock
@@ -45,7 +48,7 @@ class RateLimit:
         """Wait until `calls` further calls are within the rate limit of an endpoint of BigPanda's API, and count them.
 
         `endpoint` is a short name; `users` has a lower limit than the others. The limit holds for each API key. Raises
-        NoAnswer after MAX_WAITS seconds without room, and LedgerError when the table fails.
+        NoAnswer after MAX_WAITS seconds without room.
         """
         limit = USERS_A_SECOND if endpoint == "users" else CALLS_A_SECOND
         for _ in range(MAX_WAITS):
@@ -59,7 +62,6 @@ class RateLimit:
         """Count a question of `calls` calls that is not the first about its resolve, and return True if it has room.
 
         The room is counted in parts of the clock's time that are long enough for a question in several environments.
-        Raises LedgerError when the table fails.
         """
         counted = self._counted(access, "repeated", int(self.clock() // REPEATED_SECONDS), calls)
         return counted <= max(calls, REPEATED_SECONDS * REPEATED_CALLS_A_SECOND)
@@ -70,11 +72,7 @@ class RateLimit:
         return counted["calls"] if counted else 0
 
     def has_room(self, what: str, most: int) -> bool:
-        """Count an event of the kind `what`, such as a channel's callbacks; True if the current minute has at most
-        `most`.
-
-        Raises LedgerError when the table fails.
-        """
+        """Count an event of the kind `what`, such as a channel's callbacks; True if this minute has at most `most`."""
         name = f"rate/{what}/{int(self.clock() // 60)}"
         counted = self.table.update(name, add={"calls": 1}, lasts=RATE_KEPT_SECONDS)
         return counted is None or counted["calls"] <= most

@@ -26,11 +26,7 @@ _STATUSES = {"active", "suspended", "terminated", "terminated_external"}
 class Comment(NamedTuple):
     """Parts of the BigPanda comment about a callback. Text from outside the relay is in quotes.
 
-    Attributes:
-        action: Sentence with the person and what the person did.
-        note: Note that the person wrote; empty if there is none.
-        tag: Text in square brackets at the end, to find the comment again after an ambiguous write.
-        doubt: Beginning of a comment for an unverified callback; empty for a verified one.
+    `tag` ends the comment, to find it again after an ambiguous write. `doubt` begins that for an unverified callback.
     """
 
     action: str
@@ -53,10 +49,7 @@ class Comment(NamedTuple):
 
 
 def tag_of(delivery_id: str) -> str:
-    """Return the text in square brackets that ends a callback's comment, by which the comment is found again.
-
-    Quoted text in a comment never has square brackets.
-    """
+    """Return the text in square brackets that ends a callback's comment. Quoted text never has square brackets."""
     return f"[relay {delivery_id[:TAG_LENGTH]}]"
 
 

@@ -29,8 +29,7 @@ class Verdict(StrEnum):
     """Result of the verification of a callback.
 
     Attributes:
-        VERIFIED: The ledger confirms the callback. If the channel has access to xMatters' REST API, the callback also
-            names a page of the incident and, where that is needed, a known person.
+        VERIFIED: The ledger confirms the callback; and so does xMatters' REST API, if the channel has access to it.
         EARLY: Not confirmed yet; a later check may confirm it.
         UNVERIFIED: The channel knows the incident, but the callback is not confirmed.
         STRANGE: The channel does not know the incident.

@@ -61,10 +61,7 @@ class WritebackProgress:
             raise LedgerError(f"the progress can't be read: {type(error).__name__}") from error
 
     def write(self, table: Table, name: str) -> "WritebackProgress | None":
-        """Write the item, and return the progress with its new version; None if another worker changed it.
-
-        Raises LedgerError.
-        """
+        """Write the item, and return it with its new version; None if another worker changed it. Raises LedgerError."""
         sequence = table.write(name, self.sequence, json.dumps([self.is_written, self.in_doubt, self.until]))
         return replace(self, sequence=sequence) if sequence else None
 

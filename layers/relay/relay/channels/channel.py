@@ -75,24 +75,19 @@ class Rest:
 
 @dataclass(frozen=True)
 class BigPandaAccess:
-    """Access to BigPanda's API, and the channel's settings for it.
+    """Access to BigPanda's API, and the channel's settings for it (docs/install.md).
 
     Attributes:
         base_url: URL without a slash at the end.
-        environments: Ids of the environments that hold the channel's incidents. Reconcile runs list these only; with
-            none there are no reconcile runs.
-        assign: True to assign an incident to its acknowledger.
-        email_domain: Domain that is appended to an xMatters user name (`name@domain`) to look up the BigPanda user;
-            None to append none.
+        environments: Ids of the environments that hold the channel's incidents; with none there are no reconcile runs.
+        email_domain: Domain that is appended to an xMatters user name to look up the BigPanda user; None to append
+            none.
         comments: Kinds of callbacks that are written into BigPanda as comments.
-        callbacks: True if BigPanda withholds an incident's updates until the relay has reported its first share to
-            BigPanda as received.
+        callbacks: True if BigPanda withholds an incident's updates until its first share is reported as received.
         app_key: Integration key for these reports, required with `callbacks`.
-        reconcile: Action for an open incident of which no share came: `report` it, or `ring` (signal it). None turns
-            reconcile runs off.
-        reconcile_query: BigPanda query that limits reconcile runs; None for all incidents of the environments.
+        reconcile: Action for an open incident of which no share came. None turns reconcile runs off.
         actions: What responses do with an incident, by the response's text in lower case.
-        automations: BigPanda's ids of users that are no people, such as other integrations. What they do is no answer.
+        automations: BigPanda's ids of users that are no people. What they do is no answer.
     """
 
     base_url: str
@@ -314,9 +309,7 @@ class CredentialKind(Enum):
     No kind authenticates the request: the checksum of a token is not secret (see `relay.channels.token`).
 
     Attributes:
-        NONE: No credentials.
         WRONG_CHECKSUM: A token with the relay's prefix, whose checksum is wrong for this channel and endpoint.
-        RIGHT_CHECKSUM: A token whose checksum is right for this channel and endpoint.
         NO_CHECKSUM: A token without a checksum, which an operator chose, or a user name and password.
     """
 
@@ -346,10 +339,7 @@ def _kind(offer: bytes, name: str, endpoint: EndpointName) -> CredentialKind:
 
 
 def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
-    """Return the HTTP header that a vendor has to send, as `name` and `value`.
-
-    `inbound` is the member `inbound` or `callback` of a valid secret.
-    """
+    """Return the HTTP header (`name`, `value`) for the member `inbound` or `callback` of a valid secret."""
     if "token" in inbound:
         return {"name": "Authorization", "value": f"Bearer {inbound['token']}"}
     return {"name": "Authorization", "value": basic(inbound["basic"]["username"], inbound["basic"]["password"])}

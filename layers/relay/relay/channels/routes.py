@@ -97,7 +97,8 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
             if all(facts.fits(fact, patterns, work) for fact, patterns in route.when):
                 return route
         except TooMuchWork:
-            return _undecided(routes[index:])
+            names = dict.fromkeys(name for each in routes[index:] for name in each.recipients)
+            return Route((), tuple(names), is_undecided=True)
     return None
 
 
@@ -108,11 +109,6 @@ def meets(when: Conditions, share: Share, *, is_open: bool) -> bool:
         return all(facts.fits(fact, patterns, work) for fact, patterns in when)
     except TooMuchWork:
         return False
-
-
-def _undecided(routes: Sequence[Route]) -> Route:
-    names = dict.fromkeys(name for route in routes for name in route.recipients)
-    return Route((), tuple(names), is_undecided=True)
 
 
 def values_of(fact: str, share: Share, *, is_open: bool) -> tuple[str, ...]:
@@ -144,7 +140,8 @@ class _Facts:
 
     def read(self, fact: str) -> _Fact:
         if fact not in self._known:
-            values = dict.fromkeys(islice(dict.fromkeys(map(_compared, self._values(fact))), MAX_VALUES))
+            compared = (value[:MAX_LENGTH].lower() for value in self._values(fact))
+            values = dict.fromkeys(islice(dict.fromkeys(compared), MAX_VALUES))
             self._known[fact] = _Fact(values, sum(map(len, values)))
         return self._known[fact]
 
@@ -172,10 +169,6 @@ class _Facts:
             # Built once: routes may name thousands of tags, and an incident may have a hundred thousand.
             self._tags = found.tags_by_name()
         return self._tags.get(fact.removeprefix(TAG).lower(), ())
-
-
-def _compared(value: str) -> str:
-    return value[:MAX_LENGTH].lower()
 
 
 def _matches(fact: _Fact, pattern: str, work: Work) -> bool:

@@ -33,9 +33,7 @@ class Kind(StrEnum):
     Attributes:
         RESPONSE: A person chose a response, such as an acknowledgement.
         ANNOTATION: A person wrote a comment.
-        STATUS: The status of the page changed.
         DELIVERY: A device got the notification, or did not.
-        ESCALATION: The page was escalated.
         FAILURE: A recipient could not be notified.
     """
 
@@ -172,7 +170,9 @@ def parse_callback(body: bytes) -> Callback:
         environment_id=environment_id(named_environment),
         page_id=page_id,
         page_number=page_number,
-        target=_target(person) or _name(fields.first("username")),
+        target=_name(person)
+        or _name(nested(person, "target", "targetname", "name"))
+        or _name(fields.first("username")),
         name=_full_name(person),
         email=_name(nested(person, "email")),
         device=_device(fields.first("device", "devicename")),
@@ -246,10 +246,6 @@ def _event(fields: Fields) -> tuple[str | None, str | None]:
     ids = [text for text in texts if _UUID.fullmatch(text)]
     numbers = [text for text in texts if not _UUID.fullmatch(text)]
     return ids[0].lower() if ids else None, numbers[0] if numbers else None
-
-
-def _target(person: Any) -> str | None:
-    return _name(person) or _name(nested(person, "target", "targetname", "name"))
 
 
 def _device(value: Any) -> str | None:

@@ -32,7 +32,6 @@ def build_body(
     *,
     is_flapping: bool = False,
 ) -> bytes:
-    """Return the JSON body of a signal about `state`, the state in `share`."""
     document = {
         "recipients": [{"id": name} for name in recipients],
         "priority": priority,
@@ -78,10 +77,7 @@ def _headline(word: str, alert: AlertDetails) -> str:
 
 
 def _description(found: Details, room: int) -> str:
-    """Return the incident's description, and a line for each alert, the worst first.
-
-    If not all alerts fit into `room` characters, the last line has the number of the others.
-    """
+    """Return the incident's description, and a line for each alert, the worst first, or the number of the others."""
     lines, left = [found.description] if found.description else [], room - len(found.description) - 30
     for place, alert in enumerate(found.alerts):
         line = cut(_headline(alert.status or "unknown", alert) or alert.status, _MAX_ALERT)

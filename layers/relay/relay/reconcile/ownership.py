@@ -124,7 +124,9 @@ class Ownership:
         known = sorted(part.known.get(member.name, ()), key=lambda each: each.state.version or (0, 0), reverse=True)
         for seen in known[:LEARNT_FROM]:
             with suppress(SendError):
-                if targets := self._webhooks(run, part, seen):
+                # BigPanda shares with people and chats, too.
+                shared = self._targets(run, part, seen)
+                if targets := frozenset(each for each in shared if each.lower().startswith(WEBHOOK)):
                     # Not of an earlier time: of a webhook that was replaced since, the one beside it would be left.
                     kept = targets & {*learnt.names} if learnt.at == now else targets
                     learnt = Learnt(tuple(sorted(kept)), now)
@@ -133,10 +135,6 @@ class Ownership:
         if learnt.at == now:
             learnt.store(self.table, member.name)
         return frozenset(learnt.names)
-
-    def _webhooks(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str]:
-        """Return the targets that may be a channel's webhook: BigPanda shares with people and chats, too."""
-        return frozenset(each for each in self._targets(run, part, seen) if each.lower().startswith(WEBHOOK))
 
     def _targets(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str]:
         return self.lister.share_targets(part.group.access, seen.share.incident_id, run.deadline)

@@ -99,8 +99,6 @@ class Answer(Enum):
     """Result of a probe of one credential.
 
     Attributes:
-        ACCEPTED: The vendor accepted the credential.
-        REFUSED: The vendor refused the credential.
         UNKNOWN: No answer came, the answer says nothing about the credential, or the probe itself failed.
         LATE: Postponed: there was no time left, the rate limit had no room, or the ledger failed.
     """
@@ -133,14 +131,11 @@ class CredentialProbe:
             probes = read_probes(self.tools.table, self.tools.clock())
         except LedgerError:
             return {}
-        found = {name: self._still_refused(name, probe) for name, probe in probes.channels.items() if probe.refused}
+        found = {name: self._still_refused(name, probe) for name, probe in probes.channels.items()}
         return {name: kinds for name, kinds in found.items() if kinds}
 
     def run(self, deadline: Deadline) -> list[str]:
-        """Probe the channels that are due, those that waited longest first. Return the names of all channels.
-
-        Raises LedgerError.
-        """
+        """Probe the channels that are due, the oldest first; return the names of all channels. Raises LedgerError."""
         probes = read_probes(self.tools.table, self.tools.clock())
         is_changed = self._list(probes, deadline)
         due = self._due(probes)
@@ -164,18 +159,18 @@ class CredentialProbe:
         return True
 
     def _due(self, probes: Probes) -> list[str]:
-        now = self.tools.clock()
+        """Return the channels whose probe is old, or of which a refused credential was changed since."""
+        now, known = self.tools.clock(), probes.channels
         due = [
             name
-            for name, each in probes.channels.items()
-            if now - each.at >= PROBE_SECONDS or self._changed(name, each)
+            for name, each in known.items()
+            if now - each.at >= PROBE_SECONDS or len(self._still_refused(name, each)) < len(each.refused)
         ]
-        return sorted(due, key=lambda name: probes.channels[name].at)[:MAX_PROBED]
-
-    def _changed(self, name: str, probe: Probe) -> bool:
-        return bool(probe.refused) and len(self._still_refused(name, probe)) < len(probe.refused)
+        return sorted(due, key=lambda name: known[name].at)[:MAX_PROBED]
 
     def _still_refused(self, name: str, probe: Probe) -> tuple[ApiKind, ...]:
+        if not probe.refused:
+            return ()
         try:
             return probe.refused_among(self.tools.channels.get(name).api_fingerprints())
         except UnknownChannel:

@@ -187,7 +187,9 @@ class HealthWatch:
                 refused=refused.get(name),
                 canary=failed.get(name, ""),
             )
-            found = _finding(debts.get(name, Debts()), ongoing, is_silent=name in silent)
+            owed_by = debts.get(name, Debts())
+            is_urgent = name in silent or owed_by.unpaged_criticals > 0
+            found = SickReasons(tuple(ongoing), tuple(momentary_reasons(owed_by)), is_urgent)
             if is_whole or found.ongoing or found.momentary:
                 run.health[name] = run.health.get(name, ChannelState()).judged(found, now)
         run.health = self._kept(run.health, now)
@@ -258,12 +260,6 @@ class HealthWatch:
             return {each.channel: run.health[each.channel].told_well(now) for each in message.notices}
         told = Told.ALARM if message.is_urgent else Told.NOTICE
         return {each.channel: run.health[each.channel].told_sick(told, now) for each in message.notices}
-
-
-def _finding(debts: Debts, ongoing: Sequence[str], *, is_silent: bool) -> SickReasons:
-    return SickReasons(
-        tuple(ongoing), tuple(momentary_reasons(debts)), is_urgent=is_silent or debts.unpaged_criticals > 0
-    )
 
 
 def _notice(name: str, state: ChannelState, debts: Mapping[str, Debts]) -> ChannelNotice:

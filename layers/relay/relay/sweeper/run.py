@@ -38,10 +38,7 @@ MAX_ROWS = 5000
 
 
 class DueRow(NamedTuple):
-    """A row of the ledger's `due` index: the entry of an incident whose state is owed, or whose receipt is open.
-
-    The entry is as the index has it, and may be out of date.
-    """
+    """A row of the ledger's `due` index: an entry, maybe out of date, that owes a state or has an open receipt."""
 
     key: str
     entry: Entry
@@ -76,7 +73,7 @@ class DueRow(NamedTuple):
 
 @dataclass(frozen=True)
 class DueRows:
-    """The rows of the `due` index, and the entries and stored jobs that belong to them."""
+    """The rows of the `due` index, and the entries and stored jobs that belong to them. Methods raise LedgerError."""
 
     ledger: Ledger
     telemetry: "Telemetry"
@@ -92,10 +89,7 @@ class DueRows:
         self._cut.clear()
 
     def read(self, kind: str) -> Iterator[DueRow]:
-        """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard of the index.
-
-        Raises LedgerError.
-        """
+        """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard of the index."""
         for shard in shards(kind):
             found = [DueRow(key, entry, channel_of(key)) for key, entry in self.ledger.due(shard, MAX_ROWS)]
             yield from found
@@ -119,10 +113,7 @@ class DueRows:
         self.ledger.change(row.key, change, row.entry)
 
     def stored_job(self, row: DueRow, name: str) -> Job | None:
-        """Return the job stored under `name` beside a row's entry; None if there is none, or it can't be read.
-
-        Raises LedgerError.
-        """
+        """Return the job stored under `name` beside a row's entry; None if there is none, or it can't be read."""
         text = self.ledger.stored(row.key, name) if name else None
         try:
             return read_envelope(text) if text else None
@@ -133,7 +124,7 @@ class DueRows:
         self.ledger.store(row.key, job.stored_name, envelope_of(job), lasts=lasts)
 
     def keep_stored(self, row: DueRow, name: str, *, lasts: float) -> None:
-        """Let the job stored under `name` beside a row's entry live for `lasts` seconds more. Raises LedgerError."""
+        """Let the job stored under `name` beside a row's entry live for `lasts` seconds more."""
         text = self.ledger.stored(row.key, name)
         if text is not None:
             self.ledger.store(row.key, name, text, lasts=lasts)

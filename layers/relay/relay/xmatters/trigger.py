@@ -208,10 +208,7 @@ class XMatters:
 
 
 def _with_failure(sent: SendResult, failure: SendError) -> SendResult:
-    """Return the result of the attempts so far with one more failed attempt counted.
-
-    A time-out before a request was sent does not replace an earlier failure.
-    """
+    """Return the result with one more failed attempt. A time-out without a request replaces no earlier failure."""
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.was_sent
     return SendResult(
         attempts=sent.attempts + failure.was_sent,
@@ -225,10 +222,7 @@ def _login(channel: Channel) -> Login:
 
 
 def recipients_of(url: str, recipients: tuple[str, ...], *, replaces: bool = False) -> tuple[str, ...]:
-    """Return the names in a trigger URL's `recipients` parameter and these recipients, each once.
-
-    If `replaces` is True, these recipients replace those that the URL names.
-    """
+    """Return the names in a trigger URL's `recipients`, unless replaced, and these recipients, each once."""
     pieces = (piece for piece in urlsplit(url).query.split("&") if piece.startswith(_RECIPIENTS))
     named = (name for piece in pieces for name in piece.removeprefix(_RECIPIENTS).split(","))
     own = () if replaces else tuple(unquote_plus(name).strip() for name in named)
