@@ -910,11 +910,15 @@ MUTATIONS = (
         "bigpanda.incident_writer:IncidentWriter.write",
         """
             if undone != "":
-                self._comment(to_write, comment.text(f"{assigned} {undone or ''}".strip()), deadline)
+                text = comment.text(f"{assigned} {undone or ''}".strip())
+                self.rate_limit.wait(to_write.access, "comments")
+                self.bigpanda.comment(to_write.access, to_write.incident, text, deadline)
         """,
         """
             if undone is None:
-                self._comment(to_write, comment.text(f"{assigned} {undone or ''}".strip()), deadline)
+                text = comment.text(f"{assigned} {undone or ''}".strip())
+                self.rate_limit.wait(to_write.access, "comments")
+                self.bigpanda.comment(to_write.access, to_write.incident, text, deadline)
         """,
         seed=60000068,
     ),

@@ -1,10 +1,11 @@
-"""Escaping of untrusted text for messages, comments, terminals and log lines. Pure code.
+"""Escaping of untrusted text for messages, comments, terminals, log lines and URLs. Pure code.
 
 Texts of a share or a callback are written outside the relay. Such a text must not break a line, control a terminal,
 become a link, or pass for a text of the relay.
 """
 
 import re
+from urllib.parse import quote
 
 ELLIPSIS = "…"
 # Longest id that is shown unquoted. Operators search for ids by their text, so it must not be altered.
@@ -63,6 +64,11 @@ def identifier(text: str, most: int = MAX_IDENTIFIER) -> str:
 def is_bigpanda_link(url: str) -> bool:
     """True for a URL that is safe in a message: https, at bigpanda.io or a host below it."""
     return len(url) <= MAX_LINK and _BIGPANDA_LINK.fullmatch(url) is not None
+
+
+def url_part(text: str) -> str:
+    """Return the text escaped for a segment of a URL's path, or a value of its query."""
+    return quote(text, safe="", errors="replace")
 
 
 def cut(text: str, most: int) -> str:

@@ -11,11 +11,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Clock, Deadline
 from relay.failures import BadAnswer, NoAnswer, Reason, reason_for_status
+from relay.foreign_text import url_part
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
 from relay.incidents.share import Fields, fields_of, nested, scalar
@@ -96,7 +97,7 @@ class Incident:
 
     @property
     def path(self) -> str:
-        return f"/resources/v2.0/environments/{_quoted(self.environment_id)}/incidents/{_quoted(self.id)}"
+        return f"/resources/v2.0/environments/{url_part(self.environment_id)}/incidents/{url_part(self.id)}"
 
 
 class Listing(NamedTuple):
@@ -117,7 +118,7 @@ class BigPanda:
 
         An answer that is not BigPanda's, such as a proxy's, raises BadAnswer with the reason UPSTREAM.
         """
-        path = f"/resources/v2.0/environments/{_quoted(environment_id)}/incidents?page_size=1"
+        path = f"/resources/v2.0/environments/{url_part(environment_id)}/incidents?page_size=1"
         answer = self._asked(access, "GET", path, None, deadline)
         is_success, document = 200 <= answer.status < 300, json_object(answer.body)
         if is_success and (document or answer.body.lstrip()[:1] == b"["):
@@ -155,7 +156,7 @@ class BigPanda:
         for page in range(1, pages + 1):
             pace()
             query = urlencode(types | {"page": page, "per_page": ACTIVITIES_A_PAGE})
-            path = f"/resources/v2.0/incidents/{_quoted(incident_id)}/activities?{query}"
+            path = f"/resources/v2.0/incidents/{url_part(incident_id)}/activities?{query}"
             answer = self._request(access, "GET", path, None, deadline)
             if _json(answer) is None:
                 raise self._failure(access, answer, Reason.UPSTREAM)
@@ -226,7 +227,7 @@ class BigPanda:
         query |= {"page": page, "page_size": INCIDENTS_A_PAGE}
         query |= {"from": int(since)} if since else {}
         query |= {"query": access.reconcile_query} if access.reconcile_query else {}
-        path = f"/resources/v2.0/environments/{_quoted(environment_id)}/incidents?{urlencode(query)}"
+        path = f"/resources/v2.0/environments/{url_part(environment_id)}/incidents?{urlencode(query)}"
         answer = self._request(access, "GET", path, None, deadline)
         document = _json(answer)
         items = nested(document, "items") if isinstance(document, dict) else document
@@ -318,7 +319,3 @@ def _items(answer: HttpAnswer, *names: str) -> list[Any]:
     document = _json(answer)
     items = nested(document, *names) if isinstance(document, dict) else document
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="", errors="replace")

@@ -78,7 +78,9 @@ class IncidentWriter:
             )
             # BigPanda keeps the text of the comment with an action.
             if undone != "":
-                self._comment(to_write, comment.text(f"{assigned} {undone or ''}".strip()), deadline)
+                text = comment.text(f"{assigned} {undone or ''}".strip())
+                self.rate_limit.wait(to_write.access, "comments")
+                self.bigpanda.comment(to_write.access, to_write.incident, text, deadline)
         except BadAnswer as error:
             # A 404 for an incident that is over: BigPanda may not know it any more, and nothing is left to change.
             if not (changes and to_write.is_over and error.http_status == NOT_FOUND):
@@ -87,10 +89,6 @@ class IncidentWriter:
     def _is_written(self, to_write: CallbackToWrite, comment: Comment, deadline: Deadline) -> bool:
         self.rate_limit.wait(to_write.access, "activities", calls=ACTIVITY_PAGES)
         return self.bigpanda.has_comment(to_write.access, to_write.incident, comment.is_contained_in, deadline)
-
-    def _comment(self, to_write: CallbackToWrite, text: str, deadline: Deadline) -> None:
-        self.rate_limit.wait(to_write.access, "comments")
-        self.bigpanda.comment(to_write.access, to_write.incident, text, deadline)
 
     def _resolve_or_snooze(
         self, to_write: CallbackToWrite, action: ResponseAction, text: str, deadline: Deadline

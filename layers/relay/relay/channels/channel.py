@@ -8,14 +8,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import IntEnum
 from itertools import accumulate
 from typing import Any, Literal
-from urllib.parse import quote, unquote_plus, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from relay.channels import token
 from relay.channels.policy import CHANNEL_NAME, Mode, Policy
 from relay.channels.token import EndpointName
+from relay.foreign_text import url_part
 from relay.http.client import basic
 from relay.incidents.callback import Callback, Kind, ResponseAction, ResponseMeanings
 from relay.incidents.share import Transition
@@ -253,7 +254,7 @@ class Channel:
     def fitting(names: Iterable[str]) -> tuple[str, ...]:
         """Return the names, each once and in order, up to the length that fits into a signal (MAX_NAMES_LENGTH)."""
         unique = dict.fromkeys(names)
-        lengths = accumulate(len(quote(name, safe="", errors="replace")) + 1 for name in unique)
+        lengths = accumulate(len(url_part(name)) + 1 for name in unique)
         return tuple(name for name, length in zip(unique, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
 
     def wants_callback(self, callback: Callback) -> bool:
@@ -303,8 +304,8 @@ def is_channel_name(name: str) -> bool:
     return re.match(CHANNEL_NAME, name) is not None
 
 
-class CredentialKind(Enum):
-    """Kind of the credentials in a request, found without the channel's secret.
+class CredentialKind(IntEnum):
+    """Kind of the credentials in a request, found without the channel's secret; a larger one is likelier to be valid.
 
     No kind authenticates the request: the checksum of a token is not secret (see `relay.channels.token`).
 
@@ -313,20 +314,15 @@ class CredentialKind(Enum):
         NO_CHECKSUM: A token without a checksum, which an operator chose, or a user name and password.
     """
 
-    NONE = "none"
-    WRONG_CHECKSUM = "wrong_checksum"
-    RIGHT_CHECKSUM = "right_checksum"
-    NO_CHECKSUM = "no_checksum"
-
-
-# The kind that is most likely to be valid first.
-_LIKELIEST = (CredentialKind.RIGHT_CHECKSUM, CredentialKind.NO_CHECKSUM, CredentialKind.WRONG_CHECKSUM)
+    NONE = 0
+    WRONG_CHECKSUM = 1
+    NO_CHECKSUM = 2
+    RIGHT_CHECKSUM = 3
 
 
 def credential_kind(headers: Mapping[str, str], name: str, endpoint: EndpointName) -> CredentialKind:
     """Return the kind of the credentials in headers; of several, the one that is most likely to be valid."""
-    kinds = {_kind(offer, name, endpoint) for offer in _offered(headers)}
-    return min(kinds, key=_LIKELIEST.index, default=CredentialKind.NONE)
+    return max((_kind(offer, name, endpoint) for offer in _offered(headers)), default=CredentialKind.NONE)
 
 
 def _kind(offer: bytes, name: str, endpoint: EndpointName) -> CredentialKind:

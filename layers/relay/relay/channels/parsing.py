@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, Never
 
-from relay.channels import json_schema, token
+from relay.channels import token
 from relay.channels.channel import (
     BIGPANDA_URL,
     MAX_NAMES_LENGTH,
@@ -16,7 +16,7 @@ from relay.channels.channel import (
     Rest,
 )
 from relay.channels.policy import LEAST_WITHIN_SECONDS, MOST_CANARY_SECONDS, NOTIFIED_WITHIN_SECONDS, Policy
-from relay.channels.schema import AUTH, CHANNEL
+from relay.channels.schema import AUTH, CHANNEL, faults
 from relay.failures import InvalidChannel
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.incidents.callback import (
@@ -81,13 +81,13 @@ def check_secret(document: Any, hosts: VendorHosts) -> None:
 
 def schema_faults(document: Any) -> Iterator[str]:
     """Yield each violation of the schema of secrets, which names the key at fault but never its value."""
-    yield from json_schema.faults(document, CHANNEL, "")
+    yield from faults(document, CHANNEL, "")
     match document:
         case {"xmatters": {"auth": {"type": str(kind)} as auth}} if kind in AUTH:
-            yield from json_schema.faults(auth, AUTH[kind], "xmatters.auth")
+            yield from faults(auth, AUTH[kind], "xmatters.auth")
     match document:
         case {"xmatters": {"rest": {"auth": {"type": str(kind)} as auth}}} if kind in AUTH:
-            yield from json_schema.faults(auth, AUTH[kind], "xmatters.rest.auth")
+            yield from faults(auth, AUTH[kind], "xmatters.rest.auth")
 
 
 def decode_secret(text: str) -> Any:

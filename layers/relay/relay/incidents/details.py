@@ -5,9 +5,8 @@ They are read only for routes, the relay's own body and the fallback topic, sinc
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
-from relay.foreign_text import is_bigpanda_link
+from relay.foreign_text import is_bigpanda_link, url_part
 from relay.incidents.share import (
     MAX_ALERTS,
     MAX_ID_LENGTH,
@@ -152,8 +151,7 @@ def _name(value: Any) -> str | None:
 
 def console_link(incident_id: str) -> str:
     """Return the incident's URL in BigPanda's console, as a client published by BigPanda has it (docs/vendors.md)."""
-    named = quote(incident_id[:MAX_ID_LENGTH], safe="", errors="replace")
-    return f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{named}"
+    return f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{url_part(incident_id[:MAX_ID_LENGTH])}"
 
 
 def _link(incident: Fields, incident_id: str) -> str:

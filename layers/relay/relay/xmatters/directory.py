@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.failures import Reason, SendError, reason_for_status
+from relay.foreign_text import url_part
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
 from relay.incidents.share import Fields, fields_of, iso_time, nested, scalar
@@ -286,7 +287,7 @@ class Directory(RestApi):
             reasons = {name: "absent, without a replacement" for name, user in users.items() if user in absent}
         with suppress(SendError):
             for name in users.keys() - reasons.keys():
-                path = f"{PEOPLE_PATH}/{_quoted(users[name])}/devices"
+                path = f"{PEOPLE_PATH}/{url_part(users[name])}/devices"
                 if not any(map(_is_active, self.listed(rest, path, deadline))):
                     reasons[name] = "without an active device"
         return reasons
@@ -303,7 +304,7 @@ class Directory(RestApi):
         """True if xMatters has a person of that name; None if unknown. Raises NoAnswer or BadAnswer."""
         if not name.strip("."):
             return None
-        answer = self.ask(rest, "GET", f"{PEOPLE_PATH}/{_quoted(name)}", None, deadline, also={404})
+        answer = self.ask(rest, "GET", f"{PEOPLE_PATH}/{url_part(name)}", None, deadline, also={404})
         if answer.status == 404:
             return False if _says_not_found(answer) else None
         return True if _read(answer, name, Kind.USER, "PERSON").kind == Kind.USER else None
@@ -313,7 +314,7 @@ class Directory(RestApi):
             # A name of dots would change the URL's path.
             return _not_known(target, "an empty name, or one of dots, can't be looked up")
         for path, kind, word in ((PEOPLE_PATH, Kind.USER, "PERSON"), (GROUPS_PATH, Kind.GROUP, "GROUP")):
-            answer = self.ask(rest, "GET", f"{path}/{_quoted(target)}", None, deadline, also={404})
+            answer = self.ask(rest, "GET", f"{path}/{url_part(target)}", None, deadline, also={404})
             if answer.status != 404:
                 return _read(answer, target, kind, word)
             if not _says_not_found(answer):
@@ -322,7 +323,7 @@ class Directory(RestApi):
 
     def _counted(self, rest: Rest, groups: list[RecipientCheck], deadline: Deadline) -> list[RecipientCheck]:
         """Return the groups with their number of people on call, or with the cause why it is unknown."""
-        asked = ",".join(_quoted(each.id) for each in groups)
+        asked = ",".join(url_part(each.id) for each in groups)
         path = f"{ON_CALL_PATH}?groups={asked}&membersPerShift={MEMBERS_A_SHIFT}"
         try:
             counts = _counts(self.ask(rest, "GET", path, None, deadline), groups)
@@ -357,10 +358,6 @@ def _not_known(name: str, detail: str) -> RecipientCheck:
 def _target(name: str) -> str:
     """Return the user or group that a recipient names: the part before the bar in `name|Device`."""
     return name.partition("|")[0].strip()
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="", errors="replace")
 
 
 def _not_asked(error: SendError) -> str | None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from copy import replace
 from typing import Literal, NamedTuple
-from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from relay.channels.cache import READ_SECONDS, ChannelCache
 from relay.channels.channel import Channel
@@ -25,6 +25,7 @@ from relay.failures import (
     is_ambiguous_status,
     reason_for_status,
 )
+from relay.foreign_text import url_part
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import SendResult
@@ -234,7 +235,7 @@ def with_recipients(url: str, names: tuple[str, ...]) -> str:
     parts = urlsplit(url)
     kept = [piece for piece in parts.query.split("&") if piece and not piece.startswith(_RECIPIENTS)]
     if names:
-        kept.append(_RECIPIENTS + ",".join(quote(name, safe="", errors="replace") for name in names))
+        kept.append(_RECIPIENTS + ",".join(map(url_part, names)))
     return urlunsplit(parts._replace(query="&".join(kept)))
 
 
