@@ -274,7 +274,7 @@ def _flag(value: Any) -> bool | None:
 
 
 def _time(value: Any) -> float | None:
-    """Return epoch seconds from a number or digits (seconds or milliseconds), or from ISO 8601 with an offset."""
+    """Return epoch seconds from a number or digits (seconds or milliseconds), or from ISO 8601; None for others."""
     if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value) is None:
         return iso_time(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):

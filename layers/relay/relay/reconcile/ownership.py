@@ -70,8 +70,8 @@ class Ownership:
     def learn(self, run: Progress, part: GroupProgress) -> dict[str, frozenset[str]]:
         """Return, for each channel of a group that signals unknown incidents, names of which one is its webhook's.
 
-        They are learnt from the known incidents that changed last. None for a channel of which nothing is known. Raises
-        LedgerError.
+        They are learnt from the known incidents that changed last. Empty for a channel of which nothing is known.
+        Raises LedgerError.
         """
         return {each.name: self._learnt(run, part, each) for each in part.group.members if each.signals}
 

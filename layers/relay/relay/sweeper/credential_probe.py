@@ -125,7 +125,7 @@ class CredentialProbe:
     def refused(self) -> dict[str, tuple[ApiKind, ...]]:
         """Return the kinds of each channel's credentials that their last probe found refused.
 
-        None if the results can't be read now, so that the caller can judge the other reasons of a channel's sickness.
+        Empty if the results can't be read now, so that the caller can judge the other reasons of a channel's sickness.
         """
         try:
             probes = read_probes(self.tools.table, self.tools.clock())
