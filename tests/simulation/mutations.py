@@ -1322,7 +1322,7 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier._awaits_nothing",
         """
             policy = self.policies.of(channel)
-            if self.policies.is_unread(channel) and not self.policies.is_removed(channel):
+            if channel in self.policies.unread and channel not in self.policies.removed:
                 return False
         """,
         """
@@ -1428,11 +1428,11 @@ MUTATIONS = (
         "the sweeper keeps the policies that its first run read",
         "sweeper.run:SweepPolicies.begin_run",
         """
-            self._policies.clear()
-            self._unread.clear()
+            self.known.clear()
+            self.unread.clear()
         """,
         """
-            self._unread.clear()
+            self.unread.clear()
         """,
         seed=77,
     ),

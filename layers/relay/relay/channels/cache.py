@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 
-# Time limit of one read.
 READ_SECONDS = 3.0
 # Secrets Manager answers InvalidRequestException for a secret that is marked for deletion.
 _GONE = {"ResourceNotFoundException", "InvalidRequestException"}

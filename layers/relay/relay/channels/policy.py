@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from relay.incidents.own_body import BodyRule
 
 
-# Pattern of channels' names.
 CHANNEL_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}\Z"
 PRIORITIES: Mapping[str, str] = {"critical": "HIGH", "warning": "MEDIUM", "unknown": "MEDIUM", "ok": "LOW"}
 

@@ -14,7 +14,6 @@ from relay.ledger.sources import Recipients
 from relay.ledger.table import Table
 from relay.reconcile.history import Group, History, Listing, Member, short_name
 
-# Key of the table item that holds the lease.
 LEASE_KEY = "reconcile/run"
 # The longest step of a run is two calls to BigPanda that wait for the rate limit (about 30 s). The lease of a run that
 # died is over before the next schedule, which comes after two minutes at the earliest.

@@ -17,7 +17,6 @@ from relay.ledger.table import Table
 from relay.reconcile.findings import GroupProgress, Progress, Seen
 from relay.reconcile.history import Member
 
-# Key of the table's item with the name of a channel's webhook.
 OWN_KEY = "reconcile/own/"
 # The name is learnt again after this time: an operator may have replaced the webhook in BigPanda.
 LEARNT_SECONDS = 3600.0

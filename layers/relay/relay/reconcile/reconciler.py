@@ -37,7 +37,6 @@ from relay.reconcile.history import Difference, History, Listing, Planner, is_ri
 from relay.reconcile.ownership import Ownership
 from relay.telemetry import Telemetry
 
-# Time limit of the publication to the fallback topic.
 FALLBACK_SECONDS = 3.0
 
 

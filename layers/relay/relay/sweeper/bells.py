@@ -105,7 +105,7 @@ class Bells:
         A channel that was removed, or is in shadow mode, sends nothing: its debts are woken to be dead-lettered.
         """
         policy = self.policies.of(channel)
-        if self.policies.is_removed(channel) or policy.mode is Mode.SHADOW:
+        if channel in self.policies.removed or policy.mode is Mode.SHADOW:
             return policy.max_per_minute
         try:
             circuit = self.circuit(channel)
@@ -127,7 +127,7 @@ class Bells:
         harm: the worker decides. Infinity if the channel's policy can't be read.
         """
         newest, debt = row.entry.newest, row.entry.debt
-        if newest is None or self.policies.is_unread(row.channel):
+        if newest is None or row.channel in self.policies.unread:
             return math.inf
         since = max(newest.came, debt.since or 0.0, debt.revived_at, debt.paused_until, row.entry.quiet_until(newest))
         return since + self.policies.of(row.channel).max_age_seconds

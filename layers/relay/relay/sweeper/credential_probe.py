@@ -81,7 +81,6 @@ def _probe(at: float, refused: Mapping[str, str] | None = None) -> Probe:
     return Probe(float(at), {kind: str(refused[kind]) for kind in _KINDS if refused and kind in refused})
 
 
-# Time between two probes of a channel.
 PROBE_SECONDS = 3600.0
 # Channels that a run probes. So 600 channels have their turn within the hour, and BigPanda's limit of 5 requests a
 # second for a key has room for other calls.

@@ -102,7 +102,7 @@ class FallbackNotifier:
     def _awaits_nothing(self, channel: str, entry: Entry) -> bool:
         """True if a receipt is open of which nothing is awaited: the policy was changed, or the channel removed."""
         policy = self.policies.of(channel)
-        if self.policies.is_unread(channel) and not self.policies.is_removed(channel):
+        if channel in self.policies.unread and channel not in self.policies.removed:
             return False
         return entry.receipt.is_open and not entry.receipt.awaits_a_step(policy)
 

@@ -11,11 +11,8 @@ from typing import Any, NamedTuple, Self
 
 from relay.foreign_text import cut
 
-# Consecutive runs that find a channel sick before people are told.
 RUNS_SICK = 2
-# Consecutive runs that find a channel well before people are told.
 RUNS_WELL = 5
-# Shortest time between two messages about one channel.
 TOLD_AGAIN_SECONDS = 900.0
 # A momentary reason (a critical without a page) keeps the channel sick for this time. The fallback topic is notified of
 # it in the same run, and then the ledger's index no longer has it.

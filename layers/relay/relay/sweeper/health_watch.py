@@ -36,7 +36,6 @@ from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
 from relay.sweeper.recipient_watch import RecipientWatch
 from relay.sweeper.run import SweeperRun, Tools
 
-# Time between two surveys.
 SURVEY_SECONDS = 3600.0
 # Time until the next survey after one that failed or did not end.
 SURVEY_AGAIN_SECONDS = 300.0

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # Keys of the table's items: the times of all channels' last checks, and whom people were told of, for a channel.
 TIMES_KEY, TOLD_KEY = "channels/recipients", "recipients/"
 KEPT_SECONDS = 7 * 86_400.0
-# Time between two checks of a channel.
 CHECK_SECONDS = 3600.0
 # Recipients in a check; the next check has the next ones. xMatters' limits are not published.
 MAX_CHECKED = 10

@@ -152,7 +152,6 @@ class AtOnce(Protocol):
     def __call__[T](self, calls: Sequence[Callable[[], T]]) -> list[T]: ...
 
 
-# Time limit of the list of all channels.
 LIST_SECONDS = 3.0
 
 
@@ -312,29 +311,23 @@ POLICY_SECONDS = 8.0
 
 @dataclass(frozen=True)
 class SweepPolicies:
-    """The policies of channels, each read once in a run of the sweeper."""
+    """The policies of channels, each read once in a run of the sweeper.
+
+    Attributes:
+        known: The policies that were read in this run, by channel.
+        unread: Channels whose secret could not be read in this run, so that their policy is not known.
+        removed: Those among them that do not exist.
+    """
 
     tools: Tools
-    _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
-    # Channels whose secret could not be read in this run.
-    _unread: set[str] = field(default_factory=set, init=False, repr=False)
-    # Those among them that do not exist.
-    _removed: set[str] = field(default_factory=set, init=False, repr=False)
-
-    @property
-    def known(self) -> Mapping[str, Policy]:
-        return self._policies
+    known: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
+    unread: set[str] = field(default_factory=set, init=False, repr=False)
+    removed: set[str] = field(default_factory=set, init=False, repr=False)
 
     def begin_run(self) -> None:
-        self._policies.clear()
-        self._unread.clear()
-        self._removed.clear()
-
-    def is_unread(self, channel: str) -> bool:
-        return channel in self._unread
-
-    def is_removed(self, channel: str) -> bool:
-        return channel in self._removed
+        self.known.clear()
+        self.unread.clear()
+        self.removed.clear()
 
     def read(self, rows: Iterable[DueRow]) -> None:
         """Read the policies of all rows' channels in parallel, since one after the other takes long in a storm.
@@ -347,26 +340,26 @@ class SweepPolicies:
             if deadline.remaining():
                 self.of(channel)
             else:
-                self._policies.setdefault(channel, Policy())
-                self._unread.add(channel)
+                self.known.setdefault(channel, Policy())
+                self.unread.add(channel)
 
         self.tools.at_once([partial(read_one, channel) for channel in dict.fromkeys(each.channel for each in rows)])
 
     def of(self, channel: str) -> Policy:
         """Return a channel's policy, or the default policy if the channel can't be read or was removed."""
-        if channel not in self._policies:
-            self._policies[channel] = Policy()
-            self._unread.add(channel)
+        if channel not in self.known:
+            self.known[channel] = Policy()
+            self.unread.add(channel)
             try:
-                self._policies[channel] = self.tools.channels.for_work(channel).policy
-                self._unread.discard(channel)
+                self.known[channel] = self.tools.channels.for_work(channel).policy
+                self.unread.discard(channel)
             except UnknownChannel:
-                self._removed.add(channel)
+                self.removed.add(channel)
             except ChannelError:
                 pass
             except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
                 self.tools.telemetry.crashed(error)
-        return self._policies[channel]
+        return self.known[channel]
 
 
 def delay_start_after_pauses(policies: SweepPolicies, row: DueRow, now: float) -> float:
@@ -375,7 +368,7 @@ def delay_start_after_pauses(policies: SweepPolicies, row: DueRow, now: float) -
     # Which pauses held a state is known of the last one that a worker recorded, and of those for all incidents.
     held = [each.until for each in pauses if each.id == debt.paused_by]
     past = [each.until for each in pauses if not each.when and row.since < each.until <= now]
-    is_recorded_end = debt.paused_until <= now or policies.is_unread(row.channel)
+    is_recorded_end = debt.paused_until <= now or row.channel in policies.unread
     return max([row.delay_start, *held, *past, *([debt.paused_until] if is_recorded_end else [])])
 
 
@@ -385,7 +378,7 @@ def is_paused(policies: SweepPolicies, row: DueRow, now: float) -> bool:
     If the channel's policy can't be read, the pause counts until the end that the entry records.
     """
     debt = row.entry.debt
-    if policies.is_unread(row.channel):
+    if row.channel in policies.unread:
         return debt.paused_until > now
     return any(each.is_active(now) and each.id == debt.paused_by for each in policies.of(row.channel).pauses)
 

@@ -56,7 +56,6 @@ PROBES_SECONDS = 6.0
 RECIPIENTS_SECONDS = 5.0
 # The same for the canaries: the webhook may take so long to answer.
 CANARIES_SECONDS = 9.0
-# Time limit of the heartbeat.
 HEARTBEAT_SECONDS = 2.0
 
 
@@ -167,7 +166,7 @@ class Sweeper:
         if self.health:
             # A removed channel is not sick of what it gave up: only `relayctl dlq drop` would end that.
             self.policies.read(rows)
-            lasting = (each for each in rows if not (each.entry.is_given_up and self.policies.is_removed(each.channel)))
+            lasting = (each for each in rows if not (each.entry.is_given_up and each.channel in self.policies.removed))
             # A canary's incident is judged as a canary alone.
             real = (each for each in lasting if not each.is_canary)
             owed = {channel: [*map(self._held, some)] for channel, some in by_channel(real).items()}
