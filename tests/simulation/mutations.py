@@ -292,9 +292,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a callback is answered before it is kept",
-        "entrypoints.authenticated_endpoint:CallbackIntake.take",
-        "self.outbox.enqueue(job, until=self.clock())",
-        "self.outbox.enqueue(job, until=self.clock()) or True",
+        "entrypoints.authenticated_endpoint:take_callback",
+        "outbox.enqueue(job, until=now)",
+        "outbox.enqueue(job, until=now) or True",
         seed=18,
     ),
     Mutation(

@@ -7,7 +7,7 @@ Functions, tests, the simulation and the benchmarks build the library here; they
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
@@ -164,15 +164,15 @@ class Wiring:
 
     @cached_property
     def webhook(self) -> "Endpoint":
-        from relay.entrypoints.authenticated_endpoint import ShareIntake
+        from relay.entrypoints.authenticated_endpoint import take_share
 
-        return self._endpoint("inbound", ShareIntake(self.delivery, self.sources).take)
+        return self._endpoint("inbound", partial(take_share, self.delivery, self.sources))
 
     @cached_property
     def callbacks(self) -> "Endpoint":
-        from relay.entrypoints.authenticated_endpoint import CallbackIntake
+        from relay.entrypoints.authenticated_endpoint import take_callback
 
-        return self._endpoint("callback", CallbackIntake(self.outbox, self._clock).take)
+        return self._endpoint("callback", partial(take_callback, self.outbox, self._clock))
 
     def _endpoint(self, name: "EndpointName", take: "Take") -> "Endpoint":
         from relay.entrypoints.authenticated_endpoint import Endpoint
