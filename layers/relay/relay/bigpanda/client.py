@@ -1,9 +1,7 @@
 """Client for BigPanda's API: comments, assignments, resolves, snoozes, and reads of incidents.
 
-The client also reports an incident's first share as received. BigPanda may withhold the incident's updates until then.
-All functions together keep to BigPanda's rate limits by counts in the ledger's table.
-
-Facts and open questions: docs/vendors.md, "BigPanda's API".
+All functions together keep to BigPanda's rate limits by counts in the ledger's table. Facts and open questions:
+docs/vendors.md, "BigPanda's API".
 """
 
 import hashlib

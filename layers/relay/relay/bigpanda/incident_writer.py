@@ -28,9 +28,9 @@ class CallbackToWrite(NamedTuple):
     Attributes:
         responses: Response texts that acknowledge or escalate.
         came: Arrival of the callback (epoch seconds).
-        outdated: Reason why the callback is out of date; empty if it is not. After it arrived, the channel signalled
-            the incident again, or the incident ended; or it names the page of an earlier signal, and a later signal had
-            an open state; or a worse or reopened state is owed.
+        outdated: Reason why the callback is out of date; empty if it is not. It is if the channel signalled the
+            incident again or the incident ended after it came, if it names the page of an earlier signal than one of an
+            open state, or if a worse or reopened state is owed.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 

@@ -3,8 +3,8 @@
 A callback is verified first. An unverified callback only gets a comment, which says that the callback is unverified.
 Nothing is written if the channel does not know the incident.
 
-Each callback is written once. A table item records its progress. After an
-ambiguous write, the comment is searched by its text before it is written again (`bigpanda.incident_writer`).
+Each callback is written once. A table item records its progress. After an ambiguous write, the comment is searched by
+its text before it is written again (`bigpanda.incident_writer`).
 """
 
 import json

@@ -1,8 +1,7 @@
 """Wiring: puts the objects of a Lambda function together from its adapters to AWS, the vendors, time and the log.
 
-Each object is made when it is first needed.
-
-Functions, tests, the simulation and the benchmarks build the library here; they differ in their adapters alone.
+Each object is made when it is first needed. Functions, tests, the simulation and the benchmarks build the library here;
+they differ in their adapters alone.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,9 +1,7 @@
 """Notifications of the last resort about criticals that are overdue, or of which nobody is known to know.
 
 The fallback topic gets one message for a channel. Then phones, if there are any, are called and texted once about all
-channels.
-
-The texts of the messages are in `delivery.fallback`.
+channels. The texts of the messages are in `delivery.fallback`.
 """
 
 import json

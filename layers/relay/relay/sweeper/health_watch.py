@@ -1,7 +1,7 @@
 """Watch over channels' health: judges them in each run of the sweeper, and tells people when one gets sick or well.
 
-A topic that hangs or fails delays neither the bells nor the fallback topic: the watch runs after
-both, with a deadline of its own. A message that SNS does not accept is sent again by the next run.
+A topic that hangs or fails delays neither the bells nor the fallback topic: the watch runs after both, with a deadline
+of its own. A message that SNS does not accept is sent again by the next run.
 
 A silent channel (no share came for longer than `expect_share_every` of its policy) that owes nothing has no row in the
 ledger's `due` index. So all channels' policies are read once an hour. The last use of a channel's credentials is
