@@ -214,9 +214,9 @@ class ChannelStore:
         read of its secret. A channel that was just made may be missing.
         """
         return sorted(
-            (each.name, each.changed_at.isoformat(timespec="seconds") if each.changed_at else None)
-            for each in list_channels(self._secrets, self._prefix)
-            if self._may_exist(each.name)
+            (name, changed_at.isoformat(timespec="seconds") if changed_at else None)
+            for name, changed_at in list_channels(self._secrets, self._prefix)
+            if self._may_exist(name)
         )
 
     def _may_exist(self, name: str) -> bool:

@@ -120,7 +120,7 @@ class TestOnce:
 
     @pytest.mark.parametrize("statuses", [("ok", "critical"), ("ok",), ("warning", "critical")])
     def test_answer_to_an_earlier_signal_does_not_end_what_came_later(self, statuses: tuple[str, ...]) -> None:
-        relay = new_relay(samples.refused(503), HttpAnswer(200, {}, b"[]"), DONE)
+        relay = new_relay(samples.refused(503), DONE)
         answer(relay, "Resolve")
         relay.wake(0)
         for second, status in enumerate(statuses):

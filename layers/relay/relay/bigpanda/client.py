@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 from relay.channels.channel import BigPandaAccess
@@ -98,13 +98,6 @@ class Incident:
         return f"/resources/v2.0/environments/{url_part(self.environment_id)}/incidents/{url_part(self.id)}"
 
 
-class Listing(NamedTuple):
-    """One page of a listing of incidents in BigPanda's API. `total` counts all pages; None if the answer does not."""
-
-    items: list[dict[str, Any]]
-    total: int | None
-
-
 class BigPanda:
     """Client for BigPanda's API. Every method raises NoAnswer or BadAnswer when the request fails."""
 
@@ -131,9 +124,18 @@ class BigPanda:
     def has_comment(
         self, access: BigPandaAccess, incident: Incident, is_it: Callable[[str], bool], deadline: Deadline
     ) -> bool:
-        """True if `is_it` returns True for a text in one of the incident's latest comments."""
+        """True if `is_it` returns True for a text in one of the incident's latest comments.
+
+        An answer 2xx that is not JSON has no comments.
+        """
+        try:
+            found = self.activities(access, incident.id, deadline, kinds=("incident_commented",))
+        except BadAnswer as error:
+            if error.http_status is None or not 200 <= error.http_status < 300:
+                raise
+            return False
         # The position of the comment in an activity is not documented, so all strings are searched.
-        return any(map(is_it, _strings(self.activities(access, incident.id, deadline, kinds=("incident_commented",)))))
+        return any(map(is_it, _strings(found)))
 
     def activities(
         self,
@@ -215,11 +217,11 @@ class BigPanda:
         page: int,
         since: float | None,
         deadline: Deadline,
-    ) -> Listing:
-        """Return one page of the incidents in a folder of an environment. `page` counts from 1.
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return one page of the incidents in a folder of an environment, and their number on all pages, if known.
 
-        `folder` is BigPanda's name, such as `shared`. Only incidents that were active after `since` (epoch seconds) are
-        listed; all if `since` is None.
+        `folder` is BigPanda's name, such as `shared`. `page` counts from 1. Only incidents that were active after
+        `since` (epoch seconds) are listed; all if `since` is None.
         """
         query: dict[str, Any] = {"folder": folder, "sort_by": "last_change"}
         query |= {"page": page, "page_size": INCIDENTS_A_PAGE}
@@ -234,7 +236,7 @@ class BigPanda:
         if not isinstance(items, list) or (total and page == 1 and not items):
             # An unexpected answer must not count as an empty list: open incidents would seem to be over.
             raise self._failure(access, answer, Reason.UPSTREAM)
-        return Listing([item for item in items if isinstance(item, dict)], total)
+        return [item for item in items if isinstance(item, dict)], total
 
     def incident(self, access: BigPandaAccess, incident: Incident, deadline: Deadline) -> dict[str, Any]:
         """Return an incident as a JSON object, with the details of its alerts."""

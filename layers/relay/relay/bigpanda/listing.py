@@ -95,20 +95,20 @@ class Lister:
         # BigPanda lists all resolved incidents of the past. Only recent ones are compared.
         start = since if folder == "resolved" else None
         ask = partial(self.bigpanda.incidents, access, environment_id, folder, at.page, start)
-        listing = self._asked(access, "incidents", ask, deadline)
-        shares = [share for item in listing.items if (share := _share(item, environment_id))]
+        items, total = self._asked(access, "incidents", ask, deadline)
+        shares = [share for item in items if (share := _share(item, environment_id))]
         fresh = [share for share in shares if share.incident_id not in ids]
         ids |= {share.incident_id for share in fresh}
         listed = at.listed + len(fresh)
         is_old = all(share.version is not None and share.version[0] < (start or 0.0) for share in shares)
         # A page without new incidents also ends the folder, in case the service repeats its first page for ever.
-        is_last = not fresh or is_old or (listing.total is not None and listed >= listing.total)
+        is_last = not fresh or is_old or (total is not None and listed >= total)
         is_cut = not is_last and at.page == MAX_LISTING_PAGES
         after: Position | None = Position(at.folder, at.page + 1, listed)
         if is_last or is_cut:
             after = Position(at.folder + 1) if at.folder + 1 < len(FOLDERS) else None
         shared = [share for share in fresh if share.document["incident"].get("shared") is not False]
-        return ListingPage(folder, shared, len(listing.items) - len(shares), after, is_cut)
+        return ListingPage(folder, shared, len(items) - len(shares), after, is_cut)
 
     def details(self, access: BigPandaAccess, environment_id: str, share: Share, deadline: Deadline) -> Share:
         """Return the incident of a share as BigPanda has it now, with the details of its alerts.

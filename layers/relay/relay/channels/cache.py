@@ -40,21 +40,14 @@ _GONE = {"ResourceNotFoundException", "InvalidRequestException"}
 _DENIED = {"AccessDeniedException", "AccessDenied", "DecryptionFailure"}
 
 
-class ListedChannel(NamedTuple):
-    """A channel's secret as Secrets Manager lists it: its name, and its last change if Secrets Manager says."""
-
-    name: str
-    changed_at: datetime | None
-
-
-def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[ListedChannel]:
-    """Yield the channels whose secrets are below the prefix, also invalid ones. Raises botocore's exceptions."""
+def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[tuple[str, datetime | None]]:
+    """Yield the name and the last change, if known, of each secret below the prefix. Raises botocore's exceptions."""
     pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{prefix}/"]}])
     for page in pages:
         for secret in page["SecretList"]:
             name = secret.get("Name", "").removeprefix(f"{prefix}/")
             if is_channel_name(name) and "DeletedDate" not in secret:
-                yield ListedChannel(name, secret.get("LastChangedDate"))
+                yield name, secret.get("LastChangedDate")
 
 
 class Secrets:
@@ -87,8 +80,8 @@ class Secrets:
     def names(self) -> Iterator[str]:
         """Yield the names of all channels, valid or not. Raises ChannelUnreadable."""
         try:
-            for listed in list_channels(self._client, self._prefix):
-                yield listed.name
+            for name, _ in list_channels(self._client, self._prefix):
+                yield name
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "unknown error")
             raise ChannelUnreadable(f"Secrets Manager refused to list the channels: {code}") from None
