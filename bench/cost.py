@@ -15,7 +15,7 @@ from bench import bodies
 from bench.figures import Figure, Section, measured
 from bench.usage import MeteredRelay, Usage
 from relay.sweeper.canary import EVERY_SECONDS
-from relay.telemetry.telemetry import CHANNEL_METRICS
+from relay.telemetry import CHANNEL_METRICS
 from tests import samples
 from tests.fakes import FakeSecrets
 

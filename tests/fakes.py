@@ -31,7 +31,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.reconcile.reconciler import Ran
 from relay.sweeper.canary import Post
-from relay.telemetry.telemetry import Found, Telemetry
+from relay.telemetry import Found, Telemetry
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 

@@ -10,7 +10,7 @@ from relay.entrypoints import bootstrap
 sweeper = bootstrap.sweeper()
 
 
-@sweeper.telemetry.instrument
+@sweeper.tools.telemetry.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
     """Run the sweeper once, or test the last resort."""
     return sweeper.handle(event)

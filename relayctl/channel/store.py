@@ -193,7 +193,7 @@ class ChannelStore:
 
         Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"), so each secret is read, too.
         """
-        found = {each.name: each.changed_at for each in list_channels(self._secrets, self._prefix)}
+        found = dict(list_channels(self._secrets, self._prefix))
         return {name: at.timestamp() if at else None for name, at in sorted(found.items()) if self._may_exist(name)}
 
     def _may_exist(self, name: str) -> bool:

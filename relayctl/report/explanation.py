@@ -224,7 +224,7 @@ def _recipients(case: Case, task: Task, only: tuple[str, ...]) -> dict[str, Any]
         "only_for": task.change.transition if only and task.change else None,
         "in_url": [name for name in case.permitted if name in rung],
         "refused_in_url": [name for name in case.named if name not in rung],
-        "named_elsewhere": case.channel.vouched.recipients_in,
+        "named_elsewhere": case.channel.recipients_in,
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from relay.jobs.job import JobKind
 from relay.jobs.outcome import Outcome
-from relay.telemetry.telemetry import METRICS
+from relay.telemetry import METRICS
 from tests import samples
 from tests.artefact.templates import Stack, of_clone
 from tests.fakes import new_relay

@@ -9,7 +9,7 @@ import pytest
 
 from relay.jobs.job import Job
 from relay.jobs.queue import attributes_of, read_envelope
-from relay.telemetry.telemetry import METRICS
+from relay.telemetry import METRICS
 from sandbox import local
 from sandbox.bigpanda.incidents import ENVIRONMENT
 from tests.artefact import templates

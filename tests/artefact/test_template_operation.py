@@ -18,7 +18,7 @@ from cloudformation_validate import CelEngine, Severity, ValidateConfig
 from relay.channels.policy import Policy
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_RECEIVES
 from relay.ledger.debt import AT, INDEX, SHARD, Row
-from relay.telemetry.telemetry import METRICS
+from relay.telemetry import METRICS
 from relay.version import VERSION
 from relayctl.stack.checks import WORKER_QUEUES
 from sandbox.environment import without_aws

@@ -28,7 +28,7 @@ from relay.sweeper.canary import Canary
 from relay.sweeper.health_announcement import ChannelState, Told
 from relay.sweeper.run import KEY as SWEEPER_KEY
 from relay.sweeper.run import SweeperRun
-from relay.telemetry.telemetry import Telemetry
+from relay.telemetry import Telemetry
 from relayctl.channel.secret_document import ANY_HOSTS, SecretDocument
 from relayctl.log_lines import parsed
 from tests import samples

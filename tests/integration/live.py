@@ -12,9 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from relay.channels.cache import Secrets
-from relay.deadline import Deadline
+from relay.deadline import Deadline, Watchdog
 from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
-from relay.entrypoints.watchdog import Watchdog
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
@@ -22,7 +21,7 @@ from relay.jobs.job import Job
 from relay.jobs.outcome import Result
 from relay.jobs.queue import envelope_of
 from relay.ledger.table import Table
-from relay.telemetry.telemetry import Found
+from relay.telemetry import Found
 from tests import samples
 from tests.fakes import Recorder, by_channel, one_by_one
 from tests.integration.account import Aws

@@ -36,7 +36,7 @@ from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
-from relay.sweeper.last_resort import carry_out
+from relay.sweeper.fallback_notifier import carry_out
 from relay.version import VERSION
 from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects

@@ -13,9 +13,8 @@ import boto3
 import pytest
 
 from relay.channels.authentication import Reply
-from relay.deadline import Deadline, time_limit
+from relay.deadline import Deadline, Watchdog, time_limit
 from relay.entrypoints import bootstrap
-from relay.entrypoints.watchdog import Watchdog
 from relay.failures import LedgerError, NoAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session

@@ -11,7 +11,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from relay.incidents.share import State
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.sweeper.last_resort import carry_out
+from relay.sweeper.fallback_notifier import carry_out
 from tests import samples
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, client
 from tests.samples import job

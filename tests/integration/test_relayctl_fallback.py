@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from relay.delivery.fallback import Fallback
-from relay.sweeper.last_resort import last_confirmation
+from relay.sweeper.fallback_notifier import last_confirmation
 from relayctl.__main__ import main
 from tests.fakes import FakeMessaging, FakeSns, phones
 from tests.integration.relayctl_cloud import Operator, Typist

@@ -292,9 +292,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a callback is answered before it is kept",
-        "entrypoints.authenticated_endpoint:CallbackIntake.take",
-        "self.outbox.enqueue(job, until=self.clock())",
-        "self.outbox.enqueue(job, until=self.clock()) or True",
+        "entrypoints.authenticated_endpoint:take_callback",
+        "outbox.enqueue(job, until=now)",
+        "outbox.enqueue(job, until=now) or True",
         seed=75,
     ),
     Mutation(
@@ -912,11 +912,15 @@ MUTATIONS = (
         "bigpanda.incident_writer:IncidentWriter.write",
         """
             if undone != "":
-                self._comment(to_write, comment.text(f"{assigned} {undone or ''}".strip()), deadline)
+                text = comment.text(f"{assigned} {undone or ''}".strip())
+                self.rate_limit.wait(to_write.access, "comments")
+                self.bigpanda.comment(to_write.access, to_write.incident, text, deadline)
         """,
         """
             if undone is None:
-                self._comment(to_write, comment.text(f"{assigned} {undone or ''}".strip()), deadline)
+                text = comment.text(f"{assigned} {undone or ''}".strip())
+                self.rate_limit.wait(to_write.access, "comments")
+                self.bigpanda.comment(to_write.access, to_write.incident, text, deadline)
         """,
         seed=60000068,
     ),
@@ -937,7 +941,7 @@ MUTATIONS = (
     Mutation(
         "people are told of a sick channel in each run",
         "sweeper.health_watch:HealthWatch._publish",
-        "run.record_announced(self.table, self._states(run, message))",
+        "run.health |= self._states(run, message)",
         "self._states(run, message)",
         seed=2,
     ),
@@ -946,13 +950,15 @@ MUTATIONS = (
         "sweeper.health_watch:HealthWatch._publish",
         """
             if is_told:
-                run.record_announced(self.table, self._states(run, message))
+                run.health |= self._states(run, message)
+                run.record(self.tools.table)
             else:
                 failed.add(arn)
         """,
         """
             if message.notices:
-                run.record_announced(self.table, self._states(run, message))
+                run.health |= self._states(run, message)
+                run.record(self.tools.table)
             else:
                 failed.add(arn)
         """,
@@ -1274,9 +1280,9 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier._notify_some",
         """
             if notified:
-                run.record_notified(self.table, notified, self.clock())
+                run.record_notified(self.tools.table, notified, self.tools.clock())
         """,
-        "run.record_notified(self.table, list(due), self.clock())",
+        "run.record_notified(self.tools.table, list(due), self.tools.clock())",
         seed=144,
     ),
     Mutation(
@@ -1318,7 +1324,7 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier._awaits_nothing",
         """
             policy = self.policies.of(channel)
-            if self.policies.is_unread(channel) and not self.policies.is_removed(channel):
+            if channel in self.policies.unread and channel not in self.policies.removed:
                 return False
         """,
         """
@@ -1409,7 +1415,7 @@ MUTATIONS = (
     Mutation(
         "what is too old waits for the channel's circuit, too, in place of being dead-lettered",
         "sweeper.bells:Bells.heal",
-        "may_ring(row) or self._expires_at(row) < self.clock()",
+        "may_ring(row) or self._expires_at(row) < self.tools.clock()",
         "may_ring(row)",
         seed=12,
     ),
@@ -1424,11 +1430,11 @@ MUTATIONS = (
         "the sweeper keeps the policies that its first run read",
         "sweeper.run:SweepPolicies.begin_run",
         """
-            self._policies.clear()
-            self._unread.clear()
+            self.known.clear()
+            self.unread.clear()
         """,
         """
-            self._unread.clear()
+            self.unread.clear()
         """,
         seed=77,
     ),

@@ -37,7 +37,7 @@ from relay.reconcile.history import listing_name
 from relay.reconcile.ownership import OWN_KEY
 from relay.reconcile.reconciler import Reconciler
 from relay.sweeper.sweeper import Sweeper
-from relay.telemetry.telemetry import Telemetry
+from relay.telemetry import Telemetry
 from relayctl.dlq.mover import move
 from relayctl.dlq.queue import DeadLetters
 from tests.fakes import one_by_one, unwatched

@@ -5,7 +5,7 @@ import json
 from relay.channels.authentication import MAX_BODY_BYTES
 from relay.delivery import sns_topic
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, attributes_of
-from relay.telemetry.telemetry import METRICS
+from relay.telemetry import METRICS
 from tests import samples
 from tests.fakes import Recorder
 

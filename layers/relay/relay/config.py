@@ -10,7 +10,7 @@ from relay.failures import ConfigError
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of a Lambda function, from its environment variables.
+    """Settings of a Lambda function, from its environment variables. Texts are empty in functions without the setting.
 
     Attributes:
         secret_prefix: Prefix of the secrets' names, without a trailing slash.
@@ -18,21 +18,16 @@ class Config:
         xmatters_hosts: Allowed hosts of xMatters: names in lower case, some with `*.` in front.
         bigpanda_hosts: Allowed hosts of BigPanda, in the same form.
         loopback_allowed: True to allow plain http to loopback addresses; in the local cloud only.
-        dead_letter_queue_url: URL of the dead-letter queue.
-        retry_queue_url: URL of the retry queue.
-        chore_queue_url: URL of the chore queue.
-        ledger_table: Name of the ledger's table.
-        fallback_topic_arn: ARN of the fallback topic; empty in functions that do not notify it.
-        job_worker: Name of the job worker's function, for the sweeper; empty in other functions.
-        alarm_topic_arn: ARN of the topic that wakes people, for the sweeper; empty for none.
-        notice_topic_arn: ARN of the topic that people read later, for the sweeper; empty for none.
+        job_worker: Name of the job worker's function, for the sweeper.
+        alarm_topic_arn: ARN of the topic that wakes people, for the sweeper.
+        notice_topic_arn: ARN of the topic that people read later, for the sweeper.
         has_channel_metrics: True to write some metrics for each channel.
         is_traced: True if X-Ray traces the function.
-        fallback_phones: Numbers of the phones of the last resort (E.164), for the sweeper; empty for none.
+        fallback_phones: Numbers of the phones of the last resort (E.164), for the sweeper.
         fallback_voice_identity: ARN of the phone number or pool that calls these phones; empty for no calls.
         fallback_text_identity: ARN of the phone number, pool or sender id that texts them; empty for no texts.
-        webhook_url: URL of the stack's own webhook with `{channel}`, for the sweeper; empty for none.
-        heartbeat_url: URL of an external dead man's switch, for the sweeper; empty for none. It is a credential.
+        webhook_url: URL of the stack's own webhook with `{channel}`, for the sweeper.
+        heartbeat_url: URL of an external dead man's switch, for the sweeper. It is a credential.
     """
 
     secret_prefix: str
@@ -122,10 +117,7 @@ def _hosts(environment: Mapping[str, str], name: str, problems: list[str]) -> tu
 
 
 def _chosen(environment: Mapping[str, str], name: str, values: tuple[str, ...], problems: list[str]) -> str:
-    """Return a setting whose allowed values are `values`; the first of them is the default.
-
-    Any other value is reported in `problems`.
-    """
+    """Return a setting whose allowed values are `values`; the first of them is the default."""
     value = environment.get(name, values[0])
     if value not in values:
         problems.append(f"{name}: must be {' or '.join(values)}, not {value!r}")
@@ -133,10 +125,9 @@ def _chosen(environment: Mapping[str, str], name: str, values: tuple[str, ...], 
 
 
 def _https_url(environment: Mapping[str, str], name: str, problems: list[str]) -> str:
-    """Return a URL from an environment variable; empty if the variable is not set.
+    """Return a URL, which must have https; empty if the variable is not set.
 
-    A URL without https is reported in `problems`, and is still returned. The text in `problems` does not quote the URL,
-    since the URL may be a credential.
+    The text in `problems` does not quote the URL, since it may be a credential.
     """
     url = environment.get(name, "")
     if url and not url.startswith("https://"):
@@ -162,7 +153,6 @@ def _profile(environment: Mapping[str, str], name: str, problems: list[str]) -> 
 
 
 def _is_on_this_machine(url: str) -> bool:
-    """True if a URL is plain http to a loopback address."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -1,6 +1,7 @@
-"""Time limits: the deadline of a request or job, and the limit of the calls to AWS and vendors that a thread makes.
+"""Time limits: the deadline of a request or job, the limit of the calls that a thread makes, and a watchdog.
 
-The times that the calls take are collected as well, for the log line of the request or job.
+The watchdog answers a request in time even if a call never ends: a name look-up has no limit, and an answer of AWS that
+trickles in resets its limit each time. The times of the calls are collected for the log line of the request or job.
 """
 
 import math
@@ -8,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any
 
 # Time by which this thread's calls must be over (epoch seconds). Not a monotonic clock, which may stand still while
@@ -17,6 +20,10 @@ _latest = ContextVar("latest", default=math.inf)
 _spent = ContextVar[dict[str, float] | None]("spent", default=None)
 # Makes a call within a time limit, and returns its result.
 type Run = Callable[[Callable[[], Any]], Any]
+# Gives the time in epoch seconds.
+type Clock = Callable[[], float]
+# Makes a deadline that ends after a number of seconds.
+type Deadlines = Callable[[float], "Deadline"]
 
 
 @contextmanager
@@ -62,8 +69,7 @@ class Deadline:
         """Return the result of `call`. Raises TimeoutError, without the call, if no time is left for it.
 
         The call has the time until the deadline: `at_least` seconds even if the deadline has passed, and `at_most`
-        seconds in any case. This is a time limit as of `time_limit`. The call's time is collected under the name `part`
-        (see `times_collected`).
+        seconds in any case. The call's time is collected under the name `part`.
         """
         start, now = self._clock(), time.time()
         latest = min(_latest.get(), now + min(at_most, max(at_least, self._end - start)))
@@ -78,9 +84,60 @@ class Deadline:
                 spent[part] = round(spent.get(part, 0.0) + (self._clock() - start) * 1000, 3)
 
 
-def limited(deadlines: Callable[[float], Deadline], seconds: float, part: str) -> Run:
-    """Return a function that makes a call within `seconds`, whatever time its caller has left.
-
-    `deadlines` returns a deadline of a number of seconds. The call's time is collected under the name `part`.
-    """
+def limited(deadlines: Deadlines, seconds: float, part: str) -> Run:
+    """Return a function that makes a call within `seconds`, whatever time its caller has left."""
     return lambda call: deadlines(seconds).run(call, part=part)
+
+
+# Does some work within a number of seconds. Raises TimeoutError if the work is not done by then.
+type Watch = Callable[[Callable[[], None], float], None]
+
+
+class Watchdog:
+    """Runs the work for a request in a thread, and stops waiting for it after a time limit."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Worker] = []
+
+    def run(self, work: Callable[[], None], seconds: float) -> None:
+        """Do the work, and raise its exception if it raises one. Raises TimeoutError after `seconds`.
+
+        The work is then abandoned. Lambda freezes the function after the answer, so the thread may go on hours later.
+        By then the time limit of its calls has passed: a call that hung may end, and no other call is begun.
+        """
+        failure: list[BaseException] = []
+        worker = self._idle.pop() if self._idle else _Worker()
+        running, until = Lock(), time.time() + seconds
+
+        def watched() -> None:
+            try:
+                # It counts from before the hand-over, so that it has passed when the work is abandoned.
+                with time_limit(until - time.time()):
+                    work()
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+                failure.append(error)
+            self._idle.append(worker)
+            running.release()
+
+        running.acquire()
+        worker.begin(watched)
+        if not running.acquire(timeout=seconds):
+            raise TimeoutError("the work for the request hangs")
+        if failure:
+            raise failure[0]
+
+
+class _Worker:
+    """Thread for the work of one request after the other: to start a thread takes longer than to hand work over."""
+
+    def __init__(self) -> None:
+        self._works: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        Thread(target=self._run, daemon=True).start()
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Do some work in the thread, without waiting for its end. `work` must not raise an exception."""
+        self._works.put(work)
+
+    def _run(self) -> None:
+        while True:
+            self._works.get()()

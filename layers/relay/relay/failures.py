@@ -14,26 +14,6 @@ The wait of a new share's job is not a backoff: it is always `delivery.delivery.
 on the queue with that delay before the first attempt, and SQS can't change the delay of a queued message. So a
 Retry-After from the first attempts does not change that wait. If it came with a 429, the channel's circuit opens for
 that time (5 to 900 s). When the job wakes, it waits until the circuit is no longer open.
-
-The exceptions:
-
-RelayError
-├── ConfigError               environment variables of the function are missing or wrong
-├── BadRequest                the request is wrong; holds the HTTP status of the answer
-│   └── Unauthorized          missing or wrong credentials, or an unknown channel; one answer for all three
-├── ChannelError
-│   ├── UnknownChannel        the channel does not exist, or was removed
-│   ├── ChannelUnreadable     the channel's secret can't be read now
-│   │   ├── ChannelForbidden  AWS denies the read of the secret, or its decryption
-│   │   ├── ChannelMalformed  a function read the secret, and it is not valid
-│   │   ├── UncheckableSender credentials can't be checked now, and nothing indicates that they are valid
-│   │   └── LookupsLimited    the source address is over its budget of refused requests
-│   └── InvalidChannel        a secret or settings file is not a valid channel
-├── SendError                 xMatters did not accept a signal, or BigPanda a request
-│   ├── NoAnswer              no answer in time, or no connection
-│   └── BadAnswer             an error answer
-├── QueueError                a queue did not accept a message
-└── LedgerError               the ledger can't be read or written
 """
 
 from collections.abc import Mapping
@@ -48,7 +28,7 @@ class Reason(StrEnum):
     docs/operate.md, "Reasons", explains each. A new reason also needs:
 
     - its row in HANDLING, and the code that raises it, or its HTTP status in `reason_for_status`;
-    - an entry in `telemetry.telemetry.FAILED_SIGNAL_REASONS`, if it means that xMatters did not accept a signal;
+    - an entry in `telemetry.FAILED_SIGNAL_REASONS`, if it means that xMatters did not accept a signal;
     - an entry in `delivery.delivery.WAITS_WITHOUT_MESSAGE`, if the end of its wait can change, as a pause's can;
     - its row in docs/operate.md, its clause in `REASONS` of sandbox/page/sentences.py, and tests.
 
@@ -74,7 +54,7 @@ class Reason(StrEnum):
 
 
 class Handling(NamedTuple):
-    """The relay's reaction to a reason. The table HANDLING has one for each reason.
+    """The relay's reaction to a reason.
 
     Attributes:
         retries_inline: True to retry within the request.
@@ -171,13 +151,12 @@ def wait_seconds(
     """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
 
     `age` is the time (seconds) since the job came, was replayed, or could be sent for the first time: a job that failed
-    for so long waits for so long again. `retry_after` is xMatters' Retry-After in seconds, None without one. `jitter`
-    is a random number from 0 to 1.
+    for so long waits for so long again. `jitter` is a random number from 0 to 1.
 
     After an ambiguous failure (`may_have_acted`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
     that certainly did not page, the random part is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters
-    then. A longer `retry_after` is honoured all the same, up to LONGEST_WAIT_SECONDS. A reason with a constant wait has
-    that wait in any case.
+    then. A longer `retry_after` (seconds) is honoured all the same, up to LONGEST_WAIT_SECONDS. A reason with a
+    constant wait has that wait in any case.
     """
     handling = HANDLING[reason]
     if handling.constant_wait_seconds is not None:
@@ -189,11 +168,7 @@ def wait_seconds(
 
 
 class RelayError(Exception):
-    """Base class of the relay's exceptions.
-
-    Attributes:
-        reason: Reason for logs, metrics and retries.
-    """
+    """Base class of the relay's exceptions, with a reason for logs, metrics and retries."""
 
     reason: Reason = Reason.INTERNAL
 
@@ -203,14 +178,7 @@ class ConfigError(RelayError):
 
 
 class BadRequest(RelayError):
-    """The request is wrong, and is answered with an error.
-
-    Attributes:
-        field: Part of the request at fault, such as a member of its body.
-        detail: Description of the problem.
-        status: HTTP status of the answer.
-        error: Error code in the answer.
-    """
+    """The request is wrong: the part at fault (`field`), and status and error code of the answer."""
 
     reason = Reason.REFUSED
 
@@ -225,8 +193,7 @@ class BadRequest(RelayError):
 class Unauthorized(BadRequest):
     """Missing or wrong credentials, or an unknown channel. The answer is the same for all three.
 
-    Attributes:
-        channel_exists: True if the channel exists, so that the refused request may be a share from BigPanda.
+    If the channel exists (`channel_exists`), the refused request may be a share from BigPanda.
     """
 
     def __init__(self, *, channel_exists: bool = False) -> None:
@@ -247,8 +214,7 @@ class UnknownChannel(ChannelError):
 class ChannelUnreadable(ChannelError):
     """The channel's secret can't be read now. A later read may succeed.
 
-    Attributes:
-        exists: True if the channel is known to exist in spite of the failed read.
+    `exists` is True if the channel is known to exist in spite of the failed read.
     """
 
     exists = False
@@ -264,7 +230,7 @@ class ChannelForbidden(ChannelUnreadable):
 
 
 class ChannelMalformed(ChannelUnreadable):
-    """A function read the channel's secret, and the secret is not a valid channel. A later read may find a valid one.
+    """A function read the channel's secret, and the secret is not a valid channel.
 
     The channel cache (`channels.cache`) raises this error in place of the parser's InvalidChannel.
     """
@@ -281,17 +247,13 @@ class LookupsLimited(ChannelUnreadable):
 
 
 class InvalidChannel(ChannelError):
-    """A secret's text or a settings file is not a valid channel, as its parser found.
-
-    The message names keys, never values.
-    """
+    """A secret or a settings file is not a valid channel. The message names keys, never values."""
 
 
 class SendError(RelayError):
     """A request to a vendor failed: most often, xMatters did not accept a signal.
 
     Attributes:
-        reason: Reason of the failure.
         detail: Description of the failure, without secrets.
         http_status: HTTP status of the answer; None if there was no answer.
         excerpt: Redacted beginning of the answer's body; empty if there was no answer.
@@ -326,7 +288,7 @@ class SendError(RelayError):
 class NoAnswer(SendError):
     """No answer: the host can't be reached, closed the connection, or did not answer in time.
 
-    Also raised if the request was not sent at all (`was_sent` is False), for example because a rate limit has no room.
+    Also raised if the request was not sent at all (not `was_sent`), such as when a rate limit has no room.
     """
 
 

@@ -1,10 +1,11 @@
-"""Escaping of untrusted text for messages, comments, terminals and log lines. Pure code.
+"""Escaping of untrusted text for messages, comments, terminals, log lines and URLs. Pure code.
 
 Texts of a share or a callback are written outside the relay. Such a text must not break a line, control a terminal,
 become a link, or pass for a text of the relay.
 """
 
 import re
+from urllib.parse import quote
 
 ELLIPSIS = "…"
 # Longest id that is shown unquoted. Operators search for ids by their text, so it must not be altered.
@@ -31,19 +32,16 @@ _LOOK_ALIKES = str.maketrans({**dict.fromkeys(_QUOTES, "'"), "[": "(", "]": ")",
 
 
 def printable(text: str, most: int | None = None) -> str:
-    """Return the text with U+FFFD for each control, format and bidi character, cut to `most` characters.
+    """Return the text with U+FFFD for each control, format and bidi character, cut to `most` characters if given.
 
-    A line break is a control character. Spaces stay, so the result keeps its columns. `most` None means no limit.
+    A line break is a control character. Spaces stay, so the result keeps its columns.
     """
     shown = text if most is None else cut(text, most)
     return shown if shown.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in shown)
 
 
 def one_line(text: str, most: int) -> str:
-    """Return the text without control, format and bidi characters, on one line, cut to `most` characters.
-
-    Each run of white space becomes a single space.
-    """
+    """Return the text on one line, with single spaces, without control, format and bidi characters, cut to `most`."""
     return cut(_cleaned(text, most), most)
 
 
@@ -58,10 +56,7 @@ def quoted(text: str, most: int) -> str:
 
 
 def identifier(text: str, most: int = MAX_IDENTIFIER) -> str:
-    """Return an id unchanged if it is one plain ASCII word of at most `most` characters; else in quotes.
-
-    An id that looks like a link is quoted, too. The quoted id is cut to `most` characters.
-    """
+    """Return an id unchanged if it is one plain ASCII word of at most `most` characters, and no link; else quoted."""
     is_word = len(text) <= most and _IDENTIFIER.fullmatch(text) and not _LINK.match(text)
     return text if is_word else quoted(text, most)
 
@@ -69,6 +64,11 @@ def identifier(text: str, most: int = MAX_IDENTIFIER) -> str:
 def is_bigpanda_link(url: str) -> bool:
     """True for a URL that is safe in a message: https, at bigpanda.io or a host below it."""
     return len(url) <= MAX_LINK and _BIGPANDA_LINK.fullmatch(url) is not None
+
+
+def url_part(text: str) -> str:
+    """Return the text escaped for a segment of a URL's path, or a value of its query."""
+    return quote(text, safe="", errors="replace")
 
 
 def cut(text: str, most: int) -> str:

@@ -7,8 +7,7 @@ from typing import Any
 import fastjsonschema
 import pytest
 
-from relay.channels import json_schema
-from relay.channels.schema import AUTH, CHANNEL
+from relay.channels.schema import AUTH, CHANNEL, faults
 from tests.every_setting import every_setting
 
 SCHEMAS = {"channel": CHANNEL} | AUTH
@@ -69,7 +68,7 @@ FEW_NUMBERS = [value for value in VALUES if type(value) not in {int, float}] + [
 
 
 def is_accepted(name: str, document: Any) -> bool:
-    return not any(json_schema.faults(document, SCHEMAS[name], ""))
+    return not any(faults(document, SCHEMAS[name], ""))
 
 
 def is_accepted_by_reference(name: str, document: Any) -> bool:

@@ -1,7 +1,7 @@
 import gc
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -146,13 +146,11 @@ class FakeLambda:
 
 
 @pytest.fixture
-def awslambda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLambda]:
+def awslambda(monkeypatch: pytest.MonkeyPatch) -> FakeLambda:
     client = FakeLambda()
     made = boto3.client
     monkeypatch.setattr(boto3, "client", lambda name, **rest: client if name == "lambda" else made(name, **rest))
-    bootstrap._lambda.cache_clear()
-    yield client
-    bootstrap._lambda.cache_clear()
+    return client
 
 
 def test_sweeper_invokes_the_worker_with_an_event_like_that_of_sqs(awslambda: FakeLambda) -> None:

@@ -269,7 +269,7 @@ def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() ->
         asked.append(relay.clock.now)
         raise ChannelUnreadable("Secrets Manager refused to list the channels")
 
-    health = replace(relay.sweeper.health, survey=replace(survey, names=names))
+    health = replace(relay.sweeper.health, survey=replace(survey, tools=replace(survey.tools, names=names)))
     relay.sweeper = replace(relay.sweeper, health=health)
     runs(relay, 11)
     assert len(asked) == 3

@@ -11,7 +11,7 @@ from relay.failures import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.ledger.overload_detector import Load
-from relay.telemetry.telemetry import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, Found, Telemetry
+from relay.telemetry import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, Found, Telemetry
 from tests import samples
 from tests.fakes import Recorder
 

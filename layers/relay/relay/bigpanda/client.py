@@ -1,25 +1,22 @@
 """Client for BigPanda's API: comments, assignments, resolves, snoozes, and reads of incidents.
 
-The client also reports an incident's first share as received. BigPanda may withhold the incident's updates until then.
-All functions together keep to BigPanda's rate limits by counts in the ledger's table.
-
-Facts and open questions: docs/vendors.md, "BigPanda's API".
+All functions together keep to BigPanda's rate limits by counts in the ledger's table. Facts and open questions:
+docs/vendors.md, "BigPanda's API".
 """
 
-import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from typing import Any
+from urllib.parse import urlencode
 
 from relay.channels.channel import BigPandaAccess
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import BadAnswer, NoAnswer, Reason, reason_for_status
+from relay.foreign_text import url_part
 from relay.http.client import HttpClient, json_object
-from relay.http.session import MAX_ANSWER_BYTES, HttpAnswer
+from relay.http.session import HttpAnswer
 from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.ledger.table import Table
 
@@ -39,21 +36,18 @@ RATE_KEPT_SECONDS = 3600.0
 class RateLimit:
     """Rate limiter for BigPanda's API, shared by all functions through counts in the ledger's table.
 
-    Attributes:
-        table: The ledger's table, which has the counts.
-        clock: The time in epoch seconds.
-        sleep: Waits for a number of seconds.
+    Methods raise LedgerError when the table fails.
     """
 
     table: Table
-    clock: Callable[[], float]
+    clock: Clock
     sleep: Callable[[float], object]
 
     def wait(self, access: BigPandaAccess, endpoint: str, *, calls: int = 1) -> None:
         """Wait until `calls` further calls are within the rate limit of an endpoint of BigPanda's API, and count them.
 
         `endpoint` is a short name; `users` has a lower limit than the others. The limit holds for each API key. Raises
-        NoAnswer after MAX_WAITS seconds without room, and LedgerError when the table fails.
+        NoAnswer after MAX_WAITS seconds without room.
         """
         limit = USERS_A_SECOND if endpoint == "users" else CALLS_A_SECOND
         for _ in range(MAX_WAITS):
@@ -67,23 +61,17 @@ class RateLimit:
         """Count a question of `calls` calls that is not the first about its resolve, and return True if it has room.
 
         The room is counted in parts of the clock's time that are long enough for a question in several environments.
-        Raises LedgerError when the table fails.
         """
         counted = self._counted(access, "repeated", int(self.clock() // REPEATED_SECONDS), calls)
         return counted <= max(calls, REPEATED_SECONDS * REPEATED_CALLS_A_SECOND)
 
     def _counted(self, access: BigPandaAccess, what: str, part: int, calls: int) -> float:
-        """Count calls of the kind `what` in a part of the clock's time, and return their number in it."""
         account = hashlib.sha256(access.api_key.encode()).hexdigest()[:16]
         counted = self.table.update(f"rate/{account}/{what}/{part}", add={"calls": calls}, lasts=RATE_KEPT_SECONDS)
         return counted["calls"] if counted else 0
 
     def has_room(self, what: str, most: int) -> bool:
-        """Count an event of the kind `what`, such as a channel's callbacks, in the clock's current minute.
-
-        Returns True if this minute now has at most `most` events of this kind, else False. Raises LedgerError when the
-        table fails.
-        """
+        """Count an event of the kind `what`, such as a channel's callbacks; True if this minute has at most `most`."""
         name = f"rate/{what}/{int(self.clock() // 60)}"
         counted = self.table.update(name, add={"calls": 1}, lasts=RATE_KEPT_SECONDS)
         return counted is None or counted["calls"] <= most
@@ -97,33 +85,17 @@ INCIDENTS_A_PAGE = 100
 # Names of members in the API, and in webhooks.
 _WEBHOOK_NAMES = {"start": "startedOn", "changed_at": "changedOn", "updated_at": "updatedOn", "end": "endedOn"}
 
-# A JSON string; the last one of a truncated answer has no closing quote. Possessive, so it never backtracks.
-_STRING = re.compile(r'"((?:[^"\\]++|\\.?)*+)(?:"|\Z)', re.DOTALL)
-
 
 @dataclass(frozen=True)
 class Incident:
-    """Address of an incident in BigPanda's API: ids of the environment and the incident."""
+    """Address of an incident in BigPanda's API."""
 
     environment_id: str
     id: str
 
     @property
     def path(self) -> str:
-        """Path of the incident in the API's URLs."""
-        return f"/resources/v2.0/environments/{_quoted(self.environment_id)}/incidents/{_quoted(self.id)}"
-
-
-class Listing(NamedTuple):
-    """One page of a listing of incidents in BigPanda's API.
-
-    Attributes:
-        items: The incidents as JSON objects.
-        total: Number of incidents on all pages; None if the answer has none.
-    """
-
-    items: list[dict[str, Any]]
-    total: int | None
+        return f"/resources/v2.0/environments/{url_part(self.environment_id)}/incidents/{url_part(self.id)}"
 
 
 class BigPanda:
@@ -137,7 +109,7 @@ class BigPanda:
 
         An answer that is not BigPanda's, such as a proxy's, raises BadAnswer with the reason UPSTREAM.
         """
-        path = f"/resources/v2.0/environments/{_quoted(environment_id)}/incidents?page_size=1"
+        path = f"/resources/v2.0/environments/{url_part(environment_id)}/incidents?page_size=1"
         answer = self._asked(access, "GET", path, None, deadline)
         is_success, document = 200 <= answer.status < 300, json_object(answer.body)
         if is_success and (document or answer.body.lstrip()[:1] == b"["):
@@ -152,22 +124,18 @@ class BigPanda:
     def has_comment(
         self, access: BigPandaAccess, incident: Incident, is_it: Callable[[str], bool], deadline: Deadline
     ) -> bool:
-        """Return True if one of the incident's latest comments is the wanted one.
+        """True if `is_it` returns True for a text in one of the incident's latest comments.
 
-        `is_it` is called with each text of these comments, and returns True for the wanted one.
+        An answer 2xx that is not JSON has no comments.
         """
-        for page in range(1, ACTIVITY_PAGES + 1):
-            query = urlencode({"types": "incident_commented", "page": page, "per_page": ACTIVITIES_A_PAGE})
-            path = f"/resources/v2.0/incidents/{_quoted(incident.id)}/activities?{query}"
-            answer = self._request(access, "GET", path, None, deadline)
-            # The position of the comment in an activity is not documented, so all strings are searched.
-            if any(map(is_it, _strings(answer.body))):
-                return True
-            # The number of activities on a truncated page is unknown, so the search continues on the next page.
-            is_whole = len(answer.body) < MAX_ANSWER_BYTES
-            if is_whole and len(_items(answer, "items", "activities")) < ACTIVITIES_A_PAGE:
-                return False
-        return False
+        try:
+            found = self.activities(access, incident.id, deadline, kinds=("incident_commented",))
+        except BadAnswer as error:
+            if error.http_status is None or not 200 <= error.http_status < 300:
+                raise
+            return False
+        # The position of the comment in an activity is not documented, so all strings are searched.
+        return any(map(is_it, _strings(found)))
 
     def activities(
         self,
@@ -179,20 +147,19 @@ class BigPanda:
         pace: Callable[[], object] = lambda: None,
         pages: int = ACTIVITY_PAGES,
     ) -> list[dict[str, Any]]:
-        """Return the incident's latest activities as BigPanda writes them, newest first.
+        """Return the incident's latest activities as BigPanda writes them, newest first, of at most `pages` pages.
 
-        At most `pages` pages of them are read. `kinds` are the wanted types; none for all. `pace` is called before each
-        request, to wait for the rate limit.
+        `kinds` are the wanted types; none for all. `pace` is called before each request, to wait for the rate limit.
         """
         found: list[dict[str, Any]] = []
         types = {"types": ",".join(kinds)} if kinds else {}
         for page in range(1, pages + 1):
             pace()
             query = urlencode(types | {"page": page, "per_page": ACTIVITIES_A_PAGE})
-            path = f"/resources/v2.0/incidents/{_quoted(incident_id)}/activities?{query}"
+            path = f"/resources/v2.0/incidents/{url_part(incident_id)}/activities?{query}"
             answer = self._request(access, "GET", path, None, deadline)
             if _json(answer) is None:
-                raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
+                raise self._failure(access, answer, Reason.UPSTREAM)
             items = _items(answer, "items", "activities")
             found += items
             if len(items) < ACTIVITIES_A_PAGE:
@@ -213,9 +180,8 @@ class BigPanda:
         self._request(access, "PUT", f"{incident.path}/snooze", document, deadline)
 
     def user_id(self, access: BigPandaAccess, names: Iterable[str], deadline: Deadline) -> str | None:
-        """Return the id of a BigPanda user; None if no user has one of `names` as user name or e-mail.
-
-        If several users match, the user of the earliest name in `names` is returned.
+        """Return the id of the BigPanda user with the earliest possible of `names` as user name or e-mail; None without
+        one.
         """
         wanted = list(names)
         if not wanted:
@@ -234,8 +200,7 @@ class BigPanda:
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
         """Report an incident's first share as received, so that BigPanda stops withholding the incident's updates.
 
-        `event` is BigPanda's name of the event that caused the share. If BigPanda withholds no updates, that is no
-        failure.
+        `event` is BigPanda's name of the event that caused the share. It is no failure if BigPanda withholds nothing.
         """
         document = {"event_type": event, "incident_id": incident_id, "app_key": access.app_key}
         try:
@@ -252,17 +217,17 @@ class BigPanda:
         page: int,
         since: float | None,
         deadline: Deadline,
-    ) -> Listing:
-        """Return one page of the incidents in a folder of an environment. `page` counts from 1.
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return one page of the incidents in a folder of an environment, and their number on all pages, if known.
 
-        `folder` is BigPanda's name of the folder, such as `shared`. Only incidents that were active after `since`
-        (epoch seconds) are listed; all if `since` is None.
+        `folder` is BigPanda's name, such as `shared`. `page` counts from 1. Only incidents that were active after
+        `since` (epoch seconds) are listed; all if `since` is None.
         """
         query: dict[str, Any] = {"folder": folder, "sort_by": "last_change"}
         query |= {"page": page, "page_size": INCIDENTS_A_PAGE}
         query |= {"from": int(since)} if since else {}
         query |= {"query": access.reconcile_query} if access.reconcile_query else {}
-        path = f"/resources/v2.0/environments/{_quoted(environment_id)}/incidents?{urlencode(query)}"
+        path = f"/resources/v2.0/environments/{url_part(environment_id)}/incidents?{urlencode(query)}"
         answer = self._request(access, "GET", path, None, deadline)
         document = _json(answer)
         items = nested(document, "items") if isinstance(document, dict) else document
@@ -270,15 +235,15 @@ class BigPanda:
         total = total if isinstance(total, int) and not isinstance(total, bool) and total >= 0 else None
         if not isinstance(items, list) or (total and page == 1 and not items):
             # An unexpected answer must not count as an empty list: open incidents would seem to be over.
-            raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
-        return Listing([item for item in items if isinstance(item, dict)], total)
+            raise self._failure(access, answer, Reason.UPSTREAM)
+        return [item for item in items if isinstance(item, dict)], total
 
     def incident(self, access: BigPandaAccess, incident: Incident, deadline: Deadline) -> dict[str, Any]:
         """Return an incident as a JSON object, with the details of its alerts."""
         answer = self._request(access, "GET", f"{incident.path}?expand=alerts", None, deadline)
         document = _json(answer)
         if not isinstance(document, dict):
-            raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
+            raise self._failure(access, answer, Reason.UPSTREAM)
         return document
 
     def _request(
@@ -304,7 +269,7 @@ class BigPanda:
 
 
 def _known_as(user: Mapping[str, Any]) -> set[str]:
-    """Return the user name and e-mails of a user in BigPanda's answer (SCIM), in lower case."""
+    """Return a user's name and e-mails in BigPanda's answer (SCIM), in lower case."""
     fields = Fields(user)
     emails = fields.first("emails")
     addresses = [nested(each, "value") for each in emails] if isinstance(emails, list) else []
@@ -339,22 +304,18 @@ def _json(answer: HttpAnswer) -> Any:
         return None
 
 
-def _strings(body: bytes) -> Iterator[str]:
-    """Yield the strings of a JSON document, which may be truncated."""
-    for found in _STRING.finditer(body.decode("utf-8", "replace")):
-        with contextlib.suppress(ValueError):
-            yield json.loads(f'"{found[1]}"', strict=False)
+def _strings(value: Any) -> Iterator[str]:
+    """Yield the strings in a decoded JSON document."""
+    match value:
+        case str():
+            yield value
+        case dict() | list():
+            for each in value.values() if isinstance(value, dict) else value:
+                yield from _strings(each)
 
 
 def _items(answer: HttpAnswer, *names: str) -> list[Any]:
-    """Return the objects of a list answer.
-
-    The answer is a list, or has a list in a member with one of the `names`. Any other answer has no objects.
-    """
+    """Return the objects of an answer that is a list, or that has one in a member with one of the `names`."""
     document = _json(answer)
     items = nested(document, *names) if isinstance(document, dict) else document
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="", errors="replace")

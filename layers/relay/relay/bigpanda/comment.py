@@ -26,11 +26,7 @@ _STATUSES = {"active", "suspended", "terminated", "terminated_external"}
 class Comment(NamedTuple):
     """Parts of the BigPanda comment about a callback. Text from outside the relay is in quotes.
 
-    Attributes:
-        action: Sentence with the person and what the person did.
-        note: Note that the person wrote; empty if there is none.
-        tag: Text in square brackets at the end, to find the comment again after an ambiguous write.
-        doubt: Beginning of a comment for an unverified callback; empty for a verified one.
+    `tag` ends the comment, to find it again after an ambiguous write. `doubt` begins that for an unverified callback.
     """
 
     action: str
@@ -39,18 +35,13 @@ class Comment(NamedTuple):
     doubt: str = ""
 
     def text(self, assigned: str) -> str:
-        """Return the full text of the BigPanda comment about a callback.
-
-        `assigned` has sentences about the incident's assignment, and about a resolve or snooze that was not done. It is
-        empty if there are no such sentences.
-        """
+        """Return the full text. `assigned` has sentences about the assignment, and an action that was not done."""
         return " ".join(filter(None, (self.doubt, self.action, assigned, self.note, self.tag)))
 
     def is_contained_in(self, found: str) -> bool:
         """True if a text from BigPanda (`found`) has this comment: the action, and after it the note and the tag.
 
-        The tag alone proves nothing, since another user can write it into a comment. If the text has all these parts,
-        BigPanda already has the comment, and the relay need not write it again.
+        The tag alone proves nothing, since another user can write it into a comment.
         """
         action, end, line = map(_spaced, (self.action, f"{self.note} {self.tag}", found))
         start = line.find(action)
@@ -58,10 +49,7 @@ class Comment(NamedTuple):
 
 
 def tag_of(delivery_id: str) -> str:
-    """Return the text in square brackets that ends a callback's comment, by which the comment is found again.
-
-    `delivery_id` is the id of the callback's job. Quoted text in a comment never has square brackets.
-    """
+    """Return the text in square brackets that ends a callback's comment. Quoted text never has square brackets."""
     return f"[relay {delivery_id[:TAG_LENGTH]}]"
 
 
@@ -71,11 +59,7 @@ def has_mark(activity: Mapping[str, Any]) -> bool:
 
 
 def comment_of(callback: Callback, responses: ResponseMeanings, tag: str, *, is_verified: bool = True) -> Comment:
-    """Return the comment for a callback, with person, action, device and note.
-
-    `responses` has the channel's meanings of response texts. `tag` is the end of the comment. `is_verified` is False
-    if xMatters did not confirm the callback: then the comment says so.
-    """
+    """Return the comment for a callback, which says so if xMatters did not confirm the callback (not `is_verified`)."""
     action, doubt = _action(callback, responses), "" if is_verified else UNVERIFIED
     around = " ".join(filter(None, (doubt, action, "a" * MAX_ASSIGNED, "Note: ", tag)))
     room = MAX_COMMENT - len(around)

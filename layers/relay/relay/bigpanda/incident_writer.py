@@ -3,14 +3,14 @@
 `bigpanda.writeback` decides if a callback is written, and ensures that a callback is written only once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident, RateLimit
 from relay.bigpanda.comment import Comment
 from relay.channels.channel import BigPandaAccess
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import BadAnswer, Reason
 from relay.incidents.callback import Callback, Deed, ResponseAction, ResponseMeanings
 
@@ -26,15 +26,11 @@ class CallbackToWrite(NamedTuple):
     """A callback to write into BigPanda.
 
     Attributes:
-        callback: The callback.
-        incident: The incident in BigPanda.
-        access: Access to BigPanda's API.
         responses: Response texts that acknowledge or escalate.
-        is_verified: True if the callback was verified.
         came: Arrival of the callback (epoch seconds).
-        outdated: Reason why the callback is out of date; empty if it is not. There are three cases. After the callback
-            arrived, the channel signalled the incident again, or the incident ended. Or the callback names the page of
-            an earlier signal, and a later signal had an open state. Or a worse or reopened state is owed.
+        outdated: Reason why the callback is out of date; empty if it is not. It is if the channel signalled the
+            incident again or the incident ended after it came, if it names the page of an earlier signal than one of an
+            open state, or if a worse or reopened state is owed.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 
@@ -50,23 +46,14 @@ class CallbackToWrite(NamedTuple):
 
 @dataclass(frozen=True)
 class IncidentWriter:
-    """Writes callbacks into incidents of BigPanda.
-
-    Attributes:
-        bigpanda: Client for BigPanda's API.
-        rate_limit: BigPanda's rate limit.
-        clock: The time in epoch seconds.
-    """
+    """Writes callbacks into incidents of BigPanda."""
 
     bigpanda: BigPanda
     rate_limit: RateLimit
-    clock: Callable[[], float]
+    clock: Clock
 
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
-        """Report an incident's first share as received, so that BigPanda sends the incident's updates.
-
-        `event` is BigPanda's name of the event that caused the share. Raises SendError and LedgerError.
-        """
+        """Report an incident's first share as received (`BigPanda.release`). Raises SendError and LedgerError."""
         self.rate_limit.wait(access, "callback")
         self.bigpanda.release(access, incident_id, event, deadline)
 
@@ -74,8 +61,8 @@ class IncidentWriter:
         """Assign, resolve or snooze the incident, as the channel's settings say, and write the comment.
 
         The request that resolves or snoozes the incident contains the comment, so no separate comment is written then.
-        `may_be_written` is True if an earlier attempt may have written the comment. Then the incident's comments are
-        read first, and nothing is written if the comment is found. Raises SendError and LedgerError.
+        If an earlier attempt may have written the comment (`may_be_written`), the incident's comments are read first,
+        and nothing is written if it is found. Raises SendError and LedgerError.
         """
         action = to_write.access.action_of(to_write.callback)
         changes = action is not None and action.changes_incident and to_write.is_verified
@@ -91,30 +78,26 @@ class IncidentWriter:
             )
             # BigPanda keeps the text of the comment with an action.
             if undone != "":
-                self._comment(to_write, comment.text(f"{assigned} {undone or ''}".strip()), deadline)
+                text = comment.text(f"{assigned} {undone or ''}".strip())
+                self.rate_limit.wait(to_write.access, "comments")
+                self.bigpanda.comment(to_write.access, to_write.incident, text, deadline)
         except BadAnswer as error:
             # A 404 for an incident that is over: BigPanda may not know it any more, and nothing is left to change.
             if not (changes and to_write.is_over and error.http_status == NOT_FOUND):
                 raise
 
     def _is_written(self, to_write: CallbackToWrite, comment: Comment, deadline: Deadline) -> bool:
-        """Return True if an earlier attempt wrote the comment."""
         self.rate_limit.wait(to_write.access, "activities", calls=ACTIVITY_PAGES)
         return self.bigpanda.has_comment(to_write.access, to_write.incident, comment.is_contained_in, deadline)
-
-    def _comment(self, to_write: CallbackToWrite, text: str, deadline: Deadline) -> None:
-        self.rate_limit.wait(to_write.access, "comments")
-        self.bigpanda.comment(to_write.access, to_write.incident, text, deadline)
 
     def _resolve_or_snooze(
         self, to_write: CallbackToWrite, action: ResponseAction, text: str, deadline: Deadline
     ) -> str:
         """Resolve or snooze the incident, and return "". If nothing is changed, return a sentence with the reason.
 
-        Nothing is changed if the callback is out of date, or if the end of the snooze has passed. The same holds if
-        BigPanda answers 409, since the incident is over or snoozed already. So a repeated call changes nothing. The
-        time of a snooze counts from the arrival of the callback. Raises SendError for all other failures, and
-        LedgerError.
+        Nothing is changed if the callback is out of date, the end of the snooze has passed (its time counts from the
+        arrival of the callback), or BigPanda answers 409. So a repeated call changes nothing. Raises SendError for
+        other failures.
         """
         until = int(to_write.came + action.minutes * MINUTE_SECONDS)
         is_snooze = action.deed == Deed.SNOOZE
@@ -160,6 +143,5 @@ def _is_to_assign(to_write: CallbackToWrite) -> bool:
 
 
 def _names(callback: Callback, access: BigPandaAccess) -> Iterable[str]:
-    """Return the user names and e-mails that the person of a callback may have in BigPanda."""
     at_home = f"{callback.target}@{access.email_domain}" if callback.target and access.email_domain else None
     return dict.fromkeys(name for name in (callback.email, callback.target, at_home) if name)

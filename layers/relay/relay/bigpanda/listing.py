@@ -1,15 +1,21 @@
-"""Listing of BigPanda's shared incidents by page, and details of one incident, within BigPanda's rate limit."""
+"""Reads of incidents in BigPanda within its rate limit: listings, details, and people's answers.
 
-from collections.abc import Callable, Mapping
+A person who assigned an incident, or commented on it, knows of it. Facts and open questions: docs/vendors.md,
+"BigPanda's API".
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
 from relay.bigpanda.client import BigPanda, Incident, RateLimit, as_webhook
+from relay.bigpanda.comment import has_mark
 from relay.channels.channel import BigPandaAccess
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline, Deadlines
 from relay.failures import BadRequest, NoAnswer, Reason, SendError
 from relay.incidents.share import Fields, Share, nested, parse_share, scalar
+from relay.ledger.receipt import Answer
 
 # Snoozed incidents first: an incident may be in two folders, and its snooze must be known before it is compared.
 FOLDERS = ("snoozed", "shared", "resolved")
@@ -24,6 +30,14 @@ CALL_SECONDS = 10.0
 SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 # Wait after a 429. The seconds in which BigPanda counts calls may begin at other times than the relay's.
 SLOWER_SECONDS = 1.0
+# Types of the activities by which a person answers.
+ANSWERS = ("incident_assigned", "incident_commented")
+# Time limit of one question for answers. A follow-up that waited for xMatters has this much left.
+QUESTION_SECONDS = 5.0
+# BigPanda's clock and AWS's differ by less than this. A time further ahead is none in epoch seconds.
+CLOCKS_DIFFER_SECONDS = 60.0
+# Longer than any known id of a user. Bounded, since the ledger stores it.
+MAX_USER_ID = 100
 
 
 class Position(NamedTuple):
@@ -45,7 +59,7 @@ class ListingPage(NamedTuple):
 
     Attributes:
         folder: BigPanda's name of the folder.
-        shares: Shared incidents on the page, converted into shares, without those on earlier pages.
+        shares: Shared incidents on the page, without those on earlier pages.
         unreadable: Number of items that can't be read as incidents.
         after: Position of the next page; None if this is the last page of the last folder.
         is_cut: True if the folder has more incidents than BigPanda lists.
@@ -60,50 +74,41 @@ class ListingPage(NamedTuple):
 
 @dataclass(frozen=True)
 class Lister:
-    """Reads incidents from BigPanda, within BigPanda's rate limit.
-
-    Every method raises SendError if a request fails, and LedgerError if the rate limit's table fails.
-
-    Attributes:
-        bigpanda: Client for BigPanda's API.
-        rate_limit: BigPanda's rate limit.
-        clock: The time in epoch seconds.
-        deadlines: Makes a deadline that ends after the given number of seconds.
-    """
+    """Reads incidents from BigPanda, within its rate limit. Methods raise SendError, and LedgerError of its counts."""
 
     bigpanda: BigPanda
     rate_limit: RateLimit
-    clock: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
+    clock: Clock
+    deadlines: Deadlines
     # End of the time in which this function does not call a host (epoch seconds), by base URL.
     silent: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def listing_page(
         self, access: BigPandaAccess, environment_id: str, at: Position, since: float, ids: set[str], deadline: Deadline
     ) -> ListingPage:
-        """Return the page at position `at` of an environment's listing, with the position of the next page.
+        """Return the page at position `at` of an environment's listing.
 
-        From the folder of resolved incidents, only those that were active after `since` (epoch seconds) are listed.
-        `ids` has the ids of the incidents on the folder's earlier pages. The method adds the ids of this page.
+        Resolved incidents are listed if they were active after `since` (epoch seconds). `ids` has the ids on the
+        folder's earlier pages, and gets those of this page.
         """
         folder = FOLDERS[at.folder]
         # BigPanda lists all resolved incidents of the past. Only recent ones are compared.
         start = since if folder == "resolved" else None
         ask = partial(self.bigpanda.incidents, access, environment_id, folder, at.page, start)
-        listing = self._asked(access, "incidents", ask, deadline)
-        shares = [share for item in listing.items if (share := _share(item, environment_id))]
+        items, total = self._asked(access, "incidents", ask, deadline)
+        shares = [share for item in items if (share := _share(item, environment_id))]
         fresh = [share for share in shares if share.incident_id not in ids]
         ids |= {share.incident_id for share in fresh}
         listed = at.listed + len(fresh)
         is_old = all(share.version is not None and share.version[0] < (start or 0.0) for share in shares)
         # A page without new incidents also ends the folder, in case the service repeats its first page for ever.
-        is_last = not fresh or is_old or (listing.total is not None and listed >= listing.total)
+        is_last = not fresh or is_old or (total is not None and listed >= total)
         is_cut = not is_last and at.page == MAX_LISTING_PAGES
         after: Position | None = Position(at.folder, at.page + 1, listed)
         if is_last or is_cut:
             after = Position(at.folder + 1) if at.folder + 1 < len(FOLDERS) else None
         shared = [share for share in fresh if share.document["incident"].get("shared") is not False]
-        return ListingPage(folder, shared, len(listing.items) - len(shares), after, is_cut)
+        return ListingPage(folder, shared, len(items) - len(shares), after, is_cut)
 
     def details(self, access: BigPandaAccess, environment_id: str, share: Share, deadline: Deadline) -> Share:
         """Return the incident of a share as BigPanda has it now, with the details of its alerts.
@@ -131,11 +136,17 @@ class Lister:
         names = (scalar(nested(each.first("params"), "sharetarget")) for each in shared if each.get("type") == SHARED)
         return frozenset(name for name in names if name and len(name) <= MAX_TARGET)
 
+    def first_answer(self, access: BigPandaAccess, incident_id: str, since: float) -> Answer | None:
+        """Return a person's first answer to an incident since a time (epoch seconds); None if BigPanda has none."""
+        pace, deadline = partial(self.rate_limit.wait, access, "activities"), self.deadlines(QUESTION_SECONDS)
+        activities = self.bigpanda.activities(access, incident_id, deadline, kinds=ANSWERS, pace=pace)
+        return first_answer(activities, access.automations, since, self.clock())
+
     def _asked[T](self, access: BigPandaAccess, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
         """Call `ask` within BigPanda's rate limit for `endpoint`, and once more after a 429.
 
-        If a call fails after more than SLOW_SECONDS, later calls to the same base URL raise NoAnswer at once, without a
-        request, for SILENT_SECONDS.
+        If a call fails after more than SLOW_SECONDS, later calls to the base URL raise NoAnswer at once for
+        SILENT_SECONDS.
         """
         try:
             return self._asked_once(access, endpoint, ask, deadline)
@@ -158,6 +169,37 @@ class Lister:
             if self.clock() - began > SLOW_SECONDS:
                 self.silent[access.base_url] = self.clock() + SILENT_SECONDS
             raise
+
+
+def first_answer(
+    activities: Iterable[Mapping[str, Any]], automations: Collection[str], since: float, now: float
+) -> Answer | None:
+    """Return the first answer since a time, among an incident's activities; None if there is none.
+
+    The relay's own user, whose comments have the relay's mark, is no person, nor are `automations`, the ids of other
+    integrations' users. `since` and `now` are in epoch seconds.
+    """
+    known = [(_user(each), _time(each), each) for each in map(Fields, activities)]
+    # The relay assigns before it comments. Until its first comment is written, the assignment counts: the person who is
+    # assigned has acknowledged a page of the incident.
+    no_people = {user for user, _, each in known if has_mark(each)} | {*automations, ""}
+    # BigPanda's times are whole seconds.
+    answers = [
+        Answer(f"BigPanda user {user}", max(at, since))
+        for user, at, each in known
+        if user not in no_people and each.get("type") in ANSWERS and int(since) <= at <= now + CLOCKS_DIFFER_SECONDS
+    ]
+    return min(answers, key=lambda each: each.at, default=None)
+
+
+def _user(activity: Fields) -> str:
+    user = scalar(activity.first("createdby")) or ""
+    return user if len(user) <= MAX_USER_ID else ""
+
+
+def _time(activity: Fields) -> float:
+    at = activity.first("timestamp")
+    return float(at) if isinstance(at, int | float) else 0.0
 
 
 def _share(item: Mapping[str, Any], environment_id: str) -> Share | None:

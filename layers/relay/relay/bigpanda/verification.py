@@ -7,16 +7,15 @@ xMatters.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from relay.channels.channel import Rest
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import SendError
 from relay.incidents.callback import Callback
+from relay.incidents.share import iso_time
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 
@@ -30,8 +29,7 @@ class Verdict(StrEnum):
     """Result of the verification of a callback.
 
     Attributes:
-        VERIFIED: The ledger confirms the callback. If the channel has access to xMatters' REST API, the callback also
-            names a page of the incident and, where that is needed, a known person.
+        VERIFIED: The ledger confirms the callback; and so does xMatters' REST API, if the channel has access to it.
         EARLY: Not confirmed yet; a later check may confirm it.
         UNVERIFIED: The channel knows the incident, but the callback is not confirmed.
         STRANGE: The channel does not know the incident.
@@ -44,13 +42,11 @@ class Verdict(StrEnum):
 
 
 class CallbackVerdict(NamedTuple):
-    """Result of the verification of a callback, with the reason.
+    """Result of the verification of a callback.
 
     Attributes:
-        verdict: The result.
         why: The reason why the callback is not verified; empty if it is.
-        signal: The signal whose page the callback names; None if xMatters was not asked, or the callback is
-            not verified.
+        signal: The signal whose page the callback names; None if xMatters was not asked, or it is not verified.
     """
 
     verdict: Verdict
@@ -62,7 +58,6 @@ class ReceivedCallback(NamedTuple):
     """A callback, its meaning, and its arrival.
 
     Attributes:
-        callback: The callback.
         is_acknowledgement: True if a person acknowledged the incident.
         came: Arrival of the callback (epoch seconds).
         counts: True if the answer changes the incident in BigPanda, or proves that a person knows of a critical.
@@ -75,37 +70,33 @@ class ReceivedCallback(NamedTuple):
 
     @property
     def answered_at(self) -> float:
-        """Time of the event that the callback reports, such as a person's answer (epoch seconds).
-
-        The callback contains this time. The callback's arrival is returned instead if it is earlier, or if the callback
-        contains no valid time.
+        """Time of the event that the callback reports (epoch seconds): the callback's own, if valid and before its
+        arrival.
         """
-        said_at = _seconds_of(self.callback.at)
+        said_at = iso_time(self.callback.at)
         return self.came if said_at is None else min(self.came, said_at)
 
 
 @dataclass(frozen=True)
 class Verifier:
-    """Verifies callbacks against the ledger and xMatters, since a sender with a callback token can claim anything.
+    """Verifies callbacks against the ledger and xMatters.
 
     Attributes:
-        pages_of: Returns the ids and numbers of a signal's pages. The signal is given by xMatters' request id. Raises
-            SendError.
-        is_person: Returns True if xMatters has a person of that name, None if unknown. Raises SendError.
-        clock: The time in epoch seconds.
+        pages_of: Returns the ids and numbers of a signal's pages, by xMatters' request id. Raises SendError.
+        is_person: True if xMatters has a person of that name, None if unknown. Raises SendError.
     """
 
     pages_of: Callable[[Rest, str, Deadline], Collection[str]]
     is_person: Callable[[Rest, str, Deadline], bool | None]
-    clock: Callable[[], float]
+    clock: Clock
 
     def judge(
         self, received: ReceivedCallback, entries: Sequence[Entry], rest: Rest | None, deadline: Deadline
     ) -> CallbackVerdict:
         """Verify a callback against its incident's ledger entries, and against xMatters if `rest` is not None.
 
-        `rest` is the channel's access to xMatters' REST API. Until EARLY_CALLBACK_SECONDS after its arrival, a callback
-        that is not verified is EARLY. Later the verdict is final.
+        Until EARLY_CALLBACK_SECONDS after its arrival, a callback that is not verified is EARLY. Later the verdict is
+        final.
         """
         found = self._judged(received, entries, rest, deadline)
         is_young = self.clock() - received.came < EARLY_CALLBACK_SECONDS
@@ -137,8 +128,8 @@ class Verifier:
     ) -> CallbackVerdict:
         """Verify a callback by the page that it names. Raises SendError.
 
-        xMatters must have made the page of one of the signals in `raised`, the incident's accepted signals. A callback
-        that acknowledges or counts otherwise must also name a recipient of that signal, or a person in xMatters.
+        xMatters must have made the page of one of the signals in `raised`. A callback that acknowledges or counts
+        otherwise must also name a recipient of that signal, or a person in xMatters.
         """
         names = {name.lower() for name in (received.callback.page_id, received.callback.page_number) if name}
         signal = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None
@@ -166,11 +157,3 @@ class Verifier:
 def _times(entry: Entry) -> Iterator[float]:
     yield from entry.signal_times
     yield from (signal.at for signal in entry.accepted_signals)
-
-
-def _seconds_of(text: str | None) -> float | None:
-    """Return a time of a callback in epoch seconds; None if it is not an ISO 8601 time with an offset."""
-    with suppress(ValueError, OverflowError):
-        moment = datetime.fromisoformat(text or "")
-        return moment.timestamp() if moment.tzinfo else None
-    return None

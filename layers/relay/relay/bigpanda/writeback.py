@@ -3,12 +3,12 @@
 A callback is verified first. An unverified callback only gets a comment, which says that the callback is unverified.
 Nothing is written if the channel does not know the incident.
 
-Each callback is written once. A table item records its progress. After an
-ambiguous write, the comment is searched by its text before it is written again (`bigpanda.incident_writer`).
+Each callback is written once. A table item records its progress. After an ambiguous write, the comment is searched by
+its text before it is written again (`bigpanda.incident_writer`).
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from relay.bigpanda.comment import comment_of, tag_of
 from relay.bigpanda.incident_writer import MINUTE_SECONDS, CallbackToWrite, IncidentWriter
 from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import BigPandaAccess, Channel
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.callback import Callback, parse_callback
 from relay.jobs.job import Job, seconds_of
@@ -34,7 +34,7 @@ from relay.ledger.table import Ledger, Table
 
 @dataclass(frozen=True)
 class WritebackProgress:
-    """Progress of a callback's write-back.
+    """Progress of a callback's write-back, a table item.
 
     Attributes:
         is_written: True if the callback's comment was written.
@@ -50,10 +50,7 @@ class WritebackProgress:
 
     @classmethod
     def read(cls, table: Table, name: str) -> Self:
-        """Return the progress of a callback's write-back from its table item. Raises LedgerError.
-
-        `name` is the key of the item. If the table has no such item, the progress has its default values.
-        """
+        """Read the item with the key `name`; the default if there is none. Raises LedgerError."""
         found = table.read(name)
         if found is None:
             return cls()
@@ -64,11 +61,7 @@ class WritebackProgress:
             raise LedgerError(f"the progress can't be read: {type(error).__name__}") from error
 
     def write(self, table: Table, name: str) -> "WritebackProgress | None":
-        """Write the progress of a callback's write-back to its table item. Raises LedgerError.
-
-        `name` is the key of the item. The write succeeds only if the item still has the version `sequence`. Returns the
-        progress with the item's new version; None if another worker changed the item.
-        """
+        """Write the item, and return it with its new version; None if another worker changed it. Raises LedgerError."""
         sequence = table.write(name, self.sequence, json.dumps([self.is_written, self.in_doubt, self.until]))
         return replace(self, sequence=sequence) if sequence else None
 
@@ -88,14 +81,10 @@ class Writeback:
     """Writes callbacks of xMatters into BigPanda, as comments and assignments.
 
     Attributes:
-        writer: Writes into incidents of BigPanda.
-        sources: Store of the recipients that BigPanda's webhook URLs named, for each incident. The key of
-            a ledger entry has a hash of them.
+        sources: Store of the recipients that BigPanda's webhook URLs named, for each incident. The key of a ledger
+            entry has a hash of them.
         table: The ledger's table, which has the progress of callbacks.
-        ledger: The entries of incidents.
-        verifier: Verifies callbacks against the ledger and xMatters.
         prover: Asks xMatters if people were notified of a critical.
-        clock: The time in epoch seconds.
     """
 
     writer: IncidentWriter
@@ -104,14 +93,14 @@ class Writeback:
     ledger: Ledger
     verifier: Verifier
     prover: ReceiptProver
-    clock: Callable[[], float]
+    clock: Clock
 
     def write(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Verify a job's callback, and write it into BigPanda once.
 
         The outcome is `duplicate` if the callback is written already, and `unchanged` if the channel writes no such
         callback or does not know the incident. The outcome is `unsafe`, with a reason, if the write failed or has to
-        wait. The caller then retries or dead-letters the job.
+        wait.
         """
         callback, came = parse_callback(job.body), seconds_of(job.received_at)
         if not channel.wants_callback(callback):
@@ -152,9 +141,8 @@ class Writeback:
     ) -> Result:
         """Write a callback into its BigPanda incident, as the channel's settings say. Raises LedgerError.
 
-        If the channel has the setting `signals_acknowledger_only`, a verified acknowledgement is first recorded in the
-        ledger. `entries` are the incident's ledger entries with their keys. `found` is the result of the callback's
-        verification.
+        A verified proof or acknowledgement is first recorded in the ledger. `entries` are the incident's, with their
+        keys.
         """
         callback, is_verified = received.callback, found.verdict == Verdict.VERIFIED
         if is_verified and channel.policy.awaits_receipt:
@@ -181,10 +169,10 @@ class Writeback:
         return self._write_once(job, to_write, deadline)
 
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Report an incident's first share to BigPanda as received, so that BigPanda sends the incident's updates.
+        """Report an incident's first share to BigPanda as received (`BigPanda.release`).
 
-        BigPanda withholds the updates until then. The outcome is `unchanged` unless `bigpanda.callbacks` is true in the
-        channel's secret, and `unsafe` with a reason if the request failed.
+        The outcome is `unchanged` unless `bigpanda.callbacks` is true in the channel's secret, and `unsafe` with a
+        reason if the request failed.
         """
         access = channel.bigpanda
         if access is None or not access.callbacks:
@@ -202,12 +190,9 @@ class Writeback:
     ) -> None:
         """Record in the incident's ledger entry that the person `target` acknowledged. Raises LedgerError.
 
-        `came` is the arrival of the acknowledgement (epoch seconds), and `signal` the signal whose page it names; None
-        if xMatters was not asked. An acknowledgement from before the entry's last signal, or of the page of an earlier
-        one, is ignored. It can still come here, since a job may be retried for hours, or replayed.
-
-        The ledger has one entry of the incident for each set of recipients in BigPanda's webhook URL. If several of
-        these entries are open, nothing is recorded, since a callback does not tell which entry it belongs to.
+        An acknowledgement from before the entry's last signal, or of the page of an earlier one, is ignored. It can
+        still come here, since a job may be retried for hours, or replayed. If several entries of the incident are open,
+        nothing is recorded, since a callback does not tell which entry it belongs to.
         """
         open_ones = [name for name, entry in entries if entry.announced and entry.announced.is_open]
         if len(open_ones) != 1:
@@ -225,10 +210,9 @@ class Writeback:
     ) -> None:
         """Record in the receipt of a critical that a device got it, a person answered, or nobody will.
 
-        `signal` is the signal whose page the callback names; None if xMatters was not asked. With access to xMatters'
-        REST API a delivery is not believed, but an occasion to ask: whoever has the token can claim one. If several
-        receipts await an answer, and the callback does not tell which one it belongs to, nothing is recorded.
-        Raises LedgerError.
+        With access to xMatters' REST API a delivery is not believed, but an occasion to ask: whoever has the token can
+        claim one. If several receipts await an answer, and the callback does not tell which one it belongs to, nothing
+        is recorded. Raises LedgerError.
         """
         callback, policy, rest = received.callback, channel.policy, channel.rest
         open_ones = [
@@ -259,10 +243,10 @@ class Writeback:
                 self.ledger.change(name, lambda each: each.unheard(callback, signal, policy), entry)
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
-        """Return an incident's ledger entries with their keys.
+        """Return an incident's ledger entries with their keys: one for each set of recipients in BigPanda's webhook
+        URL.
 
-        The ledger has one entry of the incident for each set of recipients in BigPanda's webhook URL. The entry for the
-        URL without recipients comes first.
+        The entry for the URL without recipients comes first.
         """
         recipients = ((), *self.sources.of_incident(channel, incident_id))
         names = [key(channel.name, each, incident_id) for each in recipients]

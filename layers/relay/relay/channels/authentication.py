@@ -1,15 +1,14 @@
 """Authentication of inbound requests, with a limit on the look-ups that unauthenticated requests can cause.
 
-All refused requests get the same 401, so that an answer does not show if a channel exists. `Unauthorized` has the
-status of this answer, and `entrypoints.authenticated_endpoint` sends it. Each source address has a budget of refused
-requests; a source over its budget is answered 503 without a look-up of its channel. A request with a valid credential
-spends nothing.
+All refused requests get the same 401, so that an answer does not show if a channel exists. Each source address has a
+budget of refused requests; a source over its budget is answered 503 without a look-up of its channel. A request with a
+valid credential spends nothing.
 """
 
 import ipaddress
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple, Self
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, CredentialKind, credential_kind, is_channel_name
 from relay.channels.token import EndpointName
+from relay.deadline import Clock
 from relay.failures import (
     ChannelUnreadable,
     LookupsLimited,
@@ -35,8 +35,6 @@ class Request(NamedTuple):
         channel: Name of the channel in the path.
         headers: Headers; names in lower case.
         recipients: Names in the URL's `recipients` parameters, each once.
-        body: Body as API Gateway passed it on.
-        is_base64: True if the body is encoded in base64.
         id: API Gateway's id of the request.
         source: IP address of the client; empty if unknown.
     """
@@ -99,7 +97,7 @@ MAX_BUDGETS = 2048
 class RefusalBudget:
     """Token bucket for refused requests: holds at most `burst` permits and gains `per_second` permits a second."""
 
-    def __init__(self, burst: float, per_second: float, clock: Callable[[], float]) -> None:
+    def __init__(self, burst: float, per_second: float, clock: Clock) -> None:
         self._burst = burst
         self._per_second = per_second
         self._clock = clock
@@ -123,17 +121,14 @@ class RefusalBudget:
 
 
 class RefusalBudgets:
-    """Budgets of refused requests by source address, created at first use. `clock` gives epoch seconds."""
+    """Budgets of refused requests by source address, created at first use."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._budgets: OrderedDict[tuple[str, bool], RefusalBudget] = OrderedDict()
 
     def of(self, address: str, *, is_checked: bool) -> RefusalBudget:
-        """Return the budget of a source address.
-
-        Requests whose token has a right checksum (`is_checked`) have a separate, larger budget.
-        """
+        """Return the budget of a source address; a separate, larger one for tokens with a right checksum."""
         key = (source(address), is_checked)
         if key not in self._budgets:
             limits = (CHECKED_AT_ONCE, CHECKED_PER_SECOND) if is_checked else (OPAQUE_AT_ONCE, OPAQUE_PER_SECOND)
@@ -147,8 +142,8 @@ class RefusalBudgets:
 def source(address: str) -> str:
     """Return the key of an address's budget: the address itself, or the /64 network of an IPv6 address.
 
-    One subscriber has a whole /64, so budgets of single IPv6 addresses would limit nothing. A text that is no address
-    gives an empty key.
+    One subscriber has a whole /64, so budgets of single IPv6 addresses would limit nothing. Empty for a text that is no
+    address.
     """
     try:
         found = ipaddress.ip_address(address)
@@ -161,18 +156,11 @@ def source(address: str) -> str:
 
 @dataclass(frozen=True)
 class Authenticator:
-    """Checks the credentials of requests at one of the two endpoints.
-
-    Attributes:
-        channels: The cached channels.
-        budgets: Limits on refused requests for each source address.
-        clock: The time in epoch seconds.
-        endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters').
-    """
+    """Checks the credentials of requests at one of the two endpoints."""
 
     channels: ChannelCache
     budgets: RefusalBudgets
-    clock: Callable[[], float]
+    clock: Clock
     endpoint: EndpointName
 
     def authenticate(self, request: Request) -> Channel:
@@ -208,7 +196,7 @@ class Authenticator:
     def _looked_up(self, request: Request, kind: CredentialKind) -> Channel:
         """Return the channel if the request's credentials are valid for it. Raises as `authenticate` does.
 
-        `kind` is the kind of the credentials. A refused request takes a permit from the source address's budget.
+        A refused request takes a permit from the source address's budget.
         """
         budget = self.budgets.of(request.source, is_checked=kind is CredentialKind.RIGHT_CHECKSUM)
         if not budget.take():

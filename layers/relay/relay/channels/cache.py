@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel, is_channel_name
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import (
     ChannelError,
     ChannelForbidden,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 
-# Time limit of one read.
 READ_SECONDS = 3.0
 # Secrets Manager answers InvalidRequestException for a secret that is marked for deletion.
 _GONE = {"ResourceNotFoundException", "InvalidRequestException"}
@@ -41,26 +40,14 @@ _GONE = {"ResourceNotFoundException", "InvalidRequestException"}
 _DENIED = {"AccessDeniedException", "AccessDenied", "DecryptionFailure"}
 
 
-class ListedChannel(NamedTuple):
-    """A channel's secret as Secrets Manager lists it: without its content.
-
-    Attributes:
-        name: The name of the channel.
-        changed_at: The time of the secret's last change; None if Secrets Manager does not say.
-    """
-
-    name: str
-    changed_at: datetime | None
-
-
-def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[ListedChannel]:
-    """Yield the channels whose secrets are below the prefix, also invalid ones. Raises botocore's exceptions."""
+def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[tuple[str, datetime | None]]:
+    """Yield the name and the last change, if known, of each secret below the prefix. Raises botocore's exceptions."""
     pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{prefix}/"]}])
     for page in pages:
         for secret in page["SecretList"]:
             name = secret.get("Name", "").removeprefix(f"{prefix}/")
             if is_channel_name(name) and "DeletedDate" not in secret:
-                yield ListedChannel(name, secret.get("LastChangedDate"))
+                yield name, secret.get("LastChangedDate")
 
 
 class Secrets:
@@ -93,8 +80,8 @@ class Secrets:
     def names(self) -> Iterator[str]:
         """Yield the names of all channels, valid or not. Raises ChannelUnreadable."""
         try:
-            for listed in list_channels(self._client, self._prefix):
-                yield listed.name
+            for name, _ in list_channels(self._client, self._prefix):
+                yield name
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "unknown error")
             raise ChannelUnreadable(f"Secrets Manager refused to list the channels: {code}") from None
@@ -110,10 +97,7 @@ type MarkSource = Callable[[], Mapping[str, str]]
 
 
 def settings_name(channel: str) -> str:
-    """Return the name of the mark for changes of a channel's mode and pauses.
-
-    This name is never a valid channel name, so it differs from the names of all revocation marks.
-    """
+    """Return the name of the mark for changes of a channel's mode and pauses. It is never a valid channel name."""
     return f"{channel}/settings"
 
 
@@ -135,13 +119,11 @@ NO_MARKS = Marks()
 class ChangeMarks:
     """The change marks of all channels, from the last successful read of the ledger's table.
 
-    `clock` gives epoch seconds. `notice` counts and logs failed reads.
-
-    Attributes:
-        read_at: Time of the last successful read (epoch seconds); 0 if there was none.
+    `notice` counts and logs failed reads. `read_at` is the time of the last successful read (epoch seconds); 0 for
+    none.
     """
 
-    def __init__(self, source: MarkSource, clock: Callable[[], float], notice: Callable[[str, str], None]) -> None:
+    def __init__(self, source: MarkSource, clock: Clock, notice: Callable[[str, str], None]) -> None:
         self._source = source
         self._clock = clock
         self._notice = notice
@@ -150,7 +132,7 @@ class ChangeMarks:
         self.read_at = 0.0
 
     def current_marks(self, channel: str) -> Marks:
-        """Return a channel's two change marks. They are read from the ledger's table at most every ten seconds.
+        """Return a channel's two change marks. They are read at most every ten seconds.
 
         If the read fails, the result has the marks of the last successful read.
         """
@@ -161,7 +143,7 @@ class ChangeMarks:
         return self.known_marks(channel)
 
     def known_marks(self, channel: str) -> Marks:
-        """Return a channel's two change marks as of the last successful read of the ledger's table, without a read."""
+        """Return a channel's two change marks as of the last successful read, without a read."""
         return Marks(self._marks.get(channel, ""), self._marks.get(settings_name(channel), ""))
 
     def _read(self, now: float) -> None:
@@ -199,15 +181,14 @@ type Notice = Callable[[str, str], None]
 
 @dataclass
 class _Copy:
-    """The last good version of a channel.
+    """The last good version of a channel. Times are epoch seconds.
 
     Attributes:
-        channel: The parsed channel.
-        good_until: Use the copy without a read before this time (epoch seconds).
-        read_at: Time of the last read, successful or not (epoch seconds).
+        good_until: Use the copy without a read before this time.
+        read_at: Time of the last read, successful or not.
         failure: The error text of that read; None if it succeeded.
-        good_at: Time of the last successful read (epoch seconds).
-        marks: The channel's marks (see `ChangeMarks`), taken before that read.
+        good_at: Time of the last successful read.
+        marks: The channel's marks, taken before that read.
     """
 
     channel: Channel
@@ -218,17 +199,11 @@ class _Copy:
     marks: Marks = NO_MARKS
 
     def is_revoked(self, marks: Marks) -> bool:
-        """True if a credential of the channel was, or may have been, revoked since this copy was read.
-
-        `marks` are the channel's current ones.
-        """
+        """True if a credential of the channel was, or may have been, revoked since this copy was read."""
         return marks.revocation not in ("", self.marks.revocation)
 
     def is_outdated(self, marks: Marks) -> bool:
-        """True if the copy is revoked, or the channel's mode or pauses were changed since it was read.
-
-        `marks` are the channel's current ones.
-        """
+        """True if the copy is revoked, or the channel's mode or pauses were changed since it was read."""
         return self.is_revoked(marks) or marks.settings not in ("", self.marks.settings)
 
 
@@ -236,9 +211,8 @@ class ChannelCache:
     """Cache of channels by name; `source` reads a channel's secret and parses it.
 
     A copy is used for `seconds`, and longer while the secret cannot be read or is malformed. A name without a secret is
-    not looked up again for `unknown_seconds`. `clock` gives epoch seconds. `notice` logs and counts a problem.
-    `change_marks` has the channels' change marks, which end cached copies early. If it is None, a copy ends by its age,
-    or when a credential fails.
+    not looked up again for `unknown_seconds`. `notice` logs and counts a problem. Without `change_marks`, a copy ends
+    by its age, or when a credential fails.
     """
 
     def __init__(
@@ -246,7 +220,7 @@ class ChannelCache:
         source: ChannelSource,
         *,
         seconds: float,
-        clock: Callable[[], float],
+        clock: Clock,
         notice: Notice,
         unknown_seconds: float = UNKNOWN_SECONDS,
         change_marks: ChangeMarks | None = None,
@@ -262,7 +236,7 @@ class ChannelCache:
         self._absent: OrderedDict[str, tuple[float, type[ChannelError], str]] = OrderedDict()
 
     def get(self, name: str) -> Channel:
-        """Return the channel of that name from the cache; from its secret if the cached copy is too old.
+        """Return the channel from the cache; from its secret if the cached copy is too old.
 
         If the secret can't be read or is malformed, an old copy is used; without one, raises ChannelUnreadable. Raises
         UnknownChannel if there is no such secret.
@@ -313,10 +287,9 @@ class ChannelCache:
         return channel
 
     def for_work(self, name: str) -> Channel:
-        """Return the channel for work on a job or a debt.
+        """Return the channel for work on a job or a debt: read again if its change marks differ from the cached copy's.
 
-        The secret is read again if a credential was revoked, or the mode or a pause changed, since the cached copy was
-        read. While the secret can't be read, the cached copy stays in use. Raises as `get` does.
+        While the secret can't be read, the cached copy stays in use. Raises as `get` does.
         """
         return self._for_work(name, self._change_marks.current_marks(name) if self._change_marks else NO_MARKS)
 
@@ -330,9 +303,9 @@ class ChannelCache:
         return self._read_again(name, copy)
 
     def refresh(self, name: str) -> Channel:
-        """Return the channel after xMatters or BigPanda refused a credential of it: read again from its secret.
+        """Return the channel after a vendor refused a credential of it: read again, unless it was read within 10 s.
 
-        A read of less than 10 s ago is not repeated. Raises as `get` does.
+        Raises as `get` does.
         """
         copy = self._copies.get(name)
         if copy is None or self._clock() - copy.read_at < REFRESH_SECONDS:
@@ -342,8 +315,8 @@ class ChannelCache:
     def for_refusal(self, name: str) -> Channel:
         """Return the channel as read within the last two seconds, for the last check before a credential is refused.
 
-        Raises as `get` does. Also raises ChannelUnreadable if that read failed although there is an older copy: an
-        operator may have rotated the credential since that copy was read.
+        Raises as `get` does, and ChannelUnreadable if that read failed although there is an older copy: an operator may
+        have rotated the credential since.
         """
         copy = self._copies.get(name)
         if copy is None:

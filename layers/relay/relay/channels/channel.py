@@ -8,14 +8,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import IntEnum
 from itertools import accumulate
-from typing import Any, Literal, NamedTuple
-from urllib.parse import quote, unquote_plus, urlsplit
+from typing import Any, Literal
+from urllib.parse import unquote_plus, urlsplit
 
 from relay.channels import token
 from relay.channels.policy import CHANNEL_NAME, Mode, Policy
 from relay.channels.token import EndpointName
+from relay.foreign_text import url_part
 from relay.http.client import basic
 from relay.incidents.callback import Callback, Kind, ResponseAction, ResponseMeanings
 from relay.incidents.share import Transition
@@ -35,11 +36,7 @@ type ApiKind = Literal["rest", "bigpanda"]
 class EndpointCredentials:
     """Credentials that a vendor shows to the relay: a token, or a user name and password, or both.
 
-    Attributes:
-        token: The token; None if the credentials have none.
-        username: The user name; None if the credentials have no login.
-        password: The password; None if the credentials have no login.
-        expires_at: End of validity (epoch seconds); None means that the credentials do not expire.
+    `expires_at` is the end of validity (epoch seconds); None means that the credentials do not expire.
     """
 
     token: str | None = field(repr=False)
@@ -65,36 +62,33 @@ class OutboundCredentials:
 class Rest:
     """Access to xMatters' REST API, to find and terminate the channel's pages, and to look up people and groups.
 
-    Attributes:
-        base_url: URL without a slash at the end.
-        auth: The credentials for it.
+    `base_url` has no slash at the end.
     """
 
     base_url: str = field(repr=False)
     auth: OutboundCredentials
 
+    @property
+    def login(self) -> str:
+        """URL and credentials as one text, equal for channels that share them."""
+        return json.dumps([self.base_url, self.auth.type, *sorted(self.auth.members.items())])
+
 
 @dataclass(frozen=True)
 class BigPandaAccess:
-    """Access to BigPanda's API, and the channel's settings for it.
+    """Access to BigPanda's API, and the channel's settings for it (docs/install.md).
 
     Attributes:
         base_url: URL without a slash at the end.
-        api_key: The API key.
-        environments: Ids of the environments that hold the channel's incidents. Reconcile runs list these only; with
-            none there are no reconcile runs.
-        assign: True to assign an incident to its acknowledger.
-        email_domain: Domain that is appended to an xMatters user name (`name@domain`) to look up the BigPanda user;
-            None to append none.
+        environments: Ids of the environments that hold the channel's incidents; with none there are no reconcile runs.
+        email_domain: Domain that is appended to an xMatters user name to look up the BigPanda user; None to append
+            none.
         comments: Kinds of callbacks that are written into BigPanda as comments.
-        callbacks: True if BigPanda withholds an incident's updates until the relay has reported its first share to
-            BigPanda as received.
-        app_key: Integration key for these reports, required with `callbacks`; None if the secret has none.
-        reconcile: Action for an open incident of which no share came: `report` it, or `ring` (signal it). None turns
-            reconcile runs off.
-        reconcile_query: BigPanda query that limits reconcile runs; None for all incidents of the environments.
+        callbacks: True if BigPanda withholds an incident's updates until its first share is reported as received.
+        app_key: Integration key for these reports, required with `callbacks`.
+        reconcile: Action for an open incident of which no share came. None turns reconcile runs off.
         actions: What responses do with an incident, by the response's text in lower case.
-        automations: BigPanda's ids of users that are no people, such as other integrations. What they do is no answer.
+        automations: BigPanda's ids of users that are no people. What they do is no answer.
     """
 
     base_url: str
@@ -110,19 +104,20 @@ class BigPandaAccess:
     actions: Mapping[str, ResponseAction] = field(default_factory=dict)
     automations: frozenset[str] = frozenset()
 
+    @property
+    def login(self) -> str:
+        """URL, key and first environment as one text, equal for channels that share them."""
+        return json.dumps([self.base_url, self.api_key, *self.environments[:1]])
+
     def allowed_environment(self, environment_id: str | None) -> str | None:
         """Return `environment_id` if the channel's secret allows this environment, else None.
 
-        A sender with a valid token can name any environment. If the secret lists environments, only these are allowed,
-        else all.
+        A sender with a valid token can name any environment. If the secret lists environments, only these are allowed.
         """
         return environment_id if not self.environments or environment_id in self.environments else None
 
     def writes(self, callback: Callback) -> bool:
-        """True if the channel wants this kind of callback as a comment in BigPanda.
-
-        Of deliveries to a device, only failed ones are written.
-        """
+        """True if the channel wants this callback as a comment; of deliveries to a device, only failed ones."""
         is_news = callback.kind != Kind.DELIVERY or callback.is_failed_delivery()
         return callback.kind in self.comments and is_news
 
@@ -131,36 +126,20 @@ class BigPandaAccess:
         return self.actions.get(said.response)
 
 
-class Vouched(NamedTuple):
-    """Statements of the operator that can't be checked from the secret alone.
-
-    Attributes:
-        recipients_in: Place outside the secret that names the recipients: `workflow` (in xMatters) or `url` (the URL
-            of BigPanda's webhook, `?recipients=`). None if there is no such place.
-        any_trigger_path: True if the trigger URL is right although its path is undocumented.
-    """
-
-    recipients_in: str | None = None
-    any_trigger_path: bool = False
-
-
 @dataclass(frozen=True)
 class Channel:
     """A valid channel. Its repr shows no secrets.
 
     Attributes:
-        name: The channel's name.
         inbound: Credentials that BigPanda shows to the webhook.
-        trigger_url: URL of the xMatters trigger.
         auth: Credentials for the trigger.
         recipients: Recipients of all signals of the channel; empty if the workflow, the webhook's URL or the routes
             name them.
-        policy: The policy.
-        callback: Credentials that xMatters shows to the callback; never valid for the webhook. Empty if there are none.
+        callback: Credentials that xMatters shows to the callback; never valid for the webhook.
         responses: Response texts that acknowledge or escalate.
-        bigpanda: Access to BigPanda's API; None if there is none.
-        rest: Access to xMatters' REST API; None if there is none.
-        vouched: Statements of the operator that can't be checked from the secret alone.
+        recipients_in: Place outside the secret that names the recipients, as the operator says: `workflow` (in
+            xMatters) or `url` (the URL of BigPanda's webhook, `?recipients=`). None if there is no such place.
+        any_trigger_path: True if the operator says that the trigger URL is right although its path is undocumented.
     """
 
     name: str
@@ -173,32 +152,26 @@ class Channel:
     responses: ResponseMeanings = field(default_factory=ResponseMeanings)
     bigpanda: BigPandaAccess | None = None
     rest: Rest | None = None
-    vouched: Vouched = field(default_factory=Vouched)
+    recipients_in: str | None = None
+    any_trigger_path: bool = False
 
     def accepts(self, headers: Mapping[str, str], now: float, *, endpoint: EndpointName = "inbound") -> bool:
         """True if the request's headers (names in lower case) hold valid credentials for an endpoint.
 
-        `endpoint` is `inbound` (BigPanda's webhook) or `callback` (xMatters'). `now` is in epoch seconds.
-        Each credential is compared in constant time. A match does not end the comparison. A channel without credentials
-        for the endpoint accepts no request.
+        A channel without credentials for the endpoint accepts no request.
         """
         return bool(self._fitting(headers, now, endpoint))
 
     def matching_fingerprint(self, headers: Mapping[str, str], now: float, *, endpoint: EndpointName) -> str | None:
         """Return the fingerprint of the valid credential in the request's headers; None if there is none.
 
-        A fingerprint is a short keyed hash, from which the credential can't be recovered. `headers` have names in lower
-        case, `now` is in epoch seconds, and `endpoint` is `inbound` or `callback`.
+        A fingerprint is a short keyed hash, from which the credential can't be recovered.
         """
         fitting = self._fitting(headers, now, endpoint)
         return self._fingerprint(fitting[0]) if fitting else None
 
     def fingerprints(self, endpoint: EndpointName) -> tuple[tuple[str, str, str], ...]:
-        """Return a fingerprint of each of the channel's credentials for an endpoint.
-
-        Each element of the result has the age (`current` or `previous`), the kind (`token` or `basic`) and the
-        fingerprint: a short keyed hash. `endpoint` is `inbound` or `callback`.
-        """
+        """Return age (`current` or `previous`), kind (`token` or `basic`) and fingerprint of each credential."""
         ages = zip(("current", "previous"), self._credentials(endpoint), strict=False)
         return tuple(
             (age, secret.partition(b":")[0].decode(), self._fingerprint(secret))
@@ -212,28 +185,26 @@ class Channel:
     def _fitting(self, headers: Mapping[str, str], now: float, endpoint: EndpointName) -> list[bytes]:
         """Return the channel's valid credentials for an endpoint, as far as the request's headers hold the same ones.
 
-        Every credential is compared in constant time, also after a match. `headers` have names in lower case,
-        and `now` is in epoch seconds.
+        Each credential is compared in constant time, also after a match.
         """
         offered = _offered(headers)
         valid = [each for each in self._credentials(endpoint) if each.expires_at is None or now < each.expires_at]
-        compared = [(secret, _same(secret, offer)) for each in valid for secret in _secrets(each) for offer in offered]
+        pairs = ((secret, offer) for each in valid for secret in _secrets(each) for offer in offered)
+        compared = [(secret, hmac.compare_digest(secret, offer)) for secret, offer in pairs]
         return [secret for secret, fits in compared if fits]
 
-    def api_fingerprints(self) -> dict[ApiKind, str]:
-        """Return a keyed hash of URL and credentials for each vendor's API that can be probed: `rest`, `bigpanda`.
-
-        A hash changes if the URL or the credentials change. BigPanda's API is probed by a read of the first
-        environment. So there is no hash for `bigpanda` if the secret lists no environments.
-        """
-        found: dict[ApiKind, str] = {}
+    def probed_apis(self) -> dict[ApiKind, Rest | BigPandaAccess]:
+        """Return the access to each vendor's API that can be probed; BigPanda's probe needs an environment."""
+        found: dict[ApiKind, Rest | BigPandaAccess] = {}
         if self.rest:
-            shown = [self.rest.base_url, self.rest.auth.type, *sorted(self.rest.auth.members.items())]
-            found["rest"] = self._fingerprint(json.dumps(shown).encode())
+            found["rest"] = self.rest
         if self.bigpanda and self.bigpanda.environments:
-            shown = [self.bigpanda.base_url, self.bigpanda.api_key, self.bigpanda.environments[0]]
-            found["bigpanda"] = self._fingerprint(json.dumps(shown).encode())
+            found["bigpanda"] = self.bigpanda
         return found
+
+    def api_fingerprints(self) -> dict[ApiKind, str]:
+        """Return a keyed hash of URL and credentials for each vendor's API that can be probed."""
+        return {kind: self._fingerprint(each.login.encode()) for kind, each in self.probed_apis().items()}
 
     def _fingerprint(self, secret: bytes) -> str:
         # Keyed with other secrets of the channel, so that fingerprints can't be used to test guessed passwords.
@@ -283,7 +254,7 @@ class Channel:
     def fitting(names: Iterable[str]) -> tuple[str, ...]:
         """Return the names, each once and in order, up to the length that fits into a signal (MAX_NAMES_LENGTH)."""
         unique = dict.fromkeys(names)
-        lengths = accumulate(len(quote(name, safe="", errors="replace")) + 1 for name in unique)
+        lengths = accumulate(len(url_part(name)) + 1 for name in unique)
         return tuple(name for name, length in zip(unique, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
 
     def wants_callback(self, callback: Callback) -> bool:
@@ -323,47 +294,35 @@ def _fits(name: str, pattern: str) -> bool:
 def removed(name: str) -> Channel:
     """Return a stand-in for a removed channel, so that its remaining jobs can be dead-lettered.
 
-    It has the channel's name and no credentials. Its policy announces every transition that a channel may announce,
-    since the channel's own is unknown.
+    Its policy announces every transition that a channel may announce, since the channel's own is unknown.
     """
     policy = Policy(notify_on=frozenset(Transition) - {Transition.TOUCHED})
     return Channel(name, (), "", OutboundCredentials("url", {}), (), policy)
 
 
 def is_channel_name(name: str) -> bool:
-    """True if the text is a valid channel name."""
     return re.match(CHANNEL_NAME, name) is not None
 
 
-class CredentialKind(Enum):
-    """Kind of the credentials in a request, found without the channel's secret.
+class CredentialKind(IntEnum):
+    """Kind of the credentials in a request, found without the channel's secret; a larger one is likelier to be valid.
 
     No kind authenticates the request: the checksum of a token is not secret (see `relay.channels.token`).
 
     Attributes:
-        NONE: No credentials.
         WRONG_CHECKSUM: A token with the relay's prefix, whose checksum is wrong for this channel and endpoint.
-        RIGHT_CHECKSUM: A token whose checksum is right for this channel and endpoint.
         NO_CHECKSUM: A token without a checksum, which an operator chose, or a user name and password.
     """
 
-    NONE = "none"
-    WRONG_CHECKSUM = "wrong_checksum"
-    RIGHT_CHECKSUM = "right_checksum"
-    NO_CHECKSUM = "no_checksum"
-
-
-# The kind that is most likely to be valid first.
-_LIKELIEST = (CredentialKind.RIGHT_CHECKSUM, CredentialKind.NO_CHECKSUM, CredentialKind.WRONG_CHECKSUM)
+    NONE = 0
+    WRONG_CHECKSUM = 1
+    NO_CHECKSUM = 2
+    RIGHT_CHECKSUM = 3
 
 
 def credential_kind(headers: Mapping[str, str], name: str, endpoint: EndpointName) -> CredentialKind:
-    """Return the kind of the credentials in a request's headers; of several, the one that is most likely to be valid.
-
-    `headers` have names in lower case. `name` is the channel's.
-    """
-    kinds = {_kind(offer, name, endpoint) for offer in _offered(headers)}
-    return min(kinds, key=_LIKELIEST.index, default=CredentialKind.NONE)
+    """Return the kind of the credentials in headers; of several, the one that is most likely to be valid."""
+    return max((_kind(offer, name, endpoint) for offer in _offered(headers)), default=CredentialKind.NONE)
 
 
 def _kind(offer: bytes, name: str, endpoint: EndpointName) -> CredentialKind:
@@ -376,10 +335,7 @@ def _kind(offer: bytes, name: str, endpoint: EndpointName) -> CredentialKind:
 
 
 def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
-    """Return the HTTP header that a vendor has to send, as `name` and `value`.
-
-    `inbound` is the member `inbound` or `callback` of a valid secret. It has a `token` or a `basic` login.
-    """
+    """Return the HTTP header (`name`, `value`) for the member `inbound` or `callback` of a valid secret."""
     if "token" in inbound:
         return {"name": "Authorization", "value": f"Bearer {inbound['token']}"}
     return {"name": "Authorization", "value": basic(inbound["basic"]["username"], inbound["basic"]["password"])}
@@ -403,7 +359,3 @@ def _secrets(inbound: EndpointCredentials) -> Iterable[bytes]:
         yield b"token:" + inbound.token.encode()
     if inbound.username and inbound.password:
         yield b"basic:" + f"{inbound.username}:{inbound.password}".encode()
-
-
-def _same(secret: bytes, offer: bytes) -> bool:
-    return hmac.compare_digest(secret, offer)

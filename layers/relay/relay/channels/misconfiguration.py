@@ -20,24 +20,18 @@ _TRIGGER_PATHS = (
 
 
 class Problem(NamedTuple):
-    """A setting that may notify nobody.
-
-    Attributes:
-        key: The dotted key of the secret.
-        detail: The complaint, without the value.
-    """
+    """A setting that may notify nobody: the dotted key of the secret, and the complaint, without the value."""
 
     key: str
     detail: str
 
     def __str__(self) -> str:
-        """Return key and complaint in one line."""
         return f"{self.key}: {self.detail}"
 
 
-def problems(channel: Channel) -> tuple[Problem, ...]:
+def problems(channel: Channel) -> list[Problem]:
     """Return the settings of a channel with which a signal may notify nobody."""
-    return tuple(_problems(channel))
+    return list(_problems(channel))
 
 
 def critical_may_notify_nobody(channel: Channel) -> bool:
@@ -56,7 +50,7 @@ def needs_url_recipients(channel: Channel) -> bool:
     """True if an incident notifies nobody unless the URL of BigPanda's webhook names recipients."""
     is_named_here = channel.recipients or _names_any(channel.trigger_url)
     is_named_here = is_named_here or any(route.recipients for route in channel.policy.routes)
-    return channel.vouched.recipients_in == "url" and not is_named_here
+    return channel.recipients_in == "url" and not is_named_here
 
 
 def _problems(channel: Channel) -> Iterator[Problem]:
@@ -67,12 +61,12 @@ def _problems(channel: Channel) -> Iterator[Problem]:
             yield Problem(f"policy.routes.{number}.recipients", "must not be empty")
     if not _has_recipients(channel) and not any(route.recipients for route in channel.policy.routes):
         yield Problem("xmatters.recipients", "nobody would be notified: neither channel, route nor URL names any")
-    if not channel.vouched.any_trigger_path and not _is_trigger(channel.trigger_url):
+    if not channel.any_trigger_path and not _is_trigger(channel.trigger_url):
         yield Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger")
 
 
 def _has_recipients(channel: Channel) -> bool:
-    return bool(channel.recipients) or channel.vouched.recipients_in is not None or _names_any(channel.trigger_url)
+    return bool(channel.recipients) or channel.recipients_in is not None or _names_any(channel.trigger_url)
 
 
 def _names_any(url: str) -> bool:

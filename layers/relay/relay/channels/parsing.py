@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, Never
 
-from relay.channels import json_schema, token
+from relay.channels import token
 from relay.channels.channel import (
     BIGPANDA_URL,
     MAX_NAMES_LENGTH,
@@ -14,10 +14,9 @@ from relay.channels.channel import (
     EndpointCredentials,
     OutboundCredentials,
     Rest,
-    Vouched,
 )
 from relay.channels.policy import LEAST_WITHIN_SECONDS, MOST_CANARY_SECONDS, NOTIFIED_WITHIN_SECONDS, Policy
-from relay.channels.schema import AUTH, CHANNEL
+from relay.channels.schema import AUTH, CHANNEL, faults
 from relay.failures import InvalidChannel
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.incidents.callback import (
@@ -48,7 +47,8 @@ def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
         responses=_responses(xmatters.get("responses", {})),
         bigpanda=_access(document["bigpanda"]) if "bigpanda" in document else None,
         rest=_rest(xmatters["rest"]) if "rest" in xmatters else None,
-        vouched=Vouched(xmatters.get("recipients_in"), xmatters.get("any_trigger_path", False)),
+        recipients_in=xmatters.get("recipients_in"),
+        any_trigger_path=xmatters.get("any_trigger_path", False),
     )
 
 
@@ -57,21 +57,20 @@ def check_secret(document: Any, hosts: VendorHosts) -> None:
     for fault in schema_faults(document):
         raise InvalidChannel(fault)
     _check_text(document)
-    inbound, xmatters = document["inbound"], document["xmatters"]
-    _check_endpoint(inbound, "inbound")
+    xmatters, bigpanda, policy = document["xmatters"], document.get("bigpanda", {}), document.get("policy", {})
+    _check_endpoint(document["inbound"], "inbound")
     if "callback" in xmatters:
         _check_endpoint(xmatters["callback"], "xmatters.callback")
     _check_names(xmatters.get("recipients", ()), "xmatters.recipients")
-    for index, route in enumerate(document.get("policy", {}).get("routes", ())):
+    for index, route in enumerate(policy.get("routes", ())):
         _check_names(route["recipients"], f"policy.routes.{index}.recipients")
-    bigpanda = document.get("bigpanda", {})
     if bigpanda.get("callbacks") and "app_key" not in bigpanda:
         raise InvalidChannel("bigpanda: needs app_key for callbacks")
-    for index, pause in enumerate(document.get("policy", {}).get("pauses", ())):
+    for index, pause in enumerate(policy.get("pauses", ())):
         _check_pause(pause, f"policy.pauses.{index}")
-    _check_receipts(document.get("policy", {}), xmatters, has_bigpanda="bigpanda" in document)
-    if document.get("policy", {}).get("canary"):
-        _check_canary(document["policy"], xmatters, has_bigpanda="bigpanda" in document)
+    _check_receipts(policy, xmatters, has_bigpanda="bigpanda" in document)
+    if policy.get("canary"):
+        _check_canary(policy, xmatters, has_bigpanda="bigpanda" in document)
     _check_actions(bigpanda.get("actions", {}), has_rest="rest" in xmatters)
     for key, url, allowed in _urls(document, hosts):
         try:
@@ -82,13 +81,13 @@ def check_secret(document: Any, hosts: VendorHosts) -> None:
 
 def schema_faults(document: Any) -> Iterator[str]:
     """Yield each violation of the schema of secrets, which names the key at fault but never its value."""
-    yield from json_schema.faults(document, CHANNEL, "")
+    yield from faults(document, CHANNEL, "")
     match document:
         case {"xmatters": {"auth": {"type": str(kind)} as auth}} if kind in AUTH:
-            yield from json_schema.faults(auth, AUTH[kind], "xmatters.auth")
+            yield from faults(auth, AUTH[kind], "xmatters.auth")
     match document:
         case {"xmatters": {"rest": {"auth": {"type": str(kind)} as auth}}} if kind in AUTH:
-            yield from json_schema.faults(auth, AUTH[kind], "xmatters.rest.auth")
+            yield from faults(auth, AUTH[kind], "xmatters.rest.auth")
 
 
 def decode_secret(text: str) -> Any:
@@ -129,10 +128,7 @@ def _check_credentials(inbound: Mapping[str, Any], key: str) -> None:
 
 
 def _check_tokens(document: Mapping[str, Any], name: str) -> None:
-    """Raise InvalidChannel for a token with a wrong checksum, and for a credential that is used for both endpoints.
-
-    `document` is the decoded secret, and `name` the channel's name.
-    """
+    """Raise InvalidChannel for a token with a wrong checksum, and for a credential that is used for both endpoints."""
     inbound, callback = (
         dict(_credentials(document.get("inbound", {}), "inbound")),
         dict(_credentials(document["xmatters"].get("callback", {}), "xmatters.callback")),
@@ -153,19 +149,13 @@ def _check_tokens(document: Mapping[str, Any], name: str) -> None:
 
 
 def _credentials(endpoint: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
-    """Yield the current and previous tokens and logins of an endpoint, each with its key in the secret.
-
-    `endpoint` is the secret's member `inbound` or `callback`, and `key` is the dotted key of that member.
-    """
+    """Yield the current and previous tokens and logins of an endpoint, each with its dotted key in the secret."""
     for place, members in ((key, endpoint), (f"{key}.previous", endpoint.get("previous", {}))):
         yield from ((f"{place}.{kind}", members[kind]) for kind in ("token", "basic") if kind in members)
 
 
 def _check_actions(actions: Mapping[str, Any], *, has_rest: bool) -> None:
-    """Raise InvalidChannel for actions of responses that contradict each other, or whose sender can't be verified.
-
-    `has_rest` is True if the secret has credentials for xMatters' REST API, which verifies the person who responded.
-    """
+    """Raise InvalidChannel for actions that contradict each other, or whose sender can't be verified."""
     texts = [text.strip().lower() for text in actions]
     if len(set(texts)) < len(texts) or "" in texts:
         raise InvalidChannel("bigpanda.actions: must name each response once, and none that is blank")
@@ -177,10 +167,7 @@ def _check_actions(actions: Mapping[str, Any], *, has_rest: bool) -> None:
 
 
 def _check_receipts(policy: Mapping[str, Any], xmatters: Mapping[str, Any], *, has_bigpanda: bool) -> None:
-    """Raise InvalidChannel for times of receipts that are too short, or that nothing can prove.
-
-    A step can be proven if `xmatters`, the secret's member, has `callback` or `rest`; an answer also in BigPanda.
-    """
+    """Raise InvalidChannel for times of receipts that are too short, or that nothing can prove."""
     can_prove = bool({"callback", "rest"} & xmatters.keys())
     if policy.get("answered_within_seconds") and not can_prove and not has_bigpanda:
         needs = "xmatters.callback, xmatters.rest or bigpanda.api_key"
@@ -236,10 +223,7 @@ def _urls(document: Mapping[str, Any], hosts: VendorHosts) -> Iterable[tuple[str
 
 
 def _endpoint(members: Mapping[str, Any]) -> Iterable[EndpointCredentials]:
-    """Yield the current credentials of an endpoint, and the previous ones, which are valid until they expire.
-
-    `members` is the member `inbound` or `callback` of the secret.
-    """
+    """Yield the current credentials of an endpoint, and the previous ones, which are valid until they expire."""
     yield _inbound(members)
     if "previous" in members:
         yield _inbound(members["previous"])

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from relay.incidents.own_body import BodyRule
 
 
-# Pattern of channels' names.
 CHANNEL_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}\Z"
 PRIORITIES: Mapping[str, str] = {"critical": "HIGH", "warning": "MEDIUM", "unknown": "MEDIUM", "ok": "LOW"}
 
@@ -39,10 +38,8 @@ class Mode(StrEnum):
 class FlapRule(NamedTuple):
     """Rule for flaps: an incident flaps after `transitions` changes within `minutes`.
 
-    Attributes:
-        transitions: Number of changes. A change is that the incident opens, ends, or has another status.
-        minutes: Time within which the changes come (minutes). A flapping incident is calm after the same time without
-            a change.
+    A change is that the incident opens, ends, or has another status. A flapping incident is calm after the same time
+    without a change.
     """
 
     transitions: int
@@ -50,45 +47,31 @@ class FlapRule(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The time of `minutes` in seconds."""
         return self.minutes * 60
 
 
 class Policy(NamedTuple):
-    """Rules for a channel's signals: when to send them, and to which recipients.
+    """Rules for a channel's signals: when to send them, and to which recipients. Times are in seconds.
 
     Attributes:
-        mode: `live`; or `shadow`: states are compared with a ledger of their own, and nothing is sent.
         pauses: Times in which signals wait or are left out, also past and future ones.
-        notify_on: Transitions that are signalled.
-        min_seconds_between_signals: Shortest time between two signals of one incident (seconds).
-        max_per_minute: Rate limit of the channel (signals a minute).
-        max_per_minute_per_recipients: Rate limit of each set of recipients in webhook URLs (signals a minute); None
-            for no such limit.
-        max_age_seconds: Age at which a job is dead-lettered as expired (seconds).
-        fallback_after_seconds: Time that a critical may be owed before the fallback topic is notified (seconds).
-        page_within_seconds: Time after which the page of an accepted signal counts as missing (seconds). Pages are
-            known only with access to xMatters' REST API.
-        notified_within_seconds: Time within which a device has to get the notification of a critical, or the fallback
-            topic is notified (seconds); 0 to await no proof of that.
-        answered_within_seconds: Time within which a person has to answer the page of a critical, or the fallback topic
-            is notified (seconds); 0 to await no answer.
+        max_per_minute: Rate limit of the channel (signals).
+        max_per_minute_per_recipients: The same for each set of recipients in webhook URLs; None for no such limit.
+        max_age_seconds: Age at which a job is dead-lettered as expired.
+        page_within_seconds: Time after which the page of an accepted signal counts as missing.
+        notified_within_seconds: Time within which a device has to get a critical; 0 to await no proof of that.
+        answered_within_seconds: Time within which a person has to answer a critical; 0 to await no answer.
         unanswered_recipients: Recipients who are signalled, too, when nobody is known to have heard a critical, and the
             fallback topic was notified of that.
-        reroute_within_seconds: Time after an incident's last signal within which a late tag brings further recipients
-            (seconds): those whom a route then names, and no signal had, are signalled. 0 for never.
-        expect_share_every: Longest time without a share after which the channel is sick (seconds); None for no limit.
+        reroute_within_seconds: Time after an incident's last signal within which a late tag brings further recipients.
+            0 for never.
+        expect_share_every: Longest time without a share after which the channel is sick; None for no limit.
         replace: True to terminate a page when a newer page of its incident exists.
-        confirm_resolve: True to ask BigPanda if a resolve is true, before it is announced and ends pages.
-        quiet_after_acknowledge: True to signal the acknowledger only, until the incident worsens or reopens.
-        routes: Conditional recipients; the first route that matches is used.
         allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.
         priorities: xMatters priorities by BigPanda status; `ok` is for what is over.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
-        canary: True if the channel is for canaries: it rings a test recipient, and the last resort is not notified of
-            the canaries that the recipient did not get.
-        flap: Rule by which an incident flaps, so that it is signalled once and then not until it is worse or calm; None
-            for no such rule.
+        canary: True if the channel is for canaries: the last resort is not notified of those that failed.
+        flap: Rule by which an incident flaps, so that it is signalled once and then not until it is worse or calm.
     """
 
     mode: Mode = Mode.LIVE
@@ -128,7 +111,7 @@ class Policy(NamedTuple):
     def of(cls, members: Mapping[str, Any], *, has_rest: bool = False) -> Self:
         """Read the `policy` of a valid secret. `has_rest` is True if the secret has access to xMatters' REST API.
 
-        `notify_on` takes precedence over `preset`, the name of a set of transitions. Missing keys get their defaults.
+        `notify_on` takes precedence over `preset`.
         """
         chosen = {name: members[name] for name in cls._fields if name in members}
         if has_rest:

@@ -1,13 +1,8 @@
 """Routes and pauses, which ask about facts of an incident. Pure code.
 
-Routes are conditional recipients. Pauses are times in which signals wait or are left out.
-
-`delivery.task.Task.of` uses the recipients of the first route that matches, or else the channel's own. If the routes
-take more comparisons than one share may cost, it uses the channel's own and those of all routes that may match. It adds
-the recipients that the webhook's URL names.
-
-A fact is a property of an incident that a condition can name: `status`, `severity`, `environment`, `source_system` or a
-tag.
+Routes are conditional recipients: the first one that matches is used. Pauses are times in which signals wait or are
+left out. A fact is a property of an incident that a condition can name: `status`, `severity`, `environment`,
+`source_system` or a tag.
 """
 
 import re
@@ -40,8 +35,8 @@ class Route(NamedTuple):
     """Recipients for the incidents that meet all conditions.
 
     Attributes:
-        when: Conditions, which must all hold: pairs of a fact (such as `status`) and its patterns, of which at least
-            one must match a value of the fact.
+        when: Conditions, which must all hold: pairs of a fact and its patterns, of which at least one must match a
+            value of the fact.
         recipients: Names of xMatters users and groups.
         priority: xMatters priority; None for the one of the incident's status.
         is_undecided: True if the route combines several that could not be evaluated. One or none of them may match, so
@@ -55,7 +50,6 @@ class Route(NamedTuple):
 
     @classmethod
     def of(cls, members: dict[str, Any]) -> Self:
-        """Read a route from the policy of a valid secret."""
         return cls(
             when=conditions_of(members["when"]),
             recipients=tuple(dict.fromkeys(name.strip() for name in members["recipients"])),
@@ -64,7 +58,7 @@ class Route(NamedTuple):
 
 
 def conditions_of(members: Mapping[str, Any]) -> Conditions:
-    """Return the conditions in the member `when` of a route or a pause. The channel's secret is already checked."""
+    """Return the conditions in the member `when` of a route or a pause of a valid secret."""
     return tuple(
         (fact, tuple(text.lower() for text in (patterns if isinstance(patterns, list) else [patterns])))
         for fact, patterns in members.items()
@@ -72,11 +66,7 @@ def conditions_of(members: Mapping[str, Any]) -> Conditions:
 
 
 class Work:
-    """Budget of pattern matching for one share. Its unit is one comparison of a pattern's character with a value's.
-
-    Attributes:
-        left: Comparisons that may still be made.
-    """
+    """Budget of pattern matching for one share. Its unit is one comparison of a pattern's character with a value's."""
 
     def __init__(self, most: int = MAX_WORK) -> None:
         self.left = most
@@ -96,8 +86,8 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
     """Return the first route whose conditions the share meets; None if there is none.
 
     `is_open` is False after the incident's end. Then conditions on `status` are compared with its worst status, so that
-    a resolve reaches the recipients of the earlier pages. `work` is the budget of comparisons; None for the default. If
-    it is used up before a route is found, the result combines the recipients of all routes that may still match.
+    a resolve reaches the recipients of the earlier pages. If the budget of comparisons is used up before a route is
+    found, the result combines the recipients of all routes that may still match.
     """
     if not routes:
         return None
@@ -107,15 +97,13 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
             if all(facts.fits(fact, patterns, work) for fact, patterns in route.when):
                 return route
         except TooMuchWork:
-            return _undecided(routes[index:])
+            names = dict.fromkeys(name for each in routes[index:] for name in each.recipients)
+            return Route((), tuple(names), is_undecided=True)
     return None
 
 
 def meets(when: Conditions, share: Share, *, is_open: bool) -> bool:
-    """True if a share meets all conditions; False also if that takes more comparisons than one share may cost.
-
-    `is_open` is False after the incident's end. Then conditions on `status` are compared with its worst status.
-    """
+    """True if a share meets all conditions; False also if that takes more comparisons than one share may cost."""
     facts, work = _Facts(share, details_of(share), is_open), Work()
     try:
         return all(facts.fits(fact, patterns, work) for fact, patterns in when)
@@ -123,27 +111,13 @@ def meets(when: Conditions, share: Share, *, is_open: bool) -> bool:
         return False
 
 
-def _undecided(routes: Sequence[Route]) -> Route:
-    """Return one route that combines the recipients of these routes."""
-    names = dict.fromkeys(name for route in routes for name in route.recipients)
-    return Route((), tuple(names), is_undecided=True)
-
-
 def values_of(fact: str, share: Share, *, is_open: bool) -> tuple[str, ...]:
-    """Return the different values that a share has for a fact, such as `status` or `tag.host`, in lower case.
-
-    `is_open` is False after the incident's end. Then the value of `status` is its worst status.
-    """
+    """Return the different values that a share has for a fact, such as `status` or `tag.host`, in lower case."""
     return tuple(_Facts(share, details_of(share), is_open).read(fact).values)
 
 
 class _Fact(NamedTuple):
-    """Values that a share has for one fact, such as its environments.
-
-    Attributes:
-        values: The different values as keys, in lower case.
-        length: Sum of their lengths (characters).
-    """
+    """Values that a share has for one fact: as keys, in lower case, with the sum of their lengths (characters)."""
 
     values: Mapping[str, None]
     length: int
@@ -160,17 +134,14 @@ class _Facts:
         self._tags: Mapping[str, Sequence[str]] | None = None
 
     def fits(self, fact: str, patterns: Sequence[str], work: Work) -> bool:
-        """Return True if one of the patterns matches a value that the share has for `fact`, such as `status`.
-
-        Raises TooMuchWork if `work`, the share's budget of comparisons, is used up.
-        """
+        """True if one of the patterns matches a value that the share has for `fact`. Raises TooMuchWork."""
         found = self.read(fact)
         return any(_matches(found, pattern, work) for pattern in patterns)
 
     def read(self, fact: str) -> _Fact:
-        """Return the share's values for a fact. They are read at the first use, and then remembered."""
         if fact not in self._known:
-            values = dict.fromkeys(islice(dict.fromkeys(map(_compared, self._values(fact))), MAX_VALUES))
+            compared = (value[:MAX_LENGTH].lower() for value in self._values(fact))
+            values = dict.fromkeys(islice(dict.fromkeys(compared), MAX_VALUES))
             self._known[fact] = _Fact(values, sum(map(len, values)))
         return self._known[fact]
 
@@ -200,15 +171,8 @@ class _Facts:
         return self._tags.get(fact.removeprefix(TAG).lower(), ())
 
 
-def _compared(value: str) -> str:
-    return value[:MAX_LENGTH].lower()
-
-
 def _matches(fact: _Fact, pattern: str, work: Work) -> bool:
-    """Return True if a pattern (`*` and `?` as wildcards) matches one of the share's values in `fact`.
-
-    Raises TooMuchWork if `work`, the share's budget of comparisons, is used up.
-    """
+    """True if a pattern (`*` and `?` as wildcards) matches one of the values. Raises TooMuchWork."""
     if not _WILD.search(pattern):
         work.spend(len(pattern) + CALL_WORK)
         return pattern in fact.values
@@ -218,11 +182,10 @@ def _matches(fact: _Fact, pattern: str, work: Work) -> bool:
 
 
 class Pause(NamedTuple):
-    """A time in which a channel sends no signals for some incidents, or for all.
+    """A time in which a channel sends no signals for some incidents, or for all. Times are epoch seconds.
 
     Attributes:
-        since: Start of the pause (epoch seconds).
-        until: End of the pause (epoch seconds). A pause ends by itself.
+        until: End of the pause. A pause ends by itself.
         keeps_states: True if the newest state of each incident is signalled when the pause ends. False if states that
             become owed in the pause are never signalled.
         when: Conditions of the same form as a route's; only incidents that meet all of them are paused. Empty for all.
@@ -239,7 +202,6 @@ class Pause(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
-        """Read a pause from the policy of a valid secret."""
         since, until = (datetime.fromisoformat(members[name]).timestamp() for name in ("since", "until"))
         said = (members.get(name, "") for name in ("reason", "by"))
         return cls(since, until, members["then"] == "keep", conditions_of(members.get("when", {})), *said)
@@ -250,14 +212,12 @@ class Pause(NamedTuple):
         return f"{zlib.crc32(repr((self.since, self.keeps_states, self.when)).encode()):08x}"
 
     def is_active(self, now: float) -> bool:
-        """True if the pause has begun and has not ended at `now` (epoch seconds)."""
         return self.since <= now < self.until
 
     def postpones(self, owed_since: float) -> bool:
-        """True if a state waits for the end of the pause, False if it is left out.
+        """True if a state, owed since `owed_since` (epoch seconds), waits for the pause's end; False if it is left out.
 
-        A state that was owed before the pause waits in any case. `owed_since` is the time since which the state, or an
-        earlier one of its incident, is owed (epoch seconds).
+        A state that was owed before the pause waits in any case.
         """
         return self.keeps_states or owed_since < self.since
 
@@ -265,17 +225,16 @@ class Pause(NamedTuple):
 def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple[Pause, ...]:
     """Return the pauses whose conditions an incident's share meets: past, active and future ones.
 
-    `is_open` is False after the incident's end. A pause whose conditions take too many comparisons (`routes.Work`) does
-    not apply, so that no page is held back by mistake.
+    A pause whose conditions take too many comparisons does not apply, so that no page is held back by mistake.
     """
     return tuple(each for each in pauses if not each.when or meets(each.when, share, is_open=is_open))
 
 
 def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
-    """Return the pause that applies at `now` (epoch seconds); None if there is none.
+    """Return the pause that applies at `now`; None if there is none.
 
-    If several pauses are active, one that keeps the states is chosen, so that nothing is left out by mistake. If
-    several are still possible, the one that ends last is chosen.
+    Of several, one that keeps the states is chosen, so that nothing is left out by mistake; then the one that ends
+    last.
     """
     active = [each for each in pauses if each.is_active(now)]
     return max(active, key=lambda each: (each.keeps_states, each.until), default=None)
@@ -284,8 +243,7 @@ def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
 def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:
     """Return the time from which the age of a state counts (epoch seconds): its arrival, or the end of a later pause.
 
-    `came` is the state's arrival (epoch seconds), and `longest` the age at which it expires (seconds). A pause that
-    begins after the state would have expired does not count.
+    A pause that begins after the state would have expired, at the age `longest` (seconds), does not count.
     """
     start = came
     for each in sorted(pauses):

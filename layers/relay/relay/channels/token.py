@@ -26,16 +26,12 @@ LEAST_TYPED_LENGTH = 24
 
 
 def make(channel: str, endpoint: EndpointName, choose: Callable[[str], str]) -> str:
-    """Return a new token for a channel's endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters').
-
-    `choose` returns one of the given characters at random.
-    """
+    """Return a new token for a channel's endpoint. `choose` returns one of the given characters at random."""
     start = PREFIX + "".join(choose(ALPHABET) for _ in range(RANDOM_LENGTH))
     return start + _checksum(start, channel, endpoint)
 
 
 def has_relay_prefix(token: str) -> bool:
-    """True if the token has the prefix of the relay's own tokens, which end in a checksum."""
     return token.startswith(PREFIX)
 
 

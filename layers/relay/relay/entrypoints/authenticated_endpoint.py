@@ -15,116 +15,73 @@ from functools import partial
 from relay.channels.authentication import MAX_BODY_BYTES, Authenticator, Reply, Request
 from relay.channels.channel import Channel
 from relay.channels.token import EndpointName
-from relay.deadline import Deadline, times_collected
+from relay.deadline import Clock, Deadline, Deadlines, Watch, times_collected
 from relay.delivery.delivery import Delivery
-from relay.entrypoints.watchdog import Watch
 from relay.failures import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UncheckableSender
-from relay.incidents.callback import Callback, parse_callback
-from relay.incidents.share import Share, parse_share
+from relay.incidents.callback import parse_callback
+from relay.incidents.share import parse_share
 from relay.jobs.job import Job, JobKind, Stamps, timestamp
 from relay.jobs.outcome import Outcome, Result, Subject
 from relay.jobs.queue import FIRST_EVENT, Outbox, last_copy, release_job
 from relay.ledger.credentials import Uses
 from relay.ledger.sources import Sources
-from relay.telemetry.telemetry import Telemetry
+from relay.telemetry import Telemetry
 
 # Many times the size of known callbacks, and small enough for a queue message.
 MAX_CALLBACK_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True)
-class CallbackIntake:
-    """Takes callbacks, the requests of xMatters.
+def take_callback(outbox: Outbox, clock: Clock, channel: Channel, request: Request, _: Deadline) -> Result:
+    """Queue the callback in a request's body for the chore worker. Raises BadRequest if the body is no callback.
 
-    Attributes:
-        outbox: The queues of jobs.
-        clock: The time in epoch seconds.
+    The result is `queued`, `unchanged` if the channel does not use such callbacks, or `unsafe` if no queue took it.
     """
-
-    outbox: Outbox
-    clock: Callable[[], float]
-
-    def take(self, channel: Channel, request: Request, _: Deadline) -> Result:
-        """Queue the callback in a request's body for the chore worker. Raises BadRequest if the body is no callback.
-
-        The result is `queued`, `unchanged` if the channel does not use such callbacks, or `unsafe` if no queue took it.
-        """
-        body = read_body(request, MAX_CALLBACK_BYTES)
-        callback = parse_callback(body)
-        job = _job(channel, callback, body, request.id, self.clock())
-        subject = Subject.of_job(job, transition=callback.kind)
-        result = Result(Outcome.QUEUED, replace(subject, person=callback.target, answer=callback.text))
-        if not channel.wants_callback(callback):
-            return replace(result, outcome=Outcome.UNCHANGED)
-        if self.outbox.enqueue(job, until=self.clock()):
-            return result.queued("retry")
-        if self.outbox.dead_letter(job):
-            return result.queued("dead_letter")
-        return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL).with_last_copy(last_copy(job))
-
-
-def _job(channel: Channel, callback: Callback, body: bytes, correlation_id: str, came: float) -> Job:
+    body, now = read_body(request, MAX_CALLBACK_BYTES), clock()
+    callback = parse_callback(body)
     # With its digest, a callback that arrives twice has the same delivery id: it is written once.
-    stamps = Stamps(Reason.IN_FLIGHT, correlation_id, transition=callback.kind)
-    return Job(
+    job = Job(
         JobKind.WRITEBACK,
         channel.name,
         (),
         callback.incident_id,
-        timestamp(came),
+        timestamp(now),
         body,
         digest=callback.digest,
-        stamps=stamps,
+        stamps=Stamps(Reason.IN_FLIGHT, request.id, transition=callback.kind),
     )
+    subject = Subject.of_job(job, transition=callback.kind)
+    result = Result(Outcome.QUEUED, replace(subject, person=callback.target, answer=callback.text))
+    if not channel.wants_callback(callback):
+        return replace(result, outcome=Outcome.UNCHANGED)
+    if outbox.enqueue(job, until=now):
+        return result.queued("retry")
+    if outbox.dead_letter(job):
+        return result.queued("dead_letter")
+    return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL).with_last_copy(last_copy(job))
 
 
-@dataclass(frozen=True)
-class ShareIntake:
-    """Takes shares, the requests of BigPanda's webhook.
+def take_share(delivery: Delivery, sources: Sources, channel: Channel, request: Request, deadline: Deadline) -> Result:
+    """Announce the share in a request's body. Raises BadRequest if the body is not a share.
 
-    Attributes:
-        delivery: Delivery of states to xMatters.
-        sources: Store of the environments and recipients that shares name.
+    Recipients in the URL that the channel does not permit, or that do not fit into a signal, are left out and counted.
+    `sources` stores the environments and recipients that shares name.
     """
-
-    delivery: Delivery
-    sources: Sources
-
-    def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
-        """Announce the share in a request's body, and return the result. Raises BadRequest if the body is not a share.
-
-        Recipients in the URL that the channel does not permit, or that do not fit into a signal, are left out and
-        counted. The share is announced all the same.
-        """
-        body = read_body(request)
-        share = parse_share(body)
-        recipients = tuple(filter(channel.permits, request.recipients))
-        result = self.delivery.relay(
-            channel,
-            share,
-            body,
-            recipients=recipients,
-            correlation_id=request.id,
-            deadline=deadline,
-        )
-        self._release(channel, share, result)
-        if result.subject.is_first:
-            self.sources.record_incident(channel, share.incident_id, recipients, deadline)
-        self.sources.record(channel, share.environment_id, recipients, deadline)
-        rung = result.job.stamps.recipients if result.job else recipients
-        refused = len({*request.recipients} - {*rung})
-        return replace(result, notices=replace(result.notices, refused_recipients=refused))
-
-    def _release(self, channel: Channel, share: Share, result: Result) -> None:
-        """Queue a release job for an incident's first share, if BigPanda withholds further updates of the incident.
-
-        BigPanda does so until the chore worker reports the share to it as received. If the job can't be queued,
-        BigPanda continues after a time-out.
-        """
-        is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
-        if is_held and result.subject.is_first and result.outcome != Outcome.UNSAFE and result.job:
-            release = release_job(result.job, share.event or FIRST_EVENT)
-            self.delivery.services.outbox.enqueue(release, until=self.delivery.services.clock())
+    body = read_body(request)
+    share = parse_share(body)
+    recipients = tuple(filter(channel.permits, request.recipients))
+    result = delivery.relay(channel, share, body, recipients=recipients, correlation_id=request.id, deadline=deadline)
+    is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
+    if is_held and result.subject.is_first and result.outcome != Outcome.UNSAFE and result.job:
+        # BigPanda withholds further updates until the chore worker reports the first share to it as received. If the
+        # job can't be queued, BigPanda continues after a time-out.
+        release = release_job(result.job, share.event or FIRST_EVENT)
+        delivery.services.outbox.enqueue(release, until=delivery.services.clock())
+    if result.subject.is_first:
+        sources.record_incident(channel, share.incident_id, recipients, deadline)
+    sources.record(channel, share.environment_id, recipients, deadline)
+    rung = result.job.stamps.recipients if result.job else recipients
+    refused = len({*request.recipients} - {*rung})
+    return replace(result, notices=replace(result.notices, refused_recipients=refused))
 
 
 # Time limit of the work for a request.
@@ -161,10 +118,7 @@ class Endpoint:
     """Serves the requests at one of the two HTTP endpoints.
 
     Attributes:
-        authenticator: Authenticates requests.
         take: Processes an authenticated request, and returns its result. Raises BadRequest.
-        telemetry: Log and metrics.
-        deadlines: Returns a deadline of a number of seconds.
         uses: Records the uses of credentials.
         watch: Does the work, and raises TimeoutError if it takes too long.
     """
@@ -172,13 +126,12 @@ class Endpoint:
     authenticator: Authenticator
     take: Take
     telemetry: Telemetry
-    deadlines: Callable[[float], Deadline]
+    deadlines: Deadlines
     uses: Uses
     watch: Watch
 
     @property
     def name(self) -> EndpointName:
-        """The endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
         return self.authenticator.endpoint
 
     def serve(self, request: Request) -> Reply:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config as ClientConfig
@@ -27,22 +28,16 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 
 from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS, Secrets
 from relay.config import Config
-from relay.deadline import Deadline, seconds_left
-from relay.entrypoints.watchdog import Watchdog
+from relay.deadline import Deadline, Watchdog, seconds_left
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.http.client import HttpClient, beat, post_share
 from relay.http.session import USER_AGENT, AllowList, Session, VendorHosts
 from relay.jobs.queue import Queue
 from relay.ledger.table import Table
-from relay.telemetry.telemetry import Telemetry
+from relay.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_sns import SNSClient
-    from mypy_boto3_sqs import SQSClient
-
-    from relay.delivery.phones import EndUserMessaging, Phones
+    from relay.delivery.phones import Phones
     from relay.entrypoints.authenticated_endpoint import Endpoint
     from relay.entrypoints.worker import Worker
     from relay.reconcile.reconciler import Reconciler
@@ -107,7 +102,7 @@ def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
 
 
 def _loaded[T](part: T) -> T:
-    """Turn on the garbage collector at the end of a cold start. Returns `part`, the function's object, unchanged.
+    """Turn on the garbage collector at the end of a cold start; return `part`, the function's object.
 
     From now on the collector checks new objects only: the existing ones live as long as the function.
     """
@@ -121,9 +116,9 @@ def _adapters(
     *needs: str,
     unknown_seconds: float = UNKNOWN_SECONDS,
 ) -> Adapters:
-    """Return the adapters of a function. `needs` are names of further environment variables that it must have.
+    """Return the adapters of a function. `needs` are further environment variables that it must have.
 
-    `unknown_seconds` is as in Adapters. Raises ConfigError.
+    Raises ConfigError.
     """
     config = Config.from_environment(environment, *needs)
     hosts = VendorHosts.of(config.xmatters_hosts, config.bigpanda_hosts, loopback=config.loopback_allowed)
@@ -139,8 +134,8 @@ def _adapters(
             triggers=xmatters,
             rest=xmatters,
             bigpanda=bigpanda,
-            heartbeat=_heartbeat(config.heartbeat_url),
-            webhook=_webhook(config),
+            heartbeat=_heartbeat(config.heartbeat_url) if config.heartbeat_url else None,
+            webhook=_webhook(config) if config.webhook_url else None,
         ),
         effects=Effects(
             clock=time.time,
@@ -161,11 +156,9 @@ def _adapters(
 
 
 def _resources(config: Config) -> Resources:
-    dynamodb: DynamoDBClient = _timely(boto3.client("dynamodb", config=_HASTE))
-    sqs: SQSClient = _timely(boto3.client("sqs", config=_HASTE))
-    secretsmanager: SecretsManagerClient = _timely(boto3.client("secretsmanager", config=_PATIENCE))
-    table = Table(dynamodb, config.ledger_table, time.time)
-    secrets = Secrets(secretsmanager, config.secret_prefix, ticks=time.monotonic)
+    sqs = _client("sqs", _HASTE)
+    table = Table(_client("dynamodb", _HASTE), config.ledger_table, time.time)
+    secrets = Secrets(_client("secretsmanager", _PATIENCE), config.secret_prefix, ticks=time.monotonic)
     return Resources(
         table=table,
         credentials=table,
@@ -174,107 +167,77 @@ def _resources(config: Config) -> Resources:
         dead_letters=Queue(sqs, config.dead_letter_queue_url),
         read_secret=secrets.read,
         secret_names=secrets.names,
-        sns=_sns,
+        sns=cache(partial(_client, "sns", _PATIENCE)),
         topic_arn=config.fallback_topic_arn,
         alarm_topic_arn=config.alarm_topic_arn,
         notice_topic_arn=config.notice_topic_arn,
-        invoke=partial(_invoke, config.job_worker),
+        invoke=partial(_invoke, cache(partial(_client, "lambda", _PATIENCE)), config.job_worker),
         phones=_phones(config),
     )
 
 
-def _timely[T](client: T) -> T:
+def _client(service: Any, config: ClientConfig) -> Any:
+    return _timely(boto3.client(service, config=config))
+
+
+def _timely(client: Any) -> Any:
     """Make an AWS client keep to the time limit of the thread that calls it (`deadline.time_limit`); return the client.
 
-    No request is begun after the limit. A request that got no answer, or that AWS failed, is repeated once, at once,
-    and within the limit only.
+    No request is begun after the limit. A request that got no answer, or that AWS failed, is repeated once, at once.
     """
-    events: Any = client.meta.events  # type: ignore[attr-defined]
-    events.register("before-send", _refuse_late)
-    events.register("needs-retry", _seconds_before_repeat)
+    client.meta.events.register("before-send", _refuse_late)
+    client.meta.events.register("needs-retry", _seconds_before_repeat)
     return client
 
 
 def _refuse_late(*, request: Any, **_: Any) -> None:
-    """Raise ConnectTimeoutError if the time limit has passed."""
     if seconds_left() <= 0:
         raise ConnectTimeoutError(endpoint_url=request.url)
 
 
 def _seconds_before_repeat(*, attempts: int, response: Any, caught_exception: Exception | None, **_: Any) -> int | None:
-    """Return 0 for a call to be repeated, else None.
+    """Return 0 for a call to be repeated, else None: the seconds that botocore sleeps before it repeats.
 
-    botocore sleeps for these seconds, and repeats. `response` is its pair of an HTTP response and a parsed one.
+    `response` is its pair of an HTTP response and a parsed one.
     """
     no_answer = isinstance(caught_exception, (NoConnectionError, HTTPClientError))
     has_failed = no_answer or (response is not None and response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR)
     return 0 if has_failed and attempts == 1 and seconds_left() > 0 else None
 
 
-def _heartbeat(url: str) -> Callable[[float], str] | None:
-    """Return a function that calls the dead man's switch at `url`; None if `url` is empty.
+def _client_of(url: str, parameter: str, *, loopback: bool = False) -> HttpClient:
+    """Return a client that may call the host of `url` only; `parameter` is the name of the URL in error messages."""
+    return HttpClient(Session(AllowList(parameter, ((urlsplit(url).hostname or "").lower(),), loopback)))
 
-    The function takes a time limit in seconds. Its session may call the host of `url` only.
-    """
-    if not url:
-        return None
-    from urllib.parse import urlsplit  # noqa: PLC0415
 
-    from relay.http.client import MAX_HEARTBEAT_BYTES, HttpClient, beat  # noqa: PLC0415
-
-    hosts = AllowList("HeartbeatUrl", ((urlsplit(url).hostname or "").lower(),))
-    client = HttpClient(Session(hosts, most=MAX_HEARTBEAT_BYTES))
+def _heartbeat(url: str) -> Callable[[float], str]:
+    client = _client_of(url, "HeartbeatUrl")
     return lambda seconds: beat(client, url, Deadline(seconds, time.monotonic))
 
 
-def _webhook(config: Config) -> "Post | None":
-    """Return a function that posts a share to the stack's own webhook; None for a function without its URL."""
-    if not config.webhook_url:
-        return None
-    from urllib.parse import urlsplit  # noqa: PLC0415
-
-    from relay.http.client import HttpClient, post_share  # noqa: PLC0415
-
-    host = (urlsplit(config.webhook_url).hostname or "").lower()
-    hosts = AllowList("own API", (host,), loopback=config.loopback_allowed)
-    return partial(post_share, HttpClient(Session(hosts)), config.webhook_url)
-
-
-@cache
-def _sns() -> "SNSClient":
-    return _timely(boto3.client("sns", config=_PATIENCE))
+def _webhook(config: Config) -> "Post":
+    client = _client_of(config.webhook_url, "own API", loopback=config.loopback_allowed)
+    return partial(post_share, client, config.webhook_url)
 
 
 def _phones(config: Config) -> "Phones | None":
-    """Return the phones of the last resort; None if the function has none."""
     if not config.fallback_phones:
         return None
     from relay.delivery.phones import Phones, ways_to  # noqa: PLC0415
 
     ways = ways_to(config.fallback_phones, config.fallback_voice_identity, config.fallback_text_identity)
-    return Phones(_messaging, ways, _at_once) if ways else None
+    return Phones(cache(partial(_client, "pinpoint-sms-voice-v2", _PHONES)), ways, _at_once) if ways else None
 
 
-@cache
-def _messaging() -> "EndUserMessaging":
-    client: EndUserMessaging = _timely(boto3.client("pinpoint-sms-voice-v2", config=_PHONES))
-    return client
+def _invoke(client: Callable[[], Any], function: str, envelope: str) -> bool:
+    """Invoke the job worker with an envelope (a job as message text) as an SQS event, and do not wait for its end.
 
-
-@cache
-def _lambda() -> "LambdaClient":
-    return _timely(boto3.client("lambda", config=_PATIENCE))
-
-
-def _invoke(function: str, envelope: str) -> bool:
-    """Invoke the job worker with an envelope (a job as message text), in the form of an SQS event.
-
-    The call does not wait for the worker's end. `function` is the worker's name. Returns False if Lambda does not
-    accept the invocation.
+    Returns False if Lambda does not accept the invocation.
     """
     event = {"Records": [{"messageId": "from-the-sweeper", "body": envelope}]}
+    payload = json.dumps(event).encode()
     try:
-        _lambda().invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
+        client().invoke(FunctionName=function, InvocationType="Event", Payload=payload)
     except (ClientError, BotoCoreError):
         return False
     return True

@@ -1,28 +1,25 @@
 """Wiring: puts the objects of a Lambda function together from its adapters to AWS, the vendors, time and the log.
 
-Each object is made when it is first needed.
-
-Functions, tests, the simulation and the benchmarks build the library here; they differ in their adapters alone.
+Each object is made when it is first needed. Functions, tests, the simulation and the benchmarks build the library here;
+they differ in their adapters alone.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
-from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
-from relay.deadline import Deadline, limited
+from relay.deadline import Clock, Deadlines, Watch, limited
 from relay.delivery.delivery import Delivery
 from relay.delivery.task import Services
-from relay.entrypoints.watchdog import Watch
 from relay.http.client import HttpClient
 from relay.http.session import Session, VendorHosts
 from relay.jobs.queue import QUEUE_SECONDS, Outbox, Queue
 from relay.ledger.channel_rate_limiter import LIMITER_SECONDS, RateLimiter
 from relay.ledger.table import LEDGER_SECONDS, Ledger, Table
-from relay.telemetry.telemetry import Telemetry
+from relay.telemetry import Telemetry
 from relay.xmatters.trigger import XMatters
 
 if TYPE_CHECKING:
@@ -46,10 +43,9 @@ if TYPE_CHECKING:
     from relay.ledger.receipt_prover import ReceiptProver
     from relay.ledger.sources import Sources
     from relay.reconcile.reconciler import Reconciler
-    from relay.sweeper.canary import CanaryWatch, Post
-    from relay.sweeper.credential_probe import CredentialProbe
+    from relay.sweeper.canary import Post
     from relay.sweeper.health_watch import HealthWatch
-    from relay.sweeper.run import AtOnce
+    from relay.sweeper.run import AtOnce, Tools
     from relay.sweeper.sweeper import Sweeper
     from relay.xmatters.directory import Directory, Pages
 
@@ -58,43 +54,36 @@ class Effects(NamedTuple):
     """Time, random numbers and threads, as functions that tests replace.
 
     Attributes:
-        clock: Gives epoch seconds.
         random: Gives a number from 0 to 1.
         sleep: Waits for a number of seconds.
-        deadlines: Returns a deadline of a number of seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
-        at_once: Makes calls in parallel, and returns their results in order.
         watch: Does the work for a request, and stops waiting for it after a number of seconds.
     """
 
-    clock: Callable[[], float]
+    clock: Clock
     random: Callable[[], float]
     sleep: Callable[[float], object]
-    deadlines: Callable[[float], Deadline]
+    deadlines: Deadlines
     owner: Callable[[], str]
     at_once: "AtOnce"
     watch: Watch
 
 
 class Resources(NamedTuple):
-    """The stack's AWS resources, as the library uses them.
+    """The stack's AWS resources, as the library uses them. Empty topics and phones are for functions without them.
 
     Attributes:
-        table: The ledger's table.
         credentials: The table with the last uses of credentials, and with the change marks, which end cached copies of
             channels: in a stack, the ledger's table.
-        retries: The retry queue.
-        chores: The chore queue.
-        dead_letters: The dead-letter queue.
         read_secret: Returns the text of a channel's secret, by the channel's name.
         secret_names: Returns the names of the channels that have a secret.
         sns: Returns the client of the fallback topic.
-        topic_arn: The fallback topic; empty for a function that never notifies it.
-        alarm_topic_arn: The topic that wakes people; empty for none.
-        notice_topic_arn: The topic that people read later; empty for none.
+        topic_arn: The fallback topic.
+        alarm_topic_arn: The topic that wakes people.
+        notice_topic_arn: The topic that people read later.
         invoke: Invokes the job worker with an envelope (a job as message text), without SQS; returns False if that
             fails.
-        phones: The phones of the last resort; None for a function that never calls them, or if there are none.
+        phones: The phones of the last resort.
     """
 
     table: Table
@@ -138,10 +127,6 @@ class Adapters:
     """The library's adapters to the outside: AWS, the vendors, time, and the log.
 
     Attributes:
-        resources: The stack's resources.
-        vendors: The HTTP sessions with both vendors.
-        effects: Time, random numbers and threads.
-        telemetry: Logs and metrics.
         cache_seconds: Seconds for which a copy of a channel is used before its secret is read again.
         unknown_seconds: Seconds for which the absence of a channel is remembered.
         reads_change_marks: True if the function reads the channels' change marks. Then a revoked credential, and a
@@ -178,17 +163,15 @@ class Wiring:
 
     @cached_property
     def webhook(self) -> "Endpoint":
-        """The endpoint for POST /bigpanda/{channel}, which takes shares."""
-        from relay.entrypoints.authenticated_endpoint import ShareIntake
+        from relay.entrypoints.authenticated_endpoint import take_share
 
-        return self._endpoint("inbound", ShareIntake(self.delivery, self.sources).take)
+        return self._endpoint("inbound", partial(take_share, self.delivery, self.sources))
 
     @cached_property
     def callbacks(self) -> "Endpoint":
-        """The endpoint for POST /xmatters/{channel}, which takes callbacks."""
-        from relay.entrypoints.authenticated_endpoint import CallbackIntake
+        from relay.entrypoints.authenticated_endpoint import take_callback
 
-        return self._endpoint("callback", CallbackIntake(self.outbox, self._clock).take)
+        return self._endpoint("callback", partial(take_callback, self.outbox, self._clock))
 
     def _endpoint(self, name: "EndpointName", take: "Take") -> "Endpoint":
         from relay.entrypoints.authenticated_endpoint import Endpoint
@@ -231,113 +214,68 @@ class Wiring:
 
     @cached_property
     def sweeper(self) -> "Sweeper":
-        """The sweeper, which looks after owed states every minute."""
         from relay.sweeper.bells import Bells
         from relay.sweeper.fallback_notifier import FallbackNotifier
         from relay.sweeper.run import DueRows, SweepPolicies
         from relay.sweeper.sweeper import Sweeper
 
-        resources, telemetry = self._resources, self._adapters.telemetry
-        rows = DueRows(self._unhurried_ledger, telemetry)
-        policies = SweepPolicies(self.channels, telemetry, self._at_once, self._deadlines)
-        notifier = FallbackNotifier(
-            rows, policies, resources.table, self.fallback, telemetry, self._at_once, self._clock
-        )
+        resources, tools = self._resources, self._sweeper_tools
+        rows, policies = DueRows(self._unhurried_ledger, tools.telemetry), SweepPolicies(tools)
         bells = Bells(
+            tools,
             rows,
             policies,
             # As the ledger: without a time limit for each call.
             RateLimiter(resources.table, self._clock, self._random).circuit,
             self.outbox,
-            telemetry,
             resources.retries.backlog,
             resources.invoke,
-            self._clock,
         )
-        return Sweeper(
-            rows=rows,
-            policies=policies,
-            notifier=notifier,
-            bells=bells,
-            table=resources.table,
-            telemetry=telemetry,
+        notifier = FallbackNotifier(tools, rows, policies, self.fallback)
+        return Sweeper(tools, rows, policies, notifier, bells, self.health_watch, self._vendors.heartbeat)
+
+    @cached_property
+    def _sweeper_tools(self) -> "Tools":
+        from relay.sweeper.run import Tools
+
+        return Tools(
+            names=self._resources.secret_names,
+            channels=self.channels,
+            table=self._resources.table,
+            telemetry=self._adapters.telemetry,
+            at_once=self._at_once,
             clock=self._clock,
             deadlines=self._deadlines,
-            health=self.health_watch,
-            heartbeat=self._vendors.heartbeat,
         )
 
     @cached_property
     def health_watch(self) -> "HealthWatch | None":
         """The watch over channels' health; None if the stack has no topic for messages about it."""
         from relay.delivery.channel_health import HealthTopics
+        from relay.sweeper.canary import CanaryWatch
+        from relay.sweeper.credential_probe import CredentialProbe
         from relay.sweeper.health_watch import HealthWatch, ShareSurvey
         from relay.sweeper.recipient_watch import RecipientWatch
 
-        resources = self._resources
+        resources, tools, post = self._resources, self._sweeper_tools, self._vendors.webhook
         if not resources.alarm_topic_arn and not resources.notice_topic_arn:
             return None
-        survey = ShareSurvey(
-            names=resources.secret_names,
-            channels=self.channels,
-            table=resources.credentials,
-            telemetry=self._adapters.telemetry,
-            at_once=self._at_once,
-            clock=self._clock,
-        )
         topics = HealthTopics(resources.sns, resources.alarm_topic_arn, resources.notice_topic_arn)
         return HealthWatch(
-            table=resources.table,
-            survey=survey,
-            probe=self._credential_probe,
-            recipients=RecipientWatch(self.channels, resources.table, lambda: self.directory, topics, self._clock),
-            canaries=self._canary_watch,
+            tools,
+            survey=ShareSurvey(tools, resources.credentials),
+            probe=CredentialProbe(tools, lambda: self.directory, lambda: self.bigpanda, lambda: self.rate_limit),
+            recipients=RecipientWatch(tools, lambda: self.directory, topics),
+            canaries=CanaryWatch(tools, self._unhurried_ledger, post) if post else None,
             topics=topics,
-            telemetry=self._adapters.telemetry,
-            at_once=self._at_once,
-            clock=self._clock,
-        )
-
-    @property
-    def _canary_watch(self) -> "CanaryWatch | None":
-        from relay.sweeper.canary import CanaryWatch
-
-        if self._vendors.webhook is None:
-            return None
-        return CanaryWatch(
-            channels=self.channels,
-            ledger=self._unhurried_ledger,
-            table=self._resources.table,
-            post=self._vendors.webhook,
-            telemetry=self._adapters.telemetry,
-            at_once=self._at_once,
-            clock=self._clock,
-        )
-
-    @property
-    def _credential_probe(self) -> "CredentialProbe":
-        from relay.sweeper.credential_probe import CredentialProbe
-
-        return CredentialProbe(
-            names=self._resources.secret_names,
-            channels=self.channels,
-            table=self._resources.table,
-            directory=lambda: self.directory,
-            bigpanda=lambda: self.bigpanda,
-            rate_limit=lambda: self.rate_limit,
-            telemetry=self._adapters.telemetry,
-            at_once=self._at_once,
-            clock=self._clock,
-            deadlines=self._deadlines,
         )
 
     # ---- Channels and endpoints ------------------------------------------------------------------------------------
 
     @cached_property
     def channels(self) -> ChannelCache:
-        """The cache of channels, read from Secrets Manager."""
         return ChannelCache(
-            self._channel,
+            lambda name: parse_channel(name, self._resources.read_secret(name), self._vendors.hosts),
             seconds=self._adapters.cache_seconds,
             clock=self._clock,
             notice=self._adapters.telemetry.notice,
@@ -345,30 +283,20 @@ class Wiring:
             change_marks=self._change_marks if self._adapters.reads_change_marks else None,
         )
 
-    def _channel(self, name: str) -> Channel:
-        """Return a channel, read from its secret."""
-        return parse_channel(name, self._resources.read_secret(name), self._vendors.hosts)
-
     @property
     def _change_marks(self) -> "ChangeMarks":
         from relay.channels.cache import ChangeMarks
         from relay.ledger.credentials import read_marks
 
-        run = limited(self._deadlines, MARKS_READ_SECONDS, "change_marks")
-
-        def read() -> Mapping[str, str]:
-            return read_marks(self._resources.credentials.limited(run))
-
-        return ChangeMarks(read, self._clock, self._adapters.telemetry.notice)
+        table = self._resources.credentials.limited(limited(self._deadlines, MARKS_READ_SECONDS, "change_marks"))
+        return ChangeMarks(lambda: read_marks(table), self._clock, self._adapters.telemetry.notice)
 
     def authenticator(self, endpoint: "EndpointName") -> "Authenticator":
-        """Return the check of credentials at one endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
         from relay.channels.authentication import Authenticator, RefusalBudgets
 
         return Authenticator(self.channels, RefusalBudgets(self._clock), self._clock, endpoint)
 
     def uses(self, endpoint: "EndpointName") -> "Uses":
-        """Return the recorder of credentials' last uses at one endpoint: `inbound` or `callback`."""
         from relay.ledger.credentials import Uses
 
         return Uses(self._resources.credentials, self._clock, endpoint)
@@ -377,7 +305,6 @@ class Wiring:
 
     @cached_property
     def outbox(self) -> Outbox:
-        """The retry queue, the chore queue and the dead-letter queue as one object."""
         run, resources = limited(self._deadlines, QUEUE_SECONDS, "enqueue"), self._resources
         return Outbox(
             retries=resources.retries.limited(run),
@@ -388,7 +315,6 @@ class Wiring:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The reader and writer of incidents' ledger entries."""
         return Ledger(self._resources.table.limited(limited(self._deadlines, LEDGER_SECONDS, "ledger")))
 
     @property
@@ -398,14 +324,12 @@ class Wiring:
 
     @cached_property
     def sources(self) -> "Sources":
-        """The store of the environments and recipients that shares name."""
         from relay.ledger.sources import Sources
 
         return Sources(self._resources.table, self._clock)
 
     @cached_property
     def fallback(self) -> "Fallback":
-        """The last resort: the fallback topic, and phones."""
         from relay.delivery.fallback import Fallback
 
         return Fallback(self._resources.sns, self._resources.topic_arn, self._resources.phones)
@@ -414,7 +338,6 @@ class Wiring:
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:
-        """The rate limiter and circuit breaker of all channels."""
         table = self._resources.table.limited(limited(self._deadlines, LIMITER_SECONDS, "rate_limit"))
         return RateLimiter(table, self._clock, self._random)
 
@@ -433,35 +356,28 @@ class Wiring:
 
     @cached_property
     def pages(self) -> "Pages":
-        """The client for xMatters' pages, over its REST API."""
         from relay.xmatters.directory import Pages
 
         return Pages(self._rest)
 
     @cached_property
     def directory(self) -> "Directory":
-        """The client for xMatters' people and groups, over its REST API."""
         from relay.xmatters.directory import Directory
 
         return Directory(self._rest)
 
     @cached_property
     def prover(self) -> "ReceiptProver":
-        """The object that asks the vendors if people were notified of a critical, and if they answered."""
         from relay.ledger.receipt_prover import ReceiptProver
 
         def answered(access: "BigPandaAccess", incident_id: str, since: float) -> "Answer | None":
-            # Imported at the first question, since most channels await no answer.
-            from relay.bigpanda.answers import Answers
-
-            answers = Answers(self.bigpanda, self.rate_limit, self._clock, self._deadlines)
-            return answers.first(access, incident_id, since)
+            # Made at the first question, since most channels await no answer.
+            return self.lister.first_answer(access, incident_id, since)
 
         return ReceiptProver(self.pages.heard_of, answered, self.ledger, self._clock)
 
     @cached_property
     def followup(self) -> "Followup":
-        """The follow-up of accepted signals: finds their pages, and terminates past ones."""
         from relay.delivery.page_followup import Followup
 
         return Followup(self.pages, self.ledger, self.prover, self._clock)
@@ -470,35 +386,30 @@ class Wiring:
 
     @cached_property
     def bigpanda(self) -> "BigPanda":
-        """The client for BigPanda's API."""
         from relay.bigpanda.client import BigPanda
 
         return BigPanda(HttpClient(self._vendors.bigpanda(), clock=self._clock))
 
     @cached_property
     def rate_limit(self) -> "RateLimit":
-        """The rate limiter for BigPanda's API."""
         from relay.bigpanda.client import RateLimit
 
         return RateLimit(self._resources.table, self._clock, self._sleep)
 
     @cached_property
     def lister(self) -> "Lister":
-        """The client that lists BigPanda's incidents, or reads a single incident."""
         from relay.bigpanda.listing import Lister
 
         return Lister(self.bigpanda, self.rate_limit, self._clock, self._deadlines)
 
     @cached_property
     def questions(self) -> "EndQuestions":
-        """The object that asks BigPanda if incidents are over of which a resolve came."""
         from relay.delivery.end_questions import EndQuestions
 
         return EndQuestions(self.lister, self.ledger, self.outbox, self._clock)
 
     @cached_property
     def writeback(self) -> "Writeback":
-        """The object that writes callbacks into BigPanda, as comments and assignments."""
         from relay.bigpanda.incident_writer import IncidentWriter
         from relay.bigpanda.verification import Verifier
         from relay.bigpanda.writeback import Writeback
@@ -515,7 +426,6 @@ class Wiring:
 
     @cached_property
     def reconciler(self) -> "Reconciler":
-        """The maker of reconcile runs."""
         from relay.reconcile.comparison import Comparison
         from relay.reconcile.history import Planner
         from relay.reconcile.ownership import Ownership

@@ -33,7 +33,7 @@ from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.jobs.queue import MAX_RECEIVES, Outbox, UnreadableMessage, followup_job, read_envelope
 from relay.ledger.debt import Wait
 from relay.ledger.sources import Sources
-from relay.telemetry.telemetry import Telemetry
+from relay.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback

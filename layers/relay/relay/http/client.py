@@ -5,14 +5,14 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
 import requests
 
-from relay.deadline import Deadline, seconds_left
+from relay.deadline import Clock, Deadline, seconds_left
 from relay.failures import BadAnswer, NoAnswer, Reason
 from relay.http.session import MAX_ANSWER_BYTES, ForbiddenUrl, HttpAnswer, Session, cause, never_sent
 
@@ -23,9 +23,9 @@ MAX_EXCERPT = 2048
 
 
 class HttpClient:
-    """HTTP client for a vendor's API over one keep-alive session. `clock` gives epoch seconds."""
+    """HTTP client over one keep-alive session. `clock` gives epoch seconds."""
 
-    def __init__(self, session: Session, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, session: Session, *, clock: Clock = time.time) -> None:
         self._session = session
         self.clock = clock
 
@@ -42,7 +42,7 @@ class HttpClient:
         """Send a request, and return the answer with any status.
 
         Status and headers must come by `reserve` seconds before the deadline, and the body is cut off then. Raises
-        NoAnswer if none came; its `may_have_acted` is True if the vendor may have acted on the request.
+        NoAnswer if none came.
         """
         seconds = min(deadline.remaining(reserve), seconds_left())
         if seconds < SHORTEST_SECONDS:
@@ -76,7 +76,6 @@ class HttpClient:
 
 
 def basic(user: str, password: str) -> str:
-    """Return the value of an Authorization header for Basic authentication."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
@@ -90,10 +89,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def _retry_after(value: str | None, now: float) -> float | None:
-    """Return the seconds to wait from a Retry-After header (seconds or a date); None if it is missing or invalid.
-
-    `xmatters.trigger` waits that long before its next attempt.
-    """
+    """Return the seconds to wait from a Retry-After header (seconds or a date); None if it is missing or invalid."""
     if not value:
         return None
     with contextlib.suppress(ValueError, OverflowError):
@@ -105,25 +101,15 @@ def _retry_after(value: str | None, now: float) -> float | None:
     return None
 
 
-# The body of the answer to a heartbeat is not read further.
-MAX_HEARTBEAT_BYTES = 1024
-
-
 def beat(client: HttpClient, url: str, deadline: Deadline) -> str:
-    """Send the heartbeat to the URL of the dead man's switch.
-
-    Returns the cause of a failure as text, without the URL. The text is empty if the answer is 2xx.
-    """
+    """Call the dead man's switch. Returns the cause of a failure, without the URL; an empty text for an answer 2xx."""
     return _failure(client, "GET", url, None, {}, deadline)
 
 
 def post_share(
     client: HttpClient, url: str, channel: str, headers: Mapping[str, str], body: bytes, deadline: Deadline
 ) -> str:
-    """Post a share to a channel's webhook in this stack; `url` has `{channel}` for the channel's name.
-
-    Returns the cause of a failure as text, as `beat` does.
-    """
+    """Post a share to a channel's webhook; `url` has `{channel}` for its name. Returns as `beat` does."""
     return _failure(client, "POST", url.replace("{channel}", channel), body, headers, deadline)
 
 

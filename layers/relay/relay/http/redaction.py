@@ -51,10 +51,7 @@ _ESCAPED = re.compile(
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return the text without `secrets`, in any spelling, and without values that have a credential's name.
-
-    Each is replaced by HIDDEN.
-    """
+    """Return the text with HIDDEN for `secrets`, in any spelling, and for values that have a credential's name."""
     known = [_pattern(secret) for secret in sorted(filter(None, secrets), key=len, reverse=True)]
     return _without_known(_without_named(_without_known(text, known)), known)
 
@@ -66,12 +63,10 @@ def _without_known(text: str, patterns: Iterable[str]) -> str:
 
 
 def _pattern(secret: str) -> str:
-    """Return a regular expression for a secret in all spellings."""
     return "".join(_run(character, len(list(same))) for character, same in groupby(secret))
 
 
 def _without_named(text: str) -> str:
-    """Return the text without values that have a credential's name, such as `access_token`."""
     try:
         document = json.loads(text, object_pairs_hook=_Members)
         if isinstance(document, _Members | list):
@@ -116,11 +111,7 @@ def _scanned(text: str) -> str:
 
 
 def _unescaped(found: re.Match[str]) -> str:
-    """Decode an escape sequence of a letter, digit, hyphen or underscore.
-
-    Other escape sequences are returned unchanged. The decoding is needed to find a credential's name in which some
-    characters are escaped.
-    """
+    """Decode an escape sequence of a letter, digit, hyphen or underscore, to find a name with escaped characters."""
     code = int(found[4]) if found[4] else int(found[1] or found[2] or found[3], 16)
     character = chr(code)
     return character if character.isalnum() or character in "_-" else found[0]
@@ -162,7 +153,6 @@ class _Values:
         return self._end_of(next(ends, None))
 
     def _end_of_structure(self, start: int) -> int:
-        """Return the index after the bracket that closes a list or an object."""
         depth, at = 0, start
         while found := _PARTS.search(self._text, at):
             at = found.end()
@@ -188,7 +178,6 @@ def _run(character: str, count: int) -> str:
 
 @lru_cache(maxsize=256)
 def _spellings(character: str) -> str:
-    """Return a regular expression for a character of a secret, as it is or escaped for a URL, JSON or HTML."""
     if character.isascii() and character.isalnum():
         return character
     code = ord(character)

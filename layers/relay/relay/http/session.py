@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from relay.deadline import seconds_left, time_limit
+from relay.deadline import Clock, seconds_left, time_limit
 from relay.version import VERSION
 
 # urllib3's warnings quote the whole URL, and a trigger URL can be a credential.
@@ -78,23 +78,14 @@ class AllowList(NamedTuple):
 
 
 class VendorHosts(NamedTuple):
-    """The allow-lists of both vendors, kept apart so that a vendor's credentials go to its own hosts only.
-
-    Attributes:
-        xmatters: Hosts of xMatters.
-        bigpanda: Hosts of BigPanda.
-    """
+    """The allow-lists of both vendors, kept apart so that a vendor's credentials go to its own hosts only."""
 
     xmatters: AllowList
     bigpanda: AllowList
 
     @classmethod
     def of(cls, xmatters: Iterable[str], bigpanda: Iterable[str], *, loopback: bool = False) -> "VendorHosts":
-        """Return the allow-lists of xMatters and BigPanda, made from lists of host names.
-
-        If `loopback` is True, plain http to loopback addresses is allowed as well. Error messages name the stack's
-        parameters that list the hosts.
-        """
+        """Return the allow-lists of both vendors, made from lists of host names."""
         return cls(
             AllowList("XMattersHosts", tuple(xmatters), loopback), AllowList("BigPandaHosts", tuple(bigpanda), loopback)
         )
@@ -117,13 +108,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class HttpAnswer(NamedTuple):
-    """An HTTP answer.
-
-    Attributes:
-        status: HTTP status.
-        headers: Headers; names in lower case.
-        body: Bytes of the body that could be read, up to the session's limit.
-    """
+    """An HTTP answer. Names of headers are in lower case; the body ends at the session's limit."""
 
     status: int
     headers: Mapping[str, str]
@@ -136,9 +121,7 @@ class Session:
     At most `most` bytes of an answer's body are read. `clock` gives epoch seconds.
     """
 
-    def __init__(
-        self, hosts: AllowList, *, clock: Callable[[], float] = time.time, most: int = MAX_ANSWER_BYTES
-    ) -> None:
+    def __init__(self, hosts: AllowList, *, clock: Clock = time.time, most: int = MAX_ANSWER_BYTES) -> None:
         self._hosts = hosts
         self._most = most
         self._clock = clock
@@ -164,9 +147,9 @@ class Session:
         """Send a request, and return the answer with any status.
 
         `seconds` is the time limit for all of it but the name look-up, which has none: a request that was not sent
-        within `seconds` is never sent. Status and headers must come in that time. A body that does not end in time is
-        cut off. Raises ForbiddenUrl if the URL is not allowed. Raises `requests.RequestException` if no answer came;
-        `never_sent` tells if the request can have reached the host.
+        within `seconds` is never sent. A body that does not end in time is cut off. Raises ForbiddenUrl if the URL is
+        not allowed. Raises `requests.RequestException` if no answer came; `never_sent` tells if the request can have
+        reached the host.
         """
         self._hosts.check(url)
         self._drop_idle_connections()
@@ -203,10 +186,7 @@ def _read(response: requests.Response, most: int) -> bytes:
 
 
 class _Requests(requests.Session):
-    """`requests.Session` that ignores redirects.
-
-    The library `requests` would parse a `Location` header even with redirects turned off.
-    """
+    """`requests.Session` that ignores redirects. The library parses a `Location` header even with redirects off."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - requests' signature
         return None
@@ -319,10 +299,7 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Adapter with one TLS context for all connections.
-
-    The adapter of the library `requests` would load the certificates for each connection.
-    """
+    """Adapter with one TLS context for all connections. The library would load the certificates for each."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
@@ -342,7 +319,7 @@ def cause(error: requests.RequestException) -> str:
 
 
 def never_sent(error: requests.RequestException) -> bool:
-    """Return True if the request certainly did not reach the host: no address, no connection, no valid certificate."""
+    """True if the request certainly did not reach the host: no address, no connection, no valid certificate."""
     if isinstance(error, requests.ConnectTimeout | requests.exceptions.InvalidURL):
         return True
     inner = _inner(error)

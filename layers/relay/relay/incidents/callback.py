@@ -1,9 +1,8 @@
 """Parser of xMatters' callbacks about a page, in all known formats. Pure code.
 
-xMatters publishes no complete sample (docs/vendors.md, "What xMatters calls back with"). So the parser reads all forms
-in xMatters' scripts and exports: the fixed JSON of an outbound integration, and the JSON of the response step in
-docs/xmatters. Only an incident id and the members that determine the kind are required. Unreadable members count as
-missing.
+xMatters publishes no complete sample (docs/vendors.md, "What xMatters calls back with"). So the parser reads the fixed
+JSON of an outbound integration, and the JSON of the response step in docs/xmatters. Only an incident id and the members
+that determine the kind are required. Unreadable members count as missing.
 """
 
 import hashlib
@@ -34,9 +33,7 @@ class Kind(StrEnum):
     Attributes:
         RESPONSE: A person chose a response, such as an acknowledgement.
         ANNOTATION: A person wrote a comment.
-        STATUS: The status of the page changed.
         DELIVERY: A device got the notification, or did not.
-        ESCALATION: The page was escalated.
         FAILURE: A recipient could not be notified.
     """
 
@@ -65,18 +62,14 @@ class Callback(NamedTuple):
     """A person's answer to a page, or another event of the page. None in an attribute means that it is missing.
 
     Attributes:
-        kind: Kind of the callback.
         incident_id: BigPanda's id of the incident.
         environment_id: BigPanda's id of the environment.
         page_id: UUID of the page (xMatters: event).
         page_number: Number of the page, as people see it.
         target: xMatters' name of the person or group (`targetName`).
         name: Full name of the person.
-        email: E-mail address of the person.
-        device: Name of the device.
         text: Text of the chosen response, or the status.
         note: Note that the person wrote.
-        group: Name of the group.
         reason: Reason of an escalation or a failure.
         at: Time of the event, as xMatters wrote it.
     """
@@ -107,12 +100,7 @@ class Callback(NamedTuple):
         return _plain(self.text) if self.kind == Kind.RESPONSE else ""
 
     def is_failed_delivery(self) -> bool:
-        """True if the callback reports a failed delivery to a device."""
-        return self.kind == Kind.DELIVERY and _plain(self.text) in {
-            "failed",
-            "failure",
-            "undeliverable",
-        }
+        return self.kind == Kind.DELIVERY and _plain(self.text) in {"failed", "failure", "undeliverable"}
 
     def is_delivered(self) -> bool:
         """True if the callback reports that a device got the notification."""
@@ -128,13 +116,7 @@ class Callback(NamedTuple):
 
 
 class Deed(StrEnum):
-    """Kind of effect that a response has on its incident in BigPanda.
-
-    Attributes:
-        RESOLVE: The incident is resolved.
-        SNOOZE: The incident is snoozed.
-        COMMENT: The incident gets a comment only.
-    """
+    """Kind of effect that a response has on its incident in BigPanda. COMMENT does nothing but the comment."""
 
     RESOLVE = "resolve"
     SNOOZE = "snooze"
@@ -142,39 +124,26 @@ class Deed(StrEnum):
 
 
 class ResponseAction(NamedTuple):
-    """Effect of a response on its incident in BigPanda, as a channel's secret sets it.
-
-    Attributes:
-        deed: The kind of effect.
-        minutes: Duration of the snooze (minutes); 0 without a snooze.
-    """
+    """Effect of a response on its incident in BigPanda. `minutes` is the duration of a snooze; 0 without one."""
 
     deed: Deed
     minutes: int = 0
 
     @property
     def changes_incident(self) -> bool:
-        """True if the response resolves or snoozes the incident; False if it adds a comment only."""
         return self.deed != Deed.COMMENT
 
 
 class ResponseMeanings(NamedTuple):
-    """Meanings of response texts, which the author of a workflow chooses.
-
-    Attributes:
-        acknowledge: Texts that acknowledge, in lower case.
-        escalate: Texts that escalate, in lower case.
-    """
+    """Meanings of response texts (in lower case), which the author of a workflow chooses."""
 
     acknowledge: Collection[str] = ACKNOWLEDGE
     escalate: Collection[str] = ESCALATE
 
     def is_acknowledgement(self, callback: Callback) -> bool:
-        """Return True if the callback is a person's response that acknowledges the incident."""
         return callback.kind == Kind.RESPONSE and _plain(callback.text) in self.acknowledge
 
     def is_escalation(self, callback: Callback) -> bool:
-        """Return True if the callback is a person's response that escalates the incident."""
         return callback.kind == Kind.RESPONSE and _plain(callback.text) in self.escalate
 
 
@@ -201,7 +170,9 @@ def parse_callback(body: bytes) -> Callback:
         environment_id=environment_id(named_environment),
         page_id=page_id,
         page_number=page_number,
-        target=_target(person) or _name(fields.first("username")),
+        target=_name(person)
+        or _name(nested(person, "target", "targetname", "name"))
+        or _name(fields.first("username")),
         name=_full_name(person),
         email=_name(nested(person, "email")),
         device=_device(fields.first("device", "devicename")),
@@ -258,7 +229,7 @@ _SHAPES = (
 
 
 def _properties(value: Any) -> Iterable[tuple[str, Any]]:
-    """Yield the properties of a callback as pairs of name and value. `value` is one object or a list of objects.
+    """Yield pairs of name and value from an object or a list of objects.
 
     Names lose their language suffix (`#en`) and spaces.
     """
@@ -275,10 +246,6 @@ def _event(fields: Fields) -> tuple[str | None, str | None]:
     ids = [text for text in texts if _UUID.fullmatch(text)]
     numbers = [text for text in texts if not _UUID.fullmatch(text)]
     return ids[0].lower() if ids else None, numbers[0] if numbers else None
-
-
-def _target(person: Any) -> str | None:
-    return _name(person) or _name(nested(person, "target", "targetname", "name"))
 
 
 def _device(value: Any) -> str | None:
@@ -308,9 +275,6 @@ def _name(value: Any) -> str | None:
 
 
 def _note(value: Any) -> str | None:
-    """Return a text that a person wrote, cut to MAX_NOTE characters; None if there is none.
-
-    xMatters writes `null` for no text (docs/vendors.md).
-    """
+    """Return a text that a person wrote; None if there is none. xMatters writes `null` then (docs/vendors.md)."""
     text = (scalar(value) or "").strip()[:MAX_NOTE]
     return text if text and text.lower() != "null" else None

@@ -5,15 +5,21 @@ They are read only for routes, the relay's own body and the fallback topic, sinc
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
-from relay.foreign_text import is_bigpanda_link
-from relay.incidents.share import MAX_ID_LENGTH, Fields, Share, fields_of, incident_of, nested, scalar
+from relay.foreign_text import is_bigpanda_link, url_part
+from relay.incidents.share import (
+    MAX_ALERTS,
+    MAX_ID_LENGTH,
+    RANKS,
+    Fields,
+    Share,
+    fields_of,
+    incident_of,
+    nested,
+    scalar,
+)
 
-# BigPanda's own order of "worst" (docs/vendors.md, "What BigPanda sends").
-_WORST_FIRST = ("critical", "warning", "unknown", "ok")
 # Limits against hostile bodies: several times BigPanda's own numbers. Further items are not read.
-MAX_ALERTS = 1000
 MAX_TAGS = 200
 MAX_VALUES = 100
 # Member of a body's metadata with facts that the ledger kept of an incident's last share (`channels.kept_facts`).
@@ -25,11 +31,8 @@ class AlertDetails(NamedTuple):
 
     Attributes:
         status: Status, in lower case.
-        is_active: True if the alert is active.
-        description: Description.
         host: Value of the tag `host`, or else of the primary property.
         check: Value of the tag `check`, or else of the secondary property.
-        source_system: Name of the source system.
         tags: Pairs of name and value; a name can occur several times.
     """
 
@@ -49,7 +52,6 @@ class Details(NamedTuple):
         environments: Ids and names of its environments.
         alerts: Its alerts, the worst first.
         tags: Pairs of name and value; a name can occur several times.
-        description: Description.
         link: URL of the incident in BigPanda.
     """
 
@@ -69,13 +71,12 @@ class Details(NamedTuple):
 
 
 def details_of(share: Share) -> Details:
-    """Read the details of a share's incident from the body."""
     incident = incident_of(Fields(share.document))
     found = incident.first("alerts")
     alerts = [_alert(Fields(each)) for each in _some(found, MAX_ALERTS) if isinstance(each, dict)]
     return Details(
         environments=environments_of(share),
-        alerts=tuple(sorted(alerts, key=lambda alert: _rank(alert.status))),
+        alerts=tuple(sorted(alerts, key=lambda alert: -RANKS.get(alert.status, RANKS["unknown"]))),
         tags=tuple(_tags(incident.first("incidenttags", "tags"))),
         description=scalar(incident.first("description")) or "",
         link=_link(incident, share.incident_id),
@@ -83,7 +84,6 @@ def details_of(share: Share) -> Details:
 
 
 def environments_of(share: Share) -> tuple[str, ...]:
-    """Return the ids and names of an incident's environments."""
     outside = Fields(share.document)
     environments = (
         share.environment_id,
@@ -122,7 +122,7 @@ def _alert(fields: Fields) -> AlertDetails:
 
 
 def _tags(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield pairs of a tag's name and one value. `value` is one object or a list of objects, as in the body."""
+    """Yield pairs of a tag's name and one value, from one object or a list of objects."""
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, list):
         pairs = ((nested(each, "name", "tagid", "id"), nested(each, "value", "tagvalue")) for each in value)
@@ -138,7 +138,6 @@ def _tags(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _some(value: Any, most: int) -> list[Any]:
-    """Return the first `most` elements of a list; an empty list if `value` is no list."""
     return value[:most] if isinstance(value, list) else []
 
 
@@ -150,23 +149,12 @@ def _name(value: Any) -> str | None:
     return scalar(nested(value, "name")) or scalar(nested(value, "id"))
 
 
-def _rank(status: str) -> int:
-    return _WORST_FIRST.index(status) if status in _WORST_FIRST else _WORST_FIRST.index("unknown")
-
-
 def console_link(incident_id: str) -> str:
-    """Return the incident's URL in BigPanda's console.
-
-    Its form is that of a client published by BigPanda (docs/vendors.md, "What BigPanda sends").
-    """
-    named = quote(incident_id[:MAX_ID_LENGTH], safe="", errors="replace")
-    return f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{named}"
+    """Return the incident's URL in BigPanda's console, as a client published by BigPanda has it (docs/vendors.md)."""
+    return f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{url_part(incident_id[:MAX_ID_LENGTH])}"
 
 
 def _link(incident: Fields, incident_id: str) -> str:
-    """Return the first link to BigPanda in a body, or else the incident's URL in BigPanda's console.
-
-    Other links are not trusted.
-    """
+    """Return the first link to BigPanda in a body, or else the console's. Other links are not trusted."""
     hrefs = (scalar(nested(each, "href")) or "" for each in _some(incident.first("links"), MAX_VALUES))
     return next(filter(is_bigpanda_link, hrefs), console_link(incident_id))

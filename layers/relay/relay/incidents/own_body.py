@@ -17,12 +17,7 @@ _FLAPS = "This incident flaps. The next signal comes when it is worse, or when i
 
 
 class BodyRule(NamedTuple):
-    """Settings of the relay's own request body for xMatters, from a channel's policy.
-
-    Attributes:
-        max_length: Longest text of a property (characters).
-        properties: Further properties: pairs of name and text.
-    """
+    """Settings of the relay's own request body: longest text of a property (characters), and further properties."""
 
     max_length: int = MAX_LENGTH
     properties: tuple[tuple[str, str], ...] = ()
@@ -37,10 +32,6 @@ def build_body(
     *,
     is_flapping: bool = False,
 ) -> bytes:
-    """Return the JSON body of a signal about `state`, the state in `share`.
-
-    `rule` has the channel's settings. If `is_flapping`, the texts say that the incident flaps.
-    """
     document = {
         "recipients": [{"id": name} for name in recipients],
         "priority": priority,
@@ -86,10 +77,7 @@ def _headline(word: str, alert: AlertDetails) -> str:
 
 
 def _description(found: Details, room: int) -> str:
-    """Return the incident's description, and a line for each alert, the worst first.
-
-    If not all alerts fit into `room` characters, the last line has the number of the others.
-    """
+    """Return the incident's description, and a line for each alert, the worst first, or the number of the others."""
     lines, left = [found.description] if found.description else [], room - len(found.description) - 30
     for place, alert in enumerate(found.alerts):
         line = cut(_headline(alert.status or "unknown", alert) or alert.status, _MAX_ALERT)

@@ -56,10 +56,7 @@ def fields_of(value: Any) -> Fields:
 
 
 def nested(value: Any, *names: str) -> Any:
-    """Return the value of the first of these names that an object has.
-
-    Returns None if it has none of them, or if `value` is no object.
-    """
+    """Return the value of the first of these names that an object has; None without one, or if `value` is no object."""
     return Fields(value).first(*names) if isinstance(value, dict) else None
 
 
@@ -109,12 +106,7 @@ type Version = tuple[float, float]
 
 
 class Alert(NamedTuple):
-    """An alert of an incident: the members that the relay needs to compare states.
-
-    Attributes:
-        id: BigPanda's id of the alert.
-        status: Status, in lower case; None if the body has none.
-    """
+    """An alert of an incident: id, and status in lower case (None if the body has none)."""
 
     id: str
     status: str | None
@@ -129,13 +121,8 @@ class Share:
         event: BigPanda's name of the event that caused the share.
         status: Status, in lower case.
         severity: Severity, in lower case: the worst status so far.
-        active: True if BigPanda calls the incident active.
-        resolved: True if BigPanda calls it resolved.
-        snoozed: True if it is snoozed.
-        flapping: True if it is flapping.
         changed_on: Time of the last change of its state (epoch seconds).
         updated_on: Time of its last update (epoch seconds).
-        alerts: Its alerts.
         environment_id: BigPanda's id of the environment.
         title: Title of the incident, on one line; empty if no alert has a description, nor the incident itself.
         document: The decoded body, with all members.
@@ -158,10 +145,7 @@ class Share:
 
     @property
     def version(self) -> Version | None:
-        """BigPanda's timestamps, by which an incident's shares are ordered: the newest is the largest.
-
-        None if the share has none.
-        """
+        """BigPanda's timestamps, by which an incident's shares are ordered; None if the share has none."""
         stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]
         return (max(stamps), self.changed_on or 0.0) if stamps else None
 
@@ -180,15 +164,8 @@ class Share:
     def digest(self) -> str:
         """Hash of the incident's id, status, severity and flags, and of its alerts' ids and statuses; without times."""
         alerts = sorted((alert.id, alert.status or "") for alert in self.alerts)
-        state = [
-            self.incident_id,
-            self.status,
-            self.severity,
-            self.active,
-            self.resolved,
-            self.snoozed,
-            self.flapping,
-        ]
+        flags = [self.active, self.resolved, self.snoozed, self.flapping]
+        state = [self.incident_id, self.status, self.severity, *flags]
         return hashlib.sha256(json.dumps([state, alerts]).encode()).hexdigest()
 
 
@@ -300,12 +277,9 @@ def _flag(value: Any) -> bool | None:
 
 
 def _time(value: Any) -> float | None:
-    """Return epoch seconds from a number or digits (seconds or milliseconds), or from ISO 8601 with an offset.
-
-    Returns None for any other value.
-    """
+    """Return epoch seconds from a number or digits (seconds or milliseconds), or from ISO 8601; None for others."""
     if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value) is None:
-        return _iso_time(value)
+        return iso_time(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -317,10 +291,11 @@ def _time(value: Any) -> float | None:
     return seconds if math.isfinite(seconds) and 0 < seconds < 1e11 else None
 
 
-def _iso_time(value: str) -> float | None:
+def iso_time(value: Any) -> float | None:
+    """Return epoch seconds from an ISO 8601 time with an offset; None for any other value."""
     try:
-        moment = datetime.fromisoformat(value.strip())
-        return moment.timestamp() if moment.tzinfo else None
+        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+        return moment.timestamp() if moment and moment.tzinfo else None
     except (ValueError, OverflowError):
         return None
 
@@ -328,14 +303,7 @@ def _iso_time(value: str) -> float | None:
 def _kind(value: Any) -> str:
     if value is None:
         return "null"
-    names = {
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "an object",
-    }
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
     return names[type(value)]
 
 
@@ -381,7 +349,6 @@ class State(NamedTuple):
         version: BigPanda's timestamps, by which states are ordered; None if the share has none.
         digest: Hash of the share's state (`Share.digest`).
         came: The time at which the share came (epoch seconds).
-        is_open: True if the incident is open.
         rank: Severity of the status, higher for worse; None if the share has no known status.
         alerts: Short hashes of the alerts' ids, by which additional alerts are recognised.
         has_borrowed_version: True if the share has no timestamps, and `version` is that of a state that came before.
@@ -403,10 +370,7 @@ class State(NamedTuple):
         return cls(version, digest or share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     def with_version_of(self, other: "State") -> "State":
-        """Return the state with the timestamps of another state that came before it.
-
-        It is used for a state that has no timestamps of its own.
-        """
+        """Return the state, which has no timestamps of its own, with those of another state that came before it."""
         return self._replace(version=other.version, has_borrowed_version=True)
 
     @property
@@ -416,13 +380,7 @@ class State(NamedTuple):
 
     @property
     def marked_digest(self) -> str:
-        """Digest of the state, with a marker if the state's version is borrowed from another state.
-
-        Version and marked digest together identify a state (see `is_same`).
-
-        The ledger's `Entry.seen_digests` has the marked digests of the states with the newest version, to recognise
-        late copies of a share.
-        """
+        """Digest of the state, with a marker if its version is borrowed. With the version it identifies a state."""
         return f"{self.digest}, borrowed version" if self.has_borrowed_version else self.digest
 
     @property
@@ -432,7 +390,6 @@ class State(NamedTuple):
 
     @property
     def is_critical(self) -> bool:
-        """True if the incident is open and critical."""
         return self.is_open and self.rank == _CRITICAL
 
     def precedes(self, other: "State | None") -> bool:
@@ -459,13 +416,13 @@ class State(NamedTuple):
         return (self.is_open, self.rank or 0) > (other.is_open, other.rank or 0)
 
     def is_same(self, other: "State | None") -> bool:
-        """True if both states have the same version and hash, whenever they came. False if `other` is None."""
+        """True if both states have the same version and hash, whenever they came."""
         return other is not None and (self.version, self.marked_digest) == (other.version, other.marked_digest)
 
     def is_of_same_share(self, other: "State | None") -> bool:
         """True if both states come from one share: they are the same, and came at the same time.
 
-        An incident may return to an earlier state in a later share. False if `other` is None.
+        An incident may return to an earlier state in a later share.
         """
         return other is not None and self.is_same(other) and self.came == other.came
 
@@ -487,12 +444,7 @@ def is_open(share: Share) -> bool:
 
 
 class Change(NamedTuple):
-    """A transition, and its explanation in words for a log.
-
-    Attributes:
-        transition: The transition.
-        why: The explanation.
-    """
+    """A transition, and its explanation in words for a log."""
 
     transition: Transition
     why: str

@@ -1,9 +1,10 @@
 """Comparison of BigPanda's incidents with the ledgers of channels: finds missed states and ended snoozes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
 
+from relay.deadline import Clock
 from relay.delivery.step import Standing, judge_change, was_shared
 from relay.failures import LedgerError
 from relay.ledger.entry import Entry
@@ -29,15 +30,12 @@ type Entries = Mapping[tuple[str, str], list[KnownEntry]]
 class Comparison:
     """Compares BigPanda's incidents with the ledger entries of channels.
 
-    Attributes:
-        sources: Store of the recipients in webhook URLs, by the incident that was shared with them.
-        ledger: The entries of incidents.
-        clock: The time in epoch seconds.
+    `sources` is the store of the recipients in webhook URLs, by the incident that was shared with them.
     """
 
     sources: Sources
     ledger: Ledger
-    clock: Callable[[], float]
+    clock: Clock
 
     def compare(self, run: Progress, part: GroupProgress, incidents: Sequence[Seen]) -> None:
         """Compare a page of incidents with the ledgers of a group's channels. Record in `run` what differs.
@@ -75,7 +73,6 @@ class Comparison:
             run.known |= {unknown[keys[name]] for name, entry in found.items() if entry.sequence}
 
     def _read(self, members: Sequence[Member], incidents: Sequence[Seen]) -> Entries:
-        """Return the ledger entries of these incidents, by channel and incident. Raises LedgerError."""
         keys: dict[tuple[str, str, Recipients], str] = {}
         for member in members:
             ids = [each.share.incident_id for each in incidents]
@@ -150,12 +147,11 @@ class Comparison:
         ]
 
     def _has_lasted(self, history: ChannelHistory, seen: Seen, differing: Sequence[KnownEntry]) -> bool:
-        """True if the incident's state differs from the ledger for long enough to be queued as a job.
+        """Record a difference in the channel's history. True if it lasts for SETTLES_SECONDS, to be queued as a job.
 
-        Long enough is SETTLES_SECONDS. False if a job for the difference was queued within QUEUED_SECONDS. Records the
-        difference in the channel's history. `differing` has the ledger entries that differ from BigPanda's state. The
-        difference counts as new if BigPanda's state has changed. It is also new if one of these entries has recorded a
-        state since the job was queued: an incident can resolve, reopen and resolve again.
+        False if a job for it was queued within QUEUED_SECONDS. It counts as new if BigPanda's state has changed, or if
+        one of the entries that differ has recorded a state since the job was queued: an incident can resolve, reopen
+        and resolve again.
         """
         now, known = self.clock(), history.differing.get(seen.name)
         is_new = (
@@ -213,8 +209,5 @@ def _is_owed(member: Member, seen: Seen, entry: Entry) -> bool:
 
 
 def _has_moved_on(differing: Sequence[KnownEntry], queued: float) -> bool:
-    """True if one of the ledger entries has a state that came after the incident's job was queued.
-
-    `queued` is the time at which the job was queued (epoch seconds).
-    """
+    """True if an entry has a state that came after the incident's job was queued, at `queued` (epoch seconds)."""
     return any(each.entry.newest is not None and each.entry.newest.came >= queued for each in differing)

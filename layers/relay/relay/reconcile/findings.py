@@ -1,13 +1,12 @@
 """Findings of a comparison, and the progress and the lease of a run: of two runs that overlap, only one works."""
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError, QueueError, SendError
 from relay.incidents.share import Share, State
 from relay.ledger.entry import Entry
@@ -15,7 +14,6 @@ from relay.ledger.sources import Recipients
 from relay.ledger.table import Table
 from relay.reconcile.history import Group, History, Listing, Member, short_name
 
-# Key of the table item that holds the lease.
 LEASE_KEY = "reconcile/run"
 # The longest step of a run is two calls to BigPanda that wait for the rate limit (about 30 s). The lease of a run that
 # died is over before the next schedule, which comes after two minutes at the earliest.
@@ -31,21 +29,19 @@ class Lease:
     """Exclusive right to make a reconcile run, renewed during the run.
 
     Attributes:
-        table: The ledger's table.
-        clock: The time in epoch seconds.
         taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
         renewed_at: Time of the last renewal (epoch seconds).
         start: `Listing.number` from which on the next run begins.
     """
 
     table: Table
-    clock: Callable[[], float]
+    clock: Clock
     taken_at: float
     renewed_at: float
     start: float
 
     @classmethod
-    def take(cls, table: Table, clock: Callable[[], float]) -> Self | None:
+    def take(cls, table: Table, clock: Clock) -> Self | None:
         """Take the lease; return None if another run has it. Raises LedgerError."""
         now = clock()
         put = {"until": now + LEASE_SECONDS, "taken_at": now}
@@ -72,19 +68,13 @@ class Lease:
 
 
 class Seen(NamedTuple):
-    """An incident in BigPanda's listing.
-
-    Attributes:
-        share: The incident, converted into a share.
-        state: Its state, as it is compared with the ledger. It came when BigPanda was asked for it.
-    """
+    """An incident in BigPanda's listing, as a share, and its state when BigPanda was asked for it."""
 
     share: Share
     state: State
 
     @property
     def name(self) -> str:
-        """The incident's short name."""
         return short_name(self.share.incident_id)
 
     @property
@@ -105,26 +95,16 @@ class Cause(StrEnum):
 
 
 class KnownEntry(NamedTuple):
-    """A ledger entry of an incident. An incident has one for each set of recipients in webhook URLs.
-
-    Attributes:
-        recipients: Recipients in the webhook's URL; empty if it names none.
-        entry: The entry.
-    """
+    """A ledger entry of an incident, and the recipients in the webhook's URL that it is for (empty for none)."""
 
     recipients: Recipients = ()
     entry: Entry = Entry()
 
 
 class Finding(NamedTuple):
-    """A state to queue as jobs for a channel.
+    """A state to queue as jobs for a channel, one for each of the ledger entries.
 
-    Attributes:
-        cause: Cause of queueing it.
-        member: The channel.
-        seen: The incident in BigPanda's listing.
-        entries: Ledger entries for which it is queued: one job for each.
-        is_first: True if the channel's ledger has no entry of the incident.
+    `is_first` is True if the channel's ledger has no entry of the incident.
     """
 
     cause: Cause
@@ -139,7 +119,6 @@ class GroupProgress:
     """Progress of a run with one group of channels.
 
     Attributes:
-        group: The group.
         since: Resolved incidents are listed if they were active after this time (epoch seconds).
         counts: Numbers of incidents, by `compared`, `missed`, `snooze_over` and `unreadable`.
         findings: States that are not queued yet, by channel and short name of the incident.
@@ -174,11 +153,8 @@ class Progress:
     """Progress of a run with one listing.
 
     Attributes:
-        listing: The listing.
-        history: Its history, which the run changes.
+        history: The listing's history, which the run changes.
         began: Time at which the run began with it (epoch seconds).
-        deadline: Deadline of the run.
-        lease: Lease of the run.
         parts: Progress with each group of channels.
         listed: Short names of the listed incidents that are not snoozed.
         known: Short names of incidents that a channel knows, or that a channel signals.

@@ -21,15 +21,13 @@ from relay.ledger.sources import Sources
 from relay.ledger.table import Table, Text
 
 if TYPE_CHECKING:
-    from relay.telemetry.telemetry import Telemetry
+    from relay.telemetry import Telemetry
 
 
 class Member(NamedTuple):
-    """A channel that a run compares.
+    """A channel that a run compares, as the run read it at its start.
 
-    Attributes:
-        channel: The channel, as the run read it at its start.
-        names_recipients: True if a webhook URL of the channel may have contained names of recipients.
+    `names_recipients` is True if a webhook URL of the channel may have contained names of recipients.
     """
 
     channel: Channel
@@ -43,19 +41,14 @@ class Member(NamedTuple):
     def signals(self) -> bool:
         """True if the channel signals incidents of which no share came. Else it only reports them.
 
-        The setting `bigpanda.reconcile` must be `ring`. Without a share, the relay does not know the recipients in the
-        webhook's URL. So the channel must not depend on that URL for its recipients.
+        Without a share, the relay does not know the recipients in the webhook's URL. So the channel must not depend on
+        that URL for its recipients.
         """
         return is_ringing(self.channel) and not needs_url_recipients(self.channel)
 
 
 class Group(NamedTuple):
-    """Channels with the same API key, base URL and query. BigPanda is asked once for all of them.
-
-    Attributes:
-        access: Access to BigPanda's API, from one of the channels.
-        members: The channels.
-    """
+    """Channels with the same API key, base URL and query. BigPanda is asked once for all, with the `access` of one."""
 
     access: BigPandaAccess
     members: tuple[Member, ...]
@@ -71,7 +64,6 @@ class Listing(NamedTuple):
 
     Attributes:
         name: Short name of the listing (`listing_name`).
-        environment_id: BigPanda's id of the environment.
         groups: The groups, one for each API key.
         unread: Names of the channels whose secret could not be read: the listing may be theirs, too.
     """
@@ -89,14 +81,7 @@ class Listing(NamedTuple):
 
 @dataclass(frozen=True)
 class Planner:
-    """Reads the channels, and groups those that have the same listing of BigPanda's incidents.
-
-    Attributes:
-        names: Returns the names of all channels.
-        channels: The cached channels.
-        sources: Finds the channels with a webhook URL that may have contained names of recipients.
-        telemetry: Log and metrics.
-    """
+    """Reads the channels, and groups those that have the same listing of BigPanda's incidents."""
 
     names: Callable[[], Iterable[str]]
     channels: ChannelCache
@@ -150,7 +135,6 @@ def notice_unread(telemetry: "Telemetry", name: str, error: ChannelError) -> Non
 
 
 def is_ringing(channel: Channel) -> bool:
-    """True if the channel's setting `bigpanda.reconcile` is `ring`."""
     return channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
 
 
@@ -196,12 +180,7 @@ class Difference(NamedTuple):
 
 
 class UnknownCounts(NamedTuple):
-    """Counts of the incidents that runs reported within a period, since no channel knew them.
-
-    Attributes:
-        found: Number that was reported.
-        came: Number of those of which a share arrived after all.
-    """
+    """Number of incidents that runs reported, since no channel knew them; and of those of which a share came later."""
 
     found: int = 0
     came: int = 0
@@ -250,7 +229,6 @@ class History:
 
     @classmethod
     def of(cls, found: Text) -> Self:
-        """Return the history in a table item; an empty one if the item is unreadable."""
         try:
             said = json.loads(found.text)
             channels = {
@@ -283,7 +261,7 @@ class History:
             self.channels.setdefault(name, ChannelHistory(now, now))
 
     def count(self, now: float, *, found: int, came: int) -> None:
-        """Add to the counts of unknown incidents for the day of `now` (epoch seconds). See UnknownCounts."""
+        """Add to the counts of unknown incidents for the day of `now` (epoch seconds)."""
         if found or came:
             day = str(int(now // DAY_SECONDS))
             known = self.days.get(day, UnknownCounts())
@@ -305,9 +283,9 @@ class History:
 
 
 def read_unknown_counts(table: Table, access: BigPandaAccess, environment_ids: Iterable[str]) -> UnknownCounts:
-    """Return the counts of the incidents that no channel knew in the last MAX_DAYS days. Raises LedgerError.
+    """Return the counts of the incidents of these listings that no channel knew in the last MAX_DAYS days.
 
-    The incidents are those of the listings with this access to BigPanda and these environments.
+    Raises LedgerError.
     """
     histories = [History.read(table, listing_name(access, each)) for each in environment_ids]
     days = [day for history in histories for day in history.days.values()]

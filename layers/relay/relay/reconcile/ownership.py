@@ -5,18 +5,18 @@ did come: it is the one with which all of them were shared. Facts and open quest
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from relay.bigpanda.listing import Lister
+from relay.deadline import Clock
 from relay.failures import Reason, SendError
 from relay.ledger.table import Table
 from relay.reconcile.findings import GroupProgress, Progress, Seen
 from relay.reconcile.history import Member
 
-# Key of the table's item with the name of a channel's webhook.
 OWN_KEY = "reconcile/own/"
 # The name is learnt again after this time: an operator may have replaced the webhook in BigPanda.
 LEARNT_SECONDS = 3600.0
@@ -42,7 +42,6 @@ class Learnt(NamedTuple):
 
     @property
     def is_sure(self) -> bool:
-        """True if the name of the channel's webhook is known."""
         return len(self.names) == 1
 
     @classmethod
@@ -56,28 +55,22 @@ class Learnt(NamedTuple):
         return cls()
 
     def store(self, table: Table, channel: str) -> None:
-        """Store what is known of a channel's webhook. Raises LedgerError."""
         table.change(OWN_KEY + channel, lambda _: json.dumps([self.names, self.at]))
 
 
 @dataclass(frozen=True)
 class Ownership:
-    """Decides which unknown incidents are a channel's, and so may be signalled.
-
-    Attributes:
-        lister: Reads activities from BigPanda.
-        table: The ledger's table, which has the names of channels' webhooks.
-        clock: The time in epoch seconds.
-    """
+    """Decides which unknown incidents are a channel's, and so may be signalled."""
 
     lister: Lister
     table: Table
-    clock: Callable[[], float]
+    clock: Clock
 
     def learn(self, run: Progress, part: GroupProgress) -> dict[str, frozenset[str]]:
         """Return, for each channel of a group that signals unknown incidents, names of which one is its webhook's.
 
-        None are returned for a channel of which nothing is known. Raises LedgerError.
+        They are learnt from the known incidents that changed last. Empty for a channel of which nothing is known.
+        Raises LedgerError.
         """
         return {each.name: self._learnt(run, part, each) for each in part.group.members if each.signals}
 
@@ -124,14 +117,15 @@ class Ownership:
         return run.targets[seen.name]
 
     def _learnt(self, run: Progress, part: GroupProgress, member: Member) -> frozenset[str]:
-        """Return the names that `learn` returns, learnt from the known incidents that changed last."""
         learnt, now = Learnt.read(self.table, member.name), self.clock()
         if learnt.is_sure and now - learnt.at < LEARNT_SECONDS:
             return frozenset(learnt.names)
         known = sorted(part.known.get(member.name, ()), key=lambda each: each.state.version or (0, 0), reverse=True)
         for seen in known[:LEARNT_FROM]:
             with suppress(SendError):
-                if targets := self._webhooks(run, part, seen):
+                # BigPanda shares with people and chats, too.
+                shared = self._targets(run, part, seen)
+                if targets := frozenset(each for each in shared if each.lower().startswith(WEBHOOK)):
                     # Not of an earlier time: of a webhook that was replaced since, the one beside it would be left.
                     kept = targets & {*learnt.names} if learnt.at == now else targets
                     learnt = Learnt(tuple(sorted(kept)), now)
@@ -140,10 +134,6 @@ class Ownership:
         if learnt.at == now:
             learnt.store(self.table, member.name)
         return frozenset(learnt.names)
-
-    def _webhooks(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str]:
-        """Return the targets that may be a channel's webhook: BigPanda shares with people and chats, too."""
-        return frozenset(each for each in self._targets(run, part, seen) if each.lower().startswith(WEBHOOK))
 
     def _targets(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str]:
         return self.lister.share_targets(part.group.access, seen.share.incident_id, run.deadline)

@@ -10,7 +10,7 @@ people. It is reported instead, unless BigPanda's activities say that it was sha
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import replace
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from relay.bigpanda.listing import Lister, Position
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.kept_facts import with_facts
-from relay.deadline import Deadline, times_collected
+from relay.deadline import Clock, Deadline, Deadlines, times_collected
 from relay.delivery.fallback import Fallback, UnknownCritical
 from relay.failures import ChannelError, LedgerError, QueueError, Reason, SendError, UnknownChannel
 from relay.incidents.details import details_of
@@ -33,27 +33,19 @@ from relay.reconcile.comparison import SETTLES_SECONDS, Comparison
 from relay.reconcile.findings import Cause, Finding, GroupProgress, Lease, LeaseLost, Progress, Seen, as_seen
 from relay.reconcile.history import Difference, History, Listing, Planner, is_ringing, notice_unread, short_name
 from relay.reconcile.ownership import Ownership
-from relay.telemetry.telemetry import Found, Telemetry
+from relay.telemetry import Found, Telemetry
 
-# Time limit of the publication to the fallback topic.
 FALLBACK_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Reporter:
-    """Reports open incidents that no channel knows, to the log and to the fallback topic.
-
-    Attributes:
-        channels: The cached channels, for their pauses.
-        fallback: Publisher to the fallback topic.
-        telemetry: Log and metrics.
-        clock: The time in epoch seconds.
-    """
+    """Reports open incidents that no channel knows, to the log and to the fallback topic."""
 
     channels: ChannelCache
     fallback: Fallback
     telemetry: Telemetry
-    clock: Callable[[], float]
+    clock: Clock
 
     def report(self, run: Progress) -> None:
         """Report open incidents that no channel of the listing knows: to the log, criticals to the fallback topic, too.
@@ -93,8 +85,8 @@ class Reporter:
     def _notified(self, run: Progress, channels: Sequence[str], found: Sequence[Seen]) -> list[Seen]:
         """Notify the fallback topic of the criticals in `found`. Return the incidents that count as reported.
 
-        `channels` are those that may own them. The criticals do not count as reported if the notification failed, or if
-        all of these channels are paused or in shadow mode. Then a later run reports them.
+        `channels` are those that may own them. If the notification failed, or all of these channels are paused or in
+        shadow mode, a later run reports the criticals.
         """
         criticals = [each for each in found if each.state.is_critical]
         others = [each for each in found if not each.state.is_critical]
@@ -133,21 +125,13 @@ DETAILS_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Queueing:
-    """Queues the states that a comparison found.
-
-    Attributes:
-        lister: Reads details of incidents from BigPanda.
-        channels: The cached channels.
-        outbox: The queues of jobs.
-        telemetry: Log and metrics.
-        clock: The time in epoch seconds.
-    """
+    """Queues the states that a comparison found."""
 
     lister: Lister
     channels: ChannelCache
     outbox: Outbox
     telemetry: Telemetry
-    clock: Callable[[], float]
+    clock: Clock
 
     def queue(self, run: Progress, part: GroupProgress, *, criticals_alone: bool) -> None:
         """Queue jobs for the findings of a group: criticals first, then open incidents, then resolved ones.
@@ -168,8 +152,8 @@ class Queueing:
     def _put(self, run: Progress, part: GroupProgress, finding: Finding) -> bool:
         """Put the jobs for a finding on the retry queue. Raises QueueError if the queue does not accept a job.
 
-        Returns False if the channel was removed, left the group, or can't be read. Also returns False if the ledger has
-        no entry of the incident, and the channel's `bigpanda.reconcile` is not `ring` any more.
+        False if the channel was removed, left the group, or can't be read, or must not signal unknown incidents any
+        more.
         """
         channel = self._channel(part, finding)
         if channel is None:
@@ -205,10 +189,7 @@ class Queueing:
         return channel if part.group.has(channel) and (is_ringing(channel) or not finding.is_first) else None
 
     def _whole(self, run: Progress, part: GroupProgress, seen: Seen) -> Seen:
-        """Return the incident with details of its alerts from BigPanda, if the run may still request them.
-
-        Else the incident is returned unchanged.
-        """
+        """Return the incident with details of its alerts from BigPanda, if the run may still request them."""
         share = seen.share
         if share.incident_id in run.whole:
             return run.whole[share.incident_id]
@@ -227,7 +208,6 @@ class Queueing:
 
 
 def _urgency(finding: Finding) -> tuple[bool, bool]:
-    """Return a sort key for findings: criticals first, then open incidents, then resolved ones."""
     return not finding.seen.state.is_critical, not finding.seen.state.is_open
 
 
@@ -240,12 +220,7 @@ PACED_SECONDS = 120.0
 
 
 class Ran(NamedTuple):
-    """Result of a run for a group of channels.
-
-    Attributes:
-        channels: Names of the channels.
-        found: What the run found.
-    """
+    """Result of a run for a group of channels: their names, and what the run found."""
 
     channels: Sequence[str]
     found: Found
@@ -253,20 +228,7 @@ class Ran(NamedTuple):
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Makes a reconcile run of all channels.
-
-    Attributes:
-        planner: Finds the listings to compare, and their channels.
-        lister: Reads incidents from BigPanda.
-        comparison: Compares incidents with the ledger.
-        ownership: Decides which unknown incidents are a channel's.
-        queueing: Queues the states that the comparison found.
-        reporter: Reports incidents that no channel knows.
-        table: The ledger's table, which has the lease and the histories of listings.
-        telemetry: Log and metrics.
-        clock: The time in epoch seconds.
-        deadlines: Returns a deadline of a number of seconds.
-    """
+    """Makes a reconcile run of all channels. `table` has the lease and the histories of listings."""
 
     planner: Planner
     lister: Lister
@@ -276,8 +238,8 @@ class Reconciler:
     reporter: Reporter
     table: Table
     telemetry: Telemetry
-    clock: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
+    clock: Clock
+    deadlines: Deadlines
 
     def handle(self) -> dict[str, int]:
         """Make a run; return the numbers of compared groups and of channels.
@@ -389,7 +351,6 @@ class Reconciler:
             at = listed.after
 
     def _ended(self, run: Progress) -> list[Ran]:
-        """Queue what is left of a listing, write its history, and log and return the results."""
         for part in run.parts:
             with self._failing([part]), times_collected(run.spent):
                 self.queueing.queue(run, part, criticals_alone=False)

@@ -25,8 +25,7 @@ from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.debt import FALLBACK_DESCRIPTION, Row
 from relay.ledger.entry import Entry
 from relay.ledger.table import MAX_BATCH
-from relay.sweeper.run import DueRow, DueRows, SweeperRun, SweepPolicies, is_resumed, run_logging_failure
-from relay.telemetry.telemetry import Telemetry
+from relay.sweeper.run import DueRow, DueRows, SweeperRun, SweepPolicies, Tools, is_resumed
 
 # Time for a message that the sweeper sent to take effect, before the sweeper acts on its debt again.
 BELL_SECONDS = 180.0
@@ -50,31 +49,25 @@ class Bells:
     """Wakes debts whose rows are due ("heals" them), and dead-letters debts at which workers keep failing.
 
     Attributes:
-        rows: The rows of the `due` index.
-        policies: The policies of channels in this run.
         circuit: Returns the state of a channel's circuit breaker. Raises LedgerError.
-        outbox: The queues of jobs.
-        telemetry: Log and metrics.
         backlog: Returns the approximate number of visible messages on the retry queue; None if SQS can't be asked.
         invoke: Invokes the job worker directly with an envelope; returns False if that fails.
-        clock: The time in epoch seconds.
     """
 
+    tools: Tools
     rows: DueRows
     policies: SweepPolicies
     circuit: Callable[[str], Circuit]
     outbox: Outbox
-    telemetry: Telemetry
     backlog: Callable[[], int | None]
     invoke: Callable[[str], bool]
-    clock: Callable[[], float]
 
     def heal(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
         """Wake overdue debts (owed states), criticals first. Return their number.
 
-        In one run, a channel gets at most the messages that its rate limit allows in a minute. It gets none while its
-        circuit is open, and one until a signal closed the circuit. Channels are interleaved, so that the many debts of
-        one channel do not use up the time of the others. Debts count as overdue `ahead` seconds before they are due.
+        In one run, a channel gets at most the messages that its rate limit allows in a minute; none while its circuit
+        is open, and one until a signal closed the circuit. Channels are interleaved, so that the many debts of one
+        channel do not use up the time of the others. Debts count as overdue `ahead` seconds before they are due.
         """
         overdue = [each for each in rows if self._is_overdue(each, ahead)]
         if not overdue:
@@ -93,7 +86,7 @@ class Bells:
             return healed[row.channel] < most[row.channel]
 
         def is_to_see(row: DueRow) -> bool:
-            return may_ring(row) or self._expires_at(row) < self.clock()
+            return may_ring(row) or self._expires_at(row) < self.tools.clock()
 
         for batch in batched(_interleaved(overdue), MAX_BATCH, strict=False):
             for each in self.rows.current(filter(is_to_see, batch)):
@@ -103,7 +96,7 @@ class Bells:
                     is_second = each.channel in with_criticals and not each.entry.debt.is_critical
                     delay = CRITICALS_FIRST_SECONDS if is_second else 0.0
                     heal = partial(self._heal_one, run, each, delay, may_ring=may_ring(each))
-                    healed[each.channel] += run_logging_failure(self.telemetry, heal, otherwise=False)
+                    healed[each.channel] += self.tools.run_logging_failure(heal, otherwise=False)
         return sum(healed.values())
 
     def _most(self, channel: str) -> int:
@@ -112,44 +105,43 @@ class Bells:
         A channel that was removed, or is in shadow mode, sends nothing: its debts are woken to be dead-lettered.
         """
         policy = self.policies.of(channel)
-        if self.policies.is_removed(channel) or policy.mode is Mode.SHADOW:
+        if channel in self.policies.removed or policy.mode is Mode.SHADOW:
             return policy.max_per_minute
         try:
             circuit = self.circuit(channel)
         except LedgerError:
             return 1
-        if circuit.is_open(self.clock()):
+        if circuit.is_open(self.tools.clock()):
             return 0
         return 1 if circuit.open_until is not None else policy.max_per_minute
 
     def _is_overdue(self, row: DueRow, ahead: float) -> bool:
-        now, entry = self.clock() + ahead, row.entry
+        now, entry = self.tools.clock() + ahead, row.entry
         is_due = entry.debt.due <= now or is_resumed(self.policies, row, now)
         return bool(entry.debt.job) and is_due and not entry.is_busy(now)
 
     def _expires_at(self, row: DueRow) -> float:
         """Return the time after which the worker dead-letters a state, whatever it waits for (epoch seconds).
 
-        The age counts from its arrival, its replay, or the end of a pause or flap that made it wait. A time that is too
-        early does no harm: the worker decides. Infinity if the channel's policy can't be read.
+        The age counts from its arrival, its replay, or the end of a pause or flap. A time that is too early does no
+        harm: the worker decides. Infinity if the channel's policy can't be read.
         """
         newest, debt = row.entry.newest, row.entry.debt
-        if newest is None or self.policies.is_unread(row.channel):
+        if newest is None or row.channel in self.policies.unread:
             return math.inf
         since = max(newest.came, debt.since or 0.0, debt.revived_at, debt.paused_until, row.entry.quiet_until(newest))
         return since + self.policies.of(row.channel).max_age_seconds
 
     def _heal_one(self, run: SweeperRun, row: DueRow, delay: float, *, may_ring: bool) -> bool:
-        """Send a debt's stored job to the retry queue, to wake in `delay` seconds, or invoke the job worker with it.
+        """Send a debt's stored job to the retry queue, to wake in `delay` seconds; True if the run's limit counts it.
 
         The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that no
-        worker could finish is dead-lettered instead. Nothing else is done if the channel got all messages of this
-        run that its limit allows (not `may_ring`), unless the state is too old to be signalled. Returns True if this
-        was one of them.
+        worker could finish is dead-lettered instead. If the channel got all messages of this run (not `may_ring`), only
+        a state that is too old to be signalled is woken, which does not count.
         """
         job = self.rows.stored_job(row, row.entry.debt.job)
         if job is None:
-            self.telemetry.notice("sweeper_failed", f"the stored job of incident {row.incident_id} can't be read")
+            self.tools.telemetry.notice("sweeper_failed", f"the stored job of incident {row.incident_id} can't be read")
             # A newer version that was rolled back may have written it. It stays until a version can read it.
             self.rows.keep_stored(row, row.entry.debt.job, lasts=STORED_SECONDS)
             self._postpone(row)
@@ -157,7 +149,7 @@ class Bells:
         debt_row = row.entry.debt.row or Row(0.0)
         if debt_row.begun >= MAX_BEGUN_BELLS:
             return self._dead_letter(row, job)
-        now, expires_at = self.clock(), self._expires_at(row)
+        now, expires_at = self.tools.clock(), self._expires_at(row)
         is_too_old = expires_at < now
         if not may_ring and not is_too_old:
             return False
@@ -178,10 +170,7 @@ class Bells:
         return False
 
     def _dead_letter(self, row: DueRow, job: Job) -> bool:
-        """Dead-letter a stored job that workers began repeatedly without a recorded result.
-
-        Returns False, since no debt was woken.
-        """
+        """Dead-letter a stored job that no worker finished. Returns False, since no debt was woken."""
         newest = row.entry.newest
         if newest is None or not newest.is_same(recorded_state(job, newest)):
             # A newer state is owed, and has a message of its own.
@@ -197,12 +186,14 @@ class Bells:
             with suppress(LedgerError):
                 self.rows.ledger.store(row.key, FALLBACK_DESCRIPTION, envelope_of(job), lasts=STORED_SECONDS)
         self.rows.change(row, lambda entry: entry.dead_lettering(newest, at, Reason.INTERNAL, plan=plan))
-        self.telemetry.notice("dead_lettered", f"the job of incident {row.incident_id}: workers failed repeatedly")
+        self.tools.telemetry.notice(
+            "dead_lettered", f"the job of incident {row.incident_id}: workers failed repeatedly"
+        )
         return False
 
     def _postpone(self, row: DueRow) -> None:
         def change(entry: Entry) -> Entry:
-            return replace(entry, debt=entry.debt.postponed(self.clock() + BELL_SECONDS))
+            return replace(entry, debt=entry.debt.postponed(self.tools.clock() + BELL_SECONDS))
 
         self.rows.change(row, change)
 

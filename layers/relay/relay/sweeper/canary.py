@@ -13,7 +13,6 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, header_for
 from relay.channels.policy import MOST_CANARY_SECONDS, Mode
 from relay.deadline import Deadline
@@ -21,11 +20,10 @@ from relay.failures import ChannelError
 from relay.incidents.share import CANARY_PREFIX
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.ledger.table import Ledger, Table
+from relay.ledger.table import Ledger
 
 if TYPE_CHECKING:
-    from relay.sweeper.run import AtOnce, SweeperRun
-    from relay.telemetry.telemetry import Telemetry
+    from relay.sweeper.run import SweeperRun, Tools
 
 # Time between two incidents. With the longest `notified_within_seconds` of a canary, and two runs of the sweeper, an
 # outage is found within the hour.
@@ -61,7 +59,6 @@ class Canary(NamedTuple):
     """Canary of a channel, between two runs of the sweeper. Times are epoch seconds, 0 for never.
 
     Attributes:
-        phase: Phase of the incident.
         began: Beginning of the incident, which is also a part of its id.
         ended: Time from which its resolve is sent.
         is_decided: True if the incident failed, or a pause began: only the resolve is still sent.
@@ -78,20 +75,17 @@ class Canary(NamedTuple):
 
     @property
     def incident_id(self) -> str:
-        """Id of the incident."""
         return f"{CANARY_PREFIX}{self.began:.0f}"
 
     @property
     def has_share_to_send(self) -> bool:
-        """True if the webhook has to take a share, or the resolve."""
         return self.phase in {Phase.OPENING, Phase.CLOSING}
 
     def is_due(self, now: float) -> bool:
-        """True if the next incident has to begin at `now`. A resolve that the webhook never took is given up then."""
+        """True if the next incident has to begin. A resolve that the webhook never took is given up then."""
         return now - self.began >= EVERY_SECONDS and (self.phase == Phase.OVER or self.is_decided)
 
     def begun(self, now: float) -> "Canary":
-        """Return the canary with a new incident."""
         return replace(self, phase=Phase.OPENING, began=round(now), ended=0.0, is_decided=False)
 
     def failed(self, why: str, now: float) -> "Canary":
@@ -151,50 +145,36 @@ class Canary(NamedTuple):
 
 @dataclass(frozen=True)
 class CanaryWatch:
-    """Lets the canaries of all channels go on by a step in each run of the sweeper.
+    """Lets the canaries of all channels go on by a step in each run of the sweeper."""
 
-    Attributes:
-        channels: The cached channels.
-        ledger: The entries of incidents.
-        table: Table with the sweeper's state.
-        post: Posts a share to the stack's webhook.
-        telemetry: Log and metrics.
-        at_once: Runs calls in parallel.
-        clock: The time in epoch seconds.
-    """
-
-    channels: ChannelCache
+    tools: "Tools"
     ledger: Ledger
-    table: Table
     post: Post
-    telemetry: "Telemetry"
-    at_once: "AtOnce"
-    clock: Callable[[], float]
 
     def run(self, run: "SweeperRun", deadline: Deadline) -> None:
         """Follow the canaries' incidents, begin those that are due, and send the shares. Raises LedgerError."""
         channels: dict[str, Channel] = {}
         before = dict(run.canaries)
         for name, canary in before.items():
-            now = self.clock()
+            now = self.tools.clock()
             if canary.phase == Phase.OVER and not canary.is_due(now):
                 continue
             try:
-                channels[name] = self.channels.for_work(name)
+                channels[name] = self.tools.channels.for_work(name)
             except ChannelError:
                 continue
             run.canaries[name] = self._followed(canary, channels[name], now)
         # Stored before a share is sent: a run that dies leaves no incident of which the next run does not know.
-        if run.canaries != before and not run.record(self.table):
+        if run.canaries != before and not run.record(self.tools.table):
             return
         due = [name for name in channels if run.canaries[name].has_share_to_send]
         calls = [partial(self._send, channels[name], run.canaries[name], deadline) for name in due]
-        for name, refusal in zip(due, self.at_once(calls), strict=True):
-            run.canaries[name] = run.canaries[name].answered(refusal, self.clock())
+        for name, refusal in zip(due, self.tools.at_once(calls), strict=True):
+            run.canaries[name] = run.canaries[name].answered(refusal, self.tools.clock())
         for name in channels:
             canary, earlier = run.canaries[name], before[name]
             if canary.failure and canary.judged_at > earlier.judged_at:
-                self.telemetry.canary_failed(name, canary.incident_id, canary.failure, is_new=not earlier.failure)
+                self.tools.telemetry.canary_failed(name, canary.incident_id, canary.failure, is_new=not earlier.failure)
 
     def _followed(self, canary: Canary, channel: Channel, now: float) -> Canary:
         policy = channel.policy
@@ -206,9 +186,9 @@ class CanaryWatch:
             if followed.phase == Phase.CLOSING and not followed.is_decided:
                 first = entry.accepted_signals[0].at if entry.accepted_signals else now
                 times = {"accepted": first - canary.began, "notified": entry.receipt.notified_at - canary.began}
-                self.telemetry.canary(channel.name, canary.incident_id, times)
+                self.tools.telemetry.canary(channel.name, canary.incident_id, times)
             elif followed.phase == Phase.OVER and not followed.is_decided:
-                self.telemetry.canary(channel.name, canary.incident_id, {"ended": now - canary.ended})
+                self.tools.telemetry.canary(channel.name, canary.incident_id, {"ended": now - canary.ended})
             canary = followed
         return canary.begun(now) if canary.is_due(now) else canary
 

@@ -6,14 +6,13 @@ refuses that credential, the signal's debt has the reason `credentials`.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.channels.cache import ChannelCache
 from relay.channels.channel import ApiKind, BigPandaAccess, Channel, Rest
 from relay.deadline import Deadline
 from relay.failures import ChannelError, LedgerError, Reason, SendError, UnknownChannel
@@ -22,8 +21,7 @@ from relay.ledger.table import Table
 
 if TYPE_CHECKING:
     from relay.bigpanda.client import BigPanda, RateLimit
-    from relay.sweeper.run import AtOnce
-    from relay.telemetry.telemetry import Telemetry
+    from relay.sweeper.run import Tools
     from relay.xmatters.directory import Directory
 
 
@@ -38,36 +36,27 @@ class Probe(NamedTuple):
 
     Attributes:
         at: Time of the probe (epoch seconds); 0 for none yet.
-        refused: Fingerprint (keyed hash) of each credential that the vendor refused, by its API: `rest` (xMatters') or
-            `bigpanda`.
+        refused: Fingerprint (keyed hash) of each credential that the vendor refused, by its API.
     """
 
     at: float = 0.0
     refused: Mapping[ApiKind, str] = {}
 
     def refused_among(self, current: Mapping[ApiKind, str]) -> tuple[ApiKind, ...]:
-        """Return the APIs whose credentials were refused and did not change since.
-
-        `current` has the fingerprints of the channel's credentials now, by API.
-        """
+        """Return the APIs of refused credentials that are among `current`, the channel's fingerprints now, by API."""
         return tuple(kind for kind, fingerprint in self.refused.items() if current.get(kind) == fingerprint)
 
 
 @dataclass
 class Probes:
-    """Results of the last probes.
-
-    Attributes:
-        listed_at: Time at which the names of all channels were listed last (epoch seconds); 0 for never.
-        channels: The results by channel's name.
-    """
+    """Results of the last probes, by channel. `listed_at` is the last list of all channels (epoch seconds), or 0."""
 
     listed_at: float = 0.0
     channels: dict[str, Probe] = field(default_factory=dict)
 
 
 def read_probes(table: Table, now: float) -> Probes:
-    """Return the results of the last probes at `now` (epoch seconds). Raises LedgerError.
+    """Return the results of the last probes. Raises LedgerError.
 
     An item that can't be read, or is too old, gives no results: the channels are probed again.
     """
@@ -81,7 +70,6 @@ def read_probes(table: Table, now: float) -> Probes:
 
 
 def store_probes(table: Table, probes: Probes) -> None:
-    """Store the results of probes. Raises LedgerError."""
     channels = {
         name: (round(at), refused) if refused else (round(at),) for name, (at, refused) in probes.channels.items()
     }
@@ -93,7 +81,6 @@ def _probe(at: float, refused: Mapping[str, str] | None = None) -> Probe:
     return Probe(float(at), {kind: str(refused[kind]) for kind in _KINDS if refused and kind in refused})
 
 
-# Time between two probes of a channel.
 PROBE_SECONDS = 3600.0
 # Channels that a run probes. So 600 channels have their turn within the hour, and BigPanda's limit of 5 requests a
 # second for a key has room for other calls.
@@ -102,8 +89,7 @@ MAX_PROBED = 10
 MAX_CHANNELS = 1000
 # Time limit of one request. Two rounds of parallel requests fit into a run's time for probes.
 CALL_SECONDS = 2.5
-# Time limit of the list of channels, time between two lists, and time until the next list after a failed one.
-LIST_SECONDS = 3.0
+# Time between two lists of the channels, and time until the next list after a failed one.
 LIST_AGAIN_SECONDS = 3600.0
 LIST_FAILED_SECONDS = 300.0
 
@@ -112,8 +98,6 @@ class Answer(Enum):
     """Result of a probe of one credential.
 
     Attributes:
-        ACCEPTED: The vendor accepted the credential.
-        REFUSED: The vendor refused the credential.
         UNKNOWN: No answer came, the answer says nothing about the credential, or the probe itself failed.
         LATE: Postponed: there was no time left, the rate limit had no room, or the ledger failed.
     """
@@ -124,81 +108,49 @@ class Answer(Enum):
     LATE = "late"
 
 
-# One access to an API, equal for channels that share it.
-type _Login = tuple[object, ...]
-
-
 @dataclass(frozen=True)
 class CredentialProbe:
-    """Probes the credentials for xMatters' REST API and BigPanda's API.
+    """Probes the credentials for xMatters' REST API and BigPanda's API. The clients are made at their first use.
 
     A channel is probed once an hour at most, unless a refused credential was changed: then by the next run. Channels in
     shadow mode and paused channels are probed as well.
-
-    Attributes:
-        names: Returns the names of all channels. Raises ChannelUnreadable.
-        channels: The cached channels.
-        table: Table with the results.
-        directory: Returns the client for xMatters' REST API, created at its first use.
-        bigpanda: Returns the client for BigPanda's API, created at its first use.
-        rate_limit: Returns the rate limiter for BigPanda's API, created at its first use.
-        telemetry: Log and metrics.
-        at_once: Runs calls in parallel.
-        clock: The time in epoch seconds.
-        deadlines: Returns a deadline of a number of seconds.
     """
 
-    names: Callable[[], Iterable[str]]
-    channels: ChannelCache
-    table: Table
+    tools: "Tools"
     directory: "Callable[[], Directory]"
     bigpanda: "Callable[[], BigPanda]"
     rate_limit: "Callable[[], RateLimit]"
-    telemetry: "Telemetry"
-    at_once: "AtOnce"
-    clock: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
 
     def refused(self) -> dict[str, tuple[ApiKind, ...]]:
         """Return the kinds of each channel's credentials that their last probe found refused.
 
-        If the results can't be read now, none is returned, so that the caller can judge the other reasons of a
-        channel's sickness.
+        Empty if the results can't be read now, so that the caller can judge the other reasons of a channel's sickness.
         """
         try:
-            probes = read_probes(self.table, self.clock())
+            probes = read_probes(self.tools.table, self.tools.clock())
         except LedgerError:
             return {}
-        found = {name: self._still_refused(name, probe) for name, probe in probes.channels.items() if probe.refused}
+        found = {name: self._still_refused(name, probe) for name, probe in probes.channels.items()}
         return {name: kinds for name, kinds in found.items() if kinds}
 
     def run(self, deadline: Deadline) -> list[str]:
-        """Probe the channels that are due, those that waited longest first. Return the names of all channels.
-
-        Raises LedgerError.
-        """
-        probes = read_probes(self.table, self.clock())
+        """Probe the channels that are due, the oldest first; return the names of all channels. Raises LedgerError."""
+        probes = read_probes(self.tools.table, self.tools.clock())
         is_changed = self._list(probes, deadline)
         due = self._due(probes)
         if due:
             self._probe(probes, due, deadline)
         if due or is_changed:
-            store_probes(self.table, probes)
+            store_probes(self.tools.table, probes)
         return list(probes.channels)
 
     def _list(self, probes: Probes, deadline: Deadline) -> bool:
-        """List all channels again if that is due; add new channels to `probes`, and drop removed ones.
-
-        Returns True if `probes` has to be stored: a listing was due. If it failed, `probes` has the time of the next
-        one.
-        """
-        now = self.clock()
+        """List all channels again if that is due. Returns True if `probes` has to be stored: a listing was due."""
+        now = self.tools.clock()
         if now - probes.listed_at < LIST_AGAIN_SECONDS:
             return False
-        try:
-            names = deadline.run(lambda: list(self.names()), part="probe", at_most=LIST_SECONDS)
-        except (ChannelError, TimeoutError) as error:
-            self.telemetry.notice("health_failed", f"the channels could not be listed: {type(error).__name__}")
+        names = self.tools.all_names(deadline)
+        if names is None:
             probes.listed_at = now - LIST_AGAIN_SECONDS + LIST_FAILED_SECONDS
             return True
         probes.listed_at = now
@@ -206,21 +158,20 @@ class CredentialProbe:
         return True
 
     def _due(self, probes: Probes) -> list[str]:
-        now = self.clock()
+        """Return the channels whose probe is old, or of which a refused credential was changed since."""
+        now, known = self.tools.clock(), probes.channels
         due = [
             name
-            for name, each in probes.channels.items()
-            if now - each.at >= PROBE_SECONDS or self._changed(name, each)
+            for name, each in known.items()
+            if now - each.at >= PROBE_SECONDS or len(self._still_refused(name, each)) < len(each.refused)
         ]
-        return sorted(due, key=lambda name: probes.channels[name].at)[:MAX_PROBED]
-
-    def _changed(self, name: str, probe: Probe) -> bool:
-        """True if a refused credential was changed or removed since its probe."""
-        return bool(probe.refused) and len(self._still_refused(name, probe)) < len(probe.refused)
+        return sorted(due, key=lambda name: known[name].at)[:MAX_PROBED]
 
     def _still_refused(self, name: str, probe: Probe) -> tuple[ApiKind, ...]:
+        if not probe.refused:
+            return ()
         try:
-            return probe.refused_among(self.channels.get(name).api_fingerprints())
+            return probe.refused_among(self.tools.channels.get(name).api_fingerprints())
         except UnknownChannel:
             return ()
         except ChannelError:
@@ -228,12 +179,12 @@ class CredentialProbe:
             return tuple(probe.refused)
 
     def _probe(self, probes: Probes, due: Sequence[str], deadline: Deadline) -> None:
-        """Probe the channels named in `due`, and write their results into `probes`."""
-        now = self.clock()
-        channels = dict(zip(due, self.at_once([partial(self._channel, name) for name in due]), strict=True))
+        now = self.tools.clock()
+        channels = dict(zip(due, self.tools.at_once([partial(self._channel, name) for name in due]), strict=True))
         # Channels often share a key, which is probed once for all of them.
-        logins = {_login(access): access for each in channels.values() if each for access in _accesses(each).values()}
-        asked = self.at_once([partial(self._ask, access, deadline) for access in logins.values()])
+        accesses = [access for each in channels.values() if each for access in each.probed_apis().values()]
+        logins = {access.login: access for access in accesses}
+        asked = self.tools.at_once([partial(self._ask, access, deadline) for access in logins.values()])
         answers = dict(zip(logins, asked, strict=True))
         for name, channel in channels.items():
             known = probes.channels[name]
@@ -241,28 +192,27 @@ class CredentialProbe:
                 # The next list drops it if it was removed.
                 probes.channels[name] = known._replace(at=now)
                 continue
-            found = {kind: answers[_login(access)] for kind, access in _accesses(channel).items()}
+            found = {kind: answers[access.login] for kind, access in channel.probed_apis().items()}
             at = known.at if found and set(found.values()) == {Answer.LATE} else now
             probes.channels[name] = Probe(at, _refused(channel, found, known))
             if Answer.REFUSED in found.values():
                 # The copy may be older than the credential: the next run compares the new one with the refused one.
                 with suppress(ChannelError):
-                    self.channels.refresh(name)
+                    self.tools.channels.refresh(name)
 
     def _channel(self, name: str) -> Channel | None:
         try:
-            return self.channels.get(name)
+            return self.tools.channels.get(name)
         except ChannelError:
             return None
         except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
-            self.telemetry.crashed(error)
+            self.tools.telemetry.crashed(error)
             return None
 
     def _ask(self, access: Rest | BigPandaAccess, deadline: Deadline) -> Answer:
-        """Send one request with the channel's credential, and return the result of the probe.
+        """Send one request with the channel's credential.
 
-        The result is REFUSED only if the vendor refused the credential itself, for example with a 401 or 403. The error
-        then has the reason `credentials`.
+        The result is REFUSED only if the vendor refused the credential itself, such as with a 401 or 403.
         """
         if deadline.remaining() < SHORTEST_SECONDS:
             return Answer.LATE
@@ -279,38 +229,19 @@ class CredentialProbe:
         except LedgerError:
             return Answer.LATE
         except Exception as error:  # noqa: BLE001 - a fault in one probe must not stop the others
-            self.telemetry.crashed(error)
+            self.tools.telemetry.crashed(error)
             return Answer.UNKNOWN
         return Answer.ACCEPTED
 
     def _brief(self, deadline: Deadline) -> Deadline:
-        return self.deadlines(min(CALL_SECONDS, deadline.remaining()))
-
-
-def _accesses(channel: Channel) -> dict[ApiKind, Rest | BigPandaAccess]:
-    """Return the channel's access to each vendor's API that can be probed, by the kind of its credential.
-
-    Access to BigPanda is left out if it has no environment, since the probe's request needs one.
-    """
-    found: dict[ApiKind, Rest | BigPandaAccess] = {}
-    if channel.rest:
-        found["rest"] = channel.rest
-    if channel.bigpanda and channel.bigpanda.environments:
-        found["bigpanda"] = channel.bigpanda
-    return found
-
-
-def _login(access: Rest | BigPandaAccess) -> _Login:
-    if isinstance(access, Rest):
-        return ("rest", access.base_url, access.auth.type, *sorted(access.auth.members.items()))
-    return ("bigpanda", access.base_url, access.api_key, access.environments[0])
+        return self.tools.deadlines(min(CALL_SECONDS, deadline.remaining()))
 
 
 def _refused(channel: Channel, found: Mapping[ApiKind, Answer], known: Probe) -> dict[ApiKind, str]:
     """Return the fingerprints of the channel's refused credentials, by kind.
 
-    `found` has the answers to the requests. A credential whose answer is UNKNOWN or LATE counts as refused if the last
-    probe (`known`) found the same credential refused.
+    A credential whose answer is UNKNOWN or LATE counts as refused if the last probe (`known`) found the same one
+    refused.
     """
     prints = channel.api_fingerprints()
     stays = known.refused_among(prints)

@@ -1,18 +1,20 @@
 """Notifications of the last resort about criticals that are overdue, or of which nobody is known to know.
 
 The fallback topic gets one message for a channel. Then phones, if there are any, are called and texted once about all
-channels.
-
-The texts of the messages are in `delivery.fallback`.
+channels. The texts of the messages are in `delivery.fallback`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 from functools import partial
 from itertools import batched
+from secrets import SystemRandom
+from typing import Any, NamedTuple
 
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.delivery.delivery import STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.jobs.job import Job, timestamp
@@ -21,18 +23,16 @@ from relay.ledger.entry import Entry
 from relay.ledger.table import Table
 from relay.sweeper.run import (
     AT_ONCE,
-    AtOnce,
     DueRow,
     DueRows,
     SweeperRun,
     SweepPolicies,
+    Tools,
     by_channel,
     delay_start_after_pauses,
     has_conditional_pause,
     is_held,
-    run_logging_failure,
 )
-from relay.telemetry.telemetry import Telemetry
 
 # Shortest time between two calls of the phones about one channel, and between two messages to the fallback topic about
 # its owed states. Of a critical that nobody heard the topic is notified in the next run: nothing more will ring for it.
@@ -46,25 +46,12 @@ MAX_REQUEST_IDS = 3
 
 @dataclass(frozen=True)
 class FallbackNotifier:
-    """Notifies the fallback topic of overdue criticals.
+    """Notifies the fallback topic of overdue criticals."""
 
-    Attributes:
-        rows: The rows of the `due` index.
-        policies: The policies of channels in this run.
-        table: Table with the run's state.
-        fallback: Publisher to the fallback topic.
-        telemetry: Log and metrics.
-        at_once: Runs calls, AT_ONCE of them in parallel, and returns their results in order.
-        clock: The time in epoch seconds.
-    """
-
+    tools: Tools
     rows: DueRows
     policies: SweepPolicies
-    table: Table
     fallback: Fallback
-    telemetry: Telemetry
-    at_once: AtOnce
-    clock: Callable[[], float]
 
     def notify(self, run: SweeperRun, rows: Sequence[DueRow], deadline: Deadline) -> int:
         """Notify the fallback topic of overdue criticals, with one message a channel. Return the number of channels.
@@ -94,8 +81,8 @@ class FallbackNotifier:
         call = partial(self._call_phones, run, overdue_by_channel, others)
         if deadline.remaining():
             none: dict[str, list[DueRow]] = {}
-            notified |= run_logging_failure(self.telemetry, call, otherwise=none)
-        now = self.clock()
+            notified |= self.tools.run_logging_failure(call, otherwise=none)
+        now = self.tools.clock()
         told = [*canaries, *(each for rows in notified.values() for each in rows)]
         marks = [partial(self._mark, each, now, deadline) for each in told]
         ends = [
@@ -103,23 +90,21 @@ class FallbackNotifier:
             for each in rows
             if self._awaits_nothing(each.channel, each.entry)
         ]
-        self.at_once([partial(run_logging_failure, self.telemetry, each, otherwise=None) for each in [*marks, *ends]])
+        self.tools.at_once([partial(self.tools.run_logging_failure, each, otherwise=None) for each in [*marks, *ends]])
         return len(notified)
 
     def _may_notify(self, run: SweeperRun, row: DueRow) -> bool:
         is_unheard = bool(self._missed(row)) and not _owes_critical(row.entry)
-        return is_unheard or self.clock() - run.notified.get(row.channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
+        return is_unheard or self.tools.clock() - run.notified.get(row.channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
 
     def _awaits_nothing(self, channel: str, entry: Entry) -> bool:
         """True if a receipt is open of which nothing is awaited: the policy was changed, or the channel removed."""
         policy = self.policies.of(channel)
-        if self.policies.is_unread(channel) and not self.policies.is_removed(channel):
+        if channel in self.policies.unread and channel not in self.policies.removed:
             return False
         return entry.receipt.is_open and not entry.receipt.awaits_a_step(policy)
 
     def _end_receipt(self, row: DueRow, deadline: Deadline) -> None:
-        """End a receipt of which nothing is awaited, so that it has no row any more."""
-
         def ended(entry: Entry) -> Entry:
             return replace(entry, receipt=entry.receipt.ended()) if self._awaits_nothing(row.channel, entry) else entry
 
@@ -129,47 +114,44 @@ class FallbackNotifier:
     def _notify_some(
         self, run: SweeperRun, due: Mapping[str, list[DueRow]], unchecked: Mapping[str, int]
     ) -> dict[str, list[DueRow]]:
-        """Publish one message for each channel in `due`, in parallel, and record the time in the run.
+        """Publish one message for each channel in `due`. Returns the debts of each channel whose message SNS accepted.
 
-        Returns the debts of each channel whose message SNS accepted. `unchecked` is, by channel, the number of further
-        overdue debts, which are counted from the index without a read of their entries.
+        `unchecked` is, by channel, the number of further overdue debts, which are counted from the index without a
+        read.
         """
         publish = (partial(self._publish, channel, rows, unchecked[channel]) for channel, rows in due.items())
-        answers = self.at_once(
-            [partial(run_logging_failure, self.telemetry, each, otherwise=False) for each in publish]
+        answers = self.tools.at_once(
+            [partial(self.tools.run_logging_failure, each, otherwise=False) for each in publish]
         )
         notified = [channel for channel, is_notified in zip(due, answers, strict=True) if is_notified]
         for channel, rows in due.items():
             missed = {each.incident_id: step for each in rows if (step := self._missed(each))}
             ids, is_notified = [each.incident_id for each in rows], channel in notified
-            self.telemetry.notified(channel, ids, missed, is_notified=is_notified)
+            self.tools.telemetry.notified(channel, ids, missed, is_notified=is_notified)
         if notified:
-            run.record_notified(self.table, notified, self.clock())
+            run.record_notified(self.tools.table, notified, self.tools.clock())
         return {channel: due[channel] for channel in notified}
 
     def _call_phones(self, run: SweeperRun, due: Mapping[str, list[DueRow]], others: int) -> dict[str, list[DueRow]]:
         """Call and text the phones about the channels in `due` that had no call for some time.
 
-        The time is recorded in the run. Returns the debts of which the phones were told, by channel; none if the
-        service accepted nothing. `others` is the number of further overdue debts, as in `_notify_some`.
+        Returns the debts of which the phones were told, by channel; none if the service accepted nothing. `others` is
+        the number of further overdue debts.
         """
-        now = self.clock()
+        now = self.tools.clock()
         due = {name: rows for name, rows in due.items() if now - run.called.get(name, 0.0) >= NOTIFIED_AGAIN_SECONDS}
         debts = [self._brief_debt(each) for rows in due.values() for each in rows]
         failures = self.fallback.call(list(due), debts, others) if debts else {}
         if failures:
-            self.telemetry.called(list(due), failures)
+            self.tools.telemetry.called(list(due), failures)
         if all(failures.values()):
             return {}
         run.called.update(dict.fromkeys(due, now))
-        run.record_notified(self.table, due, self.clock())
+        run.record_notified(self.tools.table, due, self.tools.clock())
         return due
 
     def _mark(self, row: DueRow, now: float, deadline: Deadline) -> None:
-        """Record in an incident's entry that the fallback topic was notified.
-
-        If there is no time, the next message repeats the incident.
-        """
+        """Record that the fallback topic was notified. If there is no time, the next message repeats the incident."""
         if deadline.remaining():
             missed = self._missed(row)
 
@@ -200,7 +182,7 @@ class FallbackNotifier:
         return self.fallback.notify(channel, debts, others=len(rows) - len(debts) + unchecked)
 
     def _is_to_notify(self, row: DueRow) -> bool:
-        entry, policy, now = row.entry, self.policies.of(row.channel), self.clock()
+        entry, policy, now = row.entry, self.policies.of(row.channel), self.tools.clock()
         if policy.stops_all(now):
             return False
         if self._missed(row):
@@ -213,23 +195,20 @@ class FallbackNotifier:
 
     def _missed(self, row: DueRow) -> str:
         """Return the step of a critical (`Missed`) that is late, or that failed; empty for none."""
-        return row.entry.receipt.missed_step(self.policies.of(row.channel), self.clock())
+        return row.entry.receipt.missed_step(self.policies.of(row.channel), self.tools.clock())
 
     def _is_held(self, row: DueRow) -> bool:
         """True if a pause with conditions holds a row's state. The entry records one pause, and another may apply.
 
         A given-up state is not held: nothing will signal it after the pause.
         """
-        now = self.clock()
+        now = self.tools.clock()
         if row.entry.is_given_up or not has_conditional_pause(self.policies, row, now):
             return False
         return is_held(self.policies, row, self._stored_job(row), now)
 
     def _debt(self, row: DueRow) -> OverdueDebt:
-        """Return the description of an owed critical for the fallback topic's message.
-
-        It is made from the stored job; without one, from the little that the entry keeps.
-        """
+        """Return the description of an owed critical: from the stored job, or from the little that the entry keeps."""
         entry, brief = row.entry, self._brief_debt(row)
         job = self._stored_job(row)
         described = OverdueDebt.of_job(job) if job else brief
@@ -250,12 +229,10 @@ class FallbackNotifier:
         )
 
     def _brief_debt(self, row: DueRow) -> OverdueDebt:
-        """Return the description of a critical from its entry alone."""
         missed = "" if _owes_critical(row.entry) else self._missed(row)
         return OverdueDebt(row.incident_id, row.since, missed=missed, description=row.entry.about.title)
 
     def _stored_job(self, row: DueRow) -> Job | None:
-        """Return the stored job that describes a row's incident; None if there is none. Raises LedgerError."""
         name = row.entry.debt.job if _owes_critical(row.entry) else ""
         return self.rows.stored_job(row, name or FALLBACK_DESCRIPTION)
 
@@ -263,3 +240,44 @@ class FallbackNotifier:
 def _owes_critical(entry: Entry) -> bool:
     """True if a critical is owed: the message tells of that, and not of the receipt of an earlier one."""
     return entry.debt.since is not None and entry.newest is not None and entry.newest.is_critical
+
+
+# Key of the record of a test, and the time for which it is kept: doctor asks for a new test long before.
+TEST_KEY = "fallback/test"
+TEST_KEPT_SECONDS = 2 * 365 * 86_400.0
+# The ways of a test have different numbers of these, so that a typed number tells its way.
+NUMBERS = range(1000, 10_000)
+
+
+class Confirmation(NamedTuple):
+    """The last test that a person confirmed: its time (epoch seconds), and the ways whose number was typed."""
+
+    at: float
+    ways: tuple[str, ...]
+
+
+def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock: Clock) -> dict[str, Any]:
+    """Test the last resort, for `relayctl fallback test`: with the function's own settings and permissions.
+
+    A short number is sent by each way, and the result has a list `ways`, each with `way`, `number` and `failure`, which
+    is empty if the test was accepted. If `asked` has the ways that people `confirmed`, they are recorded instead.
+    Raises LedgerError.
+    """
+    if "confirmed" in asked:
+        record = {"at": clock(), "ways": list(asked["confirmed"])}
+        table.store(TEST_KEY, json.dumps(record), lasts=TEST_KEPT_SECONDS)
+        return {}
+    ways = fallback.ways
+    numbers = {way: str(number) for way, number in zip(ways, SystemRandom().sample(NUMBERS, len(ways)), strict=True)}
+    failures = fallback.test(numbers)
+    return {"ways": [{"way": way, "number": numbers[way], "failure": failures[way]} for way in numbers]}
+
+
+def last_confirmation(table: Table) -> Confirmation | None:
+    """Return the last confirmed test; None if there is none. Raises LedgerError."""
+    found = table.read(TEST_KEY)
+    with suppress(ValueError, KeyError, TypeError):
+        if found:
+            record = json.loads(found.text)
+            return Confirmation(float(record["at"]), tuple(map(str, record["ways"])))
+    return None

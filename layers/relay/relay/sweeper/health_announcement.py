@@ -11,11 +11,8 @@ from typing import Any, NamedTuple, Self
 
 from relay.foreign_text import cut
 
-# Consecutive runs that find a channel sick before people are told.
 RUNS_SICK = 2
-# Consecutive runs that find a channel well before people are told.
 RUNS_WELL = 5
-# Shortest time between two messages about one channel.
 TOLD_AGAIN_SECONDS = 900.0
 # A momentary reason (a critical without a page) keeps the channel sick for this time. The fallback topic is notified of
 # it in the same run, and then the ledger's index no longer has it.
@@ -66,7 +63,7 @@ class ChannelState(NamedTuple):
         told_at: Time of the last message to people.
         times_told: Number of messages about this sickness.
         momentary: Momentary reasons of the last run that found any, in words.
-        momentary_at: Time of the last run that found momentary reasons.
+        momentary_at: Time of that run.
     """
 
     since: float = 0.0
@@ -92,10 +89,7 @@ class ChannelState(NamedTuple):
         return {name: value for name, value in self._asdict().items() if value != plain[name]}
 
     def judged(self, found: SickReasons, now: float) -> "ChannelState":
-        """Return the state after one run of the sweeper.
-
-        `found` has the reasons why the channel is sick; without any it is well.
-        """
+        """Return the state after one run of the sweeper. Without reasons the channel is well."""
         state = self._replace(judged_at=now)
         if now - self.judged_at > IN_A_ROW_SECONDS:
             state = state._replace(sick_runs=0, urgent_runs=0, well_runs=0)
@@ -119,7 +113,6 @@ class ChannelState(NamedTuple):
 
     @property
     def is_urgent(self) -> bool:
-        """True if the last run found the channel sick and urgent."""
         return self.urgent_runs > 0
 
     def is_to_tell_sick(self, now: float) -> bool:
@@ -128,18 +121,12 @@ class ChannelState(NamedTuple):
         return self.sick_runs >= RUNS_SICK and (not self.told or is_worse) and self._may_tell(now)
 
     def is_to_tell_well(self, now: float) -> bool:
-        """True if people are to be told that the channel is well again."""
         return bool(self.told) and self.well_runs >= RUNS_WELL and self._may_tell(now)
 
     def told_sick(self, told: Told, now: float) -> "ChannelState":
-        """Return the state after people were told at `now` (epoch seconds) that the channel is sick.
-
-        `told` is the kind of the message: NOTICE or ALARM.
-        """
         return self._replace(told=told, told_at=now, times_told=self.times_told + 1)
 
     def told_well(self, now: float) -> "ChannelState":
-        """Return the state after people were told at `now` (epoch seconds) that the channel is well again."""
         return ChannelState(well_runs=self.well_runs, judged_at=self.judged_at, told_at=now)
 
     def is_over(self, now: float) -> bool:

@@ -1,20 +1,19 @@
 """Watch over channels' health: judges them in each run of the sweeper, and tells people when one gets sick or well.
 
-A topic that hangs or fails delays neither the bells nor the fallback topic: the watch runs after
-both, with a deadline of its own. A message that SNS does not accept is sent again by the next run.
+A topic that hangs or fails delays neither the bells nor the fallback topic: the watch runs after both, with a deadline
+of its own. A message that SNS does not accept is sent again by the next run.
 
 A silent channel (no share came for longer than `expect_share_every` of its policy) that owes nothing has no row in the
 ledger's `due` index. So all channels' policies are read once an hour. The last use of a channel's credentials is
 recorded once an hour, too, so `expect_share_every` is two hours at least.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.delivery.channel_health import (
@@ -35,21 +34,13 @@ from relay.sweeper.canary import MAX_CANARIES, Canary, CanaryWatch
 from relay.sweeper.credential_probe import CredentialProbe
 from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
 from relay.sweeper.recipient_watch import RecipientWatch
-from relay.sweeper.run import SweeperRun
-from relay.telemetry.telemetry import Telemetry
+from relay.sweeper.run import SweeperRun, Tools
 
-if TYPE_CHECKING:
-    from relay.sweeper.run import AtOnce
-
-
-# Time between two surveys.
 SURVEY_SECONDS = 3600.0
 # Time until the next survey after one that failed or did not end.
 SURVEY_AGAIN_SECONDS = 300.0
 # Channels that expect shares, which the sweeper remembers in one item of the table.
 MAX_EXPECTED = 1000
-# Time limit of the list of channels.
-LIST_SECONDS = 4.0
 
 
 class Read(Enum):
@@ -62,32 +53,19 @@ class Read(Enum):
 
 @dataclass(frozen=True)
 class ShareSurvey:
-    """Finds silent channels.
+    """Finds silent channels. `uses` is the table with the last uses of credentials."""
 
-    Attributes:
-        names: Returns the names of all channels. Raises ChannelUnreadable.
-        channels: The cached channels.
-        table: Table with the last uses of credentials.
-        telemetry: Log and metrics.
-        at_once: Runs calls in parallel.
-        clock: The time in epoch seconds.
-    """
-
-    names: Callable[[], Iterable[str]]
-    channels: ChannelCache
-    table: Table
-    telemetry: Telemetry
-    at_once: "AtOnce"
-    clock: Callable[[], float]
+    tools: Tools
+    uses: Table
 
     def silent(self, run: SweeperRun, deadline: Deadline) -> dict[str, ShareWatch]:
-        """Return the expectation of shares of each silent channel, by channel. Raises LedgerError."""
-        now = self.clock()
+        """Return the expectation of shares of each silent channel. Raises LedgerError."""
+        now = self.tools.clock()
         if now - run.surveyed_at >= SURVEY_SECONDS:
             self._survey(run, deadline)
         # The time of a last share only grows, so it is read only when the known one is too old.
         overdue = [name for name, each in run.expected.items() if each.is_silent(now)]
-        reads = self.at_once([partial(self._read, run, name, deadline) for name in overdue])
+        reads = self.tools.at_once([partial(self._read, run, name, deadline) for name in overdue])
         # For a channel that can't be read, the last message to people decides.
         sure = [name for name, read in zip(overdue, reads, strict=True) if read == Read.DONE or _is_told(run, name)]
         expected = {name: run.expected[name] for name in sure if name in run.expected}
@@ -98,36 +76,33 @@ class ShareSurvey:
 
         The next survey comes after SURVEY_AGAIN_SECONDS if the list of channels failed, or if time ran out.
         """
-        run.surveyed_at = self.clock() - SURVEY_SECONDS + SURVEY_AGAIN_SECONDS
-        try:
-            names = deadline.run(lambda: list(self.names()), part="survey", at_most=LIST_SECONDS)
-        except (ChannelError, TimeoutError) as error:
-            self.telemetry.notice("health_failed", f"the channels could not be listed: {type(error).__name__}")
+        run.surveyed_at = self.tools.clock() - SURVEY_SECONDS + SURVEY_AGAIN_SECONDS
+        names = self.tools.all_names(deadline)
+        if names is None:
             return
         run.expected = {name: each for name, each in run.expected.items() if name in names}
         run.canaries = {name: each for name, each in run.canaries.items() if name in names}
-        reads = self.at_once([partial(self._read, run, name, deadline) for name in names])
+        reads = self.tools.at_once([partial(self._read, run, name, deadline) for name in names])
         # A secret that cannot be read may stay so for days, and does not repeat the survey.
         if Read.LATE not in reads:
-            run.surveyed_at = self.clock()
+            run.surveyed_at = self.tools.clock()
 
     def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> Read:
-        """Read how often a channel's policy expects shares, and the time of the last share; record both in `run`.
+        """Record in `run` if a channel has a canary, how often it expects shares, and the time of the last share.
 
-        Record also if the channel has a canary.
-        The time of the last share is the latest recorded use of the webhook's credentials, as the cached copy of the
-        channel's secret has them. A time that was known before is not replaced by an earlier one. Raises LedgerError.
+        That is the latest recorded use of the webhook's credentials, as the cached copy of the channel's secret has
+        them. A time that was known before is not replaced by an earlier one. Raises LedgerError.
         """
         if not deadline.remaining():
             return Read.LATE
         try:
-            policy = self.channels.get(name).policy
+            policy = self.tools.channels.get(name).policy
         except UnknownChannel:
             policy = Policy()
         except ChannelError:
             return Read.FAILED
         except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
-            self.telemetry.crashed(error)
+            self.tools.telemetry.crashed(error)
             return Read.FAILED
         if not policy.canary:
             run.canaries.pop(name, None)
@@ -142,10 +117,10 @@ class ShareSurvey:
 
     def _last_share(self, name: str, known: ShareWatch | None) -> float:
         """Return the time of the last known share; for a channel without one, the time from which one is expected."""
-        fingerprints = self.channels.get(name).fingerprints("inbound")
-        newest = newest_use(self.table, [use_key(name, "inbound", fingerprint) for *_, fingerprint in fingerprints])
+        fingerprints = self.tools.channels.get(name).fingerprints("inbound")
+        newest = newest_use(self.uses, [use_key(name, "inbound", fingerprint) for *_, fingerprint in fingerprints])
         if known is None:
-            return self.clock() if newest is None else newest
+            return self.tools.clock() if newest is None else newest
         return max(known.since, newest or 0.0)
 
 
@@ -163,12 +138,7 @@ PUBLISH_SECONDS = 5.0
 
 
 class Message(NamedTuple):
-    """A message about channels' health that is due.
-
-    Attributes:
-        health: `sick` or `well`, for all channels of the message.
-        notices: The channels that the message names.
-    """
+    """A message about the health (`sick` or `well`) of some channels that is due."""
 
     health: Literal["sick", "well"]
     notices: Sequence[ChannelNotice]
@@ -181,39 +151,22 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class HealthWatch:
-    """Watch over all channels' health.
+    """Watch over all channels' health. `canaries` is None if the sweeper does not know the webhook's URL."""
 
-    Attributes:
-        table: Table with the channels' circuit breakers, and the sweeper's state.
-        survey: Search for silent channels.
-        probe: Probe of the credentials for the vendors' APIs.
-        recipients: Watch over the channels' recipients.
-        canaries: Watch over the canaries; None if the sweeper does not know the webhook's URL.
-        topics: Publisher to the topics.
-        telemetry: Log and metrics.
-        at_once: Runs calls in parallel.
-        clock: The time in epoch seconds.
-    """
-
-    table: Table
+    tools: Tools
     survey: ShareSurvey
     probe: CredentialProbe
     recipients: RecipientWatch
     canaries: CanaryWatch | None
     topics: HealthTopics
-    telemetry: Telemetry
-    at_once: "AtOnce"
-    clock: Callable[[], float]
 
     def judge(
         self, run: SweeperRun, owed: Mapping[str, Sequence[Entry]], deadline: Deadline, *, is_whole: bool
     ) -> None:
-        """Judge the channels that owe states, are silent, have a refused credential, or were sick. Publish changes.
-
-        So are those whose canary failed.
+        """Judge the channels that owe states, are silent, have a refused credential or a failed canary, or were sick.
 
         `owed` has the entries of the ledger's `due` index, by channel. `is_whole` is False if the run could not read
-        the whole index: then no channel is judged well. Raises LedgerError.
+        the whole index: then no channel is judged well. Publishes changes. Raises LedgerError.
         """
         debts = {name: Debts.of(entries) for name, entries in owed.items()}
         silent = self.survey.silent(run, deadline)
@@ -221,9 +174,9 @@ class HealthWatch:
         failed = {name: each.failure for name, each in run.canaries.items() if each.failure}
         names = list(dict.fromkeys([*debts, *silent, *refused, *failed, *run.health]))
         circuits = dict(
-            zip(names, self.at_once([partial(self._circuit, each, deadline) for each in names]), strict=True)
+            zip(names, self.tools.at_once([partial(self._circuit, each, deadline) for each in names]), strict=True)
         )
-        now = self.clock()
+        now = self.tools.clock()
         for name in names:
             ongoing = ongoing_reasons(
                 debts.get(name, Debts()),
@@ -233,29 +186,27 @@ class HealthWatch:
                 refused=refused.get(name),
                 canary=failed.get(name, ""),
             )
-            found = _finding(debts.get(name, Debts()), ongoing, is_silent=name in silent)
+            owed_by = debts.get(name, Debts())
+            is_urgent = name in silent or owed_by.unpaged_criticals > 0
+            found = SickReasons(tuple(ongoing), tuple(momentary_reasons(owed_by)), is_urgent)
             if is_whole or found.ongoing or found.momentary:
                 run.health[name] = run.health.get(name, ChannelState()).judged(found, now)
         run.health = self._kept(run.health, now)
         self._publish(run, debts, deadline)
 
     def _kept(self, states: Mapping[str, ChannelState], now: float) -> dict[str, ChannelState]:
-        """Return the health states, by channel, that later runs of the sweeper need, at most MAX_WATCHED.
-
-        If there are more, the channels that people were told of most recently are kept.
-        """
+        """Return the health states that later runs need; of too many, those of which people were told most recently."""
         needed = [(name, state) for name, state in states.items() if not state.is_over(now)]
         if len(needed) > MAX_WATCHED:
-            self.telemetry.notice("health_failed", f"{len(needed)} channels are sick: {MAX_WATCHED} are watched")
+            self.tools.telemetry.notice("health_failed", f"{len(needed)} channels are sick: {MAX_WATCHED} are watched")
             needed.sort(key=lambda each: (-each[1].told_at, -each[1].sick_runs, each[0]))
         return dict(needed[:MAX_WATCHED])
 
     def _circuit(self, channel: str, deadline: Deadline) -> Circuit | None:
-        """Return the state of a channel's circuit breaker; None if it cannot be read in time."""
         if not deadline.remaining():
             return None
         try:
-            return Gate.of(self.table.numbers(gate_of(channel))).circuit
+            return Gate.of(self.tools.table.numbers(gate_of(channel))).circuit
         except LedgerError:
             return None
 
@@ -267,7 +218,7 @@ class HealthWatch:
             if arn in failed or not deadline.remaining():
                 continue
             is_told = self._publish_one(message, deadline)
-            self.telemetry.told_of_health(
+            self.tools.telemetry.told_of_health(
                 message.health,
                 [each.channel for each in message.notices],
                 "; ".join(dict.fromkeys(each.why for each in message.notices)),
@@ -275,24 +226,25 @@ class HealthWatch:
             )
             if is_told:
                 # Written at once: a run that dies later must not repeat the message.
-                run.record_announced(self.table, self._states(run, message))
+                run.health |= self._states(run, message)
+                run.record(self.tools.table)
             else:
                 failed.add(arn)
 
     def _publish_one(self, message: Message, deadline: Deadline) -> bool:
         publish = self.topics.sick if message.health == "sick" else self.topics.well
-        call = partial(publish, message.notices, self.clock())
+        call = partial(publish, message.notices, self.tools.clock())
         try:
             return deadline.run(call, part="health", at_most=PUBLISH_SECONDS)
         except TimeoutError:
             return False
         except Exception as error:  # noqa: BLE001 - a fault in one message must not stop the others
-            self.telemetry.crashed(error)
+            self.tools.telemetry.crashed(error)
             return False
 
     def _messages(self, run: SweeperRun, debts: Mapping[str, Debts]) -> list[Message]:
         """Return the messages that are due, urgent ones first."""
-        now = self.clock()
+        now = self.tools.clock()
         sick = [_notice(name, each, debts) for name, each in run.health.items() if each.is_to_tell_sick(now)]
         well = [_notice(name, each, debts) for name, each in run.health.items() if each.is_to_tell_well(now)]
         messages = [
@@ -302,17 +254,11 @@ class HealthWatch:
         return sorted(messages, key=lambda each: not each.is_urgent)
 
     def _states(self, run: SweeperRun, message: Message) -> dict[str, ChannelState]:
-        now = self.clock()
+        now = self.tools.clock()
         if message.health == "well":
             return {each.channel: run.health[each.channel].told_well(now) for each in message.notices}
         told = Told.ALARM if message.is_urgent else Told.NOTICE
         return {each.channel: run.health[each.channel].told_sick(told, now) for each in message.notices}
-
-
-def _finding(debts: Debts, ongoing: Sequence[str], *, is_silent: bool) -> SickReasons:
-    return SickReasons(
-        tuple(ongoing), tuple(momentary_reasons(debts)), is_urgent=is_silent or debts.unpaged_criticals > 0
-    )
 
 
 def _notice(name: str, state: ChannelState, debts: Mapping[str, Debts]) -> ChannelNotice:
@@ -320,9 +266,6 @@ def _notice(name: str, state: ChannelState, debts: Mapping[str, Debts]) -> Chann
 
 
 def _together(notices: Sequence[ChannelNotice]) -> list[Sequence[ChannelNotice]]:
-    """Distribute notices over messages: one message for each notice, or one for all if there are at least MANY notices.
-
-    Returns the notices of each message, urgent ones first.
-    """
+    """Return the notices of each message, urgent ones first: one each, or all in one message from MANY notices on."""
     ordered = sorted(notices, key=lambda each: (not each.is_urgent, -each.debts.unpaged_criticals, each.channel))
     return [ordered] if len(ordered) >= MANY else [[each] for each in ordered]

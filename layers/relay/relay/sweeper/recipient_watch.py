@@ -10,20 +10,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
 from relay.delivery.channel_health import HealthTopics
 from relay.failures import ChannelError
-from relay.ledger.table import Table
 
 if TYPE_CHECKING:
+    from relay.sweeper.run import Tools
     from relay.xmatters.directory import Directory
 
 # Keys of the table's items: the times of all channels' last checks, and whom people were told of, for a channel.
 TIMES_KEY, TOLD_KEY = "channels/recipients", "recipients/"
 KEPT_SECONDS = 7 * 86_400.0
-# Time between two checks of a channel.
 CHECK_SECONDS = 3600.0
 # Recipients in a check; the next check has the next ones. xMatters' limits are not published.
 MAX_CHECKED = 10
@@ -33,25 +31,15 @@ TOLD_AGAIN_SECONDS = 86_400.0
 
 @dataclass(frozen=True)
 class RecipientWatch:
-    """Checks the recipients of the channel whose check is due for longest, and tells people of what is new.
+    """Checks the recipients of the channel whose check is due for longest, and tells people of what is new."""
 
-    Attributes:
-        channels: The cached channels.
-        table: The ledger's table.
-        directory: Returns the client for xMatters' people and groups, created at its first use.
-        topics: Publisher to the topics.
-        clock: The time in epoch seconds.
-    """
-
-    channels: ChannelCache
-    table: Table
+    tools: "Tools"
     directory: "Callable[[], Directory]"
     topics: HealthTopics
-    clock: Callable[[], float]
 
     def run(self, names: Iterable[str], deadline: Deadline) -> None:
         """Check the channel that is due, of those named. Raises LedgerError."""
-        known, now = self._read(TIMES_KEY), self.clock()
+        known, now = self._read(TIMES_KEY), self.tools.clock()
         times = {name: known.get(name, 0.0) for name in names}
         name = min(times, key=lambda each: times[each], default=None)
         if name is None or now - times[name] < CHECK_SECONDS:
@@ -59,12 +47,12 @@ class RecipientWatch:
         # Stored first: a channel whose check fails must not keep the others from theirs.
         self._store(TIMES_KEY, times | {name: now})
         with suppress(ChannelError):
-            channel = self.channels.get(name)
+            channel = self.tools.channels.get(name)
             if channel.rest and channel.named_recipients:
                 self._check(channel, channel.rest, deadline)
 
     def _check(self, channel: Channel, rest: Rest, deadline: Deadline) -> None:
-        now, names = self.clock(), sorted(channel.named_recipients)
+        now, names = self.tools.clock(), sorted(channel.named_recipients)
         start = int(now // CHECK_SECONDS) * MAX_CHECKED % len(names)
         checked = [*names[start:], *names[:start]][:MAX_CHECKED]
         hindrances = self.directory().hindrances(rest, checked, now, deadline)
@@ -77,11 +65,11 @@ class RecipientWatch:
             self._store(TOLD_KEY + channel.name, told)
 
     def _read(self, key: str) -> dict[str, float]:
-        found = self.table.read(key)
+        found = self.tools.table.read(key)
         # What cannot be read counts as none.
         with suppress(ValueError):
             return dict(json.loads(found.text)) if found else {}
         return {}
 
     def _store(self, key: str, times: dict[str, float]) -> None:
-        self.table.store(key, json.dumps(times, separators=(",", ":")), lasts=KEPT_SECONDS)
+        self.tools.table.store(key, json.dumps(times, separators=(",", ":")), lasts=KEPT_SECONDS)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline, Deadlines
 from relay.delivery.channel_health import ShareWatch
 from relay.failures import ChannelError, LedgerError, UnknownChannel
 from relay.incidents.share import CANARY_PREFIX, is_open, parse_share
@@ -31,20 +31,14 @@ from relay.sweeper.canary import Canary
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
 
 if TYPE_CHECKING:
-    from relay.telemetry.telemetry import Telemetry
+    from relay.telemetry import Telemetry
 
 # Rows that a run reads of a shard. Even a large storm should not fill 16 shards of this size.
 MAX_ROWS = 5000
 
 
 class DueRow(NamedTuple):
-    """A row of the ledger's `due` index: the entry of an incident whose state is owed, or whose receipt is open.
-
-    Attributes:
-        key: Key of the entry.
-        entry: The entry as the index has it; it may be out of date.
-        channel: Name of the channel.
-    """
+    """A row of the ledger's `due` index: an entry, maybe out of date, that owes a state or has an open receipt."""
 
     key: str
     entry: Entry
@@ -79,12 +73,7 @@ class DueRow(NamedTuple):
 
 @dataclass(frozen=True)
 class DueRows:
-    """The rows of the `due` index, and the entries and stored jobs that belong to them.
-
-    Attributes:
-        ledger: The entries, rows and stored jobs.
-        telemetry: Log and metrics.
-    """
+    """The rows of the `due` index, and the entries and stored jobs that belong to them. Methods raise LedgerError."""
 
     ledger: Ledger
     telemetry: "Telemetry"
@@ -97,14 +86,10 @@ class DueRows:
         return not self._cut
 
     def begin_run(self) -> None:
-        """Begin a new run of the sweeper: forget which shards the run before did not read to their end."""
         self._cut.clear()
 
     def read(self, kind: str) -> Iterator[DueRow]:
-        """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard of the index.
-
-        Raises LedgerError.
-        """
+        """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard of the index."""
         for shard in shards(kind):
             found = [DueRow(key, entry, channel_of(key)) for key, entry in self.ledger.due(shard, MAX_ROWS)]
             yield from found
@@ -125,14 +110,10 @@ class DueRows:
                     yield replace(each, entry=entries[each.key])
 
     def change(self, row: DueRow, change: Callable[[Entry], Entry]) -> None:
-        """Write the entry of a row as the function `change` returns it. Raises LedgerError."""
         self.ledger.change(row.key, change, row.entry)
 
     def stored_job(self, row: DueRow, name: str) -> Job | None:
-        """Return the job that is stored under `name` beside a row's entry; None if there is none, or it can't be read.
-
-        Raises LedgerError.
-        """
+        """Return the job stored under `name` beside a row's entry; None if there is none, or it can't be read."""
         text = self.ledger.stored(row.key, name) if name else None
         try:
             return read_envelope(text) if text else None
@@ -140,21 +121,16 @@ class DueRows:
             return None
 
     def store(self, row: DueRow, job: Job, *, lasts: float) -> None:
-        """Store a job beside a row's entry, for `lasts` seconds. Raises LedgerError."""
         self.ledger.store(row.key, job.stored_name, envelope_of(job), lasts=lasts)
 
     def keep_stored(self, row: DueRow, name: str, *, lasts: float) -> None:
-        """Let the job that is stored under `name` beside a row's entry live for `lasts` seconds more.
-
-        Raises LedgerError.
-        """
+        """Let the job stored under `name` beside a row's entry live for `lasts` seconds more."""
         text = self.ledger.stored(row.key, name)
         if text is not None:
             self.ledger.store(row.key, name, text, lasts=lasts)
 
 
 def by_channel(rows: Iterable[DueRow]) -> dict[str, list[DueRow]]:
-    """Return the rows of each channel."""
     found: dict[str, list[DueRow]] = defaultdict(list)
     for each in rows:
         found[each.channel].append(each)
@@ -171,24 +147,45 @@ AT_ONCE = 10
 
 
 class AtOnce(Protocol):
-    """Function that makes several calls in parallel."""
+    """Function that makes calls in parallel, AT_ONCE of them at a time, and returns their results in order."""
 
-    def __call__[T](self, calls: Sequence[Callable[[], T]]) -> list[T]:
-        """Make the calls, and return their results in the same order."""
+    def __call__[T](self, calls: Sequence[Callable[[], T]]) -> list[T]: ...
 
 
-def run_logging_failure[T](telemetry: "Telemetry", call: Callable[[], T], otherwise: T) -> T:
-    """Return the result of a call of the sweeper, or log its failure and return `otherwise`.
+LIST_SECONDS = 3.0
 
-    So a failure in one debt or channel does not stop the others.
-    """
-    try:
-        return call()
-    except LedgerError as error:
-        telemetry.notice("sweeper_failed", str(error))
-    except Exception as error:  # noqa: BLE001 - see the docstring
-        telemetry.crashed(error)
-    return otherwise
+
+class Tools(NamedTuple):
+    """Adapters that all parts of the sweeper use. `names` lists all channels, and raises ChannelUnreadable."""
+
+    names: Callable[[], Iterable[str]]
+    channels: ChannelCache
+    table: Table
+    telemetry: "Telemetry"
+    at_once: AtOnce
+    clock: Clock
+    deadlines: Deadlines
+
+    def all_names(self, deadline: Deadline) -> list[str] | None:
+        """Return the names of all channels; None if they could not be listed in time, which is logged and counted."""
+        try:
+            return deadline.run(lambda: list(self.names()), part="names", at_most=LIST_SECONDS)
+        except (ChannelError, TimeoutError) as error:
+            self.telemetry.notice("health_failed", f"the channels could not be listed: {type(error).__name__}")
+            return None
+
+    def run_logging_failure[T](self, call: Callable[[], T], otherwise: T) -> T:
+        """Return the result of a call, or log its failure and return `otherwise`.
+
+        So a failure in one debt or channel does not stop the others.
+        """
+        try:
+            return call()
+        except LedgerError as error:
+            self.telemetry.notice("sweeper_failed", str(error))
+        except Exception as error:  # noqa: BLE001 - see the docstring
+            self.telemetry.crashed(error)
+        return otherwise
 
 
 KEY = "sweeper"
@@ -230,10 +227,7 @@ class SweeperRun:
 
     @classmethod
     def begin(cls, table: Table, now: float) -> Self | None:
-        """Start a run at `now` (epoch seconds) by taking the sweeper's lease; None if another run has it.
-
-        Raises LedgerError.
-        """
+        """Start a run by taking the sweeper's lease; None if another run has it. Raises LedgerError."""
         found = table.read(KEY)
         before = _read(found.text) if found else {}
         # A longer lease is none of a run's: it would keep all runs out, and no alarm would go off.
@@ -252,45 +246,30 @@ class SweeperRun:
             run.expected = {name: ShareWatch(float(every), float(since)) for name, (every, since) in expected}
             run.canaries = _canaries(before)
             run.surveyed_at = float(before.get("surveyed_at", 0.0))
-        return run if run._write(table) else None
+        return run if run.record(table) else None
 
     def record_notified(self, table: Table, channels: Iterable[str], now: float) -> None:
-        """Record that a message about each of these channels went to the fallback topic at `now`.
-
-        Raises LedgerError.
-        """
+        """Record that the fallback topic or the phones were told of these channels at `now`. Raises LedgerError."""
         self.notified.update(dict.fromkeys(channels, now))
-        self._write(table)
-
-    def record_announced(self, table: Table, states: Mapping[str, ChannelState]) -> None:
-        """Record that people were told that these channels are sick or well: store the channels' new health states.
-
-        Raises LedgerError.
-        """
-        self.health.update(states)
-        self._write(table)
+        self.record(table)
 
     def above_since(self, channels: Collection[str], now: float) -> dict[str, float]:
-        """Record the channels that are above their rate limits at `now`.
+        """Record the channels that are above their rate limits at `now`, to be written at the end of the run.
 
-        Returns the start of the consecutive runs in which each was above (epoch seconds). The record is written at the
-        end of the run.
+        Returns the start of the consecutive runs in which each was above (epoch seconds).
         """
         in_a_row = {name: began for name, (began, last) in self.above.items() if now - last <= IN_A_ROW_SECONDS}
         since = {name: in_a_row.get(name, now) for name in channels}
         self.above = {name: (began, now) for name, began in since.items()}
         return since
 
-    def record(self, table: Table) -> bool:
-        """Store the state as it is now. Return False if another run took the lease meanwhile. Raises LedgerError."""
-        return self._write(table)
-
     def end(self, table: Table) -> None:
         """Give the sweeper's lease back, and write the state for the next run. Raises LedgerError."""
         self.until = 0.0
-        self._write(table)
+        self.record(table)
 
-    def _write(self, table: Table) -> bool:
+    def record(self, table: Table) -> bool:
+        """Store the state as it is now. Return False if another run took the lease meanwhile. Raises LedgerError."""
         members = {
             "until": self.until,
             "notified": self.notified,
@@ -332,75 +311,55 @@ POLICY_SECONDS = 8.0
 
 @dataclass(frozen=True)
 class SweepPolicies:
-    """The policies of channels in a run of the sweeper.
+    """The policies of channels, each read once in a run of the sweeper.
 
     Attributes:
-        channels: The cached channels.
-        telemetry: Log and metrics.
-        at_once: Runs calls in parallel, and returns their results in order.
-        deadlines: Returns a deadline of a number of seconds.
+        known: The policies that were read in this run, by channel.
+        unread: Channels whose secret could not be read in this run, so that their policy is not known.
+        removed: Those among them that do not exist.
     """
 
-    channels: ChannelCache
-    telemetry: "Telemetry"
-    at_once: AtOnce
-    deadlines: Callable[[float], Deadline]
-    _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
-    # Channels whose secret could not be read in this run.
-    _unread: set[str] = field(default_factory=set, init=False, repr=False)
-    # Those among them that do not exist.
-    _removed: set[str] = field(default_factory=set, init=False, repr=False)
-
-    @property
-    def known(self) -> Mapping[str, Policy]:
-        """The policies that were read in this run, by channel."""
-        return self._policies
+    tools: Tools
+    known: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
+    unread: set[str] = field(default_factory=set, init=False, repr=False)
+    removed: set[str] = field(default_factory=set, init=False, repr=False)
 
     def begin_run(self) -> None:
-        """Forget the policies of the run before."""
-        self._policies.clear()
-        self._unread.clear()
-        self._removed.clear()
-
-    def is_unread(self, channel: str) -> bool:
-        """True if the channel's secret could not be read in this run, so that its policy is not known."""
-        return channel in self._unread
-
-    def is_removed(self, channel: str) -> bool:
-        """True if this run found that the channel does not exist."""
-        return channel in self._removed
+        self.known.clear()
+        self.unread.clear()
+        self.removed.clear()
 
     def read(self, rows: Iterable[DueRow]) -> None:
         """Read the policies of all rows' channels in parallel, since one after the other takes long in a storm.
 
         A channel whose secret can't be read in time gets the default policy in this run.
         """
-        deadline = self.deadlines(POLICY_SECONDS)
+        deadline = self.tools.deadlines(POLICY_SECONDS)
 
         def read_one(channel: str) -> None:
             if deadline.remaining():
                 self.of(channel)
             else:
-                self._policies.setdefault(channel, Policy())
-                self._unread.add(channel)
+                self.known.setdefault(channel, Policy())
+                self.unread.add(channel)
 
-        self.at_once([partial(read_one, channel) for channel in dict.fromkeys(each.channel for each in rows)])
+        self.tools.at_once([partial(read_one, channel) for channel in dict.fromkeys(each.channel for each in rows)])
 
     def of(self, channel: str) -> Policy:
         """Return a channel's policy, or the default policy if the channel can't be read or was removed."""
-        if channel not in self._policies:
-            self._policies[channel] = Policy()
-            self._unread.add(channel)
+        if channel not in self.known:
+            self.known[channel] = Policy()
+            self.unread.add(channel)
             try:
-                self._policies[channel] = self.channels.for_work(channel).policy
-                self._unread.discard(channel)
+                self.known[channel] = self.tools.channels.for_work(channel).policy
+                self.unread.discard(channel)
             except UnknownChannel:
-                self._removed.add(channel)
+                self.removed.add(channel)
             except ChannelError:
                 pass
             except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
-                self.telemetry.crashed(error)
-        return self._policies[channel]
+                self.tools.telemetry.crashed(error)
+        return self.known[channel]
 
 
 def delay_start_after_pauses(policies: SweepPolicies, row: DueRow, now: float) -> float:
@@ -409,17 +368,17 @@ def delay_start_after_pauses(policies: SweepPolicies, row: DueRow, now: float) -
     # Which pauses held a state is known of the last one that a worker recorded, and of those for all incidents.
     held = [each.until for each in pauses if each.id == debt.paused_by]
     past = [each.until for each in pauses if not each.when and row.since < each.until <= now]
-    is_recorded_end = debt.paused_until <= now or policies.is_unread(row.channel)
+    is_recorded_end = debt.paused_until <= now or row.channel in policies.unread
     return max([row.delay_start, *held, *past, *([debt.paused_until] if is_recorded_end else [])])
 
 
 def is_paused(policies: SweepPolicies, row: DueRow, now: float) -> bool:
-    """True if the pause for which a state waits goes on at `now` (epoch seconds).
+    """True if the pause for which a state waits goes on.
 
     If the channel's policy can't be read, the pause counts until the end that the entry records.
     """
     debt = row.entry.debt
-    if policies.is_unread(row.channel):
+    if row.channel in policies.unread:
         return debt.paused_until > now
     return any(each.is_active(now) and each.id == debt.paused_by for each in policies.of(row.channel).pauses)
 
@@ -432,12 +391,11 @@ def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
 
 
 def has_conditional_pause(policies: SweepPolicies, row: DueRow, now: float) -> bool:
-    """True if a pause with conditions is active in a debt's channel at `now` (epoch seconds)."""
     return any(each.when and each.is_active(now) for each in policies.of(row.channel).pauses)
 
 
 def is_held(policies: SweepPolicies, row: DueRow, job: Job | None, now: float) -> bool:
-    """True if a pause with conditions holds a debt at `now` (epoch seconds), maybe another one than the entry records.
+    """True if a pause with conditions holds a debt, maybe another one than the entry records.
 
     `job` is the debt's stored job; without one no such pause applies.
     """

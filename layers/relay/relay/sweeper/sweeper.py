@@ -20,20 +20,18 @@ from relay.ledger.channel_rate_limiter import SPREAD_SECONDS, gate_of
 from relay.ledger.debt import CRITICAL, OTHER
 from relay.ledger.entry import Entry
 from relay.ledger.overload_detector import MINUTE, OVERLOADED_SECONDS, OverloadDetector
-from relay.ledger.table import Table
 from relay.sweeper.bells import Bells
-from relay.sweeper.fallback_notifier import FallbackNotifier
+from relay.sweeper.fallback_notifier import FallbackNotifier, carry_out
 from relay.sweeper.run import (
     DueRow,
     DueRows,
     SweeperRun,
     SweepPolicies,
+    Tools,
     by_channel,
     delay_start_after_pauses,
     each_once,
-    run_logging_failure,
 )
-from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from relay.sweeper.health_watch import HealthWatch
@@ -58,7 +56,6 @@ PROBES_SECONDS = 6.0
 RECIPIENTS_SECONDS = 5.0
 # The same for the canaries: the webhook may take so long to answer.
 CANARIES_SECONDS = 9.0
-# Time limit of the heartbeat.
 HEARTBEAT_SECONDS = 2.0
 
 
@@ -67,67 +64,53 @@ class Sweeper:
     """The sweeper: notifies the fallback topic, and wakes debts that are overdue, every minute.
 
     Attributes:
-        rows: The rows of the `due` index.
-        policies: The policies of channels, read once in a run.
-        notifier: Notifies the fallback topic.
-        bells: Wakes overdue debts.
-        table: Table with the run's lease.
-        telemetry: Log and metrics.
-        clock: The time in epoch seconds.
-        deadlines: Returns a deadline of a number of seconds.
         health: Watch over channels' health; None without a topic for it.
         heartbeat: Calls an external dead man's switch within a number of seconds; returns the reason of a failure, or
             an empty text. None without a switch.
     """
 
+    tools: Tools
     rows: DueRows
     policies: SweepPolicies
     notifier: FallbackNotifier
     bells: Bells
-    table: Table
-    telemetry: Telemetry
-    clock: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
     health: "HealthWatch | None" = None
     heartbeat: Callable[[float], str] | None = None
 
     def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Do one run; for an event with the member `fallback_test`, test the last resort instead.
+        """Do one run; for an event with the member `fallback_test`, test the last resort instead (`carry_out`).
 
-        The member and the result are as `last_resort.carry_out` describes. Raises LedgerError if the run failed: Lambda
-        counts that as an error, which SweeperGoneAlarm watches.
+        Raises LedgerError if the run failed: Lambda counts that as an error, which SweeperGoneAlarm watches.
         """
         if "fallback_test" not in event:
             return self.sweep()
-        from relay.sweeper import last_resort  # noqa: PLC0415 - an operator's test is rare
-
-        return last_resort.carry_out(event["fallback_test"], self.notifier.fallback, self.table, self.clock)
+        return carry_out(event["fallback_test"], self.notifier.fallback, self.tools.table, self.tools.clock)
 
     def sweep(self) -> dict[str, Any]:
         """Do one run, and return its counts for the log; empty if another run has the lease. Raises LedgerError."""
-        deadline, latest = self.deadlines(SWEEP_SECONDS), self.deadlines(LATEST_SECONDS)
+        deadline, latest = self.tools.deadlines(SWEEP_SECONDS), self.tools.deadlines(LATEST_SECONDS)
         self.policies.begin_run()
         self.rows.begin_run()
         try:
-            run = SweeperRun.begin(self.table, self.clock())
+            run = SweeperRun.begin(self.tools.table, self.tools.clock())
             if run is None:
                 return {}
             critical = each_once(self.rows.read(CRITICAL))
             # With a deadline of its own, so that a topic that hangs leaves time for healing.
-            notified = self.notifier.notify(run, critical, self.deadlines(NOTIFY_SECONDS))
+            notified = self.notifier.notify(run, critical, self.tools.deadlines(NOTIFY_SECONDS))
             found = each_once([*critical, *self.rows.read(OTHER)])
             rows = [each for each in found if each.is_waiting]
             # Before healing, which may use up the run's time during a flood.
             self._judge_loads(run, rows)
             healed = self.bells.heal(run, rows, deadline)
-            run_logging_failure(self.telemetry, partial(self._judge_health, run, found, latest), otherwise=None)
-            run.end(self.table)
+            self.tools.run_logging_failure(partial(self._judge_health, run, found, latest), otherwise=None)
+            run.end(self.tools.table)
         except LedgerError as error:
-            self.telemetry.notice("sweeper_failed", str(error))
+            self.tools.telemetry.notice("sweeper_failed", str(error))
             raise
-        oldest = max((self.clock() - each.entry.debt.due for each in rows if each.entry.debt.job), default=0.0)
+        oldest = max((self.tools.clock() - each.entry.debt.due for each in rows if each.entry.debt.job), default=0.0)
         self._report_owing(rows)
-        self.telemetry.swept(Counter(each.channel for each in rows), max(oldest, 0.0), healed)
+        self.tools.telemetry.swept(Counter(each.channel for each in rows), max(oldest, 0.0), healed)
         # The answer does not matter. SQS stops the metrics of a queue that nobody calls for six hours, and the first
         # one after that comes up to 15 minutes late.
         self.bells.outbox.dead_letters.backlog()
@@ -140,13 +123,13 @@ class Sweeper:
         Nothing is done if another recovery began since then: it reads the rows of all channels. So after an outage of
         many channels the index is read a few times, and not once for each channel.
         """
-        now = self.clock()
+        now = self.tools.clock()
         self.policies.begin_run()
         self.rows.begin_run()
         try:
-            if self.table.update(RECOVERY_KEY, put={"began": now}, below=("began", closed_at)) is None:
+            if self.tools.table.update(RECOVERY_KEY, put={"began": now}, below=("began", closed_at)) is None:
                 return 0
-            deadline = self.deadlines(RECOVER_SECONDS)
+            deadline = self.tools.deadlines(RECOVER_SECONDS)
             rows = each_once([*self.rows.read(CRITICAL), *self.rows.read(OTHER)])
             owed = [each for each in rows if each.is_waiting]
             # What waits for a circuit is due some seconds after its end.
@@ -156,48 +139,50 @@ class Sweeper:
             rows = [each for each in owed if each.channel in recovering]
             return self.bells.heal(SweeperRun(now), rows, deadline, ahead=ahead)
         except LedgerError as error:
-            self.telemetry.notice("sweeper_failed", str(error))
+            self.tools.telemetry.notice("sweeper_failed", str(error))
             return 0
 
     def _begins_recovery(self, channel: str) -> bool:
         """True once in a minute for a channel, so that the recoveries of others do not ring it beyond its limit."""
-        now = self.clock()
+        now = self.tools.clock()
         begun = {"recovered_at": now}
-        return self.table.update(gate_of(channel), put=begun, below=("recovered_at", now - MINUTE)) is not None
+        return self.tools.table.update(gate_of(channel), put=begun, below=("recovered_at", now - MINUTE)) is not None
 
     def _judge_loads(self, run: SweeperRun, rows: Sequence[DueRow]) -> None:
         """Log and count the channels that were above their rate limits in several consecutive runs."""
         self.policies.read(rows)
-        now = self.clock()
+        now = self.tools.clock()
         # What waits for the end of a flap does not wait for the rate limit.
         moving = by_channel(each for each in rows if each.delay_start <= now)
         owed = {channel: [each.entry for each in some] for channel, some in moving.items()}
-        above = {load.channel: load for load in OverloadDetector(self.table).above(owed, self.policies.known, now)}
+        above = {
+            load.channel: load for load in OverloadDetector(self.tools.table).above(owed, self.policies.known, now)
+        }
         since = run.above_since(above.keys(), now)
         overloaded = {above[name]: now - began for name, began in since.items() if now - began >= OVERLOADED_SECONDS}
-        self.telemetry.overloaded(overloaded)
+        self.tools.telemetry.overloaded(overloaded)
 
     def _judge_health(self, run: SweeperRun, rows: Iterable[DueRow], latest: Deadline) -> None:
         if self.health:
             # A removed channel is not sick of what it gave up: only `relayctl dlq drop` would end that.
             self.policies.read(rows)
-            lasting = (each for each in rows if not (each.entry.is_given_up and self.policies.is_removed(each.channel)))
+            lasting = (each for each in rows if not (each.entry.is_given_up and each.channel in self.policies.removed))
             # A canary's incident is judged as a canary alone.
             real = (each for each in lasting if not each.is_canary)
             owed = {channel: [*map(self._held, some)] for channel, some in by_channel(real).items()}
-            deadline = self.deadlines(min(HEALTH_SECONDS, latest.remaining()))
+            deadline = self.tools.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline, is_whole=self.rows.is_whole)
             # After the messages, so that a vendor that hangs does not delay them.
             if latest.remaining() >= PROBES_SECONDS:
-                names = self.health.probe.run(self.deadlines(PROBES_SECONDS))
+                names = self.health.probe.run(self.tools.deadlines(PROBES_SECONDS))
                 if latest.remaining() >= RECIPIENTS_SECONDS:
-                    self.health.recipients.run(names, self.deadlines(RECIPIENTS_SECONDS))
+                    self.health.recipients.run(names, self.tools.deadlines(RECIPIENTS_SECONDS))
             if self.health.canaries and latest.remaining() >= CANARIES_SECONDS:
-                self.health.canaries.run(run, self.deadlines(CANARIES_SECONDS))
+                self.health.canaries.run(run, self.tools.deadlines(CANARIES_SECONDS))
 
     def _held(self, row: DueRow) -> Entry:
         """Return a row's entry; in a pause of the channel its state waits for that, also if no worker noted it."""
-        now, debt = self.clock(), row.entry.debt
+        now, debt = self.tools.clock(), row.entry.debt
         pauses = self.policies.of(row.channel).pauses
         ends = [each.until for each in pauses if not each.when and each.is_active(now)]
         return replace(row.entry, debt=replace(debt, paused_until=max([debt.paused_until, *ends])))
@@ -207,13 +192,12 @@ class Sweeper:
             seconds = min(HEARTBEAT_SECONDS, latest.remaining())
             failure = self.heartbeat(seconds) if seconds else "no time was left"
             if failure:
-                self.telemetry.notice("heartbeat_failed", failure)
+                self.tools.telemetry.notice("heartbeat_failed", failure)
 
     def _report_owing(self, rows: Iterable[DueRow]) -> None:
-        """Log each channel that has owed a state for longer than OWES_SECONDS."""
-        now = self.clock()
+        now = self.tools.clock()
         for channel, owed in by_channel(rows).items():
             oldest = min(owed, key=lambda each: delay_start_after_pauses(self.policies, each, now))
             seconds = now - delay_start_after_pauses(self.policies, oldest, now)
             if seconds >= OWES_SECONDS:
-                self.telemetry.owes(channel, len(owed), seconds, oldest.entry.debt.reason)
+                self.tools.telemetry.owes(channel, len(owed), seconds, oldest.entry.debt.reason)

@@ -1,7 +1,5 @@
 """Clients for xMatters' REST API: pages of signals, and a check of recipients.
 
-A recipient is checked for its existence, its status, and the number of people on call.
-
 Facts and open questions: docs/vendors.md, "People, groups, on-call".
 """
 
@@ -13,14 +11,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.failures import Reason, SendError, reason_for_status
+from relay.foreign_text import url_part
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
-from relay.incidents.share import Fields, fields_of, nested, scalar
+from relay.incidents.share import Fields, fields_of, iso_time, nested, scalar
 from relay.ledger.receipt import Heard
 from relay.xmatters.logins import Login, Logins
 
@@ -46,23 +45,67 @@ class Page(NamedTuple):
     is_active: bool
 
 
-class Pages:
-    """Client for xMatters' pages. Every method raises NoAnswer or BadAnswer when a request fails."""
+class RestApi:
+    """Client for xMatters' REST API. If an old OAuth token was refused, a request is repeated with a new one."""
 
     def __init__(self, outward: HttpClient) -> None:
-        self._api = RestApi(outward)
+        self._outward = outward
+        self._logins = Logins(outward)
+
+    def ask(
+        self,
+        rest: Rest,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | None,
+        deadline: Deadline,
+        *,
+        says: Callable[[HttpAnswer], object] = lambda _: True,
+        also: Collection[int] = (),
+    ) -> HttpAnswer:
+        """Send a request, and return its answer if the status is 2xx or one of `also`. Raises NoAnswer or BadAnswer.
+
+        `path` begins with a slash; its special characters are quoted already. `document` is the JSON body. If `says`
+        returns None for a 2xx answer, the answer is refused with BadAnswer and the reason UPSTREAM.
+        """
+        login = Login(rest.auth, rest.base_url)
+        body = None if document is None else json.dumps(document).encode()
+        while True:
+            shown = self._logins.headers(login, deadline)
+            headers = {"Content-Type": "application/json"} | shown
+            answer = self._outward.ask(method, rest.base_url + path, body, headers, deadline)
+            is_accepted = 200 <= answer.status < 300
+            if answer.status in also or (is_accepted and says(answer) is not None):
+                return answer
+            reason = Reason.UPSTREAM if is_accepted else reason_for_status(answer.status)
+            if reason == Reason.CREDENTIALS and self._logins.renew(login):
+                continue
+            secrets = {value.partition(" ")[2] for value in shown.values()} | set(rest.auth.members.values())
+            raise self._outward.bad_answer(answer, reason, secrets)
+
+    def listed(self, rest: Rest, path: str, deadline: Deadline) -> list[Any]:
+        """Return the items of a list in xMatters' answer. Raises NoAnswer or BadAnswer."""
+        return listed(self.ask(rest, "GET", path, None, deadline, says=listed)) or []
+
+
+def listed(answer: HttpAnswer) -> list[Any] | None:
+    """Return the items of a list in xMatters' answer; None if the answer has no list, or was truncated."""
+    found = json_object(answer.body).get("data")
+    return found if isinstance(found, list) else None
+
+
+class Pages(RestApi):
+    """Client for xMatters' pages. Every method raises NoAnswer or BadAnswer when a request fails."""
 
     def of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> list[Page]:
-        """Return the pages that xMatters has made of a signal until now. xMatters' request id identifies the signal.
+        """Return the pages that xMatters has made until now of the signal with this request id.
 
         The list is empty while xMatters' workflow has not made a page.
         """
         query = urlencode({"requestId": request_id, "limit": MAX_PAGES}, errors="replace")
-        answer = self._api.ask(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=listed)
-        return _pages(listed(answer) or [], request_id)[:MAX_PAGES]
+        return _pages(self.listed(rest, f"{EVENTS_PATH}?{query}", deadline), request_id)[:MAX_PAGES]
 
     def names_of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> set[str]:
-        """Return the UUIDs and numbers of a signal's pages so far, by xMatters' request id."""
         pages = self.of_request(rest, request_id, deadline)
         return {name for page in pages for name in (page.id, page.number) if name}
 
@@ -74,25 +117,24 @@ class Pages:
         audits: list[Any] = []
         for page in pages:
             query = urlencode({"eventId": page, "limit": MAX_AUDITS}, errors="replace")
-            audits += listed(self._api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
+            audits += self.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
         return _heard([Fields(each) for each in audits if isinstance(each, dict)])
 
     def were_suppressed(self, rest: Rest, at: float, deadline: Deadline) -> bool:
-        """Return True if flood control suppressed pages around `at` (epoch seconds); False if xMatters does not say.
+        """True if flood control suppressed pages around `at` (epoch seconds); False if xMatters does not say.
 
         The list says when, and not of which signal (docs/vendors.md).
         """
         with suppress(SendError):
-            path = f"{SUPPRESSIONS_PATH}?limit={MAX_AUDITS}"
-            found = listed(self._api.ask(rest, "GET", path, None, deadline, says=listed)) or []
-            times = (_moment(nested(nested(each, "match"), "at") or nested(each, "at")) for each in found)
+            found = self.listed(rest, f"{SUPPRESSIONS_PATH}?limit={MAX_AUDITS}", deadline)
+            times = (iso_time(nested(nested(each, "match"), "at") or nested(each, "at")) for each in found)
             return any(abs(moment - at) <= SUPPRESSED_WITHIN_SECONDS for moment in times if moment)
         return False
 
     def terminate(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
         """Terminate a page, so that xMatters notifies no further people."""
         document = {"id": page_id, "status": "TERMINATED"}
-        self._api.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
+        self.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
 
 
 def _heard(audits: list[Fields]) -> Heard:
@@ -111,10 +153,9 @@ def _heard(audits: list[Fields]) -> Heard:
 
 
 def _pages(found: list[Any], request_id: str) -> list[Page]:
-    """Read the pages of a signal from a list of xMatters' events.
+    """Read the pages of a signal from a list of xMatters' events, without those of other signals.
 
-    Pages of other signals are left out. The request asks xMatters for one signal's events, but xMatters could ignore
-    this filter and list the events of all signals.
+    The request asks for one signal's events, but xMatters could ignore this filter and list the events of all signals.
     """
     pages = []
     for each in found:
@@ -138,52 +179,6 @@ MAX_AUDITS = 100
 _GOT_IT = frozenset({"DELIVERED", "RESPONDED"})
 
 
-class RestApi:
-    """Client for xMatters' REST API. If an old OAuth token was refused, a request is repeated with a new one."""
-
-    def __init__(self, outward: HttpClient) -> None:
-        self._outward = outward
-        self._logins = Logins(outward)
-
-    def ask(
-        self,
-        rest: Rest,
-        method: str,
-        path: str,
-        document: Mapping[str, Any] | None,
-        deadline: Deadline,
-        *,
-        says: Callable[[HttpAnswer], object] = lambda _: True,
-        also: Collection[int] = (),
-    ) -> HttpAnswer:
-        """Send a request, and return its answer if the status is 2xx or one of `also`.
-
-        `rest` has the credentials. `path` begins with a slash; its special characters are quoted already. `document` is
-        the JSON body; None for no body. `says` is called with a 2xx answer; if it returns None, the answer is refused
-        with BadAnswer and the reason UPSTREAM. Raises NoAnswer or BadAnswer.
-        """
-        login = Login(rest.auth, rest.base_url)
-        body = None if document is None else json.dumps(document).encode()
-        while True:
-            shown = self._logins.headers(login, deadline)
-            headers = {"Content-Type": "application/json"} | shown
-            answer = self._outward.ask(method, rest.base_url + path, body, headers, deadline)
-            is_accepted = 200 <= answer.status < 300
-            if answer.status in also or (is_accepted and says(answer) is not None):
-                return answer
-            reason = Reason.UPSTREAM if is_accepted else reason_for_status(answer.status)
-            if reason == Reason.CREDENTIALS and self._logins.renew(login):
-                continue
-            secrets = {value.partition(" ")[2] for value in shown.values()} | set(rest.auth.members.values())
-            raise self._outward.bad_answer(answer, reason, secrets)
-
-
-def listed(answer: HttpAnswer) -> list[Any] | None:
-    """Return the items of a list in xMatters' answer; None if the answer has no list, or was truncated."""
-    found = json_object(answer.body).get("data")
-    return found if isinstance(found, list) else None
-
-
 PEOPLE_PATH = "/api/xm/1/people"
 GROUPS_PATH = "/api/xm/1/groups"
 ON_CALL_PATH = "/api/xm/1/on-call"
@@ -196,14 +191,7 @@ _ODD = "xMatters' answer is not one that can be read"
 
 
 class Kind(StrEnum):
-    """Kind of a recipient in xMatters.
-
-    Attributes:
-        USER: A person.
-        GROUP: A group.
-        NOTHING: xMatters has no such user or group.
-        NOT_KNOWN: xMatters could not be asked, or its answer can't be read.
-    """
+    """Kind of a recipient in xMatters."""
 
     USER = "user"
     GROUP = "group"
@@ -218,7 +206,6 @@ class RecipientCheck(NamedTuple):
 
     Attributes:
         name: The recipient as the caller gave it.
-        kind: Its kind.
         is_active: True if it is active in xMatters; None if unknown.
         on_call: Number of people on call now, for an active group; None if unknown, or for other kinds.
         detail: Cause of an unknown value, without secrets; empty if all is known.
@@ -242,15 +229,12 @@ class RecipientCheck(NamedTuple):
         return "group, nobody is on call" if self.on_call == 0 else ""
 
 
-class Directory:
+class Directory(RestApi):
     """Client for xMatters' people and groups, to check recipients. Requests are sent one after the other."""
-
-    def __init__(self, outward: HttpClient) -> None:
-        self._api = RestApi(outward)
 
     def try_credentials(self, rest: Rest, deadline: Deadline) -> None:
         """Send the smallest request that follow-ups need, to test the credentials. Raises NoAnswer or BadAnswer."""
-        self._api.ask(rest, "GET", f"{EVENTS_PATH}?limit=1", None, deadline, says=listed)
+        self.listed(rest, f"{EVENTS_PATH}?limit=1", deadline)
 
     def check(self, rest: Rest, names: Sequence[str], deadline: Deadline) -> list[RecipientCheck]:
         """Check if these recipients exist in xMatters. Return a result for each, in the order of `names`.
@@ -303,9 +287,8 @@ class Directory:
             reasons = {name: "absent, without a replacement" for name, user in users.items() if user in absent}
         with suppress(SendError):
             for name in users.keys() - reasons.keys():
-                path = f"{PEOPLE_PATH}/{_quoted(users[name])}/devices"
-                devices = listed(self._api.ask(rest, "GET", path, None, deadline, says=listed)) or []
-                if not any(_is_active(device) for device in devices):
+                path = f"{PEOPLE_PATH}/{url_part(users[name])}/devices"
+                if not any(map(_is_active, self.listed(rest, path, deadline))):
                     reasons[name] = "without an active device"
         return reasons
 
@@ -313,8 +296,7 @@ class Directory:
         """Return the ids of the users who are absent at `now` (epoch seconds), without a replacement."""
         moments = {name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in (("from", now), ("to", now + 60))}
         query = urlencode({"member": ",".join(sorted(users))} | moments, safe=",")
-        answer = self._api.ask(rest, "GET", f"{ABSENCES_PATH}?{query}", None, deadline, says=listed)
-        absences = [fields_of(each) for each in listed(answer) or []]
+        absences = [fields_of(each) for each in self.listed(rest, f"{ABSENCES_PATH}?{query}", deadline)]
         members = (scalar(nested(each.first("member"), "id")) for each in absences if _is_unreplaced(each, now))
         return {user for user in members if user and user in users}
 
@@ -322,7 +304,7 @@ class Directory:
         """True if xMatters has a person of that name; None if unknown. Raises NoAnswer or BadAnswer."""
         if not name.strip("."):
             return None
-        answer = self._api.ask(rest, "GET", f"{PEOPLE_PATH}/{_quoted(name)}", None, deadline, also={404})
+        answer = self.ask(rest, "GET", f"{PEOPLE_PATH}/{url_part(name)}", None, deadline, also={404})
         if answer.status == 404:
             return False if _says_not_found(answer) else None
         return True if _read(answer, name, Kind.USER, "PERSON").kind == Kind.USER else None
@@ -332,7 +314,7 @@ class Directory:
             # A name of dots would change the URL's path.
             return _not_known(target, "an empty name, or one of dots, can't be looked up")
         for path, kind, word in ((PEOPLE_PATH, Kind.USER, "PERSON"), (GROUPS_PATH, Kind.GROUP, "GROUP")):
-            answer = self._api.ask(rest, "GET", f"{path}/{_quoted(target)}", None, deadline, also={404})
+            answer = self.ask(rest, "GET", f"{path}/{url_part(target)}", None, deadline, also={404})
             if answer.status != 404:
                 return _read(answer, target, kind, word)
             if not _says_not_found(answer):
@@ -340,14 +322,11 @@ class Directory:
         return RecipientCheck(target, Kind.NOTHING)
 
     def _counted(self, rest: Rest, groups: list[RecipientCheck], deadline: Deadline) -> list[RecipientCheck]:
-        """Ask xMatters for the number of people on call for each group in `groups`.
-
-        Returns the check results of the groups with these numbers. If a number is unknown, the result has the cause.
-        """
-        asked = ",".join(_quoted(each.id) for each in groups)
+        """Return the groups with their number of people on call, or with the cause why it is unknown."""
+        asked = ",".join(url_part(each.id) for each in groups)
         path = f"{ON_CALL_PATH}?groups={asked}&membersPerShift={MEMBERS_A_SHIFT}"
         try:
-            counts = _counts(self._api.ask(rest, "GET", path, None, deadline), groups)
+            counts = _counts(self.ask(rest, "GET", path, None, deadline), groups)
         except SendError as error:
             return [replace(each, detail=f"who is on call: {error}") for each in groups]
         unsaid = f"who is on call: {_ODD}"
@@ -359,14 +338,6 @@ class Directory:
 
 def _is_active(device: Any) -> bool:
     return (scalar(nested(device, "status")) or "").upper() != "INACTIVE"
-
-
-def _moment(value: Any) -> float | None:
-    """Return a time in xMatters' answer in epoch seconds; None if it is not an ISO 8601 time with an offset."""
-    with suppress(ValueError, OverflowError):
-        moment = datetime.fromisoformat(scalar(value) or "")
-        return moment.timestamp() if moment.tzinfo else None
-    return None
 
 
 def _is_unreplaced(absence: Fields, now: float) -> bool:
@@ -389,12 +360,8 @@ def _target(name: str) -> str:
     return name.partition("|")[0].strip()
 
 
-def _quoted(text: str) -> str:
-    return quote(text, safe="", errors="replace")
-
-
 def _not_asked(error: SendError) -> str | None:
-    """Return a text with the cause if a check must stop after the failure `error`; None if it may go on."""
+    """Return the cause if a check must stop after a failure; None if it may go on."""
     is_hopeless = error.reason in _STOPS_ALL_REQUESTS or error.http_status == 401 or not error.was_sent
     return f"not asked, after {error}" if is_hopeless else None
 
@@ -405,10 +372,9 @@ def _says_not_found(answer: HttpAnswer) -> bool:
 
 
 def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> RecipientCheck:
-    """Read the check's result from an answer about the recipient `target`.
+    """Read the check's result from an answer about the recipient `target`; NOT_KNOWN if it is about something else.
 
-    `kind` is the expected kind, and `word` xMatters' name of it. The result's kind is NOT_KNOWN if the answer is about
-    something else.
+    `word` is xMatters' name of the expected `kind`.
     """
     fields = Fields(json_object(answer.body))
     identity, says = scalar(fields.first("id")), (scalar(fields.first("recipienttype")) or word).upper()
@@ -426,7 +392,6 @@ class _OnCall:
     """People on call for one group, collected from its shifts.
 
     Attributes:
-        ids: Ids of the people.
         more: Number of further people, whose ids are unknown.
         is_known: False if a shift could not be read.
     """
@@ -436,11 +401,7 @@ class _OnCall:
     is_known: bool = True
 
     def add(self, members: Any) -> None:
-        """Add the people of one on-call shift to the people on call for the group.
-
-        `members` is the shift's member list in xMatters' answer. If the list can't be read, the number of people on
-        call for the group becomes unknown.
-        """
+        """Add the people of one shift: its member list in xMatters' answer."""
         people = nested(members, "data")
         if not isinstance(people, list):
             self.is_known = False
@@ -450,17 +411,15 @@ class _OnCall:
         self.more += ids.count(None) + max(0, (total if isinstance(total, int) else 0) - len(people))
 
     def count(self, *, is_whole: bool) -> int | None:
-        """Return the number of people on call for one group; None if the number is unknown.
+        """Return the number of people on call for one group; None if it is unknown.
 
-        If nobody was found, the number is zero only if xMatters' answer is complete (`is_whole`). An incomplete answer
-        may lack the group, so the number is then unknown.
+        Zero counts only if xMatters' answer is complete (`is_whole`), since an incomplete answer may lack the group.
         """
         found = len(self.ids) + self.more
         return found if self.is_known and (is_whole or found) else None
 
 
 def _counts(answer: HttpAnswer, groups: list[RecipientCheck]) -> list[int | None]:
-    """Return the number of people on call for each group, from xMatters' answer; None if it is unknown."""
     entries = listed(answer)
     if entries is None:
         return [None] * len(groups)
@@ -486,7 +445,7 @@ def _names(group: Any) -> list[str]:
 
 
 def _is_whole(answer: HttpAnswer, count: int) -> bool:
-    """Return True if an answer with `count` results has all of them, so that there is no further page."""
+    """True if an answer with `count` results has all of them, so that there is no further page."""
     page = Fields(json_object(answer.body))
     total = page.first("total")
     return nested(page.first("links"), "next") is None and (not isinstance(total, int) or total <= count)

@@ -21,12 +21,7 @@ TOKEN_MARGIN_SECONDS = 30.0
 
 
 class Login(NamedTuple):
-    """Credentials for one xMatters host.
-
-    Attributes:
-        auth: The credentials, as in the channel's secret.
-        url: Any URL of the host that the credentials are for.
-    """
+    """Credentials for one xMatters host, and any URL of that host."""
 
     auth: OutboundCredentials
     url: str
@@ -37,7 +32,6 @@ class _Token:
     """An OAuth access token.
 
     Attributes:
-        value: The token as text.
         good_until: Time from which a new token is requested (epoch seconds).
         uses: Number of requests that it was used for.
     """
@@ -58,8 +52,8 @@ class Logins:
         """Return the Authorization header for a request; no header if the URL itself is the credential.
 
         A request for an OAuth token must be answered by `reserve` seconds before the deadline. Raises NoAnswer or
-        BadAnswer, with `was_sent` False: the caller's own request was not sent. So it is for a kind of authentication
-        that this version does not know, since a request without a credential must not pass for one of `url`.
+        BadAnswer, with `was_sent` False: the caller's own request was not sent. So it is for an unknown kind of
+        authentication, since a request without a credential must not pass for one of `url`.
         """
         members = login.auth.members
         match login.auth.type:
@@ -76,10 +70,10 @@ class Logins:
                 raise NoAnswer(Reason.CREDENTIALS, detail, was_sent=False)
 
     def renew(self, login: Login) -> bool:
-        """Forget the cached OAuth token that xMatters refused, so that the next request gets a new token.
+        """Forget the cached OAuth token that xMatters refused.
 
-        Returns True if an earlier request used the same token. Then the token may have expired, and a repeated
-        request with a new token may succeed.
+        Returns True if an earlier request used the same token. Then the token may have expired, and a repeated request
+        with a new token may succeed.
         """
         token = self._tokens.pop(_key(login), None) if login.auth.type == "oauth" else None
         return token is not None and token.uses > 1
@@ -137,10 +131,7 @@ def _fits_header(value: Any) -> TypeIs[str]:
 
 
 def _seconds(value: Any) -> float:
-    """Return the lifetime of an OAuth token in seconds, from the answer's `value`.
-
-    An invalid value gives 0, so that the token is used once.
-    """
+    """Return the lifetime of an OAuth token (seconds); 0 for an invalid value, so that the token is used once."""
     with contextlib.suppress(TypeError, ValueError, OverflowError):
         seconds = float(value)
         return seconds if math.isfinite(seconds) else 0.0

@@ -10,7 +10,8 @@ import json
 import re
 from collections.abc import Callable
 from copy import replace
-from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
+from typing import Literal, NamedTuple
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from relay.channels.cache import READ_SECONDS, ChannelCache
 from relay.channels.channel import Channel
@@ -24,11 +25,11 @@ from relay.failures import (
     is_ambiguous_status,
     reason_for_status,
 )
+from relay.foreign_text import url_part
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import SendResult
 from relay.xmatters.logins import Login, Logins
-from relay.xmatters.signal import Signal
 
 _RECIPIENTS = "recipients="
 
@@ -39,15 +40,59 @@ FIRST_WAIT_SECONDS = 0.5
 SHORTEST_ATTEMPT_SECONDS = 0.5
 
 
+class Decision(NamedTuple):
+    """Decision of the relay on which xMatters' workflow acts, together with the recipients. It holds for all attempts.
+
+    The header `X-Relay-Decision` has it as JSON. The workflow takes nothing but texts from the body, which BigPanda, or
+    whoever holds the webhook's token, wrote.
+
+    Attributes:
+        environment_id: BigPanda's id of its environment; empty if unknown.
+        page_key: Key of the pages that an end ends: those of the same channel, URL recipients and incident.
+        status: BigPanda's word for the status; empty if it is none of those that BigPanda documents.
+        priority: xMatters priority.
+        body: Form of the body: BigPanda's, or the relay's own (`xmatters`).
+    """
+
+    channel: str
+    incident_id: str
+    environment_id: str
+    page_key: str
+    is_over: bool
+    status: str
+    priority: str
+    body: Literal["bigpanda", "xmatters"]
+
+
+class Signal(NamedTuple):
+    """Request to an xMatters trigger.
+
+    Attributes:
+        decision: Decision on which the workflow acts.
+        recipients: Names that are added to the recipients in the trigger's URL; empty to add none.
+        delivery_id: Id of the delivery, the same for all attempts.
+        correlation_id: Id for log searches.
+        attempt: Number of the attempt, from 1.
+        may_repeat: True if an earlier attempt may have paged already.
+        replaces_url_recipients: True to notify only `recipients`, not those in the trigger's URL.
+    """
+
+    body: bytes
+    decision: Decision
+    recipients: tuple[str, ...]
+    delivery_id: str
+    correlation_id: str
+    attempt: int = 1
+    may_repeat: bool = False
+    replaces_url_recipients: bool = False
+
+
 class XMatters:
     """Client for xMatters' triggers, which accept signals: in-request retries, bounded by the caller's deadline.
 
-    Before a retry it waits for the answer's Retry-After (`SendError.retry_after`), else for a short random backoff. If
-    that wait does not fit into the time that is left, no further attempt is made here. Refused credentials are renewed
-    once, and the attempt with the new ones comes on top of the caller's limit.
-
-    `channels` has a fresh copy of a channel after refused credentials. `sleep` waits for a number of seconds, and
-    `random` returns a random number from 0 to 1.
+    Before a retry it waits for the answer's Retry-After, else for a short random backoff. If that does not fit into the
+    time that is left, no further attempt is made here. Refused credentials are renewed once, and the attempt with the
+    new ones comes on top of the caller's limit. `random` returns a number from 0 to 1.
     """
 
     def __init__(
@@ -75,10 +120,9 @@ class XMatters:
     ) -> SendResult:
         """Send one signal with at most `max_attempts` attempts, and none within `reserve` seconds of the deadline.
 
-        One attempt that xMatters refused for its credentials does not count, if they could be renewed. After an
-        ambiguous failure (xMatters may have accepted the signal), there is one more attempt if `repeats_if_ambiguous`
-        is True and `max_attempts` leaves one, else none; after a time-out there is none. For criticals, two pages are
-        better than none.
+        After an ambiguous failure (xMatters may have accepted the signal), there is one more attempt if
+        `repeats_if_ambiguous` and `max_attempts` leave one, else none; after a time-out there is none. For criticals,
+        two pages are better than none.
         """
         sent, attempts_left, is_renewed = SendResult(attempts=0), max_attempts, False
         while True:
@@ -111,11 +155,7 @@ class XMatters:
             )
 
     def _has_waited(self, failure: SendError, sent: SendResult, seconds_left: float) -> bool:
-        """Wait before the next attempt. Return False, without a wait, if there is no next attempt.
-
-        The wait is `failure.retry_after` (Retry-After) if xMatters sent one, else a random backoff. `sent` counts the
-        attempts so far. `seconds_left` bounds the wait and the next attempt.
-        """
+        """Wait before the next attempt. Return False, without a wait, if there is no next attempt."""
         wait = failure.retry_after
         if wait is None:
             # Full jitter: senders that failed together must not retry together.
@@ -128,8 +168,7 @@ class XMatters:
     def _renewed(self, channel: Channel, seconds_left: float) -> Channel | None:
         """Return the channel with a new OAuth token or a changed secret; None if neither is available in time.
 
-        The refused token is forgotten in any case, so that the next request gets a new one. The secret is read also if
-        only the token may have expired: the password may have been rotated as well.
+        The secret is read also if only the token may have expired: the password may have been rotated as well.
         """
         is_token_renewed = self._logins.renew(_login(channel))
         same = channel if is_token_renewed else None
@@ -146,8 +185,7 @@ class XMatters:
     def attempt(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float) -> str | None:
         """Send one request for a signal. Return xMatters' request id; None if the accepting answer has none.
 
-        The answer must come by `reserve` seconds before the deadline. Raises NoAnswer or BadAnswer if the signal was
-        not accepted.
+        Raises NoAnswer or BadAnswer if the signal was not accepted.
         """
         authorization: dict[str, str] = {}
         if channel.auth.type != "url":
@@ -171,10 +209,7 @@ class XMatters:
 
 
 def _with_failure(sent: SendResult, failure: SendError) -> SendResult:
-    """Return `sent` (the result of the attempts so far) with one more failed attempt counted.
-
-    The result gets `failure`. But a time-out before a request was sent does not replace an earlier failure.
-    """
+    """Return the result with one more failed attempt. A time-out without a request replaces no earlier failure."""
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.was_sent
     return SendResult(
         attempts=sent.attempts + failure.was_sent,
@@ -188,10 +223,7 @@ def _login(channel: Channel) -> Login:
 
 
 def recipients_of(url: str, recipients: tuple[str, ...], *, replaces: bool = False) -> tuple[str, ...]:
-    """Return the names in a trigger URL's `recipients` parameter and these recipients, each once.
-
-    If `replaces` is True, these recipients replace those that the URL names.
-    """
+    """Return the names in a trigger URL's `recipients`, unless replaced, and these recipients, each once."""
     pieces = (piece for piece in urlsplit(url).query.split("&") if piece.startswith(_RECIPIENTS))
     named = (name for piece in pieces for name in piece.removeprefix(_RECIPIENTS).split(","))
     own = () if replaces else tuple(unquote_plus(name).strip() for name in named)
@@ -203,7 +235,7 @@ def with_recipients(url: str, names: tuple[str, ...]) -> str:
     parts = urlsplit(url)
     kept = [piece for piece in parts.query.split("&") if piece and not piece.startswith(_RECIPIENTS)]
     if names:
-        kept.append(_RECIPIENTS + ",".join(quote(name, safe="", errors="replace") for name in names))
+        kept.append(_RECIPIENTS + ",".join(map(url_part, names)))
     return urlunsplit(parts._replace(query="&".join(kept)))
 
 
@@ -221,10 +253,10 @@ def _headers(signal: Signal, names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _acceptance(answer: HttpAnswer) -> tuple[bool, str | None]:
-    """Return a pair: True if an answer accepts the signal, and xMatters' request id (None if the answer has none).
+    """Return True if an answer accepts the signal, and xMatters' request id (None if the answer has none).
 
-    202 is an acceptance with any body. The older URL path of a workflow's form answers 200 with an id. A 2xx other
-    than 202 and without an id is no acceptance; such an answer may be a log-in page.
+    202 is an acceptance with any body. The older URL path of a workflow's form answers 200 with an id. Another 2xx
+    without an id may be a log-in page.
     """
     body = json_object(answer.body)
     found = body.get("requestId") or (body.get("id") if answer.status != 202 else None)

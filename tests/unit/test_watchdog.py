@@ -3,8 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.deadline import Deadline, seconds_left
-from relay.entrypoints.watchdog import Watchdog
+from relay.deadline import Deadline, Watchdog, seconds_left
 from tests.fakes import Clock
 
 # Longer than any successful run. Work that is waited for ends after it, and the test fails.

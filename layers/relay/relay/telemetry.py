@@ -1,4 +1,4 @@
-"""Logs and metrics: one structured log line for each share, and metrics of shares and of failures.
+"""Logs and metrics: one structured log line for each share, callback and job, and metrics of shares and of failures.
 
 Lines consist of named fields. Headers, URLs and exceptions' texts are never logged, since they can hold secrets.
 Control, format and bidi characters are replaced, and texts are cut to MAX_LOGGED_TEXT.
@@ -37,18 +37,13 @@ OTHERS = "(others)"
 
 @dataclass
 class ChannelMetrics:
-    """Counts of one invocation by channel.
-
-    Attributes:
-        counts: Value of each metric, by channel.
-    """
+    """Counts of one invocation: the value of each metric of CHANNEL_METRICS, by channel."""
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     # Channels that this function named so far.
     _named: set[str] = field(default_factory=set, repr=False)
 
     def add(self, channel: str, metric: str, value: int = 1) -> None:
-        """Count a metric of CHANNEL_METRICS for a channel."""
         if channel not in self._named and len(self._named) >= MAX_CHANNELS:
             channel = OTHERS
         else:
@@ -58,9 +53,9 @@ class ChannelMetrics:
     def documents(self, whole: dict[str, Any] | None, namespace: str, service: str, at: float) -> list[dict[str, Any]]:
         """Return the documents (in the embedded metric format) to write at `at` (epoch seconds), and forget the counts.
 
-        `whole` is the document of the metrics without a channel; None if there are none. The counts of one channel are
-        added to `whole`, to save a document, unless `whole` has a different value of one of these metrics. Each other
-        channel gets a document of its own: a document can have only one channel, and only one value of each metric.
+        `whole` is the document of the metrics without a channel. The counts of one channel are added to it, to save a
+        document. Each other channel gets a document of its own: a document can have only one channel, and one value of
+        each metric.
         """
         documents = [whole] if whole else []
         for channel, counts in self.counts.items():
@@ -76,10 +71,7 @@ class ChannelMetrics:
 
 
 def _takes(document: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
-    """True if the counts of a channel can be added to a document in CloudWatch's embedded metric format.
-
-    The document must not have a channel yet. If it has one of the counted metrics, the value must be the same.
-    """
+    """True if the counts of a channel can be added to a document: it has no channel, and no other value of a metric."""
     return "channel" not in document and all(
         sum(document.get(name, [value])) == value for name, value in counts.items()
     )
@@ -176,22 +168,20 @@ def _shown(value: Any) -> Any:
 
 
 def channel_list(names: Sequence[str]) -> str:
-    """Return channel names for a log line: at most three, and the number of the others."""
     more = len(names) - MAX_LISTED_CHANNELS
     return ", ".join(names[:MAX_LISTED_CHANNELS]) + (f" and {more} more" if more > 0 else "")
 
 
 def result_fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:
-    """Return the fields of a log line about a result, without those that are None.
-
-    `spent` has the time spent on each part of the work (milliseconds), and `correlation_id` the id for log searches.
-    """
+    """Return the fields of a log line about a result."""
     subject, exchange, notices = result.subject, result.exchange, result.notices
+    is_shadowed = result.outcome == Outcome.SHADOWED
     fields = {
         "channel": subject.channel,
         "incident_id": subject.incident_id,
         "outcome": result.outcome,
-        "recipients": list(result.job.stamps.recipients) if _is_shadowed(result) and result.job else None,
+        # For a state in shadow mode, the log is the only record of the signal.
+        "recipients": list(result.job.stamps.recipients) if is_shadowed and result.job else None,
         "status": result.job.stamps.status if result.job else None,
         "transition": subject.transition,
         "person": subject.person,
@@ -211,19 +201,14 @@ def result_fields(result: Result, spent: Mapping[str, float], correlation_id: st
         "correlation_id": correlation_id,
         "milliseconds": {part: round(exact) for part, exact in spent.items()},
     }
+    return _known(fields)
+
+
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _is_shadowed(result: Result) -> bool:
-    """True if the channel's shadow mode is the reason why no signal was sent.
-
-    Then the log is the only record of the signal.
-    """
-    return result.outcome == Outcome.SHADOWED
-
-
 def history(job: Job) -> dict[str, Any]:
-    """Return the fields of a log line about a job's history: kind, earlier attempts, replays and arrival."""
     return {
         "kind": job.kind,
         "earlier_attempts": job.stamps.attempts,
@@ -261,28 +246,24 @@ class Found(NamedTuple):
 class Telemetry:
     """The log and the metrics of a function, over Powertools. Settings come from POWERTOOLS_* variables.
 
-    `by_channel` counts the metrics of each channel; None if the stack writes no metrics by channel.
+    `spent` is the time of each part of some work (milliseconds).
     """
 
-    def __init__(self, logger: Logger, metrics: Metrics, by_channel: "ChannelMetrics | None" = None) -> None:
+    def __init__(self, logger: Logger, metrics: Metrics, by_channel: ChannelMetrics | None = None) -> None:
         self._logger = logger
         self._metrics = metrics
         self._by_channel = by_channel
 
     @classmethod
     def from_environment(cls, *, has_channel_metrics: bool = False, is_traced: bool = False) -> "Telemetry":
-        """Return the log and the metrics of a Lambda function, with settings from POWERTOOLS_* variables.
+        """Return the log and the metrics of a Lambda function.
 
         With `has_channel_metrics`, some metrics are also written for each channel. With `is_traced`, each line of a
-        request has the request's X-Ray trace id. Without `is_traced`, lines have no trace id, although Lambda sets one.
+        request has the request's X-Ray trace id. Without, lines have none, although Lambda sets one.
         """
         trace_id: dict[str, Any] = {} if is_traced else {"xray_trace_id": None}
         logger = Logger(json_serializer=log_line, use_rfc3339=True, location=None, **trace_id)
-        by_channel = None
-        if has_channel_metrics:
-            # Imported here, since most stacks do not use it.
-            by_channel = ChannelMetrics()
-        return cls(logger, Metrics(), by_channel)
+        return cls(logger, Metrics(), ChannelMetrics() if has_channel_metrics else None)
 
     def instrument(self, handler: Handler) -> Handler:
         """Wrap a handler: add Lambda's request id to its log lines, and write its metrics when it returns or raises."""
@@ -311,21 +292,24 @@ class Telemetry:
         elif self._metrics.metric_set:
             self._metrics.flush_metrics()
 
+    def _count(self, name: str, value: float = 1) -> None:
+        self._metrics.add_metric(name, MetricUnit.Count, value)
+
     def has_counted(self, name: str) -> bool:
         """True if a metric of that name was counted since the last `flush`."""
         return name in self._metrics.metric_set
 
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
-        """Log and count the result of a share. `spent` is the time of each part of the work (milliseconds).
+        """Log and count the result of a share.
 
         If no queue accepted the share's job, a further line has the job, since that line is then the only copy.
         """
         # Counted apart: if the secret can't be read, an unsafe share may be a stranger's request.
         # A canary's share is not counted: it must not hide that BigPanda's shares do not come.
         if result.outcome == Outcome.UNSAFE:
-            self._metrics.add_metric("unsafe", MetricUnit.Count, 1)
+            self._count("unsafe")
         elif not (result.subject.incident_id or "").startswith(CANARY_PREFIX):
-            self._metrics.add_metric("share", MetricUnit.Count, 1)
+            self._count("share")
         self._note_cause(result)
         self._note_failed_signal(result)
         # Unsafe shares are not counted by channel: a stranger's request could make metrics for names of no channel.
@@ -344,12 +328,9 @@ class Telemetry:
         self._note_last_copy(result, correlation_id)
 
     def called_back(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
-        """Log and count the result of a callback. `spent` is the time of each part of the work (milliseconds).
-
-        If no queue accepted the callback's job, a further line has the job, since that line is then the only copy.
-        """
+        """Log and count the result of a callback, as `share` does."""
         if result.outcome == Outcome.UNSAFE:
-            self._metrics.add_metric("unsafe", MetricUnit.Count, 1)
+            self._count("unsafe")
         self._note_cause(result)
         self._logger.info("callback", extra=result_fields(result, spent, correlation_id))
         self._note_last_copy(result, correlation_id)
@@ -357,9 +338,8 @@ class Telemetry:
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
         """Log the result of a job from a queue, and count a failed signal and unusual facts of the result.
 
-        Each share's job is queued before the first attempt, in case the webhook function dies. If one of the
-        webhook's attempts succeeded, the job's result is a `duplicate`, which is logged at DEBUG only. `spent` is the
-        time of each part of the work (milliseconds).
+        Each share's job is queued before the first attempt, in case the webhook function dies. If one of the webhook's
+        attempts succeeded, the job's result is a `duplicate`, which is logged at DEBUG only.
         """
         fields = result_fields(result, spent, job.stamps.correlation_id) | history(job)
         never_failed = job.kind == JobKind.SIGNAL and job.stamps.first_failed_at is None and job.accepted is None
@@ -382,10 +362,10 @@ class Telemetry:
     ) -> None:
         """Log and count a notification of the fallback topic about criticals that are overdue, or unheard.
 
-        `missed` has the late or failed step (`ledger.receipt.Missed`) of each unheard one, by the incident's id.
-        If `is_notified` is False, the notification failed, which is logged, and counted once.
+        `missed` has the late or failed step (`ledger.receipt.Missed`) of each unheard one, by the incident's id. A
+        failed notification (not `is_notified`) is counted once.
         """
-        self._metrics.add_metric("critical_waits", MetricUnit.Count, len(incident_ids) if is_notified else 1)
+        self._count("critical_waits", len(incident_ids) if is_notified else 1)
         text = "fallback notified" if is_notified else "the fallback topic could not be notified of critical incidents"
         fields = {"channel": channel, "incident_ids": list(incident_ids)[:MAX_LOGGED_IDS], "count": len(incident_ids)}
         unheard = {"missed": dict(list(missed.items())[:MAX_LOGGED_IDS])} if missed else {}
@@ -414,34 +394,26 @@ class Telemetry:
             for channel, count in owed_by_channel.items():
                 self._by_channel.add(channel, "debts_owed", count)
         if owed:
-            self._metrics.add_metric("debts_owed", MetricUnit.Count, owed)
+            self._count("debts_owed", owed)
         if oldest_overdue:
             # Unit Count, as everywhere: CloudWatch keeps values of one metric with different units apart.
-            self._metrics.add_metric("debt_overdue_seconds", MetricUnit.Count, round(oldest_overdue))
+            self._count("debt_overdue_seconds", round(oldest_overdue))
         if healed:
-            self._metrics.add_metric("debt_healed", MetricUnit.Count, healed)
+            self._count("debt_healed", healed)
         self._logger.info("swept", extra={"owed": owed, "overdue_seconds": round(oldest_overdue), "healed": healed})
 
     def owes(self, channel: str, owed: int, oldest: float, reason: str) -> None:
-        """Log a channel that has owed signals for a long time.
-
-        `owed` is the number of owed signals. `oldest` is the age of the oldest one (seconds). `reason` is the last
-        reason why the oldest one failed or waits; empty if unknown.
-        """
+        """Log a channel that has owed signals for long: the age of the oldest one (seconds), and its last reason."""
         fields = {"channel": channel, "owed": owed, "oldest_seconds": round(oldest), "reason": reason or None}
-        self._logger.warning("channel owes signals", extra={name: value for name, value in fields.items() if value})
+        self._logger.warning("channel owes signals", extra=_known(fields))
 
     def told_of_health(self, health: str, channels: Sequence[str], why: str, *, is_told: bool) -> None:
-        """Log a notification of people about the health of channels.
-
-        `health` is `sick` or `well`, the same for all these channels. `why` is the cause. If `is_told` is False, the
-        notification could not be published, and this failure is logged and counted.
-        """
+        """Log a notification of people that channels are `sick` or `well`; log and count one that failed."""
         fields = {"channel": channel_list(channels), "count": len(channels), "why": why}
         if is_told:
             self._logger.warning("channel is sick" if health == "sick" else "channel is well again", extra=fields)
             return
-        self._metrics.add_metric("health_failed", MetricUnit.Count, 1)
+        self._count("health_failed")
         self._logger.error(f"people could not be told that a channel is {health}", extra=fields)
 
     def canary(self, channel: str, incident_id: str, seconds: Mapping[str, float]) -> None:
@@ -453,22 +425,19 @@ class Telemetry:
         fields: dict[str, Any] = {"channel": channel, "incident_id": incident_id}
         for step, exact in seconds.items():
             fields[f"{step}_seconds"] = round(exact, 1)
-            self._metrics.add_metric(f"canary_{step}_seconds", MetricUnit.Count, round(exact, 1))
+            self._count(f"canary_{step}_seconds", round(exact, 1))
         self._logger.info("canary", extra=fields)
 
     def canary_failed(self, channel: str, incident_id: str, why: str, *, is_new: bool) -> None:
         """Log a canary that failed; count it if `is_new`, and not again until the channel's canary succeeded."""
         if is_new:
-            self._metrics.add_metric("critical_waits", MetricUnit.Count, 1)
+            self._count("critical_waits")
         self._logger.warning("canary failed", extra={"channel": channel, "incident_id": incident_id, "detail": why})
 
     def overloaded(self, loads: "Mapping[Load, float]") -> None:
-        """Log and count the channels above their rate limits.
-
-        `loads` maps the load of each channel to the time for which the channel has been above its limit (seconds).
-        """
+        """Log and count the channels above their rate limits, by load; with the time above the limit (seconds)."""
         if loads:
-            self._metrics.add_metric("channels_overloaded", MetricUnit.Count, len(loads))
+            self._count("channels_overloaded", len(loads))
         for load, seconds in loads.items():
             fields = {
                 "channel": load.channel,
@@ -478,12 +447,11 @@ class Telemetry:
                 "critical_wait_seconds": None if load.critical_wait is None else round(load.critical_wait),
                 "above_seconds": round(seconds),
             }
-            known = {name: value for name, value in fields.items() if value is not None}
-            self._logger.warning("channel overloaded: more arrives than its limit lets through", extra=known)
+            self._logger.warning("channel overloaded: more arrives than its limit lets through", extra=_known(fields))
 
     def page_missing(self, job: Job, request_ids: Sequence[str]) -> None:
         """Log and count signals that xMatters accepted, and for which no page exists; `request_ids` are xMatters'."""
-        self._metrics.add_metric("page_missing", MetricUnit.Count, 1)
+        self._count("page_missing")
         fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
         fields["request_id"] = ", ".join(request_ids)
         self._logger.error(
@@ -493,26 +461,19 @@ class Telemetry:
     def reconciled(
         self, channels: Sequence[str], environment_id: str, found: Found, spent: Mapping[str, float]
     ) -> None:
-        """Log and count the result of a reconcile run for a group of channels.
-
-        `spent` has the time that its listing took, by part (milliseconds).
-        """
+        """Log and count the result of a reconcile run for a group of channels."""
         if found.missed:
-            self._metrics.add_metric("share_missed", MetricUnit.Count, found.missed)
+            self._count("share_missed", found.missed)
         if found.reason:
-            self._metrics.add_metric("reconcile_failed", MetricUnit.Count, 1)
+            self._count("reconcile_failed")
         fields = {"channel": channel_list(channels), "environment_id": environment_id, **found._asdict()}
         fields["milliseconds"] = {part: round(exact) for part, exact in spent.items()}
-        known = {name: value for name, value in fields.items() if value is not None}
         log = self._logger.error if found.failure or found.missed else self._logger.info
-        log("reconciled", extra=known)
+        log("reconciled", extra=_known(fields))
 
     def unknown_incident(self, incident_id: str, status: str | None, channels: Sequence[str]) -> None:
-        """Log and count an unknown incident: a reconcile run found it open in BigPanda, and no share of it came.
-
-        `channels` are the channels that the incident may belong to.
-        """
-        self._metrics.add_metric("unknown_incident", MetricUnit.Count, 1)
+        """Log and count an unknown incident: a reconcile run found it open in BigPanda, and no share of it came."""
+        self._count("unknown_incident")
         fields = {"incident_id": incident_id, "status": status, "channel": channel_list(channels)}
         self._logger.warning(
             "unknown incident: open in BigPanda, and no share of it came; it is reported, not signalled", extra=fields
@@ -524,10 +485,10 @@ class Telemetry:
         A request with a body and wrong credentials for an existing channel may be a share from BigPanda, so it is also
         counted as `unauthorized_share`.
         """
-        self._metrics.add_metric("rejected_request", MetricUnit.Count, 1)
+        self._count("rejected_request")
         may_be_share = isinstance(error, Unauthorized) and error.channel_exists and bool(request.body)
         if may_be_share:
-            self._metrics.add_metric("unauthorized_share", MetricUnit.Count, 1)
+            self._count("unauthorized_share")
         channel = request.channel if is_channel_name(request.channel) else "(not a channel name)"
         fields = {"channel": channel, "status": error.status, "field": error.field, "correlation_id": request.id}
         # `relayctl status` counts these lines by channel.
@@ -536,10 +497,9 @@ class Telemetry:
     def crashed(self, error: BaseException, *, raw_body: str | None = None) -> None:
         """Log an unexpected exception: its type and its stack frames, but not its text, which may quote secrets.
 
-        `raw_body` is the body of a request with valid credentials, as it came from API Gateway: the log may be its only
-        copy. `raw_body` is None for all other exceptions.
+        `raw_body` is the body of a request with valid credentials: the log may be its only copy.
         """
-        self._metrics.add_metric("crash", MetricUnit.Count, 1)
+        self._count("crash")
         frames = [
             f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
         ]
@@ -551,7 +511,7 @@ class Telemetry:
 
     def notice(self, name: str, detail: str) -> None:
         """Log `detail` as a warning, and count it under `name`, or under its metric in METRIC_OF_NOTICE."""
-        self._metrics.add_metric(METRIC_OF_NOTICE.get(name, name), MetricUnit.Count, 1)
+        self._count(METRIC_OF_NOTICE.get(name, name))
         self._logger.warning(name, extra={"detail": detail})
 
     def _note_last_copy(self, result: Result, correlation_id: str) -> None:
@@ -561,10 +521,9 @@ class Telemetry:
 
     def _note_failed_signal(self, result: Result) -> None:
         if _has_failed(result):
-            self._metrics.add_metric("signal_failed", MetricUnit.Count, 1)
+            self._count("signal_failed")
 
-    def _count_signal(self, by_channel: "ChannelMetrics", result: Result) -> None:
-        """Count the signal of a result for its channel, if one was accepted or failed."""
+    def _count_signal(self, by_channel: ChannelMetrics, result: Result) -> None:
         if result.outcome == Outcome.DELIVERED:
             by_channel.add(result.subject.channel, "signal_delivered")
         elif _has_failed(result):
@@ -573,17 +532,17 @@ class Telemetry:
     def _note_cause(self, result: Result) -> None:
         """Count refused credentials and the unusual facts of a result, and log its exception if it has one."""
         if result.reason == Reason.CREDENTIALS:
-            self._metrics.add_metric("credentials_refused", MetricUnit.Count, 1)
+            self._count("credentials_refused")
         if result.notices.unguarded:
-            self._metrics.add_metric("unguarded", MetricUnit.Count, 1)
+            self._count("unguarded")
         if result.notices.end:
-            self._metrics.add_metric("doubtful_resolve", MetricUnit.Count, 1)
+            self._count("doubtful_resolve")
         if result.notices.unverified:
-            self._metrics.add_metric("unverified_callback", MetricUnit.Count, 1)
+            self._count("unverified_callback")
         if result.notices.refused_recipients:
-            self._metrics.add_metric("refused_recipients", MetricUnit.Count, result.notices.refused_recipients)
+            self._count("refused_recipients", result.notices.refused_recipients)
         if result.queue == "dead_letter" and result.reason:
-            self._metrics.add_metric("dead_lettered", MetricUnit.Count, 1)
+            self._count("dead_lettered")
         if result.notices.fault:
             self.crashed(result.notices.fault)
 
