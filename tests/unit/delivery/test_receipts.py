@@ -126,6 +126,21 @@ class TestWithoutRestApi:
         relay.sweep(1)
         assert told(relay) == ["nobody_answered"]
 
+    def test_message_about_a_receipt_names_what_is_owed_too_since_it_delays_the_next_message(self) -> None:
+        """Found by seed 91001610 of the simulation: each such message put off the criticals that were given up."""
+        relay = watched({"answered_within_seconds": 300})
+        relay.play("critical")
+        relay.session.steps = [samples.refused(404)]
+        for seconds, incident_id in ((100, "i2"), (60, "i3")):
+            relay.clock.now += seconds
+            relay.share(id=incident_id)
+            relay.sweep(0)
+        relay.sweep(140)
+        assert [message["Subject"].rpartition(": ")[2] for message in relay.sns.published] == [
+            "incident i2 of channel noc",
+            "2 incidents of channel noc",
+        ]
+
     @pytest.mark.parametrize("events", ["ok", "warning", "10 ok critical 10 warning"])
     def test_nothing_is_awaited_once_the_incident_is_better(self, events: str) -> None:
         relay = watched(BOTH | {"preset": "oncall"})

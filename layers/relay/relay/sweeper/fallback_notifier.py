@@ -60,11 +60,13 @@ class FallbackNotifier:
         states) of one channel do not delay the message of another.
         """
         self.policies.read(rows)
-        overdue = [each for each in rows if self._is_to_notify(each) and self._may_notify(run, each)]
+        overdue = [each for each in rows if self._is_to_notify(each)]
         # Of a canary nobody is told here: its receipt ends, as if people had been told.
-        canaries = [each for each in overdue if each.is_canary]
-        real = (each for each in overdue if not each.is_canary)
-        waiting = by_channel(sorted(real, key=lambda each: each.since))
+        canaries = [each for each in overdue if each.is_canary and self._may_notify(run, each)]
+        real = [each for each in overdue if not each.is_canary]
+        # A message names all that is overdue in its channel, since it delays the next message.
+        channels = {each.channel for each in real if self._may_notify(run, each)}
+        waiting = by_channel(sorted((each for each in real if each.channel in channels), key=lambda each: each.since))
         notified: dict[str, list[DueRow]] = {}
         overdue_by_channel: dict[str, list[DueRow]] = {}
         for some in batched(sorted(waiting.items(), key=lambda each: len(each[1])), AT_ONCE, strict=False):
