@@ -902,7 +902,13 @@ class Invariants:
         resolves = (
             other for other in self._states_of(state.incident) if (other.incident, other.number) in self.unbelieved
         )
-        claims = [min(other.arrivals) for other in resolves if surely_newer(other, state)]
+        # A claim from before the state counts, too: it holds the state once, whatever is claimed later.
+        since = min(state.arrivals, default=0.0) - CLAIMED_SECONDS
+        claims = [
+            min(other.arrivals)
+            for other in resolves
+            if surely_newer(other, state) or any(at > since for at in other.arrivals)
+        ]
         return bool(state.answered and claims) and ring.began > min(claims) + CLAIMED_SECONDS - self._clocks_differ
 
     def _check_overtaken(self, rings: list[Ring]) -> None:

@@ -337,9 +337,13 @@ class Simulation:
     def _change_quiet(self, channel: str, *, is_over: bool) -> None:
         """Store the channel's secret with or without shadow mode or pause, and mark it, as relayctl does."""
         self.secrets.texts[channel] = self._other_secret(channel, is_quiet_over=is_over)
-        marks = {settings_name(channel): (f"over {is_over}", self.world.now)}
-        mark = {"pk": {"S": MARKS_KEY}, "text": {"S": json.dumps(marks)}}
-        self.dynamodb.items[MARKS_KEY] = {**mark, "sequence": {"N": "1"}}
+        self._mark(settings_name(channel), f"over {is_over}")
+
+    def _mark(self, name: str, text: str) -> None:
+        """Store a mark of a changed channel beside those of others."""
+        before = json.loads(self.dynamodb.items.get(MARKS_KEY, {"text": {"S": "{}"}})["text"]["S"])
+        item = {"pk": {"S": MARKS_KEY}, "text": {"S": json.dumps(before | {name: (text, self.world.now)})}}
+        self.dynamodb.items[MARKS_KEY] = {**item, "sequence": {"N": "1"}}
 
     def _change_settings(self, channel: str, settings: Settings) -> None:
         """Store, or delete, the channel's secret, and mark the change, as relayctl does."""
@@ -349,14 +353,8 @@ class Simulation:
         else:
             self.phones.keys[channel] = settings.key(channel)
             self.secrets.texts[channel] = self._other_secret(channel)
-        before = json.loads(self.dynamodb.items.get(MARKS_KEY, {"text": {"S": "{}"}})["text"]["S"])
         name = channel if settings.is_removed or settings.credentials else settings_name(channel)
-        marks = before | {name: (settings.deed + str(settings.at), self.world.now)}
-        self.dynamodb.items[MARKS_KEY] = {
-            "pk": {"S": MARKS_KEY},
-            "text": {"S": json.dumps(marks)},
-            "sequence": {"N": "1"},
-        }
+        self._mark(name, settings.deed + str(settings.at))
 
     def _widen(self) -> None:
         self._recipients = ["Ops", "Dba"]
