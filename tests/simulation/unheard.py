@@ -183,7 +183,9 @@ class Unheard:
         at, moment = notice.at, self._moment(notice.at)
         span = next((span for span in reversed(spans) if span.began < at), None)
         if span is None:
-            yield f"unheard: {incident} is told of at {moment}, and xMatters had accepted nothing"
+            # A critical that rings after a better state came, which no function could take, begins no span.
+            if not any(ring.at < at for ring in self.phones.rings_of[incident]):
+                yield f"unheard: {incident} is told of at {moment}, and xMatters had accepted nothing"
             return
         is_better = at > span.ends + RECORDED_SECONDS and NO_PAGE not in line
         is_answered = at > span.answered_at + RECORDED_SECONDS and not self.has_rest
