@@ -12,7 +12,7 @@ from relay.channels.parsing import parse_channel
 from relay.http.session import HttpAnswer, VendorHosts
 from relay.incidents.share import Share, parse_share
 from relay.jobs.job import Flag, Job, Stamps
-from relay.xmatters.trigger import Decision, Signal
+from relay.xmatters.signal import Decision, Signal
 
 TOKEN = "inbound-token-5f1c"
 API_KEY = "7d3c9a52-url-key"

@@ -17,7 +17,6 @@ from relay.channels import token
 from relay.channels.policy import CHANNEL_NAME, Mode, Policy
 from relay.channels.token import EndpointName
 from relay.foreign_text import url_part
-from relay.http.client import basic
 from relay.incidents.callback import Callback, Kind, ResponseAction, ResponseMeanings
 from relay.incidents.share import Transition
 
@@ -332,6 +331,10 @@ def _kind(offer: bytes, name: str, endpoint: EndpointName) -> CredentialKind:
     if token.fits(text.decode("utf-8", "replace"), name, endpoint):
         return CredentialKind.RIGHT_CHECKSUM
     return CredentialKind.WRONG_CHECKSUM
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
 def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import About, Entry
 from relay.ledger.entry_key import key, page_key
-from relay.xmatters.trigger import Decision, Signal
+from relay.xmatters.signal import Decision, Signal
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel

@@ -1,6 +1,5 @@
 """HTTP client for vendor APIs and the heartbeat: bound to a deadline, failures mapped to reasons, secrets redacted."""
 
-import base64
 import contextlib
 import json
 import re
@@ -73,10 +72,6 @@ class HttpClient:
             excerpt=redact(text, secrets)[:MAX_EXCERPT],
             retry_after=_retry_after(answer.headers.get("retry-after"), self.clock()),
         )
-
-
-def basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
 def json_object(body: bytes) -> dict[str, Any]:

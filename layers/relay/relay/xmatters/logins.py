@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeIs
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from relay.channels.channel import OutboundCredentials
+from relay.channels.channel import OutboundCredentials, basic
 from relay.deadline import Deadline
 from relay.failures import NoAnswer, Reason, reason_for_status
-from relay.http.client import HttpClient, basic, json_object
+from relay.http.client import HttpClient, json_object
 
 TOKEN_PATH = "/api/xm/1/oauth2/token"  # nosec B105  # noqa: S105 - a path
 # A token is renewed this long before it expires, since it could expire on its way.

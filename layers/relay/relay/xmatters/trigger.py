@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable
 from copy import replace
-from typing import Literal, NamedTuple
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from relay.channels.cache import READ_SECONDS, ChannelCache
@@ -30,6 +29,7 @@ from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import SendResult
 from relay.xmatters.logins import Login, Logins
+from relay.xmatters.signal import Signal
 
 _RECIPIENTS = "recipients="
 
@@ -38,53 +38,6 @@ _RECIPIENTS = "recipients="
 FIRST_WAIT_SECONDS = 0.5
 # With less time left, no further attempt is made.
 SHORTEST_ATTEMPT_SECONDS = 0.5
-
-
-class Decision(NamedTuple):
-    """Decision of the relay on which xMatters' workflow acts, together with the recipients. It holds for all attempts.
-
-    The header `X-Relay-Decision` has it as JSON. The workflow takes nothing but texts from the body, which BigPanda, or
-    whoever holds the webhook's token, wrote.
-
-    Attributes:
-        environment_id: BigPanda's id of its environment; empty if unknown.
-        page_key: Key of the pages that an end ends: those of the same channel, URL recipients and incident.
-        status: BigPanda's word for the status; empty if it is none of those that BigPanda documents.
-        priority: xMatters priority.
-        body: Form of the body: BigPanda's, or the relay's own (`xmatters`).
-    """
-
-    channel: str
-    incident_id: str
-    environment_id: str
-    page_key: str
-    is_over: bool
-    status: str
-    priority: str
-    body: Literal["bigpanda", "xmatters"]
-
-
-class Signal(NamedTuple):
-    """Request to an xMatters trigger.
-
-    Attributes:
-        decision: Decision on which the workflow acts.
-        recipients: Names that are added to the recipients in the trigger's URL; empty to add none.
-        delivery_id: Id of the delivery, the same for all attempts.
-        correlation_id: Id for log searches.
-        attempt: Number of the attempt, from 1.
-        may_repeat: True if an earlier attempt may have paged already.
-        replaces_url_recipients: True to notify only `recipients`, not those in the trigger's URL.
-    """
-
-    body: bytes
-    decision: Decision
-    recipients: tuple[str, ...]
-    delivery_id: str
-    correlation_id: str
-    attempt: int = 1
-    may_repeat: bool = False
-    replaces_url_recipients: bool = False
 
 
 class XMatters:
