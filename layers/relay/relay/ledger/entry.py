@@ -29,16 +29,10 @@ CLAIM_AGAIN_SECONDS = 120.0
 
 
 class End(NamedTuple):
-    """End of an incident: open, claimed or over. Times are epoch seconds, 0 for never.
-
-    | phase | what is known |
-    | --- | --- |
-    | open | no resolve came, or BigPanda answered that the incident is open |
-    | claimed | the webhook brought a resolve, and BigPanda is asked if it is true |
-    | over | the entry's newest state is closed (`Entry.is_over`): the end itself does not say so |
+    """End of an incident: open, claimed, or over if the newest state is closed (`Entry.is_over`). Times: epoch seconds.
 
     Attributes:
-        at: When the incident ended last. Pages of signals that were sent before have to be terminated.
+        at: When the incident ended last; 0 for never. Pages of signals that were sent before have to be terminated.
         claimed_at: When the resolve came that BigPanda is asked about; 0 if there is none.
         version: Timestamps of the last resolve that BigPanda was asked about; None if it had none.
         silent_since: When BigPanda first left the question about the claim without an answer; 0 if it answered.
@@ -61,17 +55,11 @@ class End(NamedTuple):
         return version <= self.version
 
     def begins_claim(self, came: float) -> bool:
-        """Return True if a resolve that `came` (epoch seconds) begins a claim: BigPanda is asked about it.
-
-        A resolve that comes soon after a claimed one is part of that claim.
-        """
+        """True if a resolve that `came` (epoch seconds) is asked about anew: one that comes soon is part of a claim."""
         return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
-        """Return the end after a resolve that `came` (epoch seconds), with these timestamps; None for none.
-
-        A resolve without timestamps gets those of its arrival.
-        """
+        """Return the end after a resolve that `came` (epoch seconds): without timestamps, it gets its arrival's."""
         known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
@@ -98,10 +86,7 @@ class End(NamedTuple):
         return replace(self, silent_since=self.silent_since or asked_at) if self.is_claimed else self
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the end after a closed state was recorded that `came` (epoch seconds), with these timestamps.
-
-        A claimed resolve that is newer than this state stays: BigPanda is still asked about it.
-        """
+        """Return the end after a closed state was recorded: a claimed resolve that is newer stays to be asked about."""
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
             is_newer = self.version > version
@@ -126,11 +111,9 @@ class Flap(NamedTuple):
     is_signalled: bool = False
 
     def after_state(self, before: State | None, state: State, rule: FlapRule, *, is_flagged: bool) -> "Flap":
-        """Return the memory after a newer state than `before` came.
+        """Return the memory after a newer state than `before` came. `is_flagged` says if BigPanda calls it flapping.
 
-        `before` is None for the first state. `rule` says how many changes within which time make an incident flap.
-        `is_flagged` is True if BigPanda says that the incident flaps. If the incident was calm when the state came, an
-        earlier flap is forgotten: `calm_at` and `is_signalled` start anew.
+        If the incident was calm when the state came, an earlier flap is forgotten.
         """
         known = self if state.came < self.calm_at else Flap(self.changes)
         changes = tuple(at for at in known.changes if at > state.came - rule.seconds)
@@ -162,7 +145,6 @@ class Lease(NamedTuple):
     """A sender's exclusive right to send for an incident.
 
     Attributes:
-        owner: Unique name of the sender.
         until: The end of the lease (epoch seconds).
         began: The start of the lease (epoch seconds).
         state: The state that the sender announces.
@@ -188,7 +170,6 @@ class Acknowledgement(NamedTuple):
     """Acknowledgement of an announced state.
 
     Attributes:
-        by: Name of the person.
         rank: Severity of the state; 0 if it has none.
     """
 
@@ -261,7 +242,6 @@ class Entry(NamedTuple):
 
     @property
     def acknowledged_by(self) -> str:
-        """Name of the person who acknowledged the announced state; empty if nobody did."""
         return self.acknowledgement.by if self.acknowledgement else ""
 
     @property
@@ -270,13 +250,13 @@ class Entry(NamedTuple):
         return self.debt.dead_lettered_at > 0
 
     def is_busy(self, now: float) -> bool:
-        """Return True if a sender has a lease that has not expired at `now` (epoch seconds)."""
+        """True if a sender has a lease that has not expired at `now` (epoch seconds)."""
         return self.lease is not None and now < self.lease.until
 
     def next_claim(self, now: float) -> float:
-        """Return the time to record as the start of the next lease (epoch seconds).
+        """Return the start of the next lease (epoch seconds).
 
-        It is later than the start of every earlier lease and the last resolve, even if this function's clock is behind.
+        It is later than that of every earlier lease and the last resolve, even if this function's clock is behind.
         """
         return max(now, self._last_claim() + 2 * TICK_SECONDS, self.end.at + TICK_SECONDS)
 
@@ -289,7 +269,6 @@ class Entry(NamedTuple):
 
     @property
     def is_over(self) -> bool:
-        """True if the incident is over: its newest state is closed."""
         return self.newest is not None and not self.newest.is_open
 
     def claiming(self, state: State) -> "Entry":
@@ -304,10 +283,7 @@ class Entry(NamedTuple):
         return replace(entry, debt=replace(self.debt, claim_hold_until=hold))
 
     def claim_hold(self, state: State) -> float:
-        """Return the time until which an owed state waits for BigPanda's answer about a resolve; 0 for no wait.
-
-        A state that is newer than the resolve does not wait. The time is in epoch seconds.
-        """
+        """Return when an owed state's wait for BigPanda's answer about a resolve ends (epoch seconds); 0 for no wait."""
         if not self.end.is_claimed or not state.is_open:
             return 0.0
         if self.debt.claim_hold_until:
@@ -334,10 +310,7 @@ class Entry(NamedTuple):
         return self.announced is not None and compare(self.announced, state).transition in _BETTER
 
     def maybe_announced(self) -> tuple[State | None, ...]:
-        """Return the states that may have been announced last: the announced one, the doubtful ones, the lease's own.
-
-        The first is None if no state was announced. The lease's state is the one that its sender announces.
-        """
+        """Return the states that may have been announced last: announced (or None), doubtful, and that of the lease."""
         in_flight = (self.lease.state,) if self.lease else ()
         return (self.announced, *self.doubtful, *in_flight)
 
@@ -347,11 +320,9 @@ class Entry(NamedTuple):
 
     @property
     def delay_start(self) -> float | None:
-        """Time from which the relay measures the delay of the owed signal (epoch seconds); None if nothing is owed.
+        """Time from which the delay of the owed signal counts (epoch seconds); None if nothing is owed.
 
-        If a critical is delayed too long, the fallback topic is notified. The delay starts when a state becomes owed.
-        It starts later if the channel is paused, or if the incident flaps: at the end of the pause, or when the
-        incident counts as calm.
+        It is the time since which a state is owed, or the later end of a pause or flap.
         """
         if self.debt.since is None:
             return None
@@ -360,24 +331,18 @@ class Entry(NamedTuple):
     def quiet_until(self, state: State) -> float:
         """Return when a state of a flapping incident may be announced (epoch seconds); 0 if at once.
 
-        A state need not wait if it is worse than at least one of the states that may have been announced last.
+        A state need not wait if it is worse than one of the states that may have been announced last.
         """
         is_worse = any(told is None or state.is_worse_than(told) for told in self.maybe_announced())
         return self.flap.calm_at if self.flap.is_signalled and not is_worse else 0.0
 
     def owing(self, state: State) -> "Entry":
-        """Return the entry with `state` as the newest one, which is owed and on a queue.
-
-        The debt's `since` stays the arrival of the first owed state.
-        """
+        """Return the entry with `state` as the newest one, which is owed and on a queue. The debt keeps its start."""
         entry = self._with_newest(state)
         return entry if entry.debt.since is not None else replace(entry, debt=replace(entry.debt, since=state.came))
 
     def waiting(self, state: State, row: Row) -> "Entry":
-        """Return the entry with `state` owed, and `row` as its row in the table's index.
-
-        The entry stays as it is if the state is superseded, announced or dead-lettered meanwhile.
-        """
+        """Return the entry with `state` owed by `row`, unless it was overtaken, announced or dead-lettered meanwhile."""
         is_announced = self.announced is not None and not self.announced.precedes(state) and not self.eased
         is_newest = state.is_of_same_share(self.newest)
         # A state that people know may be owed to further recipients.
@@ -389,10 +354,7 @@ class Entry(NamedTuple):
         return replace(entry, debt=replace(entry.debt, row=row))
 
     def unchanged(self, state: State) -> "Entry":
-        """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
-
-        If the state is closed, the entry's `end` records that the incident is over.
-        """
+        """Return the entry with a newer state that the policy does not announce: nothing is owed any more."""
         is_better = self.is_eased_by(state)
         # A body without a status does not contradict the known status.
         is_silent = state.is_open and state.rank is None
@@ -409,10 +371,7 @@ class Entry(NamedTuple):
         return replace(entry, end=replace(entry.end, at=max(entry.end.at, ended_at)))
 
     def with_snooze_over(self) -> "Entry":
-        """Return the entry of an open incident whose snooze is over, so that its state is announced again.
-
-        The entry stays as it is if no open state was announced.
-        """
+        """Return the entry, after a snooze, with its open announced state, if any, to be announced again."""
         announced = self.announced
         return replace(self, eased=_as_over(announced)) if announced and announced.is_open else self
 
@@ -431,11 +390,10 @@ class Entry(NamedTuple):
         return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt, receipt=receipt)
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
-        """Return the entry with the lease of a sender that is about to send.
+        """Return the entry with the lease of a sender that is about to send. If `queued`, the lease's state is owed.
 
-        If `queued`, the lease's state is on a queue, and becomes the newest, owed state. The sender may make `tries`
-        attempts. All of them count as signals until the sender records how many were accepted, since the sender may
-        die before that.
+        All of its `tries` count as signals until the sender records how many were accepted, since it may die before
+        that.
         """
         entry = self._without_lease(lease.owner)
         entry = replace(entry._counting(lease, tries, lease.began), lease=lease)
@@ -453,9 +411,8 @@ class Entry(NamedTuple):
     ) -> "Entry":
         """Return the entry after xMatters accepted the signal of the lease's state. The lease ends.
 
-        `request_id` is xMatters' id of the signal; None if the answer had none. `maybe_accepted` counts the attempts
-        that were accepted, or may have been, by `until` (epoch seconds). The incident's rate limit counts from `until`,
-        since xMatters' flood control counts from when it accepted a signal. `audience` has the signal's recipients.
+        `maybe_accepted` counts the attempts that were accepted, or may have been, by `until` (epoch seconds): xMatters'
+        flood control counts from when it accepted a signal. `request_id` is None if the answer had none.
         """
         entry = self._released(lease)._counting(lease, maybe_accepted, until)
         return entry.announcing(lease.state, request_id, lease.began, audience)
@@ -463,9 +420,8 @@ class Entry(NamedTuple):
     def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
         """Return the entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
 
-        `request_id` is xMatters' id of the signal; None if the answer had none. `audience` has the signal's recipients.
         If a newer state is announced already, that one stays announced. Then `state` becomes doubtful, since people may
-        have been notified of `state` last.
+        have been notified of it last.
         """
         newest, entry = self.newest, self
         if newest and not newest.is_open and self.end.at >= newest.came and state.precedes(newest):
@@ -509,11 +465,7 @@ class Entry(NamedTuple):
         )
 
     def acknowledged(self, target: str, came: float, answered: AcceptedSignal | None = None) -> "Entry":
-        """Return the entry with an acknowledgement by the person `target`, unless the incident is over.
-
-        An acknowledgement that `came` (epoch seconds) before the last signal, or that names the page of an earlier one
-        (`answered`), is ignored.
-        """
+        """Return the entry with an acknowledgement by `target`, unless it is over, or the answer `is_overtaken`."""
         announced = self.announced
         if announced is None or not announced.is_open:
             return self
@@ -531,10 +483,10 @@ class Entry(NamedTuple):
     def unheard(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
         """Return the entry after a callback that may mean that xMatters notifies nobody else (`Callback.is_dead_end`).
 
-        `signal` is the signal whose page the callback names; None if xMatters was not asked. The entry stays as it is
-        unless that is the newest signal. Without `signal` it must be the only one, and its page's end means nothing.
-        An end counts only if it is that of the only page. Failed recipients are noted, and count once all recipients of
-        the signal failed: others may still be notified. So may the recipients of an earlier signal that has others.
+        The entry stays as it is unless `signal`, whose page the callback names, is the newest. Without `signal`
+        (xMatters was not asked), it must be the only one, and its page's end means nothing. An end counts only if it is
+        that of the only page. Failed recipients count once all recipients of the signal failed: others may still be
+        notified. So may the recipients of an earlier signal that has others.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
@@ -564,10 +516,7 @@ class Entry(NamedTuple):
         return list(dict.fromkeys(chain(*pages[:1], *pages[-1:])))
 
     def page_missing(self, since: float, *, is_suppressed: bool = False) -> "Entry":
-        """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds).
-
-        `is_suppressed` is True if xMatters' flood control suppressed pages at that time.
-        """
+        """Return the entry without a page for a critical signal that was sent at `since` (epoch seconds)."""
         step = Missed.PAGE_SUPPRESSED if is_suppressed else Missed.PAGE_MISSING
         return replace(self, receipt=self.receipt.missing(step, since))
 
@@ -603,8 +552,7 @@ class Entry(NamedTuple):
     ) -> "Entry":
         """Return the entry after the signal of the lease's state was not accepted. The lease ends.
 
-        `attempts` were made, and the last one failed for `reason`. `maybe_accepted` counts those that may have been
-        accepted all the same, by `until` (epoch seconds).
+        `maybe_accepted` counts the `attempts` that may have been accepted all the same, by `until` (epoch seconds).
         """
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
@@ -617,11 +565,10 @@ class Entry(NamedTuple):
         return entry
 
     def is_overtaken(self, came: float, answered: AcceptedSignal | None = None) -> bool:
-        """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
+        """True if a person's answer to a page that `came` (epoch seconds) is out of date: a later signal, or the end.
 
-        `came` is the answer's arrival (epoch seconds). A later signal or a later end makes the answer out of date.
-        `answered` is the signal whose page the answer names; None if unknown. A signal of an open state that was sent
-        after `answered` makes the answer out of date, too. A signal to further recipients does not: nothing changed.
+        So is an answer to `answered` (the signal whose page it names) if an open state was signalled after it. A signal
+        to further recipients does not count: nothing changed.
         """
         signals = [signal for signal in self.accepted_signals if not signal.is_further]
         if came < max([self.end.at, *(signal.at for signal in signals)]):
@@ -631,27 +578,19 @@ class Entry(NamedTuple):
 
     @property
     def owes_worse(self) -> bool:
-        """True if an open state is owed, maybe dead-lettered, that is worse than a state that may have been announced.
-
-        A person who answers a page may not know of it.
-        """
+        """True if a worse open state is owed, maybe dead-lettered, of which a person who answers may not know."""
         newest = self.newest
         if newest is None or not newest.is_open or self.debt.since is None:
             return False
         return any(told is not None and newest.is_worse_than(told) for told in self.maybe_announced())
 
     def followed(self, found: Mapping[str, AcceptedSignal]) -> "Entry":
-        """Return the entry with what a follow-up job found out about accepted signals: their pages, and which are over.
-
-        `found` has the signals that the job looked at, by request id.
-        """
+        """Return the entry with the pages that a follow-up job found: `found` has the signals by request id."""
         followed = (known.merged(found.get(known.request_id, known)) for known in self.accepted_signals)
         return replace(self, accepted_signals=tuple(followed))
 
     def dead_lettering(self, state: State, at: float, reason: str, *, plan: int) -> "Entry":
-        """Return the entry with `state` dead-lettered at `at` (epoch seconds), for `reason`.
-
-        `plan` is the number of the message on the dead-letter queue.
+        """Return the entry with `state` dead-lettered at `at` (epoch seconds), by the message with the number `plan`.
 
         The entry stays as it is if a newer state came, or if an operator moved the message back to its queue meanwhile.
         """
@@ -670,17 +609,16 @@ class Entry(NamedTuple):
     def dropped(self, at: float) -> "Entry":
         """Return the entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).
 
-        The state stays owed, but has no row in the `due` index: it no longer counts as given up. The entry stays as it
-        is if its state is not given up, or was dead-lettered again later.
+        The state stays owed, but has no row: it no longer counts as given up. A state that was dead-lettered later
+        stays so.
         """
         is_dropped = self.is_given_up and self.debt.dead_lettered_at <= at
         return replace(self, debt=replace(self.debt, row=None)) if is_dropped else self
 
     def notified(self, missed: str, at: float) -> "Entry":
-        """Return the entry after the fallback topic was notified at `at` (epoch seconds).
+        """Return the entry after the fallback topic was notified at `at`, also of the step `missed`; empty for none.
 
-        `missed` is the step of the receipt that the message told of (`Missed`); empty if it told of none. A given-up
-        state keeps its row (see `Debt`), unless an operator dropped it meanwhile.
+        A given-up state keeps its row (see `Debt`), unless an operator dropped it meanwhile.
         """
         debt = self.debt.notified(self.newest)
         if self.is_given_up and self.newest and self.debt.row:
@@ -688,20 +626,15 @@ class Entry(NamedTuple):
         return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if missed else self.receipt)
 
     def _counting(self, lease: Lease, maybe_accepted: int, at: float) -> "Entry":
-        """Return the entry with the signals of a lease in `signal_times`: `maybe_accepted` signals at the time `at`.
-
-        `at` is in epoch seconds. Signals of this lease that were counted at its start are removed: they were the
-        attempts that the sender was allowed to make.
-        """
+        """Return the entry with `maybe_accepted` signals of a lease at `at`, in place of those counted at its start."""
         others = (time for time in self.signal_times if time not in {lease.began, at})
         return replace(self, signal_times=tuple(sorted([*others, *[at] * maybe_accepted])[-MAX_SIGNAL_TIMES:]))
 
     def _doubting(self, state: State) -> "Entry":
         """Return the entry with `state` among the doubtful ones: xMatters may have accepted it.
 
-        Doubtful states with the same status as `state` are merged into it, to keep the number of states small. The
-        merged state has only the alerts that all of them have. Doubtful states with another status stay, since without
-        them the incident's resolve would not become owed.
+        Those with the same status are merged into it, with the alerts that all have, to keep the number of states
+        small. Others stay, since without them the incident's resolve would not become owed.
         """
         alike = [other for other in self.doubtful if (other.is_open, other.rank) == (state.is_open, state.rank)]
         alerts = state.alerts.intersection(*(other.alerts for other in alike))
@@ -709,11 +642,7 @@ class Entry(NamedTuple):
         return replace(self, doubtful=(*others, replace(state, alerts=alerts)))
 
     def _without_lease(self, owner: str) -> "Entry":
-        """Return the entry without its lease. `owner` is the sender that asks for the next lease.
-
-        If the lease belongs to another sender, that sender died. Then the lease's state becomes doubtful: xMatters may
-        have accepted it.
-        """
+        """Return the entry without its lease. Another sender than `owner` that had it died: its state is doubtful."""
         if self.lease is None:
             return self
         lease, entry = self.lease, replace(self, lease=None)

@@ -1,8 +1,7 @@
 """Sources of a channel's shares: environments in the shares, and recipients in the webhooks' URLs.
 
-Any sender with a webhook's token can write both. So the relay does not act on the environments; it only suggests them
-to the operator of the channel. The recipients are recorded for each incident, since an incident has one ledger entry
-for each set of recipients in a URL.
+Any sender with a webhook's token can write both. So the relay only suggests the environments to the operator of the
+channel. The recipients are recorded for each incident, which has one ledger entry for each set of them.
 """
 
 import json
@@ -50,10 +49,7 @@ class _Seen(NamedTuple):
 
     @classmethod
     def of(cls, found: Text | None) -> "_Seen":
-        """Read from its table item which environments a channel's shares named, and if a URL named recipients.
-
-        If the item is None or unreadable, the result has no environments and no recipients.
-        """
+        """Read the facts from their table item; none if it is None or unreadable."""
         if found is None:
             return cls({})
         with suppress(ValueError, TypeError, LookupError, AttributeError):
@@ -63,30 +59,19 @@ class _Seen(NamedTuple):
         return cls({})
 
     def with_share(self, environment_id: str | None, recipients: Recipients, now: float) -> "_Seen":
-        """Add a share's environment to the channel's record, and note if the webhook's URL named recipients.
-
-        Returns the new record. `environment_id` is None if there is no environment to add. `recipients` are those that
-        the URL named. `now` is the time of the share (epoch seconds). Only the latest MAX_SOURCES environments are
-        kept.
-        """
+        """Return the facts with those of a share at `now` (epoch seconds), and the latest MAX_SOURCES environments."""
         environments = dict(self.environments) | ({environment_id: now} if environment_id else {})
         latest = sorted(environments, key=lambda name: -environments[name])[:MAX_SOURCES]
         kept = {name: environments[name] for name in latest}
         return replace(self, environments=kept, names_recipients=self.names_recipients or bool(recipients))
 
     def text(self) -> str:
-        """Return the record of a channel's environments and URL recipients as JSON, for its table item."""
         return json.dumps({"environments": dict(self.environments), "names_recipients": self.names_recipients})
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Store of the environments and the recipients that shares name: the sources of a channel's shares.
-
-    Attributes:
-        table: The ledger's table.
-        clock: The time in epoch seconds.
-    """
+    """Store of the environments and the recipients that shares name: the sources of a channel's shares."""
 
     table: Table
     clock: Callable[[], float]
@@ -96,11 +81,9 @@ class Sources:
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Record the sources of a share for its channel: its environment, and a flag for recipients in the URL.
+        """Record, once a day, an environment that the channel's secret does not list, and if the URL named recipients.
 
-        The environment's id is recorded if the channel's secret does not list it. The flag is set if the webhook's URL
-        named recipients. Nothing is recorded for a channel without reconcile runs. The same record is written once a
-        day. Errors of the table are ignored.
+        Nothing is recorded for a channel without reconcile runs. Errors of the table are ignored.
         """
         access = channel.bigpanda
         if access is None or not access.reconcile:
@@ -127,27 +110,20 @@ class Sources:
             self._noted[share] = now + NOTE_AGAIN_SECONDS
 
     def record_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
-        """Record the recipients that the webhook's URL names for an incident, if the channel needs them later.
+        """Record the recipients that the webhook's URL names for an incident. Errors of the table are ignored.
 
-        Write-backs and reconcile runs need them to find the incident's entries. Errors of the table are ignored.
+        Write-backs and reconcile runs need them to find the incident's entries.
         """
         if recipients and (channel.bigpanda or channel.callback):
             key, named = _incident_key(channel.name, incident_id), _ordered(recipients)
             self._try_change(key, partial(_with_set, recipients=named), deadline)
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
-        """Return the sets of URL recipients with which an incident was shared, without the empty set.
-
-        Raises LedgerError.
-        """
+        """Return the sets of URL recipients (none is no set) with which an incident was shared. Raises LedgerError."""
         return tuple(_sets(self.table.read(_incident_key(channel.name, incident_id))))
 
     def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:
-        """Return the sets of URL recipients with which incidents were shared, by incident id. Raises LedgerError.
-
-        An incident that was shared without URL recipients has no sets. Incidents that DynamoDB did not process are
-        missing.
-        """
+        """Return these sets by incident id, without incidents that DynamoDB did not process. Raises LedgerError."""
         keys = {incident_id: _incident_key(channel, incident_id) for incident_id in incident_ids}
         found = self.table.read_many(set(keys.values()))
         return {each: tuple(_sets(found[key])) for each, key in keys.items() if key in found}
@@ -165,10 +141,10 @@ class Sources:
         }
 
     def suggested(self, channel: Channel) -> tuple[str, ...]:
-        """Return the ids of environments that recent shares named, and that the channel's secret does not list.
+        """Return the ids of environments that recent shares (30 days) named, and the channel's secret does not list.
 
-        Recent means the last 30 days. The environment of the latest share comes first. Any sender with the webhook's
-        token may have written these ids, so an operator must check them. Raises LedgerError.
+        The latest is first. Any sender with the token may have written them: an operator must check. Raises
+        LedgerError.
         """
         environments = _Seen.of(self.table.read(_key(channel.name))).environments
         known = channel.bigpanda.environments if channel.bigpanda else ()
@@ -176,10 +152,7 @@ class Sources:
         return tuple(sorted(recent, key=lambda name: -environments[name]))
 
     def _try_change(self, key: str, change: Callable[[Text | None], str | None], deadline: Deadline) -> bool:
-        """Replace a table item's text by `change(item)`; return False if the table fails, or there is no time left.
-
-        `change` gets None if there is no item, and returns None to leave it as it is.
-        """
+        """Change a table item as `Table.change` does; return False if the table fails, or there is no time left."""
         with suppress(LedgerError, TimeoutError):
             deadline.run(partial(self.table.change, key, change), part="ledger", at_most=TABLE_SECONDS)
             return True
@@ -187,7 +160,6 @@ class Sources:
 
 
 def _sets(found: Text | None) -> list[Recipients]:
-    """Return the sets of recipients in an incident's table item; none if it is None or unreadable."""
     with suppress(ValueError, TypeError):
         sets: list[Any] = json.loads(found.text) if found else []
         return [tuple(map(str, each)) for each in sets]
