@@ -401,8 +401,8 @@ def planned(task: Task, before: Entry, after: Entry) -> Entry:
 def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
     """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
 
-    Nothing is done if this function put a message there that wakes no later, or if the queue refused one. Without the
-    ledger no plan can be drawn: the message keeps its own if `plan` is None.
+    Nothing is done if this function put a message there that wakes no later, or if the queue refused one. The wait's
+    reason is shown to operators. Without the ledger no plan can be drawn: the message keeps its own if `plan` is None.
     """
     if task.queue_refused_it or task.wakes_at <= wait.until + 1:
         return task

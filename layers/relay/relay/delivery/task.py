@@ -34,7 +34,7 @@ MAX_UNGUARDED = 1000
 
 @dataclass(frozen=True)
 class Unguarded:
-    """Memory of the signals that this function sent without the ledger: their last times by the entry's key."""
+    """Memory of signals that this function sent without the ledger: times (epoch seconds) by the entry's key."""
 
     sent_at: dict[str, float] = field(default_factory=dict)
 

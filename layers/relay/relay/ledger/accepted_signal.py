@@ -97,10 +97,10 @@ class AcceptedSignal(NamedTuple):
         return hashes_of((name,)) in _split(self.recipients)
 
     def reaches_all_of(self, older: "AcceptedSignal") -> bool:
-        """True if this signal had every recipient of the earlier signal `older`, and was not for the acknowledger
-        alone.
+        """True if every recipient of the earlier signal `older` is also a recipient of this signal.
 
-        Recipients that the workflow chose are reached only if it chose those of this signal, too.
+        False if this signal was for the acknowledger alone. If xMatters' workflow chose the recipients of `older`, the
+        result is True only if the workflow also chose the recipients of this signal.
         """
         if self.is_for_one:
             return False

@@ -134,7 +134,10 @@ class Gate(NamedTuple):
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Gate":
-        """Read a gate from `Table.numbers`. Without an attribute it has no signals, an empty line or a closed circuit."""
+        """Read a gate from the attributes of its table item, as `Table.numbers` returns them.
+
+        A missing attribute stands for no signals, an empty line, or a closed circuit.
+        """
         counted = {_second(name): int(value) for name, value in item.items() if name.startswith(_PREFIX)}
         circuit = Circuit(
             item.get("open_until"),

@@ -55,7 +55,7 @@ class End(NamedTuple):
         return version <= self.version
 
     def begins_claim(self, came: float) -> bool:
-        """True if a resolve that `came` (epoch seconds) is asked about anew: one that comes soon is part of a claim."""
+        """True if a resolve that `came` (epoch seconds) begins a claim: one that comes soon after is a part of it."""
         return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
@@ -86,7 +86,7 @@ class End(NamedTuple):
         return replace(self, silent_since=self.silent_since or asked_at) if self.is_claimed else self
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the end after a closed state was recorded: a claimed resolve that is newer stays to be asked about."""
+        """Return the end after a closed state was recorded. BigPanda is still asked about a newer claimed resolve."""
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
             is_newer = self.version > version
@@ -283,7 +283,10 @@ class Entry(NamedTuple):
         return replace(entry, debt=replace(self.debt, claim_hold_until=hold))
 
     def claim_hold(self, state: State) -> float:
-        """Return when an owed state's wait for BigPanda's answer about a resolve ends (epoch seconds); 0 for no wait."""
+        """Return the time until which an owed state waits for BigPanda's answer about a resolve; 0 for no wait.
+
+        A state that is newer than the resolve does not wait. The time is in epoch seconds.
+        """
         if not self.end.is_claimed or not state.is_open:
             return 0.0
         if self.debt.claim_hold_until:
@@ -310,7 +313,10 @@ class Entry(NamedTuple):
         return self.announced is not None and compare(self.announced, state).transition in _BETTER
 
     def maybe_announced(self) -> tuple[State | None, ...]:
-        """Return the states that may have been announced last: announced (or None), doubtful, and that of the lease."""
+        """Return the states that may have been announced last: the announced one, the doubtful ones, the lease's own.
+
+        The first is None if no state was announced. The lease's state is the one that its sender announces.
+        """
         in_flight = (self.lease.state,) if self.lease else ()
         return (self.announced, *self.doubtful, *in_flight)
 
@@ -320,9 +326,11 @@ class Entry(NamedTuple):
 
     @property
     def delay_start(self) -> float | None:
-        """Time from which the delay of the owed signal counts (epoch seconds); None if nothing is owed.
+        """Time from which the relay measures the delay of the owed signal (epoch seconds); None if nothing is owed.
 
-        It is the time since which a state is owed, or the later end of a pause or flap.
+        If a critical is delayed too long, the fallback topic is notified. The delay starts when a state becomes owed.
+        It starts later if the channel is paused, or if the incident flaps: at the end of the pause, or when the
+        incident counts as calm.
         """
         if self.debt.since is None:
             return None
@@ -342,7 +350,10 @@ class Entry(NamedTuple):
         return entry if entry.debt.since is not None else replace(entry, debt=replace(entry.debt, since=state.came))
 
     def waiting(self, state: State, row: Row) -> "Entry":
-        """Return the entry with `state` owed by `row`, unless it was overtaken, announced or dead-lettered meanwhile."""
+        """Return the entry with `state` owed, and `row` as its row in the table's index.
+
+        The entry stays as it is if the state is superseded, announced or dead-lettered meanwhile.
+        """
         is_announced = self.announced is not None and not self.announced.precedes(state) and not self.eased
         is_newest = state.is_of_same_share(self.newest)
         # A state that people know may be owed to further recipients.
@@ -354,7 +365,10 @@ class Entry(NamedTuple):
         return replace(entry, debt=replace(entry.debt, row=row))
 
     def unchanged(self, state: State) -> "Entry":
-        """Return the entry with a newer state that the policy does not announce: nothing is owed any more."""
+        """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
+
+        If the state is closed, the entry's `end` records that the incident is over.
+        """
         is_better = self.is_eased_by(state)
         # A body without a status does not contradict the known status.
         is_silent = state.is_open and state.rank is None
@@ -371,7 +385,10 @@ class Entry(NamedTuple):
         return replace(entry, end=replace(entry.end, at=max(entry.end.at, ended_at)))
 
     def with_snooze_over(self) -> "Entry":
-        """Return the entry, after a snooze, with its open announced state, if any, to be announced again."""
+        """Return the entry of an open incident whose snooze is over, so that its state is announced again.
+
+        The entry stays as it is if no open state was announced.
+        """
         announced = self.announced
         return replace(self, eased=_as_over(announced)) if announced and announced.is_open else self
 
@@ -390,10 +407,10 @@ class Entry(NamedTuple):
         return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt, receipt=receipt)
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
-        """Return the entry with the lease of a sender that is about to send. If `queued`, the lease's state is owed.
+        """Return the entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
-        All of its `tries` count as signals until the sender records how many were accepted, since it may die before
-        that.
+        If `queued`, the lease's state is on a queue, and becomes the newest, owed state. All attempts count as signals
+        until the sender records how many were accepted, since the sender may die before that.
         """
         entry = self._without_lease(lease.owner)
         entry = replace(entry._counting(lease, tries, lease.began), lease=lease)
@@ -516,7 +533,7 @@ class Entry(NamedTuple):
         return list(dict.fromkeys(chain(*pages[:1], *pages[-1:])))
 
     def page_missing(self, since: float, *, is_suppressed: bool = False) -> "Entry":
-        """Return the entry without a page for a critical signal that was sent at `since` (epoch seconds)."""
+        """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds)."""
         step = Missed.PAGE_SUPPRESSED if is_suppressed else Missed.PAGE_MISSING
         return replace(self, receipt=self.receipt.missing(step, since))
 
@@ -565,10 +582,11 @@ class Entry(NamedTuple):
         return entry
 
     def is_overtaken(self, came: float, answered: AcceptedSignal | None = None) -> bool:
-        """True if a person's answer to a page that `came` (epoch seconds) is out of date: a later signal, or the end.
+        """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
 
-        So is an answer to `answered` (the signal whose page it names) if an open state was signalled after it. A signal
-        to further recipients does not count: nothing changed.
+        `came` is the answer's arrival (epoch seconds). `answered` is the signal whose page the answer names; None if
+        unknown. A signal of an open state that was sent after `answered` makes the answer out of date, too. A signal to
+        further recipients does not: nothing changed.
         """
         signals = [signal for signal in self.accepted_signals if not signal.is_further]
         if came < max([self.end.at, *(signal.at for signal in signals)]):
@@ -578,7 +596,10 @@ class Entry(NamedTuple):
 
     @property
     def owes_worse(self) -> bool:
-        """True if a worse open state is owed, maybe dead-lettered, of which a person who answers may not know."""
+        """True if an open state is owed, maybe dead-lettered, that is worse than a state that may have been announced.
+
+        A person who answers a page may not know of it.
+        """
         newest = self.newest
         if newest is None or not newest.is_open or self.debt.since is None:
             return False
@@ -642,7 +663,11 @@ class Entry(NamedTuple):
         return replace(self, doubtful=(*others, replace(state, alerts=alerts)))
 
     def _without_lease(self, owner: str) -> "Entry":
-        """Return the entry without its lease. Another sender than `owner` that had it died: its state is doubtful."""
+        """Return the entry without its lease. `owner` is the sender that asks for the next lease.
+
+        If the lease belongs to another sender, that sender died. Then the lease's state becomes doubtful: xMatters may
+        have accepted it.
+        """
         if self.lease is None:
             return self
         lease, entry = self.lease, replace(self, lease=None)

@@ -92,7 +92,10 @@ class Table:
         return _document(item) if item else None
 
     def numbers(self, key: str) -> dict[str, Any]:
-        """Return the attributes of an item, texts too (strongly consistent read); empty without an item."""
+        """Return the attributes of an item, texts too, for which `update` keeps numbers; empty without an item.
+
+        The read is strongly consistent.
+        """
         return {name: _plain(value) for name, value in self._item(key).items()}
 
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
@@ -425,7 +428,10 @@ def _accepted_signal(members: Sequence[Any]) -> AcceptedSignal:
 
 
 def _state_members(state: State | None) -> list[Any] | None:
-    """Return a state as a JSON list. To save bytes, flags are 1 or 0, and members at the end are left out if empty."""
+    """Return the members of a state as a JSON list; None for None.
+
+    To save bytes, flags are 1 or 0, and the last members are left out if they are empty.
+    """
     if state is None:
         return None
     members = [state.version, state.digest, state.came, int(state.is_open), state.rank]
@@ -488,7 +494,10 @@ class Ledger:
             yield found.key, decoded(found)
 
     def read_many(self, names: Collection[str]) -> dict[str, Entry]:
-        """Return the entries by key; one without any state for a key without an item. Unprocessed keys are missing."""
+        """Return the entries by key. A key without an item gives an entry without any state.
+
+        Keys that DynamoDB did not process are missing from the result.
+        """
         found = self.table.read_many(names)
         return {name: Entry() if text is None else decoded(text) for name, text in found.items()}
 
