@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.kept_facts import with_facts
 from relay.channels.policy import Mode
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.delivery.delivery import planned, row_of, store_job
 from relay.delivery.task import Task, entry_key_of
 from relay.failures import LedgerError, Reason, SendError
@@ -91,7 +91,7 @@ class EndQuestions:
     lister: "Lister"
     ledger: Ledger
     outbox: Outbox
-    clock: Callable[[], float]
+    clock: Clock
 
     def ask(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Ask BigPanda about the claimed resolve of a `question` job, and record the answer.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from relay.channels.channel import Channel, Rest
 from relay.channels.policy import Policy
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.delivery.task import entry_key_of
 from relay.failures import LedgerError, Reason, SendError
 from relay.jobs.job import Job
@@ -78,7 +78,7 @@ class Followup:
     pages: Pages
     ledger: Ledger
     prover: ReceiptProver
-    clock: Callable[[], float]
+    clock: Clock
 
     def follow(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Find the pages of an incident's signals, and terminate those of past states.

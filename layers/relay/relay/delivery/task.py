@@ -19,7 +19,7 @@ from relay.xmatters.trigger import Decision, Signal
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
     from relay.channels.routes import Pause, Route
-    from relay.deadline import Deadline
+    from relay.deadline import Clock, Deadline
     from relay.jobs.queue import Outbox
     from relay.ledger.channel_rate_limiter import RateLimiter
     from relay.ledger.table import Ledger
@@ -64,7 +64,7 @@ class Services:
     ledger: "Ledger"
     rate_limiter: "RateLimiter"
     outbox: "Outbox"
-    clock: Callable[[], float]
+    clock: "Clock"
     random: Callable[[], float]
     owner: Callable[[], str]
     unguarded: Unguarded = field(default_factory=Unguarded, init=False, repr=False)

@@ -22,7 +22,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, removed
 from relay.channels.policy import Mode, Policy
 from relay.channels.schema import MOST_AGE_SECONDS
-from relay.deadline import Deadline, times_collected
+from relay.deadline import Clock, Deadline, Deadlines, times_collected
 from relay.delivery.delivery import DEAD_LETTER_AGAIN_SECONDS, Delivery
 from relay.delivery.fallback import Fallback, OverdueDebt
 from relay.delivery.page_followup import Followup
@@ -63,8 +63,8 @@ class Chores:
     questions: "Callable[[], EndQuestions]"
     writeback: "Callable[[], Writeback]"
     outbox: Outbox
-    clock: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
+    clock: Clock
+    deadlines: Deadlines
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
@@ -142,9 +142,9 @@ class Worker:
     outbox: Outbox
     fallback: Fallback
     telemetry: Telemetry
-    clock: Callable[[], float]
+    clock: Clock
     random: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
+    deadlines: Deadlines
     notified: dict[str, float] = field(default_factory=dict, init=False)
 
     def work(self, records: Sequence[Record]) -> list[str]:

@@ -8,7 +8,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import ceil
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         SendMessageBatchRequestEntryTypeDef,
     )
 
-    from relay.deadline import Run
+    from relay.deadline import Clock, Run
 
 
 SCHEMA = 1
@@ -316,7 +316,7 @@ class Outbox:
     retries: "Queue"
     chores: "Queue"
     dead_letters: "Queue"
-    clock: Callable[[], float]
+    clock: "Clock"
 
     def enqueue(self, job: Job, *, until: float) -> bool:
         """Put a job on the queue for its kind. Return False if the queue does not accept it.

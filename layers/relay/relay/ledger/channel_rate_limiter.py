@@ -22,6 +22,7 @@ from relay.ledger.entry_key import named
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
+    from relay.deadline import Clock
     from relay.ledger.table import Table
 
 
@@ -211,7 +212,7 @@ class RateLimiter:
     """
 
     table: "Table"
-    clock: Callable[[], float]
+    clock: "Clock"
     random: Callable[[], float]
     seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, repr=False)
 

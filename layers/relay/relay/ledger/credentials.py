@@ -1,14 +1,14 @@
 """Revocations and last uses of channels' credentials, stored in the ledger's table."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from relay.channels.cache import settings_name
 from relay.channels.token import EndpointName
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError
 from relay.ledger.table import Table, Text
 
@@ -96,7 +96,7 @@ class Uses:
     """Recorder of the times at which credentials were used at one endpoint (`inbound` for BigPanda, or `callback`)."""
 
     table: Table
-    clock: Callable[[], float]
+    clock: Clock
     endpoint: EndpointName
     # Time before which a credential's use is not recorded again (epoch seconds), by its key.
     _noted: dict[str, float] = field(default_factory=dict, init=False, repr=False)

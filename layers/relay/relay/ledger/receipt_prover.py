@@ -9,7 +9,7 @@ from copy import replace
 from dataclasses import dataclass
 
 from relay.channels.channel import BigPandaAccess, Channel, Rest
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import SendError
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import incident_of
@@ -30,7 +30,7 @@ class ReceiptProver:
     heard_of: Callable[[Rest, Sequence[str], Deadline], Heard]
     answered_in_bigpanda: Callable[[BigPandaAccess, str, float], Answer | None]
     ledger: Ledger
-    clock: Callable[[], float]
+    clock: Clock
 
     def ask(
         self, name: str, entry: Entry, channel: Channel, pages: Sequence[str], deadline: Deadline, *, is_early: bool

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from relay.channels.channel import Channel
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError
 from relay.ledger.entry_key import legal
 from relay.ledger.table import Table, Text
@@ -74,7 +74,7 @@ class Sources:
     """Store of the environments and the recipients that shares name: the sources of a channel's shares."""
 
     table: Table
-    clock: Callable[[], float]
+    clock: Clock
     # Time before which a fact is not written again (epoch seconds), by channel, environment, and if the URL named any.
     _noted: dict[tuple[str, str | None, bool], float] = field(default_factory=dict, init=False, repr=False)
     # Time before which no other new environment of a channel is written (epoch seconds).

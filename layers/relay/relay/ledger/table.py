@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.deadline import Run
+from relay.deadline import Clock, Run
 from relay.failures import LedgerError
 from relay.incidents.share import ALERT_NAME_LENGTH, State, Version
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -71,12 +71,10 @@ def until_written[T, W](read: Callable[[], T], write: Callable[[T], W | None], k
 class Table:
     """The ledger's table. Every method raises LedgerError when DynamoDB fails or is too slow.
 
-    `clock` gives epoch seconds. `run` makes each call to DynamoDB, and may limit its time.
+    `run` makes each call to DynamoDB, and may limit its time.
     """
 
-    def __init__(
-        self, client: "DynamoDBClient", name: str, clock: Callable[[], float], run: Run = lambda call: call()
-    ) -> None:
+    def __init__(self, client: "DynamoDBClient", name: str, clock: Clock, run: Run = lambda call: call()) -> None:
         self._client = client
         self._name = name
         self._clock = clock
