@@ -184,7 +184,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
     """Ask the rate limiter for a ticket (the permission to send now) or a wait.
 
     The rate limiter fails open: if its table can't be read, a critical of a share that just came gets a ticket at once.
-    Other states wait for some time first.
+    Other states wait for some time first. The ledger's lease still applies.
     """
     is_critical, slot = task.state.is_critical, entry.debt.slot
     try:

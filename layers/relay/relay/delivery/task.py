@@ -234,7 +234,10 @@ class Task(NamedTuple):
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
     def without_ledger(self, now: float) -> "Task":
-        """Return the task with a job that records since when the ledger fails: first at `now` (epoch seconds)."""
+        """Return the task with a job that records since when the ledger fails.
+
+        It is the time of the first failure for this job: `now` (epoch seconds), if no earlier failure is recorded.
+        """
         since = self.job.ledger_down_since or timestamp(now)
         return replace(self, job=self.job._replace(ledger_down_since=since))
 

@@ -230,7 +230,7 @@ class Worker:
             return _faulty(job, type(error).__name__, error)
 
     def _followed(self, job: Job, result: Result, *, is_over: bool) -> Result:
-        """Queue a follow-up job for a signal, and return the signal's result. A resolve `is_over`."""
+        """Queue a follow-up job for a signal, and return the signal's result. `is_over` is True for a resolve."""
         now = self.clock()
         followup = followup_job(result.job or job, now)
         if result.outcome == Outcome.DELIVERED:

@@ -264,8 +264,8 @@ class RateLimiter:
     def report(self, channel: str, ticket: Ticket, failure: Reason | None, retry_after: float | None) -> bool:
         """Report the result of a signal to the channel's circuit breaker. Return True if its probe closed the circuit.
 
-        A success is written only if it resets the circuit. `failure` is None if the signal was accepted. A failure that
-        the circuit breaker does not count (`Handling.breaks_circuit`) has the same effect. `retry_after` is in seconds.
+        `failure` is None if the signal was accepted, which is written only if it resets the circuit. A failure that the
+        circuit breaker does not count (`Handling.breaks_circuit`) counts as a success. `retry_after` is in seconds.
         """
         gate = gate_of(channel)
         if failure is None or not HANDLING[failure].breaks_circuit:
@@ -360,7 +360,10 @@ class RateLimiter:
         return wait._replace(is_probe=known < end and bool(self._update(name, put={probed: end}, below=(probed, end))))
 
     def _wait_for_probe(self, name: str, circuit: Circuit, *, is_critical: bool) -> Wait | None:
-        """Return the wait for another sender's probe of a circuit that was open; None if this sender may send."""
+        """Return the wait for another sender's probe; None if this sender may send.
+
+        Only one sender may probe a circuit that was open; the others wait for the result of its signal.
+        """
         if circuit.open_until is None:
             return None
         now = self.clock()

@@ -428,8 +428,9 @@ class Entry(NamedTuple):
     ) -> "Entry":
         """Return the entry after xMatters accepted the signal of the lease's state. The lease ends.
 
-        `maybe_accepted` counts the attempts that were accepted, or may have been, by `until` (epoch seconds): xMatters'
-        flood control counts from when it accepted a signal. `request_id` is None if the answer had none.
+        `request_id` is xMatters' id of the signal; None if the answer had none. `maybe_accepted` counts the attempts
+        that were accepted, or may have been, by `until` (epoch seconds). The incident's rate limit counts from `until`,
+        since xMatters' flood control counts from when it accepted a signal. `audience` has the signal's recipients.
         """
         entry = self._released(lease)._counting(lease, maybe_accepted, until)
         return entry.announcing(lease.state, request_id, lease.began, audience)
@@ -437,8 +438,9 @@ class Entry(NamedTuple):
     def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
         """Return the entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
 
+        `request_id` is xMatters' id of the signal; None if the answer had none. `audience` has the signal's recipients.
         If a newer state is announced already, that one stays announced. Then `state` becomes doubtful, since people may
-        have been notified of it last.
+        have been notified of `state` last.
         """
         newest, entry = self.newest, self
         if newest and not newest.is_open and self.end.at >= newest.came and state.precedes(newest):
