@@ -161,7 +161,10 @@ class Fallback:
         return self.phones.send(lambda way: f"Critical. {spoken} Again. {spoken}" if way.is_call else written)
 
     def test(self, numbers: Mapping[str, str]) -> dict[str, str]:
-        """Send a test by each way, with its short number of `numbers`. Return the failure of each; empty for none."""
+        """Send a test by each way. Return the failure of each; an empty text for none.
+
+        `numbers` has the short number that each way tells, by the way's name (see `ways`).
+        """
         about = "This is a test of the relay's last resort: nothing is wrong."
         written = f"{about} The number is {numbers[TOPIC]}."
         asked = "The operator who runs `relayctl fallback test` asks you for the number."

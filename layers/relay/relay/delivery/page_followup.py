@@ -59,7 +59,10 @@ def signals_to_terminate(entry: Entry, *, replaces: bool) -> Iterator[AcceptedSi
 
 
 def _takes_over(newer: AcceptedSignal, older: AcceptedSignal) -> bool:
-    """True if the newer signal has an active page (one that reaches people) for all recipients of the older signal."""
+    """True if the newer signal has an active page for all recipients of the older signal.
+
+    A page that is over when it is found may have reached no recipient. A page for other recipients stays.
+    """
     return bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
 
 

@@ -264,8 +264,9 @@ class RateLimiter:
     def report(self, channel: str, ticket: Ticket, failure: Reason | None, retry_after: float | None) -> bool:
         """Report the result of a signal to the channel's circuit breaker. Return True if its probe closed the circuit.
 
-        `failure` is None if the signal was accepted, which is written only if it resets the circuit. A failure that the
-        circuit breaker does not count (`Handling.breaks_circuit`) counts as a success. `retry_after` is in seconds.
+        `failure` is None if the signal was accepted: a success, which is written only if it resets the circuit. A
+        failure that the circuit breaker does not count (`Handling.breaks_circuit`) has the same effect. `retry_after`
+        is xMatters' Retry-After in seconds; None without one.
         """
         gate = gate_of(channel)
         if failure is None or not HANDLING[failure].breaks_circuit:

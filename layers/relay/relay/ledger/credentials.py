@@ -76,7 +76,10 @@ def last_used(table: Table, channel: str, endpoint: EndpointName, fingerprint: s
 
 
 def newest_use(table: Table, keys: Collection[str]) -> float | None:
-    """Return the last time at which one of these credentials (`use_key`) was used, as in `last_used`."""
+    """Return the recorded time of the last use of any of these credentials (epoch seconds); None if there is none.
+
+    `keys` are made by `use_key`. The time is at most an hour behind. Raises LedgerError.
+    """
     times = map(_time, table.read_many(keys).values())
     return max((at for at in times if at is not None), default=None)
 

@@ -119,11 +119,18 @@ class Sources:
             self._try_change(key, partial(_with_set, recipients=named), deadline)
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
-        """Return the sets of URL recipients (none is no set) with which an incident was shared. Raises LedgerError."""
+        """Return the sets of URL recipients with which an incident was shared, without the empty set.
+
+        Raises LedgerError.
+        """
         return tuple(_sets(self.table.read(_incident_key(channel.name, incident_id))))
 
     def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:
-        """Return these sets by incident id, without incidents that DynamoDB did not process. Raises LedgerError."""
+        """Return the sets of URL recipients with which incidents were shared, by incident id. Raises LedgerError.
+
+        An incident that was shared without URL recipients has no sets. Incidents that DynamoDB did not process are
+        missing.
+        """
         keys = {incident_id: _incident_key(channel, incident_id) for incident_id in incident_ids}
         found = self.table.read_many(set(keys.values()))
         return {each: tuple(_sets(found[key])) for each, key in keys.items() if key in found}
@@ -141,10 +148,10 @@ class Sources:
         }
 
     def suggested(self, channel: Channel) -> tuple[str, ...]:
-        """Return the ids of environments that recent shares (30 days) named, and the channel's secret does not list.
+        """Return the ids of environments that recent shares named, and that the channel's secret does not list.
 
-        The latest is first. Any sender with the token may have written them: an operator must check. Raises
-        LedgerError.
+        Recent means the last 30 days. The environment of the latest share comes first. Any sender with the webhook's
+        token may have written these ids, so an operator must check them. Raises LedgerError.
         """
         environments = _Seen.of(self.table.read(_key(channel.name))).environments
         known = channel.bigpanda.environments if channel.bigpanda else ()

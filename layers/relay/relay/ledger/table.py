@@ -181,9 +181,10 @@ class Table:
         self._asked(self._client.put_item, TableName=self._name, Item=item)
 
     def due(self, shard: str, most: int) -> Iterator[Text]:
-        """Yield up to `most` documents of a shard of the `due` index, the earliest due time first, due or not.
+        """Yield up to `most` documents of a shard of the `due` index, the earliest due time first.
 
-        The index is eventually consistent and may lag by seconds. Read a document again before you change it.
+        Those that are not due yet are included. The index is eventually consistent and may lag by seconds. Read a
+        document again before you change it.
         """
         start: dict[str, Any] = {}
         while most > 0:
@@ -511,8 +512,8 @@ class Ledger:
     def change(self, name: str, change: Callable[[Entry], Entry], entry: Entry | None = None) -> Entry:
         """Replace an entry by `change(entry)` with optimistic locking; return the written entry.
 
-        `entry` is the entry as it was read last; None to read it first. Raises LedgerError, also if others change it
-        each time.
+        `name` is the entry's key. `entry` is the entry as it was read last; None to read it first. If another writer
+        changed it, it is read and changed again. Raises LedgerError, also if that happens each time.
         """
 
         def write(before: Entry) -> Entry | None:
