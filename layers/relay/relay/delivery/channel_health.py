@@ -79,7 +79,6 @@ class Debts:
         return self.critical + self.given_up + self.pages_missing
 
     def add(self, entry: Entry) -> None:
-        """Add one entry of the ledger's `due` index to these counts of a channel's debts."""
         self.pages_missing += entry.receipt.is_open and entry.receipt.has_no_page
         since = entry.delay_start
         if since is None:
@@ -112,7 +111,6 @@ class ShareWatch(NamedTuple):
     since: float
 
     def is_silent(self, now: float) -> bool:
-        """True if no share came for longer than the policy allows."""
         return now - self.since > self.every
 
 
@@ -120,7 +118,6 @@ class RefusedCredentials(NamedTuple):
     """Credentials for the vendors' APIs that the last probe found refused.
 
     Attributes:
-        channel: Name of the channel.
         kinds: Kinds of the credentials, as in `relayctl channel rotate`; at least one.
     """
 
@@ -129,16 +126,15 @@ class RefusedCredentials(NamedTuple):
 
     @property
     def reasons(self) -> list[str]:
-        """Texts that say why the channel is sick: one for each refused credential, with the command to rotate it."""
+        """Reasons of the channel's sickness: a text for each refused credential, with the command to rotate it."""
         return [f"{_REFUSALS[kind]} (type: relayctl channel rotate {self.channel} {kind})" for kind in self.kinds]
 
 
 def next_attempt(entry: Entry) -> float | None:
     """Return the time of the next attempt for an entry, at the latest (epoch seconds); None if no attempt waits.
 
-    It is the slot that the rate limiter reserved, if there is one. Otherwise it is computed from the entry's row in the
-    `due` index, which is due OVERDUE_SECONDS after the job's message wakes. No attempt comes before the end of a pause
-    or a flap.
+    It is the slot that the rate limiter reserved, or computed from the entry's row, which is due OVERDUE_SECONDS after
+    the job's message wakes. No attempt comes before the end of a pause or a flap.
     """
     if not entry.debt.job:
         return None
@@ -156,12 +152,10 @@ def ongoing_reasons(
     refused: RefusedCredentials | None = None,
     canary: str = "",
 ) -> list[str]:
-    """Return the causes of a channel's sickness that last until they are mended, as texts.
+    """Return the causes of a channel's sickness that last until they are mended, as texts, the most important first.
 
-    The most important cause is first. Every run of the sweeper finds a cause again until it is mended. `now` is in
-    epoch seconds. An argument is None if it could not be read. `shares` is also None if the policy expects no shares,
-    and `refused` is also None if no credential was refused. `canary` says why the channel's last canary failed; empty
-    if it has none, or if it succeeded.
+    An argument is None if it could not be read. `shares` is also None if the policy expects no shares, and `refused` if
+    no credential was refused. `canary` says why the last canary failed; empty for none. `now` is in epoch seconds.
     """
     found = []
     if circuit and circuit.is_open(now):
@@ -182,8 +176,7 @@ def ongoing_reasons(
 def momentary_reasons(debts: Debts) -> list[str]:
     """Return the reasons of a channel's sickness that one run of the sweeper finds, and the next run no longer does.
 
-    Their cause (a missing page) leaves the ledger's `due` index once the fallback topic is notified, though nothing is
-    mended. So the sweeper remembers these reasons for some time.
+    Their cause leaves the `due` index once the fallback topic is notified, so the sweeper remembers them for some time.
     """
     return [f"{debts.pages_missing} critical signals made no page"] if debts.pages_missing else []
 
@@ -238,10 +231,8 @@ class ChannelNotice(NamedTuple):
     """A channel that became sick, or is well again.
 
     Attributes:
-        channel: Name of the channel.
         since: Start of the sickness (epoch seconds).
         why: Reasons of the sickness, in words.
-        debts: Debts of the channel.
         is_urgent: True if the message is to wake a person.
     """
 
@@ -299,10 +290,7 @@ class HealthTopics:
         return self._publish("well", notices, subject, sns_topic.texts(whole, sms), is_urgent=False)
 
     def unreachable(self, channel: str, recipients: Mapping[str, str]) -> bool:
-        """Publish one message about recipients of a channel whom xMatters would not notify, each with the reason.
-
-        Return False if SNS does not accept it.
-        """
+        """Publish a message about recipients whom xMatters would not notify, with why. Return False if SNS fails."""
         many = f"{len(recipients)} recipient(s)"
         named = [f"{quoted(name, MAX_RECIPIENT)}: {why}" for name, why in sorted(recipients.items())]
         lines = [f"xMatters would not notify {many} of channel {channel} now:", *(f"- {each}" for each in named)]

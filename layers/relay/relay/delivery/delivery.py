@@ -3,21 +3,18 @@
 A loop reads the entry, decides on the next action and performs it, until there is a result. A write that conflicts with
 another sender's starts the next pass of the loop (optimistic locking).
 
-One attempt at a signal: queue its message, claim the incident, send, and record the result. The message is on the retry
-queue before the signal is sent, so a crash at any point loses nothing: the message wakes in any case, and the worker
-sends the state if the entry says that it is still owed. The claim is a conditional write that takes a lease, so one
-sender at a time announces an incident.
+One attempt at a signal: queue its message, claim the incident, send, and record the result. The message is queued
+before the signal is sent, so a crash at any point loses nothing: the worker sends the state if the entry says that it
+is still owed. The claim is a conditional write that takes a lease, so one sender at a time announces an incident.
 
-A debt is an owed state that waits. It has a message on the retry queue, a row in the ledger's `due` index, or both. The
-ledger's entry decides what is done; a message only wakes a worker. Each message has a number, its *plan*. A wait or a
-failure queues a message with the next plan, and then records the plan in the entry. A message of the same state with a
-lower plan is dropped when it wakes. So of many messages of one state, the last one counts. The row is written when the
-first attempts failed, or when the state has to wait before them. The sweeper uses the row to wake a state whose message
-vanished.
+A debt is an owed state that waits: by a message on the retry queue, a row in the ledger's `due` index, or both. The
+number of a message, its *plan*, lets only the last one of a state count (docs/architecture.md). The row is written when
+the first attempts failed, or when the state has to wait before them. By the row, the sweeper wakes a state whose
+message vanished.
 
 While the ledger fails, a state on the retry queue waits for it for some time. A state that is not on the queue, and a
-critical that just arrived, is sent without the ledger ("unguarded"). A page out of order is better than a lost page.
-The signal is recorded in the ledger afterwards.
+critical that just arrived, is sent without the ledger ("unguarded"), and recorded afterwards. A page out of order is
+better than a lost page.
 """
 
 from collections.abc import Callable
@@ -82,11 +79,7 @@ MAX_CATCH_UP_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Delivery:
-    """Announces states to xMatters, from new shares and from jobs.
-
-    Attributes:
-        services: The adapters that the steps call.
-    """
+    """Announces states to xMatters, from new shares and from jobs."""
 
     services: Services
 
@@ -100,13 +93,11 @@ class Delivery:
         correlation_id: str,
         deadline: "Deadline",
     ) -> Result:
-        """Announce a share's state if it is owed, or queue it until it can be sent.
+        """Announce a share's state if it is owed, or queue it until it can be sent. In shadow mode, do neither.
 
         `body` holds BigPanda's bytes, which xMatters gets unchanged unless the channel has a body of its own.
-        `recipients` are those of the webhook's URL; they are added to the channel's own. `correlation_id` is for log
-        searches. The result is `unsafe` if neither xMatters nor the ledger nor a queue has the state. It is also
-        `unsafe` if the state needs a further job, and no queue accepts that job. In shadow mode nothing is sent or
-        queued.
+        `recipients` are those of the webhook's URL, in addition to the channel's own. The result is `unsafe` if neither
+        xMatters nor the ledger nor a queue has the state, or if no queue accepts a further job that the state needs.
         """
         job = new_job(channel, share, body, recipients, correlation_id, self.services.clock())
         task = Task.of(channel, share, job, self.services.owner(), deadline, is_from_webhook=True)
@@ -120,12 +111,11 @@ class Delivery:
     def resume(
         self, job: Job, share: "Share", channel: "Channel", deadline: "Deadline", *, given_up: Reason | None = None
     ) -> Result:
-        """Announce the state of a job from the queue, if it is still owed.
+        """Announce the state of a job from the queue, if it is still owed. If it has to wait, queue its next message.
 
-        `share` is parsed from the job's body. `given_up` is a reason for which an owed state is dead-lettered: its
-        channel was removed, or it expired while its channel can't be read; None otherwise. If the state has to wait,
-        its next message is queued. If the result is `unsafe`, nothing has the state but the job's own message, which
-        has to stay on the queue.
+        `share` is parsed from the job's body. `given_up` is a reason to dead-letter an owed state: its channel was
+        removed, or it expired while its channel can't be read. If the result is `unsafe`, only the job's own message
+        has the state.
         """
         task = Task.of(channel, share, job, self.services.owner(), deadline)._replace(given_up=given_up)
         if job.accepted:
@@ -137,17 +127,11 @@ class Delivery:
         self._change_debt(job, Debt.bell_begun)
 
     def postpone(self, job: Job, until: float) -> None:
-        """Make the job's row in the ledger's `due` index due only some time after the end of the job's wait.
-
-        Then the sweeper does not wake the state before that. `until` is the end of the wait (epoch seconds).
-        """
+        """Let the sweeper leave a job's state alone until a while after its wait ends at `until` (epoch seconds)."""
         self._change_debt(job, lambda debt: debt.postponed(until + OVERDUE_SECONDS))
 
     def _change_debt(self, job: Job, change: Callable[[Debt], Debt]) -> None:
-        """Replace the debt of a job's state by `change(debt)`. Errors of the ledger are ignored.
-
-        Nothing is done if the debt belongs to another job by now, or if a later message wakes it.
-        """
+        """Replace a job's debt, unless another job or a later message has it now. Errors of the ledger are ignored."""
 
         def changed(entry: Entry) -> Entry:
             is_current = entry.debt.job == job.stored_name and job.plan >= entry.debt.plan
@@ -159,8 +143,7 @@ class Delivery:
     def _attend(self, task: Task) -> Result:
         """Read the task's entry, decide on the next action and perform it, until there is a result.
 
-        These steps are repeated, at most MAX_READS times, if another sender changed the entry meanwhile. If the ledger
-        fails, the state is sent or queued without it.
+        If the ledger fails, the state is sent or queued without it.
         """
         services = self.services
         try:
@@ -180,11 +163,7 @@ class Delivery:
 
 
 def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Result | None]:
-    """Perform an action for the task's state. Raises LedgerError.
-
-    Returns the task and its result. The result is None if the caller has to read the incident's ledger entry again:
-    another writer changed the entry.
-    """
+    """Perform an action for the task's state; the result is None as in `attempt`. Raises LedgerError."""
     match action:
         case Settle():
             return task, _settle(services, task, entry, action)
@@ -251,10 +230,8 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
     """Announce a task's state: take the incident's lease, send the signal, and record the result.
 
-    There are at most `send.max_attempts` attempts. `ticket` is the rate limiter's permission to send now.
-
-    Returns the task and the result. The result is None if another writer changed the incident's ledger entry since it
-    was read: then no signal was sent. A ticket with which no signal is sent is given back to the rate limiter.
+    The result is None if another writer changed the entry since it was read: then no signal was sent. A `ticket` with
+    which no signal is sent is given back to the rate limiter.
     """
     if task.is_from_webhook:
         wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
@@ -288,16 +265,12 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
 
 
 def _give_back(services: Services, ticket: Ticket) -> None:
-    """Give an unused ticket (the permission to send a signal now) back to the rate limiter."""
     with suppress(LedgerError):
         services.rate_limiter.leave(ticket)
 
 
 def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[Entry, Lease]:
-    """Return the entry to write, with a new lease for this sender, and the lease.
-
-    The lease is the sender's exclusive right to send for the incident.
-    """
+    """Return the entry to write, with a new lease for this sender, and the lease."""
     now, is_queued, described = services.clock(), task.is_on_queue, task.described(entry)
     lease = Lease(task.owner, now + LEASE_SECONDS, described.next_claim(now), task.state)
     after = described.claimed(lease, send.max_attempts, queued=is_queued)
@@ -314,10 +287,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
 
 
 def _own_claim(services: Services, task: Task) -> Entry | None:
-    """Return the entry if it has this sender's lease: its claim was written, and DynamoDB's answer was lost.
-
-    Then the AWS client repeated the write, and the repetition met the first one. Returns None if it was another writer.
-    """
+    """Return the entry if it has this sender's lease: DynamoDB's answer was lost, and the AWS client wrote again."""
     entry = services.ledger.read(task.entry_key)
     return entry if entry.lease and entry.lease.owner == task.owner else None
 
@@ -352,8 +322,8 @@ def _record_acceptance(
 def _wake_next(services: Services, task: Task, entry: Entry) -> None:
     """Wake a newer state now, if its share came while this sender had the incident's lease.
 
-    The newer state has a message on the retry queue, delayed past the planned end of the lease. The lease has ended
-    earlier, so a copy of that message is queued. The copy has the same plan: the first of the two that wakes acts.
+    Its message is delayed past the planned end of the lease, which has ended earlier. So a copy with the same plan is
+    queued: the first of the two that wakes acts.
     """
     if entry.debt.since is None or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return
@@ -367,9 +337,8 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
 def _record_failure(
     services: Services, task: Task, claimed: Entry, lease: Lease, sent: SendResult, until: float
 ) -> tuple[Task, Result]:
-    """Queue a state that was not accepted, and record the failure in its entry.
+    """Queue a state that was not accepted, and record the failure; `until` is the end of the attempts (epoch seconds).
 
-    `claimed` is the entry with this sender's `lease`, and `until` the time at which the attempts ended (epoch seconds).
     Afterwards the state is on a queue, in the ledger's `due` index, or both. If both fail, it is dead-lettered.
     """
     before = task
@@ -420,9 +389,9 @@ def next_plan(task: Task, entry: Entry) -> int:
 
 
 def planned(task: Task, before: Entry, after: Entry) -> Entry:
-    """Return the entry `after` with the task's message as the one that wakes its newest state.
+    """Return `after` with the task's message as the one that wakes its newest state. `before` is the entry as read.
 
-    `before` is the entry as it was read. A plan of an older state does not count: its messages are superseded.
+    A plan of an older state does not count: its messages are superseded.
     """
     plan, known = task.job.plan, before.debt.plan
     plan = known if known > plan and task.state.is_of_same_share(before.newest) else plan
@@ -430,11 +399,10 @@ def planned(task: Task, before: Entry, after: Entry) -> Entry:
 
 
 def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
-    """Put a message on the retry queue that wakes the state at the end of `wait`, with the number `plan`.
+    """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
 
-    Nothing is done if this function put a message there that wakes no later, or if the queue refused one. Returns the
-    task, which records if the queue accepted the message. The wait's reason is shown to operators. Without the ledger
-    no plan can be drawn: the message keeps its own if `plan` is None.
+    Nothing is done if this function put a message there that wakes no later, or if the queue refused one. The wait's
+    reason is shown to operators. Without the ledger no plan can be drawn: the message keeps its own if `plan` is None.
     """
     if task.queue_refused_it or task.wakes_at <= wait.until + 1:
         return task
@@ -445,12 +413,11 @@ def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None)
 
 
 def hold(services: Services, task: Task, entry: Entry, wait: Wait) -> tuple[Task, Result | None]:
-    """Let the state wait: queue its next message, and record that it is owed.
+    """Let the state wait: queue its next message, and record that it is owed. The result is None as in `attempt`.
 
-    Returns the task and the result. The result is None if another writer changed the entry since it was read. A wait
-    that is longer than SQS's largest delay needs no message: the sweeper wakes the state at its end. The same holds for
-    a pause, which can end early, for a flap, whose end moves with each change, and for an open circuit, unless the
-    state is to probe it. Raises LedgerError if the state is neither recorded nor on the retry queue.
+    A wait that is longer than SQS's largest delay needs no message: the sweeper wakes the state at its end. The same
+    holds for a pause, which can end early, for a flap, whose end moves with each change, and for an open circuit,
+    unless the state is to probe it. Raises LedgerError if the state is neither recorded nor on the retry queue.
     """
     now, plan = services.clock(), next_plan(task, entry)
     # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.
@@ -498,8 +465,8 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
 def row_of(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
     """Return the row of the `due` index for a state that waits until `until` (epoch seconds).
 
-    The sweeper acts on a row that is due. `has_message` is True if a message on the retry queue wakes at the end of the
-    wait. Then the row is due some minutes later, but at the latest shortly after the state expires.
+    If a message on the retry queue wakes it then, the row is due some minutes later, but at the latest shortly after
+    the state expires.
     """
     due = until + OVERDUE_SECONDS if has_message else until
     return Row(
@@ -508,10 +475,7 @@ def row_of(task: Task, until: float, now: float, *, has_message: bool = True) ->
 
 
 def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
-    """Store the job of a task under `name` in the ledger, until some time after the state expires.
-
-    `name` tells the stored jobs of one entry apart. `now` is in epoch seconds. Raises LedgerError.
-    """
+    """Store a task's job under `name` in the ledger, until some time after the state expires. Raises LedgerError."""
     # A pause delays the end of the state's age.
     lasts = max(task.expires_at - now, task.channel.policy.max_age_seconds) + STORED_SECONDS
     ledger.store(task.entry_key, name, envelope_of(storable(task.job.fresh())), lasts=lasts)
@@ -566,11 +530,10 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
     """Leave a failed signal to a message on the retry queue, or dead-letter it if its failure is final.
 
-    `entry` is the incident's entry; None if the ledger fails. A state that a message woke gets its next backoff. The
-    message of a share that BigPanda just sent is on the queue already, or is queued now. If the queue does not accept
-    it, the result has no queue and stays `unsafe`. The message of a new share wakes after FIRST_WAKE_SECONDS, whatever
-    Retry-After says: the delay of a queued message can't be changed. After a 429, the channel's open circuit makes the
-    state wait.
+    `entry` is None if the ledger fails. A state that a message woke gets its next backoff. The message of a share that
+    just came is on the queue already, or is queued now; if the queue refuses it, the result stays `unsafe`. It wakes
+    after FIRST_WAKE_SECONDS, whatever Retry-After says: the delay of a queued message can't be changed. After a 429,
+    the channel's open circuit makes the state wait.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -598,10 +561,7 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
 
 
 def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
-    """Dead-letter a state that is owed, and record that in the ledger.
-
-    `reason` is `expired`, `channel_removed` or `shadowed`.
-    """
+    """Dead-letter an owed state as `expired`, `channel_removed` or `shadowed`, and record that in the ledger."""
     result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason), entry)
     at, until = dead_lettered_at(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
 
@@ -619,8 +579,8 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
 def dead_letter(services: Services, task: Task, result: Result, entry: Entry | None) -> Result:
     """Put the job of a state on the dead-letter queue, and return `result` with that recorded.
 
-    `entry` is the incident's entry; None if the ledger fails. If that queue fails, a job from the retry queue stays
-    there for another attempt. A new share is then answered `unsafe`.
+    `entry` is None if the ledger fails. If that queue fails, a job from the retry queue stays there for another
+    attempt. A new share is then answered `unsafe`.
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
@@ -648,13 +608,12 @@ def dead_lettered_at(result: Result) -> float | None:
 
 
 def without_ledger(services: Services, task: Task, why: str) -> Result:
-    """Send the state without the ledger, or let it wait for the ledger if it is on the retry queue.
+    """Send the state without the ledger, or let it wait for the ledger if it is on the retry queue. `why` is the error.
 
     A critical of a share that just came is sent at once, which may repeat a page, but at most once for an incident in
-    UNGUARDED_AGAIN_SECONDS. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent; they are sent at once
-    if the queue refuses them. Some wait as long as the ledger fails: a revived job, one that is too old or whose
-    channel is gone, a critical that was held back, and a resolve that BigPanda has to be asked about. `why` is the
-    ledger's error.
+    UNGUARDED_AGAIN_SECONDS. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent; at once if the queue
+    refuses them. Some wait as long as the ledger fails: a revived job, one that is too old or whose channel is gone, a
+    critical that was held back, and a resolve that BigPanda has to be asked about.
     """
     now = services.clock()
     if pause := task.pause(now):
@@ -674,7 +633,6 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
 
 
 def _sent(services: Services, task: Task, why: str) -> Result:
-    """Send the state without the ledger, and return the result. `why` is the ledger's error."""
     max_attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
     sent = announce(services, task, Entry(), max_attempts=max_attempts, may_repeat=not task.is_from_webhook)
@@ -692,17 +650,14 @@ def _sent(services: Services, task: Task, why: str) -> Result:
 
 
 def _may_wait(task: Task, now: float) -> bool:
-    """True if the state has to wait for the ledger, as long as a queue has it. `now` is in epoch seconds."""
+    """True if the state has to wait for the ledger, as long as a queue has it."""
     has_to = task.job.is_revived or Flag.WAITS_FOR_LEDGER in task.job.flags or task.needs_question
     is_urgent = task.is_from_webhook and task.state.is_critical
     return has_to or final_reason(task, now) is not None or (not is_urgent and can_wait(task, now))
 
 
 def can_wait(task: Task, now: float) -> bool:
-    """True if the state may wait longer for the ledger or the rate limiter; `now` is in epoch seconds.
-
-    The limit is UNGUARDED_AFTER_SECONDS, from the first failure of the ledger or the rate limiter for this job.
-    """
+    """True for UNGUARDED_AFTER_SECONDS after the job's first failure of the ledger or the rate limiter."""
     since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 
@@ -710,11 +665,7 @@ def can_wait(task: Task, now: float) -> bool:
 def _queued(
     services: Services, task: Task, wait: Wait, why: str, *, plan: int | None = None
 ) -> tuple[Task, Result | None]:
-    """Leave a state to its message on the retry queue, which wakes at the end of `wait`, while the ledger fails.
-
-    `why` is the ledger's error, and `plan` the message's number (see `keep`). Returns the task and the result. The
-    result is None if no message is on the queue.
-    """
+    """Leave a state to its message (see `keep`) while the ledger fails. The result is None if the queue refuses it."""
     task = keep(services, task, wait, plan=plan)
     return task, task.waiting(wait, "retry").with_unguarded(why) if task.is_kept else None
 
@@ -722,9 +673,8 @@ def _queued(
 def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     """Leave a state to its job on the retry queue, while the channel is paused and the ledger fails.
 
-    `why` is the ledger's error. The job is needed even if the pause drops the state: it records the state once the
-    ledger works. Without that record, an older state would still be sent after the pause. A resolve that the pause
-    drops would not end the incident's pages.
+    The job is needed even if the pause drops the state: it records the state once the ledger works. Without that
+    record, an older state would be sent after the pause, and a resolve would not end the incident's pages.
     """
     seconds = UNRECORDED_WAIT_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
     wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
@@ -733,10 +683,7 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
 
 
 def _not_taken(task: Task, reason: Reason, why: str) -> Result:
-    """Return the result of a state that must not be sent now, and that no queue took.
-
-    A message that woke the state stays on its queue then.
-    """
+    """Return the result of a state that must not be sent now, and that no queue took. Its old message stays, if any."""
     failed = replace(task.result(Outcome.UNSAFE), reason=reason, detail=f"{why}; no queue took it")
     return failed.with_last_copy(last_copy(task.job)) if task.is_from_webhook else failed
 
@@ -749,11 +696,10 @@ def record_or_queue(
     why: str,
     change: Callable[[Entry], Entry] | None = None,
 ) -> Result:
-    """Record an accepted signal in an incident's ledger entry, which lacks it. Queue a job if the ledger fails.
+    """Record an accepted signal in its incident's entry; if the ledger fails, queue a job that records it later.
 
     Without the record, the incident's resolve would not become owed. `change` returns the entry with the signal; None
-    if the sender has no lease. A queued job records the signal later, as `accepted`. `why` says why the entry lacks the
-    signal. The result contains `why` in both cases.
+    if the sender has no lease. `why` says why the entry lacks the signal: the result contains it in both cases.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))
@@ -765,8 +711,6 @@ def record_or_queue(
 
 
 def _announced(task: Task, accepted: Acceptance) -> Callable[[Entry], Entry]:
-    """Return a function that returns an entry with the task's state announced by the signal that was `accepted`."""
-
     def announced(entry: Entry) -> Entry:
         audience = audience_of_some(task, entry) if Flag.FOR_SOME in task.job.flags else task.audience()
         return entry.announcing(task.state, accepted.request_id, accepted.at, audience)
@@ -775,10 +719,9 @@ def _announced(task: Task, accepted: Acceptance) -> Callable[[Entry], Entry]:
 
 
 def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
-    """Write the missing ledger record of a state that was announced while the ledger failed.
+    """Write the missing ledger record of a state that was announced while the ledger failed. Nothing is sent.
 
-    The state's job has the acceptance `accepted`: it sends nothing, and only writes this record. Returns `duplicate` if
-    the record is written. If the ledger still fails, the job waits, or is dead-lettered if it is too old.
+    Returns `duplicate` if the record is written. Else the job waits, or is dead-lettered if it is too old.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, _announced(task, accepted)))
@@ -796,8 +739,7 @@ def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
 def note_later(services: Services, task: Task, why: str) -> Result:
     """Let a queued job record a state that needs no signal, since the ledger fails now.
 
-    `why` is the ledger's error. The job writes the record once the ledger works. Without the record, an older state,
-    which this state superseded, could still be sent.
+    Without the record, an older state, which this state superseded, could still be sent.
     """
     now = services.clock()
     if final_reason(task, now):
@@ -806,10 +748,9 @@ def note_later(services: Services, task: Task, why: str) -> Result:
 
 
 def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
-    """Leave the state to its job on the retry queue, which wakes at the end of `wait`.
+    """Leave the state to its job on the retry queue, until the end of `wait`; send it if the queue does not accept it.
 
-    If the queue does not accept the job, send the state without the ledger. `why` is the reason for which the ledger
-    could not be used. The result names it.
+    `why` is the reason for which the ledger could not be used. The result names it.
     """
     task, result = _queued(services, task, wait, why)
     if result:
@@ -820,9 +761,6 @@ def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
 
 
 def _soon(task: Task, now: float) -> Wait:
-    """Return the wait before a job wakes again to record its state in the ledger, which fails now.
-
-    The wait is a tenth of the state's age, at least CATCH_UP_SECONDS and at most MAX_CATCH_UP_SECONDS.
-    """
+    """Return the wait until a state is recorded: a tenth of its age, from CATCH_UP_SECONDS to MAX_CATCH_UP_SECONDS."""
     seconds = min(max(CATCH_UP_SECONDS, (now - task.state.came) / 10), MAX_CATCH_UP_SECONDS)
     return Wait(Reason.INTERNAL, now + seconds)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.kept_facts import with_facts
 from relay.channels.policy import Mode
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.delivery.delivery import planned, row_of, store_job
 from relay.delivery.task import Task, entry_key_of
 from relay.failures import LedgerError, Reason, SendError
@@ -58,7 +58,6 @@ class _Answer(NamedTuple):
 
     Attributes:
         share: The incident as BigPanda has it; None without an answer.
-        calls: Number of requests that were sent.
         is_paced: True if a rate limit left no room for the whole question.
     """
 
@@ -71,10 +70,6 @@ class _Question(NamedTuple):
     """A question that is being asked.
 
     Attributes:
-        job: Its job.
-        entry: The incident's entry, with the claimed resolve.
-        channel: The channel.
-        deadline: Deadline of the job.
         asked_at: Time before the first request (epoch seconds). A share that comes later is newer than the answer.
     """
 
@@ -86,32 +81,24 @@ class _Question(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Key of the entry."""
         return entry_key_of(self.job)
 
 
 @dataclass(frozen=True)
 class EndQuestions:
-    """Asks BigPanda if incidents are over of which a resolve came ("claimed"), and acts on the answers.
-
-    Attributes:
-        lister: Reads incidents of BigPanda.
-        ledger: The entries of incidents.
-        outbox: The queues of jobs.
-        clock: The time in epoch seconds.
-    """
+    """Asks BigPanda if incidents are over of which a resolve came ("claimed"), and acts on the answers."""
 
     lister: "Lister"
     ledger: Ledger
     outbox: Outbox
-    clock: Callable[[], float]
+    clock: Clock
 
     def ask(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Ask BigPanda about the claimed resolve of a `question` job, and record the answer.
 
-        The result is `queued` if the question has to wake again, and `duplicate` if nothing is left to ask. It is
-        `unsafe` if the ledger fails. Its notice `end` says if BigPanda refuted the resolve, or left it without an
-        answer for too long.
+        The result is `queued` if the question has to wake again, `duplicate` if nothing is left to ask, and `unsafe` if
+        the ledger fails. Its notice `end` is of a resolve that BigPanda refuted, or left without an answer for too
+        long.
         """
         try:
             entry, now = self.ledger.read(entry_key_of(job)), self.clock()
@@ -166,7 +153,6 @@ class EndQuestions:
         return _waiting(question.job, now + FIRST_AGAIN_SECONDS if is_unasked else _next_question(end, now))
 
     def _open(self, question: _Question) -> Result:
-        """Record that BigPanda shows the incident as open."""
         asked_at, end = question.asked_at, question.entry.end
         after = self._record(question, lambda end: end.answered_open(asked_at))
         is_refuted = asked_at - end.claimed_at >= CLAIM_SECONDS
@@ -175,7 +161,6 @@ class EndQuestions:
         return replace(result, notices=Notices(end="refuted" if is_refuted else None))
 
     def _record(self, question: _Question, change: Callable[[End], End]) -> End:
-        """Write the end of the incident's entry, changed by `change`, and return it. Raises LedgerError."""
         return self.ledger.change(question.key, lambda each: each._replace(end=change(each.end)), question.entry).end
 
     def _believed(self, question: _Question, *, notice: str | None = None) -> Result:
@@ -188,9 +173,8 @@ class EndQuestions:
     def _over(self, question: _Question, share: Share, *, notice: str | None = None) -> Result:
         """Record that an incident is over, and queue the signal of that. Raises LedgerError.
 
-        `share` is the incident as BigPanda has it, or the claimed resolve. `notice` is the result's notice of the end.
-        If the entry changed since it was read, nothing is recorded, and BigPanda is asked again. In shadow mode the
-        end is recorded without a signal.
+        `share` is the incident as BigPanda has it, or the claimed resolve. If the entry changed since it was read,
+        nothing is recorded, and BigPanda is asked again. In shadow mode the end is recorded without a signal.
         """
         job, entry, channel, deadline, _ = question
         now, signal = self.clock(), _signal_job(question, share).planned(entry.debt.plan + 1)
@@ -256,7 +240,6 @@ def _next_question(end: End, now: float) -> float:
 
 
 def _asked(job: Job, calls: int, now: float) -> Job:
-    """Return the question's job after `calls` requests to BigPanda. Its age counts from `now` (epoch seconds)."""
     asked = replace(job.after_attempts(calls), revived_at=timestamp(now))
     return asked.with_flags(Flag.ASKED) if calls else asked
 

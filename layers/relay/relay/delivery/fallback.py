@@ -32,12 +32,9 @@ MAX_RECIPIENTS = 10
 
 
 class UnknownCritical(NamedTuple):
-    """An open critical incident that no channel knows: BigPanda has it, and no share of it came.
-
-    It is reported, not signalled, since its channel is unknown.
+    """An open critical incident in BigPanda of which no share came: its channel is unknown, so it is only reported.
 
     Attributes:
-        incident_id: BigPanda's id.
         description: Description of one of its alerts; empty if there is none.
         link: URL of the incident in BigPanda's console.
     """
@@ -51,7 +48,6 @@ class OverdueDebt(NamedTuple):
     """An overdue critical incident, as the fallback topic's message describes it.
 
     Attributes:
-        incident_id: BigPanda's id.
         since: Time since which the incident is owed (epoch seconds).
         reason: Reason of the last failed attempt; empty if none failed.
         is_dead_lettered: True if its job is dead-lettered, so that only an operator can have it sent.
@@ -76,7 +72,6 @@ class OverdueDebt(NamedTuple):
 
     @classmethod
     def of_job(cls, job: Job) -> Self:
-        """Return the overdue debt of a critical incident, from the job of its signal."""
         found = _details(job)
         described = (*(alert.description for alert in found.alerts), found.description) if found else ()
         # `in_flight` is the reason of a job that never failed.
@@ -91,11 +86,10 @@ class OverdueDebt(NamedTuple):
         )
 
     def words(self) -> str:
-        """Return the incident's id and description on one line, for an SMS or a list."""
+        """Return the incident's id and description on one line."""
         return _words(self.incident_id, self.description)
 
     def lines(self) -> list[str]:
-        """Return the lines about this incident for an e-mail."""
         return [
             f"- Incident {self.words()}",
             f"  {self._state()}",
@@ -130,7 +124,6 @@ class Fallback:
 
     Attributes:
         client: Returns the SNS client, which is created at its first use.
-        topic_arn: ARN of the topic.
         phones: The phones to call and text; None if there are none, or if the function does not use them.
     """
 
@@ -146,17 +139,16 @@ class Fallback:
     def notify(self, channel: str, debts: Sequence[OverdueDebt], others: int = 0) -> bool:
         """Publish one message about a channel's overdue criticals. Return False if SNS does not accept it.
 
-        The message describes the first ten of `debts`, and counts the rest. `others` is the number of further debts
-        that are not in `debts`.
+        The message describes the first ten of `debts`, and counts the rest. `others` is the number of debts beside
+        them.
         """
         texts = _texts(channel, debts, others)
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
 
     def call(self, channels: Sequence[str], debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
-        """Call and text all phones once about the overdue criticals of these channels.
+        """Call and text all phones once about overdue criticals, as in `notify`: the worst is the first of `debts`.
 
-        The worst is the first of `debts`. `others` is the number of further debts that are not in `debts`. Returns the
-        failure of each way, as `Phones.send` does; empty without phones.
+        Returns the failure of each way, as `Phones.send` does; empty without phones.
         """
         if not self.phones:
             return {}
@@ -191,7 +183,7 @@ class Fallback:
     def notify_of_unknown(self, channels: Sequence[str], found: Sequence[UnknownCritical]) -> bool:
         """Publish one message about open criticals in BigPanda of which no share came. Return False if SNS fails.
 
-        `channels` are all channels that the incidents may belong to, since BigPanda's API does not name the channel.
+        `channels` are all that they may belong to, since BigPanda's API does not name the channel.
         """
         more = len(found) - 1
         subject = f"CRITICAL, not paged: incident {_id(found[0].incident_id)}{f' and {more} more' if more else ''}"
@@ -209,16 +201,10 @@ def _subject(channel: str, debts: Sequence[OverdueDebt], others: int) -> str:
 
 
 def _is_unanswered(debts: Sequence[OverdueDebt]) -> bool:
-    """True if people were notified of all these criticals, and nobody answered."""
     return all(debt.missed == Missed.NOBODY_ANSWERED for debt in debts)
 
 
 def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
-    """Return the message about a channel's overdue criticals, by protocol: short for SMS (`sms`), full for the rest.
-
-    The full text has the key `default`. `debts` are the overdue criticals. `others` is the number of further overdue
-    criticals that are not in `debts`.
-    """
     count = len(debts) + others
     lines = [_opening(channel, debts, others), "Notify the recipients by other means now.", ""]
     for debt in debts[:MAX_NAMED]:
@@ -232,7 +218,6 @@ def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str,
 
 
 def _opening(channels: str, debts: Sequence[OverdueDebt], others: int) -> str:
-    """Return the first sentence about overdue criticals. The parameters are those of `_texts`."""
     of_channels = f"{_incidents(len(debts) + others)} of channel {channels}"
     if _is_unanswered(debts):
         return f"Nobody answered the pages of {of_channels}."
@@ -280,7 +265,6 @@ def _id(incident_id: str) -> str:
 
 
 def _names(recipients: Sequence[str]) -> str:
-    """Return the recipients' names, each in quotes, and the number of those beyond MAX_RECIPIENTS."""
     more = len(recipients) - MAX_RECIPIENTS
     named = ", ".join(quoted(name, MAX_IDENTIFIER) for name in recipients[:MAX_RECIPIENTS])
     return named + (f" and {more} more" if more > 0 else "")
@@ -292,7 +276,6 @@ def _words(incident_id: str, description: str) -> str:
 
 
 def _link(link: str, incident_id: str) -> str:
-    """Return `link` if it is a URL of BigPanda, else the incident's URL in BigPanda's console."""
     return link if is_bigpanda_link(link) else console_link(incident_id)
 
 

@@ -1,9 +1,9 @@
 """Follow-up of accepted signals: find their pages, and terminate pages of past states.
 
-A 202 says that xMatters accepted a signal. It does not say if the workflow made a page of it. So the follow-up job
-searches for the page by the signal's request id, several times within three minutes. Then the pages of past states are
-terminated. Shortly before a critical's receipt is late, xMatters is asked who was notified, and who answered, and
-BigPanda if a person answered there.
+A 202 does not say if the workflow made a page of the signal. So the follow-up job searches for the page by the signal's
+request id, several times within three minutes. Then the pages of past states are terminated. Shortly before a
+critical's receipt is late, xMatters is asked who was notified, and who answered, and BigPanda if a person answered
+there.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from relay.channels.channel import Channel, Rest
 from relay.channels.policy import Policy
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.delivery.task import entry_key_of
 from relay.failures import LedgerError, Reason, SendError
 from relay.jobs.job import Job
@@ -30,11 +30,9 @@ from relay.xmatters.directory import Pages
 def terminate_pages(
     pages: Pages, rest: Rest, entry: Entry, deadline: Deadline, *, replaces: bool
 ) -> Iterator[AcceptedSignal]:
-    """Terminate the pages of past states in xMatters, and yield each signal whose pages are all terminated.
+    """Terminate the pages of past states, and yield each signal whose pages are all terminated. Raises SendError.
 
-    A signal that a newer page replaces, and that has no page yet, is not yielded: its workflow may make one later,
-    which then has to end. `pages` is the client for xMatters' pages, and `rest` the channel's credentials for it.
-    `replaces` is the policy's setting: a newer page replaces older ones. Raises SendError.
+    A signal that a newer page replaces, and that has no page yet, is not yielded: its workflow may make one later.
     """
     for signal in signals_to_terminate(entry, replaces=replaces):
         # Searched again: the workflow may have made a page later, or a second one.
@@ -48,10 +46,7 @@ def terminate_pages(
 
 
 def signals_to_terminate(entry: Entry, *, replaces: bool) -> Iterator[AcceptedSignal]:
-    """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them.
-
-    `replaces` is the policy's setting for the second case.
-    """
+    """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page `replaces` them."""
     for index, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
         newer_ones = [
@@ -81,26 +76,19 @@ OLD_SIGNAL_SECONDS = 6 * 3600.0
 
 @dataclass(frozen=True)
 class Followup:
-    """Follow-up of accepted signals: finds their pages, and terminates those of past states.
-
-    Attributes:
-        pages: Client for xMatters' pages.
-        ledger: The entries of incidents.
-        prover: Asks if people were notified of a critical, and if they answered.
-        clock: The time in epoch seconds.
-    """
+    """Follow-up of accepted signals: finds their pages, and terminates those of past states."""
 
     pages: Pages
     ledger: Ledger
     prover: ReceiptProver
-    clock: Callable[[], float]
+    clock: Clock
 
     def follow(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Find the pages of an incident's signals, and terminate those of past states.
 
-        The result is `duplicate` if nothing is left to do, and `queued` if the follow-up has to run again. It is
-        `unsafe` with a reason if an API or the ledger failed. Its `without_page` holds the request ids of signals
-        without a page; each id is reported once.
+        The result is `duplicate` if nothing is left to do, `queued` if the follow-up has to run again, and `unsafe` if
+        an API or the ledger failed. Its `without_page` holds the request ids of signals without a page; each is
+        reported once.
         """
         if channel.rest is None and not channel.asks_about_answers:
             return _result(job, Outcome.DUPLICATE)
@@ -111,7 +99,6 @@ class Followup:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
 
     def _followed(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Result:
-        """Find the pages of an incident's signals, terminate those of past states, and ask about people."""
         checked: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
         is_suppressed = False
@@ -132,10 +119,7 @@ class Followup:
     def _follow_pages(
         self, entry: Entry, rest: Rest, policy: Policy, checked: dict[str, AcceptedSignal], deadline: Deadline
     ) -> None:
-        """Find the pages of an incident's signals, and terminate those of past states. Raises SendError.
-
-        What is found is put into `checked`, by request id, also if a later request fails.
-        """
+        """Put the followed signals into `checked` by request id, also if a later request fails. Raises SendError."""
         for signal in self._without_known_page(entry):
             checked[signal.request_id] = self._looked_for(signal, rest, policy.page_within_seconds, deadline)
         for signal in terminate_pages(self.pages, rest, entry.followed(checked), deadline, replaces=policy.replace):
@@ -204,10 +188,7 @@ class Followup:
 
 
 def _question_at(entry: Entry, channel: Channel) -> float | None:
-    """Return when the vendors are asked about the people of a critical (epoch seconds); None if nothing can be asked.
-
-    xMatters is asked about pages, and BigPanda about the incident.
-    """
+    """Return when xMatters or BigPanda is asked about a critical (epoch seconds); None if nothing can be asked."""
     can_ask = channel.asks_about_answers or (channel.rest is not None and bool(entry.pages_to_ask_about()))
     return entry.receipt.question_at(channel.policy) if can_ask else None
 
@@ -215,8 +196,7 @@ def _question_at(entry: Entry, channel: Channel) -> float | None:
 def _unpaged_criticals(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> list[float]:
     """Return the times of critical signals of an open incident of which this follow-up found that they have no page.
 
-    Then it is possible that no person was notified. `checked` has the signals that this follow-up looked at, by request
-    id. A signal without a page does not count if a later signal has a page for the same recipients.
+    A signal without a page does not count if a later signal has a page for the same recipients.
     """
     if entry.announced is None or not entry.announced.is_open:
         return []

@@ -31,9 +31,7 @@ class Way(NamedTuple):
     """One way to reach a phone.
 
     Attributes:
-        name: Name of the way, which does not tell the phone's number.
         kind: CALL or TEXT.
-        number: Number of the phone (E.164).
         identity: ARN of the phone number, pool or sender id that calls or texts.
     """
 
@@ -44,7 +42,6 @@ class Way(NamedTuple):
 
     @property
     def is_call(self) -> bool:
-        """True for a voice call, False for a text."""
         return self.kind == CALL
 
 
@@ -64,7 +61,6 @@ class Phones:
 
     Attributes:
         client: Returns the client of AWS End User Messaging, which is created at its first use.
-        ways: The ways to the phones.
         at_once: Makes calls in parallel, and returns their results in order.
     """
 
@@ -75,7 +71,7 @@ class Phones:
     def send(self, text_for: Callable[[Way], str]) -> dict[str, str]:
         """Call and text all phones. Return the failure of each way, by the way's name; an empty text for none.
 
-        A way has not failed if the service accepted the call or text: whether a person heard it is not known.
+        A way succeeds if the service accepts the call or text: whether a person heard it is not known.
         """
         # Made before the threads: boto3 must not make clients in several at once.
         client = self.client()

@@ -27,8 +27,8 @@ def observe(services: Services, task: Task) -> Result:
     """Record what the channel would do with a share, and return that as its result.
 
     The outcome is `shadowed` if a signal would be sent, now or after a wait. A state that waits for the end of a flap
-    is `unchanged`. Nothing wakes it at that end: only a later share of the incident can then be `shadowed`. If the
-    ledger fails, the outcome is `shadowed` with a notice, since the announced state is unknown.
+    is `unchanged`: only a later share of the incident can then be `shadowed`. If the ledger fails, the outcome is
+    `shadowed` with a notice, since the announced state is unknown.
     """
     entry_key = shadow_of(task.entry_key)
     try:
@@ -52,10 +52,7 @@ def observe(services: Services, task: Task) -> Result:
 
 
 def _settled(task: Task, now: float, entry: Entry) -> Entry:
-    """Return the channel's own entry with the task's state as the newest one, and nothing owed.
-
-    The entry stays as it is if it has the state, or a newer one. `now` is in epoch seconds.
-    """
+    """Return the channel's own entry with the task's state, unless it is known, as the newest one, and nothing owed."""
     task, _, action = step(task, entry, now)
     if isinstance(action, Settle):
         if action.note is None:

@@ -51,24 +51,18 @@ class Standing(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """Standing of a state (its relation to its incident's ledger entry), and its transition.
-
-    Attributes:
-        standing: The standing.
-        change: The state's transition and its explanation; None if the standing was found without a comparison.
-    """
+    """Standing of a state, and its transition with an explanation; None if the state was not compared."""
 
     standing: Standing
     change: Change | None = None
 
 
 def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """Return the standing of a new share's state.
+    """Return the standing of a new share's state. `notify_on` has the transitions that the policy announces.
 
-    `notify_on` has the transitions that the policy announces. A duplicate or superseded share needs no further work:
-    its state, or a newer one, is in the entry already, as announced, queued, or not to be announced. A share without
-    timestamps is never a duplicate, even if its state equals the newest one. Another state, which the ledger does not
-    hold yet, may have come in between. The share's arrival is recorded, so that the share supersedes that other state.
+    A share without timestamps is never a duplicate, even if its state equals the newest one: another state, which the
+    ledger does not hold yet, may have come in between. The share's arrival is recorded, so that it supersedes that
+    state.
     """
     if entry.newest:
         if state.is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
@@ -83,11 +77,9 @@ def judge_job(
 ) -> Judgement:
     """Return the standing of the state of a job from the queue.
 
-    `notify_on` has the transitions that the policy announces. `plan` is the number of the job's message: if the entry
-    has a higher one for the same state, a later message took its place. `dead_lettered_at` is the time at which the
-    message was dead-lettered (epoch seconds); None if it never was. A dead-lettered state becomes owed again only by
-    the message that was dead-lettered last. A message with an earlier time than the entry's is an older copy of the
-    job: it is ignored.
+    If the entry has a higher number than `plan` for the same state, a later message took the job's place. A
+    dead-lettered state becomes owed again only by the message that was dead-lettered last: one with an earlier
+    `dead_lettered_at` (epoch seconds; None for never) is an older copy of the job.
     """
     is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
@@ -111,9 +103,8 @@ def judge_job(
 def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
     """Return OWED if the policy announces the state's transition from any state that may have been announced.
 
-    Else return UNCHANGED. `notify_on` has the transitions that the policy announces. An incident can ease without a
-    signal, and then worsen again. So the transition from that eased state is judged, too, even if the incident only
-    returns to the announced state.
+    Else return UNCHANGED. An incident can ease without a signal, and then worsen again. So the transition from that
+    eased state is judged, too, even if the incident only returns to the announced state.
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
     if entry.eased is not None:
@@ -131,10 +122,9 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
     """Record the entry's newest state as `eased`, if it has eased and needs no signal any more, and `state` is newer.
 
-    An eased state is better than the announced one, and not announced. The newest state became owed while another state
-    was being sent. The signal of that other state failed, so the newest state is only better than the announced one.
-    The job of the newest state would record this, but `state` came before that job ran. Without the record, an incident
-    that worsens again would not be announced. Returns the ledger entry, changed or unchanged.
+    The newest state became owed while another state was sent, whose signal failed: so it is only better than the
+    announced one. Its own job would record this, but `state` came first. Without the record, an incident that worsens
+    again would not be announced.
     """
     newest = entry.newest
     if newest is None or not newest.precedes(state) or not entry.is_eased_by(newest):
@@ -158,8 +148,7 @@ def was_shared(entry: Entry, state: State, now: float) -> bool:
 def _is_announced(entry: Entry, state: State) -> bool:
     """True if the state is the announced one.
 
-    Without BigPanda's timestamps, an equal state that arrived after the announced one is a new state: the incident may
-    have changed in between, and returned to it.
+    Without timestamps, an equal state that arrived later is new: the incident may have changed in between.
     """
     announced = entry.announced
     if announced is None or not state.is_same(announced):
@@ -170,8 +159,7 @@ def _is_announced(entry: Entry, state: State) -> bool:
 def _is_simultaneous_copy(entry: Entry, state: State) -> bool:
     """True if the state is a second copy of a share that arrived at about the same time as the newest state.
 
-    If two copies of a share arrive at once, both may be queued, while the entry holds the arrival time of one. That
-    time can be later than this copy's, since the functions' clocks differ.
+    Both may be queued, while the entry has one arrival time: maybe the later one, since functions' clocks differ.
     """
     newest = entry.newest
     is_seen = newest is not None and newest.version == state.version and state.marked_digest in entry.seen_digests
@@ -181,9 +169,8 @@ def _is_simultaneous_copy(entry: Entry, state: State) -> bool:
 def _is_late_copy(entry: Entry, state: State) -> bool:
     """True if the same state arrived before, with the timestamps (version) of the newest state.
 
-    Timestamps have a resolution of a second, so the state is either a late copy, or the incident returned to it within
-    that second. A state that is worse than the newest one counts as new, so that no page is lost. The caller skips this
-    check for shares without timestamps.
+    Timestamps have a resolution of a second, so the incident may have returned to the state within that second. A state
+    that is worse than the newest one counts as new, so that no page is lost.
     """
     newest = entry.newest
     if newest is None or newest.version != state.version:
@@ -201,11 +188,7 @@ _UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED, Transition.UNAN
 
 
 def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float) -> float:
-    """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control.
-
-    `min_seconds` is the policy's shortest time between two signals. `worsened`, `resolved` and `unanswered` need not
-    keep it. Flood control is xMatters' limit on alike signals.
-    """
+    """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control."""
     since_last = entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0
     if len(entry.signal_times) < FLOOD_CONTROL_SIGNALS:
         return since_last
@@ -213,10 +196,7 @@ def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float)
 
 
 def room_for_signals(entry: Entry, now: float) -> int:
-    """Return the number of signals for this incident that xMatters' flood control lets pass now; it can be negative.
-
-    Flood control is xMatters' limit on alike signals.
-    """
+    """Return the number of signals for this incident that xMatters' flood control lets pass now; it can be negative."""
     return FLOOD_CONTROL_SIGNALS - sum(now - time < FLOOD_CONTROL_SECONDS for time in entry.signal_times)
 
 
@@ -235,7 +215,6 @@ class Settle(NamedTuple):
     """Send nothing: the state is announced, queued, dead-lettered or superseded already, or changes nothing.
 
     Attributes:
-        outcome: Outcome of the share or job.
         note: Ledger entry to write; None to write nothing.
         job: Job to queue: the question to BigPanda if the incident is over, or the job that terminates its pages; None
             for none.
@@ -249,12 +228,6 @@ class Settle(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """Dead-letter the state: it expired, or its channel was removed or is in shadow mode.
-
-    Attributes:
-        reason: `expired` (older than the channel allows), `channel_removed` or `shadowed`.
-    """
-
     reason: Reason
 
 
@@ -278,8 +251,6 @@ class Case(NamedTuple):
     """A state, and all that decides what is done about it.
 
     Attributes:
-        task: The state, its job and its channel.
-        entry: The incident's entry.
         standing: The state's relation to the entry.
         now: The time in epoch seconds.
         pause: The channel's pause that applies to the incident now; None if there is none.
@@ -298,11 +269,8 @@ class Rule(NamedTuple):
     """A rule of the table of steps.
 
     Attributes:
-        name: Its name in the documentation.
         why: What is so, and why the action follows, in words.
         phase: The phase of the work after the action (docs/architecture.md), in words.
-        applies: True if the rule applies to a case to which no earlier rule applies.
-        action: Returns the action.
     """
 
     name: str
@@ -313,13 +281,7 @@ class Rule(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """A hold: something that may let an owed state wait.
-
-    Attributes:
-        reason: Reason of the wait.
-        why: Why the state waits, in words.
-        wait: Returns the wait; None if the state need not wait for this.
-    """
+    """A hold: something that may let an owed state wait, and why, in words. `wait` returns None if it need not."""
 
     reason: Reason
     why: str
@@ -329,10 +291,9 @@ class Hold(NamedTuple):
 def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Return the task, the entry, and the next action. `now` is in epoch seconds.
 
-    The task takes over the attempts that the ledger entry counted for the task's state. If that state has no timestamps
-    of its own, it also takes over those of the entry's newest state. The entry's memory of flapping is updated. If the
-    entry's newest state is better than the announced one and needs no signal any more, that is recorded in the entry
-    (see `with_superseded_ease`). A dead-lettered state that an operator replayed is owed again in the entry.
+    The task takes over the attempts that the entry counted for its state, and the timestamps of the entry's newest
+    state if its state has none. The entry's memory of flapping is updated, an ease is recorded
+    (`with_superseded_ease`), and a dead-lettered state that an operator replayed is owed again.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
     if entry.debt.since is not None:
@@ -352,16 +313,12 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
 
 
 def hold(case: Case) -> Wait | None:
-    """Return the wait of an owed state: the latest of all holds. None if nothing holds the state."""
     waits = [wait for each in HOLDS if (wait := each.wait(case)) and wait.until > case.now]
     return max(waits, key=lambda wait: wait.until, default=None)
 
 
 def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
-    """Return the task, updated from the entry, and the standing of its state: owed, duplicate, superseded and so on.
-
-    `state` is the task's state, ordered after the entry's newest one.
-    """
+    """Return the task, updated from the entry, and the standing of `state`: its own, ordered after the newest one."""
     notify_on = task.channel.policy.notify_on
     if task.is_from_webhook:
         judgement = judge_share(entry, state, notify_on)
@@ -391,8 +348,7 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
 def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tuple[Change, tuple[str, ...]] | None:
     """Return the change by which a state that people know is owed to further recipients alone, and them; None for none.
 
-    A late tag that waited has no signal of its own any more: its recipients are signalled with those of a missing
-    answer.
+    A late tag that waited has no signal of its own: its recipients are signalled with those of a missing answer.
     """
     is_own_debt = standing == Standing.DUPLICATE and _is_own_debt(task, entry, state)
     if not state.is_open or not (standing == Standing.UNCHANGED or is_own_debt):
@@ -407,9 +363,9 @@ def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tupl
 def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
     """Return the recipients that no signal of the incident had, and that a route names by a tag that came late.
 
-    The incident must be as announced: a route by status is no late tag, nor is a share without the known status. A
-    state from BigPanda's API is not routed anew, since its tags may have other names there. Nobody is signalled again
-    if xMatters' last answer had no id: the entry lacks that signal's recipients.
+    The incident must be as announced: a route by status is no late tag. A state from BigPanda's API is not routed anew,
+    since its tags may have other names there. Nobody is signalled again if xMatters' last answer had no id: the entry
+    lacks that signal's recipients.
     """
     policy, signals, announced = task.channel.policy, entry.open_signals, entry.announced
     is_routed = task.is_routed and Flag.FOUND not in task.job.flags
@@ -430,9 +386,8 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
 def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:
     """Update the entry's memory of flapping by the task's state, and return the task and the entry.
 
-    An incident flaps if it changes as often as the policy's rule says, or if BigPanda says so. Without a rule, the
-    memory is cleared. The returned task says if the incident flaps, and until when its state is not announced. A signal
-    to further recipients does not wait: nobody is known to have heard of the critical.
+    An incident flaps by the policy's rule, or if BigPanda says so. Without a rule, the memory is cleared. A signal to
+    further recipients does not wait: nobody is known to have heard of the critical.
     """
     rule = task.channel.policy.flap
     if rule is None:
@@ -451,9 +406,8 @@ def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple
 def _state_after_newest(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the newest state of its ledger entry in spite of clock skew.
 
-    A new share's state may have no timestamps. Then it takes over those of the entry's newest state, so that an older
-    share that comes late does not count as newer. For a queued job, that was done before it was queued, unless the
-    ledger failed then. It is done now if the ledger has timestamps that the job lacks, or later ones.
+    A state without timestamps takes over those of the newest state, so that an older share that comes late does not
+    count as newer. A queued job's state did that before it was queued, unless the ledger failed then.
     """
     newest = entry.newest
     if newest is None:
@@ -467,10 +421,9 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
 
 
 def _inherits_later_version(state: State, newest: State) -> bool:
-    """True if a queued state without timestamps of its own has to take over those of the ledger's newest state.
+    """True if a queued state has to take over the timestamps of the ledger's newest state, which it does not know yet.
 
-    `newest` is that stored state. It came before the queued state, but was recorded after the queued state was put on
-    the queue, or could not be read then. So it has timestamps that the queued state does not know yet.
+    That state came before, but was recorded after the queued state was queued, or could not be read then.
     """
     if newest.version is None or state.precedes(newest):
         return False
@@ -484,10 +437,7 @@ def _is_to_revive(task: Task, entry: Entry) -> bool:
 
 
 def _revived_by(task: Task, entry: Entry) -> Task:
-    """Return the task, updated if another message brought its state back from the dead-letter queue.
-
-    The age of the state counts from then, or from a later time at which the sweeper revived this message.
-    """
+    """Return the task; its age counts from when another message brought its state back from the dead-letter queue."""
     at = entry.debt.revived_at
     if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
         return task
@@ -495,28 +445,20 @@ def _revived_by(task: Task, entry: Entry) -> Task:
 
 
 def _explained(task: Task, why: str) -> Task:
-    """Return the task with the text `why` added to the explanation of its state's transition."""
     if task.change is None:
         return task
     return replace(task, change=replace(task.change, why=f"{task.change.why}; {why}"))
 
 
 def _is_claim(case: Case) -> bool:
-    """True if the state is a resolve that BigPanda has to be asked about before anything is done with it.
-
-    Whoever has the webhook's token can forge a resolve. A job from the queue can have such a resolve, too: the webhook
-    queued it, since the ledger failed or another sender changed the entry.
-    """
+    """True if the state is a resolve that BigPanda has to be asked about: also one that the webhook had to queue."""
     is_news = case.standing in {Standing.OWED, Standing.UNCHANGED}
     is_end = is_news and not case.task.state.is_open and not case.task.state.is_same(case.entry.newest)
     return is_end and case.task.needs_question
 
 
 def _claimed(case: Case) -> Settle:
-    """Return the action for a claimed resolve: record it, leave the incident as it is, and have BigPanda asked.
-
-    One job asks BigPanda about the resolves of an incident that come within a short time.
-    """
+    """Record a claimed resolve, leave the incident as it is, and have one job ask BigPanda about all that come soon."""
     task, entry, state = case.task, case.entry, case.task.state
     if entry.end.has_refuted(state.version if state.is_stamped else None):
         return Settle(Outcome.SUPERSEDED)
@@ -557,10 +499,7 @@ def _revived(task: Task, entry: Entry) -> Entry:
 
 
 def final_reason(task: Task, now: float) -> Reason | None:
-    """Return why a queued state must not be sent any more; None if it may be. If it is owed, it is dead-lettered.
-
-    `now` is in epoch seconds.
-    """
+    """Return why a queued state must not be sent any more (`now` in epoch seconds); None if it may be."""
     if task.is_from_webhook or task.given_up:
         return task.given_up
     if task.channel.policy.mode is Mode.SHADOW:
@@ -641,11 +580,7 @@ def _only_acknowledger(task: Task, entry: Entry, known: Acknowledgement | None) 
 
 
 def _is_known_as_bad(task: Task, known: Acknowledgement) -> bool:
-    """True if the person who acknowledged the incident knows a state that is at least as bad as this one.
-
-    Then a signal of the worsened incident can be for the acknowledger only. Always False if the policy has no rule for
-    flaps.
-    """
+    """True if the acknowledger knows a state at least as bad as this one. False if the policy has no rule for flaps."""
     rank = task.state.rank
     return task.channel.policy.flap is not None and rank is not None and rank <= known.rank
 

@@ -19,7 +19,7 @@ from relay.xmatters.signal import Decision, Signal
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
     from relay.channels.routes import Pause, Route
-    from relay.deadline import Deadline
+    from relay.deadline import Clock, Deadline
     from relay.jobs.queue import Outbox
     from relay.ledger.channel_rate_limiter import RateLimiter
     from relay.ledger.table import Ledger
@@ -34,33 +34,18 @@ MAX_UNGUARDED = 1000
 
 @dataclass(frozen=True)
 class Unguarded:
-    """Memory of the signals that this function sent without the ledger.
-
-    Attributes:
-        sent_at: Time of the last such signal by the entry's key (epoch seconds).
-    """
+    """Memory of signals that this function sent without the ledger: times (epoch seconds) by the entry's key."""
 
     sent_at: dict[str, float] = field(default_factory=dict)
 
     def was_sent(self, entry_key: str, now: float) -> bool:
-        """True if a signal of an incident was sent without the ledger within UNGUARDED_AGAIN_SECONDS before `now`.
-
-        `entry_key` is the key of the incident's ledger entry, and `now` is in epoch seconds.
-        """
+        """True if a signal was sent without the ledger within UNGUARDED_AGAIN_SECONDS before `now` (epoch seconds)."""
         return now - self.sent_at.get(entry_key, 0.0) < UNGUARDED_AGAIN_SECONDS
 
     def forget(self, entry_key: str) -> None:
-        """Forget that a signal of an incident was sent without the ledger.
-
-        `entry_key` is the key of the incident's ledger entry.
-        """
         self.sent_at.pop(entry_key, None)
 
     def record(self, entry_key: str, now: float) -> None:
-        """Remember that a signal of an incident was sent without the ledger, and may have been accepted.
-
-        `entry_key` is the key of the incident's ledger entry, and `now` is in epoch seconds.
-        """
         if len(self.sent_at) >= MAX_UNGUARDED:
             self.sent_at.clear()
         self.sent_at[entry_key] = now
@@ -71,21 +56,15 @@ class Services:
     """Adapters that the steps of a delivery call.
 
     Attributes:
-        xmatters: Client for xMatters' triggers.
-        ledger: The entries of incidents.
-        rate_limiter: Rate limits and circuit breakers of channels.
-        outbox: The queues of jobs.
-        clock: The time in epoch seconds.
         random: Returns a random number from 0 to 1.
         owner: Returns a unique name for a sender, as the owner of a lease.
-        unguarded: Memory of signals that this function sent without the ledger ("unguarded").
     """
 
     xmatters: "XMatters"
     ledger: "Ledger"
     rate_limiter: "RateLimiter"
     outbox: "Outbox"
-    clock: Callable[[], float]
+    clock: "Clock"
     random: Callable[[], float]
     owner: Callable[[], str]
     unguarded: Unguarded = field(default_factory=Unguarded, init=False, repr=False)
@@ -101,10 +80,7 @@ class Task(NamedTuple):
     """A state to announce, with its job and the progress of its delivery.
 
     Attributes:
-        job: Job of the state.
         entry_key: Key of the incident's entry in the ledger.
-        state: The state, as it is compared with the ledger.
-        channel: The channel.
         owner: Unique name of the sender, as the owner of its lease.
         deadline: Time limit of the request or job: no attempt is made after it.
         recipients: Names of the signal's recipients; empty if the xMatters workflow chooses them.
@@ -166,11 +142,7 @@ class Task(NamedTuple):
         *,
         is_from_webhook: bool = False,
     ) -> Self:
-        """Return the task of a job's state. The channel's routes are evaluated anew at each wake.
-
-        `share` is parsed from the job's body, and `owner` names the sender's lease. `is_from_webhook` is True for the
-        job of a share that BigPanda just sent.
-        """
+        """Return the task of a job's state. The channel's routes are evaluated anew at each wake."""
         state = state_of(job, share)
         route, about, name = _route(channel, share), _about(channel, share), entry_key_of(job)
         own = () if route and not route.is_undecided else channel.recipients
@@ -200,15 +172,11 @@ class Task(NamedTuple):
 
     @property
     def is_kept(self) -> bool:
-        """True if this function put a message on the retry queue that wakes the state."""
         return self.wakes_at < math.inf
 
     @property
     def needs_question(self) -> bool:
-        """True if the state is a resolve from the webhook of a channel that asks BigPanda if resolves are true.
-
-        BigPanda does not have the test incidents of relayctl, so it is not asked about them.
-        """
+        """True if the channel asks BigPanda if this resolve is true. BigPanda has no test incidents of relayctl."""
         is_test, is_found = self.job.incident_id.startswith(TEST_PREFIX), Flag.FOUND in self.job.flags
         return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
 
@@ -258,17 +226,11 @@ class Task(NamedTuple):
         return age_start(self.pauses, start, self.channel.policy.max_age_seconds)
 
     def wake_at(self, until: float, now: float) -> float:
-        """Return the end of a wait (`until`), but at the latest shortly after the state expires.
-
-        Times are epoch seconds.
-        """
+        """Return the end of a wait (`until`), but at the latest shortly after the state expires (epoch seconds)."""
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     def pause_end(self, now: float) -> float:
-        """Return when the last pause for the incident ended (epoch seconds): `now` if none is known.
-
-        A pause that was removed from the channel's policy is not known any more.
-        """
+        """Return when the last pause for the incident ended (epoch seconds): `now` if the policy knows none."""
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
     def without_ledger(self, now: float) -> "Task":
@@ -280,13 +242,12 @@ class Task(NamedTuple):
         return replace(self, job=self.job._replace(ledger_down_since=since))
 
     def with_ledger(self) -> "Task":
-        """Return the task whose job records no failure of the ledger, after the ledger worked."""
+        """Return the task whose job records no failure of the ledger."""
         if not self.job.ledger_down_since and Flag.WAITS_FOR_LEDGER not in self.job.flags:
             return self
         return replace(self, job=self.job._replace(ledger_down_since=None).without_flags(Flag.WAITS_FOR_LEDGER))
 
     def result(self, outcome: Outcome) -> Result:
-        """Return a result for this task with that outcome."""
         job, change = self.job, self.change
         subject = Subject(
             job.channel,
@@ -314,10 +275,7 @@ class Task(NamedTuple):
 
 
 def state_of(job: Job, share: Share) -> State:
-    """Return the state of a job; `share` is parsed from its body.
-
-    A share from BigPanda's API (`Flag.FOUND`) gives a state without alerts: their ids may differ from a webhook's.
-    """
+    """Return the state of a job with the body `share`. From BigPanda's API, it has no alerts: their ids may differ."""
     state = recorded_state(job, State.of(share, seconds_of(job.received_at), digest=job.digest))
     return state.without_alerts() if Flag.FOUND in job.flags else state
 
@@ -348,18 +306,13 @@ def _about(channel: "Channel", share: Share) -> About:
 
 
 def _pauses(channel: "Channel", share: Share, *, is_open: bool) -> tuple["Pause", ...]:
-    """Return the channel's pauses that apply to a share's incident."""
     from relay.channels.routes import pauses_for  # noqa: PLC0415 - most channels have no pause
 
     return pauses_for(share, channel.policy.pauses, is_open=is_open)
 
 
 def _route(channel: "Channel", share: Share) -> "Route | None":
-    """Return the first route that matches a share; None if no route matches.
-
-    If matching exceeds the limit of comparisons (`channels.routes.Work`), it is undecided, and has the recipients of
-    all routes that may match.
-    """
+    """Return the first route that matches a share, or an undecided one (`channels.routes.Work`); None if none does."""
     if not channel.policy.routes:
         return None
     # Imported here, since most channels have no routes: this keeps the import out of their cold starts.
@@ -381,10 +334,9 @@ def announce(
     only: tuple[str, ...] = (),
     may_repeat: bool = False,
 ) -> SendResult:
-    """Send the signal of a task with at most `max_attempts` attempts. `entry` is its incident's ledger entry.
+    """Send the signal of a task, in at most `max_attempts` attempts, to `only` these recipients; empty for all.
 
     A critical is repeated once after an ambiguous failure that is no time-out, if there may be a further attempt.
-    `only` has the only recipients; empty for all.
     `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
     """
     job, is_doubtful = task.job, bool(entry.doubtful) and entry.may_have_paged(task.state)
@@ -411,7 +363,6 @@ def announce(
 
 
 def decision_of(task: Task) -> Decision:
-    """Return the decision for xMatters' workflow about the state of a task."""
     state, policy, pages = task.state, task.channel.policy, page_key(task.entry_key)
     status = state.status
     return Decision(

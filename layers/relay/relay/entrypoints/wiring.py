@@ -254,8 +254,7 @@ class Wiring:
         from relay.delivery.channel_health import HealthTopics
         from relay.sweeper.canary import CanaryWatch
         from relay.sweeper.credential_probe import CredentialProbe
-        from relay.sweeper.health_watch import HealthWatch, ShareSurvey
-        from relay.sweeper.recipient_watch import RecipientWatch
+        from relay.sweeper.health_watch import HealthWatch, RecipientWatch, ShareSurvey
 
         resources, tools, post = self._resources, self._sweeper_tools, self._vendors.webhook
         if not resources.alarm_topic_arn and not resources.notice_topic_arn:

@@ -1,15 +1,15 @@
 """Worker for jobs from the queues: attempts each job, then removes it or puts it back to wait.
 
 Two functions run this code: one for the retry queue (signals), and one for the chore queue (all other kinds). Both can
-work a job of any kind. A job that has to wait goes to the queue for its kind.
+work a job of any kind.
 
-To wait, the job's next message is put on the queue, and then its old message is deleted: by `delivery` for a signal,
-and here for a chore. So a receive count above one means that a worker crashed, and the queue's redrive policy catches
-only poison messages. A job from the dead-letter queue is revived: its age and its backoff start again.
+To wait, the job's next message is put on the queue for its kind, and then its old message is deleted: by `delivery` for
+a signal, and here for a chore. So a receive count above one means that a worker crashed, and the queue's redrive policy
+catches only poison messages. A job from the dead-letter queue is revived: its age and its backoff start again.
 
-Chores are follow-ups of signals, questions about ends, write-backs of callbacks, and releases of updates. BigPanda
-withholds an incident's updates until a release reports its first share as received. Each chore calls the API of a
-vendor, and may be retried for hours.
+Chores are follow-ups of signals, questions about ends, write-backs of callbacks, and releases of updates, which
+BigPanda withholds until an incident's first share is reported as received. Each calls the API of a vendor, and may be
+retried for hours.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, removed
 from relay.channels.policy import Mode, Policy
 from relay.channels.schema import MOST_AGE_SECONDS
-from relay.deadline import Deadline, times_collected
+from relay.deadline import Clock, Deadline, Deadlines, times_collected
 from relay.delivery.delivery import DEAD_LETTER_AGAIN_SECONDS, Delivery
 from relay.delivery.fallback import Fallback, OverdueDebt
 from relay.delivery.page_followup import Followup
@@ -54,12 +54,8 @@ class Chores:
     """Worker for chores: all jobs but signals and recoveries.
 
     Attributes:
-        followup: Follow-up of signals.
         questions: Returns the object that asks BigPanda if incidents are over, created at its first use.
         writeback: Returns the write-back of callbacks, created at its first use.
-        outbox: The queues of jobs.
-        clock: The time in epoch seconds.
-        deadlines: Returns a deadline of a number of seconds.
         silent: End of the time in which an API that hung is not called (epoch seconds), by channel and vendor.
     """
 
@@ -67,16 +63,14 @@ class Chores:
     questions: "Callable[[], EndQuestions]"
     writeback: "Callable[[], Writeback]"
     outbox: Outbox
-    clock: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
+    clock: Clock
+    deadlines: Deadlines
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
-        """Do a chore: follow up a signal, write a callback into BigPanda, or make BigPanda release updates.
+        """Do a chore, unless it has an `own_wait` (see `Worker._own_wait`), or the vendor's API hung a moment ago.
 
-        `own_wait` is a wait that the worker found in the job: its next attempt is not due yet, or the job expired. None
-        if the chore may be done now. A chore also waits if the vendor's API hung a moment ago. If the chore has to wait
-        or was dead-lettered, the result names its queue.
+        If the chore has to wait or was dead-lettered, the result names its queue.
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
@@ -101,10 +95,9 @@ class Chores:
         return self.failed(job, result)
 
     def failed(self, job: Job, result: Result) -> Result:
-        """Return the result of a failed chore. Dead-letter the chore if its failure is final.
+        """Return the result of a failed chore, as `queued`. Dead-letter the chore if its failure is final.
 
-        The outcome in the result is `queued`. The queue in the result is `dead_letter` if the chore was dead-lettered.
-        Else it is `retry`, and the caller has to put the chore back on the chore queue.
+        The result's queue is `dead_letter` then. Else it is `retry`, and the caller has to put the chore back.
         """
         waiting = result.queued("retry")
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
@@ -134,17 +127,9 @@ class Worker:
     """Worker for the jobs of a queue, of all kinds.
 
     Attributes:
-        delivery: Delivery of states to xMatters.
-        chores: Worker for chores.
         sweeper: Returns the sweeper, created at its first use, which wakes states after an outage.
-        channels: The cached channels.
         sources: Store of the recipients in webhook URLs, by the incident that was shared with them.
-        outbox: The queues of jobs.
-        fallback: Publisher to the fallback topic.
-        telemetry: Log and metrics.
-        clock: The time in epoch seconds.
         random: Returns a random number from 0 to 1.
-        deadlines: Returns a deadline of a number of seconds.
         notified: Time of the last notification of the fallback topic by this worker, while the ledger failed (epoch
             seconds), by channel.
     """
@@ -157,9 +142,9 @@ class Worker:
     outbox: Outbox
     fallback: Fallback
     telemetry: Telemetry
-    clock: Callable[[], float]
+    clock: Clock
     random: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
+    deadlines: Deadlines
     notified: dict[str, float] = field(default_factory=dict, init=False)
 
     def work(self, records: Sequence[Record]) -> list[str]:
@@ -184,7 +169,7 @@ class Worker:
         return is_handled
 
     def _handled(self, envelope: str) -> bool:
-        """Work one message, whose text is `envelope`. Return True if it may be deleted."""
+        """Work one message. Return True if it may be deleted."""
         try:
             return self._worked(read_envelope(envelope))
         except UnreadableMessage as error:
@@ -224,7 +209,6 @@ class Worker:
         return True
 
     def _attempted(self, job: Job, deadline: Deadline) -> Result:
-        """Attempt a job of any kind but a recovery, and return its result."""
         if job.kind not in list(JobKind):
             detail = f"this version does not know jobs of kind {job.kind}"
             return _faulty(job, detail, NotImplementedError(detail))
@@ -246,10 +230,7 @@ class Worker:
             return _faulty(job, type(error).__name__, error)
 
     def _followed(self, job: Job, result: Result, *, is_over: bool) -> Result:
-        """Queue a follow-up job for a signal, and return the signal's result.
-
-        `is_over` is True if the job's state is a resolve.
-        """
+        """Queue a follow-up job for a signal, and return the signal's result. `is_over` is True for a resolve."""
         now = self.clock()
         followup = followup_job(result.job or job, now)
         if result.outcome == Outcome.DELIVERED:
@@ -296,10 +277,10 @@ class Worker:
         return replace(result.queued("retry"), until=now + wait, job=again)
 
     def _dead_lettered(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
-        """Dead-letter a job whose channel was removed, or that expired while its channel can't be read.
+        """Dead-letter a job whose channel was removed, or that expired while its channel can't be read (`own_wait`).
 
-        `own_wait` has the reason. A follow-up of a removed channel is dropped, since it needs the channel's
-        credentials. A signal is dead-lettered only if the ledger says that it is owed. Returns the result.
+        A follow-up of a removed channel is dropped, since it needs the channel's credentials. A signal is dead-lettered
+        only if the ledger says that it is owed.
         """
         if job.kind == JobKind.FOLLOWUP and own_wait.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
@@ -324,17 +305,13 @@ class Worker:
         return Wait(reason, not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
     def _put_back_if_waiting(self, job: Job, result: Result) -> bool:
-        """Put a chore back on its queue if its result says that it has to wait.
-
-        Returns True if its old message may be deleted.
-        """
+        """Put a chore back on its queue if it has to wait. Return True if its old message may be deleted."""
         if result.queue != "retry":
             return True
         again = self._again(job, result)
         return self.outbox.enqueue(again, until=seconds_of(again.not_before or again.received_at))
 
     def _again(self, job: Job, result: Result) -> Job:
-        """Return the job to put back on its queue, with the time of its next attempt."""
         now = self.clock()
         reason = result.reason or Reason.INTERNAL
         if result.until is not None:
@@ -347,9 +324,8 @@ class Worker:
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
         """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it.
 
-        A critical is overdue after the policy's `fallback_after_seconds`. They count from the ledger's first failure
-        for this job, or from the end of a later pause. Like the sweeper, the worker does not notify in shadow mode, in
-        a pause, or of a canary.
+        The policy's `fallback_after_seconds` count from the ledger's first failure for this job, or from the end of a
+        later pause. Like the sweeper, the worker does not notify in shadow mode, in a pause, or of a canary.
         """
         down_since = (result.job or job).ledger_down_since
         if job.kind != JobKind.SIGNAL or job.accepted or down_since is None or not _is_critical(job):
@@ -377,10 +353,7 @@ class Worker:
 
 
 def _pause_ends(job: Job, policy: Policy, now: float) -> list[float]:
-    """Return the ends of the pauses that apply to a job's incident and have begun by `now` (epoch seconds).
-
-    Returns an empty list if the job's body can't be read.
-    """
+    """Return the ends of a job's pauses that have begun by `now` (epoch seconds); none if its body can't be read."""
     if not policy.pauses:
         return []
     # Imported here, since most channels have no pause: this keeps the import out of cold starts.

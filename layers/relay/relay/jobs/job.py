@@ -1,8 +1,7 @@
 """Job: a self-contained piece of work for a worker. Pure code.
 
-A job is what a queue message holds. A signal's message only wakes a worker: the ledger's entry says what is to be done.
-`ledger_down_since` and `accepted` matter only while the ledger fails. A chore has no entry of its own, so its members
-decide alone. `Stamps` is for operators: nothing is decided about a signal by it.
+A signal's message only wakes a worker: the ledger's entry says what is to be done. `ledger_down_since` and `accepted`
+matter only while the ledger fails. A chore has no entry of its own, so its members decide alone.
 """
 
 import hashlib
@@ -83,19 +82,15 @@ class Acceptance(NamedTuple):
 
 
 class Stamps(NamedTuple):
-    """Stamps of a job: members for operators, by which no signal is decided. Times are ISO 8601 in UTC.
-
-    Nothing is decided about a signal by its stamps. A chore that waits keeps the `reason` of its wait here.
+    """Stamps of a job: members for operators, by which no signal is decided. Times are ISO 8601 in UTC, None for never.
 
     Attributes:
-        reason: Reason of the last failure or wait; `in_flight` before the first attempt.
+        reason: Reason of the last failure or wait, also of a chore's; `in_flight` before the first attempt.
         correlation_id: Id for log searches: API Gateway's id of the request that brought the share or the callback, or
             a text that names the reconcile run or its incident.
         status: The incident's status; None if the share has none.
         transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
         recipients: Recipients of the signal by the channel's routes, when the state woke last.
-        first_failed_at: When an attempt failed first; None if none failed.
-        last_failed_at: When an attempt failed last; None if none failed.
         http_status: Status of the last answer; None if there was none.
         response_excerpt: Redacted start of the last answer; empty if there was none.
         replays: Number of returns from the dead-letter queue.
@@ -120,9 +115,7 @@ class Job(NamedTuple):
 
     Attributes:
         kind: A JobKind, or a word that this version does not know.
-        channel: Name of the channel.
         url_recipients: Recipients that the webhook's URL named. Each set of them has a ledger entry of its own.
-        incident_id: Id of the incident.
         received_at: When the share, or the callback, came.
         body: The share's body, or a chore's own.
         version: BigPanda's timestamps of the state, by which states are ordered; None if it has none.
@@ -135,7 +128,6 @@ class Job(NamedTuple):
         not_before: For a chore, the time before which it must not be attempted.
         dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
         revived_at: When a worker first received the job after a replay. The job's age counts from then.
-        stamps: What operators see of the job.
     """
 
     kind: str
@@ -159,8 +151,7 @@ class Job(NamedTuple):
     def delivery_id(self) -> str:
         """Id of the delivery (32 hexadecimal digits), the same for all attempts and replays.
 
-        A state that the relay found through BigPanda's API has an id of its own each time: a workflow may treat a known
-        id as a repeated signal.
+        A state from BigPanda's API has another id each time: a workflow may treat a known id as a repeated signal.
         """
         version = None if Flag.BORROWED_VERSION in self.flags else self.version
         arrival = (self.received_at,) if Flag.FOUND in self.flags else ()
@@ -173,7 +164,7 @@ class Job(NamedTuple):
 
     @property
     def dead_lettered_seconds(self) -> float | None:
-        """Time at which the job was dead-lettered last (epoch seconds); None if `dead_lettered_at` is None."""
+        """`dead_lettered_at` in epoch seconds; None for never."""
         return seconds_of(self.dead_lettered_at) if self.dead_lettered_at else None
 
     @property
@@ -214,38 +205,28 @@ class Job(NamedTuple):
         return self._replace(plan=plan).without_flags(Flag.BELL)
 
     def with_flags(self, *flags: str) -> Self:
-        """Return the job with these flags added."""
         return self._replace(flags=self.flags | set(flags))
 
     def without_flags(self, *flags: str) -> Self:
-        """Return the job without these flags."""
         return self._replace(flags=self.flags - set(flags)) if self.flags else self
 
     def stamped(self, **stamps: Any) -> Self:
-        """Return the job with these of its `stamps` changed."""
         return self._replace(stamps=self.stamps._replace(**stamps))
 
     def with_reason(self, reason: str) -> Self:
-        """Return the job with `reason` in place of the reason of its last failure or wait."""
         return self.stamped(reason=reason)
 
     def after_attempts(self, attempts: int) -> Self:
-        """Return the job with so many `attempts` more."""
         return self.stamped(attempts=self.stamps.attempts + attempts)
 
     def waiting(self, reason: str, until: float) -> Self:
-        """Return the job with a wait for `reason` until `until` (epoch seconds)."""
         return self.with_reason(reason)._replace(not_before=timestamp(until))
 
 
 def new_job(
     channel: "Channel", share: "Share", body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
 ) -> Job:
-    """Return the job of a new share, which is queued before the first attempt.
-
-    `url_recipients` are those that the webhook's URL named. `body` holds the share's bytes, and `came` its arrival
-    (epoch seconds).
-    """
+    """Return the job of a new share with this body, which `came` at a time in epoch seconds."""
     return Job(
         JobKind.SIGNAL,
         channel.name,

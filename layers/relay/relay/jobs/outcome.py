@@ -15,12 +15,11 @@ class Outcome(StrEnum):
         QUEUED: The job or the state waits on a queue or in the ledger.
         DUPLICATE: The same state came before, and is announced or queued. For a chore: nothing is left to do.
         SUPERSEDED: A newer state of the incident is announced or queued.
-        UNCHANGED: Nothing to announce: the incident may have changed, but the policy does not announce the transition.
-            For a chore: the channel does not want the chore's work, or does not know the incident.
+        UNCHANGED: Nothing to announce: the policy does not announce the transition, if there is one. For a chore: the
+            channel does not want its work, or does not know the incident.
         SHADOWED: The channel is in shadow mode: the signal would be sent, and nothing was.
-        UNSAFE: The share or callback is neither delivered nor queued. The relay answers 503, and BigPanda or
-            xMatters must send it again. For a job that failed: it is retried later, or dead-lettered if the failure is
-            final.
+        UNSAFE: The share or callback is neither delivered nor queued. The relay answers 503, and BigPanda or xMatters
+            must send it again. A job that failed is retried later, or dead-lettered if the failure is final.
     """
 
     DELIVERED = "delivered"
@@ -36,7 +35,6 @@ class Subject(NamedTuple):
     """Share or job that a result is about.
 
     Attributes:
-        channel: Name of the channel.
         incident_id: Id of the incident; None if it is not known.
         delivery_id: Id of the delivery, the same over all attempts and replays; None if it is not known.
         transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
@@ -57,7 +55,6 @@ class Subject(NamedTuple):
 
     @classmethod
     def of_job(cls, job: Job, *, transition: str | None = None) -> Self:
-        """Return the subject of a result about that job. `transition` is None if the state was not compared."""
         return cls(job.channel, job.incident_id, job.delivery_id, transition)
 
 
@@ -67,8 +64,8 @@ class Exchange(NamedTuple):
     Attributes:
         attempts: Number of requests that were really sent.
         request_id: xMatters' id of the accepted signal; None if there is none.
-        http_status: Status of the vendor's answer; None if there was none.
-        response_excerpt: Redacted start of the vendor's answer; empty if there was none.
+        http_status: Status of the answer; None if there was none.
+        response_excerpt: Redacted start of the answer; empty if there was none.
         retry_after: Wait that the vendor asked for (seconds); None if it asked for none.
         may_have_acted: True if the vendor may have accepted the request all the same.
     """
@@ -82,7 +79,6 @@ class Exchange(NamedTuple):
 
     @classmethod
     def failed(cls, error: SendError) -> Self:
-        """Return the exchange of one request that failed with `error`."""
         return cls(
             attempts=int(error.was_sent),
             http_status=error.http_status,
@@ -98,14 +94,13 @@ class Notices(NamedTuple):
     Attributes:
         fault: An exception of our own code.
         last_copy: A job as JSON text that no queue accepted: the only copy there is.
-        unguarded: What the ledger or the rate limiter could not do for the signal, in words: it was sent without their
-            protection.
+        unguarded: A failure of the ledger or the rate limiter, in words: the signal was sent without their protection.
         without_page: xMatters' request ids of signals of which no page was found.
         end: Unusual end of a claim: `refuted` by BigPanda, or believed since BigPanda was `unreachable`.
         unverified: The reason why a callback is not verified.
         routes_undecided: True if the channel's routes could not be evaluated within their budget.
-        refused_recipients: Number of recipients in the webhook's URL that the channel does not permit, or that do
-            not fit into a signal.
+        refused_recipients: Number of recipients in the webhook's URL that are not permitted, or do not fit into a
+            signal.
     """
 
     fault: BaseException | None = None
@@ -122,15 +117,11 @@ class Result(NamedTuple):
     """Result of a share or a job, and the reason for it.
 
     Attributes:
-        outcome: The outcome.
-        subject: The share or job that the result is about.
         reason: The reason of a failure or a wait; None if there is none.
         detail: Details of the failure, in words; None if there are none.
         queue: Place of a queued state: `retry`, `dead_letter`, or `ledger` if only the ledger has it. None if it is on
             no queue.
         until: Earliest time of the next attempt (epoch seconds); None if it is not known.
-        exchange: Requests to the vendor, and its last answer.
-        notices: Unusual facts, for the log and the metrics.
         job: The job, with the number of attempts that the ledger counted; None if there is no job.
     """
 
@@ -146,33 +137,22 @@ class Result(NamedTuple):
 
     @classmethod
     def unsafe(cls, job: Job, reason: Reason, detail: str) -> Self:
-        """Return an `unsafe` result: the job failed or can't be attempted now, and it is on no queue yet.
-
-        `detail` says in words why.
-        """
+        """Return the result of a job that failed or can't be attempted now, and that is on no queue yet."""
         return cls(Outcome.UNSAFE, Subject.of_job(job, transition=job.stamps.transition), reason, detail)
 
     def failed(self, error: SendError) -> Self:
-        """Return this result with the failure of a request to a vendor: `unsafe`, with reason, detail and answer."""
         failed = self._replace(outcome=Outcome.UNSAFE, reason=error.reason, detail=error.detail)
         return failed._replace(exchange=Exchange.failed(error))
 
     def waiting(self, reason: Reason, until: float | None, queue: str = "retry") -> Self:
-        """Return this result with the outcome `queued`, for a job that waits until `until` (epoch seconds).
-
-        `until` is None if the time is not known. `queue` is the place of the job, as in `Result.queue`.
-        """
+        """Return this result as `queued`, for a job that waits until `until` (epoch seconds; None if not known)."""
         return self._replace(outcome=Outcome.QUEUED, reason=reason, queue=queue, until=until)
 
     def queued(self, queue: str) -> Self:
-        """Return this result with the outcome `queued`, for a share or job that is now at the place `queue`.
-
-        `queue` is as in `Result.queue`: a queue, or the ledger. The reason and the end of the wait stay unchanged.
-        """
+        """Return this result as `queued` at a place (`Result.queue`). The reason and the end of the wait stay."""
         return self._replace(outcome=Outcome.QUEUED, queue=queue)
 
     def with_unguarded(self, why: str) -> Self:
-        """Return this result with a failure of the ledger or the rate limiter, in words (`why`), as a notice."""
         return self._replace(notices=self.notices._replace(unguarded=why))
 
     def with_last_copy(self, last_copy: str | None) -> Self:
@@ -188,7 +168,6 @@ class SendResult(NamedTuple):
     """Result of sending one signal, with its in-request retries.
 
     Attributes:
-        attempts: Number of requests that were really sent to the trigger.
         maybe_accepted: Number of attempts that xMatters accepted, or may have accepted.
         request_id: xMatters' id of the signal; None if xMatters named none, or did not accept the signal.
         failure: The last failure; None if xMatters accepted the signal.
@@ -201,7 +180,7 @@ class SendResult(NamedTuple):
 
 
 def after_failure(job: Job, result: Result, now: float) -> Job:
-    """Return the job with the failure in `result` added. `now` is the time of the failure in epoch seconds.
+    """Return the job with the failure in `result` at `now` (epoch seconds).
 
     A job that expired, or whose channel was removed, keeps xMatters' last answer.
     """

@@ -8,7 +8,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import ceil
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         SendMessageBatchRequestEntryTypeDef,
     )
 
-    from relay.deadline import Run
+    from relay.deadline import Clock, Run
 
 
 SCHEMA = 1
@@ -41,10 +41,7 @@ _OPTIONAL = Job._field_defaults.keys()
 
 
 class UnreadableMessage(ValueError):
-    """Error for a queue message whose text is not a job, or is a job of another schema version.
-
-    The text of the exception says what is wrong.
-    """
+    """Error for a queue message whose text is not a job, or is a job of another schema version."""
 
 
 def envelope_of(job: Job) -> str:
@@ -146,7 +143,6 @@ def legal_text(text: str) -> str:
 
 
 def fits(envelope: str) -> bool:
-    """Return True if a message body (`envelope`) is small enough for SQS."""
     return len(envelope) <= MAX_ENVELOPE_BYTES
 
 
@@ -160,19 +156,13 @@ _VISIBLE: Literal["ApproximateNumberOfMessages"] = "ApproximateNumberOfMessages"
 
 
 class Message(NamedTuple):
-    """A queue message.
-
-    Attributes:
-        envelope: The body: a job as JSON text, which is not parsed here.
-        attributes: The message attributes by name.
-    """
+    """A queue message: a job's envelope, not parsed, and the message attributes by name."""
 
     envelope: str
     attributes: Mapping[str, str]
 
     @property
     def size(self) -> int:
-        """Size of the message by SQS's count (bytes)."""
         return size_of(self.envelope, self.attributes)
 
 
@@ -189,10 +179,7 @@ class Queue:
         return Queue(self._client, self._url, run)
 
     def send(self, job: Job, *, delay_seconds: int = 0) -> None:
-        """Put a job on the queue with a delay (at most 900 s).
-
-        Raises QueueError if SQS refuses the message or can't be reached.
-        """
+        """Put a job on the queue with a delay (at most 900 s). Raises QueueError if SQS does not accept it."""
         envelope = envelope_of(job)
         attributes = attributes_of(job)
         check_message(envelope, attributes)
@@ -289,10 +276,7 @@ MAX_LOGGED_CHARACTERS = 200_000
 
 
 def release_job(job: Job, event: str) -> Job:
-    """Return the `release` job for an incident's first share, which reports the share to BigPanda as received.
-
-    `job` is the share's own job, and `event` BigPanda's name of the event that caused the share.
-    """
+    """Return the `release` job for a share's job. `event` is BigPanda's name of the event that caused the share."""
     made = job._replace(kind=JobKind.RELEASE, body=json.dumps({"event": event}).encode(), not_before=None)
     return made.stamped(status=None)
 
@@ -312,10 +296,7 @@ def recovery_job(job: Job, now: float) -> Job:
 
 
 def question_job(job: Job, now: float) -> Job:
-    """Return the `question` job for a resolve's job: it asks BigPanda if the incident is over. Its age counts from now.
-
-    `now` is in epoch seconds.
-    """
+    """Return the `question` job for a resolve's job. Its age counts from `now` (epoch seconds)."""
     return _chore(job, JobKind.QUESTION, now).waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
 
 
@@ -329,16 +310,13 @@ class Outbox:
     """The queues of jobs: puts a job on the one for its kind, or on the dead-letter queue.
 
     Attributes:
-        retries: The retry queue, for signals.
-        chores: The chore queue, for all other kinds. Separate, so that an API that hangs does not delay signals.
-        dead_letters: The dead-letter queue, for jobs of all kinds.
-        clock: The time in epoch seconds.
+        chores: The queue for all but signals. Separate, so that an API that hangs does not delay signals.
     """
 
     retries: "Queue"
     chores: "Queue"
     dead_letters: "Queue"
-    clock: Callable[[], float]
+    clock: "Clock"
 
     def enqueue(self, job: Job, *, until: float) -> bool:
         """Put a job on the queue for its kind. Return False if the queue does not accept it.
@@ -362,23 +340,20 @@ class Outbox:
 
 
 def fitting(job: Job) -> Job:
-    """Return the job, or, if it is too large for a message, the job without alert details (`body_reduced`)."""
+    """Return the job, without alert details (`body_reduced`) if it is too large for a message."""
     # Small bodies are not measured: compressing a body only for its size costs more than the rest of a share's work.
     is_small = len(job.body) <= SURELY_FITS_BYTES
     return job if is_small or fits(envelope_of(job)) else _reduced(job)
 
 
 def storable(job: Job) -> Job:
-    """Return the job, or, if it is too large for a DynamoDB item, the job without alert details (`body_reduced`)."""
+    """Return the job, without alert details (`body_reduced`) if it is too large for a DynamoDB item."""
     is_small = len(job.body) <= SURELY_STORED_BYTES
     return job if is_small or len(envelope_of(job)) <= MAX_STORED_BYTES else _reduced(job)
 
 
 def last_copy(job: Job) -> str:
-    """Return a job as JSON text for a log line, after no queue accepted it: the line is then its only copy.
-
-    A long job loses its alert details, so that the log does not cut it.
-    """
+    """Return a job as JSON text for a log line, its only copy: without alert details if the log would cut it."""
     envelope = envelope_of(job)
     return envelope if len(envelope) <= MAX_LOGGED_CHARACTERS else envelope_of(_reduced(job))
 

@@ -12,7 +12,6 @@ from relay.jobs.queue import MAX_TEXT
 
 
 def reduced(job: Job) -> Job:
-    """Return the job with a body that always fits (`reduced_body`), marked as such."""
     try:
         share = parse_share(job.body)
     except BadRequest:
@@ -40,10 +39,7 @@ def reduced_body(share: Share) -> bytes:
 
 
 def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the small members of a JSON object, in order, until MAX_REDUCED_BYTES are used.
-
-    Texts are cut to MAX_TEXT characters. Larger members are left out.
-    """
+    """Return the small members of a JSON object, texts cut to MAX_TEXT, until MAX_REDUCED_BYTES are used."""
     small, room = {}, MAX_REDUCED_BYTES
     for name, value in members.items():
         cut = value[:MAX_TEXT] if isinstance(value, str) else value

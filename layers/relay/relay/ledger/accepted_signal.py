@@ -67,11 +67,7 @@ class AcceptedSignal(NamedTuple):
 
     @classmethod
     def of(cls, state: State, request_id: str, at: float, audience: Audience) -> Self:
-        """Return the record of a signal that xMatters just accepted, without known pages.
-
-        `state` is the announced state, `request_id` xMatters' id of the signal, and `at` the start of the sender's
-        lease (epoch seconds). `audience` has the signal's recipients.
-        """
+        """Return the record of a signal that was accepted; `at` is the start of the sender's lease (epoch seconds)."""
         return cls(
             request_id,
             at,
@@ -97,10 +93,7 @@ class AcceptedSignal(NamedTuple):
         return bool(self.recipients) and self.failed == self.recipients
 
     def notified(self, name: str) -> bool:
-        """True if `name` is one of the signal's recipients.
-
-        False for every name if the workflow chose the recipients.
-        """
+        """True if `name` is one of the signal's recipients. False for every name if the workflow chose them."""
         return hashes_of((name,)) in _split(self.recipients)
 
     def reaches_all_of(self, older: "AcceptedSignal") -> bool:
@@ -116,20 +109,18 @@ class AcceptedSignal(NamedTuple):
         return set(_split(older.recipients)) <= set(_split(self.recipients))
 
     def merged(self, seen: "AcceptedSignal") -> "AcceptedSignal":
-        """Merge this record of an accepted signal with `seen`, a newer record of the same signal by a `followup` job.
+        """Merge this record with `seen`, a newer record of the same signal by a `followup` job.
 
-        The result is normally `seen`. If only this record has pages, the result is this record. The result's `is_over`
-        is True if one of the two records has True. A `followup` job knows of no failed recipients.
+        The result is `seen`, unless only this record has pages. A `followup` job knows of no failed recipients.
         """
         found = self if self.pages and not seen.pages else seen
         return replace(found, is_over=self.is_over or seen.is_over, failed=self.failed)
 
 
 def with_signal(signals: tuple[AcceptedSignal, ...], signal: AcceptedSignal) -> tuple[AcceptedSignal, ...]:
-    """Return the signals with `signal` added, ordered by `at`; only the newest MAX_ACCEPTED_SIGNALS are kept.
+    """Return the signals, at most MAX_ACCEPTED_SIGNALS, with `signal` added, unless they have its request id already.
 
-    If one of the signals has the same request id, the result is `signals` unchanged. The order matters, since a slow
-    sender may record its signal after later ones.
+    They are ordered by `at`, since a slow sender may record its signal after later ones.
     """
     if any(signal.request_id == known.request_id for known in signals):
         return signals

@@ -1,9 +1,9 @@
 """Rate limit and circuit breaker of a channel, shared by all functions that signal it.
 
 A gate is one item of the ledger's table. It counts signals by the second (a sliding window), so that no minute holds
-more signals than the limit: the policy's `max_per_minute`. A signal above the limit gets a slot: the next free time of
-its line. There are two lines, critical and other; the gate stores only the end of each. Critical signals go first:
-while a critical signal is expected to use its slot, signals that are not critical have to wait.
+more signals than the limit. A signal above the limit gets a slot: the next free time of its line. There are two lines,
+critical and other; the gate stores only the end of each. Critical signals go first: while one is expected to use its
+slot, signals that are not critical have to wait.
 
 To enter, a sender adds its signal to the count, and reads the result of the same atomic update. So there are no locks.
 If two senders want the last place of a minute at the same moment, both wait. The gate also has the channel's circuit
@@ -22,6 +22,7 @@ from relay.ledger.entry_key import named
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
+    from relay.deadline import Clock
     from relay.ledger.table import Table
 
 
@@ -91,7 +92,6 @@ class Rule(NamedTuple):
     """A rate limit, and the table item ("gate") that counts its signals.
 
     Attributes:
-        gate: Name of the table item.
         limit: Signals a minute at most: the policy's `max_per_minute`.
     """
 
@@ -100,20 +100,17 @@ class Rule(NamedTuple):
 
     @property
     def spacing(self) -> float:
-        """The time between two slots of a line (seconds). A line has the slots (reserved times) of waiting signals."""
+        """The time between two slots of a line (seconds)."""
         return WINDOW_SECONDS / self.limit
 
 
 def gate_of(channel: str) -> str:
-    """Return the name of a channel's gate: the table item that counts all signals of the channel."""
+    """Return the name of the gate that counts all signals of a channel."""
     return f"gate/{channel}"
 
 
 def rules_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[Rule, ...]:
-    """Return the rate limits that apply to a signal: the channel's, and maybe that of its recipients.
-
-    The channel's comes first, and has the circuit breaker.
-    """
+    """Return the rate limits that apply to a signal: first the channel's, and maybe that of its recipients."""
     policy = channel.policy
     of_channel = Rule(gate_of(channel.name), policy.max_per_minute)
     if policy.max_per_minute_per_recipients is None:
@@ -122,18 +119,13 @@ def rules_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[Rule, ...
 
 
 class Gate(NamedTuple):
-    """Content of a gate: the table item with the counts and the circuit breaker of one channel.
-
-    Another table item of the same form, without a circuit, counts the signals of one set of recipients. A signal that
-    has to wait gets a slot (a reserved time) at the end of one of two lines: critical signals, and others.
+    """Content of a gate. A gate without a circuit counts the signals of one set of recipients.
 
     Attributes:
         counts: Number of signals by the second in which they were counted (epoch seconds).
         critical_line_end: End of the line of critical signals: the time after its last slot (epoch seconds); 0 if it is
             empty.
-        other_line_end: End of the line of all other signals: the time after its last slot (epoch seconds); 0 if it is
-            empty.
-        circuit: State of the channel's circuit breaker.
+        other_line_end: The same for the line of all other signals.
     """
 
     counts: Mapping[int, int]
@@ -161,10 +153,7 @@ class Gate(NamedTuple):
         return sum(count for second, count in self.counts.items() if second > now - WINDOW_SECONDS)
 
     def free(self, now: float, limit: int) -> float:
-        """Return the earliest time (epoch seconds) at which one more signal is within the limit.
-
-        `limit` is in signals a minute. Signals that wait are not considered.
-        """
+        """Return the earliest time (epoch seconds) at which the `limit` has room for one more signal, if none waits."""
         excess = self.counted(now) - (limit - 1)
         for second in sorted(self.counts):
             if excess <= 0:
@@ -175,18 +164,16 @@ class Gate(NamedTuple):
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
-        """True if other signals have to wait for the signal with the last slot of a line.
+        """True if other signals have to wait for the signal with the last slot of a line, until GRACE_SECONDS after it.
 
-        They wait until GRACE_SECONDS after that slot. `end` is the line's end (`critical_line_end` or
-        `other_line_end`), `spacing` the time between two slots (seconds), and `now` the time in epoch seconds.
+        `end` is the line's end, `spacing` the time between two slots (seconds), and `now` the time in epoch seconds.
         """
         return end - spacing + GRACE_SECONDS > now
 
     def must_step_back(self, rule: Rule, now: float, *, is_critical: bool, is_due: bool) -> bool:
         """True if a signal has to wait, although there is room, because signals with earlier slots come first.
 
-        A slot is a reserved time. `is_critical` is True for a critical signal. `is_due` is True if the signal has a
-        slot that it may use now.
+        `is_due` is True if the signal has a slot that it may use now.
         """
         is_critical_waited_for = self.is_waited_for(self.critical_line_end, rule.spacing, now)
         if is_critical:
@@ -202,10 +189,7 @@ _PREFIX = "s"
 
 
 def count_name(second: int) -> str:
-    """Return the name of the attribute in a gate's table item that has the number of signals of one second.
-
-    `second` is in epoch seconds. The name is short, since an item has many such attributes.
-    """
+    """Return the attribute's name for the count of a second (epoch seconds): short, since an item has many."""
     digits = ""
     while second:
         second, digit = divmod(second, len(_DIGITS))
@@ -222,16 +206,13 @@ class RateLimiter:
     """Rate limiter and circuit breaker of all channels. Every method raises LedgerError when the table fails.
 
     Attributes:
-        table: The ledger's table, with one item for each rate limit ("gate").
-        clock: The time in epoch seconds.
         random: Returns a random number from 0 to 1.
         seen: Last known content of each gate, and the time of the reading (epoch seconds), by the gate's name. A gate
-            that was full a moment ago is not updated again. The names of its old counts are also known from here, so
-            that the next update removes them.
+            that was full a moment ago is not updated again, and the next update removes its old counts.
     """
 
     table: "Table"
-    clock: Callable[[], float]
+    clock: "Clock"
     random: Callable[[], float]
     seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, repr=False)
 
@@ -240,10 +221,9 @@ class RateLimiter:
     ) -> Ticket | Wait:
         """Return a ticket if all rate limits (`rules_of`) and the circuit breaker allow a signal now, else a wait.
 
-        `is_critical` is True for a critical signal to the `recipients`. `slot` is the time that an earlier wait
-        reserved for the incident; None if there is none. The wait has a new slot unless the circuit is open or too many
-        signals wait. A critical signal may find no room at the time of its own slot. Then it keeps this slot for some
-        seconds, while other signals wait for it, also those with a fast clock.
+        `slot` is the time that an earlier wait reserved for the incident. The wait has a new slot unless the circuit is
+        open or too many signals wait. A critical signal that finds no room at its own slot keeps it for some seconds,
+        while other signals wait for it, also those with a fast clock.
         """
         now, rules = self.clock(), rules_of(channel, recipients)
         is_due = _is_due(slot, now)
@@ -274,7 +254,6 @@ class RateLimiter:
         return ticket
 
     def circuit(self, channel: str) -> Circuit:
-        """Return the state of a channel's circuit breaker. Raises LedgerError."""
         return Gate.of(self.table.numbers(gate_of(channel))).circuit
 
     def leave(self, ticket: Ticket) -> None:
@@ -285,9 +264,9 @@ class RateLimiter:
     def report(self, channel: str, ticket: Ticket, failure: Reason | None, retry_after: float | None) -> bool:
         """Report the result of a signal to the channel's circuit breaker. Return True if its probe closed the circuit.
 
-        A success is written only if it resets the circuit. `failure` is the reason of the failure; None if the signal
-        was accepted. A failure that the circuit breaker does not count (`Handling.breaks_circuit`) has the same effect
-        as a success. `retry_after` is xMatters' Retry-After in seconds; None without one.
+        `failure` is None if the signal was accepted: a success, which is written only if it resets the circuit. A
+        failure that the circuit breaker does not count (`Handling.breaks_circuit`) has the same effect. `retry_after`
+        is xMatters' Retry-After in seconds; None without one.
         """
         gate = gate_of(channel)
         if failure is None or not HANDLING[failure].breaks_circuit:
@@ -307,11 +286,7 @@ class RateLimiter:
         return False
 
     def _enter(self, rule: Rule, now: float, *, is_critical: bool, slot: Slot | None, is_circuit: bool) -> Gate | Wait:
-        """Count a signal for one rate limit (`rule`). Return its table item ("gate") if there is room, else a wait.
-
-        `is_circuit` is True if the table item has the circuit breaker, which is then checked too. `slot` is the time
-        that an earlier wait reserved for the incident; None if there is none.
-        """
+        """Count a signal for one rate limit. Return its gate if that has room and no open circuit, else a wait."""
         is_due = _is_due(slot, now)
         known = self._known_wait(rule, now, is_critical=is_critical, is_due=is_due, is_circuit=is_circuit)
         if known:
@@ -333,11 +308,7 @@ class RateLimiter:
         return gate
 
     def _known_wait(self, rule: Rule, now: float, *, is_critical: bool, is_due: bool, is_circuit: bool) -> Wait | None:
-        """Return a wait if the last known content of a gate (table item) already shows that a signal has to wait.
-
-        This saves an update of a gate that this process read a moment ago. Returns None if the last reading is too old,
-        or if the signal may be allowed.
-        """
+        """Return a wait if the last known content of a gate shows that a signal has to wait: this saves an update."""
         seen_at, gate = self.seen.get(rule.gate, (0.0, None))
         if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
             return None
@@ -347,10 +318,7 @@ class RateLimiter:
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
 
     def _set_aside(self, rule: Rule, gate: Gate, now: float, *, is_critical: bool) -> Wait:
-        """Take the signal out of this second's count, and reserve the next free slot for it.
-
-        Returns the wait for that slot. If the next free slot is too far ahead, the wait has no slot.
-        """
+        """Take the signal out of this second's count, and reserve the next free slot for it, if that is near enough."""
         uncount = {count_name(int(now)): -1}
         # The gate's content still includes this signal.
         mine = replace(gate, counts={**gate.counts, int(now): gate.counts.get(int(now), 1) - 1})
@@ -372,10 +340,7 @@ class RateLimiter:
         return Wait(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
 
     def _end_line(self, rule: Rule, gate: Gate, slot: Slot) -> None:
-        """Mark a line of waiting signals as empty if `slot` (a reserved time) is its last one.
-
-        The signal with this slot was let through, so no other signal has to wait for the line any more.
-        """
+        """Mark a line as empty if `slot` was its last one: no other signal has to wait for the line any more."""
         line, end = ("critical", gate.critical_line_end) if slot.is_critical else ("other", gate.other_line_end)
         if 0 < end <= slot.at + rule.spacing + 0.001:
             self._update(rule.gate, put={line: 0.0}, only_if=(line, end))
@@ -383,9 +348,8 @@ class RateLimiter:
     def _wait_for_circuit(self, name: str, circuit: Circuit, now: float, *, is_critical: bool) -> Wait | None:
         """Return the wait that an open circuit asks for; None if the circuit does not block signals at `now`.
 
-        `name` is that of the channel's gate, and `circuit` the state in it. `now` is in epoch seconds.
-        `is_critical` is True for a critical signal, which gets the shorter wait. The first signal that asks keeps its
-        message, to probe the circuit at its end (`Wait.is_probe`); so does the first critical one.
+        The first signal that asks keeps its message, to probe the circuit at its end (`Wait.is_probe`); so does the
+        first critical one.
         """
         end = circuit.open_until
         if end is None or not circuit.is_open(now):
@@ -399,9 +363,7 @@ class RateLimiter:
     def _wait_for_probe(self, name: str, circuit: Circuit, *, is_critical: bool) -> Wait | None:
         """Return the wait for another sender's probe; None if this sender may send.
 
-        The circuit was never open, or its open time has passed. Only one sender may probe a circuit that was open; the
-        others wait for the result of its signal. `name` is that of the channel's gate, and `circuit` the state in it.
-        `is_critical` is True for a critical signal.
+        Only one sender may probe a circuit that was open; the others wait for the result of its signal.
         """
         if circuit.open_until is None:
             return None
@@ -416,10 +378,7 @@ class RateLimiter:
         return Wait(Reason.CIRCUIT_OPEN, moment + delay * SPREAD_SECONDS)
 
     def _update(self, gate: str, **changes: Any) -> Gate | None:
-        """Update a gate (a rule's table item), and remove old counts from it. Return its new content.
-
-        `changes` are arguments of `Table.update`. Returns None if their condition did not hold.
-        """
+        """Update a gate by `Table.update`, and remove old counts from it. Return None if the condition did not hold."""
         now = self.clock()
         _, seen = self.seen.get(gate, (0.0, None))
         old = [name for name in (seen.stale(now) if seen else []) if name not in changes.get("add", {})]
@@ -437,5 +396,4 @@ class RateLimiter:
 
 
 def _is_due(slot: Slot | None, now: float) -> bool:
-    """True if a signal may use its slot (reserved time) at `now`; False if `slot` is None."""
     return slot is not None and slot.at <= now + EARLY_SLOT_SECONDS

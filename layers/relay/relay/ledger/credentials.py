@@ -1,14 +1,14 @@
 """Revocations and last uses of channels' credentials, stored in the ledger's table."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from relay.channels.cache import settings_name
 from relay.channels.token import EndpointName
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError
 from relay.ledger.table import Table, Text
 
@@ -28,9 +28,8 @@ USE_KEPT_SECONDS = 400 * 24 * 3600.0
 def read_marks(table: Table) -> Mapping[str, str]:
     """Return the change marks of all channels by name. Raises LedgerError.
 
-    A mark is a text that changes with the channel. The mark under a channel's name changes when a credential of the
-    channel is revoked. The mark under `settings_name(channel)` changes when the mode or a pause of the channel changes.
-    A channel without a recent change has no mark.
+    A mark is a text that changes with the channel: under the channel's name when a credential is revoked, and under
+    `settings_name(channel)` with its mode or a pause. A channel without a recent change has no mark.
     """
     found = table.read(MARKS_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
@@ -39,7 +38,7 @@ def read_marks(table: Table) -> Mapping[str, str]:
 def revoke(table: Table, channel: str, mark: str, now: float) -> None:
     """Store a new revocation mark for a channel, so that functions read its secret again before they trust a copy.
 
-    `mark` is any text that was not used before, and `now` the time in epoch seconds. Raises LedgerError.
+    `mark` is any text that was not used before, and `now` is in epoch seconds. Raises LedgerError.
     """
     _mark(table, channel, mark, now)
 
@@ -47,8 +46,7 @@ def revoke(table: Table, channel: str, mark: str, now: float) -> None:
 def mark_changed(table: Table, channel: str, mark: str, now: float) -> None:
     """Store a new mark for a change of a channel's mode or pauses, so that functions read its secret again soon.
 
-    Unlike after a revocation, an older copy stays valid while the secret can't be read. `mark` is any text
-    that was not used before, and `now` the time in epoch seconds. Raises LedgerError.
+    As in `revoke`, but an older copy stays valid while the secret can't be read.
     """
     _mark(table, settings_name(channel), mark, now)
 
@@ -70,9 +68,9 @@ def _marks(text: str) -> dict[str, tuple[str, float]]:
 
 
 def last_used(table: Table, channel: str, endpoint: EndpointName, fingerprint: str) -> float | None:
-    """Return the recorded time of a credential's last use (epoch seconds), at most an hour behind.
+    """Return the recorded time of a credential's last use (epoch seconds), at most an hour behind; None without one.
 
-    Returns None if no use is recorded. `fingerprint` is one of `Channel.fingerprints`. Raises LedgerError.
+    `fingerprint` is one of `Channel.fingerprints`. Raises LedgerError.
     """
     return _time(table.read(use_key(channel, endpoint, fingerprint)))
 
@@ -87,7 +85,6 @@ def newest_use(table: Table, keys: Collection[str]) -> float | None:
 
 
 def use_key(channel: str, endpoint: EndpointName, fingerprint: str) -> str:
-    """Return the key of the item with the last use of a credential."""
     return f"used/{endpoint}/{channel}/{fingerprint}"
 
 
@@ -99,25 +96,16 @@ def _time(found: Text | None) -> float | None:
 
 @dataclass(frozen=True)
 class Uses:
-    """Recorder of the times at which credentials were used at one endpoint.
-
-    Attributes:
-        table: The ledger's table.
-        clock: The time in epoch seconds.
-        endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters').
-    """
+    """Recorder of the times at which credentials were used at one endpoint (`inbound` for BigPanda, or `callback`)."""
 
     table: Table
-    clock: Callable[[], float]
+    clock: Clock
     endpoint: EndpointName
     # Time before which a credential's use is not recorded again (epoch seconds), by its key.
     _noted: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
-        """Record that a credential was used now, at most once an hour. Errors of the table are ignored.
-
-        `fingerprint` is the credential's (see `Channel.matching_fingerprint`).
-        """
+        """Record that a credential was used now, at most once an hour. Errors of the table are ignored."""
         key, now = use_key(channel, self.endpoint, fingerprint), self.clock()
         if self._noted.get(key, 0.0) > now:
             return

@@ -1,8 +1,6 @@
 """Debt of an incident: its newest state, while that state is owed, what it may wait for, and its row. Pure code.
 
-A state that is owed after its first attempts, or has to wait before them, has this row. It has a message on the retry
-queue, too, unless its wait needs none (`delivery.delivery`). The sweeper reads the rows every minute. If a message
-vanished, it sends a new one from the stored job.
+The sweeper reads the rows every minute. If a debt's message vanished, it sends a new one from the stored job.
 """
 
 import zlib
@@ -18,7 +16,6 @@ class Slot(NamedTuple):
     """A time that the rate limiter reserved for a signal that has to wait.
 
     Attributes:
-        at: The time (epoch seconds).
         is_critical: True if it is reserved in the line of critical signals, which go first.
     """
 
@@ -30,8 +27,6 @@ class Wait(NamedTuple):
     """A wait of a state before its next attempt.
 
     Attributes:
-        reason: The reason for the wait.
-        until: The end of the wait (epoch seconds).
         slot: The time that the rate limiter reserved for the signal; None if it reserved none.
         paused_by: Id of the pause for whose end the state waits (`Pause.id`); empty for another reason.
         is_probe: True if the state's message wakes it at the end of the wait for an open circuit, to probe the circuit.
@@ -73,13 +68,13 @@ ATTRIBUTES = (SHARD, AT, JOB, RUNG, BEGUN)
 
 
 class Row(NamedTuple):
-    """Row of a debt (an owed state) in the table's `due` index, which the sweeper reads every minute.
+    """Row of a debt in the table's `due` index.
 
     Attributes:
         due: Time from which the sweeper acts on the debt (epoch seconds): some minutes after its message is due. For a
             debt without a message, it is the end of the wait.
-        job: Name of the stored job, from which the sweeper makes a message; empty if only the fallback topic has
-            still to be notified.
+        job: Name of the stored job, from which the sweeper makes a message; empty if only the fallback topic has still
+            to be notified.
         begun: Number of messages of the sweeper ("bells") that workers began to work since the last recorded result.
         is_unheard: True if the sweeper sent one more, and no worker began to work it. It rings the same bell again.
         is_critical: True if the owed state is critical, or a receipt is open (`table.row_of`).
@@ -107,16 +102,12 @@ class Row(NamedTuple):
 
 
 def shard(key: str, *, is_critical: bool) -> str:
-    """Return the shard of the `due` index for the item with that key.
-
-    Critical debts have shards of their own, which the sweeper reads first. Several shards spread the writes
-    when many debts begin at once.
-    """
+    """Return the shard of the `due` index for an item's key: critical debts have their own, which are read first."""
     return f"{CRITICAL if is_critical else OTHER}#{zlib.crc32(key.encode()) % SHARDS}"
 
 
 def shards(kind: str) -> list[str]:
-    """Return the names of all shards of the `due` index for a kind of debts: `critical` or `other`."""
+    """Return all shards of the `due` index for a kind of debts: `critical` or `other`."""
     return [f"{kind}#{number}" for number in range(SHARDS)]
 
 
@@ -127,9 +118,9 @@ FOR_OTHERS = "for_others"
 
 
 def stored_key(entry: str, stored_name: str) -> str:
-    """Return the table's key for a job that is stored beside an entry.
+    """Return the table's key for a job that is stored beside an entry with the key `entry`.
 
-    `entry` is the entry's key. `stored_name` is `Job.stored_name`, FALLBACK_DESCRIPTION or FOR_OTHERS.
+    `stored_name` is `Job.stored_name`, FALLBACK_DESCRIPTION or FOR_OTHERS.
     """
     return f"job/{entry.removeprefix('incident/')}/{stored_name}"
 
@@ -178,7 +169,6 @@ class Debt(NamedTuple):
 
     @property
     def is_critical(self) -> bool:
-        """True if the debt's row is critical (see `Row.is_critical`); False without a row."""
         return self.row is not None and self.row.is_critical
 
     @property
@@ -188,7 +178,6 @@ class Debt(NamedTuple):
 
     @property
     def job(self) -> str:
-        """Name of the job that is stored for the debt (`Job.stored_name`); empty if none is stored."""
         return self.row.job if self.row else ""
 
     def resumed(self, ended: float) -> "Debt":
@@ -202,43 +191,31 @@ class Debt(NamedTuple):
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
 
-        It keeps a row without a stored job: the fallback topic is notified of a critical, and the state counts as given
-        up until it is replayed, overtaken or dropped.
+        It keeps a row without a stored job, to notify the fallback topic of a critical, and to count as given up until
+        the state is replayed, overtaken or dropped.
         """
         due = at if state.is_critical and not self.is_notified else at + BEHIND_SECONDS
         row = Row(due, is_critical=state.is_critical)
         return replace(self, row=row, dead_lettered_at=max(at, self.dead_lettered_at))
 
     def postponed(self, until: float) -> "Debt":
-        """Return the debt with a row that is not due before `until` (epoch seconds), since its job has to wait.
-
-        A debt without a row stays as it is.
-        """
+        """Return the debt with its row, if any, not due before `until` (epoch seconds), since its job has to wait."""
         if self.row is None:
             return self
         return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, is_unheard=False))
 
     def rung(self, until: float) -> "Debt":
-        """Return the debt after the sweeper sent it a message ("bell"), or invoked the worker.
-
-        The sweeper acts on the debt again at `until` (epoch seconds).
-        """
+        """Return the debt after the sweeper rang it, or invoked the worker: it is due at `until` (epoch seconds)."""
         return replace(self, row=replace(self.row, due=until, is_unheard=True)) if self.row else self
 
     def bell_begun(self) -> "Debt":
-        """Return the debt after a worker began to work a message of the sweeper.
-
-        A bell from before the last recorded result does not count.
-        """
+        """Return the debt after a worker began a bell: one from before the last recorded result does not count."""
         if self.row is None:
             return self
         return replace(self, row=replace(self.row, begun=self.row.begun + self.row.is_unheard, is_unheard=False))
 
     def notified(self, newest: State | None) -> "Debt":
-        """Return the debt after the fallback topic was notified of it. `newest` is the incident's newest state.
-
-        A row without a stored job was there for the notification only, and is removed.
-        """
+        """Return the debt after the fallback topic was notified: a row without a stored job was there only for that."""
         row = self.row if self.row and self.row.job else None
         if row and newest:
             # An open receipt made it critical.

@@ -29,16 +29,10 @@ CLAIM_AGAIN_SECONDS = 120.0
 
 
 class End(NamedTuple):
-    """End of an incident: open, claimed or over. Times are epoch seconds, 0 for never.
-
-    | phase | what is known |
-    | --- | --- |
-    | open | no resolve came, or BigPanda answered that the incident is open |
-    | claimed | the webhook brought a resolve, and BigPanda is asked if it is true |
-    | over | the entry's newest state is closed (`Entry.is_over`): the end itself does not say so |
+    """End of an incident: open, claimed, or over if the newest state is closed (`Entry.is_over`). Times: epoch seconds.
 
     Attributes:
-        at: When the incident ended last. Pages of signals that were sent before have to be terminated.
+        at: When the incident ended last; 0 for never. Pages of signals that were sent before have to be terminated.
         claimed_at: When the resolve came that BigPanda is asked about; 0 if there is none.
         version: Timestamps of the last resolve that BigPanda was asked about; None if it had none.
         silent_since: When BigPanda first left the question about the claim without an answer; 0 if it answered.
@@ -61,17 +55,11 @@ class End(NamedTuple):
         return version <= self.version
 
     def begins_claim(self, came: float) -> bool:
-        """Return True if a resolve that `came` (epoch seconds) begins a claim: BigPanda is asked about it.
-
-        A resolve that comes soon after a claimed one is part of that claim.
-        """
+        """True if a resolve that `came` (epoch seconds) begins a claim: one that comes soon after is a part of it."""
         return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
-        """Return the end after a resolve that `came` (epoch seconds), with these timestamps; None for none.
-
-        A resolve without timestamps gets those of its arrival.
-        """
+        """Return the end after a resolve that `came` (epoch seconds): without timestamps, it gets its arrival's."""
         known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
@@ -98,10 +86,7 @@ class End(NamedTuple):
         return replace(self, silent_since=self.silent_since or asked_at) if self.is_claimed else self
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the end after a closed state was recorded that `came` (epoch seconds), with these timestamps.
-
-        A claimed resolve that is newer than this state stays: BigPanda is still asked about it.
-        """
+        """Return the end after a closed state was recorded. BigPanda is still asked about a newer claimed resolve."""
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
             is_newer = self.version > version
@@ -126,11 +111,9 @@ class Flap(NamedTuple):
     is_signalled: bool = False
 
     def after_state(self, before: State | None, state: State, rule: FlapRule, *, is_flagged: bool) -> "Flap":
-        """Return the memory after a newer state than `before` came.
+        """Return the memory after a newer state than `before` came. `is_flagged` says if BigPanda calls it flapping.
 
-        `before` is None for the first state. `rule` says how many changes within which time make an incident flap.
-        `is_flagged` is True if BigPanda says that the incident flaps. If the incident was calm when the state came, an
-        earlier flap is forgotten: `calm_at` and `is_signalled` start anew.
+        If the incident was calm when the state came, an earlier flap is forgotten.
         """
         known = self if state.came < self.calm_at else Flap(self.changes)
         changes = tuple(at for at in known.changes if at > state.came - rule.seconds)
@@ -162,7 +145,6 @@ class Lease(NamedTuple):
     """A sender's exclusive right to send for an incident.
 
     Attributes:
-        owner: Unique name of the sender.
         until: The end of the lease (epoch seconds).
         began: The start of the lease (epoch seconds).
         state: The state that the sender announces.
@@ -188,7 +170,6 @@ class Acknowledgement(NamedTuple):
     """Acknowledgement of an announced state.
 
     Attributes:
-        by: Name of the person.
         rank: Severity of the state; 0 if it has none.
     """
 
@@ -261,7 +242,6 @@ class Entry(NamedTuple):
 
     @property
     def acknowledged_by(self) -> str:
-        """Name of the person who acknowledged the announced state; empty if nobody did."""
         return self.acknowledgement.by if self.acknowledgement else ""
 
     @property
@@ -270,13 +250,13 @@ class Entry(NamedTuple):
         return self.debt.dead_lettered_at > 0
 
     def is_busy(self, now: float) -> bool:
-        """Return True if a sender has a lease that has not expired at `now` (epoch seconds)."""
+        """True if a sender has a lease that has not expired at `now` (epoch seconds)."""
         return self.lease is not None and now < self.lease.until
 
     def next_claim(self, now: float) -> float:
-        """Return the time to record as the start of the next lease (epoch seconds).
+        """Return the start of the next lease (epoch seconds).
 
-        It is later than the start of every earlier lease and the last resolve, even if this function's clock is behind.
+        It is later than that of every earlier lease and the last resolve, even if this function's clock is behind.
         """
         return max(now, self._last_claim() + 2 * TICK_SECONDS, self.end.at + TICK_SECONDS)
 
@@ -289,7 +269,6 @@ class Entry(NamedTuple):
 
     @property
     def is_over(self) -> bool:
-        """True if the incident is over: its newest state is closed."""
         return self.newest is not None and not self.newest.is_open
 
     def claiming(self, state: State) -> "Entry":
@@ -360,16 +339,13 @@ class Entry(NamedTuple):
     def quiet_until(self, state: State) -> float:
         """Return when a state of a flapping incident may be announced (epoch seconds); 0 if at once.
 
-        A state need not wait if it is worse than at least one of the states that may have been announced last.
+        A state need not wait if it is worse than one of the states that may have been announced last.
         """
         is_worse = any(told is None or state.is_worse_than(told) for told in self.maybe_announced())
         return self.flap.calm_at if self.flap.is_signalled and not is_worse else 0.0
 
     def owing(self, state: State) -> "Entry":
-        """Return the entry with `state` as the newest one, which is owed and on a queue.
-
-        The debt's `since` stays the arrival of the first owed state.
-        """
+        """Return the entry with `state` as the newest one, which is owed and on a queue. The debt keeps its start."""
         entry = self._with_newest(state)
         return entry if entry.debt.since is not None else replace(entry, debt=replace(entry.debt, since=state.came))
 
@@ -431,11 +407,10 @@ class Entry(NamedTuple):
         return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt, receipt=receipt)
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
-        """Return the entry with the lease of a sender that is about to send.
+        """Return the entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
-        If `queued`, the lease's state is on a queue, and becomes the newest, owed state. The sender may make `tries`
-        attempts. All of them count as signals until the sender records how many were accepted, since the sender may
-        die before that.
+        If `queued`, the lease's state is on a queue, and becomes the newest, owed state. All attempts count as signals
+        until the sender records how many were accepted, since the sender may die before that.
         """
         entry = self._without_lease(lease.owner)
         entry = replace(entry._counting(lease, tries, lease.began), lease=lease)
@@ -509,11 +484,7 @@ class Entry(NamedTuple):
         )
 
     def acknowledged(self, target: str, came: float, answered: AcceptedSignal | None = None) -> "Entry":
-        """Return the entry with an acknowledgement by the person `target`, unless the incident is over.
-
-        An acknowledgement that `came` (epoch seconds) before the last signal, or that names the page of an earlier one
-        (`answered`), is ignored.
-        """
+        """Return the entry with an acknowledgement by `target`, unless it is over, or the answer `is_overtaken`."""
         announced = self.announced
         if announced is None or not announced.is_open:
             return self
@@ -531,10 +502,10 @@ class Entry(NamedTuple):
     def unheard(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
         """Return the entry after a callback that may mean that xMatters notifies nobody else (`Callback.is_dead_end`).
 
-        `signal` is the signal whose page the callback names; None if xMatters was not asked. The entry stays as it is
-        unless that is the newest signal. Without `signal` it must be the only one, and its page's end means nothing.
-        An end counts only if it is that of the only page. Failed recipients are noted, and count once all recipients of
-        the signal failed: others may still be notified. So may the recipients of an earlier signal that has others.
+        The entry stays as it is unless `signal`, whose page the callback names, is the newest. Without `signal`
+        (xMatters was not asked), it must be the only one, and its page's end means nothing. An end counts only if it is
+        that of the only page. Failed recipients count once all recipients of the signal failed: others may still be
+        notified. So may the recipients of an earlier signal that has others.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
@@ -564,10 +535,7 @@ class Entry(NamedTuple):
         return list(dict.fromkeys(chain(*pages[:1], *pages[-1:])))
 
     def page_missing(self, since: float, *, is_suppressed: bool = False) -> "Entry":
-        """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds).
-
-        `is_suppressed` is True if xMatters' flood control suppressed pages at that time.
-        """
+        """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds)."""
         step = Missed.PAGE_SUPPRESSED if is_suppressed else Missed.PAGE_MISSING
         return replace(self, receipt=self.receipt.missing(step, since))
 
@@ -603,8 +571,7 @@ class Entry(NamedTuple):
     ) -> "Entry":
         """Return the entry after the signal of the lease's state was not accepted. The lease ends.
 
-        `attempts` were made, and the last one failed for `reason`. `maybe_accepted` counts those that may have been
-        accepted all the same, by `until` (epoch seconds).
+        `maybe_accepted` counts the `attempts` that may have been accepted all the same, by `until` (epoch seconds).
         """
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
@@ -619,9 +586,9 @@ class Entry(NamedTuple):
     def is_overtaken(self, came: float, answered: AcceptedSignal | None = None) -> bool:
         """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
 
-        `came` is the answer's arrival (epoch seconds). A later signal or a later end makes the answer out of date.
-        `answered` is the signal whose page the answer names; None if unknown. A signal of an open state that was sent
-        after `answered` makes the answer out of date, too. A signal to further recipients does not: nothing changed.
+        `came` is the answer's arrival (epoch seconds). `answered` is the signal whose page the answer names; None if
+        unknown. A signal of an open state that was sent after `answered` makes the answer out of date, too. A signal to
+        further recipients does not: nothing changed.
         """
         signals = [signal for signal in self.accepted_signals if not signal.is_further]
         if came < max([self.end.at, *(signal.at for signal in signals)]):
@@ -641,17 +608,12 @@ class Entry(NamedTuple):
         return any(told is not None and newest.is_worse_than(told) for told in self.maybe_announced())
 
     def followed(self, found: Mapping[str, AcceptedSignal]) -> "Entry":
-        """Return the entry with what a follow-up job found out about accepted signals: their pages, and which are over.
-
-        `found` has the signals that the job looked at, by request id.
-        """
+        """Return the entry with the pages that a follow-up job found: `found` has the signals by request id."""
         followed = (known.merged(found.get(known.request_id, known)) for known in self.accepted_signals)
         return replace(self, accepted_signals=tuple(followed))
 
     def dead_lettering(self, state: State, at: float, reason: str, *, plan: int) -> "Entry":
-        """Return the entry with `state` dead-lettered at `at` (epoch seconds), for `reason`.
-
-        `plan` is the number of the message on the dead-letter queue.
+        """Return the entry with `state` dead-lettered at `at` (epoch seconds), by the message with the number `plan`.
 
         The entry stays as it is if a newer state came, or if an operator moved the message back to its queue meanwhile.
         """
@@ -670,17 +632,16 @@ class Entry(NamedTuple):
     def dropped(self, at: float) -> "Entry":
         """Return the entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).
 
-        The state stays owed, but has no row in the `due` index: it no longer counts as given up. The entry stays as it
-        is if its state is not given up, or was dead-lettered again later.
+        The state stays owed, but has no row: it no longer counts as given up. A state that was dead-lettered later
+        stays so.
         """
         is_dropped = self.is_given_up and self.debt.dead_lettered_at <= at
         return replace(self, debt=replace(self.debt, row=None)) if is_dropped else self
 
     def notified(self, missed: str, at: float) -> "Entry":
-        """Return the entry after the fallback topic was notified at `at` (epoch seconds).
+        """Return the entry after the fallback topic was notified at `at`, also of the step `missed`; empty for none.
 
-        `missed` is the step of the receipt that the message told of (`Missed`); empty if it told of none. A given-up
-        state keeps its row (see `Debt`), unless an operator dropped it meanwhile.
+        A given-up state keeps its row (see `Debt`), unless an operator dropped it meanwhile.
         """
         debt = self.debt.notified(self.newest)
         if self.is_given_up and self.newest and self.debt.row:
@@ -688,20 +649,15 @@ class Entry(NamedTuple):
         return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if missed else self.receipt)
 
     def _counting(self, lease: Lease, maybe_accepted: int, at: float) -> "Entry":
-        """Return the entry with the signals of a lease in `signal_times`: `maybe_accepted` signals at the time `at`.
-
-        `at` is in epoch seconds. Signals of this lease that were counted at its start are removed: they were the
-        attempts that the sender was allowed to make.
-        """
+        """Return the entry with `maybe_accepted` signals of a lease at `at`, in place of those counted at its start."""
         others = (time for time in self.signal_times if time not in {lease.began, at})
         return replace(self, signal_times=tuple(sorted([*others, *[at] * maybe_accepted])[-MAX_SIGNAL_TIMES:]))
 
     def _doubting(self, state: State) -> "Entry":
         """Return the entry with `state` among the doubtful ones: xMatters may have accepted it.
 
-        Doubtful states with the same status as `state` are merged into it, to keep the number of states small. The
-        merged state has only the alerts that all of them have. Doubtful states with another status stay, since without
-        them the incident's resolve would not become owed.
+        Those with the same status are merged into it, with the alerts that all have, to keep the number of states
+        small. Others stay, since without them the incident's resolve would not become owed.
         """
         alike = [other for other in self.doubtful if (other.is_open, other.rank) == (state.is_open, state.rank)]
         alerts = state.alerts.intersection(*(other.alerts for other in alike))

@@ -12,33 +12,26 @@ MAX_KEY_BYTES = 1024
 
 
 def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
-    """Return the table's key for an incident's ledger entry.
-
-    `recipients` are those that the webhook's URL names, in any order. Each set of recipients has an entry of its own.
-    """
+    """Return the table's key for an incident's entry. `recipients` are those of the webhook's URL, in any order."""
     return f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"
 
 
 def shadow_of(name: str) -> str:
-    """Return the key of an incident's ledger entry for a channel in shadow mode.
-
-    In shadow mode a channel records the incident in a separate entry. `name` is the key of the ordinary entry.
-    """
+    """Return the key of the separate entry that shadow mode uses in place of the ordinary one, `name`."""
     return f"shadow/{name.removeprefix('incident/')}"
 
 
 def channel_of(name: str) -> str:
-    """Return the channel's name in an entry's key (`name`)."""
     return name.split("/", 2)[1]
 
 
 def incident_of(name: str) -> str:
-    """Return the incident's id in an entry's key (`name`); its hash if the id is too long for a key (see `legal`)."""
+    """Return the incident's id in an entry's key; its hash if the id is too long for a key (see `legal`)."""
     return name.split("/", 3)[3]
 
 
 def page_key(name: str) -> str:
-    """Return the key by which a workflow in xMatters finds the pages of an entry; `name` is the entry's key.
+    """Return the key by which a workflow in xMatters finds the pages of an entry with the key `name`.
 
     A hash, since xMatters' searches ignore letter case and may take a comma in an incident's id for a separator.
     """

@@ -1,8 +1,7 @@
 """Detection of overloaded channels, in which more states become owed than the rate limit lets through.
 
-The arrivals of the last minute are counted from the debts, which the sweeper reads in any case. Each entry has the time
-since which its state is owed, so shares need no extra write. A channel's gate (the table item with its rate limit's
-counts) is read only if the channel owes more than its limit for a minute.
+The arrivals of the last minute are counted from the debts, which the sweeper reads in any case: shares need no extra
+write. A channel's gate is read only if the channel owes more than its limit for a minute.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,15 +26,14 @@ class Load(NamedTuple):
     """Load of a channel in the last minute.
 
     Attributes:
-        channel: Name of the channel.
         limit: Rate limit of the channel (signals a minute).
         owed: Number of owed states that wait.
         arrived: Number of those that became owed in the last minute; too low if a run of the sweeper can't read the
             whole `due` index.
         critical_wait: Time that the next critical signal has to wait for the rate limit (seconds); None if that was not
             read.
-        is_failing: True if the channel's signals fail, so that its debts do not show the arrivals. Also True if that
-            can't be read.
+        is_failing: True if the channel's signals fail, so that its debts do not show the arrivals, or if that can't be
+            read.
     """
 
     channel: str
@@ -47,11 +45,9 @@ class Load(NamedTuple):
 
     @property
     def is_above(self) -> bool:
-        """True if the channel's load is above its rate limit.
+        """True if more states became owed in the last minute than the rate limit allows, or too many wait.
 
-        Either more states became owed in the last minute than the rate limit allows, or too many states wait. Too many
-        means more than the rate limit lets through in five minutes. The number of waiting states is ignored while the
-        channel's signals fail.
+        Too many are more than it lets through in five minutes, unless the channel's signals fail.
         """
         is_full = self.owed > self.limit * FULL_MINUTES and not self.is_failing
         return self.arrived > self.limit or is_full
@@ -59,19 +55,15 @@ class Load(NamedTuple):
 
 @dataclass(frozen=True)
 class OverloadDetector:
-    """Finds channels in which more states become owed than the rate limit lets through.
-
-    Attributes:
-        table: The ledger's table, which holds the gates: the items with the channels' rate limit counts.
-    """
+    """Finds channels in which more states become owed than the rate limit lets through."""
 
     table: Table
 
     def above(self, owed: Mapping[str, Sequence[Entry]], policies: Mapping[str, Policy], now: float) -> list[Load]:
         """Return the loads of the channels that are above their rate limits at `now` (epoch seconds).
 
-        `owed` has the entries with an owed state, by channel. A channel that is missing in `policies` has the default
-        policy. If a channel's rate limiter can't be read, only the arrivals count.
+        `owed` has the entries with an owed state, by channel. A channel without an entry in `policies` has the default
+        policy. If a gate can't be read, only the arrivals count.
         """
         found = (self._load(name, entries, policies.get(name, Policy()), now) for name, entries in owed.items())
         return [load for load in found if load.is_above]

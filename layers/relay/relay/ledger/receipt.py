@@ -44,7 +44,7 @@ class Heard(NamedTuple):
 
     Attributes:
         is_notified: True if a device got a notification.
-        answers: The answers, each as the person's name and the text of the response, in xMatters' order.
+        answers: Pairs of a person's name and the text of the response, in xMatters' order.
     """
 
     is_notified: bool
@@ -52,12 +52,7 @@ class Heard(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Answer of a person in BigPanda.
-
-    Attributes:
-        by: Name of the person, as the receipt has it.
-        at: Time of the answer (epoch seconds).
-    """
+    """Answer of a person in BigPanda, at a time in epoch seconds."""
 
     by: str
     at: float
@@ -93,7 +88,6 @@ class Receipt(NamedTuple):
 
     @classmethod
     def begun(cls, at: float, recipients: tuple[str, ...]) -> Self:
-        """Return the receipt of a critical whose first signal was sent at `at` (epoch seconds)."""
         return cls(at, is_open=True, recipients=recipients[:MAX_RECIPIENTS])
 
     def ended(self) -> "Receipt":
@@ -105,20 +99,16 @@ class Receipt(NamedTuple):
 
     @property
     def has_no_page(self) -> bool:
-        """True if xMatters made no page of the critical's signal."""
         return self.missed in {Missed.PAGE_MISSING, Missed.PAGE_SUPPRESSED}
 
     def notified(self, at: float, policy: Policy) -> "Receipt":
-        """Return the receipt after a device got the notification at `at` (epoch seconds).
-
-        It stays open only if `policy` awaits an answer, too.
-        """
+        """Return the receipt after a device got the notification at `at`: open if `policy` awaits an answer, too."""
         if not self.is_open or self.notified_at:
             return self
         return replace(self, notified_at=at, missed="", is_open=policy.answered_within_seconds > 0)
 
     def answered(self, by: str, at: float) -> "Receipt":
-        """Return the receipt after the person `by` answered at `at` (epoch seconds): nothing more is awaited."""
+        """Return the receipt after the person `by` answered at `at`: nothing more is awaited."""
         if not self.since or at < self.since or self.answered_at:
             return self
         return replace(
@@ -128,8 +118,8 @@ class Receipt(NamedTuple):
     def missing(self, step: Missed, since: float) -> "Receipt":
         """Return the receipt after a step failed: the fallback topic has to be notified of that, once.
 
-        `since` is the time of the signal (epoch seconds). Nothing is to be told if an answer or a message came later,
-        nor of the signal to further recipients.
+        Nothing is to be told if an answer or a message came after the signal (`since`), nor of one to further
+        recipients.
         """
         if since <= max(self.answered_at, self.told_at) or self.others_at:
             return self
@@ -172,10 +162,7 @@ class Receipt(NamedTuple):
         return seconds > 0 and now >= self.since + seconds
 
     def question_at(self, policy: Policy) -> float | None:
-        """Return when the vendors' APIs are asked about the awaited step (epoch seconds); None if they are not asked.
-
-        They are asked shortly before the step is late, and once for each step.
-        """
+        """Return when the vendors' APIs are asked: once, shortly before the awaited step is late. None for never."""
         if not self.is_open or self.missed:
             return None
         awaits_device = self._awaits_device(policy)
@@ -192,10 +179,7 @@ class Receipt(NamedTuple):
         return replace(self, questions=max(self.questions, most))
 
     def heard(self, heard: Heard, policy: Policy, responses: "ResponseMeanings", now: float) -> "Receipt":
-        """Return the receipt after xMatters' REST API answered at `now` (epoch seconds).
-
-        An escalation, by `responses`, is no answer.
-        """
+        """Return the receipt after xMatters' REST API answered at `now`. An escalation (`responses`) is no answer."""
         for name, text in heard.answers:
             if text.strip().lower() not in responses.escalate:
                 return self.answered(name, now)

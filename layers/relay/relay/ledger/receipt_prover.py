@@ -9,7 +9,7 @@ from copy import replace
 from dataclasses import dataclass
 
 from relay.channels.channel import BigPandaAccess, Channel, Rest
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import SendError
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import incident_of
@@ -25,23 +25,21 @@ class ReceiptProver:
         heard_of: Returns whom xMatters notified with some pages, and who answered. Raises SendError.
         answered_in_bigpanda: Returns the first answer to an incident in BigPanda since a time; None if there is none.
             Raises SendError, and LedgerError.
-        ledger: The entries of incidents.
-        clock: The time in epoch seconds.
     """
 
     heard_of: Callable[[Rest, Sequence[str], Deadline], Heard]
     answered_in_bigpanda: Callable[[BigPandaAccess, str, float], Answer | None]
     ledger: Ledger
-    clock: Callable[[], float]
+    clock: Clock
 
     def ask(
         self, name: str, entry: Entry, channel: Channel, pages: Sequence[str], deadline: Deadline, *, is_early: bool
     ) -> Entry:
         """Ask xMatters about these pages, unless another function does, and return the entry with the answer.
 
-        `name` is the entry's key. `is_early` is True if a callback is the occasion, and not the time. Else BigPanda is
-        asked, too, if the policy awaits an answer and xMatters knows of none. The question is noted first: a surge of
-        questions could take xMatters down. Raises SendError, and LedgerError.
+        `is_early` is True if a callback is the occasion, and not the time. Else BigPanda is asked, too, if the policy
+        awaits an answer and xMatters knows of none. The question is noted first: a surge of questions could take
+        xMatters down. Raises SendError, and LedgerError.
         """
         is_mine, before, failure = False, entry.receipt.questions, None
 
@@ -74,7 +72,6 @@ class ReceiptProver:
         return noted
 
     def _answered_in_bigpanda(self, name: str, entry: Entry, access: BigPandaAccess) -> Entry:
-        """Return the entry with the first answer in BigPanda, if there is one. Raises LedgerError."""
         answer = None
         # Without BigPanda the fallback topic is notified: a false alarm, not a silence.
         with suppress(SendError):

@@ -1,8 +1,7 @@
 """Sources of a channel's shares: environments in the shares, and recipients in the webhooks' URLs.
 
-Any sender with a webhook's token can write both. So the relay does not act on the environments; it only suggests them
-to the operator of the channel. The recipients are recorded for each incident, since an incident has one ledger entry
-for each set of recipients in a URL.
+Any sender with a webhook's token can write both. So the relay only suggests the environments to the operator of the
+channel. The recipients are recorded for each incident, which has one ledger entry for each set of them.
 """
 
 import json
@@ -14,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from relay.channels.channel import Channel
-from relay.deadline import Deadline
+from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError
 from relay.ledger.entry_key import legal
 from relay.ledger.table import Table, Text
@@ -50,10 +49,7 @@ class _Seen(NamedTuple):
 
     @classmethod
     def of(cls, found: Text | None) -> "_Seen":
-        """Read from its table item which environments a channel's shares named, and if a URL named recipients.
-
-        If the item is None or unreadable, the result has no environments and no recipients.
-        """
+        """Read the facts from their table item; none if it is None or unreadable."""
         if found is None:
             return cls({})
         with suppress(ValueError, TypeError, LookupError, AttributeError):
@@ -63,44 +59,31 @@ class _Seen(NamedTuple):
         return cls({})
 
     def with_share(self, environment_id: str | None, recipients: Recipients, now: float) -> "_Seen":
-        """Add a share's environment to the channel's record, and note if the webhook's URL named recipients.
-
-        Returns the new record. `environment_id` is None if there is no environment to add. `recipients` are those that
-        the URL named. `now` is the time of the share (epoch seconds). Only the latest MAX_SOURCES environments are
-        kept.
-        """
+        """Return the facts with those of a share at `now` (epoch seconds), and the latest MAX_SOURCES environments."""
         environments = dict(self.environments) | ({environment_id: now} if environment_id else {})
         latest = sorted(environments, key=lambda name: -environments[name])[:MAX_SOURCES]
         kept = {name: environments[name] for name in latest}
         return replace(self, environments=kept, names_recipients=self.names_recipients or bool(recipients))
 
     def text(self) -> str:
-        """Return the record of a channel's environments and URL recipients as JSON, for its table item."""
         return json.dumps({"environments": dict(self.environments), "names_recipients": self.names_recipients})
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Store of the environments and the recipients that shares name: the sources of a channel's shares.
-
-    Attributes:
-        table: The ledger's table.
-        clock: The time in epoch seconds.
-    """
+    """Store of the environments and the recipients that shares name: the sources of a channel's shares."""
 
     table: Table
-    clock: Callable[[], float]
+    clock: Clock
     # Time before which a fact is not written again (epoch seconds), by channel, environment, and if the URL named any.
     _noted: dict[tuple[str, str | None, bool], float] = field(default_factory=dict, init=False, repr=False)
     # Time before which no other new environment of a channel is written (epoch seconds).
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Record the sources of a share for its channel: its environment, and a flag for recipients in the URL.
+        """Record, once a day, an environment that the channel's secret does not list, and if the URL named recipients.
 
-        The environment's id is recorded if the channel's secret does not list it. The flag is set if the webhook's URL
-        named recipients. Nothing is recorded for a channel without reconcile runs. The same record is written once a
-        day. Errors of the table are ignored.
+        Nothing is recorded for a channel without reconcile runs. Errors of the table are ignored.
         """
         access = channel.bigpanda
         if access is None or not access.reconcile:
@@ -127,9 +110,9 @@ class Sources:
             self._noted[share] = now + NOTE_AGAIN_SECONDS
 
     def record_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
-        """Record the recipients that the webhook's URL names for an incident, if the channel needs them later.
+        """Record the recipients that the webhook's URL names for an incident. Errors of the table are ignored.
 
-        Write-backs and reconcile runs need them to find the incident's entries. Errors of the table are ignored.
+        Write-backs and reconcile runs need them to find the incident's entries.
         """
         if recipients and (channel.bigpanda or channel.callback):
             key, named = _incident_key(channel.name, incident_id), _ordered(recipients)
@@ -176,10 +159,7 @@ class Sources:
         return tuple(sorted(recent, key=lambda name: -environments[name]))
 
     def _try_change(self, key: str, change: Callable[[Text | None], str | None], deadline: Deadline) -> bool:
-        """Replace a table item's text by `change(item)`; return False if the table fails, or there is no time left.
-
-        `change` gets None if there is no item, and returns None to leave it as it is.
-        """
+        """Change a table item as `Table.change` does; return False if the table fails, or there is no time left."""
         with suppress(LedgerError, TimeoutError):
             deadline.run(partial(self.table.change, key, change), part="ledger", at_most=TABLE_SECONDS)
             return True
@@ -187,7 +167,6 @@ class Sources:
 
 
 def _sets(found: Text | None) -> list[Recipients]:
-    """Return the sets of recipients in an incident's table item; none if it is None or unreadable."""
     with suppress(ValueError, TypeError):
         sets: list[Any] = json.loads(found.text) if found else []
         return [tuple(map(str, each)) for each in sets]

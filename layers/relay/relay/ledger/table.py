@@ -1,10 +1,8 @@
 """The ledger's table in DynamoDB, and the entries of incidents in it, with the stored jobs of their debts.
 
-`Table` has versioned documents with optimistic locking, atomic counters, and one sparse index. `Ledger` has the
-entries. An entry is JSON: its members are flat, and members that this version does not know are kept and written back.
-The row of the entry's debt is not part of the JSON: it is stored in separate attributes of the table item.
-
-The sparse index `due` lists items by a shard and a time. An item is in the index while it has both attributes.
+`Table` has versioned documents with optimistic locking, atomic counters, and one sparse index, `due`: it lists the
+items that have both a shard and a time. `Ledger` has the entries. An entry is JSON: its members are flat, and members
+that this version does not know are kept and written back. The row of its debt has attributes of its own.
 
 A write can succeed although its answer is lost. Its repetition then fails the version check. So a failed check means
 "read the item again", not "another writer changed it".
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.deadline import Run
+from relay.deadline import Clock, Run
 from relay.failures import LedgerError
 from relay.incidents.share import ALERT_NAME_LENGTH, State, Version
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -43,13 +41,11 @@ _DOCUMENT = frozenset({"pk", "text", "sequence", "expires"})
 
 
 class Text(NamedTuple):
-    """A document (text) in a table item, with its version.
+    """A document (text) in a table item.
 
     Attributes:
-        text: The document.
         sequence: Version of the item: a number that grows with each conditional write, for optimistic locking.
         others: The item's other attributes by name; numbers as floats.
-        key: Key of the item.
     """
 
     text: str
@@ -59,11 +55,10 @@ class Text(NamedTuple):
 
 
 def until_written[T, W](read: Callable[[], T], write: Callable[[T], W | None], known: T | None = None) -> W:
-    """Read and write an item with optimistic locking. Repeat both if another writer changed the item in between.
+    """Read and write an item with optimistic locking, again if another writer changed it. Return the result of `write`.
 
-    `write` gets the item as it was read, and returns None if the item was changed since. `known` is the item as it was
-    read before; None to read it first. Returns the result of `write`. Raises LedgerError if other writers changed the
-    item in each of MAX_RACES attempts.
+    `write` returns None if the item was changed since it was read. `known` is the item as it was read before; None to
+    read it first. Raises LedgerError if the item was changed in each of MAX_RACES attempts.
     """
     for _ in range(MAX_RACES):
         found, known = read() if known is None else known, None
@@ -76,12 +71,10 @@ def until_written[T, W](read: Callable[[], T], write: Callable[[T], W | None], k
 class Table:
     """The ledger's table. Every method raises LedgerError when DynamoDB fails or is too slow.
 
-    `clock` gives epoch seconds. `run` makes each call to DynamoDB, and may limit its time.
+    `run` makes each call to DynamoDB, and may limit its time.
     """
 
-    def __init__(
-        self, client: "DynamoDBClient", name: str, clock: Callable[[], float], run: Run = lambda call: call()
-    ) -> None:
+    def __init__(self, client: "DynamoDBClient", name: str, clock: Clock, run: Run = lambda call: call()) -> None:
         self._client = client
         self._name = name
         self._clock = clock
@@ -106,8 +99,7 @@ class Table:
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
         """Return the documents at these keys (strongly consistent reads); None for a key without a document.
 
-        Unprocessed keys are read again as long as each answer makes progress. Keys that stay unprocessed are missing
-        from the result.
+        Unprocessed keys are read again as long as each answer makes progress. Those that remain are missing.
         """
         found: dict[str, Text | None] = {}
         left = list(keys)
@@ -126,8 +118,8 @@ class Table:
     def change(self, key: str, change: Callable[[Text | None], str | None]) -> None:
         """Replace the document at the key by `change(document)` with optimistic locking.
 
-        `change` gets None if there is no document, and returns None to leave it as it is. If another writer changes the
-        document in between, it is read and changed again. Raises LedgerError, too, if that happens each time.
+        `change` gets None if there is no document, and returns None to leave it as it is. Raises LedgerError, too, if
+        another writer changes the document each time.
         """
 
         def write(found: Text | None) -> int | None:
@@ -147,8 +139,8 @@ class Table:
     ) -> int | None:
         """Write a document if its version is still `before`. Return its new version, or None if the item was changed.
 
-        `before` 0 means that there is no document yet. `others` are further attributes to set, `remove` attributes to
-        delete. All other attributes stay unchanged, since a newer version of this code may have written them.
+        `before` 0 means that there is no document yet. Attributes beside `others` (to set) and `remove` stay unchanged,
+        since a newer version of this code may have written them.
         """
         names = {"#text": "text", "#sequence": "sequence", "#expires": "expires"}
         values: dict[str, Any] = {
@@ -229,10 +221,9 @@ class Table:
     ) -> Mapping[str, Any] | None:
         """Update numbers of an item atomically, and return all of its attributes; None if the condition fails.
 
-        `add` adds to numbers, `put` sets numbers, `remove` deletes attributes. An attribute may occur in only one of
-        these three. The condition is `only_if` or `below`, each a pair of an attribute's name and a number. With
-        `only_if`, the attribute must equal the number. With `below`, it must be smaller than the number, or missing.
-        The item's time to live is `lasts` seconds.
+        `add` adds to numbers, `put` sets numbers, `remove` deletes attributes: an attribute may be in only one of them.
+        The condition is a pair of an attribute's name and a number: it must equal the number (`only_if`), or be smaller
+        or missing (`below`). The item's time to live is `lasts` seconds.
         """
         names: dict[str, str] = {}
         values: dict[str, Any] = {}
@@ -276,7 +267,6 @@ class Table:
         return item
 
     def _asked(self, call: Callable[..., Any], **request: Any) -> Any:
-        """Make a call, and return DynamoDB's answer; None if the call's condition failed."""
         try:
             return self._run(partial(call, **request))
         except ClientError as error:
@@ -321,10 +311,7 @@ def encoded(entry: Entry) -> str:
 
 
 def row_of(entry: Entry) -> Row | None:
-    """Return an entry's row in the `due` index: its debt's, or one for an open receipt; None for neither.
-
-    An open receipt makes the row a critical one.
-    """
+    """Return an entry's row in the `due` index: its debt's, or a critical one for an open receipt; None for neither."""
     if not entry.receipt.is_open:
         return entry.debt.row
     # The row of a given-up state is due long after it.
@@ -335,8 +322,8 @@ def row_of(entry: Entry) -> Row | None:
 def decoded(found: Text) -> Entry:
     """Read an entry from its table item.
 
-    If the item can't be parsed, the result stands for an incident of which an unknown state may have been announced: so
-    its resolve will be signalled. Its `is_unreadable` is True.
+    One that can't be parsed (`is_unreadable`) stands for an incident of which an unknown state may have been announced:
+    so its resolve will be signalled.
     """
     row = Row.of(found.others)
     try:
@@ -480,42 +467,28 @@ LEDGER_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Ledger:
-    """Reader and writer of entries by key (`entry_key.key`). Every method raises LedgerError when DynamoDB fails.
-
-    Attributes:
-        table: The ledger's table.
-    """
+    """Reader and writer of entries by key (`entry_key.key`). Every method raises LedgerError when DynamoDB fails."""
 
     table: Table
 
     def read(self, name: str) -> Entry:
-        """Return the entry with the key `name`; an entry without any state if there is no item.
-
-        For an item that can't be parsed, the entry stands for an unknown announced state, and its `is_unreadable` is
-        True.
-        """
+        """Return the entry with the key `name`, as `decoded` does; one without any state if there is no item."""
         found = self.table.read(name)
         if found is None:
             return Entry()
         return decoded(found)
 
     def store(self, name: str, stored_name: str, envelope: str, *, lasts: float) -> None:
-        """Store the envelope (the queue message's text) of a job for `lasts` seconds, as a table item of its own.
-
-        `name` is the entry's key. `stored_name` tells the stored jobs of one entry apart (see `stored_key`).
-        """
+        """Store the envelope (message text) of a job for `lasts` seconds, as a table item of its own (`stored_key`)."""
         self.table.store(stored_key(name, stored_name), envelope, lasts=lasts)
 
     def stored(self, name: str, stored_name: str) -> str | None:
-        """Return the envelope (the queue message's text) that `store` wrote; None if there is none."""
+        """Return the envelope that `store` wrote; None if there is none."""
         found = self.table.read(stored_key(name, stored_name))
         return found.text if found else None
 
     def due(self, shard: str, most: int) -> Iterator[tuple[str, Entry]]:
-        """Yield keys and entries of one shard of the `due` index, at most `most`, the earliest due time first.
-
-        The index lags by seconds, so an entry may be out of date.
-        """
+        """Yield keys and entries of one shard, as `Table.due` does. They may be out of date."""
         for found in self.table.due(shard, most):
             yield found.key, decoded(found)
 
@@ -528,10 +501,7 @@ class Ledger:
         return {name: Entry() if text is None else decoded(text) for name, text in found.items()}
 
     def write(self, name: str, before: Entry, after: Entry) -> Entry | None:
-        """Write `after` if the table item is still the one that `before` was read from.
-
-        Returns the written entry; None if another writer changed the item. `name` is the entry's key.
-        """
+        """Write `after` if the table item is still the one that `before` was read from; return None if it changed."""
         row = row_of(after)
         others = row.attributes(name) if row else {}
         # The item may have the row of a debt, or of a receipt, even if a step has ended that receipt since.
