@@ -361,6 +361,9 @@ class Conduct:
 
         An answer to a signal that was sent before xMatters failed closes no circuit.
         """
+        if not self._is_calm("token"):
+            # A refused token opens the circuit, too, and there is no signal to see.
+            return
         posts = [post for post in self.phones.posts if post.channel == channel and post.ended]
         good = [post for post in posts if post.fault not in BREAKING | PAUSES_SECONDS.keys() | {"credentials", "token"}]
         for at, _ in (each for each in self.held if each[1] == channel):

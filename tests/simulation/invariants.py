@@ -767,7 +767,8 @@ class Invariants:
         last, interval = max(self._states_of(incident), key=lambda state: state.at), self.reconcile_interval or 0.0
         services = {spell.service for spell in self.weather.spells}
         needed = {"bigpanda", "dynamodb", "secrets", "sqs", "lambda"}
-        if last.is_open or last.version is None or self.weather.crashes or self.has_operators or services & needed:
+        is_unsteady = self.weather.crashes or self.has_operators or services & needed or self.cloud.has_newer_schema
+        if last.is_open or last.version is None or is_unsteady:
             return
         if any(state.version is None or state.version > last.version for state in self._states_of(incident)):
             return

@@ -151,7 +151,13 @@ class Truth:
         if not criticals:
             return False
         rings = [ring for ring in self.phones.rings_of[incident] if self.is_accepted(ring)]
-        known = [ring for ring in rings if ring.at < known_by]
+        # An older state that rings after the critical came, by a replay, says nothing of the critical.
+        known = [
+            ring
+            for ring in rings
+            if ring.at < known_by
+            and not any(ring.share < state.number and min(state.arrivals) < ring.began for state in criticals)
+        ]
         return not known or any(
             arrival > known[-1].began - IN_FLIGHT_SECONDS and not _is_of(known[-1], arrival, states) for arrival in came
         )
