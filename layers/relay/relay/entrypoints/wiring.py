@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
+from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.deadline import Clock, Deadlines, Watch, limited
 from relay.delivery.delivery import Delivery
@@ -274,13 +275,16 @@ class Wiring:
     @cached_property
     def channels(self) -> ChannelCache:
         return ChannelCache(
-            lambda name: parse_channel(name, self._resources.read_secret(name), self._vendors.hosts),
+            self._channel,
             seconds=self._adapters.cache_seconds,
             clock=self._clock,
             notice=self._adapters.telemetry.notice,
             unknown_seconds=self._adapters.unknown_seconds,
             change_marks=self._change_marks if self._adapters.reads_change_marks else None,
         )
+
+    def _channel(self, name: str) -> Channel:
+        return parse_channel(name, self._resources.read_secret(name), self._vendors.hosts)
 
     @property
     def _change_marks(self) -> "ChangeMarks":
