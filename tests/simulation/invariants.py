@@ -713,6 +713,8 @@ class Invariants:
         # A state that was not answered may also have superseded it.
         known = newest(state for state in states if self._knows(state))
         told = self._told(incident)
+        if any(map(self._is_left_out, (coming for state in answered for coming in self._coming(state)))):
+            return
         for state in [*answered, *known, *self._found_over(incident, answered)]:
             if self._is_left_out(state):
                 return

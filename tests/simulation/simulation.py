@@ -88,6 +88,8 @@ WORKERS = 5
 WEBHOOK_SECONDS, WORKER_SECONDS, RECONCILE_SECONDS, SWEEPER_SECONDS = 15.0, 30.0, 900.0, 60.0
 # Largest delay of a sweeper's run; probability of a second start, and, in some stories, of none.
 SWEPT_LATE_SECONDS, SWEPT_TWICE, SWEPT_NEVER = 60.0, 0.05, 0.3
+# Channels' health changes for so long after the last share at most.
+HEALTH_SECONDS = 3600.0
 # Probability of a second start of a reconcile run.
 RECONCILED_TWICE = 0.2
 # Reconcile runs go on for so long after the last share, for several runs.
@@ -254,7 +256,7 @@ class Simulation:
         self.invariants.reconciled_until = began + last + RECONCILED_SECONDS - (self.story.reconcile_interval or 0.0)
         ages = (policy["max_age_seconds"] for policy in self.story.policies.values())
         until = began + last + max(ages) + SETTLED_SECONDS
-        self._sweep(until)
+        self._sweep(until, began + last + HEALTH_SECONDS)
         self.world.run(until)
         self.invariants.at_the_end()
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
@@ -465,19 +467,23 @@ class Simulation:
 
     # ---- The sweeper ------------------------------------------------------------------------------------------------
 
-    def _sweep(self, until: float) -> None:
-        """Run the sweeper each minute: sometimes late, sometimes twice, sometimes never."""
+    def _sweep(self, until: float, calm_at: float) -> None:
+        """Run the sweeper each minute: sometimes late, sometimes twice, sometimes never.
+
+        From `calm_at` (epoch seconds) on it runs only for what is owed, since no channel's health changes any more.
+        """
         lateness = self.world.random.uniform(0, SWEPT_LATE_SECONDS)
         is_skipped = self.weather.skips_runs and self.world.chance(SWEPT_NEVER)
         # The sweeper has nothing to do about a given-up state that the fallback topic was notified of.
         is_owed = any(
             float(item["due_at"]["N"]) < self.world.now + BEHIND_SECONDS / 2 for item in self.dynamodb.shown()
         )
-        is_needed = bool(is_owed or self.story.topics) and not is_skipped
+        is_watched = bool(self.story.topics) and self.world.now < calm_at
+        is_needed = (is_owed or is_watched) and not is_skipped
         for _ in range(1 + self.world.chance(SWEPT_TWICE) if is_needed else 0):
             self.world.at(self.world.now + lateness, self._start_sweeper)
         if self.world.now + 60 < until:
-            self.world.at(self.world.now + 60, lambda: self._sweep(until))
+            self.world.at(self.world.now + 60, lambda: self._sweep(until, calm_at))
 
     def _start_sweeper(self) -> None:
         rows = (*self.dynamodb.indexed(), *self.dynamodb.shown())
