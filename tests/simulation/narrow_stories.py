@@ -30,7 +30,8 @@ def with_narrow_kind(seed: int, story: Story) -> Story:
     story = unseen.choice(_UNSEEN)(unseen, story) if is_chosen else story
     later = Random(f"later kinds of {seed}")
     is_chosen = LATER[0] < later.random() < LATER[1] and story.crashes < MANY_CRASHES and not is_rare
-    return later.choice(_LATER)(later, story) if is_chosen else story
+    # Processes die as often as before.
+    return replace(later.choice(_LATER)(later, story), crashes=story.crashes) if is_chosen else story
 
 
 def _course(incident: str, at: float, statuses: str, paces: Iterator[float]) -> list[SharedState]:

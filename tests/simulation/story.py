@@ -620,9 +620,9 @@ def _with_unguarded_updates(random: Random, story: Story) -> Story:
 
 
 def _with_lost_tokens(random: Random, story: Story) -> Story:
-    """Return the story with OAuth, and with a time in which xMatters gives no token, or an empty answer."""
+    """Return the story with OAuth, and with a time in which xMatters gives no token, an empty answer, or refuses the password."""
     begins = random.uniform(0, 300)
-    spell = Spell("token", random.choice(["timeout", "empty"]), begins, begins + random.uniform(30, 300), 1.0)
+    spell = Spell("token", random.choice(["timeout", "empty", "refused"]), begins, begins + random.uniform(30, 300), 1.0)
     return replace(story, cloud=replace(story.cloud, login="oauth"), spells=[*story.spells, spell])
 
 
@@ -790,7 +790,7 @@ def _with_a_cloud(seed: int, story: Story) -> Story:
     """
     cloud, random = clouds(seed), Random(f"token of {seed}")
     story = replace(story, cloud=cloud)
-    if cloud.login == "oauth" and random.random() < 0.9:
+    if cloud.login == "oauth" and random.random() < 0.95:
         story = replace(story, spells=[*story.spells, _spell(random, "token", random.choice([10, 60, 300]))])
     if cloud.login != "url" and random.random() < 0.4:
         rotates_at = random.uniform(0, 300)
