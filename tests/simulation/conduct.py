@@ -339,10 +339,14 @@ class Conduct:
     def _circuit_ignored(self, channel: str) -> Iterator[str]:
         """Check that a channel's trigger gets no request for a while after five failures in a row, or a 429."""
         signals = sorted(self._signals(channel), key=lambda signal: signal[-1].ended or 0.0)
-        in_a_row, begins = 0, [signal[0].began for signal in signals]
+        in_a_row, before, begins = 0, 0.0, [signal[0].began for signal in signals]
+        # A wrong password ends a row of failures, and there is no signal to see.
+        tokens = self.phones.refused_tokens if channel == NOC else []
         for place, signal in enumerate(signals):
             last = signal[-1]
             is_limited = last.fault in PAUSES_SECONDS
+            in_a_row = 0 if any(before < at < (last.ended or at) for at in tokens) else in_a_row
+            before = last.ended or before
             if not is_limited:
                 in_a_row = in_a_row + 1 if last.fault in BREAKING else 0
             if last.ended is None or (in_a_row < FAILURES_IN_A_ROW and not is_limited):
