@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import count
 from random import Random
-from typing import Any
+from typing import Any, override
 
 import pytest
 from aws_lambda_powertools import Logger, Metrics
@@ -103,6 +103,7 @@ SETTLED_SECONDS = 4000.0
 class _Unrecorded(Uses):
     """A record of credentials' uses that stays empty: its writes would change the schedules of recorded seeds."""
 
+    @override
     def record(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
         """Do nothing."""
 
@@ -116,10 +117,12 @@ def _channel(name: str, secret: str) -> Channel:
 class _Wiring(Wiring):
     """Wiring that parses each secret once, without a record of the uses of credentials."""
 
+    @override
     def _channel(self, name: str) -> Channel:
         """Return a channel, read from its secret."""
         return _channel(name, self._resources.read_secret(name))
 
+    @override
     def uses(self, endpoint: EndpointName) -> Uses:
         """Return a record that stays empty."""
         uses = super().uses(endpoint)

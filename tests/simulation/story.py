@@ -620,9 +620,11 @@ def _with_unguarded_updates(random: Random, story: Story) -> Story:
 
 
 def _with_lost_tokens(random: Random, story: Story) -> Story:
-    """Return the story with OAuth, and with a time in which xMatters gives no token, an empty answer, or refuses the password."""
+    """Return the story with OAuth, and with a time in which xMatters gives no token, or refuses the password."""
     begins = random.uniform(0, 300)
-    spell = Spell("token", random.choice(["timeout", "empty", "refused"]), begins, begins + random.uniform(30, 300), 1.0)
+    spell = Spell(
+        "token", random.choice(["timeout", "empty", "refused"]), begins, begins + random.uniform(30, 300), 1.0
+    )
     return replace(story, cloud=replace(story.cloud, login="oauth"), spells=[*story.spells, spell])
 
 

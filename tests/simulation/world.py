@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count
 from random import Random
-from typing import Any
+from typing import Any, override
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -233,6 +233,7 @@ class WorldDeadline(Deadline):
         super().__init__(seconds, clock)
         self._world = world
 
+    @override
     def run[T](self, call: Callable[[], T], *, part: str, at_least: float = 0.0, at_most: float = float("inf")) -> T:
         """Run a call as the real deadline does, and abandon it if it is late."""
         seconds = min(at_most, max(at_least, self.remaining()))

@@ -10,7 +10,7 @@ from relay.http.session import HttpAnswer
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry_key import key
 from tests import samples
-from tests.fakes import Call, Relay, Step, new_relay, secrets_of
+from tests.fakes import Call, HookedDynamoDb, Relay, Step, new_relay, secrets_of, table_down
 
 if TYPE_CHECKING:
     from relay.jobs.job import Job
@@ -211,7 +211,17 @@ def test_tag_that_comes_late_rings_nobody_once_a_person_acknowledged() -> None:
     assert relay.share(changedOn=LATER, tags=TEAM).outcome == "unchanged"
 
 
-def routed(policy: dict[str, Any]) -> Relay:
+def test_tag_that_comes_late_rings_the_recipients_of_its_route_alone_also_if_its_claim_cannot_be_written() -> None:
+    table = HookedDynamoDb()
+    relay = routed({}, dynamodb=table)
+    relay.share(recipients=("jdoe",))
+    table.before_next(table_down, after=1)
+    assert relay.share(changedOn=LATER, tags=TEAM, recipients=("jdoe",)).notices.unguarded
+    relay.drain()
+    assert urls(relay) == ["own,jdoe", "payments"]
+
+
+def routed(policy: dict[str, Any], **changes: Any) -> Relay:
     """Return a relay whose channel has routes by tag and by status."""
     routes = [
         {"when": {"tag.team": "payments"}, "recipients": ["payments"]},
@@ -221,7 +231,7 @@ def routed(policy: dict[str, Any]) -> Relay:
     document = samples.secret()["xmatters"] | {"recipients": ["own"]}
     policy = {"routes": routes, "preset": "oncall", "min_seconds_between_signals": 0} | policy
     accepted = [samples.accepted(f"r{number}") for number in range(9)]
-    return new_relay(*accepted, secrets=secrets_of(xmatters=document, policy=policy))
+    return new_relay(*accepted, secrets=secrets_of(xmatters=document, policy=policy), **changes)
 
 
 # ---- Jobs ------------------------------------------------------------------------------------------------------------

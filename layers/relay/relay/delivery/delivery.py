@@ -312,11 +312,16 @@ def _record_acceptance(
         recorded = services.ledger.change(task.entry_key, change, claimed)
     except LedgerError:
         accepted = Acceptance(lease.began, sent.request_id)
-        task = replace(task, job=task.job.with_flags(Flag.FOR_SOME)) if only else task
+        task = _for_some(task, only)
         return record_or_queue(services, task, result, accepted, "the sent signal could not be recorded", change)
     _wake_next(services, task, recorded)
     owe_to_others(services, task, recorded)
     return result
+
+
+def _for_some(task: Task, only: tuple[str, ...]) -> Task:
+    """Return the task with a job that says that its signal was for some alone, unless `only` is empty."""
+    return replace(task, job=task.job.with_flags(Flag.FOR_SOME)) if only else task
 
 
 def _wake_next(services: Services, task: Task, entry: Entry) -> None:
@@ -635,12 +640,13 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
 def _sent(services: Services, task: Task, why: str) -> Result:
     max_attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
-    sent = announce(services, task, Entry(), max_attempts=max_attempts, may_repeat=not task.is_from_webhook)
+    may_repeat = not task.is_from_webhook
+    sent = announce(services, task, Entry(), max_attempts=max_attempts, only=task.further, may_repeat=may_repeat)
     if sent.maybe_accepted:
         services.unguarded.record(task.entry_key, services.clock())
     if sent.failure is None:
         accepted = Acceptance(services.clock(), sent.request_id)
-        return record_or_queue(services, task, task.sent(sent), accepted, why)
+        return record_or_queue(services, _for_some(task, task.further), task.sent(sent), accepted, why)
     # After the attempt, so that the job holds its result.
     _, result = retry_later(services, task, task.sent(sent), None)
     if not result.queue and task.is_from_webhook:
