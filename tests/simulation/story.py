@@ -751,9 +751,9 @@ def _with_retry_after(random: Random, story: Story) -> Story:
 
 
 def _with_old_signals(random: Random, story: Story) -> Story:
-    """Return a story of signals that xMatters accepts shortly before they are too old, after six hours."""
+    """Return a story of signals that xMatters accepts shortly before they are too old, after two hours."""
     posts = [Post(state.at, state) for number in range(2) for state in _in_turn(random, f"i{number}", 1, 0.0)]
-    policy = {**story.policy, "max_age_seconds": 21600}
+    policy = {**story.policy, "max_age_seconds": 7200}
     ends = min(post.at for post in posts) + policy["max_age_seconds"] - random.uniform(40, 150)
     spell = Spell("xmatters", "503", 0.0, ends, 1.0)
     story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
