@@ -228,7 +228,16 @@ def _with_a_long_pause_by_xmatters(random: Random, story: Story) -> Story:
         states += _course(f"t{number}", random.uniform(0, 40), status, _paces(random, 1.0))
     spell = Spell("xmatters", "429 for long", 0.0, random.uniform(45, 90), 1.0)
     policy = {**_plain(story), "max_age_seconds": random.choice([100, 300])}
-    return replace(alone(story, _posts(states), policy=policy, spells=[spell]), cloud=USUAL)
+    spells = [spell, *_full_dead_letters(random, 400.0)]
+    return replace(alone(story, _posts(states), policy=policy, spells=spells), cloud=USUAL)
+
+
+def _full_dead_letters(random: Random, until: float) -> list[Spell]:
+    """Return a time in which the dead-letter queue takes nothing, or an empty list."""
+    if random.random() < 0.5:
+        return []
+    ends = until * random.uniform(0.5, 1.5)
+    return [Spell("dead-letters", "refuses", 0.0, ends, random.choice([0.5, 1.0]))]
 
 
 def _with_a_pause_for_new_incidents(random: Random, story: Story) -> Story:
@@ -354,8 +363,8 @@ def _with_refusals_for_good(random: Random, story: Story) -> Story:
         states += _course(
             f"n{number}", number * random.uniform(4, 6), random.choice(["critical", "warning"]), _paces(random, 1.0)
         )
-    spell = Spell("xmatters", "refused", 0.0, random.uniform(50, 70), 1.0)
-    return replace(alone(story, _posts(states), policy=_plain(story), spells=[spell]), cloud=USUAL)
+    spells = [Spell("xmatters", "refused", 0.0, random.uniform(50, 70), 1.0), *_full_dead_letters(random, 100.0)]
+    return replace(alone(story, _posts(states), policy=_plain(story), spells=spells), cloud=USUAL)
 
 
 def _with_acknowledged_incidents(random: Random, story: Story) -> Story:

@@ -463,7 +463,8 @@ class Promptness:
             policy = self.policies[job["channel"]]
             # A state may have waited for the end of a flap first.
             due = since + policy["max_age_seconds"] + (span(policy) + NOTED_SECONDS if policy.get("flap") else 0.0)
-            at, due = seconds_of(job["dead_lettered_at"]), max(due, self._fair_from(job["channel"]))
+            full = [self.world.began + each.ends for each in self._spells("dead-letters")]
+            at, due = seconds_of(job["dead_lettered_at"]), max(due, self._fair_from(job["channel"]), *full)
             # A run wakes no more of a channel's rows than its limit has room for.
             late = (
                 at - due - (60.0 * len(self.states) / policy["max_per_minute"] if self._may_lack_message(job) else 0.0)

@@ -228,9 +228,9 @@ class SimulatedSqs:
             self.wrong_delays.append(DelaySeconds)
             raise _refused("SendMessage")
         # Noted first, since an abandoned call may end after its process.
-        if self.edge.weather.is_bad(self.edge.service):
+        if any(map(self.edge.weather.is_bad, (self.edge.service, self.label))):
             self.world.process().troubles.add("queue")
-        fault = self.edge.begin()
+        fault = self.edge.begin() or self.edge.weather.fault(self.label)
         # A spell may begin while the message travels.
         if fault:
             self.world.process().troubles.add("queue")

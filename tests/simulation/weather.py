@@ -30,6 +30,8 @@ FAULTS = {
     "rest": ("503", "timeout", "credentials"),
     "bigpanda": ("503", "429", "timeout", "timeout did it"),
     "sqs": ("refuses", "answer lost", "slow"),
+    # The dead-letter queue alone.
+    "dead-letters": ("refuses",),
     "dynamodb": ("refuses", "refuses writes", "answer lost", "slow"),
     # "bug" is an unexpected exception.
     "secrets": ("refuses", "bug", "bug", "slow"),
