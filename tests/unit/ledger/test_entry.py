@@ -99,8 +99,9 @@ class TestGivenUp:
     ) -> None:
         assert change(self.entry()).is_given_up is is_given_up
 
-    def test_drop_takes_only_the_state_whose_message_was_deleted_out_of_the_index(self) -> None:
-        assert self.entry().dropped(MARK).debt.row is None
+    def test_drop_ends_only_the_debt_of_the_state_whose_message_was_deleted(self) -> None:
+        dropped = self.entry().dropped(MARK)
+        assert (dropped.debt.since, dropped.debt.row, dropped.is_given_up) == (None, None, True)
         assert self.entry().dropped(MARK - 1) == self.entry(), "dead-lettered again since"
         assert self.entry().owing(state(5)).dropped(MARK) == self.entry().owing(state(5))
 

@@ -83,7 +83,8 @@ def judge_job(
     """
     is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
-    is_owed_anew = entry.debt.since is not None and state.is_of_same_share(entry.newest)
+    is_owed = entry.debt.since is not None or entry.is_given_up
+    is_owed_anew = is_owed and state.is_of_same_share(entry.newest)
     if is_announced and not entry.eased and not is_owed_anew:
         return Judgement(Standing.DUPLICATE)
     if not state.is_of_same_share(entry.newest) and (
@@ -141,7 +142,7 @@ def was_shared(entry: Entry, state: State, now: float) -> bool:
     newest = entry.newest
     if entry.is_busy(now) or (newest and newest.version and state.version and state.version <= newest.version):
         return True
-    is_owed = newest is not None and entry.debt.since is not None
+    is_owed = entry.debt.since is not None or entry.is_given_up
     return is_owed and newest is not None and (newest.is_open, newest.rank) == (state.is_open, state.rank)
 
 

@@ -246,7 +246,7 @@ class Entry(NamedTuple):
 
     @property
     def is_given_up(self) -> bool:
-        """True if the newest state is owed and dead-lettered, so that only a replay announces it."""
+        """True if the newest state is dead-lettered, so that only a replay announces it."""
         return self.debt.dead_lettered_at > 0
 
     def is_busy(self, now: float) -> bool:
@@ -632,11 +632,11 @@ class Entry(NamedTuple):
     def dropped(self, at: float) -> "Entry":
         """Return the entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).
 
-        The state stays owed, but has no row: it no longer counts as given up. A state that was dead-lettered later
-        stays so.
+        Nothing is owed any more, but the state stays dead-lettered, for copies of the message. A state that was
+        dead-lettered later stays owed.
         """
         is_dropped = self.is_given_up and self.debt.dead_lettered_at <= at
-        return replace(self, debt=replace(self.debt, row=None)) if is_dropped else self
+        return replace(self, debt=replace(self.debt, since=None, row=None)) if is_dropped else self
 
     def notified(self, missed: str, at: float) -> "Entry":
         """Return the entry after the fallback topic was notified at `at`, also of the step `missed`; empty for none.
@@ -644,7 +644,7 @@ class Entry(NamedTuple):
         A given-up state keeps its row (see `Debt`), unless an operator dropped it meanwhile.
         """
         debt = self.debt.notified(self.newest)
-        if self.is_given_up and self.newest and self.debt.row:
+        if self.is_given_up and self.newest and debt.since is not None:
             debt = debt.dead_lettered(self.newest, debt.dead_lettered_at)
         return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if missed else self.receipt)
 
