@@ -1202,7 +1202,7 @@ MUTATIONS = (
     Mutation(
         "a tag that comes late rings all recipients of its route each time",
         "delivery.step:_rerouted",
-        "not any(each.notified(name) for each in signals)",
+        "not any(each.is_for(name) for each in signals)",
         "True",
         seed=558,
     ),

@@ -40,7 +40,7 @@ class ChannelMetrics:
     """Counts of one invocation: the value of each metric of CHANNEL_METRICS, by channel."""
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
-    # Channels that this function named so far.
+    # Channels that this process named so far.
     _named: set[str] = field(default_factory=set, repr=False)
 
     def add(self, channel: str, metric: str, value: int = 1) -> None:

@@ -139,7 +139,7 @@ class Verifier:
             return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the page that it names")
         target = received.callback.target
         needs_person = received.is_acknowledgement or received.counts
-        if not needs_person or (target and signal.notified(target)):
+        if not needs_person or (target and signal.is_for(target)):
             return CallbackVerdict(Verdict.VERIFIED, signal=signal)
         if target and self.is_person(rest, target, deadline):
             return CallbackVerdict(Verdict.VERIFIED, signal=signal)

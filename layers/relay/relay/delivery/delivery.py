@@ -12,9 +12,9 @@ number of a message, its *plan*, lets only the last one of a state count (docs/a
 the first attempts failed, or when the state has to wait before them. By the row, the sweeper wakes a state whose
 message vanished.
 
-While the ledger fails, a state on the retry queue waits for it for some time. A state that is not on the queue, and a
-critical that just arrived, is sent without the ledger ("unguarded"), and recorded afterwards. A page out of order is
-better than a lost page.
+While the ledger fails, a state waits for it on the retry queue for some time. A critical that just came, a state that
+waited in vain, and one that no queue takes are sent without the ledger ("unguarded"), and recorded afterwards. A page
+out of order is better than a lost page.
 """
 
 from collections.abc import Callable
@@ -406,7 +406,7 @@ def planned(task: Task, before: Entry, after: Entry) -> Entry:
 def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
     """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
 
-    Nothing is done if this function put a message there that wakes no later, or if the queue refused one. The wait's
+    Nothing is done if this sender put a message there that wakes no later, or if the queue refused one. The wait's
     reason is shown to operators. Without the ledger no plan can be drawn: the message keeps its own if `plan` is None.
     """
     if task.queue_refused_it or task.wakes_at <= wait.until + 1:

@@ -381,7 +381,7 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
         return ()
     if any(compare(known, state).transition not in _AS_ANNOUNCED for known in entry.maybe_announced()):
         return ()
-    return tuple(name for name in task.recipients if not any(each.notified(name) for each in signals))
+    return tuple(name for name in task.recipients if not any(each.is_for(name) for each in signals))
 
 
 def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:

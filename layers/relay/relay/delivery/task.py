@@ -34,7 +34,7 @@ MAX_UNGUARDED = 1000
 
 @dataclass(frozen=True)
 class Unguarded:
-    """Memory of signals that this function sent without the ledger: times (epoch seconds) by the entry's key."""
+    """Memory of signals that this process sent without the ledger: times (epoch seconds) by the entry's key."""
 
     sent_at: dict[str, float] = field(default_factory=dict)
 
@@ -89,7 +89,7 @@ class Task(NamedTuple):
         routes_undecided: True if the channel's routes could not be evaluated within their budget, so that `recipients`
             has those of several routes.
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
-        wakes_at: Time at which the message wakes that this function put on the retry queue for the state (epoch
+        wakes_at: Time at which the message wakes that this sender put on the retry queue for the state (epoch
             seconds); infinity if it put none there.
         queue_refused_it: True if the retry queue did not accept the job.
         given_up: Why the caller knows that the state must not be sent any more, such as a removed channel; None if it

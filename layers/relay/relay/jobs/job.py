@@ -127,7 +127,8 @@ class Job(NamedTuple):
         accepted: xMatters' acceptance, if the job is only to record that in the ledger; None if it has to be sent.
         not_before: For a chore, the time before which it must not be attempted.
         dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
-        revived_at: When a worker first received the job after a replay. The job's age counts from then.
+        revived_at: When a worker first received the job after a replay, or when the job was made of an older one. The
+            job's age counts from then.
     """
 
     kind: str

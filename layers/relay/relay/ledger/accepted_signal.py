@@ -92,7 +92,7 @@ class AcceptedSignal(NamedTuple):
         """True if xMatters could notify none of the recipients. False if the workflow chose them."""
         return bool(self.recipients) and self.failed == self.recipients
 
-    def notified(self, name: str) -> bool:
+    def is_for(self, name: str) -> bool:
         """True if `name` is one of the signal's recipients. False for every name if the workflow chose them."""
         return hashes_of((name,)) in _split(self.recipients)
 

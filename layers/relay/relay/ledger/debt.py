@@ -76,7 +76,8 @@ class Row(NamedTuple):
         job: Name of the stored job, from which the sweeper makes a message; empty if only the fallback topic has still
             to be notified.
         begun: Number of messages of the sweeper ("bells") that workers began to work since the last recorded result.
-        is_unheard: True if the sweeper sent one more, and no worker began to work it. It rings the same bell again.
+        is_unheard: True if the sweeper sent one more, and no worker began to work it. Then the sweeper invokes the
+            worker, which does not count as a further bell.
         is_critical: True if the owed state is critical, or a receipt is open (`table.row_of`).
     """
 
@@ -144,14 +145,13 @@ class Debt(NamedTuple):
         reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
         row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, the first
-            attempts are being made, or an operator dropped the dead-lettered state.
+            attempts are being made, or the state's job could not be stored.
         paused_until: End of the channel's pause for which the state waited last. The delay until the fallback topic is
             notified counts from then.
         paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.
         claim_hold_until: End of the debt's only wait for BigPanda's answer about a resolve; 0 if it did not wait yet.
         dead_lettered_at: When the newest state was dead-lettered; 0 if it was not, or if it was replayed since.
-        revived_at: When the newest state was revived: made owed again, after an operator replayed its message, or for
-            the policy's `unanswered_recipients`.
+        revived_at: When the newest state was revived: made owed again, after an operator replayed its message.
     """
 
     since: float | None = None
@@ -169,6 +169,7 @@ class Debt(NamedTuple):
 
     @property
     def is_critical(self) -> bool:
+        """True if the row is a critical one: the owed state is critical, or a receipt is open."""
         return self.row is not None and self.row.is_critical
 
     @property

@@ -256,7 +256,7 @@ class Entry(NamedTuple):
     def next_claim(self, now: float) -> float:
         """Return the start of the next lease (epoch seconds).
 
-        It is later than that of every earlier lease and the last resolve, even if this function's clock is behind.
+        It is later than that of every earlier lease and the last resolve, even if this sender's clock is behind.
         """
         return max(now, self._last_claim() + 2 * TICK_SECONDS, self.end.at + TICK_SECONDS)
 
