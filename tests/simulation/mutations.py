@@ -216,7 +216,7 @@ MUTATIONS = (
     Mutation(
         "the fallback is not thought of once the job is dead-lettered",
         "ledger.debt:Debt.dead_lettered",
-        "Row(due, is_critical=state.is_critical)",
+        "Row(due)",
         "None",
         seed=3,
     ),

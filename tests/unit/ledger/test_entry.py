@@ -28,7 +28,7 @@ def leased(of: State | None = None) -> tuple[Entry, Lease]:
 
 def notified(entry: Entry) -> Entry:
     """Return the entry after the fallback topic was notified of its debt."""
-    return replace(entry, debt=entry.debt.notified(entry.newest))
+    return replace(entry, debt=entry.debt.notified())
 
 
 def signal(request_id: str) -> AcceptedSignal:
@@ -243,7 +243,8 @@ class TestRevival:
 
     def test_state_that_the_entry_has_not_seen_is_owed_and_dead_lettered(self) -> None:
         entry = Entry(announced=state()).dead_lettering(state(5), MARK, "expired", plan=1)
-        assert (entry.newest, entry.is_given_up, entry.debt.is_critical) == (bare(state(5)), True, True)
+        row = row_of(entry)
+        assert (entry.newest, entry.is_given_up, row and row.is_critical) == (bare(state(5)), True, True)
 
     def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing(self) -> None:
         revived = Entry().owing(state()).reviving(state(), MARK + 9)

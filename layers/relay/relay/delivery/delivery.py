@@ -474,9 +474,7 @@ def row_of(task: Task, until: float, now: float, *, has_message: bool = True) ->
     the state expires.
     """
     due = until + OVERDUE_SECONDS if has_message else until
-    return Row(
-        min(due, task.wake_at(due, now) + OVERAGE_SECONDS), task.job.stored_name, is_critical=task.state.is_critical
-    )
+    return Row(min(due, task.wake_at(due, now) + OVERAGE_SECONDS), task.job.stored_name)
 
 
 def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
@@ -510,7 +508,7 @@ def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
 
     def owed(each: Entry) -> Entry:
         is_newest = task.state.is_of_same_share(each.newest)
-        return each.owing_others(Row(now, job.stored_name, is_critical=True), now) if is_newest else each
+        return each.owing_others(Row(now, job.stored_name), now) if is_newest else each
 
     with suppress(LedgerError):
         store_job(services.ledger, job.stored_name, replace(task, job=job), now)

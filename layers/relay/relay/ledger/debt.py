@@ -78,7 +78,7 @@ class Row(NamedTuple):
         begun: Number of messages of the sweeper ("bells") that workers began to work since the last recorded result.
         is_unheard: True if the sweeper sent one more, and no worker began to work it. Then the sweeper invokes the
             worker, which does not count as a further bell.
-        is_critical: True if the owed state is critical, or a receipt is open (`table.row_of`).
+        is_critical: True if the owed state is critical, or a receipt is open: known once it is stored (`table.row_of`).
     """
 
     due: float
@@ -196,8 +196,7 @@ class Debt(NamedTuple):
         the state is replayed, overtaken or dropped.
         """
         due = at if state.is_critical and not self.is_notified else at + BEHIND_SECONDS
-        row = Row(due, is_critical=state.is_critical)
-        return replace(self, row=row, dead_lettered_at=max(at, self.dead_lettered_at))
+        return replace(self, row=Row(due), dead_lettered_at=max(at, self.dead_lettered_at))
 
     def postponed(self, until: float) -> "Debt":
         """Return the debt with its row, if any, not due before `until` (epoch seconds), since its job has to wait."""
@@ -215,10 +214,7 @@ class Debt(NamedTuple):
             return self
         return replace(self, row=replace(self.row, begun=self.row.begun + self.row.is_unheard, is_unheard=False))
 
-    def notified(self, newest: State | None) -> "Debt":
+    def notified(self) -> "Debt":
         """Return the debt after the fallback topic was notified: a row without a stored job was there only for that."""
-        row = self.row if self.row and self.row.job else None
-        if row and newest:
-            # An open receipt made it critical.
-            row = replace(row, is_critical=newest.is_critical)
-        return replace(self, is_notified=self.is_notified or self.since is not None, row=row)
+        is_notified = self.is_notified or self.since is not None
+        return replace(self, is_notified=is_notified, row=self.row if self.job else None)

@@ -643,7 +643,7 @@ class Entry(NamedTuple):
 
         A given-up state keeps its row (see `Debt`), unless an operator dropped it meanwhile.
         """
-        debt = self.debt.notified(self.newest)
+        debt = self.debt.notified()
         if self.is_given_up and self.newest and debt.since is not None:
             debt = debt.dead_lettered(self.newest, debt.dead_lettered_at)
         return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if missed else self.receipt)

@@ -311,12 +311,16 @@ def encoded(entry: Entry) -> str:
 
 
 def row_of(entry: Entry) -> Row | None:
-    """Return an entry's row in the `due` index: its debt's, or a critical one for an open receipt; None for neither."""
-    if not entry.receipt.is_open:
-        return entry.debt.row
-    # The row of a given-up state is due long after it.
-    row = entry.debt.row if entry.debt.job else None
-    return replace(row or Row(entry.receipt.since), is_critical=True)
+    """Return an entry's row in the `due` index: its debt's, or one for an open receipt; None for neither.
+
+    The row is a critical one if the owed state is critical, or for an open receipt.
+    """
+    # The state of an entry that could not be read is unknown: its row is as it was.
+    row, is_critical = entry.debt.row, entry.newest.is_critical if entry.newest else entry.debt.is_critical
+    if entry.receipt.is_open and not entry.debt.job:
+        # The row of a given-up state is due long after it.
+        row = Row(entry.receipt.since)
+    return replace(row, is_critical=is_critical or entry.receipt.is_open) if row else None
 
 
 def decoded(found: Text) -> Entry:

@@ -177,7 +177,7 @@ class FallbackNotifier:
             return None
         lasts = policy.max_age_seconds + STORED_SECONDS
         self.rows.store(row, job._replace(revived_at=timestamp(now)), lasts=lasts)
-        return Row(now, job.stored_name, is_critical=True)
+        return Row(now, job.stored_name)
 
     def _publish(self, channel: str, rows: Sequence[DueRow], unchecked: int) -> bool:
         debts = [self._debt(each) for each in rows[:MAX_NAMED]]
