@@ -1,14 +1,14 @@
 """Judge of answers that act: those whose response text resolves or snoozes its incident in BigPanda."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from tests.simulation.console import Act, Console
-from tests.simulation.phones import Page, Phones, Ring
-from tests.simulation.story import Nap, Said, SharedState
-from tests.simulation.weather import Weather
+from tests.simulation.console import Act
+from tests.simulation.phones import Page
+from tests.simulation.played import Played
+from tests.simulation.story import Said
 
 # From a signal's acceptance to its record in the ledger. An answer's worker reads the ledger when it starts.
 RECORDED_SECONDS = 16.0
@@ -44,33 +44,17 @@ class ActingAnswer(NamedTuple):
         return self.page is not None and not self.said.is_forged
 
 
-@dataclass(frozen=True)
-class ActingAnswers:
+@dataclass
+class ActingAnswers(Played):
     """Judge of the answers that act, in a finished schedule.
 
     Attributes:
         answers: the answers whose text has an action.
-        states: all states that BigPanda shared.
-        naps: snoozes in BigPanda, those by answers included.
-        weather: faults of the schedule.
-        phones: the simulated xMatters.
-        console: the simulated BigPanda.
-        has_operators: True if an operator moved messages.
         untrusted: incidents of which the ledger need not know all signals.
-        is_accepted: returns True if the relay knows that xMatters accepted a signal.
-        snooze_seconds: length of a snooze.
     """
 
     answers: Sequence[ActingAnswer]
-    states: Collection[SharedState]
-    naps: Sequence[Nap]
-    weather: Weather
-    phones: Phones
-    console: Console
-    has_operators: bool
     untrusted: Collection[str]
-    is_accepted: Callable[[Ring], bool]
-    snooze_seconds: float
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each answer that acted wrongly, too often or not at all, or whose comment is wrong."""
@@ -78,7 +62,7 @@ class ActingAnswers:
             acts = [act for act in self.console.acts if act.answer == answer.name]
             texts = [text for text in self.console.texts if answer.name in _words(text)]
             # Copies of a callback come every five seconds.
-            latest = answer.came + 5 * answer.said.copies + NOTED_SECONDS + self.snooze_seconds
+            latest = answer.came + 5 * answer.said.copies + NOTED_SECONDS + 60.0 * (self.story.snooze_minutes or 0)
             if any(act.until > latest for act in acts):
                 yield f"snoozed: {answer.name} keeps {acts[0].incident} quiet for too long"
             if acts and not answer.is_credible:
@@ -104,9 +88,7 @@ class ActingAnswers:
         for ring in self.phones.rings:
             is_of_it = ring.incident.partition("@")[0] == act.incident and ring.channel == answer.page.ring.channel
             is_known = ring.at + RECORDED_SECONDS < act.process.started_at and self.is_accepted(ring)
-            is_open = any(
-                state.is_open for state in self.states if (state.incident, state.number) == (ring.incident, ring.share)
-            )
+            is_open = self.states[ring.incident, ring.share].is_open
             since = answer.page.ring.began if is_open else answer.came + NOTED_SECONDS
             if is_of_it and is_known and ring.began > since:
                 yield (
@@ -131,7 +113,7 @@ class ActingAnswers:
         if not is_seen or not is_fair or self.weather.crashes or self.has_operators or incident in self.untrusted:
             return False
         # The relay's own comment changes nothing.
-        states = [state for state in self.states if state.id == incident and not state.is_comment]
+        states = [state for state in self.states.values() if state.id == incident and not state.is_comment]
         before = max((each for each in states if world.began + each.at <= first), key=lambda each: each.at)
         changes = (at for state in states for at in (world.began + state.at, *state.arrivals))
         rings = (ring.began for ring in self.phones.rings if ring.incident.partition("@")[0] == incident)

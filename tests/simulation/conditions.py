@@ -1,18 +1,15 @@
 """Judge of pauses, routes and modes that operators change: nobody is held or rung by one that does not apply."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tests.simulation.conduct import seconds_of
 from tests.simulation.oracle import changed, wanted
-from tests.simulation.phones import Phones, Ring
-from tests.simulation.services import SimulatedSns, SimulatedSqs
-from tests.simulation.settings import Facts, Settings, Timeline
+from tests.simulation.phones import Ring
+from tests.simulation.played import Played
+from tests.simulation.settings import Facts, Settings
 from tests.simulation.story import NOC, SharedState
-from tests.simulation.weather import Weather
-from tests.simulation.world import World
 
 # From an operator's change until no function has an older copy of the channel, if it can read the new one.
 LEARNS_SECONDS = 20.0
@@ -30,34 +27,16 @@ REROUTED_SECONDS = 600.0
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda", "sns")
 
 
-@dataclass(frozen=True)
-class Conditions:
+@dataclass
+class Conditions(Played):
     """Judge of the channels whose settings operators change.
 
     Attributes:
-        timelines: settings over time, by channel.
-        policies: the rest of each channel's policy.
-        states: all states that BigPanda shared.
-        world: clock and processes.
-        weather: faults of the schedule.
-        phones: the simulated xMatters.
-        dead_letters: the dead-letter queue.
-        sns: the fallback topic.
         unguarded: incidents that were processed without the ledger.
-        clocks_differ: the largest difference of two functions' clocks, with a margin, in seconds.
         unreadable: returns the incidents with a job that waits for the newer version that wrote it.
     """
 
-    timelines: Mapping[str, Timeline]
-    policies: Mapping[str, Mapping[str, Any]]
-    states: Mapping[tuple[str, int], SharedState]
-    world: World
-    weather: Weather
-    phones: Phones
-    dead_letters: SimulatedSqs
-    sns: SimulatedSns
     unguarded: Collection[str]
-    clocks_differ: float
     unreadable: Callable[[], Collection[str]]
 
     def facts(self, state: SharedState) -> list[Facts]:
@@ -83,12 +62,12 @@ class Conditions:
             fair = self.world.began + max(each.ends for each in spells)
             begins = self.world.began + min(each.begins for each in spells)
             stale = REMEMBERED_SECONDS + max(0.0, fair - first, min(first, fair) - begins)
-        return self.timelines[channel].used(first, last, stale)
+        return self.story.timelines[channel].used(first, last, stale)
 
     def may_be_left_out(self, state: SharedState, *, in_shadow: bool = False) -> bool:
         """Return True if the state may have come in shadow mode, or, unless `in_shadow`, in a dropping pause."""
         moments = [*state.arrivals, *state.answered]
-        if state.channel not in self.timelines or not moments:
+        if state.channel not in self.story.timelines or not moments:
             return False
         first, last = min(moments), max(moments) + LEARNS_SECONDS
         return any(
@@ -97,8 +76,8 @@ class Conditions:
                 not in_shadow
                 and any(
                     not pause.keeps
-                    and pause.since < last + self.clocks_differ
-                    and first < pause.until + self.clocks_differ
+                    and pause.since < last + self.cloud.clock_margin
+                    and first < pause.until + self.cloud.clock_margin
                     for facts in self.facts(state)
                     for pause in each.pauses_of(facts)
                 )
@@ -130,7 +109,7 @@ class Conditions:
 
     def problems(self) -> Iterator[str]:
         """Yield the problems of the finished schedule."""
-        for channel in self.timelines:
+        for channel in self.story.timelines:
             rings = [ring for ring in self.phones.rings if ring.channel == channel]
             states = [state for state in self.states.values() if state.channel == channel and state.arrivals]
             yield from self._rung(rings)
@@ -140,7 +119,7 @@ class Conditions:
             if channel != NOC and not self.weather.crashes and not self.weather.skips_runs:
                 yield from self._untold(channel, states)
             # The first channel has rate limits, people's answers and a key that changes, which hold states, too.
-            if channel != NOC and not self.weather.crashes and not self._has_spells(*_NEEDED):
+            if channel != NOC and not self.weather.crashes and not self.spells(*_NEEDED):
                 for incident in sorted({state.incident for state in states}):
                     yield from self._of(
                         [state for state in states if state.incident == incident],
@@ -168,9 +147,9 @@ class Conditions:
         That holds for incidents that only get tags until then, and that nobody answers. Nobody else is rung of one that
         somebody acknowledged.
         """
-        settings = self.timelines[channel]
+        settings = self.story.timelines[channel]
         is_plain = len(settings) == 1 and settings[0].mode == "live" and not settings[0].pauses
-        if not is_plain or self.weather.crashes or self._has_spells(*_NEEDED, "xmatters", "rest"):
+        if not is_plain or self.weather.crashes or self.spells(*_NEEDED, "xmatters", "rest"):
             return
         for state in states:
             rings, first = self.phones.rings_of[state.incident], min(state.arrivals)
@@ -196,7 +175,7 @@ class Conditions:
                 set(names).isdisjoint(is_named) and names != settings[0].recipients and min(later, default=by) >= by
             )
             has_rung = any(ring.recipients == names and ring.began <= by for ring in rings)
-            if is_due and first - before[-1].at < REROUTED_SECONDS - self.clocks_differ and not has_rung:
+            if is_due and first - before[-1].at < REROUTED_SECONDS - self.cloud.clock_margin and not has_rung:
                 yield f"late tag: {state} did not ring {', '.join(names)}"
 
     def _expired_early(self, channel: str) -> Iterator[str]:
@@ -215,9 +194,12 @@ class Conditions:
             if len(settings) > 1 or state.shown:
                 continue
             for pause in sorted(settings[0].pauses_of(state.facts)):
-                if pause.since < start + longest - self.clocks_differ and pause.until > start + self.clocks_differ:
+                if (
+                    pause.since < start + longest - self.cloud.clock_margin
+                    and pause.until > start + self.cloud.clock_margin
+                ):
                     start = pause.until
-            if at < start + longest - self.clocks_differ:
+            if at < start + longest - self.cloud.clock_margin:
                 yield f"conditions: {state} was given up {start + longest - at:.0f} s too early"
 
     def _stopped(self, state: SharedState, first: float, last: float) -> str:
@@ -231,7 +213,8 @@ class Conditions:
             return "removed" if settings.is_removed else "in shadow mode"
         pauses = settings.pauses_of(facts)
         is_paused = any(
-            each.since + self.clocks_differ < first and last < each.until - self.clocks_differ for each in pauses
+            each.since + self.cloud.clock_margin < first and last < each.until - self.cloud.clock_margin
+            for each in pauses
         )
         return "paused" if is_paused else ""
 
@@ -262,7 +245,7 @@ class Conditions:
 
         A pause for other incidents does not stop it.
         """
-        if self._has_spells(*_NEEDED):
+        if self.spells(*_NEEDED):
             return
         policy, times = self.policies[channel], [each.at for each in self.sns.told if each.channel == channel]
         for state in states:
@@ -274,7 +257,7 @@ class Conditions:
                 state.number == 0 and state.is_open and state.status == "critical" and not min(others, default=by) < by
             )
             rang = any(ring.incident == state.incident and ring.began < by for ring in self.phones.rings)
-            settings = self.used(channel, min(state.arrivals) - self.clocks_differ, by)
+            settings = self.used(channel, min(state.arrivals) - self.cloud.clock_margin, by)
             is_stopped = any(
                 each.is_removed
                 or each.mode == "shadow"
@@ -318,16 +301,16 @@ class Conditions:
 
     def _left_out(self, state: SharedState) -> str:
         """Return the reason why a state that came must not be signalled at all; empty if it may be."""
-        came, until = state.arrivals[0] - self.clocks_differ, state.answered[0]
+        came, until = state.arrivals[0] - self.cloud.clock_margin, state.answered[0]
         settings = self.used(state.channel, came, until)
         if all(each.mode == "shadow" for each in settings):
             return "in shadow mode"
         for each in settings:
             pauses = each.pauses_of(state.facts)
-            first, last = came + self.clocks_differ, until + self.clocks_differ
+            first, last = came + self.cloud.clock_margin, until + self.cloud.clock_margin
             # Its end must be far: if the share's function waits, the state may be judged by its job, after the pause.
-            active = [pause for pause in pauses if pause.since < last and first < pause.until + self.clocks_differ]
-            sure = [pause for pause in active if pause.since + self.clocks_differ < came and last < pause.until]
+            active = [pause for pause in pauses if pause.since < last and first < pause.until + self.cloud.clock_margin]
+            sure = [pause for pause in active if pause.since + self.cloud.clock_margin < came and last < pause.until]
             if each.mode != "shadow" and (not sure or any(pause.keeps for pause in active)):
                 return ""
         return "paused"
@@ -338,7 +321,7 @@ class Conditions:
         It need not be if it may have come in shadow mode or in a pause that drops it.
         """
         channel, came = state.channel, state.arrivals[0]
-        if self.may_be_left_out(state) or self._has_spells(f"xmatters/{channel}"):
+        if self.may_be_left_out(state) or self.spells(f"xmatters/{channel}"):
             return
         if state.incident in self.unreadable():
             return
@@ -366,6 +349,3 @@ class Conditions:
 
     def _is_given_up(self, state: SharedState) -> bool:
         return (state.incident, state.number) in {(job["entry"], job["share"]) for job in self.dead_letters.bodies()}
-
-    def _has_spells(self, *services: str) -> bool:
-        return any(spell.service in services for spell in self.weather.spells)

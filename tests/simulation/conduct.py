@@ -1,18 +1,16 @@
 """Conduct of the relay in a schedule: towards xMatters, the queues, and the fallback topic's subscribers."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, pairwise, permutations
-from typing import Any
 
 from relay.jobs.queue import SCHEMA
-from tests.simulation.cloud import Cloud
-from tests.simulation.phones import AMBIGUOUS, Phones, Post
-from tests.simulation.services import SimulatedSns, SimulatedSqs, tells_of_unheard
-from tests.simulation.story import NOC, Quiet, SharedState
-from tests.simulation.weather import Weather
+from tests.simulation.phones import AMBIGUOUS, Post
+from tests.simulation.played import Played
+from tests.simulation.services import tells_of_unheard
+from tests.simulation.story import NOC
 
 # A minute, minus the time that a signal may take from the rate limiter to xMatters.
 PACED_SECONDS = 57.0
@@ -41,58 +39,30 @@ IN_FLIGHT_SECONDS = 16.0
 UNGUARDED_SECONDS = 120.0
 
 
-@dataclass(frozen=True)
-class Conduct:
+@dataclass
+class Conduct(Played):
     """Judge of the relay's conduct in a finished schedule.
 
     Attributes:
-        policies: policy of each channel.
-        states: all states that BigPanda shared.
-        weather: faults of the schedule.
-        phones: the simulated xMatters.
-        dead_letters: the dead-letter queue.
-        sns: the fallback topic.
-        has_operators: True if an operator moved messages.
-        has_rest: True if the first channel has access to xMatters' REST API.
-        has_receipts: True if the first channel awaits a proof that people know of a critical.
-        is_widened: True if the first channel gets another recipient; one state may then have several delivery ids.
         is_owed: returns True for an incident with an unannounced critical that no fault excuses.
-        quiet: the time in which a channel sends nothing, by channel.
-        cloud: conditions of AWS and of xMatters' log-in.
-        replays: times at which operators replayed dead letters, in epoch seconds.
-        has_copies: True if SQS delivered a message again after it was deleted.
         held: start (epoch seconds) and channel of each process that an open circuit kept from sending.
     """
 
-    policies: Mapping[str, Mapping[str, Any]]
-    states: Collection[SharedState]
-    weather: Weather
-    phones: Phones
-    dead_letters: SimulatedSqs
-    sns: SimulatedSns
-    has_operators: bool
-    has_rest: bool
-    has_receipts: bool
-    is_widened: bool
     is_owed: Callable[[str], bool]
-    quiet: Mapping[str, Quiet]
-    cloud: Cloud
-    replays: Sequence[float] = ()
-    has_copies: bool = False
-    held: Sequence[tuple[float, str]] = ()
+    held: Sequence[tuple[float, str]]
 
     def problems(self) -> Iterator[str]:
         """Yield the problems of the finished schedule."""
-        if not self.is_widened:
+        if not self.story.widens_at is not None:
             yield from self._wrong_attempts()
         yield from self._unfit_dead_letters()
         yield from self._untold()
         yield from self._unmarked()
-        if self._is_calm("dynamodb", "sqs", "lambda", "secrets", "rest", "sns") and not self.weather.crashes:
+        if not self.spells("dynamodb", "sqs", "lambda", "secrets", "rest", "sns") and not self.weather.crashes:
             yield from self._silent()
-        if self._is_calm("sqs", "lambda", "secrets", "token") and not self.weather.crashes:
+        if not self.spells("sqs", "lambda", "secrets", "token") and not self.weather.crashes:
             yield from self._unguarded_again()
-        if self._is_calm("dynamodb", "sqs") and not self.weather.crashes:
+        if not self.spells("dynamodb", "sqs") and not self.weather.crashes:
             yield from self._hurried()
             yield from self._asked_too_soon()
             yield from self._slow_again()
@@ -100,9 +70,6 @@ class Conduct:
                 yield from self._circuit_ignored(channel)
                 yield from self._held_needlessly(channel)
                 yield from self._above_rate_limit(channel)
-
-    def _is_calm(self, *services: str) -> bool:
-        return not any(spell.service in services for spell in self.weather.spells)
 
     def _wrong_attempts(self) -> Iterator[str]:
         for message in self.dead_letters.messages.values():
@@ -136,13 +103,13 @@ class Conduct:
                 case "shadowed":
                     is_fit = quiet is not None and quiet.kind == "shadow" and quiet.begins > 0
                 case _:
-                    is_fit = not self._is_calm("sqs")
+                    is_fit = bool(self.spells("sqs"))
             if not is_fit:
                 yield f"unfit: a dead letter says {job['reason']}, {at - since:.0f} s after it came"
 
     def _untold(self) -> Iterator[str]:
         """Check that the topic is notified of dead-lettered criticals, and not too often."""
-        calm = self._is_calm("dynamodb")
+        calm = not self.spells("dynamodb")
         # A sweeper's run that dies before it records its notifications is followed by a run that repeats them.
         is_prompt = calm and not self.weather.crashes
         for channel in self.policies if is_prompt else ():
@@ -162,7 +129,7 @@ class Conduct:
             and self.is_owed(job["incident_id"])
         }
         told = sum(_told_of(notice.text) for notice in self.sns.told)
-        if calm and self._is_calm("sqs") and told < len(dead_lettered):
+        if calm and not self.spells("sqs") and told < len(dead_lettered):
             yield f"the fallback topic was told of {told} critical incidents, and there are {len(dead_lettered)}"
 
     def _is_varied(self, channel: str) -> bool:
@@ -171,7 +138,7 @@ class Conduct:
 
     def _silent(self) -> Iterator[str]:
         """Check that the topic is notified of an accepted critical signal for which xMatters made no page."""
-        if self.has_operators or not self.has_rest:
+        if self.has_operators or not (self.story.has_rest and self.are_pages_followed):
             return
         paged = {page.request_id for page in self.phones.pages}
         for post in self.phones.posts:
@@ -194,7 +161,9 @@ class Conduct:
         That is so if the incident ended before the relay gave up its search for the page, or if a newer signal of the
         incident to the same people has a page.
         """
-        others = (state for state in self.states if state.incident == post.incident and state.number != post.share)
+        others = (
+            state for state in self.states.values() if state.incident == post.incident and state.number != post.share
+        )
         is_over = any(
             post.began - LEARNS_SECONDS < at < post.began + LOOKED_FOR_SECONDS
             for state in others
@@ -208,7 +177,7 @@ class Conduct:
         )
         return (
             is_over
-            or (self.has_receipts and is_answered)
+            or (self.story.receipts and is_answered)
             or any(
                 other.incident == post.incident
                 and other.began > post.began
@@ -242,7 +211,7 @@ class Conduct:
         """Return True if the share without timestamps came once more between two attempts."""
         arrivals = (
             at
-            for state in self.states
+            for state in self.states.values()
             if (state.incident, state.number) == (later.incident, later.share) and state.changed_on is None
             for at in state.arrivals
         )
@@ -301,14 +270,14 @@ class Conduct:
         """Return True if a state that is not critical came between two requests for one incident."""
         return any(
             earlier.started < at < later.began
-            for state in self.states
+            for state in self.states.values()
             if state.incident == later.incident and not (state.is_open and state.status == "critical")
             for at in state.arrivals
         )
 
     def _asked_too_soon(self) -> Iterator[str]:
         """Check that a retry waits as long as xMatters asked for. The first one was queued before the first attempt."""
-        if self.has_operators or self.has_copies:
+        if self.has_operators or any(queue.doubled for queue in self.queues):
             return
         for _, posts in self._by_delivery():
             for earlier, later in pairwise(posts):
@@ -319,14 +288,14 @@ class Conduct:
 
     def _slow_again(self) -> Iterator[str]:
         """Check that the backoff of a replayed signal starts again, where nothing else delays it."""
-        if self.weather.crashes or not self._is_calm("secrets", "lambda"):
+        if self.weather.crashes or self.spells("secrets", "lambda"):
             return
         for at in self.replays:
             after = [post for post in self.phones.posts if post.began > at]
             first = next(iter(after), None)
             if first is None or first.began > at + REVIVED_SECONDS or first.fault not in {"503", "gone"}:
                 continue
-            states = [state for state in self.states if state.incident == first.incident]
+            states = [state for state in self.states.values() if state.incident == first.incident]
             age = float(self.policies[first.channel]["max_age_seconds"])
             came = [arrival for state in states for arrival in state.arrivals]
             # Else it was not dead-lettered for its age, or has not come back.
@@ -365,7 +334,7 @@ class Conduct:
 
         An answer to a signal that was sent before xMatters failed closes no circuit.
         """
-        if not self._is_calm("token"):
+        if self.spells("token"):
             # A refused token opens the circuit, too, and there is no signal to see.
             return
         posts = [post for post in self.phones.posts if post.channel == channel and post.ended]

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 from tests.simulation.conduct import seconds_of
 from tests.simulation.oracle import changed, wanted
-from tests.simulation.phones import Phones, Ring
-from tests.simulation.services import SimulatedSqs
+from tests.simulation.phones import Ring
+from tests.simulation.played import Played
 from tests.simulation.story import SharedState
-from tests.simulation.weather import Weather
 
 # From a share's arrival to the time that a function notes for it; Secrets Manager may be slow.
 NOTED_SECONDS = 7.0
@@ -81,34 +80,22 @@ def certain(policy: Mapping[str, Any], states: Sequence[SharedState]) -> Iterato
         yield Certain(begins, ends)
 
 
-@dataclass(frozen=True)
-class Flaps:
+@dataclass
+class Flaps(Played):
     """Judge of the signals of flapping incidents in a finished schedule.
 
     Attributes:
-        policies: policy of each channel.
-        states: all states that BigPanda shared.
-        weather: faults of the schedule.
-        phones: the simulated xMatters.
-        dead_letters: the dead-letter queue.
         untrusted: incidents whose owed state cannot be derived from outside, or with a signal of unknown result.
-        has_operators: True if an operator moved messages.
     """
 
-    policies: Mapping[str, Mapping[str, Any]]
-    states: Collection[SharedState]
-    weather: Weather
-    phones: Phones
-    dead_letters: SimulatedSqs
     untrusted: Collection[str]
-    has_operators: bool
 
     def problems(self) -> Iterator[str]:
         """Yield needless signals of flapping incidents, and states that expired while they waited for a flap to end."""
         if self.has_operators or self.weather.crashes:
             return
         by_incident: dict[str, list[SharedState]] = {}
-        for state in self.states:
+        for state in self.states.values():
             if state.arrivals and self.policies[state.channel].get("flap"):
                 by_incident.setdefault(state.incident, []).append(state)
         for incident, states in by_incident.items():

@@ -1,16 +1,14 @@
 """Judge of the messages that a channel is sick, because it can't deliver, or well again: none false, none missing."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tests.simulation.oracle import wanted
-from tests.simulation.phones import Phones
-from tests.simulation.services import HealthMessage, SimulatedSns, Vanished
-from tests.simulation.story import NOC, Quiet, SharedState
-from tests.simulation.weather import Weather
-from tests.simulation.world import World
+from tests.simulation.played import Played
+from tests.simulation.services import HealthMessage
+from tests.simulation.story import NOC, SharedState
 
 # The shortest time between two messages about a channel, minus the difference of the functions' clocks.
 LEAST_SECONDS = 899.0
@@ -57,39 +55,21 @@ class _Told(NamedTuple):
         return self.health == "well" or (self.level in {"notice", "any"} and later.level in {"alarm", "urgent"})
 
 
-@dataclass(frozen=True)
-class Health:
+@dataclass
+class Health(Played):
     """Judge of the messages about sick channels in a finished schedule.
 
     Attributes:
-        policies: policy of each channel.
-        states: all states that BigPanda shared.
-        world: clock and processes.
-        weather: faults of the schedule.
-        phones: the simulated xMatters.
-        sns: the topics.
-        quiet: the time in which a channel sends nothing, by channel.
-        topics: topics about the health of channels.
-        vanished: signals' messages that vanished from the retry queue.
         given_up: open criticals that are dead-lettered at the end.
         dropped: states that operators deleted from the dead-letter queue.
     """
 
-    policies: Mapping[str, Mapping[str, Any]]
-    states: Collection[SharedState]
-    world: World
-    weather: Weather
-    phones: Phones
-    sns: SimulatedSns
-    quiet: Mapping[str, Quiet]
-    topics: Sequence[str]
-    vanished: Sequence[Vanished]
     given_up: Collection[SharedState]
-    dropped: Collection[SharedState] = ()
+    dropped: Collection[SharedState]
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each wrong or needless message, and for each that is missing."""
-        if not self.topics:
+        if not self.story.topics:
             if self.sns.of_health:
                 yield "health: a message was published without a topic"
             return
@@ -103,7 +83,7 @@ class Health:
             yield from self._all_clear(channel, messages)
             is_given_up = any(state.channel == channel for state in self.given_up)
             # Without the ledger, or after a crash, what was dropped counts as given up.
-            is_unrecorded = bool(self.weather.crashes) or self._has_spells("dynamodb", "sqs")
+            is_unrecorded = bool(self.weather.crashes or self.spells("dynamodb", "sqs"))
             is_given_up |= is_unrecorded and any(state.channel == channel for state in self.dropped)
             # Two messages are some time apart, for which a schedule may be too short.
             is_due = messages and self.world.now > messages[-1].at + LEAST_SECONDS + TOLD_SECONDS
@@ -132,7 +112,7 @@ class Health:
         """
         if message.health == "well":
             return [_Told(message.at, "well")]
-        levels = [message.topic] if len(self.topics) > 1 else ["any", "urgent"]
+        levels = [message.topic] if len(self.story.topics) > 1 else ["any", "urgent"]
         return [_Told(message.at, "sick", level) for level in levels]
 
     def _held(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
@@ -153,15 +133,17 @@ class Health:
         """Check that the topic that wakes people gets the messages about criticals of which they may not know."""
         for message in messages:
             is_urgent = message.health == "sick" and any(each in message.channels[channel] for each in _URGENT)
-            if is_urgent and message.topic == "notice" and "alarm" in self.topics:
+            if is_urgent and message.topic == "notice" and "alarm" in self.story.topics:
                 yield f"health: {channel} is sick, and nobody is woken: {message.channels[channel]}"
 
     def _all_clear(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that the last message about a channel that gave up a critical is that it is sick."""
-        if self._has_spells(*_NEEDED) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
+        if self.spells(*_NEEDED) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
             return
         # A person's answer makes states whose numbers say nothing about their order.
-        ordered = sorted(self.states, key=lambda each: (each.changed_on or 0, each.updated_on or 0, each.number))
+        ordered = sorted(
+            self.states.values(), key=lambda each: (each.changed_on or 0, each.updated_on or 0, each.number)
+        )
         last = {state.incident: state for state in ordered}
         for state in self.given_up:
             is_unheard = last[state.incident] is state and not self._has_rung(state)
@@ -175,7 +157,7 @@ class Health:
         came = min(state.arrivals, default=math.inf)
         twins = {
             other.number
-            for other in self.states
+            for other in self.states.values()
             if other.incident == state.incident and other.version == state.version and other.tells_the_same(state)
         }
         return any(
@@ -186,7 +168,7 @@ class Health:
 
     def _needless(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that a channel is not called sick if all signals were accepted, and no owed message vanished."""
-        came = {(state.incident, state.number): state for state in self.states if state.channel == channel}
+        came = {(state.incident, state.number): state for state in self.states.values() if state.channel == channel}
         limit = min(self.policies[channel]["max_per_minute"], 60)
         is_plain = (
             channel != NOC
@@ -194,7 +176,7 @@ class Health:
             and limit >= max(len(came), 1)
             and "max_per_minute_per_recipients" not in self.policies[channel]
             and all(post.is_accepted for post in self.phones.posts if post.channel == channel)
-            and not self._has_spells("dynamodb", "sqs", "lambda", "secrets", f"xmatters/{channel}")
+            and not self.spells("dynamodb", "sqs", "lambda", "secrets", f"xmatters/{channel}")
             and not self.weather.crashes
             and bool(self.phones.rings)
         )
@@ -211,7 +193,9 @@ class Health:
         share without timestamps counts as a state of its own, which was not signalled.
         """
         copied = {
-            (state.incident, state.number) for state in self.states if state.version is None and len(state.arrivals) > 1
+            (state.incident, state.number)
+            for state in self.states.values()
+            if state.version is None and len(state.arrivals) > 1
         }
         return any(
             lost.channel == channel
@@ -222,14 +206,14 @@ class Health:
                 and ((ring.share == lost.share and (lost.incident, lost.share) not in copied) or ring.began > lost.at)
                 for ring in self.phones.rings
             )
-            for lost in self.vanished
+            for lost in [each for queue in self.queues for each in queue.vanished]
         )
 
     def _untold(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that people are told of a channel that owes a critical for long, or whose trigger refused it."""
-        if self._has_spells(*_NEEDED) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
+        if self.spells(*_NEEDED) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
             return
-        for state in self.states:
+        for state in self.states.values():
             if state.channel != channel or not state.answered:
                 continue
             by = min(state.answered) + TOLD_SECONDS
@@ -244,7 +228,7 @@ class Health:
 
     def _wakes(self, message: HealthMessage) -> bool:
         """Return True if a message says that a channel is sick, on the topic that wakes people if there is one."""
-        return message.health == "sick" and (message.topic == "alarm" or "alarm" not in self.topics)
+        return message.health == "sick" and (message.topic == "alarm" or "alarm" not in self.story.topics)
 
     def _is_owed_until(self, state: SharedState, until: float) -> bool:
         """Return True if an incident's first state is a critical that is not announced until a time (epoch seconds).
@@ -254,7 +238,7 @@ class Health:
         if not state.is_open or state.status != "critical" or state.number != 0:
             return False
         policy, lasts = self.policies[state.channel], until - min(state.answered)
-        others = [other for other in self.states if other.incident == state.incident and other is not state]
+        others = [other for other in self.states.values() if other.incident == state.incident and other is not state]
         return (
             "opened" in wanted(dict(policy))
             and "flap" not in policy
@@ -262,9 +246,6 @@ class Health:
             and not any(at < until for other in others for at in (*other.arrivals, *other.answered))
             and not any(ring.incident == state.incident and ring.began < until for ring in self.phones.rings)
         )
-
-    def _has_spells(self, *services: str) -> bool:
-        return any(spell.service in services for spell in self.weather.spells)
 
 
 def _is_in_doubt(message: HealthMessage) -> bool:

@@ -18,23 +18,20 @@ from relay.jobs.queue import SCHEMA
 from relay.ledger.entry import CLAIM_SECONDS
 from tests.simulation.answers import ActingAnswer, ActingAnswers
 from tests.simulation.capacity import Capacity
-from tests.simulation.cloud import USUAL, Cloud
+from tests.simulation.cloud import USUAL
 from tests.simulation.conditions import REROUTED_SECONDS, Conditions
 from tests.simulation.conduct import Conduct
-from tests.simulation.console import Console
 from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
-from tests.simulation.phones import Page, Phones, Ring
+from tests.simulation.phones import Page, Ring
+from tests.simulation.played import Played
 from tests.simulation.promptness import HIDDEN_SECONDS, Promptness, Swept
 from tests.simulation.reports import Reports
-from tests.simulation.services import SimulatedSns, SimulatedSqs
-from tests.simulation.settings import Timeline
-from tests.simulation.story import NOC, RANKS, Nap, Quiet, Said, SharedState
+from tests.simulation.story import NOC, RANKS, Nap, Said, SharedState
 from tests.simulation.truth import Truth
 from tests.simulation.unheard import Unheard
-from tests.simulation.weather import Weather
-from tests.simulation.world import Process, World
+from tests.simulation.world import Process
 
 FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
 # A signal may be in flight for its sender's lease, or for as long as BigPanda waits.
@@ -84,40 +81,15 @@ class _End(NamedTuple):
 
 
 @dataclass
-class Invariants:
+class Invariants(Played):
     """Observer of a simulation, and judge of its invariants.
 
     Attributes:
-        policies: policy of each channel.
-        world: clock and processes.
-        states: all states that BigPanda shared, by entry and number.
-        phones: the simulated xMatters.
-        queues: the queues whose messages wake workers.
-        dead_letters: the dead-letter queue.
         capacity: judge of the costs.
-        sns: the fallback topic.
-        weather: faults of the schedule.
-        has_operators: True if an operator moved messages.
-        widens_at: time at which the first channel gets another recipient, in seconds since the beginning; None: never.
-        renewed_at: time from which xMatters and the secret have the first channel's new key; None: it never changes.
-        has_new_token: True if BigPanda's token changes.
-        has_rest: True if the first channel has access to xMatters' REST API.
-        console: the simulated BigPanda.
         owed: returns the incidents of debts that have a row and a stored job.
         known: returns the digest of the state that the ledger keeps of an incident, and the time of its arrival.
         claimed: returns the arrival and the version of the resolve that BigPanda is asked about, as the ledger has it;
             0 and None without one.
-        reconcile_interval: seconds between reconcile runs; None without runs.
-        naps: snoozes in BigPanda.
-        routed: recipients of criticals; empty if criticals have no route.
-        confirms_ends: True if BigPanda is asked about resolves of the first channel before they are believed.
-        quiet: the time in which a channel sends nothing, by channel.
-        actions: what answers do with their incidents, by response text.
-        topics: topics about the health of channels.
-        cloud: conditions of AWS and of xMatters' log-in.
-        timelines: settings over time of each channel that operators change.
-        reports: True if reconcile runs only report incidents of which no share came.
-        replays: times at which operators replayed dead letters, in epoch seconds.
         problems: broken invariants.
         doubts: number of repeated signals that a crash or a bug excuses, by incident.
         unguarded: incidents that were processed without the ledger.
@@ -137,36 +109,10 @@ class Invariants:
         held: start (epoch seconds) and channel of each process that an open circuit kept from sending.
     """
 
-    policies: Mapping[str, Mapping[str, object]]
-    world: World
-    states: dict[tuple[str, int], SharedState]
-    phones: Phones
-    queues: Sequence[SimulatedSqs]
-    dead_letters: SimulatedSqs
     capacity: Capacity
-    sns: SimulatedSns
-    weather: Weather
-    has_operators: bool
-    widens_at: float | None
-    renewed_at: float | None
-    has_new_token: bool
-    has_rest: bool
-    console: Console
     owed: Callable[[], Sequence[Mapping[str, Any]]]
     known: Callable[[SharedState], tuple[str, float]]
     claimed: Callable[[SharedState], tuple[float, tuple[float, float] | None]]
-    reconcile_interval: float | None
-    naps: Sequence[Nap]
-    routed: Sequence[str]
-    confirms_ends: bool
-    quiet: Mapping[str, Quiet]
-    actions: Mapping[str, Mapping[str, Any]]
-    topics: Sequence[str]
-    cloud: Cloud
-    timelines: Mapping[str, Timeline]
-    reports: bool
-    replays: Sequence[float]
-    receipts: Mapping[str, float]
     problems: list[str] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
@@ -192,19 +138,7 @@ class Invariants:
         # Number of states in it.
         self._sorted = 0
         self._clocks_differ = self.cloud.clock_margin
-        self.conditions = Conditions(
-            self.timelines,
-            self.policies,
-            self.states,
-            self.world,
-            self.weather,
-            self.phones,
-            self.dead_letters,
-            self.sns,
-            self.unguarded,
-            self._clocks_differ,
-            self._unreadable,
-        )
+        self.conditions = Conditions(**self.played, unguarded=self.unguarded, unreadable=self._unreadable)
 
     def wanted(self, incident: str) -> set[str]:
         """Return the transitions that the policy of the incident's channel announces."""
@@ -228,26 +162,31 @@ class Invariants:
             self.admits.add(known)
             return
         has_bugs = any(spell.fault == "bug" for spell in self.weather.spells)
-        if known in self.admits and not has_bugs and not self.has_new_token and not self._is_remade(state.channel):
+        if (
+            known in self.admits
+            and not has_bugs
+            and self.story.token_changes_at is None
+            and not self._is_remade(state.channel)
+        ):
             self._problem(f"credentials: {state} was not let in, by a function that knew the channel")
 
     def _is_remade(self, channel: str) -> bool:
         """Return True if an operator removes the channel, and makes it anew."""
-        return any(settings.is_removed for settings in self.timelines.get(channel, ()))
+        return any(settings.is_removed for settings in self.story.timelines.get(channel, ()))
 
     def came_back(self, said: Said, page: Page | None) -> None:
         """Note the arrival of a callback for this page.
 
         The arrival is noted first, since the process of the callback may queue the job and then die.
         """
-        is_credible = not self.has_rest or (page is not None and not said.is_forged)
+        is_credible = not self.story.has_rest or (page is not None and not said.is_forged)
         if self._is_known(said.incident):
             self.expected[f"answer-{said.number}"] = said.incident
-        if said.is_forged and self.has_rest:
+        if said.is_forged and self.story.has_rest:
             self.forged.add(f"answer-{said.number}")
-        elif page and self.has_rest and not said.is_to_the_first:
+        elif page and self.story.has_rest and not said.is_to_the_first:
             self.answered_pages.setdefault(f"answer-{said.number}", (self.world.now, page))
-        if said.response in self.actions:
+        if said.response in self.story.actions:
             name = f"answer-{said.number}"
             self.acting.setdefault(name, ActingAnswer(name, said, page, self.world.now))
         if said.response == "Acknowledge" and is_credible:
@@ -312,13 +251,13 @@ class Invariants:
                     self._check_order(rings)
                     self._check_overtaken(rings)
                     self._check_flood(rings)
-                    if not self.doubts[incident] and self._are_pages_followed():
+                    if not self.doubts[incident] and self.are_pages_followed:
                         self._check_pages(incident)
                         self._check_acknowledged(rings)
                     if not self.doubts[incident] + self.phones.doubts[incident]:
                         self._check_distance(rings)
             self._check_ends(incident)
-            if self.reconcile_interval is not None and self._channels[incident] == NOC:
+            if self.story.reconcile_interval is not None and self._channels[incident] == NOC:
                 self._check_found(incident)
                 self._check_found_over(incident)
                 self._check_woken(incident)
@@ -330,113 +269,34 @@ class Invariants:
         self._check_ages()
         self._check_recipients()
         self._check_answers()
-        conduct = Conduct(
-            self.policies,
-            self.states.values(),
-            self.weather,
-            self.phones,
-            self.dead_letters,
-            self.sns,
-            self.has_operators,
-            self.has_rest and self._are_pages_followed(),
-            bool(self.receipts),
-            self.widens_at is not None,
-            self._is_owed,
-            self.quiet,
-            self.cloud,
-            self.replays,
-            any(queue.doubled for queue in self.queues),
-            self.held,
-        )
-        promptness = Promptness(
-            self.policies,
-            self.states.values(),
-            self.world,
-            self.weather,
-            self.phones,
-            self.dead_letters,
-            self.sns,
-            self._untrusted(),
-            {incident for incident, times in self.phones.doubts.items() if times} | self._unreadable(),
-            self.has_operators,
-            any(queue.vanishing for queue in self.queues),
-            self.renewed_at,
-            self.quiet,
-            self.swept,
-            self.cloud,
-        )
-        answers = ActingAnswers(
-            list(self.acting.values()),
-            self.states.values(),
-            self.naps,
-            self.weather,
-            self.phones,
-            self.console,
-            self.has_operators,
-            self.unguarded | self.unqueued | {incident for incident, times in self.doubts.items() if times},
-            self._is_accepted,
-            60.0 * max((action.get("minutes", 0) for action in self.actions.values()), default=0),
-        )
+        shared = self.played
+        doubted = {incident for incident, times in self.phones.doubts.items() if times}
+        untrusted, unreadable = self._untrusted(), self._unreadable()
+        conduct = Conduct(**shared, is_owed=self._is_owed, held=self.held)
+        promptness = Promptness(**shared, untrusted=untrusted, doubted=doubted | unreadable, swept=self.swept)
+        failed = self.unguarded | self.unqueued | {incident for incident, times in self.doubts.items() if times}
+        answers = ActingAnswers(**shared, answers=list(self.acting.values()), untrusted=failed)
         dead = [self.states.get((job["entry"], job["share"])) for job in self.dead_letters.bodies()]
         dropped = [self.states.get((job["entry"], job["share"])) for job in self._dropped()]
         unread = dropped if self.cloud.has_newer_schema else []
         health = Health(
-            self.policies,
-            self.states.values(),
-            self.world,
-            self.weather,
-            self.phones,
-            self.sns,
-            self.quiet,
-            self.topics,
-            [vanished for queue in self.queues for vanished in queue.vanished],
+            **shared,
             # A dropped message of a newer version does not say which state it was: that one stays given up.
-            [state for state in (*dead, *unread) if state and state.is_open and state.status == "critical"],
-            [state for state in dropped if state],
+            given_up=[state for state in (*dead, *unread) if state and state.is_open and state.status == "critical"],
+            dropped=[state for state in dropped if state],
         )
-        flaps = Flaps(
-            self.policies,
-            self.states.values(),
-            self.weather,
-            self.phones,
-            self.dead_letters,
-            self._untrusted()
-            | {incident for incident, times in self.phones.doubts.items() if times}
-            | self._unreadable(),
-            self.has_operators,
-        )
-        truth = Truth(
-            self.states.values(),
-            self.world,
-            self.weather,
-            self.phones,
-            self.dead_letters,
-            self.sns,
-            self.naps,
-            self._untrusted() | {incident for incident, times in self.phones.doubts.items() if times},
-            self.timelines,
-            self._is_accepted,
-        )
-        unheard = Unheard(
-            self.receipts,
-            list(self.states.values()),
-            self.world,
-            self.weather,
-            self.phones,
-            self.sns,
-            self.has_rest,
-            "unanswered_recipients" in self.policies[NOC],
-            self.console.remarks,
-        )
+        flaps = Flaps(**shared, untrusted=untrusted | doubted | unreadable)
+        truth = Truth(**shared, unsure=untrusted | doubted)
+        reports = Reports(**shared, until=self.reconciled_until)
         for problem in (
             *self.conditions.problems(),
-            *unheard.problems(),
+            *Unheard(**shared).problems(),
             *truth.problems(),
-            *(self._reported() if self.reports else ()),
+            *(reports.problems() if self.story.reports else ()),
             *conduct.problems(),
             *answers.problems(),
             # A debt that nobody can read keeps its channel sick.
-            *(() if self._unreadable() else health.problems()),
+            *(() if unreadable else health.problems()),
             *flaps.problems(),
             *promptness.problems(),
             *self.capacity.at_the_end(self.phones),
@@ -444,18 +304,10 @@ class Invariants:
         ):
             self._problem(problem)
 
-    def _reported(self) -> Iterable[str]:
-        states = [state for state in self.states.values() if state.channel == NOC]
-        interval = self.reconcile_interval or 0.0
-        reports = Reports(
-            states, self.world, self.weather, self.phones, self.sns, self.naps, interval, self.reconciled_until
-        )
-        return reports.problems()
-
     def _untrusted(self) -> set[str]:
         """Return the incidents whose owed state cannot be derived from outside the relay."""
         doubted = {incident for incident, times in self.doubts.items() if times}
-        found = {state.id for state in self.states.values()} if self.reconcile_interval is not None else set()
+        found = {state.id for state in self.states.values()} if self.story.reconcile_interval is not None else set()
         left_out = {state.incident for state in self.states.values() if self._is_left_out(state)}
         unbelieved = {incident for incident, _ in self.unbelieved}
         return self.unguarded | self.unqueued | doubted | found | left_out | unbelieved
@@ -467,7 +319,7 @@ class Invariants:
 
     def _is_left_out(self, state: SharedState) -> bool:
         """Return True if the state may have come in shadow mode, or in a pause whose states are not announced later."""
-        if state.channel in self.timelines:
+        if state.channel in self.story.timelines:
             return self.conditions.may_be_left_out(state)
         quiet = self.quiet.get(state.channel)
         if quiet is None or not quiet.leaves_out:
@@ -487,7 +339,7 @@ class Invariants:
 
     def _is_shadowed(self, state: SharedState) -> bool:
         """Return True if the state may have come in shadow mode."""
-        if state.channel in self.timelines:
+        if state.channel in self.story.timelines:
             return self.conditions.may_be_left_out(state, in_shadow=True)
         return self._is_left_out(state) and self.quiet[state.channel].kind == "shadow"
 
@@ -497,7 +349,7 @@ class Invariants:
     def _check_quiet(self) -> None:
         """Check that nothing is signalled, and nobody notified, in a channel's pause or shadow mode."""
         for channel, quiet in self.quiet.items():
-            if channel in self.timelines:
+            if channel in self.story.timelines:
                 continue
             began, ends = self.world.began + quiet.begins, self.world.began + quiet.ends - self._clocks_differ
             if quiet.kind == "shadow" and quiet.begins:
@@ -533,17 +385,13 @@ class Invariants:
 
     def _check_verified(self) -> None:
         """Check that a person's answer to a page which xMatters shows soon after it is not called unverified."""
-        if self.weather.spells or self.weather.crashes or self.has_operators or not self._are_pages_followed():
+        if self.weather.spells or self.weather.crashes or self.has_operators or not self.are_pages_followed:
             return
         for name, (came, page) in self.answered_pages.items():
-            is_seen = page.found_from < came + SEEN_SECONDS and not page.is_slow and self._is_accepted(page.ring)
+            is_seen = page.found_from < came + SEEN_SECONDS and not page.is_slow and self.is_accepted(page.ring)
             texts = (text for text in self.console.texts if name in re.findall(r"answer-\d+", text))
             if is_seen and any(text.startswith("Unverified") for text in texts):
                 self._problem(f"mistrusted: {name} was an answer to {page.name}")
-
-    def _are_pages_followed(self) -> bool:
-        """Return False if messages vanish or can't be read: a follow-up has no row that the sweeper could replace."""
-        return not any(queue.vanishing for queue in self.queues) and not self.cloud.has_newer_schema
 
     def _check_queues(self) -> None:
         """Check that every job and debt ended, and that SQS got no invalid delay."""
@@ -759,14 +607,17 @@ class Invariants:
         is_told = told is last or changed(told, last) not in self.wanted(incident) - {"grew"}
         is_told = is_told or self._is_on_a_queue(last) or self._is_status_dead_lettered(last)
         # Without a share, an incident is only reported, or was left out.
-        is_told = is_told or (self.reports and not any(map(self._knows, states)))
+        is_told = is_told or (self.story.reports and not any(map(self._knows, states)))
         is_told = is_told or any(map(self._is_left_out, states))
         if not is_told and not (incident in self.unguarded and self._seems_told(incident, [last])):
             self._problem(f"missed: {last}; people were told {told}")
 
     def _check_found_over(self, incident: str) -> None:
         """Check that an incident does not ring any more once reconcile runs had to find that it is over."""
-        last, interval = max(self._states_of(incident), key=lambda state: state.at), self.reconcile_interval or 0.0
+        last, interval = (
+            max(self._states_of(incident), key=lambda state: state.at),
+            self.story.reconcile_interval or 0.0,
+        )
         services = {spell.service for spell in self.weather.spells}
         needed = {"bigpanda", "dynamodb", "secrets", "sqs", "lambda"}
         is_unsteady = self.weather.crashes or self.has_operators or services & needed or self.cloud.has_newer_schema
@@ -783,12 +634,12 @@ class Invariants:
         """Check that an incident that is critical before and after a snooze is signalled again after it."""
         if incident in self.unguarded | self.unqueued or "reopened" not in self.wanted(incident):
             return
-        if self._channels[incident] in self.timelines:
+        if self._channels[incident] in self.story.timelines:
             return
         states = self._states_of(incident)
         last, rings = max(states, key=lambda each: each.at), self._rings(incident)
         # Long enough for one run during the snooze and one after it.
-        least = 2 * (self.reconcile_interval or 0.0) + LOOKS_SECONDS
+        least = 2 * (self.story.reconcile_interval or 0.0) + LOOKS_SECONDS
         for nap in self.naps:
             begins = self.world.began + nap.begins
             is_told = bool(rings) and rings[-1].at < begins and self.states[incident, rings[-1].share] is last
@@ -833,7 +684,7 @@ class Invariants:
             later = [other for other in self._states_of(incident) if other.arrivals and surely_newer(other, better)]
             is_in_turn = is_in_turn and all(max(better.answered) < min(other.arrivals) for other in later)
             is_left_out = self._is_left_out(better)
-            if better.channel in self.timelines:
+            if better.channel in self.story.timelines:
                 is_left_out = self.conditions.is_shadowed(better)
             unsaid = {"eased", "resolved"} if is_left_out else unwanted
             # A state that was as bad in shadow mode was said by whoever pages people then.
@@ -952,7 +803,7 @@ class Invariants:
 
     def _is_rerouted(self, told: SharedState | None, now: SharedState, ring: Ring) -> bool:
         """Return True if a signal was for recipients whom a late tag chose, and who had no signal of it yet."""
-        if told is None or now.shown or ring.channel not in self.timelines:
+        if told is None or now.shown or ring.channel not in self.story.timelines:
             return False
         before = [each for each in self.phones.rings_of[ring.incident] if each.at < ring.began]
         ends = [each.at for each in before if not self.states[each.incident, each.share].is_open]
@@ -996,7 +847,7 @@ class Invariants:
         pages = [page for page in self.phones.pages if page.ring.incident == incident]
         known = {post.request_id for post in self.phones.posts if post.is_accepted}
         told = [page for page in pages if page.request_id in known]
-        rings = [ring for ring in self._rings(incident) if self._is_accepted(ring)]
+        rings = [ring for ring in self._rings(incident) if self.is_accepted(ring)]
         over = [ring for ring in rings if not self.states[incident, ring.share].is_open]
         for page in pages:
             later = [ring for ring in rings if ring.began > page.ring.began]
@@ -1017,13 +868,13 @@ class Invariants:
             # after a further resolve.
             first = min([*ends, *(end.at for end in announced)], default=0.0)
             ends = [at for at in ends if not page.is_slow or page.found_from < first]
-            if self.has_rest and is_open and page in told and page.ended_at is None and ends:
+            if self.story.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
             # Only without faults of the needed services; a late page cannot end before it exists.
             needed = {"rest", "sqs", "dynamodb", "lambda", "secrets", "bigpanda", "token"}
             is_fair = not any(spell.service in needed for spell in self.weather.spells)
             is_calm = is_fair and not self.weather.crashes and not self.has_operators
-            if self.has_rest and is_open and page in told and ends and is_calm:
+            if self.story.has_rest and is_open and page in told and ends and is_calm:
                 late = (page.ended_at or math.inf) - max(min(ends), page.found_from)
                 # BigPanda may be asked for a minute if a resolve is true.
                 if late > ENDS_SECONDS + (CLAIM_SECONDS if self.confirms_ends else 0.0):
@@ -1114,13 +965,6 @@ class Invariants:
             )
         ]
 
-    def _is_accepted(self, ring: Ring) -> bool:
-        """Return True if the relay knows that xMatters accepted the signal."""
-        return any(
-            post.is_accepted and post.delivery == ring.delivery and post.began == ring.began
-            for post in self.phones.posts
-        )
-
     def _check_distance(self, rings: list[Ring]) -> None:
         """Check the policy's minimum distance of signals that neither worsen nor resolve."""
         if not rings:
@@ -1155,7 +999,7 @@ class Invariants:
                 if (is_anew and not is_known) or not taken:
                     self._problem(f"acknowledged: {state} rang the acknowledger alone, though it {change}")
             is_alone = ring.recipients in {ACKNOWLEDGER, FORGER}
-            if ((is_anew and not is_alone) or change == "resolved") and self._is_accepted(ring):
+            if ((is_anew and not is_alone) or change == "resolved") and self.is_accepted(ring):
                 anew = ring.began
             told = state
 
@@ -1195,11 +1039,17 @@ class Invariants:
         """Return True if a limit, a pause, another key or a person's deed may delay an end that BigPanda confirms."""
         policy, incident = self.policies[NOC], state.incident
         is_limited = int(str(policy["max_per_minute"])) < len(self.states) or "max_per_minute_per_recipients" in policy
-        is_changed = self.renewed_at is not None or self.has_new_token or NOC in {*self.quiet, *self.timelines}
-        is_odd = self.cloud != USUAL or not self._are_pages_followed() or self.reconcile_interval is not None
+        is_changed = (
+            self.renewed_at is not None
+            or self.story.token_changes_at is not None
+            or NOC in {*self.quiet, *self.story.timelines}
+        )
+        is_odd = self.cloud != USUAL or not self.are_pages_followed or self.story.reconcile_interval is not None
         is_unsure = incident in self.unguarded | self.unqueued or state.version is None or self.doubts[incident] > 0
         is_short = float(str(policy["max_age_seconds"])) < CONFIRMED_SECONDS
-        return any((is_limited, is_changed, is_odd, is_unsure, is_short, "flap" in policy, self.naps, self.actions))
+        return any(
+            (is_limited, is_changed, is_odd, is_unsure, is_short, "flap" in policy, self.naps, self.story.actions)
+        )
 
     def _check_asked(self) -> None:
         """Check that BigPanda was asked about each resolve until it answered, or until the question was too old."""
@@ -1241,7 +1091,7 @@ class Invariants:
             # The age of a state that waits for the end of a flap counts from that end.
             limit = longest + span(policy) + IN_FLIGHT_SECONDS
             arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
-            if ring.channel in self.timelines:
+            if ring.channel in self.story.timelines:
                 state = self.states[ring.incident, ring.share]
                 arrivals = [self.conditions.age_from(state, at, ring.began) for at in arrivals]
             elif quiet := self.quiet.get(ring.channel):
@@ -1261,7 +1111,7 @@ class Invariants:
                 self._problem(f"{state} rang by the trigger of {ring.channel}")
             expected = [tuple(dict.fromkeys((*rule, *state.url_recipients))) for rule in self._rules(state, ring.began)]
             # Only xMatters' REST API can show that a forger is no user.
-            alone = [ACKNOWLEDGER] if self.has_rest else [ACKNOWLEDGER, FORGER]
+            alone = [ACKNOWLEDGER] if self.story.has_rest else [ACKNOWLEDGER, FORGER]
             if ring.recipients not in [*expected, *alone]:
                 self._problem(f"recipients: {state} rang {', '.join(ring.recipients)}")
 
@@ -1271,14 +1121,14 @@ class Invariants:
         There is one list, or two if the signal was sent (`began`, epoch seconds) soon after the channel got another
         recipient: a function may have read the secret before.
         """
-        if state.channel == NOC and self.routed and state.is_open and state.status == "critical":
-            return [tuple(self.routed)]
-        if state.channel in self.timelines:
+        if state.channel == NOC and self.story.routed and state.is_open and state.status == "critical":
+            return [tuple(self.story.routed)]
+        if state.channel in self.story.timelines:
             return self.conditions.recipients(state, began)
         first, second = ("Ops",), ("Ops", "Dba")
-        if state.channel != NOC or self.widens_at is None:
+        if state.channel != NOC or self.story.widens_at is None:
             return [first]
-        changes = self.world.began + self.widens_at
+        changes = self.world.began + self.story.widens_at
         if began < changes:
             return [first]
         is_readable = not any(spell.service == "secrets" for spell in self.weather.spells)

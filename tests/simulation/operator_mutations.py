@@ -62,7 +62,7 @@ OPERATOR_MUTATIONS = (
     Mutation(
         "a dropped state still makes its channel sick",
         "ledger.entry:Entry.dropped",
-        "replace(self, debt=replace(self.debt, row=None)) if is_dropped else self",
+        "replace(self, debt=replace(self.debt, since=None, row=None)) if is_dropped else self",
         "self",
         seed=472,
     ),

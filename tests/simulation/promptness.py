@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from itertools import pairwise, permutations
 from typing import Any, NamedTuple
 
-from tests.simulation.cloud import Cloud
 from tests.simulation.conduct import seconds_of
 from tests.simulation.flaps import NOTED_SECONDS, SWEPT_SECONDS, may_wait_until, span
 from tests.simulation.oracle import changed, wanted
-from tests.simulation.phones import Phones, Post
-from tests.simulation.services import SimulatedSns, SimulatedSqs, tells_of_unheard
-from tests.simulation.story import NOC, Quiet, SharedState
-from tests.simulation.weather import Weather
-from tests.simulation.world import World
+from tests.simulation.phones import Post
+from tests.simulation.played import Played
+from tests.simulation.services import tells_of_unheard
+from tests.simulation.story import NOC, SharedState
 
 RINGS_SECONDS = 120.0
 EXPIRED_SECONDS = 120.0
@@ -103,43 +101,19 @@ class Debt(NamedTuple):
         return self.ends > self.begins
 
 
-@dataclass(frozen=True)
-class Promptness:
+@dataclass
+class Promptness(Played):
     """Judge of the relay's promptness in a finished schedule.
 
     Attributes:
-        policies: policy of each channel.
-        states: all states that BigPanda shared.
-        world: clock and processes.
-        weather: faults of the schedule.
-        phones: the simulated xMatters.
-        dead_letters: the dead-letter queue.
-        sns: the fallback topic.
         untrusted: incidents whose owed state cannot be derived from outside.
         doubted: incidents with a signal whose result the relay cannot know.
-        has_operators: True if an operator moved messages.
-        has_vanishing: True if messages vanish.
-        renewed_at: time from which xMatters and the secret have the first channel's new key; None: it never changes.
-        quiet: the time in which a channel sends nothing, by channel.
         swept: complete runs of the sweeper.
-        cloud: conditions of AWS and of xMatters' log-in.
     """
 
-    policies: Mapping[str, Mapping[str, Any]]
-    states: Collection[SharedState]
-    world: World
-    weather: Weather
-    phones: Phones
-    dead_letters: SimulatedSqs
-    sns: SimulatedSns
     untrusted: Collection[str]
     doubted: Collection[str]
-    has_operators: bool
-    has_vanishing: bool
-    renewed_at: float | None
-    quiet: Mapping[str, Quiet]
     swept: Sequence[Swept]
-    cloud: Cloud
 
     def problems(self) -> Iterator[str]:
         """Yield the late signals and notifications, and those out of order."""
@@ -162,7 +136,7 @@ class Promptness:
 
     def _stale_keys(self) -> Iterator[str]:
         """Check that a new key is used once the old one is refused, or once no function has an older secret."""
-        if self.renewed_at is None or self.weather.crashes or self._spells("secrets", "dynamodb", "sqs", "token"):
+        if self.renewed_at is None or self.weather.crashes or self.spells("secrets", "dynamodb", "sqs", "token"):
             return
         refused = [post for post in self.phones.posts if post.fault == "credentials" and post.channel == NOC]
         for post in refused:
@@ -177,16 +151,18 @@ class Promptness:
     def _without_ledger(self) -> Iterator[str]:
         """Check that an incident's first state is signalled without the ledger if it fails for minutes."""
         others = [service for service in _NEEDED if service != "dynamodb"]
-        outages = [each for each in self._spells("dynamodb") if each.fault == "refuses" and each.share == 1]
-        if self.weather.crashes or self._spells(*others) or self.renewed_at is not None or self.has_vanishing:
+        outages = [each for each in self.spells("dynamodb") if each.fault == "refuses" and each.share == 1]
+        if self.weather.crashes or self.spells(*others) or self.renewed_at is not None or self.has_vanishing:
             return
-        for state in self.states:
+        for state in self.states.values():
             comes, by = min(state.arrivals, default=0.0), min(state.arrivals, default=0.0) + UNGUARDED_SECONDS
             first, last = comes - self.world.began, by - self.world.began
             is_dark = any(each.begins < first and last < each.ends for each in outages)
-            is_calm = not self._spells(_trigger(state.channel)) and state.channel not in self.quiet
+            is_calm = not self.spells(_trigger(state.channel)) and state.channel not in self.quiet
             is_kept = state.number == 0 and state.is_open and any(at < by for at in state.answered)
-            others_come = (min(each.arrivals, default=by) for each in self.states if each.incident == state.incident)
+            others_come = (
+                min(each.arrivals, default=by) for each in self.states.values() if each.incident == state.incident
+            )
             is_last = sum(at < by for at in others_come) == 1
             policy = self.policies[state.channel]
             is_owed = changed(None, state) in wanted(dict(policy)) and policy["max_age_seconds"] > UNGUARDED_SECONDS
@@ -198,7 +174,7 @@ class Promptness:
 
     def _debts(self, channel: str) -> Iterator[Debt]:
         by_incident: dict[str, list[SharedState]] = {}
-        for state in self.states:
+        for state in self.states.values():
             if state.channel == channel and state.arrivals:
                 by_incident.setdefault(state.incident, []).append(state)
         for incident, states in by_incident.items():
@@ -283,9 +259,7 @@ class Promptness:
             if channel == NOC and self.renewed_at is not None:
                 allowed = max(allowed, self.renewed_at + self.cloud.remembered_seconds + REFUSED_SECONDS)
             # A refused request for a token counts as a refused key.
-            allowed = max(
-                [allowed, *(self.world.began + each.ends + REFUSED_SECONDS for each in self._spells("token"))]
-            )
+            allowed = max([allowed, *(self.world.began + each.ends + REFUSED_SECONDS for each in self.spells("token"))])
             backoff = 0.0 if debt.is_critical else LONGEST_BACKOFF_SECONDS
             if self.cloud.has_newer_schema:
                 backoff += UNREAD_SECONDS
@@ -301,7 +275,7 @@ class Promptness:
         for debt in debts:
             channel = debt.state.channel
             is_rotated = channel == NOC and self.renewed_at is not None
-            if is_rotated or self.weather.crashes or self._spells(*_NEEDED, _trigger(channel)):
+            if is_rotated or self.weather.crashes or self.spells(*_NEEDED, _trigger(channel)):
                 continue
             is_free = debt.allowed_at <= debt.begins and not self._met(debt.state)
             is_held = not is_free or not (self._has_room(debt, debts) or self._has_own_room(debt))
@@ -313,7 +287,7 @@ class Promptness:
         for debt in debts:
             state, channel = debt.state, debt.state.channel
             is_rotated = channel == NOC and self.renewed_at is not None
-            if is_rotated or self.weather.crashes or self._spells(*_NEEDED, _trigger(channel)):
+            if is_rotated or self.weather.crashes or self.spells(*_NEEDED, _trigger(channel)):
                 continue
             freed = max((post.ended or math.inf for post in self._met(state)), default=math.inf)
             is_held = debt.allowed_at > freed or not self._has_room(debt, debts)
@@ -341,7 +315,7 @@ class Promptness:
         around = sum(post.began > comes for post in sent)
         others = sum(
             comes < arrival < debt.begins + SAME_MOMENT_SECONDS
-            for state in self.states
+            for state in self.states.values()
             if state.channel == channel
             for arrival in state.arrivals
         )
@@ -358,7 +332,7 @@ class Promptness:
         sent = sum(post.channel == channel and since < post.began < debt.begins for post in self.phones.posts)
         came = [
             (at, other.url_recipients == debt.state.url_recipients)
-            for other in self.states
+            for other in self.states.values()
             if other.channel == channel and other is not debt.state
             for at in other.arrivals
         ]
@@ -369,7 +343,7 @@ class Promptness:
     def _has_unclear(self, channel: str) -> bool:
         """Return True if the channel has incidents that may or may not wait for the rate limit."""
         by_incident: dict[str, list[SharedState]] = {}
-        for state in self.states:
+        for state in self.states.values():
             if state.channel == channel and state.arrivals:
                 by_incident.setdefault(state.incident, []).append(state)
         wants = wanted(dict(self.policies[channel]))
@@ -420,7 +394,7 @@ class Promptness:
         clear = {other.state.incident for other in debts}
         return sum(
             allowed - HORIZON_SECONDS < min(state.arrivals) < debt.ends
-            for state in self.states
+            for state in self.states.values()
             if state.channel == debt.state.channel and state.arrivals and state.incident not in clear
             if state.status == "critical" or not debt.is_critical
         ) + sum(
@@ -435,8 +409,8 @@ class Promptness:
 
     def _fair_from(self, channel: str) -> float:
         """Return the time from which all services that a channel's signals need work again, in epoch seconds."""
-        hidden = HIDDEN_SECONDS if self.weather.crashes or self._spells("lambda", "secrets") else 0.0
-        spells = self._spells(*_NEEDED, _trigger(channel))
+        hidden = HIDDEN_SECONDS if self.weather.crashes or self.spells("lambda", "secrets") else 0.0
+        spells = self.spells(*_NEEDED, _trigger(channel))
         crashes = self.weather.crashes_end if self.weather.crashes else 0.0
         fair: float = max([crashes, *(spell.ends for spell in spells)])
         return self.world.began + fair + hidden
@@ -447,9 +421,9 @@ class Promptness:
         If SQS refuses both the dead letter and the next message, the job's message stays hidden for a while. A state
         that a pause or a flap held has a row and no message, so its dead letter waits for the sweeper's next run.
         """
-        is_refused = bool(self._spells("sqs"))
+        is_refused = bool(self.spells("sqs"))
         # A dead-lettered state that the ledger did not record is dead-lettered again, by the sweeper.
-        is_swept = self.has_vanishing or is_refused or bool(self._spells("dynamodb"))
+        is_swept = self.has_vanishing or is_refused or bool(self.spells("dynamodb"))
         if is_swept and self.weather.skips_runs:
             return
         # A run's message may vanish, too: the next run invokes the worker.
@@ -463,7 +437,7 @@ class Promptness:
             policy = self.policies[job["channel"]]
             # A state may have waited for the end of a flap first.
             due = since + policy["max_age_seconds"] + (span(policy) + NOTED_SECONDS if policy.get("flap") else 0.0)
-            full = [self.world.began + each.ends for each in self._spells("dead-letters")]
+            full = [self.world.began + each.ends for each in self.spells("dead-letters")]
             at, due = seconds_of(job["dead_lettered_at"]), max(due, self._fair_from(job["channel"]), *full)
             # A run wakes no more of a channel's rows than its limit has room for.
             late = (
@@ -481,7 +455,7 @@ class Promptness:
         quiet = self.quiet.get(job["channel"])
         # In shadow mode nothing is held.
         is_paused = quiet is not None and quiet.kind != "shadow" and self._resumed_at(job["channel"], came) > 0
-        is_failing = bool(self._spells(_trigger(job["channel"])))
+        is_failing = bool(self.spells(_trigger(job["channel"])))
         return is_paused or is_failing or bool(self.policies[job["channel"]].get("flap"))
 
     def _is_swept(self, first: float, last: float) -> bool:
@@ -491,9 +465,9 @@ class Promptness:
     def _late_notices(self, debts: Sequence[Debt]) -> Iterator[str]:
         """Check that the fallback topic is notified of an owed critical in time."""
         # Phones are called whatever the topic answers.
-        deaf = self._spells("sns") if self.sns.phoned is None else []
+        deaf = self.spells("sns") if self.sns.phoned is None else []
         is_slow = any(spell.fault != "refuses" for spell in deaf)
-        if self.weather.crashes or self.weather.skips_runs or self._spells(*_NEEDED) or is_slow:
+        if self.weather.crashes or self.weather.skips_runs or self.spells(*_NEEDED) or is_slow:
             return
         # A message that the topic refused is sent again by the next run.
         heard_from = self.world.began + max((spell.ends for spell in deaf), default=0.0)
@@ -528,14 +502,14 @@ class Promptness:
             # The delay counts from the first owed state.
             due = (
                 max(min(self._arrivals_of(state.incident)) + waits, *state.arrivals)
-                for state in self.states
+                for state in self.states.values()
                 if state.status == "critical" and state.arrivals
             )
             if not any(before - LATE_SECONDS < moment < at + self.cloud.clock_margin for moment in due):
                 yield f"phones: called at {at - self.world.began:.0f} s, and no critical had become overdue"
 
     def _arrivals_of(self, incident: str) -> list[float]:
-        return [at for state in self.states if state.incident == incident for at in state.arrivals]
+        return [at for state in self.states.values() if state.incident == incident for at in state.arrivals]
 
     # ---- Priority ------------------------------------------------------------------------------------------------
 
@@ -543,7 +517,7 @@ class Promptness:
         """Check that a channel sends only criticals, and signals in flight, while a critical could be sent."""
         for debt in debts:
             channel = debt.state.channel
-            if self.weather.crashes or self._spells(*_NEEDED, _trigger(channel)):
+            if self.weather.crashes or self.spells(*_NEEDED, _trigger(channel)):
                 continue
             if channel == NOC and self.renewed_at is not None:
                 continue
@@ -566,17 +540,14 @@ class Promptness:
         """
         if "max_per_minute_per_recipients" not in self.policies[debt.state.channel]:
             return False
-        names = {each.url_recipients for each in self.states if each.incident == post.incident}
+        names = {each.url_recipients for each in self.states.values() if each.incident == post.incident}
         return debt.state.url_recipients not in names
 
     def _posts(self, state: SharedState) -> Iterator[Post]:
         return (post for post in self.phones.posts if (post.incident, post.share) == (state.incident, state.number))
 
-    def _spells(self, *services: str) -> list[Any]:
-        return [spell for spell in self.weather.spells if spell.service in services]
-
     def _has(self, channel: str, fault: str) -> bool:
-        return any(spell.fault == fault for spell in self._spells(_trigger(channel)))
+        return any(spell.fault == fault for spell in self.spells(_trigger(channel)))
 
 
 def _may_be_bad_again(states: Sequence[SharedState], wants: Collection[str]) -> bool:

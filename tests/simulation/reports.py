@@ -11,11 +11,10 @@ from relay.incidents.share import State, parse_share
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.table import encoded
-from tests.simulation.phones import Phones
-from tests.simulation.services import Notice, SimulatedSns
-from tests.simulation.story import NOC, Nap, SharedState
-from tests.simulation.weather import Weather
-from tests.simulation.world import BEGINS_AT, World
+from tests.simulation.played import Played
+from tests.simulation.services import Notice
+from tests.simulation.story import NOC, SharedState
+from tests.simulation.world import BEGINS_AT
 
 # A difference settles for 90 s. A run takes some time, and two workers may have to wait for BigPanda's rate limit.
 SETTLES_SECONDS, RUN_SECONDS = 90.0, 120.0
@@ -43,35 +42,21 @@ def others(number: int) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, M
     return incidents, items
 
 
-@dataclass(frozen=True)
-class Reports:
+@dataclass
+class Reports(Played):
     """Judge of the reports to the fallback topic about criticals of which no share came.
 
     Attributes:
-        states: all states that BigPanda shared.
-        world: clock and processes.
-        weather: faults of the schedule.
-        phones: the simulated xMatters.
-        sns: the fallback topic.
-        naps: snoozes in BigPanda.
-        interval: seconds between reconcile runs.
         until: time of the last run, in epoch seconds.
     """
 
-    states: Sequence[SharedState]
-    world: World
-    weather: Weather
-    phones: Phones
-    sns: SimulatedSns
-    naps: Sequence[Nap]
-    interval: float
     until: float
 
     def problems(self) -> Iterator[str]:
         """Yield the incidents that rang unasked, that nobody was told of, and that people were told of too often."""
         reports = [notice for notice in self.sns.told if notice.text.startswith(_REPORT)]
-        for name in sorted({state.id for state in self.states}):
-            states = [state for state in self.states if state.incident == name]
+        for name in sorted({state.id for state in self.states.values() if state.channel == NOC}):
+            states = [state for state in self.states.values() if state.incident == name]
             came = min(
                 (at for state in states for at in state.arrivals if at not in state.shown), default=self.world.now
             )
@@ -97,7 +82,13 @@ class Reports:
         ordered = sorted(states, key=lambda state: state.at)
         ends = [*(state.at for state in ordered[1:]), self.until - self.world.began]
         for state, end in zip(ordered, ends, strict=True):
-            by = self.world.began + max(state.at, deaf) + 3 * self.interval + SETTLES_SECONDS + RUN_SECONDS
+            by = (
+                self.world.began
+                + max(state.at, deaf)
+                + 3 * (self.story.reconcile_interval or 0.0)
+                + SETTLES_SECONDS
+                + RUN_SECONDS
+            )
             is_critical = state.is_open and state.status == "critical" and state.version is not None
             is_told = any(self.world.began + ordered[0].at < notice.at <= by for notice in told)
             if is_critical and by < min(came, self.world.began + end) and not is_told and not self._naps(name):

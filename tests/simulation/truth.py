@@ -1,16 +1,15 @@
 """Judge of what people are told: no all-clear while a critical is given up unheard, nothing owed that was accepted."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tests.simulation.conduct import seconds_of
-from tests.simulation.phones import Phones, Ring
-from tests.simulation.services import HealthMessage, Notice, SimulatedSns, SimulatedSqs
-from tests.simulation.story import NOC, Nap, SharedState
-from tests.simulation.weather import Weather
-from tests.simulation.world import World
+from tests.simulation.phones import Ring
+from tests.simulation.played import Played
+from tests.simulation.services import HealthMessage, Notice
+from tests.simulation.story import NOC, SharedState
 
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
 RUN_SECONDS = 45.0
@@ -25,33 +24,15 @@ INCIDENT = re.compile(r"^- Incident (\w+).*\n  (.*)$", re.MULTILINE)
 _REQUEST = re.compile(r"\br\d+\b")
 
 
-@dataclass(frozen=True)
-class Truth:
+@dataclass
+class Truth(Played):
     """Judge of the messages to people, in a finished schedule.
 
     Attributes:
-        states: all states that BigPanda shared.
-        world: clock and processes.
-        weather: faults of the schedule.
-        phones: the simulated xMatters.
-        dead_letters: the dead-letter queue.
-        sns: the topics.
-        naps: snoozes in BigPanda.
         unsure: incidents whose entry may be wrong: the ledger, a queue or a sender failed.
-        changed: channels that operators change.
-        is_accepted: returns True if the relay knows that xMatters accepted a signal.
     """
 
-    states: Collection[SharedState]
-    world: World
-    weather: Weather
-    phones: Phones
-    dead_letters: SimulatedSqs
-    sns: SimulatedSns
-    naps: Sequence[Nap]
     unsure: Collection[str]
-    changed: Collection[str]
-    is_accepted: Callable[[Ring], bool]
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each message that is not true."""
@@ -68,7 +49,7 @@ class Truth:
 
     def _all_clear(self, channel: str, message: HealthMessage) -> Iterator[str]:
         """Check that a channel is not called well while a critical is dead-lettered that nobody heard of."""
-        if channel in self.changed:
+        if channel in self.story.timelines:
             # A removed channel is not sick of what it gave up.
             return
         for job in self.dead_letters.jobs():
@@ -90,8 +71,8 @@ class Truth:
             for dropped in self.dead_letters.dropped
         ):
             return None
-        found = (state for state in self.states if (state.incident, state.number) == (name["entry"], name["share"]))
-        return next((state for state in found if state.is_open), None)
+        found = self.states.get((name["entry"], name["share"]))
+        return found if found and found.is_open else None
 
     def _recorded_by(self, at: float) -> float:
         """Return the time by which the ledger has a dead letter of `at` (epoch seconds)."""
@@ -101,7 +82,9 @@ class Truth:
 
     def _is_unheard(self, state: SharedState, at: float) -> bool:
         """Return True if, at a time (epoch seconds), the incident's last state is this one, and it never rang."""
-        others = (other for other in self.states if other.incident == state.incident and other.number != state.number)
+        others = (
+            other for other in self.states.values() if other.incident == state.incident and other.number != state.number
+        )
         has_later = any(arrival < at for other in others if other.number > state.number for arrival in other.arrivals)
         rang = any(ring.share >= state.number and ring.began < at for ring in self.phones.rings_of[state.incident])
         return not has_later and not rang and state.incident not in self.unsure
@@ -110,15 +93,13 @@ class Truth:
         """Check what a message to the fallback topic says of an incident."""
         moment = self._moment(notice.at)
         if notice.text.startswith("BigPanda shows"):
-            came = [each for each in self.states if each.id == name and each.channel == NOC and each.answered]
+            came = [each for each in self.states.values() if each.id == name and each.channel == NOC and each.answered]
             if any(min(each.answered) < notice.at - RUN_SECONDS and each.incident not in self.unsure for each in came):
                 yield f"untrue: {name} is called unknown at {moment}, and its share had come"
         elif "made no page of it" in line:
             made = (page for page in self.phones.pages if not page.is_slow)
             late = {page.request_id for page in made if page.found_from < notice.at - RUN_SECONDS}
-            if late & set(_REQUEST.findall(line)) and not self._has_spells(
-                "rest", "sqs", "lambda", "dynamodb", "secrets"
-            ):
+            if late & set(_REQUEST.findall(line)) and not self.spells("rest", "sqs", "lambda", "dynamodb", "secrets"):
                 yield f"untrue: {name} is said to have no page at {moment}"
         elif "no device is known" in line or "nobody answered" in line:
             return  # `unheard` judges it.
@@ -127,7 +108,7 @@ class Truth:
 
     def _known_by(self, notice: Notice) -> float:
         """Return the time until which a signal was accepted that the sender of a message knows of (epoch seconds)."""
-        if self.weather.crashes or self._has_spells("dynamodb", "sqs", "lambda", "secrets"):
+        if self.weather.crashes or self.spells("dynamodb", "sqs", "lambda", "secrets"):
             return notice.at - RUN_SECONDS
         return notice.began - NOTED_SECONDS
 
@@ -138,7 +119,7 @@ class Truth:
         `known_by` (epoch seconds).
         """
         by_incident: dict[str, list[SharedState]] = {}
-        for state in self.states:
+        for state in self.states.values():
             if state.channel == channel and name in {None, state.id}:
                 by_incident.setdefault(state.incident, []).append(state)
         return any(self._may_owe_one(incident, states, at, known_by) for incident, states in by_incident.items())
@@ -164,9 +145,6 @@ class Truth:
 
     def _moment(self, at: float) -> str:
         return f"{at - self.world.began:.0f} s"
-
-    def _has_spells(self, *services: str) -> bool:
-        return any(spell.service in services for spell in self.weather.spells)
 
 
 def _is_of(ring: Ring, arrival: float, states: Sequence[SharedState]) -> bool:

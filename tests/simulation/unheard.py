@@ -1,18 +1,17 @@
 """Judge of receipts: the fallback topic is told of each critical that nobody hears, once, in time, and of no other."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 from tests.simulation.oracle import surely_newer
-from tests.simulation.phones import Page, Phones
-from tests.simulation.services import NO_ANSWER, NO_DEVICE, NO_PAGE, Notice, SimulatedSns, tells_of_unheard
-from tests.simulation.story import BOSS, NOC, SharedState
+from tests.simulation.phones import Page
+from tests.simulation.played import Played
+from tests.simulation.services import NO_ANSWER, NO_DEVICE, NO_PAGE, Notice, tells_of_unheard
+from tests.simulation.story import BOSS, NOC
 from tests.simulation.truth import INCIDENT
-from tests.simulation.weather import Weather
-from tests.simulation.world import World
 
 # From a deadline to the message about it: a run of the sweeper that is late by a minute, and its work.
 TOLD_SECONDS = 150.0
@@ -47,37 +46,15 @@ class Span(NamedTuple):
     answered_at: float = math.inf
 
 
-@dataclass(frozen=True)
-class Unheard:
-    """Judge of the receipts of the first channel's criticals, in a finished schedule.
-
-    Attributes:
-        receipts: members of the policy by which receipts are awaited.
-        states: all states that BigPanda shared.
-        world: clock and processes.
-        weather: faults of the schedule.
-        phones: the simulated xMatters.
-        sns: the topics.
-        has_rest: True if the channel has access to xMatters' REST API.
-        calls_others: True if the channel has `unanswered_recipients`.
-        remarks: times (epoch seconds) of people's comments in BigPanda, each with the incident.
-    """
-
-    receipts: Mapping[str, float]
-    states: Sequence[SharedState]
-    world: World
-    weather: Weather
-    phones: Phones
-    sns: SimulatedSns
-    has_rest: bool
-    calls_others: bool
-    remarks: Sequence[tuple[float, str]] = ()
+@dataclass
+class Unheard(Played):
+    """Judge of the receipts of the first channel's criticals, in a finished schedule."""
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each critical that was not told, or told wrongly, and for too many questions."""
-        if not self.receipts:
+        if not self.story.receipts:
             return
-        for incident in sorted({state.incident for state in self.states if state.channel == NOC}):
+        for incident in sorted({state.incident for state in self.states.values() if state.channel == NOC}):
             spans = list(self._spans(incident))
             told = [
                 (notice, line)
@@ -106,7 +83,7 @@ class Unheard:
             yield f"xMatters was asked more than {MOST_QUESTIONS} times about {most}"
 
     def _spans(self, incident: str) -> Iterator[Span]:
-        states = {state.number: state for state in self.states if state.incident == incident}
+        states = {state.number: state for state in self.states.values() if state.incident == incident}
         rings = [ring for ring in self.phones.rings_of[incident] if ring.share in states]
         others = [state for state in states.values() if state.status != "critical"]
         ends = -math.inf
@@ -129,10 +106,10 @@ class Unheard:
         """Return the time of the first answer; with access to the REST API it must be to one of these pages."""
         of_pages = (answer for page in pages for answer in page.answers)
         of_incident = ((at, text) for at, said, text in self.phones.answers if said == incident)
-        answers = of_pages if self.has_rest else of_incident
+        answers = of_pages if self.story.has_rest else of_incident
         times = [at for at, text in answers if text != "Escalate" and at > since]
         # BigPanda's times are whole seconds.
-        times += [at for at, name in self.remarks if name == incident and int(at) >= int(since)]
+        times += [at for at, name in self.console.remarks if name == incident and int(at) >= int(since)]
         return min(times, default=math.inf)
 
     def _is_troubled(self) -> bool:
@@ -140,8 +117,8 @@ class Unheard:
 
     def _steps(self) -> Iterator[tuple[str, float]]:
         for words, key in ((NO_DEVICE, "notified_within_seconds"), (NO_ANSWER, "answered_within_seconds")):
-            if self.receipts.get(key):
-                yield words, self.receipts[key]
+            if self.story.receipts.get(key):
+                yield words, self.story.receipts[key]
 
     def _untold(self, incident: str, span: Span, told: Sequence[float]) -> Iterator[str]:
         for words, within in self._steps():
@@ -171,7 +148,7 @@ class Unheard:
 
         Without the REST API it cannot tell the pages of an incident apart.
         """
-        if self.has_rest:
+        if self.story.has_rest:
             # Who escalates a page had it on a device.
             escalated = (at for page in span.pages for at, _ in page.answers if at > span.began)
             return min((*(page.delivered_at for page in span.pages), *escalated), default=math.inf)
@@ -188,13 +165,13 @@ class Unheard:
                 yield f"unheard: {incident} is told of at {moment}, and xMatters had accepted nothing"
             return
         is_better = at > span.ends + RECORDED_SECONDS and NO_PAGE not in line
-        is_answered = at > span.answered_at + RECORDED_SECONDS and not self.has_rest
+        is_answered = at > span.answered_at + RECORDED_SECONDS and not self.story.has_rest
         if not self._is_troubled() and (is_better or is_answered):
             yield f"unheard: {incident} is told of at {moment}, and it was {'better' if is_better else 'answered'}"
         # In trouble the relay may not know of the end between two criticals.
         began = spans[0].began if self._is_troubled() else span.began
         # Of a device that is not awaited, only a callback tells.
-        unawaited = [] if self.receipts.get("notified_within_seconds") else [(NO_DEVICE, math.inf)]
+        unawaited = [] if self.story.receipts.get("notified_within_seconds") else [(NO_DEVICE, math.inf)]
         for words, within in [*self._steps(), *unawaited]:
             is_given_up = any(
                 self._is_dead_end(page, at) for page in self.phones.pages if page.ring.incident == incident
@@ -208,16 +185,16 @@ class Unheard:
     def _is_dead_end(self, page: Page, at: float) -> bool:
         """Return True if a callback before `at` says that nobody is left; of two pages, the end of one does not."""
         pages = [other for other in self.phones.pages if other.ring == page.ring]
-        if len(page.ring.recipients) > 1 and not page.tells_of_its_end(has_rest=self.has_rest):
+        if len(page.ring.recipients) > 1 and not page.tells_of_its_end(has_rest=self.story.has_rest):
             # xMatters called back about one of them.
             return False
         known_at = min(page.given_up_at, page.doubtful_since)
-        return known_at < at and (len(pages) == 1 or not page.tells_of_its_end(has_rest=self.has_rest))
+        return known_at < at and (len(pages) == 1 or not page.tells_of_its_end(has_rest=self.story.has_rest))
 
     def _is_surely_proven(self, span: Span, deadline: float) -> bool:
         if self._is_troubled():
             return False
-        if not self.has_rest:
+        if not self.story.has_rest:
             return any(page.called_back_at < deadline - RECORDED_SECONDS for page in span.pages)
         # The first and the newest page are asked about.
         asked = [page for page in span.pages if page.found_from < deadline - 2 * ASKED_SECONDS]
@@ -248,7 +225,7 @@ class Unheard:
                 continue
             elif not self._is_troubled() and call.began > min(span.ends, span.answered_at) + RECORDED_SECONDS:
                 yield f"unheard: {BOSS} is called for {incident} at {self._moment(call.began)}, and it was heard"
-        if self._is_troubled() or not self.calls_others:
+        if self._is_troubled() or "unanswered_recipients" not in self.policies[NOC]:
             return
         for span in spans:
             times = [call.began for call in calls if span.began < call.began <= span.ends]
