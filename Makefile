@@ -59,9 +59,10 @@ release: build ## write into dist/ what a release has: the stack as a zip, relay
 	@$(PY) -m tools.release
 
 .PHONY: staging
-staging: setup ## check in the local cloud what the documents say; ACCOUNT=<id>: in that AWS account, and remove everything
-	@$(if $(ACCOUNT),$(MAKE) --silent $(INSTALLERS_VENV)/.done release)
-	@$(PY) -m tools.staging $(if $(ACCOUNT),--account "$(ACCOUNT)") $(if $(REMOVE),--remove)
+staging: setup ## check in an AWS account (ACCOUNT=<id>) what the documents say, and remove everything
+	@$(if $(ACCOUNT),,$(error name the account: make staging ACCOUNT=<id>))
+	@$(MAKE) --silent $(INSTALLERS_VENV)/.done release
+	@$(PY) -m tools.staging --account "$(ACCOUNT)" $(if $(REMOVE),--remove)
 
 ##@ Work on it
 .PHONY: test
