@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from relay.channels.cache import Secrets
-from relay.deadline import Deadline, Watchdog
-from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
+from relay.deadline import Deadline
+from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES, watchdog
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
@@ -82,7 +82,7 @@ class Live:
             deadlines=deadline,
             owner=lambda: uuid.uuid4().hex,
             at_once=one_by_one,
-            watch=Watchdog().run,
+            watch=watchdog,
         )
         bigpanda = Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BIGPANDA_BYTES)
         vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda)

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from http import HTTPStatus
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,7 +29,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError,
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS, Secrets
-from relay.deadline import Deadline, Watchdog, seconds_left
+from relay.deadline import Deadline, seconds_left, time_limit
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.failures import ConfigError
 from relay.http.client import HttpClient, beat, post_share
@@ -137,7 +138,7 @@ def _adapters(environment: Mapping[str, str], *, unknown_seconds: float = UNKNOW
             deadlines=deadlines,
             owner=lambda: uuid.uuid4().hex,
             at_once=_at_once,
-            watch=Watchdog().run,
+            watch=watchdog,
         ),
         telemetry=Telemetry.from_environment(
             has_channel_metrics=environment.get("RELAY_CHANNEL_METRICS") == "on",
@@ -278,3 +279,30 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda call: call(), calls))
+
+
+def watchdog(work: Callable[[], None], seconds: float) -> None:
+    """Do the work for a request in a thread, and raise its exception if it raises one.
+
+    Raises TimeoutError after `seconds`, even if a call never ends: a name look-up has no limit, and an answer of AWS
+    that trickles in resets its limit each time. The work is then abandoned. Lambda freezes the function after the
+    answer, so the thread may go on hours later. By then the time limit of its calls has passed: a call that hung may
+    end, and no other call is begun.
+    """
+    failure, until = list[BaseException](), time.time() + seconds
+
+    def watched() -> None:
+        try:
+            # It counts from before the thread's start, so that it has passed when the work is abandoned.
+            with time_limit(until - time.time()):
+                work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            failure.append(error)
+
+    thread = Thread(target=watched, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError("the work for the request hangs")
+    if failure:
+        raise failure[0]
