@@ -75,6 +75,8 @@ class FallbackNotifier:
             # Read again, since the index lags: no person must be woken for a debt that was settled meanwhile.
             current = self.rows.current(each for _, rows in some for each in rows[:MAX_CHECKED])
             due = by_channel(each for each in current if self._is_to_notify(each) and not self._is_held(each))
+            # What made the channel's message due may have been settled meanwhile, too.
+            due = {name: rows for name, rows in due.items() if any(self._may_notify(run, each) for each in rows)}
             unchecked = {channel: len(rows[MAX_CHECKED:]) for channel, rows in some}
             notified |= self._notify_some(run, due, unchecked)
             overdue_by_channel |= due
