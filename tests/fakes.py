@@ -423,7 +423,6 @@ class Relay:
             effects=effects,
             telemetry=self.recorder.telemetry,
             cache_seconds=300,
-            reads_change_marks=True,
         )
 
     def _invoke(self, envelope: str) -> bool:

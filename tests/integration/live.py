@@ -86,9 +86,7 @@ class Live:
         )
         bigpanda = Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BIGPANDA_BYTES)
         vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda)
-        return Adapters(
-            resources, vendors, effects, self.recorder.telemetry, cache_seconds=300, reads_change_marks=True
-        )
+        return Adapters(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300)
 
     def clock(self) -> float:
         """Return epoch seconds, as the functions see them."""

@@ -146,7 +146,6 @@ def _adapters(environment: Mapping[str, str], *, unknown_seconds: float = UNKNOW
         ),
         cache_seconds=float(environment.get("RELAY_SECRET_CACHE_SECONDS", "300")),
         unknown_seconds=unknown_seconds,
-        reads_change_marks=True,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
+from relay.channels.cache import UNKNOWN_SECONDS, ChangeMarks, ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.deadline import Clock, Deadlines, Watch, limited
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from relay.bigpanda.listing import Lister
     from relay.bigpanda.writeback import Writeback
     from relay.channels.authentication import Authenticator
-    from relay.channels.cache import ChangeMarks
     from relay.channels.channel import BigPandaAccess
     from relay.channels.token import EndpointName
     from relay.delivery.end_questions import EndQuestions
@@ -130,8 +129,6 @@ class Adapters:
     Attributes:
         cache_seconds: Seconds for which a copy of a channel is used before its secret is read again.
         unknown_seconds: Seconds for which the absence of a channel is remembered.
-        reads_change_marks: True if the function reads the channels' change marks. Then a revoked credential, and a
-            changed mode or pause, have effect before `cache_seconds` are over.
     """
 
     resources: Resources
@@ -140,7 +137,6 @@ class Adapters:
     telemetry: Telemetry
     cache_seconds: float
     unknown_seconds: float = UNKNOWN_SECONDS
-    reads_change_marks: bool = False
 
 
 # A request waits for this read of the table once in ten seconds.
@@ -280,15 +276,14 @@ class Wiring:
             clock=self._clock,
             notice=self._adapters.telemetry.notice,
             unknown_seconds=self._adapters.unknown_seconds,
-            change_marks=self._change_marks if self._adapters.reads_change_marks else None,
+            change_marks=self._change_marks,
         )
 
     def _channel(self, name: str) -> Channel:
         return parse_channel(name, self._resources.read_secret(name), self._vendors.hosts)
 
     @property
-    def _change_marks(self) -> "ChangeMarks":
-        from relay.channels.cache import ChangeMarks
+    def _change_marks(self) -> ChangeMarks:
         from relay.ledger.credentials import read_marks
 
         table = self._resources.credentials.limited(limited(self._deadlines, MARKS_READ_SECONDS, "change_marks"))
