@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import BigPandaAccess, Channel
@@ -18,7 +18,7 @@ from relay.deadline import Deadline
 from relay.failures import ChannelError, LedgerError, UnknownChannel
 from relay.incidents.share import RANKS
 from relay.ledger.sources import Sources
-from relay.ledger.table import Table, Text
+from relay.ledger.table import Table, parsed
 
 if TYPE_CHECKING:
     from relay.telemetry import Telemetry
@@ -222,23 +222,20 @@ class History:
     sequence: int = 0
 
     @classmethod
-    def read(cls, table: Table, listing: str) -> Self:
+    def read(cls, table: Table, listing: str) -> "History":
         """Read the history of a listing; an empty one if there is none, or it is unreadable. Raises LedgerError."""
         found = table.read(_key(listing))
-        return cls() if found is None else cls.of(found)
+        sequence = found.sequence if found else 0
 
-    @classmethod
-    def of(cls, found: Text) -> Self:
-        try:
-            said = json.loads(found.text)
+        def read(said: Any) -> History:
             channels = {
                 name: ChannelHistory(float(since), float(seen), _differences(differing), _times(*others))
                 for name, (since, seen, differing, *others) in said["channels"].items()
             }
             days = {day: UnknownCounts(int(found), int(came)) for day, (found, came) in said["days"].items()}
-            return cls(channels, _times(said["snoozed_at"]), _differences(said["unknown"]), days, found.sequence)
-        except (ValueError, TypeError, LookupError, AttributeError):
-            return cls(sequence=found.sequence)
+            return cls(channels, _times(said["snoozed_at"]), _differences(said["unknown"]), days, sequence)
+
+        return parsed(found, read, cls(sequence=sequence))
 
     def write(self, table: Table, listing: str) -> None:
         """Write the history of a listing. Raises LedgerError, also if another run changed it meanwhile."""

@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 from relay.bigpanda.listing import Lister
 from relay.deadline import Clock
 from relay.failures import Reason, SendError
-from relay.ledger.table import Table
+from relay.ledger.table import Table, parsed
 from relay.reconcile.findings import GroupProgress, Progress, Seen
 from relay.reconcile.history import Member
 
@@ -47,12 +47,7 @@ class Learnt(NamedTuple):
     @classmethod
     def read(cls, table: Table, channel: str) -> Self:
         """Read what is known of a channel's webhook; nothing if it can't be read. Raises LedgerError."""
-        found = table.read(OWN_KEY + channel)
-        with suppress(ValueError, TypeError):
-            if found:
-                names, at = json.loads(found.text)
-                return cls(tuple(map(str, names)), float(at))
-        return cls()
+        return parsed(table.read(OWN_KEY + channel), lambda said: cls(tuple(map(str, said[0])), float(said[1])), cls())
 
     def store(self, table: Table, channel: str) -> None:
         table.change(OWN_KEY + channel, lambda _: json.dumps([self.names, self.at]))

@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.channels.channel import ApiKind, BigPandaAccess, Channel, Rest
 from relay.deadline import Deadline
 from relay.failures import ChannelError, LedgerError, Reason, SendError, UnknownChannel
 from relay.http.client import SHORTEST_SECONDS
-from relay.ledger.table import Table
+from relay.ledger.table import Table, parsed
 
 if TYPE_CHECKING:
     from relay.bigpanda.client import BigPanda, RateLimit
@@ -60,13 +60,13 @@ def read_probes(table: Table, now: float) -> Probes:
 
     An item that can't be read, or is too old, gives no results: the channels are probed again.
     """
-    found = table.read(PROBES_KEY)
-    with suppress(ValueError, TypeError, AttributeError, KeyError):
-        document = json.loads(found.text) if found else {}
+
+    def read(document: Any) -> Probes:
         channels = {name: _probe(*members) for name, members in document["channels"].items()}
         fresh = {name: probe if now - probe.at < PROBES_KEPT_SECONDS else Probe() for name, probe in channels.items()}
         return Probes(float(document["listed_at"]), fresh)
-    return Probes()
+
+    return parsed(table.read(PROBES_KEY), read, Probes())
 
 
 def store_probes(table: Table, probes: Probes) -> None:

@@ -6,7 +6,6 @@ channels. The texts of the messages are in `delivery.fallback`.
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.jobs.job import Job, timestamp
 from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Row
 from relay.ledger.entry import Entry
-from relay.ledger.table import Table
+from relay.ledger.table import Table, parsed
 from relay.sweeper.run import (
     AT_ONCE,
     DueRow,
@@ -279,9 +278,8 @@ def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock:
 
 def last_confirmation(table: Table) -> Confirmation | None:
     """Return the last confirmed test; None if there is none. Raises LedgerError."""
-    found = table.read(TEST_KEY)
-    with suppress(ValueError, KeyError, TypeError):
-        if found:
-            record = json.loads(found.text)
-            return Confirmation(float(record["at"]), tuple(map(str, record["ways"])))
-    return None
+
+    def read(record: Any) -> Confirmation | None:
+        return Confirmation(float(record["at"]), tuple(map(str, record["ways"])))
+
+    return parsed(table.read(TEST_KEY), read, None)

@@ -32,7 +32,7 @@ from relay.failures import ChannelError, LedgerError, UnknownChannel
 from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.entry import Entry
-from relay.ledger.table import Table
+from relay.ledger.table import Table, parsed
 from relay.sweeper.canary import MAX_CANARIES, Canary, CanaryWatch
 from relay.sweeper.credential_probe import CredentialProbe
 from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
@@ -184,11 +184,8 @@ class RecipientWatch:
             self._store(TOLD_KEY + channel.name, told)
 
     def _read(self, key: str) -> dict[str, float]:
-        found = self.tools.table.read(key)
-        # What cannot be read counts as none.
-        with suppress(ValueError):
-            return dict(json.loads(found.text)) if found else {}
-        return {}
+        none: dict[str, float] = {}
+        return parsed(self.tools.table.read(key), dict, none)
 
     def _store(self, key: str, times: dict[str, float]) -> None:
         self.tools.table.store(key, json.dumps(times, separators=(",", ":")), lasts=KEPT_SECONDS)
