@@ -32,7 +32,7 @@ from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS, Secrets
 from relay.deadline import Deadline, seconds_left, time_limit
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.failures import ConfigError
-from relay.http.client import HttpClient, beat, post_share
+from relay.http.client import HttpClient
 from relay.http.session import USER_AGENT, AllowList, Session, VendorHosts, is_loopback
 from relay.jobs.queue import Queue
 from relay.ledger.table import Table
@@ -229,7 +229,7 @@ def _heartbeat(url: str) -> Callable[[float], str] | None:
     if not url:
         return None
     client = _client_of(url, "HeartbeatUrl")
-    return lambda seconds: beat(client, url, Deadline(seconds, time.monotonic))
+    return lambda seconds: client.failure("GET", url, None, {}, Deadline(seconds, time.monotonic))
 
 
 def _webhook(environment: Mapping[str, str], *, loopback: bool) -> "Post | None":
@@ -237,7 +237,13 @@ def _webhook(environment: Mapping[str, str], *, loopback: bool) -> "Post | None"
         return None
     # In the local cloud it is a path of the cloud's URL.
     url = f"{environment.get('AWS_ENDPOINT_URL', '')}{url}" if url.startswith("/") else url
-    return partial(post_share, _client_of(url, "own API", loopback=loopback), url)
+    return partial(_post, _client_of(url, "own API", loopback=loopback), url)
+
+
+def _post(
+    client: HttpClient, url: str, channel: str, headers: Mapping[str, str], body: bytes, deadline: Deadline
+) -> str:
+    return client.failure("POST", url.replace("{channel}", channel), body, headers, deadline)
 
 
 def _phones(environment: Mapping[str, str]) -> "Phones | None":
