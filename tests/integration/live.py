@@ -112,7 +112,7 @@ class Live:
                 assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
 
     def reconcile(self) -> dict[str, Found]:
-        """Make a reconcile run; return the results of its groups, by the first channel of each group."""
+        """Make a reconcile run; return the results of its listings, by the first channel of each."""
         return by_channel(self.reconciler.run())
 
     def revive(self, job: Job) -> None:

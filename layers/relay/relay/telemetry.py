@@ -440,7 +440,7 @@ class Telemetry:
     def reconciled(
         self, channels: Sequence[str], environment_id: str, found: Found, spent: Mapping[str, float]
     ) -> None:
-        """Log and count the result of a reconcile run for a group of channels."""
+        """Log and count the result of a reconcile run with a listing of incidents."""
         if found.missed:
             self._count("share_missed", found.missed)
         if found.reason:
