@@ -1,17 +1,7 @@
 """Events in xMatters' REST API, their annotations and audits, and suppressions. An event is a page.
 
-Documented by xMatters, or recorded from a tenant (docs/vendors.md, "The REST API"):
-
-- the routes, and the parameters that are read here; a listing has ``links``, 100 events by default, 1,000 at most;
-- the members of an event that are here, and the form of its times; xMatters has some more members;
-- ``propertyName`` with a language suffix; names and values are compared without regard to letter case;
-- ``embed`` with properties, annotations, and for one event recipients, responseOptions, messages;
-- ``status`` by POST, with the event as answer; UUID or number names an event; a terminated event stays terminated;
-- 404 for an unknown id, 409 for a terminated event; the error object, ``invalid_token``;
-- credentials as for triggers, without the key in the URL;
-- annotations: a POST with ``comment``, whose author is the authenticated user; a GET lists them;
-- audits: ``eventId`` and ``auditType``, with several types separated by commas; the members of a response's audit;
-- suppressions: ``event``; the members of one, of which two public clients disagree where ``at`` and ``filters`` are.
+Facts: docs/vendors.md, "The REST API". Documented by xMatters: a listing has ``links``, 100 events by default, 1,000 at
+most.
 
 Seen in the public clients that tests/clients runs against this stand-in: python-xmatters adds the parameter
 ``responseOptions.translations``, without a value, to one event with ``embed=responseOptions``. It is ignored.
