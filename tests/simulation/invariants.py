@@ -1284,7 +1284,7 @@ class Invariants:
         return [second] if is_readable and is_known else [first, second]
 
     def faulty(self, entry: str, why: str) -> None:
-        """Note an illegal change of an entry (`tools.phases`)."""
+        """Note an illegal change of an entry (`tests.simulation.phases`)."""
         self._problem(f"phase: {entry}: {why}")
 
     def _problem(self, what: str) -> None:
