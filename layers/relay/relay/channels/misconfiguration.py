@@ -5,7 +5,6 @@ person.
 """
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote_plus, urlsplit
 
@@ -29,7 +28,18 @@ class Problem(NamedTuple):
 
 def problems(channel: Channel) -> list[Problem]:
     """Return the settings of a channel with which a signal may notify nobody."""
-    return list(_problems(channel))
+    found = list[Problem]()
+    for number, route in enumerate(channel.policy.routes):
+        if not route.when:
+            found.append(Problem(f"policy.routes.{number}.when", "must not be empty"))
+        if not route.recipients:
+            found.append(Problem(f"policy.routes.{number}.recipients", "must not be empty"))
+    if not _has_recipients(channel) and not any(route.recipients for route in channel.policy.routes):
+        detail = "nobody would be notified: neither channel, route nor URL names any"
+        found.append(Problem("xmatters.recipients", detail))
+    if not channel.any_trigger_path and not _TRIGGER_PATH.fullmatch(urlsplit(channel.trigger_url).path):
+        found.append(Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger"))
+    return found
 
 
 def critical_may_notify_nobody(channel: Channel) -> bool:
@@ -49,18 +59,6 @@ def needs_url_recipients(channel: Channel) -> bool:
     is_named_here = channel.recipients or _names_any(channel.trigger_url)
     is_named_here = is_named_here or any(route.recipients for route in channel.policy.routes)
     return channel.recipients_in == "url" and not is_named_here
-
-
-def _problems(channel: Channel) -> Iterator[Problem]:
-    for number, route in enumerate(channel.policy.routes):
-        if not route.when:
-            yield Problem(f"policy.routes.{number}.when", "must not be empty")
-        if not route.recipients:
-            yield Problem(f"policy.routes.{number}.recipients", "must not be empty")
-    if not _has_recipients(channel) and not any(route.recipients for route in channel.policy.routes):
-        yield Problem("xmatters.recipients", "nobody would be notified: neither channel, route nor URL names any")
-    if not channel.any_trigger_path and not _TRIGGER_PATH.fullmatch(urlsplit(channel.trigger_url).path):
-        yield Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger")
 
 
 def _has_recipients(channel: Channel) -> bool:

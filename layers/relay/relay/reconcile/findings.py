@@ -114,6 +114,10 @@ class Finding(NamedTuple):
     entries: tuple[KnownEntry, ...]
     is_first: bool
 
+    @property
+    def urgency(self) -> tuple[bool, bool]:
+        return not self.seen.state.is_critical, not self.seen.state.is_open
+
 
 @dataclass
 class Progress:

@@ -137,7 +137,7 @@ class Queueing:
         Raises QueueError, and LedgerError if the lease or the time is over. Findings that are not queued stay.
         """
         found = [(place, finding) for place, findings in run.findings.items() for finding in findings]
-        for place, finding in sorted(found, key=lambda each: _urgency(each[1])):
+        for place, finding in sorted(found, key=lambda each: each[1].urgency):
             if criticals_alone and not finding.seen.state.is_critical:
                 return
             run.go_on()
@@ -203,10 +203,6 @@ class Queueing:
             run.asked, found = MAX_DETAILS, share
         run.whole[share.incident_id] = seen if found is share else as_seen(found, now)
         return run.whole[share.incident_id]
-
-
-def _urgency(finding: Finding) -> tuple[bool, bool]:
-    return not finding.seen.state.is_critical, not finding.seen.state.is_open
 
 
 # Time limit of a run. The function's time-out is 900 seconds: a last step, the histories and the log have the rest.

@@ -72,7 +72,11 @@ class ShareSurvey:
         overdue = [name for name, each in run.expected.items() if each.is_silent(now)]
         reads = self.tools.at_once([partial(self._read, run, name, deadline) for name in overdue])
         # For a channel that can't be read, the last message to people decides.
-        sure = [name for name, read in zip(overdue, reads, strict=True) if read == Read.DONE or _is_told(run, name)]
+        sure = [
+            name
+            for name, read in zip(overdue, reads, strict=True)
+            if read == Read.DONE or run.health.get(name, ChannelState()).told
+        ]
         expected = {name: run.expected[name] for name in sure if name in run.expected}
         return {name: each for name, each in expected.items() if each.is_silent(now)}
 
@@ -127,10 +131,6 @@ class ShareSurvey:
         if known is None:
             return self.tools.clock() if newest is None else newest
         return max(known.since, newest or 0.0)
-
-
-def _is_told(run: SweeperRun, name: str) -> bool:
-    return name in run.health and bool(run.health[name].told)
 
 
 # Keys of the table's items: the times of all channels' last checks, and whom people were told of, for a channel.
