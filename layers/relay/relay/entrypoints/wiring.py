@@ -55,9 +55,7 @@ class Effects(NamedTuple):
 
     Attributes:
         random: Gives a number from 0 to 1.
-        sleep: Waits for a number of seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
-        watch: Does the work for a request, and stops waiting for it after a number of seconds.
     """
 
     clock: Clock
@@ -77,13 +75,10 @@ class Resources(NamedTuple):
             channels: in a stack, the ledger's table.
         read_secret: Returns the text of a channel's secret, by the channel's name.
         secret_names: Returns the names of the channels that have a secret.
-        sns: Returns the client of the fallback topic.
         topic_arn: The fallback topic.
         alarm_topic_arn: The topic that wakes people.
         notice_topic_arn: The topic that people read later.
-        invoke: Invokes the job worker with an envelope (a job as message text), without SQS; returns False if that
-            fails.
-        phones: The phones of the last resort.
+        invoke: Invokes the job worker without SQS, as `Bells.invoke` says.
     """
 
     table: Table
@@ -106,11 +101,8 @@ class Vendors(NamedTuple):
 
     Attributes:
         hosts: The allow-lists, which a channel's URLs are checked against.
-        triggers: Returns the session for signals to xMatters.
         rest: Returns the session for xMatters' REST API; in a Lambda function, this is the session for signals, too.
-        bigpanda: Returns the session for BigPanda's API.
-        heartbeat: Calls the dead man's switch within a number of seconds. Returns the reason of a failure, or an empty
-            text. None without a switch.
+        heartbeat: Calls the dead man's switch, as `Sweeper.heartbeat` says.
         webhook: Posts a share to the stack's own webhook; None for a function that posts none.
     """
 
@@ -124,12 +116,7 @@ class Vendors(NamedTuple):
 
 @dataclass(frozen=True)
 class Adapters:
-    """The library's adapters to the outside: AWS, the vendors, time, and the log.
-
-    Attributes:
-        cache_seconds: Seconds for which a copy of a channel is used before its secret is read again.
-        unknown_seconds: Seconds for which the absence of a channel is remembered.
-    """
+    """The library's adapters to the outside: AWS, the vendors, time, the log, and the times of `ChannelCache`."""
 
     resources: Resources
     vendors: Vendors
