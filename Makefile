@@ -59,9 +59,10 @@ release: build ## write into dist/ what a release has: the stack as a zip, relay
 	@$(PY) -m tools.release
 
 .PHONY: staging
-staging: setup ## check in the local cloud what the documents say; ACCOUNT=<id>: in that AWS account, and remove everything
-	@$(if $(ACCOUNT),$(MAKE) --silent $(INSTALLERS_VENV)/.done release)
-	@$(PY) -m tools.staging $(if $(ACCOUNT),--account "$(ACCOUNT)") $(if $(REMOVE),--remove)
+staging: setup ## check in an AWS account (ACCOUNT=<id>) what the documents say, and remove everything
+	@$(if $(ACCOUNT),,$(error name the account: make staging ACCOUNT=<id>))
+	@$(MAKE) --silent $(INSTALLERS_VENV)/.done release
+	@$(PY) -m tools.staging --account "$(ACCOUNT)" $(if $(REMOVE),--remove)
 
 ##@ Work on it
 .PHONY: test
@@ -102,7 +103,7 @@ old-sdk: setup ## run the built functions with a boto3 as old as Lambda may have
 	@LAMBDA_VENV=$(OLD_LAMBDA_VENV) $(PY) -m pytest -q -n 2 --dist loadfile tests/artefact/test_loading.py tests/artefact/test_running.py
 
 .PHONY: bench
-bench: setup ## measure how fast it starts, how soon it recovers, what it costs (ONLY="cold cost": those alone; QUICK=1: briefly)
+bench: setup ## measure how fast it starts, and what it costs (ONLY="cold cost": those alone; QUICK=1: briefly)
 	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 .PHONY: pictures

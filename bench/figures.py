@@ -58,29 +58,14 @@ def render(section: Section) -> Iterator[RenderableType]:
     yield Text(f"\n{section.title}", style="bold")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("", no_wrap=True)
-    for name in ("median", "quartiles", "aim"):
+    for name in ("median", "aim"):
         table.add_column(name, justify="right", no_wrap=True)
     for figure in section.figures:
-        median, quartiles = _spread(figure.values)
-        table.add_row(figure.name, f"{median} {figure.unit}".rstrip(), quartiles, _judgement(figure))
+        aim = "" if figure.aim is None else f"≤ {figure.aim:g} {'met' if figure.is_met else 'missed'}"
+        table.add_row(figure.name, f"{number(statistics.median(figure.values))} {figure.unit}".rstrip(), aim)
     yield table
     for note in section.notes:
         yield Padding(Text(note, style="dim"), (0, 0, 0, 2))
-
-
-def _spread(values: Sequence[float]) -> tuple[str, str]:
-    """Return the median and the quartiles as text; empty texts for what a few values do not have."""
-    if len(values) < 2:
-        return "".join(map(number, values)), ""
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return number(median), f"{number(low)}…{number(high)}"
-
-
-def _judgement(figure: Figure) -> Text:
-    if figure.aim is None:
-        return Text()
-    met = "met" if figure.is_met else "missed"
-    return Text(f"≤ {figure.aim:g} {met}", style="green" if figure.is_met else "red")
 
 
 def number(value: float) -> str:

@@ -1,12 +1,11 @@
-"""Simulated AWS for the real library: a queue with delays, a table that takes time, and a schedule of what is due."""
+"""Simulated AWS for the real library: a queue with delays, and a table that takes time."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Clock, FakeSqs, Relay
+from tests.fakes import Clock, FakeSqs
 
 
 class DelayedQueue(FakeSqs):
@@ -49,49 +48,3 @@ class SlowTable(FakeDynamoDb):
     def _called(self, name: str) -> None:
         super()._called(name)
         self._passes(name)
-
-
-@dataclass
-class Schedule:
-    """Does what is due next: a worker's message, or the sweeper's run of each minute.
-
-    Attributes:
-        relay: the relay, whose retry queue is `queue`.
-        queue: the retry queue.
-        sweeps_at: time of the sweeper's next run, in seconds of the relay's clock.
-    """
-
-    relay: Relay
-    queue: DelayedQueue
-    sweeps_at: float
-
-    @property
-    def next_at(self) -> float:
-        """Time of what is due next, in seconds of the clock."""
-        return min(self.sweeps_at, self.queue.next_at)
-
-    def step(self) -> bool:
-        """Do what is due next. Return True if it was a worker's message."""
-        if self.next_at == self.sweeps_at:
-            self.relay.clock.now = max(self.relay.clock.now, self.sweeps_at)
-            self.sweeps_at += 60
-            self.relay.sweeper.sweep()
-            return False
-        self.relay.worker.work(self.queue.due())
-        return True
-
-
-def overlapping[T, R](clock: Clock, threads: int) -> Callable[[Callable[[T], R], Iterable[T]], list[R]]:
-    """Return a function like `map` whose calls overlap on the simulated clock, as if so many threads made them."""
-
-    def run(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        free, results = [clock.now] * threads, []
-        for item in items:
-            clock.now = min(free)
-            thread = free.index(clock.now)
-            results.append(function(item))
-            free[thread] = clock.now
-        clock.now = max(free)
-        return results
-
-    return run

@@ -423,7 +423,6 @@ class Relay:
             effects=effects,
             telemetry=self.recorder.telemetry,
             cache_seconds=300,
-            reads_change_marks=True,
         )
 
     def _invoke(self, envelope: str) -> bool:
@@ -540,7 +539,7 @@ class Relay:
         self._work(self.chores, chores)
 
     def reconcile(self) -> dict[str, Found]:
-        """Make a reconcile run; return the results of its groups, by the first channel of each group.
+        """Make a reconcile run; return the results of its listings, by the first channel of each.
 
         Time passes only by the library's own sleeps.
         """
@@ -574,7 +573,7 @@ class Relay:
 
 
 def by_channel(ran: Sequence[Ran]) -> dict[str, Found]:
-    """Return the results of reconcile runs by the first channel of each group."""
+    """Return the results of reconcile runs by the first channel of each listing."""
     found: dict[str, Found] = {}
     for (channel, *_), each in ran:
         found[channel] = together(found.get(channel), each)

@@ -26,12 +26,6 @@ def executable(root: Path) -> Path | None:
     return _unpacked(root)
 
 
-def axe(root: Path) -> str | None:
-    """Return the source of axe-core, which finds faults of accessibility; None if it is not installed."""
-    path = root / FOLDER / "node_modules" / "axe-core" / "axe.min.js"
-    return path.read_text() if path.exists() else None
-
-
 def _unpacked(root: Path) -> Path | None:
     packages = root / FOLDER
     if not (packages / "node_modules" / PACKAGE).is_dir():

@@ -10,7 +10,7 @@ from pathlib import Path
 from relay.delivery.step import HOLDS, RULES
 from relayctl.settings.export import schema_text
 from relayctl.settings.settings_file import SCHEMA_FILE
-from tools.phases import TRANSITIONS, Phase
+from tests.simulation.phases import TRANSITIONS, Phase
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ARCHITECTURE, SCHEMA = DOCS / "architecture.md", DOCS / SCHEMA_FILE

@@ -1,18 +1,6 @@
 """The BigPanda stand-in: incidents, comments, assignments, activities, users, the callback service, and sharing.
 
-Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
-
-- comments and assignments: paths, methods and bodies; 204 without a body; a comment written twice is two comments;
-- resolve: the text ``comments``, and 202, since BigPanda resolves later; 409 for a resolved incident;
-- snooze: ``end_time`` in epoch seconds, ``comment`` and ``cancel_on_incident_updates``; a snooze is 204;
-- the resolve or snooze of an unknown incident is 404;
-- incidents of an environment by folder, and one incident (`sandbox.bigpanda.incidents`);
-- an incident's activities (`sandbox.bigpanda.store`);
-- a user's API key as bearer token;
-- ``GET /scim/v2/Users``;
-- 5 requests a second for each endpoint, 2 for users; above that 429 without a header (only if `is_paced`);
-- the callback service: its path, the members of its body, and its API key;
-- the error object, ``{"status", "errors"}``.
+Facts: docs/vendors.md, "BigPanda's API".
 
 Guesses, to be checked against an organisation:
 

@@ -1,12 +1,6 @@
 """Incidents of BigPanda's API v2: declared by tests, and listed by folder.
 
-Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
-
-- the members of an incident of API v2; times in epoch seconds; statuses with a capital, such as `Critical`;
-- an alert is its ``alert_id`` alone, or whole with ``expand=alerts``; ``snooze`` has only ``snoozed`` if that is false;
-- folders by name, and all incidents without a name; pages count from 1 and have 10 incidents by default;
-- with ``expand=alerts`` more than 10 incidents a page are 400;
-- incidents are sorted by their last change; a page has ``total`` and ``items``.
+Facts: docs/vendors.md, "BigPanda's API".
 
 Guesses, to be checked against an organisation:
 

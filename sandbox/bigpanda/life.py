@@ -1,10 +1,6 @@
 """Changes of an incident during its life: each action, the reasons that forbid it, and its effect. Pure code.
 
-Documented by BigPanda (docs/vendors.md, "What BigPanda sends"):
-
-- the triggers of sharing updates, by the names of webhook v2; no trigger exists for an assignment;
-- an incident has at most 300 alerts; a snooze is shorter than 90 days;
-- a second resolve is 409.
+Facts: docs/vendors.md, "What BigPanda sends".
 
 Guesses, to be checked against an organisation:
 

@@ -1,12 +1,6 @@
 """Sharing of live incidents with the channel by webhooks of version 1: which changes, the body, and resends.
 
-Documented by BigPanda (docs/vendors.md, "What BigPanda sends" and "How BigPanda takes the answer"):
-
-- AutoShare shares new incidents of its environment; an older one is shared when it reopens or starts flapping;
-- an update goes to all recipients of earlier shares, also after a manual share;
-- an incident that became snoozed or flapping is shared once in that state, and then not updated while it lasts;
-- the incident with whole alerts, statuses in lower case, ``snooze`` with ``end_time`` and ``autoCancel``; one URL for
-  each integration, with a static header.
+Facts: docs/vendors.md, "What BigPanda sends" and "How BigPanda takes the answer".
 
 Seen in a client's code: the incident is wrapped in ``incident``, beside ``metadata.environment_id``; it has
 ``resolved``.

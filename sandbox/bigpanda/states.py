@@ -1,10 +1,6 @@
 """Reads and changes of an incident's state in API v2: open, snoozed, shared, folders and times. Pure code.
 
-Documented by BigPanda (docs/vendors.md, "What BigPanda sends"):
-
-- ``status`` is the worst status of the alerts now, ``severity`` the worst that any alert ever had;
-- ``active`` is false when all alerts are resolved, or the incident was resolved by hand;
-- ``changed_at`` is the last change that triggers sharing updates, ``updated_at`` the last change of any kind.
+Facts: docs/vendors.md, "What BigPanda sends".
 
 Guesses, to be checked against an organisation: a snoozed incident is not in the folder `active`; `unhandled` is open,
 not shared, not assigned and not snoozed.

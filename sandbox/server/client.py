@@ -56,10 +56,6 @@ class StandIn:
         """Set the only credentials that xMatters' REST API takes."""
         self._call("PUT", "/events/credentials", {"auth": auth})
 
-    def events(self, incident_id: str) -> list[dict[str, Any]]:
-        """Return xMatters' events for an incident, oldest first."""
-        return list(self._call("GET", f"/events?incident_id={quote(incident_id)}")["events"])
-
     def calls(self) -> list[dict[str, Any]]:
         """Return every request to xMatters' events API, and to BigPanda's API, refused requests included."""
         return list(self._call("GET", "/calls")["calls"])

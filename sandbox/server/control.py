@@ -10,7 +10,7 @@ Invalid input is answered 400, an unknown id 404, and an action that an incident
 (`sandbox.server.listener`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -19,13 +19,11 @@ from aiohttp.typedefs import Handler
 from sandbox.bigpanda.api import BigPanda
 from sandbox.bigpanda.life import Impossible
 from sandbox.bigpanda.live import UnknownIncident
-from sandbox.http.calls import Call
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, compiled, parse_json
 from sandbox.server.listener import Listener, own_pages_only
 from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.notifying import UnknownError
-from sandbox.xmatters.pages import Page
 
 _TEXT = {"type": "string", "minLength": 1}
 _LISTENING = compiled({"open": {"type": "boolean"}})
@@ -83,7 +81,6 @@ class Control:
             app.router.add_put(path, _taking(change, shown))
         app.router.add_put("/listening", self.listen)
         app.router.add_put("/functions/{function}", self.declare_trigger)
-        app.router.add_get("/events", self.events)
         app.router.add_post("/phones/answer", self.answer)
         app.router.add_post("/clock", _taking(self._turn, lambda: xmatters.story()["clock"]))
         app.router.add_get("/bigpanda/comments", self.comments)
@@ -103,16 +100,15 @@ class Control:
         trigger = self._xmatters.triggers.declare(auth, request.match_info["function"])
         return web.json_response({"function": trigger.function, "url": trigger.url})
 
-    async def events(self, request: web.Request) -> web.Response:
-        return web.json_response({"events": _of_incident(request, self._xmatters.events.all())})
-
     async def answer(self, request: web.Request) -> web.Response:
         wanted = _ANSWER(await _json(request), "answer")
         answered = self._xmatters.notifier.answer(wanted["notification"], wanted["response"], wanted["comment"])
         return web.json_response(answered.as_json())
 
     async def comments(self, request: web.Request) -> web.Response:
-        return web.json_response({"comments": _of_incident(request, self._bigpanda.done("comment"))})
+        incident_id = request.query.get("incident_id")
+        found = self._bigpanda.done("comment")
+        return web.json_response({"comments": [each.as_json() for each in found if incident_id == each.incident_id]})
 
     async def open_incident(self, request: web.Request) -> web.Response:
         return web.json_response(self._bigpanda.live.open(await _json(request)), status=201)
@@ -175,8 +171,3 @@ async def _errors_in_words(request: web.Request, handler: Handler) -> web.Stream
 
 async def _json(request: web.Request) -> Any:
     return parse_json(await request.read())
-
-
-def _of_incident(request: web.Request, found: Sequence[Call | Page]) -> list[dict[str, Any]]:
-    incident_id = request.query.get("incident_id")
-    return [each.as_json() for each in found if incident_id in (None, each.incident_id)]

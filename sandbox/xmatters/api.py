@@ -48,8 +48,8 @@ class XMatters:
         self.pages = Pages(self.clock.now)
         self.notifier = Notifier(self.clock, self.pages, self.people, self.callbacks)
         self._rest = Rest(script, self.tokens, now)
-        self.events = Events(self.pages, self.people, self.notifier, self._rest, self.clock.now)
-        self.workflow = Workflow(self.pages, self.notifier, self.clock.now, lambda: self.events.per_signal)
+        self.events = Events(self.pages, self.people, self.notifier, self._rest)
+        self.workflow = Workflow(self.pages, self.notifier, self.clock.now)
         self.triggers = Triggers(url, script, self.tokens, now, self.workflow.take)
         self.directory = Directory(self.people, self._rest, self.clock)
 

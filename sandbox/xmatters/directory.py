@@ -1,14 +1,7 @@
 """People, their devices, groups, on-call and absences in xMatters' REST API. A group's one shift is the whole day.
 
-Documented by xMatters, or recorded from a tenant (docs/vendors.md, "People, groups, on-call"):
-
-- the routes of one person and one group; a name in a path is a target name or a UUID;
-- ``recipientType``, ``targetName``, and ``status`` as ACTIVE;
-- lists have ``limit`` and ``offset``, 100 entries by default, 1,000 at most; ``webLogin`` finds a person;
-- the types of devices, and their members in a public client; the error object; credentials as for events;
-- on-call: ``groups`` is required, names separated by commas; ``membersPerShift`` is 1 to 100; ``at`` is a time; an
-  entry has ``group``, ``shift``, ``members``, ``start`` and ``end``;
-- absences: ``member``, ``from`` and ``to``, and the names of their members.
+Facts: docs/vendors.md, "People, groups, on-call". Documented by xMatters: lists have ``limit`` and ``offset``, 100
+entries by default, 1,000 at most; ``webLogin`` finds a person.
 
 Seen in the public clients that tests/clients runs against this stand-in:
 

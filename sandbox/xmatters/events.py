@@ -1,17 +1,7 @@
 """Events in xMatters' REST API, their annotations and audits, and suppressions. An event is a page.
 
-Documented by xMatters, or recorded from a tenant (docs/vendors.md, "The REST API"):
-
-- the routes, and the parameters that are read here; a listing has ``links``, 100 events by default, 1,000 at most;
-- the members of an event that are here, and the form of its times; xMatters has some more members;
-- ``propertyName`` with a language suffix; names and values are compared without regard to letter case;
-- ``embed`` with properties, annotations, and for one event recipients, responseOptions, messages;
-- ``status`` by POST, with the event as answer; UUID or number names an event; a terminated event stays terminated;
-- 404 for an unknown id, 409 for a terminated event; the error object, ``invalid_token``;
-- credentials as for triggers, without the key in the URL;
-- annotations: a POST with ``comment``, whose author is the authenticated user; a GET lists them;
-- audits: ``eventId`` and ``auditType``, with several types separated by commas; the members of a response's audit;
-- suppressions: ``event``; the members of one, of which two public clients disagree where ``at`` and ``filters`` are.
+Facts: docs/vendors.md, "The REST API". Documented by xMatters: a listing has ``links``, 100 events by default, 1,000 at
+most.
 
 Seen in the public clients that tests/clients runs against this stand-in: python-xmatters adds the parameter
 ``responseOptions.translations``, without a value, to one event with ``embed=responseOptions``. It is ignored.
@@ -25,7 +15,7 @@ not imitate these points:
 
 Guesses, to be checked against a tenant:
 
-- one signal makes one event, at once, unless `Events.make` says otherwise; an event that is not found yet is 404;
+- one signal makes one event, at once;
 - every caller with credentials sees every event, newest first; 403 and 429 are answered only when scripted;
 - wrong credentials are answered 401 before anything else is checked; where a password is declared, an API key is wrong;
 - an unknown parameter, member or status is 400, and so is a limit outside of 1 to 1,000;
@@ -36,7 +26,6 @@ Guesses, to be checked against a tenant:
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -69,25 +58,17 @@ _EMBEDS = _LISTED_EMBEDS | {"recipients", "responseOptions", "messages"}
 class Events:
     """REST API of events. Safe to use from several threads.
 
-    `now` returns the time on the clock of pages, which can be turned ahead.
-
     Attributes:
         calls: Log of every request to the routes about events.
-        per_signal: Number of events that each later signal makes.
     """
 
-    def __init__(
-        self, pages: Pages, people: People, notifier: Notifier, rest: Rest, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, pages: Pages, people: People, notifier: Notifier, rest: Rest) -> None:
         self.calls = CallLog[Call]()
-        self.per_signal = 1
         self.declare = rest.declare
-        self._delay = timedelta()
         self._pages = pages
         self._people = people
         self._notifier = notifier
         self._rest = rest
-        self._now = now
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes to the application of the xMatters stand-in."""
@@ -104,37 +85,20 @@ class Events:
         ):
             add[method](path, self._rest.handler(route, answer, self.calls))
 
-    def make(self, *, per_signal: int = 1, delay_seconds: float = 0) -> None:
-        """Set how many events each later signal makes, and after how many seconds the REST API finds any event."""
-        self.per_signal, self._delay = per_signal, timedelta(seconds=delay_seconds)
-
     def all(self) -> list[Page]:
-        """Return every event, oldest first, those that the REST API does not find yet included."""
+        """Return every event, oldest first."""
         return self._pages.all()
 
-    def of_incident(self, incident_id: str) -> list[Page]:
-        """Return the events for a BigPanda incident, oldest first."""
-        return [event for event in self.all() if event.incident_id == incident_id]
-
     def clear(self) -> None:
-        """Forget events, calls and the settings of `make`; keep credentials. Event numbers go on counting."""
+        """Forget events and calls; keep credentials. Event numbers go on counting."""
         self.calls.clear()
         self._notifier.clear()
-        self.make()
-
-    def _visible(self, name: str) -> Page | None:
-        """Return the event with this UUID or number; None if the REST API does not find it, or not yet."""
-        found = self._pages.get(name)
-        return found if found and self._is_visible(found) else None
-
-    def _is_visible(self, event: Page) -> bool:
-        return event.created + self._delay <= self._now()
 
     def _found(self, request: web.Request, _: Any) -> VendorAnswer:
         query = request.query
         limit, offset = limit_and_offset(query, _FILTERS | {"embed"})
         embeds, wanted = _words(query, "embed", _LISTED_EMBEDS), _filter(query)
-        found = [each for each in reversed(self.all()) if self._is_visible(each) and wanted(each)]
+        found = [each for each in reversed(self.all()) if wanted(each)]
         # Embedded members only for the page that is sent, since they are large.
         sheet = page(EVENTS_PATH, query, found, limit, offset)
         sheet["data"] = [self._document(each, embeds) for each in sheet["data"]]
@@ -143,12 +107,12 @@ class Events:
     def _one(self, request: web.Request, _: Any) -> VendorAnswer:
         check_parameters(request.query, {"embed", "targeted", "responseOptions.translations"})
         embeds = _words(request.query, "embed", _EMBEDS)
-        found = self._visible(request.match_info["event"])
+        found = self._pages.get(request.match_info["event"])
         return answers.document(200, self._document(found, embeds)) if found else _no_such_event()
 
     def _changed(self, request: web.Request, document: Any) -> VendorAnswer | Change:
         change = _CHANGE(document, "event")
-        event = self._visible(change["id"])
+        event = self._pages.get(change["id"])
         if event is None:
             return _no_such_event()
         if event.status == "TERMINATED":
@@ -167,7 +131,7 @@ class Events:
 
     def _annotations(self, request: web.Request, _: Any) -> VendorAnswer:
         limit, offset = limit_and_offset(request.query, ())
-        event = self._visible(request.match_info["event"])
+        event = self._pages.get(request.match_info["event"])
         if event is None:
             return _no_such_event()
         return answers.document(
@@ -175,14 +139,14 @@ class Events:
         )
 
     def _annotation(self, request: web.Request, _: Any) -> VendorAnswer:
-        event = self._visible(request.match_info["event"])
+        event = self._pages.get(request.match_info["event"])
         found = self._pages.annotations(event.id) if event else []
         wanted = next((each for each in found if each["id"] == request.match_info["annotation"]), None)
         return answers.document(200, wanted) if wanted else answers.xmatters_error(404, "There is no such annotation")
 
     def _annotated(self, request: web.Request, document: Any) -> VendorAnswer | Change:
         comment = _COMMENT(document, "annotation")["comment"]
-        event = self._visible(request.match_info["event"])
+        event = self._pages.get(request.match_info["event"])
         if event is None:
             return _no_such_event()
         author = self._rest.username(request)
@@ -201,7 +165,7 @@ class Events:
         order = query.get("sortOrder", "DESCENDING")
         if order not in ("ASCENDING", "DESCENDING"):
             raise InvalidError("sortOrder must be ASCENDING or DESCENDING")
-        event = self._visible(query["eventId"])
+        event = self._pages.get(query["eventId"])
         if event is None:
             return _no_such_event()
         found = [each for each in self._pages.audits(event.id) if not types or each["auditType"] in types]

@@ -1,12 +1,6 @@
 """Notifying: devices ring in order, groups escalate, answers and expiry end a page.
 
-Documented by xMatters, or by BigPanda for its workflow (docs/vendors.md, "The BigPanda workflow of xMatters"):
-
-- a user's devices are notified in the user's own order; a group's members in their order, with escalation delays;
-- absent or inactive members are skipped without waiting;
-- a user who is a recipient can Acknowledge, a group's member can Acknowledge or Escalate; Acknowledge terminates;
-- Escalate stops the user, and notifies the next member at once;
-- a terminated page stays so; a page expires, and then looks terminated.
+Facts: docs/vendors.md, "The BigPanda workflow of xMatters".
 
 Guesses, to be checked against a tenant:
 

@@ -1,11 +1,7 @@
 """HTTP triggers of xMatters: declared by tests, called by the relay with signals.
 
-Documented by xMatters, or recorded from a tenant (docs/vendors.md, xMatters "Triggers", "Answers"):
-
-- the path; 202 with ``requestId``, and the same value in ``x-trace``, whatever the body;
-- four kinds of credentials; a trigger set to Basic refuses an API key;
-- ``recipients`` as a comma-separated list in the query;
-- 429 and 5xx exist, and a 429 keeps nothing; the error object; ``invalid_token``.
+Facts: docs/vendors.md, xMatters "Triggers", "Answers". Recorded from a tenant: ``x-trace`` has the same value as
+``requestId``; the error object; ``invalid_token``.
 
 Guesses, to be checked against a tenant:
 

@@ -1,4 +1,4 @@
-"""Workflow behind the triggers: makes pages of accepted signals.
+"""Workflow behind the triggers: makes a page of each accepted signal.
 
 A signal makes no page if the flow fails, or is set to make none. The facts, and the guesses, are in
 `sandbox.xmatters.flow`.
@@ -24,18 +24,12 @@ _SETTINGS = compiled({"mode": {"enum": MODES}})
 
 
 class Workflow:
-    """The flow of all triggers, and its setting. Safe to use from several threads.
+    """The flow of all triggers, and its setting. Safe to use from several threads."""
 
-    `per_signal` returns the number of pages that a signal makes.
-    """
-
-    def __init__(
-        self, pages: Pages, notifier: Notifier, now: Callable[[], datetime], per_signal: Callable[[], int]
-    ) -> None:
+    def __init__(self, pages: Pages, notifier: Notifier, now: Callable[[], datetime]) -> None:
         self._pages = pages
         self._notifier = notifier
         self._now = now
-        self._per_signal = per_signal
         self._mode = "page"
         self._without_page: deque[dict[str, str]] = deque(maxlen=MOST_LOGGED)
 
@@ -62,7 +56,7 @@ class Workflow:
             self._set("page")
 
     def take(self, signal: Signal) -> None:
-        """Make the pages of an accepted signal, and notify their recipients; a refused signal makes none."""
+        """Make the page of an accepted signal, and notify its recipients; a refused signal makes none."""
         if signal.request_id is None:
             return
         order = flow.read(signal)
@@ -75,9 +69,8 @@ class Workflow:
                 self._pages.suppress()
                 self._leave(signal, "Flood control suppressed the page.")
             else:
-                for _ in range(self._per_signal()):
-                    page = self._pages.make(signal.request_id, signal.function, order)
-                    self._notifier.start(page, notifies=self._mode != "notifies_nobody")
+                page = self._pages.make(signal.request_id, signal.function, order)
+                self._notifier.start(page, notifies=self._mode != "notifies_nobody")
 
     def _set(self, mode: str) -> None:
         self._mode, self._notifier.reaches_devices = mode, mode != "devices_fail"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.config import Config
+from relay.entrypoints import bootstrap
 from relay.entrypoints.worker import FALLBACK_SECONDS, JOB_SECONDS
 from relay.jobs.queue import QUEUE_SECONDS
 from relay.ledger.credentials import MARKS_KEY
@@ -139,17 +139,18 @@ class _Asked(dict[str, str]):
         self.names.add(name)
         return super().get(name, default)
 
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        return super().__getitem__(name)
+
 
 def _functions(stack: Stack) -> dict[str, dict[str, Any]]:
     return stack.of_type("AWS::Lambda::Function")
 
 
-def _configs(stack: Stack) -> dict[str, Config]:
-    """Return the settings that each function reads from its variables."""
-    return {
-        name: Config.from_environment(function["Environment"]["Variables"])
-        for name, function in _functions(stack).items()
-    }
+def _variables(stack: Stack) -> dict[str, dict[str, str]]:
+    """Return the environment variables of each function."""
+    return {name: function["Environment"]["Variables"] for name, function in _functions(stack).items()}
 
 
 class TestApi:
@@ -193,7 +194,7 @@ class TestApi:
         assert base == chosen.only("AWS::ApiGateway::Stage")["StageName"]
         url = f"https://relay.example.com/{base}/bigpanda/{{channel}}"
         assert chosen.outputs["BigPandaWebhookUrl"]["Value"] == url
-        assert _configs(chosen)["SweeperFunction"].webhook_url == url
+        assert _variables(chosen)["SweeperFunction"]["RELAY_WEBHOOK_URL"] == url
 
     def test_api_is_open_to_all_addresses_over_tls_by_default(self, on_aws: Stack) -> None:
         assert _policy(on_aws) == [ANYBODY, TLS_ONLY]
@@ -346,18 +347,22 @@ class TestFunctions:
                 ("RELAY_PROFILE", "aws"),
             }
 
-    def test_functions_have_exactly_the_variables_that_the_library_reads(self, on_aws: Stack) -> None:
-        for name, function in _functions(on_aws).items():
-            ours = {key: each for key, each in function["Environment"]["Variables"].items() if key.startswith("RELAY_")}
-            asked = _Asked(ours)
-            config = Config.from_environment(asked)
+    def test_functions_have_exactly_the_variables_that_the_library_reads(
+        self, on_aws: Stack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        for name, variables in _variables(on_aws).items():
+            ours = {key: each for key, each in variables.items() if key.startswith("RELAY_")}
+            asked = _Asked(ours | {"RELAY_FALLBACK_PHONES": "+14255550100"})
+            bootstrap._adapters(asked)
             assert asked.names == ours.keys() | SOMETIMES
-            assert (config.retry_queue_url, config.chore_queue_url) == ("${RetryQueue}", "${ChoreQueue}")
-            assert config.dead_letter_queue_url == "${DeadLetterQueue}"
-            assert config.ledger_table == "${LedgerTable}"
+            queues = [variables[f"RELAY_{kind}_QUEUE_URL"] for kind in ("RETRY", "CHORE", "DEAD_LETTER")]
+            assert queues == ["${RetryQueue}", "${ChoreQueue}", "${DeadLetterQueue}"]
+            assert variables["RELAY_LEDGER_TABLE"] == "${LedgerTable}"
             notifies = name in {*WORKERS, "SweeperFunction", "ReconcileFunction"}
-            assert config.fallback_topic_arn == ("${FallbackTopic}" if notifies else "")
-            assert config.job_worker == ("${JobWorkerFunction}" if name == "SweeperFunction" else "")
+            assert variables.get("RELAY_FALLBACK_TOPIC_ARN", "") == ("${FallbackTopic}" if notifies else "")
+            is_sweeper = name == "SweeperFunction"
+            assert variables.get("RELAY_JOB_WORKER", "") == ("${JobWorkerFunction}" if is_sweeper else "")
 
     @pytest.mark.parametrize(
         ("parameters", "is_traced"),
@@ -373,11 +378,11 @@ class TestFunctions:
         told = {function["Environment"]["Variables"]["RELAY_TRACING"] for function in _functions(chosen).values()}
         assert told == modes
 
-    @pytest.mark.parametrize(("parameters", "is_on"), [({}, False), ({"ChannelMetrics": "on"}, True)])
+    @pytest.mark.parametrize(("parameters", "is_on"), [({}, "off"), ({"ChannelMetrics": "on"}, "on")])
     def test_all_functions_write_metrics_of_channels_only_if_the_parameter_is_on(
-        self, parameters: dict[str, str], is_on: bool
+        self, parameters: dict[str, str], is_on: str
     ) -> None:
-        assert {each.has_channel_metrics for each in _configs(of_clone(**parameters)).values()} == {is_on}
+        assert {each["RELAY_CHANNEL_METRICS"] for each in _variables(of_clone(**parameters)).values()} == {is_on}
 
 
 class TestQueuesThatWakeWorkers:
@@ -494,11 +499,13 @@ class TestPermissions:
             NoticeTopicArn=NOTICE_TOPIC,
             HeartbeatUrl=HEARTBEAT,
         )
-        for name, config in _configs(chosen).items():
-            phones = (",".join(config.fallback_phones), config.fallback_voice_identity, config.fallback_text_identity)
-            others = (config.alarm_topic_arn, config.notice_topic_arn, config.heartbeat_url)
+        kinds = ("PHONES", "VOICE_IDENTITY", "TEXT_IDENTITY")
+        names = [f"RELAY_FALLBACK_{kind}" for kind in kinds]
+        names += ["RELAY_ALARM_TOPIC_ARN", "RELAY_NOTICE_TOPIC_ARN", "RELAY_HEARTBEAT_URL"]
+        for name, variables in _variables(chosen).items():
+            found = tuple(variables.get(each, "") for each in names)
             known = (PHONES, VOICE, TEXT, ALARM_TOPIC, NOTICE_TOPIC, HEARTBEAT)
-            assert (*phones, *others) == (known if name == "SweeperFunction" else ("",) * 6), name
+            assert found == (known if name == "SweeperFunction" else ("",) * 6), name
         assert HEARTBEAT not in str(chosen.outputs)
 
     def test_each_role_has_the_chosen_path_and_permissions_boundary(self) -> None:

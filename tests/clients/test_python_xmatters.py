@@ -51,8 +51,8 @@ class TestEvents:
         assert none == []
 
     def test_events_are_listed_over_several_pages_newest_first(self, box: Box) -> None:
-        box.events.make(per_signal=5)
-        signal(box)
+        for _ in range(5):
+            signal(box)
         [found] = values(box, ["events_endpoint", ("get_events", {"limit": 2})])
         assert [each["id"] for each in found] == [each.id for each in reversed(box.events.all())]
         assert [call.query.get("offset") for call in box.events.calls.all()] == [None, "2", "4"]

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from relay.channels.cache import Secrets
-from relay.deadline import Deadline, Watchdog
-from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
+from relay.deadline import Deadline
+from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES, watchdog
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
@@ -82,13 +82,11 @@ class Live:
             deadlines=deadline,
             owner=lambda: uuid.uuid4().hex,
             at_once=one_by_one,
-            watch=Watchdog().run,
+            watch=watchdog,
         )
         bigpanda = Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BIGPANDA_BYTES)
         vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda)
-        return Adapters(
-            resources, vendors, effects, self.recorder.telemetry, cache_seconds=300, reads_change_marks=True
-        )
+        return Adapters(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300)
 
     def clock(self) -> float:
         """Return epoch seconds, as the functions see them."""
@@ -114,7 +112,7 @@ class Live:
                 assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
 
     def reconcile(self) -> dict[str, Found]:
-        """Make a reconcile run; return the results of its groups, by the first channel of each group."""
+        """Make a reconcile run; return the results of its listings, by the first channel of each."""
         return by_channel(self.reconciler.run())
 
     def revive(self, job: Job) -> None:

@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from relay.channels.authentication import Reply
-from relay.deadline import Deadline, Watchdog, time_limit
+from relay.deadline import Deadline, time_limit
 from relay.entrypoints import bootstrap
 from relay.failures import LedgerError, NoAnswer, Reason
 from relay.http.client import HttpClient
@@ -177,7 +177,7 @@ class Watched:
     """A watchdog whose time runs out once a look-up hangs; other requests have all the time that they need."""
 
     def __init__(self, resolver: Resolver) -> None:
-        self._watchdog, self._resolver = Watchdog(), resolver
+        self._resolver = resolver
         self.ended = threading.Semaphore(0)
 
     def run(self, work: Callable[[], None], _: float) -> None:
@@ -187,7 +187,7 @@ class Watched:
             finally:
                 self.ended.release()
 
-        self._watchdog.run(noted, STUCK_SECONDS if self._resolver.let_go.is_set() else 2.0)
+        bootstrap.watchdog(noted, STUCK_SECONDS if self._resolver.let_go.is_set() else 2.0)
 
 
 class TestLookUps:

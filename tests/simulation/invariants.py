@@ -1136,7 +1136,7 @@ class Invariants(Played):
         return [second] if is_readable and is_known else [first, second]
 
     def faulty(self, entry: str, why: str) -> None:
-        """Note an illegal change of an entry (`tools.phases`)."""
+        """Note an illegal change of an entry (`tests.simulation.phases`)."""
         self._problem(f"phase: {entry}: {why}")
 
     def _problem(self, what: str) -> None:

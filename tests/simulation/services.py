@@ -23,9 +23,9 @@ from relay.ledger.entry import Entry
 from relay.ledger.table import Text, decoded
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
 from tests.simulation.cloud import USUAL, Cloud, as_read_by_newer, newer_document, newer_envelope
+from tests.simulation.phases import fault_of
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
-from tools.phases import fault_of
 
 DELIVERED_TWICE = 0.02
 LONGEST_DELAY = 900

@@ -15,7 +15,7 @@ import pytest
 from aws_lambda_powertools import Logger, Metrics
 
 from relay.channels.authentication import Request
-from relay.channels.cache import settings_name
+from relay.channels.cache import ChangeMarks, settings_name
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
@@ -115,7 +115,20 @@ def _channel(name: str, secret: str) -> Channel:
 
 
 class _Wiring(Wiring):
-    """Wiring that parses each secret once, without a record of the uses of credentials."""
+    """Wiring that parses each secret once, without a record of the uses of credentials.
+
+    `has_operators` is False in a story in which nobody changes a channel: its change marks are not read.
+    """
+
+    def __init__(self, adapters: Adapters, *, has_operators: bool) -> None:
+        super().__init__(adapters)
+        self._has_operators = has_operators
+
+    @property
+    def _change_marks(self) -> ChangeMarks:
+        if self._has_operators:
+            return super()._change_marks
+        return ChangeMarks(dict, self._clock, self._adapters.telemetry.notice)
 
     @override
     def _channel(self, name: str) -> Channel:
@@ -407,7 +420,7 @@ class Simulation:
         def deadline(seconds: float) -> Deadline:
             return WorldDeadline(seconds, world, clock)
 
-        wiring = _Wiring(self._adapters(clock, deadline))
+        wiring = _Wiring(self._adapters(clock, deadline), has_operators=bool(self.story.quiet or self.story.timelines))
         return Functions(wiring.webhook, wiring.callbacks, wiring.worker, wiring.reconciler, wiring.sweeper)
 
     def _adapters(self, clock: Callable[[], float], deadlines: Callable[[float], Deadline]) -> Adapters:
@@ -449,7 +462,6 @@ class Simulation:
             effects,
             _telemetry(),
             cache_seconds=self.story.cloud.cache_seconds,
-            reads_change_marks=bool(self.story.quiet or self.story.timelines),
         )
 
     # ---- The sweeper ------------------------------------------------------------------------------------------------

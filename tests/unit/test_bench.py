@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from bench import cost, page, stranger
+from bench import cost, stranger
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = (ROOT / "template.yaml").read_text()
@@ -29,13 +29,6 @@ def test_month_and_install_guide_have_the_same_price_of_a_canary() -> None:
     notes = " ".join(cost.month_section(TEMPLATE).notes)
     assert f"A canary, off by default and not included, adds ${price}" in notes
     assert f"about ${price} a month" in " ".join(INSTALL.split())
-
-
-def test_page_of_a_critical_and_its_proof_read_xmatters_at_most_three_times() -> None:
-    with contextlib.redirect_stdout(io.StringIO()):
-        figures = {each.name: each for each in page.section().figures}
-    assert list(figures["reads of xMatters' REST API for the proof"].values) == [2]
-    assert [figures[name].values for name in ("signals", "pages ended by it")] == [(2,), (1,)]
 
 
 @pytest.fixture(scope="module")

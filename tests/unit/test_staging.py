@@ -10,8 +10,8 @@ from samtranslator.yaml_helper import yaml_parse
 from sandbox.errors import SandboxError
 from tools.staging import account
 from tools.staging.checks import CHECKS
-from tools.staging.report import Check, Checked, Seen, judged, markdown, skipped
-from tools.staging.target import TableXMatters, Target
+from tools.staging.report import Check, Checked, Seen, judged, markdown, noted
+from tools.staging.target import Target, XMatters
 
 ACCOUNT = "123456789012"
 
@@ -36,7 +36,7 @@ def checked(*seen: Seen, error: Exception | None = None) -> Checked:
         if error:
             raise error
 
-    world = Target("a stack", {}, boto3.Session(), None, TableXMatters(None, ""))
+    world = Target("a stack", {}, boto3.Session(), XMatters(None, ""), lambda **_: None)
     return Check("a check", "docs/sky.md", "The sky is blue.", run).checked(world)
 
 
@@ -54,23 +54,22 @@ def test_whatever_the_stack_would_retain_goes_with_it_but_the_accounts_role() ->
 
 
 def test_report_has_the_documents_sentence_what_was_seen_and_what_was_left() -> None:
-    seen = [judged("wrong token", "HTTP 401", holds=True), skipped("TLS 1.1", "only AWS can answer")]
-    text = markdown("a place", [checked(*seen)], ["stack x"], {"requests": "$0.01"})
+    seen = [judged("wrong token", "HTTP 401", holds=True), noted("processors", 2)]
+    text = markdown("us-east-1", [checked(*seen)], ["stack x"])
     assert "| 1. a check | **held** |" in text
     assert "docs/sky.md says: The sky is blue." in text
-    assert "- *held*: wrong token: HTTP 401\n- *skipped here*: TLS 1.1: only AWS can answer" in text
+    assert "- *held*: wrong token: HTTP 401\n- *noted*: processors: 2" in text
     assert "- **left behind**: stack x" in text
-    assert "- requests: $0.01" in text
 
 
 @pytest.mark.parametrize(
     ("seen", "verdict"),
     [
-        ([judged("x", 1, holds=True), judged("y", 2, holds=False), skipped("z", "why")], "differs"),
-        ([skipped("x", "why"), skipped("y", "why")], "skipped here"),
+        ([judged("x", 1, holds=True), judged("y", 2, holds=False), noted("z", 3)], "differs"),
+        ([noted("x", 1), judged("y", 2, holds=True)], "held"),
     ],
 )
-def test_check_differs_if_anything_does_and_is_skipped_only_if_everything_is(seen: list[Seen], verdict: str) -> None:
+def test_check_differs_if_anything_does_and_holds_if_anything_held(seen: list[Seen], verdict: str) -> None:
     assert checked(*seen).verdict == verdict
 
 

@@ -1,4 +1,4 @@
-"""Check the relay in an AWS account that is named, or without one in the local cloud; write staging-report.md.
+"""Check the relay in an AWS account that is named; write staging-report.md.
 
 `make staging` calls this command line. Nothing of it has run on AWS yet.
 """
@@ -6,7 +6,6 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,16 +13,13 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from bench.cost import API_REQUESTS, MILLION
-from sandbox import interrupts, local
-from sandbox.cloud.stack import STACK_NAME
-from sandbox.environment import REGION, aws_environment, leave_aws, without_aws
+from sandbox import interrupts
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
 from tools.staging import account
 from tools.staging.checks import CHECKS
 from tools.staging.report import Checked, Verdict, markdown
-from tools.staging.target import LocalXMatters, Target
+from tools.staging.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "staging-report.md"
@@ -32,14 +28,12 @@ REPORT = ROOT / "staging-report.md"
 def main() -> int:
     """Run one command; return 0 (nothing differs), 1 (something differs, failed or stayed) or 130 (Ctrl-C)."""
     parser = argparse.ArgumentParser(prog="python -m tools.staging", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--account", metavar="ID", help="the AWS account that the credentials are of")
+    parser.add_argument("--account", metavar="ID", required=True, help="the AWS account that the credentials are of")
     parser.add_argument("--remove", action="store_true", help="only remove what earlier runs left in the account")
     arguments = parser.parse_args()
     steps = Steps("staging", Console(stderr=True))
     interrupts.install()
     try:
-        if not arguments.account:
-            return _run_here(steps)
         session = boto3.Session()
         clients: account.Clients = session.client  # type: ignore[assignment]
         account.confirm(clients, arguments.account)
@@ -54,13 +48,28 @@ def main() -> int:
         interrupts.settle()
 
 
-def local_target(up: local.Local, xmatters: LocalXMatters) -> Target:
-    """Return the relay of a local cloud."""
-    environment = without_aws(os.environ) | aws_environment(up.aws_endpoint_url)
-    return Target(STACK_NAME, environment, boto3.Session("test", "test", None, REGION), up.aws_endpoint_url, xmatters)
+def _run_on_aws(session: boto3.Session, clients: account.Clients, account_id: str, steps: Steps) -> int:
+    if remains := account.left(clients):
+        command = f"make staging ACCOUNT={account_id} REMOVE=1"
+        raise SandboxError(f"an earlier run left this, or still runs; `{command}` removes it: {', '.join(remains)}")
+    region = session.region_name or ""
+    environment = {**os.environ, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+    found, stays = list[Checked](), list[str]()
+    with TemporaryDirectory() as folder:
+        try:
+            with steps.step("deploying the release and the stand-in of xMatters"):
+                made = account.Deployment(session, environment, ROOT / "dist", Path(folder))
+            stays = made.stays
+            _check(Target(made.stack, environment, session, made.xmatters, made.change), steps, found)
+        finally:
+            code = _remove(clients, steps)
+            if found:
+                REPORT.write_text(markdown(region, found, account.left(clients) + stays), "utf-8")
+                steps.say(f"the report is in {REPORT}")
+    return int(code or any(each.verdict is Verdict.DIFFERS for each in found))
 
 
-def check(target: Target, steps: Steps, found: list[Checked]) -> None:
+def _check(target: Target, steps: Steps, found: list[Checked]) -> None:
     """Set up the channel, run all checks, and add each to `found`."""
     with steps.step("setting up the channel"):
         target.set_channel()
@@ -70,60 +79,12 @@ def check(target: Target, steps: Steps, found: list[Checked]) -> None:
         steps.say(f"{each.name}: {found[-1].verdict}")
 
 
-def bill(target: Target) -> dict[str, str]:
-    """Return the amounts that are known at once, by item, at list prices and without free tiers."""
-    dollars = f"${target.posts * API_REQUESTS / MILLION:.4f}"
-    return {
-        f"{target.posts} requests to the API": dollars if target.is_aws else f"nothing here; {dollars} on AWS",
-        "all else": "not counted; Cost Explorer shows the account's day tomorrow" if target.is_aws else "nothing",
-    }
-
-
-def _run_here(steps: Steps) -> int:
-    leave_aws(os.environ)
-    places, found = local.Places(ROOT, ROOT / ".local/staging", ROOT / ".cache/sam/staging"), list[Checked]()
-    with local.joined(places, steps) as joined:
-        target = local_target(joined.up, LocalXMatters(joined.vendors))
-        try:
-            check(target, steps, found)
-        finally:
-            _write("the local cloud", found, [], target, steps)
-    local.remove_if_empty(ROOT / ".local")
-    return int(any(each.verdict is Verdict.DIFFERS for each in found))
-
-
-def _run_on_aws(session: boto3.Session, clients: account.Clients, account_id: str, steps: Steps) -> int:
-    if remains := account.left(clients):
-        command = f"make staging ACCOUNT={account_id} REMOVE=1"
-        raise SandboxError(f"an earlier run left this, or still runs; `{command}` removes it: {', '.join(remains)}")
-    region = session.region_name or ""
-    environment = {**os.environ, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
-    found, target, stays = list[Checked](), None, list[str]()
-    with TemporaryDirectory() as folder:
-        try:
-            with steps.step("deploying the release and the stand-in of xMatters"):
-                made = account.Deployment(session, environment, ROOT / "dist", Path(folder))
-            stays = made.stays
-            target = Target(made.stack, environment, session, None, made.xmatters, made.change)
-            check(target, steps, found)
-        finally:
-            code = _remove(clients, steps)
-            if target is not None:
-                _write(f"AWS, {region}", found, account.left(clients) + stays, target, steps)
-    return int(code or any(each.verdict is Verdict.DIFFERS for each in found))
-
-
 def _remove(clients: account.Clients, steps: Steps) -> int:
     with steps.step("removing everything"):
         account.remove(clients)
     for each in (remains := account.left(clients)):
         steps.say(f"left behind: {each}")
     return int(bool(remains))
-
-
-def _write(place: str, found: Sequence[Checked], remains: Sequence[str], target: Target, steps: Steps) -> None:
-    REPORT.write_text(markdown(place, found, remains, bill(target)), "utf-8")
-    steps.say(f"the report is in {REPORT}")
 
 
 if __name__ == "__main__":

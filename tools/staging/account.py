@@ -20,7 +20,7 @@ from samtranslator.yaml_helper import yaml_parse
 from relayctl.stack.deployed import describe, outputs_in
 from sandbox.errors import SandboxError
 from tools.release import KEPT
-from tools.staging.target import TableXMatters
+from tools.staging.target import XMatters
 
 ROOT = Path(__file__).resolve().parents[2]
 AWS_CLI = ROOT / ".venv-installers/bin/aws"
@@ -59,7 +59,7 @@ class Deployment:
         self._deploy(XMATTERS, name, ApiKey=key)
         outputs = outputs_in(describe(session.client("cloudformation"), name), None)
         trigger_url = f"{outputs['Url']}api/integration/1/functions/{uuid.uuid4()}/triggers?apiKey={key}"
-        self.xmatters = TableXMatters(session.resource("dynamodb").Table(outputs["Table"]), trigger_url)
+        self.xmatters = XMatters(session.resource("dynamodb").Table(outputs["Table"]), trigger_url)
         self._package(dist, folder)
         has_role = session.client("apigateway").get_account().get("cloudwatchRoleArn")
         self.stays = [] if has_role else ["the account's role for access logs, which other APIs may use by now"]

@@ -1,8 +1,6 @@
-"""The fifteen checks, in their order; each yields what it saw."""
+"""The fourteen checks, in their order; each yields what it saw."""
 
 import json
-import socket
-import ssl
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,19 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from tempfile import TemporaryDirectory
 from time import time
-from urllib.parse import urlsplit
 
 import requests
 from botocore.exceptions import ClientError
 
 from tools.staging.account import ROLES
-from tools.staging.report import Check, Seen, judged, noted, skipped
-from tools.staging.target import CHANNEL, TableXMatters, Target
+from tools.staging.report import Check, Seen, judged, noted
+from tools.staging.target import CHANNEL, Target
 
 type Run = Callable[[Target], Iterator[Seen]]
 
 EVERYBODY, NOBODY = "0.0.0.0/1,128.0.0.0/1", "192.0.2.0/32"
-# On AWS: the periods of an alarm and some minutes; the update of an API with a security policy.
+# The periods of an alarm and some minutes; the update of an API with a security policy.
 ALARM_SECONDS, UPDATE_SECONDS = 900.0, 1200.0
 # A critical is retried within a minute, which makes more than the 16 hops after which Lambda stops a loop.
 OUTAGE_SECONDS = 1200.0
@@ -43,28 +40,16 @@ POLICIES = {
     "replay": ("dlq", "list"),
     "uninstall": ("uninstall",),
 }
-ONLY_AWS = "only AWS can answer"
 
 
-def check(source: str, says: str, only_aws: str = "") -> Callable[[Run], Check]:
-    """Return a decorator that makes a function a check, named after the function.
-
-    `only_aws` is what the check sees, if only AWS can show it: in the local cloud the check is skipped.
-    """
-
-    def made(run: Run) -> Check:
-        def run_or_skip(target: Target) -> Iterator[Seen]:
-            yield from [skipped(only_aws, ONLY_AWS)] if only_aws and not target.is_aws else run(target)
-
-        return Check(run.__name__.replace("_", " "), source, says, run_or_skip)
-
-    return made
+def check(source: str, says: str) -> Callable[[Run], Check]:
+    """Return a decorator that makes a function a check, named after the function."""
+    return lambda run: Check(run.__name__.replace("_", " "), source, says, run)
 
 
 @check(
     "docs/install.md",
     "If this prints less than 50, ask for more",
-    only_aws="concurrent executions, requests a second, security policy",
 )
 def limits_of_the_account(target: Target) -> Iterator[Seen]:
     limit = _executions(target)
@@ -76,7 +61,6 @@ def limits_of_the_account(target: Target) -> Iterator[Seen]:
 @check(
     "template.yaml",
     "A stage with access logs is refused until the account has a role for them",
-    only_aws="order of role, log group and stage; apiStatus",
 )
 def first_deployment(target: Target) -> Iterator[Seen]:
     pages = target.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=target.stack)
@@ -93,7 +77,6 @@ def first_deployment(target: Target) -> Iterator[Seen]:
 @check(
     "docs/install.md",
     "A change of it takes about 15 minutes, in which other deployments may be refused.",
-    only_aws="second deployment, with AllowedSourceCidrs",
 )
 def other_addresses_at_once(target: Target) -> Iterator[Seen]:
     target.change(AllowedSourceCidrs=EVERYBODY)
@@ -108,11 +91,7 @@ def other_addresses_at_once(target: Target) -> Iterator[Seen]:
 
 @check("docs/install.md", "wrong credentials, or no such channel: the same bytes")
 def requests_to_the_api(target: Target) -> Iterator[Seen]:
-    if target.is_aws:
-        yield _tls_1_1(urlsplit(target.outputs["BigPandaWebhookUrl"]).netloc)
-        yield _status("wrong path", target.post(b"{}", path="/no-such-path"), 403)
-    else:
-        yield skipped("TLS 1.1, wrong path", "the local cloud has no TLS, and another answer to a wrong path")
+    yield _status("wrong path", target.post(b"{}", path="/no-such-path"), 403)
     yield _status("unknown channel", target.post(b"{}", path="/bigpanda/no-such-channel", bearer="made-up"), 401)
     yield _status("wrong token", target.post(b"{}", bearer="made-up"), 401)
     yield _status("5 MiB", target.post(b" " * (5 * 1024 * 1024)), 413)
@@ -126,7 +105,6 @@ def requests_to_the_api(target: Target) -> Iterator[Seen]:
 @check(
     "docs/operate.md",
     "403: a resource policy, a web ACL or a wrong path.",
-    only_aws="403, line of the access log, alarm",
 )
 def denied_address(target: Target) -> Iterator[Seen]:
     target.change(AllowedSourceCidrs=NOBODY)
@@ -149,11 +127,8 @@ def channel_verbs(target: Target) -> Iterator[Seen]:
     target.relayctl("channel", "test", CHANNEL, "--ring", "--yes")
     signals = len(target.xmatters.accepted()) - before
     yield judged("channel test --ring: signals of the incident and its end", signals, holds=signals == 2)
-    if target.is_aws:
-        target.sleep(300)
-        yield _listed(target, "channel list after five minutes")
-    else:
-        yield skipped("channel list after five minutes", "the local cloud lists secrets at once")
+    target.sleep(300)
+    yield _listed(target, "channel list after five minutes")
 
 
 @check("docs/vendors.md", "boto3's version depends on runtime and region")
@@ -162,9 +137,6 @@ def runtime(target: Target) -> Iterator[Seen]:
     for mark in ("unguarded", "marks_unread"):
         count = target.lines(log, mark)
         yield judged(f"lines of the webhook with {mark}", count, holds=count == 0)
-    if not isinstance(target.xmatters, TableXMatters):
-        yield skipped("boto3, sys.path, processors; REPORT lines", ONLY_AWS)
-        return
     yield noted("boto3, sys.path, processors", target.xmatters.runtime())
     reports = target.client("logs").filter_log_events(logGroupName=log, filterPattern="REPORT")["events"]
     yield from (noted("REPORT", event["message"]) for event in reports[:3])
@@ -176,18 +148,14 @@ def outage_of_xmatters(target: Target) -> Iterator[Seen]:
     try:
         incident_id, answer = target.share()
         yield _status("critical while xMatters fails", answer, 202)
-        if target.is_aws:
-            target.sleep(OUTAGE_SECONDS)
+        target.sleep(OUTAGE_SECONDS)
     finally:
         target.xmatters.answer(202)
     yield _timed(target, "it rings after the recovery", lambda: target.rings(incident_id))
     yield judged("signals of it", target.rings(incident_id), holds=target.rings(incident_id) == 1)
-    if target.is_aws:
-        worker = target.outputs["JobWorkerFunction"]
-        dropped = target.metric_sum("AWS/Lambda", "RecursiveInvocationsDropped", FunctionName=worker)
-        yield judged("RecursiveInvocationsDropped", dropped, holds=dropped == 0)
-    else:
-        yield skipped("20 minutes; RecursiveInvocationsDropped", ONLY_AWS)
+    worker = target.outputs["JobWorkerFunction"]
+    dropped = target.metric_sum("AWS/Lambda", "RecursiveInvocationsDropped", FunctionName=worker)
+    yield judged("RecursiveInvocationsDropped", dropped, holds=dropped == 0)
 
 
 @check("docs/guarantees.md", "What xMatters refuses, or what is owed for too long, is dead-lettered")
@@ -195,23 +163,17 @@ def dead_letters(target: Target) -> Iterator[Seen]:
     target.xmatters.answer(404)
     try:
         # The third is for AWS's own move task.
-        refused = [target.share()[0] for _ in range(3 if target.is_aws else 2)]
+        refused = [target.share()[0] for _ in range(3)]
     finally:
         target.xmatters.answer(202)
     listed = _dead_lettered(target)
     yield judged("the refused ones in dlq list", listed, holds=all(each in listed for each in refused))
-    if target.is_aws:
-        yield _alarm(target, "DeadLettersAlarm")
-    else:
-        yield skipped("time until the alarm", ONLY_AWS)
+    yield _alarm(target, "DeadLettersAlarm")
     target.relayctl("dlq", "replay", "--incident", refused[0], "--yes")
     yield _timed(target, "dlq replay rings", lambda: target.rings(refused[0]))
     target.relayctl("dlq", "drop", "--incident", refused[1], "--reason", "staging", "--yes")
     listed = _dead_lettered(target)
     yield judged("dlq list after replay and drop", listed, holds=not any(each in listed for each in refused[:2]))
-    if not target.is_aws:
-        yield skipped("a message that nobody can read; StartMessageMoveTask", "20 receives take an hour; " + ONLY_AWS)
-        return
     sqs, url = target.client("sqs"), target.outputs["DeadLetterQueueUrl"]
     source = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     sqs.start_message_move_task(SourceArn=source)
@@ -228,7 +190,6 @@ def dead_letters(target: Target) -> Iterator[Seen]:
 @check(
     "docs/guarantees.md",
     "If no sweeper run ends: SweeperGoneAlarm.",
-    only_aws="alarms of the sweeper and of reconcile runs",
 )
 def schedules_off(target: Target) -> Iterator[Seen]:
     with target.without_schedule("ReconcileFunctionEvery"):
@@ -240,7 +201,6 @@ def schedules_off(target: Target) -> Iterator[Seen]:
 @check(
     "docs/guarantees.md",
     "While DynamoDB fails, pages are sent without the ledger",
-    only_aws="webhook without DynamoDB, without SQS",
 )
 def missing_rights(target: Target) -> Iterator[Seen]:
     role, topic = "BigPandaWebhookRole", target.outputs["FallbackTopicArn"].rpartition(":")[2]
@@ -260,15 +220,10 @@ def missing_rights(target: Target) -> Iterator[Seen]:
     yield _timed(target, "200 with all rights", lambda: target.share()[1].status_code == 200)
 
 
-@check("docs/operate.md", "The topic and each phone get a short number of their own; nobody is paged.")
-def people(_: Target) -> Iterator[Seen]:
-    yield skipped("e-mail, text, call", "a person has to type the number: relayctl fallback test")
-
-
-@check("docs/guarantees.md", "above Lambda's concurrency, all channels get 503", only_aws=STORM)
+@check("docs/guarantees.md", "above Lambda's concurrency, all channels get 503")
 def storm(target: Target) -> Iterator[Seen]:
     if (limit := _executions(target)) < 100:
-        yield skipped(STORM, f"the account has {limit} concurrent executions, and others need some of them")
+        yield noted(STORM, f"skipped: the account has {limit} concurrent executions, and others need some of them")
         return
     incidents = [target.share()[0] for _ in range(STORM_INCIDENTS)]
     answers = Counter[int | str]()
@@ -296,9 +251,6 @@ def tools_of_operators(target: Target) -> Iterator[Seen]:
     found = json.loads(target.relayctl("doctor", "--json", codes=(0, 1)))["checks"]
     failed = [f"{each['check']}: {each['detail']}" for each in found if each["state"] == "failed"]
     yield judged(f"{len(found)} checks of doctor; failed", failed, holds=bool(found) and not failed)
-    if not target.is_aws:
-        yield skipped("saved queries; each policy under a role of its own", f"{ONLY_AWS}; tests/e2e tries the policies")
-        return
     yield from _saved_queries(target)
     for policy, verb in POLICIES.items():
         yield _under_policy(target, policy, verb)
@@ -308,10 +260,6 @@ def tools_of_operators(target: Target) -> Iterator[Seen]:
 def uninstallation(target: Target) -> Iterator[Seen]:
     found = json.loads(target.relayctl("uninstall", "--json", codes=(0, 1)))
     yield judged("uninstall", found["reasons"], holds=CHANNEL in found["channels"] and not found["can_be_deleted"])
-    if not target.is_aws:
-        why = "tests/e2e/test_adopted_stack.py does it"
-        yield skipped("uninstall --yes, and the same stack again; tomorrow's bill", why)
-        return
     with TemporaryDirectory() as folder:
         options = ("--yes", "--json", "--quiet", "5m", "--export", f"{folder}/dead-letters.jsonl")
         said = json.loads(target.relayctl("uninstall", *options, codes=(0, 1)))
@@ -322,7 +270,6 @@ def uninstallation(target: Target) -> Iterator[Seen]:
     again, answer = target.share()
     yield _status("its first critical", answer, 200)
     yield judged("signals of it", target.rings(again), holds=target.rings(again) == 1)
-    yield skipped("the bill", "Cost Explorer has it tomorrow")
 
 
 CHECKS = (
@@ -337,7 +284,6 @@ CHECKS = (
     dead_letters,
     schedules_off,
     missing_rights,
-    people,
     storm,
     tools_of_operators,
     uninstallation,
@@ -466,27 +412,6 @@ def _under_policy(target: Target, policy: str, verb: tuple[str, ...]) -> Seen:
 def _security_policy(target: Target) -> Seen:
     found = str(target.api().get("securityPolicy"))
     return judged(f"security policy in {target.session.region_name}", found, holds=found.startswith("SecurityPolicy_"))
-
-
-def _tls_1_1(host: str, port: int = 443) -> Seen:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Nothing is sent: a certificate that this machine does not know must not pass for a refusal.
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    # OpenSSL itself refuses TLS 1.1 at its usual level.
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    try:
-        with (
-            socket.create_connection((host, port), timeout=30) as plain,
-            context.wrap_socket(plain, server_hostname=host),
-        ):
-            return judged("TLS 1.1", "accepted", holds=False)
-    except ConnectionResetError as error:
-        return judged("TLS 1.1", f"refused: {error}", holds=True)
-    except ssl.SSLError as error:
-        if "ALERT" in (error.reason or ""):
-            return judged("TLS 1.1", f"refused: {error}", holds=True)
-        return skipped("TLS 1.1", f"this machine cannot speak it: {error}")
 
 
 def _listed(target: Target, what: str) -> Seen:

@@ -1,6 +1,6 @@
-"""The report of a run: each check, the sentence of the documents that it checks, what was seen, and a bill."""
+"""The report of a run: each check, the sentence of the documents that it checks, and what was seen."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,13 +14,11 @@ class Verdict(StrEnum):
         DIFFERS: The documents say something else.
         HELD: As the documents say.
         NOTED: A fact about which the documents say nothing.
-        SKIPPED: Nothing was looked at.
     """
 
     DIFFERS = "differs"
     HELD = "held"
     NOTED = "noted"
-    SKIPPED = "skipped here"
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Seen:
     Attributes:
         what: The subject, such as a request.
         verdict: The result.
-        said: What was seen; or the reason why nothing was looked at.
+        said: What was seen.
     """
 
     what: str
@@ -88,18 +86,12 @@ def noted(what: str, said: object) -> Seen:
     return Seen(what, Verdict.NOTED, str(said))
 
 
-def skipped(what: str, why: str) -> Seen:
-    """Return an observation that was not made, with the reason."""
-    return Seen(what, Verdict.SKIPPED, why)
-
-
-def markdown(place: str, found: Sequence[Checked], left: Sequence[str], bill: Mapping[str, str]) -> str:
-    """Return the report of a run: a table, each check, what the removal left behind, and amounts by item."""
-    lines = [f"# Staging: {place}", "", "| check | verdict |", "| --- | --- |"]
+def markdown(region: str, found: Sequence[Checked], left: Sequence[str]) -> str:
+    """Return the report of a run: a table, each check, and what the removal left behind."""
+    lines = [f"# Staging: AWS, {region}", "", "| check | verdict |", "| --- | --- |"]
     lines += [f"| {number}. {each.check.name} | **{each.verdict}** |" for number, each in enumerate(found, start=1)]
     for each in found:
         lines += ["", f"## {each.check.name}", "", f"{each.check.source} says: {each.check.says}", ""]
         lines += [f"- *{seen.verdict}*: {seen.what}: {' '.join(seen.said.split())}" for seen in each.seen]
     lines += ["", "## Removal", "", *([f"- **left behind**: {each}" for each in left] or ["Nothing is left."])]
-    lines += ["", "## Bill", "", *(f"- {item}: {amount}" for item, amount in bill.items()), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])

@@ -1,6 +1,5 @@
-"""The relay that is checked, in an account or in the local cloud, with the stand-in of xMatters that it signals."""
+"""The relay that is checked, with the stand-in of xMatters that it signals."""
 
-import base64
 import json
 import time
 import uuid
@@ -16,30 +15,12 @@ import requests
 
 from relayctl.stack.deployed import describe, outputs_in
 from sandbox.cloud import relayctl
-from sandbox.server.client import StandIn
 
 CHANNEL = "staging"
 POLL_SECONDS = 1.0
 
 
-class LocalXMatters:
-    """The sandbox's stand-in, with a trigger of its own."""
-
-    def __init__(self, vendors: StandIn) -> None:
-        self._vendors, self._function = vendors, str(uuid.uuid4())
-        self.trigger_url = vendors.add_function(self._function, "staging")
-
-    def answer(self, status: int) -> None:
-        """Answer each signal with this status from now on; 202 accepts signals."""
-        self._vendors.script(*([] if status == 202 else [{"kind": "status", "status": status, "times": None}]))
-
-    def accepted(self) -> list[bytes]:
-        """Return the bodies of the accepted signals."""
-        signals = [each for each in self._vendors.signals() if each["function"] == self._function and each["accepted"]]
-        return [base64.b64decode(each["body_base64"]) for each in signals]
-
-
-class TableXMatters:
+class XMatters:
     """The stand-in of xmatters.yaml, whose table holds what it answers and what it got."""
 
     def __init__(self, table: Any, trigger_url: str) -> None:
@@ -67,41 +48,32 @@ class Target:
         stack: Name of its stack.
         environment: Environment in which relayctl reaches it.
         session: Session of AWS's clients.
-        endpoint_url: Address of the local cloud; None on AWS.
         xmatters: The stand-in that the channel signals.
-        change: Deploys the stack with other parameters, or anew; does nothing in the local cloud.
+        change: Deploys the stack with other parameters, or anew.
         sleep: Waits for some seconds.
         clock: The time in seconds; only differences count.
         token: The credential of the channel's webhook; "" before the channel is set.
-        posts: Number of requests to the API.
         unreadable: Id of a message that is no job, sent early because SQS receives it for an hour; "" for none.
     """
 
     stack: str
     environment: Mapping[str, str]
     session: boto3.Session
-    endpoint_url: str | None
-    xmatters: LocalXMatters | TableXMatters
-    change: Callable[..., None] = lambda **_: None
+    xmatters: XMatters
+    change: Callable[..., None]
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     token: str = ""
-    posts: int = 0
     unreadable: str = ""
-
-    @property
-    def is_aws(self) -> bool:
-        """False in the local cloud."""
-        return self.endpoint_url is None
 
     @cached_property
     def outputs(self) -> dict[str, str]:
         """The stack's outputs."""
-        return outputs_in(describe(self.client("cloudformation"), self.stack), self.endpoint_url)
+        return outputs_in(describe(self.client("cloudformation"), self.stack), None)
 
     def client(self, service: str) -> Any:
         """Return a client of a service of AWS."""
-        return self.session.client(service, endpoint_url=self.endpoint_url)  # type: ignore[call-overload]
+        return self.session.client(service)  # type: ignore[call-overload]
 
     def resource(self, logical_id: str) -> str:
         """Return the name of a resource of the stack."""
@@ -190,12 +162,9 @@ class Target:
 
     def post(self, body: bytes, *, path: str = f"/bigpanda/{CHANNEL}", bearer: str | None = None) -> requests.Response:
         """Post a body to the API as BigPanda does, by default to the channel with its token."""
-        self.posts += 1
         headers = {"Authorization": f"Bearer {bearer or self.token}", "Content-Type": "application/json"}
         api = self.outputs["BigPandaWebhookUrl"].removesuffix("/bigpanda/{channel}")
-        with requests.Session() as session:
-            session.trust_env = self.is_aws
-            return session.post(f"{api}{path}", data=body, headers=headers, timeout=60)
+        return requests.post(f"{api}{path}", data=body, headers=headers, timeout=60)
 
     def share(self, incident_id: str = "") -> tuple[str, requests.Response]:
         """Share a critical incident, by default a new one; return its id and the relay's answer."""

@@ -174,7 +174,7 @@ class RelayError(Exception):
 
 
 class ConfigError(RelayError):
-    """Environment variables of the function are wrong. The message lists all problems, one on each line."""
+    """An environment variable of the function is wrong."""
 
 
 class BadRequest(RelayError):

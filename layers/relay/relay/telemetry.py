@@ -5,7 +5,6 @@ Control, format and bidi characters are replaced, and texts are cut to MAX_LOGGE
 """
 
 import json
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aws_lambda_powertools.logging import Logger
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, Metrics, MetricUnit
 
 from relay.channels.channel import is_channel_name
 from relay.failures import BadRequest, Reason, Unauthorized
@@ -50,31 +49,16 @@ class ChannelMetrics:
             self._named.add(channel)
         self.counts.setdefault(channel, Counter())[metric] += value
 
-    def documents(self, whole: dict[str, Any] | None, namespace: str, service: str, at: float) -> list[dict[str, Any]]:
-        """Return the documents (in the embedded metric format) to write at `at` (epoch seconds), and forget the counts.
-
-        `whole` is the document of the metrics without a channel. The counts of one channel are added to it, to save a
-        document. Each other channel gets a document of its own: a document can have only one channel, and one value of
-        each metric.
-        """
-        documents = [whole] if whole else []
+    def flush(self, metrics: Metrics) -> None:
+        """Write the counts, a document (in the embedded metric format) for each channel, and forget them."""
         for channel, counts in self.counts.items():
-            if not documents or not _takes(documents[0], counts):
-                documents.append({"_aws": {"Timestamp": round(at * 1000), "CloudWatchMetrics": []}, "service": service})
-            into = documents[0] if _takes(documents[0], counts) else documents[-1]
-            metrics = [{"Name": name, "Unit": "Count"} for name in counts]
-            directive = {"Namespace": namespace, "Dimensions": [["service", "channel"]], "Metrics": metrics}
-            into["_aws"]["CloudWatchMetrics"].append(directive)
-            into |= {name: [float(value)] for name, value in counts.items() if name not in into} | {"channel": channel}
+            document = EphemeralMetrics(namespace=metrics.namespace, service=metrics.service)
+            document.add_dimension("service", metrics.service)
+            document.add_dimension("channel", channel)
+            for name, value in counts.items():
+                document.add_metric(name, MetricUnit.Count, value)
+            document.flush_metrics()
         self.counts = {}
-        return documents
-
-
-def _takes(document: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
-    """True if the counts of a channel can be added to a document: it has no channel, and no other value of a metric."""
-    return "channel" not in document and all(
-        sum(document.get(name, [value])) == value for name, value in counts.items()
-    )
 
 
 # Written in nearly every hour: a share with the right credentials came.
@@ -282,15 +266,10 @@ class Telemetry:
 
     def flush(self) -> None:
         """Write the metrics that were counted since the last call, and forget them."""
-        if self._by_channel and self._by_channel.counts:
-            whole: Any = self._metrics.serialize_metric_set() if self._metrics.metric_set else None
-            for document in self._by_channel.documents(
-                whole, self._metrics.namespace, self._metrics.service, time.time()
-            ):
-                print(json.dumps(document, separators=(",", ":")))  # noqa: T201 - Lambda takes metrics from stdout
-            self._metrics.clear_metrics()
-        elif self._metrics.metric_set:
+        if self._metrics.metric_set:
             self._metrics.flush_metrics()
+        if self._by_channel:
+            self._by_channel.flush(self._metrics)
 
     def _count(self, name: str, value: float = 1) -> None:
         self._metrics.add_metric(name, MetricUnit.Count, value)
@@ -461,7 +440,7 @@ class Telemetry:
     def reconciled(
         self, channels: Sequence[str], environment_id: str, found: Found, spent: Mapping[str, float]
     ) -> None:
-        """Log and count the result of a reconcile run for a group of channels."""
+        """Log and count the result of a reconcile run with a listing of incidents."""
         if found.missed:
             self._count("share_missed", found.missed)
         if found.reason:

@@ -47,7 +47,7 @@ class TestAdmit:
 
 def taken(budgets: RefusalBudgets, address: str, *, is_checked: bool = False) -> int:
     count = 0
-    while budgets.of(address, is_checked=is_checked).take():
+    while budgets.take(address, is_checked=is_checked):
         count += 1
     return count
 
@@ -63,9 +63,9 @@ def test_budget_is_refilled_by_one_a_second() -> None:
 def test_budgets_are_bounded_and_the_oldest_source_is_forgotten() -> None:
     budgets = RefusalBudgets(Clock())
     for number in range(2048 + 10):
-        budgets.of(f"10.0.{number // 256}.{number % 256}", is_checked=False)
-    assert len(budgets._budgets) == 2048
-    assert ("10.0.0.0", False) not in budgets._budgets
+        budgets.take(f"10.0.{number // 256}.{number % 256}", is_checked=False)
+    assert len(budgets._buckets) == 2048
+    assert ("10.0.0.0", False) not in budgets._buckets
 
 
 def made(channel: str = "noc", endpoint: Literal["inbound", "callback"] = "inbound") -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.channels.cache import ChannelCache
+from relay.channels.cache import ChangeMarks, ChannelCache
 from relay.channels.parsing import parse_channel
 from relay.failures import ChannelForbidden, ChannelUnreadable, UnknownChannel
 from tests import samples
@@ -34,6 +34,7 @@ class CachedChannels:
             seconds=300,
             clock=self.clock,
             notice=lambda name, detail: self.notices.append((name, detail)),
+            change_marks=ChangeMarks(dict, self.clock, lambda *_: None),
             unknown_seconds=unknown_seconds,
         )
 

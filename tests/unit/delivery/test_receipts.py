@@ -16,7 +16,7 @@ from relay.bigpanda.listing import first_answer
 from relay.failures import ChannelUnreadable, InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, Relay, worked
+from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, HookedDynamoDb, Relay, worked
 from tests.unit.paging_tenant import REST, Tenant
 
 TOKEN = "callback-token"
@@ -24,7 +24,9 @@ TOKEN = "callback-token"
 BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
 
 
-def watched(policy: dict[str, Any], *, tenant: Tenant | None = None, recipients: tuple[str, ...] = ("Ops",)) -> Relay:
+def watched(
+    policy: dict[str, Any], *, tenant: Tenant | None = None, recipients: tuple[str, ...] = ("Ops",), **changes: Any
+) -> Relay:
     """Return a relay whose channel takes callbacks, and has access to the REST API of `tenant` if there is one."""
     document = samples.secret(policy={"min_seconds_between_signals": 0, **policy})
     document["xmatters"] |= {"callback": {"token": TOKEN}, "recipients": list(recipients)}
@@ -32,7 +34,7 @@ def watched(policy: dict[str, Any], *, tenant: Tenant | None = None, recipients:
         document["xmatters"]["rest"] = REST
     trigger = (tenant or Tenant()).accept
     rest = FakeSession(tenant.rest) if tenant else FakeSession(samples.accepted())
-    relay = Relay(FakeSession(trigger), secrets=FakeSecrets(noc=json.dumps(document)), rest=rest)
+    relay = Relay(FakeSession(trigger), secrets=FakeSecrets(noc=json.dumps(document)), rest=rest, **changes)
     if tenant:
         tenant.now = relay.clock
     return relay
@@ -140,6 +142,21 @@ class TestWithoutRestApi:
             "incident i2 of channel noc",
             "2 incidents of channel noc",
         ]
+
+    def test_receipt_that_was_answered_after_the_index_was_read_brings_no_early_message(self) -> None:
+        table = HookedDynamoDb()
+        relay = watched({"answered_within_seconds": 300}, dynamodb=table)
+        relay.play("critical")
+        relay.session.steps = [samples.refused(404)]
+        for seconds, incident_id in ((100, "i2"), (60, "i3")):
+            relay.clock.now += seconds
+            relay.share(id=incident_id)
+            relay.sweep(0)
+        table.before_next(lambda: call_back(relay, "response", "Acknowledge"), "batch_get_item")
+        relay.sweep(140)
+        assert (relay.entry().receipt.is_open, len(relay.sns.published)) == (False, 1)
+        relay.sweep(100)
+        assert len(relay.sns.published) == 2
 
     @pytest.mark.parametrize("events", ["ok", "warning", "10 ok critical 10 warning"])
     def test_nothing_is_awaited_once_the_incident_is_better(self, events: str) -> None:

@@ -51,11 +51,10 @@ def test_cold_start_of_one_test_leaves_garbage_to_be_collected_in_the_next(numbe
 @pytest.mark.parametrize(
     ("build", "endpoint"), [(bootstrap.webhook, "inbound"), (bootstrap.xmatters_callback, "callback")]
 )
-def test_each_endpoint_reads_the_change_marks_and_records_uses_of_its_own_credentials(
+def test_each_endpoint_records_uses_of_its_own_credentials(
     build: Callable[[dict[str, str]], Endpoint], endpoint: str
 ) -> None:
     webhook = build(ENVIRONMENT)
-    assert webhook.authenticator.channels._change_marks is not None
     assert webhook.authenticator.endpoint == webhook.uses.endpoint == endpoint
 
 
@@ -161,9 +160,51 @@ def test_sweeper_invokes_the_worker_with_an_event_like_that_of_sqs(awslambda: Fa
     assert record == {"messageId": "from-the-sweeper", "body": '{"schema":1}'}
 
 
-@pytest.mark.parametrize("build", BUILDS)
-def test_invalid_environment_is_refused_with_all_its_problems(build: Callable[[dict[str, str]], object]) -> None:
-    with pytest.raises(ConfigError) as caught:
-        build({})
-    refused = {line.partition(":")[0] for line in str(caught.value).splitlines()}
-    assert refused >= ENVIRONMENT.keys() - {"RELAY_FALLBACK_TOPIC_ARN", "RELAY_JOB_WORKER"}
+LOCAL = {"RELAY_PROFILE": "local", "AWS_ENDPOINT_URL": "http://localhost:4566"}
+
+
+def allows_loopback(environment: dict[str, str]) -> bool:
+    return bootstrap._adapters(ENVIRONMENT | environment).vendors.hosts.xmatters.loopback
+
+
+def test_profile_and_not_the_endpoint_decides_if_loopback_is_allowed() -> None:
+    assert not allows_loopback({})
+    assert not allows_loopback(LOCAL | {"RELAY_PROFILE": "aws"})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:4566", "http://localhost:4566", "http://[::1]:4566", "http://127.9.9.9"]
+)
+def test_local_profile_is_accepted_if_aws_is_a_local_cloud(url: str) -> None:
+    assert allows_loopback(LOCAL | {"AWS_ENDPOINT_URL": url})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "https://127.0.0.1:4566",
+        "http://10.0.0.1:4566",
+        "http://127.0.0.1.example.org",
+        "http://localhost.example.org",
+        "http://user@10.0.0.1",
+        "http://[::1",
+        "127.0.0.1:4566",
+    ],
+)
+def test_local_profile_refuses_to_start_on_aws(url: str) -> None:
+    with pytest.raises(ConfigError, match="local is for the local cloud alone"):
+        allows_loopback(LOCAL | {"AWS_ENDPOINT_URL": url})
+
+
+def test_webhook_url_in_the_local_cloud_is_a_path_of_the_clouds_url() -> None:
+    post = bootstrap._adapters(ENVIRONMENT | LOCAL | {"RELAY_WEBHOOK_URL": "/_aws/x/{channel}"}).vendors.webhook
+    assert post
+    assert post.args[1] == "http://localhost:4566/_aws/x/{channel}"  # type: ignore[attr-defined]
+
+
+def test_lists_of_hosts_and_seconds_are_read() -> None:
+    hosts = {"RELAY_XMATTERS_HOSTS": "*.xmatters.com,acme.hosted.xmatters.com", "RELAY_SECRET_CACHE_SECONDS": "10"}
+    adapters = bootstrap._adapters(ENVIRONMENT | hosts)
+    assert adapters.vendors.hosts.xmatters.patterns == ("*.xmatters.com", "acme.hosted.xmatters.com")
+    assert adapters.cache_seconds == 10

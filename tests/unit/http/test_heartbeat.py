@@ -4,7 +4,7 @@ import pytest
 import requests
 
 from relay.deadline import Deadline
-from relay.http.client import HttpClient, beat, post_share
+from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from tests.fakes import Clock, FakeSession, Step
 
@@ -13,7 +13,8 @@ URL = "https://switch.example.com/ping/9f2c41d0-canary"
 
 def beaten(*steps: Step, seconds: float = 2.0) -> tuple[str, FakeSession]:
     session, clock = FakeSession(*steps), Clock()
-    return beat(HttpClient(session, clock=clock), URL, Deadline(seconds, clock)), session
+    client = HttpClient(session, clock=clock)
+    return client.failure("GET", URL, None, {}, Deadline(seconds, clock)), session
 
 
 def test_heartbeat_is_a_get_without_a_body_within_the_given_time() -> None:
@@ -37,11 +38,11 @@ def test_failure_has_a_reason_without_the_url(step: Step, reason: str) -> None:
     assert len(session.calls) == 1
 
 
-def test_share_is_posted_to_the_channels_url_with_its_header_and_bytes() -> None:
+def test_share_is_posted_with_its_header_and_bytes() -> None:
     session, clock = FakeSession(HttpAnswer(202, {}, b"{}"), HttpAnswer(403, {}, b"{}")), Clock()
     client, headers = HttpClient(session, clock=clock), {"Authorization": "Bearer canary"}
-    url = "https://api.example.com/v1/bigpanda/{channel}"
-    failures = [post_share(client, url, "noc", headers, b"{1}", Deadline(2.0, clock)) for _ in range(2)]
+    url = "https://api.example.com/v1/bigpanda/noc"
+    failures = [client.failure("POST", url, b"{1}", headers, Deadline(2.0, clock)) for _ in range(2)]
     assert failures == ["", "HTTP 403"]
     call = session.calls[0]
     assert (call.method, call.url, call.body) == ("POST", "https://api.example.com/v1/bigpanda/noc", b"{1}")
@@ -56,5 +57,5 @@ def test_no_time_left_sends_no_heartbeat() -> None:
 
 def test_no_host_but_that_of_the_url_is_called() -> None:
     client = HttpClient(Session(AllowList("HeartbeatUrl", ("switch.example.com",))))
-    failure = beat(client, "https://other.example.com/canary", Deadline(1, Clock()))
+    failure = client.failure("GET", "https://other.example.com/canary", None, {}, Deadline(1, Clock()))
     assert failure == "refused: the URL must not be called: its host is not among the stack's HeartbeatUrl"

@@ -137,6 +137,7 @@ def test_scalar_below_a_secret_name_is_redacted_in_truncated_or_embedded_json(
         '{\\"NAME\\": [\\"a\\\\\\"b HIDDEN\\"], \\"x\\": 1}',
         '{"name": "NAME", "value": "HIDDEN"}',
         '{"name": "NAME", "value": "HIDDEN',
+        '{"value": "HIDDEN", "name": "NAME"}',
         "NAME=HIDDEN&x=1",
         "x=1&NAME[]=HIDDEN",
         "x=1&NAME%5B0%5D=HIDDEN",

@@ -32,8 +32,8 @@ def planned(scene: Scene) -> list[Listing]:
 
 
 def groups(scene: Scene) -> list[list[str]]:
-    """Return the channels of each planned group."""
-    return sorted([member.name for member in group.members] for each in planned(scene) for group in each.groups)
+    """Return the channels of each planned listing."""
+    return sorted([member.name for member in each.members] for each in planned(scene))
 
 
 def share(scene: Scene, environment_id: str, recipients: tuple[str, ...] = ()) -> None:
@@ -60,12 +60,12 @@ def test_channel_that_asks_bigpanda_something_else_has_its_own_listing(other: di
     assert len(planned(scene)) == 2
 
 
-def test_channel_with_another_key_has_its_own_group_in_the_listing() -> None:
+def test_channels_with_different_keys_have_one_listing() -> None:
     scene = make_scene()
-    with_channels(scene, dba={"api_key": "BPU-other"})
-    assert groups(scene) == [["dba"], ["noc"]]
+    with_channels(scene, dba={"api_key": "BPU-other"}, net={})
+    assert groups(scene) == [["noc", "dba", "net"]]
     [listing] = planned(scene)
-    assert [group.access.api_key for group in listing.groups] == ["BPU-canary", "BPU-other"]
+    assert [access.api_key for access in listing.accesses] == ["BPU-canary", "BPU-other"]
 
 
 @pytest.mark.parametrize("off", [False, None])
@@ -95,7 +95,7 @@ def test_environment_that_only_a_share_names_is_not_reconciled() -> None:
 def test_recipients_of_urls_are_looked_for_only_if_a_webhook_named_any(recipients: tuple[str, ...]) -> None:
     scene = make_scene()
     share(scene, "e1", recipients=recipients)
-    [member] = planned(scene)[0].groups[0].members
+    [member] = planned(scene)[0].members
     assert member.names_recipients == bool(recipients)
 
 
@@ -106,7 +106,7 @@ def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own
     secret["xmatters"] |= {"recipients_in": "url"} | own
     scene.relay.secrets.texts["noc"] = json.dumps(secret)
     scene.relay.clock.now += 301
-    [member] = planned(scene)[0].groups[0].members
+    [member] = planned(scene)[0].members
     assert member.signals == rings
 
 

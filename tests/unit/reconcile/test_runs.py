@@ -308,9 +308,9 @@ def refuse(scene: Scene, key: str) -> None:
     scene.relay.bigpanda.steps[:] = [answered]
 
 
-class TestGroups:
-    @pytest.mark.parametrize("change", [{"api_key": "BPU-of-another-tenant"}, {"reconcile": "report"}], ids=str)
-    def test_channel_that_left_the_group_or_changed_to_report_during_the_run_relays_nothing(
+class TestChannelsOfAListing:
+    @pytest.mark.parametrize("change", [{"environment_id": "e2"}, {"reconcile": "report"}], ids=str)
+    def test_channel_that_left_the_listing_or_changed_to_report_during_the_run_relays_nothing(
         self, change: dict[str, str]
     ) -> None:
         scene = make_scene()
@@ -352,16 +352,22 @@ class TestGroups:
             assert {each.unknown for each in relay.reconcile().values()} == {0}
         assert relay.sns.published == []
 
-    def test_failing_key_keeps_no_other_key_from_being_compared(self) -> None:
+    def test_refused_key_is_reported_and_another_channels_key_is_used_for_all(self) -> None:
         scene = make_scene()
         with_channels(scene, dba={"api_key": "BPU-other"})
         scene.has(incident(scene.relay.clock))
         refuse(scene, "BPU-canary")
         settled(scene)
-        found = scene.relay.reconcile()
-        assert (found["noc"].reason, found["dba"].missed) == ("credentials", 1)
+        assert scene.run()["missed"] == 2
         channels = history_of(scene).channels
-        assert channels["noc"].seen < channels["dba"].seen == scene.relay.clock.now
+        assert channels["noc"].seen == channels["dba"].seen == scene.relay.clock.now
+        assert scene.relay.recorder.metrics()["reconcile_failed"] > 0
+
+    def test_run_fails_if_every_key_is_refused(self) -> None:
+        scene = make_scene()
+        with_channels(scene, dba={"api_key": "BPU-other"})
+        refuse(scene, "BPU-")
+        assert scene.run()["reason"] == "credentials"
 
 
 class TestListing:

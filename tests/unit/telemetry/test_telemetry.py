@@ -294,13 +294,13 @@ class TestChannelMetrics:
         recorder.telemetry.swept({"noc": 2}, 0.0, 0)
         assert recorder.channel_metrics() == {}
 
-    def test_delivered_share_is_counted_for_the_stack_and_its_channel_in_one_line(self) -> None:
+    def test_delivered_share_is_counted_for_the_stack_and_its_channel(self) -> None:
         recorder = self.recorder()
         recorder.telemetry.share(self.result(Outcome.DELIVERED), {}, correlation_id="c1")
-        [document] = self.documents(recorder)
-        dimensions = [each["Dimensions"] for each in document["_aws"]["CloudWatchMetrics"]]
-        assert dimensions == [[["service"]], [["service", "channel"]]]
-        assert {each["Namespace"] for each in document["_aws"]["CloudWatchMetrics"]} == {"relay"}
+        whole, document = self.documents(recorder)
+        directives = [each["_aws"]["CloudWatchMetrics"][0] for each in (whole, document)]
+        assert [each["Dimensions"] for each in directives] == [[["service"]], [["service", "channel"]]]
+        assert {each["Namespace"] for each in directives} == {"relay"}
         assert (document["channel"], document["share"], document["signal_delivered"]) == ("noc", [1.0], [1.0])
         assert recorder.metrics() == {"share": 1}
         assert recorder.channel_metrics() == {("noc", "share"): 1, ("noc", "signal_delivered"): 1}

@@ -285,15 +285,12 @@ def as_webhook(document: Mapping[str, Any], environment_id: str) -> bytes:
     if isinstance(active, bool):
         named["resolved"] = not active
     if isinstance(alerts, list):
-        named["alerts"] = [_with_id(alert) for alert in alerts if isinstance(alert, dict)]
+        objects = (alert for alert in alerts if isinstance(alert, dict))
+        named["alerts"] = [{"id": each["alert_id"], **each} if "alert_id" in each else each for each in objects]
     if status := scalar(fields.first("status")):
         named["status"] = status.lower()
     members = {"incident": {**document, **named}, "metadata": {"environment_id": environment_id}}
     return json.dumps(members).encode()
-
-
-def _with_id(alert: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"id": alert["alert_id"], **alert} if "alert_id" in alert else alert
 
 
 def _json(answer: HttpAnswer) -> Any:

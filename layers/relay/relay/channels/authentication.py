@@ -7,7 +7,6 @@ valid credential spends nothing.
 
 import ipaddress
 import json
-from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -94,49 +93,35 @@ CHECKED_AT_ONCE, CHECKED_PER_SECOND = 100.0, 10.0
 MAX_BUDGETS = 2048
 
 
-class RefusalBudget:
-    """Token bucket for refused requests: holds at most `burst` permits and gains `per_second` permits a second."""
-
-    def __init__(self, burst: float, per_second: float, clock: Clock) -> None:
-        self._burst = burst
-        self._per_second = per_second
-        self._clock = clock
-        self._left = burst
-        self._counted_at = clock()
-
-    def take(self) -> bool:
-        """Take one permit for a refused request. Return False if none is left."""
-        now = self._clock()
-        passed = max(0.0, now - self._counted_at)
-        self._left = min(self._burst, self._left + passed * self._per_second)
-        self._counted_at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-    def give_back(self) -> None:
-        """Put a permit back that was taken in advance: the request was not refused after all."""
-        self._left = min(self._burst, self._left + 1)
-
-
 class RefusalBudgets:
-    """Budgets of refused requests by source address, created at first use."""
+    """Token buckets for refused requests by source address, with a larger one for tokens with a right checksum."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._budgets: OrderedDict[tuple[str, bool], RefusalBudget] = OrderedDict()
+        # Permits that are left, and when they were counted (epoch seconds); the least recently used first.
+        self._buckets: dict[tuple[str, bool], tuple[float, float]] = {}
 
-    def of(self, address: str, *, is_checked: bool) -> RefusalBudget:
-        """Return the budget of a source address; a separate, larger one for tokens with a right checksum."""
+    def take(self, address: str, *, is_checked: bool) -> bool:
+        """Take one permit of a source address for a refused request. Return False if none is left."""
+        key, now = (source(address), is_checked), self._clock()
+        burst, per_second = _limits(is_checked)
+        left, counted_at = self._buckets.pop(key, (burst, now))
+        left = min(burst, left + max(0.0, now - counted_at) * per_second)
+        self._buckets[key] = (left - 1 if left >= 1 else left, now)
+        if len(self._buckets) > MAX_BUDGETS:
+            del self._buckets[next(iter(self._buckets))]
+        return left >= 1
+
+    def give_back(self, address: str, *, is_checked: bool) -> None:
+        """Put a permit back that was taken in advance: the request was not refused after all."""
         key = (source(address), is_checked)
-        if key not in self._budgets:
-            limits = (CHECKED_AT_ONCE, CHECKED_PER_SECOND) if is_checked else (OPAQUE_AT_ONCE, OPAQUE_PER_SECOND)
-            self._budgets[key] = RefusalBudget(*limits, self._clock)
-        self._budgets.move_to_end(key)
-        while len(self._budgets) > MAX_BUDGETS:
-            self._budgets.popitem(last=False)
-        return self._budgets[key]
+        if key in self._buckets:
+            left, counted_at = self._buckets[key]
+            self._buckets[key] = (min(_limits(is_checked)[0], left + 1), counted_at)
+
+
+def _limits(is_checked: bool) -> tuple[float, float]:
+    return (CHECKED_AT_ONCE, CHECKED_PER_SECOND) if is_checked else (OPAQUE_AT_ONCE, OPAQUE_PER_SECOND)
 
 
 def source(address: str) -> str:
@@ -198,8 +183,8 @@ class Authenticator:
 
         A refused request takes a permit from the source address's budget.
         """
-        budget = self.budgets.of(request.source, is_checked=kind is CredentialKind.RIGHT_CHECKSUM)
-        if not budget.take():
+        is_checked = kind is CredentialKind.RIGHT_CHECKSUM
+        if not self.budgets.take(request.source, is_checked=is_checked):
             raise LookupsLimited("too many requests of one source address were refused; try again")
         channel = self.channels.for_authentication(request.channel)
         if not self._fits(channel, request):
@@ -207,7 +192,7 @@ class Authenticator:
             channel = self.channels.for_refusal(request.channel)
         if not self._fits(channel, request):
             raise Unauthorized(channel_exists=True)
-        budget.give_back()
+        self.budgets.give_back(request.source, is_checked=is_checked)
         return channel
 
     def _fits(self, channel: Channel, request: Request) -> bool:

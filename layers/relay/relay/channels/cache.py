@@ -113,9 +113,6 @@ class Marks(NamedTuple):
     settings: str = ""
 
 
-NO_MARKS = Marks()
-
-
 class ChangeMarks:
     """The change marks of all channels, from the last successful read of the ledger's table.
 
@@ -186,17 +183,17 @@ class _Copy:
     Attributes:
         good_until: Use the copy without a read before this time.
         read_at: Time of the last read, successful or not.
-        failure: The error text of that read; None if it succeeded.
         good_at: Time of the last successful read.
         marks: The channel's marks, taken before that read.
+        failure: The error text of the last read; None if it succeeded.
     """
 
     channel: Channel
     good_until: float
     read_at: float
+    good_at: float
+    marks: Marks
     failure: str | None = None
-    good_at: float = 0.0
-    marks: Marks = NO_MARKS
 
     def is_revoked(self, marks: Marks) -> bool:
         """True if a credential of the channel was, or may have been, revoked since this copy was read."""
@@ -211,8 +208,7 @@ class ChannelCache:
     """Cache of channels by name; `source` reads a channel's secret and parses it.
 
     A copy is used for `seconds`, and longer while the secret cannot be read or is malformed. A name without a secret is
-    not looked up again for `unknown_seconds`. `notice` logs and counts a problem. Without `change_marks`, a copy ends
-    by its age, or when a credential fails.
+    not looked up again for `unknown_seconds`. `notice` logs and counts a problem.
     """
 
     def __init__(
@@ -222,8 +218,8 @@ class ChannelCache:
         seconds: float,
         clock: Clock,
         notice: Notice,
+        change_marks: ChangeMarks,
         unknown_seconds: float = UNKNOWN_SECONDS,
-        change_marks: ChangeMarks | None = None,
     ) -> None:
         self._source = source
         self._seconds = seconds
@@ -264,8 +260,6 @@ class ChannelCache:
         read. If the marks can't be read either, the copy stays valid for one hour after the last successful read of
         the secret or the marks. Raises as `get` does, and ChannelUnreadable if there is only a copy that is not valid.
         """
-        if self._change_marks is None:
-            return self.get(name)
         marks = self._change_marks.current_marks(name)
         copy = self._copies.get(name)
         if copy is None:
@@ -291,7 +285,7 @@ class ChannelCache:
 
         While the secret can't be read, the cached copy stays in use. Raises as `get` does.
         """
-        return self._for_work(name, self._change_marks.current_marks(name) if self._change_marks else NO_MARKS)
+        return self._for_work(name, self._change_marks.current_marks(name))
 
     def _for_work(self, name: str, marks: Marks) -> Channel:
         copy = self._copies.get(name)
@@ -331,7 +325,7 @@ class ChannelCache:
 
     def _read(self, name: str) -> Channel:
         # Read before the secret, so that a change during the read makes this copy outdated.
-        marks = self._change_marks.known_marks(name) if self._change_marks else NO_MARKS
+        marks = self._change_marks.known_marks(name)
         try:
             found = self._source(name)
         except UnknownChannel as error:

@@ -4,18 +4,15 @@
 person.
 """
 
-from collections.abc import Iterator
+import re
 from typing import NamedTuple
 from urllib.parse import unquote_plus, urlsplit
 
 from relay.channels.channel import Channel
 
-# docs/vendors.md, "Triggers". None stands for any id or name.
-_TRIGGER_PATHS = (
-    ("api", "integration", "1", "functions", None, "triggers"),
-    ("reapi", None, "forms", None, "triggers"),
-    ("api", "xm", "1", "forms", None, "triggers"),
-    ("api", "xm", "1", "plans", None, "forms", None, "triggers"),
+# docs/vendors.md, "Triggers".
+_TRIGGER_PATH = re.compile(
+    r"/(api/integration/1/functions/[^/]+|(reapi/[^/]+|api/xm/1|api/xm/1/plans/[^/]+)/forms/[^/]+)/triggers"
 )
 
 
@@ -31,7 +28,18 @@ class Problem(NamedTuple):
 
 def problems(channel: Channel) -> list[Problem]:
     """Return the settings of a channel with which a signal may notify nobody."""
-    return list(_problems(channel))
+    found = list[Problem]()
+    for number, route in enumerate(channel.policy.routes):
+        if not route.when:
+            found.append(Problem(f"policy.routes.{number}.when", "must not be empty"))
+        if not route.recipients:
+            found.append(Problem(f"policy.routes.{number}.recipients", "must not be empty"))
+    if not _has_recipients(channel) and not any(route.recipients for route in channel.policy.routes):
+        detail = "nobody would be notified: neither channel, route nor URL names any"
+        found.append(Problem("xmatters.recipients", detail))
+    if not channel.any_trigger_path and not _TRIGGER_PATH.fullmatch(urlsplit(channel.trigger_url).path):
+        found.append(Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger"))
+    return found
 
 
 def critical_may_notify_nobody(channel: Channel) -> bool:
@@ -53,18 +61,6 @@ def needs_url_recipients(channel: Channel) -> bool:
     return channel.recipients_in == "url" and not is_named_here
 
 
-def _problems(channel: Channel) -> Iterator[Problem]:
-    for number, route in enumerate(channel.policy.routes):
-        if not route.when:
-            yield Problem(f"policy.routes.{number}.when", "must not be empty")
-        if not route.recipients:
-            yield Problem(f"policy.routes.{number}.recipients", "must not be empty")
-    if not _has_recipients(channel) and not any(route.recipients for route in channel.policy.routes):
-        yield Problem("xmatters.recipients", "nobody would be notified: neither channel, route nor URL names any")
-    if not channel.any_trigger_path and not _is_trigger(channel.trigger_url):
-        yield Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger")
-
-
 def _has_recipients(channel: Channel) -> bool:
     return bool(channel.recipients) or channel.recipients_in is not None or _names_any(channel.trigger_url)
 
@@ -73,15 +69,6 @@ def _names_any(url: str) -> bool:
     pieces = [piece.partition("=") for piece in urlsplit(url).query.split("&")]
     lists = [unquote_plus(value) for name, _, value in pieces if name == "recipients"]
     return any(name.strip() for each in lists for name in each.split(","))
-
-
-def _is_trigger(url: str) -> bool:
-    steps = urlsplit(url).path.split("/")[1:]
-    return any(
-        len(steps) == len(known)
-        and all(step == wanted if wanted else step for step, wanted in zip(steps, known, strict=True))
-        for known in _TRIGGER_PATHS
-    )
 
 
 def _holds_for_critical(fact: str, patterns: tuple[str, ...]) -> bool:

@@ -127,29 +127,20 @@ class Policy(NamedTuple):
             chosen["unanswered_recipients"] = tuple(members["unanswered_recipients"])
         chosen["priorities"] = {**PRIORITIES, **members.get("priorities", {})}
         chosen["mode"] = Mode(members.get("mode", Mode.LIVE))
-        chosen["pauses"] = _pauses(members["pauses"]) if members.get("pauses") else ()
-        chosen["routes"] = _routes(members["routes"]) if "routes" in members else ()
+        # Imported late: most channels need none of these, and the imports would slow their cold starts.
+        if "pauses" in members:
+            from relay.channels.routes import Pause  # noqa: PLC0415
+
+            chosen["pauses"] = tuple(map(Pause.of, members["pauses"]))
+        if "routes" in members:
+            from relay.channels.routes import Route  # noqa: PLC0415
+
+            chosen["routes"] = tuple(map(Route.of, members["routes"]))
+        if members.get("body") == "xmatters":
+            from relay.incidents.own_body import MAX_LENGTH, BodyRule  # noqa: PLC0415
+
+            length, properties = members.get("max_property_length", MAX_LENGTH), members.get("properties", {})
+            chosen["own_body"] = BodyRule(length, tuple(properties.items()))
         if "flap" in members:
             chosen["flap"] = FlapRule(members["flap"]["transitions"], members["flap"]["minutes"])
-        if members.get("body") == "xmatters":
-            chosen["own_body"] = _own_body(members)
         return cls(**chosen)
-
-
-# These functions import late: most channels need none of them, and the imports would slow their cold starts.
-def _pauses(found: list[dict[str, Any]]) -> tuple["Pause", ...]:
-    from relay.channels.routes import Pause  # noqa: PLC0415
-
-    return tuple(map(Pause.of, found))
-
-
-def _routes(found: list[dict[str, Any]]) -> tuple["Route", ...]:
-    from relay.channels.routes import Route  # noqa: PLC0415
-
-    return tuple(map(Route.of, found))
-
-
-def _own_body(members: Mapping[str, Any]) -> "BodyRule":
-    from relay.incidents.own_body import MAX_LENGTH, BodyRule  # noqa: PLC0415
-
-    return BodyRule(members.get("max_property_length", MAX_LENGTH), tuple(members.get("properties", {}).items()))

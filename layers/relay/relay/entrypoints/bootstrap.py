@@ -1,7 +1,8 @@
 """Construction of each Lambda function's object, with its adapters to AWS and the vendors.
 
 Each handler module calls its function of this module once, at cold start. Clients, sessions and TLS contexts are made
-then, while Lambda gives a function a full core.
+then, while Lambda gives a function a full core. The environment has the settings of the stack: the template checks the
+form of its parameters. Each function raises KeyError if one is missing, and ConfigError as `_is_local` does.
 """
 
 import gc
@@ -18,6 +19,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from http import HTTPStatus
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,11 +29,11 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError,
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS, Secrets
-from relay.config import Config
-from relay.deadline import Deadline, Watchdog, seconds_left
+from relay.deadline import Deadline, seconds_left, time_limit
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
-from relay.http.client import HttpClient, beat, post_share
-from relay.http.session import USER_AGENT, AllowList, Session, VendorHosts
+from relay.failures import ConfigError
+from relay.http.client import HttpClient
+from relay.http.session import USER_AGENT, AllowList, Session, VendorHosts, is_loopback
 from relay.jobs.queue import Queue
 from relay.ledger.table import Table
 from relay.telemetry import Telemetry
@@ -63,24 +65,24 @@ MOST_BIGPANDA_BYTES = 6 * 1024 * 1024
 
 
 def webhook(environment: Mapping[str, str] = os.environ) -> "Endpoint":
-    """Return the handler of POST /bigpanda/{channel}. Raises ConfigError."""
+    """Return the handler of POST /bigpanda/{channel}."""
     return _loaded(Wiring(_adapters(environment)).webhook)
 
 
 def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Endpoint":
-    """Return the handler of POST /xmatters/{channel}. Raises ConfigError."""
+    """Return the handler of POST /xmatters/{channel}."""
     return _loaded(Wiring(_adapters(environment)).callbacks)
 
 
 def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
-    """Return the worker of the retry queue, which sends signals. Raises ConfigError."""
-    adapters = _adapters(environment, "RELAY_FALLBACK_TOPIC_ARN", unknown_seconds=JOBS_UNKNOWN_SECONDS)
+    """Return the worker of the retry queue, which sends signals."""
+    adapters = _adapters(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS)
     return _loaded(Wiring(adapters).worker)
 
 
 def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
-    """Return the worker of the chore queue: all kinds of jobs but signals. Raises ConfigError."""
-    adapters = _adapters(environment, "RELAY_FALLBACK_TOPIC_ARN", unknown_seconds=JOBS_UNKNOWN_SECONDS)
+    """Return the worker of the chore queue: all kinds of jobs but signals."""
+    adapters = _adapters(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS)
     worker = Wiring(adapters).worker
     # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
     worker.chores.questions()
@@ -89,15 +91,14 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
 
 
 def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
-    """Return the sweeper, which runs every minute. Raises ConfigError."""
-    needs = ("RELAY_FALLBACK_TOPIC_ARN", "RELAY_JOB_WORKER")
-    adapters = _adapters(environment, *needs, unknown_seconds=JOBS_UNKNOWN_SECONDS)
+    """Return the sweeper, which runs every minute."""
+    adapters = _adapters(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS)
     return _loaded(Wiring(adapters).sweeper)
 
 
 def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
-    """Return the maker of reconcile runs. Raises ConfigError."""
-    adapters = _adapters(environment, "RELAY_FALLBACK_TOPIC_ARN", unknown_seconds=JOBS_UNKNOWN_SECONDS)
+    """Return the maker of reconcile runs."""
+    adapters = _adapters(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS)
     return _loaded(Wiring(adapters).reconciler)
 
 
@@ -111,31 +112,24 @@ def _loaded[T](part: T) -> T:
     return part
 
 
-def _adapters(
-    environment: Mapping[str, str],
-    *needs: str,
-    unknown_seconds: float = UNKNOWN_SECONDS,
-) -> Adapters:
-    """Return the adapters of a function. `needs` are further environment variables that it must have.
-
-    Raises ConfigError.
-    """
-    config = Config.from_environment(environment, *needs)
-    hosts = VendorHosts.of(config.xmatters_hosts, config.bigpanda_hosts, loopback=config.loopback_allowed)
+def _adapters(environment: Mapping[str, str], *, unknown_seconds: float = UNKNOWN_SECONDS) -> Adapters:
+    is_local = _is_local(environment)
+    lists = (environment[f"RELAY_{vendor}_HOSTS"].split(",") for vendor in ("XMATTERS", "BIGPANDA"))
+    hosts = VendorHosts.of(*lists, loopback=is_local)
     xmatters = cache(partial(Session, hosts.xmatters))
     bigpanda = partial(Session, hosts.bigpanda, most=MOST_BIGPANDA_BYTES)
     # Lambda freezes a function between requests, and a monotonic clock may stop meanwhile. So it is used for deadlines
     # only, which end with the request.
     deadlines = partial(Deadline, clock=time.monotonic)
     return Adapters(
-        resources=_resources(config),
+        resources=_resources(environment),
         vendors=Vendors(
             hosts,
             triggers=xmatters,
             rest=xmatters,
             bigpanda=bigpanda,
-            heartbeat=_heartbeat(config.heartbeat_url) if config.heartbeat_url else None,
-            webhook=_webhook(config) if config.webhook_url else None,
+            heartbeat=_heartbeat(environment.get("RELAY_HEARTBEAT_URL", "")),
+            webhook=_webhook(environment, loopback=is_local),
         ),
         effects=Effects(
             clock=time.time,
@@ -144,35 +138,56 @@ def _adapters(
             deadlines=deadlines,
             owner=lambda: uuid.uuid4().hex,
             at_once=_at_once,
-            watch=Watchdog().run,
+            watch=watchdog,
         ),
         telemetry=Telemetry.from_environment(
-            has_channel_metrics=config.has_channel_metrics, is_traced=config.is_traced
+            has_channel_metrics=environment.get("RELAY_CHANNEL_METRICS") == "on",
+            is_traced=environment.get("RELAY_TRACING") == "Active",
         ),
-        cache_seconds=config.secret_cache_seconds,
+        cache_seconds=float(environment.get("RELAY_SECRET_CACHE_SECONDS", "300")),
         unknown_seconds=unknown_seconds,
-        reads_change_marks=True,
     )
 
 
-def _resources(config: Config) -> Resources:
+def _is_local(environment: Mapping[str, str]) -> bool:
+    """True in the local cloud, where plain http to loopback addresses is allowed.
+
+    Raises ConfigError for the local profile on AWS: only the local cloud sets a loopback URL for each function.
+    """
+    if environment.get("RELAY_PROFILE") != "local":
+        return False
+    try:
+        url = urlsplit(environment.get("AWS_ENDPOINT_URL", ""))
+        is_here = url.scheme == "http" and is_loopback(url.hostname or "")
+    except ValueError:
+        is_here = False
+    if not is_here:
+        raise ConfigError(
+            "RELAY_PROFILE: local is for the local cloud alone: AWS_ENDPOINT_URL is no http URL of this machine; "
+            "deploy with Profile=aws"
+        )
+    return True
+
+
+def _resources(environment: Mapping[str, str]) -> Resources:
     sqs = _client("sqs", _HASTE)
-    table = Table(_client("dynamodb", _HASTE), config.ledger_table, time.time)
-    secrets = Secrets(_client("secretsmanager", _PATIENCE), config.secret_prefix, ticks=time.monotonic)
+    table = Table(_client("dynamodb", _HASTE), environment["RELAY_LEDGER_TABLE"], time.time)
+    prefix = environment["RELAY_SECRET_PREFIX"]
+    secrets = Secrets(_client("secretsmanager", _PATIENCE), prefix, ticks=time.monotonic)
     return Resources(
         table=table,
         credentials=table,
-        retries=Queue(sqs, config.retry_queue_url),
-        chores=Queue(sqs, config.chore_queue_url),
-        dead_letters=Queue(sqs, config.dead_letter_queue_url),
+        retries=Queue(sqs, environment["RELAY_RETRY_QUEUE_URL"]),
+        chores=Queue(sqs, environment["RELAY_CHORE_QUEUE_URL"]),
+        dead_letters=Queue(sqs, environment["RELAY_DEAD_LETTER_QUEUE_URL"]),
         read_secret=secrets.read,
         secret_names=secrets.names,
         sns=cache(partial(_client, "sns", _PATIENCE)),
-        topic_arn=config.fallback_topic_arn,
-        alarm_topic_arn=config.alarm_topic_arn,
-        notice_topic_arn=config.notice_topic_arn,
-        invoke=partial(_invoke, cache(partial(_client, "lambda", _PATIENCE)), config.job_worker),
-        phones=_phones(config),
+        topic_arn=environment.get("RELAY_FALLBACK_TOPIC_ARN", ""),
+        alarm_topic_arn=environment.get("RELAY_ALARM_TOPIC_ARN", ""),
+        notice_topic_arn=environment.get("RELAY_NOTICE_TOPIC_ARN", ""),
+        invoke=partial(_invoke, cache(partial(_client, "lambda", _PATIENCE)), environment.get("RELAY_JOB_WORKER", "")),
+        phones=_phones(environment),
     )
 
 
@@ -210,22 +225,36 @@ def _client_of(url: str, parameter: str, *, loopback: bool = False) -> HttpClien
     return HttpClient(Session(AllowList(parameter, ((urlsplit(url).hostname or "").lower(),), loopback)))
 
 
-def _heartbeat(url: str) -> Callable[[float], str]:
+def _heartbeat(url: str) -> Callable[[float], str] | None:
+    if not url:
+        return None
     client = _client_of(url, "HeartbeatUrl")
-    return lambda seconds: beat(client, url, Deadline(seconds, time.monotonic))
+    return lambda seconds: client.failure("GET", url, None, {}, Deadline(seconds, time.monotonic))
 
 
-def _webhook(config: Config) -> "Post":
-    client = _client_of(config.webhook_url, "own API", loopback=config.loopback_allowed)
-    return partial(post_share, client, config.webhook_url)
+def _webhook(environment: Mapping[str, str], *, loopback: bool) -> "Post | None":
+    if not (url := environment.get("RELAY_WEBHOOK_URL", "")):
+        return None
+    # In the local cloud it is a path of the cloud's URL.
+    url = f"{environment.get('AWS_ENDPOINT_URL', '')}{url}" if url.startswith("/") else url
+    return partial(_post, _client_of(url, "own API", loopback=loopback), url)
 
 
-def _phones(config: Config) -> "Phones | None":
-    if not config.fallback_phones:
+def _post(
+    client: HttpClient, url: str, channel: str, headers: Mapping[str, str], body: bytes, deadline: Deadline
+) -> str:
+    return client.failure("POST", url.replace("{channel}", channel), body, headers, deadline)
+
+
+def _phones(environment: Mapping[str, str]) -> "Phones | None":
+    numbers = environment.get("RELAY_FALLBACK_PHONES", "")
+    if not numbers:
         return None
     from relay.delivery.phones import Phones, ways_to  # noqa: PLC0415
 
-    ways = ways_to(config.fallback_phones, config.fallback_voice_identity, config.fallback_text_identity)
+    # ARNs of a phone number or pool that calls them, and of a phone number, pool or sender id that texts them.
+    identities = (environment.get(f"RELAY_FALLBACK_{kind}_IDENTITY", "") for kind in ("VOICE", "TEXT"))
+    ways = ways_to(numbers.split(","), *identities)
     return Phones(cache(partial(_client, "pinpoint-sms-voice-v2", _PHONES)), ways, _at_once) if ways else None
 
 
@@ -255,3 +284,30 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda call: call(), calls))
+
+
+def watchdog(work: Callable[[], None], seconds: float) -> None:
+    """Do the work for a request in a thread, and raise its exception if it raises one.
+
+    Raises TimeoutError after `seconds`, even if a call never ends: a name look-up has no limit, and an answer of AWS
+    that trickles in resets its limit each time. The work is then abandoned. Lambda freezes the function after the
+    answer, so the thread may go on hours later. By then the time limit of its calls has passed: a call that hung may
+    end, and no other call is begun.
+    """
+    failure, until = list[BaseException](), time.time() + seconds
+
+    def watched() -> None:
+        try:
+            # It counts from before the thread's start, so that it has passed when the work is abandoned.
+            with time_limit(until - time.time()):
+                work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            failure.append(error)
+
+    thread = Thread(target=watched, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError("the work for the request hangs")
+    if failure:
+        raise failure[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
+from relay.channels.cache import UNKNOWN_SECONDS, ChangeMarks, ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.deadline import Clock, Deadlines, Watch, limited
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from relay.bigpanda.listing import Lister
     from relay.bigpanda.writeback import Writeback
     from relay.channels.authentication import Authenticator
-    from relay.channels.cache import ChangeMarks
     from relay.channels.channel import BigPandaAccess
     from relay.channels.token import EndpointName
     from relay.delivery.end_questions import EndQuestions
@@ -56,9 +55,7 @@ class Effects(NamedTuple):
 
     Attributes:
         random: Gives a number from 0 to 1.
-        sleep: Waits for a number of seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
-        watch: Does the work for a request, and stops waiting for it after a number of seconds.
     """
 
     clock: Clock
@@ -78,13 +75,10 @@ class Resources(NamedTuple):
             channels: in a stack, the ledger's table.
         read_secret: Returns the text of a channel's secret, by the channel's name.
         secret_names: Returns the names of the channels that have a secret.
-        sns: Returns the client of the fallback topic.
         topic_arn: The fallback topic.
         alarm_topic_arn: The topic that wakes people.
         notice_topic_arn: The topic that people read later.
-        invoke: Invokes the job worker with an envelope (a job as message text), without SQS; returns False if that
-            fails.
-        phones: The phones of the last resort.
+        invoke: Invokes the job worker without SQS, as `Bells.invoke` says.
     """
 
     table: Table
@@ -107,11 +101,8 @@ class Vendors(NamedTuple):
 
     Attributes:
         hosts: The allow-lists, which a channel's URLs are checked against.
-        triggers: Returns the session for signals to xMatters.
         rest: Returns the session for xMatters' REST API; in a Lambda function, this is the session for signals, too.
-        bigpanda: Returns the session for BigPanda's API.
-        heartbeat: Calls the dead man's switch within a number of seconds. Returns the reason of a failure, or an empty
-            text. None without a switch.
+        heartbeat: Calls the dead man's switch, as `Sweeper.heartbeat` says.
         webhook: Posts a share to the stack's own webhook; None for a function that posts none.
     """
 
@@ -125,14 +116,7 @@ class Vendors(NamedTuple):
 
 @dataclass(frozen=True)
 class Adapters:
-    """The library's adapters to the outside: AWS, the vendors, time, and the log.
-
-    Attributes:
-        cache_seconds: Seconds for which a copy of a channel is used before its secret is read again.
-        unknown_seconds: Seconds for which the absence of a channel is remembered.
-        reads_change_marks: True if the function reads the channels' change marks. Then a revoked credential, and a
-            changed mode or pause, have effect before `cache_seconds` are over.
-    """
+    """The library's adapters to the outside: AWS, the vendors, time, the log, and the times of `ChannelCache`."""
 
     resources: Resources
     vendors: Vendors
@@ -140,7 +124,6 @@ class Adapters:
     telemetry: Telemetry
     cache_seconds: float
     unknown_seconds: float = UNKNOWN_SECONDS
-    reads_change_marks: bool = False
 
 
 # A request waits for this read of the table once in ten seconds.
@@ -280,15 +263,14 @@ class Wiring:
             clock=self._clock,
             notice=self._adapters.telemetry.notice,
             unknown_seconds=self._adapters.unknown_seconds,
-            change_marks=self._change_marks if self._adapters.reads_change_marks else None,
+            change_marks=self._change_marks,
         )
 
     def _channel(self, name: str) -> Channel:
         return parse_channel(name, self._resources.read_secret(name), self._vendors.hosts)
 
     @property
-    def _change_marks(self) -> "ChangeMarks":
-        from relay.channels.cache import ChangeMarks
+    def _change_marks(self) -> ChangeMarks:
         from relay.ledger.credentials import read_marks
 
         table = self._resources.credentials.limited(limited(self._deadlines, MARKS_READ_SECONDS, "change_marks"))

@@ -58,6 +58,14 @@ class HttpClient:
             sent = not never_sent(error)
             raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_acted=sent) from None
 
+    def failure(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], deadline: Deadline) -> str:
+        """Send a request. Return the cause of a failure, without the URL; an empty text for an answer 2xx."""
+        try:
+            answer = self.ask(method, url, body, headers, deadline)
+        except NoAnswer as error:
+            return str(error)
+        return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"
+
     def bad_answer(self, answer: HttpAnswer, reason: Reason, secrets: Iterable[str]) -> BadAnswer:
         """Return the exception for an error answer, with an excerpt of its body without `secrets`."""
         # Imported here, since compiling the patterns takes time that a cold start without errors can save.
@@ -94,25 +102,3 @@ def _retry_after(value: str | None, now: float) -> float | None:
             else max(0.0, parsedate_to_datetime(value).timestamp() - now)
         )
     return None
-
-
-def beat(client: HttpClient, url: str, deadline: Deadline) -> str:
-    """Call the dead man's switch. Returns the cause of a failure, without the URL; an empty text for an answer 2xx."""
-    return _failure(client, "GET", url, None, {}, deadline)
-
-
-def post_share(
-    client: HttpClient, url: str, channel: str, headers: Mapping[str, str], body: bytes, deadline: Deadline
-) -> str:
-    """Post a share to a channel's webhook; `url` has `{channel}` for its name. Returns as `beat` does."""
-    return _failure(client, "POST", url.replace("{channel}", channel), body, headers, deadline)
-
-
-def _failure(
-    client: HttpClient, method: str, url: str, body: bytes | None, headers: Mapping[str, str], deadline: Deadline
-) -> str:
-    try:
-        answer = client.ask(method, url, body, headers, deadline)
-    except NoAnswer as error:
-        return str(error)
-    return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"

@@ -67,7 +67,7 @@ class AllowList(NamedTuple):
             raise ForbiddenUrl("it has a user name or password in front of the host")
         if "#" in url:
             raise ForbiddenUrl("it has a fragment, which would never be sent")
-        if self.loopback and parts.scheme in {"http", "https"} and _is_loopback(host):
+        if self.loopback and parts.scheme in {"http", "https"} and is_loopback(host):
             return
         if parts.scheme != "https":
             raise ForbiddenUrl("it is not https")
@@ -99,7 +99,7 @@ def _matches(host: str, pattern: str) -> bool:
     return host == pattern
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     with contextlib.suppress(ValueError):

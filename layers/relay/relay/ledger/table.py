@@ -54,6 +54,14 @@ class Text(NamedTuple):
     key: str = ""
 
 
+def parsed[T](found: Text | None, read: Callable[[Any], T], otherwise: T) -> T:
+    """Return the result of `read` for a document's JSON; `otherwise` without a document, or if it can't be read."""
+    try:
+        return otherwise if found is None else read(json.loads(found.text))
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return otherwise
+
+
 def until_written[T, W](read: Callable[[], T], write: Callable[[T], W | None], known: T | None = None) -> W:
     """Read and write an item with optimistic locking, again if another writer changed it. Return the result of `write`.
 

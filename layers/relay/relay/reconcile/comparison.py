@@ -11,7 +11,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key, shadow_of
 from relay.ledger.sources import Recipients, Sources
 from relay.ledger.table import Ledger
-from relay.reconcile.findings import Cause, Finding, GroupProgress, KnownEntry, Progress, Seen
+from relay.reconcile.findings import Cause, Finding, KnownEntry, Progress, Seen
 from relay.reconcile.history import ChannelHistory, Difference, Member
 
 # A difference counts only after this time: the webhook may be on its way, or the ledger may lack a signal that was sent
@@ -37,34 +37,34 @@ class Comparison:
     ledger: Ledger
     clock: Clock
 
-    def compare(self, run: Progress, part: GroupProgress, incidents: Sequence[Seen]) -> None:
-        """Compare a page of incidents with the ledgers of a group's channels. Record in `run` what differs.
+    def compare(self, run: Progress, incidents: Sequence[Seen]) -> None:
+        """Compare a page of incidents with the ledgers of the listing's channels. Record in `run` what differs.
 
         What was found of these incidents on earlier pages is replaced. Raises LedgerError.
         """
         for seen in incidents:
-            part.unknown.pop(seen.name, None)
-            for member in part.group.members:
-                part.firsts.pop((member.name, seen.name), None)
-                part.unjudged.pop((member.name, seen.name), None)
+            run.unknown.pop(seen.name, None)
+            for member in run.listing.members:
+                run.firsts.pop((member.name, seen.name), None)
+                run.unjudged.pop((member.name, seen.name), None)
         at_once = max(1, ENTRIES_AT_ONCE // max(1, len(incidents)))
-        for members in batched(part.group.members, at_once, strict=False):
+        for members in batched(run.listing.members, at_once, strict=False):
             run.go_on()
             entries = self._read(members, incidents)
             for member in members:
                 for seen in incidents:
                     known = entries.get((member.name, seen.share.incident_id), [])
-                    found = self._compare_one(run, part, member, seen, known)
-                    part.findings.pop((member.name, seen.name), None)
+                    found = self._compare_one(run, member, seen, known)
+                    run.findings.pop((member.name, seen.name), None)
                     if found:
-                        part.findings[member.name, seen.name] = found
+                        run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress, channels: Sequence[str]) -> None:
         """Record in `run` which of the incidents to report these channels know, which were not compared.
 
         Raises LedgerError.
         """
-        unknown = {seen.share.incident_id: name for part in run.parts for name, seen in part.to_report.items()}
+        unknown = {seen.share.incident_id: name for name, seen in run.to_report.items()}
         for channel in channels if unknown else ():
             run.go_on()
             named = self.sources.of_incidents(channel, list(unknown))
@@ -106,9 +106,7 @@ class Comparison:
             raise LedgerError("DynamoDB did not answer for all incidents")
         return found
 
-    def _compare_one(
-        self, run: Progress, part: GroupProgress, member: Member, seen: Seen, known: list[KnownEntry]
-    ) -> list[Finding]:
+    def _compare_one(self, run: Progress, member: Member, seen: Seen, known: list[KnownEntry]) -> list[Finding]:
         """Compare an incident with a channel's ledger entries of it (`known`), and return what is to be queued."""
         state, history = seen.state, run.history.channels[member.name]
         snoozed_at = run.history.snoozed_at.get(seen.name)
@@ -121,23 +119,23 @@ class Comparison:
         is_ours = is_ours and seen.name not in history.others
         if is_ours and member.signals:
             missed = [KnownEntry()]
-            part.unjudged[member.name, seen.name] = seen
+            run.unjudged[member.name, seen.name] = seen
         elif is_ours:
-            part.unknown[seen.name] = seen
+            run.unknown[seen.name] = seen
         if known:
             run.known.add(seen.name)
-            part.known.setdefault(member.name, []).append(seen)
+            run.known_to.setdefault(member.name, []).append(seen)
         if (missed or disputed) and not self._has_lasted(history, seen, [*differing, *ended]):
             is_queued = history.differing[seen.name].queued > 0
-            part.waits |= not state.is_open and not is_queued
-            if is_queued and (member.name, seen.name) in part.unjudged:
-                del part.unjudged[member.name, seen.name]
+            run.waits |= not state.is_open and not is_queued
+            if is_queued and (member.name, seen.name) in run.unjudged:
+                del run.unjudged[member.name, seen.name]
                 run.known.add(seen.name)
             missed, disputed = [], []
         elif not (missed or disputed):
             history.differing.pop(seen.name, None)
         if missed and not known:
-            part.firsts[member.name, seen.name] = Finding(Cause.MISSED, member, seen, tuple(missed), is_first=True)
+            run.firsts[member.name, seen.name] = Finding(Cause.MISSED, member, seen, tuple(missed), is_first=True)
             missed = []
         by_cause = {Cause.SNOOZE_OVER: snooze_over, Cause.MISSED: missed, Cause.DISPUTED_END: disputed}
         return [

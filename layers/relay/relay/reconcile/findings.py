@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Self
 
+from relay.channels.channel import BigPandaAccess
 from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError, QueueError, SendError
 from relay.incidents.share import Share, State
 from relay.ledger.entry import Entry
 from relay.ledger.sources import Recipients
 from relay.ledger.table import Table
-from relay.reconcile.history import Group, History, Listing, Member, short_name
+from relay.reconcile.history import History, Listing, Member, short_name
 
 LEASE_KEY = "reconcile/run"
 # The longest step of a run is two calls to BigPanda that wait for the rate limit (about 30 s). The lease of a run that
@@ -113,39 +114,9 @@ class Finding(NamedTuple):
     entries: tuple[KnownEntry, ...]
     is_first: bool
 
-
-@dataclass
-class GroupProgress:
-    """Progress of a run with one group of channels.
-
-    Attributes:
-        since: Resolved incidents are listed if they were active after this time (epoch seconds).
-        counts: Numbers of incidents, by `compared`, `missed`, `snooze_over` and `unreadable`.
-        findings: States that are not queued yet, by channel and short name of the incident.
-        firsts: States of unknown incidents that a channel would signal, if they are its own, by the same.
-        known: Incidents that are in a channel's ledger, by channel.
-        unknown: Incidents that a channel of the group should know, and does not, by their short names.
-        unjudged: Unknown incidents that a channel would signal, by channel and short name. In the end, those of which
-            BigPanda's activities do not say whose they are.
-        waits: True if the next run must list a resolved incident again.
-        failure: Error that makes the run incomplete; None if there is none.
-    """
-
-    group: Group
-    since: float
-    counts: Counter[str] = field(default_factory=Counter)
-    findings: dict[tuple[str, str], list[Finding]] = field(default_factory=dict)
-    firsts: dict[tuple[str, str], Finding] = field(default_factory=dict)
-    known: dict[str, list[Seen]] = field(default_factory=dict)
-    unknown: dict[str, Seen] = field(default_factory=dict)
-    unjudged: dict[tuple[str, str], Seen] = field(default_factory=dict)
-    waits: bool = False
-    failure: SendError | QueueError | LedgerError | None = None
-
     @property
-    def to_report(self) -> dict[str, Seen]:
-        """The unknown incidents that are nobody's as far as is known, by their short names."""
-        return self.unknown | {name: seen for (_, name), seen in self.unjudged.items()}
+    def urgency(self) -> tuple[bool, bool]:
+        return not self.seen.state.is_critical, not self.seen.state.is_open
 
 
 @dataclass
@@ -153,29 +124,53 @@ class Progress:
     """Progress of a run with one listing.
 
     Attributes:
+        access: Access to BigPanda with which the listing is asked for.
         history: The listing's history, which the run changes.
         began: Time at which the run began with it (epoch seconds).
-        parts: Progress with each group of channels.
+        since: Resolved incidents are listed if they were active after this time (epoch seconds).
+        counts: Numbers of incidents, by `compared`, `missed`, `snooze_over`, `unknown` and `unreadable`.
+        findings: States that are not queued yet, by channel and short name of the incident.
+        firsts: States of unknown incidents that a channel would signal, if they are its own, by the same.
         listed: Short names of the listed incidents that are not snoozed.
         known: Short names of incidents that a channel knows, or that a channel signals.
+        known_to: Incidents that are in a channel's ledger, by channel.
+        unknown: Incidents that a channel should know, and does not, by their short names.
+        unjudged: Unknown incidents that a channel would signal, by channel and short name. In the end, those of which
+            BigPanda's activities do not say whose they are.
         asked: Number of incidents whose details the run requested.
         whole: Incidents with details, by id.
         targets: BigPanda's names of those with whom it shared incidents, by their short names.
         spent: Time that the calls for the listing took, by part (milliseconds).
+        waits: True if the next run must list a resolved incident again.
+        failure: Error that makes the run incomplete; None if there is none.
     """
 
     listing: Listing
+    access: BigPandaAccess
     history: History
     began: float
     deadline: Deadline
     lease: Lease
-    parts: list[GroupProgress]
+    since: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    findings: dict[tuple[str, str], list[Finding]] = field(default_factory=dict)
+    firsts: dict[tuple[str, str], Finding] = field(default_factory=dict)
     listed: set[str] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
+    known_to: dict[str, list[Seen]] = field(default_factory=dict)
+    unknown: dict[str, Seen] = field(default_factory=dict)
+    unjudged: dict[tuple[str, str], Seen] = field(default_factory=dict)
     asked: int = 0
     whole: dict[str, Seen] = field(default_factory=dict)
     targets: dict[str, frozenset[str]] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
+    waits: bool = False
+    failure: SendError | QueueError | LedgerError | None = None
+
+    @property
+    def to_report(self) -> dict[str, Seen]:
+        """The unknown incidents that are nobody's as far as is known, by their short names."""
+        return self.unknown | {name: seen for (_, name), seen in self.unjudged.items()}
 
     def go_on(self) -> None:
         """Renew the lease if that is due. Raises LedgerError if it is lost, or the time of the run is over."""

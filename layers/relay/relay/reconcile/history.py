@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import BigPandaAccess, Channel
@@ -18,7 +18,7 @@ from relay.deadline import Deadline
 from relay.failures import ChannelError, LedgerError, UnknownChannel
 from relay.incidents.share import RANKS
 from relay.ledger.sources import Sources
-from relay.ledger.table import Table, Text
+from relay.ledger.table import Table, parsed
 
 if TYPE_CHECKING:
     from relay.telemetry import Telemetry
@@ -47,36 +47,36 @@ class Member(NamedTuple):
         return is_ringing(self.channel) and not needs_url_recipients(self.channel)
 
 
-class Group(NamedTuple):
-    """Channels with the same API key, base URL and query. BigPanda is asked once for all, with the `access` of one."""
-
-    access: BigPandaAccess
-    members: tuple[Member, ...]
-
-    def has(self, channel: Channel) -> bool:
-        """True if the channel is compared, and still has the group's API key, base URL and query."""
-        access = channel.bigpanda if channel.is_reconciled else None
-        return access is not None and _account(access) == _account(self.access)
-
-
 class Listing(NamedTuple):
-    """BigPanda's incidents by base URL, query and environment, and the groups of channels that list them.
+    """BigPanda's incidents by base URL, query and environment, and the channels that are compared with them.
 
     Attributes:
         name: Short name of the listing (`listing_name`).
-        groups: The groups, one for each API key.
         unread: Names of the channels whose secret could not be read: the listing may be theirs, too.
     """
 
     name: str
     environment_id: str
-    groups: tuple[Group, ...]
+    members: tuple[Member, ...]
     unread: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
         """Place of the listing in the order of runs."""
         return int(self.name[:8], 16)
+
+    @property
+    def accesses(self) -> list[BigPandaAccess]:
+        """The members' access to BigPanda, one for each API key. One of them is enough to ask for the listing."""
+        found = [each.channel.bigpanda for each in self.members if each.channel.bigpanda]
+        return list({each.api_key: each for each in found}.values())
+
+    def has(self, channel: Channel) -> bool:
+        """True if the channel is compared with this listing, also after a change of its secret."""
+        access = channel.bigpanda
+        if access is None or not channel.is_reconciled or self.environment_id not in access.environments:
+            return False
+        return listing_name(access, self.environment_id) == self.name
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,14 @@ class Planner:
         unread = list[str]()
         channels = list(self._channels(deadline, unread))
         named = self.sources.naming_recipients(channels)
-        listings: dict[tuple[str, str], dict[tuple[str, str, str | None], Group]] = {}
+        listings: dict[tuple[str, str], list[Member]] = {}
         for channel in channels:
             access, member = channel.bigpanda, Member(channel, channel.name in named)
             if access is None:
                 continue
             for environment_id in access.environments:
-                groups = listings.setdefault((listing_name(access, environment_id), environment_id), {})
-                known = groups.get(_account(access), Group(access, ()))
-                groups[_account(access)] = Group(known.access, (*known.members, member))
-        return [Listing(*names, tuple(groups.values()), tuple(unread)) for names, groups in listings.items()]
+                listings.setdefault((listing_name(access, environment_id), environment_id), []).append(member)
+        return [Listing(*names, tuple(members), tuple(unread)) for names, members in listings.items()]
 
     def _channels(self, deadline: Deadline, unread: list[str]) -> Iterator[Channel]:
         """Yield the channels that are compared, and add the names of those that can't be read to `unread`."""
@@ -145,10 +143,6 @@ def listing_name(access: BigPandaAccess, environment_id: str) -> str:
     """
     named = json.dumps([access.base_url, access.reconcile_query, environment_id])
     return hashlib.sha256(named.encode()).hexdigest()[:16]
-
-
-def _account(access: BigPandaAccess) -> tuple[str, str, str | None]:
-    return access.base_url, access.api_key, access.reconcile_query
 
 
 # Incidents that a history remembers of each kind, and the length of their names.
@@ -222,23 +216,20 @@ class History:
     sequence: int = 0
 
     @classmethod
-    def read(cls, table: Table, listing: str) -> Self:
+    def read(cls, table: Table, listing: str) -> "History":
         """Read the history of a listing; an empty one if there is none, or it is unreadable. Raises LedgerError."""
         found = table.read(_key(listing))
-        return cls() if found is None else cls.of(found)
+        sequence = found.sequence if found else 0
 
-    @classmethod
-    def of(cls, found: Text) -> Self:
-        try:
-            said = json.loads(found.text)
+        def read(said: Any) -> History:
             channels = {
                 name: ChannelHistory(float(since), float(seen), _differences(differing), _times(*others))
                 for name, (since, seen, differing, *others) in said["channels"].items()
             }
             days = {day: UnknownCounts(int(found), int(came)) for day, (found, came) in said["days"].items()}
-            return cls(channels, _times(said["snoozed_at"]), _differences(said["unknown"]), days, found.sequence)
-        except (ValueError, TypeError, LookupError, AttributeError):
-            return cls(sequence=found.sequence)
+            return cls(channels, _times(said["snoozed_at"]), _differences(said["unknown"]), days, sequence)
+
+        return parsed(found, read, cls(sequence=sequence))
 
     def write(self, table: Table, listing: str) -> None:
         """Write the history of a listing. Raises LedgerError, also if another run changed it meanwhile."""

@@ -13,8 +13,8 @@ from typing import NamedTuple, Self
 from relay.bigpanda.listing import Lister
 from relay.deadline import Clock
 from relay.failures import Reason, SendError
-from relay.ledger.table import Table
-from relay.reconcile.findings import GroupProgress, Progress, Seen
+from relay.ledger.table import Table, parsed
+from relay.reconcile.findings import Progress, Seen
 from relay.reconcile.history import Member
 
 OWN_KEY = "reconcile/own/"
@@ -47,12 +47,7 @@ class Learnt(NamedTuple):
     @classmethod
     def read(cls, table: Table, channel: str) -> Self:
         """Read what is known of a channel's webhook; nothing if it can't be read. Raises LedgerError."""
-        found = table.read(OWN_KEY + channel)
-        with suppress(ValueError, TypeError):
-            if found:
-                names, at = json.loads(found.text)
-                return cls(tuple(map(str, names)), float(at))
-        return cls()
+        return parsed(table.read(OWN_KEY + channel), lambda said: cls(tuple(map(str, said[0])), float(said[1])), cls())
 
     def store(self, table: Table, channel: str) -> None:
         table.change(OWN_KEY + channel, lambda _: json.dumps([self.names, self.at]))
@@ -66,41 +61,39 @@ class Ownership:
     table: Table
     clock: Clock
 
-    def learn(self, run: Progress, part: GroupProgress) -> dict[str, frozenset[str]]:
-        """Return, for each channel of a group that signals unknown incidents, names of which one is its webhook's.
+    def learn(self, run: Progress) -> dict[str, frozenset[str]]:
+        """Return, for each channel of the listing that signals unknown incidents, names of which one is its webhook's.
 
         They are learnt from the known incidents that changed last. Empty for a channel of which nothing is known.
         Raises LedgerError.
         """
-        return {each.name: self._learnt(run, part, each) for each in part.group.members if each.signals}
+        return {each.name: self._learnt(run, each) for each in run.listing.members if each.signals}
 
-    def judge(
-        self, run: Progress, part: GroupProgress, names: Mapping[str, frozenset[str]], *, criticals_alone: bool
-    ) -> None:
-        """Judge the unknown incidents that channels of a group would signal. Raises LedgerError.
+    def judge(self, run: Progress, names: Mapping[str, frozenset[str]], *, criticals_alone: bool) -> None:
+        """Judge the unknown incidents that channels of the listing would signal. Raises LedgerError.
 
         `names` is what `learn` returned. A channel's incidents become its findings. Those of others are left alone for
         an hour. Where BigPanda's activities do not say whose an incident is, it is reported.
         """
-        for place, finding in list(part.firsts.items()):
+        for place, finding in list(run.firsts.items()):
             channel, name = place
             if not names[channel] or (criticals_alone and not finding.seen.state.is_critical):
                 continue
-            del part.firsts[place]
+            del run.firsts[place]
             run.go_on()
-            targets = self._targets_once(run, part, finding.seen)
+            targets = self._targets_once(run, finding.seen)
             if targets is None:
-                del part.unjudged[place]
+                del run.unjudged[place]
             elif names[channel] <= targets:
-                del part.unjudged[place]
+                del run.unjudged[place]
                 # If this channel signals the incident, no other channel has to report it.
                 run.known.add(name)
-                part.findings[place] = [finding]
+                run.findings[place] = [finding]
             elif targets and not names[channel] & targets:
-                del part.unjudged[place]
+                del run.unjudged[place]
                 run.history.channels[channel].others[name] = self.clock()
 
-    def _targets_once(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str] | None:
+    def _targets_once(self, run: Progress, seen: Seen) -> frozenset[str] | None:
         """Return the names of those with whom BigPanda shared an incident; none if it does not say.
 
         None if the next run has to judge the incident: this run asked often enough, or has to go on.
@@ -109,22 +102,22 @@ class Ownership:
             if len(run.targets) == MAX_JUDGED or run.deadline.remaining() < RESERVED_SECONDS:
                 return None
             try:
-                run.targets[seen.name] = self._targets(run, part, seen)
+                run.targets[seen.name] = self._targets(run, seen)
             except SendError as error:
                 if error.reason == Reason.PACED:
                     return None
                 run.targets[seen.name] = frozenset()
         return run.targets[seen.name]
 
-    def _learnt(self, run: Progress, part: GroupProgress, member: Member) -> frozenset[str]:
+    def _learnt(self, run: Progress, member: Member) -> frozenset[str]:
         learnt, now = Learnt.read(self.table, member.name), self.clock()
         if learnt.is_sure and now - learnt.at < LEARNT_SECONDS:
             return frozenset(learnt.names)
-        known = sorted(part.known.get(member.name, ()), key=lambda each: each.state.version or (0, 0), reverse=True)
+        known = sorted(run.known_to.get(member.name, ()), key=lambda each: each.state.version or (0, 0), reverse=True)
         for seen in known[:LEARNT_FROM]:
             with suppress(SendError):
                 # BigPanda shares with people and chats, too.
-                shared = self._targets(run, part, seen)
+                shared = self._targets(run, seen)
                 if targets := frozenset(each for each in shared if each.lower().startswith(WEBHOOK)):
                     # Not of an earlier time: of a webhook that was replaced since, the one beside it would be left.
                     kept = targets & {*learnt.names} if learnt.at == now else targets
@@ -135,5 +128,5 @@ class Ownership:
             learnt.store(self.table, member.name)
         return frozenset(learnt.names)
 
-    def _targets(self, run: Progress, part: GroupProgress, seen: Seen) -> frozenset[str]:
-        return self.lister.share_targets(part.group.access, seen.share.incident_id, run.deadline)
+    def _targets(self, run: Progress, seen: Seen) -> frozenset[str]:
+        return self.lister.share_targets(run.access, seen.share.incident_id, run.deadline)

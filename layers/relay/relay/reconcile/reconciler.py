@@ -30,7 +30,7 @@ from relay.jobs.job import Flag, new_job, seconds_of, timestamp
 from relay.jobs.queue import FIRST_EVENT, Outbox, release_job
 from relay.ledger.table import Table
 from relay.reconcile.comparison import SETTLES_SECONDS, Comparison
-from relay.reconcile.findings import Cause, Finding, GroupProgress, Lease, LeaseLost, Progress, Seen, as_seen
+from relay.reconcile.findings import Cause, Finding, Lease, LeaseLost, Progress, Seen, as_seen
 from relay.reconcile.history import Difference, History, Listing, Planner, is_ringing, notice_unread, short_name
 from relay.reconcile.ownership import Ownership
 from relay.telemetry import Found, Telemetry
@@ -54,15 +54,14 @@ class Reporter:
         complete run is not reported: an earlier run reported it, or it changed before the comparisons began.
         """
         now, noted = self.clock(), run.history.unknown
-        unknown = {name: seen for part in run.parts for name, seen in part.to_report.items() if name not in run.known}
+        unknown = {name: seen for name, seen in run.to_report.items() if name not in run.known}
         came = [name for name in run.known & noted.keys() if noted[name].queued]
         for name in run.listed - unknown.keys():
             noted.pop(name, None)
-        since = min(part.since for part in run.parts)
         found: list[Seen] = []
         for name, seen in sorted(unknown.items()):
             known, version = noted.get(name), seen.state.version
-            is_recent = version is None or version[0] >= since or name in run.history.snoozed_at
+            is_recent = version is None or version[0] >= run.since or name in run.history.snoozed_at
             if known is None and not is_recent:
                 continue
             if known is None or known.summary != seen.summary:
@@ -72,14 +71,13 @@ class Reporter:
         for seen in found:
             # Renewed, since a history forgets an incident after a day, and a pause may delay the report for longer.
             noted[seen.name] = replace(noted[seen.name], since=now - SETTLES_SECONDS)
-        channels = [each for part in run.parts for each in part.group.members]
-        reported = self._notified(run, [each.name for each in channels], found)
+        channels = [each.name for each in run.listing.members]
+        reported = self._notified(run, channels, found)
         for seen in reported:
             noted[seen.name] = replace(noted[seen.name], queued=now)
             share = seen.share
-            self.telemetry.unknown_incident(share.incident_id, share.status, [each.name for each in channels])
-            for part in run.parts:
-                part.counts["unknown"] += seen.name in part.to_report
+            self.telemetry.unknown_incident(share.incident_id, share.status, channels)
+        run.counts["unknown"] += len(reported)
         run.history.count(now, found=len(reported), came=len(came))
 
     def _notified(self, run: Progress, channels: Sequence[str], found: Sequence[Seen]) -> list[Seen]:
@@ -133,32 +131,32 @@ class Queueing:
     telemetry: Telemetry
     clock: Clock
 
-    def queue(self, run: Progress, part: GroupProgress, *, criticals_alone: bool) -> None:
-        """Queue jobs for the findings of a group: criticals first, then open incidents, then resolved ones.
+    def queue(self, run: Progress, *, criticals_alone: bool) -> None:
+        """Queue jobs for the findings: criticals first, then open incidents, then resolved ones.
 
         Raises QueueError, and LedgerError if the lease or the time is over. Findings that are not queued stay.
         """
-        found = [(place, finding) for place, findings in part.findings.items() for finding in findings]
-        for place, finding in sorted(found, key=lambda each: _urgency(each[1])):
+        found = [(place, finding) for place, findings in run.findings.items() for finding in findings]
+        for place, finding in sorted(found, key=lambda each: each[1].urgency):
             if criticals_alone and not finding.seen.state.is_critical:
                 return
             run.go_on()
-            if self._put(run, part, finding) and finding.cause != Cause.DISPUTED_END:
-                part.counts[finding.cause] += 1
-            part.findings[place].remove(finding)
-            if not part.findings[place]:
-                del part.findings[place]
+            if self._put(run, finding) and finding.cause != Cause.DISPUTED_END:
+                run.counts[finding.cause] += 1
+            run.findings[place].remove(finding)
+            if not run.findings[place]:
+                del run.findings[place]
 
-    def _put(self, run: Progress, part: GroupProgress, finding: Finding) -> bool:
+    def _put(self, run: Progress, finding: Finding) -> bool:
         """Put the jobs for a finding on the retry queue. Raises QueueError if the queue does not accept a job.
 
-        False if the channel was removed, left the group, or can't be read, or must not signal unknown incidents any
+        False if the channel was removed, left the listing, or can't be read, or must not signal unknown incidents any
         more.
         """
-        channel = self._channel(part, finding)
+        channel = self._channel(run.listing, finding)
         if channel is None:
             return False
-        now, (whole, state) = self.clock(), self._whole(run, part, finding.seen)
+        now, (whole, state) = self.clock(), self._whole(run, finding.seen)
         for recipients, entry in finding.entries:
             if not all(map(channel.permits, recipients)):
                 continue
@@ -178,7 +176,7 @@ class Queueing:
             differing[name] = replace(differing[name], queued=seconds_of(timestamp(state.came)))
         return True
 
-    def _channel(self, part: GroupProgress, finding: Finding) -> Channel | None:
+    def _channel(self, listing: Listing, finding: Finding) -> Channel | None:
         try:
             channel = self.channels.get(finding.member.name)
         except UnknownChannel:
@@ -186,9 +184,9 @@ class Queueing:
         except ChannelError as error:
             notice_unread(self.telemetry, finding.member.name, error)
             return None
-        return channel if part.group.has(channel) and (is_ringing(channel) or not finding.is_first) else None
+        return channel if listing.has(channel) and (is_ringing(channel) or not finding.is_first) else None
 
-    def _whole(self, run: Progress, part: GroupProgress, seen: Seen) -> Seen:
+    def _whole(self, run: Progress, seen: Seen) -> Seen:
         """Return the incident with details of its alerts from BigPanda, if the run may still request them."""
         share = seen.share
         if share.incident_id in run.whole:
@@ -199,16 +197,12 @@ class Queueing:
         # Taken before the request: a share that arrives during the request is newer than the answer.
         now = self.clock()
         try:
-            found = self.lister.details(part.group.access, run.listing.environment_id, share, run.deadline)
+            found = self.lister.details(run.access, run.listing.environment_id, share, run.deadline)
         except SendError:
             # No further details in this run: failing requests would use up the time for owed states.
             run.asked, found = MAX_DETAILS, share
         run.whole[share.incident_id] = seen if found is share else as_seen(found, now)
         return run.whole[share.incident_id]
-
-
-def _urgency(finding: Finding) -> tuple[bool, bool]:
-    return not finding.seen.state.is_critical, not finding.seen.state.is_open
 
 
 # Time limit of a run. The function's time-out is 900 seconds: a last step, the histories and the log have the rest.
@@ -220,7 +214,7 @@ PACED_SECONDS = 120.0
 
 
 class Ran(NamedTuple):
-    """Result of a run for a group of channels: their names, and what the run found."""
+    """Result of a run with a listing: the names of its channels, and what the run found."""
 
     channels: Sequence[str]
     found: Found
@@ -242,7 +236,7 @@ class Reconciler:
     deadlines: Deadlines
 
     def handle(self) -> dict[str, int]:
-        """Make a run; return the numbers of compared groups and of channels.
+        """Make a run; return the numbers of listings and of channels.
 
         Raises RuntimeError if the run failed in part: Lambda counts that as an error, which ReconcileAlarm watches.
         """
@@ -252,7 +246,7 @@ class Reconciler:
         return {"runs": len(ran), "channels": len({name for each in ran for name in each.channels})}
 
     def run(self) -> list[Ran]:
-        """Compare all listings with their channels. Return the result of each group of channels.
+        """Compare all listings with their channels. Return the result of each listing.
 
         Does nothing while another run works. A failure of one listing does not stop the others.
         """
@@ -284,56 +278,57 @@ class Reconciler:
                 break
             lease.start = listing.number + 1.0
             run = self._compared(listing, lease, whole)
-            if any(part.findings for part in run.parts):
+            if run.findings:
                 later.append(run)
             else:
-                done += self._ended(run)
-        for run in later:
-            done += self._ended(run)
+                done.append(self._ended(run))
+        done += map(self._ended, later)
 
     def _compared(self, listing: Listing, lease: Lease, deadline: Deadline) -> Progress:
         """Compare a listing with its channels, queue criticals, and report incidents that no channel knows."""
         now = self.clock()
-        parts = [GroupProgress(group, now) for group in listing.groups]
-        run = Progress(listing, History(), now, deadline, lease, parts)
-        with self._failing(run.parts), times_collected(run.spent):
+        run = Progress(listing, listing.accesses[0], History(), now, deadline, lease)
+        with self._failing(run), times_collected(run.spent):
             run.history = History.read(self.table, listing.name)
-            run.history.begin((each.name for group in listing.groups for each in group.members), now)
-            for part in run.parts:
-                last = min(run.history.channels[each.name].seen for each in part.group.members)
-                part.since = last - OVERLAP_SECONDS
-                with self._failing([part]):
-                    for incidents in self._pages(run, part):
-                        self.comparison.compare(run, part, incidents)
-                        self.queueing.queue(run, part, criticals_alone=True)
-                with self._failing([part]):
-                    names = self.ownership.learn(run, part)
-                    self.ownership.judge(run, part, names, criticals_alone=True)
-                    self.queueing.queue(run, part, criticals_alone=True)
-                    self.ownership.judge(run, part, names, criticals_alone=False)
-            failed = [each.name for part in run.parts if part.failure for each in part.group.members]
+            run.history.begin((each.name for each in listing.members), now)
+            run.since = min(run.history.channels[each.name].seen for each in listing.members) - OVERLAP_SECONDS
+            with self._failing(run):
+                for incidents in self._pages(run):
+                    self.comparison.compare(run, incidents)
+                    self.queueing.queue(run, criticals_alone=True)
+            with self._failing(run):
+                names = self.ownership.learn(run)
+                self.ownership.judge(run, names, criticals_alone=True)
+                self.queueing.queue(run, criticals_alone=True)
+                self.ownership.judge(run, names, criticals_alone=False)
+            failed = [each.name for each in listing.members if run.failure]
             self.comparison.recognize(run, [*failed, *listing.unread])
             self.reporter.report(run)
-            if any(part.findings for part in run.parts):
+            if run.findings:
                 run.history.write(self.table, listing.name)
         return run
 
-    def _pages(self, run: Progress, part: GroupProgress) -> Iterator[list[Seen]]:
+    def _pages(self, run: Progress) -> Iterator[list[Seen]]:
         """Yield BigPanda's list of incidents by page, without the snoozed ones. Raises SendError and LedgerError."""
         at: Position | None = Position()
-        began, ids = self.clock(), set[str]()
-        access, environment_id = part.group.access, run.listing.environment_id
+        began, ids, others = self.clock(), set[str](), run.listing.accesses[1:]
         while at is not None:
             run.go_on()
             # Taken before the request: a share that arrives during the request is newer than what is listed.
             now = self.clock()
             try:
-                listed = self.lister.listing_page(access, environment_id, at, part.since, ids, run.deadline)
+                listed = self.lister.listing_page(
+                    run.access, run.listing.environment_id, at, run.since, ids, run.deadline
+                )
             except SendError as error:
                 if error.reason == Reason.PACED and now - began < PACED_SECONDS:
                     continue
-                raise
-            part.counts["unreadable"] += listed.unreadable
+                if error.reason not in {Reason.CREDENTIALS, Reason.REFUSED} or not others:
+                    raise
+                self.telemetry.notice("reconcile_failed", f"another channel's key is tried: {error.detail}")
+                run.access = others.pop(0)
+                continue
+            run.counts["unreadable"] += listed.unreadable
             if listed.is_cut:
                 self.telemetry.notice("reconcile_failed", f"folder {listed.folder} holds more than BigPanda shows")
             incidents: list[Seen] = []
@@ -345,42 +340,40 @@ class Reconciler:
                 elif listed.folder != "snoozed" and run.history.snoozed_at.get(name, 0.0) < run.began:
                     incidents.append(as_seen(share, now))
             run.listed |= {each.name for each in incidents}
-            part.counts["compared"] += len(incidents)
+            run.counts["compared"] += len(incidents)
             yield incidents
             ids = ids if listed.after and listed.after.folder == at.folder else set()
             at = listed.after
 
-    def _ended(self, run: Progress) -> list[Ran]:
-        for part in run.parts:
-            with self._failing([part]), times_collected(run.spent):
-                self.queueing.queue(run, part, criticals_alone=False)
+    def _ended(self, run: Progress) -> Ran:
+        with self._failing(run), times_collected(run.spent):
+            self.queueing.queue(run, criticals_alone=False)
+        if run.failure is None:
             # If a resolved incident is not settled, the next run must list it again.
-            if part.failure is None and not part.waits:
-                for member in part.group.members:
-                    run.history.channels[member.name].seen = run.began
-        if all(part.failure is None for part in run.parts):
+            for member in run.listing.members if not run.waits else ():
+                run.history.channels[member.name].seen = run.began
             for name in run.listed:
                 run.history.snoozed_at.pop(name, None)
         if run.history.channels:
-            with self._failing(run.parts):
+            with self._failing(run):
                 run.history.write(self.table, run.listing.name)
-        return [self._logged(run, part) for part in run.parts]
+        return self._logged(run)
 
-    def _logged(self, run: Progress, part: GroupProgress) -> Ran:
-        counts, failure = part.counts, part.failure
+    def _logged(self, run: Progress) -> Ran:
+        counts, failure = run.counts, run.failure
         if counts["unreadable"]:
             self.telemetry.notice("reconcile_failed", f"{counts['unreadable']} incidents can't be read")
         found = Found(counts["compared"], counts["missed"], counts["snooze_over"], counts["unknown"])
         if failure:
             detail = failure.detail if isinstance(failure, SendError) else str(failure)
             found = found._replace(failure=detail, reason=failure.reason)
-        names = [each.name for each in part.group.members]
+        names = [each.name for each in run.listing.members]
         self.telemetry.reconciled(names, run.listing.environment_id, found, run.spent)
         return Ran(names, found)
 
     @contextmanager
-    def _failing(self, parts: Sequence[GroupProgress]) -> Iterator[None]:
-        """Record a failure of the `with` block in these parts of a run. LeaseLost is raised."""
+    def _failing(self, run: Progress) -> Iterator[None]:
+        """Record a failure of the `with` block in a run. LeaseLost is raised."""
         failure: SendError | QueueError | LedgerError | None = None
         try:
             yield
@@ -391,5 +384,4 @@ class Reconciler:
         except Exception as error:  # noqa: BLE001 - a fault in one listing must not stop the others
             self.telemetry.crashed(error)
             failure = LedgerError("a fault of the relay; the log line before has its stack frames")
-        for part in parts:
-            part.failure = part.failure or failure
+        run.failure = run.failure or failure

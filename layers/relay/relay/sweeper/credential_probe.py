@@ -9,15 +9,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.channels.channel import ApiKind, BigPandaAccess, Channel, Rest
 from relay.deadline import Deadline
 from relay.failures import ChannelError, LedgerError, Reason, SendError, UnknownChannel
 from relay.http.client import SHORTEST_SECONDS
-from relay.ledger.table import Table
+from relay.ledger.table import Table, parsed
 
 if TYPE_CHECKING:
     from relay.bigpanda.client import BigPanda, RateLimit
@@ -60,13 +59,13 @@ def read_probes(table: Table, now: float) -> Probes:
 
     An item that can't be read, or is too old, gives no results: the channels are probed again.
     """
-    found = table.read(PROBES_KEY)
-    with suppress(ValueError, TypeError, AttributeError, KeyError):
-        document = json.loads(found.text) if found else {}
+
+    def read(document: Any) -> Probes:
         channels = {name: _probe(*members) for name, members in document["channels"].items()}
         fresh = {name: probe if now - probe.at < PROBES_KEPT_SECONDS else Probe() for name, probe in channels.items()}
         return Probes(float(document["listed_at"]), fresh)
-    return Probes()
+
+    return parsed(table.read(PROBES_KEY), read, Probes())
 
 
 def store_probes(table: Table, probes: Probes) -> None:
@@ -92,20 +91,6 @@ CALL_SECONDS = 2.5
 # Time between two lists of the channels, and time until the next list after a failed one.
 LIST_AGAIN_SECONDS = 3600.0
 LIST_FAILED_SECONDS = 300.0
-
-
-class Answer(Enum):
-    """Result of a probe of one credential.
-
-    Attributes:
-        UNKNOWN: No answer came, the answer says nothing about the credential, or the probe itself failed.
-        LATE: Postponed: there was no time left, the rate limit had no room, or the ledger failed.
-    """
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    UNKNOWN = "unknown"
-    LATE = "late"
 
 
 @dataclass(frozen=True)
@@ -184,7 +169,7 @@ class CredentialProbe:
         # Channels often share a key, which is probed once for all of them.
         accesses = [access for each in channels.values() if each for access in each.probed_apis().values()]
         logins = {access.login: access for access in accesses}
-        asked = self.tools.at_once([partial(self._ask, access, deadline) for access in logins.values()])
+        asked = self.tools.at_once([partial(self._is_refused, access, deadline) for access in logins.values()])
         answers = dict(zip(logins, asked, strict=True))
         for name, channel in channels.items():
             known = probes.channels[name]
@@ -193,9 +178,8 @@ class CredentialProbe:
                 probes.channels[name] = known._replace(at=now)
                 continue
             found = {kind: answers[access.login] for kind, access in channel.probed_apis().items()}
-            at = known.at if found and set(found.values()) == {Answer.LATE} else now
-            probes.channels[name] = Probe(at, _refused(channel, found, known))
-            if Answer.REFUSED in found.values():
+            probes.channels[name] = Probe(now, _refused(channel, found, known))
+            if True in found.values():
                 # The copy may be older than the credential: the next run compares the new one with the refused one.
                 with suppress(ChannelError):
                     self.tools.channels.refresh(name)
@@ -209,13 +193,13 @@ class CredentialProbe:
             self.tools.telemetry.crashed(error)
             return None
 
-    def _ask(self, access: Rest | BigPandaAccess, deadline: Deadline) -> Answer:
-        """Send one request with the channel's credential.
+    def _is_refused(self, access: Rest | BigPandaAccess, deadline: Deadline) -> bool | None:
+        """Send one request with the channel's credential. Return True if the vendor refused it, such as with a 401.
 
-        The result is REFUSED only if the vendor refused the credential itself, such as with a 401 or 403.
+        None if that is unknown: there was no time or no room in the rate limit, or the request failed otherwise.
         """
         if deadline.remaining() < SHORTEST_SECONDS:
-            return Answer.LATE
+            return None
         try:
             if isinstance(access, Rest):
                 self.directory().try_credentials(access, self._brief(deadline))
@@ -223,31 +207,25 @@ class CredentialProbe:
                 self.rate_limit().wait(access, "incidents")
                 self.bigpanda().try_credentials(access, access.environments[0], self._brief(deadline))
         except SendError as error:
-            if error.reason == Reason.CREDENTIALS:
-                return Answer.REFUSED
-            return Answer.LATE if error.reason == Reason.PACED else Answer.UNKNOWN
+            return True if error.reason == Reason.CREDENTIALS else None
         except LedgerError:
-            return Answer.LATE
+            return None
         except Exception as error:  # noqa: BLE001 - a fault in one probe must not stop the others
             self.tools.telemetry.crashed(error)
-            return Answer.UNKNOWN
-        return Answer.ACCEPTED
+            return None
+        return False
 
     def _brief(self, deadline: Deadline) -> Deadline:
         return self.tools.deadlines(min(CALL_SECONDS, deadline.remaining()))
 
 
-def _refused(channel: Channel, found: Mapping[ApiKind, Answer], known: Probe) -> dict[ApiKind, str]:
+def _refused(channel: Channel, found: Mapping[ApiKind, bool | None], known: Probe) -> dict[ApiKind, str]:
     """Return the fingerprints of the channel's refused credentials, by kind.
 
-    A credential whose answer is UNKNOWN or LATE counts as refused if the last probe (`known`) found the same one
-    refused.
+    A credential of which that is unknown counts as refused if the last probe (`known`) found the same one refused.
     """
     prints = channel.api_fingerprints()
     stays = known.refused_among(prints)
-    unsure = {Answer.UNKNOWN, Answer.LATE}
     return {
-        kind: prints[kind]
-        for kind, each in found.items()
-        if each == Answer.REFUSED or (each in unsure and kind in stays)
+        kind: prints[kind] for kind, is_refused in found.items() if is_refused or (is_refused is None and kind in stays)
     }

@@ -6,7 +6,6 @@ channels. The texts of the messages are in `delivery.fallback`.
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.jobs.job import Job, timestamp
 from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Row
 from relay.ledger.entry import Entry
-from relay.ledger.table import Table
+from relay.ledger.table import Table, parsed
 from relay.sweeper.run import (
     AT_ONCE,
     DueRow,
@@ -75,6 +74,8 @@ class FallbackNotifier:
             # Read again, since the index lags: no person must be woken for a debt that was settled meanwhile.
             current = self.rows.current(each for _, rows in some for each in rows[:MAX_CHECKED])
             due = by_channel(each for each in current if self._is_to_notify(each) and not self._is_held(each))
+            # What made the channel's message due may have been settled meanwhile, too.
+            due = {name: rows for name, rows in due.items() if any(self._may_notify(run, each) for each in rows)}
             unchecked = {channel: len(rows[MAX_CHECKED:]) for channel, rows in some}
             notified |= self._notify_some(run, due, unchecked)
             overdue_by_channel |= due
@@ -277,9 +278,8 @@ def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock:
 
 def last_confirmation(table: Table) -> Confirmation | None:
     """Return the last confirmed test; None if there is none. Raises LedgerError."""
-    found = table.read(TEST_KEY)
-    with suppress(ValueError, KeyError, TypeError):
-        if found:
-            record = json.loads(found.text)
-            return Confirmation(float(record["at"]), tuple(map(str, record["ways"])))
-    return None
+
+    def read(record: Any) -> Confirmation | None:
+        return Confirmation(float(record["at"]), tuple(map(str, record["ways"])))
+
+    return parsed(table.read(TEST_KEY), read, None)

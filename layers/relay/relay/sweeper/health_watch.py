@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -32,7 +31,7 @@ from relay.failures import ChannelError, LedgerError, UnknownChannel
 from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.entry import Entry
-from relay.ledger.table import Table
+from relay.ledger.table import Table, parsed
 from relay.sweeper.canary import MAX_CANARIES, Canary, CanaryWatch
 from relay.sweeper.credential_probe import CredentialProbe
 from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
@@ -46,14 +45,6 @@ SURVEY_SECONDS = 3600.0
 SURVEY_AGAIN_SECONDS = 300.0
 # Channels that expect shares, which the sweeper remembers in one item of the table.
 MAX_EXPECTED = 1000
-
-
-class Read(Enum):
-    """Result of reading a channel: done, failed, or not begun since there was no time."""
-
-    DONE = "done"
-    FAILED = "failed"
-    LATE = "late"
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,10 @@ class ShareSurvey:
         overdue = [name for name, each in run.expected.items() if each.is_silent(now)]
         reads = self.tools.at_once([partial(self._read, run, name, deadline) for name in overdue])
         # For a channel that can't be read, the last message to people decides.
-        sure = [name for name, read in zip(overdue, reads, strict=True) if read == Read.DONE or _is_told(run, name)]
+        plain = ChannelState()
+        sure = [
+            name for name, is_read in zip(overdue, reads, strict=True) if is_read or run.health.get(name, plain).told
+        ]
         expected = {name: run.expected[name] for name in sure if name in run.expected}
         return {name: each for name, each in expected.items() if each.is_silent(now)}
 
@@ -87,28 +81,29 @@ class ShareSurvey:
             return
         run.expected = {name: each for name, each in run.expected.items() if name in names}
         run.canaries = {name: each for name, each in run.canaries.items() if name in names}
-        reads = self.tools.at_once([partial(self._read, run, name, deadline) for name in names])
+        self.tools.at_once([partial(self._read, run, name, deadline) for name in names])
         # A secret that cannot be read may stay so for days, and does not repeat the survey.
-        if Read.LATE not in reads:
+        if deadline.remaining():
             run.surveyed_at = self.tools.clock()
 
-    def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> Read:
+    def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> bool:
         """Record in `run` if a channel has a canary, how often it expects shares, and the time of the last share.
 
         That is the latest recorded use of the webhook's credentials, as the cached copy of the channel's secret has
-        them. A time that was known before is not replaced by an earlier one. Raises LedgerError.
+        them. A time that was known before is not replaced by an earlier one. Returns False if the channel can't be
+        read, or there is no time. Raises LedgerError.
         """
         if not deadline.remaining():
-            return Read.LATE
+            return False
         try:
             policy = self.tools.channels.get(name).policy
         except UnknownChannel:
             policy = Policy()
         except ChannelError:
-            return Read.FAILED
+            return False
         except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
             self.tools.telemetry.crashed(error)
-            return Read.FAILED
+            return False
         if not policy.canary:
             run.canaries.pop(name, None)
         elif len(run.canaries) < MAX_CANARIES:
@@ -118,7 +113,7 @@ class ShareSurvey:
             run.expected.pop(name, None)
         elif name in run.expected or len(run.expected) < MAX_EXPECTED:
             run.expected[name] = ShareWatch(every, self._last_share(name, run.expected.get(name)))
-        return Read.DONE
+        return True
 
     def _last_share(self, name: str, known: ShareWatch | None) -> float:
         """Return the time of the last known share; for a channel without one, the time from which one is expected."""
@@ -127,10 +122,6 @@ class ShareSurvey:
         if known is None:
             return self.tools.clock() if newest is None else newest
         return max(known.since, newest or 0.0)
-
-
-def _is_told(run: SweeperRun, name: str) -> bool:
-    return name in run.health and bool(run.health[name].told)
 
 
 # Keys of the table's items: the times of all channels' last checks, and whom people were told of, for a channel.
@@ -184,11 +175,8 @@ class RecipientWatch:
             self._store(TOLD_KEY + channel.name, told)
 
     def _read(self, key: str) -> dict[str, float]:
-        found = self.tools.table.read(key)
-        # What cannot be read counts as none.
-        with suppress(ValueError):
-            return dict(json.loads(found.text)) if found else {}
-        return {}
+        none: dict[str, float] = {}
+        return parsed(self.tools.table.read(key), dict, none)
 
     def _store(self, key: str, times: dict[str, float]) -> None:
         self.tools.table.store(key, json.dumps(times, separators=(",", ":")), lasts=KEPT_SECONDS)

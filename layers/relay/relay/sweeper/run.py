@@ -26,7 +26,7 @@ from relay.jobs.queue import UnreadableMessage, envelope_of, read_envelope
 from relay.ledger.debt import shards
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
-from relay.ledger.table import MAX_BATCH, Ledger, Table
+from relay.ledger.table import MAX_BATCH, Ledger, Table, parsed
 from relay.sweeper.canary import Canary
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
 
@@ -229,7 +229,8 @@ class SweeperRun:
     def begin(cls, table: Table, now: float) -> Self | None:
         """Start a run by taking the sweeper's lease; None if another run has it. Raises LedgerError."""
         found = table.read(KEY)
-        before = _read(found.text) if found else {}
+        none: dict[str, Any] = {}
+        before = parsed(found, dict, none)
         # A longer lease is none of a run's: it would keep all runs out, and no alarm would go off.
         if 0 < float(before.get("until", 0.0)) - now <= 2 * SWEEP_LEASE_SECONDS:
             return None
@@ -285,20 +286,10 @@ class SweeperRun:
         return sequence is not None
 
 
-def _read(text: str) -> Mapping[str, Any]:
-    try:
-        found = json.loads(text)
-        return found if isinstance(found, dict) else {}
-    except ValueError:
-        return {}
-
-
 def read_canaries(table: Table) -> dict[str, Canary]:
     """Return the canary of each channel as the sweeper's last run left it. Raises LedgerError."""
-    found = table.read(KEY)
-    with suppress(TypeError, ValueError, AttributeError):
-        return _canaries(_read(found.text)) if found else {}
-    return {}
+    none: dict[str, Canary] = {}
+    return parsed(table.read(KEY), _canaries, none)
 
 
 def _canaries(members: Mapping[str, Any]) -> dict[str, Canary]:

@@ -1,10 +1,8 @@
 """Sweeper: works from the rows of all debts every minute.
 
-A state that is owed after its first attempts has a row in the ledger's `due` index, and mostly a message on the retry
-queue. There is no message if the wait is long, or for a pause, a flap or an open circuit, or if SQS is down. A message
-can vanish or wait for a busy worker. So the sweeper works from the rows: it notifies the fallback topic
-(`sweeper.fallback_notifier`), wakes debts (`sweeper.bells`), and judges rates and health of channels. A lease keeps two
-runs from working at the same time.
+A state that is owed after its first attempts has a row in the ledger's `due` index. From the rows the sweeper notifies
+the fallback topic (`sweeper.fallback_notifier`), wakes debts (`sweeper.bells`), and judges rates and health of
+channels. A lease keeps two runs from working at the same time.
 """
 
 from collections import Counter

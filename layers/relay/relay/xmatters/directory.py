@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from copy import replace
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -387,61 +386,33 @@ def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> RecipientCh
     return RecipientCheck(target, kind, is_active, detail=unsaid if is_active is None else "", id=identity)
 
 
-@dataclass
-class _OnCall:
-    """People on call for one group, collected from its shifts.
-
-    Attributes:
-        more: Number of further people, whose ids are unknown.
-        is_known: False if a shift could not be read.
-    """
-
-    ids: set[str] = field(default_factory=set)
-    more: int = 0
-    is_known: bool = True
-
-    def add(self, members: Any) -> None:
-        """Add the people of one shift: its member list in xMatters' answer."""
-        people = nested(members, "data")
-        if not isinstance(people, list):
-            self.is_known = False
-            return
-        ids, total = [_member_id(each) for each in people], nested(members, "total")
-        self.ids |= {each for each in ids if each}
-        self.more += ids.count(None) + max(0, (total if isinstance(total, int) else 0) - len(people))
-
-    def count(self, *, is_whole: bool) -> int | None:
-        """Return the number of people on call for one group; None if it is unknown.
-
-        Zero counts only if xMatters' answer is complete (`is_whole`), since an incomplete answer may lack the group.
-        """
-        found = len(self.ids) + self.more
-        return found if self.is_known and (is_whole or found) else None
-
-
 def _counts(answer: HttpAnswer, groups: list[RecipientCheck]) -> list[int | None]:
+    """Return the number of people on call for each group; None if it is unknown. Somebody in two shifts counts twice.
+
+    Zero counts only if the answer is complete, since an incomplete answer may lack the group.
+    """
     entries = listed(answer)
-    if entries is None:
-        return [None] * len(groups)
-    found = [_OnCall() for _ in groups]
-    by_name = {text.lower(): each for group, each in zip(groups, found, strict=True) for text in (group.name, group.id)}
-    is_whole = _is_whole(answer, len(entries))
-    for entry in entries:
-        names = _names(nested(entry, "group"))
-        # An entry without a group could belong to any group, so absent groups are unknown.
-        is_whole = is_whole and bool(names)
-        if its_group := next((by_name[name] for name in names if name in by_name), None):
-            its_group.add(nested(entry, "members"))
-    return [each.count(is_whole=is_whole) for each in found]
+    named = [(_names(nested(entry, "group")), _on_call(nested(entry, "members"))) for entry in entries or ()]
+    # An entry without a group could belong to any group, so absent groups are unknown.
+    is_whole = entries is not None and _is_whole(answer, len(entries)) and all(names for names, _ in named)
+
+    def count(group: RecipientCheck) -> int | None:
+        found = [people for names, people in named if names & {group.name.lower(), group.id.lower()}]
+        total = sum(people or 0 for people in found)
+        return total if None not in found and (total or is_whole) else None
+
+    return [count(each) for each in groups]
 
 
-def _member_id(member: Any) -> str | None:
-    return scalar(nested(member, "id")) or scalar(nested(nested(member, "member", "recipient"), "id"))
+def _on_call(members: Any) -> int | None:
+    """Return the number of people of a shift, from its member list in xMatters' answer; None if it can't be read."""
+    people, total = nested(members, "data"), nested(members, "total")
+    return max(len(people), total if isinstance(total, int) else 0) if isinstance(people, list) else None
 
 
-def _names(group: Any) -> list[str]:
+def _names(group: Any) -> set[str]:
     texts = [scalar(nested(group, name)) for name in ("id", "targetname", "name")]
-    return [text.lower() for text in texts if text]
+    return {text.lower() for text in texts if text}
 
 
 def _is_whole(answer: HttpAnswer, count: int) -> bool:
