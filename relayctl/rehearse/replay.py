@@ -152,8 +152,8 @@ class Rehearsal:
         heapq.heappush(self._agenda, (until, next(self._numbers), task.entry_key))
 
     def _send(self, task: Task, entry: Entry, send: Send) -> None:
-        lease = Lease(task.owner, self.now + LEASE_SECONDS, entry.next_claim(self.now), task.state)
-        claimed = task.described(entry.claimed(lease, 1, queued=True))
+        lease = Lease(task.owner, self.now + LEASE_SECONDS, entry.next_start(self.now), task.state)
+        claimed = task.described(entry.leased(lease, 1, queued=True))
         audience, request_id = task.audience(send.only), f"rehearsed-{next(self._numbers)}"
         self._entries[task.entry_key] = claimed.accepted(lease, request_id, 1, until=self.now, audience=audience)
         self._wakes.pop(task.entry_key, None)

@@ -69,7 +69,7 @@ MUTATIONS = (
     ),
     Mutation(
         "duplicate is answered against a share that nobody kept",
-        "ledger.entry:Entry.claimed",
+        "ledger.entry:Entry.leased",
         "entry.owing(lease.state) if queued else entry",
         "entry.owing(lease.state)",
         seed=296,

@@ -23,7 +23,7 @@ ONE_ALERT = [{"id": "a1"}]
 def leased(of: State | None = None) -> tuple[Entry, Lease]:
     """Return an entry whose state is owed and in flight, and its lease."""
     mine = lease(of or state())
-    return Entry().owing(mine.state).claimed(mine, 1, queued=True), mine
+    return Entry().owing(mine.state).leased(mine, 1, queued=True), mine
 
 
 def notified(entry: Entry) -> Entry:
@@ -50,12 +50,12 @@ class TestAccepted:
 
     def test_signals_keep_their_order_although_clocks_differ(self) -> None:
         first = lease(state())
-        entry = Entry().claimed(first, 1, queued=True).accepted(first, "r1", 1, until=first.began)
-        assert entry.next_claim(NOW - 0.5) > NOW
-        second = lease(over(), 1, "b")._replace(began=entry.next_claim(NOW - 0.5))
-        held = entry.claimed(second, 1, queued=True)
-        assert held.next_claim(NOW - 0.4) > second.began
-        assert held.next_claim(NOW + 5) == NOW + 5
+        entry = Entry().leased(first, 1, queued=True).accepted(first, "r1", 1, until=first.began)
+        assert entry.next_start(NOW - 0.5) > NOW
+        second = lease(over(), 1, "b")._replace(began=entry.next_start(NOW - 0.5))
+        held = entry.leased(second, 1, queued=True)
+        assert held.next_start(NOW - 0.4) > second.began
+        assert held.next_start(NOW + 5) == NOW + 5
         after = held.accepted(second, "r2", 1, until=NOW)
         assert [each.request_id for each in after.accepted_signals] == ["r1", "r2"]
 
@@ -63,7 +63,7 @@ class TestAccepted:
         entry = Entry()
         for number in range(16 + 3):
             mine = lease(state(number), number)
-            entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"r{number}", 1, until=mine.began)
+            entry = entry.leased(mine, 1, queued=True).accepted(mine, f"r{number}", 1, until=mine.began)
         assert [each.request_id for each in entry.accepted_signals] == [f"r{number}" for number in range(3, 16 + 3)]
 
 

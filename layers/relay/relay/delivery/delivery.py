@@ -3,9 +3,9 @@
 A loop reads the entry, decides on the next action and performs it, until there is a result. A write that conflicts with
 another sender's starts the next pass of the loop (optimistic locking).
 
-One attempt at a signal: queue its message, claim the incident, send, and record the result. The message is queued
+One attempt at a signal: queue its message, take the incident's lease, send, record the result. The message is queued
 before the signal is sent, so a crash at any point loses nothing: the worker sends the state if the entry says that it
-is still owed. The claim is a conditional write that takes a lease, so one sender at a time announces an incident.
+is still owed. The lease is taken by a conditional write, so one sender at a time announces an incident.
 
 A debt is an owed state that waits: by a message on the retry queue, a row in the ledger's `due` index, or both. The
 number of a message, its *plan*, lets only the last one of a state count (docs/architecture.md). The row is written when
@@ -236,24 +236,24 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     if task.is_from_webhook:
         wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
         task = keep(services, task, wait, plan=next_plan(task, entry))
-    claim, lease = _claim(services, task, entry, send)
+    after, lease = _leased(services, task, entry, send)
     try:
-        claimed = services.ledger.write(task.entry_key, entry, claim) or _own_claim(services, task)
+        leased = services.ledger.write(task.entry_key, entry, after) or _own_lease(services, task)
     except LedgerError as error:
         result = without_ledger(services, task, str(error))
         if not result.exchange.attempts:
             _give_back(services, ticket)
         return task, result
-    if claimed is None:
+    if leased is None:
         _give_back(services, ticket)
         return task, None
     task = task if ticket.is_failed_open else task.with_ledger()
-    sent = announce(services, task, claimed, max_attempts=send.max_attempts, only=send.only)
+    sent = announce(services, task, leased, max_attempts=send.max_attempts, only=send.only)
     until = services.clock()
     if sent.failure is None:
-        result = _record_acceptance(services, task, claimed, lease, sent, until, only=send.only)
+        result = _record_acceptance(services, task, leased, lease, sent, until, only=send.only)
     else:
-        task, result = _record_failure(services, task, claimed, lease, sent, until)
+        task, result = _record_failure(services, task, leased, lease, sent, until)
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
     # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
@@ -269,24 +269,24 @@ def _give_back(services: Services, ticket: Ticket) -> None:
         services.rate_limiter.leave(ticket)
 
 
-def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[Entry, Lease]:
+def _leased(services: Services, task: Task, entry: Entry, send: Send) -> tuple[Entry, Lease]:
     """Return the entry to write, with a new lease for this sender, and the lease."""
     now, is_queued, described = services.clock(), task.is_on_queue, task.described(entry)
-    lease = Lease(task.owner, now + LEASE_SECONDS, described.next_claim(now), task.state)
-    after = described.claimed(lease, send.max_attempts, queued=is_queued)
+    lease = Lease(task.owner, now + LEASE_SECONDS, described.next_start(now), task.state)
+    after = described.leased(lease, send.max_attempts, queued=is_queued)
     after = planned(task, entry, after) if is_queued else after
     if after.debt.paused_until:
         after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
     if entry.debt.row and is_queued and try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = row_of(task, lease.until, services.clock())
-        # The claim does not reset the number of begun bells: the worker may die before it has a result.
+        # A new lease does not reset the number of begun bells: the worker may die before it has a result.
         begun = entry.debt.row.begun if entry.debt.row.job == row.job else 0
         after = replace(after, debt=replace(after.debt, row=replace(row, begun=begun)))
     return after, lease
 
 
-def _own_claim(services: Services, task: Task) -> Entry | None:
+def _own_lease(services: Services, task: Task) -> Entry | None:
     """Return the entry if it has this sender's lease: DynamoDB's answer was lost, and the AWS client wrote again."""
     entry = services.ledger.read(task.entry_key)
     return entry if entry.lease and entry.lease.owner == task.owner else None
@@ -295,7 +295,7 @@ def _own_claim(services: Services, task: Task) -> Entry | None:
 def _record_acceptance(
     services: Services,
     task: Task,
-    claimed: Entry,
+    leased: Entry,
     lease: Lease,
     sent: SendResult,
     until: float,
@@ -309,7 +309,7 @@ def _record_acceptance(
 
     result = task.sent(sent)
     try:
-        recorded = services.ledger.change(task.entry_key, change, claimed)
+        recorded = services.ledger.change(task.entry_key, change, leased)
     except LedgerError:
         accepted = Acceptance(lease.began, sent.request_id)
         task = _for_some(task, only)
@@ -340,16 +340,16 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
 
 
 def _record_failure(
-    services: Services, task: Task, claimed: Entry, lease: Lease, sent: SendResult, until: float
+    services: Services, task: Task, leased: Entry, lease: Lease, sent: SendResult, until: float
 ) -> tuple[Task, Result]:
     """Queue a state that was not accepted, and record the failure; `until` is the end of the attempts (epoch seconds).
 
     Afterwards the state is on a queue, in the ledger's `due` index, or both. If both fail, it is dead-lettered.
     """
     before = task
-    task, result = retry_later(services, task, task.sent(sent), claimed)
+    task, result = retry_later(services, task, task.sent(sent), leased)
     row, at = None, dead_lettered_at(result)
-    if at is None and try_store(services, task, claimed):
+    if at is None and try_store(services, task, leased):
         wakes, now = result.until or until, services.clock()
         row = row_of(task, wakes, now, has_message=result.queue == "retry")
 
@@ -366,11 +366,11 @@ def _record_failure(
             reason=result.reason or "",
         )
         if at is not None:
-            return failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, claimed))
+            return failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, leased))
         return planned(task, now, failed) if task.state.is_of_same_share(failed.newest) else failed
 
     try:
-        services.ledger.change(task.entry_key, change, claimed)
+        services.ledger.change(task.entry_key, change, leased)
         is_recorded = True
     except LedgerError:
         is_recorded = False

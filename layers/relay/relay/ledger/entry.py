@@ -156,7 +156,7 @@ class Lease(NamedTuple):
     state: State
 
 
-# Distance between two claims of an incident. It keeps their order although clocks of functions differ.
+# Distance between two leases of an incident. It keeps their order although clocks of functions differ.
 TICK_SECONDS = 0.0005
 MAX_SEEN_DIGESTS = 16
 MAX_SIGNAL_TIMES = 8
@@ -253,14 +253,14 @@ class Entry(NamedTuple):
         """True if a sender has a lease that has not expired at `now` (epoch seconds)."""
         return self.lease is not None and now < self.lease.until
 
-    def next_claim(self, now: float) -> float:
+    def next_start(self, now: float) -> float:
         """Return the start of the next lease (epoch seconds).
 
         It is later than that of every earlier lease and the last resolve, even if this sender's clock is behind.
         """
-        return max(now, self._last_claim() + 2 * TICK_SECONDS, self.end.at + TICK_SECONDS)
+        return max(now, self._last_start() + 2 * TICK_SECONDS, self.end.at + TICK_SECONDS)
 
-    def _last_claim(self) -> float:
+    def _last_start(self) -> float:
         return max([0.0, *(signal.at for signal in self.accepted_signals), *([self.lease.began] if self.lease else [])])
 
     def has_live_pages(self) -> bool:
@@ -381,7 +381,7 @@ class Entry(NamedTuple):
         if state.is_open:
             return entry
         # Every page until now has to end, although clocks of senders differ.
-        ended_at = max(state.came, self._last_claim() + TICK_SECONDS)
+        ended_at = max(state.came, self._last_start() + TICK_SECONDS)
         return replace(entry, end=replace(entry.end, at=max(entry.end.at, ended_at)))
 
     def with_snooze_over(self) -> "Entry":
@@ -406,7 +406,7 @@ class Entry(NamedTuple):
         receipt = self.receipt if is_still_critical else self.receipt.ended()
         return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt, receipt=receipt)
 
-    def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
+    def leased(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """Return the entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
         If `queued`, the lease's state is on a queue, and becomes the newest, owed state. All attempts count as signals
