@@ -1579,4 +1579,11 @@ MUTATIONS = (
         "not is_routed or not signals or task.is_snoozed",
         seed=212,
     ),
+    Mutation(
+        "inline attempts take no heed of the signals of the last minute",
+        "delivery.step:_send",
+        "max(1, min(MAX_ATTEMPTS, room_for_signals(entry, case.now)))",
+        "MAX_ATTEMPTS",
+        seed=33,
+    ),
 )

@@ -12,8 +12,6 @@ from tests.simulation.world import BEGINS_AT
 
 # Stories in which so many processes die stay, too.
 MANY_CRASHES = 0.02
-# A range with few of the seeds that the mutations record.
-LATER = (0.42, 0.54)
 
 
 def with_narrow_kind(seed: int, story: Story) -> Story:
@@ -24,14 +22,18 @@ def with_narrow_kind(seed: int, story: Story) -> Story:
     is_rare = bool(story.actions) or any(post.state.url_recipients for post in story.posts)
     if 0.105 < place < 0.275 and not story.crashes and not is_rare:
         story = random.choice(_KINDS)(random, story)
-    # A generator of its own, and a range with few of the seeds that the mutations record.
-    unseen = Random(f"unseen of {seed}")
-    is_chosen = 0.24 < unseen.random() < 0.4 and story.crashes < MANY_CRASHES and not is_rare
-    story = unseen.choice(_UNSEEN)(unseen, story) if is_chosen else story
-    later = Random(f"later kinds of {seed}")
-    is_chosen = LATER[0] < later.random() < LATER[1] and story.crashes < MANY_CRASHES and not is_rare
-    # Processes die as often as before.
-    return replace(later.choice(_LATER)(later, story), crashes=story.crashes) if is_chosen else story
+    # Generators of their own, and ranges with few of the seeds that the mutations record.
+    families = (
+        ("unseen", 0.24, 0.4, _UNSEEN),
+        ("later kinds", 0.42, 0.54, _LATER),
+        ("floods", 0.7, 0.72, (_with_a_row_of_ambiguous_answers,)),
+    )
+    for name, first, last, kinds in families:
+        random = Random(f"{name} of {seed}")
+        if first < random.random() < last and story.crashes < MANY_CRASHES and not is_rare:
+            # Processes die as often as before.
+            story = replace(random.choice(kinds)(random, story), crashes=story.crashes)
+    return story
 
 
 def _course(incident: str, at: float, statuses: str, paces: Iterator[float]) -> list[SharedState]:
@@ -389,3 +391,15 @@ _LATER = (
     _with_refusals_for_good,
     _with_acknowledged_incidents,
 )
+
+
+def _with_a_row_of_ambiguous_answers(random: Random, story: Story) -> Story:
+    """Return a story of incidents that change each few seconds, while xMatters accepts signals without an answer."""
+    states: list[SharedState] = []
+    for number in range(random.choice([1, 2])):
+        course = random.choice(["critical warning critical", "warning critical critical"])
+        states += _course(f"r{number}", random.uniform(0, 40), course, _paces(random, 4.0, 12.0))
+    wants = ["opened", "worsened", "grew", "eased", "resolved"]
+    spell = Spell("xmatters", random.choice(["reset rang", "504 rang"]), 0.0, random.uniform(60, 120), 1.0)
+    policy = _plain(story, notify_on=wants)
+    return replace(alone(story, _posts(states), policy=policy, spells=[spell], routed=[]), cloud=USUAL)

@@ -95,10 +95,6 @@ class World:
         while self._idle:
             self._idle.pop().throw()
 
-    def is_idle(self) -> bool:
-        """Return True if there are no future events."""
-        return not self._next
-
     def start(self, process: Process, work: Callable[[], object], *, at_most: float = math.inf) -> None:
         """Start a process, whose death affects no other. After `at_most` seconds it is killed.
 
