@@ -14,15 +14,16 @@ from relay.deadline import Deadline
 from relay.failures import InvalidChannel, LedgerError
 from relay.http.session import AllowList, ForbiddenUrl
 from relay.ledger.sources import Sources
-from relay.reconcile.history import UnknownCounts, read_unknown_counts
+from relay.reconcile.history import UnknownCounts
 from relay.sweeper.canary import EVERY_SECONDS
 from relay.xmatters.directory import Directory
-from relayctl.channel import credential_checks, pauses
+from relayctl.channel import credential_checks, criticals, pauses
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
 from relayctl.failed_calls import DENIED, aws_failure, refusal
+from relayctl.kept_by_functions import read_unknown_counts
 from relayctl.stack.deployed import Stack
 
 _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"
@@ -207,7 +208,7 @@ def _canary(stack: Stack, channel: Channel) -> Check:
 def _settings(channel: Channel) -> Iterator[Check]:
     problems = misconfiguration.problems(channel)
     yield from (failed("settings", str(each)) for each in problems)
-    if misconfiguration.critical_may_notify_nobody(channel) and credential_checks.of_channel(channel):
+    if criticals.may_notify_nobody(channel) and credential_checks.of_channel(channel):
         yield failed("critical incidents", "one that matches no route notifies nobody: xmatters.recipients is empty")
     allowed = channel.policy.allowed_recipients
     if allowed is None:

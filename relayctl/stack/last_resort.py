@@ -10,9 +10,9 @@ import click
 from relay.delivery.channel_health import age
 from relay.delivery.fallback import TOPIC
 from relay.delivery.phones import CALL, Way, ways_to
-from relay.sweeper.fallback_notifier import last_confirmation
 from relayctl import check_results, terminal
 from relayctl.check_results import Check, failed, ok, warning
+from relayctl.kept_by_functions import last_confirmation
 from relayctl.stack.deployed import Stack, on_stack
 
 # Age of a confirmed test at which doctor asks for a new one: phones and people change.

@@ -12,11 +12,11 @@ from relay.ledger.entry_key import channel_of
 from relay.ledger.table import Ledger, Table
 from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
-from relay.sweeper.run import read_canaries
 from relayctl.channel import endpoints
 from relayctl.channel.endpoints import last_use
 from relayctl.channel.store import ChannelStore
 from relayctl.failed_calls import Readings
+from relayctl.kept_by_functions import read_canaries
 from relayctl.log_lines import WEBHOOK
 from relayctl.stack import channel_status
 from relayctl.stack.channel_status import PATTERNS, ChannelStatus, Refused, Traffic

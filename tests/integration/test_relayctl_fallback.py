@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from relay.delivery.fallback import Fallback
-from relay.sweeper.fallback_notifier import last_confirmation
 from relayctl.__main__ import main
+from relayctl.kept_by_functions import last_confirmation
 from tests.fakes import FakeMessaging, FakeSns, phones
 from tests.integration.relayctl_cloud import Operator, Typist
 

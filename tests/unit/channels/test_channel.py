@@ -14,6 +14,7 @@ from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import parse_channel
 from relay.failures import InvalidChannel
 from relay.http.session import VendorHosts
+from relayctl.channel import criticals
 from tests import samples
 from tests.fakes import HOSTS
 
@@ -350,7 +351,7 @@ class TestCritical:
         self, when: dict[str, Any], is_reached: bool
     ) -> None:
         found = made(routes=[TO_OPS, {"when": when, "recipients": ["Ops"]}])
-        assert misconfiguration.critical_may_notify_nobody(found) is not is_reached
+        assert criticals.may_notify_nobody(found) is not is_reached
 
 
 def test_secret_that_holds_half_a_character_is_refused() -> None:

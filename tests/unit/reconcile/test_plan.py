@@ -18,9 +18,9 @@ from relay.reconcile.history import (
     Listing,
     UnknownCounts,
     listing_name,
-    read_unknown_counts,
     short_name,
 )
+from relayctl.kept_by_functions import read_unknown_counts
 from tests import samples
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
 from tests.unit.reconcile_scene import Scene, make_scene, with_channels

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
-from relay.sweeper.fallback_notifier import last_confirmation
+from relayctl.kept_by_functions import last_confirmation
 from tests import samples
 from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down
 

@@ -34,24 +34,12 @@ def problems(channel: Channel) -> list[Problem]:
             found.append(Problem(f"policy.routes.{number}.when", "must not be empty"))
         if not route.recipients:
             found.append(Problem(f"policy.routes.{number}.recipients", "must not be empty"))
-    if not _has_recipients(channel) and not any(route.recipients for route in channel.policy.routes):
+    if not has_recipients(channel) and not any(route.recipients for route in channel.policy.routes):
         detail = "nobody would be notified: neither channel, route nor URL names any"
         found.append(Problem("xmatters.recipients", detail))
     if not channel.any_trigger_path and not _TRIGGER_PATH.fullmatch(urlsplit(channel.trigger_url).path):
         found.append(Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger"))
     return found
-
-
-def critical_may_notify_nobody(channel: Channel) -> bool:
-    """True if a critical incident may match no route, and no recipient is named outside the routes.
-
-    A route is certain to match only if all its conditions are on `status`, and `critical` meets them. Conditions on
-    other properties may fail, since a share may lack the property.
-    """
-    return not _has_recipients(channel) and not any(
-        route.recipients and route.when and all(_holds_for_critical(*condition) for condition in route.when)
-        for route in channel.policy.routes
-    )
 
 
 def needs_url_recipients(channel: Channel) -> bool:
@@ -61,7 +49,8 @@ def needs_url_recipients(channel: Channel) -> bool:
     return channel.recipients_in == "url" and not is_named_here
 
 
-def _has_recipients(channel: Channel) -> bool:
+def has_recipients(channel: Channel) -> bool:
+    """True if recipients are named outside the routes: by the secret, the workflow or a URL."""
     return bool(channel.recipients) or channel.recipients_in is not None or _names_any(channel.trigger_url)
 
 
@@ -69,9 +58,3 @@ def _names_any(url: str) -> bool:
     pieces = [piece.partition("=") for piece in urlsplit(url).query.split("&")]
     lists = [unquote_plus(value) for name, _, value in pieces if name == "recipients"]
     return any(name.strip() for each in lists for name in each.split(","))
-
-
-def _holds_for_critical(fact: str, patterns: tuple[str, ...]) -> bool:
-    from fnmatch import fnmatchcase  # noqa: PLC0415 - only relayctl calls this; keeps it out of cold starts
-
-    return fact == "status" and any(fnmatchcase("critical", pattern) for pattern in patterns)

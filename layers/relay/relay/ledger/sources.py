@@ -16,7 +16,7 @@ from relay.channels.channel import Channel
 from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError
 from relay.ledger.entry_key import legal
-from relay.ledger.table import Table, Text
+from relay.ledger.table import Table, Text, parsed
 
 # Environments of a channel that are kept: the latest ones. Sets of recipients of an incident that are kept: the first
 # ones, so that no later share can drop the true set.
@@ -50,13 +50,12 @@ class _Seen(NamedTuple):
     @classmethod
     def of(cls, found: Text | None) -> "_Seen":
         """Read the facts from their table item; none if it is None or unreadable."""
-        if found is None:
-            return cls({})
-        with suppress(ValueError, TypeError, LookupError, AttributeError):
-            stored = json.loads(found.text)
+
+        def read(stored: Any) -> _Seen:
             environments = {str(name): float(at) for name, at in stored["environments"].items()}
             return cls(environments, bool(stored["names_recipients"]))
-        return cls({})
+
+        return parsed(found, read, cls({}))
 
     def with_share(self, environment_id: str | None, recipients: Recipients, now: float) -> "_Seen":
         """Return the facts with those of a share at `now` (epoch seconds), and the latest MAX_SOURCES environments."""
@@ -167,10 +166,8 @@ class Sources:
 
 
 def _sets(found: Text | None) -> list[Recipients]:
-    with suppress(ValueError, TypeError):
-        sets: list[Any] = json.loads(found.text) if found else []
-        return [tuple(map(str, each)) for each in sets]
-    return []
+    none: list[Recipients] = []
+    return parsed(found, lambda sets: [tuple(map(str, each)) for each in sets], none)
 
 
 def _with_set(found: Text | None, recipients: Recipients) -> str | None:

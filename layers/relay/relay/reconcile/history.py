@@ -273,16 +273,6 @@ class History:
         return json.dumps(said, separators=(",", ":"))
 
 
-def read_unknown_counts(table: Table, access: BigPandaAccess, environment_ids: Iterable[str]) -> UnknownCounts:
-    """Return the counts of the incidents of these listings that no channel knew in the last MAX_DAYS days.
-
-    Raises LedgerError.
-    """
-    histories = [History.read(table, listing_name(access, each)) for each in environment_ids]
-    days = [day for history in histories for day in history.days.values()]
-    return UnknownCounts(sum(day.found for day in days), sum(day.came for day in days))
-
-
 def short_name(name: str) -> str:
     """Return an incident's short name: its id, or a hash if the id is long or has unusual characters."""
     is_plain = re.fullmatch(r"[\w.:-]*", name, re.ASCII) and len(name) <= MAX_NAME_LENGTH

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import batched
 from secrets import SystemRandom
-from typing import Any, NamedTuple
+from typing import Any
 
 from relay.deadline import Clock, Deadline
 from relay.delivery.delivery import STORED_SECONDS
@@ -19,7 +19,7 @@ from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.jobs.job import Job, timestamp
 from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Row
 from relay.ledger.entry import Entry
-from relay.ledger.table import Table, parsed
+from relay.ledger.table import Table
 from relay.sweeper.run import (
     AT_ONCE,
     DueRow,
@@ -245,18 +245,12 @@ def _owes_critical(entry: Entry) -> bool:
     return entry.debt.since is not None and entry.newest is not None and entry.newest.is_critical
 
 
-# Key of the record of a test, and the time for which it is kept: doctor asks for a new test long before.
+# Key of the record of a test: `at` (epoch seconds), and the `ways` whose number a person typed. It is kept for so long
+# that doctor asks for a new test before.
 TEST_KEY = "fallback/test"
 TEST_KEPT_SECONDS = 2 * 365 * 86_400.0
 # The ways of a test have different numbers of these, so that a typed number tells its way.
 NUMBERS = range(1000, 10_000)
-
-
-class Confirmation(NamedTuple):
-    """The last test that a person confirmed: its time (epoch seconds), and the ways whose number was typed."""
-
-    at: float
-    ways: tuple[str, ...]
 
 
 def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock: Clock) -> dict[str, Any]:
@@ -274,12 +268,3 @@ def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock:
     numbers = {way: str(number) for way, number in zip(ways, SystemRandom().sample(NUMBERS, len(ways)), strict=True)}
     failures = fallback.test(numbers)
     return {"ways": [{"way": way, "number": numbers[way], "failure": failures[way]} for way in numbers]}
-
-
-def last_confirmation(table: Table) -> Confirmation | None:
-    """Return the last confirmed test; None if there is none. Raises LedgerError."""
-
-    def read(record: Any) -> Confirmation | None:
-        return Confirmation(float(record["at"]), tuple(map(str, record["ways"])))
-
-    return parsed(table.read(TEST_KEY), read, None)

@@ -245,7 +245,7 @@ class SweeperRun:
             run.health = {name: ChannelState.of(members) for name, members in before.get("health", {}).items()}
             expected = before.get("expected", {}).items()
             run.expected = {name: ShareWatch(float(every), float(since)) for name, (every, since) in expected}
-            run.canaries = _canaries(before)
+            run.canaries = canaries_of(before)
             run.surveyed_at = float(before.get("surveyed_at", 0.0))
         return run if run.record(table) else None
 
@@ -286,13 +286,8 @@ class SweeperRun:
         return sequence is not None
 
 
-def read_canaries(table: Table) -> dict[str, Canary]:
-    """Return the canary of each channel as the sweeper's last run left it. Raises LedgerError."""
-    none: dict[str, Canary] = {}
-    return parsed(table.read(KEY), _canaries, none)
-
-
-def _canaries(members: Mapping[str, Any]) -> dict[str, Canary]:
+def canaries_of(members: Mapping[str, Any]) -> dict[str, Canary]:
+    """Return the canary of each channel from the state that a run of the sweeper stored under KEY."""
     return {name: Canary(*each[: len(Canary._fields)]) for name, each in members.get("canaries", {}).items()}
 
 
