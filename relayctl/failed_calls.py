@@ -48,14 +48,22 @@ def aws_failure(error: Exception) -> str | None:
     return None
 
 
+def failure(error: Exception) -> str | None:
+    """Return a message for an exception of a source, or of a secret that is not valid; None for other exceptions."""
+    match error:
+        case InvalidChannel() | LedgerError() | StackMissingError():
+            return str(error)
+        case SendError():
+            return f"{error} (HTTP {error.http_status})" if error.http_status else str(error)
+    return aws_failure(error)
+
+
 def tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
-    """Return the result of `ask`, which calls AWS, and None; or None and the reason why the call failed."""
+    """Return the result of `ask` and None; or None and the reason why the call failed."""
     try:
         return ask(), None
-    except (StackMissingError, LedgerError) as error:
-        return None, str(error)
     except Exception as error:
-        if message := aws_failure(error):
+        if message := failure(error):
             return None, message
         raise
 
@@ -89,7 +97,7 @@ class Readings:
         self.found.append(Reading(source, found, problem, is_failure))
 
     def reading(self, source: str) -> "_Source":
-        """Return a context that notes the failure of a source that it reads, or a secret that is not valid."""
+        """Return a context that notes the failure of a source that it reads. The code after it goes on."""
         return _Source(self, source)
 
     def read[T](self, source: str, read: Callable[[], T]) -> T | None:
@@ -119,8 +127,6 @@ class Readings:
 
 
 class _Source(NamedTuple):
-    """Context in which a source is read. The code after it goes on if the source fails."""
-
     readings: Readings
     name: str
 
@@ -128,13 +134,8 @@ class _Source(NamedTuple):
         """Begin to read."""
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        match error:
-            case InvalidChannel() | LedgerError() | SendError():
-                status = error.http_status if isinstance(error, SendError) else None
-                problem = f"{error} (HTTP {status})" if status else str(error)
-            case ClientError() | BotoCoreError():
-                problem = aws_failure(error) or type(error).__name__
-            case _:
-                return False
-        self.readings.add(self.name, problem=problem, is_failure=True)
+        # A stack that is missing is no source that failed.
+        if not isinstance(error, Exception) or isinstance(error, StackMissingError) or not (why := failure(error)):
+            return False
+        self.readings.add(self.name, problem=why, is_failure=True)
         return True

@@ -22,7 +22,6 @@ from relayctl.channel.secret_document import SecretDocument, typed_value, unknow
 from relayctl.channel.store import ChannelStore
 from relayctl.channel.write_path import ChannelChange
 from relayctl.channel_names import NAME
-from relayctl.settings import plan
 from relayctl.stack.deployed import Stack, on_stack
 
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
@@ -223,7 +222,7 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
     change = _change(stack, store, name)
     terminal.refuse_unasked("undo", yes=yes, as_json=as_json)
     if not as_json:
-        plan.show_changes(change.changes)
+        write_path.show_changes(change.changes)
     terminal.confirm(f"Channel {name}: go back to these settings?", yes=yes)
     done = write_path.put(stack, store, change)
     if as_json:

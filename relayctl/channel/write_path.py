@@ -1,6 +1,7 @@
 """Write path of all verbs that change a channel's settings: rotation, validation, optimistic locking, verification."""
 
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -18,10 +19,11 @@ from relayctl.channel import credential_checks, criticals, endpoints, rotation
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.propagation import put_in_force, verify
-from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument
+from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument, shown
 from relayctl.channel.store import ChannelStore, StoredSecret
 from relayctl.stack.deployed import Stack
 
+_COLORS = {"+": "green", "-": "red", "~": "yellow"}
 # Keys whose change must reach all functions within seconds.
 AT_ONCE = frozenset({"policy.mode"})
 # Advice for settings that may notify nobody, by key: in words of `channel set`, and of a settings file.
@@ -118,10 +120,39 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: st
     return Done(fresh, is_verified, in_force, in_force is not None or not must_act, findings)
 
 
-def show_changes(changes: Iterable[Change]) -> None:
-    lines = [printable(str(each)) for each in changes]
-    for line in lines or ["nothing changed"]:
-        terminal.show_line(line)
+def show_changes(changes: Sequence[Change]) -> None:
+    """Print a line for each changed key, and for each item that is added to or removed from a changed list."""
+    if not changes:
+        terminal.show_line("nothing changed")
+    for each in changes:
+        if isinstance(each.old, list) and isinstance(each.new, list):
+            _show_marked("~", f"{each.key}:", indent=2)
+            for mark, item in _items(each.old, each.new):
+                _show_marked(mark, item, indent=6)
+        elif each.old is None:
+            _show_marked("+", f"{each.key}: {shown(each.new)}", indent=2)
+        elif each.new is None:
+            _show_marked("-", f"{each.key}: {shown(each.old)}", indent=2)
+        else:
+            _show_marked("~", str(each), indent=2)
+
+
+def _show_marked(mark: str, line: str, *, indent: int) -> None:
+    terminal.show_line(printable(line), lead=f"{' ' * indent}{mark} ", color=_COLORS.get(mark), indent=2)
+
+
+def _items(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[str, str]]:
+    before, after = list(map(shown, old)), list(map(shown, new))
+    found = list[tuple[str, str]]()
+    for kind, start, end, new_start, new_end in difflib.SequenceMatcher(
+        None, before, after, autojunk=False
+    ).get_opcodes():
+        if kind == "equal":
+            found.append((" ", f"({end - start} unchanged)"))
+            continue
+        found += [("-", each) for each in before[start:end]]
+        found += [("+", each) for each in after[new_start:new_end]]
+    return found
 
 
 def say_fresh(name: str, done: Done) -> None:

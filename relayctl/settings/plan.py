@@ -1,6 +1,5 @@
 """relayctl channel plan and apply: make channels equal to their settings files."""
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,20 +8,17 @@ from typing import Any
 import click
 
 from relay.failures import InvalidChannel
-from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.secret_document import Change, SecretDocument, shown
+from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
 from relayctl.channel_names import CHANNELS
-from relayctl.failed_calls import aws_failure
+from relayctl.failed_calls import failure
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import SettingsFile
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted
-
-_COLORS = {"+": "green", "-": "red", "~": "yellow"}
 
 
 def document(changes: Iterable[ChannelChange], others: Iterable[str]) -> dict[str, Any]:
@@ -78,45 +74,12 @@ def show(changes: Sequence[ChannelChange], others: Sequence[str]) -> None:
     pending = [each for each in changes if each.changes]
     for each in pending:
         terminal.show_line(f"{each.name}: {'new channel' if each.is_new else counted(len(each.changes), 'change')}")
-        show_changes(each.changes)
+        write_path.show_changes(each.changes)
     if others:
         terminal.show_line(f"not in DIR, and left as they are: {', '.join(others)}", indent=2)
     if changes:
         counts = Counter(map(state, changes))
         terminal.show_line(", ".join(f"{counts[each]} {each}" for each in ("new", "changed", "unchanged")))
-
-
-def show_changes(changes: Iterable[Change]) -> None:
-    """Print a line for each changed key, and for each item that is added to or removed from a changed list."""
-    for each in changes:
-        if isinstance(each.old, list) and isinstance(each.new, list):
-            _show_marked("~", f"{each.key}:", indent=2)
-            for mark, item in _items(each.old, each.new):
-                _show_marked(mark, item, indent=6)
-        elif each.old is None:
-            _show_marked("+", f"{each.key}: {shown(each.new)}", indent=2)
-        elif each.new is None:
-            _show_marked("-", f"{each.key}: {shown(each.old)}", indent=2)
-        else:
-            _show_marked("~", str(each), indent=2)
-
-
-def _show_marked(mark: str, line: str, *, indent: int) -> None:
-    terminal.show_line(printable(line), lead=f"{' ' * indent}{mark} ", color=_COLORS.get(mark), indent=2)
-
-
-def _items(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[str, str]]:
-    before, after = list(map(shown, old)), list(map(shown, new))
-    found = list[tuple[str, str]]()
-    for kind, start, end, new_start, new_end in difflib.SequenceMatcher(
-        None, before, after, autojunk=False
-    ).get_opcodes():
-        if kind == "equal":
-            found.append((" ", f"({end - start} unchanged)"))
-            continue
-        found += [("-", each) for each in before[start:end]]
-        found += [("+", each) for each in after[new_start:new_end]]
-    return found
 
 
 # Exit code of `channel plan` if channels differ from their files. 2 is a usage error of every verb.
@@ -210,10 +173,10 @@ def _apply(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done | s
         done = write_path.put(stack, store, change)
     except KeyboardInterrupt:
         return "interrupted: it has its old settings or its new ones, run plan to see which"
-    except (InvalidChannel, click.ClickException) as error:
+    except click.ClickException as error:
         return str(error).removeprefix(f"channel {change.name}: ")
     except Exception as error:
-        if message := aws_failure(error):
+        if message := failure(error):
             return message
         raise
     write_path.say_fresh(change.name, done)
