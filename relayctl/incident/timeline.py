@@ -132,14 +132,15 @@ def _signal(signal: AcceptedSignal) -> Event:
 
 
 def _receipt(receipt: Receipt) -> Iterator[Event]:
+    """Yield the events of a receipt, the most important last."""
     if receipt.notified_at:
         yield _event(receipt.notified_at, "receipt", "a device is known to have got the notification")
-    if receipt.answered_at:
-        who = identifier(receipt.answered_by)
-        yield _event(receipt.answered_at, "receipt", f"{who} answered", person=receipt.answered_by)
     if receipt.told_at:
         text = f"UNHEARD ({receipt.missed}): the fallback topic was notified"
         yield _event(receipt.told_at, "receipt", text, missed=receipt.missed)
+    if receipt.answered_at:
+        who = identifier(receipt.answered_by)
+        yield _event(receipt.answered_at, "receipt", f"{who} answered", person=receipt.answered_by)
 
 
 def _receipt_details(receipt: Receipt) -> dict[str, Any] | None:
@@ -154,15 +155,6 @@ def _receipt_details(receipt: Receipt) -> dict[str, Any] | None:
         "fallback_notified_at": moments.iso_or_none(receipt.told_at or None),
         "is_open": receipt.is_open,
     }
-
-
-def _receipt_words(receipt: Receipt) -> Iterator[str]:
-    if receipt.answered_at:
-        yield f"{identifier(receipt.answered_by)} answered"
-    elif receipt.told_at:
-        yield f"UNHEARD ({receipt.missed}): the fallback topic was notified"
-    elif receipt.is_open:
-        yield "notified, and nobody answered yet" if receipt.notified_at else "nobody is known to be notified yet"
 
 
 def _event(at: float, kind: str, text: str, **details: Any) -> Event:
@@ -222,6 +214,8 @@ def words(entry: Entry, now: float) -> Iterator[str]:
         yield "a signal made NO PAGE"
     if entry.debt.is_notified:
         yield "the fallback topic was notified"
-    yield from _receipt_words(entry.receipt)
+    known_of = [each.text for each in _receipt(entry.receipt)]
+    if known_of or entry.receipt.is_open:
+        yield known_of[-1] if known_of else "nobody is known to be notified yet"
     if entry.acknowledged_by:
         yield f"acknowledged by {identifier(entry.acknowledged_by)}"
