@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
-from relay.foreign_text import identifier, quoted
+from relay.foreign_text import identifier, quoted, url_part
 from relay.http.client import json_object
 from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.jobs.job import Job, seconds_of
@@ -211,7 +211,7 @@ _MAX_NAMES = 10
 
 def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
     """Ask xMatters for a page and its answers, and yield the events that have a time. Raises NoAnswer or BadAnswer."""
-    path = f"{EVENTS_PATH}/{quote(page_id, safe='', errors='replace')}?embed=recipients"
+    path = f"{EVENTS_PATH}/{url_part(page_id)}?embed=recipients"
     page = Fields(
         json_object(
             api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None).body

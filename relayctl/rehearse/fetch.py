@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import zip_longest
 from typing import Any
-from urllib.parse import quote
 
-from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE
+from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE, Incident
 from relay.bigpanda.listing import FOLDERS, MAX_LISTING_PAGES
 from relay.delivery.channel_health import age
+from relay.foreign_text import url_part
 from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, SUPPRESSIONS_PATH
 from relayctl import terminal
@@ -134,7 +134,7 @@ def _fetch(
 
 def _windows(archive: Archive) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for environment in archive.about["environments"]:
-        path = f"/resources/v2.0/environments/{quote(environment, safe='')}/incidents"
+        path = f"/resources/v2.0/environments/{url_part(environment)}/incidents"
         for folder in FOLDERS:
             query = {"folder": folder, "sort_by": "last_change", "page_size": INCIDENTS_A_PAGE}
             if folder != "resolved":
@@ -184,15 +184,13 @@ def _listed(archive: Archive) -> dict[str, str]:
 
 
 def _details(reader: Reader, environments: dict[str, str], incident_id: str) -> Any:
-    environment = quote(environments[incident_id], safe="")
-    path = f"/resources/v2.0/environments/{environment}/incidents/{quote(incident_id, safe='')}"
-    return reader.get(path, {"expand": "alerts"}, DETAILS)
+    return reader.get(Incident(environments[incident_id], incident_id).path, {"expand": "alerts"}, DETAILS)
 
 
 def _activities(reader: Reader, incident_id: str) -> list[Any]:
     found: list[Any] = []
     for page in range(1, MAX_LISTING_PAGES + 1):
-        path = f"/resources/v2.0/incidents/{quote(incident_id, safe='')}/activities"
+        path = f"/resources/v2.0/incidents/{url_part(incident_id)}/activities"
         answer = reader.get(path, {"page": page, "per_page": ACTIVITIES_A_CALL}, ACTIVITIES)
         items = nested(answer, "items", "activities") if isinstance(answer, dict) else answer or []
         if not isinstance(items, list):

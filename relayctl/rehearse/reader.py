@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import click
 
 from relay.deadline import Deadline
-from relay.failures import NoAnswer
+from relay.failures import NoAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relayctl.stack.deployed import Effects
@@ -76,7 +76,8 @@ class Reader:
                     return None
                 problem = self._judged(answer, path)
                 with self._lock:
-                    later = self.effects.ticks() + (_retry_after(answer) or wait)
+                    told = self.outward.bad_answer(answer, Reason.UPSTREAM, ()).retry_after or wait
+                    later = self.effects.ticks() + min(told, 10 * LONGEST_WAIT_SECONDS)
                     self._next[endpoint] = max(self._next[endpoint], later)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
         raise FetchError(f"{self.vendor}: {problem}, {TRIES} times; with --keep, the same command goes on here later")
@@ -107,8 +108,3 @@ def _json(answer: HttpAnswer) -> Any:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
         return None
-
-
-def _retry_after(answer: HttpAnswer) -> float | None:
-    told = answer.headers.get("retry-after", "")
-    return min(float(told), 10 * LONGEST_WAIT_SECONDS) if told.isdecimal() else None
