@@ -208,15 +208,15 @@ class Operator:
             "SweeperFunction": f"{STACK}-SweeperFunction-1",
         }
 
-    def run(self, *arguments: str, typed: str | None = None) -> Result:
-        """Run relayctl with these arguments; an uncaught exception fails the test."""
-        return CliRunner().invoke(main, arguments, input=typed, obj=self.effects(), catch_exceptions=False)
+    def run(self, *arguments: str, typed: str | None = None, code: int | None = None) -> Result:
+        """Run relayctl with these arguments; an exception, or an exit code other than `code`, fails the test."""
+        done = CliRunner().invoke(main, arguments, input=typed, obj=self.effects(), catch_exceptions=False)
+        assert code in {None, done.exit_code}, done.output
+        return done
 
     def run_json(self, *arguments: str, code: int = 0) -> Any:
         """Run relayctl with --json and return the one document on stdout."""
-        done = self.run(*arguments, "--json")
-        assert done.exit_code == code, done.output
-        return json.loads(done.stdout)
+        return json.loads(self.run(*arguments, "--json", code=code).stdout)
 
     def effects(self) -> Effects:
         """Return relayctl's effects: AWS sessions, clock and sleep of the test, and real sockets to the vendors."""

@@ -57,7 +57,7 @@ class TestSetANewChannel:
 
     def test_new_secret_has_the_tags_of_the_stack(self, operator: Operator) -> None:
         operator.tags = {"cost-center": "4711", "aws:cloudformation:stack-name": "relay"}
-        assert operator.run("channel", "set", "payments", "--trigger-url", URL).exit_code == 0
+        operator.run("channel", "set", "payments", "--trigger-url", URL, code=0)
         tags = operator.secrets.describe_secret(SecretId="team/relay/payments")["Tags"]
         assert tags == [{"Key": "cost-center", "Value": "4711"}]
 
@@ -118,7 +118,7 @@ class TestSetAnExistingChannel:
 
     def test_unset_removes_a_key_and_refuses_a_missing_one(self, operator: Operator) -> None:
         made(operator, "--set", "policy.preset=oncall", "--set", "policy.max_per_minute=30")
-        assert operator.run("channel", "set", "payments", "--unset", "policy.preset").exit_code == 0
+        operator.run("channel", "set", "payments", "--unset", "policy.preset", code=0)
         assert operator.secret("payments")["policy"] == {"max_per_minute": 30}
         again = operator.run("channel", "set", "payments", "--unset", "policy.preset")
         assert (again.exit_code, again.stdout) == (2, "")
@@ -145,8 +145,7 @@ class TestSetIsRefused:
     def test_invalid_option_is_refused_with_its_key_and_nothing_is_stored(
         self, operator: Operator, options: list[str], names: str
     ) -> None:
-        done = operator.run("channel", "set", "payments", "--trigger-url", URL, *options)
-        assert done.exit_code == 2, done.output
+        done = operator.run("channel", "set", "payments", "--trigger-url", URL, *options, code=2)
         assert names in done.stderr
         assert CANARY not in done.output
         assert done.stdout == ""
@@ -179,16 +178,15 @@ class TestShowAndList:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         for name in ("kept", "removed"):
-            assert operator.run("channel", "set", name, "--trigger-url", URL).exit_code == 0
+            operator.run("channel", "set", name, "--trigger-url", URL, code=0)
         operator.listing = operator.secrets.list_secrets()
-        assert operator.run("channel", "remove", "removed", "--yes").exit_code == 0
-        done = operator.run("channel", *verb)
-        assert done.exit_code == 0, done.output
+        operator.run("channel", "remove", "removed", "--yes", code=0)
+        done = operator.run("channel", *verb, code=0)
         assert ("kept" in done.stdout, "removed" in done.stdout) == (True, False)
 
     def test_list_sorts_channels_and_skips_other_secrets(self, operator: Operator) -> None:
         for name in ("b", "a"):
-            assert operator.run("channel", "set", name, "--trigger-url", URL).exit_code == 0
+            operator.run("channel", "set", name, "--trigger-url", URL, code=0)
         for other in ("team/relay2/c", "team/relay/Not A Channel", "team/relay/d/e", "other"):
             operator.secrets.create_secret(Name=other, SecretString=CANARY)
         listed = operator.run_json("channel", "list")["channels"]
@@ -205,10 +203,9 @@ class TestRemove:
         removed = {"channel": "payments", "removed": True, "drained": False, "owed": None}
         assert operator.run_json("channel", "remove", "payments", "--yes") == removed
         assert operator.run_json("channel", "list", code=3)["channels"] == []
-        assert operator.run("channel", "show", "payments").exit_code == 3
-        assert operator.run("channel", "remove", "payments", "--yes").exit_code == 3
-        again = operator.run("channel", "set", "payments", "--trigger-url", URL)
-        assert again.exit_code == 0, again.stderr
+        operator.run("channel", "show", "payments", code=3)
+        operator.run("channel", "remove", "payments", "--yes", code=3)
+        again = operator.run("channel", "set", "payments", "--trigger-url", URL, code=0)
         assert "channel payments: made" in again.stderr
         secret = operator.secret("payments")
         assert secret["xmatters"] == {"trigger_url": URL, "auth": {"type": "url"}}
@@ -231,4 +228,4 @@ class TestRemove:
             "--drop-owed",
         ):
             assert way in said
-        assert operator.run("channel", "show", "payments").exit_code == 0
+        operator.run("channel", "show", "payments", code=0)

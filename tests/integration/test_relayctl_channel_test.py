@@ -166,8 +166,7 @@ class TestChecks:
 
     def test_channel_that_notifies_nobody_fails_the_settings_check(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, policy={"routes": [{"when": {}, "recipients": []}]})
-        done = operator.run("channel", "test", "payments")
-        assert done.exit_code == 1
+        done = operator.run("channel", "test", "payments", code=1)
         assert [line for line in done.stdout.splitlines() if line.startswith("failed")] == [
             "failed   settings: policy.routes.0.when: must not be empty",
             "failed   settings: policy.routes.0.recipients: must not be empty",
@@ -342,8 +341,7 @@ class TestRecipientChecksOfChannelSet:
 
     def test_channel_set_warns_of_recipients_that_would_not_be_notified(self, operator: Operator, tenant: Box) -> None:
         routes = f"policy.routes={json.dumps(ROUTES)}"
-        done = operator.run(*self.options(tenant, "Ops", "nope"), "--set", routes)
-        assert done.exit_code == 0
+        done = operator.run(*self.options(tenant, "Ops", "nope"), "--set", routes, code=0)
         assert [line for line in done.stderr.splitlines() if line.startswith("warning")] == [
             "warning: recipient nope: xMatters knows no user and no group of that name",
             "warning: recipient Asleep: group, active, but nobody is on call now",

@@ -106,8 +106,7 @@ class TestShow:
 class TestDryRun:
     def test_dry_run_prints_counts_and_moves_nothing(self, operator: Operator) -> None:
         operator.put(*jobs(3))
-        done = operator.run("dlq", "replay")
-        assert done.exit_code == 0
+        done = operator.run("dlq", "replay", code=0)
         assert done.stdout.splitlines() == [
             "3 of about 3 messages match; incidents: 3",
             "  by channel  noc 3",
@@ -147,8 +146,7 @@ class TestReplay:
     def test_unreadable_ledger_makes_replay_exit_with_code_1(self, operator: Operator) -> None:
         operator.refused = {"BatchGetItem": "AccessDeniedException"}
         operator.put(*jobs(1))
-        done = operator.run("dlq", "replay", "--yes")
-        assert done.exit_code == 1
+        done = operator.run("dlq", "replay", "--yes", code=1)
         assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
         assert done.stdout.splitlines()[-1] == "0 delivered, 1 waiting on the retry queue (no attempt yet 1), 0 left"
 
@@ -158,8 +156,7 @@ class TestCtrlC:
         operator.put(*jobs(90))
         once = iter([signal.SIGINT])
         operator.on_send = lambda: signal.raise_signal(next(once, signal.SIGCHLD))
-        done = operator.run("dlq", "replay", "--yes")
-        assert done.exit_code == 130
+        done = operator.run("dlq", "replay", "--yes", code=130)
         assert done.stdout.splitlines()[-1].endswith(", 10 left")
         assert done.stderr.splitlines()[0] == "stopping after the current step; Ctrl-C again stops at once"
         assert set(on_queue(operator)) == {f"i{n}" for n in range(80, 90)}
@@ -223,7 +220,7 @@ class TestFilters:
         arguments = [str(tmp_path / "jobs") if part == "FILE" else part for part in verb]
         done = operator.run("dlq", *arguments, "--status", "warning")
         assert nothing(done, "none of about 2 messages matched")
-        assert operator.run("dlq", *arguments, "--status", "warning", "--json").exit_code == 3
+        operator.run("dlq", *arguments, "--status", "warning", "--json", code=3)
         assert (operator.visible(), list(tmp_path.iterdir())) == (2, [])
 
 
@@ -264,8 +261,7 @@ class TestAudit:
 class TestDrop:
     def test_drop_deletes_only_matching_messages(self, operator: Operator) -> None:
         operator.put(*jobs(12), job(channel="payments", incident_id="i99", reason="timeout"))
-        done = operator.run("dlq", "drop", "--channel", "noc", *WHY, "--yes")
-        assert done.exit_code == 0
+        done = operator.run("dlq", "drop", "--channel", "noc", *WHY, "--yes", code=0)
         assert done.stdout.splitlines()[:3] == [
             "12 of about 13 messages match; incidents: 12",
             "  by channel  noc 12",
@@ -289,8 +285,7 @@ class TestDrop:
     def test_drop_with_an_unreadable_ledger_says_that_criticals_may_be_owed(self, operator: Operator) -> None:
         operator.refused = {"BatchGetItem": "AccessDeniedException"}
         operator.put(*jobs(1))
-        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
-        assert done.exit_code == 0
+        done = operator.run("dlq", "drop", "--all", *WHY, "--yes", code=0)
         assert "maybe still owed" in done.stdout
         assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
 
@@ -356,8 +351,8 @@ def exported(operator: Operator, tmp_path: Path) -> Path:
     """File with 25 jobs that are no longer on the queue."""
     path = tmp_path / "jobs.jsonl"
     operator.put(*jobs(25))
-    assert operator.run("dlq", "export", str(path)).exit_code == 0
-    assert operator.run("dlq", "drop", "--all", *WHY, "--yes").exit_code == 0
+    operator.run("dlq", "export", str(path), code=0)
+    operator.run("dlq", "drop", "--all", *WHY, "--yes", code=0)
     return path
 
 
@@ -370,8 +365,7 @@ class TestImport:
     def test_imported_jobs_are_on_the_dead_letter_queue_only_and_unchanged(
         self, operator: Operator, exported: Path
     ) -> None:
-        done = operator.run("dlq", "import", str(exported))
-        assert done.exit_code == 0
+        done = operator.run("dlq", "import", str(exported), code=0)
         assert done.stdout.splitlines() == ["25 of 25 lines are in the dead-letter queue"]
         [audit] = audits(done)
         assert (audit["verb"], audit["who"], audit["file"]) == ("dlq import", ARN, "jobs.jsonl")
@@ -392,8 +386,7 @@ class TestImport:
         self, operator: Operator, exported: Path
     ) -> None:
         operator.on_send = lambda: signal.raise_signal(signal.SIGINT)
-        done = operator.run("dlq", "import", str(exported))
-        assert done.exit_code == 130
+        done = operator.run("dlq", "import", str(exported), code=130)
         assert done.stdout.splitlines()[-2:] == [
             "10 of 25 lines are in the dead-letter queue",
             "to go on: import a file of the lines from 11 on (tail -n +11)",

@@ -64,8 +64,7 @@ class TestExplain:
         self, operator: Operator, share: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("COLUMNS", "80")
-        done = operator.run("explain", share, "--channel", "payments")
-        assert done.exit_code == 0, done.output
+        done = operator.run("explain", share, "--channel", "payments", code=0)
         assert max(map(len, done.stdout.splitlines())) <= 80
         assert "result         would be signalled to xMatters now, opened" in done.stdout
         assert "policy.routes.0: did not match, status is critical, not warning" in done.stdout

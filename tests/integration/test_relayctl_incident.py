@@ -241,7 +241,7 @@ class TestList:
         self.share(logs, 60, "i3", channel="noc")
         assert self.ids(operator, "--owed") == [ID]
         assert self.ids(operator, "--channel", "noc") == ["i3"]
-        assert operator.run("incident", "list", "--owed", "--since", "1h").exit_code == 3
+        operator.run("incident", "list", "--owed", "--since", "1h", code=3)
 
     def test_nothing_is_exit_code_3_and_a_failed_source_exit_code_1(self, operator: Operator, logs: Logs) -> None:
         done = operator.run("incident", "list")

@@ -48,7 +48,7 @@ def write(folder: Path, name: str, text: str) -> None:
 
 
 def export(operator: Operator, folder: Path) -> None:
-    assert operator.run("channel", "export", str(folder)).exit_code == 0
+    operator.run("channel", "export", str(folder), code=0)
 
 
 def edit(folder: Path, name: str, old: str, new: str) -> None:
@@ -59,8 +59,7 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
 
 def run(operator: Operator, verb: str, folder: Path, *options: str, code: int = 0) -> Any:
     """Run a verb of `relayctl channel` on a folder of settings. Fail if the output has a credential."""
-    done = operator.run("channel", verb, str(folder), *options)
-    assert done.exit_code == code, done.output
+    done = operator.run("channel", verb, str(folder), *options, code=code)
     assert CANARY not in done.output
     assert "bpr_" not in done.output
     return done
@@ -139,7 +138,7 @@ class TestApply:
         assert done.stdout.splitlines()[-1] == "1 of 1 applied"
         assert "channel payments: the relay accepts it" in done.stderr
         assert "relayctl channel set payments --reveal" in done.stderr
-        assert operator.run("channel", "set", "other", "--trigger-url", TRIGGER, "--recipient", "jdoe").exit_code == 0
+        operator.run("channel", "set", "other", "--trigger-url", TRIGGER, "--recipient", "jdoe", code=0)
         made, by_hand = operator.secret("payments"), operator.secret("other")
         assert made["inbound"].pop("token") != by_hand["inbound"].pop("token")
         assert made == by_hand
@@ -206,7 +205,7 @@ class TestApplyThatFails:
 
     def test_concurrent_change_is_refused_and_ends_the_run(self, operator: Operator, folder: Path) -> None:
         def other() -> None:
-            assert operator.run("channel", "set", "b", "--set", "policy.max_per_minute=7").exit_code == 0
+            operator.run("channel", "set", "b", "--set", "policy.max_per_minute=7", code=0)
 
         self.before_write(operator, 2, other)
         done = run(operator, "apply", folder, "--yes", code=1)
@@ -294,16 +293,14 @@ class TestExport:
 class TestUndo:
     @staticmethod
     def undo(operator: Operator, *options: str, code: int = 0) -> Any:
-        done = operator.run("channel", "undo", "payments", *options)
-        assert done.exit_code == code, done.output
+        done = operator.run("channel", "undo", "payments", *options, code=code)
         assert CANARY not in done.output
         assert "bpr_" not in done.output
         return done
 
     @staticmethod
     def change(operator: Operator, *options: str) -> None:
-        done = operator.run("channel", "set", "payments", *options)
-        assert done.exit_code == 0, done.output
+        operator.run("channel", "set", "payments", *options, code=0)
 
     def test_undo_goes_back_and_a_second_undo_forth(self, operator: Operator) -> None:
         store(operator, "payments")
@@ -327,7 +324,7 @@ class TestUndo:
     @pytest.mark.parametrize("endpoint", ["inbound", "callback"])
     def test_revoked_credential_does_not_come_back(self, operator: Operator, endpoint: str) -> None:
         store(operator, "payments")
-        assert operator.run("channel", "revoke", "payments", "--endpoint", endpoint, "--yes").exit_code == 0
+        operator.run("channel", "revoke", "payments", "--endpoint", endpoint, "--yes", code=0)
         revoked = operator.secret_text("payments")
         done = self.undo(operator, "--yes", code=3)
         assert "nothing to undo: the last change of channel payments changed only what BigPanda or" in done.stderr

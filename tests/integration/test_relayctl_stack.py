@@ -94,7 +94,7 @@ def test_verb_that_cannot_be_taken_back_needs_a_terminal_or_yes(
 ) -> None:
     (tmp_path / "y.yaml").write_text("xmatters: {trigger_url: {secret: stored}, auth: {type: url}}")
     operator.keep("x", "y")
-    assert operator.run("channel", "set", "x", "--set", "policy.max_per_minute=7").exit_code == 0
+    operator.run("channel", "set", "x", "--set", "policy.max_per_minute=7", code=0)
     operator.put(job())
     before = operator.secret("x"), operator.secret("y")
     done = operator.run(*(part.replace("DIR", str(tmp_path)) for part in verb), typed="y\n")
@@ -114,14 +114,14 @@ def test_profile_and_region_are_found_as_by_the_aws_cli(
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_PROFILE", "far")
     operator.secrets.create_secret(Name="team/relay/here", SecretString="{}")
-    assert operator.run("channel", "list").exit_code == 3
-    assert operator.run("channel", "list", "--region", "us-east-1").exit_code == 0
-    assert operator.run("channel", "list", "--profile", "ops").exit_code == 0
+    operator.run("channel", "list", code=3)
+    operator.run("channel", "list", "--region", "us-east-1", code=0)
+    operator.run("channel", "list", "--profile", "ops", code=0)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    assert operator.run("channel", "list").exit_code == 0
+    operator.run("channel", "list", code=0)
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert operator.run("channel", "list").exit_code == 3, "AWS_REGION comes before AWS_DEFAULT_REGION"
-    assert operator.run("channel", "list", "--region", "us-east-1").exit_code == 0
+    operator.run("channel", "list", "--region", "us-east-1", code=0)
     monkeypatch.setenv("AWS_REGION", "")
     assert operator.run("channel", "list").exit_code == 0, "an empty variable counts as none"
     missing = operator.run("channel", "list", "--profile", "none")

@@ -164,8 +164,7 @@ class TestOutput:
         operator.keep("healthy", "sick")
         operator.owe("sick", "i1", 600)
         logs.share("healthy", 30)
-        done = operator.run("status")
-        assert done.exit_code == 0
+        done = operator.run("status", code=0)
         lines = done.stdout.splitlines()
         assert max(map(len, lines)) <= 80
         assert lines[0] == "sick     sick: a critical is owed for 10m (upstream 1)"
