@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from relay.foreign_text import printable
+from relay.incidents.share import time_of
 from relayctl import moments
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def parsed(event: Mapping[str, Any]) -> Line | None:
         return None
     if not isinstance(fields, dict) or "message" not in fields:
         return None
-    return Line(moments.told(fields.get("timestamp")) or float(event.get("timestamp", 0)) / 1000, fields)
+    return Line(time_of(fields.get("timestamp")) or float(event.get("timestamp", 0)) / 1000, fields)
 
 
 def pattern_of(incident_id: str) -> str:

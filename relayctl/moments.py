@@ -3,11 +3,8 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
-
-from relay.incidents.share import scalar
 
 # In seconds.
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -59,25 +56,6 @@ def span(shortest: str, longest: str) -> Callable[[str], float]:
         return found
 
     return duration
-
-
-# Epoch milliseconds are larger than this, and epoch seconds smaller until the year 5138.
-_MILLISECONDS = 1e11
-
-
-def told(value: Any) -> float | None:
-    """Return epoch seconds for a vendor's time: epoch seconds, milliseconds or ISO 8601; None for other values."""
-    text = scalar(value) or ""
-    try:
-        found = float(text)
-    except ValueError:
-        try:
-            return datetime.fromisoformat(text).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    found = found / 1000 if found > _MILLISECONDS else found
-    # Years beyond 9999 cannot be shown.
-    return found if 0 <= found < 2e11 else None
 
 
 def iso(at: float) -> str:

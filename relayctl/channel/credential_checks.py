@@ -27,22 +27,13 @@ def of_channel(channel: Channel) -> tuple[str, ...]:
 def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
     """Return OK if a signal would notify a person; `hindrance` is a user's absence or lack of devices."""
     what = f"recipient {finding.name}"
-    match finding:
-        case RecipientCheck(kind=Kind.NOTHING):
-            return failed(what, "xMatters knows no user and no group of that name")
-        case RecipientCheck(kind=Kind.NOT_KNOWN):
-            return warning(what, f"not checked: {finding.detail}")
-        case RecipientCheck(is_active=False):
-            return failed(what, f"{finding.kind}, inactive")
-        case RecipientCheck(is_active=None):
-            return warning(what, f"{finding.kind}; {finding.detail}")
-        case RecipientCheck(kind=Kind.USER):
-            return warning(what, f"user, active, but {hindrance}") if hindrance else ok(what, "user, active")
-        case RecipientCheck(on_call=None):
-            return warning(what, f"group, active; not known: {finding.detail}")
-        case RecipientCheck(on_call=0):
-            return warning(what, "group, active, but nobody is on call now")
-    return ok(what, f"group, active, {finding.on_call} on call now")
+    if finding.detail:
+        return warning(what, f"not known: {finding.detail}")
+    if finding.kind == Kind.NOTHING or finding.is_active is False:
+        return failed(what, finding.hindrance)
+    if finding.hindrance or hindrance:
+        return warning(what, finding.hindrance or f"{finding.kind}, active, but {hindrance}")
+    return ok(what, f"{finding.kind}, active" + ("" if finding.on_call is None else f", {finding.on_call} on call now"))
 
 
 def warn(stack: Stack, channel: Channel) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import click
 
 from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
-from relayctl import moments
+from relay.incidents.share import time_of
 from relayctl.channel.credential_input import CredentialInput, ask, flag_of, judged
 from relayctl.channel.endpoints import ENDPOINTS, new_token
 from relayctl.channel.secret_document import SecretDocument
@@ -103,7 +103,7 @@ def keep_previous(
         if not replaced or (after.has(f"{key}.previous") and not is_same):
             continue
         expires_at = previous.get("expires_at") if isinstance(previous, Mapping) and is_same else None
-        if (moments.told(expires_at) or 0.0) > now:
+        if (time_of(expires_at) or 0.0) > now:
             raise click.UsageError(
                 f"{key}: the credential before the last change works until {expires_at}, and {endpoint.vendor} may "
                 f"still use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end "

@@ -11,10 +11,10 @@ from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
 from relay.foreign_text import identifier, quoted, url_part
 from relay.http.client import json_object
-from relay.incidents.share import Fields, fields_of, nested, scalar
+from relay.incidents.share import Fields, fields_of, nested, scalar, time_of
 from relay.jobs.job import Job, seconds_of
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi, listed
-from relayctl import log_lines, moments
+from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.reading import Filter, choosing
 from relayctl.failed_calls import Readings
@@ -219,7 +219,7 @@ def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Dead
     )
     query = urlencode({"eventId": page_id, "auditType": AUDIT_TYPES, "limit": MAX_AUDITS}, errors="replace")
     audits = listed(api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
-    number, created = _text(page.first("eventid")), moments.told(page.first("created"))
+    number, created = _text(page.first("eventid")), time_of(page.first("created"))
     name, details = f"page {identifier(number or page_id)}", {"page": number, "page_id": page_id}
     if created is not None:
         names = list(_recipients(page.first("recipients")))
@@ -229,7 +229,7 @@ def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Dead
         yield Event(created, XMATTERS, "page", text, channel, details | {"recipients": names})
     for audit in audits:
         yield from _answer(channel, name, fields_of(audit), details)
-    if (ended := moments.told(page.first("terminated"))) is not None:
+    if (ended := time_of(page.first("terminated"))) is not None:
         yield Event(ended, XMATTERS, "page", f"{name} ended", channel, details)
 
 
@@ -243,9 +243,7 @@ def _recipients(value: Any) -> Iterator[str]:
 def _answer(channel: str, page: str, audit: Fields, details: Mapping[str, Any]) -> Iterator[Event]:
     response, annotation = audit.first("response"), audit.first("annotation")
     found = fields_of(response if isinstance(response, dict) else annotation)
-    at = (
-        moments.told(found.first("received")) or moments.told(found.first("created")) or moments.told(audit.first("at"))
-    )
+    at = time_of(found.first("received")) or time_of(found.first("created")) or time_of(audit.first("at"))
     recipient = nested(found.first("notification"), "recipient")
     # The recipient of a notification is a device, which belongs to a person.
     owner = nested(recipient, "owner")
@@ -277,7 +275,7 @@ def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
     BigPanda does not document which member has the comment (docs/vendors.md), so the likely members are tried.
     """
     for each in activities:
-        at = moments.told(nested(each, "timestamp", "createdat", "time"))
+        at = time_of(nested(each, "timestamp", "createdat", "time"))
         kind = scalar(nested(each, "type", "activitytype"))
         if at is None or not kind:
             continue

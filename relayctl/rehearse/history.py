@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 from relay.bigpanda.listing import SHARED
 from relay.incidents.callback import ESCALATE
-from relay.incidents.share import RANKS, Fields, Share, fields_of, parse_share, scalar
+from relay.incidents.share import RANKS, Fields, Share, fields_of, parse_share, scalar, time_of
 from relay.xmatters.directory import SUPPRESSED_WITHIN_SECONDS
-from relayctl import moments
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.fetch import ACTIVITIES, AUDITS, DETAILS, EVENTS, SUPPRESSED
 
@@ -88,7 +87,7 @@ def read_pages(archive: Archive) -> dict[str, list[Page]]:
     found = defaultdict[str, dict[str, Page]](dict)
     for _, events in archive.all(EVENTS):
         for event in events:
-            at, incident, name = moments.told(event["created"]), event["incident"], event["id"]
+            at, incident, name = time_of(event["created"]), event["incident"], event["id"]
             if at is not None and isinstance(incident, str) and name:
                 status = str(event["told_status"] or "").strip().lower() or None
                 page = Page(name, at, status if status in RANKS else None)
@@ -123,9 +122,7 @@ def read_past(archive: Archive) -> Past:
 
 def _dropped(archive: Archive, histories: Iterable[History]) -> int:
     """Count the shares that flood control may have dropped: xMatters says when it dropped, and not which signal."""
-    times = sorted(
-        {at for _, found in archive.all(SUPPRESSED) for each in found if (at := moments.told(each)) is not None}
-    )
+    times = sorted({at for _, found in archive.all(SUPPRESSED) for each in found if (at := time_of(each)) is not None})
     shares = (moment.at for history in histories for moment in history.moments if moment.page is None)
     return sum(
         bisect_left(times, at - SUPPRESSED_WITHIN_SECONDS) < bisect_right(times, at + SUPPRESSED_WITHIN_SECONDS)
@@ -152,7 +149,7 @@ def _history(
     severity = str(incident.get("severity") or incident.get("status") or "unknown").lower()
 
     def alerts_at(at: float) -> list[dict[str, Any]]:
-        begun = (each for each in alerts if (moments.told(each.first("startedon", "start")) or 0) <= at)
+        begun = (each for each in alerts if (time_of(each.first("startedon", "start")) or 0) <= at)
         return [_alert_at(each, at, severity) for each in begun]
 
     def inferred_at(at: float) -> str:
@@ -190,7 +187,7 @@ def _shown(
 
 def _alert_at(alert: Fields, at: float, severity: str) -> dict[str, Any]:
     """Return an alert as it was at a time: over, or as bad as it is now, or as the incident's severity."""
-    end, now = moments.told(alert.first("endedon", "end")), str(alert.get("status") or "unknown").lower()
+    end, now = time_of(alert.first("endedon", "end")), str(alert.get("status") or "unknown").lower()
     is_over = end is not None and end <= at
     status = "ok" if is_over else severity if now == "ok" else now
     kept = {name: alert[name] for name in ("description", "tags", "sourcesystem", "primaryproperty") if name in alert}
@@ -200,8 +197,8 @@ def _alert_at(alert: Fields, at: float, severity: str) -> dict[str, Any]:
 def _spells(incident: Fields, logged: Sequence[Fields]) -> list[tuple[float, float | None]]:
     """Return when the incident was open, from its activities; from its own times if they say nothing."""
     spells: list[tuple[float, float | None]] = []
-    start = moments.told(incident.first("startedon", "start", "started"))
-    end = moments.told(incident.first("endedon", "end"))
+    start = time_of(incident.first("startedon", "start", "started"))
+    end = time_of(incident.first("endedon", "end"))
     for each in logged:
         kind, at = str(each.get("type")), _at(each)
         if kind in _OPENS and (not spells or spells[-1][1] is not None):
@@ -258,7 +255,7 @@ def _heard(audits: Iterable[Any]) -> dict[str, Any]:
         if kind == "RESPONSE_RECEIVED":
             recipient = fields_of(notification.get("recipient"))
             owner = fields_of(recipient.get("owner")) or recipient
-            at = moments.told(response.get("received")) or moments.told(each.first("at", "created"))
+            at = time_of(response.get("received")) or time_of(each.first("at", "created"))
             is_notified = True
             # Who escalates passes the page on.
             if at is not None and (scalar(response.get("response")) or "").strip().lower() not in ESCALATE:
@@ -277,4 +274,4 @@ def is_wanted(target: str, targets: Collection[str]) -> bool:
 
 
 def _at(activity: Fields) -> float:
-    return moments.told(activity.get("timestamp")) or 0.0
+    return time_of(activity.get("timestamp")) or 0.0

@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from relay.delivery.channel_health import age
+from relay.incidents.share import time_of
 from relay.jobs.outcome import Outcome
 from relayctl import moments
 from relayctl.log_lines import Line
@@ -99,7 +100,7 @@ def _seconds_to_ring(line: Line) -> float:
     if line.message == "share":
         spent = line.fields.get("milliseconds")
         return sum(spent.values()) / 1000 if isinstance(spent, Mapping) else 0.0
-    return max(0.0, line.at - (moments.told(line.text("received_at")) or line.at))
+    return max(0.0, line.at - (time_of(line.text("received_at")) or line.at))
 
 
 def _answers(lines: Sequence[Line], rung: Sequence[Line]) -> tuple[int, list[float]]:

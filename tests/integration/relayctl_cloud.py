@@ -139,9 +139,7 @@ class Operator:
         worker: returns the change that the worker makes for a job on the retry queue.
         asked: the jobs that the worker received.
         refused: error code by AWS operation; these operations fail.
-        on_receive: called after SQS returned messages, before relayctl sees them.
         on_send: called after SQS accepted a batch.
-        on_delete: called after SQS deleted a batch; it runs in a thread of relayctl.
         on_pause: called when relayctl sleeps.
         on_put: called before a new version of a secret is stored.
         hooks: by botocore's event, a function that is called at the event before all others.
@@ -157,15 +155,12 @@ class Operator:
         tier: the account's tier at AWS End User Messaging.
         verified: the numbers that are verified there.
         concurrency: the account's quota of concurrent executions.
-        stack_arn: ARN of the stack, without its id.
     """
 
     worker: Callable[[Job], Work] = lambda _: delivered
     asked: list[Job] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    on_receive: Callable[[], object] = lambda: None
     on_send: Callable[[], object] = lambda: None
-    on_delete: Callable[[], object] = lambda: None
     on_pause: Callable[[], object] = lambda: None
     on_put: Callable[[], object] = lambda: None
     hooks: dict[str, Callable[..., object]] = field(default_factory=dict)
@@ -181,7 +176,6 @@ class Operator:
     tier: str = "PRODUCTION"
     verified: list[str] = field(default_factory=list)
     concurrency: int = 1000
-    stack_arn: str = f"arn:aws:cloudformation:{REGION}:123456789012:stack/{STACK}"
 
     def __post_init__(self) -> None:
         self.sqs = client("sqs")
@@ -314,7 +308,7 @@ class Operator:
             missing = {"Code": "ValidationError", "Message": f"Stack with id {name} does not exist"}
             return SimpleNamespace(status_code=400), {"Error": missing}
         stack = {
-            "StackId": f"{self.stack_arn}/5a6b7c8d-0000-4000-8000-000000000000",
+            "StackId": f"arn:aws:cloudformation:{REGION}:123456789012:stack/{STACK}/5a6b7c8d",
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()],
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()],
             "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
@@ -413,9 +407,7 @@ class Typist(io.StringIO):
 
 # What an operator does at a call of AWS, by botocore's event.
 _HOOKS: dict[str, Callable[..., object]] = {
-    "after-call.sqs.ReceiveMessage": lambda operator, **_: operator.on_receive(),
     "after-call.sqs.SendMessageBatch": lambda operator, **_: operator.on_send(),
-    "after-call.sqs.DeleteMessageBatch": lambda operator, **_: operator.on_delete(),
     "before-call.secretsmanager.PutSecretValue": Operator._put_secret,
     "before-call.secretsmanager.ListSecrets": Operator._list_secrets,
     "before-call.lambda.ListEventSourceMappings": Operator._map,

@@ -50,12 +50,6 @@ class FakeQueue:
         self.stubborn: set[str] = set()
         # Names of the calls, in order.
         self.calls: list[str] = []
-        # Changes of the queue, in order, such as "send i1".
-        self.done: list[str] = []
-        # Incidents of each batch that was sent.
-        self.sizes: list[list[str]] = []
-        # Number of messages in all requests to change visibility.
-        self.changes = 0
         self._numbers = itertools.count(1)
 
     def put(self, *bodies: str) -> list[str]:
@@ -99,7 +93,6 @@ class FakeQueue:
     def change_message_visibility_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
         self._check("change")
         assert 1 <= len(Entries) <= 10
-        self.changes += len(Entries)
         answer: dict[str, list[dict[str, str]]] = {"Successful": [], "Failed": []}
         for entry in Entries:
             message = self._by_receipt(entry["ReceiptHandle"])
@@ -123,7 +116,6 @@ class FakeQueue:
                 answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
                 continue
             del self.messages[message.id]
-            self.done.append(f"delete {incident_id}")
             answer["Successful"].append({"Id": entry["Id"]})
         return {name: entries for name, entries in answer.items() if entries}
 
@@ -134,14 +126,12 @@ class FakeQueue:
         bodies = [entry["MessageBody"] for entry in Entries]
         assert sum(map(len, bodies)) <= MAX_MESSAGE_BYTES, "SQS refuses a batch of this size"
         incidents = [read_envelope(body).incident_id for body in bodies]
-        self.sizes.append(incidents)
         answer: dict[str, list[dict[str, str]]] = {"Successful": [], "Failed": []}
         for entry, incident_id in zip(Entries, incidents, strict=True):
             if incident_id in self.refused:
                 answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
                 continue
             self._put(entry["MessageBody"])
-            self.done.append(f"send {incident_id}")
             answer["Successful"].append({"Id": entry["Id"]})
         return {name: entries for name, entries in answer.items() if entries}
 

@@ -189,8 +189,8 @@ def parse_share(body: bytes) -> Share:
         resolved=_flag(incident.get("resolved")),
         snoozed=_flag(fields_of(snooze).get("snoozed") if isinstance(snooze, dict) else snooze),
         flapping=_flag(incident.get("flapping")),
-        changed_on=_time(incident.get("changedon", incident.get("changedat"))),
-        updated_on=_time(incident.get("updatedon", incident.get("updatedat"))),
+        changed_on=time_of(incident.get("changedon", incident.get("changedat"))),
+        updated_on=time_of(incident.get("updatedon", incident.get("updatedat"))),
         alerts=tuple(_alerts(incident.get("alerts"))),
         environment_id=named_environment,
         title=_title(incident, status),
@@ -276,7 +276,7 @@ def _flag(value: Any) -> bool | None:
     return bool(value) if isinstance(value, bool | int) else None
 
 
-def _time(value: Any) -> float | None:
+def time_of(value: Any) -> float | None:
     """Return epoch seconds from a number or digits (seconds or milliseconds), or from ISO 8601; None for others."""
     if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value) is None:
         return iso_time(value)
