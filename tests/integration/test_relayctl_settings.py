@@ -161,22 +161,6 @@ class TestApply:
             "policy": {"pauses": before["policy"]["pauses"]},
         }
 
-    def test_replaced_credential_of_an_endpoint_works_for_24_hours_more(self, operator: Operator, folder: Path) -> None:
-        write(folder, "payments", NEW)
-        run(operator, "apply", folder, "--yes")
-        old = operator.secret("payments")["inbound"]["token"]
-        login = "inbound: {basic: {username: bigpanda, password: {secret: stored, env: LOGIN}}}"
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("LOGIN", f"{CANARY}-login")
-            write(folder, "payments", NEW + login)
-            run(operator, "apply", folder, "--yes")
-        assert operator.secret("payments")["inbound"]["previous"]["token"] == old
-        run(operator, "plan", folder)
-        write(folder, "payments", f"{NEW}inbound: {{token: {{secret: stored}}}}")
-        done = run(operator, "plan", folder, code=2)
-        assert "payments.yaml: inbound: the credential before the last change works until" in done.stderr
-        assert "relayctl channel rotate payments inbound --retire" in done.stderr
-
 
 class TestApplyThatFails:
     @pytest.fixture(autouse=True)

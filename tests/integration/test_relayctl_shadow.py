@@ -65,6 +65,7 @@ def test_report_lists_signals_and_counts_what_would_not_have_rung(operator: Oper
         *(("unchanged", "it is as announced", 1), ("duplicate", "", 1)),
     ]
     assert found["complete_from"] == found["since"]
+    assert (found["peak_signals"], found["peak_at"] > moments.iso(logs.now - 4100)) == (1, True), "the latest minute"
 
 
 def test_older_signals_than_the_limit_are_counted_and_not_listed(operator: Operator, logs: Logs) -> None:

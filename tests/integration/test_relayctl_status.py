@@ -29,12 +29,15 @@ class TestFacts:
         logs.share("noc", 30)
         logs.share("noc", 1900, "queued")
         logs.share("noc", 4000)
+        logs.share("noc", 5, "unchanged", incident_id="relayctl-test-1")
         job = {"channel": "noc", "kind": "signal", "outcome": "delivered", "delivery_id": "d1", "incident_id": "i2"}
         logs.write("job-worker", 1800, "job", **job)
         logs.write("job-worker", 1800, "job", **job | {"kind": "writeback", "delivery_id": "d2"})
         found = channels(operator.run_json("status"))
-        assert (found["noc"]["shares_last_hour"], found["noc"]["signals_last_hour"]) == (2, 2)
-        assert found["noc"]["last_share_at"] == found["noc"]["last_signal_at"]
+        assert (found["noc"]["shares_last_hour"], found["noc"]["signals_last_hour"]) == (3, 2)
+        assert found["noc"]["last_share_at"] == found["noc"]["last_signal_at"], (
+            "a test incident is no share of BigPanda"
+        )
         assert (found["payments"]["shares_last_hour"], found["payments"]["last_share_at"]) == (0, None)
 
     def test_debts_are_counted_and_the_sickest_channel_is_first(self, operator: Operator, logs: Logs) -> None:
