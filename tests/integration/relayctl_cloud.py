@@ -258,8 +258,9 @@ class Operator:
         The next attempt is made in `next_in` seconds.
         """
         now = self.clock.now
-        state = State.of(samples.share(id=incident_id), now - ago)
-        row = Row(now + next_in + 180, job="d/1", is_critical=is_critical)
+        status = "critical" if is_critical else "warning"
+        state = State.of(samples.share(id=incident_id, status=status), now - ago)
+        row = Row(now + next_in + 180, job="d/1")
         debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
         assert self.ledger.write(key(channel, (), incident_id), Entry(), Entry(newest=state, debt=debt))
 
