@@ -10,7 +10,7 @@ Documented by xMatters, or recorded from a tenant (docs/vendors.md, "People, gro
   entry has ``group``, ``shift``, ``members``, ``start`` and ``end``;
 - absences: ``member``, ``from`` and ``to``, and the names of their members.
 
-Seen in the public clients that tests/clients runs against this stand-in:
+Seen in public clients, of which tests/clients runs python-xmatters against this stand-in:
 
 - an on-call member is an object with ``member``, ``position``, ``delay`` and ``escalationType``; the ``total`` of
   ``members`` counts the members that are listed, since python-xmatters never ends at a listing with a larger total;

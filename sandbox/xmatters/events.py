@@ -13,7 +13,7 @@ Documented by xMatters, or recorded from a tenant (docs/vendors.md, "The REST AP
 - audits: ``eventId`` and ``auditType``, with several types separated by commas; the members of a response's audit;
 - suppressions: ``event``; the members of one, of which two public clients disagree where ``at`` and ``filters`` are.
 
-Seen in the public clients that tests/clients runs against this stand-in: python-xmatters adds the parameter
+Seen in a public client that tests/clients runs against this stand-in: python-xmatters adds the parameter
 ``responseOptions.translations``, without a value, to one event with ``embed=responseOptions``. It is ignored.
 
 In three points the clients differ from the facts above, or from those in `sandbox.xmatters.triggers`. The stand-in does
