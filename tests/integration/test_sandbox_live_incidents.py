@@ -1,13 +1,11 @@
 """Live incidents of the BigPanda stand-in: actions, the API's view of them, and their webhooks, resends and silence."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from sandbox.bigpanda.sharing import MOST_ATTEMPTS
 from sandbox.bigpanda.users import USERS
 from sandbox.server.in_process import Box, running
 from tests.integration.bigpanda_tenant import HEADER, Tenant, receiving, tenant_of
@@ -140,14 +138,6 @@ class TestResends:
             "Shared (incident#new): the answer was 503. BigPanda sends it again in 0 s: attempt 2 of 6."
         )
 
-    def test_no_answer_is_sent_again_a_limited_number_of_times(self, tenant: Tenant) -> None:
-        with receiving() as closed:
-            pass
-        tenant.share_with(closed)
-        name = opened(tenant)
-        assert {each["status"] for each in answered(tenant, MOST_ATTEMPTS)} == {None}
-        until(lambda: tenant.log(name, "share")[-1].endswith(f"gives up after {MOST_ATTEMPTS} attempts."))
-
 
 class TestChannel:
     def test_channel_is_shown_without_secrets(self, tenant: Tenant, receiver: Site) -> None:
@@ -196,19 +186,6 @@ class TestOpening:
         assert opened["log"][0]["text"] == "Opened as warning with 1 alert."
         assert opened["can"] == ["worsen", "gain_alert", "snooze", "flap", "resolve"]
         assert tenant.activities(opened["id"]) == ["incident_created"]
-
-    @pytest.mark.parametrize(
-        ("body", "message"),
-        [
-            ({"title": ""}, "incident.title"),
-            ({"status": "ok"}, "incident.status"),
-            ({"alerts": [{}, {"tags": [{"name": "a"}]}]}, "incident.alerts[1].tags[0]"),
-        ],
-    )
-    def test_invalid_incident_is_400_and_names_the_key(self, tenant: Tenant, body: Any, message: str) -> None:
-        answer = tenant.control("POST", "/incidents", body)
-        assert (answer.status_code, message in answer.json()["error"]) == (400, True)
-        assert tenant.people.live()["incidents"] == []
 
 
 class TestActions:
@@ -275,25 +252,3 @@ class TestActions:
             assert (answer.status_code, answer.json()["error"][-1]) == (409, ".")
         assert tenant.story(name) == before
         assert set(before["can"]).isdisjoint(refused)
-
-
-class TestApi:
-    def test_assignment_changes_the_incident(self, tenant: Tenant) -> None:
-        name = after(tenant)
-        assert tenant.call("PUT", name, "/assignment", {"assignee": JANE["id"]}).status_code == 204
-        person = {"user_id": JANE["id"], "name": JANE["userName"], "email": JANE["emails"][0]["value"]}
-        assert (tenant.shown(name)["assignee"], tenant.shown(name)["folders"]) == (person, ["active", "assigned"])
-        assert tenant.story(name)["assignee"] == JANE["userName"]
-        assert tenant.log(name, "assignment") == [f"Assigned to {JANE['userName']}."]
-
-    def test_snooze_is_204_and_ends_by_itself(self, tenant: Tenant) -> None:
-        name, end = after(tenant), int(time.time()) + 2
-        asked = {"end_time": end, "cancel_on_incident_updates": False}
-        assert tenant.call("PUT", name, "/snooze", asked).status_code == 204
-        assert tenant.shown(name)["snooze"] == {"snoozed": True, **asked}
-        assert tenant.story(name)["snoozed_until"] == end
-        assert tenant.call("PUT", name, "/snooze", asked).status_code == 409
-        until(lambda: tenant.story(name)["snoozed_until"] is None)
-        assert (tenant.log(name, "change")[-1], tenant.activities(name)[0]) == (
-            "The snooze ended.", "incident_unsnoozed",
-        )  # fmt: skip

@@ -88,7 +88,7 @@ def test_complete_secret_is_parsed() -> None:
     assert CANARY not in repr(parse_channel("noc", json.dumps(document), HOSTS))
 
 
-# One row for each kind of complaint and each bound; `test_json_schema` compares all values with a reference.
+# One row for each kind of complaint and each bound; `test_schema` compares all values with a reference.
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
