@@ -10,11 +10,9 @@ from relay.http.session import HttpAnswer
 from relay.ledger.entry_key import key
 from relay.ledger.table import row_of
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
-from tests.fakes import new_relay as relay_without_pages
+from tests.fakes import TABLE_DOWN, FakeSession, HookedDynamoDb, Relay, Step, dies
 from tests.unit.paging_tenant import Tenant, new_relay, pages
 
-DEAD = "2027-01-15T07:30:00.000Z"
 DOWN = samples.refused(503)
 # After so long, the page of a signal counts as missing.
 MISSING = 180
@@ -51,49 +49,6 @@ def test_kept_job_finds_the_page_of_its_signal(tenant: Tenant) -> None:
     assert call.headers["Authorization"].startswith("Basic ")
 
 
-def test_late_page_is_looked_for_a_few_times(tenant: Tenant) -> None:
-    tenant.after = 100
-    relay = new_relay(tenant)
-    relay.share()
-    relay.drain()
-    assert (found(relay), 2 <= len(tenant.asked) <= 6) == ([("page-1",)], True)
-    assert "page_missing" not in relay.recorder.metrics()
-
-
-@pytest.mark.parametrize(
-    ("data", "ids", "number"),
-    [
-        ([{"id": "page-9", "requestId": "another"}, {"id": "page-1", "requestId": "R1"}], ("page-1",), "1"),
-        ([{"id": "page-1", "status": "TERMINATED"}, {"id": "page-2"}], ("page-1", "page-2"), "1"),
-        ([{"id": "x" * 101}, *({"id": f"p{n}"} for n in range(1000))], tuple(f"p{n}" for n in range(10)), "7" * 100),
-    ],
-    ids=["page of another request", "one of two has ended", "more than the ledger keeps"],
-)
-def test_pages_are_those_of_the_request_cut_to_what_the_ledger_keeps_and_one_of_them_is_active(
-    tenant: Tenant, data: list[dict[str, str]], ids: tuple[str, ...], number: str
-) -> None:
-    said = [{"eventId": "7" * 9000 if number != "1" else "1", "status": "ACTIVE", **each} for each in data]
-    relay = new_relay(tenant, rest=FakeSession(HttpAnswer(200, {}, json.dumps({"data": said}).encode())))
-    relay.share()
-    relay.wake(36)
-    assert pages(relay)[0] == (ids, number, False, False)
-
-
-def test_page_is_looked_for_past_the_channels_max_age(tenant: Tenant) -> None:
-    tenant.makes_pages = False
-    relay = new_relay(tenant, policy={"max_age_seconds": 60})
-    relay.share()
-    relay.drain()
-    assert (relay.dead_letters.messages, relay.recorder.metrics()["page_missing"]) == ([], 1)
-
-
-def test_page_of_a_revived_signal_is_followed_however_old_the_signal_is(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
-    worked(relay, samples.job(recipients=(), received_at="2027-01-15T01:00:00.000Z", dead_lettered_at=DEAD))
-    relay.wake(10)
-    assert (tenant.asked, relay.dead_letters.messages) == (["r1"], [])
-
-
 def test_worker_of_signals_leaves_the_followup_to_the_chore_queue(tenant: Tenant) -> None:
     relay = new_relay(tenant, DOWN, DOWN, DOWN)
     relay.share()
@@ -104,26 +59,6 @@ def test_worker_of_signals_leaves_the_followup_to_the_chore_queue(tenant: Tenant
     assert relay.rest.calls == [], "an API that hangs must not take the time of signals"
     relay.wake(10)
     assert (found(relay), relay.delays()) == ([("page-1",)], [])
-
-
-def test_followup_on_the_retry_queue_is_worked(tenant: Tenant) -> None:
-    tenant.after = 60
-    relay = new_relay(tenant)
-    relay.share()
-    relay.wake(36)
-    # AWS's own redrive moves jobs of all kinds to one queue.
-    relay.retries.messages, relay.chores.messages = relay.chores.messages, []
-    relay.wake(18)
-    assert ([job.kind for job in relay.chores.jobs()], tenant.asked) == (["followup"], ["r1", "r1"])
-    relay.drain()
-    assert found(relay) == [("page-1",)]
-
-
-def test_pages_are_not_looked_for_without_credentials_for_the_rest_api() -> None:
-    relay = relay_without_pages(policy=SILENT)
-    relay.play("critical ok 36")
-    assert (relay.rest.calls, relay.delays()) == ([], [])
-    assert worked(relay, followup()) == [], "the credentials were removed since"
 
 
 # ---- Pages are missing -----------------------------------------------------------------------------------------------
@@ -176,26 +111,6 @@ def test_missing_page_of_the_minute_in_which_flood_control_suppressed_pages_says
     assert ("flood control suppressed pages then; raise its limits" in message["Message"]) == (
         missed == "page_suppressed"
     )
-
-
-@pytest.mark.parametrize("events", ["warning", "critical ok", "critical 36 ok"])
-def test_flood_control_is_asked_about_only_if_an_open_critical_has_no_page(events: str, tenant: Tenant) -> None:
-    tenant.makes_pages = events == "critical 36 ok"
-    relay = new_relay(tenant)
-    relay.play(events)
-    relay.drain()
-    assert tenant.looked_for_suppressed == 0
-
-
-def test_page_counts_as_missing_although_xmatters_does_not_say_what_it_suppressed(tenant: Tenant) -> None:
-    def refuses(call: Call) -> HttpAnswer:
-        return samples.refused(404) if "/event-suppressions" in call.url else tenant.rest(call)
-
-    tenant.makes_pages = False
-    relay = new_relay(tenant, rest=FakeSession(refuses))
-    relay.play("critical")
-    relay.drain()
-    assert (relay.entry().receipt.missed, relay.dead_letters.messages) == ("page_missing", [])
 
 
 # Events (see `Relay.play`), request ids of signals without a page, the counted missing pages, and the number of
@@ -260,34 +175,6 @@ def test_followup_with_a_wrong_base_url_is_dead_lettered_without_the_credential(
     assert ("is odd" in kept, "rest-pw" in kept + relay.recorder.written()) == (True, False)
 
 
-def test_followup_that_hangs_ends_within_its_time_limit_and_waits_for_its_backoff(tenant: Tenant) -> None:
-    def hangs(call: Call) -> HttpAnswer:
-        relay.clock.now += call.seconds
-        raise requests.ReadTimeout
-
-    relay = new_relay(tenant, rest=FakeSession(hangs))
-    relay.share()
-    began = relay.clock.now
-    relay.wake(36)
-    assert relay.clock.now - began == pytest.approx(36 + 5)
-    [again] = relay.chores.jobs()
-    assert (again.stamps.reason, again.stamps.attempts, relay.chores.delays()[0] > 0) == ("timeout", 1, True)
-
-
-def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant) -> None:
-    def slow(call: Call) -> HttpAnswer:
-        relay.clock.now += 2
-        return tenant.rest(call)
-
-    relay = new_relay(tenant, rest=FakeSession(slow))
-    relay.play("critical ok critical ok")
-    worked(relay, followup())
-    [again] = relay.chores.jobs()
-    assert (again.stamps.reason, again.stamps.attempts, relay.chores.delays()) == ("in_flight", 0, [0])
-    relay.drain()
-    assert tenant.ended == ["page-1", "page-2", "page-3"]
-
-
 # ---- Pages end -------------------------------------------------------------------------------------------------------
 
 # Policy, events (see `Relay.play`), and the pages that the relay ends.
@@ -324,15 +211,6 @@ def test_page_that_is_over_when_it_is_found_ends_no_other_and_is_not_ended_again
     tenant.ended.append(page)
     relay.play(events)
     assert tenant.ended == [page]
-
-
-@pytest.mark.parametrize("status", [404, 409])
-def test_page_that_xmatters_says_is_over_already_counts_as_ended(tenant: Tenant, status: int) -> None:
-    relay = new_relay(tenant)
-    relay.play("critical 36")
-    relay = relay.with_rest(FakeSession(tenant.rest, tenant.rest, samples.refused(status)))
-    relay.play("ok 36")
-    assert ([each[2] for each in pages(relay)], relay.delays()) == ([True, False], [])
 
 
 def test_page_for_the_acknowledger_alone_does_not_end_the_page_of_all(tenant: Tenant) -> None:
@@ -372,17 +250,6 @@ def test_newer_page_ends_the_older_one_only_if_it_notifies_the_same_people_or_mo
 # ---- A resolve that the policy does not signal ends the pages all the same -------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("events", "jobs"), [("ok", []), ("critical ok ok ok", ["critical", "ok"])], ids=["no page", "repeated"]
-)
-def test_unannounced_resolve_keeps_one_job_if_there_is_a_page(
-    tenant: Tenant, events: str, jobs: list[str | None]
-) -> None:
-    relay = new_relay(tenant, policy=SILENT)
-    relay.play(events)
-    assert [job.stamps.status for job in relay.retries.jobs()] == jobs
-
-
 @pytest.mark.parametrize("hook", [dies, None], ids=["crash", "worker is faster"])
 def test_unannounced_resolve_ends_the_page_before_the_ledger_notes_it(tenant: Tenant, hook: Any) -> None:
     table = HookedDynamoDb()
@@ -400,18 +267,6 @@ def test_unannounced_resolve_ends_the_page_before_the_ledger_notes_it(tenant: Te
     assert relay.delays() == []
 
 
-def test_signal_stays_on_the_retry_queue_while_no_queue_takes_its_followup(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
-    relay.share()
-    relay.chores.failure = TABLE_DOWN
-    relay.wake(36)
-    assert [(job.kind, job.stamps.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
-    assert relay.recorder.metrics().get("signal_failed") is None
-    relay.chores.failure = None
-    relay.drain()
-    assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
-
-
 @pytest.mark.parametrize("is_readable", [True, False])
 def test_followup_is_retried_after_a_failure_of_the_ledger(tenant: Tenant, is_readable: bool) -> None:
     relay = new_relay(tenant)
@@ -423,26 +278,3 @@ def test_followup_is_retried_after_a_failure_of_the_ledger(tenant: Tenant, is_re
     relay.dynamodb.refuses_writes, relay.dynamodb.failure = False, None
     relay.wake(60)
     assert found(relay) == [("page-1",)]
-
-
-def test_unannounced_resolve_ends_the_page_of_a_signal_that_was_in_flight(tenant: Tenant) -> None:
-    def meets(call: Call) -> HttpAnswer:
-        assert relay.play("ok") == ["unchanged touched"]
-        return tenant.accept(call)
-
-    relay = new_relay(tenant, meets, policy=SILENT)
-    relay.play("critical 36")
-    assert tenant.ended == ["page-1"]
-
-
-def test_followup_of_an_overtaken_signal_looks_at_once_for_the_pages_of_all_signals(tenant: Tenant) -> None:
-    tenant.after = 100
-    relay = new_relay(tenant)
-    relay.play("warning critical")
-    overtaken, newest = relay.retries.messages
-    relay.retries.messages = [overtaken]
-    relay.wake(36)
-    assert tenant.asked == ["r1", "r2"]
-    relay.retries.messages = [newest]
-    relay.drain()
-    assert found(relay) == [("page-1",), ("page-2",)]

@@ -12,11 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.bigpanda.listing import first_answer
 from relay.failures import ChannelUnreadable, InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, Relay, worked
+from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, Relay
 from tests.unit.paging_tenant import REST, Tenant
 
 TOKEN = "callback-token"
@@ -65,17 +64,6 @@ def heard(relay: Relay) -> tuple[bool, bool, bool]:
     return receipt.is_open, receipt.notified_at > 0, receipt.answered_at > 0
 
 
-# The tag `team` brings in further recipients.
-LATE_TAG: dict[str, Any] = {"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]}
-
-
-def tagged(relay: Relay) -> None:
-    """Let BigPanda share the critical again, with a tag that came late."""
-    relay.clock.now += 30
-    relay.share(changedOn=int(relay.clock.now), tags=[{"name": "team", "value": "db"}])
-    relay.wake(15)
-
-
 def accepted_before_an_outage(relay: Relay) -> Callable[[Call], HttpAnswer]:
     """Return an answer that accepts a signal, just before the ledger begins to fail."""
 
@@ -117,81 +105,6 @@ class TestWithoutRestApi:
         assert relay.dynamodb.indexed() == []
         assert len(relay.session.calls) == 1
 
-    @pytest.mark.parametrize("seconds", [300, 900])
-    def test_fallback_is_told_in_the_first_run_of_the_sweeper_after_the_time(self, seconds: int) -> None:
-        relay = watched({"answered_within_seconds": seconds})
-        relay.play("critical")
-        relay.sweep(seconds - 1)
-        assert told(relay) == []
-        relay.sweep(1)
-        assert told(relay) == ["nobody_answered"]
-
-    def test_message_about_a_receipt_names_what_is_owed_too_since_it_delays_the_next_message(self) -> None:
-        """Found by seed 91001610 of the simulation: each such message put off the criticals that were given up."""
-        relay = watched({"answered_within_seconds": 300})
-        relay.play("critical")
-        relay.session.steps = [samples.refused(404)]
-        for seconds, incident_id in ((100, "i2"), (60, "i3")):
-            relay.clock.now += seconds
-            relay.share(id=incident_id)
-            relay.sweep(0)
-        relay.sweep(140)
-        assert [message["Subject"].rpartition(": ")[2] for message in relay.sns.published] == [
-            "incident i2 of channel noc",
-            "2 incidents of channel noc",
-        ]
-
-    @pytest.mark.parametrize("events", ["ok", "warning", "10 ok critical 10 warning"])
-    def test_nothing_is_awaited_once_the_incident_is_better(self, events: str) -> None:
-        relay = watched(BOTH | {"preset": "oncall"})
-        relay.play(f"critical {events}")
-        relay.sweep_for(1800)
-        assert (told(relay), relay.dynamodb.indexed()) == ([], [])
-
-    def test_nothing_is_awaited_once_a_person_snoozed_the_incident_in_bigpanda(self) -> None:
-        relay = watched(BOTH)
-        relay.play("critical")
-        relay.play("comment", snooze={"snoozed": True})
-        relay.sweep_for(1800)
-        assert (told(relay), relay.dynamodb.indexed()) == ([], [])
-
-    @pytest.mark.parametrize(
-        ("status", "maintenance", "steps"),
-        [("warning", "partial", []), ("ok", "active", []), ("critical", "active", ["nobody_notified"])],
-    )
-    def test_maintenance_window_counts_as_the_ease_or_end_that_its_status_shows(
-        self, status: str, maintenance: str, steps: list[str]
-    ) -> None:
-        relay = watched(BOTH | {"preset": "oncall"})
-        relay.play("critical")
-        relay.play(status, maintenance=maintenance)
-        relay.sweep_for(1800)
-        assert told(relay) == steps
-        rang = relay.statuses().count("critical")
-        relay.play("critical", maintenance=None)
-        assert relay.statuses().count("critical") - rang == (0 if steps else 1)
-        assert heard(relay) == (not steps, False, False)
-
-    @pytest.mark.parametrize("is_worked", [True, False])
-    def test_answer_from_before_the_critical_proves_nothing(self, *, is_worked: bool) -> None:
-        relay = watched(BOTH)
-        relay.play("warning 5")
-        call_back(relay, "response", "Acknowledge", is_worked=is_worked)
-        relay.play("critical 0")
-        assert heard(relay) == (True, False, False)
-
-    def test_pause_holds_the_message_and_shadow_mode_has_no_receipts(self) -> None:
-        relay = watched(BOTH | {"mode": "shadow"})
-        relay.play("critical")
-        relay.sweep_for(600)
-        assert (told(relay), relay.dynamodb.indexed()) == ([], [])
-        pause = {"since": "2026-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z", "then": "keep"}
-        relay = watched(BOTH)
-        relay.play("critical")
-        relay.change_policy(**BOTH, pauses=[pause])
-        relay.sweep_for(600)
-        assert told(relay) == []
-
     def test_message_says_what_is_missing_and_whom_to_call(self) -> None:
         relay = watched(BOTH, recipients=("Ops", "Dba"))
         relay.share(description="disk full", title="Disk full")
@@ -222,22 +135,6 @@ class TestWithoutRestApi:
         assert heard(relay)[0]
 
 
-@pytest.mark.parametrize("has_rest", [True, False])
-def test_critical_that_was_sent_while_the_ledger_was_down_has_a_receipt_too(has_rest: bool) -> None:
-    tenant = Tenant() if has_rest else None
-    relay = watched(BOTH, tenant=tenant)
-    relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
-    relay.play("critical")
-    sent = relay.clock.now
-    relay.dynamodb.failure = None
-    relay.wake(20)
-    receipt = relay.entry().receipt
-    assert (receipt.is_open, receipt.since, receipt.recipients) == (True, sent, ("Ops",))
-    relay.sweep_for(360, step=30)
-    assert told(relay) == ["nobody_notified"]
-    assert tenant is None or tenant.audited == ["page-1"]
-
-
 class TestUnansweredRecipients:
     """Further recipients are signalled, once, when the fallback topic was told of a critical that nobody heard."""
 
@@ -255,16 +152,6 @@ class TestUnansweredRecipients:
         assert self.recipients(relay) == ["Ops", "Boss,Duty"]
         assert (len(relay.sns.published), relay.dynamodb.indexed(), relay.retries.messages) == (1, [], [])
 
-    @pytest.mark.parametrize("events", ["ok", "warning"])
-    def test_they_are_left_alone_if_the_incident_is_better_meanwhile(self, events: str) -> None:
-        relay = watched(self.OTHERS | {"preset": "oncall", "notify_on": ["opened", "worsened"]})
-        relay.play("critical")
-        relay.wake(60)
-        relay.sweep(240)
-        relay.play(events)
-        relay.sweep_for(600)
-        assert (told(relay), self.recipients(relay)) == (["nobody_answered"], ["Ops"])
-
     def test_they_are_left_alone_if_a_person_answers_meanwhile(self) -> None:
         relay = watched(self.OTHERS)
         relay.play("critical")
@@ -273,25 +160,6 @@ class TestUnansweredRecipients:
         call_back(relay, "response", "Acknowledge")
         relay.sweep_for(600)
         assert (self.recipients(relay), relay.dynamodb.indexed()) == (["Ops"], [])
-
-    def test_they_are_signalled_although_the_critical_was_replayed_longer_ago_than_its_greatest_age(self) -> None:
-        relay = watched(self.OTHERS | {"max_age_seconds": 120})
-        relay.session.steps = [samples.refused(404), samples.accepted()]
-        relay.play("critical")
-        [dead] = relay.dead_letters.jobs()
-        worked(relay, dead)
-        assert self.recipients(relay) == ["Ops", "Ops"]
-        relay.sweep_for(900)
-        assert self.recipients(relay) == ["Ops", "Ops", "Boss,Duty"]
-
-    def test_answer_without_a_request_id_does_not_repeat_the_signal(self) -> None:
-        relay = watched(self.OTHERS)
-        relay.play("critical")
-        relay.session.steps = [HttpAnswer(202, {}, b"{}")]
-        relay.sweep_for(600)
-        relay.play("comment 60 comment")
-        relay.sweep_for(600)
-        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
 
     @pytest.mark.parametrize(
         ("policy", "said"),
@@ -309,32 +177,6 @@ class TestUnansweredRecipients:
         relay.sweep_for(420)
         assert self.recipients(relay) == ["Ops", "Boss,Duty"]
 
-    @pytest.mark.parametrize("has_rest", [True, False])
-    def test_answer_to_the_first_page_counts_after_they_were_signalled(self, *, has_rest: bool) -> None:
-        relay = watched(self.OTHERS, tenant=Tenant() if has_rest else None)
-        relay.play("critical")
-        relay.sweep_for(420, step=15)
-        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
-        call_back(relay, "response", "Acknowledge", page="page-1")
-        assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
-
-    def test_they_are_signalled_for_a_page_that_never_came(self) -> None:
-        tenant = Tenant()
-        tenant.makes_pages = False
-        relay = watched({"page_within_seconds": 60, "unanswered_recipients": ["Boss"]}, tenant=tenant)
-        relay.play("critical")
-        relay.sweep_for(1200, step=30)
-        assert (told(relay), self.recipients(relay)) == (["page_missing"], ["Ops", "Boss"])
-
-    def test_they_join_the_others_in_a_signal_that_is_for_all(self) -> None:
-        relay = watched(self.OTHERS | {"notify_on": ["opened", "grew"]})
-        relay.share(alerts=["a1"])
-        relay.wake(60)
-        relay.sweep(240)
-        relay.share(alerts=["a1", "a2"], changedOn=1_800_000_400)
-        relay.sweep_for(600)
-        assert self.recipients(relay) == ["Ops", "Ops,Boss,Duty"]
-
     @pytest.mark.parametrize("events", ["ok", "warning"])
     def test_critical_that_comes_again_before_they_were_called_does_not_call_them_at_once(self, events: str) -> None:
         relay = watched(self.OTHERS | {"preset": "oncall", "notify_on": ["opened", "worsened", "reopened"]})
@@ -343,16 +185,6 @@ class TestUnansweredRecipients:
         relay.sweep(240)
         relay.play(f"{events} critical")
         assert (told(relay), self.recipients(relay)) == (["nobody_answered"], ["Ops", "Ops"])
-
-    @pytest.mark.parametrize("has_rest", [True, False])
-    def test_recipients_whom_no_missing_proof_can_call_are_refused(self, has_rest: bool) -> None:
-        document = samples.secret(policy={"unanswered_recipients": ["Boss"]})
-        document["xmatters"] |= {"rest": REST} if has_rest else {"callback": {"token": "t"}}
-        if has_rest:
-            assert samples.parsed(document).policy.unanswered_recipients == ("Boss",)
-        else:
-            with pytest.raises(InvalidChannel, match="unanswered_recipients"):
-                samples.parsed(document)
 
     def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
         relay = watched(self.OTHERS)
@@ -417,49 +249,12 @@ class TestWithRestApi:
         assert told(relay) == ["nobody_notified"]
         assert len(tenant.audited) == 2
 
-    def test_callback_about_the_page_of_another_incident_proves_nothing(self) -> None:
-        tenant = Tenant()
-        relay = watched({"answered_within_seconds": 900}, tenant=tenant)
-        relay.play("critical 15")
-        call_back(relay, "response", "Acknowledge", page="page-9")
-        relay.sweep_for(420, step=30)
-        assert (told(relay), heard(relay)[2]) == (["nobody_notified"], False)
-
     @pytest.mark.parametrize(("page", "acknowledged_by"), [("page-1", ""), ("page-2", "jdoe")])
     def test_answer_to_an_older_page_does_not_quiet_the_newer_critical(self, page: str, acknowledged_by: str) -> None:
         relay = watched(BOTH, tenant=Tenant())
         relay.play("warning 15 critical 15")
         call_back(relay, "response", "Acknowledge", page=page)
         assert relay.entry().acknowledged_by == acknowledged_by
-
-    @pytest.mark.parametrize(("page", "steps"), [("page-1", ["nobody_answered"]), ("page-2", [])])
-    def test_answer_to_a_page_from_before_the_critical_is_none_to_the_critical(
-        self, page: str, steps: list[str]
-    ) -> None:
-        tenant = Tenant()
-        relay = watched({"notified_within_seconds": 0, "answered_within_seconds": 300}, tenant=tenant)
-        relay.play("warning 60 critical 60")
-        call_back(relay, "response", "Acknowledge", page=page)
-        relay.sweep_for(600)
-        assert told(relay) == steps
-
-    @pytest.mark.parametrize("page", ["page-1", "page-2"])
-    def test_answer_to_either_page_counts_after_a_late_tag(self, page: str) -> None:
-        relay = watched(BOTH | LATE_TAG, tenant=Tenant())
-        relay.play("critical 15")
-        tagged(relay)
-        assert relay.statuses() == "critical critical"
-        call_back(relay, "response", "Acknowledge", page=page)
-        assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
-
-    def test_fallback_is_told_although_xmatters_cannot_be_asked(self) -> None:
-        tenant = Tenant()
-        relay = watched({}, tenant=tenant)
-        relay.play("critical 15")
-        relay = relay.with_rest(FakeSession(samples.refused(503)))
-        relay.sweep_for(420, step=30)
-        assert told(relay) == ["nobody_notified"]
-        assert "upstream" in {line.get("reason") for line in relay.recorder.lines()}, "the failure is in the log"
 
 
 class TestToldAtOnce:
@@ -515,15 +310,6 @@ class TestToldAtOnce:
         relay.sweep(30)
         assert (told(relay), len(tenant.audited)) == (steps, questions)
 
-    def test_answer_that_ends_its_page_costs_no_question_although_it_comes_after_the_end(self) -> None:
-        tenant = Tenant()
-        relay = watched(BOTH, tenant=tenant)
-        relay.play("critical 15")
-        call_back(relay, "status", "terminated")
-        call_back(relay, "response", "Acknowledge")
-        relay.sweep_for(1800, step=15)
-        assert (told(relay), tenant.audited) == ([], [])
-
     @pytest.mark.parametrize("kind", ["failure", "status"])
     @pytest.mark.parametrize(("page", "steps"), [("page-1", []), ("page-2", ["nobody_notified"]), ("page-9", [])])
     def test_only_the_newest_page_of_the_critical_counts(self, kind: str, page: str, steps: list[str]) -> None:
@@ -533,33 +319,6 @@ class TestToldAtOnce:
         relay.wake(15)
         relay.sweep(30)
         assert told(relay) == steps
-
-    def test_delivery_of_any_page_of_a_signal_counts(self) -> None:
-        tenant = Tenant()
-        tenant.pages_of_signal = 2
-        tenant.audits["page-1-1"] = ["DELIVERED"]
-        relay = watched({"notified_within_seconds": 300}, tenant=tenant)
-        relay.play("critical 15")
-        relay.sweep_for(600, step=15)
-        assert (told(relay), tenant.audited) == ([], ["page-1", "page-1-1"])
-
-    @pytest.mark.parametrize("events", ["warning 5 critical", "critical 5 ok 5 critical", "critical 5 warning"])
-    def test_without_the_rest_api_a_failure_counts_for_the_only_signal_alone(self, events: str) -> None:
-        relay = watched(BOTH)
-        relay.play(f"{events} 5")
-        call_back(relay, "failure", "")
-        relay.sweep(30)
-        is_only = events.startswith("critical 5 ok")
-        assert told(relay) == (["nobody_notified"] if is_only else [])
-
-    def test_failure_of_an_older_page_says_nothing_of_a_critical_whose_signal_has_no_id(self) -> None:
-        relay = watched(BOTH)
-        relay.play("warning 5")
-        relay.session.steps = [HttpAnswer(202, {}, b"{}")]
-        relay.play("critical 5")
-        call_back(relay, "failure", "")
-        relay.sweep(30)
-        assert (told(relay), heard(relay)) == ([], (True, False, False))
 
     @pytest.mark.parametrize("has_rest", [True, False])
     @pytest.mark.parametrize(
@@ -600,65 +359,6 @@ class TestToldAtOnce:
         assert (told(relay), relay.dynamodb.indexed()) == (["nobody_notified"], [])
         assert tenant is None or tenant.audited == ["page-1"]
 
-    def test_xmatters_is_asked_again_after_it_confirmed_a_delivery(self) -> None:
-        tenant = Tenant()
-        tenant.audits["page-1"] = ["DELIVERED"]
-        relay = watched(BOTH, tenant=tenant)
-        relay.play("critical 15")
-        call_back(relay, "delivery", "Delivered")
-        tenant.audits["page-1"] = ["DELIVERED", "Acknowledge"]
-        call_back(relay, "failure", "")
-        relay.sweep(30)
-        assert (told(relay), heard(relay), len(tenant.audited)) == ([], (False, True, True), 2)
-
-    def test_time_decides_if_xmatters_cannot_be_asked(self) -> None:
-        tenant = Tenant()
-        relay = watched({}, tenant=tenant)
-        relay.play("critical 15")
-        relay.wake(0)
-        relay = relay.with_rest(FakeSession(samples.refused(503)))
-        call_back(relay, "failure", "")
-        relay.sweep(30)
-        assert told(relay) == []
-        relay.sweep_for(420, step=30)
-        assert told(relay) == ["nobody_notified"]
-
-    def test_page_that_ends_before_a_follow_up_finds_it_is_told_once_it_is_found(self) -> None:
-        relay = watched(BOTH, tenant=Tenant())
-        relay.play("critical")
-        jobs, relay.retries.messages = relay.retries.messages, []
-        call_back(relay, "status", "terminated")
-        relay.wake(30)
-        relay.sweep(30)
-        assert told(relay) == []
-        relay.retries.messages = jobs
-        relay.wake(15)
-        relay.sweep_for(60, step=15)
-        assert told(relay) == ["nobody_notified"]
-
-    @pytest.mark.parametrize(
-        "said",
-        [{"alerts": ["a1"], "tags": [{"name": "team", "value": "db"}]}, {"alerts": ["a1", "a2"]}],
-        ids=["for a late tag", "for the acknowledger"],
-    )
-    def test_signal_for_some_that_could_not_be_recorded_at_once_ends_no_page_of_the_others(
-        self, said: dict[str, Any]
-    ) -> None:
-        tenant = Tenant()
-        routes = [{"when": {"tag.team": "db"}, "recipients": ["Ops", "Dba"]}]
-        relay = watched(BOTH | {"routes": routes, "notify_on": ["opened", "grew"]}, tenant=tenant)
-        relay.play("critical 15", alerts=["a1"])
-        if "tags" not in said:
-            call_back(relay, "response", "Acknowledge")
-        relay.session.steps = [accepted_before_an_outage(relay)]
-        relay.clock.now += 30
-        relay.share(changedOn=int(relay.clock.now), **said)
-        relay.dynamodb.failure = None
-        tenant.signals.append(relay.clock.now)
-        relay.sweep_for(60, step=5)
-        assert [each.pages for each in relay.entry().accepted_signals] == [("page-1",), ("page-2",)]
-        assert (tenant.ended, relay.statuses()) == ([], "critical critical")
-
 
 class TestAnswersInBigPanda:
     """A channel with BigPanda's key: shortly before a step is late, BigPanda is asked if a person answered there."""
@@ -678,16 +378,6 @@ class TestAnswersInBigPanda:
             tenant.now = relay.clock
         relay.play("critical")
         return relay
-
-    @pytest.mark.parametrize("has_answered", [True, False])
-    def test_bigpanda_is_asked_before_it_is_told_at_once_that_nobody_is_left(self, has_answered: bool) -> None:
-        activities = [acted(type="incident_commented")] if has_answered else []
-        relay = self.channel(*activities, tenant=Tenant())
-        relay.clock.now += 15
-        call_back(relay, "failure", "")
-        relay.sweep(30)
-        assert told(relay) == ([] if has_answered else ["nobody_notified"])
-        assert len(relay.bigpanda.calls) == 1
 
     @pytest.mark.parametrize(
         ("activity", "is_answer"),
@@ -713,21 +403,6 @@ class TestAnswersInBigPanda:
         assert receipt.answered_by == ("BigPanda user anna" if is_answer else "")
         assert (relay.dynamodb.indexed(), relay.chores.messages) == ([], [])
 
-    def test_first_answer_counts(self) -> None:
-        relay = self.channel(
-            acted(timestamp=self.SINCE + 90, created_by="zoe"), acted(timestamp=self.SINCE + 60, created_by="bob")
-        )
-        relay.sweep_for(1800, step=30)
-        receipt = relay.entry().receipt
-        assert (receipt.answered_by, receipt.answered_at) == ("BigPanda user bob", self.SINCE + 60)
-
-    def test_answer_in_the_second_of_the_critical_counts(self) -> None:
-        activity = acted(timestamp=self.SINCE)
-        assert first_answer([activity], (), self.SINCE + 0.7, self.SINCE + 9) == (
-            "BigPanda user anna",
-            self.SINCE + 0.7,
-        )
-
     @pytest.mark.parametrize("mark", ["[relay 12ab34cd]", "&#91;relay 12ab34cd&#93;"])
     def test_what_the_user_of_the_relay_did_is_no_answer(self, mark: str) -> None:
         comment = acted(created_by="relay", params={"said": f"Nobody is left for xMatters page 1. {mark}"})
@@ -747,42 +422,12 @@ class TestAnswersInBigPanda:
         assert told(relay) == ["nobody_answered"]
         assert any(name.startswith("rate/") and "/activities/" in name for name in relay.dynamodb.items)
 
-    @pytest.mark.parametrize("answer", [samples.refused(503), samples.refused(401), HttpAnswer(200, {}, b"<html>")])
-    def test_fallback_is_told_although_bigpanda_does_not_answer(self, answer: HttpAnswer) -> None:
-        relay = self.channel(answer)
-        relay.sweep_for(1800, step=30)
-        assert told(relay) == ["nobody_answered"]
-        jobs = [line for line in relay.recorder.lines() if line["message"] == "job"]
-        assert {line.get("reason") for line in jobs} == {None, "in_flight"}, "the follow-up of pages did not fail"
-
-    def test_bigpanda_is_asked_although_xmatters_cannot_be(self) -> None:
-        tenant = Tenant()
-        relay = self.channel(acted(), tenant=tenant)
-        relay.wake(15)
-        relay = relay.with_rest(FakeSession(samples.refused(503)))
-        relay.sweep_for(1800, step=30)
-        assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
-
     def test_bigpanda_is_not_asked_about_what_was_answered_in_xmatters(self) -> None:
         tenant = Tenant()
         tenant.audits["page-1"] = ["Acknowledge"]
         relay = self.channel(tenant=tenant)
         relay.sweep_for(1800, step=30)
         assert (told(relay), relay.bigpanda.calls, relay.entry().receipt.answered_by) == ([], [], "jdoe")
-
-    def test_callback_about_a_delivery_is_no_occasion_to_ask_bigpanda(self) -> None:
-        tenant = Tenant()
-        relay = self.channel(acted(), tenant=tenant)
-        relay.wake(15)
-        call_back(relay, "delivery", "Delivered")
-        assert (tenant.audited, relay.bigpanda.calls) == (["page-1"], [])
-
-    def test_bigpanda_is_not_asked_if_no_answer_is_awaited(self) -> None:
-        tenant = Tenant()
-        relay = self.channel(acted(), tenant=tenant)
-        relay.change_policy(notified_within_seconds=300)
-        relay.sweep_for(1800, step=30)
-        assert (told(relay), relay.bigpanda.calls) == (["nobody_notified"], [])
 
 
 def acted(**members: Any) -> dict[str, Any]:

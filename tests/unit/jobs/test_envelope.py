@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jobs.job import Acceptance, Job, Stamps, seconds_of, timestamp
+from relay.jobs.job import Acceptance, timestamp
 from relay.jobs.queue import UnreadableMessage, attributes_of, envelope_of, fits, legal_text, read_envelope
 from tests import samples
 
@@ -47,13 +47,6 @@ def test_job_is_read_as_it_was_written_and_is_printable_ascii(**changes: Any) ->
     assert envelope.isascii()
     assert envelope.isprintable()
     assert all(legal_text(value) == value for value in attributes_of(job).values())
-
-
-def test_members_and_stamps_that_an_older_version_did_not_write_have_their_defaults() -> None:
-    job = samples.job()
-    needed = (job.kind, job.channel, job.url_recipients, job.incident_id, job.received_at, job.body)
-    assert read_envelope(json.dumps({name: MEMBERS[name] for name in FIRST})) == Job(*needed)
-    assert read_envelope(json.dumps(MEMBERS | {"stamps": {}})) == job._replace(stamps=Stamps())
 
 
 @pytest.mark.parametrize(
@@ -110,15 +103,6 @@ def test_characters_that_sqs_refuses_are_replaced_and_others_stay(text: str) -> 
     assert legal_text(legal) == legal
 
 
-@pytest.mark.parametrize(
-    ("text", "legal"),
-    [("66b0/é 😀\t", "66b0/é 😀\t"), ("", "-"), ("a\x00b", "a\ufffdb"), ("x" * 5000, "x" * 1024)],
-    ids=["plain", "empty", "control", "long"],
-)
-def test_text_of_an_attribute(text: str, legal: str) -> None:
-    assert legal_text(text) == legal
-
-
 def test_envelope_fits_up_to_a_limit_that_leaves_room_for_attributes() -> None:
     most = MEBIBYTE - 8 * 1024
     assert fits("x" * most)
@@ -129,23 +113,3 @@ def test_envelope_fits_up_to_a_limit_that_leaves_room_for_attributes() -> None:
 
 
 EARLY, LATE = "2027-01-15T08:00:00.000Z", "2027-01-15T08:00:00.009Z"
-
-
-def test_timestamps_are_utc_with_milliseconds_and_read_back() -> None:
-    assert timestamp(1_795_564_860.1249) == "2026-11-25T00:01:00.124Z"
-    assert seconds_of("2026-11-25T00:01:00.124Z") == 1_795_564_860.124
-    with pytest.raises(ValueError, match="yesterday"):
-        seconds_of("yesterday")
-
-
-@pytest.mark.parametrize(("revived_at", "is_revived"), [(None, False), (EARLY, False), (LATE, True)])
-def test_job_is_revived_if_it_woke_after_it_was_dead_lettered(revived_at: str | None, is_revived: bool) -> None:
-    assert samples.job(dead_lettered_at=EARLY, revived_at=revived_at).is_revived == is_revived
-
-
-def test_revived_job_starts_anew_later_than_its_dead_lettering_on_a_slow_clock() -> None:
-    waits = {"not_before": EARLY, "ledger_down_since": EARLY, "waits_for_ledger": True, "bell": True}
-    revived = samples.job(dead_lettered_at=LATE, **waits).revived(seconds_of(EARLY))
-    assert (revived.revived_at, revived.stamps.replays) == ("2027-01-15T08:00:00.010Z", 1)
-    assert (revived.not_before, revived.ledger_down_since, revived.flags) == (None, None, frozenset())
-    assert revived.age_counts_from == seconds_of("2027-01-15T08:00:00.010Z")

@@ -12,7 +12,7 @@ import pytest
 from relay.deadline import Deadline, limited
 from relay.incidents.share import parse_share
 from relay.jobs.job import Flag, Job
-from relay.jobs.queue import Outbox, envelope_of, fits, fitting, last_copy, read_envelope, storable
+from relay.jobs.queue import Outbox, envelope_of, fits, fitting, read_envelope, storable
 from relay.jobs.reduced_body import reduced_body
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -20,7 +20,6 @@ from tests.fakes import Clock, FakeSqs
 
 KIB = 1024
 NOISE = samples.noise(1_800_000)
-KEPT = {"id": "i1", "status": "critical", "changedOn": 1_800_000_000, "active": True, "tags": {"x": 1}}
 NOTE = "cut to fit: alerts are here by id and status alone"
 
 
@@ -40,21 +39,6 @@ class Desk:
     def enqueue(self, job: Job, after: float = 30) -> bool:
         """Put a job on its queue, where it is invisible for `after` seconds."""
         return self.outbox.enqueue(job, until=self.clock() + after)
-
-
-@pytest.mark.parametrize(
-    ("kind", "is_chore"),
-    [
-        *((kind, True) for kind in ("followup", "writeback", "release", "question")),
-        *((kind, False) for kind in ("signal", "recovery", "a kind of a newer version")),
-    ],
-)
-def test_chores_go_to_the_chore_queue_and_all_other_jobs_to_the_retry_queue(kind: str, is_chore: bool) -> None:
-    desk, job = Desk(), samples.job(kind=kind)
-    assert desk.enqueue(job)
-    assert (desk.retries.jobs(), desk.chores.jobs()) == (([], [job]) if is_chore else ([job], []))
-    assert (desk.chores if is_chore else desk.retries).delays() == [30]
-    assert desk.dead_letters.messages == []
 
 
 @pytest.mark.parametrize(("after", "delay"), [(-500, 0), (0, 0), (0.001, 1), (29.2, 30), (900, 900), (1e6, 900)])
@@ -81,17 +65,6 @@ def test_dead_lettered_job_has_the_time_of_its_last_dead_lettering(members: dict
     assert (desk.dead_letters.delays(), desk.retries.messages) == ([0], [])
 
 
-@pytest.mark.parametrize("reduce", [fitting, storable])
-@pytest.mark.parametrize(
-    "body",
-    [samples.body(), samples.body(filler="x" * 3_000_000), random.Random(7).randbytes(900_000)],
-    ids=["small", "compresses well", "no share"],
-)
-def test_job_is_left_whole_if_it_is_small_or_cannot_be_cut(reduce: Any, body: bytes) -> None:
-    job = samples.job(body=body)
-    assert reduce(job) is job
-
-
 @pytest.mark.parametrize(("reduce", "most"), [(fitting, 1_800_000), (storable, 700_000)])
 def test_job_that_is_too_large_loses_its_alert_details_and_says_so(reduce: Any, most: int) -> None:
     alerts = [{"id": "a1", "status": "critical", "description": NOISE[:most]}]
@@ -111,14 +84,6 @@ def test_stored_job_fits_an_item(size: int) -> None:
     body = random.Random(7).randbytes(size) if size == 224 * KIB else samples.body(noise=text)
     job = samples.job(body=body, recipients=("x" * 200,) * 200, response_excerpt="\u2713" * 1024)
     FakeDynamoDb().table(Clock()).store("job/" + "x" * 1100, envelope_of(storable(job)), lasts=60)
-
-
-@pytest.mark.parametrize(("noise", "is_reduced"), [(0, False), (200_000, False), (400_000, True)])
-def test_last_copy_is_whole_unless_it_is_too_long_for_a_log_line(noise: int, is_reduced: bool) -> None:
-    job = samples.job(body=samples.body(noise=NOISE[:noise]))
-    copy = last_copy(job)
-    assert len(copy) <= 200_000
-    assert (Flag.BODY_REDUCED in read_envelope(copy).flags, read_envelope(copy) != job) == (is_reduced, is_reduced)
 
 
 @cache
@@ -156,36 +121,3 @@ def test_reduced_body_always_fits_a_message(made: Callable[[], dict[str, Any] | 
     assert fits(text)
     left = json.loads(read_envelope(text).body)
     assert parse_share(json.dumps(left).encode()).incident_id == share.incident_id
-
-
-@pytest.mark.parametrize(
-    ("document", "expected"),
-    [
-        (
-            {
-                "incident": {
-                    **KEPT,
-                    "alerts": [{"id": "a1", "status": "Critical", "description": "long"}, {"id": "a2"}],
-                }
-            },
-            {
-                "incident": {
-                    **KEPT,
-                    "alerts": [{"id": "a1", "status": "critical"}, {"id": "a2", "status": "unknown"}],
-                    "relay_note": NOTE,
-                }
-            },
-        ),
-        (
-            {"incident_id": 7, "event": "incident#new"},
-            {"id": "7", "incident_id": 7, "event": "incident#new", "alerts": [], "relay_note": NOTE},
-        ),
-        (
-            {"incident": {"status": "ok"}, "id": 7},
-            {"id": 7, "incident": {"id": "7", "status": "ok", "alerts": [], "relay_note": NOTE}},
-        ),
-    ],
-    ids=["incident", "bare", "id beside the incident"],
-)
-def test_reduced_body_keeps_the_state_of_the_incident(document: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert json.loads(reduced_body(parse_share(json.dumps(document).encode()))) == expected

@@ -8,84 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.failures import Reason
-from relay.ledger.channel_rate_limiter import Gate, Rule, count_name
-from tests.unit.rate_limiter_line import GATE, Asker, Line, moments, storm
+from tests.unit.rate_limiter_line import Asker, Line, moments, storm
 from tests.unit.states import NOW
-
-ONE_A_SECOND = Rule(GATE, 61)
-
-
-def gate(counts: dict[int, int] | None = None, *, critical_line_end: float = 0, other_line_end: float = 0) -> Gate:
-    """Return a gate with these counts of signals by second, and the ends of its two waiting lines.
-
-    Times are seconds after NOW. An end of 0 means that the line is empty.
-    """
-    return Gate(
-        counts={int(NOW) + second: count for second, count in (counts or {}).items()},
-        critical_line_end=NOW + critical_line_end if critical_line_end else 0.0,
-        other_line_end=NOW + other_line_end if other_line_end else 0.0,
-    )
-
-
-class TestGate:
-    def test_gate_counts_the_signals_of_the_last_minute(self) -> None:
-        assert gate({0: 2, -30: 3, -60: 4, -61: 5}).counted(NOW) == 9
-        assert gate({-60: 4}).counted(NOW + 0.999) == 4
-        assert gate({-60: 4}).counted(NOW + 1) == 0
-
-    @pytest.mark.parametrize(
-        ("counts", "limit", "free"),
-        [
-            ({}, 1, 0),
-            ({-5: 1}, 2, 0),
-            ({-5: 1}, 1, 61 - 5),
-            ({-50: 1, -5: 1}, 2, 61 - 50),
-            ({-50: 3, -5: 1}, 2, 61 - 50),
-            ({-50: 1, -5: 4}, 2, 61 - 5),
-            ({-70: 9}, 1, 0),
-        ],
-    )
-    def test_gate_has_room_when_enough_counts_leave_the_window(
-        self, counts: dict[int, int], limit: int, free: float
-    ) -> None:
-        assert gate(counts).free(NOW, limit) == NOW + free
-
-    @pytest.mark.parametrize(
-        ("critical_line_end", "other_line_end", "is_critical", "is_due", "steps_back"),
-        [
-            (0, 0, False, False, False),
-            (9, 0, False, False, True),
-            (9, 0, False, True, True),
-            (0, 9, False, False, True),
-            (0, 9, False, True, False),
-            (0, 9, True, False, False),
-            (9, 0, True, False, True),
-            (9, 9, True, True, False),
-        ],
-    )
-    def test_critical_signals_go_first_and_each_line_keeps_its_order(
-        self, critical_line_end: float, other_line_end: float, is_critical: bool, is_due: bool, steps_back: bool
-    ) -> None:
-        there = gate(critical_line_end=critical_line_end, other_line_end=other_line_end)
-        assert there.must_step_back(ONE_A_SECOND, NOW, is_critical=is_critical, is_due=is_due) == steps_back
-
-
-class TestMeetingAtASlot:
-    """Two senders that ask at the same moment, when the minute has one place left."""
-
-    def test_critical_keeps_its_slot_if_a_sender_that_steps_back_was_counted_at_the_same_moment(self) -> None:
-        line = Line(limit=2)
-        line.fill()
-        mine = line.closed(is_critical=True)
-        line.clock.now = mine.until
-        # The other sender is counted, and did not step back yet.
-        other_line_end = count_name(int(line.clock.now))
-        line.rate_limiter.table.update(GATE, add={other_line_end: 2})
-        again = line.closed(is_critical=True, slot=mine.slot)
-        assert (again.slot, round(again.until - line.clock.now)) == (mine.slot, 1)
-        line.rate_limiter.table.update(GATE, add={other_line_end: -2})
-        line.clock.now = again.until
-        line.ticket(is_critical=True, slot=again.slot)
 
 
 class TestHorizon:
@@ -155,60 +79,6 @@ def test_no_minute_has_more_signals_than_the_limit(askers: Any, limit: int, seed
         line.expect(comes, Asker(is_critical=is_critical, late=iter([*lates, *[0.0] * 50]).__next__))
     line.run()
     assert line.busiest_minute() <= limit
-
-
-BREAKING = [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.TIMEOUT]
-HARMLESS = [None, Reason.REFUSED, Reason.CREDENTIALS, Reason.INTERNAL]
-
-
-def broken() -> Line:
-    """Return a channel's gate and its senders, with a circuit that opened just now."""
-    line = Line()
-    for _ in range(5):
-        line.report(line.ticket(), Reason.UPSTREAM)
-    return line
-
-
-class TestCircuit:
-    @pytest.mark.parametrize("failure", BREAKING)
-    def test_circuit_opens_after_five_failures_in_a_row(self, failure: Reason) -> None:
-        line = Line()
-        for _ in range(4):
-            line.report(line.ticket(), failure)
-        line.report(line.ticket(), failure)
-        closed = line.closed()
-        assert (closed.reason, closed.slot) == (Reason.CIRCUIT_OPEN, None)
-        assert closed.until >= line.clock.now + 30
-
-    @pytest.mark.parametrize("between", HARMLESS, ids=str)
-    def test_other_result_between_failures_resets_the_count_of_the_circuit(self, between: Reason | None) -> None:
-        line = Line()
-        for _ in range(4):
-            line.report(line.ticket(), Reason.UPSTREAM)
-        line.report(line.ticket(), between)
-        for _ in range(4):
-            line.report(line.ticket(), Reason.UPSTREAM)
-        line.ticket()
-
-    def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(self) -> None:
-        line = broken()
-        opens = line.clock.now + 30
-        is_critical = [line.closed(is_critical=True).until - opens for _ in range(50)]
-        others = [line.closed().until - opens for _ in range(50)]
-        assert 0 <= min(is_critical) < max(is_critical) <= 5 <= min(others) < max(others) <= 2 * 5
-        assert len(set(is_critical)) == 50
-
-    def test_successful_probe_closes_the_circuit(self) -> None:
-        line = broken()
-        line.clock.now += 30
-        probe = line.ticket()
-        assert probe.troubled
-        line.report(probe)
-        assert line.item().keys().isdisjoint({"open_until", "failures"})
-        assert not line.ticket().troubled
-        for _ in range(4):
-            line.report(line.ticket(), Reason.UPSTREAM)
-        line.ticket()
 
 
 class TestRateLimited:

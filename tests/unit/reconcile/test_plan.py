@@ -1,30 +1,22 @@
 """The plan of a reconcile run: which channels are compared with which listings of BigPanda."""
 
-import json
 from copy import replace
-from typing import Any
 
 import pytest
 
 from relay.channels.channel import BigPandaAccess
 from relay.failures import LedgerError, UnknownChannel
-from relay.incidents.share import parse_share
 from relay.ledger.table import Table
-from relay.reconcile.findings import Seen
 from relay.reconcile.history import (
     ChannelHistory,
     Difference,
     History,
     Listing,
-    UnknownCounts,
     listing_name,
-    read_unknown_counts,
-    short_name,
 )
 from tests import samples
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
-from tests.unit.reconcile_scene import Scene, make_scene, with_channels
-from tests.unit.states import state
+from tests.unit.reconcile_scene import Scene, make_scene
 
 
 def planned(scene: Scene) -> list[Listing]:
@@ -42,49 +34,6 @@ def share(scene: Scene, environment_id: str, recipients: tuple[str, ...] = ()) -
     scene.relay.webhook.serve(samples.request(content, recipients=recipients))
 
 
-def test_channels_that_ask_bigpanda_the_same_are_compared_together() -> None:
-    scene = make_scene()
-    with_channels(scene, dba={}, net={"reconcile": "report"})
-    assert groups(scene) == [["noc", "dba", "net"]]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"base_url": "https://eu-api.bigpanda.io"}, {"reconcile_query": "a = 1"}, {"environment_id": "e2"}],
-    ids=str,
-)
-def test_channel_that_asks_bigpanda_something_else_has_its_own_listing(other: dict[str, Any]) -> None:
-    scene = make_scene()
-    with_channels(scene, dba=other)
-    assert groups(scene) == [["dba"], ["noc"]]
-    assert len(planned(scene)) == 2
-
-
-def test_channel_with_another_key_has_its_own_group_in_the_listing() -> None:
-    scene = make_scene()
-    with_channels(scene, dba={"api_key": "BPU-other"})
-    assert groups(scene) == [["dba"], ["noc"]]
-    [listing] = planned(scene)
-    assert [group.access.api_key for group in listing.groups] == ["BPU-canary", "BPU-other"]
-
-
-@pytest.mark.parametrize("off", [False, None])
-def test_channel_that_is_not_reconciled_is_not_compared(off: bool | None) -> None:
-    scene = make_scene()
-    with_channels(scene, dba={"reconcile": False} if off is False else {"environment_id": "e1"})
-    if off is None:
-        secret = json.loads(str(scene.relay.secrets.texts["dba"]))
-        del secret["bigpanda"]
-        scene.relay.secrets.texts["dba"] = json.dumps(secret)
-    assert groups(scene) == [["noc"]]
-
-
-def test_channel_without_an_environment_is_not_compared_although_shares_name_one() -> None:
-    scene = make_scene(environment_id=None)
-    share(scene, "e1")
-    assert scene.relay.reconciler.run() == []
-
-
 def test_environment_that_only_a_share_names_is_not_reconciled() -> None:
     scene = make_scene()
     share(scene, "e-of-a-stranger", recipients=("mallory",))
@@ -97,17 +46,6 @@ def test_recipients_of_urls_are_looked_for_only_if_a_webhook_named_any(recipient
     share(scene, "e1", recipients=recipients)
     [member] = planned(scene)[0].groups[0].members
     assert member.names_recipients == bool(recipients)
-
-
-@pytest.mark.parametrize(("own", "rings"), [({"recipients": []}, False), ({"recipients": ["noc"]}, True)])
-def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own: dict[str, Any], rings: bool) -> None:
-    scene = make_scene()
-    secret = json.loads(str(scene.relay.secrets.texts["noc"]))
-    secret["xmatters"] |= {"recipients_in": "url"} | own
-    scene.relay.secrets.texts["noc"] = json.dumps(secret)
-    scene.relay.clock.now += 301
-    [member] = planned(scene)[0].groups[0].members
-    assert member.signals == rings
 
 
 def test_removed_channel_that_secrets_manager_still_lists_is_left_out_and_no_failure() -> None:
@@ -178,63 +116,8 @@ def test_history_fits_into_an_item_however_many_incidents_there_are(
     assert all(len(item["text"]["S"]) < MAX_ITEM_BYTES * 0.95 for item in dynamodb.items.values())
 
 
-def test_criticals_stay_in_a_full_history(table: Table) -> None:
-    share = parse_share(samples.body())
-    critical, warning = (Seen(share, state(status=status)).summary for status in ("critical", "warning"))
-    others = {f"w{number}": Difference(warning, NOW + 60) for number in range(2000)}
-    differing = {"i0": Difference(critical, NOW), **others}
-    History({"noc": ChannelHistory(NOW, NOW, differing)}, unknown=differing).write(table, "g")
-    read = History.read(table, "g")
-    assert "i0" in read.unknown
-    assert "i0" in read.channels["noc"].differing
-
-
-def test_unknown_incidents_are_counted_by_day_for_a_week(table: Table) -> None:
-    history = History()
-    for day in range(7 + 2):
-        history.count(NOW + day * 86_400, found=2, came=0)
-        history.count(NOW + day * 86_400, found=0, came=1)
-    history.write(table, listing_name(ACCESS, "e1"))
-    assert read_unknown_counts(table, ACCESS, ["e1", "e2"]) == UnknownCounts(2 * 7, 7)
-
-
-def test_what_no_run_saw_for_a_day_is_forgotten() -> None:
-    old, new = Difference("13", NOW - 86_400), Difference("13", NOW - 60)
-    history = History(
-        {
-            "noc": ChannelHistory(NOW - 99_999, NOW - 60, {"i1": old, "i2": new}),
-            "dba": ChannelHistory(NOW - 99_999, NOW - 86_400, {"i2": new}),
-        },
-        unknown={"i3": old, "i4": new},
-    )
-    history.begin(["noc", "dba"], NOW)
-    assert history.channels == {
-        "noc": ChannelHistory(NOW - 99_999, NOW - 60, {"i2": new}),
-        "dba": ChannelHistory(NOW, NOW),
-    }
-    assert history.unknown == {"i4": new}
-
-
 def test_name_of_a_listing_does_not_differ_by_api_key() -> None:
     assert listing_name(ACCESS, "e1") == listing_name(replace(ACCESS, api_key="BPU-2"), "e1")
     for other in (replace(ACCESS, base_url="https://eu-api.bigpanda.io"), replace(ACCESS, reconcile_query="a = 1")):
         assert listing_name(ACCESS, "e1") != listing_name(other, "e1")
     assert listing_name(ACCESS, "e1") != listing_name(ACCESS, "e2")
-
-
-@pytest.mark.parametrize("name", ["x" * (48 + 1), "a b", "\ud800", "\u00e9", '"'])
-def test_long_or_odd_incident_id_has_a_hash_as_short_name(name: str) -> None:
-    assert len(short_name(name)) == 48
-    assert short_name(name) == short_name(name) != name
-
-
-def test_run_that_has_no_time_to_read_all_channels_is_counted_as_failed() -> None:
-    scene = make_scene()
-
-    def slow() -> list[str]:
-        scene.relay.clock.now += 900
-        return ["noc"]
-
-    object.__setattr__(scene.relay.reconciler.planner, "names", slow)
-    assert scene.run() == {}
-    assert scene.relay.recorder.metrics()["reconcile_failed"] == 1

@@ -5,18 +5,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from relay.http.session import HttpAnswer
 from relay.jobs.queue import envelope_of
 from relay.ledger.entry_key import key
 from relay.reconcile.history import UnknownCounts
 from tests import samples
-from tests.fakes import Call
 from tests.unit.reconcile_scene import Scene, answer, history_of, incident, make_scene, with_channels
-
-HOURS = {"since": "2027-01-15T08:00:01Z", "until": "2027-01-15T20:00:00Z"}
-QUEUE_DOWN = EndpointConnectionError(endpoint_url="x")
 
 
 def without(*names: str, **members: Any) -> dict[str, Any]:
@@ -89,30 +84,6 @@ class TestMissed:
         assert (job.kind, job.incident_id, job.version) == ("signal", "i1", (stamp, stamp))
         assert [job.kind for job in scene.relay.chores.jobs()] == ["release"]
 
-    def test_missed_incident_that_the_queue_refuses_is_relayed_by_the_next_run(self) -> None:
-        scene = make_scene()
-        scene.has(listed(scene), listed(scene, "i2"))
-
-        def down(_: Call) -> HttpAnswer:
-            scene.relay.retries.failure = QUEUE_DOWN
-            return HttpAnswer(404, {}, b"{}")
-
-        scene.tenant.faults["/i2?"] = down
-        found = scene.run_twice()
-        assert (found["missed"], found["failure"]) == (1, "the retry queue did not take what was missed")
-        assert scene.relay.recorder.metrics()["share_missed"] == 1
-        scene.tenant.faults.clear()
-        scene.relay.retries.failure = None
-        scene.relay.clock.now += 300
-        assert scene.run()["missed"] == 1
-
-    def test_details_are_not_asked_for_after_one_failure(self) -> None:
-        scene = make_scene()
-        scene.has(*(listed(scene, f"i{number}") for number in range(5)))
-        scene.tenant.faults["/e1/incidents/"] = lambda _: HttpAnswer(500, {}, b"")
-        assert scene.run_twice()["missed"] == 5
-        assert sum("/e1/incidents/" in call.url for call in scene.relay.bigpanda.calls) == 1
-
     @pytest.mark.parametrize("poor", [{"status": None}, {"changed_at": 1, "updated_at": 1}], ids=str)
     def test_details_that_are_poorer_or_older_than_the_listing_are_not_used(self, poor: dict[str, Any]) -> None:
         scene = make_scene()
@@ -121,46 +92,6 @@ class TestMissed:
         scene.run_twice()
         [job] = scene.relay.retries.jobs()
         assert (job.stamps.status, job.version) == ("critical", (scene.tenant.incidents[0]["changed_at"],) * 2)
-
-    @pytest.mark.parametrize(
-        ("policy", "recipients"),
-        [
-            ({"routes": [{"when": {"environment": "prod*"}, "recipients": ["Prod"]}]}, ["Prod", "Prod"]),
-            ({"pauses": [{**HOURS, "then": "drop", "when": {"environment": "prod*"}}]}, []),
-        ],
-    )
-    def test_missed_change_is_routed_and_paused_by_the_environment_that_the_last_share_named(
-        self, policy: dict[str, Any], recipients: list[str]
-    ) -> None:
-        scene = make_scene(policy=policy)
-        relay, document = scene.relay, json.loads(str(scene.relay.secrets.texts["noc"]))
-        document["xmatters"]["recipients"] = ["Ops"]
-        relay.secrets.texts["noc"] = json.dumps(document)
-        relay.clock.now += 301
-        body = json.loads(samples.enveloped("e1", status="warning", changedOn=int(relay.clock.now)))
-        body["metadata"]["environment"] = "production-eu"
-        relay.share(json.dumps(body).encode())
-        relay.clock.now += 60
-        scene.has(listed(scene, ago=0))
-        scene.run_twice()
-        relay.wake(0)
-        assert [call.url.partition("recipients=")[2] for call in relay.session.calls] == recipients
-
-    @pytest.mark.parametrize("is_lost", [False, True])
-    @pytest.mark.parametrize("when", [{"tag.team": "web"}, {"source_system": "nagios*"}, {"environment": "prod"}])
-    def test_missed_change_is_routed_by_the_facts_of_the_last_share_that_bigpandas_api_lacks(
-        self, when: dict[str, str], is_lost: bool
-    ) -> None:
-        scene = make_scene(policy={"routes": [{"when": when, "recipients": ["Web"]}]})
-        alert = {"id": "a1", "source_system": "nagios.east", "tags": [{"name": "team", "value": "Web"}]}
-        shares: list[dict[str, Any]] = [{"alerts": [alert], "environments": ["Prod"]}]
-        for facts in shares + [{"alerts": [{"id": "a1"}]}] * is_lost:
-            scene.relay.share(samples.body(status="warning", changedOn=int(scene.relay.clock.now), **facts))
-            scene.relay.clock.now += 60
-        scene.has(listed(scene, ago=0))
-        scene.run_twice()
-        scene.relay.wake()
-        assert ["recipients=Web" in call.url for call in scene.relay.session.calls] == [True, not is_lost]
 
     def test_run_lists_only_incidents_that_match_the_query_of_the_channel(self) -> None:
         scene = make_scene(reconcile_query='team = "payments"')
@@ -183,36 +114,6 @@ class TestMissed:
 class TestSettling:
     """A difference counts once it lasted for 90 seconds, and is queued once an hour."""
 
-    def test_missed_change_is_relayed_after_its_share_had_time_to_come(self) -> None:
-        scene = make_scene()
-        scene.has(listed(scene, ago=10))
-        for seconds, missed in ((0, 0), (89, 0), (1, 1)):
-            scene.relay.clock.now += seconds
-            assert scene.run()["missed"] == missed
-
-    def test_incident_that_changes_all_the_time_is_relayed(self) -> None:
-        scene = make_scene()
-        for missed in (0, 1):
-            scene.has(listed(scene, ago=5))
-            assert scene.run()["missed"] == missed
-            scene.relay.clock.now += 90
-
-    def test_incident_that_eased_between_two_runs_has_to_settle_anew(self) -> None:
-        scene = make_scene()
-        scene.has(listed(scene))
-        scene.run()
-        scene.has(listed(scene, status="Warning"))
-        assert [scene.run_twice()["missed"] for _ in range(2)] == [1, 0]
-
-    def test_queued_incident_is_queued_again_after_an_hour(self) -> None:
-        scene = make_scene()
-        scene.has(listed(scene))
-        assert [scene.run_twice()["missed"] for _ in range(2)] == [1, 0]
-        queued = scene.relay.clock.now - 90
-        for seconds, missed in ((3590, 0), (3610, 1)):
-            scene.relay.clock.now = queued + seconds
-            assert scene.run()["missed"] == missed
-
     def test_second_lost_resolve_is_relayed_within_the_hour_of_the_first(self) -> None:
         """The incident resolves, reopens and resolves again; the webhooks of both resolves are lost."""
         scene = make_scene()
@@ -231,17 +132,6 @@ class TestSettling:
 class TestKnown:
     """Known incidents: a state that the ledger has is not signalled twice."""
 
-    def test_lost_resolve_that_the_policy_does_not_name_ends_pages_once(self) -> None:
-        scene = make_scene(policy={"notify_on": ["opened"]}, rest=True)
-        scene.shared()
-        scene.has(listed(scene, status="Ok"))
-        assert scene.run_twice()["missed"] == 1
-        scene.relay.wake(0)
-        assert scene.signalled() == ["critical"]
-        assert scene.relay.entry().end.at > 0
-        scene.has(listed(scene, status="Ok", ago=5))
-        assert scene.run_twice()["missed"] == 0
-
     def test_incident_known_by_recipients_of_a_webhook_url_is_relayed_to_them(self) -> None:
         scene = make_scene()
         scene.shared(("dba",), status="warning")
@@ -259,17 +149,6 @@ class TestKnown:
         scene.has(listed(scene, ago=200))
         assert scene.run_twice()["missed"] == 1
         assert [job.url_recipients for job in scene.relay.retries.jobs() if job.stamps.status == "critical"] == [()]
-
-    def test_recipients_that_the_channel_no_longer_permits_get_no_signal(self) -> None:
-        scene = make_scene()
-        scene.shared(("dba",), status="warning")
-        secret = json.loads(str(scene.relay.secrets.texts["noc"]))
-        secret["policy"] = secret.get("policy", {}) | {"allowed_recipients": []}
-        scene.relay.secrets.texts["noc"] = json.dumps(secret)
-        scene.relay.clock.now += 301
-        scene.has(listed(scene, ago=200))
-        scene.run_twice()
-        assert [job.stamps.status for job in scene.relay.retries.jobs()] == ["warning"]
 
 
 class TestForgedResolves:
@@ -313,24 +192,9 @@ class TestForgedResolves:
             scene.relay.wake(5)
         assert scene.signalled() == ["critical"]
 
-    def test_resolve_is_believed_where_the_policy_confirms_none(self) -> None:
-        scene = make_scene(policy={"confirm_resolve": False})
-        scene.has(listed(scene))
-        self.resolve(scene)
-        scene.run_twice()
-        self.wait(scene, 90)
-        assert scene.signalled() == []
-
 
 class TestEnvironments:
     """Environments that a channel's secret names."""
-
-    def test_environment_that_is_gone_does_not_keep_others_from_being_compared(self) -> None:
-        scene = make_scene(environments=["e0"])
-        scene.tenant.faults["/environments/e0/"] = lambda _: HttpAnswer(404, {}, b"{}")
-        scene.has(listed(scene))
-        found = scene.run_twice()
-        assert (found["missed"], found["failure"]) == (1, "HTTP 404")
 
     def test_environment_that_was_not_compared_for_a_day_is_begun_anew(self) -> None:
         scene = make_scene()
@@ -376,35 +240,9 @@ class TestSnoozed:
             scene.relay.wake(0)
         assert len(scene.signalled()) == 2
 
-    @pytest.mark.parametrize(
-        "shown",
-        [{"snooze": {"snoozed": True}}, {"status": "Warning"}, {"status": "Ok"}],
-        ids=["snoozed", "eased", "ok"],
-    )
-    def test_incident_that_is_snoozed_or_no_longer_critical_is_not_signalled(self, shown: dict[str, Any]) -> None:
-        scene = self.slept()
-        scene.has(listed(scene, **shown))
-        assert [scene.run()["snooze_over"], scene.run_twice()["snooze_over"]] == [0, 0]
-
-    def test_critical_announced_after_its_snooze_ended_is_not_signalled_again(self) -> None:
-        scene = self.slept(status="warning")
-        scene.shared(ago=250)
-        scene.has(listed(scene, ago=250))
-        assert scene.run_twice()["snooze_over"] == 0
-
 
 class TestEndedIncidents:
     """Listing of ended incidents: only those of the time since the last run."""
-
-    def test_incidents_that_ended_before_the_last_run_are_not_listed(self) -> None:
-        scene = make_scene()
-        scene.run()
-        last = scene.relay.clock.now
-        scene.relay.clock.now += 300
-        scene.relay.bigpanda.calls.clear()
-        scene.run()
-        queries = [parse_qs(urlsplit(call.url).query) for call in scene.relay.bigpanda.calls]
-        assert [query.get("from") for query in queries] == [None, None, [str(int(last - 900))]]
 
     def test_resolved_incident_in_the_snoozed_folder_is_relayed(self) -> None:
         scene = make_scene()
@@ -454,46 +292,6 @@ def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> No
     assert "share_missed" not in scene.relay.recorder.metrics()
 
 
-def test_unknown_critical_is_reported_after_the_pause_of_its_only_channel() -> None:
-    pause = {"since": "2027-01-15T07:43:20Z", "until": "2027-01-17T00:00:00Z", "then": "keep"}
-    scene = make_scene(reconcile="report", policy={"pauses": [pause]})
-    scene.has(incident(scene.relay.clock))
-    scene.run_twice()
-    for _ in range(6):
-        scene.relay.clock.now += 6 * 3600
-        assert "unknown" not in scene.run()
-    assert notices(scene) == []
-    scene.relay.clock.now += 6 * 3600
-    assert scene.run()["unknown"] == 1
-    assert len(notices(scene)) == 1
-
-
-def test_unknown_incident_that_is_not_critical_is_logged_alone() -> None:
-    scene = reporting()
-    scene.has(incident(scene.relay.clock, status="Warning"))
-    assert scene.run_twice()["unknown"] == 1
-    assert notices(scene) == []
-    [line] = [line for line in scene.relay.recorder.lines() if line["message"].startswith("unknown incident")]
-    assert (line["incident_id"], line["status"], line["channel"]) == ("i1", "warning", "noc")
-
-
-def test_missed_critical_is_relayed_if_any_share_of_the_incident_came_before() -> None:
-    scene = reporting()
-    shared(scene, status="ok")
-    scene.has(incident(scene.relay.clock))
-    assert scene.run_twice()["missed"] == 1
-    assert notices(scene) == []
-
-
-def test_incident_that_another_channel_of_the_group_knows_is_not_reported() -> None:
-    scene = reporting()
-    with_channels(scene, dba={})
-    shared(scene, "dba")
-    scene.has(incident(scene.relay.clock))
-    assert "unknown" not in scene.run_twice()
-    assert notices(scene) == []
-
-
 def test_incident_that_another_channel_of_the_group_relays_is_not_reported() -> None:
     scene = reporting()
     with_channels(scene, dba={"reconcile": "ring"})
@@ -512,18 +310,6 @@ def test_one_message_names_the_criticals_of_a_run() -> None:
     assert "Incident i09" in message["Message"]
     assert "Incident i10" not in message["Message"]
     assert "And 3 more." in message["Message"]
-
-
-def test_report_that_the_topic_refuses_is_made_by_the_next_run() -> None:
-    scene = reporting()
-    scene.has(incident(scene.relay.clock), incident(scene.relay.clock, "i2", status="Warning"))
-    scene.relay.sns.failure = EndpointConnectionError(endpoint_url="x")
-    assert scene.run_twice()["unknown"] == 1
-    assert scene.relay.recorder.metrics()["critical_waits"] == 1
-    scene.relay.sns.failure = None
-    scene.relay.clock.now += 300
-    assert scene.run()["unknown"] == 1
-    assert len(notices(scene)) == 1
 
 
 def test_unknown_incident_that_did_not_change_lately_is_not_reported() -> None:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from relay.failures import ChannelUnreadable
 from relay.http.session import HttpAnswer
-from relay.reconcile.findings import LEASE_KEY, Lease
+from relay.reconcile.findings import Lease
 from tests.fakes import Call
 from tests.unit.reconcile_scene import (
     Scene,
@@ -193,55 +193,6 @@ class TestTime:
         relay.clock.now = now
 
 
-class TestFailures:
-    def test_listed_incident_is_relayed_although_another_folder_fails(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock, status="Warning"))
-        scene.tenant.faults["folder=resolved"] = lambda _: HttpAnswer(500, {}, b"")
-        found = scene.run_twice()
-        assert (found["missed"], found["reason"]) == (1, "upstream")
-        assert queued(scene) == ["i1"]
-
-    def test_entries_that_dynamodb_leaves_unprocessed_do_not_count_as_missing(self) -> None:
-        scene = make_scene()
-        scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 600))
-        scene.relay.retries.messages.clear()
-        scene.has(incident(scene.relay.clock, ago=600))
-        settled(scene)
-        scene.relay.dynamodb.batch_size = 0
-        assert scene.run()["failure"] == "DynamoDB did not answer for all incidents"
-        assert queued(scene) == []
-
-    def test_host_that_hangs_is_not_asked_again_for_a_while(self) -> None:
-        scene = make_scene()
-        with_channels(scene, dba={"reconcile_query": "a = 1"})
-        slow(scene, 5)
-        scene.tenant.faults["folder="] = lambda _: HttpAnswer(504, {}, b"")
-        found = scene.relay.reconcile()
-        assert sorted(str(each.reason) for each in found.values()) == ["circuit_open", "upstream"]
-        assert listings(scene) == 1
-        scene.relay.clock.now += 30
-        scene.run()
-        assert listings(scene) == 2
-
-    def test_fault_of_our_own_fails_the_listing_and_not_the_others(self) -> None:
-        scene = make_scene()
-        with_channels(scene, dba={"reconcile_query": "a = 1"})
-
-        def fails(call: Call) -> HttpAnswer:
-            if "query=" not in call.url:
-                raise KeyError("bug")
-            return HttpAnswer(200, {}, b'{"items": [], "total": 0}')
-
-        scene.tenant.faults["folder="] = fails
-        found = scene.relay.reconcile()
-        assert (found["noc"].reason, found["dba"].reason) == ("internal", None)
-        assert scene.relay.recorder.metrics()["crash"] == 1
-        scene.tenant.faults.clear()
-        scene.relay.clock.now += 1
-        assert scene.run() == {"compared": 0, "missed": 0, "snooze_over": 0}
-
-
 class TestLease:
     def other(self, scene: Scene) -> Lease:
         """Let another function begin a run."""
@@ -258,14 +209,6 @@ class TestLease:
         lease.release()
         assert scene.run()["compared"] == 1
 
-    def test_run_that_died_is_followed_by_another_before_the_next_schedule(self) -> None:
-        scene = make_scene()
-        self.other(scene)
-        scene.relay.clock.now += 90 - 1
-        assert scene.run() == {}
-        scene.relay.clock.now += 2
-        assert scene.run()["compared"] == 0
-
     def test_lease_is_renewed_during_a_long_run(self) -> None:
         scene = make_scene()
         pages(scene, 20, seconds=9.0)
@@ -280,32 +223,6 @@ class TestLease:
         assert scene.run()["compared"] == 200
         assert scene.relay.clock.now - began > 2 * 90
         assert set(others) == {None}
-
-    def test_run_that_loses_its_lease_stops(self) -> None:
-        scene = make_scene()
-        pages(scene, 6, seconds=20)
-        settled(scene)
-        asked = listings(scene)
-
-        def stolen() -> None:
-            scene.relay.clock.now += 20
-            scene.relay.table.update(LEASE_KEY, put={"until": scene.relay.clock.now + 90, "taken_at": 7.0})
-
-        scene.tenant.before_answer = stolen
-        assert scene.run() == {}
-        assert listings(scene) == asked + 1
-        assert queued(scene) == []
-        assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
-        assert scene.relay.table.numbers(LEASE_KEY)["taken_at"] == 7.0
-
-
-def refuse(scene: Scene, key: str) -> None:
-    """Let BigPanda refuse an API key."""
-
-    def answered(call: Call) -> HttpAnswer:
-        return HttpAnswer(401, {}, b"") if key in str(call.headers) else scene.tenant(call)
-
-    scene.relay.bigpanda.steps[:] = [answered]
 
 
 class TestGroups:
@@ -335,34 +252,6 @@ class TestGroups:
         changed(scene, "noc", api_key="BPU-rotated")
         assert scene.run_twice()["missed"] == 1
 
-    @pytest.mark.parametrize("why", ["its key is refused", "its secret is malformed", "both are good"])
-    def test_incident_that_a_channel_with_another_key_knows_is_not_reported(self, why: str) -> None:
-        scene = make_scene(reconcile="report")
-        with_channels(scene, dba={"api_key": "BPU-other"})
-        scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 300))
-        scene.has(incident(scene.relay.clock))
-        if why == "its key is refused":
-            refuse(scene, "BPU-canary")
-        elif why == "its secret is malformed":
-            scene.relay.secrets.texts["noc"] = "{}"
-        # A function that has no copy of the secret.
-        relay = scene.relay.other()
-        for _ in range(4):
-            relay.clock.now += 300
-            assert {each.unknown for each in relay.reconcile().values()} == {0}
-        assert relay.sns.published == []
-
-    def test_failing_key_keeps_no_other_key_from_being_compared(self) -> None:
-        scene = make_scene()
-        with_channels(scene, dba={"api_key": "BPU-other"})
-        scene.has(incident(scene.relay.clock))
-        refuse(scene, "BPU-canary")
-        settled(scene)
-        found = scene.relay.reconcile()
-        assert (found["noc"].reason, found["dba"].missed) == ("credentials", 1)
-        channels = history_of(scene).channels
-        assert channels["noc"].seen < channels["dba"].seen == scene.relay.clock.now
-
 
 class TestListing:
     @pytest.mark.parametrize("has_total", [True, False])
@@ -371,32 +260,6 @@ class TestListing:
         scene.tenant.page_size, scene.tenant.has_total = 40, has_total
         scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(90)))
         assert scene.run_twice()["missed"] == 90
-
-    def test_run_ends_if_bigpanda_repeats_the_same_page(self) -> None:
-        scene = make_scene()
-        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(3)))
-        everything = answer({"items": scene.tenant.incidents, "total": 500})
-        scene.tenant.faults["folder=shared"] = lambda _: everything
-        assert scene.run()["compared"] == 3
-        assert sum("folder=shared" in call.url for call in scene.relay.bigpanda.calls) == 2
-
-    def test_run_that_cannot_read_all_pages_is_counted_as_failed(self) -> None:
-        scene = make_scene()
-        scene.tenant.page_size = 1
-        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(101)))
-        assert scene.run()["compared"] == 100
-        assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
-
-    def test_run_waits_once_for_a_429(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock))
-
-        def limited(call: Call) -> HttpAnswer:
-            scene.tenant.faults.clear()
-            return HttpAnswer(429, {}, b"")
-
-        scene.tenant.faults["folder=shared"] = limited
-        assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 0}
 
     @pytest.mark.parametrize(
         "fault",
@@ -452,12 +315,3 @@ class TestListing:
         scene.relay.secrets.texts = {"broken": ChannelUnreadable("no"), "odd": "{}", **scene.relay.secrets.texts}
         assert scene.run()["compared"] == 1
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 2
-
-    def test_failed_listing_of_channels_is_counted(self) -> None:
-        def fails() -> list[str]:
-            raise ChannelUnreadable("Secrets Manager refused to list the channels: AccessDenied")
-
-        scene = make_scene()
-        object.__setattr__(scene.relay.reconciler.planner, "names", fails)
-        assert scene.run() == {}
-        assert scene.relay.recorder.metrics()["reconcile_failed"] == 1

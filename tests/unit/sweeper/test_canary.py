@@ -5,21 +5,17 @@ The relay is the real one, over fakes of xMatters and AWS; the sweeper's share r
 
 import json
 from collections.abc import Mapping
-from itertools import pairwise, product
 from typing import Any
 
 import pytest
 
 from relay.channels.authentication import Request
 from relay.deadline import Deadline
-from relay.failures import ChannelError, InvalidChannel, UnknownChannel
+from relay.failures import InvalidChannel
 from relay.http.session import HttpAnswer
-from relay.incidents.share import CANARY_PREFIX
-from relay.ledger.credentials import mark_changed
-from relay.sweeper.canary import MAX_CANARIES, Canary
-from relay.sweeper.run import SweeperRun
+from relay.sweeper.canary import MAX_CANARIES
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay, hooked, table_down
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay
 from tests.unit.paging_tenant import REST, Tenant
 
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
@@ -102,15 +98,6 @@ def test_canary_is_shared_notified_resolved_and_its_page_ends() -> None:
     assert world.relay.recorder.metrics()["canary_notified_seconds"] == first["notified_seconds"]
 
 
-def test_canary_begins_anew_within_the_hour_and_with_another_incident() -> None:
-    world = World()
-    world.goes_on(24 * HOUR)
-    begun = [incident["startedOn"] for _, incident in world.posts if incident["active"]]
-    assert len(begun) == len({incident["id"] for _, incident in world.posts})
-    assert all(2900 <= later - earlier <= 3200 for earlier, later in pairwise(begun))
-    assert world.shared == ["critical", "ok"] * len(begun)
-
-
 def test_outage_in_which_xmatters_notifies_nobody_is_told_within_the_hour_once_and_its_end_once() -> None:
     world = World()
     world.goes_on(HOUR)
@@ -168,77 +155,12 @@ def test_resolve_that_xmatters_does_not_accept_is_a_failure() -> None:
     assert [line["detail"] for line in world.lines("canary failed")] == ["xMatters did not accept its resolve"]
 
 
-def test_page_that_does_not_end_is_a_failure() -> None:
-    world = World()
-
-    def rest(call: Call) -> Any:
-        return samples.refused(503) if call.method == "POST" else world._rest(call)
-
-    world.relay.rest.steps = [rest]
-    world.goes_on(1200)
-    assert [line["detail"] for line in world.lines("canary failed")] == ["its page did not end"]
-
-
-@pytest.mark.parametrize(
-    ("change", "posted"),
-    [
-        ({"policy": {"canary": True, "pauses": [samples.pause("drop", until=9000)]}}, []),
-        ({"policy": {"canary": True, "mode": "shadow"}}, []),
-        ({"inbound": {"token": "another-token-1f0a"}}, ["Bearer another-token-1f0a"]),
-    ],
-    ids=["paused", "shadow", "revoked token"],
-)
-def test_canary_heeds_a_change_of_its_channel_although_the_sweeper_has_cached_it(
-    change: dict[str, Any], posted: list[str]
-) -> None:
-    world = World()
-    relay = world.relay
-    world.goes_on(2970)
-    relay.channels.for_work("noc")
-    world.posts.clear()
-    document = json.loads(str(relay.secrets.texts["noc"])) | change
-    relay.secrets.texts["noc"] = json.dumps(document)
-    mark_changed(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now)
-    relay.sweep(60)
-    assert [header for header, _ in world.posts] == posted
-
-
 def test_pause_during_a_canary_ends_it_without_a_failure() -> None:
     world = World(policy={"pauses": [samples.pause("keep", since=90, until=2 * HOUR)]})
     world.is_deaf = True
     world.goes_on(HOUR)
     assert world.shared == ["critical", "ok"]
     assert (world.lines("canary failed"), world.told) == ([], [])
-
-
-@pytest.mark.parametrize("is_removed", [True, False])
-def test_channel_that_is_removed_or_marked_no_more_runs_no_further_canary_and_is_well(is_removed: bool) -> None:
-    world = World()
-    world.is_deaf = True
-    world.goes_on(900)
-    assert len(world.told) == 1
-    count = len(world.posts)
-    if is_removed:
-        world.relay.secrets.texts.clear()
-    else:
-        world.relay.change_policy()
-    world.goes_on(3 * HOUR)
-    assert len(world.posts) == count
-    assert world.told[1:] == [(True, "Channel noc is well again")]
-
-
-def test_run_that_dies_after_the_share_repeats_the_same_incident() -> None:
-    world = World()
-    world.relay.sweep()
-    # The run died before it wrote what the webhook answered, and its lease has expired.
-    item = world.relay.dynamodb.items["sweeper"]
-    state = json.loads(item["text"]["S"])
-    state["canaries"]["noc"][0] = "opening"
-    item["text"]["S"] = json.dumps(state)
-    world.goes_on(900)
-    assert world.shared == ["critical", "critical", "ok"]
-    assert len({incident["id"] for _, incident in world.posts}) == 1
-    assert len(world.tenant.signals) == 2
 
 
 def test_shares_of_a_canary_are_not_counted_as_shares() -> None:
@@ -265,18 +187,6 @@ def test_five_canaries_run_at_most() -> None:
     assert world.shared == ["critical"] * MAX_CANARIES + ["ok"] * MAX_CANARIES
 
 
-@pytest.mark.parametrize("is_removed", [True, False])
-def test_last_resort_hears_nothing_of_a_canary_whose_channel_is_gone_or_cannot_be_read(is_removed: bool) -> None:
-    world = World()
-    world.relay.session.steps = [samples.refused(503)]
-    world.goes_on(90)
-    texts = world.relay.secrets.texts
-    texts["noc"] = UnknownChannel("noc") if is_removed else ChannelError("the secret cannot be read")
-    world.goes_on(HOUR)
-    assert world.relay.messaging.sent == []
-    assert not [subject for is_notice, subject in world.told if not is_notice]
-
-
 def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary() -> None:
     world = World()
     world.relay.session.steps = [samples.refused(503)]
@@ -285,20 +195,6 @@ def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary() 
     assert [subject for is_notice, subject in world.told if not is_notice] == [
         "CRITICAL, xMatters did not notify: incident i1 of channel noc"
     ]
-
-
-@pytest.mark.parametrize("is_canary", [True, False])
-def test_last_resort_hears_nothing_of_a_canary_while_the_ledger_is_down(is_canary: bool) -> None:
-    document = samples.secret(policy={"canary": True})
-    document["xmatters"]["rest"] = REST
-    relay, table = hooked(samples.refused(503), secrets=FakeSecrets(noc=json.dumps(document)))
-    relay.share(id=f"{CANARY_PREFIX}1" if is_canary else "i1")
-    for _ in range(10):
-        for name, number in product(("get_item", "update_item", "put_item"), range(20)):
-            table.before_next(table_down, name, after=number)
-        relay.wake(60)
-    assert relay.retries.messages
-    assert bool(relay.sns.published) is not is_canary
 
 
 @pytest.mark.parametrize(
@@ -322,17 +218,3 @@ def test_canary_that_bigpanda_or_people_would_hear_of_or_that_proves_nothing_is_
 def test_canary_without_rest_or_callbacks_is_refused() -> None:
     with pytest.raises(InvalidChannel, match=r"needs policy\.notified_within_seconds"):
         samples.parsed(samples.secret(policy={"canary": True}))
-
-
-def test_run_that_lost_its_lease_shares_nothing() -> None:
-    world = World()
-    run = SweeperRun.begin(world.relay.table, world.relay.clock.now)
-    assert run
-    run.canaries["noc"] = Canary()
-    other = SweeperRun.begin(world.relay.table, world.relay.clock.now + 60)
-    assert other
-    health = world.relay.sweeper.health
-    assert health
-    assert health.canaries
-    health.canaries.run(run, world.relay.deadline(9))
-    assert world.posts == []

@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.failures import LedgerError, QueueError
 from relay.jobs.job import Flag
-from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import (
     Clock,
@@ -15,14 +13,11 @@ from tests.fakes import (
     HookedDynamoDb,
     Relay,
     Step,
-    hooked,
     new_relay,
-    table_down,
     worked,
 )
 
 DOWN = samples.refused(503, b"down")
-NO = QueueError("SQS refused the message: AccessDenied")
 
 
 def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes: Any) -> Relay:
@@ -73,23 +68,8 @@ class TestVanishedMessages:
             assert relay.sweep()["owed"] == 0
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
-    def test_debt_that_is_not_due_is_left_alone(self) -> None:
-        relay = vanished(DOWN)
-        moment = due(relay)
-        assert sweep_at(relay, moment - 0.5)["healed"] == 0
-        assert (relay.retries.messages, due(relay)) == ([], moment)
-        assert sweep_at(relay, moment)["healed"] == 1
-        assert due(relay) == moment + 180
-
 
 class TestOrder:
-    def test_criticals_are_healed_first_and_others_a_little_later(self) -> None:
-        statuses = ("warning", "critical", "unknown", "critical")
-        relay = vanished(DOWN, shares=tuple({"id": f"i{n}", "status": each} for n, each in enumerate(statuses)))
-        relay.sweep(300)
-        assert [job.stamps.status == "critical" for job in relay.retries.jobs()] == [True, True, False, False]
-        assert relay.retries.delays() == [0, 0, 5, 5]
-
     def test_channel_has_no_more_jobs_healed_in_a_run_than_its_rate_limit_per_minute(self) -> None:
         shares = tuple({"id": f"i{number}"} for number in range(5))
         relay = vanished(DOWN, shares=shares, policy={"max_per_minute": 2})
@@ -115,23 +95,6 @@ class TestSharesOfChannels:
         assert jobs[-1].incident_id == "i2"
         # Six batches are for the fallback topic. A channel that used up its part of the run has no more rows read.
         assert relay.dynamodb.calls.count("batch_get_item") - before - 6 <= 2
-
-
-class TestQueueDown:
-    def down(self, *steps: Step) -> Relay:
-        relay = vanished(*steps)
-        relay.retries.failure = NO
-        return relay
-
-    def test_worker_is_invoked_with_the_job_while_the_retry_queue_is_down(self) -> None:
-        relay = self.down(DOWN, DOWN, DOWN, samples.accepted())
-        moment = due(relay)
-        assert sweep_at(relay, moment)["healed"] == 1
-        [job] = relay.invoked
-        assert (Flag.BELL in job.flags, job.incident_id) == (True, "i1")
-        assert due(relay) == moment + 60
-        assert worked(relay, job) == []
-        assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
 
 
 class TestStoredJobs:
@@ -208,18 +171,6 @@ class TestTooOld:
 
 
 class TestRunLease:
-    def test_failed_run_is_an_error_of_the_function(self) -> None:
-        relay, table = hooked()
-        table.before["query", 1] = table_down
-        with pytest.raises(LedgerError):
-            relay.sweeper.handle({})
-        assert relay.recorder.metrics()["sweeper_failed"] == 1
-
-    def test_lease_that_is_longer_than_any_run_keeps_no_run_out(self) -> None:
-        relay = new_relay()
-        relay.table.write("sweeper", 0, json.dumps({"until": relay.clock.now + 3600}))
-        assert relay.sweep(0) == {"owed": 0, "notified": 0, "healed": 0}
-
     def test_only_one_of_two_runs_that_begin_at_once_proceeds(self) -> None:
         table = HookedDynamoDb()
         relay = vanished(DOWN, dynamodb=table)
@@ -229,16 +180,6 @@ class TestRunLease:
         assert [each["healed"] for each in others] == [1]
         assert len(relay.retries.messages) == 1
 
-    def test_next_run_waits_for_the_lease_of_a_run_that_crashed(self) -> None:
-        relay = vanished(DOWN)
-        relay.sns.before = dies
-        with pytest.raises(SystemExit):
-            relay.sweep(300)
-        relay.sns.before = lambda _: None
-        other = relay.other(DOWN)
-        assert other.sweep(55 - 1) == {}
-        assert other.sweep(1) == {"owed": 1, "notified": 1, "healed": 1}
-
     @pytest.mark.parametrize("text", ["", "no JSON", "[]", "7", "null"])
     def test_unreadable_state_of_the_sweeper_is_begun_anew(self, text: str) -> None:
         relay = vanished(DOWN)
@@ -247,23 +188,11 @@ class TestRunLease:
 
 
 class TestHealth:
-    def test_run_with_nothing_to_do_counts_nothing(self) -> None:
-        relay = new_relay()
-        assert relay.sweep() == {"owed": 0, "notified": 0, "healed": 0}
-        assert relay.recorder.metrics() == {}
-        assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
-
     def test_each_run_asks_about_the_dead_letter_queue_so_that_sqs_goes_on_with_its_metrics(self) -> None:
         relay = new_relay()
         for _ in range(3):
             relay.sweep(60)
         assert relay.dead_letters.asked == 3
-
-    def test_debts_are_counted_and_the_oldest_overdue_one_is_measured(self) -> None:
-        relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
-        sweep_at(relay, due(relay) + 30)
-        metrics = relay.recorder.metrics()
-        assert (metrics["debts_owed"], metrics["debt_healed"], metrics["debt_overdue_seconds"]) == (2, 2, 30)
 
     def test_channel_that_owes_for_two_minutes_is_logged_with_its_reason(self) -> None:
         relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
@@ -274,24 +203,6 @@ class TestHealth:
         [line] = [line for line in relay.recorder.lines() if line["message"] == "channel owes signals"]
         assert (line["channel"], line["owed"], line["oldest_seconds"]) == ("noc", 2, 120)
         assert line["reason"] == "upstream"
-
-    @pytest.mark.parametrize(("rows", "reports"), [(5000 - 1, 0), (5000, 1)])
-    def test_run_that_does_not_see_all_rows_is_logged_as_failed(self, rows: int, reports: int) -> None:
-        relay = new_relay()
-        relay.dynamodb.page_size = 5000
-        row = {
-            "text": {"S": '{"owed_since": 1}'},
-            "sequence": {"N": "1"},
-            "due": {"S": "critical#3"},
-            "due_at": {"N": "1900000000"},
-        }
-        for number in range(rows):
-            name = key("noc", (), f"i{number}")
-            relay.dynamodb.items[name] = {"pk": {"S": name}, **row}
-        assert relay.sweep()["owed"] == rows
-        details = [line["detail"] for line in relay.recorder.lines() if line["message"] == "sweeper_failed"]
-        assert len(details) == reports
-        assert all("shard critical#3" in each for each in details)
 
 
 LIMIT = 5

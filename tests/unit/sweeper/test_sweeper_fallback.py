@@ -4,18 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError
 
-from relay.jobs.job import timestamp
-from relay.ledger.entry_key import key
 from relay.sweeper.fallback_notifier import last_confirmation
 from tests import samples
-from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
-SNS_DOWN = EndpointConnectionError(endpoint_url="https://sns.test")
-LEDGER_DOWN = EndpointConnectionError(endpoint_url="https://dynamodb")
 
 
 def let_pass(relay: Relay, seconds: int, *, step: int = 60) -> None:
@@ -96,21 +92,6 @@ class TestSince:
         assert subjects(relay) == []
 
 
-class TestOneMessage:
-    def test_channel_has_no_more_than_one_fallback_message_in_five_minutes(self) -> None:
-        relay = new_relay(DOWN, policy={"fallback_after_seconds": 60})
-        relay.share()
-        relay.sweep(60)
-        notified_at = relay.clock.now
-        relay.share(id="i2")
-        relay.share(id="i3")
-        relay.clock.now = notified_at + 300
-        relay.sweep(-0.5)
-        assert subjects(relay) == ["incident i1 of channel noc"]
-        relay.sweep(0.5)
-        assert subjects(relay) == ["incident i1 of channel noc", "2 incidents of channel noc"]
-
-
 class TestPhones:
     """Phones: called and texted once for all channels, after the topic, with its limits."""
 
@@ -150,49 +131,6 @@ class TestPhones:
         let_pass(relay, 900)
         assert len(relay.messaging.sent) == 4
 
-    @pytest.mark.parametrize(
-        ("is_topic_down", "failing", "is_notified"),
-        [(True, {"text"}, True), (True, {"call", "text"}, False), (False, {"call", "text"}, True)],
-        ids=["calls alone", "nothing", "topic alone"],
-    )
-    def test_critical_is_notified_if_any_way_took_it_and_else_in_the_next_run(
-        self, is_topic_down: bool, failing: set[str], is_notified: bool
-    ) -> None:
-        relay = self.owing("noc", "db")
-
-        def fail(kind: str, number: str) -> None:
-            if kind in failing:
-                raise ClientError({"Error": {"Code": "ConflictException", "Message": f"{number} opted out"}}, "Send")
-
-        relay.messaging.before = fail
-        relay.sns.failure = SNS_DOWN if is_topic_down else None
-        assert relay.sweep(300)["notified"] == (2 if is_notified else 0)
-        assert relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified is is_notified
-        line = self.line(relay)
-        kind_of = {way: way.split()[0] for way in self.WAYS}
-        assert line["accepted"] == [way for way in self.WAYS if kind_of[way] not in failing]
-        assert line["failed"] == {way: "ConflictException" for way in self.WAYS if kind_of[way] in failing}
-        assert "4255550" not in relay.recorder.written()
-        relay.sns.failure, failing = None, set()
-        sent = len(relay.messaging.sent)
-        relay.sweep(60)
-        assert len(subjects(relay)) == (0 if is_topic_down and is_notified else 2)
-        assert len(relay.messaging.sent) == (sent if is_notified else 4)
-
-    @pytest.mark.parametrize("is_topic_down", [False, True])
-    def test_phones_that_hang_leave_the_messages_to_be_repeated_after_five_minutes(self, is_topic_down: bool) -> None:
-        relay = self.owing("noc")
-        relay.messaging.before = lambda *_: relay.clock.sleep(6)
-        relay.sns.failure = SNS_DOWN if is_topic_down else None
-        assert relay.sweep(300)["notified"] == 1
-        assert not relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified
-        let_pass(relay, 240)
-        assert len(relay.messaging.sent) == 4
-        relay.messaging.before = lambda *_: None
-        relay.sns.failure = None
-        let_pass(relay, 120)
-        assert (len(subjects(relay)), len(relay.messaging.sent)) == (1 if is_topic_down else 2, 8)
-
 
 class TestOfTheLastResort:
     """Test of the last resort, which `relayctl fallback test` asks the sweeper for."""
@@ -231,73 +169,3 @@ class TestOfTheLastResort:
         confirmed = last_confirmation(relay.table)
         assert confirmed == (relay.clock.now, ("topic", "call to phone 1 (ends in 00)"))
         assert relay.sns.published == []
-
-
-class TestWorkerWhileTheLedgerIsDown:
-    """Ledger down: the sweeper sees no debt then, so the worker notifies the topic, at a limited rate."""
-
-    def down(self, **changes: Any) -> Relay:
-        relay = new_relay(DOWN, **changes)
-        relay.dynamodb.failure = LEDGER_DOWN
-        return relay
-
-    def put(
-        self, relay: Relay, name: str = "i1", channel: str = "noc", status: str = "critical", **changes: Any
-    ) -> None:
-        """Put a job on the retry queue. The job found the ledger down just now."""
-        job = samples.job(
-            incident_id=name,
-            channel=channel,
-            body=samples.body(id=name, status=status),
-            recipients=(),
-            ledger_down_since=timestamp(relay.clock.now),
-            received_at=timestamp(relay.clock.now),
-            **changes,
-        )
-        relay.retries.queue().send(job)
-
-    def test_worker_notifies_the_fallback_once_the_ledger_was_down_for_fallback_after_seconds(self) -> None:
-        relay = self.down()
-        self.put(relay)
-        for _ in range(9):
-            relay.wake(30)
-        assert subjects(relay) == []
-        relay.wake(30)
-        assert subjects(relay) == ["incident i1 of channel noc"]
-        assert relay.recorder.metrics()["critical_waits"] == 1
-        assert len(relay.retries.messages) == 1, "the job is tried on"
-
-    def test_worker_notifies_the_fallback_at_most_once_in_15_minutes_for_a_channel(self) -> None:
-        relay = self.down(policy={"fallback_after_seconds": 60})
-        self.put(relay)
-        self.put(relay, "i2")
-        relay.wake(60)
-        assert len(subjects(relay)) == 1
-        for _ in range(14):
-            relay.wake(60)
-        assert len(subjects(relay)) == 1
-        relay.wake(60)
-        assert len(subjects(relay)) == 2
-
-    @pytest.mark.parametrize("changes", [{"status": "warning"}, {"kind": "followup"}, {"kind": "writeback"}], ids=str)
-    def test_worker_does_not_notify_the_fallback_of_warnings_and_chores(self, changes: dict[str, str]) -> None:
-        relay = self.down(policy={"fallback_after_seconds": 0})
-        self.put(relay, **changes)
-        relay.wake(600)
-        assert subjects(relay) == []
-
-
-def test_mark_that_fails_leads_to_one_more_message_after_five_minutes() -> None:
-    table = HookedDynamoDb()
-    relay = new_relay(DOWN, dynamodb=table)
-    relay.share()
-    relay.clock.now += 300
-    # The next run's writes: its lease, the notification, and the entry's mark.
-    table.before["update_item", table.calls.count("update_item") + 2] = table_down
-    assert relay.sweep(0)["notified"] == 1
-    assert (len(subjects(relay)), relay.entry().debt.is_notified) == (1, False)
-    for _ in range(4):
-        relay.sweep(60)
-    assert len(subjects(relay)) == 1
-    relay.sweep(60)
-    assert (len(subjects(relay)), relay.entry().debt.is_notified) == (2, True)
