@@ -8,7 +8,6 @@ import pytest
 
 from relay.jobs.outcome import Outcome
 from tests import samples
-from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, FakeSecrets, Relay, new_relay
 
 FLOOD = 400
@@ -16,26 +15,10 @@ LIMIT = 60
 DOWN = samples.refused(503, b"down")
 
 
-class Written(FakeDynamoDb):
-    """A table that counts writes by key."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: Counter[str] = Counter()
-
-    def update_item(self, **request: Any) -> Any:
-        self.writes[request["Key"]["pk"]["S"]] += 1
-        return super().update_item(**request)
-
-    def put_item(self, **request: Any) -> Any:
-        self.writes[request["Item"]["pk"]["S"]] += 1
-        return super().put_item(**request)
-
-
 def two_channels(*steps: Any, **policy: int) -> Relay:
     document = samples.secret(policy={"min_seconds_between_signals": 0, "max_per_minute": LIMIT, **policy})
     secrets = FakeSecrets(loud=json.dumps(document), noc=json.dumps(document))
-    return new_relay(*steps, secrets=secrets, dynamodb=Written())
+    return new_relay(*steps, secrets=secrets)
 
 
 def post(relay: Relay, channel: str, **said: Any) -> Any:
@@ -53,11 +36,6 @@ def minute(relay: Relay) -> int:
     woken = len(relay.retries.messages)
     relay.wake(0)
     return woken
-
-
-def writes(relay: Relay) -> Counter[str]:
-    assert isinstance(relay.dynamodb, Written)
-    return relay.dynamodb.writes
 
 
 class TestLiveShares:
