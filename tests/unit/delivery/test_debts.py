@@ -101,6 +101,21 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
 # ---- Rows and stored jobs --------------------------------------------------------------------------------------------
 
 
+def test_next_attempts_store_nothing_and_move_the_row_which_the_record_of_the_signal_removes() -> None:
+    relay = new_relay(*[DOWN] * 5, OK)
+    relay.play("critical")
+    for _ in range(2):
+        relay.dynamodb.calls.clear()
+        relay.wake(60)
+        assert "put_item" not in relay.dynamodb.calls
+        assert relay.entry().debt.due == relay.clock.now + relay.retries.delays()[0] + 180
+    relay.dynamodb.calls.clear()
+    relay.wake(60)
+    # A read, the gate, the claim, the record, and the circuit that closes again.
+    assert relay.dynamodb.calls == ["get_item", *["update_item"] * 4]
+    assert (relay.dynamodb.indexed(), len(relay.session.calls)) == ([], 6)
+
+
 # ---- No retry queue --------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from relay.ledger.channel_rate_limiter import Gate
 from tests import samples
 from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, table_down
 
@@ -58,6 +59,20 @@ def test_critical_is_sent_once_and_counted_as_unguarded_and_its_resolve_is_owed(
     assert (table.before, len(relay.entry().signal_times)) == ({}, int(call in {"gate", "record"}))
     relay.wake(5)
     assert relay.play("ok") == ["delivered resolved"]
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["channel", "recipients"])
+@pytest.mark.parametrize("answer", [OK, DOWN])
+def test_critical_is_sent_under_its_lease_if_a_rate_limit_cannot_be_read(number: int, answer: Step) -> None:
+    relay, table = hooked(answer, policy={"max_per_minute_per_recipients": 9})
+    table.before["update_item", number] = table_down
+    result, is_sent = relay.share(), answer is OK
+    assert bool(result.notices.unguarded) == is_sent
+    assert (relay.entry().debt.attempts, len(relay.entry().signal_times)) == ((0, 1) if is_sent else (3, 0))
+    # The channel's own gate has its slot back.
+    gate = relay.dynamodb.items.get("gate/noc", {})
+    numbers = {name: float(value["N"]) for name, value in gate.items() if "N" in value}
+    assert Gate.of(numbers).counted(relay.clock.now) == 0
 
 
 @pytest.mark.parametrize("call", ["read", "gate", "claim"])

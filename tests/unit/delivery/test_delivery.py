@@ -8,6 +8,7 @@ import requests
 
 from relay.http.session import HttpAnswer
 from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import Call, Relay, new_relay, secrets_of
 
@@ -108,6 +109,13 @@ def test_tag_that_comes_late_rings_the_recipients_of_its_route_alone(
     assert urls(relay) == rung
     relay.wake(60)
     assert (urls(relay), relay.entry().debt.since) == (rung, None)
+
+
+def test_tag_that_comes_late_rings_nobody_once_a_person_acknowledged() -> None:
+    relay = routed({})
+    relay.share()
+    relay.ledger.change(key("noc", (), "i1"), lambda entry: entry.acknowledged("jdoe", relay.clock.now))
+    assert relay.share(changedOn=LATER, tags=TEAM).outcome == "unchanged"
 
 
 def routed(policy: dict[str, Any]) -> Relay:

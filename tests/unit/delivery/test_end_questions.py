@@ -1,6 +1,7 @@
 """Questions about ends: BigPanda is asked before a resolve is believed, so a forged one silences no critical."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -103,6 +104,12 @@ class Scene:
             else:
                 self.share(event)
         return self
+
+    def question(self) -> dict[str, Any]:
+        """Return the message of the question on the chore queue, and clear that queue."""
+        [question] = [each for each in self.relay.chores.messages if '"question"' in each["MessageBody"]]
+        self.relay.chores.messages.clear()
+        return {"messageId": "m1", "body": question["MessageBody"]}
 
     def end(self) -> End:
         """Return the end of the incident, as the ledger has it."""
@@ -243,6 +250,36 @@ def test_resolve_is_believed_at_once_if_bigpanda_can_not_be_asked(off: dict[str,
     assert scene.relay.statuses() == "critical ok"
     scene.play("60")
     assert (scene.asked, scene.ended) == ([], ["page-r1"])
+
+
+def remove_key(document: dict[str, Any]) -> None:
+    document["policy"]["confirm_resolve"] = False
+    del document["bigpanda"]
+
+
+# A change of the channel's secret after the resolve, if the channel has credentials for xMatters' REST API, and the
+# statuses of the signals.
+SWITCHED: dict[str, tuple[Callable[[dict[str, Any]], None], bool, str]] = {
+    "no question": (lambda document: document["policy"].update(confirm_resolve=False), True, "critical ok"),
+    "no question, no rest": (lambda document: document["policy"].update(confirm_resolve=False), False, "critical ok"),
+    "no key": (remove_key, True, "critical ok"),
+    "no key, no rest": (remove_key, False, "critical ok"),
+    "shadow mode": (lambda document: document["policy"].update(mode="shadow"), True, "critical"),
+}
+
+
+@pytest.mark.parametrize("name", SWITCHED)
+def test_claimed_resolve_ends_if_the_channel_no_longer_asks(name: str) -> None:
+    change, rest, statuses = SWITCHED[name]
+    scene = Scene(rest=rest).play(RESOLVED)
+    document = json.loads(str(scene.relay.secrets.texts["noc"]))
+    change(document)
+    scene.relay.secrets.texts["noc"] = json.dumps(document)
+    scene.relay.clock.now += 301
+    scene.play("120")
+    assert (scene.relay.statuses(), scene.relay.entry().is_over) == (statuses, True)
+    assert scene.relay.dead_letters.messages == []
+    assert scene.ended == (["page-r1"] if rest and statuses == "critical ok" else [])
 
 
 def test_questions_keep_the_bigpanda_key_out_of_jobs_and_logs() -> None:

@@ -49,3 +49,13 @@ def test_flapping_incident_is_quiet_until_it_is_worse_or_calm(name: str) -> None
     assert (relay.statuses(), relay.entry().debt.row) == (f"{statuses} {calm}".strip(), None)
     assert (relay.dead_letters.messages, relay.sns.published) == ([], [])
     assert not [line for line in relay.recorder.lines() if "owed" in line.get("message", "")]
+
+
+def test_flag_of_bigpanda_alone_rings_nobody_and_makes_the_next_signal_say_so() -> None:
+    relay = new_relay(policy=FLAP)
+    assert relay.play("warning") == ["delivered opened"]
+    assert relay.play("warning", flapping=True) == ["unchanged touched"]
+    worse = relay.share(status="critical", changedOn=int(relay.clock.now) + 1)
+    assert (worse.subject.why or "").endswith("; it flaps")
+    relay.clock.now += 1
+    assert (relay.play("warning"), relay.statuses()) == (["queued flapping"], "warning critical")

@@ -10,9 +10,10 @@ from relay.http.session import HttpAnswer
 from relay.ledger.entry_key import key
 from relay.ledger.table import row_of
 from tests import samples
-from tests.fakes import TABLE_DOWN, FakeSession, HookedDynamoDb, Relay, Step, dies
+from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
 from tests.unit.paging_tenant import Tenant, new_relay, pages
 
+DEAD = "2027-01-15T07:30:00.000Z"
 DOWN = samples.refused(503)
 # After so long, the page of a signal counts as missing.
 MISSING = 180
@@ -47,6 +48,13 @@ def test_kept_job_finds_the_page_of_its_signal(tenant: Tenant) -> None:
     [call] = relay.rest.calls
     assert call.url.startswith("https://acme.xmatters.com/api/xm/1/events?requestId=r1")
     assert call.headers["Authorization"].startswith("Basic ")
+
+
+def test_page_of_a_revived_signal_is_followed_however_old_the_signal_is(tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    worked(relay, samples.job(recipients=(), received_at="2027-01-15T01:00:00.000Z", dead_lettered_at=DEAD))
+    relay.wake(10)
+    assert (tenant.asked, relay.dead_letters.messages) == (["r1"], [])
 
 
 def test_worker_of_signals_leaves_the_followup_to_the_chore_queue(tenant: Tenant) -> None:
@@ -278,3 +286,13 @@ def test_followup_is_retried_after_a_failure_of_the_ledger(tenant: Tenant, is_re
     relay.dynamodb.refuses_writes, relay.dynamodb.failure = False, None
     relay.wake(60)
     assert found(relay) == [("page-1",)]
+
+
+def test_unannounced_resolve_ends_the_page_of_a_signal_that_was_in_flight(tenant: Tenant) -> None:
+    def meets(call: Call) -> HttpAnswer:
+        assert relay.play("ok") == ["unchanged touched"]
+        return tenant.accept(call)
+
+    relay = new_relay(tenant, meets, policy=SILENT)
+    relay.play("critical 36")
+    assert tenant.ended == ["page-1"]

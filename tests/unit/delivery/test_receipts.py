@@ -15,7 +15,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.failures import ChannelUnreadable, InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, Relay
+from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, Relay, worked
 from tests.unit.paging_tenant import REST, Tenant
 
 TOKEN = "callback-token"
@@ -105,6 +105,14 @@ class TestWithoutRestApi:
         assert relay.dynamodb.indexed() == []
         assert len(relay.session.calls) == 1
 
+    @pytest.mark.parametrize("is_worked", [True, False])
+    def test_answer_from_before_the_critical_proves_nothing(self, *, is_worked: bool) -> None:
+        relay = watched(BOTH)
+        relay.play("warning 5")
+        call_back(relay, "response", "Acknowledge", is_worked=is_worked)
+        relay.play("critical 0")
+        assert heard(relay) == (True, False, False)
+
     def test_message_says_what_is_missing_and_whom_to_call(self) -> None:
         relay = watched(BOTH, recipients=("Ops", "Dba"))
         relay.share(description="disk full", title="Disk full")
@@ -161,6 +169,16 @@ class TestUnansweredRecipients:
         relay.sweep_for(600)
         assert (self.recipients(relay), relay.dynamodb.indexed()) == (["Ops"], [])
 
+    def test_they_are_signalled_although_the_critical_was_replayed_longer_ago_than_its_greatest_age(self) -> None:
+        relay = watched(self.OTHERS | {"max_age_seconds": 120})
+        relay.session.steps = [samples.refused(404), samples.accepted()]
+        relay.play("critical")
+        [dead] = relay.dead_letters.jobs()
+        worked(relay, dead)
+        assert self.recipients(relay) == ["Ops", "Ops"]
+        relay.sweep_for(900)
+        assert self.recipients(relay) == ["Ops", "Ops", "Boss,Duty"]
+
     @pytest.mark.parametrize(
         ("policy", "said"),
         [
@@ -176,6 +194,15 @@ class TestUnansweredRecipients:
         relay.play("critical", **said)
         relay.sweep_for(420)
         assert self.recipients(relay) == ["Ops", "Boss,Duty"]
+
+    def test_they_join_the_others_in_a_signal_that_is_for_all(self) -> None:
+        relay = watched(self.OTHERS | {"notify_on": ["opened", "grew"]})
+        relay.share(alerts=["a1"])
+        relay.wake(60)
+        relay.sweep(240)
+        relay.share(alerts=["a1", "a2"], changedOn=1_800_000_400)
+        relay.sweep_for(600)
+        assert self.recipients(relay) == ["Ops", "Ops,Boss,Duty"]
 
     @pytest.mark.parametrize("events", ["ok", "warning"])
     def test_critical_that_comes_again_before_they_were_called_does_not_call_them_at_once(self, events: str) -> None:
@@ -428,6 +455,13 @@ class TestAnswersInBigPanda:
         relay = self.channel(tenant=tenant)
         relay.sweep_for(1800, step=30)
         assert (told(relay), relay.bigpanda.calls, relay.entry().receipt.answered_by) == ([], [], "jdoe")
+
+    def test_callback_about_a_delivery_is_no_occasion_to_ask_bigpanda(self) -> None:
+        tenant = Tenant()
+        relay = self.channel(acted(), tenant=tenant)
+        relay.wake(15)
+        call_back(relay, "delivery", "Delivered")
+        assert (tenant.audited, relay.bigpanda.calls) == (["page-1"], [])
 
 
 def acted(**members: Any) -> dict[str, Any]:

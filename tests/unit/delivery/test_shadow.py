@@ -6,7 +6,7 @@ import pytest
 
 from relay.ledger.entry_key import key, shadow_of
 from tests import samples
-from tests.fakes import Relay, hooked, new_relay, table_down
+from tests.fakes import Relay, hooked, new_relay, table_down, worked
 
 OK, DOWN = samples.accepted(), samples.refused(503)
 ONCALL: dict[str, Any] = {"preset": "oncall"}
@@ -51,6 +51,22 @@ def test_nothing_is_sent_while_the_ledger_fails() -> None:
 
 
 # ---- Signals from before the mode ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_owed", [True, False])
+def test_signal_from_before_is_dead_lettered_if_it_is_owed_and_rings_if_it_is_replayed_afterwards(
+    is_owed: bool,
+) -> None:
+    relay = new_relay(*[DOWN] * (3 if is_owed else 0), OK, policy=ONCALL)
+    relay.play("critical")
+    sent = len(relay.session.calls)
+    switch(relay, "shadow")
+    relay.wake()
+    letters = relay.dead_letters.jobs()
+    assert ([job.stamps.reason for job in letters], len(relay.session.calls)) == (["shadowed"] * is_owed, sent)
+    switch(relay, "live")
+    worked(relay, *letters)
+    assert len(relay.session.calls) == sent + is_owed
 
 
 # ---- Back to live: shares that came in shadow mode count as known, and nothing older is announced --------------------

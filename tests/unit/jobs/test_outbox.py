@@ -20,6 +20,7 @@ from tests.fakes import Clock, FakeSqs
 
 KIB = 1024
 NOISE = samples.noise(1_800_000)
+KEPT = {"id": "i1", "status": "critical", "changedOn": 1_800_000_000, "active": True, "tags": {"x": 1}}
 NOTE = "cut to fit: alerts are here by id and status alone"
 
 
@@ -121,3 +122,36 @@ def test_reduced_body_always_fits_a_message(made: Callable[[], dict[str, Any] | 
     assert fits(text)
     left = json.loads(read_envelope(text).body)
     assert parse_share(json.dumps(left).encode()).incident_id == share.incident_id
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (
+            {
+                "incident": {
+                    **KEPT,
+                    "alerts": [{"id": "a1", "status": "Critical", "description": "long"}, {"id": "a2"}],
+                }
+            },
+            {
+                "incident": {
+                    **KEPT,
+                    "alerts": [{"id": "a1", "status": "critical"}, {"id": "a2", "status": "unknown"}],
+                    "relay_note": NOTE,
+                }
+            },
+        ),
+        (
+            {"incident_id": 7, "event": "incident#new"},
+            {"id": "7", "incident_id": 7, "event": "incident#new", "alerts": [], "relay_note": NOTE},
+        ),
+        (
+            {"incident": {"status": "ok"}, "id": 7},
+            {"id": 7, "incident": {"id": "7", "status": "ok", "alerts": [], "relay_note": NOTE}},
+        ),
+    ],
+    ids=["incident", "bare", "id beside the incident"],
+)
+def test_reduced_body_keeps_the_state_of_the_incident(document: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert json.loads(reduced_body(parse_share(json.dumps(document).encode()))) == expected

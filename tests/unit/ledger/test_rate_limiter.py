@@ -8,8 +8,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.failures import Reason
+from relay.ledger.channel_rate_limiter import Gate
 from tests.unit.rate_limiter_line import Asker, Line, moments, storm
 from tests.unit.states import NOW
+
+
+def gate(counts: dict[int, int] | None = None, *, critical_line_end: float = 0, other_line_end: float = 0) -> Gate:
+    """Return a gate with these counts of signals by second, and the ends of its two waiting lines.
+
+    Times are seconds after NOW. An end of 0 means that the line is empty.
+    """
+    return Gate(
+        counts={int(NOW) + second: count for second, count in (counts or {}).items()},
+        critical_line_end=NOW + critical_line_end if critical_line_end else 0.0,
+        other_line_end=NOW + other_line_end if other_line_end else 0.0,
+    )
+
+
+class TestGate:
+    @pytest.mark.parametrize(
+        ("counts", "limit", "free"),
+        [
+            ({}, 1, 0),
+            ({-5: 1}, 2, 0),
+            ({-5: 1}, 1, 61 - 5),
+            ({-50: 1, -5: 1}, 2, 61 - 50),
+            ({-50: 3, -5: 1}, 2, 61 - 50),
+            ({-50: 1, -5: 4}, 2, 61 - 5),
+            ({-70: 9}, 1, 0),
+        ],
+    )
+    def test_gate_has_room_when_enough_counts_leave_the_window(
+        self, counts: dict[int, int], limit: int, free: float
+    ) -> None:
+        assert gate(counts).free(NOW, limit) == NOW + free
 
 
 class TestHorizon:
@@ -79,6 +111,24 @@ def test_no_minute_has_more_signals_than_the_limit(askers: Any, limit: int, seed
         line.expect(comes, Asker(is_critical=is_critical, late=iter([*lates, *[0.0] * 50]).__next__))
     line.run()
     assert line.busiest_minute() <= limit
+
+
+def broken() -> Line:
+    """Return a channel's gate and its senders, with a circuit that opened just now."""
+    line = Line()
+    for _ in range(5):
+        line.report(line.ticket(), Reason.UPSTREAM)
+    return line
+
+
+class TestCircuit:
+    def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(self) -> None:
+        line = broken()
+        opens = line.clock.now + 30
+        is_critical = [line.closed(is_critical=True).until - opens for _ in range(50)]
+        others = [line.closed().until - opens for _ in range(50)]
+        assert 0 <= min(is_critical) < max(is_critical) <= 5 <= min(others) < max(others) <= 2 * 5
+        assert len(set(is_critical)) == 50
 
 
 class TestRateLimited:

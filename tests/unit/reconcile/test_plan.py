@@ -13,6 +13,7 @@ from relay.reconcile.history import (
     History,
     Listing,
     listing_name,
+    short_name,
 )
 from tests import samples
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
@@ -116,8 +117,31 @@ def test_history_fits_into_an_item_however_many_incidents_there_are(
     assert all(len(item["text"]["S"]) < MAX_ITEM_BYTES * 0.95 for item in dynamodb.items.values())
 
 
+def test_what_no_run_saw_for_a_day_is_forgotten() -> None:
+    old, new = Difference("13", NOW - 86_400), Difference("13", NOW - 60)
+    history = History(
+        {
+            "noc": ChannelHistory(NOW - 99_999, NOW - 60, {"i1": old, "i2": new}),
+            "dba": ChannelHistory(NOW - 99_999, NOW - 86_400, {"i2": new}),
+        },
+        unknown={"i3": old, "i4": new},
+    )
+    history.begin(["noc", "dba"], NOW)
+    assert history.channels == {
+        "noc": ChannelHistory(NOW - 99_999, NOW - 60, {"i2": new}),
+        "dba": ChannelHistory(NOW, NOW),
+    }
+    assert history.unknown == {"i4": new}
+
+
 def test_name_of_a_listing_does_not_differ_by_api_key() -> None:
     assert listing_name(ACCESS, "e1") == listing_name(replace(ACCESS, api_key="BPU-2"), "e1")
     for other in (replace(ACCESS, base_url="https://eu-api.bigpanda.io"), replace(ACCESS, reconcile_query="a = 1")):
         assert listing_name(ACCESS, "e1") != listing_name(other, "e1")
     assert listing_name(ACCESS, "e1") != listing_name(ACCESS, "e2")
+
+
+@pytest.mark.parametrize("name", ["x" * (48 + 1), "a b", "\ud800", "\u00e9", '"'])
+def test_long_or_odd_incident_id_has_a_hash_as_short_name(name: str) -> None:
+    assert len(short_name(name)) == 48
+    assert short_name(name) == short_name(name) != name

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from relay.http.session import HttpAnswer
 from relay.jobs.queue import envelope_of
@@ -131,6 +132,17 @@ class TestSettling:
 
 class TestKnown:
     """Known incidents: a state that the ledger has is not signalled twice."""
+
+    def test_lost_resolve_that_the_policy_does_not_name_ends_pages_once(self) -> None:
+        scene = make_scene(policy={"notify_on": ["opened"]}, rest=True)
+        scene.shared()
+        scene.has(listed(scene, status="Ok"))
+        assert scene.run_twice()["missed"] == 1
+        scene.relay.wake(0)
+        assert scene.signalled() == ["critical"]
+        assert scene.relay.entry().end.at > 0
+        scene.has(listed(scene, status="Ok", ago=5))
+        assert scene.run_twice()["missed"] == 0
 
     def test_incident_known_by_recipients_of_a_webhook_url_is_relayed_to_them(self) -> None:
         scene = make_scene()
@@ -292,6 +304,20 @@ def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> No
     assert "share_missed" not in scene.relay.recorder.metrics()
 
 
+def test_unknown_critical_is_reported_after_the_pause_of_its_only_channel() -> None:
+    pause = {"since": "2027-01-15T07:43:20Z", "until": "2027-01-17T00:00:00Z", "then": "keep"}
+    scene = make_scene(reconcile="report", policy={"pauses": [pause]})
+    scene.has(incident(scene.relay.clock))
+    scene.run_twice()
+    for _ in range(6):
+        scene.relay.clock.now += 6 * 3600
+        assert "unknown" not in scene.run()
+    assert notices(scene) == []
+    scene.relay.clock.now += 6 * 3600
+    assert scene.run()["unknown"] == 1
+    assert len(notices(scene)) == 1
+
+
 def test_incident_that_another_channel_of_the_group_relays_is_not_reported() -> None:
     scene = reporting()
     with_channels(scene, dba={"reconcile": "ring"})
@@ -310,6 +336,18 @@ def test_one_message_names_the_criticals_of_a_run() -> None:
     assert "Incident i09" in message["Message"]
     assert "Incident i10" not in message["Message"]
     assert "And 3 more." in message["Message"]
+
+
+def test_report_that_the_topic_refuses_is_made_by_the_next_run() -> None:
+    scene = reporting()
+    scene.has(incident(scene.relay.clock), incident(scene.relay.clock, "i2", status="Warning"))
+    scene.relay.sns.failure = EndpointConnectionError(endpoint_url="x")
+    assert scene.run_twice()["unknown"] == 1
+    assert scene.relay.recorder.metrics()["critical_waits"] == 1
+    scene.relay.sns.failure = None
+    scene.relay.clock.now += 300
+    assert scene.run()["unknown"] == 1
+    assert len(notices(scene)) == 1
 
 
 def test_unknown_incident_that_did_not_change_lately_is_not_reported() -> None:

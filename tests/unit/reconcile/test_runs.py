@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from relay.failures import ChannelUnreadable
 from relay.http.session import HttpAnswer
-from relay.reconcile.findings import Lease
+from relay.reconcile.findings import LEASE_KEY, Lease
 from tests.fakes import Call
 from tests.unit.reconcile_scene import (
     Scene,
@@ -224,6 +224,32 @@ class TestLease:
         assert scene.relay.clock.now - began > 2 * 90
         assert set(others) == {None}
 
+    def test_run_that_loses_its_lease_stops(self) -> None:
+        scene = make_scene()
+        pages(scene, 6, seconds=20)
+        settled(scene)
+        asked = listings(scene)
+
+        def stolen() -> None:
+            scene.relay.clock.now += 20
+            scene.relay.table.update(LEASE_KEY, put={"until": scene.relay.clock.now + 90, "taken_at": 7.0})
+
+        scene.tenant.before_answer = stolen
+        assert scene.run() == {}
+        assert listings(scene) == asked + 1
+        assert queued(scene) == []
+        assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
+        assert scene.relay.table.numbers(LEASE_KEY)["taken_at"] == 7.0
+
+
+def refuse(scene: Scene, key: str) -> None:
+    """Let BigPanda refuse an API key."""
+
+    def answered(call: Call) -> HttpAnswer:
+        return HttpAnswer(401, {}, b"") if key in str(call.headers) else scene.tenant(call)
+
+    scene.relay.bigpanda.steps[:] = [answered]
+
 
 class TestGroups:
     @pytest.mark.parametrize("change", [{"api_key": "BPU-of-another-tenant"}, {"reconcile": "report"}], ids=str)
@@ -251,6 +277,17 @@ class TestGroups:
         scene.has(incident(scene.relay.clock, status=status, ago=ago))
         changed(scene, "noc", api_key="BPU-rotated")
         assert scene.run_twice()["missed"] == 1
+
+    def test_failing_key_keeps_no_other_key_from_being_compared(self) -> None:
+        scene = make_scene()
+        with_channels(scene, dba={"api_key": "BPU-other"})
+        scene.has(incident(scene.relay.clock))
+        refuse(scene, "BPU-canary")
+        settled(scene)
+        found = scene.relay.reconcile()
+        assert (found["noc"].reason, found["dba"].missed) == ("credentials", 1)
+        channels = history_of(scene).channels
+        assert channels["noc"].seen < channels["dba"].seen == scene.relay.clock.now
 
 
 class TestListing:

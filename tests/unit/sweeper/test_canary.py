@@ -13,7 +13,8 @@ from relay.channels.authentication import Request
 from relay.deadline import Deadline
 from relay.failures import InvalidChannel
 from relay.http.session import HttpAnswer
-from relay.sweeper.canary import MAX_CANARIES
+from relay.sweeper.canary import MAX_CANARIES, Canary
+from relay.sweeper.run import SweeperRun
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay
 from tests.unit.paging_tenant import REST, Tenant
@@ -163,6 +164,22 @@ def test_pause_during_a_canary_ends_it_without_a_failure() -> None:
     assert (world.lines("canary failed"), world.told) == ([], [])
 
 
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_channel_that_is_removed_or_marked_no_more_runs_no_further_canary_and_is_well(is_removed: bool) -> None:
+    world = World()
+    world.is_deaf = True
+    world.goes_on(900)
+    assert len(world.told) == 1
+    count = len(world.posts)
+    if is_removed:
+        world.relay.secrets.texts.clear()
+    else:
+        world.relay.change_policy()
+    world.goes_on(3 * HOUR)
+    assert len(world.posts) == count
+    assert world.told[1:] == [(True, "Channel noc is well again")]
+
+
 def test_shares_of_a_canary_are_not_counted_as_shares() -> None:
     world = World()
     world.goes_on(900)
@@ -218,3 +235,17 @@ def test_canary_that_bigpanda_or_people_would_hear_of_or_that_proves_nothing_is_
 def test_canary_without_rest_or_callbacks_is_refused() -> None:
     with pytest.raises(InvalidChannel, match=r"needs policy\.notified_within_seconds"):
         samples.parsed(samples.secret(policy={"canary": True}))
+
+
+def test_run_that_lost_its_lease_shares_nothing() -> None:
+    world = World()
+    run = SweeperRun.begin(world.relay.table, world.relay.clock.now)
+    assert run
+    run.canaries["noc"] = Canary()
+    other = SweeperRun.begin(world.relay.table, world.relay.clock.now + 60)
+    assert other
+    health = world.relay.sweeper.health
+    assert health
+    assert health.canaries
+    health.canaries.run(run, world.relay.deadline(9))
+    assert world.posts == []

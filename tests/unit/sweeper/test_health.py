@@ -9,6 +9,7 @@ import pytest
 
 from relay.failures import ChannelUnreadable, NoAnswer, Reason
 from relay.http.session import HttpAnswer
+from relay.ledger.channel_rate_limiter import gate_of
 from relay.ledger.entry_key import key
 from relay.sweeper.credential_probe import PROBES_KEY
 from relay.sweeper.health_announcement import (
@@ -52,6 +53,10 @@ def texts(sns: FakeSns) -> list[str]:
     return [json.loads(each["Message"])["email"] for each in sns.published if each["TopicArn"] in {ALARM, NOTICE}]
 
 
+def open_circuit(relay: Relay, channel: str = "noc", seconds: float = 100_000) -> None:
+    relay.table.update(gate_of(channel), put={"open_until": relay.clock.now + seconds, "failures": 5})
+
+
 def secrets(names: Iterable[str], **policy: Any) -> FakeSecrets:
     document = samples.secret(policy={"min_seconds_between_signals": 0} | policy)
     return FakeSecrets(**{name: json.dumps(document) for name in names})
@@ -85,6 +90,16 @@ class TestGivenUp:
         assert [topic for topic, _ in told(relay.sns)] == ["alarm"]
         return relay
 
+    def test_channel_stays_sick_after_the_fallback_was_notified(self) -> None:
+        relay = self.given_up()
+        assert relay.entry().debt.is_notified
+        assert told(relay.sns)[0][1] == (
+            "Channel noc is sick: 0 critical, 0 other incidents wait; 1 critical, 0 other given up"
+        )
+        assert "Why: 1 critical was given up, and rang nobody." in texts(relay.sns)[0]
+        runs(relay, 600)
+        assert len(told(relay.sns)) == 1
+
     def replay(self, relay: Relay) -> None:
         [dead] = relay.dead_letters.jobs()
         worked(relay, dead)
@@ -108,6 +123,23 @@ class TestGivenUp:
         assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
 
 
+class TestManyChannels:
+    def owing(self, count: int) -> Relay:
+        names = [f"c{number}" for number in range(count)]
+        relay = watched(DOWN, secrets=secrets(names))
+        for number, name in enumerate(names):
+            status = "critical" if number == 1 else "warning"
+            relay.webhook.serve(samples.request(samples.body(id=f"i{number}", status=status), channel=name))
+            open_circuit(relay, name)
+        return relay
+
+    def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message(self) -> None:
+        relay = self.owing(5)
+        runs(relay, 5)
+        assert told(relay.sns) == [("alarm", "5 channels are sick: 1 critical, 4 other incidents wait")]
+        assert all(f"- c{number}: since " in texts(relay.sns)[0] for number in range(5))
+
+
 class Switch:
     """A fake dead man's switch that records the time limit of each heartbeat, in seconds."""
 
@@ -125,6 +157,11 @@ class TestHeartbeat:
         relay = new_relay(heartbeat=switch)
         runs(relay, 2)
         assert switch.beats == [2.0, 2.0]
+
+    def test_failed_heartbeat_is_logged_and_counted_and_fails_nothing(self) -> None:
+        relay = new_relay(heartbeat=lambda _: "HTTP 500")
+        assert relay.sweep() == {"owed": 0, "notified": 0, "healed": 0}
+        assert relay.recorder.metrics()["heartbeat_failed"] == 1
 
 
 NOW = 1_800_000_000.0
@@ -265,6 +302,16 @@ class TestRequests:
         assert relay.bigpanda.calls[0].url.endswith("/resources/v2.0/environments/e1/incidents?page_size=1")
         assert relay.session.calls == []
         assert told(relay.sns) == []
+
+    def test_run_probes_a_bounded_number_of_channels_and_each_has_its_turn(self) -> None:
+        names = [f"channel{number:02}" for number in range(3 * 10)]
+        logins = {name: {**samples.BASIC, "username": name} for name in names}
+        secrets = FakeSecrets(**{each: document(rest=REST | {"auth": logins[each]}) for each in names})
+        relay = probing(secrets=secrets)
+        for expected in (10, 20, 30, 30):
+            runs(relay)
+            assert len(relay.rest.calls) == expected
+        assert len({call.headers["Authorization"] for call in relay.rest.calls}) == 30
 
     @pytest.mark.parametrize("bigpanda", [None, {"api_key": "bigpanda-key-77e2"}])
     def test_channel_without_a_credential_that_can_be_probed_causes_no_request(self, bigpanda: Any) -> None:

@@ -130,6 +130,17 @@ def test_message_names_the_channel_and_recipients_of_routes_and_of_the_unanswere
     assert messages(relay) == ['- "Boss": no user and no group of that name']
 
 
+def test_people_are_told_once_until_another_recipient_is_found() -> None:
+    company = Company()
+    company.on_call = {}
+    relay = watched(company, "Ops", "jdoe")
+    runs(relay, 30 * HOUR_RUNS)
+    assert len(messages(relay)) == 1
+    company.status["jdoe"] = "INACTIVE"
+    runs(relay, 2 * HOUR_RUNS)
+    assert messages(relay)[1:] == ['- "Ops": group, nobody is on call', '- "jdoe": user, inactive']
+
+
 @pytest.mark.parametrize("status", [401, 429, 503])
 def test_people_are_not_told_again_because_a_check_had_no_answer(status: int) -> None:
     company = Company()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from relay.jobs.job import Flag
+from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import (
     Clock,
@@ -70,6 +71,13 @@ class TestVanishedMessages:
 
 
 class TestOrder:
+    def test_criticals_are_healed_first_and_others_a_little_later(self) -> None:
+        statuses = ("warning", "critical", "unknown", "critical")
+        relay = vanished(DOWN, shares=tuple({"id": f"i{n}", "status": each} for n, each in enumerate(statuses)))
+        relay.sweep(300)
+        assert [job.stamps.status == "critical" for job in relay.retries.jobs()] == [True, True, False, False]
+        assert relay.retries.delays() == [0, 0, 5, 5]
+
     def test_channel_has_no_more_jobs_healed_in_a_run_than_its_rate_limit_per_minute(self) -> None:
         shares = tuple({"id": f"i{number}"} for number in range(5))
         relay = vanished(DOWN, shares=shares, policy={"max_per_minute": 2})
@@ -203,6 +211,24 @@ class TestHealth:
         [line] = [line for line in relay.recorder.lines() if line["message"] == "channel owes signals"]
         assert (line["channel"], line["owed"], line["oldest_seconds"]) == ("noc", 2, 120)
         assert line["reason"] == "upstream"
+
+    @pytest.mark.parametrize(("rows", "reports"), [(5000 - 1, 0), (5000, 1)])
+    def test_run_that_does_not_see_all_rows_is_logged_as_failed(self, rows: int, reports: int) -> None:
+        relay = new_relay()
+        relay.dynamodb.page_size = 5000
+        row = {
+            "text": {"S": '{"owed_since": 1}'},
+            "sequence": {"N": "1"},
+            "due": {"S": "critical#3"},
+            "due_at": {"N": "1900000000"},
+        }
+        for number in range(rows):
+            name = key("noc", (), f"i{number}")
+            relay.dynamodb.items[name] = {"pk": {"S": name}, **row}
+        assert relay.sweep()["owed"] == rows
+        details = [line["detail"] for line in relay.recorder.lines() if line["message"] == "sweeper_failed"]
+        assert len(details) == reports
+        assert all("shard critical#3" in each for each in details)
 
 
 LIMIT = 5

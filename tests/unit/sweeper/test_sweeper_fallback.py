@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.jobs.job import timestamp
 from relay.sweeper.fallback_notifier import last_confirmation
 from tests import samples
 from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
+LEDGER_DOWN = EndpointConnectionError(endpoint_url="https://dynamodb")
 
 
 def let_pass(relay: Relay, seconds: int, *, step: int = 60) -> None:
@@ -169,3 +171,38 @@ class TestOfTheLastResort:
         confirmed = last_confirmation(relay.table)
         assert confirmed == (relay.clock.now, ("topic", "call to phone 1 (ends in 00)"))
         assert relay.sns.published == []
+
+
+class TestWorkerWhileTheLedgerIsDown:
+    """Ledger down: the sweeper sees no debt then, so the worker notifies the topic, at a limited rate."""
+
+    def down(self, **changes: Any) -> Relay:
+        relay = new_relay(DOWN, **changes)
+        relay.dynamodb.failure = LEDGER_DOWN
+        return relay
+
+    def put(
+        self, relay: Relay, name: str = "i1", channel: str = "noc", status: str = "critical", **changes: Any
+    ) -> None:
+        """Put a job on the retry queue. The job found the ledger down just now."""
+        job = samples.job(
+            incident_id=name,
+            channel=channel,
+            body=samples.body(id=name, status=status),
+            recipients=(),
+            ledger_down_since=timestamp(relay.clock.now),
+            received_at=timestamp(relay.clock.now),
+            **changes,
+        )
+        relay.retries.queue().send(job)
+
+    def test_worker_notifies_the_fallback_once_the_ledger_was_down_for_fallback_after_seconds(self) -> None:
+        relay = self.down()
+        self.put(relay)
+        for _ in range(9):
+            relay.wake(30)
+        assert subjects(relay) == []
+        relay.wake(30)
+        assert subjects(relay) == ["incident i1 of channel noc"]
+        assert relay.recorder.metrics()["critical_waits"] == 1
+        assert len(relay.retries.messages) == 1, "the job is tried on"
