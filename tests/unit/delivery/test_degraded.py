@@ -9,7 +9,7 @@ from relay.ledger.channel_rate_limiter import Gate
 from tests import samples
 from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, table_down
 
-OK, DOWN, LOST = samples.accepted(), samples.refused(503), samples.refused(504)
+OK, DOWN = samples.accepted(), samples.refused(503)
 # Calls of the table for a share, with the number of earlier calls of that operation.
 CALLS = {"read": ("get_item", 0), "gate": ("update_item", 0), "claim": ("update_item", 1), "record": ("update_item", 2)}
 UNGUARDED = "DynamoDB refused: InternalServerError"

@@ -4,7 +4,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
 from relay.http.session import HttpAnswer
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -15,7 +14,7 @@ from tests.fakes import Call, Relay, new_relay, secrets_of
 if TYPE_CHECKING:
     from relay.jobs.job import Job
 
-OK, DOWN, LATE = samples.accepted(), samples.refused(503), requests.ReadTimeout("late")
+OK = samples.accepted()
 LATER = 1_800_000_001
 # A read, the gate, a claim and a record: no row and no stored job.
 DELIVERED = ["get_item", "update_item", "update_item", "update_item"]

@@ -1,4 +1,4 @@
-"""Job and its envelope: its times and revival; what is written is read again, and nothing else is read as a job."""
+"""Envelope of a job: what is written is read again, and nothing else is read as a job."""
 
 import base64
 import json
@@ -110,6 +110,3 @@ def test_envelope_fits_up_to_a_limit_that_leaves_room_for_attributes() -> None:
     job = samples.job(channel="c" * 48, incident_id="\U0010ffff" * 512)
     attributes = sum(len((name + value + "String").encode()) for name, value in attributes_of(job).items())
     assert attributes + most <= MEBIBYTE
-
-
-EARLY, LATE = "2027-01-15T08:00:00.000Z", "2027-01-15T08:00:00.009Z"
