@@ -144,3 +144,13 @@ def test_resolve_with_a_stamp_in_the_future_does_not_hide_the_next_critical(ahea
     relay.share(status="ok", active=False, resolved=True, changedOn=stamp, updatedOn=stamp)
     relay.clock.now += 10
     assert relay.share(changedOn=LATER + 9, updatedOn=LATER + 9).subject.transition == "reopened"
+
+
+def test_recipients_of_a_late_tag_are_signalled_once_although_the_answer_has_no_request_id() -> None:
+    relay = routed({})
+    relay.share()
+    relay.session.steps = [HttpAnswer(202, {}, b"{}")]
+    for number in range(3):
+        relay.clock.now += 30
+        relay.share(changedOn=LATER + number, tags=TEAM, comments=[str(number)])
+    assert urls(relay) == ["own", "payments"]

@@ -183,6 +183,20 @@ def test_followup_with_a_wrong_base_url_is_dead_lettered_without_the_credential(
     assert ("is odd" in kept, "rest-pw" in kept + relay.recorder.written()) == (True, False)
 
 
+def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant) -> None:
+    def slow(call: Call) -> HttpAnswer:
+        relay.clock.now += 2
+        return tenant.rest(call)
+
+    relay = new_relay(tenant, rest=FakeSession(slow))
+    relay.play("critical ok critical ok")
+    worked(relay, followup())
+    [again] = relay.chores.jobs()
+    assert (again.stamps.reason, again.stamps.attempts, relay.chores.delays()) == ("in_flight", 0, [0])
+    relay.drain()
+    assert tenant.ended == ["page-1", "page-2", "page-3"]
+
+
 # ---- Pages end -------------------------------------------------------------------------------------------------------
 
 # Policy, events (see `Relay.play`), and the pages that the relay ends.
@@ -273,6 +287,18 @@ def test_unannounced_resolve_ends_the_page_before_the_ledger_notes_it(tenant: Te
     assert tenant.ended == ["page-1"]
     relay.wake(60)
     assert relay.delays() == []
+
+
+def test_signal_stays_on_the_retry_queue_while_no_queue_takes_its_followup(tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    relay.share()
+    relay.chores.failure = TABLE_DOWN
+    relay.wake(36)
+    assert [(job.kind, job.stamps.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
+    assert relay.recorder.metrics().get("signal_failed") is None
+    relay.chores.failure = None
+    relay.drain()
+    assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
 
 
 @pytest.mark.parametrize("is_readable", [True, False])

@@ -27,6 +27,48 @@ def resume(relay: Relay, *pauses: dict[str, Any]) -> None:
     relay.change_policy(preset="oncall", pauses=list(pauses), fallback_after_seconds=300)
 
 
+# Pauses, answers of xMatters, events (see `Relay.play`), what becomes of the last share, the statuses of the signals
+# until ten minutes before the hour is over, and those in the half hour after that.
+IN_A_PAUSE: dict[str, tuple[list[dict[str, Any]], Sequence[Step], str, str, str, str]] = {
+    "keep": ([pause("keep")], [OK], "warning 60 critical", "queued paused", "", "critical"),
+    "keep, over in it": ([pause("keep")], [OK], "critical ok", "unchanged touched", "", ""),
+    "keep, over, was announced": ([pause("keep", 2)], [OK], "critical 2 ok", "queued paused", "critical", "ok"),
+    "keep, was owed": ([pause("keep", 20)], [DOWN] * 3 + [OK], "warning", "queued upstream", "warning " * 3, "warning"),
+    "other incidents": ([pause("keep", **WARNING)], [OK], "critical", "delivered opened", "critical", ""),
+    "has ended": ([pause("drop", until=-5)], [OK], "critical", "delivered opened", "critical", ""),
+    "drop": ([pause("drop")], [OK], "critical", "unchanged opened", "", ""),
+    "drop, was owed": (
+        [pause("drop", 20)],
+        [DOWN] * 3 + [OK],
+        "critical 60 comment",
+        "queued paused",
+        "critical " * 3,
+        "critical",
+    ),
+    "drop, after a pause that kept": (
+        [pause("keep", until=60), pause("drop", 600)],
+        [OK],
+        "warning 60 sweep 0 600 critical",
+        "unchanged worsened",
+        "warning",
+        "",
+    ),
+    "keep and drop": ([pause("keep", until=60), pause("drop")], [OK], "critical", "queued paused", "", "critical"),
+}
+
+
+@pytest.mark.parametrize("name", IN_A_PAUSE)
+def test_state_in_a_pause_rings_after_it_or_never(name: str) -> None:
+    pauses, answers, events, became, during, afterwards = IN_A_PAUSE[name]
+    relay = paused(*pauses, answers=answers)
+    assert relay.play(events)[-1] == became
+    relay.sweep_for(NOW + HOUR - 10 * MINUTE - relay.clock.now, 5 * MINUTE)
+    assert relay.statuses().split() == during.split()
+    relay.sweep_for(40 * MINUTE, 5 * MINUTE)
+    assert relay.statuses().split() == (during + " " + afterwards).split()
+    assert (relay.entry().debt.since, relay.sns.published) == (None, [])
+
+
 # ---- An end that comes early, and pauses that change -----------------------------------------------------------------
 
 # Pauses at first, pauses after a minute, and the number of signals after the sweeper's next run.

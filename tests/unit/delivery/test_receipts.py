@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.bigpanda.listing import first_answer
 from relay.failures import ChannelUnreadable, InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
@@ -276,12 +277,31 @@ class TestWithRestApi:
         assert told(relay) == ["nobody_notified"]
         assert len(tenant.audited) == 2
 
+    def test_callback_about_the_page_of_another_incident_proves_nothing(self) -> None:
+        tenant = Tenant()
+        relay = watched({"answered_within_seconds": 900}, tenant=tenant)
+        relay.play("critical 15")
+        call_back(relay, "response", "Acknowledge", page="page-9")
+        relay.sweep_for(420, step=30)
+        assert (told(relay), heard(relay)[2]) == (["nobody_notified"], False)
+
     @pytest.mark.parametrize(("page", "acknowledged_by"), [("page-1", ""), ("page-2", "jdoe")])
     def test_answer_to_an_older_page_does_not_quiet_the_newer_critical(self, page: str, acknowledged_by: str) -> None:
         relay = watched(BOTH, tenant=Tenant())
         relay.play("warning 15 critical 15")
         call_back(relay, "response", "Acknowledge", page=page)
         assert relay.entry().acknowledged_by == acknowledged_by
+
+    @pytest.mark.parametrize(("page", "steps"), [("page-1", ["nobody_answered"]), ("page-2", [])])
+    def test_answer_to_a_page_from_before_the_critical_is_none_to_the_critical(
+        self, page: str, steps: list[str]
+    ) -> None:
+        tenant = Tenant()
+        relay = watched({"notified_within_seconds": 0, "answered_within_seconds": 300}, tenant=tenant)
+        relay.play("warning 60 critical 60")
+        call_back(relay, "response", "Acknowledge", page=page)
+        relay.sweep_for(600)
+        assert told(relay) == steps
 
 
 class TestToldAtOnce:
@@ -337,6 +357,15 @@ class TestToldAtOnce:
         relay.sweep(30)
         assert (told(relay), len(tenant.audited)) == (steps, questions)
 
+    def test_answer_that_ends_its_page_costs_no_question_although_it_comes_after_the_end(self) -> None:
+        tenant = Tenant()
+        relay = watched(BOTH, tenant=tenant)
+        relay.play("critical 15")
+        call_back(relay, "status", "terminated")
+        call_back(relay, "response", "Acknowledge")
+        relay.sweep_for(1800, step=15)
+        assert (told(relay), tenant.audited) == ([], [])
+
     @pytest.mark.parametrize("kind", ["failure", "status"])
     @pytest.mark.parametrize(("page", "steps"), [("page-1", []), ("page-2", ["nobody_notified"]), ("page-9", [])])
     def test_only_the_newest_page_of_the_critical_counts(self, kind: str, page: str, steps: list[str]) -> None:
@@ -386,6 +415,19 @@ class TestToldAtOnce:
         assert (told(relay), relay.dynamodb.indexed()) == (["nobody_notified"], [])
         assert tenant is None or tenant.audited == ["page-1"]
 
+    def test_page_that_ends_before_a_follow_up_finds_it_is_told_once_it_is_found(self) -> None:
+        relay = watched(BOTH, tenant=Tenant())
+        relay.play("critical")
+        jobs, relay.retries.messages = relay.retries.messages, []
+        call_back(relay, "status", "terminated")
+        relay.wake(30)
+        relay.sweep(30)
+        assert told(relay) == []
+        relay.retries.messages = jobs
+        relay.wake(15)
+        relay.sweep_for(60, step=15)
+        assert told(relay) == ["nobody_notified"]
+
 
 class TestAnswersInBigPanda:
     """A channel with BigPanda's key: shortly before a step is late, BigPanda is asked if a person answered there."""
@@ -429,6 +471,13 @@ class TestAnswersInBigPanda:
         assert told(relay) == ([] if is_answer else ["nobody_answered"])
         assert receipt.answered_by == ("BigPanda user anna" if is_answer else "")
         assert (relay.dynamodb.indexed(), relay.chores.messages) == ([], [])
+
+    def test_answer_in_the_second_of_the_critical_counts(self) -> None:
+        activity = acted(timestamp=self.SINCE)
+        assert first_answer([activity], (), self.SINCE + 0.7, self.SINCE + 9) == (
+            "BigPanda user anna",
+            self.SINCE + 0.7,
+        )
 
     @pytest.mark.parametrize("mark", ["[relay 12ab34cd]", "&#91;relay 12ab34cd&#93;"])
     def test_what_the_user_of_the_relay_did_is_no_answer(self, mark: str) -> None:

@@ -1,4 +1,4 @@
-"""Envelope of a job: what is written is read again, and nothing else is read as a job."""
+"""Job and its envelope: its revival; what is written is read again, and nothing else is read as a job."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jobs.job import Acceptance, timestamp
+from relay.jobs.job import Acceptance, seconds_of, timestamp
 from relay.jobs.queue import UnreadableMessage, attributes_of, envelope_of, fits, legal_text, read_envelope
 from tests import samples
 
@@ -110,3 +110,19 @@ def test_envelope_fits_up_to_a_limit_that_leaves_room_for_attributes() -> None:
     job = samples.job(channel="c" * 48, incident_id="\U0010ffff" * 512)
     attributes = sum(len((name + value + "String").encode()) for name, value in attributes_of(job).items())
     assert attributes + most <= MEBIBYTE
+
+
+EARLY, LATE = "2027-01-15T08:00:00.000Z", "2027-01-15T08:00:00.009Z"
+
+
+@pytest.mark.parametrize(("revived_at", "is_revived"), [(None, False), (EARLY, False), (LATE, True)])
+def test_job_is_revived_if_it_woke_after_it_was_dead_lettered(revived_at: str | None, is_revived: bool) -> None:
+    assert samples.job(dead_lettered_at=EARLY, revived_at=revived_at).is_revived == is_revived
+
+
+def test_revived_job_starts_anew_later_than_its_dead_lettering_on_a_slow_clock() -> None:
+    waits = {"not_before": EARLY, "ledger_down_since": EARLY, "waits_for_ledger": True, "bell": True}
+    revived = samples.job(dead_lettered_at=LATE, **waits).revived(seconds_of(EARLY))
+    assert (revived.revived_at, revived.stamps.replays) == ("2027-01-15T08:00:00.010Z", 1)
+    assert (revived.not_before, revived.ledger_down_since, revived.flags) == (None, None, frozenset())
+    assert revived.age_counts_from == seconds_of("2027-01-15T08:00:00.010Z")

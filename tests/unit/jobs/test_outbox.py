@@ -66,6 +66,17 @@ def test_dead_lettered_job_has_the_time_of_its_last_dead_lettering(members: dict
     assert (desk.dead_letters.delays(), desk.retries.messages) == ([0], [])
 
 
+@pytest.mark.parametrize("reduce", [fitting, storable])
+@pytest.mark.parametrize(
+    "body",
+    [samples.body(), samples.body(filler="x" * 3_000_000), random.Random(7).randbytes(900_000)],
+    ids=["small", "compresses well", "no share"],
+)
+def test_job_is_left_whole_if_it_is_small_or_cannot_be_cut(reduce: Any, body: bytes) -> None:
+    job = samples.job(body=body)
+    assert reduce(job) is job
+
+
 @pytest.mark.parametrize(("reduce", "most"), [(fitting, 1_800_000), (storable, 700_000)])
 def test_job_that_is_too_large_loses_its_alert_details_and_says_so(reduce: Any, most: int) -> None:
     alerts = [{"id": "a1", "status": "critical", "description": NOISE[:most]}]

@@ -229,6 +229,15 @@ def broken() -> Line:
 
 
 class TestCircuit:
+    @pytest.mark.parametrize("failure", [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.TIMEOUT])
+    def test_circuit_opens_after_five_failures_in_a_row(self, failure: Reason) -> None:
+        line = Line()
+        for _ in range(5):
+            line.report(line.ticket(), failure)
+        closed = line.closed()
+        assert (closed.reason, closed.slot) == (Reason.CIRCUIT_OPEN, None)
+        assert closed.until >= line.clock.now + 30
+
     def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(self) -> None:
         line = broken()
         opens = line.clock.now + 30

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests import samples
 from tests.fakes import Relay, new_relay, secrets_of
 
@@ -42,3 +44,12 @@ def test_invented_environments_take_one_write_a_minute_and_bounded_memory() -> N
     relay.clock.now += 60 + 1
     relay.sources.record(channel, "e2", (), relay.deadline(8))
     assert suggested(relay) == ("e2", "invented-0")
+
+
+@pytest.mark.parametrize("text", ["[[1]]", "{", '{"environments": 1}', '{"environments": {"e1": "x"}}', "null"])
+def test_unreadable_sources_are_written_anew(text: str) -> None:
+    relay = relay_with()
+    relay.table.write("sources/noc", 0, text)
+    assert suggested(relay) == ()
+    post(relay)
+    assert suggested(relay) == ("e1",)

@@ -1,6 +1,8 @@
 """The plan of a reconcile run: which channels are compared with which listings of BigPanda."""
 
+import json
 from copy import replace
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from relay.reconcile.history import (
 )
 from tests import samples
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
-from tests.unit.reconcile_scene import Scene, make_scene
+from tests.unit.reconcile_scene import Scene, make_scene, with_channels
 
 
 def planned(scene: Scene) -> list[Listing]:
@@ -35,6 +37,17 @@ def share(scene: Scene, environment_id: str, recipients: tuple[str, ...] = ()) -
     scene.relay.webhook.serve(samples.request(content, recipients=recipients))
 
 
+@pytest.mark.parametrize("off", [False, None])
+def test_channel_that_is_not_reconciled_is_not_compared(off: bool | None) -> None:
+    scene = make_scene()
+    with_channels(scene, dba={"reconcile": False} if off is False else {"environment_id": "e1"})
+    if off is None:
+        secret = json.loads(str(scene.relay.secrets.texts["dba"]))
+        del secret["bigpanda"]
+        scene.relay.secrets.texts["dba"] = json.dumps(secret)
+    assert groups(scene) == [["noc"]]
+
+
 def test_environment_that_only_a_share_names_is_not_reconciled() -> None:
     scene = make_scene()
     share(scene, "e-of-a-stranger", recipients=("mallory",))
@@ -47,6 +60,17 @@ def test_recipients_of_urls_are_looked_for_only_if_a_webhook_named_any(recipient
     share(scene, "e1", recipients=recipients)
     [member] = planned(scene)[0].groups[0].members
     assert member.names_recipients == bool(recipients)
+
+
+@pytest.mark.parametrize(("own", "rings"), [({"recipients": []}, False), ({"recipients": ["noc"]}, True)])
+def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own: dict[str, Any], rings: bool) -> None:
+    scene = make_scene()
+    secret = json.loads(str(scene.relay.secrets.texts["noc"]))
+    secret["xmatters"] |= {"recipients_in": "url"} | own
+    scene.relay.secrets.texts["noc"] = json.dumps(secret)
+    scene.relay.clock.now += 301
+    [member] = planned(scene)[0].groups[0].members
+    assert member.signals == rings
 
 
 def test_removed_channel_that_secrets_manager_still_lists_is_left_out_and_no_failure() -> None:

@@ -208,6 +208,13 @@ class TestForgedResolves:
 class TestEnvironments:
     """Environments that a channel's secret names."""
 
+    def test_environment_that_is_gone_does_not_keep_others_from_being_compared(self) -> None:
+        scene = make_scene(environments=["e0"])
+        scene.tenant.faults["/environments/e0/"] = lambda _: HttpAnswer(404, {}, b"{}")
+        scene.has(listed(scene))
+        found = scene.run_twice()
+        assert (found["missed"], found["failure"]) == (1, "HTTP 404")
+
     def test_environment_that_was_not_compared_for_a_day_is_begun_anew(self) -> None:
         scene = make_scene()
         scene.run()
@@ -255,6 +262,16 @@ class TestSnoozed:
 
 class TestEndedIncidents:
     """Listing of ended incidents: only those of the time since the last run."""
+
+    def test_incidents_that_ended_before_the_last_run_are_not_listed(self) -> None:
+        scene = make_scene()
+        scene.run()
+        last = scene.relay.clock.now
+        scene.relay.clock.now += 300
+        scene.relay.bigpanda.calls.clear()
+        scene.run()
+        queries = [parse_qs(urlsplit(call.url).query) for call in scene.relay.bigpanda.calls]
+        assert [query.get("from") for query in queries] == [None, None, [str(int(last - 900))]]
 
     def test_resolved_incident_in_the_snoozed_folder_is_relayed(self) -> None:
         scene = make_scene()
@@ -316,6 +333,15 @@ def test_unknown_critical_is_reported_after_the_pause_of_its_only_channel() -> N
     scene.relay.clock.now += 6 * 3600
     assert scene.run()["unknown"] == 1
     assert len(notices(scene)) == 1
+
+
+def test_unknown_incident_that_is_not_critical_is_logged_alone() -> None:
+    scene = reporting()
+    scene.has(incident(scene.relay.clock, status="Warning"))
+    assert scene.run_twice()["unknown"] == 1
+    assert notices(scene) == []
+    [line] = [line for line in scene.relay.recorder.lines() if line["message"].startswith("unknown incident")]
+    assert (line["incident_id"], line["status"], line["channel"]) == ("i1", "warning", "noc")
 
 
 def test_incident_that_another_channel_of_the_group_relays_is_not_reported() -> None:

@@ -193,6 +193,47 @@ class TestTime:
         relay.clock.now = now
 
 
+class TestFailures:
+    def test_entries_that_dynamodb_leaves_unprocessed_do_not_count_as_missing(self) -> None:
+        scene = make_scene()
+        scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 600))
+        scene.relay.retries.messages.clear()
+        scene.has(incident(scene.relay.clock, ago=600))
+        settled(scene)
+        scene.relay.dynamodb.batch_size = 0
+        assert scene.run()["failure"] == "DynamoDB did not answer for all incidents"
+        assert queued(scene) == []
+
+    def test_host_that_hangs_is_not_asked_again_for_a_while(self) -> None:
+        scene = make_scene()
+        with_channels(scene, dba={"reconcile_query": "a = 1"})
+        slow(scene, 5)
+        scene.tenant.faults["folder="] = lambda _: HttpAnswer(504, {}, b"")
+        found = scene.relay.reconcile()
+        assert sorted(str(each.reason) for each in found.values()) == ["circuit_open", "upstream"]
+        assert listings(scene) == 1
+        scene.relay.clock.now += 30
+        scene.run()
+        assert listings(scene) == 2
+
+    def test_fault_of_our_own_fails_the_listing_and_not_the_others(self) -> None:
+        scene = make_scene()
+        with_channels(scene, dba={"reconcile_query": "a = 1"})
+
+        def fails(call: Call) -> HttpAnswer:
+            if "query=" not in call.url:
+                raise KeyError("bug")
+            return HttpAnswer(200, {}, b'{"items": [], "total": 0}')
+
+        scene.tenant.faults["folder="] = fails
+        found = scene.relay.reconcile()
+        assert (found["noc"].reason, found["dba"].reason) == ("internal", None)
+        assert scene.relay.recorder.metrics()["crash"] == 1
+        scene.tenant.faults.clear()
+        scene.relay.clock.now += 1
+        assert scene.run() == {"compared": 0, "missed": 0, "snooze_over": 0}
+
+
 class TestLease:
     def other(self, scene: Scene) -> Lease:
         """Let another function begin a run."""
@@ -278,6 +319,23 @@ class TestGroups:
         changed(scene, "noc", api_key="BPU-rotated")
         assert scene.run_twice()["missed"] == 1
 
+    @pytest.mark.parametrize("why", ["its key is refused", "its secret is malformed", "both are good"])
+    def test_incident_that_a_channel_with_another_key_knows_is_not_reported(self, why: str) -> None:
+        scene = make_scene(reconcile="report")
+        with_channels(scene, dba={"api_key": "BPU-other"})
+        scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 300))
+        scene.has(incident(scene.relay.clock))
+        if why == "its key is refused":
+            refuse(scene, "BPU-canary")
+        elif why == "its secret is malformed":
+            scene.relay.secrets.texts["noc"] = "{}"
+        # A function that has no copy of the secret.
+        relay = scene.relay.other()
+        for _ in range(4):
+            relay.clock.now += 300
+            assert {each.unknown for each in relay.reconcile().values()} == {0}
+        assert relay.sns.published == []
+
     def test_failing_key_keeps_no_other_key_from_being_compared(self) -> None:
         scene = make_scene()
         with_channels(scene, dba={"api_key": "BPU-other"})
@@ -297,6 +355,21 @@ class TestListing:
         scene.tenant.page_size, scene.tenant.has_total = 40, has_total
         scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(90)))
         assert scene.run_twice()["missed"] == 90
+
+    def test_run_ends_if_bigpanda_repeats_the_same_page(self) -> None:
+        scene = make_scene()
+        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(3)))
+        everything = answer({"items": scene.tenant.incidents, "total": 500})
+        scene.tenant.faults["folder=shared"] = lambda _: everything
+        assert scene.run()["compared"] == 3
+        assert sum("folder=shared" in call.url for call in scene.relay.bigpanda.calls) == 2
+
+    def test_run_that_cannot_read_all_pages_is_counted_as_failed(self) -> None:
+        scene = make_scene()
+        scene.tenant.page_size = 1
+        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(101)))
+        assert scene.run()["compared"] == 100
+        assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
 
     @pytest.mark.parametrize(
         "fault",

@@ -11,8 +11,9 @@ import pytest
 
 from relay.channels.authentication import Request
 from relay.deadline import Deadline
-from relay.failures import InvalidChannel
+from relay.failures import ChannelError, InvalidChannel, UnknownChannel
 from relay.http.session import HttpAnswer
+from relay.ledger.credentials import mark_changed
 from relay.sweeper.canary import MAX_CANARIES, Canary
 from relay.sweeper.run import SweeperRun
 from tests import samples
@@ -156,6 +157,30 @@ def test_resolve_that_xmatters_does_not_accept_is_a_failure() -> None:
     assert [line["detail"] for line in world.lines("canary failed")] == ["xMatters did not accept its resolve"]
 
 
+@pytest.mark.parametrize(
+    ("change", "posted"),
+    [
+        ({"policy": {"canary": True, "pauses": [samples.pause("drop", until=9000)]}}, []),
+        ({"policy": {"canary": True, "mode": "shadow"}}, []),
+        ({"inbound": {"token": "another-token-1f0a"}}, ["Bearer another-token-1f0a"]),
+    ],
+    ids=["paused", "shadow", "revoked token"],
+)
+def test_canary_heeds_a_change_of_its_channel_although_the_sweeper_has_cached_it(
+    change: dict[str, Any], posted: list[str]
+) -> None:
+    world = World()
+    relay = world.relay
+    world.goes_on(2970)
+    relay.channels.for_work("noc")
+    world.posts.clear()
+    document = json.loads(str(relay.secrets.texts["noc"])) | change
+    relay.secrets.texts["noc"] = json.dumps(document)
+    mark_changed(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now)
+    relay.sweep(60)
+    assert [header for header, _ in world.posts] == posted
+
+
 def test_pause_during_a_canary_ends_it_without_a_failure() -> None:
     world = World(policy={"pauses": [samples.pause("keep", since=90, until=2 * HOUR)]})
     world.is_deaf = True
@@ -202,6 +227,18 @@ def test_five_canaries_run_at_most() -> None:
     world.goes_on(900)
     assert len({incident["id"] for _, incident in world.posts}) == 1, "all begin in the same second"
     assert world.shared == ["critical"] * MAX_CANARIES + ["ok"] * MAX_CANARIES
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_last_resort_hears_nothing_of_a_canary_whose_channel_is_gone_or_cannot_be_read(is_removed: bool) -> None:
+    world = World()
+    world.relay.session.steps = [samples.refused(503)]
+    world.goes_on(90)
+    texts = world.relay.secrets.texts
+    texts["noc"] = UnknownChannel("noc") if is_removed else ChannelError("the secret cannot be read")
+    world.goes_on(HOUR)
+    assert world.relay.messaging.sent == []
+    assert not [subject for is_notice, subject in world.told if not is_notice]
 
 
 def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary() -> None:

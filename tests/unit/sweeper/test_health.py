@@ -19,6 +19,7 @@ from relay.sweeper.health_announcement import (
 )
 from tests import samples
 from tests.fakes import (
+    TABLE_DOWN,
     FakeSecrets,
     FakeSession,
     FakeSns,
@@ -365,3 +366,17 @@ class TestRecord:
         assert set(json.loads(text)["channels"]["noc"][1]) == {"rest", "bigpanda"}
         assert samples.BASIC["password"] not in text
         assert BIGPANDA["api_key"] not in text
+
+
+def test_refused_message_is_sent_again_by_the_next_run_and_counted() -> None:
+    relay = watched(DOWN)
+    relay.share(status="warning")
+    open_circuit(relay)
+    runs(relay)
+    relay.sns.failure = TABLE_DOWN
+    runs(relay, 2)
+    assert relay.recorder.metrics()["health_failed"] == 2
+    relay.sns.failure = None
+    runs(relay, 3)
+    assert len(told(relay.sns)) == 1
+    assert relay.recorder.metrics()["health_failed"] == 2

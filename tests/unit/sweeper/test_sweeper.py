@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from relay.failures import QueueError
 from relay.jobs.job import Flag
 from relay.ledger.entry_key import key
 from tests import samples
@@ -19,6 +20,7 @@ from tests.fakes import (
 )
 
 DOWN = samples.refused(503, b"down")
+NO = QueueError("SQS refused the message: AccessDenied")
 
 
 def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes: Any) -> Relay:
@@ -103,6 +105,23 @@ class TestSharesOfChannels:
         assert jobs[-1].incident_id == "i2"
         # Six batches are for the fallback topic. A channel that used up its part of the run has no more rows read.
         assert relay.dynamodb.calls.count("batch_get_item") - before - 6 <= 2
+
+
+class TestQueueDown:
+    def down(self, *steps: Step) -> Relay:
+        relay = vanished(*steps)
+        relay.retries.failure = NO
+        return relay
+
+    def test_worker_is_invoked_with_the_job_while_the_retry_queue_is_down(self) -> None:
+        relay = self.down(DOWN, DOWN, DOWN, samples.accepted())
+        moment = due(relay)
+        assert sweep_at(relay, moment)["healed"] == 1
+        [job] = relay.invoked
+        assert (Flag.BELL in job.flags, job.incident_id) == (True, "i1")
+        assert due(relay) == moment + 60
+        assert worked(relay, job) == []
+        assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
 
 
 class TestStoredJobs:

@@ -4,15 +4,17 @@ import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.jobs.job import timestamp
+from relay.ledger.entry_key import key
 from relay.sweeper.fallback_notifier import last_confirmation
 from tests import samples
 from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
+SNS_DOWN = EndpointConnectionError(endpoint_url="https://sns.test")
 LEDGER_DOWN = EndpointConnectionError(endpoint_url="https://dynamodb")
 
 
@@ -133,6 +135,35 @@ class TestPhones:
         let_pass(relay, 900)
         assert len(relay.messaging.sent) == 4
 
+    @pytest.mark.parametrize(
+        ("is_topic_down", "failing", "is_notified"),
+        [(True, {"text"}, True), (True, {"call", "text"}, False), (False, {"call", "text"}, True)],
+        ids=["calls alone", "nothing", "topic alone"],
+    )
+    def test_critical_is_notified_if_any_way_took_it_and_else_in_the_next_run(
+        self, is_topic_down: bool, failing: set[str], is_notified: bool
+    ) -> None:
+        relay = self.owing("noc", "db")
+
+        def fail(kind: str, number: str) -> None:
+            if kind in failing:
+                raise ClientError({"Error": {"Code": "ConflictException", "Message": f"{number} opted out"}}, "Send")
+
+        relay.messaging.before = fail
+        relay.sns.failure = SNS_DOWN if is_topic_down else None
+        assert relay.sweep(300)["notified"] == (2 if is_notified else 0)
+        assert relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified is is_notified
+        line = self.line(relay)
+        kind_of = {way: way.split()[0] for way in self.WAYS}
+        assert line["accepted"] == [way for way in self.WAYS if kind_of[way] not in failing]
+        assert line["failed"] == {way: "ConflictException" for way in self.WAYS if kind_of[way] in failing}
+        assert "4255550" not in relay.recorder.written()
+        relay.sns.failure, failing = None, set()
+        sent = len(relay.messaging.sent)
+        relay.sweep(60)
+        assert len(subjects(relay)) == (0 if is_topic_down and is_notified else 2)
+        assert len(relay.messaging.sent) == (sent if is_notified else 4)
+
 
 class TestOfTheLastResort:
     """Test of the last resort, which `relayctl fallback test` asks the sweeper for."""
@@ -206,3 +237,15 @@ class TestWorkerWhileTheLedgerIsDown:
         assert subjects(relay) == ["incident i1 of channel noc"]
         assert relay.recorder.metrics()["critical_waits"] == 1
         assert len(relay.retries.messages) == 1, "the job is tried on"
+
+    def test_worker_notifies_the_fallback_at_most_once_in_15_minutes_for_a_channel(self) -> None:
+        relay = self.down(policy={"fallback_after_seconds": 60})
+        self.put(relay)
+        self.put(relay, "i2")
+        relay.wake(60)
+        assert len(subjects(relay)) == 1
+        for _ in range(14):
+            relay.wake(60)
+        assert len(subjects(relay)) == 1
+        relay.wake(60)
+        assert len(subjects(relay)) == 2
