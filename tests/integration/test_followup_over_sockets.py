@@ -55,16 +55,15 @@ def signal(box: Box, recipients: str = "") -> str:
     return str(box.signals()[-1].request_id)
 
 
-class TestFind:
-    @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
-    def test_page_is_found_by_its_signals_request_id_only(self, box: Box, auth: dict[str, str]) -> None:
-        rest = rest_in(box, auth)
-        signal(box)
-        request_id = signal(box)
-        made = box.events.all()[-1]
-        assert new_pages().of_request(rest, request_id, deadline(20)) == [Page(made.id, made.number, is_active=True)]
-        [asked] = box.events.calls.all()
-        assert (asked.route, asked.query) == ("events", {"requestId": request_id, "limit": str(MAX_PAGES)})
+@pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
+def test_page_is_found_by_its_signals_request_id_only(box: Box, auth: dict[str, str]) -> None:
+    rest = rest_in(box, auth)
+    signal(box)
+    request_id = signal(box)
+    made = box.events.all()[-1]
+    assert new_pages().of_request(rest, request_id, deadline(20)) == [Page(made.id, made.number, is_active=True)]
+    [asked] = box.events.calls.all()
+    assert (asked.route, asked.query) == ("events", {"requestId": request_id, "limit": str(MAX_PAGES)})
 
 
 @pytest.fixture
@@ -103,20 +102,15 @@ class TestHeard:
         assert new_pages().heard_of(rest, [silent.id], deadline(20)) == Heard(is_notified=False)
 
 
-class TestSuppressed:
-    """Flood control, which drops pages of accepted signals."""
-
-    @pytest.mark.parametrize(
-        ("mode", "away", "is_suppressed"), [("suppressed", 0, True), ("suppressed", 3600, False), ("no_page", 0, False)]
-    )
-    def test_suppression_is_found_by_its_time(
-        self, box: Box, rest: Rest, mode: str, away: float, is_suppressed: bool
-    ) -> None:
-        box.xmatters.workflow.set({"mode": mode})
-        request_id = signal(box)
-        assert new_pages().of_request(rest, request_id, deadline(20)) == []
-        now = box.xmatters.clock.now().timestamp()
-        assert new_pages().were_suppressed(rest, now - away, deadline(20)) == is_suppressed
+@pytest.mark.parametrize(
+    ("mode", "away", "is_suppressed"), [("suppressed", 0, True), ("suppressed", 3600, False), ("no_page", 0, False)]
+)
+def test_suppression_is_found_by_its_time(box: Box, rest: Rest, mode: str, away: float, is_suppressed: bool) -> None:
+    box.xmatters.workflow.set({"mode": mode})
+    request_id = signal(box)
+    assert new_pages().of_request(rest, request_id, deadline(20)) == []
+    now = box.xmatters.clock.now().timestamp()
+    assert new_pages().were_suppressed(rest, now - away, deadline(20)) == is_suppressed
 
 
 class TestEnd:

@@ -32,24 +32,23 @@ def secret(url: str, auth: dict[str, str] | None = None) -> dict[str, Any]:
     return samples.secret(auth=auth, url=url, policy={"min_seconds_between_signals": 0})
 
 
-class TestAccepted:
-    @pytest.mark.parametrize(
-        "auth", [URL, samples.BASIC, samples.KEY, samples.OAUTH], ids=["url", "basic", "api_key", "oauth"]
-    )
-    def test_signal_has_the_shares_bytes_with_each_kind_of_credentials(
-        self, box: Box, account: Aws, auth: dict[str, str]
-    ) -> None:
-        point_at(box, account, auth)
-        live = Live(account)
-        body = b'{"incident" :{"id":"i1", "n": 1.0, "\\u0041": "\xc3\xa9"}}\n'
-        answer = live.webhook.serve(samples.request(body))
-        [signal] = box.signals()
-        assert (answer.status, answer.document["request_id"]) == (200, signal.request_id)
-        assert (signal.body_bytes, signal.auth) == (body, auth["type"])
-        assert signal.headers["Content-Type"] == "application/json"
-        assert signal.headers["X-Relay-Delivery-Id"] == answer.document["delivery_id"]
-        assert signal.headers["X-Relay-Correlation-Id"] == "request-1"
-        assert account.dead_letters.messages() == []
+@pytest.mark.parametrize(
+    "auth", [URL, samples.BASIC, samples.KEY, samples.OAUTH], ids=["url", "basic", "api_key", "oauth"]
+)
+def test_signal_has_the_shares_bytes_with_each_kind_of_credentials(
+    box: Box, account: Aws, auth: dict[str, str]
+) -> None:
+    point_at(box, account, auth)
+    live = Live(account)
+    body = b'{"incident" :{"id":"i1", "n": 1.0, "\\u0041": "\xc3\xa9"}}\n'
+    answer = live.webhook.serve(samples.request(body))
+    [signal] = box.signals()
+    assert (answer.status, answer.document["request_id"]) == (200, signal.request_id)
+    assert (signal.body_bytes, signal.auth) == (body, auth["type"])
+    assert signal.headers["Content-Type"] == "application/json"
+    assert signal.headers["X-Relay-Delivery-Id"] == answer.document["delivery_id"]
+    assert signal.headers["X-Relay-Correlation-Id"] == "request-1"
+    assert account.dead_letters.messages() == []
 
 
 FOR_EVER: dict[str, Any] = {"times": None}

@@ -45,16 +45,15 @@ def users(box: Box, http: requests.Session) -> requests.Response:
     return http.get(f"{box.bigpanda.url}/scim/v2/Users", timeout=60)
 
 
-class TestRateLimits:
-    @pytest.mark.parametrize(("ask", "limit"), [(comment, 5), (details, 5), (users, 2)])
-    def test_paced_endpoint_takes_so_many_requests_a_second(self, ask: Any, limit: int) -> None:
-        now = [datetime(2030, 1, 1, tzinfo=UTC)]
-        with running(now=lambda: now[0], is_paced=True) as box, requests.Session() as session:
-            session.headers.update(BEARER)
-            box.bigpanda.let_in(KEY)
-            box.bigpanda.declare_incidents("e1", [INCIDENT])
-            statuses = [ask(box, session).status_code for _ in range(limit + 2)]
-            assert [status == 429 for status in statuses] == [False] * limit + [True] * 2
-            assert activities(box, session).status_code == 200
-            now[0] += timedelta(seconds=1)
-            assert ask(box, session).status_code < 300
+@pytest.mark.parametrize(("ask", "limit"), [(comment, 5), (details, 5), (users, 2)])
+def test_paced_endpoint_takes_so_many_requests_a_second(ask: Any, limit: int) -> None:
+    now = [datetime(2030, 1, 1, tzinfo=UTC)]
+    with running(now=lambda: now[0], is_paced=True) as box, requests.Session() as session:
+        session.headers.update(BEARER)
+        box.bigpanda.let_in(KEY)
+        box.bigpanda.declare_incidents("e1", [INCIDENT])
+        statuses = [ask(box, session).status_code for _ in range(limit + 2)]
+        assert [status == 429 for status in statuses] == [False] * limit + [True] * 2
+        assert activities(box, session).status_code == 200
+        now[0] += timedelta(seconds=1)
+        assert ask(box, session).status_code < 300

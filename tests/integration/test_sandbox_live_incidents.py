@@ -56,21 +56,20 @@ def events(tenant: Tenant, count: int) -> list[str]:
     return [each["event"] for each in answered(tenant, count)]
 
 
-class TestWebhooks:
-    def test_open_incident_is_posted_with_the_channels_header(self, tenant: Tenant, receiver: Site) -> None:
-        tenant.share_with(receiver)
-        name = opened(tenant)
-        [webhook] = answered(tenant, 1)
-        [received] = receiver.received
-        assert (received.method, received.target) == ("POST", "/bigpanda/noc")
-        assert (received.headers[HEADER[0]], received.headers["content-type"]) == (HEADER[1], "application/json")
-        assert webhook | {"at": ""} == {
-            "at": "", "incident_id": name, "event": "incident#new", "attempt": 1, "status": 200,
-            "outcome": "delivered", "document": {"outcome": "delivered"},
-        }  # fmt: skip
-        assert tenant.shown(name)["folders"] == ["active", "shared"]
-        assert tenant.log(name, "share") == ["Shared (incident#new): the answer was 200, delivered."]
-        assert tenant.activities(name) == ["incident_shared", "incident_created"]
+def test_open_incident_is_posted_with_the_channels_header(tenant: Tenant, receiver: Site) -> None:
+    tenant.share_with(receiver)
+    name = opened(tenant)
+    [webhook] = answered(tenant, 1)
+    [received] = receiver.received
+    assert (received.method, received.target) == ("POST", "/bigpanda/noc")
+    assert (received.headers[HEADER[0]], received.headers["content-type"]) == (HEADER[1], "application/json")
+    assert webhook | {"at": ""} == {
+        "at": "", "incident_id": name, "event": "incident#new", "attempt": 1, "status": 200,
+        "outcome": "delivered", "document": {"outcome": "delivered"},
+    }  # fmt: skip
+    assert tenant.shown(name)["folders"] == ["active", "shared"]
+    assert tenant.log(name, "share") == ["Shared (incident#new): the answer was 200, delivered."]
+    assert tenant.activities(name) == ["incident_shared", "incident_created"]
 
 
 class TestRules:
@@ -127,16 +126,15 @@ class TestRules:
         assert events(tenant, 1) == ["incident#closed"]
 
 
-class TestResends:
-    def test_503_is_sent_again_until_it_is_taken(self, tenant: Tenant) -> None:
-        with receiving(answering(503, 501, 202)) as receiver:
-            tenant.share_with(receiver)
-            name = opened(tenant)
-            assert [(each["attempt"], each["status"]) for each in answered(tenant, 3)] == [(1, 503), (2, 501), (3, 202)]
-            assert len({each.body for each in receiver.received}) == 1
-        assert tenant.log(name, "share")[0] == (
-            "Shared (incident#new): the answer was 503. BigPanda sends it again in 0 s: attempt 2 of 6."
-        )
+def test_503_is_sent_again_until_it_is_taken(tenant: Tenant) -> None:
+    with receiving(answering(503, 501, 202)) as receiver:
+        tenant.share_with(receiver)
+        name = opened(tenant)
+        assert [(each["attempt"], each["status"]) for each in answered(tenant, 3)] == [(1, 503), (2, 501), (3, 202)]
+        assert len({each.body for each in receiver.received}) == 1
+    assert tenant.log(name, "share")[0] == (
+        "Shared (incident#new): the answer was 503. BigPanda sends it again in 0 s: attempt 2 of 6."
+    )
 
 
 class TestChannel:
@@ -173,19 +171,18 @@ def after(tenant: Tenant, *actions: str, **said: Any) -> str:
     return incident_id
 
 
-class TestOpening:
-    def test_opened_incident_is_shown_to_people_and_listed_by_the_api_at_once(self, tenant: Tenant) -> None:
-        opened = tenant.people.open_incident(title="The shop is slow", status="warning")
-        shown = tenant.shown(opened["id"])
-        assert (shown["status"], shown["severity"], shown["folders"]) == ("Warning", "Warning", ["active", "unhandled"])
-        assert shown["start"] == shown["changed_at"] == shown["updated_at"] == opened["opened_at"]
-        listed = tenant.call("GET", "", "?folder=active").json()
-        assert [each["id"] for each in listed["items"]] == [opened["id"]]
-        [alert] = opened.pop("alerts")
-        assert (alert["status"], alert["description"]) == ("warning", "The shop is slow")
-        assert opened["log"][0]["text"] == "Opened as warning with 1 alert."
-        assert opened["can"] == ["worsen", "gain_alert", "snooze", "flap", "resolve"]
-        assert tenant.activities(opened["id"]) == ["incident_created"]
+def test_opened_incident_is_shown_to_people_and_listed_by_the_api_at_once(tenant: Tenant) -> None:
+    opened = tenant.people.open_incident(title="The shop is slow", status="warning")
+    shown = tenant.shown(opened["id"])
+    assert (shown["status"], shown["severity"], shown["folders"]) == ("Warning", "Warning", ["active", "unhandled"])
+    assert shown["start"] == shown["changed_at"] == shown["updated_at"] == opened["opened_at"]
+    listed = tenant.call("GET", "", "?folder=active").json()
+    assert [each["id"] for each in listed["items"]] == [opened["id"]]
+    [alert] = opened.pop("alerts")
+    assert (alert["status"], alert["description"]) == ("warning", "The shop is slow")
+    assert opened["log"][0]["text"] == "Opened as warning with 1 alert."
+    assert opened["can"] == ["worsen", "gain_alert", "snooze", "flap", "resolve"]
+    assert tenant.activities(opened["id"]) == ["incident_created"]
 
 
 class TestActions:

@@ -38,23 +38,20 @@ def minute(relay: Relay) -> int:
     return woken
 
 
-class TestLiveShares:
-    """New shares: the webhook sends their signals inline, so jobs on queues do not delay them."""
+def test_critical_of_another_channel_is_sent_at_once_without_extra_calls_during_a_flood() -> None:
+    def asked(relay: Relay) -> tuple[Counter[str], int]:
+        before, signals = Counter(relay.dynamodb.calls), len(relay.session.calls)
+        assert post(relay, "noc")["outcome"] == Outcome.DELIVERED
+        assert len(relay.session.calls) == signals + 1
+        return Counter(relay.dynamodb.calls) - before, len(relay.retries.messages)
 
-    def test_critical_of_another_channel_is_sent_at_once_without_extra_calls_during_a_flood(self) -> None:
-        def asked(relay: Relay) -> tuple[Counter[str], int]:
-            before, signals = Counter(relay.dynamodb.calls), len(relay.session.calls)
-            assert post(relay, "noc")["outcome"] == Outcome.DELIVERED
-            assert len(relay.session.calls) == signals + 1
-            return Counter(relay.dynamodb.calls) - before, len(relay.retries.messages)
-
-        quiet, overloaded = two_channels(), two_channels()
-        flood(overloaded)
-        calls, messages = asked(quiet)
-        calls_in_a_flood, messages_in_a_flood = asked(overloaded)
-        assert calls_in_a_flood == calls
-        assert messages_in_a_flood == FLOOD + messages
-        assert overloaded.clock.slept == []
+    quiet, overloaded = two_channels(), two_channels()
+    flood(overloaded)
+    calls, messages = asked(quiet)
+    calls_in_a_flood, messages_in_a_flood = asked(overloaded)
+    assert calls_in_a_flood == calls
+    assert messages_in_a_flood == FLOOD + messages
+    assert overloaded.clock.slept == []
 
 
 class TestRetries:

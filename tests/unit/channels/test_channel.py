@@ -333,24 +333,23 @@ def test_each_documented_trigger_path_is_accepted(path: str) -> None:
     assert keys(made(url=f"{HOST}{path}?apiKey=k", recipients=["Ops"])) == []
 
 
-class TestCritical:
-    @pytest.mark.parametrize(
-        ("when", "is_reached"),
-        [
-            ({"status": "critical"}, True),
-            ({"status": ["warning", "CRIT*"]}, True),
-            ({"status": "*"}, True),
-            ({"status": "warning"}, False),
-            ({"status": "critical", "tag.team": "payments"}, False),
-            ({"severity": "critical"}, False),
-            ({"environment": "*"}, False),
-        ],
-    )
-    def test_route_covers_every_critical_only_if_its_condition_is_the_status_alone(
-        self, when: dict[str, Any], is_reached: bool
-    ) -> None:
-        found = made(routes=[TO_OPS, {"when": when, "recipients": ["Ops"]}])
-        assert misconfiguration.critical_may_notify_nobody(found) is not is_reached
+@pytest.mark.parametrize(
+    ("when", "is_reached"),
+    [
+        ({"status": "critical"}, True),
+        ({"status": ["warning", "CRIT*"]}, True),
+        ({"status": "*"}, True),
+        ({"status": "warning"}, False),
+        ({"status": "critical", "tag.team": "payments"}, False),
+        ({"severity": "critical"}, False),
+        ({"environment": "*"}, False),
+    ],
+)
+def test_route_covers_every_critical_only_if_its_condition_is_the_status_alone(
+    when: dict[str, Any], is_reached: bool
+) -> None:
+    found = made(routes=[TO_OPS, {"when": when, "recipients": ["Ops"]}])
+    assert misconfiguration.critical_may_notify_nobody(found) is not is_reached
 
 
 def test_secret_that_holds_half_a_character_is_refused() -> None:

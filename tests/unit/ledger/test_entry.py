@@ -113,11 +113,10 @@ def claimed(version: tuple[float, float] | None = STAMPS) -> End:
     return End().claimed(NOW, version)
 
 
-class TestAnsweredOpen:
-    def test_answer_after_a_minute_refutes_the_resolve_and_its_copies(self) -> None:
-        refuted = claimed().answered_open(NOW + 60)
-        assert not refuted.is_claimed
-        assert [refuted.has_refuted(each) for each in (STAMPS, (NOW + 1, NOW), None)] == [True, False, False]
+def test_answer_after_a_minute_refutes_the_resolve_and_its_copies() -> None:
+    refuted = claimed().answered_open(NOW + 60)
+    assert not refuted.is_claimed
+    assert [refuted.has_refuted(each) for each in (STAMPS, (NOW + 1, NOW), None)] == [True, False, False]
 
 
 RULE = FlapRule(3, 10)
@@ -134,24 +133,22 @@ def signal_to(*recipients: str, is_for_one: bool = False) -> AcceptedSignal:
     return AcceptedSignal.of(state(), "r1", NOW, Audience(recipients, is_for_one=is_for_one))
 
 
-class TestRecipients:
-    @pytest.mark.parametrize(
-        ("newer", "older", "reaches"),
-        [
-            (("ops", "dba"), ("dba",), True),
-            (("dba",), ("ops", "dba"), False),
-            ((), (), True),
-            (("ops",), (), False),
-            ((), ("ops",), False),
-        ],
-    )
-    def test_newer_signal_reaches_all_of_an_older_one(
-        self, newer: tuple[str, ...], older: tuple[str, ...], reaches: bool
-    ) -> None:
-        assert signal_to(*newer).reaches_all_of(signal_to(*older)) is reaches
+@pytest.mark.parametrize(
+    ("newer", "older", "reaches"),
+    [
+        (("ops", "dba"), ("dba",), True),
+        (("dba",), ("ops", "dba"), False),
+        ((), (), True),
+        (("ops",), (), False),
+        ((), ("ops",), False),
+    ],
+)
+def test_newer_signal_reaches_all_of_an_older_one(
+    newer: tuple[str, ...], older: tuple[str, ...], reaches: bool
+) -> None:
+    assert signal_to(*newer).reaches_all_of(signal_to(*older)) is reaches
 
 
-class TestRevival:
-    def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing(self) -> None:
-        revived = Entry().owing(state()).reviving(state(), MARK + 9)
-        assert revived.dead_lettering(state(), MARK, "refused", plan=1) == revived
+def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing() -> None:
+    revived = Entry().owing(state()).reviving(state(), MARK + 9)
+    assert revived.dead_lettering(state(), MARK, "refused", plan=1) == revived

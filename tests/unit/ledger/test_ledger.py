@@ -178,12 +178,11 @@ def full(alerts: int) -> int:
     return size(dynamodb.items["k"])
 
 
-class TestKey:
-    @pytest.mark.parametrize(
-        "incident_id",
-        ["\ud800", "a\udfff", "\ud83d\ude00", "\U0001f600" * 512, "\ud800" * 512, "x" * 512, "ü" * 512, "\x00\n", " "],
-        ids=repr,
-    )
-    def test_key_fits_into_dynamodb_whatever_the_incident_id_is(self, incident_id: str) -> None:
-        name = key("a" * 48, ("x" * 200,) * 100, incident_id)
-        assert 0 < len(name.encode()) <= MAX_KEY_BYTES
+@pytest.mark.parametrize(
+    "incident_id",
+    ["\ud800", "a\udfff", "\ud83d\ude00", "\U0001f600" * 512, "\ud800" * 512, "x" * 512, "ü" * 512, "\x00\n", " "],
+    ids=repr,
+)
+def test_key_fits_into_dynamodb_whatever_the_incident_id_is(incident_id: str) -> None:
+    name = key("a" * 48, ("x" * 200,) * 100, incident_id)
+    assert 0 < len(name.encode()) <= MAX_KEY_BYTES

@@ -132,35 +132,31 @@ def gate(counts: dict[int, int] | None = None, *, critical_line_end: float = 0, 
     )
 
 
-class TestGate:
-    @pytest.mark.parametrize(
-        ("counts", "limit", "free"),
-        [
-            ({}, 1, 0),
-            ({-5: 1}, 2, 0),
-            ({-5: 1}, 1, 61 - 5),
-            ({-50: 1, -5: 1}, 2, 61 - 50),
-            ({-50: 3, -5: 1}, 2, 61 - 50),
-            ({-50: 1, -5: 4}, 2, 61 - 5),
-            ({-70: 9}, 1, 0),
-        ],
-    )
-    def test_gate_has_room_when_enough_counts_leave_the_window(
-        self, counts: dict[int, int], limit: int, free: float
-    ) -> None:
-        assert gate(counts).free(NOW, limit) == NOW + free
+@pytest.mark.parametrize(
+    ("counts", "limit", "free"),
+    [
+        ({}, 1, 0),
+        ({-5: 1}, 2, 0),
+        ({-5: 1}, 1, 61 - 5),
+        ({-50: 1, -5: 1}, 2, 61 - 50),
+        ({-50: 3, -5: 1}, 2, 61 - 50),
+        ({-50: 1, -5: 4}, 2, 61 - 5),
+        ({-70: 9}, 1, 0),
+    ],
+)
+def test_gate_has_room_when_enough_counts_leave_the_window(counts: dict[int, int], limit: int, free: float) -> None:
+    assert gate(counts).free(NOW, limit) == NOW + free
 
 
-class TestHorizon:
-    def test_no_slot_is_reserved_beyond_the_horizon_and_the_wait_ends_before_it(self) -> None:
-        line = Line(limit=1)
-        line.fill()
-        near = [line.closed() for _ in range(4)]
-        assert all(closed.slot for closed in near)
-        for _ in range(20):
-            far = line.closed()
-            assert (far.reason, far.slot) == (Reason.PACED, None)
-            assert 0.8 * 300 <= far.until - line.clock.now <= 300
+def test_no_slot_is_reserved_beyond_the_horizon_and_the_wait_ends_before_it() -> None:
+    line = Line(limit=1)
+    line.fill()
+    near = [line.closed() for _ in range(4)]
+    assert all(closed.slot for closed in near)
+    for _ in range(20):
+        far = line.closed()
+        assert (far.reason, far.slot) == (Reason.PACED, None)
+        assert 0.8 * 300 <= far.until - line.clock.now <= 300
 
 
 def test_burst_of_a_hundred_shares_a_second_stays_below_200_writes_a_second_on_one_key() -> None:
@@ -247,17 +243,14 @@ class TestCircuit:
         assert len(set(is_critical)) == 50
 
 
-class TestRateLimited:
-    @pytest.mark.parametrize(
-        ("retry_after", "pause"), [(None, 30), (77, 77), (0, 5), (-3, 5), (5, 5), (900, 900), (86_400, 900)]
-    )
-    def test_answer_429_opens_the_circuit_for_its_clamped_retry_after(
-        self, retry_after: float | None, pause: float
-    ) -> None:
-        line = Line()
-        line.report(line.ticket(), Reason.RATE_LIMITED, retry_after)
-        closed = line.closed(is_critical=True)
-        assert closed.reason == Reason.CIRCUIT_OPEN
-        assert pause <= closed.until - line.clock.now <= pause + 5
-        line.clock.now += pause
-        assert line.ticket().troubled
+@pytest.mark.parametrize(
+    ("retry_after", "pause"), [(None, 30), (77, 77), (0, 5), (-3, 5), (5, 5), (900, 900), (86_400, 900)]
+)
+def test_answer_429_opens_the_circuit_for_its_clamped_retry_after(retry_after: float | None, pause: float) -> None:
+    line = Line()
+    line.report(line.ticket(), Reason.RATE_LIMITED, retry_after)
+    closed = line.closed(is_critical=True)
+    assert closed.reason == Reason.CIRCUIT_OPEN
+    assert pause <= closed.until - line.clock.now <= pause + 5
+    line.clock.now += pause
+    assert line.ticket().troubled

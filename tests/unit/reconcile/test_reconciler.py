@@ -112,22 +112,19 @@ class TestMissed:
         assert all("BPU-canary" not in envelope_of(job) for job in scene.relay.retries.jobs())
 
 
-class TestSettling:
-    """A difference counts once it lasted for 90 seconds, and is queued once an hour."""
-
-    def test_second_lost_resolve_is_relayed_within_the_hour_of_the_first(self) -> None:
-        """The incident resolves, reopens and resolves again; the webhooks of both resolves are lost."""
-        scene = make_scene()
-        scene.shared()
-        scene.has(listed(scene, status="Ok"))
-        assert scene.run_twice()["missed"] == 1
-        scene.relay.wake(0)
-        scene.shared(ago=0)
-        scene.relay.clock.now += 60
-        scene.has(listed(scene, status="Ok", ago=5))
-        assert scene.run_twice()["missed"] == 1
-        scene.relay.wake(0)
-        assert scene.signalled() == ["critical", "ok", "critical", "ok"]
+def test_second_lost_resolve_is_relayed_within_the_hour_of_the_first() -> None:
+    """The incident resolves, reopens and resolves again; the webhooks of both resolves are lost."""
+    scene = make_scene()
+    scene.shared()
+    scene.has(listed(scene, status="Ok"))
+    assert scene.run_twice()["missed"] == 1
+    scene.relay.wake(0)
+    scene.shared(ago=0)
+    scene.relay.clock.now += 60
+    scene.has(listed(scene, status="Ok", ago=5))
+    assert scene.run_twice()["missed"] == 1
+    scene.relay.wake(0)
+    assert scene.signalled() == ["critical", "ok", "critical", "ok"]
 
 
 class TestKnown:
