@@ -3,13 +3,15 @@
 import base64
 import json
 import zlib
+from copy import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jobs.job import Acceptance, seconds_of, timestamp
+from relay.incidents.share import Share
+from relay.jobs.job import Acceptance, new_job, seconds_of, timestamp
 from relay.jobs.queue import UnreadableMessage, attributes_of, envelope_of, fits, legal_text, read_envelope
 from tests import samples
 
@@ -126,3 +128,21 @@ def test_revived_job_starts_anew_later_than_its_dead_lettering_on_a_slow_clock()
     assert (revived.revived_at, revived.stamps.replays) == ("2027-01-15T08:00:00.010Z", 1)
     assert (revived.not_before, revived.ledger_down_since, revived.flags) == (None, None, frozenset())
     assert revived.age_counts_from == seconds_of("2027-01-15T08:00:00.010Z")
+
+
+CAME = 1_800_000_000.0
+
+
+def delivery_id(share: Share, channel: str = "noc", recipients: tuple[str, ...] = ("a",)) -> str:
+    return new_job(replace(samples.parsed(), name=channel), share, b"{}", recipients, "c1", CAME).delivery_id
+
+
+def test_delivery_id_differs_by_channel_recipients_incident_version_and_state() -> None:
+    others: list[dict[str, Any]] = [{"id": "i2"}, {"changedOn": 5}, {"changedOn": None}, {"flapping": True}]
+    ids = [
+        *(delivery_id(samples.share(**members)) for members in [{}, *others]),
+        delivery_id(samples.share(), channel="ops"),
+        *(delivery_id(samples.share(), recipients=each) for each in [("b",), ("a", "b")]),
+    ]
+    assert len(set(ids)) == 8
+    assert all(len(each) == 32 and set(each) <= set("0123456789abcdef") for each in ids)
