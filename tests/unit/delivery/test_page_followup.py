@@ -50,6 +50,25 @@ def test_kept_job_finds_the_page_of_its_signal(tenant: Tenant) -> None:
     assert call.headers["Authorization"].startswith("Basic ")
 
 
+@pytest.mark.parametrize(
+    ("data", "ids", "number"),
+    [
+        ([{"id": "page-9", "requestId": "another"}, {"id": "page-1", "requestId": "R1"}], ("page-1",), "1"),
+        ([{"id": "page-1", "status": "TERMINATED"}, {"id": "page-2"}], ("page-1", "page-2"), "1"),
+        ([{"id": "x" * 101}, *({"id": f"p{n}"} for n in range(1000))], tuple(f"p{n}" for n in range(10)), "7" * 100),
+    ],
+    ids=["page of another request", "one of two has ended", "more than the ledger keeps"],
+)
+def test_pages_are_those_of_the_request_cut_to_what_the_ledger_keeps_and_one_of_them_is_active(
+    tenant: Tenant, data: list[dict[str, str]], ids: tuple[str, ...], number: str
+) -> None:
+    said = [{"eventId": "7" * 9000 if number != "1" else "1", "status": "ACTIVE", **each} for each in data]
+    relay = new_relay(tenant, rest=FakeSession(HttpAnswer(200, {}, json.dumps({"data": said}).encode())))
+    relay.share()
+    relay.wake(36)
+    assert pages(relay)[0] == (ids, number, False, False)
+
+
 def test_page_of_a_revived_signal_is_followed_however_old_the_signal_is(tenant: Tenant) -> None:
     relay = new_relay(tenant)
     worked(relay, samples.job(recipients=(), received_at="2027-01-15T01:00:00.000Z", dead_lettered_at=DEAD))
