@@ -564,6 +564,10 @@ class Relay:
         """Return a relay on the same queues, table, topic and clock, with other answers of xMatters' triggers."""
         return replace(self, session=FakeSession(*steps), recorder=Recorder())
 
+    def with_rest(self, rest: FakeSession) -> "Relay":
+        """Return the same relay with another REST API of xMatters."""
+        return replace(self, rest=rest)
+
     def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
         """Return the ledger's entry of an incident."""
         return self.ledger.read(key("noc", recipients, incident_id))

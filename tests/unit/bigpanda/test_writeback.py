@@ -16,7 +16,7 @@ from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, Step
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, table_down
 from tests.unit.states import state
 
 ANSWER = {
@@ -244,6 +244,14 @@ def test_state_that_is_no_worse_goes_to_the_acknowledger_alone(
     assert signalled_to(relay)[sent:] == signalled
 
 
+def test_acknowledgement_counts_for_none_of_several_open_entries_of_the_incident() -> None:
+    relay = answering()
+    relay.webhook.serve(samples.request(samples.body(), recipients=("dba",)))
+    acknowledge(relay)
+    entries = [relay.ledger.read(key("noc", named, "i1")) for named in ((), ("dba",))]
+    assert [(bool(each.announced), each.acknowledged_by) for each in entries] == [(True, ""), (True, "")]
+
+
 HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
 
 
@@ -296,3 +304,16 @@ def test_incident_is_assigned_to_the_acknowledger(user_name: str, access: dict[s
     assert asked(relay) == ["GET Users", "PUT assignment", "POST comments"]
     assert json.loads(relay.bigpanda.calls[1].body) == {"assignee": "u1"}
     assert "is assigned to them" in comments(relay)[0]
+
+
+@pytest.mark.parametrize("place", [("get_item", 0), ("update_item", 0), ("update_item", 1)])
+def test_callback_waits_while_the_ledger_is_down(place: tuple[str, int]) -> None:
+    table = HookedDynamoDb()
+    relay = new_relay(activities(), dynamodb=table)
+    table.before[place] = table_down
+    put(relay, job())
+    relay.wake(0)
+    [waiting] = relay.chores.jobs()
+    assert (waiting.stamps.reason, comments(relay)) == ("internal", [])
+    relay.wake(60 + 1)
+    assert len(comments(relay)) == 1

@@ -155,6 +155,17 @@ def test_bigpanda_is_asked_until_the_resolve_is_settled(events: str, asked: int)
     assert len(Scene().play(f"{RESOLVED} {events}").asked) == asked
 
 
+def test_bigpanda_is_asked_after_3_15_and_60_seconds() -> None:
+    scene = Scene().play(RESOLVED)
+    came, asked = scene.relay.clock.now, []
+    for _ in range(80):
+        before = len(scene.asked)
+        scene.relay.wake(1)
+        asked += [scene.relay.clock.now - came] * (len(scene.asked) - before)
+    assert [round(each) for each in asked] == pytest.approx([3, 15, 60], abs=1.1)
+    assert scene.asked[0] == "/environments/e1/incidents/i1?expand=alerts"
+
+
 @pytest.mark.parametrize("gets_queued", [True, False])
 @pytest.mark.parametrize("reads_work", [True, False])
 def test_resolve_is_not_announced_without_the_ledger_which_could_claim_it(gets_queued: bool, reads_work: bool) -> None:

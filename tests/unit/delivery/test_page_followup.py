@@ -140,6 +140,17 @@ def test_missing_page_of_the_minute_in_which_flood_control_suppressed_pages_says
     )
 
 
+def test_page_counts_as_missing_although_xmatters_does_not_say_what_it_suppressed(tenant: Tenant) -> None:
+    def refuses(call: Call) -> HttpAnswer:
+        return samples.refused(404) if "/event-suppressions" in call.url else tenant.rest(call)
+
+    tenant.makes_pages = False
+    relay = new_relay(tenant, rest=FakeSession(refuses))
+    relay.play("critical")
+    relay.drain()
+    assert (relay.entry().receipt.missed, relay.dead_letters.messages) == ("page_missing", [])
+
+
 # Events (see `Relay.play`), request ids of signals without a page, the counted missing pages, and the number of
 # notifications of the fallback topic.
 LOST: dict[str, tuple[str, set[str], int, int]] = {
@@ -200,6 +211,20 @@ def test_followup_with_a_wrong_base_url_is_dead_lettered_without_the_credential(
     assert (dead.kind, dead.stamps.reason, relay.delays()) == ("followup", "refused", [])
     kept = relay.dead_letters.messages[0]["MessageBody"]
     assert ("is odd" in kept, "rest-pw" in kept + relay.recorder.written()) == (True, False)
+
+
+def test_followup_that_hangs_ends_within_its_time_limit_and_waits_for_its_backoff(tenant: Tenant) -> None:
+    def hangs(call: Call) -> HttpAnswer:
+        relay.clock.now += call.seconds
+        raise requests.ReadTimeout
+
+    relay = new_relay(tenant, rest=FakeSession(hangs))
+    relay.share()
+    began = relay.clock.now
+    relay.wake(36)
+    assert relay.clock.now - began == pytest.approx(36 + 5)
+    [again] = relay.chores.jobs()
+    assert (again.stamps.reason, again.stamps.attempts, relay.chores.delays()[0] > 0) == ("timeout", 1, True)
 
 
 def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant) -> None:

@@ -1,5 +1,6 @@
 """Phones of the last resort: their ways, what they are told, and failures that name no number."""
 
+import math
 from copy import replace
 
 import pytest
@@ -7,6 +8,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.deadline import seconds_left
 from relay.delivery.fallback import Fallback, OverdueDebt
 from tests.fakes import FakeMessaging, FakeSns, phones
 
@@ -42,6 +44,17 @@ def test_phone_that_fails_is_reported_without_its_number_and_the_others_are_reac
     assert failures == {"call to phone 1 (ends in 00)": said, "call to phone 2 (ends in 78)": ""}
     assert [number for _, number, *_ in client.sent] == [NUMBERS[1]]
     assert not any(number in f"{to_all!r} {failures}" for number in NUMBERS)
+
+
+def test_call_is_repeated_only_if_the_service_failed_it_within_seconds() -> None:
+    client, left = FakeMessaging(), list[float]()
+    client.before = lambda *_: left.append(seconds_left())
+    to_all = phones(client, *NUMBERS)
+    assert to_all
+    to_all.send(lambda _: "words")
+    # The SDK repeats nothing once this time is over, and a call without an answer takes longer.
+    assert [each for each in left if each > 5] == []
+    assert seconds_left() == math.inf
 
 
 @given(st.text() | st.sampled_from(["x" * 5000, "\n\x00", "\U0001f600" * 500]))

@@ -65,6 +65,17 @@ def heard(relay: Relay) -> tuple[bool, bool, bool]:
     return receipt.is_open, receipt.notified_at > 0, receipt.answered_at > 0
 
 
+# The tag `team` brings in further recipients.
+LATE_TAG: dict[str, Any] = {"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]}
+
+
+def tagged(relay: Relay) -> None:
+    """Let BigPanda share the critical again, with a tag that came late."""
+    relay.clock.now += 30
+    relay.share(changedOn=int(relay.clock.now), tags=[{"name": "team", "value": "db"}])
+    relay.wake(15)
+
+
 def accepted_before_an_outage(relay: Relay) -> Callable[[Call], HttpAnswer]:
     """Return an answer that accepts a signal, just before the ledger begins to fail."""
 
@@ -214,6 +225,16 @@ class TestUnansweredRecipients:
         relay.play(f"{events} critical")
         assert (told(relay), self.recipients(relay)) == (["nobody_answered"], ["Ops", "Ops"])
 
+    @pytest.mark.parametrize("has_rest", [True, False])
+    def test_recipients_whom_no_missing_proof_can_call_are_refused(self, has_rest: bool) -> None:
+        document = samples.secret(policy={"unanswered_recipients": ["Boss"]})
+        document["xmatters"] |= {"rest": REST} if has_rest else {"callback": {"token": "t"}}
+        if has_rest:
+            assert samples.parsed(document).policy.unanswered_recipients == ("Boss",)
+        else:
+            with pytest.raises(InvalidChannel, match="unanswered_recipients"):
+                samples.parsed(document)
+
     def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
         relay = watched(self.OTHERS)
         relay.play("critical 60")
@@ -303,6 +324,24 @@ class TestWithRestApi:
         relay.sweep_for(600)
         assert told(relay) == steps
 
+    @pytest.mark.parametrize("page", ["page-1", "page-2"])
+    def test_answer_to_either_page_counts_after_a_late_tag(self, page: str) -> None:
+        relay = watched(BOTH | LATE_TAG, tenant=Tenant())
+        relay.play("critical 15")
+        tagged(relay)
+        assert relay.statuses() == "critical critical"
+        call_back(relay, "response", "Acknowledge", page=page)
+        assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
+
+    def test_fallback_is_told_although_xmatters_cannot_be_asked(self) -> None:
+        tenant = Tenant()
+        relay = watched({}, tenant=tenant)
+        relay.play("critical 15")
+        relay = relay.with_rest(FakeSession(samples.refused(503)))
+        relay.sweep_for(420, step=30)
+        assert told(relay) == ["nobody_notified"]
+        assert "upstream" in {line.get("reason") for line in relay.recorder.lines()}, "the failure is in the log"
+
 
 class TestToldAtOnce:
     """xMatters says that it notifies nobody else: the fallback topic is told in the sweeper's next run."""
@@ -376,6 +415,24 @@ class TestToldAtOnce:
         relay.sweep(30)
         assert told(relay) == steps
 
+    @pytest.mark.parametrize("events", ["warning 5 critical", "critical 5 ok 5 critical", "critical 5 warning"])
+    def test_without_the_rest_api_a_failure_counts_for_the_only_signal_alone(self, events: str) -> None:
+        relay = watched(BOTH)
+        relay.play(f"{events} 5")
+        call_back(relay, "failure", "")
+        relay.sweep(30)
+        is_only = events.startswith("critical 5 ok")
+        assert told(relay) == (["nobody_notified"] if is_only else [])
+
+    def test_failure_of_an_older_page_says_nothing_of_a_critical_whose_signal_has_no_id(self) -> None:
+        relay = watched(BOTH)
+        relay.play("warning 5")
+        relay.session.steps = [HttpAnswer(202, {}, b"{}")]
+        relay.play("critical 5")
+        call_back(relay, "failure", "")
+        relay.sweep(30)
+        assert (told(relay), heard(relay)) == ([], (True, False, False))
+
     @pytest.mark.parametrize("has_rest", [True, False])
     @pytest.mark.parametrize(
         ("failed", "steps"),
@@ -448,6 +505,16 @@ class TestAnswersInBigPanda:
         relay.play("critical")
         return relay
 
+    @pytest.mark.parametrize("has_answered", [True, False])
+    def test_bigpanda_is_asked_before_it_is_told_at_once_that_nobody_is_left(self, has_answered: bool) -> None:
+        activities = [acted(type="incident_commented")] if has_answered else []
+        relay = self.channel(*activities, tenant=Tenant())
+        relay.clock.now += 15
+        call_back(relay, "failure", "")
+        relay.sweep(30)
+        assert told(relay) == ([] if has_answered else ["nobody_notified"])
+        assert len(relay.bigpanda.calls) == 1
+
     @pytest.mark.parametrize(
         ("activity", "is_answer"),
         [
@@ -471,6 +538,14 @@ class TestAnswersInBigPanda:
         assert told(relay) == ([] if is_answer else ["nobody_answered"])
         assert receipt.answered_by == ("BigPanda user anna" if is_answer else "")
         assert (relay.dynamodb.indexed(), relay.chores.messages) == ([], [])
+
+    def test_first_answer_counts(self) -> None:
+        relay = self.channel(
+            acted(timestamp=self.SINCE + 90, created_by="zoe"), acted(timestamp=self.SINCE + 60, created_by="bob")
+        )
+        relay.sweep_for(1800, step=30)
+        receipt = relay.entry().receipt
+        assert (receipt.answered_by, receipt.answered_at) == ("BigPanda user bob", self.SINCE + 60)
 
     def test_answer_in_the_second_of_the_critical_counts(self) -> None:
         activity = acted(timestamp=self.SINCE)
@@ -497,6 +572,14 @@ class TestAnswersInBigPanda:
         assert query["types"] == ["incident_assigned,incident_commented"]
         assert told(relay) == ["nobody_answered"]
         assert any(name.startswith("rate/") and "/activities/" in name for name in relay.dynamodb.items)
+
+    def test_bigpanda_is_asked_although_xmatters_cannot_be(self) -> None:
+        tenant = Tenant()
+        relay = self.channel(acted(), tenant=tenant)
+        relay.wake(15)
+        relay = relay.with_rest(FakeSession(samples.refused(503)))
+        relay.sweep_for(1800, step=30)
+        assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
 
     def test_bigpanda_is_not_asked_about_what_was_answered_in_xmatters(self) -> None:
         tenant = Tenant()

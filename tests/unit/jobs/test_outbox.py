@@ -12,7 +12,7 @@ import pytest
 from relay.deadline import Deadline, limited
 from relay.incidents.share import parse_share
 from relay.jobs.job import Flag, Job
-from relay.jobs.queue import Outbox, envelope_of, fits, fitting, read_envelope, storable
+from relay.jobs.queue import Outbox, envelope_of, fits, fitting, last_copy, read_envelope, storable
 from relay.jobs.reduced_body import reduced_body
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -96,6 +96,14 @@ def test_stored_job_fits_an_item(size: int) -> None:
     body = random.Random(7).randbytes(size) if size == 224 * KIB else samples.body(noise=text)
     job = samples.job(body=body, recipients=("x" * 200,) * 200, response_excerpt="\u2713" * 1024)
     FakeDynamoDb().table(Clock()).store("job/" + "x" * 1100, envelope_of(storable(job)), lasts=60)
+
+
+@pytest.mark.parametrize(("noise", "is_reduced"), [(0, False), (200_000, False), (400_000, True)])
+def test_last_copy_is_whole_unless_it_is_too_long_for_a_log_line(noise: int, is_reduced: bool) -> None:
+    job = samples.job(body=samples.body(noise=NOISE[:noise]))
+    copy = last_copy(job)
+    assert len(copy) <= 200_000
+    assert (Flag.BODY_REDUCED in read_envelope(copy).flags, read_envelope(copy) != job) == (is_reduced, is_reduced)
 
 
 @cache

@@ -27,6 +27,19 @@ def test_job_is_sent_as_body_with_its_attributes_and_delay() -> None:
     }
 
 
+@pytest.mark.parametrize(("failure", "visible"), [(None, 201), (DENIED, None), (UNREACHABLE, None)])
+def test_backlog_is_the_number_of_messages_that_can_be_received(failure: Exception | None, visible: int | None) -> None:
+    class Queue(FakeSqs):
+        def get_queue_attributes(self, **asked: object) -> dict[str, dict[str, str]]:
+            if failure:
+                raise failure
+            return super().get_queue_attributes(**asked)
+
+    sqs = Queue()
+    sqs.visible = 201
+    assert sqs.queue().backlog() == visible
+
+
 @pytest.mark.parametrize(
     ("envelope", "attribute", "why"),
     [

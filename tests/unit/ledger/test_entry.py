@@ -10,10 +10,10 @@ from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal, Audience
 from relay.ledger.debt import Debt, Row, shard
 from relay.ledger.entry import End, Entry, Flap
-from relay.ledger.table import Ledger
+from relay.ledger.table import Ledger, row_of
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
-from tests.unit.states import NOW, over, state
+from tests.unit.states import NOW, announced, over, state
 
 MARK = NOW + 60.0
 
@@ -152,3 +152,11 @@ def test_newer_signal_reaches_all_of_an_older_one(
 def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing() -> None:
     revived = Entry().owing(state()).reviving(state(), MARK + 9)
     assert revived.dead_lettering(state(), MARK, "refused", plan=1) == revived
+
+
+def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified() -> None:
+    entry = announced(state()).page_missing(NOW)
+    assert (entry.receipt.missed, row_of(entry)) == ("page_missing", Row(NOW, is_critical=True))
+    notified = entry.notified("page_missing", NOW + 180)
+    assert (notified.receipt.is_open, row_of(notified), notified.receipt.told_at) == (False, None, NOW + 180)
+    assert notified.page_missing(NOW) == notified, "the fallback topic is notified once"

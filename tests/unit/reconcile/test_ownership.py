@@ -1,12 +1,16 @@
 """Unknown incidents: `ring` rings only those that BigPanda shared with the channel's own webhook."""
 
+from collections.abc import Callable
+
 import pytest
 from botocore.exceptions import ClientError
 
 from relay.bigpanda.client import RateLimit
+from relay.http.session import HttpAnswer
 from relay.reconcile import ownership
 from relay.reconcile.ownership import Learnt
-from tests.unit.reconcile_scene import OWN, Scene, access_of, incident, make_scene, with_channels
+from tests.fakes import Call
+from tests.unit.reconcile_scene import OWN, Scene, access_of, answer, incident, make_scene, with_channels
 
 OTHER = "webhook.dba"
 
@@ -89,6 +93,23 @@ def test_webhook_is_the_one_with_which_all_known_incidents_were_shared() -> None
     assert (learnt(scene), reported(scene)) == ((OWN,), 1)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [lambda _: HttpAnswer(503, {}, b""), lambda _: HttpAnswer(404, {}, b"{}"), lambda _: answer([{"type": "odd"}])],
+)
+def test_critical_is_reported_if_bigpanda_does_not_say_with_whom_it_was_shared(
+    fault: Callable[[Call], HttpAnswer],
+) -> None:
+    scene = make_scene()
+    lists(scene, i2=[OWN])
+    scene.tenant.faults["/activities?"] = fault
+    assert scene.run_twice()["missed"] == 0
+    assert (reported(scene), scene.relay.retries.messages) == (1, [])
+    scene.tenant.faults.clear()
+    scene.relay.clock.now += 300
+    assert scene.run()["missed"] == 1, "it rings as soon as BigPanda says so"
+
+
 def test_incident_of_others_is_asked_about_once_an_hour_and_rings_once_it_is_shared_with_the_channel() -> None:
     scene = make_scene()
     lists(scene, i2=[OTHER])
@@ -148,4 +169,13 @@ def test_name_is_stored_with_the_only_right_to_write_that_the_function_has(monke
     # The role of the reconcile function may update items, and put none.
     monkeypatch.setattr(scene.relay.dynamodb, "put_item", denied)
     assert "failure" not in scene.run()
+    assert learnt(scene) == (OWN,)
+
+
+def test_name_of_a_webhook_that_cannot_be_read_is_learnt_anew() -> None:
+    scene = make_scene()
+    scene.relay.table.store(f"{ownership.OWN_KEY}noc", "{}", lasts=60)
+    scene.shared(ago=300)
+    lists(scene, i1=[OWN])
+    scene.run()
     assert learnt(scene) == (OWN,)

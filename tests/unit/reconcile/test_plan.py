@@ -169,3 +169,15 @@ def test_name_of_a_listing_does_not_differ_by_api_key() -> None:
 def test_long_or_odd_incident_id_has_a_hash_as_short_name(name: str) -> None:
     assert len(short_name(name)) == 48
     assert short_name(name) == short_name(name) != name
+
+
+def test_run_that_has_no_time_to_read_all_channels_is_counted_as_failed() -> None:
+    scene = make_scene()
+
+    def slow() -> list[str]:
+        scene.relay.clock.now += 900
+        return ["noc"]
+
+    object.__setattr__(scene.relay.reconciler.planner, "names", slow)
+    assert scene.run() == {}
+    assert scene.relay.recorder.metrics()["reconcile_failed"] == 1

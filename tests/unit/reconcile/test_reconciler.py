@@ -12,7 +12,10 @@ from relay.jobs.queue import envelope_of
 from relay.ledger.entry_key import key
 from relay.reconcile.history import UnknownCounts
 from tests import samples
+from tests.fakes import Call
 from tests.unit.reconcile_scene import Scene, answer, history_of, incident, make_scene, with_channels
+
+QUEUE_DOWN = EndpointConnectionError(endpoint_url="x")
 
 
 def without(*names: str, **members: Any) -> dict[str, Any]:
@@ -84,6 +87,23 @@ class TestMissed:
         assert said["incident_tags"] == [{"name": "x"}]
         assert (job.kind, job.incident_id, job.version) == ("signal", "i1", (stamp, stamp))
         assert [job.kind for job in scene.relay.chores.jobs()] == ["release"]
+
+    def test_missed_incident_that_the_queue_refuses_is_relayed_by_the_next_run(self) -> None:
+        scene = make_scene()
+        scene.has(listed(scene), listed(scene, "i2"))
+
+        def down(_: Call) -> HttpAnswer:
+            scene.relay.retries.failure = QUEUE_DOWN
+            return HttpAnswer(404, {}, b"{}")
+
+        scene.tenant.faults["/i2?"] = down
+        found = scene.run_twice()
+        assert (found["missed"], found["failure"]) == (1, "the retry queue did not take what was missed")
+        assert scene.relay.recorder.metrics()["share_missed"] == 1
+        scene.tenant.faults.clear()
+        scene.relay.retries.failure = None
+        scene.relay.clock.now += 300
+        assert scene.run()["missed"] == 1
 
     @pytest.mark.parametrize("poor", [{"status": None}, {"changed_at": 1, "updated_at": 1}], ids=str)
     def test_details_that_are_poorer_or_older_than_the_listing_are_not_used(self, poor: dict[str, Any]) -> None:
@@ -158,6 +178,17 @@ class TestKnown:
         scene.has(listed(scene, ago=200))
         assert scene.run_twice()["missed"] == 1
         assert [job.url_recipients for job in scene.relay.retries.jobs() if job.stamps.status == "critical"] == [()]
+
+    def test_recipients_that_the_channel_no_longer_permits_get_no_signal(self) -> None:
+        scene = make_scene()
+        scene.shared(("dba",), status="warning")
+        secret = json.loads(str(scene.relay.secrets.texts["noc"]))
+        secret["policy"] = secret.get("policy", {}) | {"allowed_recipients": []}
+        scene.relay.secrets.texts["noc"] = json.dumps(secret)
+        scene.relay.clock.now += 301
+        scene.has(listed(scene, ago=200))
+        scene.run_twice()
+        assert [job.stamps.status for job in scene.relay.retries.jobs()] == ["warning"]
 
 
 class TestForgedResolves:

@@ -23,9 +23,11 @@ from tests.fakes import (
     FakeSecrets,
     FakeSession,
     FakeSns,
+    HookedDynamoDb,
     Relay,
     Step,
     new_relay,
+    table_down,
     worked,
 )
 
@@ -162,6 +164,14 @@ class TestHeartbeat:
         relay = new_relay(heartbeat=lambda _: "HTTP 500")
         assert relay.sweep() == {"owed": 0, "notified": 0, "healed": 0}
         assert relay.recorder.metrics()["heartbeat_failed"] == 1
+
+    def test_run_that_another_run_keeps_out_or_that_fails_sends_no_heartbeat(self) -> None:
+        switch, dynamodb = Switch(), HookedDynamoDb()
+        relay = new_relay(dynamodb=dynamodb, heartbeat=switch)
+        dynamodb.before[("query", 1)] = table_down
+        assert relay.sweep() == {}
+        assert relay.sweep(1) == {}, "the lease of the failed run"
+        assert switch.beats == []
 
 
 NOW = 1_800_000_000.0

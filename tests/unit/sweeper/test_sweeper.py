@@ -202,6 +202,16 @@ class TestRunLease:
         assert [each["healed"] for each in others] == [1]
         assert len(relay.retries.messages) == 1
 
+    def test_next_run_waits_for_the_lease_of_a_run_that_crashed(self) -> None:
+        relay = vanished(DOWN)
+        relay.sns.before = dies
+        with pytest.raises(SystemExit):
+            relay.sweep(300)
+        relay.sns.before = lambda _: None
+        other = relay.other(DOWN)
+        assert other.sweep(55 - 1) == {}
+        assert other.sweep(1) == {"owed": 1, "notified": 1, "healed": 1}
+
     @pytest.mark.parametrize("text", ["", "no JSON", "[]", "7", "null"])
     def test_unreadable_state_of_the_sweeper_is_begun_anew(self, text: str) -> None:
         relay = vanished(DOWN)

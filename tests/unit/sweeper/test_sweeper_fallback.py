@@ -10,7 +10,7 @@ from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relay.sweeper.fallback_notifier import last_confirmation
 from tests import samples
-from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay
+from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -248,3 +248,26 @@ class TestWorkerWhileTheLedgerIsDown:
         assert len(subjects(relay)) == 1
         relay.wake(60)
         assert len(subjects(relay)) == 2
+
+    @pytest.mark.parametrize("changes", [{"status": "warning"}, {"kind": "followup"}, {"kind": "writeback"}], ids=str)
+    def test_worker_does_not_notify_the_fallback_of_warnings_and_chores(self, changes: dict[str, str]) -> None:
+        relay = self.down(policy={"fallback_after_seconds": 0})
+        self.put(relay, **changes)
+        relay.wake(600)
+        assert subjects(relay) == []
+
+
+def test_mark_that_fails_leads_to_one_more_message_after_five_minutes() -> None:
+    table = HookedDynamoDb()
+    relay = new_relay(DOWN, dynamodb=table)
+    relay.share()
+    relay.clock.now += 300
+    # The next run's writes: its lease, the notification, and the entry's mark.
+    table.before["update_item", table.calls.count("update_item") + 2] = table_down
+    assert relay.sweep(0)["notified"] == 1
+    assert (len(subjects(relay)), relay.entry().debt.is_notified) == (1, False)
+    for _ in range(4):
+        relay.sweep(60)
+    assert len(subjects(relay)) == 1
+    relay.sweep(60)
+    assert (len(subjects(relay)), relay.entry().debt.is_notified) == (2, True)
