@@ -163,6 +163,20 @@ class TestPhones:
         assert len(subjects(relay)) == (0 if is_topic_down and is_notified else 2)
         assert len(relay.messaging.sent) == (sent if is_notified else 4)
 
+    @pytest.mark.parametrize("is_topic_down", [False, True])
+    def test_phones_that_hang_leave_the_messages_to_be_repeated_after_five_minutes(self, is_topic_down: bool) -> None:
+        relay = self.owing("noc")
+        relay.messaging.before = lambda *_: relay.clock.sleep(6)
+        relay.sns.failure = SNS_DOWN if is_topic_down else None
+        assert relay.sweep(300)["notified"] == 1
+        assert not relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified
+        let_pass(relay, 240)
+        assert len(relay.messaging.sent) == 4
+        relay.messaging.before = lambda *_: None
+        relay.sns.failure = None
+        let_pass(relay, 120)
+        assert (len(subjects(relay)), len(relay.messaging.sent)) == (1 if is_topic_down else 2, 8)
+
 
 class TestOfTheLastResort:
     """Test of the last resort, which `relayctl fallback test` asks the sweeper for."""
