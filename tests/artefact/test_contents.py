@@ -27,8 +27,8 @@ UNWANTED_PACKAGES = {
 UNWANTED_FOLDERS = {"tests", "test", "bin"}
 BINARY = re.compile(r"\.(so|dylib|pyd|dll|a|exe)(\.|$)")
 
-# The flags of bytecode that is validated by a hash of its source, without a check at import ("unchecked-hash").
-HASHED, CHECKED = 0b01, 0b10
+# The flag of bytecode that is validated by a hash of its source, without a check at import ("unchecked-hash").
+HASHED = 0b01
 
 
 def modules(build: Build, artefact: str) -> dict[str, Path]:

@@ -330,10 +330,6 @@ class TestFunctions:
                 assert function["Runtime"] in layer["CompatibleRuntimes"]
                 assert architecture in layer["CompatibleArchitectures"]
 
-    def test_old_layer_versions_are_deleted(self, on_aws: Stack) -> None:
-        layers = [each for each in on_aws.resources.values() if each["Type"] == "AWS::Lambda::LayerVersion"]
-        assert [layer["DeletionPolicy"] for layer in layers] == ["Delete", "Delete"]
-
     def test_functions_variables_follow_the_parameters(self) -> None:
         chosen = of_clone(
             SecretPrefix="ops/relay", XMattersHosts="a.xmatters.com", BigPandaHosts="b.c", SecretCacheSeconds="60"
@@ -536,25 +532,17 @@ class TestPermissions:
 SIGNING = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0f6c334abcdea4d8b"
 
 
-class TestCodeSigning:
-    def test_every_function_requires_signed_code_with_a_signing_configuration(self) -> None:
-        functions = of_clone(CodeSigningConfigArn=SIGNING).of_type("AWS::Lambda::Function")
-        assert len(functions) >= 6
-        assert {each["CodeSigningConfigArn"] for each in functions.values()} == {SIGNING}
-        # A function's configuration also applies to its layers, which have no such property.
-        assert all(len(each["Layers"]) == 2 for each in functions.values())
-
-    @pytest.mark.parametrize("profile", ["aws", "local"])
-    def test_no_function_requires_signed_code_without_a_signing_configuration(self, profile: str) -> None:
-        functions = of_clone(Profile=profile).of_type("AWS::Lambda::Function")
-        assert [name for name, each in functions.items() if "CodeSigningConfigArn" in each] == []
-
-    @pytest.mark.parametrize("arn", ["csc-0f6c334abcdea4d8b", SIGNING.replace("lambda", "signer"), SIGNING + "0"])
-    def test_invalid_signing_configuration_is_refused_by_its_pattern(self, arn: str) -> None:
-        parameter = templates.read(TEMPLATE)["Parameters"]["CodeSigningConfigArn"]
-        assert re.fullmatch(parameter["AllowedPattern"], SIGNING)
-        assert re.fullmatch(parameter["AllowedPattern"], "")
-        assert not re.fullmatch(parameter["AllowedPattern"], arn)
+@pytest.mark.parametrize(
+    ("parameters", "required"),
+    [({}, None), ({"Profile": "local"}, None), ({"CodeSigningConfigArn": SIGNING}, SIGNING)],
+    ids=["default", "local", "signed"],
+)
+def test_every_function_requires_signed_code_if_a_signing_configuration_is_given(
+    parameters: dict[str, str], required: str | None
+) -> None:
+    # A function's configuration also applies to its layers, which have no such property.
+    functions = of_clone(**parameters).of_type("AWS::Lambda::Function").values()
+    assert [each.get("CodeSigningConfigArn") for each in functions] == [required] * len(FUNCTIONS)
 
 
 # Part of an ARN after the account, for a resource that a policy names by its Arn or Ref.

@@ -98,6 +98,7 @@ def parameters() -> dict[str, dict[str, Any]]:
 
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
+SIGNING = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0f6c334abcdea4d8b"
 IDENTITY = "arn:aws:sms-voice:us-east-1:123456789012:"
 WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay-1/0a1b2c3d-0000-4000-8000-000000000000"
 PHONE = "+14255550100"
@@ -442,6 +443,7 @@ class TestParameters:
             ("SecretPrefix", ["", "ops/relay-1", "a_+=.@-z/b"], ["/relay", "relay/", "a//b", "*", "relay\n"]),
             ("XMattersHosts", HOSTS, NO_HOSTS),
             ("BigPandaHosts", HOSTS, NO_HOSTS),
+            ("CodeSigningConfigArn", ["", SIGNING], [SIGNING.replace("lambda", "signer"), SIGNING + "0"]),
             ("KmsKeyArn", ["", KEY, KEY.replace("key/", "key/mrk-")], ["alias/relay", KEY + " ", TOPIC]),
             ("AllowedSourceCidrs", ["", "192.0.2.1/32,2001:db8::/32"], ["192.0.2.1", "192.0.2.0/24, 198.51.100.0/24"]),
             ("WebAclArn", ["", WEB_ACL], ["relay", WEB_ACL.replace("regional", "global")]),

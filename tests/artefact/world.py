@@ -199,16 +199,6 @@ def in_base64(event: Mapping[str, Any]) -> dict[str, Any]:
     return {**event, "body": base64.b64encode(event["body"].encode()).decode(), "isBase64Encoded": True}
 
 
-def records(*envelopes: str) -> dict[str, Any]:
-    """Return the worker's event for these messages, whose ids are 0, 1, …"""
-    return {"Records": [{"messageId": str(number), "body": body} for number, body in enumerate(envelopes)]}
-
-
-def changed(envelope: str, **members: Any) -> str:
-    """Return an envelope with changed members."""
-    return json.dumps(json.loads(envelope) | members)
-
-
 def logged(text: str) -> list[dict[str, Any]]:
     """Return the log's lines, all of which have to be JSON."""
     return [json.loads(line) for line in text.splitlines()]

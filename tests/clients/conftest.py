@@ -1,9 +1,8 @@
-"""Clients of xMatters that others wrote, run against the stand-in over https.
+"""python-xmatters, a client of xMatters that others wrote, run against the stand-in over https.
 
-python-xmatters and xmtoolbox were written for the real xMatters, so they judge the stand-in independently. Both run as
-processes of their own, in environments that `make checks` installs; requirements/ pins them with hashes. Where a client
-contradicts xMatters' documents or recordings, a test states the difference, and the docstring of the stand-in's module
-names it.
+It was written for the real xMatters, so it judges the stand-in independently. It runs as a process of its own, in an
+environment that `make checks` installs. Where it contradicts xMatters' documents or recordings, a test states the
+difference, and the docstring of the stand-in's module names it.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Runner of third-party clients of xMatters, each in a process of its own: the calls and their outcomes."""
+"""Runner of python-xmatters in a process of its own: the calls and their outcomes."""
 
 import json
 import subprocess
@@ -20,18 +20,16 @@ _SECONDS = 120
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of one call of a client.
+    """Outcome of one call of the client.
 
     Attributes:
         value: what the client returned, as JSON types; None after an error.
         error: name of the exception that the client raised; None without one.
-        status: HTTP status of the exception, if the client says it.
         message: the exception's text.
     """
 
     value: Any = None
     error: str | None = None
-    status: int | None = None
     message: str = ""
 
 
@@ -42,24 +40,8 @@ def python_xmatters(box: Box, login: Mapping[str, str], calls: Sequence[Sequence
     steps = [[[each] if isinstance(each, str) else list(each) for each in call] for call in calls]
     command = [str(PYTHON), "-I", str(HERE / "drive_python_xmatters.py")]
     said = {"url": box.xmatters_url, "login": dict(login), "calls": steps}
-    return _run(command, said, {"REQUESTS_CA_BUNDLE": str(box.xmatters_authority)})
-
-
-def xmtoolbox(
-    box: Box, node: Path, packages: Path, login: tuple[str, str], calls: Sequence[Sequence[Any]]
-) -> list[Outcome]:
-    """Let xmtoolbox do calls, and return the outcome of each. A call is a module, a function and its arguments.
-
-    `login` is a user name or an API key, and its secret.
-    """
-    command = [str(node), str(HERE / "drive_xmtoolbox.cjs"), str(packages)]
-    said = {"url": box.xmatters_url, "user": login[0], "pass": login[1], "calls": list(calls)}
-    return _run(command, said, {"NODE_EXTRA_CA_CERTS": str(box.xmatters_authority)})
-
-
-def _run(command: list[str], said: Mapping[str, Any], trust: Mapping[str, str]) -> list[Outcome]:
     # Nothing else of this process's environment: a proxy would be asked for 127.0.0.1.
-    environment = {"PATH": "/usr/bin:/bin", **trust}
+    environment = {"PATH": "/usr/bin:/bin", "REQUESTS_CA_BUNDLE": str(box.xmatters_authority)}
     done = subprocess.run(
         command, input=json.dumps(said), env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
     )

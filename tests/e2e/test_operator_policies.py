@@ -229,12 +229,11 @@ class TestChannelsPolicy:
             keeper.is_denied("dlq", verb)
 
 
-class TestFallbackPolicy:
-    def test_fallback_policy_is_enough_for_a_test_and_has_no_more(self, cloud: local.Local) -> None:
-        tester = Person(cloud, "fallback")
-        document = json.loads(tester.run("fallback", "test", "--yes", "--json").stdout)
-        assert [each["state"] for each in document["checks"]] == ["warning"] * 3, document
-        assert tester.unused() == set()
+def test_fallback_policy_is_enough_for_a_test_and_has_no_more(cloud: local.Local) -> None:
+    tester = Person(cloud, "fallback")
+    document = json.loads(tester.run("fallback", "test", "--yes", "--json").stdout)
+    assert [each["state"] for each in document["checks"]] == ["warning"] * 3, document
+    assert tester.unused() == set()
 
 
 class TestDoctorPolicy:

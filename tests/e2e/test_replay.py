@@ -5,7 +5,6 @@ import json
 from collections import Counter
 
 from tests.e2e.relayctl_operator import Operator
-from tests.waiting import until
 
 
 def share(incident_id: str, indent: int = 0) -> bytes:
@@ -49,25 +48,3 @@ def test_refused_shares_are_dead_lettered_until_a_replay_rings_each_once(operato
         incident_id = each["body"]["incident"]["id"]
         assert base64.b64decode(each["body_base64"]) == bodies[incident_id]
         assert each["headers"]["x-relay-delivery-id"] == delivery_ids[incident_id]
-
-
-def test_dead_letter_that_an_aws_redrive_moves_back_is_tried_at_once(operator: Operator) -> None:
-    incident_id = f"{operator.tag}-moved"
-    operator.script({"kind": "status", "status": 404, "times": None})
-    operator.channel.post(share(incident_id))
-    (before,) = operator.visible()
-    assert operator.redrive() == 1
-    # Too early: the share is refused and dead-lettered again.
-    until(lambda: [job.stamps.replays for job in operator.visible()] == [1])
-    (again,) = operator.visible()
-    assert (again.stamps.reason, again.stamps.attempts, again.delivery_id) == (
-        "refused",
-        before.stamps.attempts + 1,
-        before.delivery_id,
-    )
-
-    operator.script()
-    assert operator.redrive() == 1
-    until(lambda: operator.rang() == Counter([incident_id]))
-    assert operator.visible() == []
-    assert base64.b64decode(operator.signals()[0]["body_base64"]) == share(incident_id)

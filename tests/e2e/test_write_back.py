@@ -61,11 +61,6 @@ def called_back(channel: Channel, body: bytes) -> str:
     return str(reply.json()["delivery_id"])
 
 
-def announced(channel: Channel, incident_id: str) -> None:
-    """Announce an incident, since the relay writes only to announced incidents."""
-    assert channel.post(share(incident_id)).json()["outcome"] == "delivered"
-
-
 def comments(xmatters: StandIn, incident_id: str) -> list[str]:
     return [each["document"]["comment"] for each in xmatters.comments(incident_id)]
 

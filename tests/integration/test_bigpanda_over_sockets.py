@@ -259,17 +259,16 @@ FAILURES_OF_ROUTES: list[tuple[str, dict[str, Any], Reason, bool]] = [
 ]
 
 
-class TestFailures:
-    @pytest.mark.parametrize(
-        ("route", "fault", "reason", "may_be_done"),
-        FAILURES_OF_ROUTES,
-        ids=lambda value: json.dumps(value) if isinstance(value, dict) else value if value in ROUTES else "",
-    )
-    def test_bigpanda_failure_has_its_reason_and_tells_if_the_write_may_be_done(
-        self, box: Box, access: BigPandaAccess, route: str, fault: dict[str, Any], reason: Reason, may_be_done: bool
-    ) -> None:
-        box.script([fault | {"on": route}])
-        found = failure(ROUTES[route], access, seconds=1 if fault["kind"] == "slow" else 20)
-        assert (found.reason, found.may_have_acted, found.was_sent) == (reason, may_be_done, True)
-        assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
-        assert len(box.bigpanda.calls.all()) == 1, "there is no immediate retry"
+@pytest.mark.parametrize(
+    ("route", "fault", "reason", "may_be_done"),
+    FAILURES_OF_ROUTES,
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else value if value in ROUTES else "",
+)
+def test_bigpanda_failure_has_its_reason_and_tells_if_the_write_may_be_done(
+    box: Box, access: BigPandaAccess, route: str, fault: dict[str, Any], reason: Reason, may_be_done: bool
+) -> None:
+    box.script([fault | {"on": route}])
+    found = failure(ROUTES[route], access, seconds=1 if fault["kind"] == "slow" else 20)
+    assert (found.reason, found.may_have_acted, found.was_sent) == (reason, may_be_done, True)
+    assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
+    assert len(box.bigpanda.calls.all()) == 1, "there is no immediate retry"

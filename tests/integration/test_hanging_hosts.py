@@ -147,15 +147,12 @@ def dynamodb(server: Host) -> Any:
     return bootstrap._timely(session.client("dynamodb", endpoint_url=server.url, config=bootstrap._HASTE))
 
 
-class TestAws:
-    @pytest.mark.parametrize(("seconds", "asked"), [(STUCK_SECONDS, 2), (0.3, 1), (0.0, 0)])
-    def test_hanging_call_to_aws_is_repeated_within_its_time_limit_only(
-        self, silent: Host, seconds: float, asked: int
-    ) -> None:
-        table = Table(dynamodb(silent), "ledger", Clock())
-        with time_limit(seconds), pytest.raises(LedgerError, match="ReadTimeout" if asked else "ConnectTimeout"):
-            table.read("key")
-        assert silent.requests == asked
+@pytest.mark.parametrize(("seconds", "asked"), [(STUCK_SECONDS, 2), (0.3, 1), (0.0, 0)])
+def test_hanging_call_to_aws_is_repeated_within_its_time_limit_only(silent: Host, seconds: float, asked: int) -> None:
+    table = Table(dynamodb(silent), "ledger", Clock())
+    with time_limit(seconds), pytest.raises(LedgerError, match="ReadTimeout" if asked else "ConnectTimeout"):
+        table.read("key")
+    assert silent.requests == asked
 
 
 class Resolver:

@@ -7,12 +7,10 @@ import pytest
 
 from relay.failures import HANDLING, Reason
 from relay.jobs.outcome import Outcome
-from relay.jobs.queue import read_envelope
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws
 from tests.integration.live import Live
-from tests.ledger_table import LEDGER_TABLE
 
 URL = {"type": "url", "api_key": "url-key-0042"}
 
@@ -34,24 +32,23 @@ def secret(url: str, auth: dict[str, str] | None = None) -> dict[str, Any]:
     return samples.secret(auth=auth, url=url, policy={"min_seconds_between_signals": 0})
 
 
-class TestAccepted:
-    @pytest.mark.parametrize(
-        "auth", [URL, samples.BASIC, samples.KEY, samples.OAUTH], ids=["url", "basic", "api_key", "oauth"]
-    )
-    def test_signal_has_the_shares_bytes_with_each_kind_of_credentials(
-        self, box: Box, account: Aws, auth: dict[str, str]
-    ) -> None:
-        point_at(box, account, auth)
-        live = Live(account)
-        body = b'{"incident" :{"id":"i1", "n": 1.0, "\\u0041": "\xc3\xa9"}}\n'
-        answer = live.webhook.serve(samples.request(body))
-        [signal] = box.signals()
-        assert (answer.status, answer.document["request_id"]) == (200, signal.request_id)
-        assert (signal.body_bytes, signal.auth) == (body, auth["type"])
-        assert signal.headers["Content-Type"] == "application/json"
-        assert signal.headers["X-Relay-Delivery-Id"] == answer.document["delivery_id"]
-        assert signal.headers["X-Relay-Correlation-Id"] == "request-1"
-        assert account.dead_letters.messages() == []
+@pytest.mark.parametrize(
+    "auth", [URL, samples.BASIC, samples.KEY, samples.OAUTH], ids=["url", "basic", "api_key", "oauth"]
+)
+def test_signal_has_the_shares_bytes_with_each_kind_of_credentials(
+    box: Box, account: Aws, auth: dict[str, str]
+) -> None:
+    point_at(box, account, auth)
+    live = Live(account)
+    body = b'{"incident" :{"id":"i1", "n": 1.0, "\\u0041": "\xc3\xa9"}}\n'
+    answer = live.webhook.serve(samples.request(body))
+    [signal] = box.signals()
+    assert (answer.status, answer.document["request_id"]) == (200, signal.request_id)
+    assert (signal.body_bytes, signal.auth) == (body, auth["type"])
+    assert signal.headers["Content-Type"] == "application/json"
+    assert signal.headers["X-Relay-Delivery-Id"] == answer.document["delivery_id"]
+    assert signal.headers["X-Relay-Correlation-Id"] == "request-1"
+    assert account.dead_letters.messages() == []
 
 
 FOR_EVER: dict[str, Any] = {"times": None}
@@ -110,31 +107,3 @@ class TestFaults:
         live.wake(60)
         assert account.retries.messages() == []
         assert len(box.signals()) == 1
-
-
-def test_incident_of_300_alerts_with_special_characters_is_deduplicated(box: Box, live: Live, account: Aws) -> None:
-    alerts = [{"id": f"\ud800\u0000{number}-{'x' * 100}", "status": "critical"} for number in range(300)]
-    # In the past, since the relay does not trust a time stamp in the future.
-    changed_on = int(live.clock()) - 60
-    odd = {"id": "a/b\ud800\u0000\U0001f514", "alerts": alerts, "changedOn": changed_on}
-    assert live.share(samples.body(**odd)).outcome == Outcome.DELIVERED
-    assert live.share(samples.body(**odd)).outcome == Outcome.DUPLICATE
-    assert live.share(samples.body(**odd | {"changedOn": changed_on + 1})).outcome == Outcome.UNCHANGED
-    assert len(box.signals()) == 1
-    [known] = [item for item in account.known() if item["pk"]["S"].startswith("incident/")]
-    assert len(json.dumps(known)) < 8 * 1024
-
-
-def test_missing_queues_and_ledger_leave_the_last_copy_in_the_log(box: Box, live: Live, account: Aws) -> None:
-    box.script([{"kind": "status", "status": 503} | FOR_EVER])
-    account.retries.delete()
-    account.dead_letters.delete()
-    account.dynamodb.delete_table(TableName=account.table)
-    answer = live.webhook.serve(samples.request())
-    assert (answer.status, answer.document["outcome"]) == (503, "unsafe")
-    [last] = [line for line in live.recorder.lines() if line["level"] == "CRITICAL"]
-    assert last["detail"] == "HTTP 503; no queue took it"
-    box.clear()
-    account.dynamodb.create_table(TableName=account.table, **LEDGER_TABLE)
-    live.revive(read_envelope(last["last_copy"]))
-    assert box.signals()[0].body_bytes == samples.body()

@@ -46,10 +46,6 @@ def signal(box: Box, body: Any = OPEN) -> str:
     return str(answer.json()["requestId"])
 
 
-def get(box: Box, http: requests.Session, path: str) -> requests.Response:
-    return http.get(f"{box.xmatters_url}/api/xm/1/{path}", timeout=60)
-
-
 def control(box: Box, method: str, path: str, document: Any = None) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False

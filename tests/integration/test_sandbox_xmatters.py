@@ -25,33 +25,31 @@ def token(box: Box, http: requests.Session, form: dict[str, str] = PASSWORD_GRAN
     return http.post(f"{box.xmatters_url}/api/xm/1/oauth2/token", data=form, timeout=60)
 
 
-class TestCredentials:
-    def test_no_credential_is_logged(self, box: Box, http: requests.Session) -> None:
-        cookies = {"Cookie": "session=canary-cookie", "Proxy-Authorization": "Basic canary-proxy"}
-        http.post(box.declare(BASIC).url, auth=("relay", "canary-password"), headers=cookies, timeout=60)
-        http.post(box.declare(OAUTH).url, headers={"Authorization": "Bearer canary-token"}, timeout=60)
-        assert [each.accepted for each in box.attempts()] == [True, False]
-        assert "canary" not in http.get(f"{box.control_url}/signals", timeout=60).text
+def test_no_credential_is_logged(box: Box, http: requests.Session) -> None:
+    cookies = {"Cookie": "session=canary-cookie", "Proxy-Authorization": "Basic canary-proxy"}
+    http.post(box.declare(BASIC).url, auth=("relay", "canary-password"), headers=cookies, timeout=60)
+    http.post(box.declare(OAUTH).url, headers={"Authorization": "Bearer canary-token"}, timeout=60)
+    assert [each.accepted for each in box.attempts()] == [True, False]
+    assert "canary" not in http.get(f"{box.control_url}/signals", timeout=60).text
 
 
-class TestTokens:
-    def test_token_works_until_it_expires_and_a_refresh_makes_a_new_one(self, http: requests.Session) -> None:
-        now = [datetime(2030, 1, 1, tzinfo=UTC)]
-        with running(now=lambda: now[0]) as box:
-            trigger = box.declare(OAUTH, token_seconds=60)
-            first = token(box, http).json()
+def test_token_works_until_it_expires_and_a_refresh_makes_a_new_one(http: requests.Session) -> None:
+    now = [datetime(2030, 1, 1, tzinfo=UTC)]
+    with running(now=lambda: now[0]) as box:
+        trigger = box.declare(OAUTH, token_seconds=60)
+        first = token(box, http).json()
 
-            def status(access: str) -> int:
-                headers = {"Authorization": f"Bearer {access}"}
-                return http.post(trigger.url, headers=headers, timeout=60).status_code
+        def status(access: str) -> int:
+            headers = {"Authorization": f"Bearer {access}"}
+            return http.post(trigger.url, headers=headers, timeout=60).status_code
 
-            now[0] += timedelta(seconds=59)
-            assert status(first["access_token"]) == 202
-            now[0] += timedelta(seconds=1)
-            assert status(first["access_token"]) == 401
-            renewal = {"grant_type": "refresh_token", "client_id": "client-1"}
-            second = token(box, http, renewal | {"refresh_token": first["refresh_token"]}).json()
-            assert status(second["access_token"]) == 202
+        now[0] += timedelta(seconds=59)
+        assert status(first["access_token"]) == 202
+        now[0] += timedelta(seconds=1)
+        assert status(first["access_token"]) == 401
+        renewal = {"grant_type": "refresh_token", "client_id": "client-1"}
+        second = token(box, http, renewal | {"refresh_token": first["refresh_token"]}).json()
+        assert status(second["access_token"]) == 202
 
 
 class TestFaults:

@@ -16,13 +16,10 @@ REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "user
 
 
 class Tenant:
-    """xMatters, which makes a page of each signal, `after` seconds after it accepted the signal."""
+    """xMatters, which makes a page of each signal."""
 
     def __init__(self) -> None:
-        self.after = 0.0
         self.makes_pages = True
-        # Number of pages of each signal: a workflow may have several steps that create one.
-        self.pages_of_signal = 1
         # Request ids of signals without a page.
         self.hidden: set[str] = set()
         self.signals: list[float] = []
@@ -59,13 +56,10 @@ class Tenant:
         [request_id] = parse_qs(urlsplit(call.url).query)["requestId"]
         self.asked.append(request_id)
         number = int(request_id[1:])
-        is_there = (
-            self.makes_pages and request_id not in self.hidden and self.now() >= self.signals[number - 1] + self.after
-        )
+        is_there = self.makes_pages and request_id not in self.hidden
         status = "TERMINATED" if f"page-{number}" in self.ended else "ACTIVE"
         page = {"id": f"page-{number}", "eventId": f"40800{number}", "status": status}
-        further = [{"id": f"page-{number}-{place}", "status": "ACTIVE"} for place in range(1, self.pages_of_signal)]
-        return HttpAnswer(200, {}, json.dumps({"data": [page, *further] if is_there else []}).encode())
+        return HttpAnswer(200, {}, json.dumps({"data": [page] if is_there else []}).encode())
 
 
 def _audit(happened: str) -> dict[str, Any]:

@@ -14,14 +14,13 @@ TEMPLATE = (ROOT / "template.yaml").read_text()
 INSTALL = (ROOT / "docs/install.md").read_text()
 
 
-class TestCost:
-    def test_readme_has_the_dollars_of_a_million_shares_and_of_a_month(self) -> None:
-        readme = " ".join((ROOT / "README.md").read_text().split())
-        million, month = cost.section().figures[-1], cost.month_section(TEMPLATE).figures[-1]
-        assert million.is_met
-        assert month.is_met
-        assert f"about **${month.values[0]:.0f}** for five channels and 20,000 shares" in readme
-        assert f"about **${million.values[0]:.0f} for a million owed shares**" in readme
+def test_readme_has_the_dollars_of_a_million_shares_and_of_a_month() -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    million, month = cost.section().figures[-1], cost.month_section(TEMPLATE).figures[-1]
+    assert million.is_met
+    assert month.is_met
+    assert f"about **${month.values[0]:.0f}** for five channels and 20,000 shares" in readme
+    assert f"about **${million.values[0]:.0f} for a million owed shares**" in readme
 
 
 def test_month_and_install_guide_have_the_same_price_of_a_canary() -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from relay.jobs.outcome import Outcome
 from tests import samples
-from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, FakeSecrets, Relay, new_relay
 
 FLOOD = 400
@@ -16,26 +15,10 @@ LIMIT = 60
 DOWN = samples.refused(503, b"down")
 
 
-class Written(FakeDynamoDb):
-    """A table that counts writes by key."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: Counter[str] = Counter()
-
-    def update_item(self, **request: Any) -> Any:
-        self.writes[request["Key"]["pk"]["S"]] += 1
-        return super().update_item(**request)
-
-    def put_item(self, **request: Any) -> Any:
-        self.writes[request["Item"]["pk"]["S"]] += 1
-        return super().put_item(**request)
-
-
 def two_channels(*steps: Any, **policy: int) -> Relay:
     document = samples.secret(policy={"min_seconds_between_signals": 0, "max_per_minute": LIMIT, **policy})
     secrets = FakeSecrets(loud=json.dumps(document), noc=json.dumps(document))
-    return new_relay(*steps, secrets=secrets, dynamodb=Written())
+    return new_relay(*steps, secrets=secrets)
 
 
 def post(relay: Relay, channel: str, **said: Any) -> Any:
@@ -55,28 +38,20 @@ def minute(relay: Relay) -> int:
     return woken
 
 
-def writes(relay: Relay) -> Counter[str]:
-    assert isinstance(relay.dynamodb, Written)
-    return relay.dynamodb.writes
+def test_critical_of_another_channel_is_sent_at_once_without_extra_calls_during_a_flood() -> None:
+    def asked(relay: Relay) -> tuple[Counter[str], int]:
+        before, signals = Counter(relay.dynamodb.calls), len(relay.session.calls)
+        assert post(relay, "noc")["outcome"] == Outcome.DELIVERED
+        assert len(relay.session.calls) == signals + 1
+        return Counter(relay.dynamodb.calls) - before, len(relay.retries.messages)
 
-
-class TestLiveShares:
-    """New shares: the webhook sends their signals inline, so jobs on queues do not delay them."""
-
-    def test_critical_of_another_channel_is_sent_at_once_without_extra_calls_during_a_flood(self) -> None:
-        def asked(relay: Relay) -> tuple[Counter[str], int]:
-            before, signals = Counter(relay.dynamodb.calls), len(relay.session.calls)
-            assert post(relay, "noc")["outcome"] == Outcome.DELIVERED
-            assert len(relay.session.calls) == signals + 1
-            return Counter(relay.dynamodb.calls) - before, len(relay.retries.messages)
-
-        quiet, overloaded = two_channels(), two_channels()
-        flood(overloaded)
-        calls, messages = asked(quiet)
-        calls_in_a_flood, messages_in_a_flood = asked(overloaded)
-        assert calls_in_a_flood == calls
-        assert messages_in_a_flood == FLOOD + messages
-        assert overloaded.clock.slept == []
+    quiet, overloaded = two_channels(), two_channels()
+    flood(overloaded)
+    calls, messages = asked(quiet)
+    calls_in_a_flood, messages_in_a_flood = asked(overloaded)
+    assert calls_in_a_flood == calls
+    assert messages_in_a_flood == FLOOD + messages
+    assert overloaded.clock.slept == []
 
 
 class TestRetries:

@@ -150,31 +150,29 @@ class TestOnce:
         )
 
 
-class TestForged:
-    @pytest.mark.parametrize(
-        "forge",
-        [
-            lambda relay: answer(relay, "Resolve", "mallory"),
-            lambda relay: answer(relay, "Resolve", event={"id": "another"}),
-            lambda relay: answer(relay, "Snooze 1 h", person={}),
-        ],
-        ids=["nobody", "no page", "no name"],
-    )
-    def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone(self, forge: Callable[[Relay], None]) -> None:
-        relay = new_relay()
-        forge(relay)
-        for _ in range(12):
-            relay.wake(30)
-        assert paths(relay) == ["comments"]
-        assert writes(relay)[0][1]["comment"].startswith("Unverified")
-        assert "crash" not in relay.recorder.metrics(), "it waits for xMatters to know the page"
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda relay: answer(relay, "Resolve", "mallory"),
+        lambda relay: answer(relay, "Resolve", event={"id": "another"}),
+        lambda relay: answer(relay, "Snooze 1 h", person={}),
+    ],
+    ids=["nobody", "no page", "no name"],
+)
+def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone(forge: Callable[[Relay], None]) -> None:
+    relay = new_relay()
+    forge(relay)
+    for _ in range(12):
+        relay.wake(30)
+    assert paths(relay) == ["comments"]
+    assert writes(relay)[0][1]["comment"].startswith("Unverified")
+    assert "crash" not in relay.recorder.metrics(), "it waits for xMatters to know the page"
 
 
-class TestSettings:
-    def test_resolve_and_snooze_need_a_way_to_verify_who_answers(self) -> None:
-        document = secret()
-        del document["xmatters"]["rest"]
-        with pytest.raises(InvalidChannel, match=r"bigpanda\.actions: resolve and snooze need xmatters\.rest"):
-            samples.parsed(document)
-        document["bigpanda"]["actions"] = {"Escalate": {"do": "comment"}}
-        assert samples.parsed(document).bigpanda
+def test_resolve_and_snooze_need_a_way_to_verify_who_answers() -> None:
+    document = secret()
+    del document["xmatters"]["rest"]
+    with pytest.raises(InvalidChannel, match=r"bigpanda\.actions: resolve and snooze need xmatters\.rest"):
+        samples.parsed(document)
+    document["bigpanda"]["actions"] = {"Escalate": {"do": "comment"}}
+    assert samples.parsed(document).bigpanda

@@ -212,42 +212,36 @@ def signalled_to(relay: Relay) -> list[str]:
     return [call.url.partition("recipients=")[2] for call in relay.session.calls]
 
 
-class TestAcknowledged:
-    """Acknowledged incidents: a worsened or reopened state is signalled to all recipients.
-
-    Any other state is signalled to the acknowledger alone.
-    """
-
-    @pytest.mark.parametrize(
-        ("policy", "statuses", "signalled"),
-        [
-            pytest.param({}, ["warning"], ["jdoe"], id="eased"),
-            pytest.param({}, ["ok"], ["jdoe"], id="resolved"),
-            pytest.param({}, ["warning", "critical"], ["jdoe", "Ops"], id="worse again"),
-            pytest.param({}, ["warning", "critical", "ok", "critical"], ["jdoe", "Ops", "Ops", "Ops"], id="reopened"),
-            pytest.param({"quiet_after_acknowledge": False}, ["ok"], ["Ops"], id="not quiet"),
-            pytest.param(
-                {"notify_on": ["opened", "reopened", "eased"]},
-                ["ok", "critical", "warning"],
-                ["Ops", "Ops"],
-                id="end is not announced",
-            ),
-            pytest.param(
-                {"notify_on": ["opened", "worsened", "grew"]},
-                ["warning", "critical", "critical"],
-                ["Ops", "Ops"],
-                id="better state is not announced",
-            ),
-        ],
-    )
-    def test_state_that_is_no_worse_goes_to_the_acknowledger_alone(
-        self, policy: dict[str, Any], statuses: list[str], signalled: list[str]
-    ) -> None:
-        relay = answering(policy={"notify_on": ["opened", "worsened", "eased", "resolved", "reopened"]} | policy)
-        sent = len(relay.session.calls)
-        acknowledge(relay)
-        change(relay, *statuses)
-        assert signalled_to(relay)[sent:] == signalled
+@pytest.mark.parametrize(
+    ("policy", "statuses", "signalled"),
+    [
+        pytest.param({}, ["warning"], ["jdoe"], id="eased"),
+        pytest.param({}, ["ok"], ["jdoe"], id="resolved"),
+        pytest.param({}, ["warning", "critical"], ["jdoe", "Ops"], id="worse again"),
+        pytest.param({}, ["warning", "critical", "ok", "critical"], ["jdoe", "Ops", "Ops", "Ops"], id="reopened"),
+        pytest.param({"quiet_after_acknowledge": False}, ["ok"], ["Ops"], id="not quiet"),
+        pytest.param(
+            {"notify_on": ["opened", "reopened", "eased"]},
+            ["ok", "critical", "warning"],
+            ["Ops", "Ops"],
+            id="end is not announced",
+        ),
+        pytest.param(
+            {"notify_on": ["opened", "worsened", "grew"]},
+            ["warning", "critical", "critical"],
+            ["Ops", "Ops"],
+            id="better state is not announced",
+        ),
+    ],
+)
+def test_state_that_is_no_worse_goes_to_the_acknowledger_alone(
+    policy: dict[str, Any], statuses: list[str], signalled: list[str]
+) -> None:
+    relay = answering(policy={"notify_on": ["opened", "worsened", "eased", "resolved", "reopened"]} | policy)
+    sent = len(relay.session.calls)
+    acknowledge(relay)
+    change(relay, *statuses)
+    assert signalled_to(relay)[sent:] == signalled
 
 
 def test_acknowledgement_counts_for_none_of_several_open_entries_of_the_incident() -> None:
@@ -261,46 +255,42 @@ def test_acknowledgement_counts_for_none_of_several_open_entries_of_the_incident
 HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
 
 
-class TestRelease:
-    """Release: BigPanda holds an incident's updates until the relay confirms the incident's first share."""
-
-    def test_first_share_of_an_incident_releases_it_in_bigpanda(self) -> None:
-        relay = new_relay(**HELD)
-        shared(relay, status="critical")
-        assert relay.bigpanda.calls == []
-        relay.wake(0)
-        [call] = [call for call in relay.bigpanda.calls if call.url.endswith("/outbound/callback")]
-        assert json.loads(call.body) == {"event_type": "incident#new", "incident_id": "i1", "app_key": "app-canary"}
-        shared(relay, status="warning", changedOn=1_800_000_001)
-        relay.wake(36)
-        assert len(relay.bigpanda.calls) == 1
+def test_first_share_of_an_incident_releases_it_in_bigpanda() -> None:
+    relay = new_relay(**HELD)
+    shared(relay, status="critical")
+    assert relay.bigpanda.calls == []
+    relay.wake(0)
+    [call] = [call for call in relay.bigpanda.calls if call.url.endswith("/outbound/callback")]
+    assert json.loads(call.body) == {"event_type": "incident#new", "incident_id": "i1", "app_key": "app-canary"}
+    shared(relay, status="warning", changedOn=1_800_000_001)
+    relay.wake(36)
+    assert len(relay.bigpanda.calls) == 1
 
 
 def shared(relay: Relay, **said: Any) -> None:
     assert relay.webhook.serve(samples.request(samples.body(**said))).status < 300
 
 
-class TestRate:
-    @pytest.mark.parametrize(
-        ("path", "access", "answer", "most", "callbacks"),
-        [("/comments", {}, DONE, 5, 12), ("/Users", {"assign": True}, NOBODY, 2, 5)],
-        ids=["comments", "users"],
-    )
-    def test_worker_calls_bigpanda_so_often_a_second_at_most(
-        self, path: str, access: dict[str, Any], answer: HttpAnswer, most: int, callbacks: int
-    ) -> None:
-        clock, moments = Clock(), list[float]()
+@pytest.mark.parametrize(
+    ("path", "access", "answer", "most", "callbacks"),
+    [("/comments", {}, DONE, 5, 12), ("/Users", {"assign": True}, NOBODY, 2, 5)],
+    ids=["comments", "users"],
+)
+def test_worker_calls_bigpanda_so_often_a_second_at_most(
+    path: str, access: dict[str, Any], answer: HttpAnswer, most: int, callbacks: int
+) -> None:
+    clock, moments = Clock(), list[float]()
 
-        def noted(call: Call) -> HttpAnswer:
-            if path in call.url:
-                moments.append(clock.now)
-                return answer
-            return DONE
+    def noted(call: Call) -> HttpAnswer:
+        if path in call.url:
+            moments.append(clock.now)
+            return answer
+        return DONE
 
-        relay = new_relay(noted, clock=clock, **access)
-        put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, callbacks + 1)))
-        relay.wake(0)
-        assert (len(moments), max(Counter(map(int, moments)).values())) == (callbacks, most)
+    relay = new_relay(noted, clock=clock, **access)
+    put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, callbacks + 1)))
+    relay.wake(0)
+    assert (len(moments), max(Counter(map(int, moments)).values())) == (callbacks, most)
 
 
 @pytest.mark.parametrize(

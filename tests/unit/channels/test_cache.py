@@ -111,17 +111,16 @@ def test_unreadable_secret_without_a_copy_is_an_error_that_is_remembered_unless_
     assert scene.notices == []
 
 
-class TestUnknown:
-    @pytest.mark.parametrize("read", [GET, REFRESH, FOR_REFUSAL], ids=["get", "refresh", "for refusal"])
-    @pytest.mark.parametrize("seconds", [60, 2])
-    def test_unknown_channel_is_remembered_for_its_time(self, read: Read, seconds: float) -> None:
-        scene = CachedChannels(unknown_seconds=seconds)
-        for _ in range(50):
-            with pytest.raises(UnknownChannel):
-                read(scene)
-        assert scene.secrets.reads == ["noc"]
-        scene.changes(OLD, seconds - 0.1)
+@pytest.mark.parametrize("read", [GET, REFRESH, FOR_REFUSAL], ids=["get", "refresh", "for refusal"])
+@pytest.mark.parametrize("seconds", [60, 2])
+def test_unknown_channel_is_remembered_for_its_time(read: Read, seconds: float) -> None:
+    scene = CachedChannels(unknown_seconds=seconds)
+    for _ in range(50):
         with pytest.raises(UnknownChannel):
             read(scene)
-        scene.clock.now += 0.1
-        assert read(scene) == samples.TOKEN
+    assert scene.secrets.reads == ["noc"]
+    scene.changes(OLD, seconds - 0.1)
+    with pytest.raises(UnknownChannel):
+        read(scene)
+    scene.clock.now += 0.1
+    assert read(scene) == samples.TOKEN

@@ -89,7 +89,7 @@ def test_complete_secret_is_parsed() -> None:
     assert CANARY not in repr(parse_channel("noc", json.dumps(document), HOSTS))
 
 
-# One row for each kind of complaint and each bound; `test_json_schema` compares all values with a reference.
+# One row for each kind of complaint and each bound; `test_schema` compares all values with a reference.
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
@@ -334,24 +334,23 @@ def test_each_documented_trigger_path_is_accepted(path: str) -> None:
     assert keys(made(url=f"{HOST}{path}?apiKey=k", recipients=["Ops"])) == []
 
 
-class TestCritical:
-    @pytest.mark.parametrize(
-        ("when", "is_reached"),
-        [
-            ({"status": "critical"}, True),
-            ({"status": ["warning", "CRIT*"]}, True),
-            ({"status": "*"}, True),
-            ({"status": "warning"}, False),
-            ({"status": "critical", "tag.team": "payments"}, False),
-            ({"severity": "critical"}, False),
-            ({"environment": "*"}, False),
-        ],
-    )
-    def test_route_covers_every_critical_only_if_its_condition_is_the_status_alone(
-        self, when: dict[str, Any], is_reached: bool
-    ) -> None:
-        found = made(routes=[TO_OPS, {"when": when, "recipients": ["Ops"]}])
-        assert criticals.may_notify_nobody(found) is not is_reached
+@pytest.mark.parametrize(
+    ("when", "is_reached"),
+    [
+        ({"status": "critical"}, True),
+        ({"status": ["warning", "CRIT*"]}, True),
+        ({"status": "*"}, True),
+        ({"status": "warning"}, False),
+        ({"status": "critical", "tag.team": "payments"}, False),
+        ({"severity": "critical"}, False),
+        ({"environment": "*"}, False),
+    ],
+)
+def test_route_covers_every_critical_only_if_its_condition_is_the_status_alone(
+    when: dict[str, Any], is_reached: bool
+) -> None:
+    found = made(routes=[TO_OPS, {"when": when, "recipients": ["Ops"]}])
+    assert criticals.may_notify_nobody(found) is not is_reached
 
 
 def test_secret_that_holds_half_a_character_is_refused() -> None:

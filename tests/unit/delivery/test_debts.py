@@ -7,7 +7,6 @@ import requests
 
 from relay.failures import QueueError
 from relay.jobs.queue import read_envelope
-from relay.ledger.debt import Row
 from tests import samples
 from tests.fakes import Relay, Step, hooked, new_relay, table_down
 
@@ -15,8 +14,6 @@ OK, DOWN, REFUSED = samples.accepted(), samples.refused(503), samples.refused(40
 LATE = requests.ReadTimeout("late")
 NO = QueueError("SQS refused the message: AccessDenied")
 LATER = 1_800_000_001
-# A message is due 180 s after it should have woken, and the first one wakes 36 s after its share.
-FIRST_DUE = 36 + 180
 
 
 # A relay that answers 400 while the provider is down makes the sender give up; ours answers `queued`.
@@ -101,38 +98,7 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
 # ---- Refused shares --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [404, 302])
-def test_refused_share_is_dead_lettered_at_once_with_its_whole_body(status: int) -> None:
-    relay = new_relay(samples.refused(status, b"no such trigger"))
-    result = relay.share(recipients=("jdoe",))
-    assert (result.outcome, result.reason, result.queue) == ("queued", "refused", "dead_letter")
-    now = "2027-01-15T08:00:00.000Z"
-    failed = {"reason": "refused", "http_status": status, "first_failed_at": now, "last_failed_at": now}
-    job = samples.changed(
-        samples.unfailed_job(transition="opened", recipients=("jdoe",), plan=2, dead_lettered_at=now),
-        attempts=1,
-        response_excerpt="no such trigger",
-        **failed,
-    )
-    assert (relay.dead_letters.jobs(), relay.dead_letters.delays()) == ([job], [0])
-    relay.wake(40)
-    assert (relay.retries.messages, len(relay.session.calls)) == ([], 1), "its message is deleted when it wakes"
-    assert relay.entry(recipients=("jdoe",)).is_given_up
-
-
 # ---- Rows and stored jobs --------------------------------------------------------------------------------------------
-
-
-def test_failed_share_stores_its_job_before_its_row() -> None:
-    relay, table = hooked(DOWN)
-    table.before_next(lambda: table.indexed() == [] or pytest.fail("the row came first"), "put_item")
-    relay.share()
-    assert table.calls[:6] == ["get_item", "update_item", "update_item", "put_item", "update_item", "update_item"]
-    stored, [waiting] = relay.stored_job(), relay.retries.jobs()
-    assert relay.entry().debt.row == Row(relay.clock.now + FIRST_DUE, stored.stored_name, is_critical=True)
-    assert (stored.stored_name, stored.body, stored.plan) == (waiting.stored_name, waiting.body, waiting.plan)
-    # The stored job knows the failure, which came after the message was queued.
-    assert (waiting.stamps.attempts, stored.stamps.attempts, len(table.indexed())) == (0, 3, 1)
 
 
 def test_next_attempts_store_nothing_and_move_the_row_which_the_record_of_the_signal_removes() -> None:

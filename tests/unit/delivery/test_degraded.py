@@ -5,14 +5,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from relay.failures import Reason
-from relay.jobs.job import Job, timestamp
 from relay.ledger.channel_rate_limiter import Gate
 from tests import samples
 from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, table_down
 
-OK, DOWN, LOST = samples.accepted(), samples.refused(503), samples.refused(504)
-LATER = 1_800_000_001
+OK, DOWN = samples.accepted(), samples.refused(503)
 # Calls of the table for a share, with the number of earlier calls of that operation.
 CALLS = {"read": ("get_item", 0), "gate": ("update_item", 0), "claim": ("update_item", 1), "record": ("update_item", 2)}
 UNGUARDED = "DynamoDB refused: InternalServerError"
@@ -133,17 +130,6 @@ def test_signal_that_was_sent_without_the_ledger_is_recorded_by_a_job_after_five
     assert (relay.retries.messages, relay.entry().announced is None, relay.statuses()) == ([], False, "critical")
 
 
-def test_critical_rings_once_for_each_function_that_takes_it_in_two_minutes_without_the_ledger() -> None:
-    # Functions share no memory but the ledger (docs/decisions.md, D-ledger-down).
-    relay = down()
-    functions = [relay, *(relay.other(OK) for _ in range(7))]
-    for number in range(24):
-        functions[number % 8].share(changedOn=LATER + number)
-        relay.clock.now += 2
-    relay.wake(60)
-    assert [len(each.session.calls) for each in functions] == [1] * 8
-
-
 @pytest.mark.parametrize(("is_back", "wakes"), [(False, 2), (True, 5)], ids=["in a row", "with one write in between"])
 def test_job_is_sent_after_two_minutes_of_failed_writes_in_a_row_although_reads_work(is_back: bool, wakes: int) -> None:
     relay = new_relay(*[DOWN] * (4 if is_back else 3), OK)
@@ -162,41 +148,3 @@ def test_job_is_sent_after_two_minutes_of_failed_writes_in_a_row_although_reads_
 
 
 # ---- Jobs while the table is down ------------------------------------------------------------------------------------
-
-
-def waiting_job(relay: Relay, since: float | None, age: float = 3600, **members: Any) -> Job:
-    """Return a job that came `age` seconds ago, and has met a failing ledger for `since` seconds."""
-    down_since = None if since is None else timestamp(relay.clock.now - since)
-    return samples.job(received_at=timestamp(relay.clock.now - age), ledger_down_since=down_since, **members)
-
-
-@pytest.mark.parametrize(("since", "is_sent"), [(None, False), (119, False), (120, True)])
-def test_job_waits_two_minutes_for_the_ledger_however_old_it_is(since: float | None, is_sent: bool) -> None:
-    relay = down()
-    job = waiting_job(relay, since)
-    result = relay.resume(job)
-    assert (result.outcome, len(relay.session.calls)) == (("delivered", 1) if is_sent else ("queued", 0))
-    assert result.notices.unguarded == UNGUARDED
-    if not is_sent:
-        assert (result.reason, result.queue, result.until) == ("internal", "retry", relay.clock.now + 30)
-        assert result.job
-        assert result.job.ledger_down_since == (job.ledger_down_since or timestamp(relay.clock.now))
-
-
-@pytest.mark.parametrize(
-    ("age", "members", "given_up"),
-    [
-        (3600, {"revived_at": "2027-01-15T07:50:00.000Z"}, None),
-        (86_400, {}, None),
-        (60, {}, Reason.CHANNEL_REMOVED),
-        (60, {"waits_for_ledger": True}, None),
-    ],
-    ids=["revived", "too old", "channel removed", "critical that was held back"],
-)
-def test_job_that_must_not_be_sent_without_the_ledger_waits_for_it(
-    age: float, members: dict[str, Any], given_up: Reason | None
-) -> None:
-    relay = down()
-    result = relay.resume(waiting_job(relay, 3600, age, **members), given_up)
-    assert (result.outcome, result.queue, relay.session.calls) == ("queued", "retry", [])
-    assert result.until == relay.clock.now + 30

@@ -4,74 +4,20 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
 from relay.http.session import HttpAnswer
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry_key import key
 from tests import samples
-from tests.fakes import Call, HookedDynamoDb, Relay, Step, new_relay, secrets_of, table_down
+from tests.fakes import Call, HookedDynamoDb, Relay, new_relay, secrets_of, table_down
 
 if TYPE_CHECKING:
     from relay.jobs.job import Job
 
-OK, DOWN, LATE = samples.accepted(), samples.refused(503), requests.ReadTimeout("late")
+OK = samples.accepted()
 LATER = 1_800_000_001
 # A read, the gate, a claim and a record: no row and no stored job.
 DELIVERED = ["get_item", "update_item", "update_item", "update_item"]
-ONCALL: dict[str, Any] = {"preset": "oncall"}
-
-
-# Policy, answers of xMatters, events (see `Relay.play`), what becomes of each share, and the signals' statuses.
-STORIES: dict[str, tuple[dict[str, Any], list[Step], str, list[str], str]] = {
-    "each transition": (
-        {},
-        [OK],
-        "warning critical 60 warning ok critical",
-        [f"delivered {each}" for each in ("opened", "worsened", "eased", "resolved", "reopened")],
-        "warning critical warning ok critical",
-    ),
-    "comment": ({}, [OK], "critical comment", ["delivered opened", "unchanged touched"], "critical"),
-    "end of nothing": ({}, [OK], "ok", ["unchanged touched"], ""),
-    "not named by the policy": (
-        ONCALL,
-        [OK],
-        "critical warning critical",
-        ["delivered opened", "unchanged eased", "delivered worsened"],
-        "critical critical",
-    ),
-    "opens and ends within an outage": (
-        {},
-        [DOWN, DOWN, DOWN, OK],
-        "critical ok 40",
-        ["queued upstream", "unchanged touched"],
-        "critical critical critical",
-    ),
-    "comment on an owed critical": (
-        {},
-        [DOWN, DOWN, DOWN, OK],
-        "critical comment 40",
-        ["queued upstream", "delivered opened"],
-        "critical critical critical critical",
-    ),
-    "end after a time-out": ({}, [LATE, OK], "critical ok", ["queued timeout", "delivered resolved"], "critical ok"),
-    "new state after a refused one": (
-        {},
-        [samples.refused(404), OK],
-        "critical comment",
-        ["queued refused", "delivered opened"],
-        "critical critical",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", STORIES)
-def test_only_owed_states_are_sent(name: str) -> None:
-    policy, answers, events, became, statuses = STORIES[name]
-    relay = new_relay(*answers, policy=policy)
-    assert (relay.play(events), relay.statuses()) == (became, statuses)
-    relay.drain()
-    assert (relay.statuses(), relay.entry().debt.since, relay.entry().lease) == (statuses, None, None)
 
 
 def test_accepted_share_is_delivered_and_recorded_by_one_read_two_writes_and_one_rate_limit_call() -> None:
@@ -105,29 +51,6 @@ def test_job_is_on_the_retry_queue_and_the_incident_is_claimed_before_the_signal
     assert (on_queue, relay.retries.delays()) == ([job], [36])
 
 
-@pytest.mark.parametrize(
-    ("answer", "second", "became", "calls"),
-    [
-        (OK, {}, "duplicate", ["get_item"]),
-        (DOWN, {}, "duplicate", ["get_item"]),
-        (samples.refused(404), {}, "duplicate", ["get_item"]),
-        (OK, {"changedOn": LATER - 2, "status": "warning"}, "superseded", ["get_item"]),
-        (OK, {"changedOn": LATER, "comments": ["on it"]}, "unchanged", ["get_item", "update_item"]),
-    ],
-    ids=["announced", "on the retry queue", "dead-lettered", "older", "comment"],
-)
-def test_share_that_is_not_owed_sends_nothing_and_writes_only_news(
-    answer: Step, second: dict[str, Any], became: str, calls: list[str]
-) -> None:
-    relay = new_relay(answer)
-    first, sent = relay.share(), len(relay.session.calls)
-    relay.dynamodb.calls.clear()
-    again = relay.share(**second)
-    assert (again.outcome, relay.dynamodb.calls, len(relay.session.calls)) == (became, calls, sent)
-    assert (again.subject.delivery_id == first.subject.delivery_id) == (second == {})
-    assert len(relay.retries.messages) == 1
-
-
 def urls(relay: Relay) -> list[str]:
     """Return the recipients in the URL of each signal."""
     return [call.url.partition("&recipients=")[2] for call in relay.session.calls]
@@ -144,23 +67,6 @@ def test_recipients_are_the_channels_and_then_the_urls_and_each_set_of_the_url_h
     relay.clock.now += 301
     assert relay.share(status="ok", changedOn=LATER).subject.transition == "resolved"
     assert urls(relay)[2:] == ["new"]
-
-
-def test_route_replaces_the_recipients_of_the_channel_and_does_not_part_an_incident() -> None:
-    routes = [
-        {"when": {"status": "critical"}, "recipients": ["a"], "priority": "LOW"},
-        {"when": {"status": "ok"}, "recipients": ["b c"]},
-    ]
-    document = samples.secret()["xmatters"] | {"recipients": ["own"]}
-    relay = new_relay(
-        secrets=secrets_of(xmatters=document, policy={"routes": routes, "min_seconds_between_signals": 0})
-    )
-    assert relay.play("critical ok warning") == ["delivered opened", "delivered resolved", "delivered reopened"]
-    assert urls(relay) == ["a", "b%20c", "own"]
-    job, *_ = relay.retries.jobs()
-    assert (job.stamps.recipients, job.url_recipients) == (("a",), ())
-    decisions = [json.loads(call.headers["X-Relay-Decision"]) for call in relay.session.calls]
-    assert (decisions[0]["priority"], [each["is_over"] for each in decisions]) == ("LOW", [False, True, False])
 
 
 TEAM = [{"name": "team", "value": "payments"}]
@@ -235,20 +141,6 @@ def routed(policy: dict[str, Any], **changes: Any) -> Relay:
 
 
 # ---- Jobs ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("may_have_paged", [True, False])
-def test_resumed_job_is_sent_once_to_its_own_recipients_with_its_delivery_id_and_next_attempt(
-    may_have_paged: bool,
-) -> None:
-    relay = new_relay(DOWN)
-    job = samples.job(recipients=("a b", "c"), digest=samples.share().digest, may_have_paged=may_have_paged)
-    result = relay.resume(job)
-    assert (result.outcome, result.queue, result.exchange.attempts) == ("queued", "retry", 1)
-    [call], [_] = relay.session.calls, relay.retries.messages
-    assert (call.body, call.url) == (samples.body(), samples.TRIGGER_URL + "&recipients=a%20b,c")
-    assert (call.headers["X-Relay-Delivery-Id"], call.headers["X-Relay-Attempt"]) == (job.delivery_id, "4")
-    assert relay.repeats() == ["true" if may_have_paged else None]
 
 
 # ---- Shares with bad timestamps --------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from copy import replace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +13,6 @@ from tests import samples
 from tests.fakes import FakeSns
 
 TOPIC = "arn:aws:sns:eu-central-1:000000000000:fallback"
-REFUSED = ClientError({"Error": {"Code": "AuthorizationError", "Message": "no"}}, "Publish")
 NOW = 1_800_000_000.0
 LINK = "https://a.bigpanda.io/#/app/overview/all/active/incidents/"
 # SNS's limit for a message, in bytes.
@@ -132,17 +130,6 @@ def test_largest_message_is_no_larger_than_sns_takes(character: str) -> None:
     assert len(sns.published[0]["Message"].encode()) <= MAX_MESSAGE_BYTES
 
 
-@pytest.mark.parametrize("failure", [REFUSED, EndpointConnectionError(endpoint_url="https://sns"), ZeroDivisionError()])
-def test_failing_topic_is_reported_and_a_programming_error_is_raised(failure: Exception) -> None:
-    sns = FakeSns()
-    sns.failure = failure
-    if isinstance(failure, ZeroDivisionError):
-        with pytest.raises(ZeroDivisionError):
-            fallback(sns).notify("noc", [owed()])
-        return
-    assert not fallback(sns).notify("noc", [owed()])
-
-
 # ---- Forgery ---------------------------------------------------------------------------------------------------------
 
 # A text that ends our quotation, begins lines of its own, and offers a link.
@@ -192,25 +179,6 @@ def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link() -> Non
 
 
 # ---- The debt of a job -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        (samples.body(alerts=[{"id": 1, "description": "first"}, {"id": 2, "description": "second"}]), "first"),
-        (samples.body(alerts=[{"id": 1}], description="of the incident"), "of the incident"),
-        (samples.body(alerts=[{"id": 1, "description": "of the alert"}], description="other"), "of the alert"),
-        (b'{"id": "i1", "description": "bare"}', "bare"),
-        (samples.body(description=7), "7"),
-        (samples.body(description="x" * 9999), "x" * 197 + "…"),
-        (samples.body(description="a\x00b"), "ab"),
-        *((samples.body(alerts=alerts), "") for alerts in ([], {"a": 1}, ["a1"], [{"id": 1, "description": ""}])),
-        *((body, "") for body in (samples.body(), b"no JSON", b"[]", b"")),
-    ],
-    ids=lambda value: value[:40] if isinstance(value, str) else "",
-)
-def test_debt_of_a_job_has_the_description_of_its_first_alert(body: bytes, words: str) -> None:
-    assert (f'- Incident i1: "{words}"' if words else "- Incident i1") in lines(of(body=body))
 
 
 @pytest.mark.parametrize(

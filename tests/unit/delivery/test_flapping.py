@@ -3,10 +3,8 @@
 from typing import Any
 
 import pytest
-import requests
 
-from tests import samples
-from tests.fakes import new_relay, secrets_of
+from tests.fakes import new_relay
 
 SECONDS = 600.0
 # The age limit is shorter than the wait until the incident is calm.
@@ -53,15 +51,6 @@ def test_flapping_incident_is_quiet_until_it_is_worse_or_calm(name: str) -> None
     assert not [line for line in relay.recorder.lines() if "owed" in line.get("message", "")]
 
 
-def test_flapping_incident_rings_if_it_is_worse_than_one_of_the_states_that_people_may_know() -> None:
-    relay = new_relay(policy=FLAP)
-    relay.play(spread("warning ok warning ok warning"))
-    relay.session.steps = [requests.ReadTimeout()]
-    assert relay.play("critical") == ["queued timeout"]
-    relay.session.steps = [samples.accepted()]
-    assert relay.play("10 warning 10 critical") == ["queued flapping", "delivered worsened"]
-
-
 def test_flag_of_bigpanda_alone_rings_nobody_and_makes_the_next_signal_say_so() -> None:
     relay = new_relay(policy=FLAP)
     assert relay.play("warning") == ["delivered opened"]
@@ -70,27 +59,3 @@ def test_flag_of_bigpanda_alone_rings_nobody_and_makes_the_next_signal_say_so() 
     assert (worse.subject.why or "").endswith("; it flaps")
     relay.clock.now += 1
     assert (relay.play("warning"), relay.statuses()) == (["queued flapping"], "warning critical")
-
-
-# Events before and after the acknowledgement, and the recipients of the signals after it.
-ACKNOWLEDGED: dict[str, tuple[str, str, list[str]]] = {
-    "as bad": ("critical", "400 warning 400 critical", ["jdoe", "jdoe"]),
-    "worse": ("warning", "critical", ["Ops"]),
-    "flaps": (spread("warning ok warning ok warning"), spread("ok warning ok warning"), []),
-    "flaps, then worse": (spread("warning ok warning ok warning"), spread("ok warning critical"), ["Ops"]),
-    "flaps, then calm": (spread("warning ok warning ok warning"), f"29 ok {'sweep 60 ' * 12}", ["jdoe"]),
-}
-
-
-@pytest.mark.parametrize("name", ACKNOWLEDGED)
-def test_state_that_is_no_worse_than_the_acknowledged_one_goes_to_that_person_alone(name: str) -> None:
-    before, after, recipients = ACKNOWLEDGED[name]
-    xmatters = samples.secret()["xmatters"] | {"callback": {"token": "t"}, "recipients": ["Ops"]}
-    relay = new_relay(secrets=secrets_of(xmatters=xmatters, policy={"min_seconds_between_signals": 0, **FLAP}))
-    relay.play(before)
-    sent = len(relay.session.calls)
-    [incident] = [name for name in relay.dynamodb.items if name.startswith("incident/")]
-    relay.ledger.change(incident, lambda entry: entry.acknowledged("jdoe", relay.clock.now))
-    relay.play(after)
-    assert [call.url.partition("&recipients=")[2] for call in relay.session.calls[sent:]] == recipients
-    assert relay.entry().acknowledged_by == ("jdoe" if name == "as bad" else "")

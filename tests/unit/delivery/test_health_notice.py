@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from relay.delivery.channel_health import ChannelNotice, Debts, HealthTopics
 from tests.fakes import FakeSns
@@ -56,13 +55,6 @@ def test_message_about_one_channel_says_since_when_why_what_waits_and_what_to_ty
     assert attributes == {"channel": "payments", "health": health}
 
 
-@pytest.mark.parametrize(
-    ("health", "is_urgent", "topic"), [("sick", True, ALARM), ("sick", False, NOTICE), ("well", True, NOTICE)]
-)
-def test_only_urgent_sickness_goes_to_the_topic_that_wakes_people(health: str, is_urgent: bool, topic: str) -> None:
-    assert published(SICK._replace(is_urgent=is_urgent), health=health)["TopicArn"] == topic
-
-
 @pytest.mark.parametrize("health", ["sick", "well"])
 @pytest.mark.parametrize("count", [1, 200])
 def test_longest_messages_fit_into_what_sns_takes(count: int, health: str) -> None:
@@ -71,10 +63,3 @@ def test_longest_messages_fit_into_what_sns_takes(count: int, health: str) -> No
     assert len(message["Subject"]) < 100
     assert len(message["Message"]["sms"]) <= 140
     assert len(json.dumps(message)) < 256 * 1024
-
-
-def test_refused_message_is_reported() -> None:
-    sns = FakeSns()
-    sns.failure = ClientError({"Error": {"Code": "NotFound"}}, "Publish")
-    assert not topics(sns).sick([SICK], NOW)
-    assert not topics(sns).well([SICK], NOW)

@@ -11,7 +11,6 @@ from relay.ledger.entry_key import key
 from relay.ledger.table import row_of
 from tests import samples
 from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
-from tests.fakes import new_relay as relay_without_pages
 from tests.unit.paging_tenant import Tenant, new_relay, pages
 
 DEAD = "2027-01-15T07:30:00.000Z"
@@ -51,15 +50,6 @@ def test_kept_job_finds_the_page_of_its_signal(tenant: Tenant) -> None:
     assert call.headers["Authorization"].startswith("Basic ")
 
 
-def test_late_page_is_looked_for_a_few_times(tenant: Tenant) -> None:
-    tenant.after = 100
-    relay = new_relay(tenant)
-    relay.share()
-    relay.drain()
-    assert (found(relay), 2 <= len(tenant.asked) <= 6) == ([("page-1",)], True)
-    assert "page_missing" not in relay.recorder.metrics()
-
-
 @pytest.mark.parametrize(
     ("data", "ids", "number"),
     [
@@ -79,14 +69,6 @@ def test_pages_are_those_of_the_request_cut_to_what_the_ledger_keeps_and_one_of_
     assert pages(relay)[0] == (ids, number, False, False)
 
 
-def test_page_is_looked_for_past_the_channels_max_age(tenant: Tenant) -> None:
-    tenant.makes_pages = False
-    relay = new_relay(tenant, policy={"max_age_seconds": 60})
-    relay.share()
-    relay.drain()
-    assert (relay.dead_letters.messages, relay.recorder.metrics()["page_missing"]) == ([], 1)
-
-
 def test_page_of_a_revived_signal_is_followed_however_old_the_signal_is(tenant: Tenant) -> None:
     relay = new_relay(tenant)
     worked(relay, samples.job(recipients=(), received_at="2027-01-15T01:00:00.000Z", dead_lettered_at=DEAD))
@@ -104,26 +86,6 @@ def test_worker_of_signals_leaves_the_followup_to_the_chore_queue(tenant: Tenant
     assert relay.rest.calls == [], "an API that hangs must not take the time of signals"
     relay.wake(10)
     assert (found(relay), relay.delays()) == ([("page-1",)], [])
-
-
-def test_followup_on_the_retry_queue_is_worked(tenant: Tenant) -> None:
-    tenant.after = 60
-    relay = new_relay(tenant)
-    relay.share()
-    relay.wake(36)
-    # AWS's own redrive moves jobs of all kinds to one queue.
-    relay.retries.messages, relay.chores.messages = relay.chores.messages, []
-    relay.wake(18)
-    assert ([job.kind for job in relay.chores.jobs()], tenant.asked) == (["followup"], ["r1", "r1"])
-    relay.drain()
-    assert found(relay) == [("page-1",)]
-
-
-def test_pages_are_not_looked_for_without_credentials_for_the_rest_api() -> None:
-    relay = relay_without_pages(policy=SILENT)
-    relay.play("critical ok 36")
-    assert (relay.rest.calls, relay.delays()) == ([], [])
-    assert worked(relay, followup()) == [], "the credentials were removed since"
 
 
 # ---- Pages are missing -----------------------------------------------------------------------------------------------
@@ -176,15 +138,6 @@ def test_missing_page_of_the_minute_in_which_flood_control_suppressed_pages_says
     assert ("flood control suppressed pages then; raise its limits" in message["Message"]) == (
         missed == "page_suppressed"
     )
-
-
-@pytest.mark.parametrize("events", ["warning", "critical ok", "critical 36 ok"])
-def test_flood_control_is_asked_about_only_if_an_open_critical_has_no_page(events: str, tenant: Tenant) -> None:
-    tenant.makes_pages = events == "critical 36 ok"
-    relay = new_relay(tenant)
-    relay.play(events)
-    relay.drain()
-    assert tenant.looked_for_suppressed == 0
 
 
 def test_page_counts_as_missing_although_xmatters_does_not_say_what_it_suppressed(tenant: Tenant) -> None:
@@ -326,15 +279,6 @@ def test_page_that_is_over_when_it_is_found_ends_no_other_and_is_not_ended_again
     assert tenant.ended == [page]
 
 
-@pytest.mark.parametrize("status", [404, 409])
-def test_page_that_xmatters_says_is_over_already_counts_as_ended(tenant: Tenant, status: int) -> None:
-    relay = new_relay(tenant)
-    relay.play("critical 36")
-    relay = relay.with_rest(FakeSession(tenant.rest, tenant.rest, samples.refused(status)))
-    relay.play("ok 36")
-    assert ([each[2] for each in pages(relay)], relay.delays()) == ([True, False], [])
-
-
 def test_page_for_the_acknowledger_alone_does_not_end_the_page_of_all(tenant: Tenant) -> None:
     relay = new_relay(tenant)
     document = json.loads(str(relay.secrets.texts["noc"]))
@@ -370,17 +314,6 @@ def test_newer_page_ends_the_older_one_only_if_it_notifies_the_same_people_or_mo
 
 
 # ---- A resolve that the policy does not signal ends the pages all the same -------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("events", "jobs"), [("ok", []), ("critical ok ok ok", ["critical", "ok"])], ids=["no page", "repeated"]
-)
-def test_unannounced_resolve_keeps_one_job_if_there_is_a_page(
-    tenant: Tenant, events: str, jobs: list[str | None]
-) -> None:
-    relay = new_relay(tenant, policy=SILENT)
-    relay.play(events)
-    assert [job.stamps.status for job in relay.retries.jobs()] == jobs
 
 
 @pytest.mark.parametrize("hook", [dies, None], ids=["crash", "worker is faster"])
@@ -433,16 +366,3 @@ def test_unannounced_resolve_ends_the_page_of_a_signal_that_was_in_flight(tenant
     relay = new_relay(tenant, meets, policy=SILENT)
     relay.play("critical 36")
     assert tenant.ended == ["page-1"]
-
-
-def test_followup_of_an_overtaken_signal_looks_at_once_for_the_pages_of_all_signals(tenant: Tenant) -> None:
-    tenant.after = 100
-    relay = new_relay(tenant)
-    relay.play("warning critical")
-    overtaken, newest = relay.retries.messages
-    relay.retries.messages = [overtaken]
-    relay.wake(36)
-    assert tenant.asked == ["r1", "r2"]
-    relay.retries.messages = [newest]
-    relay.drain()
-    assert found(relay) == [("page-1",), ("page-2",)]

@@ -21,23 +21,6 @@ def fallback(client: FakeMessaging) -> Fallback:
 
 
 @pytest.mark.parametrize(
-    ("voice", "text", "kinds"),
-    [("v", "t", ["call", "text"] * 2), ("v", "", ["call"] * 2), ("", "t", ["text"] * 2), ("", "", [])],
-)
-def test_each_phone_is_called_and_texted_from_the_identities_that_are_set(
-    voice: str, text: str, kinds: list[str]
-) -> None:
-    client = FakeMessaging()
-    to_all = phones(client, *NUMBERS, voice=voice, text=text)
-    assert to_all
-    assert list(to_all.send(lambda way: way.name).values()) == [""] * len(kinds)
-    assert [(kind, identity) for kind, _, identity, _ in client.sent] == [
-        (kind, voice if kind == "call" else text) for kind in kinds
-    ]
-    assert {number for _, number, *_ in client.sent} == ({*NUMBERS} if kinds else set())
-
-
-@pytest.mark.parametrize(
     ("failure", "said"),
     [
         (ClientError({"Error": {"Code": "ThrottlingException", "Message": NUMBERS[0]}}, "Send"), "ThrottlingException"),

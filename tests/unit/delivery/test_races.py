@@ -12,7 +12,7 @@ from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed
 from tests.fakes import Call, Relay, dies, hooked, new_relay
 
-OK, DOWN = samples.accepted(), samples.refused(503)
+OK = samples.accepted()
 LATER = 1_800_000_001
 
 

@@ -1,20 +1,279 @@
-"""Waits of an owed state: spacing, flood control, rate limits, the circuit, and the rest after an ambiguous answer."""
+"""Step of an entry: the standing of a state, an easing that a newer state supersedes, and the next signal's time."""
 
+from copy import replace
 from typing import Any
 
 import pytest
-import requests
 
-from relay.delivery.step import earliest_send_time, room_for_signals
-from relay.incidents.share import Transition
+from relay.delivery.step import Judgement, earliest_send_time, judge_job, judge_share, was_shared, with_superseded_ease
+from relay.incidents.share import PRESETS, State, Transition
 from relay.ledger.entry import Entry
-from tests import samples
-from tests.fakes import Step, new_relay
-from tests.unit.states import NOW
+from tests.unit.states import NOW, announced, lease, over, state, unstamped
 
-OK, DOWN, RESET = samples.accepted(), samples.refused(503), requests.ConnectionError("reset")
-LATE, FULL = requests.ReadTimeout("late"), samples.refused(429, retry_after="40")
-AMBIGUOUS: list[Step] = [*map(samples.refused, (500, 502, 504)), RESET]
+MARK = NOW + 60.0
+PARITY, ONCALL = PRESETS["parity"], PRESETS["oncall"]
+NOTHING: frozenset[Transition] = frozenset()
+SILENT_ENDS = ONCALL - {Transition.RESOLVED}
+COMMENT: dict[str, Any] = {"comments": ["seen"]}
+WARNING: dict[str, Any] = {"status": "warning"}
+
+
+def stood(judgement: Judgement) -> str:
+    """Return a judgement in words: the standing and, if there is one, the transition."""
+    return " ".join(filter(None, (judgement.standing, judgement.change.transition if judgement.change else None)))
+
+
+def sent(entry: Entry, of: State, fate: str = "accepted", *, queued: bool = True) -> Entry:
+    """Return the entry after a signal of a state, which met this fate: accepted, doubtful, refused or in flight."""
+    mine = lease(of, of.came - NOW)
+    claimed = entry.leased(mine, 1, queued=queued)
+    if fate == "in flight":
+        return claimed
+    if fate == "accepted":
+        return claimed.accepted(mine, "r2", 1, until=mine.began)
+    return claimed.failed(mine, 1, int(fate == "doubtful"), until=mine.began)
+
+
+OWED = Entry().owing(state())
+DEAD = OWED.dead_lettering(state(), MARK, "refused", plan=1)
+EASED = announced(state()).unchanged(state(5, **WARNING))
+EASED_TWICE = EASED.unchanged(state(6, **WARNING))
+RETURNED = announced(unstamped()).owing(unstamped(5, status="ok"))
+UNQUEUED = sent(Entry(), state(), "in flight", queued=False)
+REFUSED = sent(Entry(), state(), "refused", queued=False)
+IN_FLIGHT = sent(Entry(), state(), "in flight")
+AGAIN = announced(unstamped()).owing(unstamped(5, status="ok")).owing(unstamped(9))
+# Within one second: a critical was announced, a warning may have been, and it is critical again.
+DOUBTFUL = sent(announced(state()), state(5, version=0, **WARNING), "doubtful")
+# Entry, state of a share, the policy's transitions, and the standing.
+SHARES: dict[str, tuple[Entry, State, frozenset[Transition], str]] = {
+    "first, open": (Entry(), state(), PARITY, "owed opened"),
+    "first, open, but no transition is announced": (Entry(), state(), NOTHING, "unchanged opened"),
+    "first, over": (Entry(), over(), PARITY, "unchanged touched"),
+    "again, announced": (announced(state()), state(9, version=0), PARITY, "duplicate"),
+    "again, waiting": (OWED, state(9, version=0), PARITY, "duplicate"),
+    "again, dead-lettered": (DEAD, state(9, version=0), PARITY, "duplicate"),
+    "again, unchanged": (announced(state(-9)).unchanged(state()), state(9, version=0), PARITY, "duplicate"),
+    "again, sent but on no queue": (UNQUEUED, state(9, version=0), PARITY, "owed opened"),
+    "again, refused and on no queue": (REFUSED, state(), PARITY, "owed opened"),
+    "older than the announced": (announced(state()), state(9, version=-1), PARITY, "superseded"),
+    "older than the owed": (OWED, state(9, version=-1), PARITY, "superseded"),
+    "older than an unchanged": (Entry().unchanged(over()), state(9, version=-1), PARITY, "superseded"),
+    "older than one on no queue": (UNQUEUED, state(9, version=-1), PARITY, "owed opened"),
+    "comment on the announced": (announced(state()), state(9, **COMMENT), PARITY, "unchanged touched"),
+    "comment on the owed": (OWED, state(9, **COMMENT), PARITY, "owed opened"),
+    "comment on an owed worsening": (
+        announced(state(**WARNING)).owing(state(5)),
+        state(9, **COMMENT),
+        PARITY,
+        "owed worsened",
+    ),
+    "over within an outage": (OWED, over(9), PARITY, "unchanged touched"),
+    "open again within an outage": (announced(state()).owing(over(5)), state(9), PARITY, "unchanged touched"),
+    "eased": (announced(state()), state(9, **WARNING), PARITY, "owed eased"),
+    "eased, which the policy does not name": (announced(state()), state(9, **WARNING), ONCALL, "unchanged eased"),
+    # The incident eased without a signal, and what comes then is compared with that, too.
+    "as bad again after a silent easing": (EASED, state(9), ONCALL, "owed worsened"),
+    "open again after a silent end": (announced(state()).unchanged(over(5)), state(9), SILENT_ENDS, "owed reopened"),
+    "eased still": (EASED_TWICE, state(7, **WARNING), ONCALL, "unchanged eased"),
+    "over after a silent easing": (EASED_TWICE, over(8), ONCALL, "owed resolved"),
+    "share without a status is no easing": (
+        announced(state()).unchanged(state(5, status=None)),
+        state(9),
+        ONCALL,
+        "unchanged touched",
+    ),
+    "share without a status keeps an easing": (
+        announced(state()).unchanged(state(5, status="unknown")).unchanged(state(6, status=None)),
+        state(9, **WARNING),
+        ONCALL,
+        "owed worsened",
+    ),
+    "alerts are compared with the announced": (
+        EASED,
+        state(6, **WARNING),
+        frozenset({Transition.GREW, Transition.WORSENED}),
+        "unchanged eased",
+    ),
+    "accepted signal ends an easing": (sent(EASED, state(9)), state(11), ONCALL, "unchanged touched"),
+    # Equal timestamps: arrival order decides, and the ledger remembers the digests that it saw.
+    "other state of the same second": (announced(state()), over(9, version=0), PARITY, "owed resolved"),
+    "copy of the same second": (
+        announced(state()).owing(over(5, version=0)),
+        over(8, version=0),
+        PARITY,
+        "duplicate",
+    ),
+    "copy of the same second, though a newer one came": (
+        announced(state()).owing(state(5, version=0, **WARNING)).owing(state(6, version=0, flapping=True, **WARNING)),
+        state(8, version=0, **WARNING),
+        PARITY,
+        "duplicate",
+    ),
+    "worse than the newest of the same second": (
+        sent(announced(state()), over(5, version=0)),
+        state(9, version=0),
+        PARITY,
+        "owed reopened",
+    ),
+    "seen at an older second": (announced(state()).owing(over(5)), state(9, version=0), PARITY, "superseded"),
+    # Without timestamps nothing is a copy, since another state may have come in between.
+    "unstamped, as announced": (announced(unstamped()), unstamped(9), PARITY, "unchanged touched"),
+    "unstamped, as owed": (Entry().owing(unstamped()), unstamped(9), PARITY, "owed opened"),
+    "unstamped, back to the announced": (RETURNED, unstamped(9), PARITY, "unchanged touched"),
+    "unstamped, back from the announced end": (
+        sent(RETURNED, unstamped(5, status="ok")),
+        unstamped(9),
+        PARITY,
+        "owed reopened",
+    ),
+    "unstamped, seen before": (
+        announced(unstamped(**WARNING)).owing(unstamped(5)),
+        unstamped(9, **WARNING),
+        PARITY,
+        "unchanged touched",
+    ),
+    "stamped older than the announced, though an unstamped one came between": (
+        announced(state(100)).owing(unstamped(105, status="ok")),
+        state(107, version=50),
+        PARITY,
+        "superseded",
+    ),
+    # An ambiguous failure: the state is compared with each state that may be announced.
+    "critical after a doubtful warning": (DOUBTFUL, state(9, version=0), PARITY, "owed worsened"),
+    "end of a doubtful page": (sent(Entry(), state(), "doubtful"), over(9), PARITY, "owed resolved"),
+    "end of a refused page": (sent(Entry(), state(), "refused"), over(9), PARITY, "unchanged touched"),
+    "end of a page in flight": (IN_FLIGHT, over(9), PARITY, "owed resolved"),
+    "open after a doubtful end": (sent(announced(state()), over(5), "doubtful"), state(9), PARITY, "owed reopened"),
+    "over after a doubtful end": (sent(Entry(), over(5), "doubtful"), over(9), PARITY, "unchanged touched"),
+}
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_standing_of_a_share(name: str) -> None:
+    entry, of, notify_on, standing = SHARES[name]
+    assert stood(judge_share(entry, of, notify_on)) == standing
+
+
+def told(came: float) -> State:
+    """Return a state without timestamps, which took over those of the state at NOW."""
+    return unstamped(came).with_version_of(state())
+
+
+PLANNED = replace(OWED, debt=replace(OWED.debt, plan=2))
+GIVEN_UP = PLANNED.dead_lettering(state(), MARK, "refused", plan=3)
+BACK = DOUBTFUL.owing(state(9, version=0))
+# Entry, state of a job, and the standing.
+JOBS: dict[str, tuple[Entry, State, str]] = {
+    "owed": (OWED, state(), "owed opened"),
+    "announced": (announced(state()), state(), "duplicate"),
+    "overtaken by an owed state": (Entry().owing(state(5)), state(), "superseded"),
+    "overtaken by an announced state": (announced(state(5)), state(), "superseded"),
+    "overtaken by an end within an outage": (OWED.unchanged(over(9)), state(), "superseded"),
+    "end, overtaken within an outage": (
+        announced(state()).owing(over(5)).unchanged(state(9)),
+        over(5),
+        "superseded",
+    ),
+    "copy that came at once": (OWED, state(0.6, version=0), "superseded"),
+    "unstamped copy that came at once": (Entry().owing(unstamped()), unstamped(0.6), "superseded"),
+    "copy that came later": (OWED, state(0.8, version=0), "owed opened"),
+    "unstamped copy that came later": (Entry().owing(unstamped()), unstamped(0.8), "owed opened"),
+    "other state that came at once": (OWED, state(0.5, version=0, flapping=True), "owed opened"),
+    "copy with another version": (OWED, state(0.5, version=1), "owed opened"),
+    "unknown to the ledger": (Entry(), state(), "owed opened"),
+    "newer than the ledger": (announced(state()), over(5), "owed resolved"),
+    "comment on the announced": (
+        announced(state()).owing(state(5, **COMMENT)),
+        state(5, **COMMENT),
+        "unchanged touched",
+    ),
+    "end of which nothing was announced": (Entry().owing(over()), over(), "unchanged touched"),
+    "end of an announced incident": (announced(state()).owing(over(5)), over(5), "owed resolved"),
+    "open again after a silent end": (announced(state()).unchanged(over(5)), state(9), "owed reopened"),
+    "stamped older, though an unstamped one came between": (
+        announced(state(100)).owing(unstamped(105, status="ok")),
+        state(107, version=50),
+        "superseded",
+    ),
+    "unstamped, before a later share": (Entry().owing(unstamped(5, **WARNING)), unstamped(0), "superseded"),
+    "unstamped, between two of a state that returned": (AGAIN, unstamped(5, status="ok"), "superseded"),
+    "unstamped, first of a state that returned": (AGAIN, unstamped(0), "duplicate"),
+    "unstamped, last of a state that returned": (AGAIN, unstamped(9), "unchanged touched"),
+    "borrowed version, announced": (announced(told(5)), told(5), "duplicate"),
+    "borrowed version, came after the announced": (announced(told(5)), told(9), "unchanged touched"),
+    "newer than the last message of an owed state": (PLANNED, state(5, **COMMENT), "owed opened"),
+    "newer share of a dead-lettered state": (DEAD.owing(state(5)), state(5), "owed opened"),
+    # An ambiguous failure.
+    "critical after a doubtful warning": (BACK, state(9, version=0), "owed worsened"),
+    "the same, announced": (
+        BACK.announcing(state(9, version=0), "r2", NOW + 9),
+        state(9, version=0),
+        "duplicate",
+    ),
+    "doubtful": (sent(Entry(), state(), "doubtful"), state(), "owed opened"),
+}
+# Entry, plan of a message of the state at NOW, the time at which it was dead-lettered, and the standing.
+MESSAGES: dict[str, tuple[Entry, int, float | None, str]] = {
+    # Messages of one owed state: the entry records the plan of the last one.
+    "replaced message": (PLANNED, 1, None, "replaced"),
+    "last message": (PLANNED, 2, None, "owed opened"),
+    "message that the entry does not know yet": (PLANNED, 3, None, "owed opened"),
+    "message of an announced state": (PLANNED.announcing(state(), "r1", NOW), 1, None, "duplicate"),
+    # A dead-lettered state becomes owed by the message that was dead-lettered last.
+    "left over after the dead letter": (DEAD, 1, None, "dead_lettered"),
+    "copy of an earlier dead letter": (DEAD, 1, MARK - 0.001, "dead_lettered"),
+    "dead letter": (DEAD, 1, MARK, "owed opened"),
+    "later dead letter": (DEAD, 1, MARK + 1, "owed opened"),
+    "dead letter that the ledger does not know": (OWED, 1, MARK, "owed opened"),
+    "dead letter, announced since": (announced(state()), 1, MARK, "duplicate"),
+    "dead letter, overtaken by an announced state": (announced(state(5)), 1, MARK, "superseded"),
+    "dead letter, overtaken by an end": (OWED.unchanged(over()), 1, MARK, "superseded"),
+    "dead letter, though a message with a higher plan was lost": (GIVEN_UP, 1, MARK, "owed opened"),
+    "copy of a message from before the replay": (GIVEN_UP.reviving(state(), MARK + 9), 2, MARK, "replaced"),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_standing_of_a_job(name: str) -> None:
+    entry, of, standing = JOBS[name]
+    assert stood(judge_job(entry, of, PARITY, plan=1, dead_lettered_at=None)) == standing
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_standing_of_a_message(name: str) -> None:
+    entry, plan, mark, standing = MESSAGES[name]
+    assert stood(judge_job(entry, state(), PARITY, plan=plan, dead_lettered_at=mark)) == standing
+
+
+# Entry, state that BigPanda's API shows, seconds after NOW, and if a share brought it or a newer one.
+SHOWN: dict[str, tuple[Entry, State, float, bool]] = {
+    "unknown": (Entry(), state(), 0, False),
+    "announced": (announced(state()), state(), 0, True),
+    "newer": (announced(state()), state(5), 0, False),
+    "newer than an unstamped one": (announced(unstamped()), state(5), 0, False),
+    "unstamped, not owed": (announced(state()), unstamped(9), 0, False),
+    "unstamped, as the owed": (OWED, unstamped(9), 0, True),
+    "unstamped, better than the owed": (OWED, unstamped(9, **WARNING), 0, False),
+    "newer, while another one is sent": (IN_FLIGHT, state(5, **WARNING), 5, True),
+    "newer, after that": (IN_FLIGHT, state(5, **WARNING), 20, False),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_share_brought_the_state_that_bigpandas_api_shows(name: str) -> None:
+    entry, of, now, is_shared = SHOWN[name]
+    assert was_shared(entry, of, NOW + now) == is_shared
+
+
+def test_easing_that_waited_for_a_failed_signal_counts_once_a_newer_state_supersedes_it() -> None:
+    eased = state(6, **WARNING)
+    waiting = sent(announced(state()), over(5), "in flight").owing(eased)
+    assert with_superseded_ease(waiting, state(9), ONCALL).eased is None, "the signal in flight may be accepted"
+    failed = waiting.failed(lease(over(5), 5), 1, 0, until=NOW + 5)
+    assert stood(judge_share(with_superseded_ease(failed, state(9), ONCALL), state(9), ONCALL)) == "owed worsened"
+    assert with_superseded_ease(failed, eased, ONCALL) == failed
+    assert with_superseded_ease(failed, state(9), PARITY) == failed
 
 
 def rang(*seconds: float) -> Entry:
@@ -39,95 +298,3 @@ def test_earliest_time_of_the_next_signal_by_spacing_and_flood_control(
     signals: tuple[float, ...], kind: str, after: float | None
 ) -> None:
     assert earliest_send_time(rang(*signals), Transition(kind), 15) == (0 if after is None else NOW + after)
-
-
-@pytest.mark.parametrize(
-    ("signals", "now", "room"),
-    [
-        *(((0, 1, 2), now, room) for now, room in [(3, 1), (60, 1), (61, 2), (61.5, 2), (62, 3), (70, 4)]),
-        ((0, 1, 1, 1, 1), 2, -1),
-    ],
-)
-def test_room_for_signals_is_what_flood_control_leaves_of_the_last_minute(
-    signals: tuple[float, ...], now: float, room: int
-) -> None:
-    assert room_for_signals(rang(*signals), NOW + now) == room
-
-
-FOUR = "critical ok critical ok"
-EASED = "warning critical warning critical"
-SPACED: dict[str, Any] = {"min_seconds_between_signals": 15}
-PAUSED: dict[str, Any] = {"pauses": [samples.pause("keep", since=2)]}
-# Policy, answers of xMatters, events (see `Relay.play`), what becomes of the last share, and the signals' statuses.
-WAITS: dict[str, tuple[dict[str, Any], list[Step], str, str, str]] = {
-    "spacing": (SPACED, [OK], "warning unknown", "queued paced", "warning"),
-    "spacing is over": (SPACED, [OK], "warning unknown 14", "queued paced", "warning unknown"),
-    "worse needs no spacing": (SPACED, [OK], "warning critical", "delivered worsened", "warning critical"),
-    "end needs no spacing": (SPACED, [OK], "warning ok", "delivered resolved", "warning ok"),
-    "fifth in a minute": ({}, [OK], f"{FOUR} critical", "queued paced", FOUR),
-    "fifth after a minute": ({}, [OK], f"{FOUR} critical 60", "queued paced", f"{FOUR} critical"),
-    "one attempt is left of four": ({}, [OK, OK, OK, RESET], EASED, "queued unreachable", EASED),
-    "latest of two holds": (SPACED | PAUSED, [OK], "warning 2 unknown", "queued paused", "warning"),
-    "worse than one that may have rung": ({}, [LATE, OK], "warning critical", "delivered opened", "warning critical"),
-    "ambiguous attempts count": (
-        {},
-        [RESET],
-        "warning critical ok critical",
-        "queued paced",
-        "warning critical critical ok",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", WAITS)
-def test_state_waits_as_long_as_something_holds_it(name: str) -> None:
-    policy, answers, events, last, statuses = WAITS[name]
-    relay = new_relay(*answers, policy=policy)
-    assert (relay.play(events)[-1], relay.statuses()) == (last, statuses)
-
-
-@pytest.mark.parametrize("answer", AMBIGUOUS, ids=str)
-@pytest.mark.parametrize(("status", "attempts"), [("critical", [None, "true"]), ("warning", [None])])
-def test_ambiguous_answer_is_repeated_inline_for_criticals_only_and_again_after_half_a_minute(
-    answer: Step, status: str, attempts: list[str | None]
-) -> None:
-    relay = new_relay(*[answer] * len(attempts), OK)
-    relay.play(status)
-    assert relay.repeats() == attempts
-    assert (len(relay.entry().doubtful), len(relay.entry().signal_times)) == (1, len(attempts))
-    relay.wake(27)
-    assert relay.repeats() == attempts
-    relay.wake(30)
-    assert relay.repeats() == [*attempts, "true"]
-
-
-# Policy, answers of xMatters, ids of incidents that come a second apart, and what becomes of each.
-RATES: dict[str, tuple[dict[str, Any], list[Step], list[tuple[str, str]], list[str]]] = {
-    "channel": ({"max_per_minute": 2}, [OK], [("i1", "a"), ("i2", "a"), ("i3", "b")], ["", "", "paced"]),
-    "recipients": (
-        {"max_per_minute_per_recipients": 1},
-        [OK],
-        [("i1", "a"), ("i2", "a"), ("i3", "b")],
-        ["", "paced", ""],
-    ),
-    "circuit": (
-        {},
-        [DOWN],
-        [(f"i{number}", "a") for number in range(6)],
-        ["upstream"] * 5 + ["circuit_open"],
-    ),
-    "retry after": ({}, [FULL, OK], [("i1", "a"), ("i2", "a")], ["rate_limited", "circuit_open"]),
-}
-
-
-@pytest.mark.parametrize("name", RATES)
-def test_rate_limit_or_circuit_holds_a_share_without_an_attempt(name: str) -> None:
-    policy, answers, shares, reasons = RATES[name]
-    relay, results = new_relay(*answers, policy=policy), []
-    for incident_id, recipient in shares:
-        relay.clock.now += 1
-        asked = len(relay.session.calls)
-        results.append(relay.share(id=incident_id, recipients=(recipient,)))
-        is_held = results[-1].reason in {"paced", "circuit_open"}
-        assert (len(relay.session.calls) == asked) == is_held == (results[-1].exchange.attempts == 0)
-    assert [result.reason or "" for result in results] == reasons

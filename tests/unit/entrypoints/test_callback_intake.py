@@ -77,14 +77,11 @@ class TestQueues:
         assert relay.recorder.metrics()["unsafe"] == 1
 
 
-class TestEndpoint:
-    @pytest.mark.parametrize(
-        "headers", [samples.OPEN, {}, {"authorization": "Bearer x"}], ids=["bigpanda", "no", "bad"]
-    )
-    def test_callback_with_other_credentials_is_answered_401(self, headers: dict[str, str]) -> None:
-        relay = new_relay()
-        answer = answered(relay, request(headers=headers))
-        assert (answer.status, answer.document["error"], relay.chores.jobs()) == (401, "unauthorized", [])
+@pytest.mark.parametrize("headers", [samples.OPEN, {}, {"authorization": "Bearer x"}], ids=["bigpanda", "no", "bad"])
+def test_callback_with_other_credentials_is_answered_401(headers: dict[str, str]) -> None:
+    relay = new_relay()
+    answer = answered(relay, request(headers=headers))
+    assert (answer.status, answer.document["error"], relay.chores.jobs()) == (401, "unauthorized", [])
 
 
 class TestRefused:

@@ -131,18 +131,17 @@ class TestRefused:
             parse_callback(body)
 
 
-class TestAnswers:
-    @pytest.mark.parametrize(
-        ("said", "acknowledges", "escalates"),
-        [
-            ("Acknowledge", True, False),
-            (" ACK ", True, False),
-            ("Escalate", False, True),
-            ("Accept it later", False, False),
-            ("", False, False),
-        ],
-    )
-    def test_usual_response_texts_acknowledge_or_escalate(self, said: str, acknowledges: bool, escalates: bool) -> None:
-        found = parsed(FLOW | {"response": said})
-        assert ResponseMeanings().is_acknowledgement(found) is acknowledges
-        assert ResponseMeanings().is_escalation(found) is escalates
+@pytest.mark.parametrize(
+    ("said", "acknowledges", "escalates"),
+    [
+        ("Acknowledge", True, False),
+        (" ACK ", True, False),
+        ("Escalate", False, True),
+        ("Accept it later", False, False),
+        ("", False, False),
+    ],
+)
+def test_usual_response_texts_acknowledge_or_escalate(said: str, acknowledges: bool, escalates: bool) -> None:
+    found = parsed(FLOW | {"response": said})
+    assert ResponseMeanings().is_acknowledgement(found) is acknowledges
+    assert ResponseMeanings().is_escalation(found) is escalates

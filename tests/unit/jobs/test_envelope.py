@@ -1,15 +1,17 @@
-"""Job and its envelope: its times and revival; what is written is read again, and nothing else is read as a job."""
+"""Job and its envelope: its revival; what is written is read again, and nothing else is read as a job."""
 
 import base64
 import json
 import zlib
+from copy import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jobs.job import Acceptance, Job, Stamps, seconds_of, timestamp
+from relay.incidents.share import Share
+from relay.jobs.job import Acceptance, new_job, seconds_of, timestamp
 from relay.jobs.queue import UnreadableMessage, attributes_of, envelope_of, fits, legal_text, read_envelope
 from tests import samples
 
@@ -47,13 +49,6 @@ def test_job_is_read_as_it_was_written_and_is_printable_ascii(**changes: Any) ->
     assert envelope.isascii()
     assert envelope.isprintable()
     assert all(legal_text(value) == value for value in attributes_of(job).values())
-
-
-def test_members_and_stamps_that_an_older_version_did_not_write_have_their_defaults() -> None:
-    job = samples.job()
-    needed = (job.kind, job.channel, job.url_recipients, job.incident_id, job.received_at, job.body)
-    assert read_envelope(json.dumps({name: MEMBERS[name] for name in FIRST})) == Job(*needed)
-    assert read_envelope(json.dumps(MEMBERS | {"stamps": {}})) == job._replace(stamps=Stamps())
 
 
 @pytest.mark.parametrize(
@@ -110,15 +105,6 @@ def test_characters_that_sqs_refuses_are_replaced_and_others_stay(text: str) -> 
     assert legal_text(legal) == legal
 
 
-@pytest.mark.parametrize(
-    ("text", "legal"),
-    [("66b0/é 😀\t", "66b0/é 😀\t"), ("", "-"), ("a\x00b", "a\ufffdb"), ("x" * 5000, "x" * 1024)],
-    ids=["plain", "empty", "control", "long"],
-)
-def test_text_of_an_attribute(text: str, legal: str) -> None:
-    assert legal_text(text) == legal
-
-
 def test_envelope_fits_up_to_a_limit_that_leaves_room_for_attributes() -> None:
     most = MEBIBYTE - 8 * 1024
     assert fits("x" * most)
@@ -129,13 +115,6 @@ def test_envelope_fits_up_to_a_limit_that_leaves_room_for_attributes() -> None:
 
 
 EARLY, LATE = "2027-01-15T08:00:00.000Z", "2027-01-15T08:00:00.009Z"
-
-
-def test_timestamps_are_utc_with_milliseconds_and_read_back() -> None:
-    assert timestamp(1_795_564_860.1249) == "2026-11-25T00:01:00.124Z"
-    assert seconds_of("2026-11-25T00:01:00.124Z") == 1_795_564_860.124
-    with pytest.raises(ValueError, match="yesterday"):
-        seconds_of("yesterday")
 
 
 @pytest.mark.parametrize(("revived_at", "is_revived"), [(None, False), (EARLY, False), (LATE, True)])
@@ -149,3 +128,21 @@ def test_revived_job_starts_anew_later_than_its_dead_lettering_on_a_slow_clock()
     assert (revived.revived_at, revived.stamps.replays) == ("2027-01-15T08:00:00.010Z", 1)
     assert (revived.not_before, revived.ledger_down_since, revived.flags) == (None, None, frozenset())
     assert revived.age_counts_from == seconds_of("2027-01-15T08:00:00.010Z")
+
+
+CAME = 1_800_000_000.0
+
+
+def delivery_id(share: Share, channel: str = "noc", recipients: tuple[str, ...] = ("a",)) -> str:
+    return new_job(replace(samples.parsed(), name=channel), share, b"{}", recipients, "c1", CAME).delivery_id
+
+
+def test_delivery_id_differs_by_channel_recipients_incident_version_and_state() -> None:
+    others: list[dict[str, Any]] = [{"id": "i2"}, {"changedOn": 5}, {"changedOn": None}, {"flapping": True}]
+    ids = [
+        *(delivery_id(samples.share(**members)) for members in [{}, *others]),
+        delivery_id(samples.share(), channel="ops"),
+        *(delivery_id(samples.share(), recipients=each) for each in [("b",), ("a", "b")]),
+    ]
+    assert len(set(ids)) == 8
+    assert all(len(each) == 32 and set(each) <= set("0123456789abcdef") for each in ids)

@@ -42,21 +42,6 @@ class Desk:
         return self.outbox.enqueue(job, until=self.clock() + after)
 
 
-@pytest.mark.parametrize(
-    ("kind", "is_chore"),
-    [
-        *((kind, True) for kind in ("followup", "writeback", "release", "question")),
-        *((kind, False) for kind in ("signal", "recovery", "a kind of a newer version")),
-    ],
-)
-def test_chores_go_to_the_chore_queue_and_all_other_jobs_to_the_retry_queue(kind: str, is_chore: bool) -> None:
-    desk, job = Desk(), samples.job(kind=kind)
-    assert desk.enqueue(job)
-    assert (desk.retries.jobs(), desk.chores.jobs()) == (([], [job]) if is_chore else ([job], []))
-    assert (desk.chores if is_chore else desk.retries).delays() == [30]
-    assert desk.dead_letters.messages == []
-
-
 @pytest.mark.parametrize(("after", "delay"), [(-500, 0), (0, 0), (0.001, 1), (29.2, 30), (900, 900), (1e6, 900)])
 def test_delay_is_rounded_up_to_seconds_and_cut_to_the_limit_of_sqs(after: float, delay: int) -> None:
     desk = Desk()

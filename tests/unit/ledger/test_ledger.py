@@ -25,19 +25,6 @@ def fresh() -> tuple[Ledger, FakeDynamoDb]:
     return Ledger(dynamodb.table(Clock())), dynamodb
 
 
-class TestLedger:
-    def test_only_one_of_two_concurrent_writers_succeeds(self) -> None:
-        ledger, _ = fresh()
-        first, second = ledger.read("k"), ledger.read("k")
-        assert ledger.write("k", first, first.owing(state()))
-        assert ledger.write("k", second, second.owing(over(5))) is None
-        now = ledger.read("k")
-        assert now.newest == state()
-        after = ledger.write("k", now, now.owing(over(5)))
-        assert after
-        assert (after.newest, after.sequence) == (over(5), 2)
-
-
 MARK = NOW + 60.0
 
 
@@ -191,22 +178,11 @@ def full(alerts: int) -> int:
     return size(dynamodb.items["k"])
 
 
-class TestKey:
-    def test_key_names_channel_recipients_and_incident(self) -> None:
-        name = key("noc", ("Network Operations",), "66b0")
-        assert name == f"incident/noc/{key('noc', ('Network Operations',), '').split('/')[2]}/66b0"
-        others = {key("noc2", ("Network Operations",), "66b0"), key("noc", (), "66b0"), key("noc", ("x",), "66b0")}
-        assert len(others | {name}) == 4
-
-    @pytest.mark.parametrize(
-        "incident_id",
-        ["\ud800", "a\udfff", "\ud83d\ude00", "\U0001f600" * 512, "\ud800" * 512, "x" * 512, "ü" * 512, "\x00\n", " "],
-        ids=repr,
-    )
-    def test_key_fits_into_dynamodb_whatever_the_incident_id_is(self, incident_id: str) -> None:
-        name = key("a" * 48, ("x" * 200,) * 100, incident_id)
-        assert 0 < len(name.encode()) <= MAX_KEY_BYTES
-
-    @given(st.text(st.characters(), min_size=1, max_size=4), st.text(st.characters(), min_size=1, max_size=4))
-    def test_different_incident_ids_have_different_keys(self, one: str, other: str) -> None:
-        assert (key("noc", (), one) == key("noc", (), other)) == (one == other)
+@pytest.mark.parametrize(
+    "incident_id",
+    ["\ud800", "a\udfff", "\ud83d\ude00", "\U0001f600" * 512, "\ud800" * 512, "x" * 512, "ü" * 512, "\x00\n", " "],
+    ids=repr,
+)
+def test_key_fits_into_dynamodb_whatever_the_incident_id_is(incident_id: str) -> None:
+    name = key("a" * 48, ("x" * 200,) * 100, incident_id)
+    assert 0 < len(name.encode()) <= MAX_KEY_BYTES

@@ -46,26 +46,6 @@ def test_invented_environments_take_one_write_a_minute_and_bounded_memory() -> N
     assert suggested(relay) == ("e2", "invented-0")
 
 
-def test_incident_is_remembered_with_the_recipients_of_its_shares() -> None:
-    relay = relay_with()
-    channel = relay.channels.get("noc")
-    post(relay)
-    assert relay.sources.of_incident(channel, "i1") == ()
-    for recipients in (("b", "a"), ("c",), ("a", "b")):
-        post(relay, recipients=recipients)
-    assert relay.sources.of_incident(channel, "i1") == (("a", "b"), ("c",))
-    assert relay.sources.of_incidents("noc", ["i1", "i2"]) == {"i1": (("a", "b"), ("c",)), "i2": ()}
-
-
-@pytest.mark.parametrize(("access", "environment_id"), [({"reconcile": False}, "e1"), ({}, None), ({}, "e" * 513)])
-def test_source_of_a_channel_that_is_not_reconciled_or_without_valid_environment_is_not_written(
-    access: dict[str, Any], environment_id: str | None
-) -> None:
-    relay = relay_with(**access)
-    post(relay, environment_id)
-    assert "sources/noc" not in relay.dynamodb.items
-
-
 @pytest.mark.parametrize("text", ["[[1]]", "{", '{"environments": 1}', '{"environments": {"e1": "x"}}', "null"])
 def test_unreadable_sources_are_written_anew(text: str) -> None:
     relay = relay_with()

@@ -5,7 +5,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError
 
 from relay.failures import LedgerError
-from relay.ledger.table import Table, Text
+from relay.ledger.table import Table
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 
@@ -13,16 +13,6 @@ from tests.fakes import Clock
 def fresh() -> tuple[Table, FakeDynamoDb]:
     dynamodb = FakeDynamoDb()
     return dynamodb.table(Clock()), dynamodb
-
-
-class TestTexts:
-    def test_attributes_that_this_version_does_not_know_are_kept(self) -> None:
-        table, dynamodb = fresh()
-        table.write("k", 0, "one")
-        dynamodb.items["k"] |= {"colour": {"S": "blue"}, "weight": {"N": "7"}}
-        table.write("k", 1, "two", others={"due": "critical#1"})
-        table.write("k", 2, "three", remove=["due"])
-        assert table.read("k") == Text("three", 3, {"colour": "blue", "weight": 7.0}, "k")
 
 
 class TestIndex:
@@ -41,13 +31,6 @@ class TestIndex:
         found = list(table.due("critical#1", 5000))
         assert [each.key for each in found] == [f"k{number}" for number in range(items)]
         assert [each.others["due_at"] for each in found] == list(range(items))
-
-    @pytest.mark.parametrize("most", [1, 2, 3])
-    def test_shard_is_read_no_further_than_the_limit(self, most: int) -> None:
-        table, dynamodb = self.full(11)
-        dynamodb.calls.clear()
-        assert [each.key for each in table.due("critical#1", most)] == [f"k{number}" for number in range(most)]
-        assert dynamodb.calls == ["query"] * ((most + 1) // 2)
 
 
 def refused(code: str) -> ClientError:

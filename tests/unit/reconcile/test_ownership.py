@@ -94,47 +94,6 @@ def test_webhook_is_the_one_with_which_all_known_incidents_were_shared() -> None
 
 
 @pytest.mark.parametrize(
-    ("targets", "rings", "is_reported"),
-    [([OWN, OTHER], True, False), ([OTHER], False, True), (["webhook.third"], False, False)],
-)
-def test_one_of_two_webhooks_that_get_the_same_incidents_rings_what_both_got(
-    targets: list[str], rings: bool, is_reported: bool
-) -> None:
-    scene = make_scene()
-    Learnt((OTHER, OWN), scene.relay.clock.now).store(scene.relay.table, "noc")
-    lists(scene, i2=targets)
-    assert scene.run_twice()["missed"] == int(rings)
-    assert reported(scene) == int(is_reported)
-
-
-def test_replaced_webhook_is_learnt_within_the_hour() -> None:
-    scene = make_scene()
-    scene.shared(ago=300)
-    scene.relay.retries.messages.clear()
-    lists(scene, i1=["webhook.noc2"])
-    scene.run()
-    assert learnt(scene) == (OWN,)
-    scene.relay.clock.now += ownership.LEARNT_SECONDS
-    scene.run()
-    assert learnt(scene) == ("webhook.noc2",)
-    lists(scene, i1=["webhook.noc2"], i2=["webhook.noc2"])
-    assert scene.run_twice()["missed"] == 1
-
-
-@pytest.mark.parametrize("beside", ["email.noc", OTHER])
-def test_target_beside_a_replaced_webhook_is_not_taken_for_it(beside: str) -> None:
-    scene = unlearnt(make_scene())
-    scene.shared(ago=300)
-    scene.relay.retries.messages.clear()
-    lists(scene, i1=[OWN, beside])
-    scene.run()
-    scene.relay.clock.now += ownership.LEARNT_SECONDS
-    lists(scene, i1=["webhook.noc2", beside], i2=["webhook.noc2", beside], i3=[beside])
-    scene.run_twice()
-    assert [job.incident_id for job in scene.relay.retries.jobs()] == ["i2"]
-
-
-@pytest.mark.parametrize(
     "fault",
     [lambda _: HttpAnswer(503, {}, b""), lambda _: HttpAnswer(404, {}, b"{}"), lambda _: answer([{"type": "odd"}])],
 )
@@ -162,18 +121,6 @@ def test_incident_of_others_is_asked_about_once_an_hour_and_rings_once_it_is_sha
     scene.relay.clock.now += 3600
     assert scene.run_twice()["missed"] == 1
     assert (asked(scene), reported(scene)) == (["i2", "i2"], 0)
-
-
-def test_channel_that_reports_still_reports_what_is_not_of_the_channel_that_rings() -> None:
-    scene = make_scene(reconcile="report")
-    with_channels(scene, dba={"reconcile": "ring"})
-    Learnt((OTHER,), scene.relay.clock.now).store(scene.relay.table, "dba")
-    lists(scene, i2=[OWN], i3=[OTHER])
-    scene.run_twice()
-    assert [job.channel for job in scene.relay.retries.jobs()] == ["dba"]
-    [message] = scene.relay.sns.published
-    assert "Incident i2" in message["Message"]
-    assert "Incident i3" not in message["Message"]
 
 
 def test_two_channels_that_ring_ask_once_about_an_incident() -> None:

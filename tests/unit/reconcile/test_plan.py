@@ -8,23 +8,18 @@ import pytest
 
 from relay.channels.channel import BigPandaAccess
 from relay.failures import LedgerError, UnknownChannel
-from relay.incidents.share import parse_share
 from relay.ledger.table import Table
-from relay.reconcile.findings import Seen
 from relay.reconcile.history import (
     ChannelHistory,
     Difference,
     History,
     Listing,
-    UnknownCounts,
     listing_name,
     short_name,
 )
-from relayctl.kept_by_functions import read_unknown_counts
 from tests import samples
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
 from tests.unit.reconcile_scene import Scene, make_scene, with_channels
-from tests.unit.states import state
 
 
 def planned(scene: Scene) -> list[Listing]:
@@ -40,24 +35,6 @@ def share(scene: Scene, environment_id: str, recipients: tuple[str, ...] = ()) -
     """Let BigPanda post a share of that environment to a URL that names these recipients."""
     content = samples.enveloped(environment_id, id=f"of {environment_id}", status="warning")
     scene.relay.webhook.serve(samples.request(content, recipients=recipients))
-
-
-def test_channels_that_ask_bigpanda_the_same_are_compared_together() -> None:
-    scene = make_scene()
-    with_channels(scene, dba={}, net={"reconcile": "report"})
-    assert groups(scene) == [["noc", "dba", "net"]]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"base_url": "https://eu-api.bigpanda.io"}, {"reconcile_query": "a = 1"}, {"environment_id": "e2"}],
-    ids=str,
-)
-def test_channel_that_asks_bigpanda_something_else_has_its_own_listing(other: dict[str, Any]) -> None:
-    scene = make_scene()
-    with_channels(scene, dba=other)
-    assert groups(scene) == [["dba"], ["noc"]]
-    assert len(planned(scene)) == 2
 
 
 def test_channels_with_different_keys_have_one_listing() -> None:
@@ -77,12 +54,6 @@ def test_channel_that_is_not_reconciled_is_not_compared(off: bool | None) -> Non
         del secret["bigpanda"]
         scene.relay.secrets.texts["dba"] = json.dumps(secret)
     assert groups(scene) == [["noc"]]
-
-
-def test_channel_without_an_environment_is_not_compared_although_shares_name_one() -> None:
-    scene = make_scene(environment_id=None)
-    share(scene, "e1")
-    assert scene.relay.reconciler.run() == []
 
 
 def test_environment_that_only_a_share_names_is_not_reconciled() -> None:
@@ -176,26 +147,6 @@ def test_history_fits_into_an_item_however_many_incidents_there_are(
     assert all(list(each.differing) == latest for each in read.channels.values())
     assert kept >= 2000 / (2 if len(names) == 1 else 4)
     assert all(len(item["text"]["S"]) < MAX_ITEM_BYTES * 0.95 for item in dynamodb.items.values())
-
-
-def test_criticals_stay_in_a_full_history(table: Table) -> None:
-    share = parse_share(samples.body())
-    critical, warning = (Seen(share, state(status=status)).summary for status in ("critical", "warning"))
-    others = {f"w{number}": Difference(warning, NOW + 60) for number in range(2000)}
-    differing = {"i0": Difference(critical, NOW), **others}
-    History({"noc": ChannelHistory(NOW, NOW, differing)}, unknown=differing).write(table, "g")
-    read = History.read(table, "g")
-    assert "i0" in read.unknown
-    assert "i0" in read.channels["noc"].differing
-
-
-def test_unknown_incidents_are_counted_by_day_for_a_week(table: Table) -> None:
-    history = History()
-    for day in range(7 + 2):
-        history.count(NOW + day * 86_400, found=2, came=0)
-        history.count(NOW + day * 86_400, found=0, came=1)
-    history.write(table, listing_name(ACCESS, "e1"))
-    assert read_unknown_counts(table, ACCESS, ["e1", "e2"]) == UnknownCounts(2 * 7, 7)
 
 
 def test_what_no_run_saw_for_a_day_is_forgotten() -> None:

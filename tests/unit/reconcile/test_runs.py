@@ -194,14 +194,6 @@ class TestTime:
 
 
 class TestFailures:
-    def test_listed_incident_is_relayed_although_another_folder_fails(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock, status="Warning"))
-        scene.tenant.faults["folder=resolved"] = lambda _: HttpAnswer(500, {}, b"")
-        found = scene.run_twice()
-        assert (found["missed"], found["reason"]) == (1, "upstream")
-        assert queued(scene) == ["i1"]
-
     def test_entries_that_dynamodb_leaves_unprocessed_do_not_count_as_missing(self) -> None:
         scene = make_scene()
         scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 600))
@@ -257,14 +249,6 @@ class TestLease:
         assert listings(scene) == 0
         lease.release()
         assert scene.run()["compared"] == 1
-
-    def test_run_that_died_is_followed_by_another_before_the_next_schedule(self) -> None:
-        scene = make_scene()
-        self.other(scene)
-        scene.relay.clock.now += 90 - 1
-        assert scene.run() == {}
-        scene.relay.clock.now += 2
-        assert scene.run()["compared"] == 0
 
     def test_lease_is_renewed_during_a_long_run(self) -> None:
         scene = make_scene()
@@ -393,17 +377,6 @@ class TestListing:
         assert scene.run()["compared"] == 100
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
 
-    def test_run_waits_once_for_a_429(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock))
-
-        def limited(call: Call) -> HttpAnswer:
-            scene.tenant.faults.clear()
-            return HttpAnswer(429, {}, b"")
-
-        scene.tenant.faults["folder=shared"] = limited
-        assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 0}
-
     @pytest.mark.parametrize(
         "fault",
         [
@@ -458,12 +431,3 @@ class TestListing:
         scene.relay.secrets.texts = {"broken": ChannelUnreadable("no"), "odd": "{}", **scene.relay.secrets.texts}
         assert scene.run()["compared"] == 1
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 2
-
-    def test_failed_listing_of_channels_is_counted(self) -> None:
-        def fails() -> list[str]:
-            raise ChannelUnreadable("Secrets Manager refused to list the channels: AccessDenied")
-
-        scene = make_scene()
-        object.__setattr__(scene.relay.reconciler.planner, "names", fails)
-        assert scene.run() == {}
-        assert scene.relay.recorder.metrics()["reconcile_failed"] == 1

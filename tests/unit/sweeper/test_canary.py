@@ -5,7 +5,6 @@ The relay is the real one, over fakes of xMatters and AWS; the sweeper's share r
 
 import json
 from collections.abc import Mapping
-from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -14,12 +13,11 @@ from relay.channels.authentication import Request
 from relay.deadline import Deadline
 from relay.failures import ChannelError, InvalidChannel, UnknownChannel
 from relay.http.session import HttpAnswer
-from relay.incidents.share import CANARY_PREFIX
 from relay.ledger.credentials import mark_changed
 from relay.sweeper.canary import MAX_CANARIES, Canary
 from relay.sweeper.run import SweeperRun
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay, hooked, table_down
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay
 from tests.unit.paging_tenant import REST, Tenant
 
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
@@ -102,15 +100,6 @@ def test_canary_is_shared_notified_resolved_and_its_page_ends() -> None:
     assert world.relay.recorder.metrics()["canary_notified_seconds"] == first["notified_seconds"]
 
 
-def test_canary_begins_anew_within_the_hour_and_with_another_incident() -> None:
-    world = World()
-    world.goes_on(24 * HOUR)
-    begun = [incident["startedOn"] for _, incident in world.posts if incident["active"]]
-    assert len(begun) == len({incident["id"] for _, incident in world.posts})
-    assert all(2900 <= later - earlier <= 3200 for earlier, later in pairwise(begun))
-    assert world.shared == ["critical", "ok"] * len(begun)
-
-
 def test_outage_in_which_xmatters_notifies_nobody_is_told_within_the_hour_once_and_its_end_once() -> None:
     world = World()
     world.goes_on(HOUR)
@@ -168,17 +157,6 @@ def test_resolve_that_xmatters_does_not_accept_is_a_failure() -> None:
     assert [line["detail"] for line in world.lines("canary failed")] == ["xMatters did not accept its resolve"]
 
 
-def test_page_that_does_not_end_is_a_failure() -> None:
-    world = World()
-
-    def rest(call: Call) -> Any:
-        return samples.refused(503) if call.method == "POST" else world._rest(call)
-
-    world.relay.rest.steps = [rest]
-    world.goes_on(1200)
-    assert [line["detail"] for line in world.lines("canary failed")] == ["its page did not end"]
-
-
 @pytest.mark.parametrize(
     ("change", "posted"),
     [
@@ -227,20 +205,6 @@ def test_channel_that_is_removed_or_marked_no_more_runs_no_further_canary_and_is
     assert world.told[1:] == [(True, "Channel noc is well again")]
 
 
-def test_run_that_dies_after_the_share_repeats_the_same_incident() -> None:
-    world = World()
-    world.relay.sweep()
-    # The run died before it wrote what the webhook answered, and its lease has expired.
-    item = world.relay.dynamodb.items["sweeper"]
-    state = json.loads(item["text"]["S"])
-    state["canaries"]["noc"][0] = "opening"
-    item["text"]["S"] = json.dumps(state)
-    world.goes_on(900)
-    assert world.shared == ["critical", "critical", "ok"]
-    assert len({incident["id"] for _, incident in world.posts}) == 1
-    assert len(world.tenant.signals) == 2
-
-
 def test_shares_of_a_canary_are_not_counted_as_shares() -> None:
     world = World()
     world.goes_on(900)
@@ -285,20 +249,6 @@ def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary() 
     assert [subject for is_notice, subject in world.told if not is_notice] == [
         "CRITICAL, xMatters did not notify: incident i1 of channel noc"
     ]
-
-
-@pytest.mark.parametrize("is_canary", [True, False])
-def test_last_resort_hears_nothing_of_a_canary_while_the_ledger_is_down(is_canary: bool) -> None:
-    document = samples.secret(policy={"canary": True})
-    document["xmatters"]["rest"] = REST
-    relay, table = hooked(samples.refused(503), secrets=FakeSecrets(noc=json.dumps(document)))
-    relay.share(id=f"{CANARY_PREFIX}1" if is_canary else "i1")
-    for _ in range(10):
-        for name, number in product(("get_item", "update_item", "put_item"), range(20)):
-            table.before_next(table_down, name, after=number)
-        relay.wake(60)
-    assert relay.retries.messages
-    assert bool(relay.sns.published) is not is_canary
 
 
 @pytest.mark.parametrize(

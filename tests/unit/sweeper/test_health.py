@@ -65,19 +65,18 @@ def secrets(names: Iterable[str], **policy: Any) -> FakeSecrets:
     return FakeSecrets(**{name: json.dumps(document) for name in names})
 
 
-class TestSick:
-    def test_critical_owed_for_two_minutes_wakes_people_in_the_second_run(self) -> None:
-        relay = watched(DOWN)
-        relay.share()
-        runs(relay, 2, 100)
-        assert told(relay.sns) == []
-        runs(relay)
-        assert told(relay.sns) == [("alarm", "Channel noc is sick: 1 critical, 0 other incidents wait")]
-        [text] = texts(relay.sns)
-        assert "a critical is owed for 4m (" in text
-        assert "relayctl status --channel noc" in text
-        runs(relay, 30)
-        assert len(told(relay.sns)) == 1
+def test_critical_owed_for_two_minutes_wakes_people_in_the_second_run() -> None:
+    relay = watched(DOWN)
+    relay.share()
+    runs(relay, 2, 100)
+    assert told(relay.sns) == []
+    runs(relay)
+    assert told(relay.sns) == [("alarm", "Channel noc is sick: 1 critical, 0 other incidents wait")]
+    [text] = texts(relay.sns)
+    assert "a critical is owed for 4m (" in text
+    assert "relayctl status --channel noc" in text
+    runs(relay, 30)
+    assert len(told(relay.sns)) == 1
 
 
 class TestGivenUp:
@@ -368,14 +367,13 @@ class TestRefused:
         assert len(told(relay.sns)) == 1, "still sick"
 
 
-class TestRecord:
-    def test_item_has_no_credential(self) -> None:
-        relay = probing(rest=samples.refused(401), bigpanda=samples.refused(401))
-        runs(relay)
-        [text] = [item["text"]["S"] for name, item in relay.dynamodb.items.items() if name == PROBES_KEY]
-        assert set(json.loads(text)["channels"]["noc"][1]) == {"rest", "bigpanda"}
-        assert samples.BASIC["password"] not in text
-        assert BIGPANDA["api_key"] not in text
+def test_item_has_no_credential() -> None:
+    relay = probing(rest=samples.refused(401), bigpanda=samples.refused(401))
+    runs(relay)
+    [text] = [item["text"]["S"] for name, item in relay.dynamodb.items.items() if name == PROBES_KEY]
+    assert set(json.loads(text)["channels"]["noc"][1]) == {"rest", "bigpanda"}
+    assert samples.BASIC["password"] not in text
+    assert BIGPANDA["api_key"] not in text
 
 
 def test_refused_message_is_sent_again_by_the_next_run_and_counted() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.failures import LedgerError, QueueError
+from relay.failures import QueueError
 from relay.jobs.job import Flag
 from relay.ledger.entry_key import key
 from tests import samples
@@ -15,9 +15,7 @@ from tests.fakes import (
     HookedDynamoDb,
     Relay,
     Step,
-    hooked,
     new_relay,
-    table_down,
     worked,
 )
 
@@ -58,28 +56,19 @@ def dies(_: object) -> Any:
     raise SystemExit
 
 
-class TestVanishedMessages:
-    def test_vanished_message_is_replaced_once_and_its_state_is_sent_once(self) -> None:
-        relay = vanished(DOWN, DOWN, DOWN, samples.accepted("r9"))
-        assert sweep_at(relay, due(relay)) == {"owed": 1, "notified": 0, "healed": 1}
-        [job] = relay.retries.jobs()
-        assert (Flag.BELL in job.flags, job.body, relay.retries.delays()) == (True, samples.body(), [0])
-        assert relay.sweep(60)["healed"] == 0
-        assert relay.sweep(60)["healed"] == 0
-        relay.wake(0)
-        assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
-        assert [each.request_id for each in relay.entry().accepted_signals] == ["r9"]
-        for _ in range(10):
-            assert relay.sweep()["owed"] == 0
-        assert (len(relay.session.calls), relay.retries.messages) == (4, [])
-
-    def test_debt_that_is_not_due_is_left_alone(self) -> None:
-        relay = vanished(DOWN)
-        moment = due(relay)
-        assert sweep_at(relay, moment - 0.5)["healed"] == 0
-        assert (relay.retries.messages, due(relay)) == ([], moment)
-        assert sweep_at(relay, moment)["healed"] == 1
-        assert due(relay) == moment + 180
+def test_vanished_message_is_replaced_once_and_its_state_is_sent_once() -> None:
+    relay = vanished(DOWN, DOWN, DOWN, samples.accepted("r9"))
+    assert sweep_at(relay, due(relay)) == {"owed": 1, "notified": 0, "healed": 1}
+    [job] = relay.retries.jobs()
+    assert (Flag.BELL in job.flags, job.body, relay.retries.delays()) == (True, samples.body(), [0])
+    assert relay.sweep(60)["healed"] == 0
+    assert relay.sweep(60)["healed"] == 0
+    relay.wake(0)
+    assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
+    assert [each.request_id for each in relay.entry().accepted_signals] == ["r9"]
+    for _ in range(10):
+        assert relay.sweep()["owed"] == 0
+    assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
 
 class TestOrder:
@@ -96,25 +85,22 @@ class TestOrder:
         assert [relay.sweep(seconds)["healed"] for seconds in (1000, 60, 60, 60)] == [2, 2, 1, 2]
 
 
-class TestSharesOfChannels:
-    def test_many_debts_of_one_channel_do_not_delay_those_of_another(self) -> None:
-        relay = new_relay(
-            DOWN, secrets=FakeSecrets(loud=json.dumps(samples.secret()), noc=json.dumps(samples.secret()))
-        )
-        for number in range(500):
-            relay.webhook.serve(samples.request(samples.body(id=f"f{number}"), channel="loud"))
-        relay.clock.now += 1
-        relay.webhook.serve(samples.request(samples.body(id="i1"), channel="noc"))
-        relay.webhook.serve(samples.request(samples.body(id="i2", status="warning"), channel="noc"))
-        relay.retries.messages.clear()
-        relay.close_circuits()
-        before = relay.dynamodb.calls.count("batch_get_item")
-        assert relay.sweep(600)["healed"] == 62
-        jobs = relay.retries.jobs()
-        assert "i1" in [job.incident_id for job in jobs[:2]]
-        assert jobs[-1].incident_id == "i2"
-        # Six batches are for the fallback topic. A channel that used up its part of the run has no more rows read.
-        assert relay.dynamodb.calls.count("batch_get_item") - before - 6 <= 2
+def test_many_debts_of_one_channel_do_not_delay_those_of_another() -> None:
+    relay = new_relay(DOWN, secrets=FakeSecrets(loud=json.dumps(samples.secret()), noc=json.dumps(samples.secret())))
+    for number in range(500):
+        relay.webhook.serve(samples.request(samples.body(id=f"f{number}"), channel="loud"))
+    relay.clock.now += 1
+    relay.webhook.serve(samples.request(samples.body(id="i1"), channel="noc"))
+    relay.webhook.serve(samples.request(samples.body(id="i2", status="warning"), channel="noc"))
+    relay.retries.messages.clear()
+    relay.close_circuits()
+    before = relay.dynamodb.calls.count("batch_get_item")
+    assert relay.sweep(600)["healed"] == 62
+    jobs = relay.retries.jobs()
+    assert "i1" in [job.incident_id for job in jobs[:2]]
+    assert jobs[-1].incident_id == "i2"
+    # Six batches are for the fallback topic. A channel that used up its part of the run has no more rows read.
+    assert relay.dynamodb.calls.count("batch_get_item") - before - 6 <= 2
 
 
 class TestQueueDown:
@@ -134,22 +120,21 @@ class TestQueueDown:
         assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
 
 
-class TestStoredJobs:
-    @pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])
-    def test_unreadable_stored_job_is_counted_and_asked_for_later(self, text: str | None) -> None:
-        relay = vanished(DOWN)
-        [name] = [name for name in relay.dynamodb.items if name.startswith("job/")]
-        stored = relay.dynamodb.items.pop(name)
-        if text is not None:
-            relay.dynamodb.items[name] = stored | {"text": {"S": text}}
-        moment = due(relay)
-        assert sweep_at(relay, moment)["healed"] == 0
-        assert relay.recorder.metrics()["sweeper_failed"] == 1
-        assert due(relay) == moment + 180
-        assert relay.sweep(60)["healed"] == 0
-        assert relay.recorder.metrics()["sweeper_failed"] == 1
-        relay.dynamodb.items[name] = stored
-        assert relay.sweep(180)["healed"] == 1
+@pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])
+def test_unreadable_stored_job_is_counted_and_asked_for_later(text: str | None) -> None:
+    relay = vanished(DOWN)
+    [name] = [name for name in relay.dynamodb.items if name.startswith("job/")]
+    stored = relay.dynamodb.items.pop(name)
+    if text is not None:
+        relay.dynamodb.items[name] = stored | {"text": {"S": text}}
+    moment = due(relay)
+    assert sweep_at(relay, moment)["healed"] == 0
+    assert relay.recorder.metrics()["sweeper_failed"] == 1
+    assert due(relay) == moment + 180
+    assert relay.sweep(60)["healed"] == 0
+    assert relay.recorder.metrics()["sweeper_failed"] == 1
+    relay.dynamodb.items[name] = stored
+    assert relay.sweep(180)["healed"] == 1
 
 
 class TestPoison:
@@ -208,18 +193,6 @@ class TestTooOld:
 
 
 class TestRunLease:
-    def test_failed_run_is_an_error_of_the_function(self) -> None:
-        relay, table = hooked()
-        table.before["query", 1] = table_down
-        with pytest.raises(LedgerError):
-            relay.sweeper.handle({})
-        assert relay.recorder.metrics()["sweeper_failed"] == 1
-
-    def test_lease_that_is_longer_than_any_run_keeps_no_run_out(self) -> None:
-        relay = new_relay()
-        relay.table.write("sweeper", 0, json.dumps({"until": relay.clock.now + 3600}))
-        assert relay.sweep(0) == {"owed": 0, "notified": 0, "healed": 0}
-
     def test_only_one_of_two_runs_that_begin_at_once_proceeds(self) -> None:
         table = HookedDynamoDb()
         relay = vanished(DOWN, dynamodb=table)
@@ -247,23 +220,11 @@ class TestRunLease:
 
 
 class TestHealth:
-    def test_run_with_nothing_to_do_counts_nothing(self) -> None:
-        relay = new_relay()
-        assert relay.sweep() == {"owed": 0, "notified": 0, "healed": 0}
-        assert relay.recorder.metrics() == {}
-        assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
-
     def test_each_run_asks_about_the_dead_letter_queue_so_that_sqs_goes_on_with_its_metrics(self) -> None:
         relay = new_relay()
         for _ in range(3):
             relay.sweep(60)
         assert relay.dead_letters.asked == 3
-
-    def test_debts_are_counted_and_the_oldest_overdue_one_is_measured(self) -> None:
-        relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
-        sweep_at(relay, due(relay) + 30)
-        metrics = relay.recorder.metrics()
-        assert (metrics["debts_owed"], metrics["debt_healed"], metrics["debt_overdue_seconds"]) == (2, 2, 30)
 
     def test_channel_that_owes_for_two_minutes_is_logged_with_its_reason(self) -> None:
         relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
@@ -320,22 +281,20 @@ def overloaded(relay: Relay) -> int:
     return len(lines(relay))
 
 
-class TestFlood:
-    def test_overloaded_channel_is_reported_in_the_third_run(self) -> None:
-        relay = new_relay(policy={"max_per_minute": LIMIT})
-        flood(relay, 2, each=20)
-        assert lines(relay) == []
-        flood(relay, 1, each=20, prefix="g")
-        assert overloaded(relay) == 1
-        [line] = lines(relay)
-        assert (line["channel"], line["arrived_per_minute"], line["max_per_minute"]) == ("noc", 20, LIMIT)
-        assert 20 < line["owed"] <= 60
-        assert line["critical_wait_seconds"] > 60
-        assert line["above_seconds"] == 120
+def test_overloaded_channel_is_reported_in_the_third_run() -> None:
+    relay = new_relay(policy={"max_per_minute": LIMIT})
+    flood(relay, 2, each=20)
+    assert lines(relay) == []
+    flood(relay, 1, each=20, prefix="g")
+    assert overloaded(relay) == 1
+    [line] = lines(relay)
+    assert (line["channel"], line["arrived_per_minute"], line["max_per_minute"]) == ("noc", 20, LIMIT)
+    assert 20 < line["owed"] <= 60
+    assert line["critical_wait_seconds"] > 60
+    assert line["above_seconds"] == 120
 
 
-class TestNoFlood:
-    def test_channel_within_its_rate_limit_is_not_reported_as_overloaded(self) -> None:
-        relay = new_relay(policy={"max_per_minute": LIMIT})
-        flood(relay, 10, each=LIMIT)
-        assert lines(relay) == []
+def test_channel_within_its_rate_limit_is_not_reported_as_overloaded() -> None:
+    relay = new_relay(policy={"max_per_minute": LIMIT})
+    flood(relay, 10, each=LIMIT)
+    assert lines(relay) == []

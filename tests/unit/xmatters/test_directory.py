@@ -120,89 +120,83 @@ class TestOneName:
         assert tenant.asked == []
 
 
-class TestUnclearAnswers:
-    @pytest.mark.parametrize(
-        "answer",
-        [
-            said([]),
-            said({"data": []}),
-            HttpAnswer(200, {}, b"<html>"),
-            HttpAnswer(204, {}, b""),
-            HttpAnswer(200, {}, b'{"id": "id-jdoe", "targ'),
-            person("somebody-else"),
-            person("jdoe", recipientType="DEVICE"),
-            person("jdoe", recipientType="GROUP"),
-            person("jdoe", id=None),
-            HttpAnswer(404, {}, b"<html>404</html>"),
-            said({"error": "no such application"}, 404),
-            said({"code": 404, "x": "[" * 5}, 400),
-        ],
-        ids=lambda answer: f"{answer.status} {answer.body[:30]!r}",
-    )
-    def test_odd_answer_for_a_name_is_not_known_and_never_nothing(self, answer: HttpAnswer) -> None:
-        finding = Tenant().people(jdoe=answer).check_one("jdoe")
-        assert of_shape(finding) == (Kind.NOT_KNOWN, None, None)
-        assert finding.detail
+@pytest.mark.parametrize(
+    "answer",
+    [
+        said([]),
+        said({"data": []}),
+        HttpAnswer(200, {}, b"<html>"),
+        HttpAnswer(204, {}, b""),
+        HttpAnswer(200, {}, b'{"id": "id-jdoe", "targ'),
+        person("somebody-else"),
+        person("jdoe", recipientType="DEVICE"),
+        person("jdoe", recipientType="GROUP"),
+        person("jdoe", id=None),
+        HttpAnswer(404, {}, b"<html>404</html>"),
+        said({"error": "no such application"}, 404),
+        said({"code": 404, "x": "[" * 5}, 400),
+    ],
+    ids=lambda answer: f"{answer.status} {answer.body[:30]!r}",
+)
+def test_odd_answer_for_a_name_is_not_known_and_never_nothing(answer: HttpAnswer) -> None:
+    finding = Tenant().people(jdoe=answer).check_one("jdoe")
+    assert of_shape(finding) == (Kind.NOT_KNOWN, None, None)
+    assert finding.detail
 
 
-class TestOnCall:
-    @pytest.mark.parametrize(
-        ("page", "count"),
-        [
-            ({"data": [shift("Net", "a")], "total": 1}, 1),
-            ({"data": [shift("Net", "a", "b"), shift("Net", "b", "c")]}, 4),
-            ({"data": [shift("Net", "a", total=12)]}, 12),
-            ({"data": [], "count": 0, "total": 0}, 0),
-            ({"data": [{"group": {"targetName": "net"}, "members": {"data": [{}, {"member": {"id": 1}}]}}]}, 2),
-            ({"data": [shift("Net", "a")], "links": {"next": "/more"}}, 1),
-            # An answer that lists no people is not taken for an empty list.
-            ({"data": [], "links": {"next": "/more"}}, None),
-            ({"data": [], "total": 5}, None),
-            ({"data": [7]}, None),
-            ({"data": [{"group": {"id": "id-Net"}}]}, None),
-            ({"data": [{"group": {"id": "id-Net"}, "members": {"data": "many"}}]}, None),
-            ({"data": [shift("Net", "a"), {"group": {"id": "id-Net"}, "members": 3}]}, None),
-            ([], None),
-            ("<html>", None),
-        ],
-    )
-    def test_on_call_people_are_counted_only_if_the_answer_lists_them(self, page: Any, count: int | None) -> None:
-        finding = Tenant().groups(Net=group("Net")).on_call(said(page)).check_one("Net")
-        assert of_shape(finding) == (Kind.GROUP, True, count)
-        assert bool(finding.detail) is (count is None)
+@pytest.mark.parametrize(
+    ("page", "count"),
+    [
+        ({"data": [shift("Net", "a")], "total": 1}, 1),
+        ({"data": [shift("Net", "a", "b"), shift("Net", "b", "c")]}, 3),
+        ({"data": [shift("Net", "a", total=12)]}, 12),
+        ({"data": [], "count": 0, "total": 0}, 0),
+        ({"data": [{"group": {"targetName": "net"}, "members": {"data": [{}, {"member": {"id": 1}}]}}]}, 2),
+        ({"data": [shift("Net", "a")], "links": {"next": "/more"}}, 1),
+        # An answer that lists no people is not taken for an empty list.
+        ({"data": [], "links": {"next": "/more"}}, None),
+        ({"data": [], "total": 5}, None),
+        ({"data": [7]}, None),
+        ({"data": [{"group": {"id": "id-Net"}}]}, None),
+        ({"data": [{"group": {"id": "id-Net"}, "members": {"data": "many"}}]}, None),
+        ({"data": [shift("Net", "a"), {"group": {"id": "id-Net"}, "members": 3}]}, None),
+        ([], None),
+        ("<html>", None),
+    ],
+)
+def test_on_call_people_are_counted_only_if_the_answer_lists_them(page: Any, count: int | None) -> None:
+    finding = Tenant().groups(Net=group("Net")).on_call(said(page)).check_one("Net")
+    assert of_shape(finding) == (Kind.GROUP, True, count)
+    assert bool(finding.detail) is (count is None)
 
 
-class TestFewRequests:
-    @pytest.mark.parametrize(
-        "reply",
-        [said({}, 429), said({}, 401), requests.ConnectTimeout(), requests.ReadTimeout()],
-        ids=["429", "401", "unreachable", "late"],
-    )
-    def test_lasting_failure_ends_the_requests_for_other_names(self, reply: Reply) -> None:
-        tenant = Tenant().groups(Net=group("Net")).people(b=reply, c=person("c"))
-        found = tenant.check("Net", "b", "c", "d")
-        assert [of_shape(each) for each in found] == [
-            (Kind.GROUP, True, None),
-            *[(Kind.NOT_KNOWN, None, None)] * 3,
-        ]
-        assert all("not asked, after" in found[place].detail for place in (0, 2, 3))
-        assert tenant.asked == ["people/Net", "groups/Net", "people/b"]
+@pytest.mark.parametrize(
+    "reply",
+    [said({}, 429), said({}, 401), requests.ConnectTimeout(), requests.ReadTimeout()],
+    ids=["429", "401", "unreachable", "late"],
+)
+def test_lasting_failure_ends_the_requests_for_other_names(reply: Reply) -> None:
+    tenant = Tenant().groups(Net=group("Net")).people(b=reply, c=person("c"))
+    found = tenant.check("Net", "b", "c", "d")
+    assert [of_shape(each) for each in found] == [
+        (Kind.GROUP, True, None),
+        *[(Kind.NOT_KNOWN, None, None)] * 3,
+    ]
+    assert all("not asked, after" in found[place].detail for place in (0, 2, 3))
+    assert tenant.asked == ["people/Net", "groups/Net", "people/b"]
 
 
-class TestTryCredentials:
-    @pytest.mark.parametrize(
-        ("reply", "reason"),
-        [
-            (said({}, 401), Reason.CREDENTIALS),
-            (said({}, 403), Reason.CREDENTIALS),
-            (said(NOT_FOUND, 404), Reason.REFUSED),
-            (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
-        ],
-    )
-    def test_try_of_credentials_fails_if_the_answer_is_no_list_of_pages(
-        self, reply: HttpAnswer, reason: Reason
-    ) -> None:
-        tenant = Tenant(events=reply)
-        with pytest.raises(BadAnswer) as caught:
-            tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))
-        assert caught.value.reason == reason
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (said({}, 401), Reason.CREDENTIALS),
+        (said({}, 403), Reason.CREDENTIALS),
+        (said(NOT_FOUND, 404), Reason.REFUSED),
+        (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
+    ],
+)
+def test_try_of_credentials_fails_if_the_answer_is_no_list_of_pages(reply: HttpAnswer, reason: Reason) -> None:
+    tenant = Tenant(events=reply)
+    with pytest.raises(BadAnswer) as caught:
+        tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))
+    assert caught.value.reason == reason

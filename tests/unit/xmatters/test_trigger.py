@@ -39,20 +39,19 @@ class TestRequest:
         assert not set(sent) & set("\r\n\x00 ")
 
 
-class TestAuthentication:
-    @pytest.mark.parametrize(
-        ("auth", "login"),
-        [
-            (samples.BASIC, "relay:basic-password-81b2"),
-            (samples.KEY, "x-api-key-4410:key-secret-93c4"),
-            ({"type": "basic", "username": "rëlay", "password": "密码:✓ "}, "rëlay:密码:✓ "),
-        ],
-    )
-    def test_login_is_sent_as_basic_in_utf_8(self, auth: dict[str, str], login: str) -> None:
-        trigger = Trigger(samples.accepted(), auth=auth)
-        trigger.send()
-        assert trigger.authorizations() == ["Basic " + base64.b64encode(login.encode()).decode()]
-        assert "apiKey" not in trigger.urls()[0]
+@pytest.mark.parametrize(
+    ("auth", "login"),
+    [
+        (samples.BASIC, "relay:basic-password-81b2"),
+        (samples.KEY, "x-api-key-4410:key-secret-93c4"),
+        ({"type": "basic", "username": "rëlay", "password": "密码:✓ "}, "rëlay:密码:✓ "),
+    ],
+)
+def test_login_is_sent_as_basic_in_utf_8(auth: dict[str, str], login: str) -> None:
+    trigger = Trigger(samples.accepted(), auth=auth)
+    trigger.send()
+    assert trigger.authorizations() == ["Basic " + base64.b64encode(login.encode()).decode()]
+    assert "apiKey" not in trigger.urls()[0]
 
 
 class TestToken:
@@ -174,60 +173,58 @@ RESET = requests.ConnectionError(
 NO_CONNECTION = _lost(urllib3.exceptions.NewConnectionError(urllib3.connection.HTTPConnection("x"), "refused"))
 
 
-class TestNoAnswer:
-    @pytest.mark.parametrize(
-        ("error", "reason", "may_have_paged"),
-        [
-            (requests.ReadTimeout(samples.TRIGGER_URL), Reason.TIMEOUT, True),
-            (TimeoutError(samples.TRIGGER_URL), Reason.TIMEOUT, True),
-            (RESET, Reason.UNREACHABLE, True),
-            (requests.exceptions.ChunkedEncodingError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
-            (NO_CONNECTION, Reason.UNREACHABLE, False),
-            (requests.ConnectTimeout(samples.TRIGGER_URL), Reason.UNREACHABLE, False),
-            (requests.exceptions.SSLError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
-        ],
-        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
-    )
-    def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
-        self, error: Exception, reason: Reason, may_have_paged: bool
-    ) -> None:
-        failure = Trigger(error).failure()
-        assert isinstance(failure, NoAnswer)
-        assert (failure.reason, failure.may_have_acted, failure.was_sent) == (reason, may_have_paged, True)
-        assert failure.http_status is None
-        for text in (str(failure), repr(failure), failure.detail, failure.excerpt):
-            assert samples.API_KEY not in text
-            assert "https" not in text
+@pytest.mark.parametrize(
+    ("error", "reason", "may_have_paged"),
+    [
+        (requests.ReadTimeout(samples.TRIGGER_URL), Reason.TIMEOUT, True),
+        (TimeoutError(samples.TRIGGER_URL), Reason.TIMEOUT, True),
+        (RESET, Reason.UNREACHABLE, True),
+        (requests.exceptions.ChunkedEncodingError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
+        (NO_CONNECTION, Reason.UNREACHABLE, False),
+        (requests.ConnectTimeout(samples.TRIGGER_URL), Reason.UNREACHABLE, False),
+        (requests.exceptions.SSLError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
+    error: Exception, reason: Reason, may_have_paged: bool
+) -> None:
+    failure = Trigger(error).failure()
+    assert isinstance(failure, NoAnswer)
+    assert (failure.reason, failure.may_have_acted, failure.was_sent) == (reason, may_have_paged, True)
+    assert failure.http_status is None
+    for text in (str(failure), repr(failure), failure.detail, failure.excerpt):
+        assert samples.API_KEY not in text
+        assert "https" not in text
 
 
-class TestRecipients:
-    @pytest.mark.parametrize(
-        ("url", "names", "result"),
-        [
-            ("https://h/t?apiKey=k", (), "https://h/t?apiKey=k"),
-            ("https://h/t", (), "https://h/t"),
-            ("https://h/t", ("a",), "https://h/t?recipients=a"),
-            ("https://h/t?apiKey=k", ("a", "b"), "https://h/t?apiKey=k&recipients=a,b"),
-            ("https://h/t?recipients=z&apiKey=k", ("a", "z"), "https://h/t?apiKey=k&recipients=z,a"),
-            ("https://h/t?recipients=a%20b,c+d", ("a b", "c d"), "https://h/t?recipients=a%20b,c%20d"),
-            ("https://h/t?recipients=a,%20b&recipients=c", ("b",), "https://h/t?recipients=a,b,c"),
-            ("https://h/t?recipients=", ("a",), "https://h/t?recipients=a"),
-            ("https://h/t?recipients=", (), "https://h/t"),
-            (
-                "https://h/t?apiKey=k%2Fl%3D",
-                ("a&b=c?d#e/f",),
-                "https://h/t?apiKey=k%2Fl%3D&recipients=a%26b%3Dc%3Fd%23e%2Ff",
-            ),
-            (
-                "https://h/t?apiKey=k",
-                ("Café ✓", "jdoe|Work"),
-                "https://h/t?apiKey=k&recipients=Caf%C3%A9%20%E2%9C%93,jdoe%7CWork",
-            ),
-            ("https://h/t?apiKey=k#frag", ("a",), "https://h/t?apiKey=k&recipients=a#frag"),
-            ("https://h/t?my_recipients=z", ("a",), "https://h/t?my_recipients=z&recipients=a"),
-            ("https://h/t", ("a", "a"), "https://h/t?recipients=a"),
-            ("https://h/t", ("\ud800",), "https://h/t?recipients=%3F"),
-        ],
-    )
-    def test_recipients_join_those_of_the_trigger_url(self, url: str, names: tuple[str, ...], result: str) -> None:
-        assert with_recipients(url, recipients_of(url, names)) == result
+@pytest.mark.parametrize(
+    ("url", "names", "result"),
+    [
+        ("https://h/t?apiKey=k", (), "https://h/t?apiKey=k"),
+        ("https://h/t", (), "https://h/t"),
+        ("https://h/t", ("a",), "https://h/t?recipients=a"),
+        ("https://h/t?apiKey=k", ("a", "b"), "https://h/t?apiKey=k&recipients=a,b"),
+        ("https://h/t?recipients=z&apiKey=k", ("a", "z"), "https://h/t?apiKey=k&recipients=z,a"),
+        ("https://h/t?recipients=a%20b,c+d", ("a b", "c d"), "https://h/t?recipients=a%20b,c%20d"),
+        ("https://h/t?recipients=a,%20b&recipients=c", ("b",), "https://h/t?recipients=a,b,c"),
+        ("https://h/t?recipients=", ("a",), "https://h/t?recipients=a"),
+        ("https://h/t?recipients=", (), "https://h/t"),
+        (
+            "https://h/t?apiKey=k%2Fl%3D",
+            ("a&b=c?d#e/f",),
+            "https://h/t?apiKey=k%2Fl%3D&recipients=a%26b%3Dc%3Fd%23e%2Ff",
+        ),
+        (
+            "https://h/t?apiKey=k",
+            ("Café ✓", "jdoe|Work"),
+            "https://h/t?apiKey=k&recipients=Caf%C3%A9%20%E2%9C%93,jdoe%7CWork",
+        ),
+        ("https://h/t?apiKey=k#frag", ("a",), "https://h/t?apiKey=k&recipients=a#frag"),
+        ("https://h/t?my_recipients=z", ("a",), "https://h/t?my_recipients=z&recipients=a"),
+        ("https://h/t", ("a", "a"), "https://h/t?recipients=a"),
+        ("https://h/t", ("\ud800",), "https://h/t?recipients=%3F"),
+    ],
+)
+def test_recipients_join_those_of_the_trigger_url(url: str, names: tuple[str, ...], result: str) -> None:
+    assert with_recipients(url, recipients_of(url, names)) == result

@@ -171,63 +171,20 @@ def test_expired_token_is_renewed_with_the_password_of_now_and_the_signal_is_sen
     assert f"password={password or samples.OAUTH['password']}".encode() in relay.session.calls[3].body
 
 
-class Vendor:
-    """xMatters, which accepts signals with the current token or URL key alone, and keeps the signals' order.
-
-    Attributes:
-        busy: Number of the next signals that are answered 503.
-        key: The current key in the trigger's URL; None if the channel uses OAuth.
-        token: Number of the current token; a refused one is not replaced before the next token request.
-    """
-
-    def __init__(self, *, has_token: bool) -> None:
-        self.busy, self.token, self.key = 0, 0, None if has_token else samples.API_KEY
-        self.posts: list[int] = []
-        self.is_closed = False
-
-    def __call__(self, call: Call) -> HttpAnswer:
-        if call.url.endswith("/token"):
-            self.token += 1
-            return samples.token(f"t{self.token}")
-        self.posts.append(self._status(call))
-        return OK if self.posts[-1] == 202 else samples.refused(self.posts[-1])
-
-    def _status(self, call: Call) -> int:
-        if self.busy:
-            self.busy -= 1
-            return 503
-        shown = call.url.rpartition("=")[2] if self.key else call.headers["Authorization"]
-        return 202 if not self.is_closed and shown == (self.key or f"Bearer t{self.token}") else 401
-
-    def changes(self, relay: Relay) -> None:
-        """Revoke the token, or give the trigger another key, which the channel's secret gets."""
-        if self.key is None:
-            self.token += 1
-            return
-        self.key = "new-key"
-        relay.secrets.texts["noc"] = ROTATED
-
-
-@pytest.fixture(params=[True, False], ids=["revoked OAuth token", "rotated URL key"])
-def vendor(request: pytest.FixtureRequest) -> Vendor:
-    return Vendor(has_token=request.param)
-
-
-@pytest.fixture(name="relay")
-def relay_with_old_credentials(vendor: Vendor) -> Relay:
-    """Return a relay with an old token or key."""
-    secrets = with_token() if vendor.key is None else FakeSecrets(noc=json.dumps(samples.secret()))
-    relay = Relay(FakeSession(vendor), secrets=secrets)
+@pytest.mark.parametrize("busy", [0, 2])
+@pytest.mark.parametrize("has_token", [True, False], ids=["revoked OAuth token", "rotated URL key"])
+def test_share_rings_inline_with_the_new_credentials_after_as_many_busy_answers_as_attempts_allow(
+    has_token: bool, busy: int
+) -> None:
+    answers: list[Step] = [OK, *[DOWN] * busy, FORBIDDEN]
+    if has_token:
+        relay = new_relay(samples.token("t1"), *answers, samples.token("t2"), OK, secrets=with_token())
+    else:
+        relay = new_relay(*answers, OK)
     relay.share(id="i0")
     relay.clock.now += 60
-    return relay
-
-
-@pytest.mark.parametrize("busy", [0, 2])
-def test_share_rings_inline_with_the_new_credentials_after_as_many_busy_answers_as_attempts_allow(
-    vendor: Vendor, relay: Relay, busy: int
-) -> None:
-    vendor.changes(relay)
-    vendor.busy = busy
+    if not has_token:
+        relay.secrets.texts["noc"] = ROTATED
     assert relay.share().outcome == "delivered"
-    assert vendor.posts[1:] == [503] * busy + [401, 202]
+    last = relay.session.calls[-1]
+    assert last.headers["Authorization"] == "Bearer t2" if has_token else last.url.endswith("?apiKey=new-key")
