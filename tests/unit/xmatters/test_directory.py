@@ -148,7 +148,7 @@ def test_odd_answer_for_a_name_is_not_known_and_never_nothing(answer: HttpAnswer
     ("page", "count"),
     [
         ({"data": [shift("Net", "a")], "total": 1}, 1),
-        ({"data": [shift("Net", "a", "b"), shift("Net", "b", "c")]}, 3),
+        ({"data": [shift("Net", "a", "b"), shift("Net", "b", "c")]}, 4),
         ({"data": [shift("Net", "a", total=12)]}, 12),
         ({"data": [], "count": 0, "total": 0}, 0),
         ({"data": [{"group": {"targetName": "net"}, "members": {"data": [{}, {"member": {"id": 1}}]}}]}, 2),
