@@ -103,7 +103,7 @@ old-sdk: setup ## run the built functions with a boto3 as old as Lambda may have
 	@LAMBDA_VENV=$(OLD_LAMBDA_VENV) $(PY) -m pytest -q -n 2 --dist loadfile tests/artefact/test_loading.py tests/artefact/test_running.py
 
 .PHONY: bench
-bench: setup ## measure how fast it starts, and what it costs (ONLY="cold cost": those alone; QUICK=1: briefly)
+bench: setup ## measure how fast it is, and what it costs (ONLY="cold cost": those alone; QUICK=1: briefly)
 	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 .PHONY: pictures
