@@ -25,7 +25,7 @@ from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Ring
-from tests.simulation.played import Played
+from tests.simulation.played import ACKNOWLEDGER, FORGER, Played
 from tests.simulation.promptness import HIDDEN_SECONDS, Promptness, Swept
 from tests.simulation.reports import Reports
 from tests.simulation.story import NOC, RANKS, Nap, Said, SharedState
@@ -62,8 +62,6 @@ QUIET_OVER_SECONDS = 20.0
 KEPT_SECONDS = 1400.0
 # A callback may come this long before xMatters shows its page.
 SEEN_SECONDS = 200.0
-# The person who acknowledges in the stories, and the forger's name.
-ACKNOWLEDGER, FORGER = ("jdoe",), ("mallory",)
 
 
 class _End(NamedTuple):

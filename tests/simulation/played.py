@@ -13,6 +13,9 @@ from tests.simulation.story import Nap, Quiet, SharedState, Story
 from tests.simulation.weather import Spell, Weather
 from tests.simulation.world import World
 
+# The person who acknowledges in the stories, and the forger's name.
+ACKNOWLEDGER, FORGER = ("jdoe",), ("mallory",)
+
 
 @dataclass
 class Played:

@@ -88,7 +88,7 @@ WORKERS = 5
 WEBHOOK_SECONDS, WORKER_SECONDS, RECONCILE_SECONDS, SWEEPER_SECONDS = 15.0, 30.0, 900.0, 60.0
 # Largest delay of a sweeper's run; probability of a second start, and, in some stories, of none.
 SWEPT_LATE_SECONDS, SWEPT_TWICE, SWEPT_NEVER = 60.0, 0.05, 0.3
-# Channels' health changes for so long after the last share at most.
+# A channel that is well does not get sick later than this after the last share.
 HEALTH_SECONDS = 3600.0
 # Probability of a second start of a reconcile run.
 RECONCILED_TWICE = 0.2
@@ -469,7 +469,7 @@ class Simulation:
     def _sweep(self, until: float, calm_at: float) -> None:
         """Run the sweeper each minute: sometimes late, sometimes twice, sometimes never.
 
-        From `calm_at` (epoch seconds) on it runs only for what is owed, since no channel's health changes any more.
+        From `calm_at` (epoch seconds) on it runs only for what is owed, and for channels that are sick.
         """
         lateness = self.world.random.uniform(0, SWEPT_LATE_SECONDS)
         is_skipped = self.weather.skips_runs and self.world.chance(SWEPT_NEVER)
@@ -477,7 +477,8 @@ class Simulation:
         is_owed = any(
             float(item["due_at"]["N"]) < self.world.now + BEHIND_SECONDS / 2 for item in self.dynamodb.shown()
         )
-        is_watched = bool(self.story.topics) and self.world.now < calm_at
+        said = {channel: message.health for message in self.sns.of_health for channel in message.channels}
+        is_watched = bool(self.story.topics) and (self.world.now < calm_at or "sick" in said.values())
         is_needed = (is_owed or is_watched) and not is_skipped
         for _ in range(1 + self.world.chance(SWEPT_TWICE) if is_needed else 0):
             self.world.at(self.world.now + lateness, self._start_sweeper)

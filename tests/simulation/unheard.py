@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tests.simulation.oracle import surely_newer
 from tests.simulation.phones import Page
-from tests.simulation.played import Played
+from tests.simulation.played import ACKNOWLEDGER, FORGER, Played
 from tests.simulation.services import NO_ANSWER, NO_DEVICE, NO_PAGE, Notice, tells_of_unheard
 from tests.simulation.story import BOSS, NOC
 from tests.simulation.truth import INCIDENT
@@ -93,7 +93,9 @@ class Unheard(Played):
             better = [at for other in others if not surely_newer(told, other) for at in other.arrivals]
             # A queued critical may ring after a better state came that the ledger could not take.
             is_past = any(min(told.arrivals, default=0.0) < at < ring.began for at in better)
-            if told.status == "critical" and ring.began > ends and not is_past:
+            # Who acknowledged knows of it: nobody is awaited.
+            is_alone = ring.recipients in {ACKNOWLEDGER, FORGER}
+            if told.status == "critical" and ring.began > ends and not is_past and not is_alone:
                 ends = min((at for at in better if at > ring.began), default=math.inf)
                 pages = self._pages(incident, ring.began, ends)
                 yield Span(ring.began, ends, pages, self._answered_at(incident, ring.began, pages))
@@ -113,7 +115,7 @@ class Unheard(Played):
         return min(times, default=math.inf)
 
     def _is_troubled(self) -> bool:
-        return bool(self.weather.spells or self.weather.skips_runs)
+        return bool(self.weather.spells or self.weather.skips_runs or self.weather.crashes)
 
     def _steps(self) -> Iterator[tuple[str, float]]:
         for words, key in ((NO_DEVICE, "notified_within_seconds"), (NO_ANSWER, "answered_within_seconds")):

@@ -95,6 +95,12 @@ SHARES: dict[str, tuple[Entry, State, frozenset[Transition], str]] = {
         frozenset({Transition.GREW, Transition.WORSENED}),
         "unchanged eased",
     ),
+    "as bad again, with more alerts": (
+        announced(state(alerts=[{"id": "a1"}])).unchanged(state(5, **WARNING)),
+        state(9, alerts=[{"id": "a1"}, {"id": "a2"}]),
+        frozenset({Transition.GREW, Transition.WORSENED}),
+        "owed worsened",
+    ),
     "accepted signal ends an easing": (sent(EASED, state(9)), state(11), ONCALL, "unchanged touched"),
     # Equal timestamps: arrival order decides, and the ledger remembers the digests that it saw.
     "other state of the same second": (announced(state()), over(9, version=0), PARITY, "owed resolved"),

@@ -114,10 +114,11 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
             from_eased = Change(Transition.REOPENED, "its snooze is over")
         if from_eased.transition in _WORSE:
             changes.append(from_eased)
-    for change in changes:
-        if change.transition in notify_on:
-            return Judgement(Standing.OWED, change)
-    return Judgement(Standing.UNCHANGED, changes[0])
+    wanted = [change for change in changes if change.transition in notify_on]
+    if not wanted:
+        return Judgement(Standing.UNCHANGED, changes[0])
+    # What worsened for anybody is for everybody, and the most urgent.
+    return Judgement(Standing.OWED, next((each for each in wanted if each.transition in _WORSE), wanted[0]))
 
 
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
