@@ -115,7 +115,7 @@ class Unheard(Played):
         return min(times, default=math.inf)
 
     def _is_troubled(self) -> bool:
-        return bool(self.weather.spells or self.weather.skips_runs or self.weather.crashes)
+        return bool(self.weather.spells or self.weather.skips_runs)
 
     def _steps(self) -> Iterator[tuple[str, float]]:
         for words, key in ((NO_DEVICE, "notified_within_seconds"), (NO_ANSWER, "answered_within_seconds")):
