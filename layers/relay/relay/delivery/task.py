@@ -339,7 +339,7 @@ def announce(
     A critical is repeated once after an ambiguous failure that is no time-out, if there may be a further attempt.
     `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
     """
-    job, is_doubtful = task.job, entry.may_have_paged(task.state)
+    job, is_doubtful = task.job, bool(entry.doubtful) and entry.may_have_paged(task.state)
     recipients = only or task.recipients
     body, decision, is_critical = content(task, recipients), decision_of(task), task.state.is_critical
     signal = Signal(

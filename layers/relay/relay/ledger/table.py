@@ -323,12 +323,15 @@ def row_of(entry: Entry) -> Row | None:
 
     The row is a critical one if the owed state is critical, or for an open receipt.
     """
-    # The state of an entry that could not be read is unknown: its row is as it was.
-    row, is_critical = entry.debt.row, entry.newest.is_critical if entry.newest else entry.debt.is_critical
+    row = entry.debt.row
     if entry.receipt.is_open and not entry.debt.job:
         # The row of a given-up state is due long after it.
         row = Row(entry.receipt.since)
-    return replace(row, is_critical=is_critical or entry.receipt.is_open) if row else None
+    if row is None:
+        return None
+    # The state of an entry that could not be read is unknown: its row is as it was.
+    is_critical = entry.newest.is_critical if entry.newest else row.is_critical
+    return replace(row, is_critical=is_critical or entry.receipt.is_open)
 
 
 def decoded(found: Text) -> Entry:
