@@ -170,10 +170,11 @@ class Conduct(Played):
             if not state.is_open
             for at in state.arrivals
         )
-        # Who answered an earlier page of the critical after this signal knows of it.
+        # Who answered an earlier page of the critical after this signal, or comments in BigPanda, knows of it.
+        answers = [(at, said) for at, said, text in self.phones.answers if text != "Escalate"]
         is_answered = any(
-            said == post.incident and text != "Escalate" and post.began < at < post.began + LOOKED_FOR_SECONDS
-            for at, said, text in self.phones.answers
+            said == post.incident and post.began < at < post.began + LOOKED_FOR_SECONDS
+            for at, said in (*answers, *self.console.remarks)
         )
         return (
             is_over

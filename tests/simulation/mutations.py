@@ -1586,4 +1586,11 @@ MUTATIONS = (
         "MAX_ATTEMPTS",
         seed=33,
     ),
+    Mutation(
+        "once the vendors were asked about the device, they are not asked who answered",
+        "ledger.receipt:Receipt.question_at",
+        "EARLY_QUESTIONS + (1 if awaits_device else 2)",
+        "EARLY_QUESTIONS + 1",
+        seed=750,
+    ),
 )

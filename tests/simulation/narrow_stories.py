@@ -322,7 +322,8 @@ def _with_comments_in_bigpanda(random: Random, story: Story) -> Story:
     story = alone(story, _posts(states), policy=policy, routed=[])
     # BigPanda's key is part of a story with answers.
     answers = answers or [Said(1500.0, 0, "u0", "Not me", 1)]
-    receipts = {"notified_within_seconds": 0.0, "answered_within_seconds": random.choice([300.0, 600.0])}
+    answered = random.choice([300.0, 600.0])
+    receipts = {"notified_within_seconds": 120.0 if answered > 300 else 0.0, "answered_within_seconds": answered}
     story = replace(story, answers=answers, has_rest=True, receipts=receipts, cloud=USUAL)
     return replace(story, remarks=tuple(sorted(remarks)))
 

@@ -167,7 +167,10 @@ class Unheard(Played):
                 yield f"unheard: {incident} is told of at {moment}, and xMatters had accepted nothing"
             return
         is_better = at > span.ends + RECORDED_SECONDS and NO_PAGE not in line
-        is_answered = at > span.answered_at + RECORDED_SECONDS and not self.story.has_rest
+        # With the REST API, an answer without a callback is found by a question shortly before the step's time.
+        seen_by = span.began + self.story.receipts.get("answered_within_seconds", 0.0) - 2 * ASKED_SECONDS
+        is_seen = not self.story.has_rest or (NO_ANSWER in line and span.answered_at < seen_by)
+        is_answered = at > span.answered_at + RECORDED_SECONDS and is_seen
         if not self._is_troubled() and (is_better or is_answered):
             yield f"unheard: {incident} is told of at {moment}, and it was {'better' if is_better else 'answered'}"
         # In trouble the relay may not know of the end between two criticals.
