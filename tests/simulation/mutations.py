@@ -1593,4 +1593,11 @@ MUTATIONS = (
         "EARLY_QUESTIONS + 1",
         seed=750,
     ),
+    Mutation(
+        "each unanswered question begins BigPanda's silence anew",
+        "ledger.entry:End.unanswered",
+        "self.silent_since or asked_at",
+        "asked_at",
+        seed=808,
+    ),
 )

@@ -154,7 +154,8 @@ class Promptness(Played):
         """Check that an incident's first state is signalled without the ledger if it fails for minutes."""
         others = [service for service in _NEEDED if service != "dynamodb"]
         outages = [each for each in self.spells("dynamodb") if each.fault == "refuses" and each.share == 1]
-        if self.weather.crashes or self.spells(*others) or self.renewed_at is not None or self.has_vanishing:
+        is_odd = self.has_vanishing or self.cloud.has_newer_schema
+        if self.weather.crashes or self.spells(*others) or self.renewed_at is not None or is_odd:
             return
         for state in self.states.values():
             comes, by = min(state.arrivals, default=0.0), min(state.arrivals, default=0.0) + UNGUARDED_SECONDS
