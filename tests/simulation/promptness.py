@@ -266,10 +266,11 @@ class Promptness(Played):
             backoff = 0.0 if debt.is_critical else LONGEST_BACKOFF_SECONDS
             if self.cloud.has_newer_schema:
                 backoff += UNREAD_SECONDS
-            by = allowed + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
-            # The recovery after an outage may not see a row that the index does not show yet: the next run does.
+            # The recovery after an outage may not see a row that the index does not show yet: the next run does. So it
+            # does if a newer share came after the message that was to probe the circuit.
             shown_at = allowed + self.cloud.index_lag
-            waits_for_run = self.cloud.index_lag and self.weather.skips_runs and not self._is_swept(shown_at, by)
+            by = shown_at + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
+            waits_for_run = self.weather.skips_runs and not self._is_swept(shown_at, by)
             if debt.ends > by and not self._is_expired(debt, by) and not waits_for_run:
                 yield f"late: {debt.state} rang {debt.ends - allowed:.0f} s after it was allowed to"
 

@@ -109,7 +109,8 @@ def is_jane(name: str) -> bool:
         ({}, UNFOLLOWED, {"now": CAME, "pages_of": in_r1}, Verdict.VERIFIED, None),
         ({}, UNFOLLOWED, {"now": CAME, "pages_of": no_answer}, Verdict.EARLY, None),
         ({}, UNFOLLOWED, {"pages_of": no_answer}, Verdict.UNVERIFIED, None),
-        ({}, WITHOUT_PAGE, {"pages_of": no_answer}, Verdict.UNVERIFIED, NO_PAGE),
+        # A page that came after it counted as missing.
+        ({}, WITHOUT_PAGE, {"pages_of": in_r1}, Verdict.VERIFIED, ""),
         # The date of the callback.
         ({"at": "2027-01-15T07:58:58Z"}, PAGED, {}, Verdict.UNVERIFIED, None),
         ({"at": "2027-01-15T07:59:05Z"}, PAGED, {}, Verdict.VERIFIED, None),
