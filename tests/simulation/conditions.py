@@ -1,5 +1,6 @@
 """Judge of pauses, routes and modes that operators change: nobody is held or rung by one that does not apply."""
 
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,11 @@ class Conditions(Played):
             fair = self.world.began + max(each.ends for each in spells)
             begins = self.world.began + min(each.begins for each in spells)
             stale = REMEMBERED_SECONDS + max(0.0, fair - first, min(first, fair) - begins)
+            # A function may not have worked for the channel since its last good copy, however old that is.
+            is_dark = any(
+                self.world.began + each.begins < last and first < self.world.began + each.ends for each in spells
+            )
+            stale = math.inf if is_dark else stale
         return self.story.timelines[channel].used(first, last, stale)
 
     def may_be_left_out(self, state: SharedState, *, in_shadow: bool = False) -> bool:
