@@ -16,7 +16,7 @@ from relay.ledger.channel_rate_limiter import Gate, RateLimiter
 from relay.ledger.debt import Slot, Ticket, Wait
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Clock
+from tests.fakes import Clock, HookedDynamoDb
 from tests.unit.states import NOW
 
 
@@ -254,3 +254,15 @@ def test_answer_429_opens_the_circuit_for_its_clamped_retry_after(retry_after: f
     assert pause <= closed.until - line.clock.now <= pause + 5
     line.clock.now += pause
     assert line.ticket().troubled
+
+
+def test_pause_that_xmatters_asks_for_is_not_shortened_by_a_failure_that_is_reported_at_the_same_moment() -> None:
+    """Found by seed 129001069 of the simulation."""
+    table = HookedDynamoDb()
+    line = Line(dynamodb=table)
+    tickets = [line.ticket() for _ in range(6)]
+    for ticket in tickets[:4]:
+        line.report(ticket, Reason.UPSTREAM)
+    table.before_next(lambda: line.report(tickets[5], Reason.RATE_LIMITED, 900), after=1)
+    line.report(tickets[4], Reason.UPSTREAM)
+    assert line.closed().until - line.clock.now >= 900

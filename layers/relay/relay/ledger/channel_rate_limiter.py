@@ -282,7 +282,8 @@ class RateLimiter:
             return False
         failed = self._update(gate, add={"failures": 1})
         if failed and failed.circuit.failures >= FAILURES_IN_A_ROW:
-            self._update(gate, put={"open_until": max(failed.circuit.open_until or 0.0, now + OPEN_SECONDS)})
+            until = now + OPEN_SECONDS
+            self._update(gate, put={"open_until": until}, below=("open_until", until))
         return False
 
     def _enter(self, rule: Rule, now: float, *, is_critical: bool, slot: Slot | None, is_circuit: bool) -> Gate | Wait:
