@@ -420,7 +420,7 @@ MUTATIONS = (
     Mutation(
         "a job is never too old",
         "delivery.step:final_reason",
-        "now > self.expires_at",
+        "now > task.expires_at",
         "now > self.expires_at + 1000 * self.channel.policy.max_age_seconds",
         seed=3,
     ),
@@ -561,7 +561,7 @@ MUTATIONS = (
     Mutation(
         "a job lives twice as long as it may",
         "delivery.step:final_reason",
-        "now > self.expires_at",
+        "now > task.expires_at",
         "now > self.expires_at + self.channel.policy.max_age_seconds",
         seed=3,
     ),
@@ -750,7 +750,7 @@ MUTATIONS = (
     Mutation(
         "nobody is told that no page came",
         "delivery.page_followup:Followup._noted",
-        "_is_critical_unpaged(after, checked)",
+        "_unpaged_criticals(after, checked)",
         "False",
         seed=11,
     ),
@@ -992,7 +992,7 @@ MUTATIONS = (
     Mutation(
         "a state that a reconcile run found is never too old",
         "delivery.step:final_reason",
-        "now > self.expires_at",
+        "now > task.expires_at",
         "now > self.expires_at + (10**7 if Flag.FOUND in self.job.flags else 0)",
         seed=185,
     ),
@@ -1146,9 +1146,9 @@ MUTATIONS = (
     Mutation(
         "a receipt has no row of its own",
         "ledger.table:row_of",
-        "not entry.receipt.is_open",
-        "True",
-        seed=79,
+        "entry.receipt.is_open and not entry.debt.job",
+        "False",
+        seed=9,
     ),
     Mutation(
         "an unheard critical is told again and again",
@@ -1396,7 +1396,7 @@ MUTATIONS = (
         "ledger.channel_rate_limiter:RateLimiter._known_wait",
         "gate.critical_line_end if is_critical else max(gate.critical_line_end, gate.other_line_end)",
         "max(gate.critical_line_end, gate.other_line_end)",
-        seed=377,
+        seed=498,
     ),
     Mutation(
         "a run leaves the debt of an incident that is over in BigPanda",
@@ -1530,7 +1530,7 @@ MUTATIONS = (
         "ledger.receipt:Receipt.heard",
         "text.strip().lower() not in responses.escalate",
         "text.strip() not in responses.escalate",
-        seed=368,
+        seed=465,
     ),
     Mutation(
         "an answer in BigPanda from before the critical closes its receipt",
@@ -1544,7 +1544,7 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier._call_phones",
         "all(failures.values())",
         "not failures or any(failures.values())",
-        seed=132,
+        seed=149,
     ),
     Mutation(
         "BigPanda is asked about an end in the environment of the last share alone",
@@ -1574,7 +1574,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a late tag rings further recipients although somebody acknowledged the incident",
-        "delivery.step:_is_rerouted",
+        "delivery.step:_rerouted",
         "not is_routed or not signals or entry.acknowledgement is not None or task.is_snoozed",
         "not is_routed or not signals or task.is_snoozed",
         seed=212,
