@@ -19,7 +19,7 @@ ACKNOWLEDGER, FORGER = ("jdoe",), ("mallory",)
 
 @dataclass
 class Played:
-    """What judges of a schedule know. Each judge adds what it alone needs.
+    """Knowledge that all judges of a schedule share. Each judge adds what it alone needs.
 
     Attributes:
         story: choices of the seed.
