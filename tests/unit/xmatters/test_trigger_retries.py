@@ -171,6 +171,19 @@ def test_expired_token_is_renewed_with_the_password_of_now_and_the_signal_is_sen
     assert f"password={password or samples.OAUTH['password']}".encode() in relay.session.calls[3].body
 
 
+def test_token_that_another_thread_has_renewed_meanwhile_is_renewed_too() -> None:
+    def refused(_: Call) -> HttpAnswer:
+        assert send(relay, attempts=1) == SendResult(2, 1, "r2")
+        return FORBIDDEN
+
+    others = (FORBIDDEN, samples.token("t2"), samples.accepted("r2"))
+    own = (samples.token("t3"), samples.accepted("r3"))
+    first = (samples.token("t1"), samples.accepted("r1"))
+    relay = new_relay(*first, refused, *others, *own, secrets=with_token())
+    send(relay)
+    assert send(relay, attempts=1) == SendResult(2, 1, "r3")
+
+
 @pytest.mark.parametrize("busy", [0, 2])
 @pytest.mark.parametrize("has_token", [True, False], ids=["revoked OAuth token", "rotated URL key"])
 def test_share_rings_inline_with_the_new_credentials_after_as_many_busy_answers_as_attempts_allow(

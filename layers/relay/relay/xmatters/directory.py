@@ -69,6 +69,7 @@ class RestApi:
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
+        is_renewed = False
         while True:
             shown = self._logins.headers(login, deadline)
             headers = {"Content-Type": "application/json"} | shown
@@ -77,7 +78,8 @@ class RestApi:
             if answer.status in also or (is_accepted and says(answer) is not None):
                 return answer
             reason = Reason.UPSTREAM if is_accepted else reason_for_status(answer.status)
-            if reason == Reason.CREDENTIALS and self._logins.renew(login):
+            if reason == Reason.CREDENTIALS and not is_renewed and self._logins.renew(login):
+                is_renewed = True
                 continue
             secrets = {value.partition(" ")[2] for value in shown.values()} | set(rest.auth.members.values())
             raise self._outward.bad_answer(answer, reason, secrets)

@@ -33,12 +33,10 @@ class _Token:
 
     Attributes:
         good_until: Time from which a new token is requested (epoch seconds).
-        uses: Number of requests that it was used for.
     """
 
     value: str
     good_until: float
-    uses: int = 0
 
 
 class Logins:
@@ -70,20 +68,20 @@ class Logins:
                 raise NoAnswer(Reason.CREDENTIALS, detail, was_sent=False)
 
     def renew(self, login: Login) -> bool:
-        """Forget the cached OAuth token that xMatters refused.
+        """Forget the OAuth token that xMatters refused. Return True if a repeated request would have another one.
 
-        Returns True if an earlier request used the same token. Then the token may have expired, and a repeated request
-        with a new token may succeed.
+        The refused token may be gone already: several threads use it, and each of them renews it.
         """
-        token = self._tokens.pop(_key(login), None) if login.auth.type == "oauth" else None
-        return token is not None and token.uses > 1
+        if login.auth.type != "oauth":
+            return False
+        self._tokens.pop(_key(login), None)
+        return True
 
     def _token(self, login: Login, deadline: Deadline, reserve: float) -> str:
         key = _key(login)
         token = self._tokens.get(key)
         if token is None or self._outward.clock() >= token.good_until:
             token = self._tokens[key] = self._fetch(login, deadline, reserve)
-        token.uses += 1
         return token.value
 
     def _fetch(self, login: Login, deadline: Deadline, reserve: float) -> _Token:
