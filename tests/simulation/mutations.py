@@ -1349,9 +1349,16 @@ MUTATIONS = (
     Mutation(
         "a resolve that came just now is refuted together with the first one of its claim",
         "ledger.entry:End.answered_open",
-        "max(self.claimed_at, self.version[0] if self.version else 0.0)",
+        "self.last_claimed_at",
         "self.claimed_at",
         seed=180,
+    ),
+    Mutation(
+        "a claim that began long ago is seldom asked about, although a resolve came just now",
+        "delivery.end_questions:_next_question",
+        "end.last_claimed_at",
+        "end.claimed_at",
+        seed=131003298,
     ),
     Mutation(
         "a callback of a known incident is judged at once, though its signal or page may not be recorded yet",

@@ -127,6 +127,7 @@ STORIES: dict[str, tuple[str, str, list[str]]] = {
     "over": (f"{RESOLVED} =over 9", "critical ok", ["page-r1"]),
     "API lags": (f"{RESOLVED} 30 =over 60", "critical ok", ["page-r1"]),
     "API lags, second resolve": (f"{RESOLVED} 48 ok 24 =over 90", "critical ok", ["page-r1"]),
+    "API lags, third resolve": (f"{RESOLVED} 39 ok 60 ok 24 =over 63", "critical ok", ["page-r1"]),
     "over, and open again": (f"{RESOLVED} =over 12 critical", "critical ok critical", ["page-r1"]),
     "API shows the first end": (f"{AGAIN} 30", "critical ok critical", ["page-r1"]),
     "API shows it for a minute": (f"{AGAIN} 78", "critical ok critical ok", ["page-r1", "page-r3"]),

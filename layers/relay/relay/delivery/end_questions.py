@@ -38,8 +38,8 @@ from relay.ledger.table import Ledger
 if TYPE_CHECKING:
     from relay.bigpanda.listing import Lister
 
-# Times of the first questions, in seconds after the resolve. The wait for a later one is as long as the claim has
-# lasted, from LATER_SECONDS to SELDOM_SECONDS.
+# Times of the first questions, in seconds after the resolve. The wait for a later one is as long as the last resolve is
+# ago, from LATER_SECONDS to SELDOM_SECONDS.
 QUESTIONS_SECONDS = (FIRST_QUESTION_SECONDS, 15.0, 60.0)
 LATER_SECONDS, SELDOM_SECONDS = 60.0, 300.0
 # A first question for which the rate limit had no room is asked again after this time.
@@ -235,7 +235,7 @@ def _signal_job(question: _Question, share: Share) -> Job:
 def _next_question(end: End, now: float) -> float:
     """Return the time of the next question about a claim that BigPanda has not settled by `now` (epoch seconds)."""
     times = (end.claimed_at + seconds for seconds in QUESTIONS_SECONDS)
-    later = now + min(max(now - end.claimed_at, LATER_SECONDS), SELDOM_SECONDS)
+    later = now + min(max(now - end.last_claimed_at, LATER_SECONDS), SELDOM_SECONDS)
     return next((time for time in times if time > now + 1), later)
 
 

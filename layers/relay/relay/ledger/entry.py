@@ -48,6 +48,11 @@ class End(NamedTuple):
         """True if a resolve came, and BigPanda is asked if it is true."""
         return self.claimed_at > 0
 
+    @property
+    def last_claimed_at(self) -> float:
+        """When the last claimed resolve came, by its timestamps (epoch seconds); 0 for never."""
+        return max(self.claimed_at, self.version[0] if self.version else 0.0)
+
     def has_refuted(self, version: Version | None) -> bool:
         """True if BigPanda answered that a resolve with these timestamps, or a later one, is not true."""
         if version is None or self.version is None or self.is_claimed:
@@ -73,8 +78,7 @@ class End(NamedTuple):
 
         All resolves are refuted if the last one came CLAIM_SECONDS before the question.
         """
-        last = max(self.claimed_at, self.version[0] if self.version else 0.0)
-        is_refuted = self.is_claimed and asked_at - last >= CLAIM_SECONDS
+        is_refuted = self.is_claimed and asked_at - self.last_claimed_at >= CLAIM_SECONDS
         return replace(self, claimed_at=0.0 if is_refuted else self.claimed_at, silent_since=0.0)
 
     def paced(self) -> "End":
@@ -299,7 +303,7 @@ class Entry(NamedTuple):
             return False
         if state.version is None or state.has_borrowed_version or self.end.version is None:
             # The version of a resolve without timestamps is its arrival.
-            return state.came > max(self.end.claimed_at, self.end.version[0] if self.end.version else 0.0)
+            return state.came > self.end.last_claimed_at
         return state.version > self.end.version
 
     @property
