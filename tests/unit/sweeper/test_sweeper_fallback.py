@@ -10,7 +10,8 @@ from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relayctl.kept_by_functions import last_confirmation
 from tests import samples
-from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Clock, FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -285,3 +286,35 @@ def test_mark_that_fails_leads_to_one_more_message_after_five_minutes() -> None:
     assert len(subjects(relay)) == 1
     relay.sweep(60)
     assert (len(subjects(relay)), relay.entry().debt.is_notified) == (2, True)
+
+
+class Slow(FakeDynamoDb):
+    """A table whose calls take 4 ms."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def _called(self, name: str) -> None:
+        super()._called(name)
+        self.clock.now += 0.004
+
+
+@pytest.mark.parametrize("second", [1, 59])
+def test_500_channels_are_notified_within_90_seconds_of_the_time_at_which_they_are_due(second: int) -> None:
+    clock, names = Clock(), [f"c{number}" for number in range(500)]
+    relay = new_relay(DOWN, secrets=channels(*names), clock=clock, dynamodb=Slow(clock))
+    came = clock.now
+    for name in names:
+        post(relay, name)
+        clock.now = came
+
+    def takes(_: dict[str, Any]) -> None:
+        # A read of the secret and the message take 30 ms each; ten of them run at once.
+        clock.now += 0.006
+
+    relay.sns.before = takes
+    clock.now = came + second
+    while len(relay.sns.published) < 500:
+        relay.sweep(60)
+    assert clock.now - came < 300 + 90
