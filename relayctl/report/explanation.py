@@ -19,7 +19,6 @@ from relay.ledger.channel_rate_limiter import Gate, Rule, rules_of
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
-from relay.xmatters.trigger import recipients_of
 from relayctl import moments
 from relayctl.channel import pauses
 
@@ -217,9 +216,8 @@ def _routes(case: Case) -> list[dict[str, Any]]:
 
 def _recipients(case: Case, task: Task, only: tuple[str, ...]) -> dict[str, Any]:
     rung = task.recipients
-    names = only or rung
     return {
-        "names": list(recipients_of(case.channel.trigger_url, names, replaces=bool(only))),
+        "names": list(only or rung),
         "only": list(only),
         "only_for": task.change.transition if only and task.change else None,
         "in_url": [name for name in case.permitted if name in rung],

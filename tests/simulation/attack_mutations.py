@@ -134,7 +134,6 @@ ATTACK_MUTATIONS = (
                 job.stamps.correlation_id,
                 attempt=job.stamps.attempts + 1,
                 may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
-                replaces_url_recipients=bool(only),
             )
         """,
         """
@@ -146,7 +145,6 @@ ATTACK_MUTATIONS = (
                 job.stamps.correlation_id,
                 attempt=job.stamps.attempts + 1,
                 may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
-                replaces_url_recipients=bool(only),
             )
         """,
     ),

@@ -1,4 +1,5 @@
 import base64
+from copy import replace
 from urllib.parse import parse_qs
 
 import pytest
@@ -7,7 +8,7 @@ import urllib3
 
 from relay.failures import BadAnswer, NoAnswer, Reason
 from relay.http.session import HttpAnswer
-from relay.xmatters.trigger import recipients_of, with_recipients
+from relay.xmatters.trigger import with_recipients
 from tests import samples
 from tests.fakes import Trigger
 
@@ -227,4 +228,5 @@ def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
     ],
 )
 def test_recipients_join_those_of_the_trigger_url(url: str, names: tuple[str, ...], result: str) -> None:
-    assert with_recipients(url, recipients_of(url, names)) == result
+    channel = replace(samples.parsed(), trigger_url=url)
+    assert with_recipients(url, channel.fitting((*channel.trigger_recipients, *names))) == result

@@ -211,10 +211,17 @@ class Channel:
         return hmac.digest(key, secret, "sha256").hex()[:8]
 
     @property
+    def trigger_recipients(self) -> tuple[str, ...]:
+        """Recipients that the trigger's URL names. They get each signal that is not for some people alone."""
+        pieces = [piece.partition("=") for piece in urlsplit(self.trigger_url).query.split("&")]
+        names = (name for key, _, value in pieces if key == "recipients" for name in value.split(","))
+        return tuple(filter(None, (unquote_plus(name).strip() for name in names)))
+
+    @property
     def named_recipients(self) -> frozenset[str]:
-        """Every recipient that the secret names: the channel's own, those of routes, and `unanswered_recipients`."""
+        """Every recipient that the secret names: in the trigger's URL, in routes, and for the channel's signals."""
         routed = (name for route in self.policy.routes for name in route.recipients)
-        return frozenset((*self.recipients, *routed, *self.policy.unanswered_recipients))
+        return frozenset((*self.trigger_recipients, *self.recipients, *routed, *self.policy.unanswered_recipients))
 
     def permits(self, recipient: str) -> bool:
         """True if the channel lets a webhook's URL name this recipient.

@@ -6,7 +6,7 @@ person.
 
 import re
 from typing import NamedTuple
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import urlsplit
 
 from relay.channels.channel import Channel
 
@@ -44,17 +44,11 @@ def problems(channel: Channel) -> list[Problem]:
 
 def needs_url_recipients(channel: Channel) -> bool:
     """True if an incident notifies nobody unless the URL of BigPanda's webhook names recipients."""
-    is_named_here = channel.recipients or _names_any(channel.trigger_url)
-    is_named_here = is_named_here or any(route.recipients for route in channel.policy.routes)
+    is_named_here = any(route.recipients for route in channel.policy.routes)
+    is_named_here = is_named_here or bool(channel.recipients or channel.trigger_recipients)
     return channel.recipients_in == "url" and not is_named_here
 
 
 def has_recipients(channel: Channel) -> bool:
     """True if recipients are named outside the routes: by the secret, the workflow or a URL."""
-    return bool(channel.recipients) or channel.recipients_in is not None or _names_any(channel.trigger_url)
-
-
-def _names_any(url: str) -> bool:
-    pieces = [piece.partition("=") for piece in urlsplit(url).query.split("&")]
-    lists = [unquote_plus(value) for name, _, value in pieces if name == "recipients"]
-    return any(name.strip() for each in lists for name in each.split(","))
+    return bool(channel.recipients or channel.trigger_recipients) or channel.recipients_in is not None

@@ -146,7 +146,8 @@ class Task(NamedTuple):
         state = state_of(job, share)
         route, about, name = _route(channel, share), _about(channel, share), entry_key_of(job)
         own = () if route and not route.is_undecided else channel.recipients
-        recipients = channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))
+        routed = route.recipients if route else ()
+        recipients = channel.fitting((*channel.trigger_recipients, *own, *routed, *job.url_recipients))
         return cls(
             job._replace(digest=state.digest, stamps=job.stamps._replace(recipients=recipients)),
             name,
@@ -350,7 +351,6 @@ def announce(
         job.stamps.correlation_id,
         attempt=job.stamps.attempts + 1,
         may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
-        replaces_url_recipients=bool(only),
     )
     return services.xmatters.send(
         task.channel,

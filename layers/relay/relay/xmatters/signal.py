@@ -32,12 +32,11 @@ class Signal(NamedTuple):
 
     Attributes:
         decision: Decision on which the workflow acts.
-        recipients: Names that are added to the recipients in the trigger's URL; empty to add none.
+        recipients: Names of all recipients; empty if the workflow chooses them.
         delivery_id: Id of the delivery, the same for all attempts.
         correlation_id: Id for log searches.
         attempt: Number of the attempt, from 1.
         may_repeat: True if an earlier attempt may have paged already.
-        replaces_url_recipients: True to notify only `recipients`, not those in the trigger's URL.
     """
 
     body: bytes
@@ -47,4 +46,3 @@ class Signal(NamedTuple):
     correlation_id: str
     attempt: int = 1
     may_repeat: bool = False
-    replaces_url_recipients: bool = False

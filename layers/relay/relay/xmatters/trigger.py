@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from copy import replace
-from urllib.parse import unquote_plus, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from relay.channels.cache import READ_SECONDS, ChannelCache
 from relay.channels.channel import Channel
@@ -143,12 +143,11 @@ class XMatters:
         authorization: dict[str, str] = {}
         if channel.auth.type != "url":
             authorization = self._logins.headers(_login(channel), deadline, reserve=reserve)
-        names = recipients_of(channel.trigger_url, signal.recipients, replaces=signal.replaces_url_recipients)
         answer = self._outward.ask(
             "POST",
-            with_recipients(channel.trigger_url, names),
+            with_recipients(channel.trigger_url, signal.recipients),
             signal.body,
-            _headers(signal, names) | authorization,
+            _headers(signal) | authorization,
             deadline,
             reserve=reserve,
         )
@@ -175,14 +174,6 @@ def _login(channel: Channel) -> Login:
     return Login(channel.auth, channel.trigger_url)
 
 
-def recipients_of(url: str, recipients: tuple[str, ...], *, replaces: bool = False) -> tuple[str, ...]:
-    """Return the names in a trigger URL's `recipients`, unless replaced, and these recipients, each once."""
-    pieces = (piece for piece in urlsplit(url).query.split("&") if piece.startswith(_RECIPIENTS))
-    named = (name for piece in pieces for name in piece.removeprefix(_RECIPIENTS).split(","))
-    own = () if replaces else tuple(unquote_plus(name).strip() for name in named)
-    return tuple(dict.fromkeys(name for name in (*own, *recipients) if name))
-
-
 def with_recipients(url: str, names: tuple[str, ...]) -> str:
     """Return a trigger's URL with these names as its `recipients` parameter, in place of one that it has."""
     parts = urlsplit(url)
@@ -192,8 +183,8 @@ def with_recipients(url: str, names: tuple[str, ...]) -> str:
     return urlunsplit(parts._replace(query="&".join(kept)))
 
 
-def _headers(signal: Signal, names: tuple[str, ...]) -> dict[str, str]:
-    decision = signal.decision._asdict() | {"recipients": names}
+def _headers(signal: Signal) -> dict[str, str]:
+    decision = signal.decision._asdict() | {"recipients": signal.recipients}
     headers = {
         "Content-Type": "application/json",
         # ASCII, whatever is in it, and short: all of its texts are bounded.
