@@ -25,11 +25,17 @@ BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
 
 
 def watched(
-    policy: dict[str, Any], *, tenant: Tenant | None = None, recipients: tuple[str, ...] = ("Ops",), **changes: Any
+    policy: dict[str, Any],
+    *,
+    tenant: Tenant | None = None,
+    recipients: tuple[str, ...] = ("Ops",),
+    in_url: str = "",
+    **changes: Any,
 ) -> Relay:
     """Return a relay whose channel takes callbacks, and has access to the REST API of `tenant` if there is one."""
     document = samples.secret(policy={"min_seconds_between_signals": 0, **policy})
     document["xmatters"] |= {"callback": {"token": TOKEN}, "recipients": list(recipients)}
+    document["xmatters"]["trigger_url"] += in_url
     if tenant:
         document["xmatters"]["rest"] = REST
     trigger = (tenant or Tenant()).accept
@@ -118,6 +124,18 @@ class TestWithoutRestApi:
         assert told(relay) == steps
         assert relay.dynamodb.indexed() == []
         assert len(relay.session.calls) == 1
+
+    @pytest.mark.parametrize("again", ["critical", "critical critical"], ids=["as before", "grown, which rings"])
+    @pytest.mark.parametrize("between", ["ok", "warning"])
+    def test_critical_whose_better_state_was_never_told_is_still_awaited(self, between: str, again: str) -> None:
+        wants = ["opened", "worsened", "grew", "eased", "resolved"]
+        relay = watched({"answered_within_seconds": 300, "max_per_minute": 1, "notify_on": wants})
+        relay.play(f"critical 5 {between} 5", alerts=["a1"])
+        assert relay.entry().debt.since is not None
+        relay.play("critical", alerts=["a1", "a2"] if again != "critical" else ["a1"])
+        relay.sweep_for(600)
+        assert relay.statuses() == again
+        assert told(relay) == ["nobody_answered"]
 
     def test_receipt_that_was_answered_after_the_index_was_read_brings_no_early_message(self) -> None:
         table = HookedDynamoDb()
@@ -461,11 +479,13 @@ class TestToldAtOnce:
             (["Ops", "jdoe"], []),
         ],
     )
+    @pytest.mark.parametrize("in_url", ["", "&recipients=Ops"], ids=["all in the secret", "one in the trigger's URL"])
     def test_it_is_told_in_the_next_run_once_each_recipient_failed(
-        self, failed: list[str], steps: list[str], *, has_rest: bool
+        self, failed: list[str], steps: list[str], *, has_rest: bool, in_url: str
     ) -> None:
         tenant = Tenant()
-        relay = watched(BOTH, recipients=("Ops", "Dba"), tenant=tenant if has_rest else None)
+        names = ("Dba",) if in_url else ("Ops", "Dba")
+        relay = watched(BOTH, recipients=names, in_url=in_url, tenant=tenant if has_rest else None)
         relay.play("critical 15")
         for person in failed:
             call_back(relay, "failure", "", person=person)
