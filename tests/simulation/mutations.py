@@ -162,7 +162,7 @@ MUTATIONS = (
         "ledger.channel_rate_limiter:",
         "FAILURES_IN_A_ROW = 5",
         "FAILURES_IN_A_ROW = 5000",
-        seed=4,
+        seed=13,
     ),
     Mutation(
         "Retry-After is not kept",
@@ -384,8 +384,8 @@ MUTATIONS = (
     Mutation(
         "a route is chosen and not taken",
         "delivery.task:Task.of",
-        "(*own, *(route.recipients if route else ()), *job.url_recipients)",
-        "(*channel.recipients, *job.url_recipients)",
+        "(*channel.trigger_recipients, *own, *routed, *job.url_recipients)",
+        "(*channel.trigger_recipients, *channel.recipients, *job.url_recipients)",
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
@@ -576,15 +576,15 @@ MUTATIONS = (
     Mutation(
         "the recipients in a webhook's URL are not rung",
         "delivery.task:Task.of",
-        "(*own, *(route.recipients if route else ()), *job.url_recipients)",
-        "(*own, *(route.recipients if route else ()))",
+        "(*channel.trigger_recipients, *own, *routed, *job.url_recipients)",
+        "(*channel.trigger_recipients, *own, *routed)",
         seed=6,
     ),
     Mutation(
         "the recipients in a webhook's URL are rung alone",
         "delivery.task:Task.of",
-        "(*own, *(route.recipients if route else ()), *job.url_recipients)",
-        "job.url_recipients or (*own, *(route.recipients if route else ()))",
+        "(*channel.trigger_recipients, *own, *routed, *job.url_recipients)",
+        "job.url_recipients or (*own, *routed)",
         seed=6,
     ),
     Mutation(
@@ -981,12 +981,8 @@ MUTATIONS = (
     Mutation(
         "a state that waits rings the recipients that its channel had before",
         "delivery.task:Task.of",
-        "channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))",
-        """
-            job.stamps.recipients or channel.fitting(
-                (*own, *(route.recipients if route else ()), *job.url_recipients)
-            )
-        """,
+        "channel.fitting((*channel.trigger_recipients, *own, *routed, *job.url_recipients))",
+        "job.stamps.recipients or channel.fitting((*channel.trigger_recipients, *own, *routed, *job.url_recipients))",
         seed=328,
     ),
     Mutation(
@@ -1606,5 +1602,62 @@ MUTATIONS = (
         "self.silent_since or asked_at",
         "asked_at",
         seed=808,
+    ),
+    Mutation(
+        "the fallback topic is told of a critical that nobody heard although the channel is paused",
+        "sweeper.fallback_notifier:FallbackNotifier._is_to_notify",
+        "policy.stops_all(now)",
+        "policy.stops_all(now) and not self._missed(row)",
+        seed=154,
+    ),
+    Mutation(
+        "the end of a snooze is recorded although the incident rang since",
+        "reconcile.comparison:Comparison._is_snooze_over",
+        "each if was_signalled(each) else each.with_snooze_over()",
+        "each.with_snooze_over()",
+        seed=1632,
+    ),
+    Mutation(
+        "the sweeper does not invoke the worker for a bell that the queue refused",
+        "sweeper.bells:Bells._heal_one",
+        "run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job))",
+        "(is_direct or debt_row.is_unheard) and run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job))",
+        seed=135,
+    ),
+    Mutation(
+        "while the ledger fails, a state is sent that must not ring any more",
+        "delivery.delivery:_may_wait",
+        "has_to or final_reason(task, now) is not None or (not is_urgent and can_wait(task, now))",
+        "has_to or (not is_urgent and can_wait(task, now))",
+        seed=4,
+    ),
+    Mutation(
+        "a failed state that no queue took is due as late as one with a message",
+        "delivery.delivery:_record_failure",
+        'row_of(task, wakes, now, has_message=result.queue == "retry")',
+        "row_of(task, wakes, now)",
+        seed=2755,
+    ),
+    Mutation(
+        "a follow-up that found something is not repeated, although a later request of it failed",
+        "delivery.page_followup:Followup._noted",
+        """
+            if failure:
+                failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
+                return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
+        """,
+        """
+            if failure and after == entry:
+                failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
+                return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
+        """,
+        seed=1279,
+    ),
+    Mutation(
+        "a share without a status ends the receipt of a critical",
+        "ledger.entry:Entry._with_newest",
+        "state.is_critical or (state.is_open and state.rank is None)",
+        "state.is_critical",
+        seed=18,
     ),
 )

@@ -6,7 +6,7 @@ from random import Random
 
 from tests.simulation.cloud import USUAL
 from tests.simulation.settings import Settings, Timeline
-from tests.simulation.story import NOC, Post, Quiet, Said, SharedState, Story, alone
+from tests.simulation.story import BOSS, NOC, Nap, Post, Quiet, Said, SharedState, Story, alone, moment
 from tests.simulation.weather import FAULTS, Spell
 from tests.simulation.world import BEGINS_AT
 
@@ -26,6 +26,7 @@ def with_narrow_kind(seed: int, story: Story) -> Story:
     families = (
         ("unseen", 0.24, 0.4, _UNSEEN),
         ("later kinds", 0.42, 0.54, _LATER),
+        ("beside", 0.375, 0.465, _BESIDE),
         ("floods", 0.7, 0.72, (_with_a_row_of_ambiguous_answers,)),
     )
     for name, first, last, kinds in families:
@@ -36,11 +37,15 @@ def with_narrow_kind(seed: int, story: Story) -> Story:
 
 
 def _course(incident: str, at: float, statuses: str, paces: Iterator[float]) -> list[SharedState]:
-    """Return the states of an incident; `statuses` are its statuses in order, and `paces` the seconds in between."""
+    """Return the states of an incident; `statuses` are its statuses in order, and `paces` the seconds in between.
+
+    The status "none" is that of an open state that does not say its status.
+    """
     states = []
     for number, status in enumerate(statuses.split()):
         stamp, alerts = int(BEGINS_AT + at), frozenset(f"a{each}" for each in range(number + 1))
-        states.append(SharedState(incident, number, at, status != "ok", status, alerts, stamp, stamp))
+        said = None if status == "none" else status
+        states.append(SharedState(incident, number, at, status != "ok", said, alerts, stamp, stamp))
         at += next(paces)
     return states
 
@@ -403,3 +408,101 @@ def _with_a_row_of_ambiguous_answers(random: Random, story: Story) -> Story:
     spell = Spell("xmatters", random.choice(["reset rang", "504 rang"]), 0.0, random.uniform(60, 120), 1.0)
     policy = _plain(story, notify_on=wants)
     return replace(alone(story, _posts(states), policy=policy, spells=[spell], routed=[]), cloud=USUAL)
+
+
+def _with_recipients_in_the_url(random: Random, story: Story) -> Story:
+    """Return a story of criticals that nobody may hear, for one more recipient whom the trigger's URL names."""
+    story = _with_late_answers(random, story)
+    return replace(story, policy={**story.policy, "unanswered_recipients": [BOSS]}, has_url_recipient=True)
+
+
+def _with_a_share_without_a_status(random: Random, story: Story) -> Story:
+    """Return a story of criticals that nobody may hear, of which a later share does not say a status."""
+    story = _with_late_answers(random, story)
+    posts = list(story.posts)
+    for incident in sorted({post.state.incident for post in posts if random.random() < 0.7}):
+        last = max((post.state for post in posts if post.state.incident == incident), key=lambda state: state.number)
+        [_, later] = _course(incident, last.at, "critical none", _paces(random, 30.0, 200.0))
+        if last.status == "critical":
+            posts.append(Post(later.at, replace(later, number=last.number + 1, alerts=last.alerts)))
+    return replace(story, posts=sorted(posts, key=lambda post: post.at))
+
+
+def _with_a_pause_beside_receipts(random: Random, story: Story) -> Story:
+    """Return a story of criticals that nobody may hear, while the channel is paused for some time."""
+    story = _with_late_answers(random, story)
+    begins = random.randrange(150, 500)
+    ends = begins + random.randrange(200, 900)
+    pause = {"since": moment(begins), "until": moment(ends), "then": random.choice(["keep", "drop"])}
+    return replace(story, timelines={NOC: Timeline([Settings(0, pauses=(pause,))])})
+
+
+def _with_refused_bells(random: Random, story: Story) -> Story:
+    """Return a story of signals that fail at first, while the retry queue loses messages and then takes none."""
+    states: list[SharedState] = []
+    for number in range(random.choice([2, 4])):
+        status = random.choice(["critical", "critical", "warning"])
+        states += _course(f"b{number}", random.uniform(0, 20), status, _paces(random, 1.0))
+    ends = random.uniform(20, 60)
+    begins = random.choice([0.0, ends + 30])
+    spells = [
+        Spell("xmatters", "503", 0.0, ends, 1.0),
+        Spell("sqs", "refuses", begins, begins + random.uniform(300, 900), 1.0),
+    ]
+    story = alone(story, _posts(states), policy=_plain(story), spells=spells)
+    return replace(story, vanishing=random.choice([0.0, 0.5, 1.0]), cloud=USUAL)
+
+
+def _with_a_dead_ledger(random: Random, story: Story) -> Story:
+    """Return a story of states that get too old while the ledger fails, and xMatters at first."""
+    states: list[SharedState] = []
+    for number in range(random.choice([2, 3])):
+        states += _course(f"o{number}", random.uniform(0, 40), "critical", _paces(random, 1.0))
+    age = random.choice([60, 100, 200])
+    ends = 40 + age + random.uniform(-20, 60)
+    faults = random.choice(["refuses", "refuses writes"])
+    spells = [
+        Spell("xmatters", random.choice(["503", "gone"]), 0.0, ends, 1.0),
+        Spell("dynamodb", faults, random.choice([0.0, 30.0]), ends + random.uniform(100, 500), 1.0),
+    ]
+    policy = _plain(story, max_age_seconds=age)
+    return replace(alone(story, _posts(states), policy=policy, spells=spells), cloud=USUAL)
+
+
+def _with_troubled_follow_ups(random: Random, story: Story) -> Story:
+    """Return a story of pages that have to end, while xMatters' REST API fails now and then."""
+    states: list[SharedState] = []
+    for number in range(random.choice([2, 3])):
+        course = random.choice(["critical ok", "warning critical ok", "critical critical critical ok"])
+        states += _course(f"v{number}", random.uniform(0, 60), course, _paces(random, 30.0, 90.0))
+    spell = Spell("rest", random.choice(["503", "timeout"]), 0.0, random.uniform(300, 600), random.choice([0.3, 0.6]))
+    wants = ["opened", "worsened", "grew", "resolved"]
+    policy = _plain(story, confirm_resolve=False, notify_on=wants, replace=True)
+    story = alone(story, _posts(states), policy=policy, spells=[spell])
+    return replace(story, has_rest=True, cloud=USUAL)
+
+
+def _with_ended_snoozes(random: Random, story: Story) -> Story:
+    """Return a story of incidents that BigPanda snoozes, and that ring again meanwhile or after it."""
+    states: list[SharedState] = []
+    naps: list[Nap] = []
+    for number in range(random.choice([2, 3])):
+        name = f"z{number}"
+        course = random.choice(["critical", "warning critical", "critical critical"])
+        states += _course(name, random.uniform(0, 60), course, _paces(random, 100.0, 300.0, 500.0))
+        begins = random.uniform(70, 300)
+        naps.append(Nap(name, begins, begins + random.uniform(60, 500)))
+    wants = ["opened", "worsened", "grew", "resolved", "reopened"]
+    story = alone(story, _posts(states), policy=_plain(story, notify_on=wants), routed=[])
+    return replace(story, naps=naps, reconcile_interval=120.0, cloud=USUAL)
+
+
+_BESIDE = (
+    _with_recipients_in_the_url,
+    _with_a_share_without_a_status,
+    _with_a_pause_beside_receipts,
+    _with_refused_bells,
+    _with_a_dead_ledger,
+    _with_troubled_follow_ups,
+    _with_ended_snoozes,
+)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise, permutations
 from typing import Any, NamedTuple
 
+from tests.simulation.cloud import USUAL
 from tests.simulation.conduct import seconds_of
 from tests.simulation.flaps import NOTED_SECONDS, SWEPT_SECONDS, may_wait_until, span
 from tests.simulation.oracle import changed, wanted
@@ -55,6 +56,9 @@ ROW_DUE_SECONDS = 18.0
 # From a share's arrival to its signal without the ledger: its message wakes after 36 s, and the ledger is waited for in
 # vain for two minutes, with half a minute between two tries. Each try takes some seconds.
 UNGUARDED_SECONDS = 240.0
+# From the time at which xMatters takes signals to a critical's signal by the sweeper, which invokes a worker, and the
+# time for which a message that vanished is awaited.
+UNQUEUED_SECONDS, AWAITED_SECONDS = 150.0, 180.0
 # Services that a signal needs.
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda", "token")
 
@@ -122,6 +126,7 @@ class Promptness(Played):
         if self.has_operators:
             return
         yield from self._without_ledger()
+        yield from self._without_queue()
         with_doubted = [debt for channel in self.policies for debt in self._debts(channel)]
         every = [debt for debt in with_doubted if debt.state.incident not in self.doubted]
         yield from self._not_prompt(every)
@@ -172,6 +177,30 @@ class Promptness(Played):
             rang = any(post.began < by for post in self._posts(state))
             if is_dark and is_calm and is_kept and is_last and is_owed and not rang:
                 yield f"late: {state} was not sent in {UNGUARDED_SECONDS:.0f} s, while the ledger failed"
+
+    def _without_queue(self) -> Iterator[str]:
+        """Check that a critical that failed is signalled although the retry queue takes no message for minutes."""
+        others = [service for service in _NEEDED if service != "sqs"]
+        outages = [each for each in self.spells("sqs") if each.fault == "refuses" and each.share == 1]
+        is_odd = self.weather.crashes or self.weather.skips_runs or self.renewed_at is not None or self.cloud != USUAL
+        if (
+            is_odd
+            or self.spells(*others)
+            or NOC in self.quiet
+            or len(self.states) > self.policies[NOC]["max_per_minute"]
+        ):
+            return
+        works_from = self.world.began + max((each.ends for each in self.spells(_trigger(NOC))), default=0.0)
+        most = UNQUEUED_SECONDS + (AWAITED_SECONDS if self.has_vanishing else 0.0)
+        for state in self.states.values():
+            is_only = sum(each.incident == state.incident for each in self.states.values()) == 1
+            if state.channel != NOC or state.status != "critical" or not state.answered or not is_only:
+                continue
+            by = max(works_from, *state.answered) + most
+            is_refused = any(each.begins < by - self.world.began < each.ends for each in outages)
+            rang = any(ring.incident == state.incident and ring.began < by for ring in self.phones.rings)
+            if is_refused and not rang and not self._is_expired(state, by):
+                yield f"late: {state} was not sent in {most:.0f} s, while the queue failed"
 
     # ---- Debts ---------------------------------------------------------------------------------------------------
 
@@ -271,7 +300,7 @@ class Promptness(Played):
             shown_at = allowed + self.cloud.index_lag
             by = shown_at + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
             waits_for_run = self.weather.skips_runs and not self._is_swept(shown_at, by)
-            if debt.ends > by and not self._is_expired(debt, by) and not waits_for_run:
+            if debt.ends > by and not self._is_expired(debt.state, by) and not waits_for_run:
                 yield f"late: {debt.state} rang {debt.ends - allowed:.0f} s after it was allowed to"
 
     def _not_prompt(self, debts: Sequence[Debt]) -> Iterator[str]:
@@ -356,9 +385,9 @@ class Promptness(Played):
             for name, states in by_incident.items()
         )
 
-    def _is_expired(self, debt: Debt, at: float) -> bool:
-        age: float = self.policies[debt.state.channel]["max_age_seconds"]
-        return at > self._age_from(debt.state.channel, min(debt.state.arrivals)) + age
+    def _is_expired(self, state: SharedState, at: float) -> bool:
+        age: float = self.policies[state.channel]["max_age_seconds"]
+        return at > self._age_from(state.channel, min(state.arrivals)) + age
 
     def _age_from(self, channel: str, came: float) -> float:
         quiet = self.quiet.get(channel)

@@ -35,6 +35,10 @@ class Facts(NamedTuple):
         return all(any(fnmatchcase(values[fact], pattern) for pattern in patterns) for fact, patterns in when.items())
 
 
+# The facts of a share that names neither environment nor tag.
+NO_FACTS = Facts("", "", "")
+
+
 @dataclass(frozen=True)
 class Settings:
     """A channel's settings from a time on, until an operator changes them again.

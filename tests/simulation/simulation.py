@@ -62,7 +62,7 @@ from tests.simulation.services import (
 )
 from tests.simulation.settings import Settings
 from tests.simulation.silence import silence
-from tests.simulation.story import NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name
+from tests.simulation.story import DESK, NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name
 from tests.simulation.verdict import Verdict
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
@@ -372,6 +372,7 @@ class Simulation:
 
     def _secret(self) -> str:
         trigger = TRIGGER.format(channel=NOC, key=self._known_key)
+        trigger += f"&recipients={DESK}" if self.story.has_url_recipient else ""
         xmatters: dict[str, Any] = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients}
         if self.story.has_rest:
             xmatters["rest"] = REST

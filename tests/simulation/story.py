@@ -29,6 +29,8 @@ RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
 NOC = "noc"
 # The recipient in `unanswered_recipients`.
 BOSS = "Boss"
+# The recipient in the trigger's URL, if it names one.
+DESK = "Desk"
 
 
 def entry_name(channel: str, url_recipients: Iterable[str], incident: str) -> str:
@@ -263,7 +265,7 @@ class Quiet:
         if self.kind == "shadow":
             return {"mode": "live" if is_over else "shadow"}
         until = self.ends if is_over else self.planned
-        return {"pauses": [{"since": _moment(self.begins), "until": _moment(until), "then": self.kind}]}
+        return {"pauses": [{"since": moment(self.begins), "until": moment(until), "then": self.kind}]}
 
     def age_from(self, came: float, longest: float) -> float:
         """Return the time from which the age of a state counts: its arrival, or the end of a pause that held it.
@@ -276,7 +278,8 @@ class Quiet:
         return ends if waits and begins < came + longest and ends > came else came
 
 
-def _moment(seconds: int) -> str:
+def moment(seconds: int) -> str:
+    """Return a time, in seconds since the beginning, as the secret has it."""
     return datetime.fromtimestamp(BEGINS_AT + seconds, UTC).isoformat()
 
 
@@ -323,6 +326,7 @@ class Story:
         has_deaf_phone: True if a second phone can never be called.
         moved: incidents that BigPanda has in the second environment, although their shares name the first.
         remarks: times (in seconds) of people's comments in BigPanda itself, each with the incident.
+        has_url_recipient: True if the first channel's trigger URL names the recipient DESK.
     """
 
     policy: dict[str, Any]
@@ -361,6 +365,7 @@ class Story:
     has_deaf_phone: bool = False
     moved: frozenset[str] = frozenset()
     remarks: tuple[tuple[float, str], ...] = ()
+    has_url_recipient: bool = False
 
     @property
     def varied(self) -> Mapping[str, "Quiet"]:
@@ -403,6 +408,7 @@ class Story:
             (self.foreign, f"BigPanda shares {', '.join(sorted(self.foreign))} with another webhook alone"),
             (self.has_deaf_phone, "a second phone can never be called"),
             (self.moved, f"BigPanda has {', '.join(sorted(self.moved))} in another environment than their shares say"),
+            (self.has_url_recipient, f"the trigger's URL names {DESK}"),
             (self.remarks, f"people comment in BigPanda (seconds, incident): {list(self.remarks)}"),
         )
         yield from (text for is_so, text in words if is_so)
@@ -776,6 +782,7 @@ def alone(story: Story, posts: list[Post], **members: Any) -> Story:
         "has_deaf_phone": False,
         "moved": frozenset(),
         "remarks": (),
+        "has_url_recipient": False,
         "ending": frozenset(),
         "api_key_changes_at": None,
     }

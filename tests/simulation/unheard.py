@@ -10,6 +10,7 @@ from tests.simulation.oracle import surely_newer
 from tests.simulation.phones import Page
 from tests.simulation.played import ACKNOWLEDGER, FORGER, Played
 from tests.simulation.services import NO_ANSWER, NO_DEVICE, NO_PAGE, Notice, tells_of_unheard
+from tests.simulation.settings import NO_FACTS, Pause
 from tests.simulation.story import BOSS, NOC
 from tests.simulation.truth import INCIDENT
 
@@ -67,7 +68,8 @@ class Unheard(Played):
                 notice for notice in self.sns.told for name, _ in INCIDENT.findall(notice.text) if name == incident
             )
             times = [notice.at for notice in named]
-            for span in spans:
+            # After a pause a critical may be awaited since before it.
+            for span in spans[: 1 if self._pauses() else None]:
                 # In trouble the relay may not know of the end between two criticals, or before the first.
                 first = self.phones.rings_of[incident][0].began
                 since = first if self._is_troubled() else span.began
@@ -85,7 +87,8 @@ class Unheard(Played):
     def _spans(self, incident: str) -> Iterator[Span]:
         states = {state.number: state for state in self.states.values() if state.incident == incident}
         rings = [ring for ring in self.phones.rings_of[incident] if ring.share in states]
-        others = [state for state in states.values() if state.status != "critical"]
+        # A share without a status does not say that the incident is better.
+        others = [each for each in states.values() if each.status != "critical" and (each.status or not each.is_open)]
         ends = -math.inf
         for ring in rings:
             told = states[ring.share]
@@ -125,12 +128,18 @@ class Unheard(Played):
     def _untold(self, incident: str, span: Span, told: Sequence[float]) -> Iterator[str]:
         for words, within in self._steps():
             deadline = min(span.began + within, self._given_up_at(incident, span) + RECORDED_SECONDS)
-            spells = [self.world.began + spell.ends for spell in self.weather.spells]
-            by = max([deadline, *spells]) + (UNSTEADY_SECONDS if self._is_troubled() else TOLD_SECONDS)
+            ends = [self.world.began + spell.ends for spell in self.weather.spells]
+            # In a pause nobody is told.
+            ends += [pause.until for pause in self._pauses() if pause.since < deadline + TOLD_SECONDS]
+            by = max([deadline, *ends]) + (UNSTEADY_SECONDS if self._is_troubled() else TOLD_SECONDS)
             proven = self._first_proof(incident, span) if words == NO_DEVICE else span.answered_at
             is_unheard = min(proven, span.answered_at) > by and span.ends > by
             if is_unheard and not any(at <= by for at in told):
                 yield f"unheard: {incident} since {self._moment(span.began)}, and nobody was told by {self._moment(by)}"
+
+    def _pauses(self) -> list[Pause]:
+        line = self.story.timelines.get(NOC)
+        return line[0].pauses_of(NO_FACTS) if line else []
 
     def _given_up_at(self, incident: str, span: Span) -> float:
         """Return when the relay knows that nobody is left to notify (epoch seconds); infinity for never.
