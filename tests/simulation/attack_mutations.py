@@ -42,7 +42,7 @@ ATTACK_MUTATIONS = (
     _mutation(
         "BigPanda's first answer that an incident is open counts at once",
         "ledger.entry:End.answered_open",
-        "self.is_claimed and asked_at - last >= CLAIM_SECONDS",
+        "self.is_claimed and asked_at - self.last_claimed_at >= CLAIM_SECONDS",
         "self.is_claimed",
         seed=4,
     ),

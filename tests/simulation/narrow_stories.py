@@ -26,7 +26,7 @@ def with_narrow_kind(seed: int, story: Story) -> Story:
     families = (
         ("unseen", 0.24, 0.4, _UNSEEN),
         ("later kinds", 0.42, 0.54, _LATER),
-        ("beside", 0.375, 0.465, _BESIDE),
+        ("pairs", 0.021, 0.101, _PAIRS),
         ("floods", 0.7, 0.72, (_with_a_row_of_ambiguous_answers,)),
     )
     for name, first, last, kinds in families:
@@ -497,7 +497,7 @@ def _with_ended_snoozes(random: Random, story: Story) -> Story:
     return replace(story, naps=naps, reconcile_interval=120.0, cloud=USUAL)
 
 
-_BESIDE = (
+_PAIRS = (
     _with_recipients_in_the_url,
     _with_a_share_without_a_status,
     _with_a_pause_beside_receipts,

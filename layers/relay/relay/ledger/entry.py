@@ -408,15 +408,11 @@ class Entry(NamedTuple):
         # A body without a status does not contradict the known status.
         is_still_critical = state.is_critical or (state.is_open and state.rank is None)
         receipt = self.receipt if is_still_critical else self.receipt.ended()
-        if state.is_critical and self._has_untold_better_state():
+        told, before = self.announced if self.eased is None else None, self.newest
+        if state.is_critical and before and not before.is_critical and told and told.is_critical:
+            # The better state before this one was only owed: people still know the incident as critical.
             receipt = receipt.resumed()
         return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt, receipt=receipt)
-
-    def _has_untold_better_state(self) -> bool:
-        """True if people know the incident as critical, and the newest state is a better one that was only owed."""
-        if self.newest is None or self.announced is None or self.eased:
-            return False
-        return self.announced.is_critical and not self.newest.is_critical
 
     def leased(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """Return the entry with the lease of a sender that is about to send, in at most `tries` attempts.
