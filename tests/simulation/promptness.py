@@ -440,6 +440,17 @@ class Promptness(Played):
         found = [(body["entry"], body["share"]) for body in self.dead_letters.bodies()]
         return (state.incident, state.number) in found
 
+    def _given_up_at(self, state: SharedState) -> float:
+        """Return when a state was dead-lettered (epoch seconds); infinity for never."""
+        times = (
+            seconds_of(message.job["dead_lettered_at"])
+            for message in self.dead_letters.messages.values()
+            if (body := message.incident)
+            and (body["entry"], body["share"]) == (state.incident, state.number)
+            and message.job["dead_lettered_at"]
+        )
+        return min(times, default=math.inf)
+
     def _fair_from(self, channel: str) -> float:
         """Return the time from which all services that a channel's signals need work again, in epoch seconds."""
         hidden = HIDDEN_SECONDS if self.weather.crashes or self.spells("lambda", "secrets") else 0.0
@@ -510,6 +521,8 @@ class Promptness(Played):
             paused = self.world.began + quiet.ends if quiet else 0.0
             first = _first_of(debt, debts)
             since = max(first.begins, debt.held_until, paused) + self.policies[channel]["fallback_after_seconds"]
+            # Of one that is given up it is notified at once.
+            since = min(since, max(self._given_up_at(debt.state), paused))
             by = max(since, heard_from) + NOTIFIED_SECONDS + LATE_SECONDS
             told = [(each.at, each.text) for each in self.sns.told if each.channel == channel]
             if self.sns.phoned is not None:

@@ -394,9 +394,9 @@ def next_plan(task: Task, entry: Entry) -> int:
 
 
 def planned(task: Task, before: Entry, after: Entry) -> Entry:
-    """Return `after` with the task's message as the one that wakes its newest state. `before` is the entry as read.
+    """Return `after` with the number of the message that wakes its newest state. `before` is the entry as read.
 
-    A plan of an older state does not count: its messages are superseded.
+    It is the number of the task's message, or a higher one that `before` has for the same share.
     """
     plan, known = task.job.plan, before.debt.plan
     plan = known if known > plan and task.state.is_of_same_share(before.newest) else plan
@@ -406,8 +406,9 @@ def planned(task: Task, before: Entry, after: Entry) -> Entry:
 def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
     """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
 
-    Nothing is done if this sender put a message there that wakes no later, or if the queue refused one. The wait's
-    reason is shown to operators. Without the ledger no plan can be drawn: the message keeps its own if `plan` is None.
+    Nothing is done if this sender has put a message there that wakes no later, or if the queue has refused one of its
+    messages. The wait's reason is shown to operators. Without the ledger there is no new number (`plan` is None): the
+    message has that of the task's job.
     """
     if task.queue_refused_it or task.wakes_at <= wait.until + 1:
         return task

@@ -182,9 +182,10 @@ class Task(NamedTuple):
         return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
 
     def described(self, entry: Entry) -> Entry:
-        """Return the entry with what it keeps of the share besides the state. A snooze ends its receipt.
+        """Return the entry with the share's title, environment and facts.
 
-        A share without a title or an environment keeps the known one, and a state from BigPanda's API keeps the facts.
+        What the share does not say stays as it is known; a state from BigPanda's API says no facts. If the incident is
+        snoozed, nobody has to answer for now: that ends the entry's receipt.
         """
         known, own = entry.about, self.about
         facts = known.facts if Flag.FOUND in self.job.flags else own.facts

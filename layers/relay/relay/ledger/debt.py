@@ -73,8 +73,8 @@ class Row(NamedTuple):
     Attributes:
         due: Time from which the sweeper acts on the debt (epoch seconds): some minutes after its message is due. For a
             debt without a message, it is the end of the wait.
-        job: Name of the stored job, from which the sweeper makes a message; empty if only the fallback topic has still
-            to be notified.
+        job: Name of the stored job, from which the sweeper makes a message; empty for a given-up state, and for an
+            open receipt: of these only the fallback topic is notified.
         begun: Number of messages of the sweeper ("bells") that workers began to work since the last recorded result.
         is_unheard: True if the sweeper sent one more, and no worker began to work it. Then the sweeper invokes the
             worker, which does not count as a further bell.
@@ -134,10 +134,12 @@ BEHIND_SECONDS = 90 * 24 * 3600.0
 class Debt(NamedTuple):
     """Debt of an incident: its newest state, while that state is owed. Times are epoch seconds, 0 for never.
 
-    A state is owed if the channel's policy says to signal it, and it is not announced yet.
+    A state is owed if the channel's policy says to signal it, and xMatters has not accepted that signal yet: the first
+    one, one that repeats it, or one to further recipients.
 
     Attributes:
-        since: When the first state came that is owed; None if nothing is owed.
+        since: When the first owed state came, or when the state became owed to further recipients; None if nothing is
+            owed.
         is_notified: True if the fallback topic was notified of the debt.
         plan: Number of the message that wakes the newest state, or, if only a row does, of the next one. A message of
             that state with a lower number is dropped: a later one took its place. The number survives the debt.
