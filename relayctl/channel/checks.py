@@ -35,9 +35,9 @@ _ANYBODY = (
 )
 
 
-def of(stack: Stack, store: ChannelStore, name: str) -> Iterator[Check]:
+def of(store: ChannelStore, name: str) -> Iterator[Check]:
     """Check a channel, and yield the result of each check. A check whose precondition failed is left out."""
-    found = _read(store, name)
+    stack, found = store.stack, _read(store, name)
     if isinstance(found, Check):
         yield found
         return

@@ -144,11 +144,10 @@ def _stored(stack: Stack, name: str | None, act: _Act) -> tuple[dict[str, Sequen
     pauses = dict[str, Sequence[Members]]()
     for each in [name] if name else store.names():
         try:
-            kept = store.read(each)
-            after = SecretDocument(kept.document if kept else None)
-            if kept and (found := act(after)):
-                parse_channel(each, after.text(), stack.hosts)
-                store.write(each, after.text(), replaces=kept.version)
+            secret = store.read(each)
+            if secret.version and (found := act(secret)):
+                parse_channel(each, secret.text(), stack.hosts)
+                store.write(each, secret.text(), replaces=secret.version)
                 pauses[each] = found
         except (InvalidChannel, click.ClickException) as error:
             if name:

@@ -92,11 +92,11 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
     """
     options = _resolved(options)
     store = ChannelStore(stack)
-    kept = store.read(name)
-    after = SecretDocument(kept.document if kept else None)
+    before = store.read(name)
+    after = SecretDocument(before.members)
     _apply(after, options, name)
-    change = write_path.prepare(stack, name, kept, after)
-    done = write_path.put(stack, store, change)
+    change = write_path.prepare(store, name, before, after)
+    done = write_path.put(change)
     shown = {key: header_for(after.get(key)) for key in change.urls} if reveal else {}
     shown |= done.fresh
     if as_json:
@@ -218,13 +218,12 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
       relayctl channel undo payments
       relayctl channel undo payments --yes
     """
-    store = ChannelStore(stack)
-    change = _change(stack, store, name)
+    change = _change(ChannelStore(stack), name)
     terminal.refuse_unasked("undo", yes=yes, as_json=as_json)
     if not as_json:
         write_path.show_changes(change.changes)
     terminal.confirm(f"Channel {name}: go back to these settings?", yes=yes)
-    done = write_path.put(stack, store, change)
+    done = write_path.put(change)
     if as_json:
         document: dict[str, Any] = {"channel": name, "changes": [each._asdict() for each in change.changes]}
         document |= {"verified": done.is_verified} if done.fresh else {}
@@ -233,13 +232,11 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
     terminal.fail_if(not done.is_verified)
 
 
-def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:
-    kept = store.existing(name)
-    earlier = store.read_previous(name)
-    if earlier is None:
+def _change(store: ChannelStore, name: str) -> ChannelChange:
+    before, earlier = store.existing(name), store.read_previous(name)
+    if earlier.version is None:
         terminal.nothing(f"channel {name} has no earlier version")
-    after = _with_endpoints_of(SecretDocument(kept.document), SecretDocument(earlier.document), name)
-    change = write_path.prepare(stack, name, kept, after)
+    change = write_path.prepare(store, name, before, _with_endpoints_of(before, earlier, name))
     if not change.changes:
         terminal.nothing(
             f"nothing to undo: the last change of channel {name} changed only what BigPanda or xMatters show to the "

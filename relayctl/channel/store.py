@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
@@ -13,6 +13,7 @@ from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
 from relay.failures import InvalidChannel
 from relayctl import terminal
+from relayctl.channel.secret_document import SecretDocument
 from relayctl.stack.deployed import Stack
 
 _CURRENT = "AWSCURRENT"
@@ -33,18 +34,11 @@ class ChannelChangedError(click.ClickException):
         )
 
 
-class StoredSecret(NamedTuple):
-    """A channel's secret as relayctl read it from Secrets Manager."""
-
-    document: dict[str, Any]
-    version: str  # The id of its version in Secrets Manager
-
-
 class ChannelStore:
     """The secrets of one stack's channels. Errors of AWS come as botocore raises them."""
 
     def __init__(self, stack: Stack) -> None:
-        self._stack, self._secrets = stack, stack.session.client("secretsmanager")
+        self.stack, self._secrets = stack, stack.session.client("secretsmanager")
         self._prefix = stack.output("SecretPrefix")
         self._key, self._errors = stack.key_arn, self._secrets.exceptions
         # There is no secret, or the secret is marked for deletion.
@@ -62,34 +56,34 @@ class ChannelStore:
     def channel(self, name: str) -> Channel | None:
         """Return a channel; None if it does not exist, or is removed. Raises InvalidChannel."""
         text = self.text(name)
-        return None if text is None else parse_channel(name, text, self._stack.hosts)
+        return None if text is None else parse_channel(name, text, self.stack.hosts)
 
-    def read(self, name: str) -> StoredSecret | None:
-        """Return the decoded secret of a channel; None if there is no such channel. Raises InvalidChannel."""
+    def read(self, name: str) -> SecretDocument:
+        """Return the decoded secret of a channel, without a version if there is no channel. Raises InvalidChannel."""
         return self._decoded(self._value(name), f"the secret {self._id(name)}", "; repair or remove it first")
 
-    def existing(self, name: str) -> StoredSecret:
+    def existing(self, name: str) -> SecretDocument:
         """Return the decoded secret as `read` does; exit with code 3 if there is no such channel."""
-        kept = self.read(name)
-        if kept is None:
+        found = self.read(name)
+        if found.version is None:
             terminal.nothing(f"there is no channel {name}")
-        return kept
+        return found
 
-    def read_previous(self, name: str) -> StoredSecret | None:
-        """Return the secret before its last change; None if there is no earlier version. Raises InvalidChannel."""
+    def read_previous(self, name: str) -> SecretDocument:
+        """Return the secret before its last change as `read` does, without a version if there is no earlier one."""
         return self._decoded(self._value(name, _PREVIOUS), f"the previous version of the secret {self._id(name)}")
 
     @staticmethod
-    def _decoded(value: Mapping[str, Any] | None, what: str, remedy: str = "") -> StoredSecret | None:
+    def _decoded(value: Mapping[str, Any] | None, what: str, remedy: str = "") -> SecretDocument:
         if value is None:
-            return None
+            return SecretDocument()
         try:
             document = decode_secret(value.get("SecretString", ""))
         except InvalidChannel:
             raise InvalidChannel(f"{what} is not JSON{remedy}") from None
         if not isinstance(document, dict):
             raise InvalidChannel(f"{what} is not a JSON object{remedy}")
-        return StoredSecret(document, value["VersionId"])
+        return SecretDocument(document, value["VersionId"])
 
     def write(self, name: str, text: str, *, replaces: str | None) -> None:
         """Store a secret in place of the version that was read, None for a new channel. Raises ChannelChangedError."""
@@ -110,7 +104,7 @@ class ChannelStore:
         """
         options: Any = {"KmsKeyId": self._key} if self._key else {}
         # CloudFormation tags what the stack makes, and secrets are not among it.
-        if tags := self._stack.tags:
+        if tags := self.stack.tags:
             options["Tags"] = tags
         try:
             self._secrets.create_secret(

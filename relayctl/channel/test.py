@@ -15,7 +15,6 @@ from relay.http.client import json_object
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
 from relayctl import check_results, terminal
 from relayctl.channel import checks, endpoints
-from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.check_results import Check, State, failed, ok, warning
@@ -107,14 +106,14 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     if rings:
         terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):
-        found = list(checks.of(stack, store, name))
+        found = list(checks.of(store, name))
         found += refused_requests(StatusReader(stack, name).read(), name)
     if not as_json:
         check_results.show(found)
     if rings:
         is_usable = not any(each.state == State.FAILED for each in found if each.what in {"secret", "hosts"})
         refusal = failed("test incident", "not shared: the relay itself could not use the channel")
-        rung = list(_ring(stack, store, name, yes=yes)) if is_usable else [refusal]
+        rung = list(_ring(store, name, yes=yes)) if is_usable else [refusal]
         if not as_json:
             check_results.show(rung)
         found += rung
@@ -123,11 +122,10 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     check_results.conclude(f"channel {name}", found)
 
 
-def _ring(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
-    kept = store.read(name)
-    if kept is None:
+def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
+    stack, document = store.stack, store.read(name)
+    if document.version is None:
         raise InvalidChannel(f"channel {name} was removed meanwhile")
-    document = SecretDocument(kept.document)
     channel = parse_channel(name, document.text(), stack.hosts)
     recipients = ", ".join(map(printable, recipients_of(channel))) or "the recipients of xMatters' form"
     terminal.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", yes=yes)

@@ -20,8 +20,7 @@ from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.propagation import put_in_force, verify
 from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument, shown
-from relayctl.channel.store import ChannelStore, StoredSecret
-from relayctl.stack.deployed import Stack
+from relayctl.channel.store import ChannelStore
 
 _COLORS = {"+": "green", "-": "red", "~": "yellow"}
 # Keys whose change must reach all functions within seconds.
@@ -39,8 +38,8 @@ _REMEDIES = {
 class ChannelChange:
     """A valid change of one channel that is not stored yet."""
 
+    store: ChannelStore  # The place of its secret
     name: str
-    replaces: str | None  # The version of the secret that was read; None for a new channel
     before: SecretDocument  # The secret as it was read; empty for a new channel
     after: SecretDocument  # The new secret, with replaced credentials as `previous`
     channel: Channel  # The channel that the new secret describes
@@ -49,7 +48,7 @@ class ChannelChange:
 
     @property
     def is_new(self) -> bool:
-        return self.replaces is None
+        return self.before.version is None
 
     @cached_property
     def changes(self) -> list[Change]:
@@ -68,9 +67,9 @@ class Done(NamedTuple):
 
 
 def prepare(
-    stack: Stack,
+    store: ChannelStore,
     name: str,
-    stored: StoredSecret | None,
+    before: SecretDocument,
     after: SecretDocument,
     *,
     overlap_seconds: float | None = rotation.OVERLAP_SECONDS,
@@ -79,7 +78,7 @@ def prepare(
 
     Without an overlap it ends at once. Raises InvalidChannel and UsageError.
     """
-    before, expiries = SecretDocument(stored.document if stored else None), dict[str, str]()
+    expiries = dict[str, str]()
     if overlap_seconds is not None:
         try:
             parse_channel(name, before.text(), ANY_HOSTS)
@@ -87,22 +86,21 @@ def prepare(
             overlap_seconds = None
     # The endpoints accepted no credential of a secret that was not valid.
     if overlap_seconds is not None:
-        expiries = rotation.keep_previous(before, after, name, stack.effects.clock(), overlap_seconds)
-    channel = _checked(stack, name, after)
+        expiries = rotation.keep_previous(before, after, name, store.stack.effects.clock(), overlap_seconds)
+    channel = _checked(store, name, after)
     _refuse_short_tokens(before, after)
-    urls = endpoints.urls(stack, name, after)
-    return ChannelChange(name, stored.version if stored else None, before, after, channel, urls, expiries)
+    return ChannelChange(store, name, before, after, channel, endpoints.urls(store.stack, name, after), expiries)
 
 
-def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: str | None = None) -> Done:
+def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
     """Store a change, with notes and warnings on stderr, and wait until the relay accepts the new credentials.
 
     `revokes` is the operator's advice if the end of a credential is not in force. Raises ChannelChangedError.
     """
-    name, before, after = change.name, change.before, change.after
+    stack, name, before, after = change.store.stack, change.name, change.before, change.after
     if change.changes:
-        store.write(name, after.text(), replaces=change.replaces)
-        _say_stored(stack, change)
+        change.store.write(name, after.text(), replaces=before.version)
+        _say_stored(change)
     in_force, must_act = None, not change.is_new and any(each.key in AT_ONCE for each in change.changes)
     if revokes:
         in_force = put_in_force(stack, name, advice=revokes)
@@ -162,8 +160,8 @@ def say_fresh(name: str, done: Done) -> None:
         terminal.say(f"channel {name}: {vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
 
 
-def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:
-    channel = parse_channel(name, document.text(), stack.hosts)
+def _checked(store: ChannelStore, name: str, document: SecretDocument) -> Channel:
+    channel = parse_channel(name, document.text(), store.stack.hosts)
     # AWS's own message about a long secret may quote it.
     if (size := len(document.text().encode())) > MAX_BYTES:
         raise click.UsageError(f"the channel has {size:,} bytes; Secrets Manager takes {MAX_BYTES:,} at most")
@@ -184,8 +182,8 @@ def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
             )
 
 
-def _say_stored(stack: Stack, change: ChannelChange) -> None:
-    seconds = stack.parameters.get("SecretCacheSeconds", "300")
+def _say_stored(change: ChannelChange) -> None:
+    seconds = change.store.stack.parameters.get("SecretCacheSeconds", "300")
     document = change.after
     what = "made" if change.is_new else f"changed; running functions read it within {seconds} s"
     terminal.say(f"channel {change.name}: {what}")

@@ -37,7 +37,7 @@ def doctor(stack: Stack, as_json: bool) -> None:
     of_stack.append(listed)
     if not as_json:
         _show(f"stack {stack.name}", of_stack)
-    of_channels = _checked(stack, store, names, as_json=as_json)
+    of_channels = _checked(store, names, as_json=as_json)
     every = [*of_stack, *(check for found in of_channels.values() for check in found)]
     if as_json:
         channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
@@ -55,14 +55,14 @@ def _channels(store: ChannelStore) -> tuple[list[str], Check]:
     return names, check_results.ok("channels", f"{len(names)} of them")
 
 
-def _checked(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
+def _checked(store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
     found, status = {}, None
     # The check of the outputs reports what the stack lacks.
     with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
-        status = StatusReader(stack).read()
+        status = StatusReader(store.stack).read()
     for name in names:
         with terminal.status(f"checking channel {name} …"):
-            found[name] = [*(health(status, name) if status else ()), *checks.of(stack, store, name)]
+            found[name] = [*(health(status, name) if status else ()), *checks.of(store, name)]
         if not as_json:
             _show(f"channel {name}", found[name])
     return found

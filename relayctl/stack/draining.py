@@ -9,7 +9,6 @@ from relay.failures import Reason
 from relay.foreign_text import printable
 from relayctl import moments, terminal
 from relayctl.stack.channel_status import ChannelStatus
-from relayctl.stack.deployed import Stack
 from relayctl.stack.status_reading import StackStatus, StatusReader
 from relayctl.terminal import progress
 
@@ -79,12 +78,13 @@ def check(reader: StatusReader, names: Sequence[str], began: float) -> StackStat
     return found
 
 
-def drained(stack: Stack, reader: StatusReader, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
+def drained(reader: StatusReader, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
     """Wait for channels, and yield each once it is drained, or removed by others.
 
     `quiet` is the least time since the last share or signal. Raises ClickException if a share comes, or at `timeout`.
     """
-    left, began, deadline = list(names), stack.effects.clock(), stack.deadline(timeout)
+    stack, left = reader.stack, list(names)
+    began, deadline = stack.effects.clock(), stack.deadline(timeout)
     while left:
         found = check(reader, left, began)
         ready, why = _judged(found, left, quiet)
