@@ -12,8 +12,7 @@ from relay.channels.parsing import parse_channel
 from relayctl import terminal
 from relayctl.channel import endpoints
 from relayctl.channel.secret_document import MASK
-from relayctl.channel.store import ChannelStore
-from relayctl.channel_names import NAME
+from relayctl.channel.store import NAME, ChannelStore
 from relayctl.stack.deployed import Stack, on_stack
 
 # Template of a share. Ids of variables stand in BigPanda's public pages; docs/bigpanda-webhook-v2.json is the same with

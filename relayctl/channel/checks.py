@@ -14,16 +14,15 @@ from relay.deadline import Deadline
 from relay.failures import InvalidChannel, LedgerError
 from relay.http.session import AllowList, ForbiddenUrl
 from relay.ledger.sources import Sources
-from relay.reconcile.history import UnknownCounts
+from relay.reconcile.history import History, UnknownCounts, listing_name
 from relay.sweeper.canary import EVERY_SECONDS
 from relay.xmatters.directory import Directory
-from relayctl.channel import credential_checks, criticals, pauses
+from relayctl.channel import credential_checks, pauses
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
 from relayctl.failed_calls import DENIED, aws_failure, refusal
-from relayctl.kept_by_functions import read_unknown_counts
 from relayctl.stack.deployed import Stack
 
 _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"
@@ -104,8 +103,10 @@ def _reconciled(stack: Stack, channel: Channel, access: BigPandaAccess) -> tuple
     if "LedgerTableName" not in stack.outputs:
         return UnknownCounts(), ()
     table = stack.table()
-    suggested = Sources(table, stack.effects.clock).suggested(channel)
-    return read_unknown_counts(table, access, access.environments), suggested
+    histories = [History.read(table, listing_name(access, each)) for each in access.environments]
+    days = [day for history in histories for day in history.days.values()]
+    counts = UnknownCounts(sum(day.found for day in days), sum(day.came for day in days))
+    return counts, Sources(table, stack.effects.clock).suggested(channel)
 
 
 def _read(store: ChannelStore, name: str) -> Channel | Check:
@@ -208,7 +209,7 @@ def _canary(stack: Stack, channel: Channel) -> Check:
 def _settings(channel: Channel) -> Iterator[Check]:
     problems = misconfiguration.problems(channel)
     yield from (failed("settings", str(each)) for each in problems)
-    if criticals.may_notify_nobody(channel) and credential_checks.of_channel(channel):
+    if credential_checks.may_notify_nobody(channel) and credential_checks.of_channel(channel):
         yield failed("critical incidents", "one that matches no route notifies nobody: xmatters.recipients is empty")
     allowed = channel.policy.allowed_recipients
     if allowed is None:

@@ -1,10 +1,12 @@
 """Checks of a channel's credentials for the vendors, and of its recipients. No person is notified."""
 
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import BigPandaAccess, Channel, Rest
+from relay.channels.misconfiguration import has_recipients
 from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason, SendError
 from relay.foreign_text import printable
@@ -22,6 +24,22 @@ def of_channel(channel: Channel) -> tuple[str, ...]:
     """Return the recipients that the secret names: the channel's own and those of its routes."""
     routed = (name for route in channel.policy.routes for name in route.recipients)
     return tuple(dict.fromkeys((*channel.recipients, *routed)))
+
+
+def may_notify_nobody(channel: Channel) -> bool:
+    """True if a critical incident may match no route, and no recipient is named outside the routes.
+
+    A route is certain to match only if all its conditions are on `status`, and `critical` meets them. Conditions on
+    other properties may fail, since a share may lack the property.
+    """
+
+    def holds(fact: str, patterns: tuple[str, ...]) -> bool:
+        return fact == "status" and any(fnmatchcase("critical", pattern) for pattern in patterns)
+
+    return not has_recipients(channel) and not any(
+        route.recipients and route.when and all(holds(*condition) for condition in route.when)
+        for route in channel.policy.routes
+    )
 
 
 def judged(finding: RecipientCheck, hindrance: str = "") -> Check:

@@ -16,16 +16,14 @@ from relayctl.channel.pause import pause, resume
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotate import revoke, rotate
 from relayctl.channel.set import set_, undo
-from relayctl.channel.store import NO_CHANNELS, ChannelStore
+from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
 from relayctl.channel.test import test
-from relayctl.channel_names import NAME
 from relayctl.settings.export import export
 from relayctl.settings.plan import apply, plan
 from relayctl.stack import channel_status, draining
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.owed import Owed
-from relayctl.stack.status_reading import StackStatus, StatusReader
+from relayctl.stack.status_reading import Owed, StackStatus, StatusReader
 
 
 @click.group()

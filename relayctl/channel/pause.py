@@ -14,8 +14,7 @@ from relayctl.channel import pauses
 from relayctl.channel.pauses import Members
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.channel.store import ChannelStore
-from relayctl.channel_names import NAME_OR_ALL
+from relayctl.channel.store import NAME_OR_ALL, ChannelStore
 from relayctl.stack.deployed import Stack, on_stack
 
 _ALL = click.option("--all", "is_all", is_flag=True, help="All channels of the stack.")

@@ -15,9 +15,8 @@ from relayctl.channel.endpoints import ENDPOINTS, KEYS, described, last_use, obs
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotation import VENDORS
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.channel.store import ChannelStore
+from relayctl.channel.store import NAME, ChannelStore
 from relayctl.channel.write_path import ChannelChange
-from relayctl.channel_names import NAME
 from relayctl.check_results import Check, State
 from relayctl.stack.deployed import Stack, on_stack
 

@@ -19,9 +19,8 @@ from relayctl.channel.credential_input import (
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import SecretDocument, typed_value, unknown_key
-from relayctl.channel.store import ChannelStore
+from relayctl.channel.store import NAME, ChannelStore
 from relayctl.channel.write_path import ChannelChange
-from relayctl.channel_names import NAME
 from relayctl.stack.deployed import Stack, on_stack
 
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")

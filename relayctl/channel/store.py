@@ -1,5 +1,6 @@
-"""Channels' secrets in Secrets Manager, below the stack's prefix, written with optimistic locking."""
+"""Channels: their names on the command line, and their secrets in Secrets Manager, below the stack's prefix."""
 
+import re
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.channels.cache import list_channels
 from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
+from relay.channels.policy import CHANNEL_NAME
 from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel.secret_document import SecretDocument
@@ -25,6 +27,21 @@ NO_CHANNELS = (
 )
 
 
+def checked_name(value: str) -> str:
+    """Return the name of a channel as the operator gave it. Raises BadParameter if no channel can have it."""
+    if not re.match(CHANNEL_NAME, value):
+        raise click.BadParameter("use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit")
+    return value
+
+
+NAME = click.argument("name", type=checked_name, metavar="NAME")
+NAME_OR_ALL = click.argument("name", type=checked_name, required=False, metavar="[NAME]")
+CHANNEL = click.option("--channel", type=checked_name, metavar="NAME", help="Only this channel.")
+CHANNELS = click.option(
+    "--channel", "names", type=checked_name, metavar="NAME", multiple=True, help="Only this channel; repeatable."
+)
+
+
 class ChannelChangedError(click.ClickException):
     """Another writer changed the channel between this writer's read and write. Nothing was stored."""
 
@@ -35,7 +52,7 @@ class ChannelChangedError(click.ClickException):
 
 
 class ChannelStore:
-    """The secrets of one stack's channels. Errors of AWS come as botocore raises them."""
+    """The secrets of one stack's channels, written with optimistic locking. Botocore's errors come as they are."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack, self._secrets = stack, stack.session.client("secretsmanager")

@@ -15,8 +15,7 @@ from relay.http.client import json_object
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
 from relayctl import check_results, terminal
 from relayctl.channel import checks, endpoints
-from relayctl.channel.store import ChannelStore
-from relayctl.channel_names import NAME
+from relayctl.channel.store import NAME, ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status import refused_requests

@@ -15,7 +15,7 @@ from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import terminal
-from relayctl.channel import credential_checks, criticals, endpoints, rotation
+from relayctl.channel import credential_checks, endpoints, rotation
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.propagation import put_in_force, verify
@@ -195,7 +195,7 @@ def _say_stored(change: ChannelChange) -> None:
 
 
 def _warn_of_critical(channel: Channel) -> None:
-    if criticals.may_notify_nobody(channel):
+    if credential_checks.may_notify_nobody(channel):
         terminal.say(
             "warning: a critical incident that matches no route notifies nobody: name recipients in "
             'xmatters.recipients, or add a route whose only condition is {"status": "critical"}'

@@ -15,10 +15,10 @@ from relay.foreign_text import one_line, printable
 from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.table import Ledger
-from relayctl import channel_names, terminal
+from relayctl import terminal
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.secret_document import ANY_HOSTS
-from relayctl.channel.store import ChannelStore
+from relayctl.channel.store import ChannelStore, checked_name
 from relayctl.failed_calls import tried
 from relayctl.report.explanation import Case, explanation
 from relayctl.settings.settings_file import channel_of_policy
@@ -41,9 +41,7 @@ class _Source(NamedTuple):
 
 @click.command()
 @click.argument("file", metavar="FILE", type=click.File("rb"))
-@click.option(
-    "--channel", type=channel_names.checked_name, required=True, metavar="NAME", help="The channel that gets the share."
-)
+@click.option("--channel", type=checked_name, required=True, metavar="NAME", help="The channel that gets the share.")
 @click.option("--recipients", default="", metavar="A,B", help="The ?recipients= of BigPanda's URL.")
 @click.option(
     "--policy",

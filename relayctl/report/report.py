@@ -7,7 +7,7 @@ import click
 
 from relay.incidents.share import CANARY_PREFIX
 from relayctl import moments, terminal
-from relayctl.channel_names import checked_name
+from relayctl.channel.store import checked_name
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line
 from relayctl.report.figures import FIELDS, period_figures, spread_words

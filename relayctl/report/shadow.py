@@ -12,8 +12,7 @@ from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import seconds_of
 from relayctl import moments, terminal
 from relayctl.channel import pauses
-from relayctl.channel.store import ChannelStore
-from relayctl.channel_names import NAME
+from relayctl.channel.store import NAME, ChannelStore
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import WEBHOOK, Budget, Line
 from relayctl.report.figures import FIELDS, SUPPRESSED, shadow_figures

@@ -14,8 +14,7 @@ from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
 from relayctl.channel.secret_document import holds_credential
-from relayctl.channel.store import NO_CHANNELS, ChannelStore
-from relayctl.channel_names import CHANNELS
+from relayctl.channel.store import CHANNELS, NO_CHANNELS, ChannelStore
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import ENV_PATTERN, OPERATED_KEYS, SCHEMA_FILE, STORED, SUFFIX, SettingsFile
 from relayctl.stack.deployed import Stack, on_stack

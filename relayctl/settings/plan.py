@@ -10,9 +10,8 @@ import click
 from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.store import ChannelStore
+from relayctl.channel.store import CHANNELS, ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
-from relayctl.channel_names import CHANNELS
 from relayctl.failed_calls import failure
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import SettingsFile

@@ -10,9 +10,10 @@ import click
 from relay.delivery.channel_health import age
 from relay.delivery.fallback import TOPIC
 from relay.delivery.phones import CALL, Way, ways_to
+from relay.ledger.table import Table, parsed
+from relay.sweeper.fallback_notifier import TEST_KEY
 from relayctl import check_results, terminal
 from relayctl.check_results import Check, failed, ok, warning
-from relayctl.kept_by_functions import last_confirmation
 from relayctl.stack.deployed import Stack, on_stack
 
 # Age of a confirmed test at which doctor asks for a new one: phones and people change.
@@ -60,13 +61,23 @@ def _spend(client: Any, ways: Sequence[Way]) -> str:
     return f", at most {' and '.join(said)} a month" if said else ""
 
 
+def last_confirmation(table: Table) -> tuple[float, tuple[str, ...]] | None:
+    """Return the time of the last confirmed test (epoch seconds), and its ways; None if there is none."""
+
+    def read(record: Any) -> tuple[float, tuple[str, ...]] | None:
+        return float(record["at"]), tuple(map(str, record["ways"]))
+
+    return parsed(table.read(TEST_KEY), read, None)
+
+
 def confirmed(stack: Stack) -> Check:
     what, advice = "fallback test", "run `relayctl fallback test`"
     last = last_confirmation(stack.bounded_table())
     if last is None:
         return warning(what, f"no person ever confirmed a way of the last resort: {advice}")
-    seconds = stack.effects.clock() - last.at
-    missing = [way for way in (TOPIC, *(each.name for each in _ways(stack))) if way not in last.ways]
+    at, ways = last
+    seconds = stack.effects.clock() - at
+    missing = [way for way in (TOPIC, *(each.name for each in _ways(stack))) if way not in ways]
     if missing:
         return warning(what, f"{', '.join(missing)}: not confirmed by the last test, {age(seconds)} ago: {advice}")
     return (ok if seconds < CONFIRMED_SECONDS else warning)(what, f"each way was confirmed {age(seconds)} ago")

@@ -11,8 +11,7 @@ from relay.sweeper.canary import Canary
 from relayctl import moments, terminal
 from relayctl.channel import pauses
 from relayctl.channel.endpoints import Use
-from relayctl.channel.store import NO_CHANNELS
-from relayctl.channel_names import CHANNEL
+from relayctl.channel.store import CHANNEL, NO_CHANNELS
 from relayctl.check_results import Check, failed, ok, warning
 from relayctl.stack import channel_status
 from relayctl.stack.channel_status import ChannelStatus, Health

@@ -17,8 +17,7 @@ from relayctl.dlq.reading import Choice, Filter
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.draining import PAUSE_SECONDS
-from relayctl.stack.owed import Owed, UndeliveredJobs
-from relayctl.stack.status_reading import StatusReader
+from relayctl.stack.status_reading import Owed, StatusReader, UndeliveredJobs
 from relayctl.terminal import progress
 
 

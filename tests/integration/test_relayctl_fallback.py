@@ -11,7 +11,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from relay.delivery.fallback import Fallback
 from relayctl.__main__ import main
-from relayctl.kept_by_functions import last_confirmation
+from relayctl.stack.last_resort import last_confirmation
 from tests.fakes import FakeMessaging, FakeSns, phones
 from tests.integration.relayctl_cloud import Operator, Typist
 
@@ -58,9 +58,7 @@ def test_ways_whose_numbers_are_typed_are_confirmed_and_remembered(
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["ok", *f"{way}: confirmed".split()] for way in ("topic", CALL, TEXT)
     ]
-    confirmed = last_confirmation(operator.ledger.table)
-    assert confirmed
-    assert (confirmed.at, {*confirmed.ways}) == (operator.clock.now, {"topic", CALL, TEXT})
+    assert last_confirmation(operator.ledger.table) == (operator.clock.now, (CALL, "topic", TEXT))
 
 
 def test_way_whose_number_is_not_typed_fails_and_the_typed_ones_are_remembered(
