@@ -15,7 +15,7 @@ from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Job, JobKind
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.dlq import listing
+from relayctl.dlq import reading
 from relayctl.dlq.mover import Became, fate, state_of
 from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth, Run
 from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
@@ -42,7 +42,7 @@ def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[lis
     """
     found, problem = list[Critical](), None
     signals = ((held.job, held.envelope) for held in held_messages if held.job)
-    states = ((job, state_of(job, text), listing.title(text)) for job, text in signals)
+    states = ((job, state_of(job, text), reading.title(text)) for job, text in signals)
     for batch in batched((each for each in states if each[1] and each[1].is_critical), ENTRIES_AT_ONCE, strict=False):
         try:
             entries = ledger.read_many({entry_key_of(job) for job, _, _ in batch}) if problem is None else {}
@@ -91,11 +91,7 @@ class Drop:
 
     def delete(self, queue: DeadLetters, stopping: Callable[[], bool]) -> Iterator[None]:
         """Delete the chosen messages until `stopping` returns True; yield after each message."""
-
-        def delete(batch: Sequence[HeldMessage]) -> list[str]:
-            return [problem or "" for problem in queue.delete_batch(batch)]
-
-        for held, problem in queue.work_off(self.chosen, delete, stopping):
+        for held, problem in queue.work_off(self.chosen, queue.delete_batch, stopping):
             if problem == "":
                 self.deleted.append(held)
             else:
@@ -207,7 +203,7 @@ def _ask(doing: Drop) -> None:
 def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:
     jobs = [held.job for held in doing.chosen if held.job]
     return {
-        **listing.summary(jobs, depth),
+        **reading.summary(jobs, depth),
         "matched": len(doing.chosen),
         "unreadable": len(doing.chosen) - len(jobs),
         "criticals": list(doing.criticals),
@@ -215,14 +211,14 @@ def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:
 
 
 def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
-    listing.show_summary(sums)
+    reading.show_summary(sums)
     if sums["unreadable"]:
         click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
-    for each in doing.criticals[: listing.MAX_LINES]:
+    for each in doing.criticals[: reading.MAX_LINES]:
         owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each["still_owed"]]
-        line = f"  critical    {_words(each)}  {listing.age(each['received_at'], now)}  {owed}"
-        terminal.show_line(line, indent=listing.SUMMARY_INDENT)
-    if (more := len(doing.criticals) - listing.MAX_LINES) > 0:
+        line = f"  critical    {_words(each)}  {reading.age(each['received_at'], now)}  {owed}"
+        terminal.show_line(line, indent=reading.SUMMARY_INDENT)
+    if (more := len(doing.criticals) - reading.MAX_LINES) > 0:
         click.echo(f"  and {more} more criticals; dlq list --status critical has all")
     if doing.problem:
         terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {doing.problem}")
@@ -237,7 +233,7 @@ def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *
         problems = [{"message_id": held.message_id, "problem": why} for held, why in doing.problems]
         terminal.document({**sums, **counts, "problems": problems, "audit": document})
         return
-    listing.show_some([f"{held.message_id[:8]}  {printable(why)}" for held, why in doing.problems])
+    reading.show_some([f"{held.message_id[:8]}  {printable(why)}" for held, why in doing.problems])
     words = {"failed": "not dropped", "gone": "gone meanwhile", "left": "left"}
     more = "".join(f", {counts[name]} {word}" for name, word in words.items() if counts[name])
     click.echo(f"{counts['dropped']} dropped{more}")
