@@ -22,9 +22,10 @@ from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
-from relayctl.failed_calls import DENIED, aws_failure, refusal
+from relayctl.failed_calls import DENIED, failure, refusal
 from relayctl.stack.deployed import Stack
 
+_REMOVED = "the channel was removed meanwhile"
 _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"
 # For all requests to the vendors of one channel.
 SECONDS = 30.0
@@ -112,18 +113,13 @@ def _reconciled(stack: Stack, channel: Channel, access: BigPandaAccess) -> tuple
 def _read(store: ChannelStore, name: str) -> Channel | Check:
     try:
         text = store.text(name)
+        return parse_channel(name, text, ANY_HOSTS) if text is not None else failed("secret", _REMOVED)
     except ClientError as error:
         if error.response["Error"].get("Code") in DENIED:
             return warning("secret", f"not seen: {refusal(error)}. {_UNSEEN}")
         return failed("secret", refusal(error))
-    except BotoCoreError as error:
-        return failed("secret", str(aws_failure(error)))
-    if text is None:
-        return failed("secret", "the channel was removed meanwhile")
-    try:
-        return parse_channel(name, text, ANY_HOSTS)
-    except InvalidChannel as error:
-        return failed("secret", str(error))
+    except (BotoCoreError, InvalidChannel) as error:
+        return failed("secret", str(failure(error)))
 
 
 def _urls(stack: Stack, channel: Channel) -> Iterator[tuple[str, str, AllowList]]:

@@ -83,7 +83,6 @@ def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
 _BIGPANDA = "BigPanda API"
 _REST = "xMatters REST API"
 _TRIGGER = "xMatters trigger"
-_MAY_READ = "the key may read the channel's environments; whether it may write is not checked"
 
 
 def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
@@ -117,19 +116,12 @@ def bigpanda(client: HttpClient, access: BigPandaAccess | None, deadline: Deadli
         return warning(_BIGPANDA, "off: without bigpanda.api_key people's answers are not written to BigPanda")
     if not access.environments:
         return warning(_BIGPANDA, "not checked: bigpanda.environments names no environment to read from")
-    found = (_environment(client, access, each, deadline) for each in access.environments)
-    return next((each for each in found if each.state != State.OK), ok(_BIGPANDA, _MAY_READ))
-
-
-def _environment(client: HttpClient, access: BigPandaAccess, environment_id: str, deadline: Deadline) -> Check:
     try:
-        BigPanda(client).try_credentials(access, environment_id, deadline)
+        for each in access.environments:
+            BigPanda(client).try_credentials(access, each, deadline)
     except SendError as error:
-        if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM and _is_not_bigpandas(error.http_status):
-            return warning(_BIGPANDA, f"not known: HTTP {error.http_status} with an answer that is not BigPanda's")
+        status = error.http_status if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM else None
+        if status == 404 or (status is not None and status < 300):
+            return warning(_BIGPANDA, f"not known: HTTP {status} with an answer that is not BigPanda's")
         return of_failure(_BIGPANDA, error)
-    return ok(_BIGPANDA, _MAY_READ)
-
-
-def _is_not_bigpandas(status: int | None) -> bool:
-    return status == 404 or (status is not None and status < 300)
+    return ok(_BIGPANDA, "the key may read the channel's environments; whether it may write is not checked")
