@@ -5,21 +5,33 @@ from typing import Any
 
 import click
 
+from relay.channels.schema import AUTH
 from relay.foreign_text import printable
 from relay.xmatters.directory import Directory
 from relayctl import check_results, moments, terminal
-from relayctl.channel import credential_checks, endpoints, rotation, write_path
+from relayctl.channel import credential_checks, endpoints, write_path
 from relayctl.channel.checks import SECONDS
-from relayctl.channel.credential_input import CredentialCommand, credential_option, flag_of
-from relayctl.channel.endpoints import ENDPOINTS, KEYS, described, last_use, obstacle
+from relayctl.channel.credential_input import (
+    CredentialCommand,
+    CredentialInput,
+    ask,
+    credential_option,
+    flag_of,
+    judged,
+)
+from relayctl.channel.endpoints import ENDPOINTS, KEYS, described, last_use, obstacle, renew
 from relayctl.channel.propagation import put_in_force
-from relayctl.channel.rotation import VENDORS
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NAME, ChannelStore
-from relayctl.channel.write_path import ChannelChange
+from relayctl.channel.write_path import OVERLAP_SECONDS, ChannelChange
 from relayctl.check_results import Check, State
 from relayctl.stack.deployed import Stack, on_stack
 
+# The vendor by the kind of credential: the trigger's, xMatters' REST API's, and BigPanda's API's.
+VENDORS = {"trigger": "xMatters", "rest": "xMatters", "bigpanda": "BigPanda"}
+# Options for credentials. The others, such as a user name, have plain values.
+_HIDDEN = {"trigger_url", "password", "key", "secret", "api_key", "app_key"}
+_AUTHS = {"trigger": "xmatters.auth", "rest": "xmatters.rest.auth"}
 _FLAGS = ("overlap", "retire", "now", "unchecked")
 
 
@@ -71,7 +83,7 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
     store = ChannelStore(stack)
     before = store.existing(name)
     if kind in VENDORS:
-        change = write_path.prepare(store, name, before, rotation.renewed(before, name, kind, options))
+        change = write_path.prepare(store, name, before, _renewed(before, name, kind, options))
         is_done = _rotate_outward(change, kind, unchecked=flags["unchecked"], as_json=as_json)
     else:
         key = next(key for key, endpoint in ENDPOINTS.items() if endpoint.name == kind)
@@ -83,7 +95,7 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
         if flags["retire"]:
             is_done = _retire(store, name, before, key, now=flags["now"], as_json=as_json)
         else:
-            overlap = flags["overlap"] or rotation.OVERLAP_SECONDS
+            overlap = flags["overlap"] or OVERLAP_SECONDS
             is_done = _rotate_inward(store, name, before, key, overlap, as_json=as_json)
     terminal.fail_if(not is_done)
 
@@ -105,11 +117,58 @@ def _check_options(kind: str, flags: Mapping[str, Any], given: list[str]) -> Non
         raise click.UsageError("--now is only for --retire")
 
 
+def _renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, str | None]) -> SecretDocument:
+    """Return the secret with the given credentials, by option, in place of the old ones; prompt for those missing.
+
+    `kind` is a key of VENDORS. Raises UsageError.
+    """
+    options = {option: text for option, text in given.items() if text is not None}
+    places = _places(before, name, kind)
+    if unsuitable := [flag_of(option) for option in options if option not in places]:
+        suitable = " and ".join(flag_of(option) for option in places if option in _HIDDEN)
+        raise click.UsageError(
+            f"{', '.join(unsuitable)}: not a part of channel {name}'s credential for {kind}, which has {suitable}"
+        )
+    # Of BigPanda's two keys at least one is needed, and each of the other credentials.
+    needed = _HIDDEN - {"app_key"} - ({"api_key"} if "app_key" in options else set())
+    after, source = SecretDocument(before.members), CredentialInput(allows_literals=False)
+    try:
+        for option, key in places.items():
+            if option in options and option in _HIDDEN:
+                after.set(key, source.read(flag_of(option), key, options[option]))
+            elif option in options:
+                after.set(key, options[option])
+            elif option in needed:
+                after.set(key, judged(flag_of(option), key, ask(flag_of(option), " is needed"), "the answer"))
+    finally:
+        source.warn()
+    return after
+
+
+def _places(document: SecretDocument, name: str, kind: str) -> dict[str, str]:
+    if kind == "bigpanda":
+        if not document.has("bigpanda.api_key"):
+            raise click.UsageError(
+                f"channel {name} has no key for BigPanda: relayctl channel set {name} --set bigpanda.api_key"
+            )
+        return {"api_key": "bigpanda.api_key", "app_key": "bigpanda.app_key"}
+    place = _AUTHS[kind]
+    if not document.has(place):
+        raise click.UsageError(
+            f"channel {name} has no {place}: relayctl channel set {name} --set {place.removesuffix('.auth')}=@FILE"
+        )
+    how = document.get(f"{place}.type")
+    if how == "url":
+        return {"trigger_url": "xmatters.trigger_url"}
+    members = AUTH[how]["properties"] if how in list(AUTH) else {}
+    return {member: f"{place}.{member}" for member in members if member != "type"}
+
+
 def _rotate_inward(
     store: ChannelStore, name: str, before: SecretDocument, key: str, overlap: float, *, as_json: bool
 ) -> bool:
     after, endpoint = SecretDocument(before.members), ENDPOINTS[key]
-    rotation.renew(after, key, name)
+    renew(after, key, name)
     change = write_path.prepare(store, name, before, after, overlap_seconds=overlap)
     uses = endpoints.uses_of(store.stack, name, before) or ()
     used = last_use(uses, endpoint.name, "current")
@@ -221,7 +280,7 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
     for key in keys:
         if not after.has(key):
             raise click.UsageError(f"--endpoint {ENDPOINTS[key].name}: channel {name} has no credential for it")
-        rotation.renew(after, key, name)
+        renew(after, key, name)
         after.unset(f"{key}.previous")
     change = write_path.prepare(store, name, before, after, overlap_seconds=None)
     terminal.refuse_unasked("revoke", yes=yes)

@@ -42,13 +42,10 @@ CHANNELS = click.option(
 )
 
 
-class ChannelChangedError(click.ClickException):
-    """Another writer changed the channel between this writer's read and write. Nothing was stored."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"channel {name}: changed meanwhile by another operator; nothing was stored; run the command again"
-        )
+def _changed_meanwhile(name: str) -> click.ClickException:
+    return click.ClickException(
+        f"channel {name}: changed meanwhile by another operator; nothing was stored; run the command again"
+    )
 
 
 class ChannelStore:
@@ -103,7 +100,7 @@ class ChannelStore:
         return SecretDocument(document, value["VersionId"])
 
     def write(self, name: str, text: str, *, replaces: str | None) -> None:
-        """Store a secret in place of the version that was read, None for a new channel. Raises ChannelChangedError."""
+        """Store a secret in place of the version that was read, None for a new channel. Raises ClickException."""
         if replaces is not None:
             self._swap(name, text, replaces)
         elif removed := self._create(name, text):
@@ -117,7 +114,7 @@ class ChannelStore:
     def _create(self, name: str, text: str) -> str | None:
         """Create a secret; if a removed one has the name, return its current version, to be restored and replaced.
 
-        Raises ChannelChangedError, and InvalidChannel if the removed secret has no current version.
+        Raises ClickException, and InvalidChannel if the removed secret has no current version.
         """
         options: Any = {"KmsKeyId": self._key} if self._key else {}
         # CloudFormation tags what the stack makes, and secrets are not among it.
@@ -138,7 +135,7 @@ class ChannelStore:
         # Read before the restore: two writers that restore the secret both replace this version, and one of them fails.
         held = self._secrets.describe_secret(SecretId=self._id(name))
         if "DeletedDate" not in held:
-            raise ChannelChangedError(name)
+            raise _changed_meanwhile(name)
         versions = held.get("VersionIdsToStages", {}).items()
         current = next((version for version, stages in versions if _CURRENT in stages), None)
         if current is None:
@@ -157,29 +154,16 @@ class ChannelStore:
     def _swap(self, name: str, text: str, replaces: str) -> None:
         """Store a new version under a staging label of its own, and make it current if `replaces` still is.
 
-        Raises ChannelChangedError.
+        Raises ClickException if another writer replaced it meanwhile.
         """
         version = str(uuid.uuid4())
         label = f"relayctl-{version}"
-        self._put(name, text, version, label)
-        try:
-            self._make_current(name, version, replaces)
-        finally:
-            # Secrets Manager deletes only versions without a label.
-            with suppress(ClientError, BotoCoreError):
-                self._secrets.update_secret_version_stage(
-                    SecretId=self._id(name), VersionStage=label, RemoveFromVersionId=version
-                )
-
-    def _put(self, name: str, text: str, version: str, label: str) -> None:
         try:
             self._secrets.put_secret_value(
                 SecretId=self._id(name), SecretString=text, ClientRequestToken=version, VersionStages=[label]
             )
         except self._gone:
-            raise ChannelChangedError(name) from None
-
-    def _make_current(self, name: str, version: str, replaces: str) -> None:
+            raise _changed_meanwhile(name) from None
         try:
             self._secrets.update_secret_version_stage(
                 SecretId=self._id(name),
@@ -191,7 +175,13 @@ class ChannelStore:
             # botocore repeats a call whose answer was lost; the second call finds its own version current.
             current = self._value(name)
             if current is None or current["VersionId"] != version:
-                raise ChannelChangedError(name) from None
+                raise _changed_meanwhile(name) from None
+        finally:
+            # Secrets Manager deletes only versions without a label.
+            with suppress(ClientError, BotoCoreError):
+                self._secrets.update_secret_version_stage(
+                    SecretId=self._id(name), VersionStage=label, RemoveFromVersionId=version
+                )
 
     def _value(self, name: str, stage: str = _CURRENT) -> Mapping[str, Any] | None:
         try:

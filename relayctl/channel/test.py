@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from relay.channels.channel import Channel, header_for
+from relay.channels.channel import header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.routes import chosen
 from relay.failures import InvalidChannel, NoAnswer
@@ -39,12 +39,6 @@ def body(incident_id: str, status: str, started: int, now: int) -> bytes:
     alert |= {"source_system": "relayctl", "description": DESCRIPTION, "tags": tags}
     incident = state | {"id": incident_id, "severity": "warning", "resolved": is_over, "alerts": [alert]}
     return json.dumps({"incident": incident}).encode()
-
-
-def recipients_of(channel: Channel) -> tuple[str, ...]:
-    """Return the recipients in the channel's secret that the test incident would notify."""
-    route = chosen(channel.policy.routes, parse_share(body("test", "warning", 1, 1)), is_open=True)
-    return route.recipients if route else channel.recipients
 
 
 def ring(stack: Stack, url: str, header: Mapping[str, str], incident_id: str) -> Iterator[Check]:
@@ -126,7 +120,9 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
     if document.version is None:
         raise InvalidChannel(f"channel {name} was removed meanwhile")
     channel = parse_channel(name, document.text(), stack.hosts)
-    recipients = ", ".join(map(printable, recipients_of(channel))) or "the recipients of xMatters' form"
+    route = chosen(channel.policy.routes, parse_share(body("test", "warning", 1, 1)), is_open=True)
+    named = route.recipients if route else channel.recipients
+    recipients = ", ".join(map(printable, named)) or "the recipients of xMatters' form"
     terminal.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", yes=yes)
     url = endpoints.urls(stack, name, document)["inbound"]
     with terminal.status("sharing a test incident …"):

@@ -3,25 +3,29 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import click
 
 from relay.channels import misconfiguration
-from relay.channels.channel import Channel
+from relay.channels.channel import Channel, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
+from relay.incidents.share import time_of
 from relayctl import terminal
-from relayctl.channel import credential_checks, endpoints, rotation
+from relayctl.channel import credential_checks, endpoints
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.propagation import put_in_force, verify
 from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument, shown
 from relayctl.channel.store import ChannelStore
 
+# Long enough to paste the new credential at the vendor, and to notice a forgotten one.
+OVERLAP_SECONDS = 24 * 3600
 _COLORS = {"+": "green", "-": "red", "~": "yellow"}
 # Keys whose change must reach all functions within seconds.
 AT_ONCE = frozenset({"policy.mode"})
@@ -72,7 +76,7 @@ def prepare(
     before: SecretDocument,
     after: SecretDocument,
     *,
-    overlap_seconds: float | None = rotation.OVERLAP_SECONDS,
+    overlap_seconds: float | None = OVERLAP_SECONDS,
 ) -> ChannelChange:
     """Return the change that would store a new secret; what it replaces is `previous` for `overlap_seconds`.
 
@@ -86,7 +90,7 @@ def prepare(
             overlap_seconds = None
     # The endpoints accepted no credential of a secret that was not valid.
     if overlap_seconds is not None:
-        expiries = rotation.keep_previous(before, after, name, store.stack.effects.clock(), overlap_seconds)
+        expiries = keep_previous(before, after, name, store.stack.effects.clock(), overlap_seconds)
     channel = _checked(store, name, after)
     _refuse_short_tokens(before, after)
     return ChannelChange(store, name, before, after, channel, endpoints.urls(store.stack, name, after), expiries)
@@ -95,7 +99,7 @@ def prepare(
 def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
     """Store a change, with notes and warnings on stderr, and wait until the relay accepts the new credentials.
 
-    `revokes` is the operator's advice if the end of a credential is not in force. Raises ChannelChangedError.
+    `revokes` is the operator's advice if the end of a credential is not in force. Raises ClickException.
     """
     stack, name, before, after = change.store.stack, change.name, change.before, change.after
     if change.changes:
@@ -111,9 +115,13 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
             f"note: {ENDPOINTS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl "
             f"channel rotate {name} {ENDPOINTS[key].name} --retire"
         )
-    _warn_of_critical(change.channel)
+    if credential_checks.may_notify_nobody(change.channel):
+        terminal.say(
+            "warning: a critical incident that matches no route notifies nobody: name recipients in "
+            'xmatters.recipients, or add a route whose only condition is {"status": "critical"}'
+        )
     findings = credential_checks.warn(stack, change.channel)
-    fresh = {key: header for key in change.urls if (header := rotation.fresh_header(before, after, key))}
+    fresh = {key: header for key in change.urls if (header := fresh_header(before, after, key))}
     is_verified = verify(stack, name, change.urls, fresh)
     return Done(fresh, is_verified, in_force, in_force is not None or not must_act, findings)
 
@@ -194,9 +202,47 @@ def _say_stored(change: ChannelChange) -> None:
         terminal.say("note: the trigger URL has no apiKey, which --auth url needs")
 
 
-def _warn_of_critical(channel: Channel) -> None:
-    if credential_checks.may_notify_nobody(channel):
-        terminal.say(
-            "warning: a critical incident that matches no route notifies nobody: name recipients in "
-            'xmatters.recipients, or add a route whose only condition is {"status": "critical"}'
-        )
+def keep_previous(
+    before: SecretDocument, after: SecretDocument, name: str, now: float, overlap_seconds: float = OVERLAP_SECONDS
+) -> dict[str, str]:
+    """Write each credential that `after` replaces into it as the endpoint's `previous` one; return their expiries.
+
+    `before` is a valid secret. A `previous` one that the operator set in the same call stays. Raises UsageError if an
+    older one is still valid: only one is kept, and the vendor may still use it, if nobody pasted the current one.
+    """
+    kept = {}
+    for key, endpoint in ENDPOINTS.items():
+        previous, is_same = before.get(f"{key}.previous"), before.get(f"{key}.previous") == after.get(f"{key}.previous")
+        current = _members(after.get(key))
+        old = _members(before.get(key)) if isinstance(after.get(key), Mapping) else {}
+        replaced = {kind: value for kind, value in old.items() if current.get(kind) != value}
+        if not replaced or (after.has(f"{key}.previous") and not is_same):
+            continue
+        expires_at = previous.get("expires_at") if isinstance(previous, Mapping) and is_same else None
+        if (time_of(expires_at) or 0.0) > now:
+            raise click.UsageError(
+                f"{key}: the credential before the last change works until {expires_at}, and {endpoint.vendor} may "
+                f"still use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end "
+                f"the old one: relayctl channel rotate {name} {endpoint.name} --retire"
+            )
+        others = [_members(after.get(other)) for other in ENDPOINTS if other != key]
+        replaced = {kind: value for kind, value in replaced.items() if all(value != each.get(kind) for each in others)}
+        if replaced:
+            kept[key] = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
+            after.set(f"{key}.previous", {**replaced, "expires_at": kept[key]})
+    return kept
+
+
+def fresh_header(before: SecretDocument, after: SecretDocument, endpoint: str) -> dict[str, str] | None:
+    """Return the header with the endpoint's new or changed credential; None if no credential changed."""
+    old = _members(before.get(endpoint))
+    fresh = {name: value for name, value in _members(after.get(endpoint)).items() if old.get(name) != value}
+    return header_for(fresh) if fresh else None
+
+
+def _members(endpoint: Any) -> dict[str, Any]:
+    return (
+        {name: endpoint[name] for name in ("token", "basic") if name in endpoint}
+        if isinstance(endpoint, Mapping)
+        else {}
+    )

@@ -31,7 +31,6 @@ class Got(NamedTuple):
     status: str  # Status of the incident that it told, or that is inferred
     history: History
     classes: frozenset[str]
-    answered_after: float | None  # Seconds until the first answer; None without one
 
 
 def pages_got(histories: Iterable[History]) -> Iterator[Got]:
@@ -41,8 +40,7 @@ def pages_got(histories: Iterable[History]) -> Iterator[Got]:
         for page, moment in history.pages:
             classes = frozenset(_classes(history, page, moment, told))
             told = _state(moment)
-            answered = None if page.answered_at is None else page.answered_at - page.at
-            yield Got(page, page.status or moment.status, history, classes, answered)
+            yield Got(page, page.status or moment.status, history, classes)
 
 
 def _classes(history: History, page: Page, moment: Moment, told: State | None) -> Iterator[str]:
@@ -70,22 +68,19 @@ def _state(moment: Moment) -> State:
 
 def with_assumed_pages(past: Past) -> Past:
     """Return the past with a page for each share, at once: what the direct integration makes, if nobody knows more."""
-
-    def paged(history: History) -> History:
-        made = tuple(
-            moment._replace(page=Page(f"assumed-{place}", moment.at, moment.status))
-            for place, moment in enumerate(history.moments)
-        )
-        return history._replace(moments=made)
-
-    return past._replace(histories=tuple(map(paged, past.histories)))
+    histories = []
+    for history in past.histories:
+        pages = [Page(f"assumed-{place}", each.at, each.status) for place, each in enumerate(history.moments)]
+        made = (each._replace(page=page) for each, page in zip(history.moments, pages, strict=True))
+        histories.append(history._replace(moments=tuple(made)))
+    return past._replace(histories=tuple(histories))
 
 
 def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: bool) -> dict[str, Any]:
     """Return all figures as a JSON object. `are_assumed` is True if the pages are those of `with_assumed_pages`."""
     shares = [moment for history in past.histories for moment in history.moments]
     got = list(pages_got(past.histories))
-    answers = Spread.of(each.answered_after for each in got if each.answered_after is not None)
+    answers = Spread.of(page.answered_at - page.at for page, *_ in got if page.answered_at is not None)
     classes = Counter(each for page in got for each in page.classes)
     without = [moment for moment in shares if moment.page is None]
     return {

@@ -96,7 +96,9 @@ def _lines(each: ChannelStatus, status: StackStatus) -> Iterator[str]:
     if each.canary:
         yield canary(each.canary, status.at)
     yield _owed(each, status.at)
-    yield from _given_up(each)
+    if each.debts and (each.debts.given_up or each.debts.given_up_other):
+        counts = f"{each.debts.given_up} critical, {each.debts.given_up_other} other"
+        yield f"given up, and rang nobody: {counts}: relayctl dlq list --channel {each.name}"
     yield traffic(each, status)
     yield _pace(each, status.at)
     yield _credentials(each, status.at)
@@ -115,13 +117,6 @@ def _owed(each: ChannelStatus, now: float) -> str:
     attempt = channel_status.next_attempt(each, now)
     by = "" if attempt is None else f"; next attempt by {moments.clock_in_zones(attempt)}"
     return f"owed {debts.critical} critical, {debts.other} other{oldest}{by}"
-
-
-def _given_up(each: ChannelStatus) -> Iterator[str]:
-    debts = each.debts
-    if debts and (debts.given_up or debts.given_up_other):
-        counts = f"{debts.given_up} critical, {debts.given_up_other} other"
-        yield f"given up, and rang nobody: {counts}: relayctl dlq list --channel {each.name}"
 
 
 def traffic(each: ChannelStatus, status: StackStatus) -> str:

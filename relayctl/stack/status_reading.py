@@ -151,12 +151,13 @@ class StatusReader:
             }
         channels = list[ChannelStatus]()
         for name in sorted(names if self.only is None else names & {self.only}):
+            gate = self._readings.read("ledger", partial(table.numbers, gate_of(name)))
             status = ChannelStatus(
                 name,
                 changed_at=(listed or {}).get(name),
                 traffic=None if traffic is None else traffic.get(name, Traffic()),
                 debts=None if debts is None else debts.get(name, Debts()),
-                gate=self._readings.read("ledger", partial(self._gate, table, name)),
+                gate=None if gate is None else Gate.of(gate),
                 problem=None if name in (listed or {}) else _REMOVED,
             )
             probe = probes.channels.get(name, Probe())
@@ -185,10 +186,6 @@ class StatusReader:
         if False in read:
             self._readings.add("log", problem="more lines than are read; shares and signals are at least what is shown")
         return None if None in read else found, False in read
-
-    @staticmethod
-    def _gate(table: Table, name: str) -> Gate:
-        return Gate.of(table.numbers(gate_of(name)))
 
     def _with_secret(
         self, table: Table, status: ChannelStatus, probe: Probe, canaries: Mapping[str, Canary] | None
