@@ -7,9 +7,9 @@ is replaced. A function of the test is the stack's worker, and runs whenever rel
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import replace
 from dataclasses import dataclass, field
 from functools import cache, partial
 from types import SimpleNamespace
@@ -78,12 +78,6 @@ def failing(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Return the ledger entry after xMatters refused the job's signal."""
     revived = _revived(entry, state, job, now)
     return revived.dead_lettering(state, revived.debt.revived_at + 1, "refused", plan=1)
-
-
-def paced(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    """Return the ledger entry after the rate limit made the job wait."""
-    revived = _revived(entry, state, job, now)
-    return replace(revived, debt=replace(revived.debt, reason="paced"))
 
 
 @dataclass
@@ -208,6 +202,13 @@ class Operator:
         assert code in {None, done.exit_code}, done.output
         return done
 
+    def typed(self, monkeypatch: pytest.MonkeyPatch, *arguments: str, answers: Iterable[Callable[[], str]]) -> Any:
+        """Run relayctl at a terminal, answer its questions in turn, and return the exit code."""
+        monkeypatch.setattr(sys, "stdin", Typist(*answers))
+        with pytest.raises(SystemExit) as done:
+            main(arguments, prog_name="relayctl", obj=self.effects())
+        return done.value.code
+
     def run_json(self, *arguments: str, code: int = 0) -> Any:
         """Run relayctl with --json and return the one document on stdout."""
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
@@ -243,6 +244,12 @@ class Operator:
         """Return the marks of revoked credentials and changed settings, by channel."""
         return dict(read_marks(self.ledger.table))
 
+    def record(self, channel: str, incident_id: str, entry: Entry, named: tuple[str, ...] = ()) -> Entry:
+        """Write the ledger's first entry of an incident, and return it as written."""
+        written = self.ledger.write(key(channel, named, incident_id), Entry(), entry)
+        assert written
+        return written
+
     def owe(
         self,
         channel: str,
@@ -262,7 +269,7 @@ class Operator:
         state = State.of(samples.share(id=incident_id, status=status), now - ago)
         row = Row(now + next_in + 180, job="d/1")
         debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
-        assert self.ledger.write(key(channel, (), incident_id), Entry(), Entry(newest=state, debt=debt))
+        self.record(channel, incident_id, Entry(newest=state, debt=debt))
 
     def settle(self, incident_id: str) -> None:
         """Settle what the channel `noc` owes for an incident, as the worker does."""
@@ -273,7 +280,7 @@ class Operator:
         """Write the entry of an incident whose state was dead-lettered; `said` are members of the incident."""
         state = State.of(samples.share(id=incident_id, **said), self.clock.now - 60)
         entry = Entry().owing(state).dead_lettering(state, self.clock.now, "refused", plan=1)
-        assert self.ledger.write(key(channel, (), incident_id), Entry(), entry)
+        self.record(channel, incident_id, entry)
 
     def used(self, channel: str, ago: float) -> None:
         """Record in the ledger that BigPanda used its credential for a channel `ago` seconds ago."""

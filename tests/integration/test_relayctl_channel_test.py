@@ -23,10 +23,7 @@ GROUPS: list[dict[str, Any]] = [{"name": "Ops", "members": [{"name": "jdoe"}]}, 
 ROUTES = [{"when": {"status": "warning"}, "recipients": ["Asleep", "jdoe|Phone"]}]
 
 
-@pytest.fixture
-def operator(operator: Operator) -> Operator:
-    operator.parameters["Profile"] = "local"
-    return operator
+pytestmark = pytest.mark.usefixtures("local")
 
 
 @pytest.fixture

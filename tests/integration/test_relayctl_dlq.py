@@ -2,9 +2,7 @@
 
 import json
 import signal
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,8 @@ from click.testing import Result
 from relay.incidents.share import State
 from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
-from relayctl.__main__ import main
 from relayctl.dlq.mover import state_of as state_of_message
-from tests.integration.relayctl_cloud import Operator, Typist, Work, delivered, failing
+from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
 from tests.samples import job
 
 START = 1_790_000_000
@@ -300,13 +297,6 @@ class TestDrop:
 
 
 class TestDropQuestion:
-    def drop(self, operator: Operator, meanwhile: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Any:
-        """Run `dlq drop --all`, call `meanwhile` while the question is open, and return the exit code."""
-        monkeypatch.setattr(sys, "stdin", Typist(meanwhile))
-        with pytest.raises(SystemExit) as done:
-            main(["dlq", "drop", "--channel", "noc", *WHY], prog_name="relayctl", obj=operator.effects())
-        return done.value.code
-
     def test_job_that_is_replayed_while_the_question_is_open_is_gone(
         self, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -315,7 +305,7 @@ class TestDropQuestion:
             return "y"
 
         operator.put(*jobs(3))
-        assert self.drop(operator, replays, monkeypatch) == 1
+        assert operator.typed(monkeypatch, "dlq", "drop", "--channel", "noc", *WHY, answers=[replays]) == 1
         assert capsys.readouterr().out.splitlines()[-1] == "2 dropped, 1 gone meanwhile"
         assert [each.incident_id for each in operator.asked] == ["i1"]
 

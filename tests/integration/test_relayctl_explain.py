@@ -8,7 +8,6 @@ import pytest
 
 from relay.incidents.share import State, parse_share
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
 from tests.integration.relayctl_cloud import Operator
 from tests.samples import API_KEY, TOKEN, body, secret
 
@@ -42,7 +41,7 @@ def announce(operator: Operator, incident_id: str = "i1", *named: str, **members
     found = parse_share(body(**{"changedOn": 1_700_000_000} | members))
     state = State.of(found, operator.clock.now - 1000)
     entry = Entry().announcing(state, "r1", operator.clock.now - 1000)
-    operator.ledger.write(key("payments", named, incident_id), Entry(), entry)
+    operator.record("payments", incident_id, entry, named)
 
 
 class TestExplain:

@@ -8,7 +8,7 @@ import pytest
 
 from relay.failures import QueueError
 from relay.jobs.job import Job
-from relay.jobs.queue import Message, UnreadableMessage, attributes_of, envelope_of, read_envelope
+from relay.jobs.queue import Message, UnreadableMessage, envelope_of, read_envelope
 from relayctl.dlq.file import line_of, read_line, read_lines, send
 from tests.fakes import Clock
 from tests.samples import job
@@ -31,11 +31,6 @@ def with_envelope(**members: Any) -> bytes:
 
 
 class TestLine:
-    def test_line_has_envelope_attributes_and_message_id(self) -> None:
-        document = json.loads(written(job()))
-        assert document == {"message_id": "m1", "attributes": attributes_of(job()), "envelope": envelope_of(job())}
-        assert written(job()).count(b"\n") == 1
-
     def test_envelope_of_another_program_is_escaped_and_stays_the_same_job(self) -> None:
         one = job(incident_id="Überlast")
         foreign = json.dumps(json.loads(envelope_of(one)) | {"newer": 1}, ensure_ascii=False, indent=1) + "\n"
