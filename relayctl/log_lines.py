@@ -5,7 +5,7 @@ Filter patterns only save transfer. A pattern may match too many lines, so every
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -24,6 +24,10 @@ FUNCTIONS = (WEBHOOK, CALLBACK, JOB_WORKER, CHORE_WORKER, SWEEPER, RECONCILE)
 FIRST_PIECE_SECONDS = 600.0
 # CloudWatch's times may be some seconds ahead of the operator's clock.
 AHEAD_SECONDS = 60.0
+_COUNTED = (
+    *("message", "channel", "incident_id", "outcome", "transition", "queue", "milliseconds", "kind", "received_at"),
+    *("missed", "why", "status", "recipients", "unguarded"),
+)
 # Characters that a filter pattern takes within double quotes as they are.
 _PLAIN = re.compile(r"[A-Za-z0-9._:@/-]*")
 
@@ -44,9 +48,9 @@ class Line(NamedTuple):
         value = self.fields.get(name)
         return "" if value is None else str(value)
 
-    def only(self, names: Collection[str]) -> Self:
-        """Return the line with these fields alone: a reader of many lines keeps what it counts."""
-        return self._replace(fields={name: value for name, value in self.fields.items() if name in names})
+    def brief(self) -> Self:
+        """Return the line with the fields that reports count alone: they keep many lines."""
+        return self._replace(fields={name: value for name, value in self.fields.items() if name in _COUNTED})
 
 
 @dataclass

@@ -145,7 +145,11 @@ def _apply(document: SecretDocument, options: dict[str, Any], name: str) -> None
     """
     had = [key for key in ENDPOINTS if _has_credentials(document, key)]
     _apply_options(document, options)
-    _apply_settings(document, options["settings"], options["removals"])
+    for key, text in options["settings"]:
+        document.set(key, typed_value(key, text))
+    for key in options["removals"]:
+        if not document.unset(key):
+            raise click.UsageError(f"--unset {key}: the channel has no such key{_hint(key)}")
     for key in had:
         if needs_endpoint(document, key) and not _has_credentials(document, key):
             raise click.UsageError(
@@ -186,14 +190,6 @@ def _apply_auth(document: SecretDocument, kind: str, given: dict[str, str | None
 
 def _ask(name: str, why: str) -> str:
     return ask(flag_of(name), f" is needed{why}", is_hidden=name in _CREDENTIALS)
-
-
-def _apply_settings(document: SecretDocument, settings: list[tuple[str, str]], removals: tuple[str, ...]) -> None:
-    for key, text in settings:
-        document.set(key, typed_value(key, text))
-    for key in removals:
-        if not document.unset(key):
-            raise click.UsageError(f"--unset {key}: the channel has no such key{_hint(key)}")
 
 
 def _hint(key: str) -> str:
