@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -84,13 +85,10 @@ def prepare(
     """
     expiries = dict[str, str]()
     if overlap_seconds is not None:
-        try:
+        # The endpoints accepted no credential of a secret that was not valid.
+        with suppress(InvalidChannel):
             parse_channel(name, before.text(), ANY_HOSTS)
-        except InvalidChannel:
-            overlap_seconds = None
-    # The endpoints accepted no credential of a secret that was not valid.
-    if overlap_seconds is not None:
-        expiries = keep_previous(before, after, name, store.stack.effects.clock(), overlap_seconds)
+            expiries = keep_previous(before, after, name, store.stack.effects.clock(), overlap_seconds)
     channel = _checked(store, name, after)
     _refuse_short_tokens(before, after)
     return ChannelChange(store, name, before, after, channel, endpoints.urls(store.stack, name, after), expiries)

@@ -19,13 +19,6 @@ from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
 from relayctl.dlq.queue import DeadLetters, HeldMessage
 
-
-def in_order(held_messages: Iterable[HeldMessage]) -> list[tuple[HeldMessage, Job]]:
-    """Return received messages with their jobs, the oldest share first. Messages without a job are left out."""
-    jobs = [(held, held.job) for held in held_messages if held.job is not None]
-    return sorted(jobs, key=lambda pair: seconds_of(pair[1].received_at))
-
-
 # Bounds the time until a Ctrl-C takes effect.
 LONGEST_SLEEP_SECONDS = 0.5
 
@@ -63,10 +56,10 @@ class Moved:
 def move(
     dead_letters: DeadLetters,
     retry_queue: Queue,
-    held_messages: Iterable[HeldMessage],
+    held_messages: Sequence[HeldMessage],
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Moved]:
-    """Move held messages to the retry queue in the order of `in_order`. Yield each one's result.
+    """Move held messages to the retry queue in their order. Yield each one's result.
 
     A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
     `stopping` returns True are completed.
@@ -88,8 +81,7 @@ def move(
             moved.append(Moved(job, state, fate, problem or notes.get(held.message_id)))
         return moved
 
-    chosen = [held for held, _ in in_order(held_messages)]
-    for _, moved in dead_letters.work_off(chosen, batch, stopping):
+    for _, moved in dead_letters.work_off(held_messages, batch, stopping):
         if moved:
             yield moved
 

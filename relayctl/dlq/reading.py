@@ -18,7 +18,6 @@ from relay.incidents.share import parse_share
 from relay.jobs.job import Job, JobKind, seconds_of
 from relay.jobs.queue import UnreadableMessage, read_envelope
 from relayctl import moments, terminal
-from relayctl.dlq.mover import in_order
 from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth
 from relayctl.stack.deployed import Stack
 from relayctl.terminal import progress
@@ -57,8 +56,9 @@ class Filter:
         return (self.since is None or came >= self.since) and (self.until is None or came <= self.until)
 
     def choose(self, found: list[HeldMessage]) -> list[HeldMessage]:
-        """Return the messages whose jobs match, oldest first, as a replay takes them."""
-        return [held for held, job in in_order(found) if self._matches(job)][: self.limit]
+        """Return the messages whose jobs match, the oldest share first, as a replay takes them."""
+        matching = [(seconds_of(held.job.received_at), held) for held in found if held.job and self._matches(held.job)]
+        return [held for _, held in sorted(matching, key=lambda pair: pair[0])][: self.limit]
 
     def document(self) -> dict[str, Any]:
         """Return the filters that the operator gave as a JSON object; times are ISO 8601 in UTC."""

@@ -52,15 +52,7 @@ class Patient:
         self.alarm("FallbackAlarm", "OK")
         self.sweeper_ran()
         self.confirmed("topic")
-        operator.run(
-            "channel",
-            "set",
-            "payments",
-            "--trigger-url",
-            "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=Ops",
-            "--set",
-            "policy.allowed_recipients=[]",
-        )
+        operator.keep("payments", policy={"allowed_recipients": []})
 
     def map(self, state: str, *queues: str) -> None:
         """Replace the workers' event source mappings by one in `state` for each of `queues`, by default for both."""
@@ -114,13 +106,7 @@ class Patient:
 
     def sweeper_ran(self, errors: float = 0) -> None:
         """Write Lambda's datapoint of a run of the sweeper to CloudWatch."""
-        figure = {
-            "MetricName": "Errors",
-            "Dimensions": [{"Name": "FunctionName", "Value": self.operator.outputs["SweeperFunction"]}],
-            "Timestamp": datetime.now(UTC) - timedelta(seconds=30),
-            "Value": errors,
-        }
-        self.cloudwatch.put_metric_data(Namespace="AWS/Lambda", MetricData=[figure])
+        self._datapoint("AWS/Lambda", "Errors", ("FunctionName", self.operator.outputs["SweeperFunction"]), errors, 30)
 
     def cloudwatch_forgets(self) -> None:
         """Remove every datapoint from CloudWatch."""
@@ -128,13 +114,13 @@ class Patient:
 
     def age(self, seconds: float, *, ago: float = 60, queue: str = "RetryQueue") -> None:
         """Write a datapoint of the age of a queue's oldest message to CloudWatch, `ago` seconds back."""
-        figure = {
-            "MetricName": "ApproximateAgeOfOldestMessage",
-            "Dimensions": [{"Name": "QueueName", "Value": f"{STACK}-{queue}-1"}],
-            "Timestamp": datetime.now(UTC) - timedelta(seconds=ago),
-            "Value": seconds,
-        }
-        self.cloudwatch.put_metric_data(Namespace="AWS/SQS", MetricData=[figure])
+        self._datapoint("AWS/SQS", "ApproximateAgeOfOldestMessage", ("QueueName", f"{STACK}-{queue}-1"), seconds, ago)
+
+    def _datapoint(self, namespace: str, metric: str, of: tuple[str, str], value: float, ago: float) -> None:
+        figure: dict[str, Any] = {"MetricName": metric, "Value": value}
+        figure |= {"Dimensions": [{"Name": of[0], "Value": of[1]}]}
+        figure |= {"Timestamp": datetime.now(UTC) - timedelta(seconds=ago)}
+        self.cloudwatch.put_metric_data(Namespace=namespace, MetricData=[figure])
 
     def examined(self, code: int = 0) -> dict[str, tuple[str, str]]:
         document = self.operator.run_json("doctor", code=code)

@@ -46,16 +46,8 @@ class TestSources:
         line: dict[str, Any] = {"channel": "payments", "incident_id": ID}
         sent = {"outcome": "delivered", "transition": "opened", "why": "it is new", "request_id": "r-1"}
         logs.write("bigpanda-webhook", 200, "share", **line, **sent, attempts=2)
-        logs.write(
-            "xmatters-callback",
-            150,
-            "callback",
-            **line,
-            outcome="queued",
-            transition="response",
-            person="jdoe",
-            answer="Ack",
-        )
+        answer = {"outcome": "queued", "transition": "response", "person": "jdoe", "answer": "Ack"}
+        logs.write("xmatters-callback", 150, "callback", **line, **answer)
         logs.write("xmatters-callback", 160, "callback", **line, outcome="unchanged", transition="delivery")
         logs.write("chore-worker", 140, "job", **line, kind="writeback", outcome="delivered")
         logs.write("chore-worker", 141, "job", **line, kind="followup", outcome="duplicate")
