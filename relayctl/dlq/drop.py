@@ -78,6 +78,7 @@ class Drop:
     problem: str | None = None  # Error of the ledger: which criticals are owed is not known
     deleted: list[HeldMessage] = field(default_factory=list)  # The deleted messages
     problems: list[tuple[HeldMessage, str]] = field(default_factory=list)  # Those that could not be deleted
+    changed: dict[str, Any] | None = None  # The audit's begin; None if nothing was tried
     gone: int = 0  # Number of messages that the operator was shown, and that left the queue before the operator agreed
 
     @property
@@ -148,7 +149,6 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
     terminal.refuse_unasked("drop", yes=yes, as_json=as_json)
     asked = {"filters": wanted.document() | ({"all": True} if is_all else {}), "reason": reason}
     doing, sums = Drop(), dict[str, Any]()
-    changed: dict[str, Any] | None = None
     try:
         with choosing(stack, wanted) as choice:
             doing.chosen = [*choice.jobs, *choice.unreadable]
@@ -158,26 +158,24 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
                 _show(doing, sums, stack.effects.clock())
                 say_held(choice.depth)
             if yes and doing.chosen:
-                changed = audit.begin(stack, "dlq drop", **asked)
-                _delete(stack, doing, choice)
+                _delete(stack, doing, choice, asked)
         if doing.chosen and not yes:
             # The messages are not held during the question: the operator may take longer than the visibility timeout.
             _ask(doing)
             with choosing(stack, wanted) as choice:
-                changed = audit.begin(stack, "dlq drop", **asked)
-                _delete(stack, doing, choice)
+                _delete(stack, doing, choice, asked)
     finally:
-        if changed or (as_json and sums):
-            _report(doing, sums, changed, as_json=as_json)
+        if doing.changed or (as_json and sums):
+            _report(doing, sums, as_json=as_json)
     if not sums["matched"]:
         nothing_matched(choice.depth)
     counts = doing.counts()
-    if choice.stop.is_set() and counts["left"]:
-        click.get_current_context().exit(terminal.INTERRUPTED)
-    terminal.fail_if(counts["failed"] or counts["gone"] or counts["left"])
+    is_stopped = choice.stop.is_set() and counts["left"]
+    terminal.fail_if(counts["failed"] or counts["gone"] or counts["left"], is_stopped=is_stopped)
 
 
-def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
+def _delete(stack: Stack, doing: Drop, choice: Choice, asked: Mapping[str, Any]) -> None:
+    doing.changed = audit.begin(stack, "dlq drop", **asked)
     again = {held.message_id: held for held in (*choice.jobs, *choice.unreadable)}
     found = [again[each.message_id] for each in doing.chosen if each.message_id in again]
     doing.gone, doing.chosen = len(doing.chosen) - len(found), found
@@ -224,11 +222,11 @@ def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
         terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {doing.problem}")
 
 
-def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *, as_json: bool) -> None:
+def _report(doing: Drop, sums: dict[str, Any], *, as_json: bool) -> None:
     counts, document = doing.counts(), None
-    if changed:
+    if doing.changed:
         found = {"criticals": len(doing.criticals), "criticals_maybe_owed": len(doing.owed)}
-        document = changed | {"counts": {"matched": sums["matched"], **counts, **found}}
+        document = doing.changed | {"counts": {"matched": sums["matched"], **counts, **found}}
     if as_json:
         problems = [{"message_id": held.message_id, "problem": why} for held, why in doing.problems]
         terminal.document({**sums, **counts, "problems": problems, "audit": document})

@@ -222,9 +222,7 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
                     show(sent, "")
         finally:
             _print_report(document(), as_json=as_json)
-    terminal.fail_if(problem)
-    if sent < lines:
-        click.get_current_context().exit(terminal.INTERRUPTED)
+    terminal.fail_if(sent < lines, is_stopped=not problem)
 
 
 def _print_report(document: dict[str, Any], *, as_json: bool) -> None:

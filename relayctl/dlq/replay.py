@@ -129,9 +129,8 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
             _print_report(report, sums, changed, dry_run=not yes, as_json=as_json)
     if not report.chosen:
         nothing_matched(choice.depth)
-    if yes and choice.stop.is_set() and report.counts()[Became.LEFT]:
-        click.get_current_context().exit(terminal.INTERRUPTED)
-    terminal.fail_if(yes and report.is_failure)
+    is_stopped = choice.stop.is_set() and report.counts()[Became.LEFT]
+    terminal.fail_if(yes and report.is_failure, is_stopped=is_stopped)
 
 
 def _follow(stack: Stack, report: Report) -> None:

@@ -1,7 +1,6 @@
 """Events of a timeline; the ledger's entries of incidents, and what they say."""
 
 from collections.abc import Collection, Iterator, Mapping
-from copy import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -80,12 +79,8 @@ def stored(
     return sorted(known, key=lambda each: each[:3])
 
 
-def events(channel: str, entry: Entry) -> Iterator[Event]:
+def events(entry: Entry) -> Iterator[Event]:
     """Yield the events in an entry. An entry has the times of the newest and the announced state, not of older ones."""
-    yield from (replace(each, channel=channel) for each in _events(entry))
-
-
-def _events(entry: Entry) -> Iterator[Event]:
     newest, announced, debt = entry.newest, entry.announced, entry.debt
     if newest:
         yield _event(newest.came, "share", f"newest state came: {_state(newest)}", status=newest.status)

@@ -125,7 +125,9 @@ class Collector:
         with self.readings.reading(LEDGER):
             ids = {name: [self.incident_id] for name in channels}
             self.known = timeline.stored(self.stack, ids, self.url_recipients)
-            made = (event for each in self.known for event in timeline.events(each.channel, each.entry))
+            made = (
+                event._replace(channel=each.channel) for each in self.known for event in timeline.events(each.entry)
+            )
             self._take(LEDGER, [each for each in made if self._is_news(each)])
 
     def _vendors(self, name: str) -> None:

@@ -213,8 +213,7 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
     elif is_known:
         show_timeline(found, now)
     if not as_json:
-        for note in found.readings.notes():
-            terminal.say(note)
+        found.readings.say()
     if is_known:
         return
     shown = identifier(incident_id, MAX_ID_LENGTH)

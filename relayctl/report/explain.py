@@ -64,7 +64,9 @@ def explain(stack: Stack, as_json: bool, **options: Any) -> None:
     if options["offline"] and not file:
         raise click.UsageError("--offline needs --policy FILE: without AWS the channel's policy is not known")
     policy = _policy_file(file) if file else None
-    body = _body(options["file"])
+    body = options["file"].read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        raise click.ClickException(f"the relay would answer 413: body: has more than {MAX_BODY_BYTES} bytes")
     share = _parsed(body)
     channel, origin, notes = _source(stack, name, policy, offline=options["offline"])
     named = tuple(dict.fromkeys(filter(None, map(str.strip, options["recipients"].split(",")))))
@@ -89,13 +91,6 @@ def _policy_file(file: IO[bytes]) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise click.UsageError("the policy file must be a JSON object: a channel's secret, or its policy")
     return document
-
-
-def _body(file: IO[bytes]) -> bytes:
-    body = file.read(MAX_BODY_BYTES + 1)
-    if len(body) > MAX_BODY_BYTES:
-        raise click.ClickException(f"the relay would answer 413: body: has more than {MAX_BODY_BYTES} bytes")
-    return body
 
 
 def _parsed(body: bytes) -> Share:

@@ -85,8 +85,8 @@ def report(stack: Stack, since: float | None, channel: str | None, objective: fl
         terminal.show_line(f"{title}, {moments.moment(since)} to {moments.moment(now)}")
         for label, text, is_bad in _rows(document):
             terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
-    for note in readings.notes() if not as_json or not found["shares"] else ():
-        terminal.say(note)
+    if not as_json or not found["shares"]:
+        readings.say()
     if not found["shares"] and not readings.has_failures:
         terminal.nothing(f"no share came since {moments.moment(since)}")
     terminal.fail_if(readings.has_failures)

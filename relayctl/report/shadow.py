@@ -96,8 +96,7 @@ def report(stack: Stack, name: str, since: float | None, limit: int, as_json: bo
     else:
         if found["shares"]:
             _show(found, channel)
-        for note in readings.notes():
-            terminal.say(note)
+        readings.say()
     if not found["shares"]:
         if readings.has_failures:
             raise click.ClickException("no share was found, but not all sources could be read")

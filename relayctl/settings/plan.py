@@ -146,8 +146,8 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
         terminal.document(done)
     elif results:
         _show(results)
-    if not all(isinstance(each, Done) and each.is_verified for each in results.values()):
-        click.get_current_context().exit(terminal.INTERRUPTED if stop.is_set() else 1)
+    is_done = all(isinstance(each, Done) and each.is_verified for each in results.values())
+    terminal.fail_if(not is_done, is_stopped=stop.is_set())
     if not changes:
         click.get_current_context().exit(3)
 
