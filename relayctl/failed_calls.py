@@ -40,7 +40,8 @@ def aws_failure(error: Exception) -> str | None:
         return refusal(error)
     if isinstance(error, BotoCoreError):
         return _one_line(f"AWS could not be asked: {error}")
-    if _came_out_of_botocore(error):
+    frames = traceback.walk_tb(error.__traceback__)
+    if any(frame.f_globals.get("__name__", "").partition(".")[0] == "botocore" for frame, _ in frames):
         kind = type(error).__name__
         return (
             f"AWS could not be asked: {kind}: the endpoint's URL or its answer is not AWS's; check AWS_ENDPOINT_URL "
@@ -67,11 +68,6 @@ def tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
         if message := failure(error):
             return None, message
         raise
-
-
-def _came_out_of_botocore(error: Exception) -> bool:
-    frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_globals.get("__name__", "").partition(".")[0] == "botocore" for frame, _ in frames)
 
 
 def _one_line(text: str) -> str:

@@ -125,10 +125,8 @@ class Collector:
         with self.readings.reading(LEDGER):
             ids = {name: [self.incident_id] for name in channels}
             self.known = timeline.stored(self.stack, ids, self.url_recipients)
-            made = (
-                event._replace(channel=each.channel) for each in self.known for event in timeline.events(each.entry)
-            )
-            self._take(LEDGER, [each for each in made if self._is_news(each)])
+            made = ((each.channel, event) for each in self.known for event in timeline.events(each.entry))
+            self._take(LEDGER, [event._replace(channel=name) for name, event in made if self._is_news(event)])
 
     def _vendors(self, name: str) -> None:
         source, channel = f"channel {name}", None

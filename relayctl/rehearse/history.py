@@ -130,11 +130,6 @@ def _dropped(archive: Archive, histories: Iterable[History]) -> int:
     )
 
 
-def critical_pages(past: Past) -> list[str]:
-    pages = (each for history in past.histories for each in history.pages)
-    return [page.id for page, moment in pages if (page.status or moment.status) == "critical"]
-
-
 def _history(
     key: str,
     document: Mapping[str, Any],

@@ -42,23 +42,20 @@ def phones(stack: Stack) -> Verdict:
     client: Any = stack.session.client("pinpoint-sms-voice-v2")
     attributes = {each["Name"]: each["Value"] for each in client.describe_account_attributes()["AccountAttributes"]}
     kinds = [each.kind for each in ways]
-    detail = f"{kinds.count(CALL)} called, {len(kinds) - kinds.count(CALL)} texted{_spend(client, ways)}"
+    # The month's limits of the account's spending, beyond which AWS calls or texts nobody.
+    found = {each["Name"]: each["EnforcedLimit"] for each in client.describe_spend_limits()["SpendLimits"]}
+    used = {"calls" if kind == CALL else "texts" for kind in kinds}
+    limits = [f"{found[name]} USD of {kind}" for name, kind in _LIMITS.items() if kind in used and name in found]
+    spend = f", at most {' and '.join(limits)} a month" if limits else ""
+    detail = f"{kinds.count(CALL)} called, {len(kinds) - kinds.count(CALL)} texted{spend}"
     if attributes.get("ACCOUNT_TIER") != "SANDBOX":
         return State.OK, detail
     pages = client.get_paginator("describe_verified_destination_numbers").paginate()
-    found = pages.search("VerifiedDestinationNumbers[]")
-    verified = {each["DestinationPhoneNumber"] for each in found if each["Status"] == "VERIFIED"}
+    numbers_there = pages.search("VerifiedDestinationNumbers[]")
+    verified = {each["DestinationPhoneNumber"] for each in numbers_there if each["Status"] == "VERIFIED"}
     if missing := [each.name for each in ways if each.number not in verified]:
         return State.FAILED, f"AWS's sandbox: {', '.join(missing)}: the number is not verified, so it is not reached"
     return State.WARNING, f"{detail}; AWS's sandbox: 20 calls a day, 5 to one phone; ask for production access"
-
-
-def _spend(client: Any, ways: Sequence[Way]) -> str:
-    """Return the month's limits of the account's spending, beyond which AWS calls or texts nobody."""
-    found = {each["Name"]: each["EnforcedLimit"] for each in client.describe_spend_limits()["SpendLimits"]}
-    kinds = {"calls" if each.kind == CALL else "texts" for each in ways}
-    said = [f"{found[name]} USD of {kind}" for name, kind in _LIMITS.items() if kind in kinds and name in found]
-    return f", at most {' and '.join(said)} a month" if said else ""
 
 
 def last_confirmation(table: Table) -> tuple[float, tuple[str, ...]] | None:
