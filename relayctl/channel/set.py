@@ -20,7 +20,6 @@ from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endp
 from relayctl.channel.pauses import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import SecretDocument, typed_value, unknown_key
 from relayctl.channel.store import NAME, ChannelStore
-from relayctl.channel.write_path import ChannelChange
 from relayctl.stack.deployed import Stack, on_stack
 
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
@@ -213,7 +212,16 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
       relayctl channel undo payments
       relayctl channel undo payments --yes
     """
-    change = _change(ChannelStore(stack), name)
+    store = ChannelStore(stack)
+    before, earlier = store.existing(name), store.read_previous(name)
+    if earlier.version is None:
+        terminal.nothing(f"channel {name} has no earlier version")
+    change = write_path.prepare(store, name, before, _with_endpoints_of(before, earlier, name))
+    if not change.changes:
+        terminal.nothing(
+            f"nothing to undo: the last change of channel {name} changed only what BigPanda or xMatters show to the "
+            "relay; relayctl channel set makes new credentials"
+        )
     terminal.refuse_unasked("undo", yes=yes, as_json=as_json)
     if not as_json:
         write_path.show_changes(change.changes)
@@ -225,19 +233,6 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
         terminal.document(document)
     write_path.say_fresh(name, done)
     terminal.fail_if(not done.is_verified)
-
-
-def _change(store: ChannelStore, name: str) -> ChannelChange:
-    before, earlier = store.existing(name), store.read_previous(name)
-    if earlier.version is None:
-        terminal.nothing(f"channel {name} has no earlier version")
-    change = write_path.prepare(store, name, before, _with_endpoints_of(before, earlier, name))
-    if not change.changes:
-        terminal.nothing(
-            f"nothing to undo: the last change of channel {name} changed only what BigPanda or xMatters show to the "
-            "relay; relayctl channel set makes new credentials"
-        )
-    return change
 
 
 def _with_endpoints_of(current: SecretDocument, earlier: SecretDocument, name: str) -> SecretDocument:

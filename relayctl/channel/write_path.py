@@ -89,7 +89,13 @@ def prepare(
         with suppress(InvalidChannel):
             parse_channel(name, before.text(), ANY_HOSTS)
             expiries = keep_previous(before, after, name, store.stack.effects.clock(), overlap_seconds)
-    channel = _checked(store, name, after)
+    channel = parse_channel(name, after.text(), store.stack.hosts)
+    # AWS's own message about a long secret may quote it.
+    if (size := len(after.text().encode())) > MAX_BYTES:
+        raise click.UsageError(f"the channel has {size:,} bytes; Secrets Manager takes {MAX_BYTES:,} at most")
+    if problems := misconfiguration.problems(channel):
+        lines = [f"{each}; {_REMEDIES[each.key]}" if each.key in _REMEDIES else str(each) for each in problems]
+        raise click.UsageError("\n".join(lines))
     _refuse_short_tokens(before, after)
     return ChannelChange(store, name, before, after, channel, endpoints.urls(store.stack, name, after), expiries)
 
@@ -164,17 +170,6 @@ def say_fresh(name: str, done: Done) -> None:
     for key in done.fresh:
         vendor = ENDPOINTS[key].vendor
         terminal.say(f"channel {name}: {vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
-
-
-def _checked(store: ChannelStore, name: str, document: SecretDocument) -> Channel:
-    channel = parse_channel(name, document.text(), store.stack.hosts)
-    # AWS's own message about a long secret may quote it.
-    if (size := len(document.text().encode())) > MAX_BYTES:
-        raise click.UsageError(f"the channel has {size:,} bytes; Secrets Manager takes {MAX_BYTES:,} at most")
-    if problems := misconfiguration.problems(channel):
-        lines = [f"{each}; {_REMEDIES[each.key]}" if each.key in _REMEDIES else str(each) for each in problems]
-        raise click.UsageError("\n".join(lines))
-    return channel
 
 
 def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
