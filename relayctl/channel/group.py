@@ -179,7 +179,7 @@ _QUESTION = "Refuse BigPanda's shares for channel {}, {}?"
 
 def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
     reader = StatusReader(stack, name)
-    draining.check(reader, [name], stack.effects.clock())
+    draining.check(reader, [name], quiet, stack.effects.clock())
     _refuse_dead_lettered(stack, name)
     terminal.confirm(_QUESTION.format(name, "as soon as nothing is owed for it"), yes=yes)
     list(draining.drained(reader, [name], quiet, timeout))
