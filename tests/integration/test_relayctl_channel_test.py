@@ -61,15 +61,6 @@ def keep(
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
 
 
-def readable(tenant: Box, **access: Any) -> dict[str, Any]:
-    """Return access to the stand-in for BigPanda, which shows no incident in the environment `e1`."""
-    tenant.bigpanda.let_in(f"{CANARY}-bp")
-    tenant.bigpanda.declare_incidents("e1", [])
-    if "environments" not in access:
-        access["environment_id"] = "e1"
-    return {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url} | access
-
-
 def examined(operator: Operator, *options: str, code: int = 0) -> dict[str, tuple[str, str]]:
     """Run `channel test`; return state and detail of each check by name. Fail if the output has a secret."""
     document = operator.run_json("channel", "test", "payments", *options, code=code)
@@ -241,8 +232,10 @@ class TestChecks:
     def test_incidents_reported_by_reconcile_runs_advise_on_ring(
         self, operator: Operator, tenant: Box, setting: Any, found: int, came: int, said: tuple[str, str] | None
     ) -> None:
-        known = readable(tenant)
-        keep(operator, tenant, "jdoe", bigpanda=known | {"reconcile": setting})
+        tenant.bigpanda.let_in(f"{CANARY}-bp")
+        tenant.bigpanda.declare_incidents("e1", [])
+        known = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url}
+        keep(operator, tenant, "jdoe", bigpanda=known | {"environment_id": "e1", "reconcile": setting})
         table = Table(operator.dynamodb, operator.table, time.time)
         access = reconciling.access(known["base_url"], known["api_key"])
         history = History()

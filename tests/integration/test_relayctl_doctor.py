@@ -143,10 +143,6 @@ def test_all_checks_of_a_working_stack_are_ok(patient: Patient) -> None:
     assert "\x1b" not in done.output
 
 
-def _a_mapping(state: str) -> Callable[[Patient], object]:
-    return lambda patient: patient.map(state)
-
-
 @pytest.mark.parametrize(
     ("ails", "check", "state", "words"),
     [
@@ -156,7 +152,7 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: [it.age(1300, ago=300), it.age(40)], "retry queue", "ok", "the oldest is 40 s old"),
         (lambda it: it.operator.sqs.delete_queue(QueueUrl=it.retry_url), "retry queue", "failed", "AWS refused"),
         (lambda it: it.operator.put(job(), job()), "dead-letter queue", "warning", "about 2 dead-lettered jobs"),
-        (_a_mapping("Disabled"), "chore worker", "failed", "is Disabled: the chore queue is not processed"),
+        (lambda it: it.map("Disabled"), "chore worker", "failed", "is Disabled: the chore queue is not processed"),
         (lambda it: it.map("Enabled", "ChoreQueue"), "worker", "failed", "no event source mapping of the retry queue"),
         (
             lambda it: it.map("Enabled", "RetryQueue"),

@@ -68,10 +68,6 @@ class Story:
     def audited(self, at: float, audits: list[dict[str, Any]] | None) -> None:
         self._archive.add("audits", f"page-{at}", audits)
 
-    def dropped(self, *at: float, times: int) -> None:
-        for place in range(times):
-            self._archive.add("suppressed", str(place), [T + each for each in at])
-
     def told(self, **members: Any) -> History:
         [history] = self.told_past(**members).histories
         return history
