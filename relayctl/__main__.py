@@ -25,7 +25,7 @@ _VERBS = {
     "bigpanda": ("relayctl.channel.bigpanda:bigpanda", "Print what to set up in BigPanda."),
     "channel": ("relayctl.channel.group:channel", "Make, change, check, show and remove channels."),
     "dlq": ("relayctl.dlq.group:dlq", "List, show, replay, drop, export and import dead-lettered jobs."),
-    "doctor": ("relayctl.stack.doctor:doctor", "Check the whole stack, and every channel."),
+    "doctor": ("relayctl.stack.status:doctor", "Check the whole stack, and every channel."),
     "explain": ("relayctl.report.explain:explain", "Explain what a share would do."),
     "fallback": ("relayctl.stack.last_resort:fallback", "Test the last resort: the fallback topic, and phones."),
     "incident": ("relayctl.incident.verbs:incident", "List the last incidents; show what happened to one."),

@@ -48,10 +48,15 @@ def of_failure(what: str, error: SendError) -> Check:
     return warning(what, f"not known now: {error}") if error.reason in _TRANSIENT else failed(what, str(error))
 
 
-def of_aws(what: str, check: Callable[[], Check]) -> Check:
+# State and explanation of one check that is named elsewhere.
+type Verdict = tuple[State, str]
+
+
+def of_aws(what: str, check: Callable[[], Verdict]) -> Check:
     """Return the result of a check that calls AWS; FAILED if AWS refuses the call or cannot be reached."""
     found, problem = tried(check)
-    return found or failed(what, f"not checked: {problem}")
+    state, detail = found or (State.FAILED, f"not checked: {problem}")
+    return Check(what, detail, state)
 
 
 def show(checks: Iterable[Check]) -> None:

@@ -2,14 +2,15 @@
 
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.failures import InvalidChannel, LedgerError, SendError
-from relay.foreign_text import one_line, printable
+from relay.foreign_text import one_line
+from relayctl import terminal
 from relayctl.stack.deployed import StackMissingError
 
 # Longer than any message of AWS about a refused call.
@@ -39,7 +40,8 @@ def aws_failure(error: Exception) -> str | None:
         return refusal(error)
     if isinstance(error, BotoCoreError):
         return _one_line(f"AWS could not be asked: {error}")
-    if _came_out_of_botocore(error):
+    frames = traceback.walk_tb(error.__traceback__)
+    if any(frame.f_globals.get("__name__", "").partition(".")[0] == "botocore" for frame, _ in frames):
         kind = type(error).__name__
         return (
             f"AWS could not be asked: {kind}: the endpoint's URL or its answer is not AWS's; check AWS_ENDPOINT_URL "
@@ -66,11 +68,6 @@ def tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
         if message := failure(error):
             return None, message
         raise
-
-
-def _came_out_of_botocore(error: Exception) -> bool:
-    frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_globals.get("__name__", "").partition(".")[0] == "botocore" for frame, _ in frames)
 
 
 def _one_line(text: str) -> str:
@@ -116,11 +113,11 @@ class Readings:
         """The sources that failed or were not read wholly, each once, in words."""
         return list(dict.fromkeys(f"{each.source}: {each.problem}" for each in self.found if each.problem))
 
-    def notes(self) -> Iterator[str]:
-        """Yield a line for each source that is missing, failed, or was not read wholly."""
+    def say(self) -> None:
+        """Write a line to stderr for each source that is missing, failed, or was not read wholly."""
         for each in self.found:
             if each.problem:
-                yield printable(f"{'FAILED: ' if each.is_failure else ''}{each.source}: {each.problem}")
+                terminal.say(f"{'FAILED: ' if each.is_failure else ''}{each.source}: {each.problem}")
 
     def documents(self) -> list[dict[str, Any]]:
         return [each._asdict() for each in self.found]

@@ -5,7 +5,8 @@ Filter patterns only save transfer. A pattern may match too many lines, so every
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -24,6 +25,10 @@ FUNCTIONS = (WEBHOOK, CALLBACK, JOB_WORKER, CHORE_WORKER, SWEEPER, RECONCILE)
 FIRST_PIECE_SECONDS = 600.0
 # CloudWatch's times may be some seconds ahead of the operator's clock.
 AHEAD_SECONDS = 60.0
+_COUNTED = (
+    *("message", "channel", "incident_id", "outcome", "transition", "queue", "milliseconds", "kind", "received_at"),
+    *("missed", "why", "status", "recipients", "unguarded"),
+)
 # Characters that a filter pattern takes within double quotes as they are.
 _PLAIN = re.compile(r"[A-Za-z0-9._:@/-]*")
 
@@ -44,9 +49,9 @@ class Line(NamedTuple):
         value = self.fields.get(name)
         return "" if value is None else str(value)
 
-    def only(self, names: Collection[str]) -> Self:
-        """Return the line with these fields alone: a reader of many lines keeps what it counts."""
-        return self._replace(fields={name: value for name, value in self.fields.items() if name in names})
+    def brief(self) -> Self:
+        """Return the line with the fields that reports count alone: they keep many lines."""
+        return self._replace(fields={name: value for name, value in self.fields.items() if name in _COUNTED})
 
 
 @dataclass
@@ -79,37 +84,24 @@ class LogReader:
         group has no lines: the function never ran, or its lines expired.
         """
         end, length = self.clock() + AHEAD_SECONDS, FIRST_PIECE_SECONDS
+        wanted: dict[str, Any] = {"filterPattern": pattern} if pattern else {}
+        wanted["logGroupName"] = f"/aws/lambda/{self.stack_name}-{function}"
         while end > start:
             begin = max(start, end - length)
             if budget.left <= 0:
                 budget.is_cut = True
                 return
-            for page in self._pages(function, pattern, begin, end):
-                budget.left -= 1
-                yield from filter(None, map(parsed, page["events"]))
-                if budget.left <= 0 and page.get("nextToken"):
-                    budget.is_cut = True
-                    return
+            # CloudWatch's own end is inclusive.
+            times: dict[str, Any] = {"startTime": max(0, int(begin * 1000)), "endTime": max(0, int(end * 1000) - 1)}
+            with suppress(self.client.exceptions.ResourceNotFoundException):
+                for page in self.client.get_paginator("filter_log_events").paginate(**wanted, **times):
+                    budget.left -= 1
+                    yield from filter(None, map(parsed, page["events"]))
+                    if budget.left <= 0 and page.get("nextToken"):
+                        budget.is_cut = True
+                        return
             budget.complete_from = begin
             end, length = begin, 2 * length
-
-    def _pages(self, function: str, pattern: str, start: float, end: float) -> Iterator[Mapping[str, Any]]:
-        more: dict[str, Any] = {"filterPattern": pattern} if pattern else {}
-        while True:
-            try:
-                page = self.client.filter_log_events(
-                    logGroupName=f"/aws/lambda/{self.stack_name}-{function}",
-                    startTime=max(0, int(start * 1000)),
-                    # CloudWatch's own end is inclusive.
-                    endTime=max(0, int(end * 1000) - 1),
-                    **more,
-                )
-            except self.client.exceptions.ResourceNotFoundException:
-                return
-            yield page
-            if not page.get("nextToken"):
-                return
-            more["nextToken"] = page["nextToken"]
 
 
 def parsed(event: Mapping[str, Any]) -> Line | None:

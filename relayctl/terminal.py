@@ -90,9 +90,10 @@ def nothing(message: str) -> NoReturn:
     click.get_current_context().exit(3)
 
 
-def fail_if(is_failure: object) -> None:
+def fail_if(is_failure: object, *, is_stopped: object = False) -> None:
+    """Exit with code 1 if a part failed, or with that of Ctrl-C if it failed since the operator stopped the run."""
     if is_failure:
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(INTERRUPTED if is_stopped else 1)
 
 
 def refuse_unasked(what: str, *, yes: bool, as_json: bool = False) -> None:

@@ -11,9 +11,8 @@ from relay.channels.channel import BIGPANDA_URL, header_for
 from relay.channels.parsing import parse_channel
 from relayctl import terminal
 from relayctl.channel import endpoints
-from relayctl.channel.secret_document import MASK, SecretDocument
-from relayctl.channel.store import ChannelStore
-from relayctl.channel_names import NAME
+from relayctl.channel.secret_document import MASK
+from relayctl.channel.store import NAME, ChannelStore
 from relayctl.stack.deployed import Stack, on_stack
 
 # Template of a share. Ids of variables stand in BigPanda's public pages; docs/bigpanda-webhook-v2.json is the same with
@@ -56,7 +55,7 @@ def webhook(stack: Stack, name: str, version: str | None, reveal: bool, as_json:
       relayctl bigpanda webhook payments --v1 --reveal
       relayctl bigpanda webhook payments --v2 --reveal
     """
-    document = SecretDocument(ChannelStore(stack).existing(name).document)
+    document = ChannelStore(stack).existing(name)
     access = parse_channel(name, document.text(), stack.hosts).bigpanda
     url, header = endpoints.urls(stack, name, document)["inbound"], header_for(document.get("inbound"))
     if not reveal:

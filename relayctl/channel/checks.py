@@ -14,18 +14,18 @@ from relay.deadline import Deadline
 from relay.failures import InvalidChannel, LedgerError
 from relay.http.session import AllowList, ForbiddenUrl
 from relay.ledger.sources import Sources
-from relay.reconcile.history import UnknownCounts
+from relay.reconcile.history import History, UnknownCounts, listing_name
 from relay.sweeper.canary import EVERY_SECONDS
 from relay.xmatters.directory import Directory
-from relayctl.channel import credential_checks, criticals, pauses
+from relayctl.channel import credential_checks, pauses
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
-from relayctl.failed_calls import DENIED, aws_failure, refusal
-from relayctl.kept_by_functions import read_unknown_counts
+from relayctl.failed_calls import DENIED, failure, refusal
 from relayctl.stack.deployed import Stack
 
+_REMOVED = "the channel was removed meanwhile"
 _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"
 # For all requests to the vendors of one channel.
 SECONDS = 30.0
@@ -35,9 +35,9 @@ _ANYBODY = (
 )
 
 
-def of(stack: Stack, store: ChannelStore, name: str) -> Iterator[Check]:
+def of(store: ChannelStore, name: str) -> Iterator[Check]:
     """Check a channel, and yield the result of each check. A check whose precondition failed is left out."""
-    found = _read(store, name)
+    stack, found = store.stack, _read(store, name)
     if isinstance(found, Check):
         yield found
         return
@@ -104,25 +104,22 @@ def _reconciled(stack: Stack, channel: Channel, access: BigPandaAccess) -> tuple
     if "LedgerTableName" not in stack.outputs:
         return UnknownCounts(), ()
     table = stack.table()
-    suggested = Sources(table, stack.effects.clock).suggested(channel)
-    return read_unknown_counts(table, access, access.environments), suggested
+    histories = [History.read(table, listing_name(access, each)) for each in access.environments]
+    days = [day for history in histories for day in history.days.values()]
+    counts = UnknownCounts(sum(day.found for day in days), sum(day.came for day in days))
+    return counts, Sources(table, stack.effects.clock).suggested(channel)
 
 
 def _read(store: ChannelStore, name: str) -> Channel | Check:
     try:
         text = store.text(name)
+        return parse_channel(name, text, ANY_HOSTS) if text is not None else failed("secret", _REMOVED)
     except ClientError as error:
         if error.response["Error"].get("Code") in DENIED:
             return warning("secret", f"not seen: {refusal(error)}. {_UNSEEN}")
         return failed("secret", refusal(error))
-    except BotoCoreError as error:
-        return failed("secret", str(aws_failure(error)))
-    if text is None:
-        return failed("secret", "the channel was removed meanwhile")
-    try:
-        return parse_channel(name, text, ANY_HOSTS)
-    except InvalidChannel as error:
-        return failed("secret", str(error))
+    except (BotoCoreError, InvalidChannel) as error:
+        return failed("secret", str(failure(error)))
 
 
 def _urls(stack: Stack, channel: Channel) -> Iterator[tuple[str, str, AllowList]]:
@@ -208,7 +205,7 @@ def _canary(stack: Stack, channel: Channel) -> Check:
 def _settings(channel: Channel) -> Iterator[Check]:
     problems = misconfiguration.problems(channel)
     yield from (failed("settings", str(each)) for each in problems)
-    if criticals.may_notify_nobody(channel) and credential_checks.of_channel(channel):
+    if credential_checks.may_notify_nobody(channel) and credential_checks.of_channel(channel):
         yield failed("critical incidents", "one that matches no route notifies nobody: xmatters.recipients is empty")
     allowed = channel.policy.allowed_recipients
     if allowed is None:

@@ -1,10 +1,12 @@
 """Checks of a channel's credentials for the vendors, and of its recipients. No person is notified."""
 
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import BigPandaAccess, Channel, Rest
+from relay.channels.misconfiguration import has_recipients
 from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason, SendError
 from relay.foreign_text import printable
@@ -22,6 +24,22 @@ def of_channel(channel: Channel) -> tuple[str, ...]:
     """Return the recipients that the secret names: the channel's own and those of its routes."""
     routed = (name for route in channel.policy.routes for name in route.recipients)
     return tuple(dict.fromkeys((*channel.recipients, *routed)))
+
+
+def may_notify_nobody(channel: Channel) -> bool:
+    """True if a critical incident may match no route, and no recipient is named outside the routes.
+
+    A route is certain to match only if all its conditions are on `status`, and `critical` meets them. Conditions on
+    other properties may fail, since a share may lack the property.
+    """
+
+    def holds(fact: str, patterns: tuple[str, ...]) -> bool:
+        return fact == "status" and any(fnmatchcase("critical", pattern) for pattern in patterns)
+
+    return not has_recipients(channel) and not any(
+        route.recipients and route.when and all(holds(*condition) for condition in route.when)
+        for route in channel.policy.routes
+    )
 
 
 def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
@@ -65,7 +83,6 @@ def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
 _BIGPANDA = "BigPanda API"
 _REST = "xMatters REST API"
 _TRIGGER = "xMatters trigger"
-_MAY_READ = "the key may read the channel's environments; whether it may write is not checked"
 
 
 def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
@@ -99,19 +116,12 @@ def bigpanda(client: HttpClient, access: BigPandaAccess | None, deadline: Deadli
         return warning(_BIGPANDA, "off: without bigpanda.api_key people's answers are not written to BigPanda")
     if not access.environments:
         return warning(_BIGPANDA, "not checked: bigpanda.environments names no environment to read from")
-    found = (_environment(client, access, each, deadline) for each in access.environments)
-    return next((each for each in found if each.state != State.OK), ok(_BIGPANDA, _MAY_READ))
-
-
-def _environment(client: HttpClient, access: BigPandaAccess, environment_id: str, deadline: Deadline) -> Check:
     try:
-        BigPanda(client).try_credentials(access, environment_id, deadline)
+        for each in access.environments:
+            BigPanda(client).try_credentials(access, each, deadline)
     except SendError as error:
-        if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM and _is_not_bigpandas(error.http_status):
-            return warning(_BIGPANDA, f"not known: HTTP {error.http_status} with an answer that is not BigPanda's")
+        status = error.http_status if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM else None
+        if status == 404 or (status is not None and status < 300):
+            return warning(_BIGPANDA, f"not known: HTTP {status} with an answer that is not BigPanda's")
         return of_failure(_BIGPANDA, error)
-    return ok(_BIGPANDA, _MAY_READ)
-
-
-def _is_not_bigpandas(status: int | None) -> bool:
-    return status == 404 or (status is not None and status < 300)
+    return ok(_BIGPANDA, "the key may read the channel's environments; whether it may write is not checked")

@@ -89,6 +89,20 @@ def add_missing_tokens(document: SecretDocument, name: str) -> None:
         document.set("xmatters.callback.token", new_token(name, "xmatters.callback"))
 
 
+def renew(document: SecretDocument, key: str, name: str) -> None:
+    """Replace the current credentials of an endpoint by new ones of the same kinds. A login keeps its user name."""
+    login, fresh = document.get(f"{key}.basic.username"), dict[str, Any]()
+    if isinstance(login, str) and login:
+        fresh["basic"] = {"username": login, "password": new_token(name, key)}
+    if document.has(f"{key}.token") or not fresh:
+        fresh["token"] = new_token(name, key)
+    for kind in ("token", "basic"):
+        if kind in fresh:
+            document.set(f"{key}.{kind}", fresh[kind])
+        else:
+            document.unset(f"{key}.{kind}")
+
+
 def show(urls_by_key: Mapping[str, str], headers_by_key: Mapping[str, Iterable[Mapping[str, str]]]) -> None:
     """Print URL and headers of each endpoint as the operator pastes them at the vendor."""
     for key, found in headers_by_key.items():

@@ -15,18 +15,15 @@ from relayctl.channel import endpoints, pauses
 from relayctl.channel.pause import pause, resume
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotate import revoke, rotate
-from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.set import set_, undo
-from relayctl.channel.store import NO_CHANNELS, ChannelStore
+from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
 from relayctl.channel.test import test
-from relayctl.channel_names import NAME
 from relayctl.settings.export import export
 from relayctl.settings.plan import apply, plan
 from relayctl.stack import channel_status, draining
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.owed import Owed
-from relayctl.stack.status_reading import StackStatus, StatusReader
+from relayctl.stack.status_reading import Owed, StackStatus, StatusReader
 
 
 @click.group()
@@ -50,8 +47,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     Example:
       relayctl channel show payments
     """
-    kept = ChannelStore(stack).existing(name)
-    document = SecretDocument(kept.document)
+    document = ChannelStore(stack).existing(name)
     urls, masked = endpoints.urls(stack, name, document), document.masked()
     uses = endpoints.uses_of(stack, name, document) or []
     policy, now = None, stack.effects.clock()
@@ -183,10 +179,10 @@ _QUESTION = "Refuse BigPanda's shares for channel {}, {}?"
 
 def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
     reader = StatusReader(stack, name)
-    draining.check(reader, [name], stack.effects.clock())
+    draining.check(reader, [name], quiet, stack.effects.clock())
     _refuse_dead_lettered(stack, name)
     terminal.confirm(_QUESTION.format(name, "as soon as nothing is owed for it"), yes=yes)
-    list(draining.drained(stack, reader, [name], quiet, timeout))
+    list(draining.drained(reader, [name], quiet, timeout))
     _refuse_dead_lettered(stack, name)
 
 

@@ -14,8 +14,7 @@ from relayctl.channel import pauses
 from relayctl.channel.pauses import Members
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.channel.store import ChannelStore
-from relayctl.channel_names import NAME_OR_ALL
+from relayctl.channel.store import NAME_OR_ALL, ChannelStore
 from relayctl.stack.deployed import Stack, on_stack
 
 _ALL = click.option("--all", "is_all", is_flag=True, help="All channels of the stack.")
@@ -144,11 +143,10 @@ def _stored(stack: Stack, name: str | None, act: _Act) -> tuple[dict[str, Sequen
     pauses = dict[str, Sequence[Members]]()
     for each in [name] if name else store.names():
         try:
-            kept = store.read(each)
-            after = SecretDocument(kept.document if kept else None)
-            if kept and (found := act(after)):
-                parse_channel(each, after.text(), stack.hosts)
-                store.write(each, after.text(), replaces=kept.version)
+            secret = store.read(each)
+            if secret.version and (found := act(secret)):
+                parse_channel(each, secret.text(), stack.hosts)
+                store.write(each, secret.text(), replaces=secret.version)
                 pauses[each] = found
         except (InvalidChannel, click.ClickException) as error:
             if name:

@@ -5,22 +5,33 @@ from typing import Any
 
 import click
 
+from relay.channels.schema import AUTH
 from relay.foreign_text import printable
 from relay.xmatters.directory import Directory
 from relayctl import check_results, moments, terminal
-from relayctl.channel import credential_checks, endpoints, rotation, write_path
+from relayctl.channel import credential_checks, endpoints, write_path
 from relayctl.channel.checks import SECONDS
-from relayctl.channel.credential_input import CredentialCommand, credential_option, flag_of
-from relayctl.channel.endpoints import ENDPOINTS, KEYS, described, last_use, obstacle
+from relayctl.channel.credential_input import (
+    CredentialCommand,
+    CredentialInput,
+    ask,
+    credential_option,
+    flag_of,
+    judged,
+)
+from relayctl.channel.endpoints import ENDPOINTS, KEYS, described, last_use, obstacle, renew
 from relayctl.channel.propagation import put_in_force
-from relayctl.channel.rotation import VENDORS
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.channel.store import ChannelStore, StoredSecret
-from relayctl.channel.write_path import ChannelChange
-from relayctl.channel_names import NAME
+from relayctl.channel.store import NAME, ChannelStore
+from relayctl.channel.write_path import OVERLAP_SECONDS, ChannelChange
 from relayctl.check_results import Check, State
 from relayctl.stack.deployed import Stack, on_stack
 
+# The vendor by the kind of credential: the trigger's, xMatters' REST API's, and BigPanda's API's.
+VENDORS = {"trigger": "xMatters", "rest": "xMatters", "bigpanda": "BigPanda"}
+# Options for credentials. The others, such as a user name, have plain values.
+_HIDDEN = {"trigger_url", "password", "key", "secret", "api_key", "app_key"}
+_AUTHS = {"trigger": "xmatters.auth", "rest": "xmatters.rest.auth"}
 _FLAGS = ("overlap", "retire", "now", "unchecked")
 
 
@@ -70,23 +81,22 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
     flags = {option: options.pop(option) for option in _FLAGS}
     _check_options(kind, flags, [option for option, text in options.items() if text is not None])
     store = ChannelStore(stack)
-    stored = store.existing(name)
+    before = store.existing(name)
     if kind in VENDORS:
-        after = rotation.renewed(SecretDocument(stored.document), name, kind, options)
-        change = write_path.prepare(stack, name, stored, after)
-        is_done = _rotate_outward(stack, store, change, kind, unchecked=flags["unchecked"], as_json=as_json)
+        change = write_path.prepare(store, name, before, _renewed(before, name, kind, options))
+        is_done = _rotate_outward(change, kind, unchecked=flags["unchecked"], as_json=as_json)
     else:
         key = next(key for key, endpoint in ENDPOINTS.items() if endpoint.name == kind)
-        if not SecretDocument(stored.document).has(key):
+        if not before.has(key):
             raise click.UsageError(
                 f"channel {name} has no credential for {ENDPOINTS[key].vendor}: relayctl channel set makes one for "
                 "xMatters once the channel has bigpanda.api_key"
             )
         if flags["retire"]:
-            is_done = _retire(stack, store, name, stored, key, now=flags["now"], as_json=as_json)
+            is_done = _retire(store, name, before, key, now=flags["now"], as_json=as_json)
         else:
-            overlap = flags["overlap"] or rotation.OVERLAP_SECONDS
-            is_done = _rotate_inward(stack, store, name, stored, key, overlap, as_json=as_json)
+            overlap = flags["overlap"] or OVERLAP_SECONDS
+            is_done = _rotate_inward(store, name, before, key, overlap, as_json=as_json)
     terminal.fail_if(not is_done)
 
 
@@ -107,22 +117,62 @@ def _check_options(kind: str, flags: Mapping[str, Any], given: list[str]) -> Non
         raise click.UsageError("--now is only for --retire")
 
 
+def _renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, str | None]) -> SecretDocument:
+    """Return the secret with the given credentials, by option, in place of the old ones; prompt for those missing.
+
+    `kind` is a key of VENDORS. Raises UsageError.
+    """
+    options = {option: text for option, text in given.items() if text is not None}
+    places = _places(before, name, kind)
+    if unsuitable := [flag_of(option) for option in options if option not in places]:
+        suitable = " and ".join(flag_of(option) for option in places if option in _HIDDEN)
+        raise click.UsageError(
+            f"{', '.join(unsuitable)}: not a part of channel {name}'s credential for {kind}, which has {suitable}"
+        )
+    # Of BigPanda's two keys at least one is needed, and each of the other credentials.
+    needed = _HIDDEN - {"app_key"} - ({"api_key"} if "app_key" in options else set())
+    after, source = SecretDocument(before.members), CredentialInput(allows_literals=False)
+    try:
+        for option, key in places.items():
+            if option in options and option in _HIDDEN:
+                after.set(key, source.read(flag_of(option), key, options[option]))
+            elif option in options:
+                after.set(key, options[option])
+            elif option in needed:
+                after.set(key, judged(flag_of(option), key, ask(flag_of(option), " is needed"), "the answer"))
+    finally:
+        source.warn()
+    return after
+
+
+def _places(document: SecretDocument, name: str, kind: str) -> dict[str, str]:
+    if kind == "bigpanda":
+        if not document.has("bigpanda.api_key"):
+            raise click.UsageError(
+                f"channel {name} has no key for BigPanda: relayctl channel set {name} --set bigpanda.api_key"
+            )
+        return {"api_key": "bigpanda.api_key", "app_key": "bigpanda.app_key"}
+    place = _AUTHS[kind]
+    if not document.has(place):
+        raise click.UsageError(
+            f"channel {name} has no {place}: relayctl channel set {name} --set {place.removesuffix('.auth')}=@FILE"
+        )
+    how = document.get(f"{place}.type")
+    if how == "url":
+        return {"trigger_url": "xmatters.trigger_url"}
+    members = AUTH[how]["properties"] if how in list(AUTH) else {}
+    return {member: f"{place}.{member}" for member in members if member != "type"}
+
+
 def _rotate_inward(
-    stack: Stack,
-    store: ChannelStore,
-    name: str,
-    stored: StoredSecret,
-    key: str,
-    overlap: float,
-    *,
-    as_json: bool,
+    store: ChannelStore, name: str, before: SecretDocument, key: str, overlap: float, *, as_json: bool
 ) -> bool:
-    after, endpoint = SecretDocument(stored.document), ENDPOINTS[key]
-    rotation.renew(after, key, name)
-    change = write_path.prepare(stack, name, stored, after, overlap_seconds=overlap)
-    uses = endpoints.uses_of(stack, name, change.before) or ()
+    after, endpoint = SecretDocument(before.members), ENDPOINTS[key]
+    renew(after, key, name)
+    change = write_path.prepare(store, name, before, after, overlap_seconds=overlap)
+    uses = endpoints.uses_of(store.stack, name, before) or ()
     used = last_use(uses, endpoint.name, "current")
-    done = write_path.put(stack, store, change)
+    done = write_path.put(change)
     urls, headers = {key: change.urls[key]}, endpoints.headers(after, key)
     if as_json:
         old = {"used_at": moments.iso_or_none(used), "expires_at": change.expiries.get(key)}
@@ -134,10 +184,8 @@ def _rotate_inward(
     return done.is_verified
 
 
-def _retire(
-    stack: Stack, store: ChannelStore, name: str, stored: StoredSecret, key: str, *, now: bool, as_json: bool
-) -> bool:
-    before, after = SecretDocument(stored.document), SecretDocument(stored.document)
+def _retire(store: ChannelStore, name: str, before: SecretDocument, key: str, *, now: bool, as_json: bool) -> bool:
+    stack, after = store.stack, SecretDocument(before.members)
     used, endpoint = None, ENDPOINTS[key]
     if is_there := after.unset(f"{key}.previous"):
         uses = endpoints.uses_of(stack, name, before)
@@ -147,8 +195,8 @@ def _retire(
             why = obstacle(uses, key, stack.effects.clock()) or ""
         if why and not now:
             raise click.ClickException(f"not retired: {why}; --now retires it all the same")
-        change = write_path.prepare(stack, name, stored, after, overlap_seconds=None)
-        store.write(name, after.text(), replaces=change.replaces)
+        write_path.prepare(store, name, before, after, overlap_seconds=None)
+        store.write(name, after.text(), replaces=before.version)
         terminal.say(f"channel {name}: changed")
     else:
         terminal.say(f"channel {name}: {endpoint.vendor} has no old credential any more")
@@ -162,9 +210,8 @@ def _retire(
     return in_force is not None
 
 
-def _rotate_outward(
-    stack: Stack, store: ChannelStore, change: ChannelChange, kind: str, *, unchecked: bool, as_json: bool
-) -> bool:
+def _rotate_outward(change: ChannelChange, kind: str, *, unchecked: bool, as_json: bool) -> bool:
+    stack = change.store.stack
     with terminal.status(f"checking the credential with {VENDORS[kind]} …"):
         found = _checked(stack, change, kind)
     if found.state == State.FAILED and not unchecked:
@@ -172,7 +219,7 @@ def _rotate_outward(
             f"{printable(found.what)}: {printable(found.detail)}; nothing was stored. --unchecked stores it all the "
             "same"
         )
-    done = write_path.put(stack, store, change)
+    done = write_path.put(change)
     if as_json:
         changes = [each._asdict() for each in change.changes]
         document = {"channel": change.name, "kind": kind, "check": found.document(), "changes": changes}
@@ -227,22 +274,22 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
       relayctl channel revoke payments --endpoint callback --yes
     """
     store = ChannelStore(stack)
-    stored = store.existing(name)
+    before = store.existing(name)
     keys = [key for key, endpoint in ENDPOINTS.items() if endpoint.name in names]
-    after = SecretDocument(stored.document)
+    after = SecretDocument(before.members)
     for key in keys:
         if not after.has(key):
             raise click.UsageError(f"--endpoint {ENDPOINTS[key].name}: channel {name} has no credential for it")
-        rotation.renew(after, key, name)
+        renew(after, key, name)
         after.unset(f"{key}.previous")
-    change = write_path.prepare(stack, name, stored, after, overlap_seconds=None)
+    change = write_path.prepare(store, name, before, after, overlap_seconds=None)
     terminal.refuse_unasked("revoke", yes=yes)
     vendors = " and ".join(ENDPOINTS[key].vendor for key in keys)
     question = f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?"
     terminal.confirm(question, yes=yes)
     # A second `revoke` would make one more credential. Any endpoint will do: the mark is the channel's.
     advice = f"to put it in force, type: relayctl channel rotate {name} {names[0]} --retire --now"
-    done = write_path.put(stack, store, change, revokes=advice)
+    done = write_path.put(change, revokes=advice)
     headers = {key: endpoints.headers(after, key) for key in keys}
     if as_json:
         found = [

@@ -50,10 +50,14 @@ class Change(NamedTuple):
 
 
 class SecretDocument:
-    """The decoded JSON of a channel's secret, changed by dotted keys such as `policy.max_per_minute`."""
+    """The decoded JSON of a channel's secret, changed by dotted keys such as `policy.max_per_minute`.
 
-    def __init__(self, members: Mapping[str, Any] | None = None) -> None:
+    `version` is the id of the version in Secrets Manager that was read; None if there was none.
+    """
+
+    def __init__(self, members: Mapping[str, Any] | None = None, version: str | None = None) -> None:
         self.members: dict[str, Any] = copy.deepcopy(dict(members or {}))
+        self.version = version
 
     def get(self, key: str) -> Any:
         place, last = self._find(key.split("."))

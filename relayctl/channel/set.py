@@ -19,9 +19,7 @@ from relayctl.channel.credential_input import (
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import SecretDocument, typed_value, unknown_key
-from relayctl.channel.store import ChannelStore
-from relayctl.channel.write_path import ChannelChange
-from relayctl.channel_names import NAME
+from relayctl.channel.store import NAME, ChannelStore
 from relayctl.stack.deployed import Stack, on_stack
 
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
@@ -92,11 +90,11 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
     """
     options = _resolved(options)
     store = ChannelStore(stack)
-    kept = store.read(name)
-    after = SecretDocument(kept.document if kept else None)
+    before = store.read(name)
+    after = SecretDocument(before.members)
     _apply(after, options, name)
-    change = write_path.prepare(stack, name, kept, after)
-    done = write_path.put(stack, store, change)
+    change = write_path.prepare(store, name, before, after)
+    done = write_path.put(change)
     shown = {key: header_for(after.get(key)) for key in change.urls} if reveal else {}
     shown |= done.fresh
     if as_json:
@@ -146,7 +144,11 @@ def _apply(document: SecretDocument, options: dict[str, Any], name: str) -> None
     """
     had = [key for key in ENDPOINTS if _has_credentials(document, key)]
     _apply_options(document, options)
-    _apply_settings(document, options["settings"], options["removals"])
+    for key, text in options["settings"]:
+        document.set(key, typed_value(key, text))
+    for key in options["removals"]:
+        if not document.unset(key):
+            raise click.UsageError(f"--unset {key}: the channel has no such key{_hint(key)}")
     for key in had:
         if needs_endpoint(document, key) and not _has_credentials(document, key):
             raise click.UsageError(
@@ -189,14 +191,6 @@ def _ask(name: str, why: str) -> str:
     return ask(flag_of(name), f" is needed{why}", is_hidden=name in _CREDENTIALS)
 
 
-def _apply_settings(document: SecretDocument, settings: list[tuple[str, str]], removals: tuple[str, ...]) -> None:
-    for key, text in settings:
-        document.set(key, typed_value(key, text))
-    for key in removals:
-        if not document.unset(key):
-            raise click.UsageError(f"--unset {key}: the channel has no such key{_hint(key)}")
-
-
 def _hint(key: str) -> str:
     _, mark, hint = (unknown_key(key) or "").partition("; ")
     return mark + hint
@@ -219,33 +213,26 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
       relayctl channel undo payments --yes
     """
     store = ChannelStore(stack)
-    change = _change(stack, store, name)
+    before, earlier = store.existing(name), store.read_previous(name)
+    if earlier.version is None:
+        terminal.nothing(f"channel {name} has no earlier version")
+    change = write_path.prepare(store, name, before, _with_endpoints_of(before, earlier, name))
+    if not change.changes:
+        terminal.nothing(
+            f"nothing to undo: the last change of channel {name} changed only what BigPanda or xMatters show to the "
+            "relay; relayctl channel set makes new credentials"
+        )
     terminal.refuse_unasked("undo", yes=yes, as_json=as_json)
     if not as_json:
         write_path.show_changes(change.changes)
     terminal.confirm(f"Channel {name}: go back to these settings?", yes=yes)
-    done = write_path.put(stack, store, change)
+    done = write_path.put(change)
     if as_json:
         document: dict[str, Any] = {"channel": name, "changes": [each._asdict() for each in change.changes]}
         document |= {"verified": done.is_verified} if done.fresh else {}
         terminal.document(document)
     write_path.say_fresh(name, done)
     terminal.fail_if(not done.is_verified)
-
-
-def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:
-    kept = store.existing(name)
-    earlier = store.read_previous(name)
-    if earlier is None:
-        terminal.nothing(f"channel {name} has no earlier version")
-    after = _with_endpoints_of(SecretDocument(kept.document), SecretDocument(earlier.document), name)
-    change = write_path.prepare(stack, name, kept, after)
-    if not change.changes:
-        terminal.nothing(
-            f"nothing to undo: the last change of channel {name} changed only what BigPanda or xMatters show to the "
-            "relay; relayctl channel set makes new credentials"
-        )
-    return change
 
 
 def _with_endpoints_of(current: SecretDocument, earlier: SecretDocument, name: str) -> SecretDocument:

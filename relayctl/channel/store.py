@@ -1,9 +1,10 @@
-"""Channels' secrets in Secrets Manager, below the stack's prefix, written with optimistic locking."""
+"""Channels: their names on the command line, and their secrets in Secrets Manager, below the stack's prefix."""
 
+import re
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
@@ -11,8 +12,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.channels.cache import list_channels
 from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
+from relay.channels.policy import CHANNEL_NAME
 from relay.failures import InvalidChannel
 from relayctl import terminal
+from relayctl.channel.secret_document import SecretDocument
 from relayctl.stack.deployed import Stack
 
 _CURRENT = "AWSCURRENT"
@@ -24,27 +27,32 @@ NO_CHANNELS = (
 )
 
 
-class ChannelChangedError(click.ClickException):
-    """Another writer changed the channel between this writer's read and write. Nothing was stored."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"channel {name}: changed meanwhile by another operator; nothing was stored; run the command again"
-        )
+def checked_name(value: str) -> str:
+    """Return the name of a channel as the operator gave it. Raises BadParameter if no channel can have it."""
+    if not re.match(CHANNEL_NAME, value):
+        raise click.BadParameter("use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit")
+    return value
 
 
-class StoredSecret(NamedTuple):
-    """A channel's secret as relayctl read it from Secrets Manager."""
+NAME = click.argument("name", type=checked_name, metavar="NAME")
+NAME_OR_ALL = click.argument("name", type=checked_name, required=False, metavar="[NAME]")
+CHANNEL = click.option("--channel", type=checked_name, metavar="NAME", help="Only this channel.")
+CHANNELS = click.option(
+    "--channel", "names", type=checked_name, metavar="NAME", multiple=True, help="Only this channel; repeatable."
+)
 
-    document: dict[str, Any]
-    version: str  # The id of its version in Secrets Manager
+
+def _changed_meanwhile(name: str) -> click.ClickException:
+    return click.ClickException(
+        f"channel {name}: changed meanwhile by another operator; nothing was stored; run the command again"
+    )
 
 
 class ChannelStore:
-    """The secrets of one stack's channels. Errors of AWS come as botocore raises them."""
+    """The secrets of one stack's channels, written with optimistic locking. Botocore's errors come as they are."""
 
     def __init__(self, stack: Stack) -> None:
-        self._stack, self._secrets = stack, stack.session.client("secretsmanager")
+        self.stack, self._secrets = stack, stack.session.client("secretsmanager")
         self._prefix = stack.output("SecretPrefix")
         self._key, self._errors = stack.key_arn, self._secrets.exceptions
         # There is no secret, or the secret is marked for deletion.
@@ -62,37 +70,37 @@ class ChannelStore:
     def channel(self, name: str) -> Channel | None:
         """Return a channel; None if it does not exist, or is removed. Raises InvalidChannel."""
         text = self.text(name)
-        return None if text is None else parse_channel(name, text, self._stack.hosts)
+        return None if text is None else parse_channel(name, text, self.stack.hosts)
 
-    def read(self, name: str) -> StoredSecret | None:
-        """Return the decoded secret of a channel; None if there is no such channel. Raises InvalidChannel."""
+    def read(self, name: str) -> SecretDocument:
+        """Return the decoded secret of a channel, without a version if there is no channel. Raises InvalidChannel."""
         return self._decoded(self._value(name), f"the secret {self._id(name)}", "; repair or remove it first")
 
-    def existing(self, name: str) -> StoredSecret:
+    def existing(self, name: str) -> SecretDocument:
         """Return the decoded secret as `read` does; exit with code 3 if there is no such channel."""
-        kept = self.read(name)
-        if kept is None:
+        found = self.read(name)
+        if found.version is None:
             terminal.nothing(f"there is no channel {name}")
-        return kept
+        return found
 
-    def read_previous(self, name: str) -> StoredSecret | None:
-        """Return the secret before its last change; None if there is no earlier version. Raises InvalidChannel."""
+    def read_previous(self, name: str) -> SecretDocument:
+        """Return the secret before its last change as `read` does, without a version if there is no earlier one."""
         return self._decoded(self._value(name, _PREVIOUS), f"the previous version of the secret {self._id(name)}")
 
     @staticmethod
-    def _decoded(value: Mapping[str, Any] | None, what: str, remedy: str = "") -> StoredSecret | None:
+    def _decoded(value: Mapping[str, Any] | None, what: str, remedy: str = "") -> SecretDocument:
         if value is None:
-            return None
+            return SecretDocument()
         try:
             document = decode_secret(value.get("SecretString", ""))
         except InvalidChannel:
             raise InvalidChannel(f"{what} is not JSON{remedy}") from None
         if not isinstance(document, dict):
             raise InvalidChannel(f"{what} is not a JSON object{remedy}")
-        return StoredSecret(document, value["VersionId"])
+        return SecretDocument(document, value["VersionId"])
 
     def write(self, name: str, text: str, *, replaces: str | None) -> None:
-        """Store a secret in place of the version that was read, None for a new channel. Raises ChannelChangedError."""
+        """Store a secret in place of the version that was read, None for a new channel. Raises ClickException."""
         if replaces is not None:
             self._swap(name, text, replaces)
         elif removed := self._create(name, text):
@@ -106,11 +114,11 @@ class ChannelStore:
     def _create(self, name: str, text: str) -> str | None:
         """Create a secret; if a removed one has the name, return its current version, to be restored and replaced.
 
-        Raises ChannelChangedError, and InvalidChannel if the removed secret has no current version.
+        Raises ClickException, and InvalidChannel if the removed secret has no current version.
         """
         options: Any = {"KmsKeyId": self._key} if self._key else {}
         # CloudFormation tags what the stack makes, and secrets are not among it.
-        if tags := self._stack.tags:
+        if tags := self.stack.tags:
             options["Tags"] = tags
         try:
             self._secrets.create_secret(
@@ -127,7 +135,7 @@ class ChannelStore:
         # Read before the restore: two writers that restore the secret both replace this version, and one of them fails.
         held = self._secrets.describe_secret(SecretId=self._id(name))
         if "DeletedDate" not in held:
-            raise ChannelChangedError(name)
+            raise _changed_meanwhile(name)
         versions = held.get("VersionIdsToStages", {}).items()
         current = next((version for version, stages in versions if _CURRENT in stages), None)
         if current is None:
@@ -146,29 +154,16 @@ class ChannelStore:
     def _swap(self, name: str, text: str, replaces: str) -> None:
         """Store a new version under a staging label of its own, and make it current if `replaces` still is.
 
-        Raises ChannelChangedError.
+        Raises ClickException if another writer replaced it meanwhile.
         """
         version = str(uuid.uuid4())
         label = f"relayctl-{version}"
-        self._put(name, text, version, label)
-        try:
-            self._make_current(name, version, replaces)
-        finally:
-            # Secrets Manager deletes only versions without a label.
-            with suppress(ClientError, BotoCoreError):
-                self._secrets.update_secret_version_stage(
-                    SecretId=self._id(name), VersionStage=label, RemoveFromVersionId=version
-                )
-
-    def _put(self, name: str, text: str, version: str, label: str) -> None:
         try:
             self._secrets.put_secret_value(
                 SecretId=self._id(name), SecretString=text, ClientRequestToken=version, VersionStages=[label]
             )
         except self._gone:
-            raise ChannelChangedError(name) from None
-
-    def _make_current(self, name: str, version: str, replaces: str) -> None:
+            raise _changed_meanwhile(name) from None
         try:
             self._secrets.update_secret_version_stage(
                 SecretId=self._id(name),
@@ -180,7 +175,13 @@ class ChannelStore:
             # botocore repeats a call whose answer was lost; the second call finds its own version current.
             current = self._value(name)
             if current is None or current["VersionId"] != version:
-                raise ChannelChangedError(name) from None
+                raise _changed_meanwhile(name) from None
+        finally:
+            # Secrets Manager deletes only versions without a label.
+            with suppress(ClientError, BotoCoreError):
+                self._secrets.update_secret_version_stage(
+                    SecretId=self._id(name), VersionStage=label, RemoveFromVersionId=version
+                )
 
     def _value(self, name: str, stage: str = _CURRENT) -> Mapping[str, Any] | None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from relay.channels.channel import Channel, header_for
+from relay.channels.channel import header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.routes import chosen
 from relay.failures import InvalidChannel, NoAnswer
@@ -15,9 +15,7 @@ from relay.http.client import json_object
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
 from relayctl import check_results, terminal
 from relayctl.channel import checks, endpoints
-from relayctl.channel.secret_document import SecretDocument
-from relayctl.channel.store import ChannelStore
-from relayctl.channel_names import NAME
+from relayctl.channel.store import NAME, ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status import refused_requests
@@ -41,12 +39,6 @@ def body(incident_id: str, status: str, started: int, now: int) -> bytes:
     alert |= {"source_system": "relayctl", "description": DESCRIPTION, "tags": tags}
     incident = state | {"id": incident_id, "severity": "warning", "resolved": is_over, "alerts": [alert]}
     return json.dumps({"incident": incident}).encode()
-
-
-def recipients_of(channel: Channel) -> tuple[str, ...]:
-    """Return the recipients in the channel's secret that the test incident would notify."""
-    route = chosen(channel.policy.routes, parse_share(body("test", "warning", 1, 1)), is_open=True)
-    return route.recipients if route else channel.recipients
 
 
 def ring(stack: Stack, url: str, header: Mapping[str, str], incident_id: str) -> Iterator[Check]:
@@ -107,14 +99,14 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     if rings:
         terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):
-        found = list(checks.of(stack, store, name))
+        found = list(checks.of(store, name))
         found += refused_requests(StatusReader(stack, name).read(), name)
     if not as_json:
         check_results.show(found)
     if rings:
         is_usable = not any(each.state == State.FAILED for each in found if each.what in {"secret", "hosts"})
         refusal = failed("test incident", "not shared: the relay itself could not use the channel")
-        rung = list(_ring(stack, store, name, yes=yes)) if is_usable else [refusal]
+        rung = list(_ring(store, name, yes=yes)) if is_usable else [refusal]
         if not as_json:
             check_results.show(rung)
         found += rung
@@ -123,13 +115,14 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     check_results.conclude(f"channel {name}", found)
 
 
-def _ring(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
-    kept = store.read(name)
-    if kept is None:
+def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
+    stack, document = store.stack, store.read(name)
+    if document.version is None:
         raise InvalidChannel(f"channel {name} was removed meanwhile")
-    document = SecretDocument(kept.document)
     channel = parse_channel(name, document.text(), stack.hosts)
-    recipients = ", ".join(map(printable, recipients_of(channel))) or "the recipients of xMatters' form"
+    route = chosen(channel.policy.routes, parse_share(body("test", "warning", 1, 1)), is_open=True)
+    named = route.recipients if route else channel.recipients
+    recipients = ", ".join(map(printable, named)) or "the recipients of xMatters' form"
     terminal.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", yes=yes)
     url = endpoints.urls(stack, name, document)["inbound"]
     with terminal.status("sharing a test incident …"):

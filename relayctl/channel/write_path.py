@@ -2,27 +2,31 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import click
 
 from relay.channels import misconfiguration
-from relay.channels.channel import Channel
+from relay.channels.channel import Channel, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
+from relay.incidents.share import time_of
 from relayctl import terminal
-from relayctl.channel import credential_checks, criticals, endpoints, rotation
+from relayctl.channel import credential_checks, endpoints
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.propagation import put_in_force, verify
 from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument, shown
-from relayctl.channel.store import ChannelStore, StoredSecret
-from relayctl.stack.deployed import Stack
+from relayctl.channel.store import ChannelStore
 
+# Long enough to paste the new credential at the vendor, and to notice a forgotten one.
+OVERLAP_SECONDS = 24 * 3600
 _COLORS = {"+": "green", "-": "red", "~": "yellow"}
 # Keys whose change must reach all functions within seconds.
 AT_ONCE = frozenset({"policy.mode"})
@@ -39,8 +43,8 @@ _REMEDIES = {
 class ChannelChange:
     """A valid change of one channel that is not stored yet."""
 
+    store: ChannelStore  # The place of its secret
     name: str
-    replaces: str | None  # The version of the secret that was read; None for a new channel
     before: SecretDocument  # The secret as it was read; empty for a new channel
     after: SecretDocument  # The new secret, with replaced credentials as `previous`
     channel: Channel  # The channel that the new secret describes
@@ -49,7 +53,7 @@ class ChannelChange:
 
     @property
     def is_new(self) -> bool:
-        return self.replaces is None
+        return self.before.version is None
 
     @cached_property
     def changes(self) -> list[Change]:
@@ -68,41 +72,43 @@ class Done(NamedTuple):
 
 
 def prepare(
-    stack: Stack,
+    store: ChannelStore,
     name: str,
-    stored: StoredSecret | None,
+    before: SecretDocument,
     after: SecretDocument,
     *,
-    overlap_seconds: float | None = rotation.OVERLAP_SECONDS,
+    overlap_seconds: float | None = OVERLAP_SECONDS,
 ) -> ChannelChange:
     """Return the change that would store a new secret; what it replaces is `previous` for `overlap_seconds`.
 
     Without an overlap it ends at once. Raises InvalidChannel and UsageError.
     """
-    before, expiries = SecretDocument(stored.document if stored else None), dict[str, str]()
+    expiries = dict[str, str]()
     if overlap_seconds is not None:
-        try:
+        # The endpoints accepted no credential of a secret that was not valid.
+        with suppress(InvalidChannel):
             parse_channel(name, before.text(), ANY_HOSTS)
-        except InvalidChannel:
-            overlap_seconds = None
-    # The endpoints accepted no credential of a secret that was not valid.
-    if overlap_seconds is not None:
-        expiries = rotation.keep_previous(before, after, name, stack.effects.clock(), overlap_seconds)
-    channel = _checked(stack, name, after)
+            expiries = keep_previous(before, after, name, store.stack.effects.clock(), overlap_seconds)
+    channel = parse_channel(name, after.text(), store.stack.hosts)
+    # AWS's own message about a long secret may quote it.
+    if (size := len(after.text().encode())) > MAX_BYTES:
+        raise click.UsageError(f"the channel has {size:,} bytes; Secrets Manager takes {MAX_BYTES:,} at most")
+    if problems := misconfiguration.problems(channel):
+        lines = [f"{each}; {_REMEDIES[each.key]}" if each.key in _REMEDIES else str(each) for each in problems]
+        raise click.UsageError("\n".join(lines))
     _refuse_short_tokens(before, after)
-    urls = endpoints.urls(stack, name, after)
-    return ChannelChange(name, stored.version if stored else None, before, after, channel, urls, expiries)
+    return ChannelChange(store, name, before, after, channel, endpoints.urls(store.stack, name, after), expiries)
 
 
-def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: str | None = None) -> Done:
+def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
     """Store a change, with notes and warnings on stderr, and wait until the relay accepts the new credentials.
 
-    `revokes` is the operator's advice if the end of a credential is not in force. Raises ChannelChangedError.
+    `revokes` is the operator's advice if the end of a credential is not in force. Raises ClickException.
     """
-    name, before, after = change.name, change.before, change.after
+    stack, name, before, after = change.store.stack, change.name, change.before, change.after
     if change.changes:
-        store.write(name, after.text(), replaces=change.replaces)
-        _say_stored(stack, change)
+        change.store.write(name, after.text(), replaces=before.version)
+        _say_stored(change)
     in_force, must_act = None, not change.is_new and any(each.key in AT_ONCE for each in change.changes)
     if revokes:
         in_force = put_in_force(stack, name, advice=revokes)
@@ -113,9 +119,13 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: st
             f"note: {ENDPOINTS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl "
             f"channel rotate {name} {ENDPOINTS[key].name} --retire"
         )
-    _warn_of_critical(change.channel)
+    if credential_checks.may_notify_nobody(change.channel):
+        terminal.say(
+            "warning: a critical incident that matches no route notifies nobody: name recipients in "
+            'xmatters.recipients, or add a route whose only condition is {"status": "critical"}'
+        )
     findings = credential_checks.warn(stack, change.channel)
-    fresh = {key: header for key in change.urls if (header := rotation.fresh_header(before, after, key))}
+    fresh = {key: header for key in change.urls if (header := fresh_header(before, after, key))}
     is_verified = verify(stack, name, change.urls, fresh)
     return Done(fresh, is_verified, in_force, in_force is not None or not must_act, findings)
 
@@ -162,17 +172,6 @@ def say_fresh(name: str, done: Done) -> None:
         terminal.say(f"channel {name}: {vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
 
 
-def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:
-    channel = parse_channel(name, document.text(), stack.hosts)
-    # AWS's own message about a long secret may quote it.
-    if (size := len(document.text().encode())) > MAX_BYTES:
-        raise click.UsageError(f"the channel has {size:,} bytes; Secrets Manager takes {MAX_BYTES:,} at most")
-    if problems := misconfiguration.problems(channel):
-        lines = [f"{each}; {_REMEDIES[each.key]}" if each.key in _REMEDIES else str(each) for each in problems]
-        raise click.UsageError("\n".join(lines))
-    return channel
-
-
 def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
     """Raise UsageError for a new token that is short enough to guess. A stored short token goes on working."""
     for key in (f"{endpoint}.token" for endpoint in ENDPOINTS):
@@ -184,8 +183,8 @@ def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
             )
 
 
-def _say_stored(stack: Stack, change: ChannelChange) -> None:
-    seconds = stack.parameters.get("SecretCacheSeconds", "300")
+def _say_stored(change: ChannelChange) -> None:
+    seconds = change.store.stack.parameters.get("SecretCacheSeconds", "300")
     document = change.after
     what = "made" if change.is_new else f"changed; running functions read it within {seconds} s"
     terminal.say(f"channel {change.name}: {what}")
@@ -196,9 +195,47 @@ def _say_stored(stack: Stack, change: ChannelChange) -> None:
         terminal.say("note: the trigger URL has no apiKey, which --auth url needs")
 
 
-def _warn_of_critical(channel: Channel) -> None:
-    if criticals.may_notify_nobody(channel):
-        terminal.say(
-            "warning: a critical incident that matches no route notifies nobody: name recipients in "
-            'xmatters.recipients, or add a route whose only condition is {"status": "critical"}'
-        )
+def keep_previous(
+    before: SecretDocument, after: SecretDocument, name: str, now: float, overlap_seconds: float = OVERLAP_SECONDS
+) -> dict[str, str]:
+    """Write each credential that `after` replaces into it as the endpoint's `previous` one; return their expiries.
+
+    `before` is a valid secret. A `previous` one that the operator set in the same call stays. Raises UsageError if an
+    older one is still valid: only one is kept, and the vendor may still use it, if nobody pasted the current one.
+    """
+    kept = {}
+    for key, endpoint in ENDPOINTS.items():
+        previous, is_same = before.get(f"{key}.previous"), before.get(f"{key}.previous") == after.get(f"{key}.previous")
+        current = _members(after.get(key))
+        old = _members(before.get(key)) if isinstance(after.get(key), Mapping) else {}
+        replaced = {kind: value for kind, value in old.items() if current.get(kind) != value}
+        if not replaced or (after.has(f"{key}.previous") and not is_same):
+            continue
+        expires_at = previous.get("expires_at") if isinstance(previous, Mapping) and is_same else None
+        if (time_of(expires_at) or 0.0) > now:
+            raise click.UsageError(
+                f"{key}: the credential before the last change works until {expires_at}, and {endpoint.vendor} may "
+                f"still use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end "
+                f"the old one: relayctl channel rotate {name} {endpoint.name} --retire"
+            )
+        others = [_members(after.get(other)) for other in ENDPOINTS if other != key]
+        replaced = {kind: value for kind, value in replaced.items() if all(value != each.get(kind) for each in others)}
+        if replaced:
+            kept[key] = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
+            after.set(f"{key}.previous", {**replaced, "expires_at": kept[key]})
+    return kept
+
+
+def fresh_header(before: SecretDocument, after: SecretDocument, endpoint: str) -> dict[str, str] | None:
+    """Return the header with the endpoint's new or changed credential; None if no credential changed."""
+    old = _members(before.get(endpoint))
+    fresh = {name: value for name, value in _members(after.get(endpoint)).items() if old.get(name) != value}
+    return header_for(fresh) if fresh else None
+
+
+def _members(endpoint: Any) -> dict[str, Any]:
+    return (
+        {name: endpoint[name] for name in ("token", "basic") if name in endpoint}
+        if isinstance(endpoint, Mapping)
+        else {}
+    )

@@ -15,7 +15,7 @@ from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Job, JobKind
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.dlq import listing
+from relayctl.dlq import reading
 from relayctl.dlq.mover import Became, fate, state_of
 from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth, Run
 from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
@@ -42,7 +42,7 @@ def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[lis
     """
     found, problem = list[Critical](), None
     signals = ((held.job, held.envelope) for held in held_messages if held.job)
-    states = ((job, state_of(job, text), listing.title(text)) for job, text in signals)
+    states = ((job, state_of(job, text), reading.title(text)) for job, text in signals)
     for batch in batched((each for each in states if each[1] and each[1].is_critical), ENTRIES_AT_ONCE, strict=False):
         try:
             entries = ledger.read_many({entry_key_of(job) for job, _, _ in batch}) if problem is None else {}
@@ -78,6 +78,7 @@ class Drop:
     problem: str | None = None  # Error of the ledger: which criticals are owed is not known
     deleted: list[HeldMessage] = field(default_factory=list)  # The deleted messages
     problems: list[tuple[HeldMessage, str]] = field(default_factory=list)  # Those that could not be deleted
+    changed: dict[str, Any] | None = None  # The audit's begin; None if nothing was tried
     gone: int = 0  # Number of messages that the operator was shown, and that left the queue before the operator agreed
 
     @property
@@ -91,11 +92,7 @@ class Drop:
 
     def delete(self, queue: DeadLetters, stopping: Callable[[], bool]) -> Iterator[None]:
         """Delete the chosen messages until `stopping` returns True; yield after each message."""
-
-        def delete(batch: Sequence[HeldMessage]) -> list[str]:
-            return [problem or "" for problem in queue.delete_batch(batch)]
-
-        for held, problem in queue.work_off(self.chosen, delete, stopping):
+        for held, problem in queue.work_off(self.chosen, queue.delete_batch, stopping):
             if problem == "":
                 self.deleted.append(held)
             else:
@@ -152,7 +149,6 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
     terminal.refuse_unasked("drop", yes=yes, as_json=as_json)
     asked = {"filters": wanted.document() | ({"all": True} if is_all else {}), "reason": reason}
     doing, sums = Drop(), dict[str, Any]()
-    changed: dict[str, Any] | None = None
     try:
         with choosing(stack, wanted) as choice:
             doing.chosen = [*choice.jobs, *choice.unreadable]
@@ -162,26 +158,24 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
                 _show(doing, sums, stack.effects.clock())
                 say_held(choice.depth)
             if yes and doing.chosen:
-                changed = audit.begin(stack, "dlq drop", **asked)
-                _delete(stack, doing, choice)
+                _delete(stack, doing, choice, asked)
         if doing.chosen and not yes:
             # The messages are not held during the question: the operator may take longer than the visibility timeout.
             _ask(doing)
             with choosing(stack, wanted) as choice:
-                changed = audit.begin(stack, "dlq drop", **asked)
-                _delete(stack, doing, choice)
+                _delete(stack, doing, choice, asked)
     finally:
-        if changed or (as_json and sums):
-            _report(doing, sums, changed, as_json=as_json)
+        if doing.changed or (as_json and sums):
+            _report(doing, sums, as_json=as_json)
     if not sums["matched"]:
         nothing_matched(choice.depth)
     counts = doing.counts()
-    if choice.stop.is_set() and counts["left"]:
-        click.get_current_context().exit(terminal.INTERRUPTED)
-    terminal.fail_if(counts["failed"] or counts["gone"] or counts["left"])
+    is_stopped = choice.stop.is_set() and counts["left"]
+    terminal.fail_if(counts["failed"] or counts["gone"] or counts["left"], is_stopped=is_stopped)
 
 
-def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
+def _delete(stack: Stack, doing: Drop, choice: Choice, asked: Mapping[str, Any]) -> None:
+    doing.changed = audit.begin(stack, "dlq drop", **asked)
     again = {held.message_id: held for held in (*choice.jobs, *choice.unreadable)}
     found = [again[each.message_id] for each in doing.chosen if each.message_id in again]
     doing.gone, doing.chosen = len(doing.chosen) - len(found), found
@@ -207,7 +201,7 @@ def _ask(doing: Drop) -> None:
 def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:
     jobs = [held.job for held in doing.chosen if held.job]
     return {
-        **listing.summary(jobs, depth),
+        **reading.summary(jobs, depth),
         "matched": len(doing.chosen),
         "unreadable": len(doing.chosen) - len(jobs),
         "criticals": list(doing.criticals),
@@ -215,29 +209,29 @@ def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:
 
 
 def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
-    listing.show_summary(sums)
+    reading.show_summary(sums)
     if sums["unreadable"]:
         click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
-    for each in doing.criticals[: listing.MAX_LINES]:
+    for each in doing.criticals[: reading.MAX_LINES]:
         owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each["still_owed"]]
-        line = f"  critical    {_words(each)}  {listing.age(each['received_at'], now)}  {owed}"
-        terminal.show_line(line, indent=listing.SUMMARY_INDENT)
-    if (more := len(doing.criticals) - listing.MAX_LINES) > 0:
+        line = f"  critical    {_words(each)}  {reading.age(each['received_at'], now)}  {owed}"
+        terminal.show_line(line, indent=reading.SUMMARY_INDENT)
+    if (more := len(doing.criticals) - reading.MAX_LINES) > 0:
         click.echo(f"  and {more} more criticals; dlq list --status critical has all")
     if doing.problem:
         terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {doing.problem}")
 
 
-def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *, as_json: bool) -> None:
+def _report(doing: Drop, sums: dict[str, Any], *, as_json: bool) -> None:
     counts, document = doing.counts(), None
-    if changed:
+    if doing.changed:
         found = {"criticals": len(doing.criticals), "criticals_maybe_owed": len(doing.owed)}
-        document = changed | {"counts": {"matched": sums["matched"], **counts, **found}}
+        document = doing.changed | {"counts": {"matched": sums["matched"], **counts, **found}}
     if as_json:
         problems = [{"message_id": held.message_id, "problem": why} for held, why in doing.problems]
         terminal.document({**sums, **counts, "problems": problems, "audit": document})
         return
-    listing.show_some([f"{held.message_id[:8]}  {printable(why)}" for held, why in doing.problems])
+    reading.show_some([f"{held.message_id[:8]}  {printable(why)}" for held, why in doing.problems])
     words = {"failed": "not dropped", "gone": "gone meanwhile", "left": "left"}
     more = "".join(f", {counts[name]} {word}" for name, word in words.items() if counts[name])
     click.echo(f"{counts['dropped']} dropped{more}")

@@ -129,40 +129,32 @@ MAX_PROBLEM = 200
 _MEMBERS = {"message_id", "attributes", "envelope"}
 
 
-class BadLineError(ValueError):
-    """A line that is no exported message. The error's message says what is wrong."""
-
-
 def read_line(text: bytes) -> Message:
-    """Return the message of a line. Raises BadLineError for anything that `line_of` does not write."""
+    """Return the message of a line. Raises UnreadableMessage or QueueError for what `line_of` does not write."""
     try:
         members = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadLineError("it is not JSON; the file may be cut off") from error
+        raise UnreadableMessage("it is not JSON; the file may be cut off") from error
     if not isinstance(members, dict) or members.keys() != _MEMBERS or not isinstance(members["envelope"], str):
-        raise BadLineError(f"it has not the members {', '.join(sorted(_MEMBERS))}")
-    try:
-        job = read_envelope(members["envelope"])
-        if members["attributes"] != attributes_of(job):
-            raise BadLineError("its attributes are not those of its envelope")
-        message = Message(members["envelope"], attributes_of(job))
-        check_message(message.envelope, message.attributes)
-    except (UnreadableMessage, QueueError) as error:
-        raise BadLineError(str(error)) from error
+        raise UnreadableMessage(f"it has not the members {', '.join(sorted(_MEMBERS))}")
+    message = Message(members["envelope"], attributes_of(read_envelope(members["envelope"])))
+    if members["attributes"] != message.attributes:
+        raise UnreadableMessage("its attributes are not those of its envelope")
+    check_message(message.envelope, message.attributes)
     return message
 
 
 def read_lines(content: bytes) -> list[Message]:
-    """Return the messages of a file's lines. Raises BadLineError with a line for each invalid line."""
+    """Return the messages of a file's lines. Raises UsageError with a line for each invalid line."""
     messages, problems = list[Message](), list[str]()
     for number, text in enumerate(content.splitlines(), start=1):
         try:
             messages.append(read_line(text))
-        except BadLineError as error:
+        except (UnreadableMessage, QueueError) as error:
             problems.append(f"line {number}: {printable(str(error), MAX_PROBLEM)}")
     if problems:
         more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
-        raise BadLineError("\n".join([*problems[:MAX_PROBLEMS], *more]))
+        raise click.UsageError("\n".join(["nothing was sent", *problems[:MAX_PROBLEMS], *more]))
     return messages
 
 
@@ -204,8 +196,8 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
         messages = read_lines(path.read_bytes())
     except OSError as error:
         raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
-    except BadLineError as error:
-        raise click.UsageError(f"{path}: nothing was sent\n{error}") from error
+    except click.UsageError as error:
+        raise click.UsageError(f"{path}: {error}") from error
     lines, sent = len(messages), 0
     problem: str | None = None
     changed: dict[str, Any] | None = None
@@ -230,9 +222,7 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
                     show(sent, "")
         finally:
             _print_report(document(), as_json=as_json)
-    terminal.fail_if(problem)
-    if sent < lines:
-        click.get_current_context().exit(terminal.INTERRUPTED)
+    terminal.fail_if(sent < lines, is_stopped=not problem)
 
 
 def _print_report(document: dict[str, Any], *, as_json: bool) -> None:

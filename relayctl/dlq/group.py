@@ -1,14 +1,29 @@
 """relayctl dlq: the group with all of its verbs, and the verbs list and show."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
+from relay.foreign_text import identifier, printable, quoted
+from relay.incidents.share import MAX_ID_LENGTH
+from relay.jobs.job import Flag
+from relay.jobs.queue import read_envelope
 from relayctl import terminal
-from relayctl.dlq import listing
 from relayctl.dlq.drop import drop
 from relayctl.dlq.file import export, import_
-from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
+from relayctl.dlq.queue import HeldMessage
+from relayctl.dlq.reading import NO_STATUS, Filter, age, choosing, filtered, nothing_matched, say_held, title
 from relayctl.dlq.replay import replay
 from relayctl.stack.deployed import Stack, on_stack
+
+_NAME_COLUMNS = 18
+_AGE_COLUMNS = 5
+_MAX_TITLE = 82
+_MAX_PROBLEM = 200
+# A vendor's answer may have several lines.
+_OF_MANY_LINES = "response_excerpt"
 
 
 @click.group()
@@ -40,7 +55,7 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
     """
     with choosing(stack, wanted) as choice:
         found = [*choice.jobs, *choice.unreadable]
-        documents = [listing.document(held) for held in found]
+        documents = [document(held) for held in found]
     depth = choice.depth
     if as_json:
         counts = {"shown": len(documents), "about": depth.about, "held": depth.held}
@@ -49,15 +64,15 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
         nothing_matched(depth)
     if not as_json:
         for each in documents:
-            listing.show(each, stack.effects.clock())
+            show(each, stack.effects.clock())
         click.echo(f"{len(documents)} of about {depth.about}", err=True)
         say_held(depth)
 
 
-@dlq.command()
+@dlq.command("show")
 @click.argument("identity", metavar="ID")
 @on_stack
-def show(stack: Stack, identity: str, as_json: bool) -> None:
+def show_(stack: Stack, identity: str, as_json: bool) -> None:
     """Show one message with its body.
 
     ID is a delivery id or a message id, or the beginning of one.
@@ -71,7 +86,7 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
         raise click.BadParameter(message, param_hint="'ID'")
     with choosing(stack, Filter()) as choice:
         documents = [
-            listing.document(held, with_body=True)
+            document(held, with_body=True)
             for held in (*choice.jobs, *choice.unreadable)
             if held.message_id.startswith(identity) or (held.job and held.job.delivery_id.startswith(identity))
         ]
@@ -80,4 +95,80 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
     if not documents:
         nothing_matched(choice.depth)
     if not as_json:
-        click.echo("\n\n".join(map(listing.text, documents)))
+        click.echo("\n\n".join(map(text, documents)))
+
+
+def document(held: HeldMessage, *, with_body: bool = False) -> dict[str, Any]:
+    """Return a message as a JSON object. Bytes of the body that are not UTF-8 are replaced."""
+    if held.job is None:
+        return {"message_id": held.message_id, "unreadable": held.problem}
+    job = held.job
+    body = {"body": read_envelope(held.envelope).body.decode("utf-8", "replace")} if with_body else {}
+    return {
+        "message_id": held.message_id,
+        "kind": job.kind,
+        "delivery_id": job.delivery_id,
+        "channel": job.channel,
+        "incident_id": job.incident_id,
+        "title": title(held.envelope) or None,
+        "status": job.stamps.status,
+        "transition": job.stamps.transition,
+        "recipients": list(job.stamps.recipients),
+        "reason": job.stamps.reason,
+        "http_status": job.stamps.http_status,
+        "response_excerpt": job.stamps.response_excerpt,
+        "attempts": job.stamps.attempts,
+        "replays": job.stamps.replays,
+        "may_have_paged": Flag.MAY_HAVE_PAGED in job.flags,
+        "received_at": job.received_at,
+        "first_failed_at": job.stamps.first_failed_at,
+        "last_failed_at": job.stamps.last_failed_at,
+        "dead_lettered_at": job.dead_lettered_at,
+        "correlation_id": job.stamps.correlation_id,
+        "body_reduced": Flag.BODY_REDUCED in job.flags,
+    } | body
+
+
+def show(document: Mapping[str, Any], now: float) -> None:
+    """Print a line for a message, from its JSON object: its age, its id, its channel and incident, why it is there."""
+    if "unreadable" in document:
+        problem = printable(document["unreadable"] or "", _MAX_PROBLEM)
+        terminal.show_line(f"{document['message_id'][:8]} unreadable: {problem}", indent=2)
+        return
+    # Incident ids come from BigPanda, and a message may be a stranger's. In quotes a text with spaces is one word.
+    status = identifier(document["status"]) if document["status"] else NO_STATUS
+    http = f" {document['http_status']}" if document["http_status"] else ""
+    attempts = f"{document['attempts']} attempt{'' if document['attempts'] == 1 else 's'}"
+    said = [status, f"{identifier(document['reason'])}{http} after {attempts}"]
+    said += [quoted(document["title"], _MAX_TITLE)] if document["title"] else []
+    incident = identifier(document["incident_id"], MAX_ID_LENGTH)
+    name = printable(f"{document['delivery_id'][:8]}  {document['channel']} {incident}")
+    lead = f"{age(document['received_at'], now):>{_AGE_COLUMNS}}  "
+    terminal.show_line(f"{name}: {', '.join(said)}", lead=lead)
+
+
+def text(members: dict[str, Any]) -> str:
+    """Return a message, from its JSON object, as a line for each member that is not empty, then the body."""
+    members = members.copy()
+    body = members.pop("body", None)
+    lines = [
+        f"{name.replace('_', ' '):{_NAME_COLUMNS - 1}} {_aligned(value, is_of_many_lines=name == _OF_MANY_LINES)}"
+        for name, value in members.items()
+        if value not in (None, "", [])
+    ]
+    if isinstance(body, str):
+        # Indented, so that no line of the body looks like a line of relayctl.
+        lines += ["body", *(f"  {printable(line)}" for line in _indented(body).splitlines())]
+    return "\n".join(lines)
+
+
+def _aligned(value: Any, *, is_of_many_lines: bool) -> str:
+    whole = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ("\n" + " " * _NAME_COLUMNS).join(map(printable, whole.splitlines() if is_of_many_lines else [whole]))
+
+
+def _indented(body: str) -> str:
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return body

@@ -19,13 +19,6 @@ from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
 from relayctl.dlq.queue import DeadLetters, HeldMessage
 
-
-def in_order(held_messages: Iterable[HeldMessage]) -> list[tuple[HeldMessage, Job]]:
-    """Return received messages with their jobs, the oldest share first. Messages without a job are left out."""
-    jobs = [(held, held.job) for held in held_messages if held.job is not None]
-    return sorted(jobs, key=lambda pair: seconds_of(pair[1].received_at))
-
-
 # Bounds the time until a Ctrl-C takes effect.
 LONGEST_SLEEP_SECONDS = 0.5
 
@@ -63,39 +56,34 @@ class Moved:
 def move(
     dead_letters: DeadLetters,
     retry_queue: Queue,
-    held_messages: Iterable[HeldMessage],
+    held_messages: Sequence[HeldMessage],
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Moved]:
-    """Move held messages to the retry queue in the order of `in_order`. Yield each one's result.
+    """Move held messages to the retry queue in their order. Yield each one's result.
 
     A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
     `stopping` returns True are completed.
     """
 
-    def batch(held: Sequence[HeldMessage]) -> list[Moved]:
-        return _move(dead_letters, retry_queue, held)
+    def batch(messages: Sequence[HeldMessage]) -> list[Moved]:
+        found = [(held, held.job, held.envelope) for held in messages if held.job]
+        problems = retry_queue.send_batch([Message(text, attributes_of(job)) for _, job, text in found])
+        taken = [held for (held, _, _), problem in zip(found, problems, strict=True) if problem is None]
+        left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
+        deleted = dead_letters.delete_batch(taken) if taken else []
+        notes = {held.message_id: left.format(why) for held, why in zip(taken, deleted, strict=True) if why}
+        moved = []
+        for (held, job, text), problem in zip(found, problems, strict=True):
+            state = state_of(job, text)
+            fate = Fate(Became.MOVED if state is None else Became.WAITING)
+            if problem:
+                fate = Fate(Became.FAILED, job.stamps.reason)
+            moved.append(Moved(job, state, fate, problem or notes.get(held.message_id)))
+        return moved
 
-    chosen = [held for held, _ in in_order(held_messages)]
-    for _, moved in dead_letters.work_off(chosen, batch, stopping):
+    for _, moved in dead_letters.work_off(held_messages, batch, stopping):
         if moved:
             yield moved
-
-
-def _move(dead_letters: DeadLetters, retry_queue: Queue, batch: Sequence[HeldMessage]) -> list[Moved]:
-    found = [(held, held.job, held.envelope) for held in batch if held.job]
-    problems = retry_queue.send_batch([Message(text, attributes_of(job)) for _, job, text in found])
-    taken = [held for (held, _, _), problem in zip(found, problems, strict=True) if problem is None]
-    left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
-    deleted = dead_letters.delete_batch(taken) if taken else []
-    notes = {held.message_id: left.format(why) for held, why in zip(taken, deleted, strict=True) if why}
-    moved = []
-    for (held, job, text), problem in zip(found, problems, strict=True):
-        state = state_of(job, text)
-        fate = Fate(Became.MOVED if state is None else Became.WAITING)
-        if problem:
-            fate = Fate(Became.FAILED, job.stamps.reason)
-        moved.append(Moved(job, state, fate, problem or notes.get(held.message_id)))
-    return moved
 
 
 def state_of(job: Job, envelope: str) -> State | None:

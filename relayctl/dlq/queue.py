@@ -180,8 +180,8 @@ class DeadLetters:
             for batch, results in zip(split, self._run(act, split), strict=True):
                 yield from zip(batch, results, strict=True)
 
-    def delete_batch(self, held_messages: Sequence[HeldMessage]) -> list[str | None]:
-        """Delete up to ten received messages. Return a list with None for each deleted message, else the error."""
+    def delete_batch(self, held_messages: Sequence[HeldMessage]) -> list[str]:
+        """Delete up to ten received messages. Return the error for each message, which is empty if it is deleted."""
         entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
             {"Id": str(number), "ReceiptHandle": held.receipt} for number, held in enumerate(held_messages)
         ]
@@ -193,9 +193,9 @@ class DeadLetters:
             return [type(error).__name__] * len(held_messages)
         deleted = {each["Id"] for each in answer.get("Successful", ())}
         failed = {each["Id"]: each["Code"] for each in answer.get("Failed", ())}
-        problems = [None if str(n) in deleted else str(failed.get(str(n))) for n in range(len(held_messages))]
+        problems = ["" if str(n) in deleted else str(failed.get(str(n))) for n in range(len(held_messages))]
         for held, problem in zip(held_messages, problems, strict=True):
-            if problem is None:
+            if not problem:
                 self._held.pop(held.message_id, None)
         return problems
 

@@ -1,6 +1,7 @@
 """Reading of the dead-letter queue for the verbs of `relayctl dlq`: their filters, and texts about the result."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,16 +11,22 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from relay.failures import Reason
+from relay.delivery.channel_health import age as duration
+from relay.failures import BadRequest, Reason
+from relay.foreign_text import printable
+from relay.incidents.share import parse_share
 from relay.jobs.job import Job, JobKind, seconds_of
+from relay.jobs.queue import UnreadableMessage, read_envelope
 from relayctl import moments, terminal
-from relayctl.dlq.mover import in_order
 from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth
 from relayctl.stack.deployed import Stack
 from relayctl.terminal import progress
 
 # Stands for the status of a job without one, in filters and in lists.
 NO_STATUS = "-"
+SUMMARY_INDENT = 14
+# Jobs that are printed one by one; --json has all.
+MAX_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,9 @@ class Filter:
         return (self.since is None or came >= self.since) and (self.until is None or came <= self.until)
 
     def choose(self, found: list[HeldMessage]) -> list[HeldMessage]:
-        """Return the messages whose jobs match, oldest first, as a replay takes them."""
-        return [held for held, job in in_order(found) if self._matches(job)][: self.limit]
+        """Return the messages whose jobs match, the oldest share first, as a replay takes them."""
+        matching = [(seconds_of(held.job.received_at), held) for held in found if held.job and self._matches(held.job)]
+        return [held for _, held in sorted(matching, key=lambda pair: pair[0])][: self.limit]
 
     def document(self) -> dict[str, Any]:
         """Return the filters that the operator gave as a JSON object; times are ISO 8601 in UTC."""
@@ -159,3 +167,47 @@ def say_held(depth: QueueDepth) -> None:
 
 def held_elsewhere(count: int) -> str:
     return f"about {count} messages are held by another reader and cannot be read; try again in two minutes"
+
+
+def title(envelope: str) -> str:
+    """Return the title of the incident in a signal's job, from the job as message text; empty if there is none."""
+    try:
+        return parse_share(read_envelope(envelope).body).title
+    except (BadRequest, UnreadableMessage):
+        return ""
+
+
+def summary(jobs: Sequence[Job], depth: QueueDepth) -> dict[str, Any]:
+    """Return the counts of the matching jobs by channel, kind, reason and status, as a JSON object."""
+    return {
+        "matched": len(jobs),
+        "about": depth.about,
+        "held": depth.held,
+        "by_channel": dict(Counter(job.channel for job in jobs)),
+        "by_kind": dict(Counter(job.kind for job in jobs)),
+        "by_reason": dict(Counter(job.stamps.reason for job in jobs)),
+        "by_status": dict(Counter(job.stamps.status or NO_STATUS for job in jobs)),
+        "incidents": len({(job.channel, job.incident_id) for job in jobs}),
+        "oldest": min((job.received_at for job in jobs), default=None),
+        "newest": max((job.received_at for job in jobs), default=None),
+    }
+
+
+def show_some(lines: Sequence[str]) -> None:
+    """Print the first lines about jobs, and the number of the others."""
+    for line in lines[:MAX_LINES]:
+        terminal.show_line(line, indent=2)
+    if len(lines) > MAX_LINES:
+        terminal.show_line(f"and {len(lines) - MAX_LINES} more like these; --json lists all")
+
+
+def show_summary(sums: Mapping[str, Any]) -> None:
+    terminal.show_line(f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}")
+    for by in ("channel", "kind", "reason", "status"):
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[f"by_{by}"].items()))
+        terminal.show_line(printable(f"  by {by:8} {counts}"), indent=SUMMARY_INDENT)
+    terminal.show_line(f"  shared      {sums['oldest']} to {sums['newest']}")
+
+
+def age(received_at: str, now: float) -> str:
+    return duration(now - seconds_of(received_at))

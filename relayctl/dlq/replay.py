@@ -13,7 +13,7 @@ from relay.jobs.job import Job
 from relay.jobs.queue import Queue
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.dlq import listing
+from relayctl.dlq import reading
 from relayctl.dlq.mover import Became, Fate, Moved, follow, move
 from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
 from relayctl.stack.deployed import Stack, on_stack
@@ -109,9 +109,9 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
     try:
         with choosing(stack, wanted) as choice:
             report.chosen = [held.job for held in choice.jobs if held.job]
-            sums = listing.summary(report.chosen, choice.depth)
+            sums = reading.summary(report.chosen, choice.depth)
             if report.chosen and not as_json:
-                listing.show_summary(sums)
+                reading.show_summary(sums)
                 say_held(choice.depth)
             if yes and report.chosen:
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
@@ -129,9 +129,8 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
             _print_report(report, sums, changed, dry_run=not yes, as_json=as_json)
     if not report.chosen:
         nothing_matched(choice.depth)
-    if yes and choice.stop.is_set() and report.counts()[Became.LEFT]:
-        click.get_current_context().exit(terminal.INTERRUPTED)
-    terminal.fail_if(yes and report.is_failure)
+    is_stopped = choice.stop.is_set() and report.counts()[Became.LEFT]
+    terminal.fail_if(yes and report.is_failure, is_stopped=is_stopped)
 
 
 def _follow(stack: Stack, report: Report) -> None:
@@ -156,7 +155,7 @@ def _print_report(
     if dry_run:
         click.echo("nothing was moved; add --yes to replay them")
         return
-    listing.show_some([line for line in map(_line, report.moved) if line])
+    reading.show_some([line for line in map(_line, report.moved) if line])
     terminal.show_line(printable(report.sums()), indent=2)
     if document:
         audit.say(document)

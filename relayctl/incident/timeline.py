@@ -1,7 +1,6 @@
 """Events of a timeline; the ledger's entries of incidents, and what they say."""
 
 from collections.abc import Collection, Iterator, Mapping
-from copy import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -80,12 +79,8 @@ def stored(
     return sorted(known, key=lambda each: each[:3])
 
 
-def events(channel: str, entry: Entry) -> Iterator[Event]:
+def events(entry: Entry) -> Iterator[Event]:
     """Yield the events in an entry. An entry has the times of the newest and the announced state, not of older ones."""
-    yield from (replace(each, channel=channel) for each in _events(entry))
-
-
-def _events(entry: Entry) -> Iterator[Event]:
     newest, announced, debt = entry.newest, entry.announced, entry.debt
     if newest:
         yield _event(newest.came, "share", f"newest state came: {_state(newest)}", status=newest.status)
@@ -143,20 +138,6 @@ def _receipt(receipt: Receipt) -> Iterator[Event]:
         yield _event(receipt.answered_at, "receipt", f"{who} answered", person=receipt.answered_by)
 
 
-def _receipt_details(receipt: Receipt) -> dict[str, Any] | None:
-    if not receipt.since:
-        return None
-    return {
-        "since": moments.iso_or_none(receipt.since),
-        "notified_at": moments.iso_or_none(receipt.notified_at or None),
-        "answered_at": moments.iso_or_none(receipt.answered_at or None),
-        "answered_by": receipt.answered_by or None,
-        "missed": receipt.missed or None,
-        "fallback_notified_at": moments.iso_or_none(receipt.told_at or None),
-        "is_open": receipt.is_open,
-    }
-
-
 def _event(at: float, kind: str, text: str, **details: Any) -> Event:
     return Event(at, LEDGER, kind, text, details=details)
 
@@ -168,7 +149,7 @@ def _state(state: State) -> str:
 
 def details(entry: Entry, now: float) -> dict[str, Any]:
     """Return the present state of an incident at `now` (epoch seconds) as members of a JSON object."""
-    attempt = next_attempt(entry)
+    attempt, receipt = next_attempt(entry), entry.receipt
     pages = [each.page_number for each in entry.accepted_signals if each.page_number]
     is_held = entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.paused_until > now
     return {
@@ -185,7 +166,17 @@ def details(entry: Entry, now: float) -> dict[str, Any]:
         "fallback_notified": entry.debt.is_notified,
         "acknowledged_by": entry.acknowledged_by or None,
         "is_page_missing": any(each.is_page_missing and each.is_open for each in entry.accepted_signals),
-        "receipt": _receipt_details(entry.receipt),
+        "receipt": {
+            "since": moments.iso_or_none(receipt.since),
+            "notified_at": moments.iso_or_none(receipt.notified_at or None),
+            "answered_at": moments.iso_or_none(receipt.answered_at or None),
+            "answered_by": receipt.answered_by or None,
+            "missed": receipt.missed or None,
+            "fallback_notified_at": moments.iso_or_none(receipt.told_at or None),
+            "is_open": receipt.is_open,
+        }
+        if receipt.since
+        else None,
         "is_page_confirmed": bool(entry.accepted_signals and entry.accepted_signals[-1].pages),
         "page": pages[-1] if pages else None,
         "is_unreadable": entry.is_unreadable,

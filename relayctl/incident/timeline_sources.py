@@ -104,7 +104,7 @@ class Collector:
                 about = (line for line in lines if log_lines.is_about(line, self.incident_id))
                 newest = nlargest(MAX_LINES, about, key=lambda each: each.at)
                 made = (timeline_logs.event_of(line, function) for line in reversed(newest))
-                found = [each for each in made if each and self._is_wanted(each.channel)]
+                found = [each for each in made if each and (not each.channel or self.channel in {None, each.channel})]
                 self._take(source, found, budget.problem, is_failure=budget.is_cut)
 
     def _take(self, source: str, found: Sequence[Event], problem: str | None = None, **result: bool) -> None:
@@ -125,8 +125,8 @@ class Collector:
         with self.readings.reading(LEDGER):
             ids = {name: [self.incident_id] for name in channels}
             self.known = timeline.stored(self.stack, ids, self.url_recipients)
-            made = (event for each in self.known for event in timeline.events(each.channel, each.entry))
-            self._take(LEDGER, [each for each in made if self._is_news(each)])
+            made = ((each.channel, event) for each in self.known for event in timeline.events(each.entry))
+            self._take(LEDGER, [event._replace(channel=name) for name, event in made if self._is_news(event)])
 
     def _vendors(self, name: str) -> None:
         source, channel = f"channel {name}", None
@@ -175,9 +175,6 @@ class Collector:
             known = {(each.at, each.text) for each in self.events if each.source == BIGPANDA}
             made = of_activities(activities)
             self._take(source, [each for each in made if (each.at, each.text) not in known])
-
-    def _is_wanted(self, channel: str) -> bool:
-        return self.channel in {None, channel} or not channel
 
     def _is_news(self, event: Event) -> bool:
         """False for a signal that a log line has, too, unless the ledger knows of its page."""

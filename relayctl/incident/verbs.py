@@ -15,14 +15,13 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.table import Ledger
 from relayctl import moments, terminal
-from relayctl.channel.store import ChannelStore
-from relayctl.channel_names import CHANNEL
+from relayctl.channel.store import CHANNEL, ChannelStore
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
 from relayctl.incident.timeline_sources import Collector
 from relayctl.log_lines import WEBHOOK, Budget
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.owed import due
+from relayctl.stack.status_reading import due
 
 # Answers of FilterLogEvents that are read.
 MAX_ANSWERS = 200
@@ -214,8 +213,7 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
     elif is_known:
         show_timeline(found, now)
     if not as_json:
-        for note in found.readings.notes():
-            terminal.say(note)
+        found.readings.say()
     if is_known:
         return
     shown = identifier(incident_id, MAX_ID_LENGTH)

@@ -35,10 +35,11 @@ def fetch_incidents(reader: Reader, archive: Archive) -> None:
             _list(reader, archive, key, path, query)
             show(done, "")
     found = _listed(archive)
-    ask: dict[str, Callable[[str], Any]] = {
-        DETAILS: partial(_details, reader, found),
-        ACTIVITIES: partial(_activities, reader),
-    }
+
+    def details(incident: str) -> Any:
+        return reader.get(Incident(found[incident], incident).path, {"expand": "alerts"}, DETAILS)
+
+    ask: dict[str, Callable[[str], Any]] = {DETAILS: details, ACTIVITIES: partial(_activities, reader)}
     there = {kind: archive.has(kind) for kind in ask}
     missing = [[(kind, each) for each in found if each not in there[kind]] for kind in ask]
     if left := max(map(len, missing)):
@@ -86,7 +87,9 @@ def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> N
             except FetchError as error:
                 terminal.say(f"warning: {error.message}. What flood control dropped is not counted.")
                 break
-            times = [_suppressed_at(each) for each in data] if isinstance(data, list) else []
+            listed = data if isinstance(data, list) else []
+            # As xMatters wrote them. Clients disagree where the time stands.
+            times = [nested(each, "at") or nested(nested(each, "match"), "at") for each in listed]
             archive.add(SUPPRESSED, str(offset), times)
         # xMatters may repeat its first page for ever.
         if len(times) < EVENTS_A_PAGE or times == before:
@@ -183,10 +186,6 @@ def _listed(archive: Archive) -> dict[str, str]:
     return {each: key.partition("/")[0] for key, ids in archive.all(LISTED) for each in ids}
 
 
-def _details(reader: Reader, environments: dict[str, str], incident_id: str) -> Any:
-    return reader.get(Incident(environments[incident_id], incident_id).path, {"expand": "alerts"}, DETAILS)
-
-
 def _activities(reader: Reader, incident_id: str) -> list[Any]:
     found: list[Any] = []
     for page in range(1, MAX_LISTING_PAGES + 1):
@@ -222,8 +221,3 @@ _STATUS_NAMES = ("status", "incident_status", "incidentstatus", "bigpanda_status
 
 def _bare(name: str) -> str:
     return name.partition("#")[0].strip().lower()
-
-
-def _suppressed_at(suppression: Any) -> Any:
-    """Return when a suppression was, as xMatters wrote it. Clients disagree where the time stands."""
-    return nested(suppression, "at") or nested(nested(suppression, "match"), "at")

@@ -14,7 +14,7 @@ from relay.incidents.share import PRESETS, State, compare
 from relayctl import moments
 from relayctl.rehearse.history import History, Moment, Page, Past
 from relayctl.rehearse.replay import Rehearsal
-from relayctl.report.figures import Spread, spread_words
+from relayctl.report.report import spread, spread_words
 from relayctl.settings.settings_file import settings_of
 from relayctl.settings.settings_yaml import encode
 
@@ -31,7 +31,6 @@ class Got(NamedTuple):
     status: str  # Status of the incident that it told, or that is inferred
     history: History
     classes: frozenset[str]
-    answered_after: float | None  # Seconds until the first answer; None without one
 
 
 def pages_got(histories: Iterable[History]) -> Iterator[Got]:
@@ -41,8 +40,7 @@ def pages_got(histories: Iterable[History]) -> Iterator[Got]:
         for page, moment in history.pages:
             classes = frozenset(_classes(history, page, moment, told))
             told = _state(moment)
-            answered = None if page.answered_at is None else page.answered_at - page.at
-            yield Got(page, page.status or moment.status, history, classes, answered)
+            yield Got(page, page.status or moment.status, history, classes)
 
 
 def _classes(history: History, page: Page, moment: Moment, told: State | None) -> Iterator[str]:
@@ -70,22 +68,18 @@ def _state(moment: Moment) -> State:
 
 def with_assumed_pages(past: Past) -> Past:
     """Return the past with a page for each share, at once: what the direct integration makes, if nobody knows more."""
-
-    def paged(history: History) -> History:
-        made = tuple(
-            moment._replace(page=Page(f"assumed-{place}", moment.at, moment.status))
-            for place, moment in enumerate(history.moments)
-        )
-        return history._replace(moments=made)
-
-    return past._replace(histories=tuple(map(paged, past.histories)))
+    histories = []
+    for history in past.histories:
+        pages = [Page(f"assumed-{place}", each.at, each.status) for place, each in enumerate(history.moments)]
+        made = (each._replace(page=page) for each, page in zip(history.moments, pages, strict=True))
+        histories.append(history._replace(moments=tuple(made)))
+    return past._replace(histories=tuple(histories))
 
 
 def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: bool) -> dict[str, Any]:
     """Return all figures as a JSON object. `are_assumed` is True if the pages are those of `with_assumed_pages`."""
     shares = [moment for history in past.histories for moment in history.moments]
     got = list(pages_got(past.histories))
-    answers = Spread.of(each.answered_after for each in got if each.answered_after is not None)
     classes = Counter(each for page in got for each in page.classes)
     without = [moment for moment in shares if moment.page is None]
     return {
@@ -104,7 +98,7 @@ def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: boo
             "clean": sum(not each.classes for each in got),
             "without_page": len(without),
             "dropped_by_flood_control": past.dropped,
-            "to_answer": answers.document() if answers else None,
+            "to_answer": spread(page.answered_at - page.at for page, *_ in got if page.answered_at is not None),
             "most_in_a_minute": _most_in_a_minute(each.page.at for each in got),
             "by_hour": _by_hour([each.page.at for each in got]),
         },
@@ -114,14 +108,13 @@ def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: boo
 
 
 def _rehearsed(done: Rehearsal) -> dict[str, Any]:
-    spread = Spread.of(each.after for each in done.rings)
     return {
         "pages": len(done.rings),
         "critical": sum(each.status == "critical" for each in done.rings),
         "by_transition": dict(Counter(str(each.transition) for each in done.rings).most_common()),
         "not_rung": dict(sorted(done.quiet.items())),
         "given_up": len(done.dead),
-        "after_share": spread.document() if spread else None,
+        "after_share": spread(each.after for each in done.rings),
         "most_in_a_minute": _most_in_a_minute(each.at for each in done.rings),
         "by_hour": _by_hour([each.at for each in done.rings]),
     }
@@ -209,8 +202,8 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
         dropped = direct["dropped_by_flood_control"]
         text = f"{direct['without_page']:,} shares; {dropped:,} of them while flood control dropped signals"
         yield "without a page", text, dropped > 0
-    if spread := direct["to_answer"]:
-        yield "answered after", spread_words(spread), False
+    if direct["to_answer"]:
+        yield "answered after", spread_words(direct["to_answer"]), False
     for name, done in found["relay"].items():
         fewer = f"{_part(pages - done['pages'], pages)} fewer" if done["pages"] <= pages else "more"
         text = f"{done['pages']:,} pages ({fewer}), {done['critical']:,} critical"

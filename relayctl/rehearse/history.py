@@ -130,11 +130,6 @@ def _dropped(archive: Archive, histories: Iterable[History]) -> int:
     )
 
 
-def critical_pages(past: Past) -> list[str]:
-    pages = (each for history in past.histories for each in history.pages)
-    return [page.id for page, moment in pages if (page.status or moment.status) == "critical"]
-
-
 def _history(
     key: str,
     document: Mapping[str, Any],
@@ -147,6 +142,7 @@ def _history(
     spells = _spells(incident, logged)
     alerts = [Fields(each) for each in incident.get("alerts") or () if isinstance(each, dict)]
     severity = str(incident.get("severity") or incident.get("status") or "unknown").lower()
+    own = {name: document[name] for name in ("incident_tags", "incidentTags", "environments") if name in document}
 
     def alerts_at(at: float) -> list[dict[str, Any]]:
         begun = (each for each in alerts if (time_of(each.first("startedon", "start")) or 0) <= at)
@@ -161,8 +157,10 @@ def _history(
 
     def moment(at: float, told: str | None, page: Page | None = None) -> Moment:
         status = told or inferred_at(at)
-        body = json.dumps({"incident": _shown(document, key, status, severity, alerts_at(at), at)}).encode()
-        return Moment(at, body, status, told is None, page)
+        is_over, alerts = status == "ok", alerts_at(at)
+        members = {"id": key, "status": status, "severity": severity, "active": not is_over, "resolved": is_over}
+        members |= {"changedOn": int(at), "updatedOn": int(at), "alerts": alerts}
+        return Moment(at, json.dumps({"incident": own | members}).encode(), status, told is None, page)
 
     times = sorted({_at(each) for each in shares if _at(each) <= about["until"]})
     told = _told_states({at: inferred_at(at) for at in times}, pages)
@@ -174,15 +172,6 @@ def _history(
     title = next((text for each in alerts if (text := scalar(each.get("description")))), "")
     ordered, earlier = sorted(matched, key=lambda each: each.at), [each for each in known if each.at < about["since"]]
     return History(key, title, tuple(ordered), tuple(spells), tuple(earlier))
-
-
-def _shown(
-    document: Mapping[str, Any], key: str, status: str, severity: str, alerts: list[dict[str, Any]], at: float
-) -> dict[str, Any]:
-    is_over = status == "ok"
-    own = {name: document[name] for name in ("incident_tags", "incidentTags", "environments") if name in document}
-    members = {"id": key, "status": status, "severity": severity, "active": not is_over, "resolved": is_over}
-    return own | members | {"changedOn": int(at), "updatedOn": int(at), "alerts": alerts}
 
 
 def _alert_at(alert: Fields, at: float, severity: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from relayctl.channel.credential_input import CredentialCommand, CredentialInput
 from relayctl.rehearse import fetch
 from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.findings import figures, page, rows, settings_to_install, with_assumed_pages
-from relayctl.rehearse.history import Past, critical_pages, is_wanted, read_past
+from relayctl.rehearse.history import Past, is_wanted, read_past
 from relayctl.rehearse.reader import Reader
 from relayctl.rehearse.replay import rehearse
 from relayctl.settings.settings_file import channel_of_policy, channel_without_credentials
@@ -194,7 +194,9 @@ def _fetched(archive: Archive, bigpanda: Reader, xmatters: Reader | None = None)
     fetch.fetch_incidents(bigpanda, archive)
     if xmatters:
         fetch.fetch_pages(xmatters, archive)
-        fetch.fetch_answers(xmatters, archive, critical_pages(read_past(archive)))
+        pages = (each for history in read_past(archive).histories for each in history.pages)
+        critical = [page.id for page, moment in pages if (page.status or moment.status) == "critical"]
+        fetch.fetch_answers(xmatters, archive, critical)
     return read_past(archive)
 
 

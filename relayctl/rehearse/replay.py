@@ -40,14 +40,10 @@ class Ring(NamedTuple):
 
 
 class _Gates:
-    """The part of the ledger's table that the rate limiter uses, in memory."""
+    """The part of the ledger's table that the rate limiter uses, in memory. There is no second writer of it."""
 
     def __init__(self) -> None:
         self._items = dict[str, dict[str, float]]()
-
-    def numbers(self, key: str) -> dict[str, float]:
-        """Return an item's numbers; none if there is no item."""
-        return dict(self._items.get(key, {}))
 
     def update(
         self,
@@ -56,16 +52,10 @@ class _Gates:
         add: Mapping[str, float] | None = None,
         put: Mapping[str, float] | None = None,
         remove: Sequence[str] = (),
-        only_if: tuple[str, float] | None = None,
-        below: tuple[str, float] | None = None,
-        **_: float,
-    ) -> dict[str, float] | None:
-        """Change an item's numbers as `Table.update` does, and return them; None if the condition fails."""
+        **_: object,
+    ) -> dict[str, float]:
+        """Change an item's numbers as `Table.update` does, and return them. Its conditions on what was read hold."""
         item = self._items.setdefault(key, {})
-        if only_if and item.get(only_if[0]) != only_if[1]:
-            return None
-        if below and not item.get(below[0], float("-inf")) < below[1]:
-            return None
         for name, value in (add or {}).items():
             item[name] = item.get(name, 0) + value
         item |= put or {}

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from copy import replace
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import click
 
@@ -15,10 +15,10 @@ from relay.foreign_text import one_line, printable
 from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.table import Ledger
-from relayctl import channel_names, terminal
+from relayctl import terminal
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.secret_document import ANY_HOSTS
-from relayctl.channel.store import ChannelStore
+from relayctl.channel.store import ChannelStore, checked_name
 from relayctl.failed_calls import tried
 from relayctl.report.explanation import Case, explanation
 from relayctl.settings.settings_file import channel_of_policy
@@ -31,19 +31,9 @@ _MASK = "***"
 _WHOLE = {"inbound", "xmatters"}
 
 
-class _Source(NamedTuple):
-    """The channel that a share is explained for, and its origin: the stack or a file."""
-
-    channel: Channel
-    origin: str  # The origin in words
-    notes: tuple[str, ...] = ()  # Remarks for the operator; empty if more than the policy is known
-
-
 @click.command()
 @click.argument("file", metavar="FILE", type=click.File("rb"))
-@click.option(
-    "--channel", type=channel_names.checked_name, required=True, metavar="NAME", help="The channel that gets the share."
-)
+@click.option("--channel", type=checked_name, required=True, metavar="NAME", help="The channel that gets the share.")
 @click.option("--recipients", default="", metavar="A,B", help="The ?recipients= of BigPanda's URL.")
 @click.option(
     "--policy",
@@ -74,13 +64,15 @@ def explain(stack: Stack, as_json: bool, **options: Any) -> None:
     if options["offline"] and not file:
         raise click.UsageError("--offline needs --policy FILE: without AWS the channel's policy is not known")
     policy = _policy_file(file) if file else None
-    body = _body(options["file"])
+    body = options["file"].read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        raise click.ClickException(f"the relay would answer 413: body: has more than {MAX_BODY_BYTES} bytes")
     share = _parsed(body)
-    source = _source(stack, name, policy, offline=options["offline"])
+    channel, origin, notes = _source(stack, name, policy, offline=options["offline"])
     named = tuple(dict.fromkeys(filter(None, map(str.strip, options["recipients"].split(",")))))
-    case = Case(source.channel, share, body, named, stack.effects.clock())
+    case = Case(channel, share, body, named, stack.effects.clock())
     case = case._replace(missing="--offline") if options["offline"] else _with_ledger(stack, case)
-    document = _document(case, source)
+    document = _document(case, origin, notes)
     if as_json:
         terminal.document(document)
         return
@@ -101,13 +93,6 @@ def _policy_file(file: IO[bytes]) -> dict[str, Any]:
     return document
 
 
-def _body(file: IO[bytes]) -> bytes:
-    body = file.read(MAX_BODY_BYTES + 1)
-    if len(body) > MAX_BODY_BYTES:
-        raise click.ClickException(f"the relay would answer 413: body: has more than {MAX_BODY_BYTES} bytes")
-    return body
-
-
 def _parsed(body: bytes) -> Share:
     try:
         return parse_share(body)
@@ -120,26 +105,27 @@ def _parsed(body: bytes) -> Share:
         raise click.ClickException(f"the relay would answer {error.status}: {error}{hint}") from error
 
 
-def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bool) -> _Source:
+def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bool) -> tuple[Channel, str, list[str]]:
     """Return the channel from the stack, from a file with a whole secret, or from both if the file is a policy alone.
 
-    With `offline`, or if the stack's channel cannot be read, only the file's policy is known.
+    With `offline`, or if the stack's channel cannot be read, only the file's policy is known. Return also the origin of
+    the channel in words, and remarks for the operator.
     """
     if file is None:
         stored = ChannelStore(stack).channel(name)
         if stored is None:
             terminal.nothing(f"there is no channel {name}")
-        return _Source(stored, "from the stack")
+        return stored, "from the stack", []
     if _WHOLE & file.keys():
-        return _Source(parse_channel(name, json.dumps(file), ANY_HOSTS), "from the file")
+        return parse_channel(name, json.dumps(file), ANY_HOSTS), "from the file", []
     alone = channel_of_policy(name, file["policy"] if file.keys() == {"policy"} else file)
     note = "only the policy is known: the channel's own recipients and the trigger's URL are not"
     if not offline:
         stored, problem = tried(lambda: ChannelStore(stack).channel(name))
         if stored is not None:
-            return _Source(replace(stored, policy=alone.policy), "from the stack, with the file's policy")
+            return replace(stored, policy=alone.policy), "from the stack, with the file's policy", []
         note = f"{note}: {problem or f'there is no channel {name}'}"
-    return _Source(alone, "policy from the file", notes=(note,))
+    return alone, "policy from the file", [note]
 
 
 def _with_ledger(stack: Stack, case: Case) -> Case:
@@ -154,13 +140,13 @@ def _with_ledger(stack: Stack, case: Case) -> Case:
     return known or case._replace(missing=f"the ledger was not read: {problem}")
 
 
-def _document(case: Case, source: _Source) -> dict[str, Any]:
+def _document(case: Case, origin: str, notes: list[str]) -> dict[str, Any]:
     document = {
         "channel": case.channel.name,
-        "source": source.origin,
+        "source": origin,
         "incident_id": case.share.incident_id,
         **explanation(case),
-        "notes": list(source.notes),
+        "notes": notes,
     }
     plain = masked = json.dumps(document)
     for secret in sorted(case.channel.secrets(), key=len, reverse=True):

@@ -1,16 +1,20 @@
 """relayctl report: how the relay did in the last hours or days, from its functions' logs."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import ceil
 from typing import Any
 
 import click
 
-from relay.incidents.share import CANARY_PREFIX
+from relay.delivery.channel_health import age
+from relay.incidents.share import CANARY_PREFIX, time_of
+from relay.jobs.outcome import Outcome
 from relayctl import moments, terminal
-from relayctl.channel_names import checked_name
+from relayctl.channel.store import checked_name
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line
-from relayctl.report.figures import FIELDS, period_figures, spread_words
+from relayctl.moments import HOUR
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -31,6 +35,12 @@ _STEPS = {
     "nobody_notified": "nobody notified",
     "nobody_answered": "nobody answered",
 }
+
+
+# Transitions that begin something that people have to answer.
+_BEGINS = frozenset({"opened", "worsened", "reopened"})
+# Outcomes of shares for which no phone has to ring.
+_QUIET = frozenset({Outcome.DUPLICATE, Outcome.UNCHANGED, Outcome.SUPERSEDED, Outcome.SHADOWED})
 
 
 @click.command(short_help="Report how the relay did: signals, answers, what nobody heard.")
@@ -75,8 +85,8 @@ def report(stack: Stack, since: float | None, channel: str | None, objective: fl
         terminal.show_line(f"{title}, {moments.moment(since)} to {moments.moment(now)}")
         for label, text, is_bad in _rows(document):
             terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
-    for note in readings.notes() if not as_json or not found["shares"] else ():
-        terminal.say(note)
+    if not as_json or not found["shares"]:
+        readings.say()
     if not found["shares"] and not readings.has_failures:
         terminal.nothing(f"no share came since {moments.moment(since)}")
     terminal.fail_if(readings.has_failures)
@@ -92,7 +102,7 @@ def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) 
                 for line in stack.logs.scan(function, f"{{ {wanted} }}", since, budget):
                     is_canary = line.text("incident_id").startswith(CANARY_PREFIX)
                     if not is_canary and channel in {None, line.text("channel")}:
-                        found.append(line.only(FIELDS))
+                        found.append(line.brief())
                         show(len(found), function)
                 problem = f"{budget.problem}; give a later --since" if budget.is_cut else None
                 readings.add(source, len(found) - before, problem, is_failure=budget.is_cut)
@@ -124,3 +134,98 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     yield "dead letters", f"{report['dead_letters']}", report["dead_letters"] > 0
     used = f"{report['error_budget_used']:.0%} of the error budget used (objective {100 * report['objective']:.4g} %)"
     yield "kept", f"{report['kept']:.3%} of the shares; {used}", report["error_budget_used"] > 1
+
+
+# Names of the members that `spread` returns: median, 90 % and worst.
+_SPREAD = ("median_seconds", "ninety_seconds", "worst_seconds")
+
+
+def spread(times: Iterable[float]) -> dict[str, float] | None:
+    """Return the spread of some times (seconds) as a JSON object, to a tenth of a second; None if there are none."""
+    ordered = sorted(times)
+    if not ordered:
+        return None
+    found = ordered[ceil(len(ordered) / 2) - 1], ordered[ceil(len(ordered) * 0.9) - 1], ordered[-1]
+    return {name: round(value, 1) for name, value in zip(_SPREAD, found, strict=True)}
+
+
+def spread_words(times: Mapping[str, float]) -> str:
+    """Return the members of a spread in words."""
+    found = (times[name] for name in _SPREAD)
+    median, ninety, worst = (f"{each:.1f}s" if each < 60 else age(each) for each in found)
+    return f"{median} (median), {ninety} (90 %), {worst} (worst)"
+
+
+def period_figures(found: Iterable[Line], since: float, until: float, objective: float) -> dict[str, Any]:
+    """Return the figures of a period as a JSON object. `objective` is the part of the shares to keep, from 0 to 1."""
+    lines = sorted(found, key=lambda each: each.at)
+    shares = [line for line in lines if line.message == "share"]
+    signals = [line for line in lines if line.message == "share" or _is(line, "job", kind="signal")]
+    rung = [line for line in signals if line.text("outcome") == Outcome.DELIVERED]
+    outcomes = Counter(line.text("outcome") for line in shares)
+    fallbacks = [line.fields.get("missed") for line in lines if line.message == "fallback notified"]
+    missed = Counter(step for each in fallbacks if isinstance(each, Mapping) for step in each.values())
+    dead = [line for line in signals if line.text("queue") == "dead_letter"]
+    begun, answered = _answers(lines, rung)
+    # BigPanda is told to send a share again that the relay could neither deliver nor keep.
+    unsafe, count = outcomes[Outcome.UNSAFE], len(shares)
+    return {
+        "since": moments.iso(since),
+        "until": moments.iso(until),
+        "shares": count,
+        "incidents": len(set(map(_incident, shares))),
+        "signals": len(rung),
+        "repeats_not_rung": outcomes[Outcome.DUPLICATE] + outcomes[Outcome.UNCHANGED],
+        "stale_not_rung": outcomes[Outcome.SUPERSEDED],
+        "to_ring": spread(map(_seconds_to_ring, rung)),
+        "rung_incidents": begun,
+        "answered_incidents": len(answered),
+        "to_answer": spread(answered),
+        "unheard_criticals": dict(missed.most_common()),
+        "fallback_messages": len(fallbacks),
+        "dead_letters": len(dead) + sum(line.message == "dead_lettered" for line in lines),
+        "kept": round(1.0 - unsafe / count, 6) if count else 1.0,
+        "objective": objective,
+        "error_budget_used": round(unsafe / (count * (1.0 - objective)), 4) if count else 0.0,
+        "by_hour": list(_by_hour(rung, [line for line in shares if line.text("outcome") in _QUIET], since, until)),
+    }
+
+
+def _is(line: Line, message: str, **fields: str) -> bool:
+    return line.message == message and all(line.text(name) == value for name, value in fields.items())
+
+
+def _incident(line: Line) -> tuple[str, str]:
+    return line.text("channel"), line.text("incident_id")
+
+
+def _seconds_to_ring(line: Line) -> float:
+    if line.message == "share":
+        spent = line.fields.get("milliseconds")
+        return sum(spent.values()) / 1000 if isinstance(spent, Mapping) else 0.0
+    return max(0.0, line.at - (time_of(line.text("received_at")) or line.at))
+
+
+def _answers(lines: Sequence[Line], rung: Sequence[Line]) -> tuple[int, list[float]]:
+    """Return how often an incident began to ring, and the times from then to the first answer (seconds)."""
+    begun, answered, signals = 0, list[float](), set(map(id, rung))
+    # Time of an incident's first signal; None once it is answered: the next answer is to the same pages.
+    rang_at = dict[tuple[str, str], float | None]()
+    for line in lines:
+        incident, transition = _incident(line), line.text("transition")
+        is_answer = _is(line, "callback", transition="response") and line.text("outcome") != Outcome.UNSAFE
+        if id(line) in signals and transition in _BEGINS and incident not in rang_at:
+            rang_at[incident] = line.at
+            begun += 1
+        elif id(line) in signals and transition == "resolved":
+            rang_at.pop(incident, None)
+        elif is_answer and (at := rang_at.get(incident)) is not None:
+            answered.append(line.at - at)
+            rang_at[incident] = None
+    return begun, answered
+
+
+def _by_hour(rung: Sequence[Line], quiet: Sequence[Line], since: float, until: float) -> Iterator[dict[str, Any]]:
+    signals, silent = (Counter(int((line.at - since) // HOUR) for line in some) for some in (rung, quiet))
+    for hour in range(ceil((until - since) / HOUR)):
+        yield {"at": moments.iso(since + hour * HOUR), "signals": signals[hour], "quiet": silent[hour]}

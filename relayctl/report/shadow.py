@@ -1,6 +1,7 @@
 """relayctl shadow: what a channel in shadow mode would have done, from the webhook's log."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -10,13 +11,13 @@ from relay.channels.channel import Channel
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import seconds_of
+from relay.jobs.outcome import Outcome
 from relayctl import moments, terminal
 from relayctl.channel import pauses
-from relayctl.channel.store import ChannelStore
-from relayctl.channel_names import NAME
+from relayctl.channel.store import NAME, ChannelStore
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import WEBHOOK, Budget, Line
-from relayctl.report.figures import FIELDS, SUPPRESSED, shadow_figures
+from relayctl.moments import MINUTE
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -31,6 +32,12 @@ MAX_ANSWERS = 2000
 MAX_CAUSES = 5
 MAX_RECIPIENTS = 12
 _UNNAMED = "recipients of the workflow"
+# Outcomes of shares that a channel in shadow mode would not signal.
+SUPPRESSED: Mapping[str, str] = {
+    Outcome.UNCHANGED: "nothing that the channel announces",
+    Outcome.DUPLICATE: "a copy of a known share",
+    Outcome.SUPERSEDED: "a newer state of the incident was known",
+}
 
 
 @click.group()
@@ -89,8 +96,7 @@ def report(stack: Stack, name: str, since: float | None, limit: int, as_json: bo
     else:
         if found["shares"]:
             _show(found, channel)
-        for note in readings.notes():
-            terminal.say(note)
+        readings.say()
     if not found["shares"]:
         if readings.has_failures:
             raise click.ClickException("no share was found, but not all sources could be read")
@@ -108,13 +114,58 @@ def _read_log(stack: Stack, name: str, readings: Readings, budget: Budget, since
         with progress("reading the webhook's log", "shares", stack.effects.ticks) as show:
             for line in stack.logs.scan(WEBHOOK, pattern, max(since, kept_from), budget):
                 if line.message == "share" and line.text("channel") == name:
-                    found.append(line.only(FIELDS))
+                    found.append(line.brief())
                     show(len(found), "")
         kept = f"it keeps lines from {moments.moment(kept_from)} on (LogRetentionDays); older shares are not counted"
         cut = f"{budget.problem}, so all numbers are too low; give a later --since" if budget.is_cut else ""
         problem = "; ".join(filter(None, [kept if since < kept_from else "", cut])) or None
         readings.add(source, len(found), problem, is_failure=budget.is_cut)
     return found
+
+
+def shadow_figures(lines: Sequence[Line], most: int) -> dict[str, Any]:
+    """Return the counts of a channel's shares as a JSON object, in which the newest `most` signals are listed."""
+    signals = sorted((line for line in lines if line.text("outcome") == Outcome.SHADOWED), key=lambda line: line.at)
+    suppressed = Counter(
+        (line.text("outcome"), line.text("transition"), line.text("why"))
+        for line in lines
+        if line.text("outcome") in SUPPRESSED
+    )
+    minutes = Counter(int(line.at // MINUTE) for line in signals)
+    # The latest minute, if several have as many signals.
+    peak = max(minutes, key=lambda each: (minutes[each], each), default=None)
+    return {
+        "shares": len(lines),
+        # The channel was not in shadow mode then.
+        "live_shares": len(lines) - len(signals) - suppressed.total(),
+        "signals": len(signals),
+        "unguarded_signals": sum(bool(line.text("unguarded")) for line in signals),
+        "by_transition": dict(Counter(line.text("transition") for line in signals).most_common()),
+        "by_recipient": dict(Counter(name for line in signals for name in _recipients(line)).most_common()),
+        # The workflow in xMatters names the recipients of these.
+        "without_named_recipient": sum(not _recipients(line) for line in signals),
+        "peak_signals": 0 if peak is None else minutes[peak],
+        "peak_at": None if peak is None else moments.iso(peak * MINUTE),
+        "listed": [
+            {
+                "at": moments.iso(line.at),
+                "incident_id": line.text("incident_id"),
+                **{name: line.text(name) or None for name in ("transition", "why", "status")},
+                "recipients": _recipients(line),
+                "unguarded": bool(line.text("unguarded")),
+            }
+            for line in signals[len(signals) - min(most, len(signals)) :]
+        ],
+        "suppressed": [
+            {"outcome": outcome, "transition": transition, "why": why, "count": number}
+            for (outcome, transition, why), number in suppressed.most_common()
+        ],
+    }
+
+
+def _recipients(line: Line) -> list[str]:
+    named = line.fields.get("recipients")
+    return list(map(str, named)) if isinstance(named, list) else []
 
 
 def _show(report: dict[str, Any], channel: Channel | None) -> None:
@@ -144,13 +195,13 @@ def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
     if report["signals"]:
         transitions = (f"{each or 'not known'} {number}" for each, number in report["by_transition"].items())
         yield f"by transition: {', '.join(transitions)}"
-        yield f"by recipient: {_recipients(report)}"
+        yield f"by recipient: {_recipient_words(report)}"
     if shown := len(report["listed"]):
         is_cut = report["signals"] > shown
         yield f"the newest {counted(shown, 'signal')} (--limit shows more):" if is_cut else "the signals:"
 
 
-def _recipients(report: dict[str, Any]) -> str:
+def _recipient_words(report: dict[str, Any]) -> str:
     counts, unnamed = report["by_recipient"], report["without_named_recipient"]
     named = [f"{_name(name)} {number}" for name, number in list(counts.items())[:MAX_RECIPIENTS]]
     named += [f"{len(counts) - MAX_RECIPIENTS} more (--json)"] if len(counts) > MAX_RECIPIENTS else []

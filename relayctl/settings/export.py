@@ -13,9 +13,8 @@ from relay.channels.schema import AUTH, CHANNEL
 from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.secret_document import SecretDocument, holds_credential
-from relayctl.channel.store import NO_CHANNELS, ChannelStore
-from relayctl.channel_names import CHANNELS
+from relayctl.channel.secret_document import holds_credential
+from relayctl.channel.store import CHANNELS, NO_CHANNELS, ChannelStore
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import ENV_PATTERN, OPERATED_KEYS, SCHEMA_FILE, STORED, SUFFIX, SettingsFile
 from relayctl.stack.deployed import Stack, on_stack
@@ -47,7 +46,7 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
     with terminal.status("reading the channels …"):
         for name in wanted:
             try:
-                texts[name] = _exported(stack, store, folder, name)
+                texts[name] = _exported(store, folder, name)
             except (InvalidChannel, click.UsageError) as error:
                 problems[name] = str(error)
     _write(folder, texts)
@@ -66,14 +65,13 @@ def _path(folder: Path, name: str) -> Path:
     return folder / f"{name}{SUFFIX}"
 
 
-def _exported(stack: Stack, store: ChannelStore, folder: Path, name: str) -> str:
+def _exported(store: ChannelStore, folder: Path, name: str) -> str:
     """Return the text of a settings file. Raises InvalidChannel if `channel plan` would find a change."""
-    kept = store.existing(name)
-    stored = SecretDocument(kept.document)
+    stored = store.existing(name)
     text = settings_file.exported(name, stored)
     file = SettingsFile(_path(folder, name), settings_file.parse(text.encode()))
     after = settings_file.resolved(file, stored)
-    if changes := write_path.prepare(stack, name, kept, after).changes:
+    if changes := write_path.prepare(store, name, stored, after).changes:
         raise InvalidChannel(f"{changes[0].key}: cannot be in a file")
     return text
 

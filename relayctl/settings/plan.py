@@ -10,10 +10,8 @@ import click
 from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.secret_document import SecretDocument
-from relayctl.channel.store import ChannelStore
+from relayctl.channel.store import CHANNELS, ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
-from relayctl.channel_names import CHANNELS
 from relayctl.failed_calls import failure
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import SettingsFile
@@ -35,7 +33,7 @@ def state(change: ChannelChange) -> str:
 
 
 def _plan(
-    stack: Stack, store: ChannelStore, folder: Path, names: Collection[str], *, as_json: bool
+    store: ChannelStore, folder: Path, names: Collection[str], *, as_json: bool
 ) -> tuple[list[ChannelChange], list[str]]:
     """Return a change for each file, or each named channel, and the channels without a file; print them as text.
 
@@ -48,20 +46,20 @@ def _plan(
             raise click.UsageError("\n".join(f"{folder / name}{settings_file.SUFFIX}: no such file" for name in absent))
         files = [each for each in files if each.channel in names]
     with terminal.status("reading the channels …"):
-        changes = _changes(stack, store, files)
+        changes = _changes(store, files)
         others = [] if names else [name for name in store.names() if name not in present]
     if not as_json:
         show(changes, others)
     return changes, others
 
 
-def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -> list[ChannelChange]:
+def _changes(store: ChannelStore, files: Iterable[SettingsFile]) -> list[ChannelChange]:
     changes, problems = [], list[str]()
     for file in files:
         try:
-            kept = store.read(file.channel)
-            after = settings_file.resolved(file, SecretDocument(kept.document if kept else None))
-            changes.append(write_path.prepare(stack, file.channel, kept, after))
+            before = store.read(file.channel)
+            after = settings_file.resolved(file, before)
+            changes.append(write_path.prepare(store, file.channel, before, after))
         except (InvalidChannel, click.UsageError) as error:
             problems += [f"{file.path}: {line}" for line in str(error).splitlines()]
     if problems:
@@ -104,7 +102,7 @@ def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> N
       relayctl channel plan channels
       relayctl channel plan channels --channel payments --json
     """
-    changes, others = _plan(stack, ChannelStore(stack), folder, names, as_json=as_json)
+    changes, others = _plan(ChannelStore(stack), folder, names, as_json=as_json)
     if as_json:
         terminal.document(document(changes, others))
     if not changes:
@@ -133,15 +131,14 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
       relayctl channel apply channels --channel payments --yes
     """
     terminal.refuse_unasked("apply", yes=yes, as_json=as_json)
-    store = ChannelStore(stack)
-    changes, others = _plan(stack, store, folder, names, as_json=as_json)
+    changes, others = _plan(ChannelStore(stack), folder, names, as_json=as_json)
     pending = [each for each in changes if each.changes]
     if not changes and not as_json:
         terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     if pending:
         terminal.confirm(f"Apply to {counted(len(pending), 'channel')}?", yes=yes)
     with terminal.stop_on_interrupt() as stop:
-        results = _applied(stack, store, pending, stop.is_set)
+        results = _applied(pending, stop.is_set)
     if as_json:
         done = document(changes, others)
         for each in done["channels"]:
@@ -149,28 +146,26 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
         terminal.document(done)
     elif results:
         _show(results)
-    if not all(isinstance(each, Done) and each.is_verified for each in results.values()):
-        click.get_current_context().exit(terminal.INTERRUPTED if stop.is_set() else 1)
+    is_done = all(isinstance(each, Done) and each.is_verified for each in results.values())
+    terminal.fail_if(not is_done, is_stopped=stop.is_set())
     if not changes:
         click.get_current_context().exit(3)
 
 
-def _applied(
-    stack: Stack, store: ChannelStore, changes: list[ChannelChange], stopped: Callable[[], bool]
-) -> dict[str, Done | str]:
+def _applied(changes: list[ChannelChange], stopped: Callable[[], bool]) -> dict[str, Done | str]:
     """Apply the changes in order, until one fails or the operator stops. Return result or problem by channel."""
     results, reason = dict[str, Done | str](), ""
     for change in changes:
         reason = reason or ("interrupted" if stopped() else "")
-        result = results[change.name] = reason or _apply(stack, store, change)
+        result = results[change.name] = reason or _apply(change)
         if isinstance(result, str):
             reason = reason or f"not tried after the failure of {change.name}"
     return results
 
 
-def _apply(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done | str:
+def _apply(change: ChannelChange) -> Done | str:
     try:
-        done = write_path.put(stack, store, change)
+        done = write_path.put(change)
     except KeyboardInterrupt:
         return "interrupted: it has its old settings or its new ones, run plan to see which"
     except click.ClickException as error:

@@ -139,7 +139,8 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
         until = moments.moment(debts.oldest)
         return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of {hold_words(debts)} at {until}",))
     if debts.owed:
-        return Judgement(Health.OWES, (f"owed for {_age(debts.oldest, now)}{owed_reasons(debts)}",))
+        since = "?" if debts.oldest is None else age(now - debts.oldest)
+        return Judgement(Health.OWES, (f"owed for {since}{owed_reasons(debts)}",))
     if debts.given_up_other:
         return Judgement(Health.OWES, (f"{debts.given_up_other} given up",))
     return Judgement(Health.OK, ())
@@ -231,7 +232,3 @@ def document(status: ChannelStatus, now: float) -> dict[str, Any]:
         "canary_at": moments.iso_or_none((status.canary and status.canary.judged_at) or None),
         "canary_failure": (status.canary and status.canary.failure) or None,
     }
-
-
-def _age(at: float | None, now: float) -> str:
-    return "?" if at is None else age(now - at)

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from relay.version import VERSION
 from relayctl import check_results
-from relayctl.check_results import Check, failed, ok, warning
+from relayctl.check_results import Check, State, Verdict
 from relayctl.dlq.queue import QueueDepth
 from relayctl.failed_calls import DENIED, refusal
 from relayctl.stack import last_resort
@@ -50,7 +50,7 @@ LEAST_CONCURRENCY = 50
 FEW_WORKERS = 2
 # Executions that the workers must leave for the webhook, the callbacks, the sweeper and reconcile.
 FOR_WEBHOOKS = 20
-# An example for each list of hosts, in the order of VendorHosts.
+# An example for each list of hosts.
 _EXAMPLES = {"XMattersHosts": "acme.xmatters.com", "BigPandaHosts": "api.bigpanda.io"}
 # Parameters that reserve concurrency for functions without a queue.
 _RESERVED = ("BigPandaWebhookReserved", "XMattersCallbackReserved", "SweeperReserved", "ReconcileReserved")
@@ -68,57 +68,61 @@ class StackChecks:
 
     def of(self, now: datetime) -> Iterator[Check]:
         """Check the stack, and yield the result of each check. Raises StackMissingError if there is no such stack."""
-        yield self._outputs()
-        yield self._version()
-        for each in WORKER_QUEUES:
-            yield check_results.of_aws(each.what, partial(self._waiting, each, now))
-        yield check_results.of_aws("dead-letter queue", self._dead_letters)
-        for each in WORKER_QUEUES:
-            yield check_results.of_aws(each.worker, partial(self._worker, each))
-        yield check_results.of_aws("recursion", self._recursion)
-        yield check_results.of_aws("concurrency", self._concurrency)
-        for number, parameter in enumerate(_EXAMPLES):
-            yield check_results.of_aws(parameter, partial(self._hosts, number))
-        yield check_results.of_aws("ledger", self._ledger)
-        yield check_results.of_aws("sweeper", partial(self._sweeper, now))
-        yield self._missed_shares()
-        yield check_results.of_aws("fallback topic", self._fallback)
-        yield check_results.of_aws("fallback phones", partial(last_resort.phones, self._stack))
-        yield check_results.of_aws("fallback test", partial(last_resort.confirmed, self._stack))
-        yield check_results.of_aws("alarms", self._alarms)
+        for what, check in self._checks(now):
+            yield check_results.of_aws(what, check)
 
-    def _outputs(self) -> Check:
+    def _checks(self, now: datetime) -> Iterator[tuple[str, Callable[[], Verdict]]]:
+        yield "outputs", self._outputs
+        yield "version", self._version
+        for each in WORKER_QUEUES:
+            yield each.what, partial(self._waiting, each, now)
+        yield "dead-letter queue", self._dead_letters
+        for each in WORKER_QUEUES:
+            yield each.worker, partial(self._worker, each)
+        yield "recursion", self._recursion
+        yield "concurrency", self._concurrency
+        for parameter in _EXAMPLES:
+            yield parameter, partial(self._hosts, parameter)
+        yield "ledger", self._ledger
+        yield "sweeper", partial(self._sweeper, now)
+        yield "missed shares", self._missed_shares
+        yield "fallback topic", self._fallback
+        yield "fallback phones", partial(last_resort.phones, self._stack)
+        yield "fallback test", partial(last_resort.confirmed, self._stack)
+        yield "alarms", self._alarms
+
+    def _outputs(self) -> Verdict:
         missing = [name for name in OUTPUTS if name not in self._stack.outputs]
         if missing:
-            return failed("outputs", f"{', '.join(missing)}: missing; deploy the stack again")
-        return ok("outputs", "all are there")
+            return State.FAILED, f"{', '.join(missing)}: missing; deploy the stack again"
+        return State.OK, "all are there"
 
-    def _version(self) -> Check:
+    def _version(self) -> Verdict:
         found = self._stack.outputs.get("Version", "an older one")
         if found == VERSION:
-            return ok("version", f"{found}, as relayctl")
-        return warning("version", f"the stack's is {found}, relayctl's {VERSION}: take both from the same release")
+            return State.OK, f"{found}, as relayctl"
+        return State.WARNING, f"the stack's is {found}, relayctl's {VERSION}: take both from the same release"
 
-    def _waiting(self, pair: WorkerQueue, now: datetime) -> Check:
+    def _waiting(self, pair: WorkerQueue, now: datetime) -> Verdict:
         depth = self._depth(pair.queue)
         name = _queue_name(self._stack.output(pair.queue))
         oldest = self._latest("AWS/SQS", "ApproximateAgeOfOldestMessage", ("QueueName", name), now)
         detail = f"{depth.visible} waiting, {depth.delayed} delayed, {depth.held} in flight"
         # An idle queue has no datapoint.
         if oldest is None:
-            return ok(pair.what, detail)
+            return State.OK, detail
         detail += f"; the oldest is {oldest['Maximum']:.0f} s old"
         if oldest["Maximum"] > pair.oldest_seconds:
-            return failed(pair.what, f"{detail}: the {pair.worker} does not process it")
-        return ok(pair.what, detail)
+            return State.FAILED, f"{detail}: the {pair.worker} does not process it"
+        return State.OK, detail
 
     def _depth(self, output: str) -> QueueDepth:
         return QueueDepth.of(self._stack.session.client("sqs"), self._stack.output(output))
 
-    def _dead_letters(self) -> Check:
+    def _dead_letters(self) -> Verdict:
         if count := self._depth("DeadLetterQueueUrl").about:
-            return warning("dead-letter queue", f"about {count} dead-lettered jobs: relayctl dlq list")
-        return ok("dead-letter queue", "empty")
+            return State.WARNING, f"about {count} dead-lettered jobs: relayctl dlq list"
+        return State.OK, "empty"
 
     def _latest(self, namespace: str, metric: str, dimension: tuple[str, str], now: datetime) -> Any | None:
         datapoints = self._stack.session.client("cloudwatch").get_metric_statistics(
@@ -132,31 +136,29 @@ class StackChecks:
         )["Datapoints"]
         return max(datapoints, key=lambda each: each["Timestamp"], default=None)
 
-    def _worker(self, pair: WorkerQueue) -> Check:
-        what, function = pair.worker, self._stack.output(pair.function)
-        queue = _queue_name(self._stack.output(pair.queue))
+    def _worker(self, pair: WorkerQueue) -> Verdict:
+        queue, function = _queue_name(self._stack.output(pair.queue)), self._stack.output(pair.function)
         pages = self._stack.session.client("lambda").get_paginator("list_event_source_mappings")
         found = pages.paginate(FunctionName=function).search("EventSourceMappings[]")
         mapping = next((each for each in found if each.get("EventSourceArn", "").endswith(f":{queue}")), None)
         if mapping is None:
-            return failed(what, f"no event source mapping of the {pair.what}; deploy the stack again")
+            return State.FAILED, f"no event source mapping of the {pair.what}; deploy the stack again"
         state = mapping.get("State", "?")
         if state == "Enabled":
-            return ok(what, f"the {pair.what} wakes it")
+            return State.OK, f"the {pair.what} wakes it"
         if state in {"Creating", "Enabling", "Updating"}:
-            return warning(what, f"its event source mapping is not ready: {state}")
-        return failed(what, f"its event source mapping is {state}: the {pair.what} is not processed")
+            return State.WARNING, f"its event source mapping is not ready: {state}"
+        return State.FAILED, f"its event source mapping is {state}: the {pair.what} is not processed"
 
-    def _recursion(self) -> Check:
+    def _recursion(self) -> Verdict:
         """Check that Lambda's recursion detection is off; else Lambda drops a job that has waited about 16 times."""
-        what = "recursion"
         wrong = {each.worker: setting for each in WORKER_QUEUES if (setting := self._recursive_loop(each)) != "Allow"}
         if not wrong:
-            return ok(what, "Lambda lets a waiting job wake its worker again")
+            return State.OK, "Lambda lets a waiting job wake its worker again"
         if self._stack.is_local:
-            return warning(what, NOT_EVALUATED)
+            return State.WARNING, NOT_EVALUATED
         said = ", ".join(f"the {worker}'s RecursiveLoop is {setting}" for worker, setting in wrong.items())
-        return failed(what, f"{said}: Lambda drops a job after about 16 waits; deploy the stack again")
+        return State.FAILED, f"{said}: Lambda drops a job after about 16 waits; deploy the stack again"
 
     def _recursive_loop(self, pair: WorkerQueue) -> str | None:
         function = self._stack.output(pair.function)
@@ -173,10 +175,10 @@ class StackChecks:
                 raise
             return None
 
-    def _concurrency(self) -> Check:
-        what, found = "concurrency", self._of_lambda(self._stack.session.client("lambda").get_account_settings)
+    def _concurrency(self) -> Verdict:
+        found = self._of_lambda(self._stack.session.client("lambda").get_account_settings)
         if found is None or self._stack.is_local:
-            return warning(what, NOT_EVALUATED)
+            return State.WARNING, NOT_EVALUATED
         quota = int(found["AccountLimit"]["ConcurrentExecutions"])
         each = int(self._stack.parameters.get("WorkerConcurrency", "5"))
         small = [
@@ -186,7 +188,7 @@ class StackChecks:
         ]
         if small:
             # Lambda receives messages of the queue, and then has no execution for them.
-            return failed(what, f"{'; '.join(small)}, or redrive may dead-letter jobs that were never attempted")
+            return State.FAILED, f"{'; '.join(small)}, or redrive may dead-letter jobs that were never attempted"
         shared = len(WORKER_QUEUES) * each - sum(each for pair in WORKER_QUEUES if self._reserved(pair.reserved))
         taken = sum(map(self._reserved, (*_RESERVED, *(pair.reserved for pair in WORKER_QUEUES))))
         workers = len(WORKER_QUEUES) * each
@@ -199,54 +201,51 @@ class StackChecks:
             if quota < LEAST_CONCURRENCY and each > FEW_WORKERS:
                 # Else both workers together can use up the account in an outage, and shares are turned away.
                 advice += f"; until then deploy with WorkerConcurrency={FEW_WORKERS}"
-            return warning(what, f"{detail}: {advice}")
-        return ok(what, detail)
+            return State.WARNING, f"{detail}: {advice}"
+        return State.OK, detail
 
     def _reserved(self, parameter: str) -> int:
         return int(self._stack.parameters.get(parameter, "0"))
 
-    def _hosts(self, number: int) -> Check:
+    def _hosts(self, parameter: str) -> Verdict:
         hosts = self._stack.hosts
-        what, patterns, _ = hosts[number]
+        patterns = next(each.patterns for each in hosts if each.parameter == parameter)
         if wild := [pattern for pattern in patterns if pattern.startswith("*.")]:
             said = f"{', '.join(wild)}: a channel's credentials may be sent to any host below it"
-            return warning(what, f"{said}; set {what} to your own, such as {_EXAMPLES[what]}")
+            return State.WARNING, f"{said}; set {parameter} to your own, such as {_EXAMPLES[parameter]}"
         if shared := sorted(set(hosts.xmatters.patterns) & set(hosts.bigpanda.patterns)):
             said = f"{', '.join(shared)} is in both lists: one vendor may receive the other's credentials"
-            return warning(what, f"{said}; take it out of one")
-        return ok(what, f"only {', '.join(patterns)} may be called")
+            return State.WARNING, f"{said}; take it out of one"
+        return State.OK, f"only {', '.join(patterns)} may be called"
 
-    def _ledger(self) -> Check:
+    def _ledger(self) -> Verdict:
         table = self._stack.output("LedgerTableName")
         status = self._stack.session.client("dynamodb").describe_table(TableName=table)["Table"].get("TableStatus", "?")
         if status == "ACTIVE":
-            return ok("ledger", "the table is active")
-        return (warning if status == "UPDATING" else failed)("ledger", f"the table is {status}")
+            return State.OK, "the table is active"
+        return (State.WARNING if status == "UPDATING" else State.FAILED), f"the table is {status}"
 
-    def _sweeper(self, now: datetime) -> Check:
-        what, why = "sweeper", "the fallback topic is not notified of overdue criticals"
+    def _sweeper(self, now: datetime) -> Verdict:
+        why = "the fallback topic is not notified of overdue criticals"
         if self._stack.is_local:
-            return warning(what, f"its errors are {NOT_EVALUATED}")
+            return State.WARNING, f"its errors are {NOT_EVALUATED}"
         run = self._latest("AWS/Lambda", "Errors", ("FunctionName", self._stack.output("SweeperFunction")), now)
         if run is None:
-            return failed(what, f"no run for minutes: {why}")
+            return State.FAILED, f"no run for minutes: {why}"
         if run["Maximum"]:
-            return failed(what, f"its last run failed: {why}")
-        return ok(what, f"ran {max(0.0, (now - run['Timestamp']).total_seconds()):.0f} s ago")
+            return State.FAILED, f"its last run failed: {why}"
+        return State.OK, f"ran {max(0.0, (now - run['Timestamp']).total_seconds()):.0f} s ago"
 
-    def _missed_shares(self) -> Check:
-        what = "missed shares"
+    def _missed_shares(self) -> Verdict:
         if "ReconcileFunction" not in self._stack.outputs:
-            return warning(what, "off: ReconcileMinutes is 0, so a share that never arrives is not noticed")
-        return ok(
-            what,
-            f"BigPanda's incidents are compared every {self._stack.parameters.get('ReconcileMinutes', '?')} minutes",
-        )
+            return State.WARNING, "off: ReconcileMinutes is 0, so a share that never arrives is not noticed"
+        minutes = self._stack.parameters.get("ReconcileMinutes", "?")
+        return State.OK, f"BigPanda's incidents are compared every {minutes} minutes"
 
-    def _fallback(self) -> Check:
-        what, topic = "fallback topic", self._stack.output("FallbackTopicArn")
+    def _fallback(self) -> Verdict:
+        topic = self._stack.output("FallbackTopicArn")
         if far := self._in_another_region({"FallbackTopicArn": topic}):
-            return failed(what, far)
+            return State.FAILED, far
         try:
             pages = self._stack.session.client("sns").get_paginator("list_subscriptions_by_topic")
             subscriptions = list(pages.paginate(TopicArn=topic).search("Subscriptions[]"))
@@ -254,20 +253,19 @@ class StackChecks:
             if error.response["Error"].get("Code") not in DENIED:
                 raise
             # The topic may belong to another account, which alone may list its subscriptions.
-            return warning(what, f"not checked: {refusal(error)}")
+            return State.WARNING, f"not checked: {refusal(error)}"
         protocols = [each["Protocol"] for each in subscriptions if each.get("SubscriptionArn", "").startswith("arn:")]
         confirmed, texted = len(protocols), protocols.count("sms")
         pending = len(subscriptions) - confirmed
         detail = f"{confirmed} confirmed subscription{'s' if confirmed > 1 else ''}"
         if texted:
-            return warning(
-                what,
+            return State.WARNING, (
                 f"{detail}, {texted} of them by SMS: US numbers get none without a registered origination identity, "
-                "and AWS stops all at the account's spend limit",
+                "and AWS stops all at the account's spend limit"
             )
         if confirmed:
-            return ok(what, detail)
-        return warning(what, f"notifies nobody: no confirmed subscription, {pending} to be confirmed")
+            return State.OK, detail
+        return State.WARNING, f"notifies nobody: no confirmed subscription, {pending} to be confirmed"
 
     def _in_another_region(self, topics: Mapping[str, str]) -> str:
         """Name the topics (ARNs by parameter) that neither CloudWatch nor the functions can notify."""
@@ -276,11 +274,11 @@ class StackChecks:
         far = [f"{name} is in {region}" for name, region in regions.items() if region != here]
         return f"{', '.join(far)} and the stack in {here}: nobody is notified" if far else ""
 
-    def _alarms(self) -> Check:
+    def _alarms(self) -> Verdict:
         """Check the alarms of this stack only: another stack's alarms may have names with the same beginning."""
         topics = {name: self._stack.parameters.get(name, "") for name in ("AlarmTopicArn", "NoticeTopicArn")}
         if far := self._in_another_region(topics):
-            return failed("alarms", far)
+            return State.FAILED, far
         ours = re.compile(rf"{re.escape(self._stack.name)}-([A-Za-z]+Alarm)-[A-Za-z0-9]+")
         pages = self._stack.session.client("cloudwatch").get_paginator("describe_alarms")
         alarms = pages.paginate(AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"])
@@ -291,14 +289,14 @@ class StackChecks:
         ]
         in_alarm = [name for name, state in found if state == "ALARM"]
         if in_alarm:
-            return failed("alarms", f"{', '.join(in_alarm)} in ALARM; docs/operate.md has a runbook for each")
+            return State.FAILED, f"{', '.join(in_alarm)} in ALARM; docs/operate.md has a runbook for each"
         if not found:
-            return warning("alarms", "there are none")
+            return State.WARNING, "there are none"
         if self._stack.is_local:
-            return warning("alarms", f"{len(found)} alarms, {NOT_EVALUATED}")
+            return State.WARNING, f"{len(found)} alarms, {NOT_EVALUATED}"
         if not topics["AlarmTopicArn"]:
-            return warning("alarms", f"none of {len(found)} in ALARM, but they notify nobody: AlarmTopicArn is not set")
-        return ok("alarms", f"none of {len(found)} in ALARM")
+            return State.WARNING, f"none of {len(found)} in ALARM, but they notify nobody: AlarmTopicArn is not set"
+        return State.OK, f"none of {len(found)} in ALARM"
 
 
 def _queue_name(url: str) -> str:

@@ -9,7 +9,6 @@ from relay.failures import Reason
 from relay.foreign_text import printable
 from relayctl import moments, terminal
 from relayctl.stack.channel_status import ChannelStatus
-from relayctl.stack.deployed import Stack
 from relayctl.stack.status_reading import StackStatus, StatusReader
 from relayctl.terminal import progress
 
@@ -66,8 +65,11 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     return found
 
 
-def check(reader: StatusReader, names: Sequence[str], began: float) -> StackStatus:
-    """Return the status of the channels. Raises ClickException if shares still come, or a source cannot be read."""
+def check(reader: StatusReader, names: Sequence[str], quiet: float, began: float) -> tuple[list[str], list[str]]:
+    """Return the channels that are drained, and why the others are not, in words.
+
+    Raises ClickException if shares still come, or a source cannot be read.
+    """
     with terminal.status("reading the ledger and the logs …"):
         found = reader.read()
     wanted = [each for each in found.channels if each.name in names]
@@ -75,19 +77,18 @@ def check(reader: StatusReader, names: Sequence[str], began: float) -> StackStat
     if unknown or (found.problems and not found.channels):
         why = "; ".join(found.problems) or "no source could be read"
         raise click.ClickException(f"cannot tell what is owed: {printable(why)}; nothing was removed")
-    _refuse_shares(wanted, began)
-    return found
+    return _judged(found, names, quiet, began)
 
 
-def drained(stack: Stack, reader: StatusReader, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
+def drained(reader: StatusReader, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
     """Wait for channels, and yield each once it is drained, or removed by others.
 
     `quiet` is the least time since the last share or signal. Raises ClickException if a share comes, or at `timeout`.
     """
-    left, began, deadline = list(names), stack.effects.clock(), stack.deadline(timeout)
+    stack, left = reader.stack, list(names)
+    began, deadline = stack.effects.clock(), stack.deadline(timeout)
     while left:
-        found = check(reader, left, began)
-        ready, why = _judged(found, left, quiet)
+        ready, why = check(reader, left, quiet, began)
         for line in () if ready else why:
             terminal.say(line)
         with progress("draining", f"of {len(left)}", stack.effects.clock) as show:
@@ -99,22 +100,16 @@ def drained(stack: Stack, reader: StatusReader, names: Sequence[str], quiet: flo
                         + "\nrelayctl status tells why; run the command again, with a longer --timeout"
                     )
                 stack.effects.sleep(PAUSE_SECONDS)
-                found = reader.read()
-                _refuse_shares([each for each in found.channels if each.name in left], began)
-                ready, why = _judged(found, left, quiet)
+                ready, why = _judged(reader.read(), left, quiet, began)
                 show(len(ready), "; ".join(why[:1]))
         left = [name for name in left if name not in ready]
         yield from ready
 
 
-def _judged(found: StackStatus, names: Sequence[str], quiet: float) -> tuple[list[str], list[str]]:
-    waiting = {each.name: waits_for(each, found.at, quiet) for each in found.channels if each.name in names}
-    ready = [name for name in names if not waiting.get(name, found.problems)]
-    return ready, [f"channel {name} waits: {', '.join(why)}" for name, why in waiting.items() if why]
-
-
-def _refuse_shares(found: Sequence[ChannelStatus], began: float) -> None:
-    for each in found:
+def _judged(found: StackStatus, names: Sequence[str], quiet: float, began: float) -> tuple[list[str], list[str]]:
+    """Return the channels that are drained, and why the others are not. Raises ClickException if shares still come."""
+    wanted = [each for each in found.channels if each.name in names]
+    for each in wanted:
         came = each.traffic.last_share if each.traffic else None
         if came is not None and came > began - STILL_COME_SECONDS:
             raise click.ClickException(
@@ -122,3 +117,6 @@ def _refuse_shares(found: Sequence[ChannelStatus], began: float) -> None:
                 "Disable AutoShare in BigPanda first. Updates of incidents that were shared before still come, "
                 "until these are closed or the webhook integration is deleted there. Then run the command again"
             )
+    waiting = {each.name: waits_for(each, found.at, quiet) for each in wanted}
+    ready = [name for name in names if not waiting.get(name, found.problems)]
+    return ready, [f"channel {name} waits: {', '.join(why)}" for name, why in waiting.items() if why]

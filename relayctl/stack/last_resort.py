@@ -10,9 +10,10 @@ import click
 from relay.delivery.channel_health import age
 from relay.delivery.fallback import TOPIC
 from relay.delivery.phones import CALL, Way, ways_to
+from relay.ledger.table import Table, parsed
+from relay.sweeper.fallback_notifier import TEST_KEY
 from relayctl import check_results, terminal
-from relayctl.check_results import Check, failed, ok, warning
-from relayctl.kept_by_functions import last_confirmation
+from relayctl.check_results import Check, State, Verdict, failed, ok, warning
 from relayctl.stack.deployed import Stack, on_stack
 
 # Age of a confirmed test at which doctor asks for a new one: phones and people change.
@@ -29,47 +30,54 @@ def _ways(stack: Stack) -> list[Way]:
     return ways_to(_numbers(stack), *(stack.parameters.get(name, "") for name in _IDENTITIES))
 
 
-def phones(stack: Stack) -> Check:
-    what, numbers, ways = "fallback phones", _numbers(stack), _ways(stack)
+def phones(stack: Stack) -> Verdict:
+    numbers, ways = _numbers(stack), _ways(stack)
     if not numbers:
-        return ok(what, "none: people are notified by the fallback topic alone")
+        return State.OK, "none: people are notified by the fallback topic alone"
     if not ways:
-        return failed(what, f"nobody is called: set {' or '.join(_IDENTITIES)}")
+        return State.FAILED, f"nobody is called: set {' or '.join(_IDENTITIES)}"
     here = stack.session.region_name
     if far := {each.identity for each in ways if each.identity.split(":")[3] != here}:
-        return failed(what, f"{', '.join(sorted(far))}: not in {here}, so nobody is called")
+        return State.FAILED, f"{', '.join(sorted(far))}: not in {here}, so nobody is called"
     client: Any = stack.session.client("pinpoint-sms-voice-v2")
     attributes = {each["Name"]: each["Value"] for each in client.describe_account_attributes()["AccountAttributes"]}
     kinds = [each.kind for each in ways]
-    detail = f"{kinds.count(CALL)} called, {len(kinds) - kinds.count(CALL)} texted{_spend(client, ways)}"
-    if attributes.get("ACCOUNT_TIER") != "SANDBOX":
-        return ok(what, detail)
-    pages = client.get_paginator("describe_verified_destination_numbers").paginate()
-    found = pages.search("VerifiedDestinationNumbers[]")
-    verified = {each["DestinationPhoneNumber"] for each in found if each["Status"] == "VERIFIED"}
-    if missing := [each.name for each in ways if each.number not in verified]:
-        return failed(what, f"AWS's sandbox: {', '.join(missing)}: the number is not verified, so it is not reached")
-    return warning(what, f"{detail}; AWS's sandbox: 20 calls a day, 5 to one phone; ask for production access")
-
-
-def _spend(client: Any, ways: Sequence[Way]) -> str:
-    """Return the month's limits of the account's spending, beyond which AWS calls or texts nobody."""
+    # The month's limits of the account's spending, beyond which AWS calls or texts nobody.
     found = {each["Name"]: each["EnforcedLimit"] for each in client.describe_spend_limits()["SpendLimits"]}
-    kinds = {"calls" if each.kind == CALL else "texts" for each in ways}
-    said = [f"{found[name]} USD of {kind}" for name, kind in _LIMITS.items() if kind in kinds and name in found]
-    return f", at most {' and '.join(said)} a month" if said else ""
+    used = {"calls" if kind == CALL else "texts" for kind in kinds}
+    limits = [f"{found[name]} USD of {kind}" for name, kind in _LIMITS.items() if kind in used and name in found]
+    spend = f", at most {' and '.join(limits)} a month" if limits else ""
+    detail = f"{kinds.count(CALL)} called, {len(kinds) - kinds.count(CALL)} texted{spend}"
+    if attributes.get("ACCOUNT_TIER") != "SANDBOX":
+        return State.OK, detail
+    pages = client.get_paginator("describe_verified_destination_numbers").paginate()
+    numbers_there = pages.search("VerifiedDestinationNumbers[]")
+    verified = {each["DestinationPhoneNumber"] for each in numbers_there if each["Status"] == "VERIFIED"}
+    if missing := [each.name for each in ways if each.number not in verified]:
+        return State.FAILED, f"AWS's sandbox: {', '.join(missing)}: the number is not verified, so it is not reached"
+    return State.WARNING, f"{detail}; AWS's sandbox: 20 calls a day, 5 to one phone; ask for production access"
 
 
-def confirmed(stack: Stack) -> Check:
-    what, advice = "fallback test", "run `relayctl fallback test`"
+def last_confirmation(table: Table) -> tuple[float, tuple[str, ...]] | None:
+    """Return the time of the last confirmed test (epoch seconds), and its ways; None if there is none."""
+
+    def read(record: Any) -> tuple[float, tuple[str, ...]] | None:
+        return float(record["at"]), tuple(map(str, record["ways"]))
+
+    return parsed(table.read(TEST_KEY), read, None)
+
+
+def confirmed(stack: Stack) -> Verdict:
+    advice = "run `relayctl fallback test`"
     last = last_confirmation(stack.bounded_table())
     if last is None:
-        return warning(what, f"no person ever confirmed a way of the last resort: {advice}")
-    seconds = stack.effects.clock() - last.at
-    missing = [way for way in (TOPIC, *(each.name for each in _ways(stack))) if way not in last.ways]
+        return State.WARNING, f"no person ever confirmed a way of the last resort: {advice}"
+    at, ways = last
+    seconds = stack.effects.clock() - at
+    missing = [way for way in (TOPIC, *(each.name for each in _ways(stack))) if way not in ways]
     if missing:
-        return warning(what, f"{', '.join(missing)}: not confirmed by the last test, {age(seconds)} ago: {advice}")
-    return (ok if seconds < CONFIRMED_SECONDS else warning)(what, f"each way was confirmed {age(seconds)} ago")
+        return State.WARNING, f"{', '.join(missing)}: not confirmed by the last test, {age(seconds)} ago: {advice}"
+    return (State.OK if seconds < CONFIRMED_SECONDS else State.WARNING), f"each way was confirmed {age(seconds)} ago"
 
 
 @click.group()

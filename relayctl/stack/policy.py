@@ -1,7 +1,6 @@
 """relayctl policy: IAM policies for operators. `${Name}` in policies/operators.json stands for a value of the stack."""
 
 import json
-from collections.abc import Mapping
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -34,14 +33,13 @@ def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:
     names = _names(stack)
     document = template(name)
     left_out = _OF_SECRETS if name in LOOKING and not with_secrets else frozenset[str]()
-    kept = [each for each in document["Statement"] if each["Sid"] not in left_out]
-    return document | {"Statement": [each for each in (_filled_in(each, names) for each in kept) if each]}
-
-
-def _filled_in(statement: Mapping[str, Any], names: Mapping[str, str | None]) -> Any:
-    text = Template(json.dumps(statement))
-    values = {name: names[name] for name in text.get_identifiers()}
-    return None if None in values.values() else json.loads(text.substitute(values))
+    statements = []
+    for each in document["Statement"]:
+        text = Template(json.dumps(each))
+        values = {name: names[name] for name in text.get_identifiers()}
+        if each["Sid"] not in left_out and None not in values.values():
+            statements.append(json.loads(text.substitute(values)))
+    return document | {"Statement": statements}
 
 
 def _names(stack: Stack) -> dict[str, str | None]:

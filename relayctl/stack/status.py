@@ -1,6 +1,8 @@
-"""relayctl status: the status of each channel."""
+"""relayctl status, and doctor: the status of each channel, and checks of the stack and of all channels."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -8,15 +10,16 @@ import click
 from relay.delivery.channel_health import age
 from relay.foreign_text import printable
 from relay.sweeper.canary import Canary
-from relayctl import moments, terminal
-from relayctl.channel import pauses
+from relayctl import check_results, moments, terminal
+from relayctl.channel import checks, pauses
 from relayctl.channel.endpoints import Use
-from relayctl.channel.store import NO_CHANNELS
-from relayctl.channel_names import CHANNEL
+from relayctl.channel.store import CHANNEL, NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check, failed, ok, warning
+from relayctl.failed_calls import tried
 from relayctl.stack import channel_status
 from relayctl.stack.channel_status import ChannelStatus, Health
-from relayctl.stack.deployed import Stack, on_stack
+from relayctl.stack.checks import StackChecks
+from relayctl.stack.deployed import Stack, StackMissingError, on_stack
 from relayctl.stack.status_reading import StackStatus, StatusReader
 from relayctl.terminal import counted
 
@@ -97,7 +100,9 @@ def _lines(each: ChannelStatus, status: StackStatus) -> Iterator[str]:
     if each.canary:
         yield canary(each.canary, status.at)
     yield _owed(each, status.at)
-    yield from _given_up(each)
+    if each.debts and (each.debts.given_up or each.debts.given_up_other):
+        counts = f"{each.debts.given_up} critical, {each.debts.given_up_other} other"
+        yield f"given up, and rang nobody: {counts}: relayctl dlq list --channel {each.name}"
     yield traffic(each, status)
     yield _pace(each, status.at)
     yield _credentials(each, status.at)
@@ -116,13 +121,6 @@ def _owed(each: ChannelStatus, now: float) -> str:
     attempt = channel_status.next_attempt(each, now)
     by = "" if attempt is None else f"; next attempt by {moments.clock_in_zones(attempt)}"
     return f"owed {debts.critical} critical, {debts.other} other{oldest}{by}"
-
-
-def _given_up(each: ChannelStatus) -> Iterator[str]:
-    debts = each.debts
-    if debts and (debts.given_up or debts.given_up_other):
-        counts = f"{debts.given_up} critical, {debts.given_up_other} other"
-        yield f"given up, and rang nobody: {counts}: relayctl dlq list --channel {each.name}"
 
 
 def traffic(each: ChannelStatus, status: StackStatus) -> str:
@@ -203,3 +201,59 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
         if found.problems:
             raise click.ClickException("the channels could not be read")
         terminal.nothing(NO_CHANNELS if channel is None else f"there is no channel {channel}")
+
+
+@click.command()
+@on_stack
+def doctor(stack: Stack, as_json: bool) -> None:
+    """Check the whole stack, and every channel: its health as `status` has it, then as `channel test` does.
+
+    Nothing is changed and nobody is notified.
+
+    \b
+    Example:
+      relayctl doctor
+      relayctl doctor --json
+    """
+    # First: it raises an error if there is no such stack, or the stack is not a relay.
+    store = ChannelStore(stack)
+    with terminal.status(f"checking the stack {stack.name} …"):
+        of_stack = list(StackChecks(stack).of(datetime.now(UTC)))
+        names, listed = _listed(store)
+    of_stack.append(listed)
+    if not as_json:
+        _show_checks(f"stack {stack.name}", of_stack)
+    of_channels = _checked(store, names, as_json=as_json)
+    every = [*of_stack, *(check for found in of_channels.values() for check in found)]
+    if as_json:
+        channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
+        document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
+        terminal.document(document | check_results.counts(every))
+    check_results.conclude(f"stack {stack.name}", every)
+
+
+def _listed(store: ChannelStore) -> tuple[list[str], Check]:
+    names, problem = tried(lambda: list(store.names()))
+    if problem:
+        return [], failed("channels", f"not checked: {problem}")
+    if not names:
+        return [], warning("channels", NO_CHANNELS)
+    return names, ok("channels", f"{len(names)} of them")
+
+
+def _checked(store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
+    found, status = {}, None
+    # The check of the outputs reports what the stack lacks.
+    with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
+        status = StatusReader(store.stack).read()
+    for name in names:
+        with terminal.status(f"checking channel {name} …"):
+            found[name] = [*(health(status, name) if status else ()), *checks.of(store, name)]
+        if not as_json:
+            _show_checks(f"channel {name}", found[name])
+    return found
+
+
+def _show_checks(title: str, found: list[Check]) -> None:
+    click.echo(click.style(printable(title), bold=True))
+    check_results.show(found)

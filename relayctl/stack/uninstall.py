@@ -17,8 +17,7 @@ from relayctl.dlq.reading import Choice, Filter
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.draining import PAUSE_SECONDS
-from relayctl.stack.owed import Owed, UndeliveredJobs
-from relayctl.stack.status_reading import StatusReader
+from relayctl.stack.status_reading import Owed, StatusReader, UndeliveredJobs
 from relayctl.terminal import progress
 
 
@@ -58,7 +57,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
     )
     dead_letter_file.refuse_existing(file)
     store = ChannelStore(stack)
-    done = _prepare(stack, store, options, file) if yes else None
+    done = _prepare(store, options, file) if yes else None
     with terminal.status("reading the ledger and the queues …"):
         owed, present = Owed.of(stack, None), list(store.names())
     reasons = reasons_against(owed, present, len(done.jobs) + len(done.unreadable) if done else 0)
@@ -92,9 +91,10 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
     return found + ([f"{left} dead-lettered, and not exported by this call"] if left else [])
 
 
-def _prepare(stack: Stack, store: ChannelStore, options: Mapping[str, Any], file: str) -> Choice:
+def _prepare(store: ChannelStore, options: Mapping[str, Any], file: str) -> Choice:
+    stack = store.stack
     names, reader = list(store.names()), StatusReader(stack)
-    for name in draining.drained(stack, reader, names, options["quiet"], options["timeout"]):
+    for name in draining.drained(reader, names, options["quiet"], options["timeout"]):
         if store.exists(name):
             store.remove(name, options["days"])
         put_in_force(stack, name)

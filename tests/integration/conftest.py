@@ -69,6 +69,18 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 
 @pytest.fixture
+def narrow(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let relayctl print for a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def local(operator: Operator) -> None:
+    """Let the operator's stack be one of a local cloud, which calls the vendors on loopback."""
+    operator.parameters["Profile"] = "local"
+
+
+@pytest.fixture
 def logs(operator: Operator) -> Logs:
     """A writer of the functions' log lines."""
     return Logs(operator)

@@ -7,9 +7,9 @@ is replaced. A function of the test is the stack's worker, and runs whenever rel
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import replace
 from dataclasses import dataclass, field
 from functools import cache, partial
 from types import SimpleNamespace
@@ -56,16 +56,20 @@ PARAMETERS = {
 
 API_HOST = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com"
 
+# Answer of a service, as botocore has it: the HTTP answer and the parsed document.
+type Answer = tuple[SimpleNamespace, Any]
+
+
+def _answer(document: Any, status: int = 200) -> Answer:
+    return SimpleNamespace(status_code=status), document
+
+
 # Changes the entry of a job's incident, as a worker would after it received the job's state.
 type Work = Callable[[Entry, State, Job, float], Entry]
 
 
 def _revived(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    return entry.reviving(state, max(now, _mark(job) + 0.001))
-
-
-def _mark(job: Job) -> float:
-    return seconds_of(job.dead_lettered_at) if job.dead_lettered_at else 0.0
+    return entry.reviving(state, max(now, (job.dead_lettered_seconds or 0.0) + 0.001))
 
 
 def delivered(entry: Entry, state: State, job: Job, now: float) -> Entry:
@@ -78,12 +82,6 @@ def failing(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Return the ledger entry after xMatters refused the job's signal."""
     revived = _revived(entry, state, job, now)
     return revived.dead_lettering(state, revived.debt.revived_at + 1, "refused", plan=1)
-
-
-def paced(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    """Return the ledger entry after the rate limit made the job wait."""
-    revived = _revived(entry, state, job, now)
-    return replace(revived, debt=replace(revived.debt, reason="paced"))
 
 
 @dataclass
@@ -208,6 +206,13 @@ class Operator:
         assert code in {None, done.exit_code}, done.output
         return done
 
+    def typed(self, monkeypatch: pytest.MonkeyPatch, *arguments: str, answers: Iterable[Callable[[], str]]) -> Any:
+        """Run relayctl at a terminal, answer its questions in turn, and return the exit code."""
+        monkeypatch.setattr(sys, "stdin", Typist(*answers))
+        with pytest.raises(SystemExit) as done:
+            main(arguments, prog_name="relayctl", obj=self.effects())
+        return done.value.code
+
     def run_json(self, *arguments: str, code: int = 0) -> Any:
         """Run relayctl with --json and return the one document on stdout."""
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
@@ -243,6 +248,12 @@ class Operator:
         """Return the marks of revoked credentials and changed settings, by channel."""
         return dict(read_marks(self.ledger.table))
 
+    def record(self, channel: str, incident_id: str, entry: Entry, named: tuple[str, ...] = ()) -> Entry:
+        """Write the ledger's first entry of an incident, and return it as written."""
+        written = self.ledger.write(key(channel, named, incident_id), Entry(), entry)
+        assert written
+        return written
+
     def owe(
         self,
         channel: str,
@@ -262,7 +273,7 @@ class Operator:
         state = State.of(samples.share(id=incident_id, status=status), now - ago)
         row = Row(now + next_in + 180, job="d/1")
         debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
-        assert self.ledger.write(key(channel, (), incident_id), Entry(), Entry(newest=state, debt=debt))
+        self.record(channel, incident_id, Entry(newest=state, debt=debt))
 
     def settle(self, incident_id: str) -> None:
         """Settle what the channel `noc` owes for an incident, as the worker does."""
@@ -273,7 +284,7 @@ class Operator:
         """Write the entry of an incident whose state was dead-lettered; `said` are members of the incident."""
         state = State.of(samples.share(id=incident_id, **said), self.clock.now - 60)
         entry = Entry().owing(state).dead_lettering(state, self.clock.now, "refused", plan=1)
-        assert self.ledger.write(key(channel, (), incident_id), Entry(), entry)
+        self.record(channel, incident_id, entry)
 
     def used(self, channel: str, ago: float) -> None:
         """Record in the ledger that BigPanda used its credential for a channel `ago` seconds ago."""
@@ -303,26 +314,26 @@ class Operator:
     def _count(self, name: Any) -> int:
         return int(self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])["Attributes"][name])
 
-    def _describe(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+    def _describe(self, params: Mapping[str, Any], **_: Any) -> Answer:
         name = params["body"]["StackName"]
         if name != STACK:
             missing = {"Code": "ValidationError", "Message": f"Stack with id {name} does not exist"}
-            return SimpleNamespace(status_code=400), {"Error": missing}
+            return _answer({"Error": missing}, 400)
         stack = {
             "StackId": f"arn:aws:cloudformation:{REGION}:123456789012:stack/{STACK}/5a6b7c8d",
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()],
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()],
             "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
         }
-        return SimpleNamespace(status_code=200), {"Stacks": [stack]}
+        return _answer({"Stacks": [stack]})
 
-    def _put_secret(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]] | None:
+    def _put_secret(self, params: Mapping[str, Any], **_: Any) -> Answer | None:
         """Refuse a new version of a secret that is marked for deletion, as AWS does; moto accepts it."""
         self.on_put()
         if "DeletedDate" not in self.secrets.describe_secret(SecretId=json.loads(params["body"])["SecretId"]):
             return None
         refusal = {"Code": "InvalidRequestException", "Message": "the secret is marked for deletion"}
-        return SimpleNamespace(status_code=400), {"Error": refusal}
+        return _answer({"Error": refusal}, 400)
 
     def _sleep(self, seconds: float) -> None:
         self.clock.sleep(seconds)
@@ -347,26 +358,14 @@ class Operator:
         entry = self.ledger.read(name)
         self.ledger.write(name, entry, self.worker(job)(entry, state, job, self.clock.now))
 
-    def _list_secrets(self, **_: Any) -> tuple[SimpleNamespace, Any] | None:
-        return (SimpleNamespace(status_code=200), self.listing) if self.listing else None
-
-    def _map(self, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
-        return SimpleNamespace(status_code=200), {"EventSourceMappings": self.mappings}
-
-    def _recursion(self, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
-        return SimpleNamespace(status_code=200), {"RecursiveLoop": self.recursive_loop}
-
-    def _account(self, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
-        return SimpleNamespace(status_code=200), {"AccountLimit": {"ConcurrentExecutions": self.concurrency}}
-
-    def _invoke(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+    def _invoke(self, params: Mapping[str, Any], **_: Any) -> Answer:
         event = json.loads(params["body"])
         answer: Any = {"owed": 0}
         if self.last_resort:
             answer = carry_out(event["fallback_test"], self.last_resort, self.ledger.table, self.clock)
-        return SimpleNamespace(status_code=200), {"Payload": io.BytesIO(json.dumps(answer).encode())}
+        return _answer({"Payload": io.BytesIO(json.dumps(answer).encode())})
 
-    def _messaging(self, model: Any, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+    def _messaging(self, model: Any, **_: Any) -> Answer:
         limits = {"VOICE": 50, "TEXT": 1, "MEDIA": 1}
         answers: dict[str, dict[str, Any]] = {
             "DescribeAccountAttributes": {"AccountAttributes": [{"Name": "ACCOUNT_TIER", "Value": self.tier}]},
@@ -383,13 +382,13 @@ class Operator:
                 ]
             },
         }
-        return SimpleNamespace(status_code=200), answers[model.name]
+        return _answer(answers[model.name])
 
-    def _refuse(self, model: Any, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]] | None:
+    def _refuse(self, model: Any, **_: Any) -> Answer | None:
         if model.name not in self.refused:
             return None
         refusal = {"Code": self.refused[model.name], "Message": f"jdoe may not {model.name}"}
-        return SimpleNamespace(status_code=403), {"Error": refusal}
+        return _answer({"Error": refusal}, 403)
 
 
 class Typist(io.StringIO):
@@ -410,10 +409,12 @@ class Typist(io.StringIO):
 _HOOKS: dict[str, Callable[..., object]] = {
     "after-call.sqs.SendMessageBatch": lambda operator, **_: operator.on_send(),
     "before-call.secretsmanager.PutSecretValue": Operator._put_secret,
-    "before-call.secretsmanager.ListSecrets": Operator._list_secrets,
-    "before-call.lambda.ListEventSourceMappings": Operator._map,
-    "before-call.lambda.GetFunctionRecursionConfig": Operator._recursion,
-    "before-call.lambda.GetAccountSettings": Operator._account,
+    "before-call.secretsmanager.ListSecrets": lambda it, **_: _answer(it.listing) if it.listing else None,
+    "before-call.lambda.ListEventSourceMappings": lambda it, **_: _answer({"EventSourceMappings": it.mappings}),
+    "before-call.lambda.GetFunctionRecursionConfig": lambda it, **_: _answer({"RecursiveLoop": it.recursive_loop}),
+    "before-call.lambda.GetAccountSettings": lambda it, **_: _answer(
+        {"AccountLimit": {"ConcurrentExecutions": it.concurrency}}
+    ),
     "before-call.lambda.Invoke": Operator._invoke,
     "before-call.pinpoint-sms-voice-v2.*": Operator._messaging,
     "before-call.cloudformation.DescribeStacks": Operator._describe,
@@ -433,8 +434,9 @@ class _Sessions:
     def new(profile: str | None, region: str | None) -> boto3.Session:
         """Return a new session, of whose calls the operator hears."""
         session = new_session(profile_name=profile, region_name=region)
-        short_polls(session)
         events: Any = session.events
+        # moto's queues never need a long poll.
+        events.register("provide-client-params.sqs.ReceiveMessage", lambda params, **_: params | {"WaitTimeSeconds": 0})
         for event, hook in _HOOKS.items():
             events.register(event, partial(_Sessions._heard, hook))
         events.register_first("before-call.*.*", partial(_Sessions._heard, Operator._refuse))
@@ -468,16 +470,6 @@ def new_session(**names: str | None) -> boto3.Session:
     core = botocore.session.get_session()
     core.register_component("data_loader", _LOADER)
     return boto3.Session(botocore_session=core, **names)
-
-
-def short_polls(session: boto3.Session) -> None:
-    """Make the session's receives return at once, since moto's queues never need a long poll."""
-    events: Any = session.events
-    events.register("provide-client-params.sqs.ReceiveMessage", _short_poll)
-
-
-def _short_poll(params: dict[str, Any], **_: Any) -> dict[str, Any]:
-    return params | {"WaitTimeSeconds": 0}
 
 
 @contextmanager

@@ -24,25 +24,15 @@ class Logs:
         """Write a line of a function, as if it was logged `ago` seconds before the operator's time."""
         at = self.now - ago
         line = {"level": "INFO", "message": message, "timestamp": timestamp(at), **fields}
-        self.write_texts(function, (at, json.dumps(line)))
-
-    def share(self, channel: str, ago: float, outcome: str = "delivered", incident_id: str = "i1") -> None:
-        """Write the webhook's line of a share."""
-        fields = {"incident_id": incident_id, "outcome": outcome, "delivery_id": f"{channel}-{ago}"}
-        self.write("bigpanda-webhook", ago, "share", channel=channel, **fields)
-
-    def write_texts(self, function: str, *events: tuple[float, str]) -> None:
-        """Write texts with their times (epoch seconds)."""
         group = f"/aws/lambda/{STACK}-{function}"
         if group not in self._groups:
             self._client.create_log_group(logGroupName=group)
             self._client.create_log_stream(logGroupName=group, logStreamName="s")
             self._groups.add(group)
-        for start in range(0, len(events), 1000):
-            self._client.put_log_events(
-                logGroupName=group,
-                logStreamName="s",
-                logEvents=[
-                    {"timestamp": round(at * 1000), "message": text} for at, text in events[start : start + 1000]
-                ],
-            )
+        event = {"timestamp": round(at * 1000), "message": json.dumps(line)}
+        self._client.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
+
+    def share(self, channel: str, ago: float, outcome: str = "delivered", incident_id: str = "i1") -> None:
+        """Write the webhook's line of a share."""
+        fields = {"incident_id": incident_id, "outcome": outcome, "delivery_id": f"{channel}-{ago}"}
+        self.write("bigpanda-webhook", ago, "share", channel=channel, **fields)

@@ -23,10 +23,7 @@ GROUPS: list[dict[str, Any]] = [{"name": "Ops", "members": [{"name": "jdoe"}]}, 
 ROUTES = [{"when": {"status": "warning"}, "recipients": ["Asleep", "jdoe|Phone"]}]
 
 
-@pytest.fixture
-def operator(operator: Operator) -> Operator:
-    operator.parameters["Profile"] = "local"
-    return operator
+pytestmark = pytest.mark.usefixtures("local")
 
 
 @pytest.fixture
@@ -62,15 +59,6 @@ def keep(
     members["policy"] = {name: value for name, value in policy.items() if value is not None}
     document = {"inbound": {"token": f"{CANARY}-inbound-token"}, "xmatters": xmatters, **members}
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
-
-
-def readable(tenant: Box, **access: Any) -> dict[str, Any]:
-    """Return access to the stand-in for BigPanda, which shows no incident in the environment `e1`."""
-    tenant.bigpanda.let_in(f"{CANARY}-bp")
-    tenant.bigpanda.declare_incidents("e1", [])
-    if "environments" not in access:
-        access["environment_id"] = "e1"
-    return {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url} | access
 
 
 def examined(operator: Operator, *options: str, code: int = 0) -> dict[str, tuple[str, str]]:
@@ -244,8 +232,10 @@ class TestChecks:
     def test_incidents_reported_by_reconcile_runs_advise_on_ring(
         self, operator: Operator, tenant: Box, setting: Any, found: int, came: int, said: tuple[str, str] | None
     ) -> None:
-        known = readable(tenant)
-        keep(operator, tenant, "jdoe", bigpanda=known | {"reconcile": setting})
+        tenant.bigpanda.let_in(f"{CANARY}-bp")
+        tenant.bigpanda.declare_incidents("e1", [])
+        known = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url}
+        keep(operator, tenant, "jdoe", bigpanda=known | {"environment_id": "e1", "reconcile": setting})
         table = Table(operator.dynamodb, operator.table, time.time)
         access = reconciling.access(known["base_url"], known["api_key"])
         history = History()

@@ -2,21 +2,16 @@
 
 import json
 import signal
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 
-from relay.incidents.share import State
 from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
-from relayctl.__main__ import main
-from relayctl.dlq.mover import state_of as state_of_message
-from tests.integration.relayctl_cloud import Operator, Typist, Work, delivered, failing
+from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
 from tests.samples import job
 
 START = 1_790_000_000
@@ -53,12 +48,6 @@ def incidents(document: Any) -> list[str]:
 HELD = "are held by another reader and cannot be read; try again in two minutes"
 
 
-def hold_one(operator: Operator) -> None:
-    """Put three messages on the queue, and receive one as another reader."""
-    operator.put(*jobs(3))
-    operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=1, VisibilityTimeout=60)
-
-
 def nothing(done: Result, message: str) -> bool:
     return (done.exit_code, done.stdout, done.stderr) == (3, "", f"{message}\n")
 
@@ -83,7 +72,8 @@ class TestList:
         assert "unreadable: it is not an envelope" in operator.run("dlq", "list").stdout.splitlines()[2]
 
     def test_list_counts_messages_that_another_reader_holds(self, operator: Operator) -> None:
-        hold_one(operator)
+        operator.put(*jobs(3))
+        operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=1, VisibilityTimeout=60)
         done = operator.run("dlq", "list")
         assert (done.exit_code, done.stderr) == (0, f"2 of about 3\nabout 1 messages {HELD}\n")
         assert operator.run_json("dlq", "list")["held"] == 1
@@ -171,12 +161,6 @@ WHY = ["--reason", "moved to team B"]
 def audits(done: Result) -> list[Any]:
     """Return the audit records that relayctl wrote to stderr."""
     return [json.loads(line)["audit"] for line in done.stderr.splitlines() if line.startswith('{"audit"')]
-
-
-def state_of(one: Job) -> State:
-    state = state_of_message(one, envelope_of(one))
-    assert state
-    return state
 
 
 def aged(seconds: float, **members: Any) -> Job:
@@ -300,13 +284,6 @@ class TestDrop:
 
 
 class TestDropQuestion:
-    def drop(self, operator: Operator, meanwhile: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Any:
-        """Run `dlq drop --all`, call `meanwhile` while the question is open, and return the exit code."""
-        monkeypatch.setattr(sys, "stdin", Typist(meanwhile))
-        with pytest.raises(SystemExit) as done:
-            main(["dlq", "drop", "--channel", "noc", *WHY], prog_name="relayctl", obj=operator.effects())
-        return done.value.code
-
     def test_job_that_is_replayed_while_the_question_is_open_is_gone(
         self, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -315,7 +292,7 @@ class TestDropQuestion:
             return "y"
 
         operator.put(*jobs(3))
-        assert self.drop(operator, replays, monkeypatch) == 1
+        assert operator.typed(monkeypatch, "dlq", "drop", "--channel", "noc", *WHY, answers=[replays]) == 1
         assert capsys.readouterr().out.splitlines()[-1] == "2 dropped, 1 gone meanwhile"
         assert [each.incident_id for each in operator.asked] == ["i1"]
 

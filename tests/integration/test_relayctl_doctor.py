@@ -8,11 +8,7 @@ import pytest
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
-from relay.incidents.share import State
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
 from relay.sweeper.fallback_notifier import carry_out
-from tests import samples
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, client
 from tests.samples import job
 
@@ -56,15 +52,7 @@ class Patient:
         self.alarm("FallbackAlarm", "OK")
         self.sweeper_ran()
         self.confirmed("topic")
-        operator.run(
-            "channel",
-            "set",
-            "payments",
-            "--trigger-url",
-            "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=Ops",
-            "--set",
-            "policy.allowed_recipients=[]",
-        )
+        operator.keep("payments", policy={"allowed_recipients": []})
 
     def map(self, state: str, *queues: str) -> None:
         """Replace the workers' event source mappings by one in `state` for each of `queues`, by default for both."""
@@ -118,13 +106,7 @@ class Patient:
 
     def sweeper_ran(self, errors: float = 0) -> None:
         """Write Lambda's datapoint of a run of the sweeper to CloudWatch."""
-        figure = {
-            "MetricName": "Errors",
-            "Dimensions": [{"Name": "FunctionName", "Value": self.operator.outputs["SweeperFunction"]}],
-            "Timestamp": datetime.now(UTC) - timedelta(seconds=30),
-            "Value": errors,
-        }
-        self.cloudwatch.put_metric_data(Namespace="AWS/Lambda", MetricData=[figure])
+        self._datapoint("AWS/Lambda", "Errors", ("FunctionName", self.operator.outputs["SweeperFunction"]), errors, 30)
 
     def cloudwatch_forgets(self) -> None:
         """Remove every datapoint from CloudWatch."""
@@ -132,13 +114,13 @@ class Patient:
 
     def age(self, seconds: float, *, ago: float = 60, queue: str = "RetryQueue") -> None:
         """Write a datapoint of the age of a queue's oldest message to CloudWatch, `ago` seconds back."""
-        figure = {
-            "MetricName": "ApproximateAgeOfOldestMessage",
-            "Dimensions": [{"Name": "QueueName", "Value": f"{STACK}-{queue}-1"}],
-            "Timestamp": datetime.now(UTC) - timedelta(seconds=ago),
-            "Value": seconds,
-        }
-        self.cloudwatch.put_metric_data(Namespace="AWS/SQS", MetricData=[figure])
+        self._datapoint("AWS/SQS", "ApproximateAgeOfOldestMessage", ("QueueName", f"{STACK}-{queue}-1"), seconds, ago)
+
+    def _datapoint(self, namespace: str, metric: str, of: tuple[str, str], value: float, ago: float) -> None:
+        figure: dict[str, Any] = {"MetricName": metric, "Value": value}
+        figure |= {"Dimensions": [{"Name": of[0], "Value": of[1]}]}
+        figure |= {"Timestamp": datetime.now(UTC) - timedelta(seconds=ago)}
+        self.cloudwatch.put_metric_data(Namespace=namespace, MetricData=[figure])
 
     def examined(self, code: int = 0) -> dict[str, tuple[str, str]]:
         document = self.operator.run_json("doctor", code=code)
@@ -161,10 +143,6 @@ def test_all_checks_of_a_working_stack_are_ok(patient: Patient) -> None:
     assert "\x1b" not in done.output
 
 
-def _a_mapping(state: str) -> Callable[[Patient], object]:
-    return lambda patient: patient.map(state)
-
-
 @pytest.mark.parametrize(
     ("ails", "check", "state", "words"),
     [
@@ -174,7 +152,7 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: [it.age(1300, ago=300), it.age(40)], "retry queue", "ok", "the oldest is 40 s old"),
         (lambda it: it.operator.sqs.delete_queue(QueueUrl=it.retry_url), "retry queue", "failed", "AWS refused"),
         (lambda it: it.operator.put(job(), job()), "dead-letter queue", "warning", "about 2 dead-lettered jobs"),
-        (_a_mapping("Disabled"), "chore worker", "failed", "is Disabled: the chore queue is not processed"),
+        (lambda it: it.map("Disabled"), "chore worker", "failed", "is Disabled: the chore queue is not processed"),
         (lambda it: it.map("Enabled", "ChoreQueue"), "worker", "failed", "no event source mapping of the retry queue"),
         (
             lambda it: it.map("Enabled", "RetryQueue"),
@@ -312,11 +290,7 @@ def test_unreadable_secrets_are_a_warning_for_each_channel(patient: Patient) -> 
 def test_doctor_has_a_line_of_health_for_each_channel_and_fails_while_one_is_sick(patient: Patient) -> None:
     done = patient.operator.run("doctor")
     assert "ok       health: 0 shares, 0 signals in the last hour" in done.stdout
-    state = State.of(samples.share(), patient.operator.clock.now)
-    entry = Entry().owing(state).dead_lettering(state, patient.operator.clock.now, "refused", plan=1)
-    patient.operator.ledger.write(key("payments", (), "i1"), Entry(), entry)
+    patient.operator.give_up("payments", "i1")
     done = patient.operator.run("doctor")
-    assert (done.exit_code, "failed   health: sick: 1 critical was given up, and rang nobody" in done.stdout) == (
-        1,
-        True,
-    )
+    assert done.exit_code == 1
+    assert "failed   health: sick: 1 critical was given up, and rang nobody" in done.stdout

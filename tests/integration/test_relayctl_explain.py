@@ -8,7 +8,6 @@ import pytest
 
 from relay.incidents.share import State, parse_share
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
 from tests.integration.relayctl_cloud import Operator
 from tests.samples import API_KEY, TOKEN, body, secret
 
@@ -37,17 +36,10 @@ def written(tmp_path: Path, document: Any) -> str:
     return str(path)
 
 
-def announce(operator: Operator, incident_id: str = "i1", *named: str, **members: Any) -> None:
-    """Store the entry of an incident whose share was announced."""
-    found = parse_share(body(**{"changedOn": 1_700_000_000} | members))
-    state = State.of(found, operator.clock.now - 1000)
-    entry = Entry().announcing(state, "r1", operator.clock.now - 1000)
-    operator.ledger.write(key("payments", named, incident_id), Entry(), entry)
-
-
 class TestExplain:
     def test_share_is_explained_against_the_ledger_and_nothing_is_written(self, operator: Operator, share: str) -> None:
-        announce(operator, status="warning")
+        state = State.of(parse_share(body(changedOn=1_700_000_000, status="warning")), operator.clock.now - 1000)
+        operator.record("payments", "i1", Entry().announcing(state, "r1", operator.clock.now - 1000))
         before = operator.dynamodb.scan(TableName=operator.table)["Items"]
         found = operator.run_json("explain", share, "--channel", "payments")
         assert (found["verdict"]["action"], found["transition"]["transition"]) == ("signal", "worsened")

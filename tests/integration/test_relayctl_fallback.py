@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +9,9 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from relay.delivery.fallback import Fallback
-from relayctl.__main__ import main
-from relayctl.kept_by_functions import last_confirmation
+from relayctl.stack.last_resort import last_confirmation
 from tests.fakes import FakeMessaging, FakeSns, phones
-from tests.integration.relayctl_cloud import Operator, Typist
+from tests.integration.relayctl_cloud import Operator
 
 CALL, TEXT = "call to phone 1 (ends in 00)", "text to phone 1 (ends in 00)"
 
@@ -44,10 +42,10 @@ def typed(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, *answers: Callable[[], str], yes: bool = True
 ) -> int | str | None:
     """Run the test at a terminal, answer its questions, and return the exit code."""
-    monkeypatch.setattr(sys, "stdin", Typist(*answers))
-    with pytest.raises(SystemExit) as done:
-        main(["fallback", "test", *(["--yes"] if yes else [])], prog_name="relayctl", obj=operator.effects())
-    return done.value.code
+    code: int | str | None = operator.typed(
+        monkeypatch, "fallback", "test", *(["--yes"] if yes else []), answers=answers
+    )
+    return code
 
 
 def test_ways_whose_numbers_are_typed_are_confirmed_and_remembered(
@@ -58,9 +56,7 @@ def test_ways_whose_numbers_are_typed_are_confirmed_and_remembered(
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["ok", *f"{way}: confirmed".split()] for way in ("topic", CALL, TEXT)
     ]
-    confirmed = last_confirmation(operator.ledger.table)
-    assert confirmed
-    assert (confirmed.at, {*confirmed.ways}) == (operator.clock.now, {"topic", CALL, TEXT})
+    assert last_confirmation(operator.ledger.table) == (operator.clock.now, (CALL, "topic", TEXT))
 
 
 def test_way_whose_number_is_not_typed_fails_and_the_typed_ones_are_remembered(

@@ -10,7 +10,6 @@ from relay.jobs.job import timestamp
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import About, Acknowledgement, Entry
-from relay.ledger.entry_key import key
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.live import site
@@ -22,20 +21,13 @@ CANARY = "canary-51c0"
 BASIC = {"type": "basic", "username": "asker", "password": f"{CANARY}-rest"}
 
 
-@pytest.fixture
-def operator(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
-    operator.parameters["Profile"] = "local"
-    monkeypatch.setenv("COLUMNS", "80")
-    return operator
+pytestmark = pytest.mark.usefixtures("narrow", "local")
 
 
 def announced(operator: Operator, ago: float, **members: Any) -> Entry:
     """Write the entry of a critical that was announced, with further members."""
     state = State.of(samples.share(id=ID), operator.clock.now - ago)
-    entry = Entry(newest=state, announced=state)._replace(**members)
-    written = operator.ledger.write(key("payments", (), ID), Entry(), entry)
-    assert written
-    return written
+    return operator.record("payments", ID, Entry(newest=state, announced=state)._replace(**members))
 
 
 def texts(document: Any, source: str) -> list[str]:
@@ -54,16 +46,8 @@ class TestSources:
         line: dict[str, Any] = {"channel": "payments", "incident_id": ID}
         sent = {"outcome": "delivered", "transition": "opened", "why": "it is new", "request_id": "r-1"}
         logs.write("bigpanda-webhook", 200, "share", **line, **sent, attempts=2)
-        logs.write(
-            "xmatters-callback",
-            150,
-            "callback",
-            **line,
-            outcome="queued",
-            transition="response",
-            person="jdoe",
-            answer="Ack",
-        )
+        answer = {"outcome": "queued", "transition": "response", "person": "jdoe", "answer": "Ack"}
+        logs.write("xmatters-callback", 150, "callback", **line, **answer)
         logs.write("xmatters-callback", 160, "callback", **line, outcome="unchanged", transition="delivery")
         logs.write("chore-worker", 140, "job", **line, kind="writeback", outcome="delivered")
         logs.write("chore-worker", 141, "job", **line, kind="followup", outcome="duplicate")
@@ -91,7 +75,7 @@ class TestSources:
         operator.keep("payments")
         state = State.of(samples.share(id=ID), operator.clock.now - 9)
         for names in (("ops",), ("dba",)):
-            assert operator.ledger.write(key("payments", names, ID), Entry(), Entry(newest=state, announced=state))
+            operator.record("payments", ID, Entry(newest=state, announced=state), names)
         operator.ledger.table.store(f"shared/payments/{ID}", json.dumps([["dba"]]), lasts=60)
         operator.put(samples.job(channel="payments", incident_id=ID, url_recipients=("ops",)))
         shown = operator.run_json("incident", "show", ID)
@@ -212,7 +196,7 @@ class TestList:
         row = Row(operator.clock.now + 60, job="d/1", is_critical=True)
         debt = Debt(since=operator.clock.now - ago, row=row, reason="upstream") if is_owed else Debt()
         entry = Entry(newest=state, announced=None if is_owed else state, debt=debt, about=About(title))
-        assert operator.ledger.write(key("payments", (), incident_id), Entry(), entry)
+        operator.record("payments", incident_id, entry)
 
     def ids(self, operator: Operator, *options: str) -> list[str]:
         return [each["incident_id"] for each in operator.run_json("incident", "list", *options)["incidents"]]

@@ -9,11 +9,7 @@ from relay.jobs.job import timestamp
 from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
 
-
-@pytest.fixture
-def operator(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
-    monkeypatch.setenv("COLUMNS", "80")
-    return operator
+pytestmark = pytest.mark.usefixtures("narrow")
 
 
 def shared(logs: Logs, ago: float, outcome: str, incident_id: str = "i1", **more: Any) -> None:

@@ -16,11 +16,7 @@ CHANGES = {
 }
 
 
-@pytest.fixture
-def operator(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
-    operator.parameters["Profile"] = "local"
-    monkeypatch.setenv("COLUMNS", "80")
-    return operator
+pytestmark = pytest.mark.usefixtures("narrow", "local")
 
 
 def keep(operator: Operator, name: str = "payments", **members: Any) -> None:

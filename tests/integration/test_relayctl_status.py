@@ -12,11 +12,7 @@ from tests import samples
 from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
 
-
-@pytest.fixture
-def operator(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
-    monkeypatch.setenv("COLUMNS", "80")
-    return operator
+pytestmark = pytest.mark.usefixtures("narrow")
 
 
 def channels(document: Any) -> dict[str, Any]:
@@ -32,7 +28,8 @@ class TestFacts:
         logs.share("noc", 5, "unchanged", incident_id="relayctl-test-1")
         job = {"channel": "noc", "kind": "signal", "outcome": "delivered", "delivery_id": "d1", "incident_id": "i2"}
         logs.write("job-worker", 1800, "job", **job)
-        logs.write("job-worker", 1800, "job", **job | {"kind": "writeback", "delivery_id": "d2"})
+        for other in ({"kind": "writeback", "delivery_id": "d2"}, {"channel": ""}):
+            logs.write("job-worker", 1700, "job", **job | other)
         found = channels(operator.run_json("status"))
         assert (found["noc"]["shares_last_hour"], found["noc"]["signals_last_hour"]) == (3, 2)
         assert found["noc"]["last_share_at"] == found["noc"]["last_signal_at"], (

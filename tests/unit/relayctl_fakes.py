@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from relay.jobs.job import Job
 from relay.jobs.queue import MAX_MESSAGE_BYTES, Queue, envelope_of, read_envelope
-from relayctl.dlq.queue import DeadLetters, HeldMessage, Run
+from relayctl.dlq.queue import DeadLetters, HeldMessage
 from tests.fakes import Clock
 
 URL = "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters"
@@ -40,7 +40,7 @@ class FakeQueue:
         self.seconds = seconds
         # Messages by id, hidden ones included.
         self.messages: dict[str, Message] = {}
-        # Operations that raise: get, receive, change, delete, send.
+        # Operations that raise: receive, change, delete, send.
         self.refusing: set[str] = set()
         # Incidents whose messages fail inside a SendMessageBatch that succeeds.
         self.refused: set[str] = set()
@@ -56,10 +56,10 @@ class FakeQueue:
         """Put messages on the queue as if they were sent; return their ids."""
         return [self._put(body).id for body in bodies]
 
-    def dead_letters(self, run: Run = map) -> DeadLetters:
+    def dead_letters(self) -> DeadLetters:
         """Return this queue as the dead-letter queue that one operator's relayctl reads."""
         client: Any = self
-        return DeadLetters(client, URL, self.clock, run)
+        return DeadLetters(client, URL, self.clock)
 
     def queue(self) -> Queue:
         """Return a `relay.jobs.queue.Queue` that sends to this fake queue."""
@@ -73,13 +73,6 @@ class FakeQueue:
     def visible(self) -> list[Message]:
         """Return the messages that a receive call can return at the clock's time."""
         return [message for message in list(self.messages.values()) if message.visible_at <= self.clock()]
-
-    def get_queue_attributes(self, **_: Any) -> dict[str, dict[str, str]]:
-        self._check("get")
-        visible = len(self.visible())
-        hidden = len(self.messages) - visible
-        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        return {"Attributes": dict(zip(names, (str(visible), str(hidden)), strict=True))}
 
     def receive_message(self, *, MaxNumberOfMessages: int, VisibilityTimeout: int, **_: Any) -> dict[str, Any]:
         self._check("receive")

@@ -1,8 +1,6 @@
-"""Health and traffic of a channel as status and channel list show them, and what its drain waits for."""
+"""Health of a channel as status and channel list show it, and what its drain waits for."""
 
-import json
 from collections import Counter
-from typing import Any
 
 import pytest
 
@@ -12,7 +10,6 @@ from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry, Flap
 from relayctl import moments
 from relayctl.channel.endpoints import Use
-from relayctl.log_lines import JOB_WORKER, WEBHOOK, LogReader
 from relayctl.stack import channel_status
 from relayctl.stack.channel_status import ChannelStatus, Health, Refused, Traffic
 from relayctl.stack.draining import waits_for
@@ -69,39 +66,3 @@ def status(debts: Debts | None = None, traffic: Traffic | None = None) -> Channe
 )
 def test_channel_with_debts_is_not_drained(debts: Debts, words: str) -> None:
     assert waits_for(status(debts), NOW, QUIET) == [words]
-
-
-class FakeLogs:
-    """A fake of CloudWatch Logs with lines at given times."""
-
-    def __init__(self, lines: list[tuple[float, dict[str, Any]]]) -> None:
-        self.lines = lines
-
-    def filter_log_events(self, *, startTime: int, endTime: int, **_: Any) -> dict[str, Any]:
-        within = [(int(at * 1000), fields) for at, fields in self.lines if startTime <= at * 1000 <= endTime]
-        return {"events": [{"timestamp": at, "message": json.dumps(fields)} for at, fields in within]}
-
-
-def share(ago: float, incident_id: str = "i", **fields: Any) -> tuple[float, dict[str, Any]]:
-    line = {"message": "share", "channel": "noc", "outcome": "delivered", "incident_id": incident_id}
-    return NOW - ago, line | fields
-
-
-def count(logs: FakeLogs, function: str = WEBHOOK) -> tuple[Traffic, bool]:
-    found = dict[str, Traffic]()
-    reader: Any = LogReader(logs, "relay", lambda: NOW)  # type: ignore[arg-type]
-    is_whole = channel_status.count(reader, function, NOW, found)
-    return found.get("noc", Traffic()), is_whole
-
-
-def test_test_incidents_and_other_jobs_are_no_shares_and_no_signals() -> None:
-    found, _ = count(FakeLogs([share(9), share(5, "relayctl-test-1")]))
-    assert (found.shares, found.last_share) == (2, NOW - 9)
-    job = {"message": "job", "channel": "noc", "outcome": "delivered"}
-    jobs = [
-        (NOW - 3, job | {"kind": "signal"}),
-        (NOW - 2, job | {"kind": "writeback"}),
-        (NOW - 1, job | {"channel": ""}),
-    ]
-    found, _ = count(FakeLogs(jobs), JOB_WORKER)
-    assert (found.shares, found.signals, found.last_signal) == (0, 1, NOW - 3)

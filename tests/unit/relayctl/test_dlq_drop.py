@@ -1,7 +1,5 @@
 """Deletion of dead-lettered messages, and which criticals are still owed."""
 
-from collections.abc import Callable
-
 import pytest
 
 from relay.delivery.task import entry_key_of, recorded_state
@@ -36,10 +34,6 @@ class Desk:
         with dead_letters.holding():
             those, problem = criticals(list(dead_letters.scan()), self.ledger)
         return [(each["incident_id"], each["still_owed"]) for each in those], problem
-
-
-def never() -> bool:
-    return False
 
 
 def state_of(one: Job) -> State:
@@ -96,11 +90,11 @@ class TestCriticals:
 
 
 class TestDrop:
-    def drop(self, queue: FakeQueue, stopping: Callable[[], bool] = never) -> Drop:
+    def drop(self, queue: FakeQueue) -> Drop:
         dead_letters = queue.dead_letters()
         with dead_letters.holding():
             doing = Drop(list[HeldMessage](dead_letters.scan()))
-            list(doing.delete(dead_letters, stopping))
+            list(doing.delete(dead_letters, lambda: False))
         return doing
 
     def filled(self, count: int) -> FakeQueue:

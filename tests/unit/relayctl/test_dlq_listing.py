@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayctl import moments
-from relayctl.dlq import listing
+from relayctl.dlq import group
 from relayctl.dlq.queue import HeldMessage
 from tests.samples import body, job
 from tests.unit.relayctl_fakes import held
@@ -19,13 +19,13 @@ STEERING = "\x1b[2J\x1b]0;owned\x07\r\n\x08\x9b31m\u202e[red]:bomb:"
 def printed(one: HeldMessage) -> str:
     """Return the line of a message in `dlq list`."""
     with CliRunner().isolation() as (out, _, _):
-        listing.show(listing.document(one), NOW.timestamp())
+        group.show(group.document(one), NOW.timestamp())
         return out.getvalue().decode()
 
 
 def whole(shown: HeldMessage) -> str:
     """Return the text of a message with its body."""
-    return listing.text(listing.document(shown, with_body=True))
+    return group.text(group.document(shown, with_body=True))
 
 
 class TestSince:

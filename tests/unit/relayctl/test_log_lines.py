@@ -2,6 +2,8 @@
 
 import itertools
 import json
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,16 +17,20 @@ START = 1_790_000_000.0
 class FakeLogs:
     """A client of CloudWatch Logs that answers one page after the other."""
 
+    exceptions = SimpleNamespace(ResourceNotFoundException=LookupError)
+
     def __init__(self, *pages: list[str]) -> None:
         self.pages = pages
         self.asked: list[dict[str, Any]] = []
 
-    def filter_log_events(self, **asked: Any) -> dict[str, Any]:
-        self.asked.append(asked)
-        number = int(asked.get("nextToken", "0"))
-        events = [{"timestamp": int(START * 1000), "message": text} for text in self.pages[number]]
-        more = {"nextToken": str(number + 1)} if number + 1 < len(self.pages) else {}
-        return {"events": events, **more}
+    def get_paginator(self, _: str) -> "FakeLogs":
+        return self
+
+    def paginate(self, **asked: Any) -> Iterator[dict[str, Any]]:
+        for number, texts in enumerate(self.pages, start=1):
+            self.asked.append(asked)
+            more = {"nextToken": str(number)} if number < len(self.pages) else {}
+            yield {"events": [{"timestamp": int(START * 1000), "message": text} for text in texts], **more}
 
 
 def line(number: int = 0, **fields: Any) -> str:

@@ -46,6 +46,13 @@ class Story:
         # BigPanda lists the newest first.
         self._activities.insert(0, {"type": f"incident_{kind}", "timestamp": T + at, "params": params})
 
+    def critical(self, ended: float | None = None) -> None:
+        """Open a critical at the beginning, and end it at a time."""
+        self.alert("critical", 0)
+        self.happened("created", 0)
+        if ended is not None:
+            self.happened("resolved_by_alerts", ended)
+
     def shared(self, *times: float) -> None:
         for at in times:
             self.happened("shared", at, share_target="webhook.xmatters")
@@ -60,10 +67,6 @@ class Story:
 
     def audited(self, at: float, audits: list[dict[str, Any]] | None) -> None:
         self._archive.add("audits", f"page-{at}", audits)
-
-    def dropped(self, *at: float, times: int) -> None:
-        for place in range(times):
-            self._archive.add("suppressed", str(place), [T + each for each in at])
 
     def told(self, **members: Any) -> History:
         [history] = self.told_past(**members).histories
@@ -102,9 +105,7 @@ def test_status_that_a_page_told_is_exact(story: Story) -> None:
 
 
 def test_late_page_is_matched_with_the_share_of_its_status(story: Story) -> None:
-    story.alert("critical", 0)
-    for kind, at in (("created", 0), ("resolved_by_alerts", 1000)):
-        story.happened(kind, at)
+    story.critical(ended=1000)
     story.shared(1, 1001)
     story.paged(1003, "ok")
     story.paged(4000, "critical")
@@ -149,9 +150,7 @@ def test_incident_that_people_knew_before_the_period_does_not_open_in_it(story: 
 
 
 def test_page_that_comes_after_the_end_tells_of_the_share_before_it(story: Story) -> None:
-    story.alert("critical", 0)
-    for kind, at in (("created", 0), ("resolved_by_alerts", 60)):
-        story.happened(kind, at)
+    story.critical(ended=60)
     story.shared(1, 60)
     story.paged(95, "critical")
     story.paged(96, "ok")
@@ -179,8 +178,7 @@ def test_incident_that_ended_and_reopened_in_one_second_is_open(story: Story) ->
 
 
 def test_page_whose_audits_xmatters_does_not_show_is_not_called_unheard(story: Story) -> None:
-    story.alert("critical", 0)
-    story.happened("created", 0)
+    story.critical()
     story.shared(1, 101)
     for at in (2, 102):
         story.paged(at, "critical")
@@ -297,8 +295,7 @@ def test_suppressions_that_cannot_be_read_are_not_counted(tmp_path: Path) -> Non
 
 
 def test_answer_that_escalates_is_none(story: Story) -> None:
-    story.alert("critical", 0)
-    story.happened("created", 0)
+    story.critical()
     story.shared(1)
     story.paged(2, "critical")
     story.audited(2, [{"auditType": "RESPONSE_RECEIVED", "response": {"response": "Escalate", "received": T + 9}}])
@@ -322,8 +319,7 @@ def test_damaged_archive_is_named(tmp_path: Path) -> None:
 
 
 def test_part_of_unanswered_pages_is_one_of_the_criticals(story: Story) -> None:
-    story.alert("critical", 0)
-    story.happened("created", 0)
+    story.critical()
     story.shared(1, 101, 201)
     for at, status in ((2, "critical"), (102, "warning"), (202, "critical")):
         story.paged(at, status)

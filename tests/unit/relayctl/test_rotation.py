@@ -3,9 +3,9 @@ from typing import Any
 import click
 import pytest
 
-from relayctl.channel import rotation
-from relayctl.channel.endpoints import Use, obstacle
+from relayctl.channel.endpoints import Use, obstacle, renew
 from relayctl.channel.secret_document import SecretDocument
+from relayctl.channel.write_path import keep_previous
 
 NOW = 1_800_000_000.0
 TOMORROW = "2027-01-16T08:00:00+00:00"
@@ -17,7 +17,7 @@ def rotated(before: Any, after: Any, endpoint: str = "inbound") -> Any:
     old, new = SecretDocument(), SecretDocument()
     old.set(endpoint, before)
     new.set(endpoint, after)
-    rotation.keep_previous(old, new, "noc", NOW)
+    keep_previous(old, new, "noc", NOW)
     return new.get(endpoint)
 
 
@@ -72,7 +72,7 @@ class TestRenew:
     )
     def test_renewed_endpoint_has_new_credentials_of_the_same_kinds(self, members: Any, kinds: set[str]) -> None:
         document = SecretDocument({"inbound": members})
-        rotation.renew(document, "inbound", "noc")
+        renew(document, "inbound", "noc")
         renewed = document.get("inbound")
         assert renewed.keys() == kinds
         assert all(renewed[kind] != members.get(kind) for kind in kinds)
@@ -81,7 +81,7 @@ class TestRenew:
 
 def test_overlap_sets_the_expiry_of_the_previous_credential() -> None:
     before, after = SecretDocument({"inbound": {"token": "old"}}), SecretDocument({"inbound": {"token": "new"}})
-    assert rotation.keep_previous(before, after, "noc", NOW, 3600.0) == {"inbound": "2027-01-15T09:00:00+00:00"}
+    assert keep_previous(before, after, "noc", NOW, 3600.0) == {"inbound": "2027-01-15T09:00:00+00:00"}
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,11 @@
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from relay.channels.parsing import check_secret
 from relay.http.session import VendorHosts
-from relayctl.channel.secret_document import SecretDocument, is_credential, typed_value
+from relayctl.channel.secret_document import SecretDocument, is_credential, leaves, typed_value
 from tests.every_setting import CANARY, every_setting
 
 
@@ -19,14 +18,6 @@ def full(kind: str) -> dict[str, Any]:
     return secret
 
 
-def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for name, member in value.items():
-            yield from leaves(member, f"{key}.{name}".lstrip("."))
-    else:
-        yield key, value
-
-
 @pytest.mark.parametrize("kind", ["url", "basic", "api_key", "oauth"])
 class TestMasked:
     def test_masked_document_hides_credentials_and_shows_other_values(self, kind: str) -> None:
@@ -36,7 +27,7 @@ class TestMasked:
         masked = document.masked()
         assert CANARY not in json.dumps(masked)
         assert document.members == full(kind), "the document itself is unchanged"
-        shown, hidden = dict(leaves(masked)), dict(leaves(secret))
+        shown, hidden = dict(leaves(masked, "")), dict(leaves(secret, ""))
         assert list(shown) == list(hidden)
         assert {key: shown[key] for key, value in hidden.items() if CANARY not in str(value)} == {
             key: value for key, value in hidden.items() if CANARY not in str(value)

@@ -76,7 +76,7 @@ def test_summary_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
     _, said = timeline.words(entry, NOW)
     assert said == f"OWED for 1m; it waits for the end of a pause at {moments.moment(NOW + 3600)}"
     assert timeline.details(entry, NOW)["paused_until"] == moments.iso(NOW + 3600)
-    attempt = list(timeline.events("noc", entry))[-1]
+    attempt = list(timeline.events(entry))[-1]
     assert (attempt.text, attempt.at) == ("next attempt, at the end of the channel's pause", NOW + 3600)
     assert timeline.details(entry, NOW + 3601)["paused_until"] is None
 

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
-from relayctl.kept_by_functions import last_confirmation
+from relayctl.stack.last_resort import last_confirmation
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down
@@ -213,8 +213,7 @@ class TestOfTheLastResort:
         relay = new_relay()
         assert last_confirmation(relay.table) is None
         relay.sweeper.handle({"fallback_test": {"confirmed": ["topic", "call to phone 1 (ends in 00)"]}})
-        confirmed = last_confirmation(relay.table)
-        assert confirmed == (relay.clock.now, ("topic", "call to phone 1 (ends in 00)"))
+        assert last_confirmation(relay.table) == (relay.clock.now, ("topic", "call to phone 1 (ends in 00)"))
         assert relay.sns.published == []
 
 
