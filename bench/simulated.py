@@ -1,10 +1,8 @@
-"""Simulated AWS for the real library: a queue with delays, and a table that takes time."""
+"""Simulated SQS for the real library: a queue with delays."""
 
-from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
-from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs
 
 
@@ -36,15 +34,3 @@ class DelayedQueue(FakeSqs):
         due, number, body = heappop(self.waiting)
         self._clock.now = max(self._clock.now, due)
         return [{"messageId": str(number), "body": body}]
-
-
-class SlowTable(FakeDynamoDb):
-    """A table that runs a callback on each call with the call's name, for example to move the clock."""
-
-    def __init__(self, called: Callable[[str], object]) -> None:
-        super().__init__()
-        self._passes = called
-
-    def _called(self, name: str) -> None:
-        super()._called(name)
-        self._passes(name)

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from math import ceil
+from types import SimpleNamespace
 from typing import Any, Self
 
-from bench.bodies import CONTEXT
 from bench.simulated import DelayedQueue
 from relay.channels.authentication import Request
 from tests.fake_dynamodb import FakeDynamoDb, size
@@ -19,6 +19,7 @@ from tests.fakes import Clock, Step, new_relay
 READ_UNIT_BYTES, WRITE_UNIT_BYTES = 4096, 1024
 # SQS charges for each 64 KiB of a message.
 SQS_REQUEST_BYTES = 64 * 1024
+CONTEXT = SimpleNamespace(aws_request_id="00000000-0000-4000-8000-000000000000")
 
 
 @dataclass(frozen=True)
