@@ -29,9 +29,9 @@ from relay.jobs.queue import Queue, envelope_of, read_envelope
 from relay.ledger.credentials import mark_changed
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.reconcile.reconciler import Ran
+from relay.reconcile.reconciler import Found, Ran
 from relay.sweeper.canary import Post
-from relay.telemetry import Found, Telemetry
+from relay.telemetry import Telemetry
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 

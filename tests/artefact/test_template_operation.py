@@ -18,7 +18,6 @@ from cloudformation_validate import CelEngine, Severity, ValidateConfig
 from relay.channels.policy import Policy
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_RECEIVES
 from relay.ledger.debt import AT, INDEX, SHARD, Row
-from relay.telemetry import METRICS
 from relay.version import VERSION
 from relayctl.stack.checks import WORKER_QUEUES
 from sandbox.environment import without_aws
@@ -27,6 +26,7 @@ from tests.artefact.builds import ROOT
 from tests.artefact.templates import ALL_OPTIONS, ASKED, TEMPLATE, Stack, of_clone
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.ledger_table import LEDGER_TABLE
+from tests.metrics import METRICS
 
 SAM = ROOT / ".venv-sam" / "bin"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
@@ -284,7 +284,7 @@ class TestAlarms:
             assert each["MetricName"] in AWS_METRICS[dimension["Name"]], name
         assert of_aws == OF_AWS
         assert ours == OURS | {"RefusedRequestsAlarm": "api_4xx"}
-        assert set(OURS.values()) <= set(METRICS)
+        assert set(OURS.values()) <= METRICS
         for name in OURS:
             [each] = [each for each in _watched(alarms[name]) if not each["Namespace"].startswith("AWS/")]
             assert (each["Namespace"], each["Dimensions"]) == ("relay", [{"Name": "service", "Value": "relay"}]), name

@@ -21,7 +21,7 @@ from relay.jobs.job import Job
 from relay.jobs.outcome import Result
 from relay.jobs.queue import envelope_of
 from relay.ledger.table import Table
-from relay.telemetry import Found
+from relay.reconcile.reconciler import Found
 from tests import samples
 from tests.fakes import Recorder, by_channel, one_by_one
 from tests.integration.account import Aws

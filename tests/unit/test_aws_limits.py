@@ -5,9 +5,9 @@ import json
 from relay.channels.authentication import MAX_BODY_BYTES
 from relay.delivery import sns_topic
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, attributes_of
-from relay.telemetry import METRICS
 from tests import samples
 from tests.fakes import Recorder
+from tests.metrics import METRICS
 
 LAMBDA_EVENT_BYTES = 6 * 1024 * 1024
 API_GATEWAY_HEADER_BYTES = 10_240
@@ -40,7 +40,6 @@ def test_line_of_embedded_metrics_has_no_more_metrics_than_cloudwatch_reads() ->
 def test_no_metric_has_a_dimension_of_a_channel_or_an_incident_by_default() -> None:
     recorder = Recorder()
     recorder.telemetry.notified("noc", ["i1"], is_notified=True)
-    recorder.telemetry.swept({"noc": 1}, 60.0, 1)
     [line] = [line for line in map(json.loads, recorder.written().splitlines()) if "_aws" in line]
     [directive] = line["_aws"]["CloudWatchMetrics"]
     assert directive["Dimensions"] == [["service"]]

@@ -34,7 +34,7 @@ from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.jobs.queue import MAX_RECEIVES, Outbox, UnreadableMessage, followup_job, read_envelope
 from relay.ledger.debt import Wait
 from relay.ledger.sources import Sources
-from relay.telemetry import Telemetry
+from relay.telemetry import Telemetry, history
 
 if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback
@@ -174,7 +174,8 @@ class Worker:
         try:
             return self._worked(read_envelope(envelope))
         except UnreadableMessage as error:
-            self.telemetry.unreadable(str(error))
+            # It stays on its queue until the redrive policy moves it.
+            self.telemetry.logger.error("unreadable job", detail=str(error))  # noqa: TRY400 - its frames say nothing
         except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
             self.telemetry.crashed(error)
         return False
@@ -195,7 +196,12 @@ class Worker:
             result = self._attempted(job, deadline)
         self.telemetry.worked(job, result, spent)
         if result.notices.without_page:
-            self.telemetry.page_missing(job, result.notices.without_page)
+            self.telemetry.count("page_missing")
+            fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
+            fields["request_id"] = ", ".join(result.notices.without_page)
+            self.telemetry.logger.error(
+                "page missing: xMatters accepted a signal and made no page of it", extra=fields | history(job)
+            )
         if result.outcome == Outcome.UNSAFE:
             # No queue took its next message, or there was an unexpected exception or an unknown kind of job. After a
             # few receives the redrive policy moves it.

@@ -33,7 +33,7 @@ from relay.reconcile.comparison import SETTLES_SECONDS, Comparison
 from relay.reconcile.findings import Cause, Finding, Lease, LeaseLost, Progress, Seen, as_seen
 from relay.reconcile.history import Difference, History, Listing, Planner, is_ringing, notice_unread, short_name
 from relay.reconcile.ownership import Ownership
-from relay.telemetry import Found, Telemetry
+from relay.telemetry import Telemetry, channel_list
 
 FALLBACK_SECONDS = 3.0
 
@@ -76,7 +76,13 @@ class Reporter:
         for seen in reported:
             noted[seen.name] = replace(noted[seen.name], queued=now)
             share = seen.share
-            self.telemetry.unknown_incident(share.incident_id, share.status, channels)
+            self.telemetry.count("unknown_incident")
+            self.telemetry.logger.warning(
+                "unknown incident: open in BigPanda, and no share of it came; it is reported, not signalled",
+                incident_id=share.incident_id,
+                status=share.status,
+                channel=channel_list(channels),
+            )
         run.counts["unknown"] += len(reported)
         run.history.count(now, found=len(reported), came=len(came))
 
@@ -211,6 +217,26 @@ RUN_SECONDS = 810.0
 OVERLAP_SECONDS = 900.0
 # Time for which a listing waits while other calls use up BigPanda's rate limit.
 PACED_SECONDS = 120.0
+
+
+class Found(NamedTuple):
+    """Findings of a reconcile run.
+
+    Attributes:
+        compared: Number of incidents that were compared.
+        missed: Number of states that a channel missed and that were queued.
+        snooze_over: Number of criticals that were queued since their snooze is over.
+        unknown: Number of open incidents that were reported since no channel knew them.
+        failure: Why the run is not complete; None if it is.
+        reason: The reason of the failure; None if there is none.
+    """
+
+    compared: int = 0
+    missed: int = 0
+    snooze_over: int = 0
+    unknown: int = 0
+    failure: str | None = None
+    reason: Reason | None = None
 
 
 class Ran(NamedTuple):
@@ -368,7 +394,13 @@ class Reconciler:
             detail = failure.detail if isinstance(failure, SendError) else str(failure)
             found = found._replace(failure=detail, reason=failure.reason)
         names = [each.name for each in run.listing.members]
-        self.telemetry.reconciled(names, run.listing.environment_id, found, run.spent)
+        if found.missed:
+            self.telemetry.count("share_missed", found.missed)
+        if found.reason:
+            self.telemetry.count("reconcile_failed")
+        log = self.telemetry.logger.error if found.failure or found.missed else self.telemetry.logger.info
+        fields = {"channel": channel_list(names), "environment_id": run.listing.environment_id, **found._asdict()}
+        log("reconciled", extra=fields, milliseconds={part: round(exact) for part, exact in run.spent.items()})
         return Ran(names, found)
 
     @contextmanager

@@ -32,6 +32,7 @@ from relay.sweeper.run import (
     has_conditional_pause,
     is_held,
 )
+from relay.telemetry import MAX_LOGGED_IDS
 
 # Shortest time between two calls of the phones about one channel, and between two messages to the fallback topic about
 # its owed states. Of a critical that nobody heard the topic is notified in the next run: nothing more will ring for it.
@@ -145,9 +146,18 @@ class FallbackNotifier:
         due = {name: rows for name, rows in due.items() if now - run.called.get(name, 0.0) >= NOTIFIED_AGAIN_SECONDS}
         debts = [self._brief_debt(each) for rows in due.values() for each in rows]
         failures = self.fallback.call(list(due), debts, others) if debts else {}
+        accepted = [way for way, failure in failures.items() if not failure]
         if failures:
-            self.tools.telemetry.called(list(due), failures)
-        if all(failures.values()):
+            failed = {way: failure for way, failure in failures.items() if failure}
+            # The incidents are in the lines about the topic.
+            self.tools.telemetry.logger.warning(
+                "fallback phones called" if accepted else "no fallback phone could be called about critical incidents",
+                channels=list(due)[:MAX_LOGGED_IDS],
+                count=len(due),
+                accepted=accepted,
+                failed=failed or None,
+            )
+        if not accepted:
             return {}
         run.called.update(dict.fromkeys(due, now))
         run.record_notified(self.tools.table, due, self.tools.clock())

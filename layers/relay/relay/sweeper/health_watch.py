@@ -36,6 +36,7 @@ from relay.sweeper.canary import MAX_CANARIES, Canary, CanaryWatch
 from relay.sweeper.credential_probe import CredentialProbe
 from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
 from relay.sweeper.run import SweeperRun, Tools
+from relay.telemetry import channel_list
 
 if TYPE_CHECKING:
     from relay.xmatters.directory import Directory
@@ -271,18 +272,21 @@ class HealthWatch:
             # A topic that failed is not called again in this run, since each call can take seconds.
             if arn in failed or not deadline.remaining():
                 continue
-            is_told = self._publish_one(message, deadline)
-            self.tools.telemetry.told_of_health(
-                message.health,
-                [each.channel for each in message.notices],
-                "; ".join(dict.fromkeys(each.why for each in message.notices)),
-                is_told=is_told,
-            )
-            if is_told:
+            fields = {
+                "channel": channel_list([each.channel for each in message.notices]),
+                "count": len(message.notices),
+                "why": "; ".join(dict.fromkeys(each.why for each in message.notices)),
+            }
+            if self._publish_one(message, deadline):
+                text = "channel is sick" if message.health == "sick" else "channel is well again"
+                self.tools.telemetry.logger.warning(text, extra=fields)
                 # Written at once: a run that dies later must not repeat the message.
                 run.health |= self._states(run, message)
                 run.record(self.tools.table)
             else:
+                self.tools.telemetry.count("health_failed")
+                text = f"people could not be told that a channel is {message.health}"
+                self.tools.telemetry.logger.error(text, extra=fields)
                 failed.add(arn)
 
     def _publish_one(self, message: Message, deadline: Deadline) -> bool:

@@ -5,7 +5,6 @@ the fallback topic (`sweeper.fallback_notifier`), wakes debts (`sweeper.bells`),
 channels. A lease keeps two runs from working at the same time.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass
@@ -106,9 +105,7 @@ class Sweeper:
         except LedgerError as error:
             self.tools.telemetry.notice("sweeper_failed", str(error))
             raise
-        oldest = max((self.tools.clock() - each.entry.debt.due for each in rows if each.entry.debt.job), default=0.0)
-        self._report_owing(rows)
-        self.tools.telemetry.swept(Counter(each.channel for each in rows), max(oldest, 0.0), healed)
+        self._report(rows, healed)
         # The answer does not matter. SQS stops the metrics of a queue that nobody calls for six hours, and the first
         # one after that comes up to 15 minutes late.
         self.bells.outbox.dead_letters.backlog()
@@ -157,8 +154,19 @@ class Sweeper:
             load.channel: load for load in OverloadDetector(self.tools.table).above(owed, self.policies.known, now)
         }
         since = run.above_since(above.keys(), now)
-        overloaded = {above[name]: now - began for name, began in since.items() if now - began >= OVERLOADED_SECONDS}
-        self.tools.telemetry.overloaded(overloaded)
+        lasting = {above[name]: now - began for name, began in since.items() if now - began >= OVERLOADED_SECONDS}
+        if lasting:
+            self.tools.telemetry.count("channels_overloaded", len(lasting))
+        for load, seconds in lasting.items():
+            self.tools.telemetry.logger.warning(
+                "channel overloaded: more arrives than its limit lets through",
+                channel=load.channel,
+                arrived_per_minute=load.arrived,
+                max_per_minute=load.limit,
+                owed=load.owed,
+                critical_wait_seconds=None if load.critical_wait is None else round(load.critical_wait),
+                above_seconds=round(seconds),
+            )
 
     def _judge_health(self, run: SweeperRun, rows: Iterable[DueRow], latest: Deadline) -> None:
         if self.health:
@@ -192,10 +200,26 @@ class Sweeper:
             if failure:
                 self.tools.telemetry.notice("heartbeat_failed", failure)
 
-    def _report_owing(self, rows: Iterable[DueRow]) -> None:
-        now = self.tools.clock()
+    def _report(self, rows: Sequence[DueRow], healed: int) -> None:
+        """Log and count a run, and each channel that owes states for long."""
+        telemetry, now = self.tools.telemetry, self.tools.clock()
         for channel, owed in by_channel(rows).items():
+            telemetry.count_of_channel(channel, "debts_owed", len(owed))
             oldest = min(owed, key=lambda each: delay_start_after_pauses(self.policies, each, now))
             seconds = now - delay_start_after_pauses(self.policies, oldest, now)
             if seconds >= OWES_SECONDS:
-                self.tools.telemetry.owes(channel, len(owed), seconds, oldest.entry.debt.reason)
+                telemetry.logger.warning(
+                    "channel owes signals",
+                    channel=channel,
+                    owed=len(owed),
+                    oldest_seconds=round(seconds),
+                    reason=oldest.entry.debt.reason or None,
+                )
+        overdue = max([0.0, *(now - each.entry.debt.due for each in rows if each.entry.debt.job)])
+        if rows:
+            telemetry.count("debts_owed", len(rows))
+        if overdue:
+            telemetry.count("debt_overdue_seconds", round(overdue))
+        if healed:
+            telemetry.count("debt_healed", healed)
+        telemetry.logger.info("swept", owed=len(rows), overdue_seconds=round(overdue), healed=healed)
