@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from bench.figures import Section, measured
-from bench.simulated import DelayedQueue
+from bench.usage import DelayedQueue
 from relay.http.session import HttpAnswer
 from relay.jobs.queue import read_envelope
 from relay.reconcile.comparison import SETTLES_SECONDS

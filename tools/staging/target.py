@@ -31,7 +31,6 @@ class XMatters:
         self._table.put_item(Item={"pk": "answer", "status": status})
 
     def accepted(self) -> list[bytes]:
-        """Return the bodies of the accepted signals."""
         items = self._table.scan(ConsistentRead=True)["Items"]
         return [each["body"].value for each in items if each["pk"].startswith("signal/")]
 
@@ -68,11 +67,9 @@ class Target:
 
     @cached_property
     def outputs(self) -> dict[str, str]:
-        """The stack's outputs."""
         return outputs_in(describe(self.client("cloudformation"), self.stack), None)
 
     def client(self, service: str) -> Any:
-        """Return a client of a service of AWS."""
         return self.session.client(service)  # type: ignore[call-overload]
 
     def resource(self, logical_id: str) -> str:
