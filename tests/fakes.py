@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from relay.deadline import Deadline
 from relay.delivery.phones import Phones, ways_to
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
-from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.failures import LedgerError, Reason, SendError, UnknownChannel
 from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share
@@ -369,7 +369,7 @@ class Relay:
 
     def __post_init__(self) -> None:
         self.table = self.dynamodb.table(self.clock)
-        wiring = Wiring(self._adapters())
+        wiring = self._wiring()
         self.channels, self.outbox, self.ledger, self.sources = (
             wiring.channels,
             wiring.outbox,
@@ -383,7 +383,7 @@ class Relay:
         # Status of the last share that `play` sent.
         self.status = "critical"
 
-    def _adapters(self) -> Adapters:
+    def _wiring(self) -> Wiring:
         sns: Any = self.sns
         resources = Resources(
             table=self.table,
@@ -417,7 +417,7 @@ class Relay:
             heartbeat=self.heartbeat,
             webhook=self.own_webhook,
         )
-        return Adapters(
+        return Wiring(
             resources=resources,
             vendors=vendors,
             effects=effects,

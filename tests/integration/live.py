@@ -14,7 +14,7 @@ from typing import Any
 from relay.channels.cache import Secrets
 from relay.deadline import Deadline
 from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES, watchdog
-from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job
@@ -52,13 +52,13 @@ class Live:
 
     def __post_init__(self) -> None:
         self.session = Session(LOOPBACK, clock=self.clock)
-        wiring = Wiring(self._adapters())
+        wiring = self._wiring()
         self.channels, self.delivery, self.reconciler = wiring.channels, wiring.delivery, wiring.reconciler
         self.xmatters = self.delivery.services.xmatters
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
         self.sweeper = wiring.sweeper
 
-    def _adapters(self) -> Adapters:
+    def _wiring(self) -> Wiring:
         secrets = Secrets(self.aws.secrets, "relay", ticks=time.monotonic)
         table = Table(self.aws.dynamodb, self.aws.table, self.clock)
         resources = Resources(
@@ -86,7 +86,7 @@ class Live:
         )
         bigpanda = Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BIGPANDA_BYTES)
         vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda)
-        return Adapters(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300)
+        return Wiring(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300)
 
     def clock(self) -> float:
         """Return epoch seconds, as the functions see them."""
