@@ -26,7 +26,7 @@ from relay.incidents.share import parse_share
 from relay.jobs.job import Job
 from relay.jobs.outcome import Result
 from relay.jobs.queue import Queue, envelope_of, read_envelope
-from relay.ledger.credentials import mark_changed
+from relay.ledger.credentials import change_mark
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.reconcile.reconciler import Found, Ran
@@ -519,7 +519,8 @@ class Relay:
         document = json.loads(str(self.secrets.texts["noc"]))
         document["policy"] = {"min_seconds_between_signals": 0, **policy}
         self.secrets.texts["noc"] = json.dumps(document)
-        mark_changed(self.credentials.table(self.clock), "noc", f"changed {self.clock.now}", self.clock.now)
+        table, now = self.credentials.table(self.clock), self.clock.now
+        change_mark(table, "noc", f"changed {now}", now, revokes=False)
         self.clock.now += 15
         # `share` uses the cached channel.
         self.channels.for_work("noc")

@@ -125,7 +125,7 @@ def test_sweeper_calls_and_texts_the_phones_of_its_settings() -> None:
         ("call", "77", "arn:voice"),
         ("text", "77", "arn:text"),
     ]
-    assert phones.client().meta.config.read_timeout == 5  # type: ignore[attr-defined]
+    assert phones.client().meta.config.read_timeout == 5
 
 
 class FakeLambda:

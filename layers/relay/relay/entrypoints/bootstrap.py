@@ -269,10 +269,7 @@ def _invoke(client: Callable[[], Any], function: str, envelope: str) -> bool:
 
 
 def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Make calls in parallel threads, and return their results in order.
-
-    As many calls run at the same time as an AWS client has connections.
-    """
+    """Make calls in parallel threads, and return their results in order."""
     # Only the sweeper has that many calls, and the others would pay for the imports at each cold start.
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 

@@ -198,18 +198,9 @@ class Wiring:
         from relay.sweeper.run import DueRows, SweepPolicies
         from relay.sweeper.sweeper import Sweeper
 
-        resources, tools = self.resources, self._sweeper_tools
+        tools = self._sweeper_tools
         rows, policies = DueRows(self._unhurried_ledger, tools.telemetry), SweepPolicies(tools)
-        bells = Bells(
-            tools,
-            rows,
-            policies,
-            # As the ledger: without a time limit for each call.
-            RateLimiter(resources.table, self._clock, self._random).circuit,
-            self.outbox,
-            resources.retries.backlog,
-            resources.invoke,
-        )
+        bells = Bells(tools, rows, policies, self.outbox, self.resources.invoke)
         notifier = FallbackNotifier(tools, rows, policies, self.fallback)
         return Sweeper(tools, rows, policies, notifier, bells, self.health_watch, self.vendors.heartbeat)
 

@@ -4,11 +4,9 @@ The arrivals of the last minute are counted from the debts, which the sweeper re
 write. A channel's gate is read only if the channel owes more than its limit for a minute.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from relay.channels.policy import Policy
 from relay.failures import LedgerError
 from relay.ledger.channel_rate_limiter import CLOSED, HORIZON_SECONDS, Gate, gate_of
 from relay.ledger.entry import Entry
@@ -53,29 +51,15 @@ class Load(NamedTuple):
         return self.arrived > self.limit or is_full
 
 
-@dataclass(frozen=True)
-class OverloadDetector:
-    """Finds channels in which more states become owed than the rate limit lets through."""
-
-    table: Table
-
-    def above(self, owed: Mapping[str, Sequence[Entry]], policies: Mapping[str, Policy], now: float) -> list[Load]:
-        """Return the loads of the channels that are above their rate limits at `now` (epoch seconds).
-
-        `owed` has the entries with an owed state, by channel. A channel without an entry in `policies` has the default
-        policy. If a gate can't be read, only the arrivals count.
-        """
-        found = (self._load(name, entries, policies.get(name, Policy()), now) for name, entries in owed.items())
-        return [load for load in found if load.is_above]
-
-    def _load(self, channel: str, entries: Iterable[Entry], policy: Policy, now: float) -> Load:
-        since = [entry.debt.since for entry in entries if entry.debt.job and not entry.is_unreadable]
-        arrived = sum(moment is not None and now - MINUTE < moment <= now for moment in since)
-        load = Load(channel, policy.max_per_minute, len(since), arrived)
-        if load.owed <= load.limit:
-            return load
-        try:
-            gate = Gate.of(self.table.numbers(gate_of(channel)))
-        except LedgerError:
-            return load._replace(is_failing=True)
-        return load._replace(critical_wait=max(gate.critical_line_end - now, 0.0), is_failing=gate.circuit != CLOSED)
+def load_of(table: Table, channel: str, entries: Iterable[Entry], limit: int, now: float) -> Load:
+    """Return a channel's load at `now` (epoch seconds), from its entries with an owed state."""
+    since = [entry.debt.since for entry in entries if entry.debt.job and not entry.is_unreadable]
+    arrived = sum(moment is not None and now - MINUTE < moment <= now for moment in since)
+    load = Load(channel, limit, len(since), arrived)
+    if load.owed <= load.limit:
+        return load
+    try:
+        gate = Gate.of(table.numbers(gate_of(channel)))
+    except LedgerError:
+        return load._replace(is_failing=True)
+    return load._replace(critical_wait=max(gate.critical_line_end - now, 0.0), is_failing=gate.circuit != CLOSED)

@@ -77,10 +77,6 @@ class Canary(NamedTuple):
     def incident_id(self) -> str:
         return f"{CANARY_PREFIX}{self.began:.0f}"
 
-    @property
-    def has_share_to_send(self) -> bool:
-        return self.phase in {Phase.OPENING, Phase.CLOSING}
-
     def is_due(self, now: float) -> bool:
         """True if the next incident has to begin. A resolve that the webhook never took is given up then."""
         return now - self.began >= EVERY_SECONDS and (self.phase == Phase.OVER or self.is_decided)
@@ -167,7 +163,7 @@ class CanaryWatch:
         # Stored before a share is sent: a run that dies leaves no incident of which the next run does not know.
         if run.canaries != before and not run.record(self.tools.table):
             return
-        due = [name for name in channels if run.canaries[name].has_share_to_send]
+        due = [name for name in channels if run.canaries[name].phase in {Phase.OPENING, Phase.CLOSING}]
         calls = [partial(self._send, channels[name], run.canaries[name], deadline) for name in due]
         for name, refusal in zip(due, self.tools.at_once(calls), strict=True):
             run.canaries[name] = run.canaries[name].answered(refusal, self.tools.clock())

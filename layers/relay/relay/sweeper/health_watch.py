@@ -28,7 +28,7 @@ from relay.delivery.channel_health import (
     ongoing_reasons,
 )
 from relay.failures import ChannelError, LedgerError, UnknownChannel
-from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
+from relay.ledger.channel_rate_limiter import Circuit, circuit_of
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table, parsed
@@ -261,7 +261,7 @@ class HealthWatch:
         if not deadline.remaining():
             return None
         try:
-            return Gate.of(self.tools.table.numbers(gate_of(channel))).circuit
+            return circuit_of(self.tools.table, channel)
         except LedgerError:
             return None
 

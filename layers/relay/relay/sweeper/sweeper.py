@@ -16,7 +16,7 @@ from relay.failures import LedgerError
 from relay.ledger.channel_rate_limiter import SPREAD_SECONDS, gate_of
 from relay.ledger.debt import CRITICAL, OTHER
 from relay.ledger.entry import Entry
-from relay.ledger.overload_detector import MINUTE, OVERLOADED_SECONDS, OverloadDetector
+from relay.ledger.overload_detector import MINUTE, OVERLOADED_SECONDS, load_of
 from relay.sweeper.bells import Bells
 from relay.sweeper.fallback_notifier import FallbackNotifier, carry_out
 from relay.sweeper.run import (
@@ -149,10 +149,11 @@ class Sweeper:
         now = self.tools.clock()
         # What waits for the end of a flap does not wait for the rate limit.
         moving = by_channel(each for each in rows if each.delay_start <= now)
-        owed = {channel: [each.entry for each in some] for channel, some in moving.items()}
-        above = {
-            load.channel: load for load in OverloadDetector(self.tools.table).above(owed, self.policies.known, now)
-        }
+        loads = (
+            load_of(self.tools.table, name, (each.entry for each in some), self.policies.of(name).max_per_minute, now)
+            for name, some in moving.items()
+        )
+        above = {load.channel: load for load in loads if load.is_above}
         since = run.above_since(above.keys(), now)
         lasting = {above[name]: now - began for name, began in since.items() if now - began >= OVERLOADED_SECONDS}
         if lasting:
