@@ -29,7 +29,7 @@ from relay.jobs.queue import Queue, envelope_of, read_envelope
 from relay.ledger.credentials import change_mark
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.reconcile.reconciler import Found, Ran
+from relay.reconcile.reconciler import Ran
 from relay.sweeper.canary import Post
 from relay.telemetry import Telemetry
 from tests import samples
@@ -539,7 +539,7 @@ class Relay:
         self.chores.messages = [message for message in self.chores.messages if message["DelaySeconds"]]
         self._work(self.chores, chores)
 
-    def reconcile(self) -> dict[str, Found]:
+    def reconcile(self) -> dict[str, Ran]:
         """Make a reconcile run; return the results of its listings, by the first channel of each.
 
         Time passes only by the library's own sleeps.
@@ -573,19 +573,20 @@ class Relay:
         return self.ledger.read(key("noc", recipients, incident_id))
 
 
-def by_channel(ran: Sequence[Ran]) -> dict[str, Found]:
+def by_channel(ran: Sequence[Ran]) -> dict[str, Ran]:
     """Return the results of reconcile runs by the first channel of each listing."""
-    found: dict[str, Found] = {}
-    for (channel, *_), each in ran:
-        found[channel] = together(found.get(channel), each)
+    found: dict[str, Ran] = {}
+    for each in ran:
+        found[each.channels[0]] = together(found.get(each.channels[0]), each)
     return found
 
 
-def together(one: Found | None, other: Found) -> Found:
+def together(one: Ran | None, other: Ran) -> Ran:
     """Return the sum of the results of two reconcile runs, such as the runs for two environments of a channel."""
     if one is None:
         return other
-    return Found(
+    return Ran(
+        channels=one.channels,
         compared=one.compared + other.compared,
         missed=one.missed + other.missed,
         snooze_over=one.snooze_over + other.snooze_over,

@@ -21,7 +21,7 @@ from relay.jobs.job import Job
 from relay.jobs.outcome import Result
 from relay.jobs.queue import envelope_of
 from relay.ledger.table import Table
-from relay.reconcile.reconciler import Found
+from relay.reconcile.reconciler import Ran
 from tests import samples
 from tests.fakes import Recorder, by_channel, one_by_one
 from tests.integration.account import Aws
@@ -111,7 +111,7 @@ class Live:
             for each in mailbox.messages():
                 assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
 
-    def reconcile(self) -> dict[str, Found]:
+    def reconcile(self) -> dict[str, Ran]:
         """Make a reconcile run; return the results of its listings, by the first channel of each."""
         return by_channel(self.reconciler.run())
 

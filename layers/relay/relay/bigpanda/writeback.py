@@ -243,11 +243,7 @@ class Writeback:
                 self.ledger.change(name, lambda each: each.unheard(callback, signal, policy), entry)
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
-        """Return an incident's ledger entries with their keys: one for each set of recipients in BigPanda's webhook
-        URL.
-
-        The entry for the URL without recipients comes first.
-        """
+        """Return an incident's ledger entries with their keys; that of the URL without recipients comes first."""
         recipients = ((), *self.sources.of_incident(channel, incident_id))
         names = [key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]

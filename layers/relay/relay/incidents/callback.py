@@ -62,14 +62,10 @@ class Callback(NamedTuple):
     """A person's answer to a page, or another event of the page. None in an attribute means that it is missing.
 
     Attributes:
-        incident_id: BigPanda's id of the incident.
-        environment_id: BigPanda's id of the environment.
         page_id: UUID of the page (xMatters: event).
         page_number: Number of the page, as people see it.
         target: xMatters' name of the person or group (`targetName`).
-        name: Full name of the person.
         text: Text of the chosen response, or the status.
-        note: Note that the person wrote.
         reason: Reason of an escalation or a failure.
         at: Time of the event, as xMatters wrote it.
     """
@@ -229,10 +225,7 @@ _SHAPES = (
 
 
 def _properties(value: Any) -> Iterable[tuple[str, Any]]:
-    """Yield pairs of name and value from an object or a list of objects.
-
-    Names lose their language suffix (`#en`) and spaces.
-    """
+    """Yield pairs of name and value, from one object or several. Names lose language suffix (`#en`) and spaces."""
     for each in value if isinstance(value, list) else [value]:
         if isinstance(each, dict):
             yield from ((str(name).partition("#")[0].replace(" ", ""), value) for name, value in each.items())

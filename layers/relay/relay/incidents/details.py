@@ -122,7 +122,6 @@ def _alert(fields: Fields) -> AlertDetails:
 
 
 def _tags(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield pairs of a tag's name and one value, from one object or a list of objects."""
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, list):
         pairs = ((nested(each, "name", "tagid", "id"), nested(each, "value", "tagvalue")) for each in value)

@@ -35,7 +35,6 @@ class Subject(NamedTuple):
     """Share or job that a result is about.
 
     Attributes:
-        incident_id: Id of the incident; None if it is not known.
         delivery_id: Id of the delivery, the same over all attempts and replays; None if it is not known.
         transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
         why: The reason for the transition, in words; None if the state was not compared.

@@ -219,10 +219,11 @@ OVERLAP_SECONDS = 900.0
 PACED_SECONDS = 120.0
 
 
-class Found(NamedTuple):
-    """Findings of a reconcile run.
+class Ran(NamedTuple):
+    """Result of a run with a listing.
 
     Attributes:
+        channels: Names of the listing's channels.
         compared: Number of incidents that were compared.
         missed: Number of states that a channel missed and that were queued.
         snooze_over: Number of criticals that were queued since their snooze is over.
@@ -231,19 +232,13 @@ class Found(NamedTuple):
         reason: The reason of the failure; None if there is none.
     """
 
-    compared: int = 0
-    missed: int = 0
-    snooze_over: int = 0
-    unknown: int = 0
+    channels: tuple[str, ...]
+    compared: int
+    missed: int
+    snooze_over: int
+    unknown: int
     failure: str | None = None
     reason: Reason | None = None
-
-
-class Ran(NamedTuple):
-    """Result of a run with a listing: the names of its channels, and what the run found."""
-
-    channels: Sequence[str]
-    found: Found
 
 
 @dataclass(frozen=True)
@@ -389,19 +384,19 @@ class Reconciler:
         counts, failure = run.counts, run.failure
         if counts["unreadable"]:
             self.telemetry.notice("reconcile_failed", f"{counts['unreadable']} incidents can't be read")
-        found = Found(counts["compared"], counts["missed"], counts["snooze_over"], counts["unknown"])
+        names = tuple(each.name for each in run.listing.members)
+        ran = Ran(names, counts["compared"], counts["missed"], counts["snooze_over"], counts["unknown"])
         if failure:
             detail = failure.detail if isinstance(failure, SendError) else str(failure)
-            found = found._replace(failure=detail, reason=failure.reason)
-        names = [each.name for each in run.listing.members]
-        if found.missed:
-            self.telemetry.count("share_missed", found.missed)
-        if found.reason:
+            ran = ran._replace(failure=detail, reason=failure.reason)
             self.telemetry.count("reconcile_failed")
-        log = self.telemetry.logger.error if found.failure or found.missed else self.telemetry.logger.info
-        fields = {"channel": channel_list(names), "environment_id": run.listing.environment_id, **found._asdict()}
-        log("reconciled", extra=fields, milliseconds={part: round(exact) for part, exact in run.spent.items()})
-        return Ran(names, found)
+        if ran.missed:
+            self.telemetry.count("share_missed", ran.missed)
+        log = self.telemetry.logger.error if failure or ran.missed else self.telemetry.logger.info
+        fields = ran._asdict() | {"channel": channel_list(names), "environment_id": run.listing.environment_id}
+        fields |= {"channels": None, "milliseconds": {part: round(exact) for part, exact in run.spent.items()}}
+        log("reconciled", extra=fields)
+        return ran
 
     @contextmanager
     def _failing(self, run: Progress) -> Iterator[None]:

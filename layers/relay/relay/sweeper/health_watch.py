@@ -301,7 +301,6 @@ class HealthWatch:
             return False
 
     def _messages(self, run: SweeperRun, debts: Mapping[str, Debts]) -> list[Message]:
-        """Return the messages that are due, urgent ones first."""
         now = self.tools.clock()
         sick = [_notice(name, each, debts) for name, each in run.health.items() if each.is_to_tell_sick(now)]
         well = [_notice(name, each, debts) for name, each in run.health.items() if each.is_to_tell_well(now)]
