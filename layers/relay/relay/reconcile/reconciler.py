@@ -22,10 +22,8 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.kept_facts import with_facts
 from relay.deadline import Clock, Deadline, Deadlines, times_collected
-from relay.delivery.fallback import Fallback, UnknownCritical
+from relay.delivery.fallback import Fallback
 from relay.failures import ChannelError, LedgerError, QueueError, Reason, SendError, UnknownChannel
-from relay.incidents.details import details_of
-from relay.incidents.share import Share
 from relay.jobs.job import Flag, new_job, seconds_of, timestamp
 from relay.jobs.queue import FIRST_EVENT, Outbox, release_job
 from relay.ledger.table import Table
@@ -97,7 +95,7 @@ class Reporter:
         channels = [name for name in channels if not self._is_silent(name)] if criticals else []
         if not channels:
             return others
-        publish = partial(self.fallback.notify_of_unknown, channels, [_missed(each.share) for each in criticals])
+        publish = partial(self.fallback.notify_of_unknown, channels, [each.share for each in criticals])
         try:
             is_notified = run.deadline.run(
                 publish, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS
@@ -113,12 +111,6 @@ class Reporter:
         with suppress(ChannelError):
             return self.channels.for_work(name).policy.stops_all(self.clock())
         return False
-
-
-def _missed(share: Share) -> UnknownCritical:
-    found = details_of(share)
-    described = (*(alert.description for alert in found.alerts), found.description)
-    return UnknownCritical(share.incident_id, next(filter(None, described), ""), found.link)
 
 
 # Incidents of a listing whose details are requested, one call each. The others are queued without details.
@@ -223,13 +215,10 @@ class Ran(NamedTuple):
     """Result of a run with a listing.
 
     Attributes:
-        channels: Names of the listing's channels.
-        compared: Number of incidents that were compared.
         missed: Number of states that a channel missed and that were queued.
         snooze_over: Number of criticals that were queued since their snooze is over.
         unknown: Number of open incidents that were reported since no channel knew them.
         failure: Why the run is not complete; None if it is.
-        reason: The reason of the failure; None if there is none.
     """
 
     channels: tuple[str, ...]
