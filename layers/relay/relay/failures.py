@@ -255,7 +255,6 @@ class SendError(RelayError):
 
     Attributes:
         detail: Description of the failure, without secrets.
-        http_status: HTTP status of the answer; None if there was no answer.
         excerpt: Redacted beginning of the answer's body; empty if there was no answer.
         retry_after: Wait that the answer's Retry-After header asks for (seconds); None if it has none.
         may_have_acted: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may

@@ -37,7 +37,6 @@ class WritebackProgress:
     """Progress of a callback's write-back, a table item.
 
     Attributes:
-        is_written: True if the callback's comment was written.
         in_doubt: True if the callback's comment may have been written.
         until: End of the lease of the worker that writes the comment (epoch seconds); 0 if no worker has the lease.
         sequence: Version of the table item, for optimistic locking; 0 if the table has no item.
@@ -84,7 +83,6 @@ class Writeback:
         sources: Store of the recipients that BigPanda's webhook URLs named, for each incident. The key of a ledger
             entry has a hash of them.
         table: The ledger's table, which has the progress of callbacks.
-        prover: Asks xMatters if people were notified of a critical.
     """
 
     writer: IncidentWriter

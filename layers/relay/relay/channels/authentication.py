@@ -31,7 +31,6 @@ class Request(NamedTuple):
     """A request from API Gateway.
 
     Attributes:
-        channel: Name of the channel in the path.
         headers: Headers; names in lower case.
         recipients: Names in the URL's `recipients` parameters, each once.
         id: API Gateway's id of the request.

@@ -135,7 +135,6 @@ class Channel:
         recipients: Recipients of all signals of the channel; empty if the workflow, the webhook's URL or the routes
             name them.
         callback: Credentials that xMatters shows to the callback; never valid for the webhook.
-        responses: Response texts that acknowledge or escalate.
         recipients_in: Place outside the secret that names the recipients, as the operator says: `workflow` (in
             xMatters) or `url` (the URL of BigPanda's webhook, `?recipients=`). None if there is no such place.
         any_trigger_path: True if the operator says that the trigger URL is right although its path is undocumented.

@@ -232,7 +232,6 @@ class ChannelNotice(NamedTuple):
 
     Attributes:
         since: Start of the sickness (epoch seconds).
-        why: Reasons of the sickness, in words.
         is_urgent: True if the message is to wake a person.
     """
 

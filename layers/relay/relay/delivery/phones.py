@@ -53,7 +53,6 @@ class Phones:
 
     Attributes:
         client: Returns the client of AWS End User Messaging, which is created at its first use.
-        at_once: Makes calls in parallel, and returns their results in order.
     """
 
     client: Callable[[], Any]

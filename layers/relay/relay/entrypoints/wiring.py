@@ -74,7 +74,6 @@ class Resources(NamedTuple):
         credentials: The table with the last uses of credentials, and with the change marks, which end cached copies of
             channels: in a stack, the ledger's table.
         read_secret: Returns the text of a channel's secret, by the channel's name.
-        secret_names: Returns the names of the channels that have a secret.
         topic_arn: The fallback topic.
         alarm_topic_arn: The topic that wakes people.
         notice_topic_arn: The topic that people read later.
@@ -100,7 +99,6 @@ class Vendors(NamedTuple):
     """The HTTP sessions with both vendors.
 
     Attributes:
-        hosts: The allow-lists, which a channel's URLs are checked against.
         rest: Returns the session for xMatters' REST API; in a Lambda function, this is the session for signals, too.
         heartbeat: Calls the dead man's switch, as `Sweeper.heartbeat` says.
         webhook: Posts a share to the stack's own webhook; None for a function that posts none.

@@ -130,7 +130,6 @@ class Worker:
     Attributes:
         sweeper: Returns the sweeper, created at its first use, which wakes states after an outage.
         sources: Store of the recipients in webhook URLs, by the incident that was shared with them.
-        random: Returns a random number from 0 to 1.
         notified: Time of the last notification of the fallback topic by this worker, while the ledger failed (epoch
             seconds), by channel.
     """

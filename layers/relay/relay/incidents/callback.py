@@ -66,7 +66,6 @@ class Callback(NamedTuple):
         page_number: Number of the page, as people see it.
         target: xMatters' name of the person or group (`targetName`).
         text: Text of the chosen response, or the status.
-        reason: Reason of an escalation or a failure.
         at: Time of the event, as xMatters wrote it.
     """
 

@@ -52,7 +52,6 @@ class Details(NamedTuple):
         environments: Ids and names of its environments.
         alerts: Its alerts, the worst first.
         tags: Pairs of name and value; a name can occur several times.
-        link: URL of the incident in BigPanda.
     """
 
     environments: tuple[str, ...]

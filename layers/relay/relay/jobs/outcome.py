@@ -63,7 +63,6 @@ class Exchange(NamedTuple):
     Attributes:
         attempts: Number of requests that were really sent.
         request_id: xMatters' id of the accepted signal; None if there is none.
-        http_status: Status of the answer; None if there was none.
         response_excerpt: Redacted start of the answer; empty if there was none.
         retry_after: Wait that the vendor asked for (seconds); None if it asked for none.
         may_have_acted: True if the vendor may have accepted the request all the same.
@@ -116,8 +115,6 @@ class Result(NamedTuple):
     """Result of a share or a job, and the reason for it.
 
     Attributes:
-        reason: The reason of a failure or a wait; None if there is none.
-        detail: Details of the failure, in words; None if there are none.
         queue: Place of a queued state: `retry`, `dead_letter`, or `ledger` if only the ledger has it. None if it is on
             no queue.
         until: Earliest time of the next attempt (epoch seconds); None if it is not known.

@@ -210,7 +210,6 @@ class RateLimiter:
     """Rate limiter and circuit breaker of all channels. Every method raises LedgerError when the table fails.
 
     Attributes:
-        random: Returns a random number from 0 to 1.
         seen: Last known content of each gate, and the time of the reading (epoch seconds), by the gate's name. A gate
             that was full a moment ago is not updated again, and the next update removes its old counts.
     """

@@ -59,7 +59,6 @@ class ChannelState(NamedTuple):
         urgent_runs: Consecutive runs that found it sick and urgent.
         well_runs: Consecutive runs that found it well.
         judged_at: Time of the last run.
-        told: The last message to people.
         told_at: Time of the last message to people.
         times_told: Number of messages about this sickness.
         momentary: Momentary reasons of the last run that found any, in words.
