@@ -4,7 +4,8 @@ import json
 
 from relay.channels.authentication import MAX_BODY_BYTES
 from relay.delivery import sns_topic
-from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, attributes_of
+from relay.failures import LONGEST_WAIT_SECONDS
+from relay.jobs.queue import MAX_MESSAGE_BYTES, attributes_of
 from tests import samples
 from tests.fakes import Recorder
 from tests.metrics import METRICS
@@ -21,7 +22,7 @@ def test_largest_body_fits_into_a_lambda_event_with_its_headers() -> None:
 
 def test_message_has_no_more_attributes_and_waits_no_longer_than_sqs_allows() -> None:
     assert len(attributes_of(samples.job())) <= 10
-    assert MAX_DELAY_SECONDS <= 900
+    assert LONGEST_WAIT_SECONDS <= 900
     assert MAX_MESSAGE_BYTES <= 1024 * 1024
 
 

@@ -16,7 +16,7 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, Metrics, MetricUnit
 
 from relay.channels.channel import is_channel_name
-from relay.failures import BadRequest, Reason, Unauthorized
+from relay.failures import HANDLING, BadRequest, Reason, Unauthorized
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.job import Job, JobKind
@@ -71,22 +71,6 @@ METRIC_OF_NOTICE = {
 # Written with the dimension `channel`, if the stack's parameter ChannelMetrics is on: shares, signals that xMatters
 # accepted, signals that failed, and states that are owed.
 CHANNEL_METRICS = ("share", "signal_delivered", "signal_failed", "debts_owed")
-# Reasons that count as a failed signal. With the others nothing failed: the signal waits, or its job ended by its age
-# or with its channel.
-FAILED_SIGNAL_REASONS: frozenset[Reason] = frozenset(
-    {
-        Reason.RATE_LIMITED,
-        Reason.UPSTREAM,
-        Reason.UNREACHABLE,
-        Reason.TIMEOUT,
-        Reason.REFUSED,
-        Reason.CREDENTIALS,
-        Reason.CIRCUIT_OPEN,
-        Reason.INTERNAL,
-    }
-)
-
-
 # Characters of a text in a log line.
 MAX_LOGGED_TEXT = 4096
 # Logged without a change, since they may be the only copy of a share. JSON escapes their control characters.
@@ -361,4 +345,5 @@ class Telemetry:
 
 def _has_failed(result: Result) -> bool:
     """True if xMatters did not accept the signal of a result, with or without a later retry."""
-    return result.outcome in {Outcome.QUEUED, Outcome.UNSAFE} and result.reason in FAILED_SIGNAL_REASONS
+    is_unsent = result.outcome in {Outcome.QUEUED, Outcome.UNSAFE}
+    return is_unsent and result.reason is not None and HANDLING[result.reason].is_failure
