@@ -14,6 +14,7 @@ retried for hours.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
@@ -161,23 +162,19 @@ class Worker:
         The relay itself does not dead-letter this message: it can't be read, its job crashes, or no queue takes the
         job's next message. Without the count, NewDeadLettersAlarm would not go off for it.
         """
-        is_handled = self._handled(record["body"])
-        # Direct invocations by the sweeper have no attributes.
-        receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
-        if not is_handled and receives >= MAX_RECEIVES:
-            self.telemetry.notice("dead_lettered", f"SQS dead-letters a message after {receives} receives")
-        return is_handled
-
-    def _handled(self, envelope: str) -> bool:
-        """Work one message. Return True if it may be deleted."""
+        is_handled = False
         try:
-            return self._worked(read_envelope(envelope))
+            is_handled = self._worked(read_envelope(record["body"]))
         except UnreadableMessage as error:
             # It stays on its queue until the redrive policy moves it.
             self.telemetry.logger.error("unreadable job", detail=str(error))  # noqa: TRY400 - its frames say nothing
         except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
             self.telemetry.crashed(error)
-        return False
+        # Direct invocations by the sweeper have no attributes.
+        receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+        if not is_handled and receives >= MAX_RECEIVES:
+            self.telemetry.notice("dead_lettered", f"SQS dead-letters a message after {receives} receives")
+        return is_handled
 
     def _worked(self, job: Job) -> bool:
         now = self.clock()
@@ -336,7 +333,9 @@ class Worker:
         down_since = (result.job or job).ledger_down_since
         if job.kind != JobKind.SIGNAL or job.accepted or down_since is None or not _is_critical(job):
             return
-        now, policy = self.clock(), self._policy(job)
+        now, policy = self.clock(), Policy()
+        with suppress(ChannelError):
+            policy = self.channels.get(job.channel).policy
         delay_start = max([seconds_of(down_since), *_pause_ends(job, policy, now)])
         is_told = policy.mode is not Mode.SHADOW and not job.incident_id.startswith(CANARY_PREFIX)
         is_due = is_told and now - delay_start >= policy.fallback_after_seconds
@@ -350,12 +349,6 @@ class Worker:
         if is_notified:
             self.notified[job.channel] = now
         self.telemetry.notified(job.channel, [job.incident_id], is_notified=is_notified)
-
-    def _policy(self, job: Job) -> Policy:
-        try:
-            return self.channels.get(job.channel).policy
-        except ChannelError:
-            return Policy()
 
 
 def _pause_ends(job: Job, policy: Policy, now: float) -> list[float]:

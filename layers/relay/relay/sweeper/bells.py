@@ -137,7 +137,8 @@ class Bells:
         if job is None:
             self.tools.telemetry.notice("sweeper_failed", f"the stored job of incident {row.incident_id} can't be read")
             # A newer version that was rolled back may have written it. It stays until a version can read it.
-            self.rows.keep_stored(row, row.entry.debt.job, lasts=STORED_SECONDS)
+            if text := self.rows.ledger.stored(row.key, row.entry.debt.job):
+                self.rows.ledger.store(row.key, row.entry.debt.job, text, lasts=STORED_SECONDS)
             self._postpone(row)
             return False
         debt_row = row.entry.debt.row or Row(0.0)
