@@ -162,7 +162,8 @@ def ongoing_reasons(
         failures = f" after {circuit.failures} failures in a row" if circuit.failures else ""
         found.append(f"its circuit is open{failures}")
     if debts:
-        found += _given_up(debts)
+        criticals = "1 critical was" if debts.given_up == 1 else f"{debts.given_up} criticals were"
+        found += [f"{criticals} given up, and rang nobody"] if debts.given_up else []
         found += _owed_too_long(debts, now)
     if shares and shares.is_silent(now):
         found.append(f"no share came for {age(now - shares.since)}, and one is expected every {age(shares.every)}")
@@ -194,11 +195,6 @@ def age(seconds: float) -> str:
         if whole >= length:
             return f"{whole // length}{unit}"
     return f"{whole}s"
-
-
-def _given_up(debts: Debts) -> list[str]:
-    criticals = "1 critical was" if debts.given_up == 1 else f"{debts.given_up} criticals were"
-    return [f"{criticals} given up, and rang nobody"] if debts.given_up else []
 
 
 def _owed_too_long(debts: Debts, now: float) -> list[str]:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.deadline import Deadline
 from relay.failures import LedgerError
-from relay.ledger.channel_rate_limiter import SPREAD_SECONDS, gate_of
+from relay.ledger.channel_rate_limiter import CLOSED, HORIZON_SECONDS, SPREAD_SECONDS, Gate, gate_of
 from relay.ledger.debt import CRITICAL, OTHER
 from relay.ledger.entry import Entry
-from relay.ledger.overload_detector import MINUTE, OVERLOADED_SECONDS, load_of
+from relay.ledger.table import Table
 from relay.sweeper.bells import Bells
 from relay.sweeper.fallback_notifier import FallbackNotifier, carry_out
 from relay.sweeper.run import (
@@ -54,6 +54,43 @@ RECIPIENTS_SECONDS = 5.0
 # The same for the canaries: the webhook may take so long to answer.
 CANARIES_SECONDS = 9.0
 HEARTBEAT_SECONDS = 2.0
+MINUTE = 60.0
+# Length of a full line, in minutes of the rate limit. Further signals get no slot.
+FULL_MINUTES = HORIZON_SECONDS / MINUTE
+# A channel counts as overloaded after this time above its limit. It covers three runs of the sweeper, whose schedule is
+# not exact to the second.
+OVERLOADED_SECONDS = 100.0
+
+
+class Load(NamedTuple):
+    """Load of a channel in the last minute, by what it owes: shares need no extra write.
+
+    Attributes:
+        limit: Rate limit of the channel (signals a minute).
+        owed: Number of owed states that wait.
+        arrived: Number of those that became owed in the last minute; too low if a run of the sweeper can't read the
+            whole `due` index.
+        critical_wait: Time that the next critical signal has to wait for the rate limit (seconds); None if that was not
+            read.
+        is_failing: True if the channel's signals fail, so that its debts do not show the arrivals, or if that can't be
+            read.
+    """
+
+    channel: str
+    limit: int
+    owed: int
+    arrived: int
+    critical_wait: float | None = None
+    is_failing: bool = False
+
+    @property
+    def is_above(self) -> bool:
+        """True if more states became owed in the last minute than the rate limit allows, or too many wait.
+
+        Too many are more than it lets through in five minutes, unless the channel's signals fail.
+        """
+        is_full = self.owed > self.limit * FULL_MINUTES and not self.is_failing
+        return self.arrived > self.limit or is_full
 
 
 @dataclass(frozen=True)
@@ -150,7 +187,7 @@ class Sweeper:
         # What waits for the end of a flap does not wait for the rate limit.
         moving = by_channel(each for each in rows if each.delay_start <= now)
         loads = (
-            load_of(self.tools.table, name, (each.entry for each in some), self.policies.of(name).max_per_minute, now)
+            _load_of(self.tools.table, name, (each.entry for each in some), self.policies.of(name).max_per_minute, now)
             for name, some in moving.items()
         )
         above = {load.channel: load for load in loads if load.is_above}
@@ -224,3 +261,17 @@ class Sweeper:
         if healed:
             telemetry.count("debt_healed", healed)
         telemetry.logger.info("swept", owed=len(rows), overdue_seconds=round(overdue), healed=healed)
+
+
+def _load_of(table: Table, channel: str, entries: Iterable[Entry], limit: int, now: float) -> Load:
+    """Return a channel's load at `now` (epoch seconds), from its entries with an owed state."""
+    since = [entry.debt.since for entry in entries if entry.debt.job and not entry.is_unreadable]
+    arrived = sum(moment is not None and now - MINUTE < moment <= now for moment in since)
+    load = Load(channel, limit, len(since), arrived)
+    if load.owed <= load.limit:
+        return load
+    try:
+        gate = Gate.of(table.numbers(gate_of(channel)))
+    except LedgerError:
+        return load._replace(is_failing=True)
+    return load._replace(critical_wait=max(gate.critical_line_end - now, 0.0), is_failing=gate.circuit != CLOSED)
