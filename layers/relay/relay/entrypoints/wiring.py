@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from relay.bigpanda.client import BigPanda, RateLimit
     from relay.bigpanda.listing import Lister
     from relay.bigpanda.writeback import Writeback
-    from relay.channels.authentication import Authenticator
     from relay.channels.channel import BigPandaAccess
     from relay.channels.token import EndpointName
     from relay.delivery.end_questions import EndQuestions
     from relay.delivery.fallback import Fallback
-    from relay.delivery.page_followup import Followup
     from relay.delivery.phones import Phones
     from relay.entrypoints.authenticated_endpoint import Endpoint, Take
     from relay.entrypoints.worker import Worker
@@ -151,10 +149,11 @@ class Wiring:
         return self._endpoint("callback", partial(take_callback, self.outbox, self._clock))
 
     def _endpoint(self, name: "EndpointName", take: "Take") -> "Endpoint":
+        from relay.channels.authentication import Authenticator, RefusalBudgets
         from relay.entrypoints.authenticated_endpoint import Endpoint
 
         return Endpoint(
-            authenticator=self.authenticator(name),
+            authenticator=Authenticator(self.channels, RefusalBudgets(self._clock), self._clock, name),
             take=take,
             telemetry=self.telemetry,
             deadlines=self._deadlines,
@@ -165,10 +164,11 @@ class Wiring:
     @cached_property
     def worker(self) -> "Worker":
         """The worker for jobs, of the retry queue or of the chore queue: both functions run the same code."""
+        from relay.delivery.page_followup import Followup
         from relay.entrypoints.worker import Chores, Worker
 
         chores = Chores(
-            followup=self.followup,
+            followup=Followup(self.pages, self.ledger, self.prover, self._clock),
             questions=lambda: self.questions,
             writeback=lambda: self.writeback,
             outbox=self.outbox,
@@ -260,11 +260,6 @@ class Wiring:
         table = self.resources.credentials.limited(limited(self._deadlines, MARKS_READ_SECONDS, "change_marks"))
         return ChangeMarks(lambda: read_marks(table), self._clock, self.telemetry.notice)
 
-    def authenticator(self, endpoint: "EndpointName") -> "Authenticator":
-        from relay.channels.authentication import Authenticator, RefusalBudgets
-
-        return Authenticator(self.channels, RefusalBudgets(self._clock), self._clock, endpoint)
-
     def uses(self, endpoint: "EndpointName") -> "Uses":
         from relay.ledger.credentials import Uses
 
@@ -344,12 +339,6 @@ class Wiring:
             return self.lister.first_answer(access, incident_id, since)
 
         return ReceiptProver(self.pages.heard_of, answered, self.ledger, self._clock)
-
-    @cached_property
-    def followup(self) -> "Followup":
-        from relay.delivery.page_followup import Followup
-
-        return Followup(self.pages, self.ledger, self.prover, self._clock)
 
     # ---- BigPanda --------------------------------------------------------------------------------------------------
 
