@@ -34,7 +34,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.table import Table, parsed
 from relay.sweeper.canary import MAX_CANARIES, Canary, CanaryWatch
 from relay.sweeper.credential_probe import CredentialProbe
-from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
+from relay.sweeper.health_announcement import ChannelState, Told
 from relay.sweeper.run import SweeperRun, Tools
 from relay.telemetry import channel_list
 
@@ -243,9 +243,10 @@ class HealthWatch:
             )
             owed_by = debts.get(name, Debts())
             is_urgent = name in silent or owed_by.unpaged_criticals > 0
-            found = SickReasons(tuple(ongoing), tuple(momentary_reasons(owed_by)), is_urgent)
-            if is_whole or found.ongoing or found.momentary:
-                run.health[name] = run.health.get(name, ChannelState()).judged(found, now)
+            momentary = momentary_reasons(owed_by)
+            if is_whole or ongoing or momentary:
+                state = run.health.get(name, ChannelState())
+                run.health[name] = state.judged(now, ongoing, momentary, is_urgent=is_urgent)
         run.health = self._kept(run.health, now)
         self._publish(run, debts, deadline)
 
