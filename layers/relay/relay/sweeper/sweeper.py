@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from relay.deadline import Deadline
 from relay.failures import LedgerError
 from relay.ledger.channel_rate_limiter import CLOSED, HORIZON_SECONDS, SPREAD_SECONDS, Gate, gate_of
 from relay.ledger.debt import CRITICAL, OTHER
 from relay.ledger.entry import Entry
-from relay.ledger.table import Table
 from relay.sweeper.bells import Bells
 from relay.sweeper.fallback_notifier import FallbackNotifier, carry_out
 from relay.sweeper.run import (
@@ -60,37 +59,6 @@ FULL_MINUTES = HORIZON_SECONDS / MINUTE
 # A channel counts as overloaded after this time above its limit. It covers three runs of the sweeper, whose schedule is
 # not exact to the second.
 OVERLOADED_SECONDS = 100.0
-
-
-class Load(NamedTuple):
-    """Load of a channel in the last minute, by what it owes: shares need no extra write.
-
-    Attributes:
-        limit: Rate limit of the channel (signals a minute).
-        owed: Number of owed states that wait.
-        arrived: Number of those that became owed in the last minute; too low if a run of the sweeper can't read the
-            whole `due` index.
-        critical_wait: Time that the next critical signal has to wait for the rate limit (seconds); None if that was not
-            read.
-        is_failing: True if the channel's signals fail, so that its debts do not show the arrivals, or if that can't be
-            read.
-    """
-
-    channel: str
-    limit: int
-    owed: int
-    arrived: int
-    critical_wait: float | None = None
-    is_failing: bool = False
-
-    @property
-    def is_above(self) -> bool:
-        """True if more states became owed in the last minute than the rate limit allows, or too many wait.
-
-        Too many are more than it lets through in five minutes, unless the channel's signals fail.
-        """
-        is_full = self.owed > self.limit * FULL_MINUTES and not self.is_failing
-        return self.arrived > self.limit or is_full
 
 
 @dataclass(frozen=True)
@@ -186,25 +154,37 @@ class Sweeper:
         now = self.tools.clock()
         # What waits for the end of a flap does not wait for the rate limit.
         moving = by_channel(each for each in rows if each.delay_start <= now)
-        loads = (
-            _load_of(self.tools.table, name, (each.entry for each in some), self.policies.of(name).max_per_minute, now)
-            for name, some in moving.items()
-        )
-        above = {load.channel: load for load in loads if load.is_above}
+        above = {name: load for name, some in moving.items() if (load := self._overload(name, some, now))}
         since = run.above_since(above.keys(), now)
-        lasting = {above[name]: now - began for name, began in since.items() if now - began >= OVERLOADED_SECONDS}
+        lasting = {name: now - began for name, began in since.items() if now - began >= OVERLOADED_SECONDS}
         if lasting:
             self.tools.telemetry.count("channels_overloaded", len(lasting))
-        for load, seconds in lasting.items():
+        for name, seconds in lasting.items():
             self.tools.telemetry.logger.warning(
                 "channel overloaded: more arrives than its limit lets through",
-                channel=load.channel,
-                arrived_per_minute=load.arrived,
-                max_per_minute=load.limit,
-                owed=load.owed,
-                critical_wait_seconds=None if load.critical_wait is None else round(load.critical_wait),
-                above_seconds=round(seconds),
+                extra=above[name] | {"above_seconds": round(seconds)},
             )
+
+    def _overload(self, channel: str, rows: Sequence[DueRow], now: float) -> dict[str, Any] | None:
+        """Return a channel's load in the last minute, for the log; None if the channel is within its rate limit.
+
+        It is above the limit if more states became owed in the minute, as far as this run read the `due` index, or if
+        more wait than the limit lets through in five minutes. If its signals fail, or if that can't be read, its debts
+        do not show the arrivals, and only the minute counts.
+        """
+        limit = self.policies.of(channel).max_per_minute
+        since = [each.entry.debt.since for each in rows if each.entry.debt.job and not each.entry.is_unreadable]
+        arrived = sum(moment is not None and now - MINUTE < moment <= now for moment in since)
+        load = {"channel": channel, "arrived_per_minute": arrived, "max_per_minute": limit, "owed": len(since)}
+        is_full = len(since) > limit * FULL_MINUTES
+        if len(since) > limit:
+            try:
+                gate = Gate.of(self.tools.table.numbers(gate_of(channel)))
+                load["critical_wait_seconds"] = round(max(gate.critical_line_end - now, 0.0))
+                is_full = is_full and gate.circuit == CLOSED
+            except LedgerError:
+                is_full = False
+        return load if arrived > limit or is_full else None
 
     def _judge_health(self, run: SweeperRun, rows: Iterable[DueRow], latest: Deadline) -> None:
         if self.health:
@@ -261,17 +241,3 @@ class Sweeper:
         if healed:
             telemetry.count("debt_healed", healed)
         telemetry.logger.info("swept", owed=len(rows), overdue_seconds=round(overdue), healed=healed)
-
-
-def _load_of(table: Table, channel: str, entries: Iterable[Entry], limit: int, now: float) -> Load:
-    """Return a channel's load at `now` (epoch seconds), from its entries with an owed state."""
-    since = [entry.debt.since for entry in entries if entry.debt.job and not entry.is_unreadable]
-    arrived = sum(moment is not None and now - MINUTE < moment <= now for moment in since)
-    load = Load(channel, limit, len(since), arrived)
-    if load.owed <= load.limit:
-        return load
-    try:
-        gate = Gate.of(table.numbers(gate_of(channel)))
-    except LedgerError:
-        return load._replace(is_failing=True)
-    return load._replace(critical_wait=max(gate.critical_line_end - now, 0.0), is_failing=gate.circuit != CLOSED)
