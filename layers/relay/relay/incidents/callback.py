@@ -45,15 +45,9 @@ class Kind(StrEnum):
     FAILURE = "failure"
 
 
-_KINDS = {
-    "response": Kind.RESPONSE,
-    "annotation": Kind.ANNOTATION,
+_KINDS = {kind.value: kind for kind in Kind} | {
     "comment": Kind.ANNOTATION,
-    "status": Kind.STATUS,
-    "delivery": Kind.DELIVERY,
     "deliverystatus": Kind.DELIVERY,
-    "escalation": Kind.ESCALATION,
-    "failure": Kind.FAILURE,
     "targetedrecipientfailure": Kind.FAILURE,
 }
 
@@ -171,7 +165,7 @@ def parse_callback(body: bytes) -> Callback:
         name=_full_name(person),
         email=_name(nested(person, "email")),
         device=_device(fields.first("device", "devicename")),
-        text=_name(fields.first(*_TEXT[kind])),
+        text=_name(fields.first(_TEXT.get(kind, "status"))),
         note=_note(fields.first("annotation", "note", "comment", "message")),
         group=_device(fields.first("group", "groupname")),
         reason=_note(fields.first("reason", "failurereason", "escalationreason")),
@@ -179,14 +173,8 @@ def parse_callback(body: bytes) -> Callback:
     )
 
 
-_TEXT = {
-    Kind.RESPONSE: ("response",),
-    Kind.ANNOTATION: ("response",),
-    Kind.STATUS: ("status",),
-    Kind.DELIVERY: ("deliverystatus",),
-    Kind.ESCALATION: ("status",),
-    Kind.FAILURE: ("status",),
-}
+# Member with the text of a callback; `status` for the other kinds.
+_TEXT = {Kind.RESPONSE: "response", Kind.ANNOTATION: "response", Kind.DELIVERY: "deliverystatus"}
 
 
 def _decode(body: bytes) -> Mapping[str, Any]:
