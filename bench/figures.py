@@ -55,7 +55,6 @@ def render(section: Section) -> Iterator[RenderableType]:
 
 
 def number(value: float) -> str:
-    """Return a number as text with its significant digits."""
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"

@@ -153,7 +153,6 @@ class MeteredRelay:
         return used
 
     def serve(self, request: Request) -> Counter[str]:
-        """Run the webhook with a request; return what it used."""
         return self.run(lambda: self.relay.webhook.serve(request))
 
     def wake(self) -> Counter[str]:

@@ -52,8 +52,6 @@ class Check:
 
 @dataclass(frozen=True)
 class Checked:
-    """A check that was run, with its observations."""
-
     check: Check
     seen: Sequence[Seen]
 

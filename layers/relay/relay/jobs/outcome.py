@@ -152,11 +152,6 @@ class Result(NamedTuple):
         return self._replace(notices=self.notices._replace(unguarded=why))
 
     def with_last_copy(self, last_copy: str | None) -> Self:
-        """Return this result with `last_copy`, the text of a job that no queue accepted.
-
-        The text is then written to the log, as the only copy of the job. `last_copy` is None if a queue or the ledger
-        has the job.
-        """
         return self._replace(notices=self.notices._replace(last_copy=last_copy))
 
 
