@@ -1,1 +1,1 @@
-"""Benchmarks of the relay, run by `make bench`: warm and cold latency, recovery after outages, and cost."""
+"""Benchmarks of the relay, run by `make bench`: cold starts, reconcile runs, and cost."""

@@ -1,4 +1,4 @@
-"""Measure cold starts, warm shares, reconcile runs, and cost. `make bench` runs all; a missed aim is not a failure."""
+"""Measure cold starts, reconcile runs, and cost. `make bench` runs all; a missed aim is not a failure."""
 
 import argparse
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from bench import cold, cost, reconcile, stranger, warm
+from bench import cold, cost, reconcile, stranger
 from bench.figures import Section, render
 from sandbox.environment import leave_aws
 from sandbox.errors import SandboxError
@@ -20,13 +20,12 @@ from sandbox.steps import Steps
 
 WIDTH = 112
 TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
-# Fresh processes of each function, and ten times as many warm shares; with `--quick`, too few to quote the figures.
+# Fresh processes of each function; with `--quick`, too few to quote the figures.
 COLD_STARTS, QUICK_STARTS = 25, 5
 
-# All but `cold` and `warm` are in simulated time, or counted: each run finds the same figures.
+# All but `cold` are in simulated time, or counted: each run finds the same figures.
 BENCHMARKS: Mapping[str, Callable[[int], Section]] = {
     "cold": cold.section,
-    "warm": lambda starts: warm.section(10 * starts),
     "reconcile": lambda _: reconcile.section(),
     "cost": lambda _: cost.section(),
     "month": lambda _: cost.month_section(TEMPLATE.read_text()),

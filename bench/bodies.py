@@ -1,19 +1,10 @@
-"""Request bodies of shares as BigPanda posts them, their API Gateway events, and Lambda's context of a run."""
+"""Request bodies of shares as BigPanda posts them."""
 
-import base64
 import json
-from types import SimpleNamespace
 from typing import Any
 
 # In the past: the relay does not believe or compare a time stamp that is ahead of the clock.
 EPOCH = 1_760_000_000
-# With the attributes that Powertools reads.
-CONTEXT = SimpleNamespace(
-    function_name="webhook",
-    memory_limit_in_mb=512,
-    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:webhook",
-    aws_request_id="00000000-0000-4000-8000-000000000000",
-)
 
 
 def body(incident_id: str, alerts: int, *, age: int = 0, status: str = "critical") -> bytes:
@@ -33,20 +24,6 @@ def body(incident_id: str, alerts: int, *, age: int = 0, status: str = "critical
         "alerts": [_alert(number, status, stamps) for number in range(alerts)],
     }
     return json.dumps({"incident": incident, "metadata": {"environment_id": "5f3c1a2b9d8e7f6a5b4c3d2e"}}).encode()
-
-
-def event(channel: str, token: str, content: bytes) -> dict[str, Any]:
-    """Return the proxy event of API Gateway for a body: in base64, since all media types are binary."""
-    return {
-        "resource": "/bigpanda/{channel}",
-        "path": f"/bigpanda/{channel}",
-        "httpMethod": "POST",
-        "headers": {"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
-        "pathParameters": {"channel": channel},
-        "requestContext": {"requestId": "00000000-0000-4000-8000-000000000000", "stage": "v1"},
-        "body": base64.b64encode(content).decode("ascii"),
-        "isBase64Encoded": True,
-    }
 
 
 def _alert(number: int, status: str, stamps: dict[str, int]) -> dict[str, Any]:

@@ -130,7 +130,6 @@ def million_bill(share: Usage, wake: Usage) -> Counter[str]:
 
 
 def section() -> Section:
-    """Return the table of a million owed shares."""
     share, wake = owed_share()
     bill = million_bill(share, wake)
     notes = (

@@ -13,14 +13,7 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of a table.
-
-    Attributes:
-        name: the row's label; two spaces in front indent it below the row before.
-        unit: unit of the values; empty for a plain number.
-        values: the measured values.
-        aim: upper bound of the median; None if there is none.
-    """
+    """One row of a table. Two spaces in front of a name indent it. `aim` is the upper bound of the median, if any."""
 
     name: str
     unit: str
@@ -35,13 +28,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """Result of one benchmark.
-
-    Attributes:
-        title: heading of the table.
-        figures: rows of the table.
-        notes: conditions of the measurement, printed below the table.
-    """
+    """Result of one benchmark: a table, and below it the conditions of the measurement (`notes`)."""
 
     title: str
     figures: Sequence[Figure]
@@ -49,7 +36,6 @@ class Section:
 
 
 def measured(name: str, unit: str, *values: float, aim: float | None = None) -> Figure:
-    """Return a figure with these values."""
     return Figure(name, unit, values, aim=aim)
 
 
@@ -69,7 +55,6 @@ def render(section: Section) -> Iterator[RenderableType]:
 
 
 def number(value: float) -> str:
-    """Return a number as text with its significant digits."""
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"

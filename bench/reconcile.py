@@ -5,12 +5,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from bench.figures import Section, measured
-from bench.simulated import DelayedQueue, SlowTable
+from bench.usage import DelayedQueue
 from relay.http.session import HttpAnswer
 from relay.jobs.queue import read_envelope
 from relay.reconcile.comparison import SETTLES_SECONDS
 from relay.reconcile.ownership import Learnt
 from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSession, Relay, secrets_of
 
 KNOWN, MISSED, LIMIT = 2_000, 1_000, 1_000
@@ -45,13 +46,22 @@ class _BigPanda:
         return HttpAnswer(200, {}, json.dumps(document).encode())
 
 
+class _SlowTable(FakeDynamoDb):
+    """A table whose calls move the clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def _called(self, name: str) -> None:
+        super()._called(name)
+        self._clock.now += BATCH_SECONDS if name == "batch_get_item" else ITEM_SECONDS
+
+
 def section() -> Section:
     """Simulate the run in which the missed incidents are queued, and return the table."""
     clock = Clock()
     bigpanda, queue = _BigPanda(clock), DelayedQueue(clock, SQS_SECONDS)
-
-    def passes(name: str) -> None:
-        clock.now += BATCH_SECONDS if name == "batch_get_item" else ITEM_SECONDS
 
     access = {"api_key": "BPU-1", "environment_id": "e", "reconcile": "ring"}
     relay = Relay(
@@ -59,7 +69,7 @@ def section() -> Section:
         secrets=secrets_of(bigpanda=access, policy={"min_seconds_between_signals": 0, "max_per_minute": LIMIT}),
         bigpanda=FakeSession(bigpanda),
         clock=clock,
-        dynamodb=SlowTable(passes),
+        dynamodb=_SlowTable(clock),
         retries=queue,
     )
     Learnt((WEBHOOK,), clock.now).store(relay.table, "noc")

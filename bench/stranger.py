@@ -57,13 +57,7 @@ def _large(number: int) -> bytes:
 
 @dataclass(frozen=True)
 class Body:
-    """A forged body.
-
-    Attributes:
-        of: function from an incident's number to its body.
-        cpu: seconds of a whole processor that the webhook needs for the body; assumed.
-        count: number of bodies that the average is taken over.
-    """
+    """A forged body of an incident with some number; assumed CPU seconds; and over how many the average is taken."""
 
     of: Callable[[int], bytes]
     cpu: float
@@ -115,7 +109,6 @@ def forged(body: Body) -> tuple[Usage, Usage]:
 
 
 def section() -> Section:
-    """Return the table of a stranger's costs."""
     title = f"Cost of a day of {REQUESTS_A_SECOND:,} requests a second from a stranger"
     rows = [measured(name, "$", dollars) for name, dollars in bills().items()]
     note = (

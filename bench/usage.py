@@ -7,33 +7,27 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from heapq import heappop, heappush
 from math import ceil
+from types import SimpleNamespace
 from typing import Any, Self
 
-from bench.bodies import CONTEXT
-from bench.simulated import DelayedQueue
 from relay.channels.authentication import Request
 from tests.fake_dynamodb import FakeDynamoDb, size
-from tests.fakes import Clock, Step, new_relay
+from tests.fakes import Clock, FakeSqs, Step, new_relay
 
 READ_UNIT_BYTES, WRITE_UNIT_BYTES = 4096, 1024
 # SQS charges for each 64 KiB of a message.
 SQS_REQUEST_BYTES = 64 * 1024
+CONTEXT = SimpleNamespace(aws_request_id="00000000-0000-4000-8000-000000000000")
 
 
 @dataclass(frozen=True)
 class Usage:
     """Average use of AWS by one run of a function.
 
-    Attributes:
-        aws_calls: calls to AWS.
-        read_units: DynamoDB's read units.
-        half_read_units: read units of queries, which need not be consistent and cost half.
-        write_units: DynamoDB's write units, those of the index included.
-        sqs_requests: requests that SQS charges for, one for each 64 KiB of a message.
-        secret_reads: reads of secrets.
-        log_bytes: bytes of log lines and metrics, without Lambda's own lines.
-        log_lines: lines of log lines and metrics.
+    Queries need not be consistent: their read units cost half (`half_read_units`). The index is in `write_units`. The
+    log is that of lines and metrics, without Lambda's own lines.
     """
 
     aws_calls: float = 0
@@ -47,9 +41,38 @@ class Usage:
 
     @classmethod
     def mean(cls, runs: Iterable[Counter[str]]) -> Self:
-        """Return the average of some runs."""
         each = list(runs)
         return cls(**{field.name: sum(run[field.name] for run in each) / len(each) for field in fields(cls)})
+
+
+class DelayedQueue(FakeSqs):
+    """A queue that keeps each message with the time at which it becomes visible. A call takes `seconds`."""
+
+    def __init__(self, clock: Clock, seconds: float = 0.0) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seconds = seconds
+        # Time at which each message was sent.
+        self.sent: list[float] = []
+        # Time at which each message becomes visible, its number, and its body.
+        self.waiting: list[tuple[float, int, str]] = []
+
+    def send_message(self, **message: Any) -> dict[str, str]:
+        self._clock.now += self._seconds
+        self.sent.append(self._clock.now)
+        heappush(self.waiting, (self._clock.now + message["DelaySeconds"], len(self.sent), message["MessageBody"]))
+        return {"MessageId": f"m{len(self.sent)}"}
+
+    @property
+    def next_at(self) -> float:
+        """Time at which the next message becomes visible; infinite if there is none."""
+        return self.waiting[0][0] if self.waiting else float("inf")
+
+    def due(self) -> list[dict[str, Any]]:
+        """Return the next message, after moving the clock to the time at which it becomes visible."""
+        due, number, body = heappop(self.waiting)
+        self._clock.now = max(self._clock.now, due)
+        return [{"messageId": str(number), "body": body}]
 
 
 class MeteredTable(FakeDynamoDb):
@@ -130,7 +153,6 @@ class MeteredRelay:
         return used
 
     def serve(self, request: Request) -> Counter[str]:
-        """Run the webhook with a request; return what it used."""
         return self.run(lambda: self.relay.webhook.serve(request))
 
     def wake(self) -> Counter[str]:

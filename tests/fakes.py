@@ -19,19 +19,19 @@ from botocore.exceptions import ClientError
 from relay.deadline import Deadline
 from relay.delivery.phones import Phones, ways_to
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
-from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.failures import LedgerError, Reason, SendError, UnknownChannel
 from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job
 from relay.jobs.outcome import Result
 from relay.jobs.queue import Queue, envelope_of, read_envelope
-from relay.ledger.credentials import mark_changed
+from relay.ledger.credentials import change_mark
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.reconcile.reconciler import Ran
 from relay.sweeper.canary import Post
-from relay.telemetry import Found, Telemetry
+from relay.telemetry import Telemetry
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 
@@ -369,7 +369,7 @@ class Relay:
 
     def __post_init__(self) -> None:
         self.table = self.dynamodb.table(self.clock)
-        wiring = Wiring(self._adapters())
+        wiring = self._wiring()
         self.channels, self.outbox, self.ledger, self.sources = (
             wiring.channels,
             wiring.outbox,
@@ -383,7 +383,7 @@ class Relay:
         # Status of the last share that `play` sent.
         self.status = "critical"
 
-    def _adapters(self) -> Adapters:
+    def _wiring(self) -> Wiring:
         sns: Any = self.sns
         resources = Resources(
             table=self.table,
@@ -417,7 +417,7 @@ class Relay:
             heartbeat=self.heartbeat,
             webhook=self.own_webhook,
         )
-        return Adapters(
+        return Wiring(
             resources=resources,
             vendors=vendors,
             effects=effects,
@@ -519,7 +519,8 @@ class Relay:
         document = json.loads(str(self.secrets.texts["noc"]))
         document["policy"] = {"min_seconds_between_signals": 0, **policy}
         self.secrets.texts["noc"] = json.dumps(document)
-        mark_changed(self.credentials.table(self.clock), "noc", f"changed {self.clock.now}", self.clock.now)
+        table, now = self.credentials.table(self.clock), self.clock.now
+        change_mark(table, "noc", f"changed {now}", now, revokes=False)
         self.clock.now += 15
         # `share` uses the cached channel.
         self.channels.for_work("noc")
@@ -538,7 +539,7 @@ class Relay:
         self.chores.messages = [message for message in self.chores.messages if message["DelaySeconds"]]
         self._work(self.chores, chores)
 
-    def reconcile(self) -> dict[str, Found]:
+    def reconcile(self) -> dict[str, Ran]:
         """Make a reconcile run; return the results of its listings, by the first channel of each.
 
         Time passes only by the library's own sleeps.
@@ -572,19 +573,20 @@ class Relay:
         return self.ledger.read(key("noc", recipients, incident_id))
 
 
-def by_channel(ran: Sequence[Ran]) -> dict[str, Found]:
+def by_channel(ran: Sequence[Ran]) -> dict[str, Ran]:
     """Return the results of reconcile runs by the first channel of each listing."""
-    found: dict[str, Found] = {}
-    for (channel, *_), each in ran:
-        found[channel] = together(found.get(channel), each)
+    found: dict[str, Ran] = {}
+    for each in ran:
+        found[each.channels[0]] = together(found.get(each.channels[0]), each)
     return found
 
 
-def together(one: Found | None, other: Found) -> Found:
+def together(one: Ran | None, other: Ran) -> Ran:
     """Return the sum of the results of two reconcile runs, such as the runs for two environments of a channel."""
     if one is None:
         return other
-    return Found(
+    return Ran(
+        channels=one.channels,
         compared=one.compared + other.compared,
         missed=one.missed + other.missed,
         snooze_over=one.snooze_over + other.snooze_over,

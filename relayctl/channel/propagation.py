@@ -30,9 +30,9 @@ def put_in_force(
     """
 
     def mark() -> None:
-        make, table = credentials.revoke if revokes else credentials.mark_changed, stack.bounded_table()
+        table = stack.bounded_table()
         for name in names:
-            make(table, name, uuid.uuid4().hex[:12], stack.effects.clock())
+            credentials.change_mark(table, name, uuid.uuid4().hex[:12], stack.effects.clock(), revokes=revokes)
 
     try:
         mark()

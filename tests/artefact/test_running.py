@@ -9,7 +9,6 @@ import pytest
 
 from relay.jobs.job import Job
 from relay.jobs.queue import attributes_of, read_envelope
-from relay.telemetry import METRICS
 from sandbox.bigpanda.incidents import ENVIRONMENT
 from tests.artefact import templates
 from tests.artefact.builds import Build
@@ -31,6 +30,7 @@ from tests.artefact.world import (
     logged,
     read,
 )
+from tests.metrics import METRICS
 
 # The field that the answer has to name, by sample.
 REFUSED = {"bigpanda_6_no_incident": "incident.id", "xmatters_callback_4_no_incident": "incident_id"}
@@ -156,7 +156,7 @@ def test_metrics_have_the_namespace_and_the_dimensions_that_alarms_watch(world: 
     assert ours
     world.share(read(SHARES[0]))
     written = [line for line in logged(world.webhook.log()) if "_aws" in line]
-    assert {name for line in written for name in line} & set(METRICS)
+    assert {name for line in written for name in line} & METRICS
     for line in written:
         [directive] = line["_aws"]["CloudWatchMetrics"]
         for alarm in ours:

@@ -350,7 +350,7 @@ class TestFunctions:
         for name, variables in _variables(on_aws).items():
             ours = {key: each for key, each in variables.items() if key.startswith("RELAY_")}
             asked = _Asked(ours | {"RELAY_FALLBACK_PHONES": "+14255550100"})
-            bootstrap._adapters(asked)
+            bootstrap._wiring(asked)
             assert asked.names == ours.keys() | SOMETIMES
             queues = [variables[f"RELAY_{kind}_QUEUE_URL"] for kind in ("RETRY", "CHORE", "DEAD_LETTER")]
             assert queues == ["${RetryQueue}", "${ChoreQueue}", "${DeadLetterQueue}"]

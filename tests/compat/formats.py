@@ -18,7 +18,7 @@ from relay.jobs.outcome import Exchange, Notices, Outcome, Result, Subject
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.channel_rate_limiter import Circuit, Gate, RateLimiter
-from relay.ledger.credentials import MARKS_KEY, mark_changed, read_marks, revoke
+from relay.ledger.credentials import MARKS_KEY, change_mark, read_marks
 from relay.ledger.debt import Debt, Row, Slot, Ticket, stored_key
 from relay.ledger.entry import About, Acknowledgement, End, Entry, Flap, Lease
 from relay.ledger.receipt import Missed, Receipt
@@ -197,8 +197,8 @@ def _limit(table: Table, _: Any) -> None:
 
 
 def _mark(table: Table, _: Any) -> None:
-    revoke(table, "noc", "m1", NOW)
-    mark_changed(table, "noc", "m2", NOW)
+    change_mark(table, "noc", "m1", NOW, revokes=True)
+    change_mark(table, "noc", "m2", NOW, revokes=False)
 
 
 def _end_run(table: Table, sample: Any) -> None:

@@ -14,14 +14,14 @@ from typing import Any
 from relay.channels.cache import Secrets
 from relay.deadline import Deadline
 from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES, watchdog
-from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job
 from relay.jobs.outcome import Result
 from relay.jobs.queue import envelope_of
 from relay.ledger.table import Table
-from relay.telemetry import Found
+from relay.reconcile.reconciler import Ran
 from tests import samples
 from tests.fakes import Recorder, by_channel, one_by_one
 from tests.integration.account import Aws
@@ -52,13 +52,13 @@ class Live:
 
     def __post_init__(self) -> None:
         self.session = Session(LOOPBACK, clock=self.clock)
-        wiring = Wiring(self._adapters())
+        wiring = self._wiring()
         self.channels, self.delivery, self.reconciler = wiring.channels, wiring.delivery, wiring.reconciler
         self.xmatters = self.delivery.services.xmatters
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
         self.sweeper = wiring.sweeper
 
-    def _adapters(self) -> Adapters:
+    def _wiring(self) -> Wiring:
         secrets = Secrets(self.aws.secrets, "relay", ticks=time.monotonic)
         table = Table(self.aws.dynamodb, self.aws.table, self.clock)
         resources = Resources(
@@ -86,7 +86,7 @@ class Live:
         )
         bigpanda = Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BIGPANDA_BYTES)
         vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda)
-        return Adapters(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300)
+        return Wiring(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300)
 
     def clock(self) -> float:
         """Return epoch seconds, as the functions see them."""
@@ -111,7 +111,7 @@ class Live:
             for each in mailbox.messages():
                 assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
 
-    def reconcile(self) -> dict[str, Found]:
+    def reconcile(self) -> dict[str, Ran]:
         """Make a reconcile run; return the results of its listings, by the first channel of each."""
         return by_channel(self.reconciler.run())
 

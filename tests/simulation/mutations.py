@@ -948,20 +948,8 @@ MUTATIONS = (
     Mutation(
         "a message that the topic refused counts as told",
         "sweeper.health_watch:HealthWatch._publish",
-        """
-            if is_told:
-                run.health |= self._states(run, message)
-                run.record(self.tools.table)
-            else:
-                failed.add(arn)
-        """,
-        """
-            if message.notices:
-                run.health |= self._states(run, message)
-                run.record(self.tools.table)
-            else:
-                failed.add(arn)
-        """,
+        "self._publish_one(message, deadline)",
+        "(self._publish_one(message, deadline) or message.notices)",
         seed=60000080,
     ),
     Mutation(
@@ -1545,7 +1533,7 @@ MUTATIONS = (
     Mutation(
         "one phone that failed counts as a failure of all ways",
         "sweeper.fallback_notifier:FallbackNotifier._call_phones",
-        "all(failures.values())",
+        "not accepted",
         "not failures or any(failures.values())",
         seed=149,
     ),

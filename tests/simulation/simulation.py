@@ -23,7 +23,7 @@ from relay.deadline import Deadline
 from relay.delivery.phones import Phones as LastResortPhones
 from relay.delivery.phones import ways_to
 from relay.entrypoints.authenticated_endpoint import Endpoint
-from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.entrypoints.worker import Worker
 from relay.failures import LedgerError
 from relay.http.session import VendorHosts
@@ -114,26 +114,25 @@ def _channel(name: str, secret: str) -> Channel:
     return parse_channel(name, secret, HOSTS)
 
 
+@dataclass(eq=False)
 class _Wiring(Wiring):
     """Wiring that parses each secret once, without a record of the uses of credentials.
 
     `has_operators` is False in a story in which nobody changes a channel: its change marks are not read.
     """
 
-    def __init__(self, adapters: Adapters, *, has_operators: bool) -> None:
-        super().__init__(adapters)
-        self._has_operators = has_operators
+    has_operators: bool = True
 
     @property
     def _change_marks(self) -> ChangeMarks:
-        if self._has_operators:
+        if self.has_operators:
             return super()._change_marks
-        return ChangeMarks(dict, self._clock, self._adapters.telemetry.notice)
+        return ChangeMarks(dict, self._clock, self.telemetry.notice)
 
     @override
     def _channel(self, name: str) -> Channel:
         """Return a channel, read from its secret."""
-        return _channel(name, self._resources.read_secret(name))
+        return _channel(name, self.resources.read_secret(name))
 
     @override
     def uses(self, endpoint: EndpointName) -> Uses:
@@ -421,10 +420,10 @@ class Simulation:
         def deadline(seconds: float) -> Deadline:
             return WorldDeadline(seconds, world, clock)
 
-        wiring = _Wiring(self._adapters(clock, deadline), has_operators=bool(self.story.quiet or self.story.timelines))
+        wiring = self._wiring(clock, deadline)
         return Functions(wiring.webhook, wiring.callbacks, wiring.worker, wiring.reconciler, wiring.sweeper)
 
-    def _adapters(self, clock: Callable[[], float], deadlines: Callable[[float], Deadline]) -> Adapters:
+    def _wiring(self, clock: Callable[[], float], deadlines: Callable[[float], Deadline]) -> _Wiring:
         sns: Any = self.sns
         client: Any = self.dynamodb
         table = Table(client, "ledger", clock)
@@ -457,12 +456,13 @@ class Simulation:
             watch=unwatched,
         )
         vendors = Vendors(HOSTS, lambda: self.phones, lambda: self.phones, lambda: self.console)
-        return Adapters(
+        return _Wiring(
             resources,
             vendors,
             effects,
             _telemetry(),
             cache_seconds=self.story.cloud.cache_seconds,
+            has_operators=bool(self.story.quiet or self.story.timelines),
         )
 
     # ---- The sweeper ------------------------------------------------------------------------------------------------

@@ -115,6 +115,7 @@ class Scene:
         """Make one reconcile run; return its findings."""
         found = self.relay.reconcile().get("noc")
         members = found._asdict() if found else {}
+        members.pop("channels", None)
         return {
             name: value for name, value in members.items() if value or name in {"compared", "missed", "snooze_over"}
         }

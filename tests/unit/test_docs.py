@@ -15,10 +15,10 @@ from samtranslator.yaml_helper import yaml_parse
 from relay.channels.schema import CHANNEL
 from relay.failures import Reason
 from relay.incidents.share import parse_share
-from relay.telemetry import METRICS
 from relayctl.__main__ import main
 from relayctl.channel.bigpanda import BODY
 from relayctl.channel.secret_document import is_credential
+from tests.metrics import METRICS
 from tools import schema
 
 ROOT = Path(__file__).resolve().parents[2]

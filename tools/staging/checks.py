@@ -16,7 +16,8 @@ from tools.staging.account import ROLES
 from tools.staging.report import Check, Seen, judged, noted
 from tools.staging.target import CHANNEL, Target
 
-type Run = Callable[[Target], Iterator[Seen]]
+# In the order of the file, and of a run.
+CHECKS = list[Check]()
 
 EVERYBODY, NOBODY = "0.0.0.0/1,128.0.0.0/1", "192.0.2.0/32"
 # The periods of an alarm and some minutes; the update of an API with a security policy.
@@ -42,9 +43,9 @@ POLICIES = {
 }
 
 
-def check(source: str, says: str) -> Callable[[Run], Check]:
-    """Return a decorator that makes a function a check, named after the function."""
-    return lambda run: Check(run.__name__.replace("_", " "), source, says, run)
+def check(source: str, says: str) -> Callable[[Callable[[Target], Iterator[Seen]]], None]:
+    """Return a decorator that makes a function the next check, named after the function."""
+    return lambda run: CHECKS.append(Check(run.__name__.replace("_", " "), source, says, run))
 
 
 @check(
@@ -270,24 +271,6 @@ def uninstallation(target: Target) -> Iterator[Seen]:
     again, answer = target.share()
     yield _status("its first critical", answer, 200)
     yield judged("signals of it", target.rings(again), holds=target.rings(again) == 1)
-
-
-CHECKS = (
-    limits_of_the_account,
-    first_deployment,
-    other_addresses_at_once,
-    requests_to_the_api,
-    denied_address,
-    channel_verbs,
-    runtime,
-    outage_of_xmatters,
-    dead_letters,
-    schedules_off,
-    missing_rights,
-    storm,
-    tools_of_operators,
-    uninstallation,
-)
 
 
 def _timed(target: Target, what: str, holds: Callable[[], object], within: float = RINGS_WITHIN_SECONDS) -> Seen:

@@ -23,13 +23,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Seen:
-    """One observation.
-
-    Attributes:
-        what: The subject, such as a request.
-        verdict: The result.
-        said: What was seen.
-    """
+    """One observation: its subject (such as a request), the result, and what was seen."""
 
     what: str
     verdict: Verdict
@@ -38,14 +32,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Check:
-    """One check.
-
-    Attributes:
-        name: Its name.
-        source: Path of the document, from the root of the clone.
-        says: What it says, word for word.
-        run: Yields the observations, at least one; may raise anything.
-    """
+    """One check: the path of a document, what it says, word for word, and a function that yields observations."""
 
     name: str
     source: str
@@ -65,8 +52,6 @@ class Check:
 
 @dataclass(frozen=True)
 class Checked:
-    """A check that was run, with its observations."""
-
     check: Check
     seen: Sequence[Seen]
 
@@ -77,7 +62,6 @@ class Checked:
 
 
 def judged(what: str, said: object, *, holds: bool) -> Seen:
-    """Return an observation that agrees with the documents, or does not."""
     return Seen(what, Verdict.HELD if holds else Verdict.DIFFERS, str(said))
 
 

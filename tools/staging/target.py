@@ -31,7 +31,6 @@ class XMatters:
         self._table.put_item(Item={"pk": "answer", "status": status})
 
     def accepted(self) -> list[bytes]:
-        """Return the bodies of the accepted signals."""
         items = self._table.scan(ConsistentRead=True)["Items"]
         return [each["body"].value for each in items if each["pk"].startswith("signal/")]
 
@@ -68,21 +67,17 @@ class Target:
 
     @cached_property
     def outputs(self) -> dict[str, str]:
-        """The stack's outputs."""
         return outputs_in(describe(self.client("cloudformation"), self.stack), None)
 
     def client(self, service: str) -> Any:
-        """Return a client of a service of AWS."""
         return self.session.client(service)  # type: ignore[call-overload]
 
     def resource(self, logical_id: str) -> str:
-        """Return the name of a resource of the stack."""
         names = {"StackName": self.stack, "LogicalResourceId": logical_id}
         found = self.client("cloudformation").describe_stack_resource(**names)["StackResourceDetail"]
         return str(found["PhysicalResourceId"])
 
     def api(self) -> dict[str, Any]:
-        """Return API Gateway's description of the API."""
         return dict(self.client("apigateway").get_rest_api(restApiId=self.outputs["ApiId"]))
 
     def lines(self, log_group: str, text: str) -> int:
@@ -172,10 +167,8 @@ class Target:
         return incident_id, self.post(json.dumps({"incident": {"id": incident_id, "status": "critical"}}).encode())
 
     def send_unreadable(self) -> None:
-        """Put a message that is no job on the retry queue."""
         message = {"QueueUrl": self.outputs["RetryQueueUrl"], "MessageBody": "not a job"}
         self.unreadable = str(self.client("sqs").send_message(**message)["MessageId"])
 
     def rings(self, incident_id: str) -> int:
-        """Count the accepted signals of an incident."""
         return sum(incident_id.encode() in body for body in self.xmatters.accepted())

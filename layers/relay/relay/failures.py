@@ -28,7 +28,6 @@ class Reason(StrEnum):
     docs/operate.md, "Reasons", explains each. A new reason also needs:
 
     - its row in HANDLING, and the code that raises it, or its HTTP status in `reason_for_status`;
-    - an entry in `telemetry.FAILED_SIGNAL_REASONS`, if it means that xMatters did not accept a signal;
     - an entry in `delivery.delivery.WAITS_WITHOUT_MESSAGE`, if the end of its wait can change, as a pause's can;
     - its row in docs/operate.md, its clause in `REASONS` of sandbox/page/sentences.py, and tests.
 
@@ -64,6 +63,8 @@ class Handling(NamedTuple):
         is_final: True to dead-letter the job without a retry.
         breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
             affect all signals of the channel.
+        is_failure: True if it means that xMatters did not accept a signal. False if the signal waits, or if its job
+            ended by its age or with its channel.
     """
 
     retries_inline: bool = False
@@ -71,6 +72,7 @@ class Handling(NamedTuple):
     constant_wait_seconds: float | None = None
     is_final: bool = False
     breaks_circuit: bool = False
+    is_failure: bool = True
 
 
 # Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
@@ -80,7 +82,8 @@ LONGEST_WAIT_SECONDS = 900.0
 # Wait after an ambiguous failure, before the signal is sent again: time for a page to appear.
 AMBIGUOUS_WAIT_SECONDS = 30.0
 _TRANSIENT = Handling(retries_inline=True, breaks_circuit=True)
-_FINAL = Handling(is_final=True)
+_WAIT = Handling(is_failure=False)
+_END = Handling(is_final=True, is_failure=False)
 
 HANDLING: Mapping[Reason, Handling] = MappingProxyType(
     {
@@ -89,22 +92,22 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.UNREACHABLE: _TRANSIENT,
         # An inline retry would have no time left, and xMatters may have accepted the signal.
         Reason.TIMEOUT: Handling(breaks_circuit=True),
-        Reason.REFUSED: _FINAL,
+        Reason.REFUSED: Handling(is_final=True),
         # Constant, so that the queue drains within minutes of a corrected key.
         Reason.CREDENTIALS: Handling(renews_credentials=True, constant_wait_seconds=300.0),
         # A state with one of these waits until a known time. The backoff is used only if that time is not known.
         Reason.CIRCUIT_OPEN: Handling(),
-        Reason.CLAIMED: Handling(),
-        Reason.IN_FLIGHT: Handling(),
-        Reason.PACED: Handling(),
-        Reason.FLAPPING: Handling(),
-        Reason.EXPIRED: _FINAL,
+        Reason.CLAIMED: _WAIT,
+        Reason.IN_FLIGHT: _WAIT,
+        Reason.PACED: _WAIT,
+        Reason.FLAPPING: _WAIT,
+        Reason.EXPIRED: _END,
         # The dead-lettered jobs can be replayed after the channel is created again.
-        Reason.CHANNEL_REMOVED: _FINAL,
+        Reason.CHANNEL_REMOVED: _END,
         # It waits until the end of the channel's pause.
-        Reason.PAUSED: Handling(),
+        Reason.PAUSED: _WAIT,
         # The dead-lettered jobs can be replayed after the channel's shadow mode.
-        Reason.SHADOWED: _FINAL,
+        Reason.SHADOWED: _END,
         Reason.INTERNAL: Handling(),
     }
 )
@@ -255,7 +258,6 @@ class SendError(RelayError):
 
     Attributes:
         detail: Description of the failure, without secrets.
-        http_status: HTTP status of the answer; None if there was no answer.
         excerpt: Redacted beginning of the answer's body; empty if there was no answer.
         retry_after: Wait that the answer's Retry-After header asks for (seconds); None if it has none.
         may_have_acted: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may

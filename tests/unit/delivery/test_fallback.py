@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.fallback import Fallback, OverdueDebt, UnknownCritical
+from relay.delivery.fallback import Fallback, OverdueDebt
+from relay.incidents.share import parse_share
 from tests import samples
 from tests.fakes import FakeSns
 
@@ -167,15 +168,15 @@ def test_no_text_of_a_share_forges_a_line_or_a_link(place: str) -> None:
     check_forgery(published(replace(debt, **{place: forged})), like=published(debt))
 
 
-def missed(*found: UnknownCritical, channels: int = 1) -> dict[str, Any]:
-    """Notify the fallback topic of criticals without a webhook; return the message."""
-    sns = FakeSns()
-    assert fallback(sns).notify_of_unknown([f"c{number}" for number in range(channels)], found)
+def missed(incident_id: str, description: str, link: str) -> dict[str, Any]:
+    """Notify the fallback topic of a critical without a webhook; return the message."""
+    sns, body = FakeSns(), samples.body(id=incident_id, description=description, links=[{"href": link}])
+    assert fallback(sns).notify_of_unknown(["noc"], [parse_share(body)])
     return read(sns)
 
 
 def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link() -> None:
-    check_forgery(missed(UnknownCritical(FORGED, FORGED, FORGED)), like=missed(UnknownCritical("i1", "d", f"{LINK}i1")))
+    check_forgery(missed(FORGED, FORGED, FORGED), like=missed("i1", "d", f"{LINK}i1"))
 
 
 # ---- The debt of a job -----------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def test_sweeper_calls_and_texts_the_phones_of_its_settings() -> None:
         ("call", "77", "arn:voice"),
         ("text", "77", "arn:text"),
     ]
-    assert phones.client().meta.config.read_timeout == 5  # type: ignore[attr-defined]
+    assert phones.client().meta.config.read_timeout == 5
 
 
 class FakeLambda:
@@ -164,7 +164,7 @@ LOCAL = {"RELAY_PROFILE": "local", "AWS_ENDPOINT_URL": "http://localhost:4566"}
 
 
 def allows_loopback(environment: dict[str, str]) -> bool:
-    return bootstrap._adapters(ENVIRONMENT | environment).vendors.hosts.xmatters.loopback
+    return bootstrap._wiring(ENVIRONMENT | environment).vendors.hosts.xmatters.loopback
 
 
 def test_profile_and_not_the_endpoint_decides_if_loopback_is_allowed() -> None:
@@ -198,13 +198,13 @@ def test_local_profile_refuses_to_start_on_aws(url: str) -> None:
 
 
 def test_webhook_url_in_the_local_cloud_is_a_path_of_the_clouds_url() -> None:
-    post = bootstrap._adapters(ENVIRONMENT | LOCAL | {"RELAY_WEBHOOK_URL": "/_aws/x/{channel}"}).vendors.webhook
+    post = bootstrap._wiring(ENVIRONMENT | LOCAL | {"RELAY_WEBHOOK_URL": "/_aws/x/{channel}"}).vendors.webhook
     assert post
     assert post.args[1] == "http://localhost:4566/_aws/x/{channel}"  # type: ignore[attr-defined]
 
 
 def test_lists_of_hosts_and_seconds_are_read() -> None:
     hosts = {"RELAY_XMATTERS_HOSTS": "*.xmatters.com,acme.hosted.xmatters.com", "RELAY_SECRET_CACHE_SECONDS": "10"}
-    adapters = bootstrap._adapters(ENVIRONMENT | hosts)
-    assert adapters.vendors.hosts.xmatters.patterns == ("*.xmatters.com", "acme.hosted.xmatters.com")
-    assert adapters.cache_seconds == 10
+    wiring = bootstrap._wiring(ENVIRONMENT | hosts)
+    assert wiring.vendors.hosts.xmatters.patterns == ("*.xmatters.com", "acme.hosted.xmatters.com")
+    assert wiring.cache_seconds == 10

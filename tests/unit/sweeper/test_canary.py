@@ -13,7 +13,7 @@ from relay.channels.authentication import Request
 from relay.deadline import Deadline
 from relay.failures import ChannelError, InvalidChannel, UnknownChannel
 from relay.http.session import HttpAnswer
-from relay.ledger.credentials import mark_changed
+from relay.ledger.credentials import change_mark
 from relay.sweeper.canary import MAX_CANARIES, Canary
 from relay.sweeper.run import SweeperRun
 from tests import samples
@@ -176,7 +176,7 @@ def test_canary_heeds_a_change_of_its_channel_although_the_sweeper_has_cached_it
     world.posts.clear()
     document = json.loads(str(relay.secrets.texts["noc"])) | change
     relay.secrets.texts["noc"] = json.dumps(document)
-    mark_changed(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now)
+    change_mark(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now, revokes=False)
     relay.sweep(60)
     assert [header for header, _ in world.posts] == posted
 

@@ -12,11 +12,7 @@ from relay.http.session import HttpAnswer
 from relay.ledger.channel_rate_limiter import gate_of
 from relay.ledger.entry_key import key
 from relay.sweeper.credential_probe import PROBES_KEY
-from relay.sweeper.health_announcement import (
-    ChannelState,
-    SickReasons,
-    Told,
-)
+from relay.sweeper.health_announcement import ChannelState, Told
 from tests import samples
 from tests.fakes import (
     TABLE_DOWN,
@@ -175,10 +171,10 @@ class TestHeartbeat:
 
 
 NOW = 1_800_000_000.0
-SICK = SickReasons(("its circuit is open",))
-URGENT = SICK._replace(is_urgent=True)
-WELL = SickReasons()
-MOMENTARY = SickReasons(momentary=("1 critical signals made no page",))
+SICK: dict[str, Any] = {"ongoing": ["its circuit is open"]}
+URGENT = SICK | {"is_urgent": True}
+WELL: dict[str, Any] = {}
+MOMENTARY = {"momentary": ["1 critical signals made no page"]}
 
 
 class Watch:
@@ -189,11 +185,11 @@ class Watch:
         self.messages: list[tuple[int, str]] = []
         self.runs = 0
 
-    def run(self, *findings: SickReasons, seconds: float = 60.0) -> None:
+    def run(self, *findings: dict[str, Any], seconds: float = 60.0) -> None:
         for found in findings:
             self.now += seconds
             self.runs += 1
-            self.state = self.state.judged(found, self.now)
+            self.state = self.state.judged(self.now, **found)
             if self.state.is_to_tell_sick(self.now):
                 told = Told.ALARM if self.state.is_urgent else Told.NOTICE
                 self.state = self.state.told_sick(told, self.now)
@@ -223,7 +219,7 @@ def watch() -> Watch:
     ],
 )
 def test_people_are_told_when_a_channel_gets_sick_urgent_or_well(
-    watch: Watch, findings: list[SickReasons], messages: list[tuple[int, str]]
+    watch: Watch, findings: list[dict[str, Any]], messages: list[tuple[int, str]]
 ) -> None:
     watch.run(*findings)
     assert watch.messages == messages

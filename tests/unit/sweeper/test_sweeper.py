@@ -236,6 +236,13 @@ class TestHealth:
         assert (line["channel"], line["owed"], line["oldest_seconds"]) == ("noc", 2, 120)
         assert line["reason"] == "upstream"
 
+    def test_run_logs_and_counts_how_late_the_oldest_debt_is(self) -> None:
+        relay = vanished(DOWN)
+        sweep_at(relay, relay.entry("i1").debt.due + 12.4)
+        line, metrics = relay.recorder.lines()[-1], relay.recorder.metrics()
+        assert (line["message"], line["owed"], line["overdue_seconds"], line["healed"]) == ("swept", 1, 12, 1)
+        assert (metrics["debts_owed"], metrics["debt_overdue_seconds"], metrics["debt_healed"]) == (1, 12, 1)
+
     @pytest.mark.parametrize(("rows", "reports"), [(5000 - 1, 0), (5000, 1)])
     def test_run_that_does_not_see_all_rows_is_logged_as_failed(self, rows: int, reports: int) -> None:
         relay = new_relay()

@@ -9,9 +9,8 @@ import pytest
 from relay.channels.authentication import Request
 from relay.failures import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
-from relay.jobs.outcome import Notices, Outcome, Result, Subject
-from relay.ledger.overload_detector import Load
-from relay.telemetry import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, Found, Telemetry
+from relay.jobs.outcome import Outcome, Result, Subject
+from relay.telemetry import CHANNEL_METRICS, Telemetry
 from tests import samples
 from tests.fakes import Recorder
 
@@ -34,52 +33,13 @@ ABSENT = "(no such member)"
 
 
 class TestMetrics:
-    def test_every_metric_is_written_by_something_that_happens(self) -> None:
-        recorder = Recorder()
-        for outcome in Outcome:
-            recorder.telemetry.share(Result(outcome, NOC), {}, correlation_id="c1")
-            recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
-        for outcome in (Outcome.QUEUED, Outcome.UNCHANGED, Outcome.UNSAFE):
-            recorder.telemetry.called_back(Result(outcome, NOC), {}, correlation_id="c1")
-        for reason in Reason:
-            notices = Notices(unguarded="the ledger is down", refused_recipients=1, unverified="no page", end="refuted")
-            result = Result(Outcome.QUEUED, NOC, reason, queue="dead_letter", notices=notices)
-            recorder.telemetry.share(result, {}, correlation_id="c1")
-        recorder.telemetry.worked(samples.job(), Result(Outcome.DUPLICATE, NOC, notices=Notices(end="unreachable")), {})
-        recorder.telemetry.unreadable("no JSON")
-        recorder.telemetry.notified("noc", ["i1"], is_notified=True)
-        recorder.telemetry.notified("noc", ["i1"], is_notified=False)
-        recorder.telemetry.swept({"noc": 1}, 60.0, 1)
-        recorder.telemetry.overloaded({Load("noc", limit=60, owed=100, arrived=70): 120.0})
-        recorder.telemetry.told_of_health("sick", ["noc"], "its circuit is open", is_told=False)
-        recorder.telemetry.page_missing(samples.job(), ("r1",))
-        recorder.telemetry.canary("noc", "i1", {"accepted": 0.3, "notified": 40.0, "ended": 60.0})
-        recorder.telemetry.crashed(ValueError())
-        for notice in (
-            "routes_undecided",
-            "stale_channel",
-            "misconfigured_channel",
-            *METRIC_OF_NOTICE,
-        ):
-            recorder.telemetry.notice(notice, "why")
-        for notice in ("sweeper_failed", "heartbeat_failed"):
-            recorder.telemetry.notice(notice, "why")
-        recorder.telemetry.reconciled(["noc"], "e1", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
-        recorder.telemetry.unknown_incident("i1", "critical", ["noc"])
-        recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
-        recorder.telemetry.refused(samples.request(), Unauthorized(channel_exists=True))
-        assert set(recorder.metrics()) == set(METRICS)
-
-    def test_quiet_hour_writes_only_the_metrics_that_are_written_always(self) -> None:
+    def test_quiet_hour_counts_shares_alone(self) -> None:
         recorder = Recorder()
         for outcome in (Outcome.DELIVERED, Outcome.UNCHANGED, Outcome.DUPLICATE, Outcome.SUPERSEDED):
             recorder.telemetry.share(Result(outcome, NOC), {}, correlation_id="c1")
             recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
         recorder.telemetry.called_back(Result(Outcome.QUEUED, NOC), {}, correlation_id="c1")
-        recorder.telemetry.swept({}, 0.0, 0)
-        recorder.telemetry.overloaded({})
-        recorder.telemetry.reconciled(["noc"], "e1", Found(), {})
-        assert tuple(recorder.metrics()) == ALWAYS
+        assert tuple(recorder.metrics()) == ("share",)
 
 
 class TestLines:
@@ -132,12 +92,6 @@ class TestLines:
         ("do", "members", "metrics"),
         [
             pytest.param(
-                lambda it: it.unreadable("it is not an envelope of the relay"),
-                {"level": "ERROR", "detail": "it is not an envelope of the relay"},
-                {},  # It is counted when SQS dead-letters it.
-                id="unreadable message",
-            ),
-            pytest.param(
                 lambda it: it.notified("noc", ["i1", "i2"], is_notified=True),
                 {"level": "WARNING", "message": "fallback notified", "channel": "noc", "count": 2}
                 | {"incident_ids": ["i1", "i2"]},
@@ -149,26 +103,6 @@ class TestLines:
                 {"level": "WARNING"},
                 {"critical_waits": 1},
                 id="topic failed",
-            ),
-            pytest.param(
-                lambda it: it.swept({"noc": 1, "payments": 2}, 12.4, 0),
-                {"level": "INFO", "message": "swept", "owed": 3, "overdue_seconds": 12, "healed": 0},
-                {"debts_owed": 3, "debt_overdue_seconds": 12},
-                id="swept",
-            ),
-            pytest.param(
-                lambda it: it.owes("noc", 2, 300.4, "upstream"),
-                {"level": "WARNING", "message": "channel owes signals", "channel": "noc", "owed": 2}
-                | {"oldest_seconds": 300, "reason": "upstream"},
-                {},
-                id="owes",
-            ),
-            pytest.param(
-                lambda it: it.overloaded({Load("noc", limit=60, owed=900, arrived=70, critical_wait=299.6): 120.4}),
-                {"level": "WARNING", "channel": "noc", "arrived_per_minute": 70, "max_per_minute": 60, "owed": 900}
-                | {"critical_wait_seconds": 300, "above_seconds": 120},
-                {"channels_overloaded": 1},
-                id="overloaded",
             ),
             pytest.param(
                 lambda it: it.notice("stale_channel", "Secrets Manager could not be reached"),
@@ -291,7 +225,6 @@ class TestChannelMetrics:
     def test_nothing_of_a_channel_is_written_by_default(self) -> None:
         recorder = Recorder()
         recorder.telemetry.share(self.result(Outcome.DELIVERED), {}, correlation_id="c1")
-        recorder.telemetry.swept({"noc": 2}, 0.0, 0)
         assert recorder.channel_metrics() == {}
 
     def test_delivered_share_is_counted_for_the_stack_and_its_channel(self) -> None:
@@ -311,5 +244,5 @@ class TestChannelMetrics:
             for reason in (None, *Reason):
                 recorder.telemetry.share(self.result(outcome, reason), {}, correlation_id="c1")
                 recorder.telemetry.worked(samples.job(), self.result(outcome, reason), {})
-        recorder.telemetry.swept({"noc": 1}, 0.0, 0)
+        recorder.telemetry.count_of_channel("noc", "debts_owed")
         assert {name for _, name in recorder.channel_metrics()} == set(CHANNEL_METRICS)

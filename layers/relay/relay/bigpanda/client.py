@@ -302,7 +302,6 @@ def _json(answer: HttpAnswer) -> Any:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Yield the strings in a decoded JSON document."""
     match value:
         case str():
             yield value

@@ -26,7 +26,6 @@ class CallbackToWrite(NamedTuple):
     """A callback to write into BigPanda.
 
     Attributes:
-        responses: Response texts that acknowledge or escalate.
         came: Arrival of the callback (epoch seconds).
         outdated: Reason why the callback is out of date; empty if it is not. It is if the channel signalled the
             incident again or the incident ended after it came, if it names the page of an earlier signal than one of an

@@ -58,7 +58,6 @@ class ListingPage(NamedTuple):
     """One page of the listing of BigPanda's shared incidents.
 
     Attributes:
-        folder: BigPanda's name of the folder.
         shares: Shared incidents on the page, without those on earlier pages.
         unreadable: Number of items that can't be read as incidents.
         after: Position of the next page; None if this is the last page of the last folder.

@@ -37,7 +37,6 @@ class WritebackProgress:
     """Progress of a callback's write-back, a table item.
 
     Attributes:
-        is_written: True if the callback's comment was written.
         in_doubt: True if the callback's comment may have been written.
         until: End of the lease of the worker that writes the comment (epoch seconds); 0 if no worker has the lease.
         sequence: Version of the table item, for optimistic locking; 0 if the table has no item.
@@ -84,7 +83,6 @@ class Writeback:
         sources: Store of the recipients that BigPanda's webhook URLs named, for each incident. The key of a ledger
             entry has a hash of them.
         table: The ledger's table, which has the progress of callbacks.
-        prover: Asks xMatters if people were notified of a critical.
     """
 
     writer: IncidentWriter
@@ -243,11 +241,7 @@ class Writeback:
                 self.ledger.change(name, lambda each: each.unheard(callback, signal, policy), entry)
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
-        """Return an incident's ledger entries with their keys: one for each set of recipients in BigPanda's webhook
-        URL.
-
-        The entry for the URL without recipients comes first.
-        """
+        """Return an incident's ledger entries with their keys; that of the URL without recipients comes first."""
         recipients = ((), *self.sources.of_incident(channel, incident_id))
         names = [key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]

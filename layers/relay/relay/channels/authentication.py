@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from relay.channels.cache import ChannelCache
-from relay.channels.channel import Channel, CredentialKind, credential_kind, is_channel_name
+from relay.channels.channel import Channel, checksum_fits, is_channel_name
 from relay.channels.token import EndpointName
 from relay.deadline import Clock
 from relay.failures import (
@@ -31,7 +31,6 @@ class Request(NamedTuple):
     """A request from API Gateway.
 
     Attributes:
-        channel: Name of the channel in the path.
         headers: Headers; names in lower case.
         recipients: Names in the URL's `recipients` parameters, each once.
         id: API Gateway's id of the request.
@@ -164,26 +163,25 @@ class Authenticator:
                     return channel
         if not is_channel_name(request.channel):
             raise Unauthorized
-        kind = credential_kind(headers, request.channel, self.endpoint)
-        if kind in {CredentialKind.NONE, CredentialKind.WRONG_CHECKSUM}:
+        fits = checksum_fits(headers, request.channel, self.endpoint)
+        if fits is False:
             raise Unauthorized
         try:
-            return self._looked_up(request, kind)
+            return self._looked_up(request, is_checked=fits is True)
         except UnknownChannel:
             raise Unauthorized from None
         except LookupsLimited:
             raise
         except ChannelUnreadable as error:
-            if kind is CredentialKind.RIGHT_CHECKSUM or fits_cached or error.exists:
+            if fits or fits_cached or error.exists:
                 raise
             raise UncheckableSender(str(error)) from None
 
-    def _looked_up(self, request: Request, kind: CredentialKind) -> Channel:
+    def _looked_up(self, request: Request, *, is_checked: bool) -> Channel:
         """Return the channel if the request's credentials are valid for it. Raises as `authenticate` does.
 
         A refused request takes a permit from the source address's budget.
         """
-        is_checked = kind is CredentialKind.RIGHT_CHECKSUM
         if not self.budgets.take(request.source, is_checked=is_checked):
             raise LookupsLimited("too many requests of one source address were refused; try again")
         channel = self.channels.for_authentication(request.channel)

@@ -92,9 +92,6 @@ class Secrets:
 # Shortest time between two reads of the marks. One read serves all channels and requests.
 MARKS_SECONDS = 10.0
 
-# Returns the marks by name (a channel's, or `settings_name` of it); raises LedgerError.
-type MarkSource = Callable[[], Mapping[str, str]]
-
 
 def settings_name(channel: str) -> str:
     """Return the name of the mark for changes of a channel's mode and pauses. It is never a valid channel name."""
@@ -116,11 +113,14 @@ class Marks(NamedTuple):
 class ChangeMarks:
     """The change marks of all channels, from the last successful read of the ledger's table.
 
-    `notice` counts and logs failed reads. `read_at` is the time of the last successful read (epoch seconds); 0 for
+    `source` returns the marks by name (a channel's, or `settings_name` of it), and raises LedgerError. `notice` counts
+    and logs failed reads. `read_at` is the time of the last successful read (epoch seconds); 0 for
     none.
     """
 
-    def __init__(self, source: MarkSource, clock: Clock, notice: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, source: Callable[[], Mapping[str, str]], clock: Clock, notice: Callable[[str, str], None]
+    ) -> None:
         self._source = source
         self._clock = clock
         self._notice = notice
@@ -169,12 +169,6 @@ MAX_ABSENT = 1024
 # Longest time that a copy admits requests while neither its secret nor the change marks can be read.
 UNPROVED_SECONDS = 3600.0
 
-# Reads and parses a channel's secret by the channel's name. Raises UnknownChannel, ChannelUnreadable or InvalidChannel.
-type ChannelSource = Callable[[str], Channel]
-# Called with the name of a metric and a text for the log: `stale_channel` when a copy is used in place of the secret,
-# `misconfigured_channel` when the channel may notify nobody.
-type Notice = Callable[[str, str], None]
-
 
 @dataclass
 class _Copy:
@@ -207,17 +201,18 @@ class _Copy:
 class ChannelCache:
     """Cache of channels by name; `source` reads a channel's secret and parses it.
 
-    A copy is used for `seconds`, and longer while the secret cannot be read or is malformed. A name without a secret is
-    not looked up again for `unknown_seconds`. `notice` logs and counts a problem.
+    `source` raises UnknownChannel, ChannelUnreadable or InvalidChannel. A copy is used for `seconds`, and longer while
+    the secret cannot be read or is malformed. A name without a secret is not looked up again for `unknown_seconds`.
+    `notice` counts and logs a problem: the name of a metric, and a text.
     """
 
     def __init__(
         self,
-        source: ChannelSource,
+        source: Callable[[str], Channel],
         *,
         seconds: float,
         clock: Clock,
-        notice: Notice,
+        notice: Callable[[str, str], None],
         change_marks: ChangeMarks,
         unknown_seconds: float = UNKNOWN_SECONDS,
     ) -> None:

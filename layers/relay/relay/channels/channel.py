@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from itertools import accumulate
 from typing import Any, Literal
 from urllib.parse import unquote_plus, urlsplit
@@ -135,7 +134,6 @@ class Channel:
         recipients: Recipients of all signals of the channel; empty if the workflow, the webhook's URL or the routes
             name them.
         callback: Credentials that xMatters shows to the callback; never valid for the webhook.
-        responses: Response texts that acknowledge or escalate.
         recipients_in: Place outside the secret that names the recipients, as the operator says: `workflow` (in
             xMatters) or `url` (the URL of BigPanda's webhook, `?recipients=`). None if there is no such place.
         any_trigger_path: True if the operator says that the trigger URL is right although its path is undocumented.
@@ -310,34 +308,21 @@ def is_channel_name(name: str) -> bool:
     return re.match(CHANNEL_NAME, name) is not None
 
 
-class CredentialKind(IntEnum):
-    """Kind of the credentials in a request, found without the channel's secret; a larger one is likelier to be valid.
+def checksum_fits(headers: Mapping[str, str], name: str, endpoint: EndpointName) -> bool | None:
+    """True if headers hold a token with a right checksum for this channel and endpoint.
 
-    No kind authenticates the request: the checksum of a token is not secret (see `relay.channels.token`).
-
-    Attributes:
-        WRONG_CHECKSUM: A token with the relay's prefix, whose checksum is wrong for this channel and endpoint.
-        NO_CHECKSUM: A token without a checksum, which an operator chose, or a user name and password.
+    False if no credential in them can be valid: there is none, or a token with the relay's prefix and a wrong checksum.
+    None if only the secret can tell: a token that an operator chose, or a user name and password. A right checksum
+    authenticates nobody, since it is not secret (see `relay.channels.token`).
     """
-
-    NONE = 0
-    WRONG_CHECKSUM = 1
-    NO_CHECKSUM = 2
-    RIGHT_CHECKSUM = 3
+    found = [_checksum_fits(offer, name, endpoint) for offer in _offered(headers)]
+    return True in found or (None if None in found else False)
 
 
-def credential_kind(headers: Mapping[str, str], name: str, endpoint: EndpointName) -> CredentialKind:
-    """Return the kind of the credentials in headers; of several, the one that is most likely to be valid."""
-    return max((_kind(offer, name, endpoint) for offer in _offered(headers)), default=CredentialKind.NONE)
-
-
-def _kind(offer: bytes, name: str, endpoint: EndpointName) -> CredentialKind:
-    kind, _, text = offer.partition(b":")
-    if kind != b"token" or not token.has_relay_prefix(text.decode("utf-8", "replace")):
-        return CredentialKind.NO_CHECKSUM
-    if token.fits(text.decode("utf-8", "replace"), name, endpoint):
-        return CredentialKind.RIGHT_CHECKSUM
-    return CredentialKind.WRONG_CHECKSUM
+def _checksum_fits(offer: bytes, name: str, endpoint: EndpointName) -> bool | None:
+    kind, _, content = offer.partition(b":")
+    text = content.decode("utf-8", "replace")
+    return token.fits(text, name, endpoint) if kind == b"token" and token.has_relay_prefix(text) else None
 
 
 def basic(user: str, password: str) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal, Never
+from typing import Any, Never
 
 from relay.channels import token
 from relay.channels.channel import (
@@ -244,16 +244,9 @@ def _rest(members: Mapping[str, Any]) -> Rest:
     return Rest(members["base_url"].rstrip("/"), _auth(members["auth"]))
 
 
-_RECONCILE: Mapping[Any, Literal["report", "ring"] | None] = {
-    "report": "report",
-    "ring": "ring",
-    True: "report",
-    False: None,
-}
-
-
 def _access(members: Mapping[str, Any]) -> BigPandaAccess:
     environments = (members.get("environment_id"), *members.get("environments", ()))
+    reconcile = members.get("reconcile", True)
     return BigPandaAccess(
         base_url=members.get("base_url", BIGPANDA_URL).rstrip("/"),
         api_key=members["api_key"],
@@ -267,7 +260,7 @@ def _access(members: Mapping[str, Any]) -> BigPandaAccess:
         comments=frozenset(map(Kind, members.get("comments", WRITTEN))),
         callbacks=members.get("callbacks", False),
         app_key=members.get("app_key"),
-        reconcile=_RECONCILE[members.get("reconcile", True)],
+        reconcile="report" if reconcile is True else reconcile or None,
         reconcile_query=members.get("reconcile_query"),
         automations=frozenset(members.get("automations", ())),
     )

@@ -128,14 +128,11 @@ class Policy(NamedTuple):
         chosen["priorities"] = {**PRIORITIES, **members.get("priorities", {})}
         chosen["mode"] = Mode(members.get("mode", Mode.LIVE))
         # Imported late: most channels need none of these, and the imports would slow their cold starts.
-        if "pauses" in members:
-            from relay.channels.routes import Pause  # noqa: PLC0415
+        if {"pauses", "routes"} & members.keys():
+            from relay.channels.routes import Pause, Route  # noqa: PLC0415
 
-            chosen["pauses"] = tuple(map(Pause.of, members["pauses"]))
-        if "routes" in members:
-            from relay.channels.routes import Route  # noqa: PLC0415
-
-            chosen["routes"] = tuple(map(Route.of, members["routes"]))
+            chosen["pauses"] = tuple(map(Pause.of, members.get("pauses", ())))
+            chosen["routes"] = tuple(map(Route.of, members.get("routes", ())))
         if members.get("body") == "xmatters":
             from relay.incidents.own_body import MAX_LENGTH, BodyRule  # noqa: PLC0415
 

@@ -37,7 +37,6 @@ class Route(NamedTuple):
     Attributes:
         when: Conditions, which must all hold: pairs of a fact and its patterns, of which at least one must match a
             value of the fact.
-        recipients: Names of xMatters users and groups.
         priority: xMatters priority; None for the one of the incident's status.
         is_undecided: True if the route combines several that could not be evaluated. One or none of them may match, so
             the channel's own recipients are added.
@@ -189,7 +188,6 @@ class Pause(NamedTuple):
         keeps_states: True if the newest state of each incident is signalled when the pause ends. False if states that
             become owed in the pause are never signalled.
         when: Conditions of the same form as a route's; only incidents that meet all of them are paused. Empty for all.
-        reason: The operator's reason, for people; empty if none was given.
         by: The operator who made the pause, as AWS names them; empty if unknown.
     """
 

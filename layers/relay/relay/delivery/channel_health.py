@@ -6,7 +6,7 @@ The sweeper's messages and `relayctl status` both judge with this module.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.channel import ApiKind
 from relay.delivery import sns_topic
@@ -162,7 +162,8 @@ def ongoing_reasons(
         failures = f" after {circuit.failures} failures in a row" if circuit.failures else ""
         found.append(f"its circuit is open{failures}")
     if debts:
-        found += _given_up(debts)
+        criticals = "1 critical was" if debts.given_up == 1 else f"{debts.given_up} criticals were"
+        found += [f"{criticals} given up, and rang nobody"] if debts.given_up else []
         found += _owed_too_long(debts, now)
     if shares and shares.is_silent(now):
         found.append(f"no share came for {age(now - shares.since)}, and one is expected every {age(shares.every)}")
@@ -196,11 +197,6 @@ def age(seconds: float) -> str:
     return f"{whole}s"
 
 
-def _given_up(debts: Debts) -> list[str]:
-    criticals = "1 critical was" if debts.given_up == 1 else f"{debts.given_up} criticals were"
-    return [f"{criticals} given up, and rang nobody"] if debts.given_up else []
-
-
 def _owed_too_long(debts: Debts, now: float) -> list[str]:
     if debts.oldest_critical is not None and now - debts.oldest_critical > SICK_CRITICAL_SECONDS:
         return [f"a critical is owed for {age(now - debts.oldest_critical)}{owed_reasons(debts)}"]
@@ -232,7 +228,6 @@ class ChannelNotice(NamedTuple):
 
     Attributes:
         since: Start of the sickness (epoch seconds).
-        why: Reasons of the sickness, in words.
         is_urgent: True if the message is to wake a person.
     """
 
@@ -264,7 +259,6 @@ class HealthTopics:
 
     def sick(self, notices: Sequence[ChannelNotice], now: float) -> bool:
         """Publish one message that these channels are sick. Return False if SNS does not accept it."""
-        is_urgent = any(each.is_urgent for each in notices)
         if len(notices) == 1:
             [one] = notices
             subject = f"Channel {one.channel} is sick: {_counts(notices, ' incidents')}"
@@ -274,7 +268,7 @@ class HealthTopics:
             subject = f"{len(notices)} channels are sick: {_counts(notices, ' incidents')}"
             whole = _many("sick", notices)
             sms = f"{len(notices)} channels are sick ({_counts(notices)}): {_first(notices)}"
-        return self._publish("sick", notices, subject, sns_topic.texts(whole, sms), is_urgent=is_urgent)
+        return self._publish("sick", notices, subject, whole, sms)
 
     def well(self, notices: Sequence[ChannelNotice], now: float) -> bool:
         """Publish one message that these channels are well again. Return False if SNS does not accept it."""
@@ -287,7 +281,7 @@ class HealthTopics:
             subject = f"{len(notices)} channels are well again"
             whole = _many("well again", notices)
             sms = f"{len(notices)} channels are well again: {_first(notices)}"
-        return self._publish("well", notices, subject, sns_topic.texts(whole, sms), is_urgent=False)
+        return self._publish("well", notices, subject, whole, sms)
 
     def unreachable(self, channel: str, recipients: Mapping[str, str]) -> bool:
         """Publish a message about recipients whom xMatters would not notify, with why. Return False if SNS fails."""
@@ -300,17 +294,11 @@ class HealthTopics:
         arn = self.arn(is_urgent=False)
         return sns_topic.publish(self.client, arn, subject, texts, {"health": "recipients"} | attributes)
 
-    def _publish(
-        self,
-        health: Literal["sick", "well"],
-        notices: Sequence[ChannelNotice],
-        subject: str,
-        texts: Mapping[str, str],
-        *,
-        is_urgent: bool,
-    ) -> bool:
+    def _publish(self, health: str, notices: Sequence[ChannelNotice], subject: str, whole: str, sms: str) -> bool:
+        is_urgent = health == "sick" and any(each.is_urgent for each in notices)
         # A message about many channels has no attribute `channel`: it is for whoever reads about all of them.
         attributes = {"health": health} | ({"channel": notices[0].channel} if len(notices) == 1 else {})
+        texts = sns_topic.texts(whole, sms)
         return sns_topic.publish(self.client, self.arn(is_urgent=is_urgent), subject, texts, attributes)
 
 

@@ -13,7 +13,7 @@ from relay.delivery import sns_topic
 from relay.failures import BadRequest, Reason
 from relay.foreign_text import MAX_IDENTIFIER, identifier, is_bigpanda_link, quoted
 from relay.incidents.details import Details, console_link, details_of
-from relay.incidents.share import parse_share
+from relay.incidents.share import Share, parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
 from relay.ledger.receipt import Missed
 
@@ -29,19 +29,6 @@ MAX_WORDS = 200
 # A call has 30 seconds while the account is in AWS's sandbox, and says the message twice.
 MAX_SPOKEN_WORDS = 60
 MAX_RECIPIENTS = 10
-
-
-class UnknownCritical(NamedTuple):
-    """An open critical incident in BigPanda of which no share came: its channel is unknown, so it is only reported.
-
-    Attributes:
-        description: Description of one of its alerts; empty if there is none.
-        link: URL of the incident in BigPanda's console.
-    """
-
-    incident_id: str
-    description: str
-    link: str
 
 
 class OverdueDebt(NamedTuple):
@@ -73,14 +60,13 @@ class OverdueDebt(NamedTuple):
     @classmethod
     def of_job(cls, job: Job) -> Self:
         found = _details(job)
-        described = (*(alert.description for alert in found.alerts), found.description) if found else ()
         # `in_flight` is the reason of a job that never failed.
         reason = "" if job.stamps.reason == Reason.IN_FLIGHT else job.stamps.reason
         return cls(
             job.incident_id,
             seconds_of(job.received_at),
             reason,
-            description=next(filter(None, described), None) or "",
+            description=_described(found) if found else "",
             recipients=job.stamps.recipients,
             link=found.link if found else "",
         )
@@ -180,7 +166,7 @@ class Fallback:
         failures = self.phones.send(text_for) if self.phones else {}
         return {TOPIC: "" if is_published else "SNS did not accept it"} | failures
 
-    def notify_of_unknown(self, channels: Sequence[str], found: Sequence[UnknownCritical]) -> bool:
+    def notify_of_unknown(self, channels: Sequence[str], found: Sequence[Share]) -> bool:
         """Publish one message about open criticals in BigPanda of which no share came. Return False if SNS fails.
 
         `channels` are all that they may belong to, since BigPanda's API does not name the channel.
@@ -233,17 +219,14 @@ def _incidents(count: int) -> str:
     return "1 critical incident" if count == 1 else f"{count} critical incidents"
 
 
-def _unknown_texts(channels: Sequence[str], found: Sequence[UnknownCritical]) -> dict[str, str]:
+def _unknown_texts(channels: Sequence[str], found: Sequence[Share]) -> dict[str, str]:
     lines = [
         "BigPanda shows these incidents as critical. The relay got no webhook for them, and notified nobody:",
         "",
     ]
     for each in found[:MAX_NAMED]:
-        lines += [
-            f"- Incident {_words(each.incident_id, each.description)}",
-            f"  {_link(each.link, each.incident_id)}",
-            "",
-        ]
+        details = details_of(each)
+        lines += [f"- Incident {_words(each.incident_id, _described(details))}", f"  {details.link}", ""]
     if len(found) > MAX_NAMED:
         lines += [f"And {len(found) - MAX_NAMED} more.", ""]
     others = " or others" if len(channels) > MAX_NAMED else ""
@@ -277,6 +260,10 @@ def _words(incident_id: str, description: str) -> str:
 
 def _link(link: str, incident_id: str) -> str:
     return link if is_bigpanda_link(link) else console_link(incident_id)
+
+
+def _described(found: Details) -> str:
+    return next(filter(None, (*(alert.description for alert in found.alerts), found.description)), "")
 
 
 def _details(job: Job) -> Details | None:

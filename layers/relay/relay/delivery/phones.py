@@ -7,7 +7,7 @@ and by the number's last two digits.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -17,14 +17,6 @@ CALL, TEXT = "call", "text"
 # Time in which a call or text is repeated if the service failed it at once. One without an answer takes longer, and is
 # not repeated: it may ring already.
 REPEAT_SECONDS = 5.0
-
-
-class EndUserMessaging(Protocol):
-    """The part of the client of AWS End User Messaging that calls and texts phones."""
-
-    def send_voice_message(self, **request: str) -> object: ...
-
-    def send_text_message(self, **request: str) -> object: ...
 
 
 class Way(NamedTuple):
@@ -61,10 +53,9 @@ class Phones:
 
     Attributes:
         client: Returns the client of AWS End User Messaging, which is created at its first use.
-        at_once: Makes calls in parallel, and returns their results in order.
     """
 
-    client: Callable[[], EndUserMessaging]
+    client: Callable[[], Any]
     ways: Sequence[Way] = field(repr=False)
     at_once: Callable[[Sequence[Callable[[], str]]], list[str]]
 
@@ -79,7 +70,7 @@ class Phones:
         return {way.name: failure for way, failure in zip(self.ways, failures, strict=True)}
 
 
-def _send(client: EndUserMessaging, way: Way, text: str) -> str:
+def _send(client: Any, way: Way, text: str) -> str:
     request = {"DestinationPhoneNumber": way.number, "OriginationIdentity": way.identity, "MessageBody": text}
     try:
         with time_limit(REPEAT_SECONDS):

@@ -103,8 +103,6 @@ class _Progress:
     """State of the work for a request, as the watching thread sees it.
 
     Attributes:
-        channel: The channel of the authenticated request; None before that.
-        result: The result of the work; None before the end.
         spent: Time that the calls took, by part (milliseconds).
     """
 
@@ -119,7 +117,6 @@ class Endpoint:
 
     Attributes:
         take: Processes an authenticated request, and returns its result. Raises BadRequest.
-        uses: Records the uses of credentials.
         watch: Does the work, and raises TimeoutError if it takes too long.
     """
 

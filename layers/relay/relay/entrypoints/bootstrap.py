@@ -30,7 +30,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 
 from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS, Secrets
 from relay.deadline import Deadline, seconds_left, time_limit
-from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.failures import ConfigError
 from relay.http.client import HttpClient
 from relay.http.session import USER_AGENT, AllowList, Session, VendorHosts, is_loopback
@@ -66,24 +66,22 @@ MOST_BIGPANDA_BYTES = 6 * 1024 * 1024
 
 def webhook(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /bigpanda/{channel}."""
-    return _loaded(Wiring(_adapters(environment)).webhook)
+    return _loaded(_wiring(environment).webhook)
 
 
 def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /xmatters/{channel}."""
-    return _loaded(Wiring(_adapters(environment)).callbacks)
+    return _loaded(_wiring(environment).callbacks)
 
 
 def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     """Return the worker of the retry queue, which sends signals."""
-    adapters = _adapters(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS)
-    return _loaded(Wiring(adapters).worker)
+    return _loaded(_wiring(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS).worker)
 
 
 def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     """Return the worker of the chore queue: all kinds of jobs but signals."""
-    adapters = _adapters(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS)
-    worker = Wiring(adapters).worker
+    worker = _wiring(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS).worker
     # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
     worker.chores.questions()
     worker.chores.writeback()
@@ -92,14 +90,12 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
 
 def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
     """Return the sweeper, which runs every minute."""
-    adapters = _adapters(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS)
-    return _loaded(Wiring(adapters).sweeper)
+    return _loaded(_wiring(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS).sweeper)
 
 
 def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
     """Return the maker of reconcile runs."""
-    adapters = _adapters(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS)
-    return _loaded(Wiring(adapters).reconciler)
+    return _loaded(_wiring(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS).reconciler)
 
 
 def _loaded[T](part: T) -> T:
@@ -112,7 +108,7 @@ def _loaded[T](part: T) -> T:
     return part
 
 
-def _adapters(environment: Mapping[str, str], *, unknown_seconds: float = UNKNOWN_SECONDS) -> Adapters:
+def _wiring(environment: Mapping[str, str], *, unknown_seconds: float = UNKNOWN_SECONDS) -> Wiring:
     is_local = _is_local(environment)
     lists = (environment[f"RELAY_{vendor}_HOSTS"].split(",") for vendor in ("XMATTERS", "BIGPANDA"))
     hosts = VendorHosts.of(*lists, loopback=is_local)
@@ -121,7 +117,7 @@ def _adapters(environment: Mapping[str, str], *, unknown_seconds: float = UNKNOW
     # Lambda freezes a function between requests, and a monotonic clock may stop meanwhile. So it is used for deadlines
     # only, which end with the request.
     deadlines = partial(Deadline, clock=time.monotonic)
-    return Adapters(
+    return Wiring(
         resources=_resources(environment),
         vendors=Vendors(
             hosts,
@@ -273,10 +269,7 @@ def _invoke(client: Callable[[], Any], function: str, envelope: str) -> bool:
 
 
 def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Make calls in parallel threads, and return their results in order.
-
-    As many calls run at the same time as an AWS client has connections.
-    """
+    """Make calls in parallel threads, and return their results in order."""
     # Only the sweeper has that many calls, and the others would pay for the imports at each cold start.
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 

@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from relay.bigpanda.client import BigPanda, RateLimit
     from relay.bigpanda.listing import Lister
     from relay.bigpanda.writeback import Writeback
-    from relay.channels.authentication import Authenticator
     from relay.channels.channel import BigPandaAccess
     from relay.channels.token import EndpointName
     from relay.delivery.end_questions import EndQuestions
     from relay.delivery.fallback import Fallback
-    from relay.delivery.page_followup import Followup
     from relay.delivery.phones import Phones
     from relay.entrypoints.authenticated_endpoint import Endpoint, Take
     from relay.entrypoints.worker import Worker
@@ -74,7 +72,6 @@ class Resources(NamedTuple):
         credentials: The table with the last uses of credentials, and with the change marks, which end cached copies of
             channels: in a stack, the ledger's table.
         read_secret: Returns the text of a channel's secret, by the channel's name.
-        secret_names: Returns the names of the channels that have a secret.
         topic_arn: The fallback topic.
         alarm_topic_arn: The topic that wakes people.
         notice_topic_arn: The topic that people read later.
@@ -100,7 +97,6 @@ class Vendors(NamedTuple):
     """The HTTP sessions with both vendors.
 
     Attributes:
-        hosts: The allow-lists, which a channel's URLs are checked against.
         rest: Returns the session for xMatters' REST API; in a Lambda function, this is the session for signals, too.
         heartbeat: Calls the dead man's switch, as `Sweeper.heartbeat` says.
         webhook: Posts a share to the stack's own webhook; None for a function that posts none.
@@ -114,9 +110,19 @@ class Vendors(NamedTuple):
     webhook: "Post | None" = None
 
 
-@dataclass(frozen=True)
-class Adapters:
-    """The library's adapters to the outside: AWS, the vendors, time, the log, and the times of `ChannelCache`."""
+# A request waits for this read of the table once in ten seconds.
+MARKS_READ_SECONDS = 0.7
+
+# Parts that not all functions use are imported where they are made: the others would pay for them at each cold start.
+# ruff: noqa: PLC0415
+
+
+@dataclass(eq=False)
+class Wiring:
+    """The objects of a Lambda function, each made at its first use, and then kept.
+
+    They reach AWS, the vendors, time and the log by these adapters alone. The seconds are those of `ChannelCache`.
+    """
 
     resources: Resources
     vendors: Vendors
@@ -125,23 +131,8 @@ class Adapters:
     cache_seconds: float
     unknown_seconds: float = UNKNOWN_SECONDS
 
-
-# A request waits for this read of the table once in ten seconds.
-MARKS_READ_SECONDS = 0.7
-
-# Parts that not all functions use are imported where they are made: the others would pay for them at each cold start.
-# ruff: noqa: PLC0415
-
-
-class Wiring:
-    """The objects of a Lambda function, each made from the adapters at its first use, and then kept."""
-
-    def __init__(self, adapters: Adapters) -> None:
-        self._adapters = adapters
-        self._resources, self._vendors = adapters.resources, adapters.vendors
-        self._clock, self._random, self._sleep, self._deadlines, self._owner, self._at_once, self._watch = (
-            adapters.effects
-        )
+    def __post_init__(self) -> None:
+        self._clock, self._random, self._sleep, self._deadlines, self._owner, self._at_once, self._watch = self.effects
 
     # ---- Functions -------------------------------------------------------------------------------------------------
 
@@ -158,12 +149,13 @@ class Wiring:
         return self._endpoint("callback", partial(take_callback, self.outbox, self._clock))
 
     def _endpoint(self, name: "EndpointName", take: "Take") -> "Endpoint":
+        from relay.channels.authentication import Authenticator, RefusalBudgets
         from relay.entrypoints.authenticated_endpoint import Endpoint
 
         return Endpoint(
-            authenticator=self.authenticator(name),
+            authenticator=Authenticator(self.channels, RefusalBudgets(self._clock), self._clock, name),
             take=take,
-            telemetry=self._adapters.telemetry,
+            telemetry=self.telemetry,
             deadlines=self._deadlines,
             uses=self.uses(name),
             watch=self._watch,
@@ -172,10 +164,11 @@ class Wiring:
     @cached_property
     def worker(self) -> "Worker":
         """The worker for jobs, of the retry queue or of the chore queue: both functions run the same code."""
+        from relay.delivery.page_followup import Followup
         from relay.entrypoints.worker import Chores, Worker
 
         chores = Chores(
-            followup=self.followup,
+            followup=Followup(self.pages, self.ledger, self.prover, self._clock),
             questions=lambda: self.questions,
             writeback=lambda: self.writeback,
             outbox=self.outbox,
@@ -190,7 +183,7 @@ class Wiring:
             sources=self.sources,
             outbox=self.outbox,
             fallback=self.fallback,
-            telemetry=self._adapters.telemetry,
+            telemetry=self.telemetry,
             clock=self._clock,
             random=self._random,
             deadlines=self._deadlines,
@@ -203,30 +196,21 @@ class Wiring:
         from relay.sweeper.run import DueRows, SweepPolicies
         from relay.sweeper.sweeper import Sweeper
 
-        resources, tools = self._resources, self._sweeper_tools
+        tools = self._sweeper_tools
         rows, policies = DueRows(self._unhurried_ledger, tools.telemetry), SweepPolicies(tools)
-        bells = Bells(
-            tools,
-            rows,
-            policies,
-            # As the ledger: without a time limit for each call.
-            RateLimiter(resources.table, self._clock, self._random).circuit,
-            self.outbox,
-            resources.retries.backlog,
-            resources.invoke,
-        )
+        bells = Bells(tools, rows, policies, self.outbox, self.resources.invoke)
         notifier = FallbackNotifier(tools, rows, policies, self.fallback)
-        return Sweeper(tools, rows, policies, notifier, bells, self.health_watch, self._vendors.heartbeat)
+        return Sweeper(tools, rows, policies, notifier, bells, self.health_watch, self.vendors.heartbeat)
 
     @cached_property
     def _sweeper_tools(self) -> "Tools":
         from relay.sweeper.run import Tools
 
         return Tools(
-            names=self._resources.secret_names,
+            names=self.resources.secret_names,
             channels=self.channels,
-            table=self._resources.table,
-            telemetry=self._adapters.telemetry,
+            table=self.resources.table,
+            telemetry=self.telemetry,
             at_once=self._at_once,
             clock=self._clock,
             deadlines=self._deadlines,
@@ -240,7 +224,7 @@ class Wiring:
         from relay.sweeper.credential_probe import CredentialProbe
         from relay.sweeper.health_watch import HealthWatch, RecipientWatch, ShareSurvey
 
-        resources, tools, post = self._resources, self._sweeper_tools, self._vendors.webhook
+        resources, tools, post = self.resources, self._sweeper_tools, self.vendors.webhook
         if not resources.alarm_topic_arn and not resources.notice_topic_arn:
             return None
         topics = HealthTopics(resources.sns, resources.alarm_topic_arn, resources.notice_topic_arn)
@@ -259,38 +243,33 @@ class Wiring:
     def channels(self) -> ChannelCache:
         return ChannelCache(
             self._channel,
-            seconds=self._adapters.cache_seconds,
+            seconds=self.cache_seconds,
             clock=self._clock,
-            notice=self._adapters.telemetry.notice,
-            unknown_seconds=self._adapters.unknown_seconds,
+            notice=self.telemetry.notice,
+            unknown_seconds=self.unknown_seconds,
             change_marks=self._change_marks,
         )
 
     def _channel(self, name: str) -> Channel:
-        return parse_channel(name, self._resources.read_secret(name), self._vendors.hosts)
+        return parse_channel(name, self.resources.read_secret(name), self.vendors.hosts)
 
     @property
     def _change_marks(self) -> ChangeMarks:
         from relay.ledger.credentials import read_marks
 
-        table = self._resources.credentials.limited(limited(self._deadlines, MARKS_READ_SECONDS, "change_marks"))
-        return ChangeMarks(lambda: read_marks(table), self._clock, self._adapters.telemetry.notice)
-
-    def authenticator(self, endpoint: "EndpointName") -> "Authenticator":
-        from relay.channels.authentication import Authenticator, RefusalBudgets
-
-        return Authenticator(self.channels, RefusalBudgets(self._clock), self._clock, endpoint)
+        table = self.resources.credentials.limited(limited(self._deadlines, MARKS_READ_SECONDS, "change_marks"))
+        return ChangeMarks(lambda: read_marks(table), self._clock, self.telemetry.notice)
 
     def uses(self, endpoint: "EndpointName") -> "Uses":
         from relay.ledger.credentials import Uses
 
-        return Uses(self._resources.credentials, self._clock, endpoint)
+        return Uses(self.resources.credentials, self._clock, endpoint)
 
     # ---- Ledger, queues and topic ----------------------------------------------------------------------------------
 
     @cached_property
     def outbox(self) -> Outbox:
-        run, resources = limited(self._deadlines, QUEUE_SECONDS, "enqueue"), self._resources
+        run, resources = limited(self._deadlines, QUEUE_SECONDS, "enqueue"), self.resources
         return Outbox(
             retries=resources.retries.limited(run),
             chores=resources.chores.limited(run),
@@ -300,36 +279,36 @@ class Wiring:
 
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger(self._resources.table.limited(limited(self._deadlines, LEDGER_SECONDS, "ledger")))
+        return Ledger(self.resources.table.limited(limited(self._deadlines, LEDGER_SECONDS, "ledger")))
 
     @property
     def _unhurried_ledger(self) -> Ledger:
         """The ledger for work that nobody waits for: its calls have the client's own time limits."""
-        return Ledger(self._resources.table)
+        return Ledger(self.resources.table)
 
     @cached_property
     def sources(self) -> "Sources":
         from relay.ledger.sources import Sources
 
-        return Sources(self._resources.table, self._clock)
+        return Sources(self.resources.table, self._clock)
 
     @cached_property
     def fallback(self) -> "Fallback":
         from relay.delivery.fallback import Fallback
 
-        return Fallback(self._resources.sns, self._resources.topic_arn, self._resources.phones)
+        return Fallback(self.resources.sns, self.resources.topic_arn, self.resources.phones)
 
     # ---- xMatters --------------------------------------------------------------------------------------------------
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:
-        table = self._resources.table.limited(limited(self._deadlines, LIMITER_SECONDS, "rate_limit"))
+        table = self.resources.table.limited(limited(self._deadlines, LIMITER_SECONDS, "rate_limit"))
         return RateLimiter(table, self._clock, self._random)
 
     @cached_property
     def delivery(self) -> Delivery:
         """The object that announces states to xMatters, with its own HTTP client and rate limiter."""
-        client = HttpClient(self._vendors.triggers(), clock=self._clock)
+        client = HttpClient(self.vendors.triggers(), clock=self._clock)
         xmatters = XMatters(client, self.channels, self._sleep, self._random)
         return Delivery(
             Services(xmatters, self.ledger, self.rate_limiter, self.outbox, self._clock, self._random, self._owner)
@@ -337,7 +316,7 @@ class Wiring:
 
     @cached_property
     def _rest(self) -> HttpClient:
-        return HttpClient(self._vendors.rest(), clock=self._clock)
+        return HttpClient(self.vendors.rest(), clock=self._clock)
 
     @cached_property
     def pages(self) -> "Pages":
@@ -361,25 +340,19 @@ class Wiring:
 
         return ReceiptProver(self.pages.heard_of, answered, self.ledger, self._clock)
 
-    @cached_property
-    def followup(self) -> "Followup":
-        from relay.delivery.page_followup import Followup
-
-        return Followup(self.pages, self.ledger, self.prover, self._clock)
-
     # ---- BigPanda --------------------------------------------------------------------------------------------------
 
     @cached_property
     def bigpanda(self) -> "BigPanda":
         from relay.bigpanda.client import BigPanda
 
-        return BigPanda(HttpClient(self._vendors.bigpanda(), clock=self._clock))
+        return BigPanda(HttpClient(self.vendors.bigpanda(), clock=self._clock))
 
     @cached_property
     def rate_limit(self) -> "RateLimit":
         from relay.bigpanda.client import RateLimit
 
-        return RateLimit(self._resources.table, self._clock, self._sleep)
+        return RateLimit(self.resources.table, self._clock, self._sleep)
 
     @cached_property
     def lister(self) -> "Lister":
@@ -402,7 +375,7 @@ class Wiring:
         return Writeback(
             writer=IncidentWriter(self.bigpanda, self.rate_limit, self._clock),
             sources=self.sources,
-            table=self._resources.table,
+            table=self.resources.table,
             ledger=self._unhurried_ledger,
             verifier=Verifier(self.pages.names_of_request, self.directory.is_person, self._clock),
             prover=self.prover,
@@ -416,15 +389,15 @@ class Wiring:
         from relay.reconcile.ownership import Ownership
         from relay.reconcile.reconciler import Queueing, Reconciler, Reporter
 
-        telemetry = self._adapters.telemetry
+        telemetry = self.telemetry
         return Reconciler(
-            planner=Planner(self._resources.secret_names, self.channels, self.sources, telemetry),
+            planner=Planner(self.resources.secret_names, self.channels, self.sources, telemetry),
             lister=self.lister,
             comparison=Comparison(self.sources, self._unhurried_ledger, self._clock),
-            ownership=Ownership(self.lister, self._resources.table, self._clock),
+            ownership=Ownership(self.lister, self.resources.table, self._clock),
             queueing=Queueing(self.lister, self.channels, self.outbox, telemetry, self._clock),
             reporter=Reporter(self.channels, self.fallback, telemetry, self._clock),
-            table=self._resources.table,
+            table=self.resources.table,
             telemetry=telemetry,
             clock=self._clock,
             deadlines=self._deadlines,

@@ -14,6 +14,7 @@ retried for hours.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,7 +35,7 @@ from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.jobs.queue import MAX_RECEIVES, Outbox, UnreadableMessage, followup_job, read_envelope
 from relay.ledger.debt import Wait
 from relay.ledger.sources import Sources
-from relay.telemetry import Telemetry
+from relay.telemetry import Telemetry, history
 
 if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback
@@ -130,7 +131,6 @@ class Worker:
     Attributes:
         sweeper: Returns the sweeper, created at its first use, which wakes states after an outage.
         sources: Store of the recipients in webhook URLs, by the incident that was shared with them.
-        random: Returns a random number from 0 to 1.
         notified: Time of the last notification of the fallback topic by this worker, while the ledger failed (epoch
             seconds), by channel.
     """
@@ -162,22 +162,19 @@ class Worker:
         The relay itself does not dead-letter this message: it can't be read, its job crashes, or no queue takes the
         job's next message. Without the count, NewDeadLettersAlarm would not go off for it.
         """
-        is_handled = self._handled(record["body"])
+        is_handled = False
+        try:
+            is_handled = self._worked(read_envelope(record["body"]))
+        except UnreadableMessage as error:
+            # It stays on its queue until the redrive policy moves it.
+            self.telemetry.logger.error("unreadable job", detail=str(error))  # noqa: TRY400 - its frames say nothing
+        except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
+            self.telemetry.crashed(error)
         # Direct invocations by the sweeper have no attributes.
         receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
         if not is_handled and receives >= MAX_RECEIVES:
             self.telemetry.notice("dead_lettered", f"SQS dead-letters a message after {receives} receives")
         return is_handled
-
-    def _handled(self, envelope: str) -> bool:
-        """Work one message. Return True if it may be deleted."""
-        try:
-            return self._worked(read_envelope(envelope))
-        except UnreadableMessage as error:
-            self.telemetry.unreadable(str(error))
-        except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
-            self.telemetry.crashed(error)
-        return False
 
     def _worked(self, job: Job) -> bool:
         now = self.clock()
@@ -195,7 +192,12 @@ class Worker:
             result = self._attempted(job, deadline)
         self.telemetry.worked(job, result, spent)
         if result.notices.without_page:
-            self.telemetry.page_missing(job, result.notices.without_page)
+            self.telemetry.count("page_missing")
+            fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
+            fields["request_id"] = ", ".join(result.notices.without_page)
+            self.telemetry.logger.error(
+                "page missing: xMatters accepted a signal and made no page of it", extra=fields | history(job)
+            )
         if result.outcome == Outcome.UNSAFE:
             # No queue took its next message, or there was an unexpected exception or an unknown kind of job. After a
             # few receives the redrive policy moves it.
@@ -331,7 +333,9 @@ class Worker:
         down_since = (result.job or job).ledger_down_since
         if job.kind != JobKind.SIGNAL or job.accepted or down_since is None or not _is_critical(job):
             return
-        now, policy = self.clock(), self._policy(job)
+        now, policy = self.clock(), Policy()
+        with suppress(ChannelError):
+            policy = self.channels.get(job.channel).policy
         delay_start = max([seconds_of(down_since), *_pause_ends(job, policy, now)])
         is_told = policy.mode is not Mode.SHADOW and not job.incident_id.startswith(CANARY_PREFIX)
         is_due = is_told and now - delay_start >= policy.fallback_after_seconds
@@ -345,12 +349,6 @@ class Worker:
         if is_notified:
             self.notified[job.channel] = now
         self.telemetry.notified(job.channel, [job.incident_id], is_notified=is_notified)
-
-    def _policy(self, job: Job) -> Policy:
-        try:
-            return self.channels.get(job.channel).policy
-        except ChannelError:
-            return Policy()
 
 
 def _pause_ends(job: Job, policy: Policy, now: float) -> list[float]:

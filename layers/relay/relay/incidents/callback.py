@@ -45,15 +45,9 @@ class Kind(StrEnum):
     FAILURE = "failure"
 
 
-_KINDS = {
-    "response": Kind.RESPONSE,
-    "annotation": Kind.ANNOTATION,
+_KINDS = {kind.value: kind for kind in Kind} | {
     "comment": Kind.ANNOTATION,
-    "status": Kind.STATUS,
-    "delivery": Kind.DELIVERY,
     "deliverystatus": Kind.DELIVERY,
-    "escalation": Kind.ESCALATION,
-    "failure": Kind.FAILURE,
     "targetedrecipientfailure": Kind.FAILURE,
 }
 
@@ -62,15 +56,10 @@ class Callback(NamedTuple):
     """A person's answer to a page, or another event of the page. None in an attribute means that it is missing.
 
     Attributes:
-        incident_id: BigPanda's id of the incident.
-        environment_id: BigPanda's id of the environment.
         page_id: UUID of the page (xMatters: event).
         page_number: Number of the page, as people see it.
         target: xMatters' name of the person or group (`targetName`).
-        name: Full name of the person.
         text: Text of the chosen response, or the status.
-        note: Note that the person wrote.
-        reason: Reason of an escalation or a failure.
         at: Time of the event, as xMatters wrote it.
     """
 
@@ -176,7 +165,7 @@ def parse_callback(body: bytes) -> Callback:
         name=_full_name(person),
         email=_name(nested(person, "email")),
         device=_device(fields.first("device", "devicename")),
-        text=_name(fields.first(*_TEXT[kind])),
+        text=_name(fields.first(_TEXT.get(kind, "status"))),
         note=_note(fields.first("annotation", "note", "comment", "message")),
         group=_device(fields.first("group", "groupname")),
         reason=_note(fields.first("reason", "failurereason", "escalationreason")),
@@ -184,14 +173,8 @@ def parse_callback(body: bytes) -> Callback:
     )
 
 
-_TEXT = {
-    Kind.RESPONSE: ("response",),
-    Kind.ANNOTATION: ("response",),
-    Kind.STATUS: ("status",),
-    Kind.DELIVERY: ("deliverystatus",),
-    Kind.ESCALATION: ("status",),
-    Kind.FAILURE: ("status",),
-}
+# Member with the text of a callback; `status` for the other kinds.
+_TEXT = {Kind.RESPONSE: "response", Kind.ANNOTATION: "response", Kind.DELIVERY: "deliverystatus"}
 
 
 def _decode(body: bytes) -> Mapping[str, Any]:
@@ -229,10 +212,7 @@ _SHAPES = (
 
 
 def _properties(value: Any) -> Iterable[tuple[str, Any]]:
-    """Yield pairs of name and value from an object or a list of objects.
-
-    Names lose their language suffix (`#en`) and spaces.
-    """
+    """Yield pairs of name and value, from one object or several. Names lose language suffix (`#en`) and spaces."""
     for each in value if isinstance(value, list) else [value]:
         if isinstance(each, dict):
             yield from ((str(name).partition("#")[0].replace(" ", ""), value) for name, value in each.items())

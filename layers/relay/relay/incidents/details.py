@@ -52,7 +52,6 @@ class Details(NamedTuple):
         environments: Ids and names of its environments.
         alerts: Its alerts, the worst first.
         tags: Pairs of name and value; a name can occur several times.
-        link: URL of the incident in BigPanda.
     """
 
     environments: tuple[str, ...]
@@ -122,7 +121,6 @@ def _alert(fields: Fields) -> AlertDetails:
 
 
 def _tags(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield pairs of a tag's name and one value, from one object or a list of objects."""
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, list):
         pairs = ((nested(each, "name", "tagid", "id"), nested(each, "value", "tagvalue")) for each in value)

@@ -117,15 +117,12 @@ class Share:
     """An incident's state at one moment. None in an attribute means that the body lacks the member.
 
     Attributes:
-        incident_id: BigPanda's id of the incident.
         event: BigPanda's name of the event that caused the share.
         status: Status, in lower case.
         severity: Severity, in lower case: the worst status so far.
         changed_on: Time of the last change of its state (epoch seconds).
         updated_on: Time of its last update (epoch seconds).
-        environment_id: BigPanda's id of the environment.
         title: Title of the incident, on one line; empty if no alert has a description, nor the incident itself.
-        document: The decoded body, with all members.
     """
 
     incident_id: str

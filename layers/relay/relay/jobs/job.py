@@ -88,10 +88,8 @@ class Stamps(NamedTuple):
         reason: Reason of the last failure or wait, also of a chore's; `in_flight` before the first attempt.
         correlation_id: Id for log searches: API Gateway's id of the request that brought the share or the callback, or
             a text that names the reconcile run or its incident.
-        status: The incident's status; None if the share has none.
         transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
         recipients: Recipients of the signal by the channel's routes, when the state woke last.
-        http_status: Status of the last answer; None if there was none.
         response_excerpt: Redacted start of the last answer; empty if there was none.
         replays: Number of returns from the dead-letter queue.
         attempts: Number of requests that were really sent.

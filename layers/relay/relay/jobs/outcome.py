@@ -35,7 +35,6 @@ class Subject(NamedTuple):
     """Share or job that a result is about.
 
     Attributes:
-        incident_id: Id of the incident; None if it is not known.
         delivery_id: Id of the delivery, the same over all attempts and replays; None if it is not known.
         transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
         why: The reason for the transition, in words; None if the state was not compared.
@@ -64,7 +63,6 @@ class Exchange(NamedTuple):
     Attributes:
         attempts: Number of requests that were really sent.
         request_id: xMatters' id of the accepted signal; None if there is none.
-        http_status: Status of the answer; None if there was none.
         response_excerpt: Redacted start of the answer; empty if there was none.
         retry_after: Wait that the vendor asked for (seconds); None if it asked for none.
         may_have_acted: True if the vendor may have accepted the request all the same.
@@ -117,8 +115,6 @@ class Result(NamedTuple):
     """Result of a share or a job, and the reason for it.
 
     Attributes:
-        reason: The reason of a failure or a wait; None if there is none.
-        detail: Details of the failure, in words; None if there are none.
         queue: Place of a queued state: `retry`, `dead_letter`, or `ledger` if only the ledger has it. None if it is on
             no queue.
         until: Earliest time of the next attempt (epoch seconds); None if it is not known.
@@ -156,11 +152,6 @@ class Result(NamedTuple):
         return self._replace(notices=self.notices._replace(unguarded=why))
 
     def with_last_copy(self, last_copy: str | None) -> Self:
-        """Return this result with `last_copy`, the text of a job that no queue accepted.
-
-        The text is then written to the log, as the only copy of the job. `last_copy` is None if a queue or the ledger
-        has the job.
-        """
         return self._replace(notices=self.notices._replace(last_copy=last_copy))
 
 

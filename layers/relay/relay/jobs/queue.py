@@ -147,7 +147,6 @@ def fits(envelope: str) -> bool:
 
 
 MAX_MESSAGE_BYTES = 1024 * 1024
-MAX_DELAY_SECONDS = 900
 # Limit of SendMessageBatch and DeleteMessageBatch. All messages of a batch together may have MAX_MESSAGE_BYTES.
 MAX_BATCH = 10
 # Receives of a message before SQS dead-letters it: maxReceiveCount of the template's redrive policies.

@@ -37,7 +37,6 @@ class AcceptedSignal(NamedTuple):
     """A signal that xMatters accepted, and its pages.
 
     Attributes:
-        request_id: xMatters' id of the signal.
         at: Start of the sender's lease, just before the signal was sent (epoch seconds).
         is_open: True if the signal announced an open incident, False if it announced the end.
         pages: UUIDs of the signal's pages; empty as long as none is known.

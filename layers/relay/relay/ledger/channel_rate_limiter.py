@@ -201,12 +201,15 @@ def _second(name: str) -> int:
     return int(name.removeprefix(_PREFIX), len(_DIGITS))
 
 
+def circuit_of(table: "Table", channel: str) -> Circuit:
+    return Gate.of(table.numbers(gate_of(channel))).circuit
+
+
 @dataclass(frozen=True)
 class RateLimiter:
     """Rate limiter and circuit breaker of all channels. Every method raises LedgerError when the table fails.
 
     Attributes:
-        random: Returns a random number from 0 to 1.
         seen: Last known content of each gate, and the time of the reading (epoch seconds), by the gate's name. A gate
             that was full a moment ago is not updated again, and the next update removes its old counts.
     """
@@ -252,9 +255,6 @@ class RateLimiter:
             for rule, gate in zip(rules, gates, strict=True):
                 self._end_line(rule, gate, slot)
         return ticket
-
-    def circuit(self, channel: str) -> Circuit:
-        return Gate.of(self.table.numbers(gate_of(channel))).circuit
 
     def leave(self, ticket: Ticket) -> None:
         """Give back a ticket that was not used: its signal no longer counts."""

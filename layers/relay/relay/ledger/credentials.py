@@ -35,27 +35,17 @@ def read_marks(table: Table) -> Mapping[str, str]:
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
 
 
-def revoke(table: Table, channel: str, mark: str, now: float) -> None:
-    """Store a new revocation mark for a channel, so that functions read its secret again before they trust a copy.
+def change_mark(table: Table, channel: str, mark: str, now: float, *, revokes: bool) -> None:
+    """Store a new mark for a channel, so that functions read its secret again soon. Raises LedgerError.
 
-    `mark` is any text that was not used before, and `now` is in epoch seconds. Raises LedgerError.
+    If it `revokes` a credential, no function trusts an older copy; else an older copy stays valid while the secret
+    can't be read. `mark` is any text that was not used before, and `now` is in epoch seconds.
     """
-    _mark(table, channel, mark, now)
+    changed = {channel if revokes else settings_name(channel): (mark, now)}
 
-
-def mark_changed(table: Table, channel: str, mark: str, now: float) -> None:
-    """Store a new mark for a change of a channel's mode or pauses, so that functions read its secret again soon.
-
-    As in `revoke`, but an older copy stays valid while the secret can't be read.
-    """
-    _mark(table, settings_name(channel), mark, now)
-
-
-def _mark(table: Table, name: str, mark: str, now: float) -> None:
     def marked(found: Text | None) -> str:
         marks = _marks(found.text) if found else {}
-        recent = {name: each for name, each in marks.items() if each[1] > now - MARK_SECONDS}
-        return json.dumps(recent | {name: (mark, now)})
+        return json.dumps({name: each for name, each in marks.items() if each[1] > now - MARK_SECONDS} | changed)
 
     table.change(MARKS_KEY, marked)
 

@@ -114,7 +114,7 @@ class Sources:
         Write-backs and reconcile runs need them to find the incident's entries.
         """
         if recipients and (channel.bigpanda or channel.callback):
-            key, named = _incident_key(channel.name, incident_id), _ordered(recipients)
+            key, named = _incident_key(channel.name, incident_id), tuple(sorted(set(recipients)))
             self._try_change(key, partial(_with_set, recipients=named), deadline)
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
@@ -174,10 +174,6 @@ def _with_set(found: Text | None, recipients: Recipients) -> str | None:
     """Return the table item's text with one more set of recipients; None if it has that set already, or is full."""
     known = _sets(found)
     return None if recipients in known or len(known) >= MAX_SOURCES else json.dumps([*known, recipients])
-
-
-def _ordered(recipients: Recipients) -> Recipients:
-    return tuple(sorted(set(recipients)))
 
 
 def _key(channel: str) -> str:

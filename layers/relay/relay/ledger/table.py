@@ -113,11 +113,12 @@ class Table:
         left = list(keys)
         while left:
             asked, left = left[:MAX_BATCH], left[MAX_BATCH:]
-            keys_asked: list[Any] = [{"pk": {"S": key}} for key in asked]
-            answer = self._get_batch({self._name: {"Keys": keys_asked, "ConsistentRead": True}})
-            unprocessed = {each["pk"]["S"] for each in answer["UnprocessedKeys"].get(self._name, {"Keys": []})["Keys"]}
+            request = {self._name: {"Keys": [{"pk": {"S": key}} for key in asked], "ConsistentRead": True}}
+            answer = self._asked(self._client.batch_get_item, RequestItems=request) or {}
+            again = answer.get("UnprocessedKeys", {}).get(self._name, {"Keys": []})["Keys"]
+            unprocessed = {each["pk"]["S"] for each in again}
             found |= {key: None for key in asked if key not in unprocessed}
-            for item in answer["Responses"].get(self._name, ()):
+            for item in answer.get("Responses", {}).get(self._name, ()):
                 found[item["pk"]["S"]] = _document(item)
             if len(unprocessed) < len(asked):
                 left += unprocessed
@@ -196,25 +197,21 @@ class Table:
         """
         start: dict[str, Any] = {}
         while most > 0:
-            page = self._query(shard, most, start)
+            page = self._asked(
+                self._client.query,
+                TableName=self._name,
+                IndexName=INDEX,
+                KeyConditionExpression="#shard = :shard",
+                ExpressionAttributeNames={"#shard": SHARD},
+                ExpressionAttributeValues={":shard": {"S": shard}},
+                Limit=most,
+                **start,
+            )
             yield from map(_document, page["Items"])
             most -= len(page["Items"])
             if not page.get("LastEvaluatedKey"):
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-
-    def _query(self, shard: str, most: int, start: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] | None = self._asked(
-            self._client.query,
-            TableName=self._name,
-            IndexName=INDEX,
-            KeyConditionExpression="#shard = :shard",
-            ExpressionAttributeNames={"#shard": SHARD},
-            ExpressionAttributeValues={":shard": {"S": shard}},
-            Limit=most,
-            **start,
-        )
-        return answer or {"Items": []}
 
     def update(
         self,
@@ -263,10 +260,6 @@ class Table:
             **condition,
         )
         return None if answer is None else {name: _plain(value) for name, value in answer["Attributes"].items()}
-
-    def _get_batch(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = self._asked(self._client.batch_get_item, RequestItems=request) or {}
-        return {"Responses": {}, "UnprocessedKeys": {}} | dict(answer)
 
     def _item(self, key: str) -> Mapping[str, Any]:
         request = {"TableName": self._name, "Key": {"pk": {"S": key}}, "ConsistentRead": True}

@@ -1,6 +1,6 @@
 """Comparison of BigPanda's incidents with the ledgers of channels: finds missed states and ended snoozes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import batched
 
@@ -21,9 +21,6 @@ SETTLES_SECONDS = 90.0
 QUEUED_SECONDS = 3600.0
 # Entries between two checks of the time.
 ENTRIES_AT_ONCE = 1_000
-
-# Entries by channel and incident id.
-type Entries = Mapping[tuple[str, str], list[KnownEntry]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,8 @@ class Comparison:
             found = self._read_all(set(keys))
             run.known |= {unknown[keys[name]] for name, entry in found.items() if entry.sequence}
 
-    def _read(self, members: Sequence[Member], incidents: Sequence[Seen]) -> Entries:
+    def _read(self, members: Sequence[Member], incidents: Sequence[Seen]) -> dict[tuple[str, str], list[KnownEntry]]:
+        """Return the entries by channel and incident id."""
         keys: dict[tuple[str, str, Recipients], str] = {}
         for member in members:
             ids = [each.share.incident_id for each in incidents]

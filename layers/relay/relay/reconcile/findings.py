@@ -31,7 +31,6 @@ class Lease:
 
     Attributes:
         taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
-        renewed_at: Time of the last renewal (epoch seconds).
         start: `Listing.number` from which on the next run begins.
     """
 
@@ -124,8 +123,6 @@ class Progress:
     """Progress of a run with one listing.
 
     Attributes:
-        access: Access to BigPanda with which the listing is asked for.
-        history: The listing's history, which the run changes.
         began: Time at which the run began with it (epoch seconds).
         since: Resolved incidents are listed if they were active after this time (epoch seconds).
         counts: Numbers of incidents, by `compared`, `missed`, `snooze_over`, `unknown` and `unreadable`.
@@ -142,7 +139,6 @@ class Progress:
         targets: BigPanda's names of those with whom it shared incidents, by their short names.
         spent: Time that the calls for the listing took, by part (milliseconds).
         waits: True if the next run must list a resolved incident again.
-        failure: Error that makes the run incomplete; None if there is none.
     """
 
     listing: Listing

@@ -51,7 +51,6 @@ class Listing(NamedTuple):
     """BigPanda's incidents by base URL, query and environment, and the channels that are compared with them.
 
     Attributes:
-        name: Short name of the listing (`listing_name`).
         unread: Names of the channels whose secret could not be read: the listing may be theirs, too.
     """
 
@@ -202,7 +201,6 @@ class History:
     """History of a listing of BigPanda's incidents. Times are in epoch seconds.
 
     Attributes:
-        channels: History of each channel's comparisons, by channel.
         snoozed_at: Time at which an incident was last seen snoozed, by its short name.
         unknown: Open incidents that no channel knows, by their short names.
         days: Counts of unknown incidents by day (number of days since 1970).

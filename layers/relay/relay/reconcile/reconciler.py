@@ -22,10 +22,8 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.kept_facts import with_facts
 from relay.deadline import Clock, Deadline, Deadlines, times_collected
-from relay.delivery.fallback import Fallback, UnknownCritical
+from relay.delivery.fallback import Fallback
 from relay.failures import ChannelError, LedgerError, QueueError, Reason, SendError, UnknownChannel
-from relay.incidents.details import details_of
-from relay.incidents.share import Share
 from relay.jobs.job import Flag, new_job, seconds_of, timestamp
 from relay.jobs.queue import FIRST_EVENT, Outbox, release_job
 from relay.ledger.table import Table
@@ -33,7 +31,7 @@ from relay.reconcile.comparison import SETTLES_SECONDS, Comparison
 from relay.reconcile.findings import Cause, Finding, Lease, LeaseLost, Progress, Seen, as_seen
 from relay.reconcile.history import Difference, History, Listing, Planner, is_ringing, notice_unread, short_name
 from relay.reconcile.ownership import Ownership
-from relay.telemetry import Found, Telemetry
+from relay.telemetry import Telemetry, channel_list
 
 FALLBACK_SECONDS = 3.0
 
@@ -76,7 +74,13 @@ class Reporter:
         for seen in reported:
             noted[seen.name] = replace(noted[seen.name], queued=now)
             share = seen.share
-            self.telemetry.unknown_incident(share.incident_id, share.status, channels)
+            self.telemetry.count("unknown_incident")
+            self.telemetry.logger.warning(
+                "unknown incident: open in BigPanda, and no share of it came; it is reported, not signalled",
+                incident_id=share.incident_id,
+                status=share.status,
+                channel=channel_list(channels),
+            )
         run.counts["unknown"] += len(reported)
         run.history.count(now, found=len(reported), came=len(came))
 
@@ -91,7 +95,7 @@ class Reporter:
         channels = [name for name in channels if not self._is_silent(name)] if criticals else []
         if not channels:
             return others
-        publish = partial(self.fallback.notify_of_unknown, channels, [_missed(each.share) for each in criticals])
+        publish = partial(self.fallback.notify_of_unknown, channels, [each.share for each in criticals])
         try:
             is_notified = run.deadline.run(
                 publish, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS
@@ -107,12 +111,6 @@ class Reporter:
         with suppress(ChannelError):
             return self.channels.for_work(name).policy.stops_all(self.clock())
         return False
-
-
-def _missed(share: Share) -> UnknownCritical:
-    found = details_of(share)
-    described = (*(alert.description for alert in found.alerts), found.description)
-    return UnknownCritical(share.incident_id, next(filter(None, described), ""), found.link)
 
 
 # Incidents of a listing whose details are requested, one call each. The others are queued without details.
@@ -214,10 +212,22 @@ PACED_SECONDS = 120.0
 
 
 class Ran(NamedTuple):
-    """Result of a run with a listing: the names of its channels, and what the run found."""
+    """Result of a run with a listing.
 
-    channels: Sequence[str]
-    found: Found
+    Attributes:
+        missed: Number of states that a channel missed and that were queued.
+        snooze_over: Number of criticals that were queued since their snooze is over.
+        unknown: Number of open incidents that were reported since no channel knew them.
+        failure: Why the run is not complete; None if it is.
+    """
+
+    channels: tuple[str, ...]
+    compared: int
+    missed: int
+    snooze_over: int
+    unknown: int
+    failure: str | None = None
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -363,13 +373,19 @@ class Reconciler:
         counts, failure = run.counts, run.failure
         if counts["unreadable"]:
             self.telemetry.notice("reconcile_failed", f"{counts['unreadable']} incidents can't be read")
-        found = Found(counts["compared"], counts["missed"], counts["snooze_over"], counts["unknown"])
+        names = tuple(each.name for each in run.listing.members)
+        ran = Ran(names, counts["compared"], counts["missed"], counts["snooze_over"], counts["unknown"])
         if failure:
             detail = failure.detail if isinstance(failure, SendError) else str(failure)
-            found = found._replace(failure=detail, reason=failure.reason)
-        names = [each.name for each in run.listing.members]
-        self.telemetry.reconciled(names, run.listing.environment_id, found, run.spent)
-        return Ran(names, found)
+            ran = ran._replace(failure=detail, reason=failure.reason)
+            self.telemetry.count("reconcile_failed")
+        if ran.missed:
+            self.telemetry.count("share_missed", ran.missed)
+        log = self.telemetry.logger.error if failure or ran.missed else self.telemetry.logger.info
+        fields = ran._asdict() | {"channel": channel_list(names), "environment_id": run.listing.environment_id}
+        fields |= {"channels": None, "milliseconds": {part: round(exact) for part, exact in run.spent.items()}}
+        log("reconciled", extra=fields)
+        return ran
 
     @contextmanager
     def _failing(self, run: Progress) -> Iterator[None]:

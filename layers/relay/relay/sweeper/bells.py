@@ -21,9 +21,8 @@ from relay.delivery.task import recorded_state
 from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job
 from relay.jobs.queue import Outbox, envelope_of
-from relay.ledger.channel_rate_limiter import Circuit
+from relay.ledger.channel_rate_limiter import circuit_of
 from relay.ledger.debt import FALLBACK_DESCRIPTION, Row
-from relay.ledger.entry import Entry
 from relay.ledger.table import MAX_BATCH
 from relay.sweeper.run import DueRow, DueRows, SweeperRun, SweepPolicies, Tools, is_resumed
 
@@ -48,18 +47,13 @@ BACKLOG = 200
 class Bells:
     """Wakes debts whose rows are due ("heals" them), and dead-letters debts at which workers keep failing.
 
-    Attributes:
-        circuit: Returns the state of a channel's circuit breaker. Raises LedgerError.
-        backlog: Returns the approximate number of visible messages on the retry queue; None if SQS can't be asked.
-        invoke: Invokes the job worker directly with an envelope; returns False if that fails.
+    `invoke` invokes the job worker directly with an envelope; it returns False if that fails.
     """
 
     tools: Tools
     rows: DueRows
     policies: SweepPolicies
-    circuit: Callable[[str], Circuit]
     outbox: Outbox
-    backlog: Callable[[], int | None]
     invoke: Callable[[str], bool]
 
     def heal(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
@@ -74,7 +68,7 @@ class Bells:
             return 0
         self.policies.read(overdue)
         with_criticals = {each.channel for each in overdue if each.entry.debt.is_critical}
-        waiting = self.backlog()
+        waiting = self.outbox.retries.backlog()
         if waiting is not None and waiting > BACKLOG:
             overdue = [each for each in overdue if each.entry.debt.is_critical]
         healed: dict[str, int] = defaultdict(int)
@@ -108,7 +102,7 @@ class Bells:
         if channel in self.policies.removed or policy.mode is Mode.SHADOW:
             return policy.max_per_minute
         try:
-            circuit = self.circuit(channel)
+            circuit = circuit_of(self.tools.table, channel)
         except LedgerError:
             return 1
         if circuit.is_open(self.tools.clock()):
@@ -143,7 +137,8 @@ class Bells:
         if job is None:
             self.tools.telemetry.notice("sweeper_failed", f"the stored job of incident {row.incident_id} can't be read")
             # A newer version that was rolled back may have written it. It stays until a version can read it.
-            self.rows.keep_stored(row, row.entry.debt.job, lasts=STORED_SECONDS)
+            if text := self.rows.ledger.stored(row.key, row.entry.debt.job):
+                self.rows.ledger.store(row.key, row.entry.debt.job, text, lasts=STORED_SECONDS)
             self._postpone(row)
             return False
         debt_row = row.entry.debt.row or Row(0.0)
@@ -192,10 +187,8 @@ class Bells:
         return False
 
     def _postpone(self, row: DueRow) -> None:
-        def change(entry: Entry) -> Entry:
-            return replace(entry, debt=entry.debt.postponed(self.tools.clock() + BELL_SECONDS))
-
-        self.rows.change(row, change)
+        until = self.tools.clock() + BELL_SECONDS
+        self.rows.change(row, lambda entry: replace(entry, debt=entry.debt.postponed(until)))
 
     def _record_bell(self, row: DueRow, until: float) -> None:
         self.rows.change(row, lambda entry: replace(entry, debt=entry.debt.rung(until)))

@@ -11,7 +11,7 @@ from copy import replace
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.channels.channel import Channel, header_for
 from relay.channels.policy import MOST_CANARY_SECONDS, Mode
@@ -76,10 +76,6 @@ class Canary(NamedTuple):
     @property
     def incident_id(self) -> str:
         return f"{CANARY_PREFIX}{self.began:.0f}"
-
-    @property
-    def has_share_to_send(self) -> bool:
-        return self.phase in {Phase.OPENING, Phase.CLOSING}
 
     def is_due(self, now: float) -> bool:
         """True if the next incident has to begin. A resolve that the webhook never took is given up then."""
@@ -167,14 +163,19 @@ class CanaryWatch:
         # Stored before a share is sent: a run that dies leaves no incident of which the next run does not know.
         if run.canaries != before and not run.record(self.tools.table):
             return
-        due = [name for name in channels if run.canaries[name].has_share_to_send]
+        due = [name for name in channels if run.canaries[name].phase in {Phase.OPENING, Phase.CLOSING}]
         calls = [partial(self._send, channels[name], run.canaries[name], deadline) for name in due]
         for name, refusal in zip(due, self.tools.at_once(calls), strict=True):
             run.canaries[name] = run.canaries[name].answered(refusal, self.tools.clock())
         for name in channels:
             canary, earlier = run.canaries[name], before[name]
             if canary.failure and canary.judged_at > earlier.judged_at:
-                self.tools.telemetry.canary_failed(name, canary.incident_id, canary.failure, is_new=not earlier.failure)
+                # Counted once, until the channel's canary succeeds.
+                if not earlier.failure:
+                    self.tools.telemetry.count("critical_waits")
+                self.tools.telemetry.logger.warning(
+                    "canary failed", channel=name, incident_id=canary.incident_id, detail=canary.failure
+                )
 
     def _followed(self, canary: Canary, channel: Channel, now: float) -> Canary:
         policy = channel.policy
@@ -186,11 +187,18 @@ class CanaryWatch:
             if followed.phase == Phase.CLOSING and not followed.is_decided:
                 first = entry.accepted_signals[0].at if entry.accepted_signals else now
                 times = {"accepted": first - canary.began, "notified": entry.receipt.notified_at - canary.began}
-                self.tools.telemetry.canary(channel.name, canary.incident_id, times)
+                self._measure(channel.name, canary, times)
             elif followed.phase == Phase.OVER and not followed.is_decided:
-                self.tools.telemetry.canary(channel.name, canary.incident_id, {"ended": now - canary.ended})
+                self._measure(channel.name, canary, {"ended": now - canary.ended})
             canary = followed
         return canary.begun(now) if canary.is_due(now) else canary
+
+    def _measure(self, name: str, canary: Canary, times: Mapping[str, float]) -> None:
+        """Log and count the times (seconds) of an incident's steps: after the share, or for the end the resolve."""
+        fields: dict[str, Any] = {f"{step}_seconds": round(exact, 1) for step, exact in times.items()}
+        for step, seconds in fields.items():
+            self.tools.telemetry.count(f"canary_{step}", seconds)
+        self.tools.telemetry.logger.info("canary", extra={"channel": name, "incident_id": canary.incident_id, **fields})
 
     def _send(self, channel: Channel, canary: Canary, deadline: Deadline) -> str:
         newest = channel.inbound[0]

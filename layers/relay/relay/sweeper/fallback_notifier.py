@@ -16,6 +16,7 @@ from typing import Any
 from relay.deadline import Clock, Deadline
 from relay.delivery.delivery import STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
+from relay.incidents.share import is_open, parse_share
 from relay.jobs.job import Job, timestamp
 from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Row
 from relay.ledger.entry import Entry
@@ -29,9 +30,8 @@ from relay.sweeper.run import (
     Tools,
     by_channel,
     delay_start_after_pauses,
-    has_conditional_pause,
-    is_held,
 )
+from relay.telemetry import MAX_LOGGED_IDS
 
 # Shortest time between two calls of the phones about one channel, and between two messages to the fallback topic about
 # its owed states. Of a critical that nobody heard the topic is notified in the next run: nothing more will ring for it.
@@ -145,9 +145,18 @@ class FallbackNotifier:
         due = {name: rows for name, rows in due.items() if now - run.called.get(name, 0.0) >= NOTIFIED_AGAIN_SECONDS}
         debts = [self._brief_debt(each) for rows in due.values() for each in rows]
         failures = self.fallback.call(list(due), debts, others) if debts else {}
+        accepted = [way for way, failure in failures.items() if not failure]
         if failures:
-            self.tools.telemetry.called(list(due), failures)
-        if all(failures.values()):
+            failed = {way: failure for way, failure in failures.items() if failure}
+            # The incidents are in the lines about the topic.
+            self.tools.telemetry.logger.warning(
+                "fallback phones called" if accepted else "no fallback phone could be called about critical incidents",
+                channels=list(due)[:MAX_LOGGED_IDS],
+                count=len(due),
+                accepted=accepted,
+                failed=failed or None,
+            )
+        if not accepted:
             return {}
         run.called.update(dict.fromkeys(due, now))
         run.record_notified(self.tools.table, due, self.tools.clock())
@@ -205,10 +214,16 @@ class FallbackNotifier:
 
         A given-up state is not held: nothing will signal it after the pause.
         """
-        now = self.tools.clock()
-        if row.entry.is_given_up or not has_conditional_pause(self.policies, row, now):
+        active = [each for each in self.policies.of(row.channel).pauses if each.is_active(self.tools.clock())]
+        if row.entry.is_given_up or not any(each.when for each in active):
             return False
-        return is_held(self.policies, row, self._stored_job(row), now)
+        if (job := self._stored_job(row)) is None:
+            return False
+        # Imported here, since most channels have no pause: this keeps the import out of cold starts.
+        from relay.channels.routes import pauses_for  # noqa: PLC0415
+
+        share = parse_share(job.body)
+        return bool(pauses_for(share, active, is_open=is_open(share)))
 
     def _debt(self, row: DueRow) -> OverdueDebt:
         """Return the description of an owed critical: from the stored job, or from the little that the entry keeps."""

@@ -5,7 +5,7 @@ it is well again after RUNS_WELL consecutive runs found it well. So a channel th
 not cause a message each time. Two messages about a channel are at least TOLD_AGAIN_SECONDS apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -33,20 +33,6 @@ class Told(StrEnum):
     ALARM = "alarm"
 
 
-class SickReasons(NamedTuple):
-    """Reasons for which a run of the sweeper found a channel sick; none if it is well.
-
-    Attributes:
-        ongoing: Reasons that every run finds until they are mended, the most important first.
-        momentary: Reasons that the ledger's `due` index shows to one run only: a critical without a page.
-        is_urgent: True if a critical incident waits, or no share comes.
-    """
-
-    ongoing: tuple[str, ...] = ()
-    momentary: tuple[str, ...] = ()
-    is_urgent: bool = False
-
-
 class ChannelState(NamedTuple):
     """State of a channel that is sick, or was a short time ago, between runs of the sweeper.
 
@@ -59,7 +45,6 @@ class ChannelState(NamedTuple):
         urgent_runs: Consecutive runs that found it sick and urgent.
         well_runs: Consecutive runs that found it well.
         judged_at: Time of the last run.
-        told: The last message to people.
         told_at: Time of the last message to people.
         times_told: Number of messages about this sickness.
         momentary: Momentary reasons of the last run that found any, in words.
@@ -88,16 +73,22 @@ class ChannelState(NamedTuple):
         plain = ChannelState()._asdict()
         return {name: value for name, value in self._asdict().items() if value != plain[name]}
 
-    def judged(self, found: SickReasons, now: float) -> "ChannelState":
-        """Return the state after one run of the sweeper. Without reasons the channel is well."""
+    def judged(
+        self, now: float, ongoing: Sequence[str] = (), momentary: Sequence[str] = (), *, is_urgent: bool = False
+    ) -> "ChannelState":
+        """Return the state after one run of the sweeper found these reasons. Without reasons the channel is well.
+
+        Every run finds the `ongoing` ones until they are mended, and one run only the `momentary` ones: a critical
+        without a page. `is_urgent` is True if a critical incident waits, or no share comes.
+        """
         state = self._replace(judged_at=now)
         if now - self.judged_at > IN_A_ROW_SECONDS:
             state = state._replace(sick_runs=0, urgent_runs=0, well_runs=0)
-        if found.momentary:
-            state = state._replace(momentary=cut("; ".join(found.momentary), MAX_WHY), momentary_at=now)
-        momentary = (state.momentary,) if state.momentary and now - state.momentary_at < MOMENTARY_SECONDS else ()
+        if momentary:
+            state = state._replace(momentary=cut("; ".join(momentary), MAX_WHY), momentary_at=now)
+        lasting = (state.momentary,) if state.momentary and now - state.momentary_at < MOMENTARY_SECONDS else ()
         # A critical incident was the cause of each momentary reason.
-        return state._sick([*found.ongoing, *momentary], now, is_urgent=found.is_urgent or bool(momentary))
+        return state._sick([*ongoing, *lasting], now, is_urgent=is_urgent or bool(lasting))
 
     def _sick(self, why: list[str], now: float, *, is_urgent: bool) -> "ChannelState":
         if not why:

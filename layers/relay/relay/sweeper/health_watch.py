@@ -28,14 +28,15 @@ from relay.delivery.channel_health import (
     ongoing_reasons,
 )
 from relay.failures import ChannelError, LedgerError, UnknownChannel
-from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
+from relay.ledger.channel_rate_limiter import Circuit, circuit_of
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table, parsed
 from relay.sweeper.canary import MAX_CANARIES, Canary, CanaryWatch
 from relay.sweeper.credential_probe import CredentialProbe
-from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
+from relay.sweeper.health_announcement import ChannelState, Told
 from relay.sweeper.run import SweeperRun, Tools
+from relay.telemetry import channel_list
 
 if TYPE_CHECKING:
     from relay.xmatters.directory import Directory
@@ -242,9 +243,10 @@ class HealthWatch:
             )
             owed_by = debts.get(name, Debts())
             is_urgent = name in silent or owed_by.unpaged_criticals > 0
-            found = SickReasons(tuple(ongoing), tuple(momentary_reasons(owed_by)), is_urgent)
-            if is_whole or found.ongoing or found.momentary:
-                run.health[name] = run.health.get(name, ChannelState()).judged(found, now)
+            momentary = momentary_reasons(owed_by)
+            if is_whole or ongoing or momentary:
+                state = run.health.get(name, ChannelState())
+                run.health[name] = state.judged(now, ongoing, momentary, is_urgent=is_urgent)
         run.health = self._kept(run.health, now)
         self._publish(run, debts, deadline)
 
@@ -260,7 +262,7 @@ class HealthWatch:
         if not deadline.remaining():
             return None
         try:
-            return Gate.of(self.tools.table.numbers(gate_of(channel))).circuit
+            return circuit_of(self.tools.table, channel)
         except LedgerError:
             return None
 
@@ -271,18 +273,21 @@ class HealthWatch:
             # A topic that failed is not called again in this run, since each call can take seconds.
             if arn in failed or not deadline.remaining():
                 continue
-            is_told = self._publish_one(message, deadline)
-            self.tools.telemetry.told_of_health(
-                message.health,
-                [each.channel for each in message.notices],
-                "; ".join(dict.fromkeys(each.why for each in message.notices)),
-                is_told=is_told,
-            )
-            if is_told:
+            fields = {
+                "channel": channel_list([each.channel for each in message.notices]),
+                "count": len(message.notices),
+                "why": "; ".join(dict.fromkeys(each.why for each in message.notices)),
+            }
+            if self._publish_one(message, deadline):
+                text = "channel is sick" if message.health == "sick" else "channel is well again"
+                self.tools.telemetry.logger.warning(text, extra=fields)
                 # Written at once: a run that dies later must not repeat the message.
                 run.health |= self._states(run, message)
                 run.record(self.tools.table)
             else:
+                self.tools.telemetry.count("health_failed")
+                text = f"people could not be told that a channel is {message.health}"
+                self.tools.telemetry.logger.error(text, extra=fields)
                 failed.add(arn)
 
     def _publish_one(self, message: Message, deadline: Deadline) -> bool:
@@ -297,7 +302,6 @@ class HealthWatch:
             return False
 
     def _messages(self, run: SweeperRun, debts: Mapping[str, Debts]) -> list[Message]:
-        """Return the messages that are due, urgent ones first."""
         now = self.tools.clock()
         sick = [_notice(name, each, debts) for name, each in run.health.items() if each.is_to_tell_sick(now)]
         well = [_notice(name, each, debts) for name, each in run.health.items() if each.is_to_tell_well(now)]

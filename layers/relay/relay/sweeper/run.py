@@ -20,7 +20,7 @@ from relay.channels.policy import Policy
 from relay.deadline import Clock, Deadline, Deadlines
 from relay.delivery.channel_health import ShareWatch
 from relay.failures import ChannelError, LedgerError, UnknownChannel
-from relay.incidents.share import CANARY_PREFIX, is_open, parse_share
+from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.job import Job
 from relay.jobs.queue import UnreadableMessage, envelope_of, read_envelope
 from relay.ledger.debt import shards
@@ -122,12 +122,6 @@ class DueRows:
 
     def store(self, row: DueRow, job: Job, *, lasts: float) -> None:
         self.ledger.store(row.key, job.stored_name, envelope_of(job), lasts=lasts)
-
-    def keep_stored(self, row: DueRow, name: str, *, lasts: float) -> None:
-        """Let the job stored under `name` beside a row's entry live for `lasts` seconds more."""
-        text = self.ledger.stored(row.key, name)
-        if text is not None:
-            self.ledger.store(row.key, name, text, lasts=lasts)
 
 
 def by_channel(rows: Iterable[DueRow]) -> dict[str, list[DueRow]]:
@@ -374,22 +368,3 @@ def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
     debt = row.entry.debt
     is_sent = debt.row is not None and (debt.row.is_unheard or debt.row.begun > 0)
     return debt.paused_until > now and not is_sent and not is_paused(policies, row, now)
-
-
-def has_conditional_pause(policies: SweepPolicies, row: DueRow, now: float) -> bool:
-    return any(each.when and each.is_active(now) for each in policies.of(row.channel).pauses)
-
-
-def is_held(policies: SweepPolicies, row: DueRow, job: Job | None, now: float) -> bool:
-    """True if a pause with conditions holds a debt, maybe another one than the entry records.
-
-    `job` is the debt's stored job; without one no such pause applies.
-    """
-    if job is None:
-        return False
-    # Imported here, since most channels have no pause: this keeps the import out of cold starts.
-    from relay.channels.routes import pauses_for  # noqa: PLC0415
-
-    share = parse_share(job.body)
-    active = (each for each in policies.of(row.channel).pauses if each.is_active(now))
-    return bool(pauses_for(share, active, is_open=is_open(share)))

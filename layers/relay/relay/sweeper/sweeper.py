@@ -5,7 +5,6 @@ the fallback topic (`sweeper.fallback_notifier`), wakes debts (`sweeper.bells`),
 channels. A lease keeps two runs from working at the same time.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from relay.deadline import Deadline
 from relay.failures import LedgerError
-from relay.ledger.channel_rate_limiter import SPREAD_SECONDS, gate_of
+from relay.ledger.channel_rate_limiter import CLOSED, HORIZON_SECONDS, SPREAD_SECONDS, Gate, gate_of
 from relay.ledger.debt import CRITICAL, OTHER
 from relay.ledger.entry import Entry
-from relay.ledger.overload_detector import MINUTE, OVERLOADED_SECONDS, OverloadDetector
 from relay.sweeper.bells import Bells
 from relay.sweeper.fallback_notifier import FallbackNotifier, carry_out
 from relay.sweeper.run import (
@@ -55,6 +53,12 @@ RECIPIENTS_SECONDS = 5.0
 # The same for the canaries: the webhook may take so long to answer.
 CANARIES_SECONDS = 9.0
 HEARTBEAT_SECONDS = 2.0
+MINUTE = 60.0
+# Length of a full line, in minutes of the rate limit. Further signals get no slot.
+FULL_MINUTES = HORIZON_SECONDS / MINUTE
+# A channel counts as overloaded after this time above its limit. It covers three runs of the sweeper, whose schedule is
+# not exact to the second.
+OVERLOADED_SECONDS = 100.0
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,7 @@ class Sweeper:
         except LedgerError as error:
             self.tools.telemetry.notice("sweeper_failed", str(error))
             raise
-        oldest = max((self.tools.clock() - each.entry.debt.due for each in rows if each.entry.debt.job), default=0.0)
-        self._report_owing(rows)
-        self.tools.telemetry.swept(Counter(each.channel for each in rows), max(oldest, 0.0), healed)
+        self._report(rows, healed)
         # The answer does not matter. SQS stops the metrics of a queue that nobody calls for six hours, and the first
         # one after that comes up to 15 minutes late.
         self.bells.outbox.dead_letters.backlog()
@@ -152,13 +154,37 @@ class Sweeper:
         now = self.tools.clock()
         # What waits for the end of a flap does not wait for the rate limit.
         moving = by_channel(each for each in rows if each.delay_start <= now)
-        owed = {channel: [each.entry for each in some] for channel, some in moving.items()}
-        above = {
-            load.channel: load for load in OverloadDetector(self.tools.table).above(owed, self.policies.known, now)
-        }
+        above = {name: load for name, some in moving.items() if (load := self._overload(name, some, now))}
         since = run.above_since(above.keys(), now)
-        overloaded = {above[name]: now - began for name, began in since.items() if now - began >= OVERLOADED_SECONDS}
-        self.tools.telemetry.overloaded(overloaded)
+        lasting = {name: now - began for name, began in since.items() if now - began >= OVERLOADED_SECONDS}
+        if lasting:
+            self.tools.telemetry.count("channels_overloaded", len(lasting))
+        for name, seconds in lasting.items():
+            self.tools.telemetry.logger.warning(
+                "channel overloaded: more arrives than its limit lets through",
+                extra=above[name] | {"above_seconds": round(seconds)},
+            )
+
+    def _overload(self, channel: str, rows: Sequence[DueRow], now: float) -> dict[str, Any] | None:
+        """Return a channel's load in the last minute, for the log; None if the channel is within its rate limit.
+
+        It is above the limit if more states became owed in the minute, as far as this run read the `due` index, or if
+        more wait than the limit lets through in five minutes. If its signals fail, or if that can't be read, its debts
+        do not show the arrivals, and only the minute counts.
+        """
+        limit = self.policies.of(channel).max_per_minute
+        since = [each.entry.debt.since for each in rows if each.entry.debt.job and not each.entry.is_unreadable]
+        arrived = sum(moment is not None and now - MINUTE < moment <= now for moment in since)
+        load = {"channel": channel, "arrived_per_minute": arrived, "max_per_minute": limit, "owed": len(since)}
+        is_full = len(since) > limit * FULL_MINUTES
+        if len(since) > limit:
+            try:
+                gate = Gate.of(self.tools.table.numbers(gate_of(channel)))
+                load["critical_wait_seconds"] = round(max(gate.critical_line_end - now, 0.0))
+                is_full = is_full and gate.circuit == CLOSED
+            except LedgerError:
+                is_full = False
+        return load if arrived > limit or is_full else None
 
     def _judge_health(self, run: SweeperRun, rows: Iterable[DueRow], latest: Deadline) -> None:
         if self.health:
@@ -192,10 +218,26 @@ class Sweeper:
             if failure:
                 self.tools.telemetry.notice("heartbeat_failed", failure)
 
-    def _report_owing(self, rows: Iterable[DueRow]) -> None:
-        now = self.tools.clock()
+    def _report(self, rows: Sequence[DueRow], healed: int) -> None:
+        """Log and count a run, and each channel that owes states for long."""
+        telemetry, now = self.tools.telemetry, self.tools.clock()
         for channel, owed in by_channel(rows).items():
+            telemetry.count_of_channel(channel, "debts_owed", len(owed))
             oldest = min(owed, key=lambda each: delay_start_after_pauses(self.policies, each, now))
             seconds = now - delay_start_after_pauses(self.policies, oldest, now)
             if seconds >= OWES_SECONDS:
-                self.tools.telemetry.owes(channel, len(owed), seconds, oldest.entry.debt.reason)
+                telemetry.logger.warning(
+                    "channel owes signals",
+                    channel=channel,
+                    owed=len(owed),
+                    oldest_seconds=round(seconds),
+                    reason=oldest.entry.debt.reason or None,
+                )
+        overdue = max([0.0, *(now - each.entry.debt.due for each in rows if each.entry.debt.job)])
+        if rows:
+            telemetry.count("debts_owed", len(rows))
+        if overdue:
+            telemetry.count("debt_overdue_seconds", round(overdue))
+        if healed:
+            telemetry.count("debt_healed", healed)
+        telemetry.logger.info("swept", owed=len(rows), overdue_seconds=round(overdue), healed=healed)

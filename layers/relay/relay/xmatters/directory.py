@@ -36,7 +36,6 @@ class Page(NamedTuple):
     Attributes:
         id: UUID of the page.
         number: Number of the page that people see; empty if unknown.
-        is_active: True if it is not terminated.
     """
 
     id: str
@@ -210,7 +209,6 @@ class RecipientCheck(NamedTuple):
         is_active: True if it is active in xMatters; None if unknown.
         on_call: Number of people on call now, for an active group; None if unknown, or for other kinds.
         detail: Cause of an unknown value, without secrets; empty if all is known.
-        id: xMatters' id of the recipient; empty if unknown.
     """
 
     name: str

@@ -6,7 +6,6 @@ Facts: docs/vendors.md, "Credentials".
 import contextlib
 import hashlib
 import math
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeIs
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -27,24 +26,13 @@ class Login(NamedTuple):
     url: str
 
 
-@dataclass
-class _Token:
-    """An OAuth access token.
-
-    Attributes:
-        good_until: Time from which a new token is requested (epoch seconds).
-    """
-
-    value: str
-    good_until: float
-
-
 class Logins:
     """Makes Authorization headers for xMatters. OAuth tokens are requested, and cached until they expire."""
 
     def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
-        self._tokens: dict[tuple[str, ...], _Token] = {}
+        # Each token, and the time from which a new one is requested (epoch seconds).
+        self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
 
     def headers(self, login: Login, deadline: Deadline, *, reserve: float = 0.0) -> dict[str, str]:
         """Return the Authorization header for a request; no header if the URL itself is the credential.
@@ -79,12 +67,12 @@ class Logins:
 
     def _token(self, login: Login, deadline: Deadline, reserve: float) -> str:
         key = _key(login)
-        token = self._tokens.get(key)
-        if token is None or self._outward.clock() >= token.good_until:
-            token = self._tokens[key] = self._fetch(login, deadline, reserve)
-        return token.value
+        token, good_until = self._tokens.get(key, ("", 0.0))
+        if self._outward.clock() >= good_until:
+            token, _ = self._tokens[key] = self._fetch(login, deadline, reserve)
+        return token
 
-    def _fetch(self, login: Login, deadline: Deadline, reserve: float) -> _Token:
+    def _fetch(self, login: Login, deadline: Deadline, reserve: float) -> tuple[str, float]:
         members = login.auth.members
         grant = {name: members[name] for name in ("client_id", "username", "password")}
         form = urlencode({"grant_type": "password", **grant}).encode()
@@ -99,7 +87,7 @@ class Logins:
         token = json_object(answer.body)
         value, seconds = token.get("access_token"), _seconds(token.get("expires_in"))
         if answer.status == 200 and _fits_header(value):
-            return _Token(value, self._outward.clock() + seconds - TOKEN_MARGIN_SECONDS)
+            return value, self._outward.clock() + seconds - TOKEN_MARGIN_SECONDS
         reason = reason_for_status(answer.status)
         if answer.status == 400:
             # OAuth's answer to a wrong user, password or client.

@@ -13,7 +13,6 @@ class Decision(NamedTuple):
         environment_id: BigPanda's id of its environment; empty if unknown.
         page_key: Key of the pages that an end ends: those of the same channel, URL recipients and incident.
         status: BigPanda's word for the status; empty if it is none of those that BigPanda documents.
-        priority: xMatters priority.
         body: Form of the body: BigPanda's, or the relay's own (`xmatters`).
     """
 
@@ -31,10 +30,8 @@ class Signal(NamedTuple):
     """Request to an xMatters trigger.
 
     Attributes:
-        decision: Decision on which the workflow acts.
         recipients: Names of all recipients; empty if the workflow chooses them.
         delivery_id: Id of the delivery, the same for all attempts.
-        correlation_id: Id for log searches.
         attempt: Number of the attempt, from 1.
         may_repeat: True if an earlier attempt may have paged already.
     """
