@@ -140,4 +140,4 @@ class TestEnd:
             with pytest.raises(BadAnswer) as caught:
                 pages.of_request(rest, "r1", deadline(20))
             assert caught.value.reason == Reason.CREDENTIALS
-        assert (len(box.events.calls.all()) - 3, len(box.token_requests()) - before) == (3, 4)
+        assert (len(box.events.calls.all()) - 3, len(box.token_requests()) - before) == (4, 4)
