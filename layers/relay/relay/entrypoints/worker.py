@@ -3,10 +3,10 @@
 Two functions run this code: one for the retry queue (signals), and one for the chore queue (all other kinds). Both can
 work a job of any kind.
 
-To wait, the job's next message is put on the queue for its kind, and then its old message is deleted: by `delivery` for
-a signal, and here for a chore. So a receive count above one means that a worker crashed, that no queue took the next
-message, or that this version can't read the job; the queue's redrive policy catches only poison messages. A job from
-the dead-letter queue is revived: its age and its backoff start again.
+To wait, the job's next message is put on the queue for its kind: by `delivery` for a signal, and here for a chore.
+Lambda then deletes the old one, since the worker does not report it as failed. So a receive count above one means that
+a worker crashed, that no queue took the next message, or that this version can't read the job; the queue's redrive
+policy catches only poison messages. A job from the dead-letter queue is revived: its age and its backoff start again.
 
 Chores are follow-ups of signals, questions about ends, write-backs of callbacks, and releases of updates, which
 BigPanda withholds until an incident's first share is reported as received. Each calls the API of a vendor, and may be

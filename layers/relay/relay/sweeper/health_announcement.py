@@ -79,7 +79,7 @@ class ChannelState(NamedTuple):
         """Return the state after one run of the sweeper found these reasons. Without reasons the channel is well.
 
         Every run finds the `ongoing` ones until they are mended, and one run only the `momentary` ones: a critical
-        without a page. `is_urgent` is True if a critical incident waits, or no share comes.
+        without a page. `is_urgent` is True if a critical has not rung anybody, or if no share comes.
         """
         state = self._replace(judged_at=now)
         if now - self.judged_at > IN_A_ROW_SECONDS:

@@ -1,8 +1,8 @@
 """Sweeper: works from the rows of all debts every minute.
 
-A state that is owed after its first attempts has a row in the ledger's `due` index. From the rows the sweeper notifies
-the fallback topic (`sweeper.fallback_notifier`), wakes debts (`sweeper.bells`), and judges rates and health of
-channels. A lease keeps two runs from working at the same time.
+A state that waits, failed or was given up has a row in the ledger's `due` index, and so has an open receipt. From the
+rows the sweeper notifies the fallback topic (`sweeper.fallback_notifier`), wakes debts (`sweeper.bells`), and judges
+rates and health of channels. A lease keeps two runs from working at the same time.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 # Time limit of a run. It ends before the function's time-out of 60 seconds and before the next run.
 SWEEP_SECONDS = 45.0
+# Time limit of the notifications in a run.
+NOTIFY_SECONDS = 20.0
 # Time limit of a recovery, and the table's key with the time of the last one.
 RECOVER_SECONDS = 15.0
 RECOVERY_KEY = "recovery"
-# Time limit of the notifications, as part of it.
-NOTIFY_SECONDS = 20.0
 # A channel with a debt of this age gets a log line in each run.
 OWES_SECONDS = 120.0
 # The run begins nothing new after this time: neither messages about channels' health nor the heartbeat. It leaves time
