@@ -59,7 +59,7 @@ def move(
     held_messages: Sequence[HeldMessage],
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Moved]:
-    """Move held messages to the retry queue in their order. Yield each one's result.
+    """Move held messages with jobs to the retry queue, in this order (`Filter.choose`). Yield each one's result.
 
     A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
     `stopping` returns True are completed.

@@ -40,6 +40,7 @@ from relay.sweeper.sweeper import Sweeper
 from relay.telemetry import Telemetry
 from relayctl.dlq.mover import move
 from relayctl.dlq.queue import DeadLetters
+from relayctl.dlq.reading import Filter
 from tests.fakes import one_by_one, unwatched
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, Logins, as_read_by_newer
@@ -787,7 +788,7 @@ class Simulation:
         client: Any = self.dead_letters
         dead_letters = DeadLetters(client, "dead-letters", lambda: self.world.now)
         with dead_letters.holding():
-            for moved in move(dead_letters, _queue(self.retries), list(dead_letters.scan())):
+            for moved in move(dead_letters, _queue(self.retries), Filter().choose(list(dead_letters.scan()))):
                 self.world.say(f"moved: {moved.job.incident_id} {moved.fate.became} {moved.note or ''}")
                 self.invariants.check_answered()
                 self.world.wait(0.2)
