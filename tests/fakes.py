@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import uuid
 import weakref
 from collections import Counter
@@ -36,6 +37,10 @@ from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 
 _OWNERS = count(1)
+# A callback among the words of `Relay.play`.
+CALLBACK = re.compile(
+    r"(?P<kind>response|delivery|failure|status|escalation)(:(?P<text>[^@=]+))?(@(?P<page>[^=]+))?(=(?P<person>.+))?"
+)
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
 
 
@@ -242,12 +247,20 @@ class FakeSecrets:
         return text
 
 
-def secrets_of(**members: Any) -> FakeSecrets:
-    """Return fake secrets that have only the channel `noc`, with these members in its secret.
+def secrets_of(
+    *,
+    policy: Mapping[str, Any] | None = None,
+    xmatters: Mapping[str, Any] | None = None,
+    **members: Any,
+) -> FakeSecrets:
+    """Return fake secrets that have only the channel `noc`.
 
-    Without the member `policy`, the policy has no minimum time between signals.
+    The members of `policy` and `xmatters` join those of the sample; `members` are further ones of the secret. By
+    default the policy has no minimum time between signals.
     """
-    return FakeSecrets(noc=json.dumps(samples.secret(**{"policy": {"min_seconds_between_signals": 0}} | members)))
+    document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})}, **members)
+    document["xmatters"] |= xmatters or {}
+    return FakeSecrets(noc=json.dumps(document))
 
 
 class Recorder:
@@ -470,25 +483,53 @@ class Relay:
 
         `events` are words. A status is a share with that status, which comes a second after the event before it.
         `comment` is a share that differs from the one before it in a comment alone. A number lets so many seconds pass,
-        and workers work. `sweep` is a run of the sweeper. What becomes of a share is its outcome, with the reason, or
+        and workers work; with an `m`, so many minutes pass, and the sweeper runs every 30 seconds, too. `sweep` is a
+        run of the sweeper. A word such as `response:Acknowledge@page-2=jdoe` is a callback of that kind, with its text,
+        page and person (`call_back` has their defaults). What becomes of a share is its outcome, with the reason, or
         else the transition. `said` are further members of all shares.
         """
         became = []
         for event in events.split():
-            if event.replace(".", "").isdecimal():
+            if callback := CALLBACK.fullmatch(event):
+                self.call_back(**{name: text for name, text in callback.groupdict().items() if text})
+            elif event.replace(".", "").isdecimal():
                 self.wake(float(event))
-                continue
-            if event == "sweep":
+            elif event.removesuffix("m").isdecimal():
+                self.sweep_for(60 * float(event.removesuffix("m")), step=30)
+            elif event == "sweep":
                 self.sweep(0)
-                continue
-            self.clock.now += 1
-            is_comment = event == "comment"
-            self.status = self.status if is_comment else event
-            comments = {"comments": [str(self.clock.now)]} if is_comment else {}
-            content = {"status": self.status, "changedOn": int(self.clock.now)} | comments | said
-            result = self.share(samples.body(**content))
-            became.append(" ".join(filter(None, (result.outcome, result.reason or result.subject.transition))))
+            else:
+                became.append(self._play_share(event, said))
         return became
+
+    def _play_share(self, event: str, said: Mapping[str, Any]) -> str:
+        self.clock.now += 1
+        is_comment = event == "comment"
+        self.status = self.status if is_comment else event
+        comments = {"comments": [str(self.clock.now)]} if is_comment else {}
+        content = {"status": self.status, "changedOn": int(self.clock.now), **comments, **said}
+        result = self.share(samples.body(**content))
+        return " ".join(filter(None, (result.outcome, result.reason or result.subject.transition)))
+
+    def call_back(
+        self, kind: str, text: str = "", page: str = "page-1", person: Any = "jdoe", **members: Any
+    ) -> dict[str, Any]:
+        """Let xMatters call back about the incident `i1`, with further members; return the document of the answer.
+
+        `person` is a name, or the whole member.
+        """
+        name = {"response": "response", "status": "status"}.get(kind, "deliverystatus")
+        said = {
+            "relay": 1,
+            "kind": kind,
+            "incident_id": "i1",
+            "event": {"id": page},
+            "person": person if isinstance(person, dict) else {"target": person},
+        }
+        content = json.dumps(said | {name: text} | members).encode()
+        reply = self.callbacks.serve(samples.request(content, headers={"x-api-key": samples.CALLBACK_TOKEN}))
+        assert reply.status == 200
+        return dict(reply.document)
 
     def resume(self, job: Job, given_up: Reason | None = None) -> Result:
         """Let the worker's delivery resume a job, and return the result."""
@@ -514,11 +555,15 @@ class Relay:
             self.sweep(min(step, end - self.clock.now))
             self.wake(0)
 
+    def edit_secret(self, edit: Callable[[dict[str, Any]], object], channel: str = "noc") -> None:
+        """Change a channel's secret, which functions notice when they read it next."""
+        document = json.loads(str(self.secrets.texts[channel]))
+        edit(document)
+        self.secrets.texts[channel] = json.dumps(document)
+
     def change_policy(self, **policy: Any) -> None:
         """Give the channel another policy, as relayctl does, and let all functions notice it."""
-        document = json.loads(str(self.secrets.texts["noc"]))
-        document["policy"] = {"min_seconds_between_signals": 0, **policy}
-        self.secrets.texts["noc"] = json.dumps(document)
+        self.edit_secret(lambda document: document.update(policy={"min_seconds_between_signals": 0, **policy}))
         mark_changed(self.credentials.table(self.clock), "noc", f"changed {self.clock.now}", self.clock.now)
         self.clock.now += 15
         # `share` uses the cached channel.
@@ -599,13 +644,20 @@ def worked(relay: Relay, *jobs: Job) -> list[str]:
     return relay.worker.work([{"messageId": f"m{n}", "body": envelope_of(job)} for n, job in enumerate(jobs, 1)])
 
 
-def new_relay(*steps: Step, policy: Mapping[str, Any] | None = None, **changes: Any) -> Relay:
-    """Return a relay whose channel has this policy; by default its signals need no minimum time between them.
+def new_relay(
+    *steps: Step,
+    policy: Mapping[str, Any] | None = None,
+    xmatters: Mapping[str, Any] | None = None,
+    access: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Relay:
+    """Return a relay whose channel has this policy, these members of `xmatters`, and this access to BigPanda.
 
-    `steps` are the answers of xMatters' triggers, as in FakeSession. Without steps the triggers accept every signal.
+    By default its signals need no minimum time between them. `steps` are the answers of xMatters' triggers, as in
+    FakeSession. Without steps the triggers accept every signal.
     """
-    document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})})
-    parts = {"secrets": FakeSecrets(noc=json.dumps(document))} | changes
+    bigpanda = {"bigpanda": dict(access)} if access else {}
+    parts = {"secrets": secrets_of(policy=policy, xmatters=xmatters, **bigpanda)} | changes
     return Relay(FakeSession(*steps or (samples.accepted("r7"),)), **parts)
 
 

@@ -15,6 +15,7 @@ from relay.jobs.job import Flag, Job, Stamps
 from relay.xmatters.signal import Decision, Signal
 
 TOKEN = "inbound-token-5f1c"
+CALLBACK_TOKEN = "callback-token-77e1"
 API_KEY = "7d3c9a52-url-key"
 TRIGGER_URL = (
     f"https://acme.xmatters.com/api/integration/1/functions/3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10/triggers"

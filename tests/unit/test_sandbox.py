@@ -22,7 +22,7 @@ from sandbox.xmatters import flow
 from sandbox.xmatters.flow import Order
 from sandbox.xmatters.signals import Signal
 from tests.fakes import Relay
-from tests.unit.paging_tenant import Tenant, new_relay
+from tests.unit.xmatters_tenant import Tenant, new_relay
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 

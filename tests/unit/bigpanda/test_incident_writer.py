@@ -9,9 +9,10 @@ import pytest
 from relay.failures import InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
+from tests.fakes import FakeSession, Relay, Step
+from tests.unit.xmatters_tenant import Tenant
+from tests.unit.xmatters_tenant import new_relay as tenant_relay
 
-PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
 ACTIONS = {
     "Resolve": {"do": "resolve"},
     "Snooze 1 h": {"do": "snooze", "minutes": 60},
@@ -19,40 +20,22 @@ ACTIONS = {
 }
 ACCEPTED, DONE = HttpAnswer(202, {}, b'{"status": 202, "data": {}}'), HttpAnswer(204, {}, b"")
 LATER = 1_800_000_001
-REST = {
-    "base_url": "https://acme.xmatters.com",
-    "auth": {"type": "basic", "username": "u", "password": "p"},
-}
 
 
-def xmatters(call: Call) -> HttpAnswer:
-    """Answer as xMatters' REST API, which knows one page, that of the relay's only signal, and the person jdoe."""
-    if "/people/" in call.url:
-        is_known = call.url.rpartition("/people/")[2].startswith("jdoe")
-        return (
-            HttpAnswer(200, {}, b'{"id": "p1", "targetName": "jdoe", "recipientType": "PERSON"}')
-            if is_known
-            else (HttpAnswer(404, {}, b'{"code": 404}'))
-        )
-    page = {"id": PAGE, "eventId": "408005", "status": "ACTIVE", "requestId": "r1"}
-    return HttpAnswer(200, {}, json.dumps({"data": [page]}).encode())
-
-
-def secret(actions: dict[str, Any] | None = None, **bigpanda: Any) -> dict[str, Any]:
-    access = {"api_key": "BPU-canary", "environment_id": "e1", "reconcile": False, "actions": actions or ACTIONS}
-    document = samples.secret(
-        policy={"min_seconds_between_signals": 0, "confirm_resolve": False}, bigpanda=access | bigpanda
-    )
-    document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"], "rest": REST}
+def secret(actions: Any = ACTIONS, **xmatters: Any) -> dict[str, Any]:
+    """Return a secret with a channel's actions."""
+    document = samples.secret(bigpanda={"api_key": "BPU-canary", "environment_id": "e1", "actions": actions})
+    document["xmatters"] |= xmatters
     return document
 
 
-def new_relay(*steps: Step, opened_as: str = "critical", **bigpanda: Any) -> Relay:
-    relay = Relay(
-        FakeSession(*(samples.accepted(f"r{number}") for number in range(1, 9))),
-        secrets=FakeSecrets(noc=json.dumps(secret(**bigpanda))),
+def new_relay(*steps: Step, opened_as: str = "critical") -> Relay:
+    relay = tenant_relay(
+        Tenant(),
+        policy={"confirm_resolve": False},
+        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]},
+        access=secret()["bigpanda"] | {"reconcile": False},
         bigpanda=FakeSession(*steps or (DONE,)),
-        rest=FakeSession(xmatters),
     )
     relay.share(status=opened_as)
     relay.clock.now += 5
@@ -60,13 +43,10 @@ def new_relay(*steps: Step, opened_as: str = "critical", **bigpanda: Any) -> Rel
     return relay
 
 
-def answer(relay: Relay, response: str, target: str = "jdoe", **members: Any) -> None:
-    """Send a person's response to the callback endpoint, as xMatters does."""
-    said = {"relay": 1, "kind": "response", "incident_id": "i1", "response": response, "event": {"id": PAGE}}
-    person = {"target": target, "firstName": "Jane", "lastName": "Doe"}
-    content = json.dumps(said | {"person": person} | members).encode()
-    headers = {"authorization": "Bearer t", "content-type": "application/json"}
-    assert relay.callbacks.serve(samples.request(content, headers=headers)).status == 200
+def answer(relay: Relay, response: str, person: str = "jdoe", **members: Any) -> None:
+    """Let xMatters call back about a person's response."""
+    named = {"target": person, "firstName": "Jane", "lastName": "Doe"} if person else {}
+    relay.call_back("response", response, person=named, **members)
 
 
 def writes(relay: Relay) -> list[tuple[str, dict[str, Any]]]:
@@ -155,7 +135,7 @@ class TestOnce:
     [
         lambda relay: answer(relay, "Resolve", "mallory"),
         lambda relay: answer(relay, "Resolve", event={"id": "another"}),
-        lambda relay: answer(relay, "Snooze 1 h", person={}),
+        lambda relay: answer(relay, "Snooze 1 h", ""),
     ],
     ids=["nobody", "no page", "no name"],
 )
@@ -170,9 +150,7 @@ def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone(forge: Callabl
 
 
 def test_resolve_and_snooze_need_a_way_to_verify_who_answers() -> None:
-    document = secret()
-    del document["xmatters"]["rest"]
+    callback = {"callback": {"token": "t"}}
     with pytest.raises(InvalidChannel, match=r"bigpanda\.actions: resolve and snooze need xmatters\.rest"):
-        samples.parsed(document)
-    document["bigpanda"]["actions"] = {"Escalate": {"do": "comment"}}
-    assert samples.parsed(document).bigpanda
+        samples.parsed(secret(**callback))
+    assert samples.parsed(secret(actions={"Escalate": {"do": "comment"}}, **callback)).bigpanda

@@ -11,7 +11,7 @@ from relay.ledger.entry_key import key
 from relay.ledger.table import row_of
 from tests import samples
 from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
-from tests.unit.paging_tenant import Tenant, new_relay, pages
+from tests.unit.xmatters_tenant import Tenant, new_relay, pages
 
 DEAD = "2027-01-15T07:30:00.000Z"
 DOWN = samples.refused(503)
@@ -132,7 +132,7 @@ def test_missing_page_of_the_minute_in_which_flood_control_suppressed_pages_says
     relay = new_relay(tenant)
     relay.play("critical")
     relay.drain()
-    assert (relay.entry().receipt.missed, tenant.looked_for_suppressed) == (missed, 1)
+    assert (relay.entry().receipt.missed, tenant.paths.count("event-suppressions")) == (missed, 1)
     relay.sweep_for(600)
     [message] = relay.sns.published
     assert ("flood control suppressed pages then; raise its limits" in message["Message"]) == (
@@ -141,11 +141,9 @@ def test_missing_page_of_the_minute_in_which_flood_control_suppressed_pages_says
 
 
 def test_page_counts_as_missing_although_xmatters_does_not_say_what_it_suppressed(tenant: Tenant) -> None:
-    def refuses(call: Call) -> HttpAnswer:
-        return samples.refused(404) if "/event-suppressions" in call.url else tenant.rest(call)
-
     tenant.makes_pages = False
-    relay = new_relay(tenant, rest=FakeSession(refuses))
+    tenant.replies["event-suppressions"] = samples.refused(404)
+    relay = new_relay(tenant)
     relay.play("critical")
     relay.drain()
     assert (relay.entry().receipt.missed, relay.dead_letters.messages) == ("page_missing", [])
@@ -280,10 +278,7 @@ def test_page_that_is_over_when_it_is_found_ends_no_other_and_is_not_ended_again
 
 
 def test_page_for_the_acknowledger_alone_does_not_end_the_page_of_all(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
-    document = json.loads(str(relay.secrets.texts["noc"]))
-    document["xmatters"]["callback"] = {"token": "t"}
-    relay.secrets.texts["noc"] = json.dumps(document)
+    relay = new_relay(tenant, xmatters={"callback": {"token": "t"}})
     relay.play("critical 36")
     entry = relay.entry()
     relay.ledger.write(key("noc", (), "i1"), entry, entry.acknowledged("jdoe", relay.clock.now))

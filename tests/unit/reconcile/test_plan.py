@@ -1,6 +1,5 @@
 """The plan of a reconcile run: which channels are compared with which listings of BigPanda."""
 
-import json
 from copy import replace
 from typing import Any
 
@@ -50,9 +49,7 @@ def test_channel_that_is_not_reconciled_is_not_compared(off: bool | None) -> Non
     scene = make_scene()
     with_channels(scene, dba={"reconcile": False} if off is False else {"environment_id": "e1"})
     if off is None:
-        secret = json.loads(str(scene.relay.secrets.texts["dba"]))
-        del secret["bigpanda"]
-        scene.relay.secrets.texts["dba"] = json.dumps(secret)
+        scene.relay.edit_secret(lambda document: document.pop("bigpanda"), "dba")
     assert groups(scene) == [["noc"]]
 
 
@@ -73,9 +70,7 @@ def test_recipients_of_urls_are_looked_for_only_if_a_webhook_named_any(recipient
 @pytest.mark.parametrize(("own", "rings"), [({"recipients": []}, False), ({"recipients": ["noc"]}, True)])
 def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own: dict[str, Any], rings: bool) -> None:
     scene = make_scene()
-    secret = json.loads(str(scene.relay.secrets.texts["noc"]))
-    secret["xmatters"] |= {"recipients_in": "url"} | own
-    scene.relay.secrets.texts["noc"] = json.dumps(secret)
+    scene.relay.edit_secret(lambda document: document["xmatters"].update({"recipients_in": "url"} | own))
     scene.relay.clock.now += 301
     [member] = planned(scene)[0].members
     assert member.signals == rings

@@ -182,9 +182,7 @@ class TestKnown:
     def test_recipients_that_the_channel_no_longer_permits_get_no_signal(self) -> None:
         scene = make_scene()
         scene.shared(("dba",), status="warning")
-        secret = json.loads(str(scene.relay.secrets.texts["noc"]))
-        secret["policy"] = secret.get("policy", {}) | {"allowed_recipients": []}
-        scene.relay.secrets.texts["noc"] = json.dumps(secret)
+        scene.relay.edit_secret(lambda document: document["policy"].update(allowed_recipients=[]))
         scene.relay.clock.now += 301
         scene.has(listed(scene, ago=200))
         scene.run_twice()

@@ -74,9 +74,7 @@ def with_queries(scene: Scene, number: int) -> None:
 
 def changed(scene: Scene, channel: str, **access: Any) -> None:
     """Change a channel's access to BigPanda, and let time pass until functions read it."""
-    secret = json.loads(str(scene.relay.secrets.texts[channel]))
-    secret["bigpanda"] |= access
-    scene.relay.secrets.texts[channel] = json.dumps(secret)
+    scene.relay.edit_secret(lambda document: document["bigpanda"].update(access), channel)
     scene.relay.clock.now += 301
 
 

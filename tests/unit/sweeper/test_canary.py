@@ -17,8 +17,8 @@ from relay.ledger.credentials import mark_changed
 from relay.sweeper.canary import MAX_CANARIES, Canary
 from relay.sweeper.run import SweeperRun
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay
-from tests.unit.paging_tenant import REST, Tenant
+from tests.fakes import Call, FakeSession
+from tests.unit.xmatters_tenant import REST, Tenant, new_relay
 
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
 HOUR = 3600.0
@@ -34,24 +34,20 @@ class World:
         posts: The header and the incident of each post.
     """
 
-    def __init__(self, policy: Mapping[str, Any] | None = None, *, topic: str = NOTICE, **document: Any) -> None:
+    def __init__(self, policy: Mapping[str, Any] | None = None, *, topic: str = NOTICE) -> None:
         self.tenant, self.is_deaf, self.refusal = Tenant(), False, ""
         self.posts: list[tuple[str, dict[str, Any]]] = []
-        secret = samples.secret(policy={"canary": True} | dict(policy or {})) | document
-        secret["xmatters"] |= {"rest": REST, "recipients": ["Canary"]}
-        self.relay = Relay(
-            FakeSession(self.tenant.accept),
-            secrets=FakeSecrets(noc=json.dumps(secret)),
+        self.relay = new_relay(
+            self.tenant,
+            policy={"canary": True, "notified_within_seconds": 300, **(policy or {})},
+            xmatters={"recipients": ["jdoe"]},
             rest=FakeSession(self._rest),
             numbers=("+14255550100",),
             notice_topic_arn=topic,
             own_webhook=self._post,
         )
-        self.tenant.now = self.relay.clock
 
-    def _rest(self, call: Call) -> Any:
-        if call.method == "GET" and "/audits?" not in call.url and "requestId=" not in call.url:
-            return HttpAnswer(200, {}, b'{"data": []}')
+    def _rest(self, call: Call) -> HttpAnswer:
         if not self.is_deaf:
             self.tenant.audits = {f"page-{number}": ["DELIVERED"] for number in range(1, 1000)}
         return self.tenant.rest(call)
@@ -174,8 +170,7 @@ def test_canary_heeds_a_change_of_its_channel_although_the_sweeper_has_cached_it
     world.goes_on(2970)
     relay.channels.for_work("noc")
     world.posts.clear()
-    document = json.loads(str(relay.secrets.texts["noc"])) | change
-    relay.secrets.texts["noc"] = json.dumps(document)
+    relay.edit_secret(lambda document: document.update(change))
     mark_changed(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now)
     relay.sweep(60)
     assert [header for header, _ in world.posts] == posted

@@ -1,9 +1,8 @@
 """Sweeper: it tells people by name which channel is sick, and when it is well again."""
 
 import json
-from collections.abc import Callable, Iterable
 from copy import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,6 +29,10 @@ from tests.fakes import (
     table_down,
     worked,
 )
+from tests.unit.xmatters_tenant import REST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
@@ -58,11 +61,6 @@ def texts(sns: FakeSns) -> list[str]:
 
 def open_circuit(relay: Relay, channel: str = "noc", seconds: float = 100_000) -> None:
     relay.table.update(gate_of(channel), put={"open_until": relay.clock.now + seconds, "failures": 5})
-
-
-def secrets(names: Iterable[str], **policy: Any) -> FakeSecrets:
-    document = samples.secret(policy={"min_seconds_between_signals": 0} | policy)
-    return FakeSecrets(**{name: json.dumps(document) for name in names})
 
 
 def test_critical_owed_for_two_minutes_wakes_people_in_the_second_run() -> None:
@@ -128,7 +126,7 @@ class TestGivenUp:
 class TestManyChannels:
     def owing(self, count: int) -> Relay:
         names = [f"c{number}" for number in range(count)]
-        relay = watched(DOWN, secrets=secrets(names))
+        relay = watched(DOWN, secrets=FakeSecrets(**dict.fromkeys(names, json.dumps(samples.secret()))))
         for number, name in enumerate(names):
             status = "critical" if number == 1 else "warning"
             relay.webhook.serve(samples.request(samples.body(id=f"i{number}", status=status), channel=name))
@@ -279,7 +277,6 @@ def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() ->
 HOUR_RUNS = 60
 LISTED = HttpAnswer(200, {}, b'{"data": []}')
 PAGE = HttpAnswer(200, {}, b'{"items": [], "total": 0}')
-REST = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
 BIGPANDA = {"api_key": "bigpanda-key-77e2", "environments": ["e1"]}
 
 
@@ -372,7 +369,7 @@ def test_item_has_no_credential() -> None:
     runs(relay)
     [text] = [item["text"]["S"] for name, item in relay.dynamodb.items.items() if name == PROBES_KEY]
     assert set(json.loads(text)["channels"]["noc"][1]) == {"rest", "bigpanda"}
-    assert samples.BASIC["password"] not in text
+    assert "rest-pw" not in text
     assert BIGPANDA["api_key"] not in text
 
 
