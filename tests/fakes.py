@@ -138,7 +138,6 @@ class FakeSqs:
         return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/jobs")
 
     def delays(self) -> list[int]:
-        """Return the delay of each message in seconds."""
         return [message["DelaySeconds"] for message in self.messages]
 
     def records(self) -> list[dict[str, Any]]:
@@ -149,7 +148,6 @@ class FakeSqs:
         ]
 
     def jobs(self) -> list[Job]:
-        """Return the jobs of all messages."""
         return [read_envelope(message["MessageBody"]) for message in self.messages]
 
 
@@ -287,7 +285,6 @@ class Recorder:
         return self.out.getvalue()
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the log lines, without metrics."""
         return [line for line in self._documents() if "_aws" not in line]
 
     def metrics(self) -> dict[str, float]:
@@ -320,7 +317,6 @@ class Recorder:
 
 
 def one_by_one[T](calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Make calls one after the other, and return their results."""
     return [call() for call in calls]
 
 
@@ -456,7 +452,6 @@ class Relay:
             return {}
 
     def deadline(self, seconds: float) -> Deadline:
-        """Return a deadline on this relay's clock."""
         return Deadline(seconds, self.clock)
 
     def share(
@@ -532,7 +527,6 @@ class Relay:
         return dict(reply.document)
 
     def resume(self, job: Job, given_up: Reason | None = None) -> Result:
-        """Let the worker's delivery resume a job, and return the result."""
         share, channel = parse_share(job.body), self.channels.get("noc")
         return self.delivery.resume(job, share, channel, self.deadline(15), given_up=given_up)
 
@@ -596,7 +590,6 @@ class Relay:
             self.wake(max(1, min(delays)))
 
     def delays(self) -> list[int]:
-        """Return the delay in seconds of each message on the retry queue and the chore queue."""
         return [*self.retries.delays(), *self.chores.delays()]
 
     def _work(self, queue: FakeSqs, messages: list[dict[str, Any]]) -> None:
@@ -613,7 +606,6 @@ class Relay:
         return replace(self, rest=rest)
 
     def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
-        """Return the ledger's entry of an incident."""
         return self.ledger.read(key("noc", recipients, incident_id))
 
 
@@ -681,7 +673,6 @@ class Trigger:
         return self.xmatters.attempt(self.channel, signal, Deadline(seconds, self.clock), reserve=reserve)
 
     def failure(self, **changes: Any) -> SendError:
-        """Send a signal that is not accepted; return the error."""
         try:
             self.send(**changes)
         except SendError as error:

@@ -44,7 +44,6 @@ def secret(*, auth: dict[str, str] | None = None, url: str | None = None, **memb
 
 
 def parsed(document: dict[str, Any] | None = None) -> Channel:
-    """Return the channel `noc` of a secret."""
     return parse_channel(
         "noc", json.dumps(document or secret()), VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
     )
@@ -78,7 +77,6 @@ def enveloped(environment_id: str | None, **members: Any) -> bytes:
 
 
 def share(**members: Any) -> Share:
-    """Return the share of a webhook's body whose incident has these members."""
     return parse_share(body(**members))
 
 
@@ -137,7 +135,6 @@ def changed(job: Job, **members: Any) -> Job:
 
 
 def accepted(request_id: str = "r1") -> HttpAnswer:
-    """Return the answer of xMatters to a signal that it accepts."""
     return HttpAnswer(202, {"x-trace": request_id}, json.dumps({"requestId": request_id}).encode())
 
 
@@ -147,7 +144,6 @@ def refused(status: int, content: bytes = b"", **headers: str) -> HttpAnswer:
 
 
 def token(value: str = "access-token-1", seconds: float = 900) -> HttpAnswer:
-    """Return the answer of xMatters with an OAuth token."""
     return HttpAnswer(200, {}, json.dumps({"access_token": value, "expires_in": seconds}).encode())
 
 

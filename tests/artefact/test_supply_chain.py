@@ -32,7 +32,6 @@ def pinned(text: str) -> Pins:
 
 
 def listed(sbom: dict[str, Any]) -> Pins:
-    """Return the hashes of each package and version that an SBOM lists."""
     return {
         (component["name"], component["version"]): {
             digest["content"]

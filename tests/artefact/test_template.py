@@ -148,7 +148,6 @@ def _functions(stack: Stack) -> dict[str, dict[str, Any]]:
 
 
 def _variables(stack: Stack) -> dict[str, dict[str, str]]:
-    """Return the environment variables of each function."""
     return {name: function["Environment"]["Variables"] for name, function in _functions(stack).items()}
 
 
@@ -250,7 +249,6 @@ class TestApi:
 
 
 def _policy(stack: Stack) -> list[dict[str, Any]]:
-    """Return the statements of the API's resource policy."""
     return list(stack.only("AWS::ApiGateway::RestApi")["Body"]["x-amazon-apigateway-policy"]["Statement"])
 
 

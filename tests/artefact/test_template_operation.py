@@ -69,7 +69,6 @@ AGES = {each.queue: each.oldest_seconds for each in WORKER_QUEUES}
 
 
 def _alarms(stack: Stack) -> dict[str, dict[str, Any]]:
-    """Return the properties of all alarms by logical id."""
     return stack.of_type("AWS::CloudWatch::Alarm")
 
 
@@ -81,14 +80,12 @@ def _watched(alarm: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _period(alarm: dict[str, Any]) -> int:
-    """Return the period of an alarm in seconds."""
     [period] = {int(each["Period"]) for each in _watched(alarm)}
     return period
 
 
 @pytest.fixture(scope="module")
 def parameters() -> dict[str, dict[str, Any]]:
-    """The template's parameters, as declared."""
     return dict(templates.read(TEMPLATE)["Parameters"])
 
 

@@ -38,7 +38,6 @@ def empty() -> dict[str, Any]:
 
 
 def evening() -> dict[str, Any]:
-    """Return the state of the evening."""
     return {
         "bigpanda": _bigpanda(),
         "relay": _relay(),

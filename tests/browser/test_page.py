@@ -14,12 +14,10 @@ expect.set_options(timeout=PATIENCE)
 
 
 def card(page: Page, title: str) -> Any:
-    """Return the card of an incident in BigPanda's column."""
     return page.locator("#incidents > li").filter(has_text=title)
 
 
 def phone(page: Page, name: str) -> Any:
-    """Return the card of a person in xMatters' column."""
     return page.locator(".person").filter(has=page.get_by_role("heading", name=name))
 
 

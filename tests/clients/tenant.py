@@ -35,7 +35,6 @@ TENANT_OF_TESTS: dict[str, Any] = {
 
 
 def signal(box: Box, incident: str = "i1", recipients: str = "dba") -> str:
-    """Post a signal for an incident, and return its request id."""
     body = {
         "incident": {"id": incident, "status": "critical", "title": "Database is down"},
         "metadata": {"environment_id": "e1"},

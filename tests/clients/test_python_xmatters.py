@@ -18,13 +18,11 @@ def event(name: str) -> list[Any]:
 
 
 def outcomes(box: Box, *calls: Sequence[Any]) -> list[Outcome]:
-    """Let the client do calls with Basic credentials; return the outcome of each."""
     box.events.declare(BASIC)
     return python_xmatters(box, PASSWORD, calls)
 
 
 def values(box: Box, *calls: Sequence[Any]) -> list[Any]:
-    """Let the client do calls that must succeed; return their values."""
     done = outcomes(box, *calls)
     assert [(each.error, each.message) for each in done if each.error] == []
     return [each.value for each in done]

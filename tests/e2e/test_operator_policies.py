@@ -55,7 +55,6 @@ class Person:
         self._attach()
 
     def run(self, *arguments: str) -> Result:
-        """Run relayctl with the operator's access key."""
         environment = self._key | {"AWS_ENDPOINT_URL": self._cloud.aws_endpoint_url}
         effects = Effects(sessions=self._session)
         return CliRunner(env=environment).invoke(main, arguments, obj=effects, catch_exceptions=False)
@@ -111,7 +110,6 @@ def _actions(statement: dict[str, Any]) -> list[str]:
 
 
 def printed(cloud: local.Local, policy: str) -> dict[str, Any]:
-    """Return a policy, as `relayctl policy` prints it for the stack with all its statements."""
     environment = aws_environment(cloud.aws_endpoint_url)
     done = CliRunner(env=environment).invoke(main, ["policy", policy, "--secrets"], catch_exceptions=False)
     assert done.exit_code == 0, done.output

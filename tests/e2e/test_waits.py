@@ -28,7 +28,6 @@ def subscriber(cloud: local.Local) -> Iterator[Subscriber]:
 
 @pytest.fixture(scope="module")
 def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
-    """A channel with a short time until the fallback."""
     return channels.made(cloud, xmatters, [*channels.UNPACED, "policy.fallback_after_seconds=1"])
 
 
@@ -40,7 +39,6 @@ def operator(channel: Channel, relayctl: Path) -> Iterator[Operator]:
 
 
 def posted(channel: Channel, incident_id: str, status: str) -> dict[str, Any]:
-    """Share an incident; return the answer."""
     incident = {"id": incident_id, "status": status, "changedOn": CHANGED_ON}
     answer: dict[str, Any] = channel.post(json.dumps({"incident": incident}).encode()).json()
     return answer

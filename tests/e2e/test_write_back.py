@@ -41,7 +41,6 @@ def share(incident_id: str, seconds: int = 0) -> bytes:
 
 
 def answer(incident_id: str, **members: Any) -> bytes:
-    """Return the body of xMatters' callback for Jane's acknowledgement."""
     said = {
         "relay": 1,
         "kind": "response",
@@ -55,7 +54,6 @@ def answer(incident_id: str, **members: Any) -> bytes:
 
 
 def called_back(channel: Channel, body: bytes) -> str:
-    """Call back; return the delivery id of the queued job."""
     reply = channel.call_back(body)
     assert (reply.status_code, reply.json()["outcome"], reply.json()["queue"]) == (200, "queued", "retry")
     return str(reply.json()["delivery_id"])

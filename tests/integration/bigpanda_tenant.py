@@ -67,11 +67,9 @@ class Tenant:
         return self.call("POST", incident_id, "/comments", {"comment": text}).status_code
 
     def activities(self, incident_id: str) -> list[str]:
-        """Return the types of an incident's activities, newest first."""
         return [each["type"] for each in self.whole_activities(incident_id)]
 
     def whole_activities(self, incident_id: str) -> list[dict[str, Any]]:
-        """Return an incident's activities, newest first."""
         url = f"{self.box.bigpanda.url}/resources/v2.0/incidents/{incident_id}/activities"
         return list(self.api.get(url, timeout=60).json())
 
@@ -99,7 +97,6 @@ def tenant_of(box: Box) -> Iterator[Tenant]:
 
 @contextmanager
 def receiving(script: Script = delivered) -> Iterator[Site]:
-    """Yield a receiver of webhooks."""
     with site(script) as receiver:
         yield receiver
 

@@ -56,14 +56,12 @@ def box(running_box: Box) -> Iterator[Box]:
 
 @pytest.fixture
 def account() -> Iterator[Aws]:
-    """A new AWS account in this process."""
     with aws() as account:
         yield account
 
 
 @pytest.fixture
 def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    """An operator of relayctl, with an AWS account in this process."""
     with operating(monkeypatch) as its_operator:
         yield its_operator
 

@@ -89,7 +89,6 @@ class Live:
         return Adapters(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300)
 
     def clock(self) -> float:
-        """Return epoch seconds, as the functions see them."""
         return self.ticks() + self.ahead
 
     def share(self, body: bytes | None = None, *, seconds: float = 7.0, recipients: tuple[str, ...] = ()) -> Result:

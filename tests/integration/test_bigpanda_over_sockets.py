@@ -89,7 +89,6 @@ def access_to(url: str, api_key: str = KEY, app_key: str = APP) -> BigPandaAcces
 
 @pytest.fixture
 def access(box: Box) -> BigPandaAccess:
-    """A channel's access to the BigPanda stand-in."""
     box.bigpanda.let_in(KEY)
     box.bigpanda.let_app_in(APP)
     box.bigpanda.declare_incidents(INCIDENT.environment_id, [known()])

@@ -44,12 +44,10 @@ def rest_in(box: Box, auth: dict[str, str]) -> Rest:
 
 @pytest.fixture
 def rest(box: Box) -> Rest:
-    """The stand-in's REST API."""
     return rest_in(box, BASIC)
 
 
 def signal(box: Box, recipients: str = "") -> str:
-    """Send a signal to the stand-in; return its request id."""
     url = f"{box.declare(URL).url}&recipients={recipients}"
     Session(LOOPBACK).call("POST", url, body=samples.body(), headers={}, seconds=5)
     return str(box.signals()[-1].request_id)

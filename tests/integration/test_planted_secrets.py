@@ -144,7 +144,6 @@ class Functions:
         self.webhook = load("bigpanda_webhook", self._environment, self.account)
 
     def sweep(self) -> None:
-        """Run the sweeper, which publishes to the fallback topic."""
         self.search.answers.append(invoke(load("sweeper", self._environment, self.account), {}))
 
     def lose_the_ledger(self) -> None:
@@ -152,13 +151,11 @@ class Functions:
         self.webhook = load("bigpanda_webhook", self._environment, self.account, RELAY_LEDGER_TABLE="gone")
 
     def share(self, body: str | None = None, channel: str = "noc", **headers: str) -> None:
-        """Share a new critical incident, or this body."""
         content = body or json.dumps({"id": f"i{next(self._numbers)}", "status": "critical"})
         shown = headers or {"Authorization": "Bearer magpie-token"}
         self.search.answers.append(invoke(self.webhook, event(content, channel=channel, **shown)))
 
     def call_back(self, body: str | None = None, **headers: str) -> None:
-        """Call back with a new acknowledgement, or with this body."""
         number = next(self._numbers)
         self.account.announce("noc", f"i{number}")
         content = body or acknowledgement(number)
@@ -211,7 +208,6 @@ def test_no_credential_is_in_any_output_of_webhook_worker_and_sweeper(
 
 
 def awake(envelope: str) -> str:
-    """Return the envelope without its waiting time."""
     return envelope_of(samples.changed(read_envelope(envelope), not_before=None))
 
 

@@ -28,7 +28,6 @@ def point_at(box: Box, account: Aws, auth: dict[str, str], **kwargs: Any) -> Non
 
 
 def secret(url: str, auth: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return the secret of a channel without a minimum distance between an incident's signals."""
     return samples.secret(auth=auth, url=url, policy={"min_seconds_between_signals": 0})
 
 

@@ -34,8 +34,6 @@ GROUPS = [{"name": "dba", "members": [{"name": "kim"}, {"name": "away"}, {"name"
 
 
 class XMattersTenant:
-    """Client of the xMatters stand-in's triggers and REST API."""
-
     def __init__(self, box: Box, session: requests.Session) -> None:
         self.box = box
         self.session = session
@@ -46,7 +44,6 @@ class XMattersTenant:
         return requests.post(url, json=body, timeout=60)
 
     def page(self, status: str = "critical") -> str:
-        """Make an event for an incident, and return its id."""
         incident = {"id": "i1", "status": status, "title": "Database is down"}
         self.signal({"incident": incident, "metadata": {"environment_id": "e1"}})
         return self.box.events.all()[-1].id
@@ -66,7 +63,6 @@ class XMattersTenant:
 
 @pytest.fixture
 def xmatters(box: Box) -> Iterator[XMattersTenant]:
-    """A tenant of xMatters with people and groups."""
     box.events.declare(BASIC)
     box.xmatters.people.declare({"people": PEOPLE, "groups": GROUPS})
     with requests.Session() as session:
@@ -78,7 +74,6 @@ def xmatters(box: Box) -> Iterator[XMattersTenant]:
 
 @pytest.fixture
 def bigpanda(box: Box) -> Iterator[Tenant]:
-    """A tenant of BigPanda with live incidents."""
     with tenant_of(box) as tenant:
         yield tenant
 

@@ -164,7 +164,6 @@ class TestChannel:
 
 
 def after(tenant: Tenant, *actions: str, **said: Any) -> str:
-    """Open an incident, do some actions, and return its id."""
     incident_id: str = tenant.people.open_incident(**said)["id"]
     for action in actions:
         tenant.people.act_on_incident(incident_id, action)

@@ -27,14 +27,12 @@ def running_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
 
 @pytest.fixture
 def http() -> Iterator[requests.Session]:
-    """Session that ignores the environment's proxies."""
     with requests.Session() as session:
         session.trust_env = False
         yield session
 
 
 def switch(http: requests.Session, box: Box, **wanted: Any) -> dict[str, Any]:
-    """Set switches, and return all of them."""
     answer = http.put(f"{box.control_url}/page/faults", json=wanted, timeout=60)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()

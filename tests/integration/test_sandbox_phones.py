@@ -41,7 +41,6 @@ def http(box: Box) -> Iterator[requests.Session]:
 
 
 def signal(box: Box, body: Any = OPEN) -> str:
-    """Post a signal, and return its request id."""
     answer = requests.post(f"{box.declare(URL).url}&recipients=dba", json=body, timeout=60)
     return str(answer.json()["requestId"])
 
@@ -65,7 +64,6 @@ class Relay:
 
     @property
     def bodies(self) -> list[bytes]:
-        """The bodies of the callbacks."""
         return [each.body for each in self.site.received]
 
     def declaration(self, function: str | None = None) -> dict[str, Any]:
@@ -75,7 +73,6 @@ class Relay:
 
 @pytest.fixture
 def relay() -> Iterator[Relay]:
-    """A running receiver of callbacks in place of the relay."""
     statuses = list[int]()
     with site(lambda _: (statuses.pop(0) if statuses else 202, {}, b"")) as receiver:
         yield Relay(receiver, statuses)

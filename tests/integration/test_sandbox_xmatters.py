@@ -97,7 +97,6 @@ class TestFaults:
 
 
 def status(url: str, authority: str | bool) -> int:
-    """Ask xMatters without credentials; return the answer's status."""
     with requests.Session() as session:
         session.trust_env = False
         return session.get(f"{url}/api/xm/1/people", verify=authority, timeout=60).status_code

@@ -112,7 +112,6 @@ class Scene:
         return self.run()
 
     def run(self) -> dict[str, Any]:
-        """Make one reconcile run; return its findings."""
         found = self.relay.reconcile().get("noc")
         members = found._asdict() if found else {}
         return {
@@ -126,7 +125,6 @@ class Scene:
         self.relay.webhook.serve(samples.request(content, recipients=recipients))
 
     def signalled(self) -> list[str]:
-        """Return the statuses that were signalled, in order."""
         return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
 
 
@@ -159,7 +157,6 @@ def access_of(relay: Relay) -> BigPandaAccess:
 
 
 def history_of(scene: Scene) -> History:
-    """Return the stored history of the listing of environment e1."""
     return History.read(scene.relay.table, listing_name(access_of(scene.relay), "e1"))
 
 

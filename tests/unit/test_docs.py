@@ -280,7 +280,6 @@ def words_of(line: str) -> list[str]:
 
 
 def parse(words: list[str]) -> None:
-    """Parse a command as relayctl does, without running it. Raises click's errors."""
     command: click.Command = main
     names = list(words)
     while isinstance(command, click.Group) and names and not names[0].startswith("-"):
@@ -333,7 +332,6 @@ def commands(text: str) -> list[str]:
 
 
 def literals(command: str) -> list[str]:
-    """Return the credentials that a command has as plain values."""
     options = re.findall(r"--(?:trigger-url|password|key|secret)[ =]([^\s)`]+)", command)
     settings = [(key, value) for key, value in re.findall(r"--set '?([a-z_.]+)=([^\s)'`]+)", command)]
     values = [*options, *(value for key, value in settings if is_credential(key, value))]

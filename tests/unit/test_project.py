@@ -65,13 +65,11 @@ FILES = [*ROOT.glob("requirements/*.txt"), *ROOT.glob("layers/*/requirements.txt
 
 
 def pins(path: Path) -> dict[str, str]:
-    """Return the version of each package that a file pins."""
     found = (re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", line) for line in path.read_text().splitlines())
     return {canonicalize_name(each[1]): each[2] for each in found if each}
 
 
 def asked_for() -> list[Requirement]:
-    """Return the requirements of relayctl."""
     return [Requirement(each) for each in PROJECT["project"]["dependencies"]]
 
 

@@ -107,7 +107,6 @@ OPENED = "nothing of this open incident was announced"
 
 
 def line(**fields: Any) -> dict[str, Any]:
-    """Return a log line of a share."""
     return {"message": "share", "outcome": "delivered", "transition": "opened", "why": OPENED} | fields
 
 
@@ -157,7 +156,6 @@ BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
 
 
 def described(relay: Relay) -> dict[str, Any]:
-    """Return the receipt of the incident `i1` as the web page shows it."""
     return relay_view.receipt(json.loads(relay.dynamodb.items[key("noc", (), "i1")]["text"]["S"]))
 
 

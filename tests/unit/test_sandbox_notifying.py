@@ -47,7 +47,6 @@ def xmatters() -> Iterator[XMatters]:
 
 
 def send(xmatters: XMatters, *recipients: str, body: Mapping[str, Any] = OPEN) -> None:
-    """Let the flow take an accepted signal."""
     xmatters.workflow.take(
         Signal(
             index=0,
@@ -66,7 +65,6 @@ def send(xmatters: XMatters, *recipients: str, body: Mapping[str, Any] = OPEN) -
 
 
 def rung(xmatters: XMatters) -> list[tuple[str, str, float]]:
-    """Return person, device and time (seconds after START) of each notification."""
     return [
         (each["person"], each["device"], (datetime.fromisoformat(each["at"]) - START).total_seconds())
         for each in xmatters.story()["notifications"]

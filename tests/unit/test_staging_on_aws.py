@@ -114,8 +114,6 @@ class Relay(Target):
 
 
 class StandIn(XMatters):
-    """A stand-in without a table."""
-
     def __init__(self) -> None:
         super().__init__(None, "https://xmatters.example/api/integration/1/functions/1/triggers?apiKey=k")
         self.signals = list[bytes]()

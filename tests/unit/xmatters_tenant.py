@@ -55,12 +55,10 @@ class Tenant:
         self.now: Callable[[], float] = lambda: 0.0
 
     def accept(self, _: Call) -> HttpAnswer:
-        """Accept a signal."""
         self.signals.append(self.now())
         return samples.accepted(f"r{len(self.signals)}")
 
     def rest(self, call: Call) -> HttpAnswer:
-        """Answer a call of the REST API."""
         if call.method == "POST":
             document = json.loads(call.body)
             assert document["status"] == "TERMINATED"

@@ -65,7 +65,6 @@ class Members(list[tuple[str, Any]]):
 
 
 def written(value: Any) -> str:
-    """Return a value as JSON."""
     if isinstance(value, Members):
         return "{" + ",".join(f"{json.dumps(name)}:{written(member)}" for name, member in value) + "}"
     return "[" + ",".join(map(written, value)) + "]" if isinstance(value, list) else json.dumps(value)

@@ -19,7 +19,6 @@ def relay_with(**policy: Any) -> Relay:
 
 
 def recipients_of(relay: Relay) -> list[list[str]]:
-    """Return the recipients of each signal."""
     queries = [parse_qs(urlsplit(call.url).query) for call in relay.session.calls]
     return [query.get("recipients", [""])[0].split(",") for query in queries]
 

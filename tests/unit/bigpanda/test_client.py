@@ -25,8 +25,6 @@ def access(**members: Any) -> BigPandaAccess:
 
 
 class Api:
-    """A client over scripted answers."""
-
     def __init__(self, *steps: Step) -> None:
         self.session = FakeSession(*steps)
         self.clock = Clock()

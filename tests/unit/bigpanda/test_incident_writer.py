@@ -23,7 +23,6 @@ LATER = 1_800_000_001
 
 
 def secret(actions: Any = ACTIONS, **xmatters: Any) -> dict[str, Any]:
-    """Return a secret with a channel's actions."""
     document = samples.secret(bigpanda={"api_key": "BPU-canary", "environment_id": "e1", "actions": actions})
     document["xmatters"] |= xmatters
     return document
@@ -44,7 +43,6 @@ def new_relay(*steps: Step, opened_as: str = "critical") -> Relay:
 
 
 def answer(relay: Relay, response: str, person: str = "jdoe", **members: Any) -> None:
-    """Let xMatters call back about a person's response."""
     named = {"target": person, "firstName": "Jane", "lastName": "Doe"} if person else {}
     relay.call_back("response", response, person=named, **members)
 

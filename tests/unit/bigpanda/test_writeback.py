@@ -200,7 +200,6 @@ def acknowledge(relay: Relay, **said: Any) -> None:
 
 
 def change(relay: Relay, *statuses: str, seconds: float = 20) -> None:
-    """Let the incident get these statuses, one after the other."""
     for second, status in enumerate(statuses):
         relay.clock.now += seconds
         relay.share(status=status, changedOn=LATER + second, alerts=[f"a{second}"])

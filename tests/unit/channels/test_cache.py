@@ -48,7 +48,6 @@ class CachedChannels:
         return self.cache.for_refusal(name).inbound[0].token
 
     def changes(self, text: str | Exception, seconds: float) -> None:
-        """Let the secret of the channel `noc` change, and let time pass."""
         self.secrets.texts["noc"] = text
         self.clock.now += seconds
 

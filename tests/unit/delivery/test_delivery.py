@@ -52,7 +52,6 @@ def test_job_is_on_the_retry_queue_and_the_incident_is_claimed_before_the_signal
 
 
 def urls(relay: Relay) -> list[str]:
-    """Return the recipients in the URL of each signal."""
     return [call.url.partition("&recipients=")[2] for call in relay.session.calls]
 
 

@@ -61,7 +61,6 @@ class Scene:
         return self.says
 
     def share(self, status: str, ahead: int = 0, **said: Any) -> Result:
-        """Share the incident with this status, with timestamps `ahead` seconds in the future."""
         now = int(self.relay.clock.now) + ahead
         return self.relay.share(
             samples.enveloped("e1", status=status, active=status != "ok", changedOn=now, updatedOn=now, **said)
@@ -92,7 +91,6 @@ class Scene:
         return self
 
     def end(self) -> End:
-        """Return the end of the incident, as the ledger has it."""
         return self.relay.entry().end
 
     def doubtful(self) -> float:

@@ -32,14 +32,12 @@ def read(sns: FakeSns) -> dict[str, Any]:
 
 
 def published(*debts: OverdueDebt, others: int = 0, channel: str = "noc") -> dict[str, Any]:
-    """Notify the fallback topic of these debts; return the message."""
     sns = FakeSns()
     assert fallback(sns).notify(channel, debts, others)
     return read(sns)
 
 
 def lines(*debts: OverdueDebt, others: int = 0) -> list[str]:
-    """Return the lines of the e-mail."""
     text: str = published(*debts, others=others)["Message"]["email"]
     return text.splitlines()
 

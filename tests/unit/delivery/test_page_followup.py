@@ -27,12 +27,10 @@ def tenant() -> Tenant:
 
 
 def followup(**members: Any) -> Any:
-    """Return the follow-up job of the incident `i1`."""
     return samples.job(kind="followup", recipients=(), attempts=0, **members)
 
 
 def found(relay: Relay) -> list[tuple[str, ...]]:
-    """Return the pages of each signal."""
     return [ids for ids, _, _, _ in pages(relay)]
 
 

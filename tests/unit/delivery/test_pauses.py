@@ -23,7 +23,6 @@ def paused(*pauses: dict[str, Any], answers: Sequence[Step] = (OK,), **policy: A
 
 
 def resume(relay: Relay, *pauses: dict[str, Any]) -> None:
-    """Give the channel these pauses in place of its own."""
     relay.change_policy(preset="oncall", pauses=list(pauses), fallback_after_seconds=300)
 
 

@@ -50,7 +50,6 @@ def heard(relay: Relay) -> tuple[bool, bool, bool]:
 
 
 def rung(relay: Relay) -> str:
-    """Return the recipients of all signals, as words."""
     return " ".join(call.url.partition("recipients=")[2] for call in relay.session.calls)
 
 
@@ -474,7 +473,6 @@ def acted(**members: Any) -> dict[str, Any]:
 
 
 def listing(*activities: dict[str, Any]) -> HttpAnswer:
-    """Return BigPanda's answer with these activities."""
     return HttpAnswer(200, {}, json.dumps(activities).encode())
 
 

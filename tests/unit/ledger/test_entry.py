@@ -19,7 +19,6 @@ MARK = NOW + 60.0
 
 
 def notified(entry: Entry) -> Entry:
-    """Return the entry after the fallback topic was notified of its debt."""
     return replace(entry, debt=entry.debt.notified())
 
 
@@ -130,7 +129,6 @@ def test_flag_of_bigpanda_is_enough_while_the_incident_is_open() -> None:
 
 
 def signal_to(*recipients: str, is_for_one: bool = False) -> AcceptedSignal:
-    """Return the signal of a critical state to these recipients."""
     return AcceptedSignal.of(state(), "r1", NOW, Audience(recipients, is_for_one=is_for_one))
 
 

@@ -26,12 +26,10 @@ def learnt(scene: Scene, channel: str = "noc") -> tuple[str, ...]:
 
 
 def asked(scene: Scene) -> list[str]:
-    """Return the incidents whose activities were asked for, in order."""
     return [call.url.split("/")[-2] for call in scene.relay.bigpanda.calls if "/activities?" in call.url]
 
 
 def lists(scene: Scene, **targets: list[str]) -> None:
-    """Let BigPanda list these incidents, each shared with the webhooks that it names."""
     scene.has(*(incident(scene.relay.clock, name) for name in targets))
     scene.tenant.targets = dict(targets)
 

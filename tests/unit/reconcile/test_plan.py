@@ -26,12 +26,10 @@ def planned(scene: Scene) -> list[Listing]:
 
 
 def groups(scene: Scene) -> list[list[str]]:
-    """Return the channels of each planned listing."""
     return sorted([member.name for member in each.members] for each in planned(scene))
 
 
 def share(scene: Scene, environment_id: str, recipients: tuple[str, ...] = ()) -> None:
-    """Let BigPanda post a share of that environment to a URL that names these recipients."""
     content = samples.enveloped(environment_id, id=f"of {environment_id}", status="warning")
     scene.relay.webhook.serve(samples.request(content, recipients=recipients))
 

@@ -71,8 +71,6 @@ def test_difference_between_bigpanda_and_ledger_is_relayed_once(
 
 
 class TestMissed:
-    """Missed incidents: their shares never came."""
-
     def test_missed_incident_is_relayed_with_the_member_names_of_a_webhook(self) -> None:
         scene = make_scene(callbacks=True, app_key="app-1")
         scene.has(listed(scene, severity="critical", incident_tags=[{"name": "x"}]))
@@ -262,8 +260,6 @@ class TestEnvironments:
 
 
 class TestSnoozed:
-    """Snoozes that end while the incident is still critical."""
-
     def slept(self, **said: Any) -> Scene:
         """Return a scene whose incident was announced, then snoozed, and a run saw that."""
         scene = make_scene()
@@ -314,7 +310,6 @@ def reporting(**access: Any) -> Scene:
 
 
 def notices(scene: Scene) -> list[str]:
-    """Return the messages to the fallback topic."""
     return [message["Message"] for message in scene.relay.sns.published]
 
 

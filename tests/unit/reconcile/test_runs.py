@@ -41,8 +41,6 @@ def pages(scene: Scene, number: int, *, seconds: float = 2.0, statuses: Sequence
 
 
 def slow(scene: Scene, seconds: float) -> None:
-    """Let each answer of BigPanda take so long."""
-
     def wait() -> None:
         scene.relay.clock.now += seconds
 
@@ -56,7 +54,6 @@ def settled(scene: Scene) -> None:
 
 
 def queued(scene: Scene) -> list[str]:
-    """Return the incidents of the signals on the retry queue, in order."""
     return [job.incident_id for job in scene.relay.retries.jobs()]
 
 
@@ -73,7 +70,6 @@ def with_queries(scene: Scene, number: int) -> None:
 
 
 def changed(scene: Scene, channel: str, **access: Any) -> None:
-    """Change a channel's access to BigPanda, and let time pass until functions read it."""
     scene.relay.edit_secret(lambda document: document["bigpanda"].update(access), channel)
     scene.relay.clock.now += 301
 
@@ -282,8 +278,6 @@ class TestLease:
 
 
 def refuse(scene: Scene, key: str) -> None:
-    """Let BigPanda refuse an API key."""
-
     def answered(call: Call) -> HttpAnswer:
         return HttpAnswer(401, {}, b"") if key in str(call.headers) else scene.tenant(call)
 

@@ -68,7 +68,6 @@ class World:
 
     @property
     def shared(self) -> list[str]:
-        """The status of each post."""
         return [incident["status"] for _, incident in self.posts]
 
     @property

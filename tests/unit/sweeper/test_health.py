@@ -50,7 +50,6 @@ def runs(relay: Relay, count: int = 1, seconds: float = 60.0) -> None:
 
 
 def told(sns: FakeSns) -> list[tuple[str, str]]:
-    """Return topic and subject of the messages about health."""
     names = {ALARM: "alarm", NOTICE: "notice"}
     return [(names[each["TopicArn"]], each["Subject"]) for each in sns.published if each["TopicArn"] in names]
 
@@ -242,7 +241,6 @@ def share(relay: Relay) -> None:
 
 
 def minutes(relay: Relay, hours: float) -> None:
-    """Run the sweeper each minute for some hours."""
     runs(relay, round(hours * 60))
 
 
@@ -295,7 +293,6 @@ def probing(*, rest: Step = LISTED, bigpanda: Step = PAGE, **changes: Any) -> Re
 
 
 def calls(relay: Relay) -> tuple[int, int]:
-    """Return the number of calls of xMatters' REST API and of BigPanda's API."""
     return len(relay.rest.calls), len(relay.bigpanda.calls)
 
 

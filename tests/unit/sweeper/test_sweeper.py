@@ -45,7 +45,6 @@ def sweep_at(relay: Relay, moment: float) -> dict[str, Any]:
 
 
 def begun(relay: Relay) -> int:
-    """Return the number of bells that workers began without a recorded result."""
     row = relay.entry().debt.row
     assert row
     return row.begun
@@ -138,8 +137,6 @@ def test_unreadable_stored_job_is_counted_and_asked_for_later(text: str | None) 
 
 
 class TestPoison:
-    """Poison: jobs that workers begin repeatedly without a result."""
-
     def begin_and_die(self, relay: Relay) -> None:
         """Let the sweeper send the job, and stop the worker in the middle of it."""
         sweep_at(relay, due(relay) + 60)

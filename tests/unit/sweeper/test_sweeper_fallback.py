@@ -31,18 +31,15 @@ def subjects(relay: Relay) -> list[str]:
 
 
 def email(relay: Relay, number: int = 0) -> str:
-    """Return the whole text of a message to the fallback topic."""
     return str(json.loads(relay.sns.published[number]["Message"])["email"])
 
 
 def channels(*names: str, **policy: Any) -> FakeSecrets:
-    """Return secrets of channels with this policy."""
     document = samples.secret(policy={"min_seconds_between_signals": 0} | policy)
     return FakeSecrets(**dict.fromkeys(names, json.dumps(document)))
 
 
 def post(relay: Relay, channel: str, **said: Any) -> None:
-    """Let BigPanda post a share to a channel."""
     relay.webhook.serve(samples.request(samples.body(**said), channel=channel))
 
 
@@ -113,7 +110,6 @@ class TestPhones:
         return relay
 
     def line(self, relay: Relay) -> dict[str, Any]:
-        """Return the only log line about phones."""
         [line] = [each for each in relay.recorder.lines() if "phone" in each["message"]]
         return line
 
