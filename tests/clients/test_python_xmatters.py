@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.server.in_process import Box
 from tests.clients.driving import Outcome, python_xmatters
-from tests.clients.tenant import BASIC, OAUTH, acknowledge, signal
+from tests.stand_in import BASIC, OAUTH, acknowledge, signal
 
 PASSWORD = {"username": BASIC["username"], "password": BASIC["password"]}
 CLIENT = {"client_id": OAUTH["client_id"], **PASSWORD}

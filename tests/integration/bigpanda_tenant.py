@@ -14,6 +14,7 @@ from sandbox.processes import Process
 from sandbox.server.client import StandIn
 from sandbox.server.in_process import Box
 from tests.integration.live import Received, Script, Site, site
+from tests.stand_in import session
 
 KEY = "BPU-canary-key"
 APP = "app-canary-key"
@@ -89,10 +90,8 @@ def tenant_of(box: Box) -> Iterator[Tenant]:
     box.bigpanda.let_in(KEY)
     box.bigpanda.let_app_in(APP)
     process = Process(os.getpid(), "")
-    with requests.Session() as session:
-        session.trust_env = False
-        session.headers["Authorization"] = f"Bearer {KEY}"
-        yield Tenant(box, StandIn(box.control_url, box.xmatters_url, box.bigpanda.url, process), session)
+    with session(Authorization=f"Bearer {KEY}") as api:
+        yield Tenant(box, StandIn(box.control_url, box.xmatters_url, box.bigpanda.url, process), api)
 
 
 @contextmanager

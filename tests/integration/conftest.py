@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from sandbox.server.in_process import Box, running
 from tests.integration.account import Aws, aws
 from tests.integration.relayctl_cloud import Operator, operating
 from tests.integration.relayctl_logs import Logs
+from tests.stand_in import session
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +54,12 @@ def box(running_box: Box) -> Iterator[Box]:
     yield running_box
     running_box.listening(True)
     running_box.clear()
+
+
+@pytest.fixture
+def http() -> Iterator[requests.Session]:
+    with session() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws
 from tests.integration.live import Live
-
-URL = {"type": "url", "api_key": "url-key-0042"}
+from tests.stand_in import URL
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from sandbox.cloud.deployment import StackFile
 from sandbox.page.site import FILES, joining
 from sandbox.server import background
 from sandbox.server.in_process import Box, running
+from tests.stand_in import URL
 
-URL = {"type": "url", "api_key": "k"}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -23,13 +23,6 @@ def running_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     missing = tmp_path_factory.mktemp("local") / "stack.json"
     with running(joining=joining(StackFile(missing).find)) as box:
         yield box
-
-
-@pytest.fixture
-def http() -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        session.trust_env = False
-        yield session
 
 
 def switch(http: requests.Session, box: Box, **wanted: Any) -> dict[str, Any]:

@@ -11,44 +11,22 @@ import requests
 from relay.incidents.callback import Kind, ResponseMeanings, parse_callback
 from sandbox.server.in_process import Box
 from tests.integration.live import Site, site
+from tests.stand_in import TENANT, session, signal
 from tests.waiting import until
 
-URL = {"type": "url", "api_key": "canary-url-key"}
-BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
-OPEN = {
-    "incident": {"id": "i1", "status": "critical", "title": "Database is down"},
-    "metadata": {"environment_id": "e1"},
-}
-KIM = {"name": "kim", "full_name": "Kim Lee", "email": "kim@acme.example"}
-PEOPLE: list[dict[str, Any]] = [KIM, {"name": "jo", "full_name": "Jo Roe"}, {"name": "away", "status": "INACTIVE"}]
-GROUPS: list[dict[str, Any]] = [
-    {"name": "dba", "members": [{"name": "away"}, {"name": "kim"}, {"name": "jo", "after_seconds": 400}]},
-    {"name": "Network, Ops", "members": [{"name": "kim"}]},
-]
 HEADER = {"name": "Authorization", "value": "Bearer canary-token"}
 
 
-@pytest.fixture
-def http(box: Box) -> Iterator[requests.Session]:
-    """An HTTP session with valid credentials for xMatters' REST API. xMatters has people and groups."""
-    box.events.declare(BASIC)
-    box.xmatters.people.declare({"people": PEOPLE, "groups": GROUPS})
-    with requests.Session() as session:
-        session.trust_env = False
-        session.auth = (BASIC["username"], BASIC["password"])
-        yield session
+@pytest.fixture(autouse=True)
+def _people(box: Box) -> Iterator[None]:
+    box.xmatters.people.declare(TENANT)
+    yield
     box.xmatters.people.declare({})
 
 
-def signal(box: Box, body: Any = OPEN) -> str:
-    answer = requests.post(f"{box.declare(URL).url}&recipients=dba", json=body, timeout=60)
-    return str(answer.json()["requestId"])
-
-
 def control(box: Box, method: str, path: str, document: Any = None) -> requests.Response:
-    with requests.Session() as session:
-        session.trust_env = False
-        return session.request(method, f"{box.control_url}/{path}", json=document, timeout=60)
+    with session() as http:
+        return http.request(method, f"{box.control_url}/{path}", json=document, timeout=60)
 
 
 def phones(box: Box) -> Any:
@@ -85,7 +63,7 @@ def logged(box: Box, count: int) -> list[dict[str, Any]]:
 
 
 class TestCallbacks:
-    def test_relay_reads_all_callbacks_of_a_page(self, box: Box, http: requests.Session, relay: Relay) -> None:
+    def test_relay_reads_all_callbacks_of_a_page(self, box: Box, relay: Relay) -> None:
         control(box, "PUT", "phones/callbacks", relay.declaration())
         signal(box)
         box.xmatters.notifier.answer(phones(box)["notifications"][-1]["id"], "Escalate", "in a tunnel")
@@ -107,9 +85,7 @@ class TestCallbacks:
         assert {(each["status"], each["page"]) for each in entries} == {(202, said[0].page_number)}
         assert "canary" not in json.dumps(phones(box))
 
-    def test_relay_reads_the_callback_of_a_failed_delivery(
-        self, box: Box, http: requests.Session, relay: Relay
-    ) -> None:
+    def test_relay_reads_the_callback_of_a_failed_delivery(self, box: Box, relay: Relay) -> None:
         control(box, "PUT", "phones/callbacks", relay.declaration())
         control(box, "PUT", "flow", {"mode": "devices_fail"})
         signal(box)
@@ -117,7 +93,7 @@ class TestCallbacks:
         callback = parse_callback(relay.bodies[1])
         assert (callback.is_failed_delivery(), callback.is_delivered(), callback.target) == (True, False, "kim")
 
-    def test_relay_reads_the_callback_that_nobody_is_left(self, box: Box, http: requests.Session, relay: Relay) -> None:
+    def test_relay_reads_the_callback_that_nobody_is_left(self, box: Box, relay: Relay) -> None:
         control(box, "PUT", "phones/callbacks", relay.declaration())
         signal(box)
         for _ in range(2):
@@ -126,9 +102,7 @@ class TestCallbacks:
         callback = parse_callback(relay.bodies[-1])
         assert (callback.kind, callback.target, callback.is_dead_end()) == (Kind.FAILURE, "dba", True)
 
-    def test_failed_callback_is_sent_once_more_and_a_refused_one_is_not(
-        self, box: Box, http: requests.Session, relay: Relay
-    ) -> None:
+    def test_failed_callback_is_sent_once_more_and_a_refused_one_is_not(self, box: Box, relay: Relay) -> None:
         box.xmatters.callbacks.declare(relay.declaration())
         relay.statuses[:] = [503, 202, 401]
         signal(box)
