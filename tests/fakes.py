@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from relay.channels.authentication import Reply
 from relay.deadline import Deadline
 from relay.delivery.phones import Phones, ways_to
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
@@ -246,19 +247,19 @@ class FakeSecrets:
 
 
 def secrets_of(
-    *,
+    *names: str,
     policy: Mapping[str, Any] | None = None,
     xmatters: Mapping[str, Any] | None = None,
     **members: Any,
 ) -> FakeSecrets:
-    """Return fake secrets that have only the channel `noc`.
+    """Return fake secrets that have only these channels, or the channel `noc`.
 
     The members of `policy` and `xmatters` join those of the sample; `members` are further ones of the secret. By
     default the policy has no minimum time between signals.
     """
     document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})}, **members)
     document["xmatters"] |= xmatters or {}
-    return FakeSecrets(noc=json.dumps(document))
+    return FakeSecrets(**dict.fromkeys(names or ("noc",), json.dumps(document)))
 
 
 class Recorder:
@@ -473,6 +474,11 @@ class Relay:
             deadline=self.deadline(seconds),
         )
 
+    def post(self, channel: str = "noc", recipients: tuple[str, ...] = (), **said: Any) -> Reply:
+        """Let BigPanda post a share to a channel's URL, with these members of the incident `i1`."""
+        request = samples.request(samples.body(**said), channel=channel, recipients=recipients)
+        return self.webhook.serve(request)
+
     def play(self, events: str, **said: Any) -> list[str]:
         """Let things happen to the incident `i1`, one after the other; return what becomes of each share.
 
@@ -641,15 +647,17 @@ def new_relay(
     policy: Mapping[str, Any] | None = None,
     xmatters: Mapping[str, Any] | None = None,
     access: Mapping[str, Any] | None = None,
+    channels: Sequence[str] = (),
     **changes: Any,
 ) -> Relay:
     """Return a relay whose channel has this policy, these members of `xmatters`, and this access to BigPanda.
 
+    `channels` are the names of such channels, if it is not only `noc`.
     By default its signals need no minimum time between them. `steps` are the answers of xMatters' triggers, as in
     FakeSession. Without steps the triggers accept every signal.
     """
     bigpanda = {"bigpanda": dict(access)} if access else {}
-    parts = {"secrets": secrets_of(policy=policy, xmatters=xmatters, **bigpanda)} | changes
+    parts = {"secrets": secrets_of(*channels, policy=policy, xmatters=xmatters, **bigpanda)} | changes
     return Relay(FakeSession(*steps or (samples.accepted("r7"),)), **parts)
 
 

@@ -243,7 +243,7 @@ def test_state_that_is_no_worse_goes_to_the_acknowledger_alone(
 
 def test_acknowledgement_counts_for_none_of_several_open_entries_of_the_incident() -> None:
     relay = answering()
-    relay.webhook.serve(samples.request(samples.body(), recipients=("dba",)))
+    relay.post(recipients=("dba",))
     acknowledge(relay)
     entries = [relay.ledger.read(key("noc", named, "i1")) for named in ((), ("dba",))]
     assert [(bool(each.announced), each.acknowledged_by) for each in entries] == [(True, ""), (True, "")]
@@ -254,18 +254,14 @@ HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
 
 def test_first_share_of_an_incident_releases_it_in_bigpanda() -> None:
     relay = new_relay(**HELD)
-    shared(relay, status="critical")
+    assert relay.post().status < 300
     assert relay.bigpanda.calls == []
     relay.wake(0)
     [call] = [call for call in relay.bigpanda.calls if call.url.endswith("/outbound/callback")]
     assert json.loads(call.body) == {"event_type": "incident#new", "incident_id": "i1", "app_key": "app-canary"}
-    shared(relay, status="warning", changedOn=1_800_000_001)
+    assert relay.post(status="warning", changedOn=1_800_000_001).status < 300
     relay.wake(36)
     assert len(relay.bigpanda.calls) == 1
-
-
-def shared(relay: Relay, **said: Any) -> None:
-    assert relay.webhook.serve(samples.request(samples.body(**said))).status < 300
 
 
 @pytest.mark.parametrize(

@@ -136,9 +136,6 @@ def routed(policy: dict[str, Any], **changes: Any) -> Relay:
     return new_relay(Tenant().accept, xmatters={"recipients": ["own"]}, policy=policy, **changes)
 
 
-# ---- Jobs ------------------------------------------------------------------------------------------------------------
-
-
 # ---- Shares with bad timestamps --------------------------------------------------------------------------------------
 
 

@@ -47,7 +47,7 @@ class Scene:
         self.asked: list[str] = []
         self.tenant = Tenant()
         xmatters = {"recipients": ["Ops"], **({"rest": REST} if rest else {})}
-        parts = {"rest": FakeSession(self.tenant.rest), "bigpanda": FakeSession(self._bigpanda)}
+        parts: dict[str, Any] = {"rest": FakeSession(self.tenant.rest), "bigpanda": FakeSession(self._bigpanda)}
         self.relay = new_relay(self.tenant.accept, policy=policy, xmatters=xmatters, access=known, **parts)
 
     @property

@@ -142,6 +142,3 @@ def test_fallback_time_counts_from_the_end_of_the_pause(name: str, loses_message
     # The sweeper runs every 30 s, and the change of the pauses takes 15 s.
     assert seconds <= relay.clock.now - NOW <= seconds + 60
     assert len(relay.sns.published) == 1
-
-
-# ---- The ledger fails ------------------------------------------------------------------------------------------------

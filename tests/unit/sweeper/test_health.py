@@ -19,7 +19,6 @@ from relay.sweeper.health_announcement import (
 from tests import samples
 from tests.fakes import (
     TABLE_DOWN,
-    FakeSecrets,
     FakeSession,
     FakeSns,
     HookedDynamoDb,
@@ -125,10 +124,10 @@ class TestGivenUp:
 class TestManyChannels:
     def owing(self, count: int) -> Relay:
         names = [f"c{number}" for number in range(count)]
-        relay = watched(DOWN, secrets=FakeSecrets(**dict.fromkeys(names, json.dumps(samples.secret()))))
+        relay = watched(DOWN, channels=names)
         for number, name in enumerate(names):
             status = "critical" if number == 1 else "warning"
-            relay.webhook.serve(samples.request(samples.body(id=f"i{number}", status=status), channel=name))
+            relay.post(name, id=f"i{number}", status=status)
             open_circuit(relay, name)
         return relay
 
@@ -230,23 +229,13 @@ HOUR = 3600.0
 EVERY = 4 * HOUR
 
 
-def expecting(**changes: Any) -> Relay:
-    return new_relay(
-        **{"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE, "policy": {"expect_share_every": EVERY}} | changes
-    )
-
-
-def share(relay: Relay) -> None:
-    relay.webhook.serve(samples.request(samples.body(status="ok")))
-
-
 def minutes(relay: Relay, hours: float) -> None:
     runs(relay, round(hours * 60))
 
 
 def test_channel_without_a_share_for_too_long_wakes_people() -> None:
-    relay = expecting()
-    share(relay)
+    relay = watched(policy={"expect_share_every": EVERY})
+    relay.post(status="ok")
     minutes(relay, 4)
     assert told(relay.sns) == []
     runs(relay, 3)
@@ -255,7 +244,7 @@ def test_channel_without_a_share_for_too_long_wakes_people() -> None:
 
 
 def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() -> None:
-    relay = expecting()
+    relay = watched(policy={"expect_share_every": EVERY})
     assert relay.sweeper.health
     survey = relay.sweeper.health.survey
     asked: list[float] = []
@@ -275,21 +264,13 @@ def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() ->
 HOUR_RUNS = 60
 LISTED = HttpAnswer(200, {}, b'{"data": []}')
 PAGE = HttpAnswer(200, {}, b'{"items": [], "total": 0}')
-BIGPANDA = {"api_key": "bigpanda-key-77e2", "environments": ["e1"]}
-
-
-def document(*, rest: dict[str, Any] | None = REST, bigpanda: dict[str, Any] | None = BIGPANDA, **members: Any) -> str:
-    found = samples.secret(**members)
-    if rest:
-        found["xmatters"] |= {"rest": rest}
-    return json.dumps(found | ({"bigpanda": bigpanda} if bigpanda else {}))
+BIGPANDA: dict[str, Any] = {"api_key": "bigpanda-key-77e2", "environments": ["e1"]}
 
 
 def probing(*, rest: Step = LISTED, bigpanda: Step = PAGE, **changes: Any) -> Relay:
-    """Return a relay with both health topics, whose channel has access to both APIs. They answer as the test says."""
-    parts: dict[str, Any] = {"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE}
-    parts |= {"rest": FakeSession(rest), "bigpanda": FakeSession(bigpanda)}
-    return new_relay(**parts | {"secrets": FakeSecrets(noc=document())} | changes)
+    """Return a relay whose channel has access to both APIs, which answer so."""
+    access = {"xmatters": {"rest": REST}, "access": BIGPANDA}
+    return watched(rest=FakeSession(rest), bigpanda=FakeSession(bigpanda), **access | changes)
 
 
 def calls(relay: Relay) -> tuple[int, int]:
@@ -309,9 +290,9 @@ class TestRequests:
 
     def test_run_probes_a_bounded_number_of_channels_and_each_has_its_turn(self) -> None:
         names = [f"channel{number:02}" for number in range(3 * 10)]
-        logins = {name: {**samples.BASIC, "username": name} for name in names}
-        secrets = FakeSecrets(**{each: document(rest=REST | {"auth": logins[each]}) for each in names})
-        relay = probing(secrets=secrets)
+        relay = probing(channels=names)
+        for name in names:
+            relay.secrets.texts[name] = str(relay.secrets.texts[name]).replace("rest-pw", f"rest-pw-{name}")
         for expected in (10, 20, 30, 30):
             runs(relay)
             assert len(relay.rest.calls) == expected
@@ -319,7 +300,7 @@ class TestRequests:
 
     @pytest.mark.parametrize("bigpanda", [None, {"api_key": "bigpanda-key-77e2"}])
     def test_channel_without_a_credential_that_can_be_probed_causes_no_request(self, bigpanda: Any) -> None:
-        relay = probing(secrets=FakeSecrets(noc=document(rest=None, bigpanda=bigpanda)))
+        relay = probing(xmatters=None, access=bigpanda)
         runs(relay, 2 * HOUR_RUNS)
         assert calls(relay) == (0, 0)
         assert "crash" not in relay.recorder.metrics()
@@ -340,6 +321,9 @@ class TestRefused:
         runs(relay, 5 * HOUR_RUNS)
         assert told(relay.sns) == [("notice", "Channel noc is sick: 0 critical, 0 other incidents wait")]
         assert f"Why: {why}." in texts(relay.sns)[0]
+        [kept] = [item["text"]["S"] for name, item in relay.dynamodb.items.items() if name == PROBES_KEY]
+        assert [*json.loads(kept)["channels"]["noc"][1]] == [api]
+        assert not [each for each in ("rest-pw", BIGPANDA["api_key"]) if each in kept]
 
     @pytest.mark.parametrize(
         "answer",
@@ -359,15 +343,6 @@ class TestRefused:
         relay.rest.steps, relay.bigpanda.steps = [answer], [answer]
         runs(relay, 3 * HOUR_RUNS)
         assert len(told(relay.sns)) == 1, "still sick"
-
-
-def test_item_has_no_credential() -> None:
-    relay = probing(rest=samples.refused(401), bigpanda=samples.refused(401))
-    runs(relay)
-    [text] = [item["text"]["S"] for name, item in relay.dynamodb.items.items() if name == PROBES_KEY]
-    assert set(json.loads(text)["channels"]["noc"][1]) == {"rest", "bigpanda"}
-    assert "rest-pw" not in text
-    assert BIGPANDA["api_key"] not in text
 
 
 def test_refused_message_is_sent_again_by_the_next_run_and_counted() -> None:

@@ -1,6 +1,5 @@
 """Sweeper: it replaces vanished messages, ends long waits, and reports the debts of each channel."""
 
-import json
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import (
     Clock,
-    FakeSecrets,
     HookedDynamoDb,
     Relay,
     Step,
@@ -85,12 +83,12 @@ class TestOrder:
 
 
 def test_many_debts_of_one_channel_do_not_delay_those_of_another() -> None:
-    relay = new_relay(DOWN, secrets=FakeSecrets(loud=json.dumps(samples.secret()), noc=json.dumps(samples.secret())))
+    relay = new_relay(DOWN, channels=("loud", "noc"))
     for number in range(500):
-        relay.webhook.serve(samples.request(samples.body(id=f"f{number}"), channel="loud"))
+        relay.post("loud", id=f"f{number}")
     relay.clock.now += 1
-    relay.webhook.serve(samples.request(samples.body(id="i1"), channel="noc"))
-    relay.webhook.serve(samples.request(samples.body(id="i2", status="warning"), channel="noc"))
+    relay.post()
+    relay.post(id="i2", status="warning")
     relay.retries.messages.clear()
     relay.close_circuits()
     before = relay.dynamodb.calls.count("batch_get_item")
@@ -261,8 +259,7 @@ def flood(relay: Relay, minutes: int, *, each: int, channel: str = "noc", prefix
     start = int(relay.clock.now)
     for _ in range(minutes):
         for number in range(each):
-            content = samples.body(id=f"{prefix}-{int(relay.clock.now) - start}-{number}", **said)
-            relay.webhook.serve(samples.request(content, channel=channel))
+            relay.post(channel, id=f"{prefix}-{int(relay.clock.now) - start}-{number}", **said)
         relay.wake(30)
         relay.wake(0)
         relay.sweep(29)

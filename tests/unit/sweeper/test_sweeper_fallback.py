@@ -10,7 +10,7 @@ from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relayctl.kept_by_functions import last_confirmation
 from tests import samples
-from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import HookedDynamoDb, Relay, Step, new_relay, table_down
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -32,15 +32,6 @@ def subjects(relay: Relay) -> list[str]:
 
 def email(relay: Relay, number: int = 0) -> str:
     return str(json.loads(relay.sns.published[number]["Message"])["email"])
-
-
-def channels(*names: str, **policy: Any) -> FakeSecrets:
-    document = samples.secret(policy={"min_seconds_between_signals": 0} | policy)
-    return FakeSecrets(**dict.fromkeys(names, json.dumps(document)))
-
-
-def post(relay: Relay, channel: str, **said: Any) -> None:
-    relay.webhook.serve(samples.request(samples.body(**said), channel=channel))
 
 
 ON = "The relay goes on trying"
@@ -104,9 +95,9 @@ class TestPhones:
     )
 
     def owing(self, *names: str) -> Relay:
-        relay = new_relay(DOWN, secrets=channels(*names), numbers=self.NUMBERS)
+        relay = new_relay(DOWN, channels=names, numbers=self.NUMBERS)
         for name in names:
-            post(relay, name, id=f"{name}-1")
+            relay.post(name, id=f"{name}-1")
         return relay
 
     def line(self, relay: Relay) -> dict[str, Any]:
