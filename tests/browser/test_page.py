@@ -33,7 +33,7 @@ def expect_calls(page: Page, stage: Stage, *wanted: tuple[str, str, Any]) -> Non
 class TestStory:
     def test_each_part_shows_its_side_in_words(self, page: Page) -> None:
         expect(card(page, "Replica lag")).to_contain_text("critical")
-        expect(card(page, "Checkout latency")).to_contain_text("snoozed until 19:00:00")
+        expect(card(page, "Checkout latency")).to_contain_text("snoozed until 18:59:00")
         expect(page.locator("#shares > li").nth(2)).to_contain_text("Signalled")
         expect(page.locator("#shares > li").nth(2)).to_contain_text("nothing of this open incident was announced")
         expect(page.locator("#owed")).to_contain_text("next attempt in")
@@ -76,9 +76,8 @@ class TestStory:
 
     def test_change_is_shown_and_announced_without_a_reload(self, page: Page, stage: Stage) -> None:
         stage.state["bigpanda"]["incidents"][0] |= {"status": "warning"}
-        stage.state["xmatters"]["notifications"].append(
-            story.notification(9, "jo", "Phone app", "APPLE_PUSH", "ringing")
-        )
+        answered = stage.state["xmatters"]["notifications"][-1]
+        stage.state["xmatters"]["notifications"].append(answered | {"id": 9, "state": "ringing", "answer": None})
         expect(card(page, "Replica lag").locator(".chip")).to_have_text("warning")
         expect(phone(page, "Jo Park")).to_contain_text("ringing")
         expect(page.get_by_role("status")).to_have_text(
@@ -191,8 +190,9 @@ class TestKeyboard:
     def test_focus_stays_on_a_button_while_the_lists_change(self, page: Page, stage: Stage) -> None:
         button = card(page, "Replica lag").get_by_role("button", name="Ease")
         button.focus()
-        newer = story.incident("new", "A newer incident", "critical", 500, ["resolve"])
-        stage.state["bigpanda"]["incidents"] = [newer, *reversed(stage.state["bigpanda"]["incidents"])]
+        known = stage.state["bigpanda"]["incidents"]
+        newer = known[0] | {"id": "new", "title": "A newer incident", "opened_at": known[0]["opened_at"] + 500}
+        stage.state["bigpanda"]["incidents"] = [newer, *reversed(known)]
         expect(page.locator("#incidents > li").first).to_contain_text("A newer incident")
         expect(button).to_be_focused()
 
