@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.account import Aws
+from tests.unit.entrypoints.test_bootstrap import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,8 +32,6 @@ def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes
     settings = {
         "POWERTOOLS_SERVICE_NAME": f"relay-{account.table}-{function}",
         "POWERTOOLS_METRICS_NAMESPACE": "relay",
-        "RELAY_SECRET_PREFIX": "relay",
-        "RELAY_XMATTERS_HOSTS": "*.xmatters.com",
         "RELAY_BIGPANDA_HOSTS": "*.bigpanda.io",
         "RELAY_PROFILE": "local",
         # The local profile requires an endpoint URL. moto answers for AWS's own names, so boto3 has to ignore the URL.
@@ -43,9 +42,8 @@ def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes
         "RELAY_CHORE_QUEUE_URL": account.chores.url,
         "RELAY_LEDGER_TABLE": account.table,
         "RELAY_FALLBACK_TOPIC_ARN": account.topic_arn,
-        "RELAY_JOB_WORKER": "job-worker",
     }
-    for name, value in (settings | changes).items():
+    for name, value in (ENVIRONMENT | settings | changes).items():
         environment.setenv(name, value)
     spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
     assert spec
