@@ -22,7 +22,7 @@ from relay.deadline import Deadline
 from relay.delivery.phones import Phones, ways_to
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
-from relay.failures import LedgerError, Reason, SendError, UnknownChannel
+from relay.failures import LedgerError, SendError, UnknownChannel
 from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job
@@ -532,10 +532,6 @@ class Relay:
         assert reply.status == 200
         return dict(reply.document)
 
-    def resume(self, job: Job, given_up: Reason | None = None) -> Result:
-        share, channel = parse_share(job.body), self.channels.get("noc")
-        return self.delivery.resume(job, share, channel, self.deadline(15), given_up=given_up)
-
     def statuses(self) -> str:
         """Return the statuses of all signals as words, in the order in which they were sent."""
         return " ".join(json.loads(call.body)["incident"]["status"] for call in self.session.calls)
@@ -606,10 +602,6 @@ class Relay:
     def other(self, *steps: Step) -> "Relay":
         """Return a relay on the same queues, table, topic and clock, with other answers of xMatters' triggers."""
         return replace(self, session=FakeSession(*steps), recorder=Recorder())
-
-    def with_rest(self, rest: FakeSession) -> "Relay":
-        """Return the same relay with another REST API of xMatters."""
-        return replace(self, rest=rest)
 
     def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
         return self.ledger.read(key("noc", recipients, incident_id))

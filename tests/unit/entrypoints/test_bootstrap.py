@@ -30,8 +30,6 @@ ENVIRONMENT = {
     "RELAY_JOB_WORKER": "stack-job-worker",
 }
 
-BUILDS = [bootstrap.webhook, bootstrap.job_worker, bootstrap.chore_worker, bootstrap.sweeper]
-
 
 @pytest.fixture(autouse=True)
 def _lambda(monkeypatch: pytest.MonkeyPatch) -> None:
