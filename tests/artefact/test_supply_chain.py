@@ -15,11 +15,6 @@ SBOMS = {"lambda": "layers/dependencies/requirements.txt", "relayctl": "requirem
 type Pins = dict[tuple[str, str], set[str]]
 
 
-@pytest.fixture(scope="module")
-def sboms(dist: Path) -> dict[str, Any]:
-    return {name: json.loads((dist / f"{name}.cdx.json").read_text()) for name in SBOMS}
-
-
 def pinned(text: str) -> Pins:
     """Return the hashes of each package and version that a file pins."""
     blocks = re.split(r"\n(?=\S)", text.strip())
@@ -44,21 +39,16 @@ def listed(sbom: dict[str, Any]) -> Pins:
 
 
 @pytest.mark.parametrize("name", SBOMS)
-class TestSbom:
-    def test_sbom_lists_each_pinned_package_with_its_version_and_hashes(self, sboms: dict[str, Any], name: str) -> None:
-        expected = pinned((ROOT / SBOMS[name]).read_text())
-        assert all(expected.values())
-        assert listed(sboms[name]) == expected
-
-    def test_sbom_is_cyclonedx_of_this_version_of_the_project(self, sboms: dict[str, Any], name: str) -> None:
-        subject = sboms[name]["metadata"]["component"]
-        assert (sboms[name]["bomFormat"], subject["name"]) == ("CycloneDX", "bigpanda-xmatters-relay")
-        assert subject["version"] == VERSION
-
-    def test_sbom_packages_have_package_urls(self, sboms: dict[str, Any], name: str) -> None:
-        assert {component["purl"].partition("?")[0] for component in sboms[name]["components"]} == {
-            f"pkg:pypi/{package}@{version}" for package, version in listed(sboms[name])
-        }
+def test_sbom_is_of_this_version_and_lists_each_pinned_package_with_its_url_and_hashes(dist: Path, name: str) -> None:
+    sbom = json.loads((dist / f"{name}.cdx.json").read_text())
+    subject = sbom["metadata"]["component"]
+    assert (sbom["bomFormat"], subject["name"]) == ("CycloneDX", "bigpanda-xmatters-relay")
+    assert subject["version"] == VERSION
+    expected = pinned((ROOT / SBOMS[name]).read_text())
+    assert all(expected.values())
+    assert listed(sbom) == expected
+    urls = {component["purl"].partition("?")[0] for component in sbom["components"]}
+    assert urls == {f"pkg:pypi/{package}@{version}" for package, version in expected}
 
 
 def test_checksums_are_those_of_all_other_files(dist: Path) -> None:
