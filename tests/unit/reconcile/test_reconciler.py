@@ -259,27 +259,21 @@ class TestEnvironments:
         assert scene.run_twice()["missed"] == 1
 
 
-class TestSnoozed:
-    def slept(self, **said: Any) -> Scene:
-        """Return a scene whose incident was announced, then snoozed, and a run saw that."""
-        scene = make_scene()
-        scene.shared(**said)
-        scene.has(listed(scene, snooze={"snoozed": True}, ago=500))
-        scene.run()
+def test_critical_whose_snooze_ended_is_signalled_once() -> None:
+    scene = make_scene()
+    scene.shared()
+    scene.has(listed(scene, snooze={"snoozed": True}, ago=500))
+    scene.run()
+    scene.relay.clock.now += 300
+    scene.has(listed(scene, ago=800))
+    assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 1}
+    scene.relay.wake(60)
+    assert scene.signalled() == ["critical", "critical"]
+    for _ in range(3):
         scene.relay.clock.now += 300
-        return scene
-
-    def test_critical_whose_snooze_ended_is_signalled_once(self) -> None:
-        scene = self.slept()
-        scene.has(listed(scene, ago=800))
-        assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 1}
-        scene.relay.wake(60)
-        assert scene.signalled() == ["critical", "critical"]
-        for _ in range(3):
-            scene.relay.clock.now += 300
-            scene.run_twice()
-            scene.relay.wake(0)
-        assert len(scene.signalled()) == 2
+        scene.run_twice()
+        scene.relay.wake(0)
+    assert len(scene.signalled()) == 2
 
 
 class TestEndedIncidents:

@@ -121,21 +121,15 @@ class TestGivenUp:
         assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
 
 
-class TestManyChannels:
-    def owing(self, count: int) -> Relay:
-        names = [f"c{number}" for number in range(count)]
-        relay = watched(DOWN, channels=names)
-        for number, name in enumerate(names):
-            status = "critical" if number == 1 else "warning"
-            relay.post(name, id=f"i{number}", status=status)
-            open_circuit(relay, name)
-        return relay
-
-    def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message(self) -> None:
-        relay = self.owing(5)
-        runs(relay, 5)
-        assert told(relay.sns) == [("alarm", "5 channels are sick: 1 critical, 4 other incidents wait")]
-        assert all(f"- c{number}: since " in texts(relay.sns)[0] for number in range(5))
+def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message() -> None:
+    names = [f"c{number}" for number in range(5)]
+    relay = watched(DOWN, channels=names)
+    for name in names:
+        relay.post(name, id=name, status="critical" if name == "c1" else "warning")
+        open_circuit(relay, name)
+    runs(relay, 5)
+    assert told(relay.sns) == [("alarm", "5 channels are sick: 1 critical, 4 other incidents wait")]
+    assert all(f"- {name}: since " in texts(relay.sns)[0] for name in names)
 
 
 class Switch:

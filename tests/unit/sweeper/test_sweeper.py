@@ -13,6 +13,7 @@ from tests.fakes import (
     HookedDynamoDb,
     Relay,
     Step,
+    dies,
     new_relay,
     worked,
 )
@@ -46,11 +47,6 @@ def begun(relay: Relay) -> int:
     row = relay.entry().debt.row
     assert row
     return row.begun
-
-
-def dies(_: object) -> Any:
-    """Stop the function while it waits for an answer."""
-    raise SystemExit
 
 
 def test_vanished_message_is_replaced_once_and_its_state_is_sent_once() -> None:
@@ -100,21 +96,16 @@ def test_many_debts_of_one_channel_do_not_delay_those_of_another() -> None:
     assert relay.dynamodb.calls.count("batch_get_item") - before - 6 <= 2
 
 
-class TestQueueDown:
-    def down(self, *steps: Step) -> Relay:
-        relay = vanished(*steps)
-        relay.retries.failure = NO
-        return relay
-
-    def test_worker_is_invoked_with_the_job_while_the_retry_queue_is_down(self) -> None:
-        relay = self.down(DOWN, DOWN, DOWN, samples.accepted())
-        moment = due(relay)
-        assert sweep_at(relay, moment)["healed"] == 1
-        [job] = relay.invoked
-        assert (Flag.BELL in job.flags, job.incident_id) == (True, "i1")
-        assert due(relay) == moment + 60
-        assert worked(relay, job) == []
-        assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
+def test_worker_is_invoked_with_the_job_while_the_retry_queue_is_down() -> None:
+    relay = vanished(DOWN, DOWN, DOWN, samples.accepted())
+    relay.retries.failure = NO
+    moment = due(relay)
+    assert sweep_at(relay, moment)["healed"] == 1
+    [job] = relay.invoked
+    assert (Flag.BELL in job.flags, job.incident_id) == (True, "i1")
+    assert due(relay) == moment + 60
+    assert worked(relay, job) == []
+    assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])
@@ -134,57 +125,36 @@ def test_unreadable_stored_job_is_counted_and_asked_for_later(text: str | None) 
     assert relay.sweep(180)["healed"] == 1
 
 
-class TestPoison:
-    def begin_and_die(self, relay: Relay) -> None:
-        """Let the sweeper send the job, and stop the worker in the middle of it."""
+def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_as_internal() -> None:
+    relay = vanished(DOWN, DOWN, DOWN, dies)
+    for number in range(5):
+        assert begun(relay) == number
         sweep_at(relay, due(relay) + 60)
         jobs = relay.retries.jobs()
         relay.retries.messages.clear()
         for job in jobs:
             with pytest.raises(SystemExit):
                 worked(relay, job)
-
-    def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_as_internal(self) -> None:
-        relay = vanished(DOWN, DOWN, DOWN, dies)
-        for number in range(5):
-            assert begun(relay) == number
-            self.begin_and_die(relay)
-        assert (begun(relay), relay.dead_letters.messages) == (5, [])
-        assert sweep_at(relay, due(relay) + 60)["healed"] == 0
-        [dead] = relay.dead_letters.jobs()
-        assert (dead.stamps.reason, dead.incident_id, dead.dead_lettered_at is None) == (
-            "internal",
-            "i1",
-            False,
-        )
-        entry = relay.entry()
-        assert entry.is_given_up
-        assert (entry.debt.job, entry.debt.reason) == ("", "internal")
-        assert relay.recorder.metrics()["dead_lettered"] == 1
-        assert relay.retries.messages == []
+    assert (begun(relay), relay.dead_letters.messages) == (5, [])
+    assert sweep_at(relay, due(relay) + 60)["healed"] == 0
+    [dead] = relay.dead_letters.jobs()
+    assert (dead.stamps.reason, dead.incident_id, dead.dead_lettered_at is None) == ("internal", "i1", False)
+    debt = relay.entry().debt
+    assert (relay.entry().is_given_up, debt.job, debt.reason) == (True, "", "internal")
+    assert (relay.recorder.metrics()["dead_lettered"], relay.retries.messages) == (1, [])
 
 
-class TestTooOld:
-    """A state that is too old is woken, whatever it waits for, and the worker dead-letters it."""
-
-    @staticmethod
-    def sweep_at(relay: Relay, moment: float) -> None:
-        """Start the sweeper at `moment` (epoch seconds), and let the worker do what the sweeper invoked it for."""
+def test_debt_whose_message_vanished_is_dead_lettered_soon_after_its_age_ends() -> None:
+    began = Clock().now
+    relay = vanished(DOWN, policy={"max_age_seconds": 100})
+    assert due(relay) == began + 100 + 1 + 15
+    for moment, letters in ((due(relay) - 1, []), (due(relay), [("expired", "i1")])):
         sweep_at(relay, moment)
         worked(relay, *relay.invoked)
         relay.invoked.clear()
-
-    def test_debt_whose_message_vanished_is_dead_lettered_soon_after_its_age_ends(self) -> None:
-        began = Clock().now
-        relay = vanished(DOWN, policy={"max_age_seconds": 100})
-        assert due(relay) == began + 100 + 1 + 15
-        self.sweep_at(relay, due(relay) - 1)
-        assert relay.dead_letters.messages == []
-        self.sweep_at(relay, due(relay))
-        [job] = relay.dead_letters.jobs()
-        assert (job.stamps.reason, job.incident_id, relay.retries.messages) == ("expired", "i1", [])
-        assert len(relay.session.calls) == 3
-        assert relay.recorder.metrics()["dead_lettered"] == 1
+        assert [(job.stamps.reason, job.incident_id) for job in relay.dead_letters.jobs()] == letters
+    assert (relay.retries.messages, len(relay.session.calls)) == ([], 3)
+    assert relay.recorder.metrics()["dead_lettered"] == 1
 
 
 class TestRunLease:
