@@ -1,7 +1,6 @@
 """The project's habits: CI, pre-commit, the Makefile, the settings of a deployment, the one place of the version."""
 
 import json
-import os
 import re
 import subprocess
 import tomllib
@@ -47,17 +46,6 @@ def test_make_target_needs_no_package_of_npm(target: str) -> None:
     )
     assert "pip install" in planned.stdout
     assert "npm" not in planned.stdout
-
-
-def make(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        ["make", "--silent", *arguments],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 RELAYCTL = ROOT / "requirements/relayctl.txt"
