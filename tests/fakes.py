@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import replace
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,7 +32,6 @@ from relay.jobs.queue import Queue, envelope_of, read_envelope
 from relay.ledger.credentials import mark_changed
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.reconcile.reconciler import Ran
 from relay.sweeper.canary import Post
 from relay.telemetry import Found, Telemetry
 from tests import samples
@@ -262,17 +262,26 @@ def secrets_of(
     return FakeSecrets(**dict.fromkeys(names or ("noc",), json.dumps(document)))
 
 
+# Context of an invocation, with the attributes that Powertools reads.
+LAMBDA_CONTEXT = SimpleNamespace(
+    function_name="relay",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:eu-central-1:000000000000:function:relay",
+    aws_request_id="00000000-0000-4000-8000-000000000000",
+)
+
+
 class Recorder:
     """The library's own telemetry, set up as in Lambda; its output can be read."""
 
-    def __init__(self, *, has_channel_metrics: bool = False, is_traced: bool = False) -> None:
+    def __init__(self, *, has_channel_metrics: bool = False) -> None:
         self.out = io.StringIO()
         with pytest.MonkeyPatch.context() as environment, contextlib.redirect_stdout(self.out):
             # Powertools keeps one logger a service for the life of the process.
             service = f"relay-{uuid.uuid4().hex}"
             environment.setenv("POWERTOOLS_SERVICE_NAME", service)
             environment.setenv("POWERTOOLS_METRICS_NAMESPACE", "relay")
-            self.telemetry = Telemetry.from_environment(has_channel_metrics=has_channel_metrics, is_traced=is_traced)
+            self.telemetry = Telemetry.from_environment(has_channel_metrics=has_channel_metrics, is_traced=False)
         logging.getLogger(service).propagate = False
         # The module `logging` keeps every logger, and so this one's output, for the life of the process.
         weakref.finalize(self, logging.Logger.manager.loggerDict.pop, service, None)
@@ -290,24 +299,20 @@ class Recorder:
 
     def metrics(self) -> dict[str, float]:
         """Return the sums of the metrics without a channel, by name; metrics with the sum 0 are left out."""
-        total: Counter[str] = Counter()
-        for document in self._documents():
-            for group in document.get("_aws", {}).get("CloudWatchMetrics", []):
-                if group["Dimensions"] != [["service"]]:
-                    continue
-                for metric in group["Metrics"]:
-                    total[metric["Name"]] += sum(document[metric["Name"]])
-        return {name: value for name, value in total.items() if value}
+        return {name: value for (channel, name), value in self._sums().items() if not channel and value}
 
     def channel_metrics(self) -> dict[tuple[str, str], float]:
         """Return the sums of the channels' metrics, by channel and name."""
+        return {key: value for key, value in self._sums().items() if key[0]}
+
+    def _sums(self) -> Counter[tuple[str, str]]:
         total: Counter[tuple[str, str]] = Counter()
         for document in self._documents():
             for group in document.get("_aws", {}).get("CloudWatchMetrics", []):
-                if group["Dimensions"] == [["service", "channel"]]:
-                    names = [metric["Name"] for metric in group["Metrics"]]
-                    total.update({(document["channel"], name): sum(document[name]) for name in names})
-        return dict(total)
+                channel = document["channel"] if group["Dimensions"] == [["service", "channel"]] else ""
+                for metric in group["Metrics"]:
+                    total[channel, metric["Name"]] += sum(document[metric["Name"]])
+        return total
 
     def outcomes(self, message: str = "job") -> list[str]:
         """Return the outcomes in the log lines with this message, in order."""
@@ -580,11 +585,22 @@ class Relay:
         self._work(self.chores, chores)
 
     def reconcile(self) -> dict[str, Found]:
-        """Make a reconcile run; return the results of its listings, by the first channel of each.
+        """Make a reconcile run; return the sums of its results, by the first channel of each listing.
 
         Time passes only by the library's own sleeps.
         """
-        return by_channel(self.reconciler.run())
+        found: dict[str, Found] = {}
+        for (channel, *_), each in self.reconciler.run():
+            before = found.get(channel, Found())
+            found[channel] = Found(
+                before.compared + each.compared,
+                before.missed + each.missed,
+                before.snooze_over + each.snooze_over,
+                before.unknown + each.unknown,
+                before.failure or each.failure,
+                before.reason or each.reason,
+            )
+        return found
 
     def drain(self) -> None:
         """Let time pass and the worker process jobs until none is left on either queue."""
@@ -605,28 +621,6 @@ class Relay:
 
     def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
         return self.ledger.read(key("noc", recipients, incident_id))
-
-
-def by_channel(ran: Sequence[Ran]) -> dict[str, Found]:
-    """Return the results of reconcile runs by the first channel of each listing."""
-    found: dict[str, Found] = {}
-    for (channel, *_), each in ran:
-        found[channel] = together(found.get(channel), each)
-    return found
-
-
-def together(one: Found | None, other: Found) -> Found:
-    """Return the sum of the results of two reconcile runs, such as the runs for two environments of a channel."""
-    if one is None:
-        return other
-    return Found(
-        compared=one.compared + other.compared,
-        missed=one.missed + other.missed,
-        snooze_over=one.snooze_over + other.snooze_over,
-        unknown=one.unknown + other.unknown,
-        failure=one.failure or other.failure,
-        reason=one.reason or other.reason,
-    )
 
 
 def worked(relay: Relay, *jobs: Job) -> list[str]:

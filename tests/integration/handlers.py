@@ -3,28 +3,18 @@
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fakes import LAMBDA_CONTEXT
 from tests.integration.account import Aws
 from tests.unit.entrypoints.test_bootstrap import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 
 type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Context:
-    """Lambda's context object, with the attributes that Powertools reads."""
-
-    function_name: str = "relay"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:000000000000:function:relay"
-    aws_request_id: str = "00000000-0000-4000-8000-000000000000"
 
 
 def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes: str) -> Handler:
@@ -56,7 +46,7 @@ def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes
 
 def invoke(handler: Handler, event: dict[str, Any]) -> dict[str, Any]:
     """Invoke a handler and return its answer; event and answer pass through JSON, as in Lambda."""
-    answer: dict[str, Any] = json.loads(json.dumps(handler(json.loads(json.dumps(event)), Context())))
+    answer: dict[str, Any] = json.loads(json.dumps(handler(json.loads(json.dumps(event)), LAMBDA_CONTEXT)))
     return answer
 
 

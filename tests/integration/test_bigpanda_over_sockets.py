@@ -81,8 +81,8 @@ def new_client() -> BigPanda:
     return BigPanda(HttpClient(Session(LOOPBACK)))
 
 
-def access_to(url: str, api_key: str = KEY, app_key: str = APP) -> BigPandaAccess:
-    bigpanda = {"api_key": api_key, "base_url": "https://api.bigpanda.io", "callbacks": True, "app_key": app_key}
+def access_to(url: str) -> BigPandaAccess:
+    bigpanda = {"api_key": KEY, "base_url": "https://api.bigpanda.io", "callbacks": True, "app_key": APP}
     found = samples.parsed(samples.secret(bigpanda=bigpanda)).bigpanda
     assert found
     return replace(found, base_url=url)

@@ -128,18 +128,13 @@ SICK = ChannelNotice("payments", NOW - 120, WHY, Debts(critical=3, other=4), is_
 GIVEN_UP = Debts(critical=3, other=4, given_up=20, given_up_other=60)
 
 
-def topics(sns: FakeSns, alarm: str = ALARM, notice: str = NOTICE) -> HealthTopics:
-    client: Any = sns
-    return HealthTopics(lambda: client, alarm, notice)
-
-
 def published(*notices: ChannelNotice, health: str = "sick") -> dict[str, Any]:
     """Publish a message, and return it as SNS got it, with its texts by protocol."""
-    sns = FakeSns()
-    publish = topics(sns).sick if health == "sick" else topics(sns).well
-    assert publish(notices, NOW)
+    sns: Any = FakeSns()
+    topics = HealthTopics(lambda: sns, ALARM, NOTICE)
+    assert (topics.sick if health == "sick" else topics.well)(notices, NOW)
     [message] = sns.published
-    return message | {"Message": json.loads(message["Message"])}
+    return dict(message) | {"Message": json.loads(message["Message"])}
 
 
 @pytest.mark.parametrize(

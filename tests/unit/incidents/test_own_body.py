@@ -21,11 +21,11 @@ ALERTS = [
 ]
 
 
-def built(*, recipients: tuple[str, ...] = ("Ops",), rule: BodyRule | None = None, **members: Any) -> dict[str, Any]:
+def built(*, rule: BodyRule | None = None, **members: Any) -> dict[str, Any]:
     plain = {"id": "i1", "status": "critical", "severity": "critical", "alerts": ALERTS}
     document = {"incident": plain | members, "metadata": {"environment_id": "e1"}}
     share = parse_share(json.dumps(document).encode())
-    found: dict[str, Any] = json.loads(build_body(share, State.of(share, 0.0), recipients, "HIGH", rule or BodyRule()))
+    found: dict[str, Any] = json.loads(build_body(share, State.of(share, 0.0), ("Ops",), "HIGH", rule or BodyRule()))
     return found
 
 

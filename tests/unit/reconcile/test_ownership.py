@@ -21,8 +21,8 @@ def unlearnt(scene: Scene, *channels: str) -> Scene:
     return scene
 
 
-def learnt(scene: Scene, channel: str = "noc") -> tuple[str, ...]:
-    return Learnt.read(scene.relay.table, channel).names
+def learnt(scene: Scene) -> tuple[str, ...]:
+    return Learnt.read(scene.relay.table, "noc").names
 
 
 def asked(scene: Scene) -> list[str]:

@@ -224,12 +224,12 @@ LIMIT = 5
 OVERLOADED = "channel overloaded: more arrives than its limit lets through"
 
 
-def flood(relay: Relay, minutes: int, *, each: int, channel: str = "noc", prefix: str = "f", **said: Any) -> None:
+def flood(relay: Relay, minutes: int, *, each: int, prefix: str = "f") -> None:
     """Share `each` new criticals in every minute. At a minute's end workers have all jobs, and the sweeper runs."""
     start = int(relay.clock.now)
     for _ in range(minutes):
         for number in range(each):
-            relay.post(channel, id=f"{prefix}-{int(relay.clock.now) - start}-{number}", **said)
+            relay.post(id=f"{prefix}-{int(relay.clock.now) - start}-{number}")
         relay.wake(30)
         relay.wake(0)
         relay.sweep(29)

@@ -18,20 +18,13 @@ SNS_DOWN = EndpointConnectionError(endpoint_url="https://sns.test")
 LEDGER_DOWN = EndpointConnectionError(endpoint_url="https://dynamodb")
 
 
-def let_pass(relay: Relay, seconds: int, *, step: int = 60) -> None:
-    """Let time pass; every `step` seconds workers have all jobs and the sweeper runs."""
-    for _ in range(seconds // step):
-        relay.wake(step)
-        relay.sweep(0)
-
-
 def subjects(relay: Relay) -> list[str]:
     """Return the subjects of the fallback messages, without their common beginning."""
     return [message["Subject"].removeprefix("CRITICAL, xMatters did not notify: ") for message in relay.sns.published]
 
 
-def email(relay: Relay, number: int = 0) -> str:
-    return str(json.loads(relay.sns.published[number]["Message"])["email"])
+def email(relay: Relay) -> str:
+    return str(json.loads(relay.sns.published[0]["Message"])["email"])
 
 
 ON = "The relay goes on trying"
@@ -68,7 +61,7 @@ def test_fallback_is_notified_once_of_a_critical_that_is_owed_too_long_or_given_
         assert subjects(relay) == ["incident i1 of channel noc"]
         assert [each for each in words if each not in email(relay)] == []
         assert (ON in email(relay)) is (ON in words)
-    let_pass(relay, 1500)
+    relay.sweep_for(1500)
     assert len(subjects(relay)) == (after is not None)
     assert relay.recorder.metrics().get("critical_waits", 0) == (after is not None)
 
@@ -118,7 +111,7 @@ class TestPhones:
         line = self.line(relay)
         assert (line["message"], line["channels"], line["count"]) == ("fallback phones called", names, 12)
         assert (line["accepted"], "failed" in line) == ([*self.WAYS], False)
-        let_pass(relay, 900)
+        relay.sweep_for(900)
         assert len(relay.messaging.sent) == 4
 
     @pytest.mark.parametrize(
@@ -157,11 +150,11 @@ class TestPhones:
         relay.sns.failure = SNS_DOWN if is_topic_down else None
         assert relay.sweep(300)["notified"] == 1
         assert not relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified
-        let_pass(relay, 240)
+        relay.sweep_for(240)
         assert len(relay.messaging.sent) == 4
         relay.messaging.before = lambda *_: None
         relay.sns.failure = None
-        let_pass(relay, 120)
+        relay.sweep_for(120)
         assert (len(subjects(relay)), len(relay.messaging.sent)) == (1 if is_topic_down else 2, 8)
 
 

@@ -1,7 +1,6 @@
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,18 +12,7 @@ from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.ledger.overload_detector import Load
 from relay.telemetry import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, Found, Telemetry
 from tests import samples
-from tests.fakes import Recorder
-
-
-@dataclass(kw_only=True)
-class Context:
-    """Context of an invocation, as far as telemetry reads it."""
-
-    function_name: str = "webhook"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:000000000000:function:webhook"
-    aws_request_id: str = "00000000-0000-4000-8000-000000000000"
-
+from tests.fakes import LAMBDA_CONTEXT, Recorder
 
 NEVER_FAILED = samples.job(first_failed_at=None)
 
@@ -96,7 +84,7 @@ class TestLines:
 
         with contextlib.redirect_stdout(recorder.out):
             instrumented = recorder.telemetry.instrument(handler)
-            instrumented({"headers": {"Authorization": "Bearer canary"}}, Context())
+            instrumented({"headers": {"Authorization": "Bearer canary"}}, LAMBDA_CONTEXT)
         assert "canary" not in recorder.written()
         assert len(recorder.lines()) == 1
 
@@ -282,21 +270,18 @@ class TestChannelMetrics:
     def recorder(self) -> Recorder:
         return Recorder(has_channel_metrics=True)
 
-    def result(self, outcome: Outcome, reason: Reason | None = None, channel: str = "noc") -> Result:
-        return Result(outcome, Subject(channel, "i1"), reason)
-
     def documents(self, recorder: Recorder) -> list[dict[str, Any]]:
         return [each for each in map(json.loads, recorder.written().splitlines()) if "_aws" in each]
 
     def test_nothing_of_a_channel_is_written_by_default(self) -> None:
         recorder = Recorder()
-        recorder.telemetry.share(self.result(Outcome.DELIVERED), {}, correlation_id="c1")
+        recorder.telemetry.share(Result(Outcome.DELIVERED, NOC), {}, correlation_id="c1")
         recorder.telemetry.swept({"noc": 2}, 0.0, 0)
         assert recorder.channel_metrics() == {}
 
     def test_delivered_share_is_counted_for_the_stack_and_its_channel(self) -> None:
         recorder = self.recorder()
-        recorder.telemetry.share(self.result(Outcome.DELIVERED), {}, correlation_id="c1")
+        recorder.telemetry.share(Result(Outcome.DELIVERED, NOC), {}, correlation_id="c1")
         whole, document = self.documents(recorder)
         directives = [each["_aws"]["CloudWatchMetrics"][0] for each in (whole, document)]
         assert [each["Dimensions"] for each in directives] == [[["service"]], [["service", "channel"]]]
@@ -309,7 +294,7 @@ class TestChannelMetrics:
         recorder = self.recorder()
         for outcome in Outcome:
             for reason in (None, *Reason):
-                recorder.telemetry.share(self.result(outcome, reason), {}, correlation_id="c1")
-                recorder.telemetry.worked(samples.job(), self.result(outcome, reason), {})
+                recorder.telemetry.share(Result(outcome, NOC, reason), {}, correlation_id="c1")
+                recorder.telemetry.worked(samples.job(), Result(outcome, NOC, reason), {})
         recorder.telemetry.swept({"noc": 1}, 0.0, 0)
         assert {name for _, name in recorder.channel_metrics()} == set(CHANNEL_METRICS)
