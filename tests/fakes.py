@@ -385,9 +385,8 @@ class Relay:
     def __post_init__(self) -> None:
         self.table = self.dynamodb.table(self.clock)
         wiring = Wiring(self._adapters())
-        self.channels, self.outbox, self.ledger, self.sources = (
+        self.channels, self.ledger, self.sources = (
             wiring.channels,
-            wiring.outbox,
             wiring.ledger,
             wiring.sources,
         )
@@ -490,9 +489,10 @@ class Relay:
         `events` are words. A status is a share with that status, which comes a second after the event before it.
         `comment` is a share that differs from the one before it in a comment alone. A number lets so many seconds pass,
         and workers work; with an `m`, so many minutes pass, and the sweeper runs every 30 seconds, too. `sweep` is a
-        run of the sweeper. A word such as `response:Acknowledge@page-2=jdoe` is a callback of that kind, with its text,
-        page and person (`call_back` has their defaults). What becomes of a share is its outcome, with the reason, or
-        else the transition. `said` are further members of all shares.
+        run of the sweeper. With `drain`, time passes until workers have worked all jobs. A word such as
+        `response:Acknowledge@page-2=jdoe` is a callback of that kind, with its text, page and person (`call_back` has
+        their defaults). What becomes of a share is its outcome, with the reason, or else the transition. `said` are
+        further members of all shares.
         """
         became = []
         for event in events.split():
@@ -504,6 +504,8 @@ class Relay:
                 self.sweep_for(60 * float(event.removesuffix("m")), step=30)
             elif event == "sweep":
                 self.sweep(0)
+            elif event == "drain":
+                self.drain()
             else:
                 became.append(self._play_share(event, said))
         return became
