@@ -2,6 +2,7 @@
 its verbs do not use.
 """
 
+import base64
 import json
 import uuid
 from pathlib import Path
@@ -209,9 +210,13 @@ def test_policy_has_what_its_verbs_need_and_no_more(
 
 def replay_and_drop(operator: Operator, person: Person) -> None:
     """Replay two jobs, one of which xMatters refuses; then drop the incident of a job that was given up."""
+    jobs = {job.delivery_id: job for job in operator.visible()}
     said = person.run("dlq", "replay", "--yes").stdout.splitlines()
     assert said[-1] == "1 delivered, 1 dead-lettered again (refused 1), 0 left"
     assert [job.stamps.replays for job in operator.visible()] == [1]
+    # The delivered one kept its id and its bytes.
+    [signal] = operator.signals()
+    assert base64.b64decode(signal["body_base64"]) == jobs[signal["headers"]["x-relay-delivery-id"]].body
     ledger, name = give_up(operator)
     said = person.may("dlq", "drop", "--all", "--reason", "a test", "--yes").splitlines()
     assert (said[-1], operator.visible(), ledger.read(name).debt.row) == ("1 dropped", [], None)
