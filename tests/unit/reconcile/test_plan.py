@@ -34,8 +34,7 @@ def share(scene: Scene, environment_id: str, recipients: tuple[str, ...] = ()) -
     scene.relay.webhook.serve(samples.request(content, recipients=recipients))
 
 
-def test_channels_with_different_keys_have_one_listing() -> None:
-    scene = make_scene()
+def test_channels_with_different_keys_have_one_listing(scene: Scene) -> None:
     with_channels(scene, dba={"api_key": "BPU-other"}, net={})
     assert groups(scene) == [["noc", "dba", "net"]]
     [listing] = planned(scene)
@@ -43,16 +42,14 @@ def test_channels_with_different_keys_have_one_listing() -> None:
 
 
 @pytest.mark.parametrize("off", [False, None])
-def test_channel_that_is_not_reconciled_is_not_compared(off: bool | None) -> None:
-    scene = make_scene()
+def test_channel_that_is_not_reconciled_is_not_compared(scene: Scene, off: bool | None) -> None:
     with_channels(scene, dba={"reconcile": False} if off is False else {"environment_id": "e1"})
     if off is None:
         scene.relay.edit_secret(lambda document: document.pop("bigpanda"), "dba")
     assert groups(scene) == [["noc"]]
 
 
-def test_environment_that_only_a_share_names_is_not_reconciled() -> None:
-    scene = make_scene()
+def test_environment_that_only_a_share_names_is_not_reconciled(scene: Scene) -> None:
     share(scene, "e-of-a-stranger", recipients=("mallory",))
     assert [each.environment_id for each in planned(scene)] == ["e1"]
 
@@ -74,8 +71,7 @@ def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own
     assert member.signals == rings
 
 
-def test_removed_channel_that_secrets_manager_still_lists_is_left_out_and_no_failure() -> None:
-    scene = make_scene()
+def test_removed_channel_that_secrets_manager_still_lists_is_left_out_and_no_failure(scene: Scene) -> None:
     scene.relay.secrets.texts["removed"] = UnknownChannel("removed")
     assert groups(scene) == [["noc"]]
     assert "reconcile_failed" not in scene.relay.recorder.metrics()
@@ -172,9 +168,7 @@ def test_long_or_odd_incident_id_has_a_hash_as_short_name(name: str) -> None:
     assert short_name(name) == short_name(name) != name
 
 
-def test_run_that_has_no_time_to_read_all_channels_is_counted_as_failed() -> None:
-    scene = make_scene()
-
+def test_run_that_has_no_time_to_read_all_channels_is_counted_as_failed(scene: Scene) -> None:
     def slow() -> list[str]:
         scene.relay.clock.now += 900
         return ["noc"]
