@@ -10,13 +10,14 @@ import boto3
 import pytest
 
 from relay.bigpanda.client import Incident
-from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
+from relay.channels.channel import OutboundCredentials, Rest
 from relay.deadline import Deadline
 from relay.entrypoints import bootstrap
 from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.worker import Worker
 from relay.failures import ConfigError, SendError
 from tests import samples
+from tests.reconciling import access
 
 ENVIRONMENT = {
     "RELAY_SECRET_PREFIX": "relay",
@@ -56,14 +57,7 @@ def test_each_endpoint_records_uses_of_its_own_credentials(
     assert webhook.authenticator.endpoint == webhook.uses.endpoint == endpoint
 
 
-ACCESS = BigPandaAccess(
-    base_url="https://acme.xmatters.com",
-    api_key="BPU-key",
-    environments=("e1",),
-    assign=False,
-    email_domain=None,
-    comments=frozenset(),
-)
+ACCESS = access("https://acme.xmatters.com", "BPU-key")
 REST = Rest("https://api.bigpanda.io", OutboundCredentials("basic", {"username": "u", "password": "p"}))
 TO_BIGPANDA = replace(samples.parsed(), trigger_url="https://api.bigpanda.io/api/integration/1/functions/f/triggers")
 

@@ -5,19 +5,12 @@ from typing import Any
 
 import pytest
 
-from relay.channels.channel import BigPandaAccess
 from relay.failures import LedgerError, UnknownChannel
 from relay.ledger.table import Table
-from relay.reconcile.history import (
-    ChannelHistory,
-    Difference,
-    History,
-    Listing,
-    listing_name,
-    short_name,
-)
+from relay.reconcile.history import ChannelHistory, Difference, History, Listing, listing_name, short_name
 from tests import samples
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
+from tests.reconciling import access
 from tests.unit.reconcile_scene import Scene, make_scene, with_channels
 
 
@@ -78,7 +71,7 @@ def test_removed_channel_that_secrets_manager_still_lists_is_left_out_and_no_fai
 
 
 NOW = 1_800_000_000.123456
-ACCESS = BigPandaAccess("https://api.bigpanda.io", "BPU-1", (), assign=False, email_domain=None, comments=frozenset())
+ACCESS = access("https://api.bigpanda.io", "BPU-1")
 
 
 @pytest.fixture

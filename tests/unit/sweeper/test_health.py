@@ -11,23 +11,9 @@ from relay.http.session import HttpAnswer
 from relay.ledger.channel_rate_limiter import gate_of
 from relay.ledger.entry_key import key
 from relay.sweeper.credential_probe import PROBES_KEY
-from relay.sweeper.health_announcement import (
-    ChannelState,
-    SickReasons,
-    Told,
-)
+from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
 from tests import samples
-from tests.fakes import (
-    TABLE_DOWN,
-    FakeSession,
-    FakeSns,
-    HookedDynamoDb,
-    Relay,
-    Step,
-    new_relay,
-    table_down,
-    worked,
-)
+from tests.fakes import TABLE_DOWN, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
 from tests.unit.xmatters_tenant import REST
 
 if TYPE_CHECKING:

@@ -43,14 +43,8 @@ class TestMetrics:
         recorder.telemetry.page_missing(samples.job(), ("r1",))
         recorder.telemetry.canary("noc", "i1", {"accepted": 0.3, "notified": 40.0, "ended": 60.0})
         recorder.telemetry.crashed(ValueError())
-        for notice in (
-            "routes_undecided",
-            "stale_channel",
-            "misconfigured_channel",
-            *METRIC_OF_NOTICE,
-        ):
-            recorder.telemetry.notice(notice, "why")
-        for notice in ("sweeper_failed", "heartbeat_failed"):
+        plain = ("routes_undecided", "stale_channel", "misconfigured_channel", "sweeper_failed", "heartbeat_failed")
+        for notice in (*plain, *METRIC_OF_NOTICE):
             recorder.telemetry.notice(notice, "why")
         recorder.telemetry.reconciled(["noc"], "e1", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
         recorder.telemetry.unknown_incident("i1", "critical", ["noc"])
@@ -267,12 +261,6 @@ class TestLines:
 
 
 class TestChannelMetrics:
-    def recorder(self) -> Recorder:
-        return Recorder(has_channel_metrics=True)
-
-    def documents(self, recorder: Recorder) -> list[dict[str, Any]]:
-        return [each for each in map(json.loads, recorder.written().splitlines()) if "_aws" in each]
-
     def test_nothing_of_a_channel_is_written_by_default(self) -> None:
         recorder = Recorder()
         recorder.telemetry.share(Result(Outcome.DELIVERED, NOC), {}, correlation_id="c1")
@@ -280,9 +268,9 @@ class TestChannelMetrics:
         assert recorder.channel_metrics() == {}
 
     def test_delivered_share_is_counted_for_the_stack_and_its_channel(self) -> None:
-        recorder = self.recorder()
+        recorder = Recorder(has_channel_metrics=True)
         recorder.telemetry.share(Result(Outcome.DELIVERED, NOC), {}, correlation_id="c1")
-        whole, document = self.documents(recorder)
+        whole, document = [each for each in map(json.loads, recorder.written().splitlines()) if "_aws" in each]
         directives = [each["_aws"]["CloudWatchMetrics"][0] for each in (whole, document)]
         assert [each["Dimensions"] for each in directives] == [[["service"]], [["service", "channel"]]]
         assert {each["Namespace"] for each in directives} == {"relay"}
@@ -291,7 +279,7 @@ class TestChannelMetrics:
         assert recorder.channel_metrics() == {("noc", "share"): 1, ("noc", "signal_delivered"): 1}
 
     def test_only_documented_metrics_have_a_channel(self) -> None:
-        recorder = self.recorder()
+        recorder = Recorder(has_channel_metrics=True)
         for outcome in Outcome:
             for reason in (None, *Reason):
                 recorder.telemetry.share(Result(outcome, NOC, reason), {}, correlation_id="c1")
