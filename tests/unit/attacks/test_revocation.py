@@ -23,7 +23,9 @@ def secret(token: str, **inbound: Any) -> str:
     return json.dumps(samples.secret(inbound={"token": token, **inbound}, policy=policy))
 
 
-def relay_that_knows_the_leaked_token() -> Relay:
+@pytest.fixture
+def relay() -> Relay:
+    """A relay that knows the leaked token."""
     relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED), other=secret(LEAKED)))
     assert relay.webhook.serve(showing(LEAKED)).status == 200
     return relay
@@ -52,16 +54,14 @@ def seconds_until_refused(relay: Relay) -> float:
 class TestRevoked:
     @pytest.mark.parametrize(("now", "answer"), [(secret(NEW), 200), (UnknownChannel("noc"), 401)])
     def test_token_of_a_revocation_or_removal_is_refused_within_ten_seconds_of_its_mark_although_its_channel_is_cached(
-        self, now: str | Exception, answer: int
+        self, relay: Relay, now: str | Exception, answer: int
     ) -> None:
-        relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = now
         revoke(relay)
         assert seconds_until_refused(relay) <= 10
         assert (status(relay, LEAKED), status(relay, NEW)) == (401, answer)
 
-    def test_function_that_cannot_read_the_new_secret_answers_503_to_every_token(self) -> None:
-        relay = relay_that_knows_the_leaked_token()
+    def test_function_that_cannot_read_the_new_secret_answers_503_to_every_token(self, relay: Relay) -> None:
         relay.secrets.texts["noc"] = DOWN
         revoke(relay)
         relay.clock.now += 10
@@ -74,9 +74,8 @@ class TestRevoked:
     @pytest.mark.parametrize("mark", [credentials.revoke, credentials.mark_changed])
     @pytest.mark.parametrize("channel", ["noc", "other"])
     def test_revocation_acts_although_another_mark_is_written_before_functions_read_it(
-        self, mark: Callable[[Table, str, str, float], None], channel: str
+        self, relay: Relay, mark: Callable[[Table, str, str, float], None], channel: str
     ) -> None:
-        relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = secret(NEW)
         revoke(relay)
         mark(relay.credentials.table(relay.clock), channel, "m2", relay.clock.now)
@@ -84,8 +83,7 @@ class TestRevoked:
 
 
 class TestOutages:
-    def test_last_marks_hold_while_the_marks_cannot_be_read(self) -> None:
-        relay = relay_that_knows_the_leaked_token()
+    def test_last_marks_hold_while_the_marks_cannot_be_read(self, relay: Relay) -> None:
         relay.credentials.failure = TABLE_DOWN
         for _ in range(30):
             relay.clock.now += 600
@@ -93,8 +91,7 @@ class TestOutages:
         assert relay.recorder.metrics()["stale_channel"] == 30
 
     @pytest.mark.parametrize("token", [LEAKED, NEW])
-    def test_hour_without_secret_and_marks_is_answered_503_and_never_401(self, token: str) -> None:
-        relay = relay_that_knows_the_leaked_token()
+    def test_hour_without_secret_and_marks_is_answered_503_and_never_401(self, relay: Relay, token: str) -> None:
         relay.secrets.texts["noc"] = DOWN
         relay.credentials.failure = TABLE_DOWN
         relay.clock.now += 3600 - 1
@@ -108,8 +105,7 @@ class TestOutages:
         assert status(relay, LEAKED) == 200
 
 
-def test_marks_are_read_once_in_ten_seconds_whatever_comes() -> None:
-    relay = relay_that_knows_the_leaked_token()
+def test_marks_are_read_once_in_ten_seconds_whatever_comes(relay: Relay) -> None:
     relay.credentials.calls.clear()
     relay.secrets.reads.clear()
     for number in range(500):
@@ -129,8 +125,7 @@ class TestUses:
         found = channel.fingerprints("inbound")
         return {age: credentials.last_used(table, "noc", "inbound", fingerprint) for age, _, fingerprint in found}
 
-    def test_each_credential_has_its_own_time_of_last_use(self) -> None:
-        relay = relay_that_knows_the_leaked_token()
+    def test_each_credential_has_its_own_time_of_last_use(self, relay: Relay) -> None:
         relay.secrets.texts["noc"] = secret(NEW, previous={"token": LEAKED, "expires_at": "2027-02-01T00:00:00Z"})
         first = relay.clock.now
         relay.clock.now += 300

@@ -79,8 +79,12 @@ class World:
         return [line for line in self.relay.recorder.lines() if line["message"] == message]
 
 
-def test_canary_is_shared_notified_resolved_and_its_page_ends() -> None:
-    world = World()
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_canary_is_shared_notified_resolved_and_its_page_ends(world: World) -> None:
     world.goes_on(900)
     assert world.shared == ["critical", "ok"]
     assert world.posts[0][0] == f"Bearer {samples.TOKEN}"
@@ -95,8 +99,7 @@ def test_canary_is_shared_notified_resolved_and_its_page_ends() -> None:
     assert world.relay.recorder.metrics()["canary_notified_seconds"] == first["notified_seconds"]
 
 
-def test_outage_in_which_xmatters_notifies_nobody_is_told_within_the_hour_once_and_its_end_once() -> None:
-    world = World()
+def test_outage_in_which_xmatters_notifies_nobody_is_told_within_the_hour_once_and_its_end_once(world: World) -> None:
     world.goes_on(HOUR)
     world.is_deaf, world.tenant.audits = True, {}
     world.goes_on(HOUR)
@@ -131,8 +134,7 @@ def test_failed_canary_is_resolved_and_leaves_nothing_owed_and_rings_no_phone_an
     assert [name for name in world.relay.dynamodb.items if "due" in world.relay.dynamodb.items[name]] == []
 
 
-def test_post_that_the_webhook_refuses_for_minutes_is_a_failure() -> None:
-    world = World()
+def test_post_that_the_webhook_refuses_for_minutes_is_a_failure(world: World) -> None:
     world.refusal = "HTTP 403"
     world.goes_on(240)
     assert world.lines("canary failed") == []
@@ -141,8 +143,7 @@ def test_post_that_the_webhook_refuses_for_minutes_is_a_failure() -> None:
     assert {incident["id"] for _, incident in world.posts} == {world.posts[0][1]["id"]}
 
 
-def test_resolve_that_xmatters_does_not_accept_is_a_failure() -> None:
-    world = World()
+def test_resolve_that_xmatters_does_not_accept_is_a_failure(world: World) -> None:
     world.relay.session.steps = [world.tenant.accept, samples.refused(503)]
     world.goes_on(1200)
     assert [line["detail"] for line in world.lines("canary failed")] == ["xMatters did not accept its resolve"]
@@ -158,9 +159,8 @@ def test_resolve_that_xmatters_does_not_accept_is_a_failure() -> None:
     ids=["paused", "shadow", "revoked token"],
 )
 def test_canary_heeds_a_change_of_its_channel_although_the_sweeper_has_cached_it(
-    change: dict[str, Any], posted: list[str]
+    world: World, change: dict[str, Any], posted: list[str]
 ) -> None:
-    world = World()
     relay = world.relay
     world.goes_on(2970)
     relay.channels.for_work("noc")
@@ -195,8 +195,7 @@ def test_channel_that_is_removed_or_marked_no_more_runs_no_further_canary_and_is
     assert world.told[1:] == [(True, "Channel noc is well again")]
 
 
-def test_shares_of_a_canary_are_not_counted_as_shares() -> None:
-    world = World()
+def test_shares_of_a_canary_are_not_counted_as_shares(world: World) -> None:
     world.goes_on(900)
     assert "share" not in world.relay.recorder.metrics()
     world.relay.webhook.serve(samples.request())
@@ -210,8 +209,7 @@ def test_no_canary_runs_without_a_mark_or_a_topic(is_marked: bool, topic: str) -
     assert world.posts == []
 
 
-def test_five_canaries_run_at_most() -> None:
-    world = World()
+def test_five_canaries_run_at_most(world: World) -> None:
     for number in range(9):
         world.relay.secrets.texts[f"other{number}"] = world.relay.secrets.texts["noc"]
     world.goes_on(900)
@@ -231,8 +229,7 @@ def test_last_resort_hears_nothing_of_a_canary_whose_channel_is_gone_or_cannot_b
     assert not [subject for is_notice, subject in world.told if not is_notice]
 
 
-def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary() -> None:
-    world = World()
+def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary(world: World) -> None:
     world.relay.session.steps = [samples.refused(503)]
     world.relay.webhook.serve(samples.request())
     world.goes_on(900)
@@ -264,8 +261,7 @@ def test_canary_without_rest_or_callbacks_is_refused() -> None:
         samples.parsed(samples.secret(policy={"canary": True}))
 
 
-def test_run_that_lost_its_lease_shares_nothing() -> None:
-    world = World()
+def test_run_that_lost_its_lease_shares_nothing(world: World) -> None:
     run = SweeperRun.begin(world.relay.table, world.relay.clock.now)
     assert run
     run.canaries["noc"] = Canary()

@@ -21,9 +21,13 @@ NOC = Subject("noc", "i1")
 ABSENT = "(no such member)"
 
 
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
 class TestMetrics:
-    def test_every_metric_is_written_by_something_that_happens(self) -> None:
-        recorder = Recorder()
+    def test_every_metric_is_written_by_something_that_happens(self, recorder: Recorder) -> None:
         for outcome in Outcome:
             recorder.telemetry.share(Result(outcome, NOC), {}, correlation_id="c1")
             recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
@@ -52,8 +56,7 @@ class TestMetrics:
         recorder.telemetry.refused(samples.request(), Unauthorized(channel_exists=True))
         assert set(recorder.metrics()) == set(METRICS)
 
-    def test_quiet_hour_writes_only_the_metrics_that_are_written_always(self) -> None:
-        recorder = Recorder()
+    def test_quiet_hour_writes_only_the_metrics_that_are_written_always(self, recorder: Recorder) -> None:
         for outcome in (Outcome.DELIVERED, Outcome.UNCHANGED, Outcome.DUPLICATE, Outcome.SUPERSEDED):
             recorder.telemetry.share(Result(outcome, NOC), {}, correlation_id="c1")
             recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
@@ -82,8 +85,7 @@ class TestLines:
         assert "canary" not in recorder.written()
         assert len(recorder.lines()) == 1
 
-    def test_share_is_one_log_line_without_unknown_fields(self) -> None:
-        recorder = Recorder()
+    def test_share_is_one_log_line_without_unknown_fields(self, recorder: Recorder) -> None:
         recorder.telemetry.share(Result(Outcome.DELIVERED, NOC), {"send": 12.6}, correlation_id="c1")
         [line] = recorder.lines()
         known = {"channel": "noc", "incident_id": "i1", "outcome": "delivered", "correlation_id": "c1"}
@@ -104,9 +106,8 @@ class TestLines:
         ids=["kept job", "failed before", "recorded late", "chore", "superseded", "delivered"],
     )
     def test_result_of_a_job_is_logged_but_for_a_kept_one_that_was_not_needed(
-        self, job: Job, outcome: Outcome, is_logged: bool
+        self, recorder: Recorder, job: Job, outcome: Outcome, is_logged: bool
     ) -> None:
-        recorder = Recorder()
         recorder.telemetry.worked(job, Result(outcome, NOC), {})
         assert [line["outcome"] for line in recorder.lines()] == [outcome] * is_logged
 
@@ -167,9 +168,8 @@ class TestLines:
         ],
     )
     def test_what_happens_is_one_log_line_and_counted(
-        self, do: Callable[[Telemetry], None], members: dict[str, Any], metrics: dict[str, float]
+        self, recorder: Recorder, do: Callable[[Telemetry], None], members: dict[str, Any], metrics: dict[str, float]
     ) -> None:
-        recorder = Recorder()
         do(recorder.telemetry)
         [line] = recorder.lines()
         assert {name: line.get(name, ABSENT) for name in members} == members
@@ -186,9 +186,8 @@ class TestLines:
         ids=["wrong credentials", "no such channel", "probe without a body", "not JSON"],
     )
     def test_share_with_wrong_credentials_for_an_existing_channel_is_counted(
-        self, request_: Request, error: BadRequest, counted: bool
+        self, recorder: Recorder, request_: Request, error: BadRequest, counted: bool
     ) -> None:
-        recorder = Recorder()
         recorder.telemetry.refused(request_, error)
         expected = {"rejected_request": 1} | ({"unauthorized_share": 1} if counted else {})
         assert recorder.metrics() == expected
@@ -247,8 +246,7 @@ class TestLines:
         recorder.telemetry.crashed(KeyError(), raw_body=only)
         assert recorder.lines()[1]["last_copy"] == recorder.lines()[2]["raw_body"] == only
 
-    def test_crash_is_logged_by_type_and_frames_without_its_message(self) -> None:
-        recorder = Recorder()
+    def test_crash_is_logged_by_type_and_frames_without_its_message(self, recorder: Recorder) -> None:
         try:
             raise KeyError("canary")
         except KeyError as error:
@@ -261,8 +259,7 @@ class TestLines:
 
 
 class TestChannelMetrics:
-    def test_nothing_of_a_channel_is_written_by_default(self) -> None:
-        recorder = Recorder()
+    def test_nothing_of_a_channel_is_written_by_default(self, recorder: Recorder) -> None:
         recorder.telemetry.share(Result(Outcome.DELIVERED, NOC), {}, correlation_id="c1")
         recorder.telemetry.swept({"noc": 2}, 0.0, 0)
         assert recorder.channel_metrics() == {}
