@@ -93,13 +93,7 @@ class FakeSession(Session):
         self.steps = list(steps)
 
     def call(
-        self,
-        method: str,
-        url: str,
-        *,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        seconds: float,
+        self, method: str, url: str, *, body: bytes | None, headers: Mapping[str, str], seconds: float
     ) -> HttpAnswer:
         call = Call(url=url, body=body or b"", headers=dict(headers), seconds=seconds, method=method)
         self.calls.append(call)
@@ -385,11 +379,7 @@ class Relay:
     def __post_init__(self) -> None:
         self.table = self.dynamodb.table(self.clock)
         wiring = Wiring(self._adapters())
-        self.channels, self.ledger, self.sources = (
-            wiring.channels,
-            wiring.ledger,
-            wiring.sources,
-        )
+        self.channels, self.ledger, self.sources = wiring.channels, wiring.ledger, wiring.sources
         self.delivery, self.rate_limit, self.reconciler = wiring.delivery, wiring.rate_limit, wiring.reconciler
         self.xmatters = self.delivery.services.xmatters
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
@@ -431,13 +421,7 @@ class Relay:
             heartbeat=self.heartbeat,
             webhook=self.own_webhook,
         )
-        return Adapters(
-            resources=resources,
-            vendors=vendors,
-            effects=effects,
-            telemetry=self.recorder.telemetry,
-            cache_seconds=300,
-        )
+        return Adapters(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300)
 
     def _invoke(self, envelope: str) -> bool:
         self.invoked.append(read_envelope(envelope))
@@ -527,14 +511,9 @@ class Relay:
         `person` is a name, or the whole member.
         """
         name = {"response": "response", "status": "status"}.get(kind, "deliverystatus")
-        said = {
-            "relay": 1,
-            "kind": kind,
-            "incident_id": "i1",
-            "event": {"id": page},
-            "person": person if isinstance(person, dict) else {"target": person},
-        }
-        content = json.dumps(said | {name: text} | members).encode()
+        said = {"relay": 1, "kind": kind, "incident_id": "i1", "event": {"id": page}, name: text}
+        said["person"] = person if isinstance(person, dict) else {"target": person}
+        content = json.dumps(said | members).encode()
         reply = self.callbacks.serve(samples.request(content, headers={"x-api-key": samples.CALLBACK_TOKEN}))
         assert reply.status == 200
         return dict(reply.document)
