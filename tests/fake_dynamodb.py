@@ -162,12 +162,10 @@ class FakeDynamoDb:
 
 
 def condition_failed(operation: str) -> ClientError:
-    """Return the error that DynamoDB raises if a condition does not hold."""
     return ClientError({"Error": {"Code": "ConditionalCheckFailedException", "Message": "no"}}, operation)
 
 
 def invalid(operation: str, why: str) -> ClientError:
-    """Return the error that DynamoDB raises for an invalid request."""
     return ClientError({"Error": {"Code": "ValidationException", "Message": why}}, operation)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import uuid
 import weakref
 from collections import Counter
@@ -11,16 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import replace
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from relay.channels.authentication import Reply
 from relay.deadline import Deadline
 from relay.delivery.phones import Phones, ways_to
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
-from relay.failures import LedgerError, Reason, SendError, UnknownChannel
+from relay.failures import LedgerError, SendError, UnknownChannel
 from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job
@@ -36,6 +39,10 @@ from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 
 _OWNERS = count(1)
+# A callback among the words of `Relay.play`.
+CALLBACK = re.compile(
+    r"(?P<kind>response|delivery|failure|status|escalation)(:(?P<text>[^@=]+))?(@(?P<page>[^=]+))?(=(?P<person>.+))?"
+)
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
 
 
@@ -87,13 +94,7 @@ class FakeSession(Session):
         self.steps = list(steps)
 
     def call(
-        self,
-        method: str,
-        url: str,
-        *,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        seconds: float,
+        self, method: str, url: str, *, body: bytes | None, headers: Mapping[str, str], seconds: float
     ) -> HttpAnswer:
         call = Call(url=url, body=body or b"", headers=dict(headers), seconds=seconds, method=method)
         self.calls.append(call)
@@ -133,7 +134,6 @@ class FakeSqs:
         return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/jobs")
 
     def delays(self) -> list[int]:
-        """Return the delay of each message in seconds."""
         return [message["DelaySeconds"] for message in self.messages]
 
     def records(self) -> list[dict[str, Any]]:
@@ -144,7 +144,6 @@ class FakeSqs:
         ]
 
     def jobs(self) -> list[Job]:
-        """Return the jobs of all messages."""
         return [read_envelope(message["MessageBody"]) for message in self.messages]
 
 
@@ -242,25 +241,42 @@ class FakeSecrets:
         return text
 
 
-def secrets_of(**members: Any) -> FakeSecrets:
-    """Return fake secrets that have only the channel `noc`, with these members in its secret.
+def secrets_of(
+    *names: str,
+    policy: Mapping[str, Any] | None = None,
+    xmatters: Mapping[str, Any] | None = None,
+    **members: Any,
+) -> FakeSecrets:
+    """Return fake secrets that have only these channels, or the channel `noc`.
 
-    Without the member `policy`, the policy has no minimum time between signals.
+    The members of `policy` and `xmatters` join those of the sample; `members` are further ones of the secret. By
+    default the policy has no minimum time between signals.
     """
-    return FakeSecrets(noc=json.dumps(samples.secret(**{"policy": {"min_seconds_between_signals": 0}} | members)))
+    document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})}, **members)
+    document["xmatters"] |= xmatters or {}
+    return FakeSecrets(**dict.fromkeys(names or ("noc",), json.dumps(document)))
+
+
+# Context of an invocation, with the attributes that Powertools reads.
+LAMBDA_CONTEXT = SimpleNamespace(
+    function_name="relay",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:eu-central-1:000000000000:function:relay",
+    aws_request_id="00000000-0000-4000-8000-000000000000",
+)
 
 
 class Recorder:
     """The library's own telemetry, set up as in Lambda; its output can be read."""
 
-    def __init__(self, *, has_channel_metrics: bool = False, is_traced: bool = False) -> None:
+    def __init__(self, *, has_channel_metrics: bool = False) -> None:
         self.out = io.StringIO()
         with pytest.MonkeyPatch.context() as environment, contextlib.redirect_stdout(self.out):
             # Powertools keeps one logger a service for the life of the process.
             service = f"relay-{uuid.uuid4().hex}"
             environment.setenv("POWERTOOLS_SERVICE_NAME", service)
             environment.setenv("POWERTOOLS_METRICS_NAMESPACE", "relay")
-            self.telemetry = Telemetry.from_environment(has_channel_metrics=has_channel_metrics, is_traced=is_traced)
+            self.telemetry = Telemetry.from_environment(has_channel_metrics=has_channel_metrics, is_traced=False)
         logging.getLogger(service).propagate = False
         # The module `logging` keeps every logger, and so this one's output, for the life of the process.
         weakref.finalize(self, logging.Logger.manager.loggerDict.pop, service, None)
@@ -274,29 +290,24 @@ class Recorder:
         return self.out.getvalue()
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the log lines, without metrics."""
         return [line for line in self._documents() if "_aws" not in line]
 
     def metrics(self) -> dict[str, float]:
         """Return the sums of the metrics without a channel, by name; metrics with the sum 0 are left out."""
-        total: Counter[str] = Counter()
-        for document in self._documents():
-            for group in document.get("_aws", {}).get("CloudWatchMetrics", []):
-                if group["Dimensions"] != [["service"]]:
-                    continue
-                for metric in group["Metrics"]:
-                    total[metric["Name"]] += sum(document[metric["Name"]])
-        return {name: value for name, value in total.items() if value}
+        return {name: value for (channel, name), value in self._sums().items() if not channel and value}
 
     def channel_metrics(self) -> dict[tuple[str, str], float]:
         """Return the sums of the channels' metrics, by channel and name."""
+        return {key: value for key, value in self._sums().items() if key[0]}
+
+    def _sums(self) -> Counter[tuple[str, str]]:
         total: Counter[tuple[str, str]] = Counter()
         for document in self._documents():
             for group in document.get("_aws", {}).get("CloudWatchMetrics", []):
-                if group["Dimensions"] == [["service", "channel"]]:
-                    names = [metric["Name"] for metric in group["Metrics"]]
-                    total.update({(document["channel"], name): sum(document[name]) for name in names})
-        return dict(total)
+                channel = document["channel"] if group["Dimensions"] == [["service", "channel"]] else ""
+                for metric in group["Metrics"]:
+                    total[channel, metric["Name"]] += sum(document[metric["Name"]])
+        return total
 
     def outcomes(self, message: str = "job") -> list[str]:
         """Return the outcomes in the log lines with this message, in order."""
@@ -307,7 +318,6 @@ class Recorder:
 
 
 def one_by_one[T](calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Make calls one after the other, and return their results."""
     return [call() for call in calls]
 
 
@@ -370,12 +380,7 @@ class Relay:
     def __post_init__(self) -> None:
         self.table = self.dynamodb.table(self.clock)
         wiring = self._wiring()
-        self.channels, self.outbox, self.ledger, self.sources = (
-            wiring.channels,
-            wiring.outbox,
-            wiring.ledger,
-            wiring.sources,
-        )
+        self.channels, self.ledger, self.sources = wiring.channels, wiring.ledger, wiring.sources
         self.delivery, self.rate_limit, self.reconciler = wiring.delivery, wiring.rate_limit, wiring.reconciler
         self.xmatters = self.delivery.services.xmatters
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
@@ -417,13 +422,7 @@ class Relay:
             heartbeat=self.heartbeat,
             webhook=self.own_webhook,
         )
-        return Wiring(
-            resources=resources,
-            vendors=vendors,
-            effects=effects,
-            telemetry=self.recorder.telemetry,
-            cache_seconds=300,
-        )
+        return Wiring(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300)
 
     def _invoke(self, envelope: str) -> bool:
         self.invoked.append(read_envelope(envelope))
@@ -443,7 +442,6 @@ class Relay:
             return {}
 
     def deadline(self, seconds: float) -> Deadline:
-        """Return a deadline on this relay's clock."""
         return Deadline(seconds, self.clock)
 
     def share(
@@ -465,35 +463,61 @@ class Relay:
             deadline=self.deadline(seconds),
         )
 
+    def post(self, channel: str = "noc", recipients: tuple[str, ...] = (), **said: Any) -> Reply:
+        """Let BigPanda post a share to a channel's URL, with these members of the incident `i1`."""
+        request = samples.request(samples.body(**said), channel=channel, recipients=recipients)
+        return self.webhook.serve(request)
+
     def play(self, events: str, **said: Any) -> list[str]:
         """Let things happen to the incident `i1`, one after the other; return what becomes of each share.
 
         `events` are words. A status is a share with that status, which comes a second after the event before it.
         `comment` is a share that differs from the one before it in a comment alone. A number lets so many seconds pass,
-        and workers work. `sweep` is a run of the sweeper. What becomes of a share is its outcome, with the reason, or
-        else the transition. `said` are further members of all shares.
+        and workers work; with an `m`, so many minutes pass, and the sweeper runs every 30 seconds, too. `sweep` is a
+        run of the sweeper. With `drain`, time passes until workers have worked all jobs. A word such as
+        `response:Acknowledge@page-2=jdoe` is a callback of that kind, with its text, page and person (`call_back` has
+        their defaults). What becomes of a share is its outcome, with the reason, or else the transition. `said` are
+        further members of all shares.
         """
         became = []
         for event in events.split():
-            if event.replace(".", "").isdecimal():
+            if callback := CALLBACK.fullmatch(event):
+                self.call_back(**{name: text for name, text in callback.groupdict().items() if text})
+            elif event.replace(".", "").isdecimal():
                 self.wake(float(event))
-                continue
-            if event == "sweep":
+            elif event.removesuffix("m").isdecimal():
+                self.sweep_for(60 * float(event.removesuffix("m")), step=30)
+            elif event == "sweep":
                 self.sweep(0)
-                continue
-            self.clock.now += 1
-            is_comment = event == "comment"
-            self.status = self.status if is_comment else event
-            comments = {"comments": [str(self.clock.now)]} if is_comment else {}
-            content = {"status": self.status, "changedOn": int(self.clock.now)} | comments | said
-            result = self.share(samples.body(**content))
-            became.append(" ".join(filter(None, (result.outcome, result.reason or result.subject.transition))))
+            elif event == "drain":
+                self.drain()
+            else:
+                became.append(self._play_share(event, said))
         return became
 
-    def resume(self, job: Job, given_up: Reason | None = None) -> Result:
-        """Let the worker's delivery resume a job, and return the result."""
-        share, channel = parse_share(job.body), self.channels.get("noc")
-        return self.delivery.resume(job, share, channel, self.deadline(15), given_up=given_up)
+    def _play_share(self, event: str, said: Mapping[str, Any]) -> str:
+        self.clock.now += 1
+        is_comment = event == "comment"
+        self.status = self.status if is_comment else event
+        comments = {"comments": [str(self.clock.now)]} if is_comment else {}
+        content = {"status": self.status, "changedOn": int(self.clock.now), **comments, **said}
+        result = self.share(samples.body(**content))
+        return " ".join(filter(None, (result.outcome, result.reason or result.subject.transition)))
+
+    def call_back(
+        self, kind: str, text: str = "", page: str = "page-1", person: Any = "jdoe", **members: Any
+    ) -> dict[str, Any]:
+        """Let xMatters call back about the incident `i1`, with further members; return the document of the answer.
+
+        `person` is a name, or the whole member.
+        """
+        name = {"response": "response", "status": "status"}.get(kind, "deliverystatus")
+        said = {"relay": 1, "kind": kind, "incident_id": "i1", "event": {"id": page}, name: text}
+        said["person"] = person if isinstance(person, dict) else {"target": person}
+        content = json.dumps(said | members).encode()
+        reply = self.callbacks.serve(samples.request(content, headers={"x-api-key": samples.CALLBACK_TOKEN}))
+        assert reply.status == 200
+        return dict(reply.document)
 
     def statuses(self) -> str:
         """Return the statuses of all signals as words, in the order in which they were sent."""
@@ -514,11 +538,15 @@ class Relay:
             self.sweep(min(step, end - self.clock.now))
             self.wake(0)
 
+    def edit_secret(self, edit: Callable[[dict[str, Any]], object], channel: str = "noc") -> None:
+        """Change a channel's secret, which functions notice when they read it next."""
+        document = json.loads(str(self.secrets.texts[channel]))
+        edit(document)
+        self.secrets.texts[channel] = json.dumps(document)
+
     def change_policy(self, **policy: Any) -> None:
         """Give the channel another policy, as relayctl does, and let all functions notice it."""
-        document = json.loads(str(self.secrets.texts["noc"]))
-        document["policy"] = {"min_seconds_between_signals": 0, **policy}
-        self.secrets.texts["noc"] = json.dumps(document)
+        self.edit_secret(lambda document: document.update(policy={"min_seconds_between_signals": 0, **policy}))
         table, now = self.credentials.table(self.clock), self.clock.now
         change_mark(table, "noc", f"changed {now}", now, revokes=False)
         self.clock.now += 15
@@ -540,11 +568,23 @@ class Relay:
         self._work(self.chores, chores)
 
     def reconcile(self) -> dict[str, Ran]:
-        """Make a reconcile run; return the results of its listings, by the first channel of each.
+        """Make a reconcile run; return the sums of its results, by the first channel of each listing.
 
         Time passes only by the library's own sleeps.
         """
-        return by_channel(self.reconciler.run())
+        found: dict[str, Ran] = {}
+        for each in self.reconciler.run():
+            before = found.get(each.channels[0], Ran(each.channels, 0, 0, 0, 0))
+            found[each.channels[0]] = Ran(
+                each.channels,
+                before.compared + each.compared,
+                before.missed + each.missed,
+                before.snooze_over + each.snooze_over,
+                before.unknown + each.unknown,
+                before.failure or each.failure,
+                before.reason or each.reason,
+            )
+        return found
 
     def drain(self) -> None:
         """Let time pass and the worker process jobs until none is left on either queue."""
@@ -552,7 +592,6 @@ class Relay:
             self.wake(max(1, min(delays)))
 
     def delays(self) -> list[int]:
-        """Return the delay in seconds of each message on the retry queue and the chore queue."""
         return [*self.retries.delays(), *self.chores.delays()]
 
     def _work(self, queue: FakeSqs, messages: list[dict[str, Any]]) -> None:
@@ -564,36 +603,8 @@ class Relay:
         """Return a relay on the same queues, table, topic and clock, with other answers of xMatters' triggers."""
         return replace(self, session=FakeSession(*steps), recorder=Recorder())
 
-    def with_rest(self, rest: FakeSession) -> "Relay":
-        """Return the same relay with another REST API of xMatters."""
-        return replace(self, rest=rest)
-
     def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
-        """Return the ledger's entry of an incident."""
         return self.ledger.read(key("noc", recipients, incident_id))
-
-
-def by_channel(ran: Sequence[Ran]) -> dict[str, Ran]:
-    """Return the results of reconcile runs by the first channel of each listing."""
-    found: dict[str, Ran] = {}
-    for each in ran:
-        found[each.channels[0]] = together(found.get(each.channels[0]), each)
-    return found
-
-
-def together(one: Ran | None, other: Ran) -> Ran:
-    """Return the sum of the results of two reconcile runs, such as the runs for two environments of a channel."""
-    if one is None:
-        return other
-    return Ran(
-        channels=one.channels,
-        compared=one.compared + other.compared,
-        missed=one.missed + other.missed,
-        snooze_over=one.snooze_over + other.snooze_over,
-        unknown=one.unknown + other.unknown,
-        failure=one.failure or other.failure,
-        reason=one.reason or other.reason,
-    )
 
 
 def worked(relay: Relay, *jobs: Job) -> list[str]:
@@ -601,13 +612,22 @@ def worked(relay: Relay, *jobs: Job) -> list[str]:
     return relay.worker.work([{"messageId": f"m{n}", "body": envelope_of(job)} for n, job in enumerate(jobs, 1)])
 
 
-def new_relay(*steps: Step, policy: Mapping[str, Any] | None = None, **changes: Any) -> Relay:
-    """Return a relay whose channel has this policy; by default its signals need no minimum time between them.
+def new_relay(
+    *steps: Step,
+    policy: Mapping[str, Any] | None = None,
+    xmatters: Mapping[str, Any] | None = None,
+    access: Mapping[str, Any] | None = None,
+    channels: Sequence[str] = (),
+    **changes: Any,
+) -> Relay:
+    """Return a relay whose channel has this policy, these members of `xmatters`, and this access to BigPanda.
 
-    `steps` are the answers of xMatters' triggers, as in FakeSession. Without steps the triggers accept every signal.
+    `channels` are the names of such channels, if it is not only `noc`.
+    By default its signals need no minimum time between them. `steps` are the answers of xMatters' triggers, as in
+    FakeSession. Without steps the triggers accept every signal.
     """
-    document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})})
-    parts = {"secrets": FakeSecrets(noc=json.dumps(document))} | changes
+    bigpanda = {"bigpanda": dict(access)} if access else {}
+    parts = {"secrets": secrets_of(*channels, policy=policy, xmatters=xmatters, **bigpanda)} | changes
     return Relay(FakeSession(*steps or (samples.accepted("r7"),)), **parts)
 
 
@@ -631,7 +651,6 @@ class Trigger:
         return self.xmatters.attempt(self.channel, signal, Deadline(seconds, self.clock), reserve=reserve)
 
     def failure(self, **changes: Any) -> SendError:
-        """Send a signal that is not accepted; return the error."""
         try:
             self.send(**changes)
         except SendError as error:

@@ -15,6 +15,7 @@ from relay.jobs.job import Flag, Job, Stamps
 from relay.xmatters.signal import Decision, Signal
 
 TOKEN = "inbound-token-5f1c"
+CALLBACK_TOKEN = "callback-token-77e1"
 API_KEY = "7d3c9a52-url-key"
 TRIGGER_URL = (
     f"https://acme.xmatters.com/api/integration/1/functions/3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10/triggers"
@@ -43,7 +44,6 @@ def secret(*, auth: dict[str, str] | None = None, url: str | None = None, **memb
 
 
 def parsed(document: dict[str, Any] | None = None) -> Channel:
-    """Return the channel `noc` of a secret."""
     return parse_channel(
         "noc", json.dumps(document or secret()), VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
     )
@@ -77,7 +77,6 @@ def enveloped(environment_id: str | None, **members: Any) -> bytes:
 
 
 def share(**members: Any) -> Share:
-    """Return the share of a webhook's body whose incident has these members."""
     return parse_share(body(**members))
 
 
@@ -136,7 +135,6 @@ def changed(job: Job, **members: Any) -> Job:
 
 
 def accepted(request_id: str = "r1") -> HttpAnswer:
-    """Return the answer of xMatters to a signal that it accepts."""
     return HttpAnswer(202, {"x-trace": request_id}, json.dumps({"requestId": request_id}).encode())
 
 
@@ -146,7 +144,6 @@ def refused(status: int, content: bytes = b"", **headers: str) -> HttpAnswer:
 
 
 def token(value: str = "access-token-1", seconds: float = 900) -> HttpAnswer:
-    """Return the answer of xMatters with an OAuth token."""
     return HttpAnswer(200, {}, json.dumps({"access_token": value, "expires_in": seconds}).encode())
 
 

@@ -52,7 +52,6 @@ class Build:
 
     @property
     def template(self) -> Path:
-        """The built template."""
         return self.folder / "template.yaml"
 
     def places(self) -> dict[str, str]:

@@ -25,7 +25,6 @@ def workplace() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def dist() -> Path:
-    """The release of this clone."""
     try:
         return kept_release()
     except SandboxError as error:

@@ -141,7 +141,6 @@ class Function:
         return json.loads(said.body)
 
     def log(self) -> str:
-        """Return the process's output, which Lambda would write to the log group."""
         return self._log.read_text()
 
     def load(self) -> None:

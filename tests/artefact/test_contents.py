@@ -66,7 +66,7 @@ def test_artefact_contains_no_unwanted_files(built: Build, artefact: str) -> Non
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS)
-def test_every_module_has_bytecode_that_python_loads_without_its_source(built: Build, artefact: str) -> None:
+def test_bytecode_is_that_of_the_modules_and_python_loads_it_without_their_sources(built: Build, artefact: str) -> None:
     place = built.places()[artefact]
     for name, path in modules(built, artefact).items():
         source, bytecode = path.read_bytes(), Path(importlib.util.cache_from_source(path)).read_bytes()
@@ -74,10 +74,6 @@ def test_every_module_has_bytecode_that_python_loads_without_its_source(built: B
         assert int.from_bytes(bytecode[4:8], "little") == HASHED, name
         assert bytecode[8:16] == importlib.util.source_hash(source), name
         assert marshal.loads(bytecode[16:]).co_filename == f"{place}/{name}"
-
-
-@pytest.mark.parametrize("artefact", ARTEFACTS)
-def test_artefact_has_no_bytecode_without_a_module(built: Build, artefact: str) -> None:
     expected = {Path(importlib.util.cache_from_source(path)) for path in modules(built, artefact).values()}
     assert {path for name, path in built.files(artefact).items() if name.endswith(".pyc")} == expected
 

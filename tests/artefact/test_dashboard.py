@@ -33,7 +33,6 @@ def stack() -> Stack:
 
 @pytest.fixture(scope="module")
 def widgets(stack: Stack) -> list[dict[str, Any]]:
-    """Widgets of the dashboard."""
     found: list[dict[str, Any]] = json.loads(stack.only("AWS::CloudWatch::Dashboard")["DashboardBody"])["widgets"]
     return found
 

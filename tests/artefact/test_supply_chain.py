@@ -3,24 +3,16 @@
 import hashlib
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from relay.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKOV = ROOT / ".venv-scanners/bin/checkov"
 SBOMS = {"lambda": "layers/dependencies/requirements.txt", "relayctl": "requirements/relayctl.txt"}
 type Pins = dict[tuple[str, str], set[str]]
-
-
-@pytest.fixture(scope="module")
-def sboms(dist: Path) -> dict[str, Any]:
-    return {name: json.loads((dist / f"{name}.cdx.json").read_text()) for name in SBOMS}
 
 
 def pinned(text: str) -> Pins:
@@ -35,7 +27,6 @@ def pinned(text: str) -> Pins:
 
 
 def listed(sbom: dict[str, Any]) -> Pins:
-    """Return the hashes of each package and version that an SBOM lists."""
     return {
         (component["name"], component["version"]): {
             digest["content"]
@@ -48,21 +39,16 @@ def listed(sbom: dict[str, Any]) -> Pins:
 
 
 @pytest.mark.parametrize("name", SBOMS)
-class TestSbom:
-    def test_sbom_lists_each_pinned_package_with_its_version_and_hashes(self, sboms: dict[str, Any], name: str) -> None:
-        expected = pinned((ROOT / SBOMS[name]).read_text())
-        assert all(expected.values())
-        assert listed(sboms[name]) == expected
-
-    def test_sbom_is_cyclonedx_of_this_version_of_the_project(self, sboms: dict[str, Any], name: str) -> None:
-        subject = sboms[name]["metadata"]["component"]
-        assert (sboms[name]["bomFormat"], subject["name"]) == ("CycloneDX", "bigpanda-xmatters-relay")
-        assert subject["version"] == VERSION
-
-    def test_sbom_packages_have_package_urls(self, sboms: dict[str, Any], name: str) -> None:
-        assert {component["purl"].partition("?")[0] for component in sboms[name]["components"]} == {
-            f"pkg:pypi/{package}@{version}" for package, version in listed(sboms[name])
-        }
+def test_sbom_is_of_this_version_and_lists_each_pinned_package_with_its_url_and_hashes(dist: Path, name: str) -> None:
+    sbom = json.loads((dist / f"{name}.cdx.json").read_text())
+    subject = sbom["metadata"]["component"]
+    assert (sbom["bomFormat"], subject["name"]) == ("CycloneDX", "bigpanda-xmatters-relay")
+    assert subject["version"] == VERSION
+    expected = pinned((ROOT / SBOMS[name]).read_text())
+    assert all(expected.values())
+    assert listed(sbom) == expected
+    urls = {component["purl"].partition("?")[0] for component in sbom["components"]}
+    assert urls == {f"pkg:pypi/{package}@{version}" for package, version in expected}
 
 
 def test_checksums_are_those_of_all_other_files(dist: Path) -> None:
@@ -78,31 +64,8 @@ def test_changes_are_the_changelogs_section_of_this_version(dist: Path) -> None:
     assert changes in (ROOT / "CHANGELOG.md").read_text()
 
 
-class TestCheckov:
-    def test_checkov_without_exceptions_fails_exactly_the_excepted_checks(self, tmp_path: Path) -> None:
-        # Outside the clone, whose .checkov.yaml has the exceptions.
-        done = subprocess.run(
-            [
-                CHECKOV,
-                "--file",
-                ROOT / "template.yaml",
-                "--framework",
-                "cloudformation",
-                "--skip-download",
-                "-o",
-                "json",
-            ],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        failed = {each["check_id"] for each in json.loads(done.stdout)["results"]["failed_checks"]}
-        assert failed == set(yaml_parse((ROOT / ".checkov.yaml").read_text())["skip-check"])
-
-    def test_each_checkov_exception_has_a_reason_above_it(self) -> None:
-        lines = (ROOT / ".checkov.yaml").read_text().partition("skip-check:\n")[2].splitlines()
-        assert lines[0].startswith("  # ")
-        rules = [number for number, line in enumerate(lines) if line.startswith("  - ")]
-        assert all(lines[number - 1].startswith("  # ") for number in rules)
+def test_each_checkov_exception_has_a_reason_above_it() -> None:
+    lines = (ROOT / ".checkov.yaml").read_text().partition("skip-check:\n")[2].splitlines()
+    assert lines[0].startswith("  # ")
+    rules = [number for number, line in enumerate(lines) if line.startswith("  - ")]
+    assert all(lines[number - 1].startswith("  # ") for number in rules)

@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -84,7 +84,6 @@ VOICE = "arn:aws:sms-voice:us-east-1:123456789012:phone-number/phone-1234"
 TEXT = "arn:aws:sms-voice:us-east-1:123456789012:sender-id/RELAY/DE"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
 ALARM_TOPIC, NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:wake", "arn:aws:sns:us-east-1:123456789012:tomorrow"
-HEARTBEAT = "https://switch.example.com/ping/1"
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d-0000-4000-8000-000000000000"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 
@@ -149,7 +148,6 @@ def _functions(stack: Stack) -> dict[str, dict[str, Any]]:
 
 
 def _variables(stack: Stack) -> dict[str, dict[str, str]]:
-    """Return the environment variables of each function."""
     return {name: function["Environment"]["Variables"] for name, function in _functions(stack).items()}
 
 
@@ -251,7 +249,6 @@ class TestApi:
 
 
 def _policy(stack: Stack) -> list[dict[str, Any]]:
-    """Return the statements of the API's resource policy."""
     return list(stack.only("AWS::ApiGateway::RestApi")["Body"]["x-amazon-apigateway-policy"]["Statement"])
 
 
@@ -284,12 +281,10 @@ class TestCallers:
 
 
 class TestFunctions:
-    def test_each_function_logs_to_its_own_log_group_that_is_kept_for_the_chosen_time(self) -> None:
-        chosen = of_clone(LogRetentionDays="7")
-        groups = chosen.of_type("AWS::Logs::LogGroup")
-        names = [function["LoggingConfig"]["LogGroup"].strip("${}") for function in _functions(chosen).values()]
+    def test_each_function_logs_to_its_own_log_group(self, on_aws: Stack) -> None:
+        groups = on_aws.of_type("AWS::Logs::LogGroup")
+        names = [function["LoggingConfig"]["LogGroup"].strip("${}") for function in _functions(on_aws).values()]
         assert len({groups[name]["LogGroupName"] for name in names}) == len(names)
-        assert [group["RetentionInDays"] for group in groups.values()] == ["7"] * 7
 
     def test_only_workers_have_recursive_loops_allowed(self, on_aws: Stack) -> None:
         loops = {name: function.get("RecursiveLoop") for name, function in _functions(on_aws).items()}
@@ -314,11 +309,6 @@ class TestFunctions:
         for function in _functions(on_aws).values():
             assert "ReservedConcurrentExecutions" not in function
 
-    def test_reserved_concurrency_applies_only_to_its_function(self) -> None:
-        chosen = {name.removesuffix("Function") + "Reserved": str(place) for place, name in enumerate(FUNCTIONS, 20)}
-        reserved = {name: each["ReservedConcurrentExecutions"] for name, each in _functions(of_clone(**chosen)).items()}
-        assert reserved == {name: str(place) for place, name in enumerate(FUNCTIONS, 20)}
-
     @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
     def test_functions_and_layers_have_the_same_runtime_and_architecture(self, architecture: str) -> None:
         chosen = of_clone(Architecture=architecture)
@@ -329,19 +319,6 @@ class TestFunctions:
             for layer in layers.values():
                 assert function["Runtime"] in layer["CompatibleRuntimes"]
                 assert architecture in layer["CompatibleArchitectures"]
-
-    def test_functions_variables_follow_the_parameters(self) -> None:
-        chosen = of_clone(
-            SecretPrefix="ops/relay", XMattersHosts="a.xmatters.com", BigPandaHosts="b.c", SecretCacheSeconds="60"
-        )
-        for name, function in _functions(chosen).items():
-            assert function["Environment"]["Variables"].items() >= {
-                ("RELAY_SECRET_PREFIX", "ops/relay"),
-                ("RELAY_XMATTERS_HOSTS", "a.xmatters.com"),
-                ("RELAY_BIGPANDA_HOSTS", "b.c"),
-                ("RELAY_SECRET_CACHE_SECONDS", "1800" if name == "ReconcileFunction" else "60"),
-                ("RELAY_PROFILE", "aws"),
-            }
 
     def test_functions_have_exactly_the_variables_that_the_library_reads(
         self, on_aws: Stack, monkeypatch: pytest.MonkeyPatch
@@ -360,25 +337,100 @@ class TestFunctions:
             is_sweeper = name == "SweeperFunction"
             assert variables.get("RELAY_JOB_WORKER", "") == ("${JobWorkerFunction}" if is_sweeper else "")
 
-    @pytest.mark.parametrize(
-        ("parameters", "is_traced"),
-        [({}, False), ({"Tracing": "Active"}, True), ({"Tracing": "Active", "Profile": "local"}, False)],
-    )
-    def test_api_and_functions_are_traced_only_with_tracing_on_real_aws(
-        self, parameters: dict[str, str], is_traced: bool
-    ) -> None:
-        chosen = of_clone(**parameters)
+    @pytest.mark.parametrize(("profile", "is_traced"), [("aws", True), ("local", False)])
+    def test_api_and_functions_are_traced_on_real_aws_alone(self, profile: str, is_traced: bool) -> None:
+        chosen = of_clone(Tracing="Active", Profile=profile)
         assert chosen.only("AWS::ApiGateway::Stage")["TracingEnabled"] is is_traced
         modes = {function["TracingConfig"]["Mode"] for function in _functions(chosen).values()}
         assert modes == {"Active" if is_traced else "PassThrough"}
-        told = {function["Environment"]["Variables"]["RELAY_TRACING"] for function in _functions(chosen).values()}
-        assert told == modes
 
-    @pytest.mark.parametrize(("parameters", "is_on"), [({}, "off"), ({"ChannelMetrics": "on"}, "on")])
-    def test_all_functions_write_metrics_of_channels_only_if_the_parameter_is_on(
-        self, parameters: dict[str, str], is_on: str
-    ) -> None:
-        assert {each["RELAY_CHANNEL_METRICS"] for each in _variables(of_clone(**parameters)).values()} == {is_on}
+
+def _each(kind: str) -> set[str]:
+    """Return the names of all functions' resources of this kind."""
+    return {role.removesuffix("Role") + kind for role in PERMISSIONS}
+
+
+ROLES, LOG_GROUPS, NOTIFIED = _each("Role"), _each("LogGroup"), {"JobWorker", "ChoreWorker", "Reconcile", "Sweeper"}
+SIGNING = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0f6c334abcdea4d8b"
+# A value of each parameter that is passed on as it is, and where it is then: the resources and outputs, by the last
+# name of the property.
+REACHES: dict[str, tuple[str, dict[str, set[str]]]] = {
+    "SecretPrefix": (
+        "ops/relay",
+        {"RELAY_SECRET_PREFIX": {*FUNCTIONS}, "Resource": ROLES, "Value": {"output SecretPrefix"}},
+    ),
+    "XMattersHosts": ("a.xmatters.com", {"RELAY_XMATTERS_HOSTS": {*FUNCTIONS}}),
+    "BigPandaHosts": ("b.c", {"RELAY_BIGPANDA_HOSTS": {*FUNCTIONS}}),
+    # The reconcile function reads each secret rarely enough.
+    "SecretCacheSeconds": ("61", {"RELAY_SECRET_CACHE_SECONDS": {*FUNCTIONS} - {"ReconcileFunction"}}),
+    "WorkerConcurrency": ("41", {"MaximumConcurrency": {"JobWorkerFunctionJob", "ChoreWorkerFunctionChore"}}),
+    "Architecture": ("x86_64", {"Architectures": {*FUNCTIONS}}),
+    "LogLevel": ("DEBUG", {"POWERTOOLS_LOG_LEVEL": {*FUNCTIONS}}),
+    "LogRetentionDays": ("7", {"RetentionInDays": {*LOG_GROUPS, "AccessLogGroup"}}),
+    "ChannelMetrics": ("on", {"RELAY_CHANNEL_METRICS": {*FUNCTIONS}}),
+    "Tracing": ("Active", {"RELAY_TRACING": {*FUNCTIONS}, "Mode": {*FUNCTIONS}}),
+    "HeartbeatUrl": ("https://switch.example.com/ping/1", {"RELAY_HEARTBEAT_URL": {"SweeperFunction"}}),
+    "FallbackTopicArn": (
+        TOPIC,
+        {
+            "RELAY_FALLBACK_TOPIC_ARN": {f"{name}Function" for name in NOTIFIED},
+            "Resource": NOTIFIERS,
+            "Value": {"output FallbackTopicArn"},
+        },
+    ),
+    "FallbackPhones": (PHONES, {"RELAY_FALLBACK_PHONES": {"SweeperFunction"}}),
+    "FallbackVoiceIdentity": (VOICE, {"RELAY_FALLBACK_VOICE_IDENTITY": {"SweeperFunction"}}),
+    "FallbackTextIdentity": (TEXT, {"RELAY_FALLBACK_TEXT_IDENTITY": {"SweeperFunction"}}),
+    "KmsKeyArn": (
+        KEY,
+        {
+            "KmsKeyId": {*LOG_GROUPS, "AccessLogGroup"},
+            "KMSMasterKeyId": {"LedgerTable"},
+            "KmsMasterKeyId": {"RetryQueue", "ChoreQueue", "DeadLetterQueue", "FallbackTopic"},
+            "Resource": ROLES,
+        },
+    ),
+    "PermissionsBoundaryArn": ("arn:aws:iam::aws:policy/b", {"PermissionsBoundary": {*ROLES, "ApiGatewayRole"}}),
+    "RolePath": ("/teams/", {"Path": {*ROLES, "ApiGatewayRole"}}),
+    # A function's configuration also applies to its layers, which have no such property.
+    "CodeSigningConfigArn": (SIGNING, {"CodeSigningConfigArn": {*FUNCTIONS}}),
+    **{
+        name.removesuffix("Function") + "Reserved": ("23", {"ReservedConcurrentExecutions": {name}})
+        for name in FUNCTIONS
+    },
+}
+
+
+def _leaves(node: Any, last: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value in a document, with the name of the member that has it, or its list."""
+    match node:
+        case dict():
+            for name, each in node.items():
+                yield from _leaves(each, name)
+        case list():
+            for each in node:
+                yield from _leaves(each, last)
+        case _:
+            yield last, node
+
+
+def _placed(stack: Stack) -> set[tuple[str, str, str]]:
+    """Return all values of a stack, each with its resource or output and the name of its property."""
+    outputs = {f"output {name}": each for name, each in stack.outputs.items()}
+    return {(name, last, str(value)) for name, of in (stack.resources | outputs).items() for last, value in _leaves(of)}
+
+
+@pytest.mark.parametrize("name", REACHES)
+def test_parameter_reaches_exactly_what_it_is_for(on_aws: Stack, name: str) -> None:
+    value, places = REACHES[name]
+    chosen = of_clone(**{name: value})
+    found: dict[str, set[str]] = {}
+    for resource, last, each in _placed(chosen) - _placed(on_aws):
+        if value in each:
+            found.setdefault(last, set()).add(resource)
+    assert found == places
+    gone = on_aws.resources.keys() - chosen.resources.keys()
+    assert gone == ({"FallbackTopic"} if name == "FallbackTopicArn" else set())
 
 
 class TestQueuesThatWakeWorkers:
@@ -486,30 +538,6 @@ class TestPermissions:
             more = {resource: each - before.get(resource, set()) for resource, each in _rights(chosen, role).items()}
             assert {resource: each for resource, each in more.items() if each} == _written(expected), role
 
-    def test_sweeper_alone_knows_phones_topics_about_health_and_the_heartbeats_url(self) -> None:
-        chosen = of_clone(
-            FallbackPhones=PHONES,
-            FallbackVoiceIdentity=VOICE,
-            FallbackTextIdentity=TEXT,
-            AlarmTopicArn=ALARM_TOPIC,
-            NoticeTopicArn=NOTICE_TOPIC,
-            HeartbeatUrl=HEARTBEAT,
-        )
-        kinds = ("PHONES", "VOICE_IDENTITY", "TEXT_IDENTITY")
-        names = [f"RELAY_FALLBACK_{kind}" for kind in kinds]
-        names += ["RELAY_ALARM_TOPIC_ARN", "RELAY_NOTICE_TOPIC_ARN", "RELAY_HEARTBEAT_URL"]
-        for name, variables in _variables(chosen).items():
-            found = tuple(variables.get(each, "") for each in names)
-            known = (PHONES, VOICE, TEXT, ALARM_TOPIC, NOTICE_TOPIC, HEARTBEAT)
-            assert found == (known if name == "SweeperFunction" else ("",) * 6), name
-        assert HEARTBEAT not in str(chosen.outputs)
-
-    def test_each_role_has_the_chosen_path_and_permissions_boundary(self) -> None:
-        boundary = "arn:aws:iam::123456789012:policy/boundary"
-        roles = of_clone(RolePath="/teams/", PermissionsBoundaryArn=boundary).of_type("AWS::IAM::Role")
-        assert roles.keys() == {*PERMISSIONS, "ApiGatewayRole"}
-        assert {(role["Path"], role["PermissionsBoundary"]) for role in roles.values()} == {("/teams/", boundary)}
-
     def test_only_lambda_may_assume_the_functions_roles(self, on_aws: Stack) -> None:
         for name in PERMISSIONS:
             [statement] = on_aws.resources[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
@@ -527,22 +555,6 @@ class TestPermissions:
         parameters = templates.read(TEMPLATE)["Parameters"]
         assert [name for name, each in parameters.items() if each.get("NoEcho")] == []
         assert [name for name, each in parameters.items() if "Default" not in each] == list(templates.ASKED)
-
-
-SIGNING = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0f6c334abcdea4d8b"
-
-
-@pytest.mark.parametrize(
-    ("parameters", "required"),
-    [({}, None), ({"Profile": "local"}, None), ({"CodeSigningConfigArn": SIGNING}, SIGNING)],
-    ids=["default", "local", "signed"],
-)
-def test_every_function_requires_signed_code_if_a_signing_configuration_is_given(
-    parameters: dict[str, str], required: str | None
-) -> None:
-    # A function's configuration also applies to its layers, which have no such property.
-    functions = of_clone(**parameters).of_type("AWS::Lambda::Function").values()
-    assert [each.get("CodeSigningConfigArn") for each in functions] == [required] * len(FUNCTIONS)
 
 
 # Part of an ARN after the account, for a resource that a policy names by its Arn or Ref.

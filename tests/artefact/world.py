@@ -53,11 +53,9 @@ class Aws:
     known: Mapping[str, str]
 
     def client(self, service: str) -> Any:
-        """Return a client of a service."""
         return boto3.client(service, region_name=REGION, endpoint_url=self.endpoint_url)  # type: ignore[call-overload]
 
     def taken_off(self, queue: str) -> list[dict[str, Any]]:
-        """Take all messages off a queue, delayed ones included."""
         for late in sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues[queue]._messages:
             late.delayed_until = 0
         sqs = self.client("sqs")
@@ -69,7 +67,6 @@ class Aws:
         return messages
 
     def empty_ledger(self) -> None:
-        """Delete every item of the ledger's table."""
         database = self.client("dynamodb")
         for item in database.scan(TableName=LEDGER)["Items"]:
             database.delete_item(TableName=LEDGER, Key={"pk": item["pk"]})
@@ -110,15 +107,12 @@ class World:
         return _answer(self.callback.invoke(event))
 
     def waiting(self) -> list[dict[str, Any]]:
-        """Take all messages off the retry queue."""
         return self.aws.taken_off(RETRY_QUEUE)
 
     def chores(self) -> list[dict[str, Any]]:
-        """Take all messages off the chore queue."""
         return self.aws.taken_off(CHORE_QUEUE)
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        """Take all messages off the dead-letter queue."""
         return self.aws.taken_off(DEAD_LETTER_QUEUE)
 
 
@@ -147,7 +141,6 @@ def make_aws(endpoint_url: str) -> Aws:
 
 @contextmanager
 def made(built: Build, aws: Aws, folder: Path) -> Iterator[World]:
-    """Load all functions for a `with` block, with AWS and the stand-ins; the functions' logs are in `folder`."""
     functions = [built.deployed(name, aws.endpoint_url, aws.known) for name in FUNCTIONS]
     webhook = functions[0]
     with running() as box:
@@ -190,7 +183,6 @@ def _answer(response: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a sample event."""
     return dict(json.loads(path.read_text()))
 
 

@@ -142,7 +142,6 @@ def stage(served: Stage) -> Stage:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser window of 1280 px."""
     with contextlib.closing(browser.new_context(viewport={"width": 1280, "height": 900}, timezone_id="UTC")) as made:
         made.set_default_timeout(PATIENCE)
         yield made

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.server.in_process import Box, running
-from tests.clients.tenant import TENANT_OF_TESTS
+from tests.stand_in import TENANT
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,6 @@ def running_box() -> Iterator[Box]:
 @pytest.fixture
 def box(running_box: Box) -> Iterator[Box]:
     """The stand-in with the tests' people and groups; emptied after each test."""
-    running_box.xmatters.people.declare(TENANT_OF_TESTS)
+    running_box.xmatters.people.declare(TENANT)
     yield running_box
     running_box.clear()

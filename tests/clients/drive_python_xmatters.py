@@ -24,16 +24,13 @@ class Storage:
     token: Any = None
 
     def read_token(self) -> Any:
-        """Return the token that was stored last."""
         return self.token
 
     def write_token(self, token: Any) -> None:
-        """Store a token."""
         self.token = token
 
 
 def main() -> None:
-    """Do all calls, and write their outcomes."""
     said = json.load(sys.stdin)
     try:
         session = XMSession(said["url"]).set_authentication(**said["login"], token_storage=Storage())

@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.server.in_process import Box
 from tests.clients.driving import Outcome, python_xmatters
-from tests.clients.tenant import BASIC, OAUTH, acknowledge, signal
+from tests.stand_in import BASIC, OAUTH, acknowledge, signal
 
 PASSWORD = {"username": BASIC["username"], "password": BASIC["password"]}
 CLIENT = {"client_id": OAUTH["client_id"], **PASSWORD}
@@ -18,13 +18,11 @@ def event(name: str) -> list[Any]:
 
 
 def outcomes(box: Box, *calls: Sequence[Any]) -> list[Outcome]:
-    """Let the client do calls with Basic credentials; return the outcome of each."""
     box.events.declare(BASIC)
     return python_xmatters(box, PASSWORD, calls)
 
 
 def values(box: Box, *calls: Sequence[Any]) -> list[Any]:
-    """Let the client do calls that must succeed; return their values."""
     done = outcomes(box, *calls)
     assert [(each.error, each.message) for each in done if each.error] == []
     return [each.value for each in done]

@@ -42,11 +42,9 @@ class Channel:
     xmatters: StandIn
 
     def post(self, body: bytes, headers: Mapping[str, str] = HEADERS) -> requests.Response:
-        """Post a share as BigPanda does."""
         return _posted(f"{self.cloud.api_url}/bigpanda/{self.name}", body, headers)
 
     def call_back(self, body: bytes, headers: Mapping[str, str] = CALLBACK_HEADERS) -> requests.Response:
-        """Call back as xMatters does."""
         return _posted(f"{self.cloud.api_url}/xmatters/{self.name}", body, headers)
 
     def signals(self) -> list[dict[str, Any]]:
@@ -68,7 +66,6 @@ def _posted(url: str, body: bytes, headers: Mapping[str, str]) -> requests.Respo
 
 
 def made(cloud: local.Local, xmatters: StandIn, settings: Sequence[str] = UNPACED) -> Channel:
-    """Return a new channel with these settings of its secret."""
     function = str(uuid.uuid4())
     channel = Channel(f"e2e-{function[:8]}", function, cloud, xmatters)
     trigger_url = xmatters.add_function(function, "a-key")

@@ -40,7 +40,6 @@ def build() -> Path:
 
 @pytest.fixture(scope="package")
 def places(workroom: Path, build: Path) -> local.Places:
-    """Folders and files of the session's cloud."""
     return local.Places(ROOT, workroom / "session", build)
 
 
@@ -68,7 +67,6 @@ def cloud(places: local.Places, downloads: Path, quiet: Steps) -> Iterator[local
 
 @pytest.fixture(scope="package")
 def xmatters(cloud: local.Local, places: local.Places) -> StandIn:
-    """The session's xMatters stand-in."""
     found = background.running(places.standin)
     assert found, "the xMatters stand-in died"
     return found
@@ -76,7 +74,6 @@ def xmatters(cloud: local.Local, places: local.Places) -> StandIn:
 
 @pytest.fixture(scope="package")
 def operators_channel(cloud: local.Local, xmatters: StandIn) -> Channel:
-    """The channel whose jobs operators replay."""
     return channels.made(cloud, xmatters)
 
 

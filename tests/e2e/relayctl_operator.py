@@ -97,20 +97,6 @@ class Operator:
         """Return the signals of this test's incidents that xMatters accepted."""
         return [each for each in self.channel.signals() if each["body"]["incident"]["id"].startswith(self.tag)]
 
-    def redrive(self) -> int:
-        """Move all dead-lettered messages to the retry queue as AWS's redrive does; return their number."""
-        messages = []
-        while found := self._receive():
-            messages += found
-        # After the last receive: what is moved may be dead-lettered again at once.
-        for message in messages:
-            retries = self.cloud.outputs["RetryQueueUrl"]
-            self.sqs.send_message(
-                QueueUrl=retries, MessageBody=message["Body"], MessageAttributes=message["MessageAttributes"]
-            )
-            self.sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        return len(messages)
-
     def visible(self) -> list[Job]:
         """Return the visible dead-lettered jobs; they stay visible."""
         found = []

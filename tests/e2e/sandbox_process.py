@@ -33,11 +33,9 @@ class Command:
 
     @property
     def said(self) -> str:
-        """Output of the process so far."""
         return self._output.read_text()
 
     def until(self, text: str) -> None:
-        """Wait until the output of the process has this text."""
         deadline = time.monotonic() + WAIT_SECONDS
         while text not in self.said:
             assert self._child.poll() is None, self.said
@@ -50,7 +48,6 @@ class Command:
         return self.wait()
 
     def wait(self) -> int:
-        """Wait for the end of the process; return the exit code."""
         return self._child.wait(120)
 
     def stop(self) -> None:
@@ -70,7 +67,6 @@ def command(places: local.Places, output: Path, *options: str) -> Iterator[Comma
 
 
 def until_gone(group: int) -> None:
-    """Wait until no process of the group runs."""
     until(lambda: group not in _groups())
 
 

@@ -22,16 +22,6 @@ from tests.waiting import until
 def test_stack_json_has_all_urls_and_outputs(cloud: local.Local, places: local.Places) -> None:
     written = json.loads(places.stack_file.read_text())
     assert written == asdict(cloud)
-    assert set(written["outputs"]) >= {
-        "ApiId",
-        "BigPandaWebhookUrl",
-        "DeadLetterQueueUrl",
-        "SecretPrefix",
-        "JobWorkerFunction",
-        "ChoreQueueUrl",
-        "ChoreWorkerFunction",
-        "SweeperFunction",
-    }
     assert written["region"] == "us-east-1"
     assert written["stack_name"] == "bigpanda-xmatters-relay"
     assert written["outputs"]["BigPandaWebhookUrl"] == f"{written['api_url']}/bigpanda/{{channel}}"
@@ -61,7 +51,9 @@ def test_local_cloud_listens_on_loopback_only(cloud: local.Local) -> None:
         assert [address for address in listening if address.endswith(f":{port}")] == [f"0100007F:{port}"]
 
 
-def test_second_local_up_keeps_the_running_cloud_and_its_channel(cloud: local.Local, places: local.Places) -> None:
+def test_next_local_up_keeps_the_running_cloud_and_its_channel_and_deploys_what_changed(
+    cloud: local.Local, places: local.Places
+) -> None:
     secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
     name = f"{cloud.outputs['SecretPrefix']}/demo"
     before = secrets.get_secret_value(SecretId=name)["VersionId"]
@@ -69,11 +61,6 @@ def test_second_local_up_keeps_the_running_cloud_and_its_channel(cloud: local.Lo
     assert local.up(places, Steps("local", Console(file=heard))) == cloud
     assert "already running" in heard.getvalue()
     assert secrets.get_secret_value(SecretId=name)["VersionId"] == before
-
-
-def test_changed_source_is_deployed_into_the_running_cloud_by_the_next_local_up(
-    cloud: local.Local, places: local.Places
-) -> None:
     deployed = places.deployed_file.read_text()
     assert deployed == places.workshop.fingerprint()
     places.deployed_file.write_text("older sources")

@@ -2,6 +2,7 @@
 its verbs do not use.
 """
 
+import base64
 import json
 import uuid
 from pathlib import Path
@@ -55,7 +56,6 @@ class Person:
         self._attach()
 
     def run(self, *arguments: str) -> Result:
-        """Run relayctl with the operator's access key."""
         environment = self._key | {"AWS_ENDPOINT_URL": self._cloud.aws_endpoint_url}
         effects = Effects(sessions=self._session)
         return CliRunner(env=environment).invoke(main, arguments, obj=effects, catch_exceptions=False)
@@ -111,7 +111,6 @@ def _actions(statement: dict[str, Any]) -> list[str]:
 
 
 def printed(cloud: local.Local, policy: str) -> dict[str, Any]:
-    """Return a policy, as `relayctl policy` prints it for the stack with all its statements."""
     environment = aws_environment(cloud.aws_endpoint_url)
     done = CliRunner(env=environment).invoke(main, ["policy", policy, "--secrets"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -125,138 +124,105 @@ def actions(policy: str) -> list[str]:
     return [action for each in statements if each["Resource"] != "${KmsKeyArn}" for action in _actions(each)]
 
 
-@pytest.fixture(scope="module")
-def replayer(cloud: local.Local) -> Person:
-    return Person(cloud, "replay")
-
-
-@pytest.fixture(scope="module")
-def importer(cloud: local.Local) -> Person:
-    return Person(cloud, "import")
-
-
-@pytest.fixture(scope="module")
-def keeper(cloud: local.Local) -> Person:
-    return Person(cloud, "channels")
-
-
-@pytest.fixture(scope="module")
-def looker(cloud: local.Local) -> Person:
-    return Person(cloud, "doctor")
-
-
-class TestReplayPolicy:
-    def test_replay_policy_has_what_every_dlq_verb_needs_and_no_more(
-        self, operator: Operator, replayer: Person, tmp_path: Path
-    ) -> None:
-        operator.jobs(2)
-        operator.script({"kind": "status", "status": 400})
-        for verb in (["list"], ["show", operator.visible()[0].delivery_id], ["replay"]):
-            replayer.may("dlq", *verb)
-        said = replayer.run("dlq", "replay", "--yes").stdout.splitlines()
-        assert said[-1] == "1 delivered, 1 dead-lettered again (refused 1), 0 left"
-        assert [job.stamps.replays for job in operator.visible()] == [1]
-        replayer.may("dlq", "export", str(tmp_path / "jobs.jsonl"))
-        ledger, name = give_up(operator)
-        said = replayer.may("dlq", "drop", "--all", "--reason", "a test", "--yes").splitlines()
-        assert (said[-1], operator.visible(), ledger.read(name).debt.row) == ("1 dropped", [], None)
-        assert replayer.unused() == set()
-
-    def test_replay_policy_does_not_allow_an_import(self, operator: Operator, replayer: Person, tmp_path: Path) -> None:
-        operator.jobs(1)
-        replayer.may("dlq", "export", str(tmp_path / "jobs.jsonl"))
-        done = replayer.run("dlq", "import", str(tmp_path / "jobs.jsonl"))
-        assert done.exit_code == 1
-        assert "AccessDenied" in done.stderr
-        assert len(operator.visible()) == 1
-
-    def test_replay_policy_gives_no_access_to_channels(self, replayer: Person) -> None:
-        for verb in (["show", local.CHANNEL], ["list"], ["remove", local.CHANNEL, "--yes"]):
-            replayer.is_denied("channel", *verb)
-
-    def test_replay_policy_names_no_secret_and_no_other_stack(self, cloud: local.Local) -> None:
-        policy = printed(cloud, "replay")
-        assert [action for action in actions("replay") if "secret" in action or "*" in action] == []
-        assert all("bigpanda-xmatters-relay" in each["Resource"] for each in policy["Statement"])
-
-
-class TestImportPolicy:
-    def test_import_policy_has_what_an_import_needs_and_no_more(
-        self, operator: Operator, replayer: Person, importer: Person, tmp_path: Path
-    ) -> None:
-        operator.jobs(2)
-        replayer.may("dlq", "export", str(tmp_path / "jobs.jsonl"))
-        importer.may("dlq", "import", str(tmp_path / "jobs.jsonl"))
-        assert len(operator.visible()) == 4
-        assert importer.unused() == set()
-
-    def test_import_policy_gives_no_access_to_incidents(self, operator: Operator, importer: Person) -> None:
-        operator.jobs(1)
-        for verb in (["list"], ["replay", "--yes"], ["drop", "--all", "--reason", "x", "--yes"]):
-            importer.is_denied("dlq", *verb)
-        assert len(operator.visible()) == 1
-
-
-class TestChannelsPolicy:
-    def test_channels_policy_has_what_every_channel_verb_needs_and_no_more(
-        self, keeper: Person, tmp_path: Path
-    ) -> None:
-        for verb in (
-            ["set", "policy-1", "--trigger-url", URL],
-            ["set", "policy-1", "--recipient", "jdoe"],
-            ["revoke", "policy-1", "--endpoint", "inbound", "--yes"],
-            ["rotate", "policy-1", "inbound"],
-            ["rotate", "policy-1", "inbound", "--retire", "--now"],
-            ["show", "policy-1"],
-            ["list"],
-            ["test", "policy-1"],
-            ["export", str(tmp_path), "--channel", "policy-1"],
-            ["plan", str(tmp_path)],
-            ["set", "policy-1", "--set", "policy.max_per_minute=30"],
-            ["apply", str(tmp_path), "--yes"],
-            ["undo", "policy-1", "--yes"],
-            ["remove", "policy-1", "--yes", "--drop-owed"],
-            ["set", "policy-1", "--trigger-url", URL],
-        ):
-            keeper.may("channel", *verb)
-        # With work of other channels on the queues it is refused, after it counted that work.
-        assert keeper.run("channel", "remove", "policy-1", "--yes").exit_code in {0, 1}
+# Verbs that a policy is enough for, those that it denies, and its actions that no verb here uses.
+POLICIES: dict[str, tuple[list[str], list[str], set[str]]] = {
+    "replay": (
+        ["dlq list", "dlq show FIRST", "dlq replay", "dlq export FILE"],
+        [f"channel show {local.CHANNEL}", "channel list", f"channel remove {local.CHANNEL} --yes"],
+        set(),
+    ),
+    "import": (["dlq import FILE"], ["dlq list", "dlq replay --yes", "dlq drop --all --reason x --yes"], set()),
+    "channels": (
+        [
+            f"channel set policy-1 --trigger-url {URL}",
+            "channel set policy-1 --recipient jdoe",
+            "channel revoke policy-1 --endpoint inbound --yes",
+            "channel rotate policy-1 inbound",
+            "channel rotate policy-1 inbound --retire --now",
+            "channel show policy-1",
+            "channel list",
+            "channel test policy-1",
+            "channel export FOLDER --channel policy-1",
+            "channel plan FOLDER",
+            "channel set policy-1 --set policy.max_per_minute=30",
+            "channel apply FOLDER --yes",
+            "channel undo policy-1 --yes",
+            "channel remove policy-1 --yes --drop-owed",
+            f"channel set policy-1 --trigger-url {URL}",
+        ],
+        ["dlq list", "dlq replay"],
         # It is needed in a stack with tags, which new secrets get.
-        assert keeper.unused() == {"secretsmanager:TagResource"}
+        {"secretsmanager:TagResource"},
+    ),
+    "fallback": (["fallback test --yes --json"], [], set()),
+    "doctor": (
+        [f"channel export FOLDER --channel {local.CHANNEL}", f"channel plan FOLDER --channel {local.CHANNEL}"],
+        [f"channel set {local.CHANNEL} --recipient x", "dlq list", "dlq replay --yes"],
+        set(),
+    ),
+}
+# Verbs of a policy whose exit code depends on the cloud's other channels and messages.
+EITHER = {
+    # With work of other channels on the queues it is refused, after it counted that work.
+    "channels": ["channel remove policy-1 --yes"],
+    "doctor": [f"channel test {local.CHANNEL}", "doctor --json"],
+}
 
-    def test_channels_policy_gives_no_access_to_incidents(self, keeper: Person) -> None:
-        for verb in ("list", "replay"):
-            keeper.is_denied("dlq", verb)
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_policy_has_what_its_verbs_need_and_no_more(
+    cloud: local.Local, operator: Operator, policy: str, tmp_path: Path
+) -> None:
+    allowed, denied, unused = POLICIES[policy]
+    ids, file, person = operator.jobs(2), tmp_path / "jobs.jsonl", Person(cloud, policy)
+    operator.run("dlq", "export", str(file))
+    places = {"FIRST": operator.visible()[0].delivery_id, "FILE": str(file), "FOLDER": str(tmp_path / "channels")}
+    operator.script({"kind": "status", "status": 400})
 
-def test_fallback_policy_is_enough_for_a_test_and_has_no_more(cloud: local.Local) -> None:
-    tester = Person(cloud, "fallback")
-    document = json.loads(tester.run("fallback", "test", "--yes", "--json").stdout)
-    assert [each["state"] for each in document["checks"]] == ["warning"] * 3, document
-    assert tester.unused() == set()
+    def words(line: str) -> list[str]:
+        return [places.get(word, word) for word in line.split()]
 
-
-class TestDoctorPolicy:
-    def test_doctor_policy_has_what_every_check_of_doctor_needs_and_no_more(
-        self, operator: Operator, looker: Person, tmp_path: Path
-    ) -> None:
-        for verb in ("export", "plan"):
-            looker.may("channel", verb, str(tmp_path), "--channel", local.CHANNEL)
-        done = looker.run("doctor", "--json")
-        document = json.loads(done.stdout)
-        assert "AccessDenied" not in done.output
+    for line in denied:
+        person.is_denied(*words(line))
+    assert sorted(job.incident_id for job in operator.visible()) == sorted(ids)
+    if policy == "replay":
+        done = person.run("dlq", "import", str(file))
+        assert (done.exit_code, "AccessDenied" in done.stderr, len(operator.visible())) == (1, True, 2)
+        file.unlink()
+    said = {line: person.may(*words(line)) for line in allowed}
+    for line in EITHER.get(policy, []):
+        done = person.run(*words(line))
+        assert policy != "doctor" or "AccessDenied" not in done.output
+        said[line] = done.stdout
+    if policy == "replay":
+        replay_and_drop(operator, person)
+    elif policy == "import":
+        assert len(operator.visible()) == 4
+    elif policy == "fallback":
+        document = json.loads(said["fallback test --yes --json"])
+        assert [each["state"] for each in document["checks"]] == ["warning"] * 3, document
+    elif policy == "doctor":
+        document = json.loads(said["doctor --json"])
         assert [each["check"] for each in document["checks"] if each["state"] == "failed"] == []
         assert local.CHANNEL in {each["channel"] for each in document["channels"]}
-        assert looker.run("channel", "test", local.CHANNEL).exit_code in {0, 1}
-        assert looker.unused() == set()
+    assert person.unused() == unused
 
-    def test_doctor_policy_changes_nothing_and_gives_no_access_to_incidents(
-        self, operator: Operator, looker: Person
-    ) -> None:
-        operator.jobs(1)
-        for verb in (
-            ["channel", "set", local.CHANNEL, "--recipient", "x"],
-            ["dlq", "list"],
-            ["dlq", "replay", "--yes"],
-        ):
-            looker.is_denied(*verb)
+
+def replay_and_drop(operator: Operator, person: Person) -> None:
+    """Replay two jobs, one of which xMatters refuses; then drop the incident of a job that was given up."""
+    jobs = {job.delivery_id: job for job in operator.visible()}
+    said = person.run("dlq", "replay", "--yes").stdout.splitlines()
+    assert said[-1] == "1 delivered, 1 dead-lettered again (refused 1), 0 left"
+    assert [job.stamps.replays for job in operator.visible()] == [1]
+    # The delivered one kept its id and its bytes.
+    [signal] = operator.signals()
+    assert base64.b64decode(signal["body_base64"]) == jobs[signal["headers"]["x-relay-delivery-id"]].body
+    ledger, name = give_up(operator)
+    said = person.may("dlq", "drop", "--all", "--reason", "a test", "--yes").splitlines()
+    assert (said[-1], operator.visible(), ledger.read(name).debt.row) == ("1 dropped", [], None)
+
+
+def test_replay_policy_names_no_secret_and_no_other_stack(cloud: local.Local) -> None:
+    policy = printed(cloud, "replay")
+    assert [action for action in actions("replay") if "secret" in action or "*" in action] == []
+    assert all("bigpanda-xmatters-relay" in each["Resource"] for each in policy["Statement"])

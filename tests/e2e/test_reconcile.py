@@ -25,7 +25,6 @@ KEY = "BPU-e2e-reconcile"
 
 @pytest.fixture
 def environment_id() -> str:
-    """A BigPanda environment for this test only."""
     return uuid.uuid4().hex[:24]
 
 

@@ -62,16 +62,13 @@ class Year:
         return document
 
     def rang(self) -> Counter[str]:
-        """Return the number of signals that xMatters accepted, by incident."""
         ids = [each["body"]["incident"]["id"] for each in self.channel.signals()]
         return Counter(each.removeprefix(f"{self.tag}-") for each in ids)
 
     def relayctl(self, *arguments: str, code: int = 0) -> Any:
-        """Run a verb of relayctl with --json, and return its document."""
         return self.operator.run_json(*arguments, code=code)
 
     def sweep(self) -> None:
-        """Run the sweeper, besides its schedule."""
         functions = boto3.client("lambda", region_name=REGION, endpoint_url=self.channel.cloud.aws_endpoint_url)
         functions.invoke(FunctionName=self.channel.cloud.outputs["SweeperFunction"])
 

@@ -61,7 +61,6 @@ class Mailbox:
         return found
 
     def jobs(self) -> list[Job]:
-        """Take every message off the queue, as jobs."""
         return [read_envelope(message["Body"]) for message in self.messages()]
 
     def send(self, body: str) -> None:
@@ -69,7 +68,6 @@ class Mailbox:
         _SQS.send_message(QueueUrl=self.url, MessageBody=body)
 
     def delete(self) -> None:
-        """Delete the queue."""
         _SQS.delete_queue(QueueUrl=self.url)
 
 
@@ -88,7 +86,6 @@ class Aws:
         self.topic_arn = _SNS.create_topic(Name="fallback")["TopicArn"]
 
     def put_secret(self, channel: str, document: Any) -> None:
-        """Write a channel's secret, or a new version of it."""
         name, text = f"relay/{channel}", document if isinstance(document, str) else json.dumps(document)
         try:
             self.secrets.create_secret(Name=name, SecretString=text)
@@ -96,7 +93,6 @@ class Aws:
             self.secrets.put_secret_value(SecretId=name, SecretString=text)
 
     def known(self) -> list[dict[str, Any]]:
-        """Return every item of the ledger's table."""
         return [dict(item) for item in self.dynamodb.scan(TableName=self.table)["Items"]]
 
     def announce(self, channel: str, *incident_ids: str, signals: tuple[AcceptedSignal, ...] = ()) -> None:
@@ -112,7 +108,6 @@ class Aws:
         self.dynamodb.delete_item(TableName=self.table, Key={"pk": {"S": gate_of(channel)}})
 
     def told(self) -> list[str]:
-        """Return the messages that the fallback topic got."""
         published = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics[self.topic_arn].sent_notifications
         return [str(message) for _, message, *_ in published]
 

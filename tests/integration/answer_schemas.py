@@ -18,7 +18,6 @@ FOLDER = Path(__file__).parent / "schemas"
 
 
 def definitions(vendor: str) -> dict[str, Any]:
-    """Return the schemas of a vendor, by name."""
     forms = json.loads((FOLDER / f"{vendor}.json").read_text())["definitions"]
     return {name: _schema(form) for name, form in forms.items()}
 

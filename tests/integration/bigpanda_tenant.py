@@ -14,6 +14,7 @@ from sandbox.processes import Process
 from sandbox.server.client import StandIn
 from sandbox.server.in_process import Box
 from tests.integration.live import Received, Script, Site, site
+from tests.stand_in import session
 
 KEY = "BPU-canary-key"
 APP = "app-canary-key"
@@ -67,11 +68,9 @@ class Tenant:
         return self.call("POST", incident_id, "/comments", {"comment": text}).status_code
 
     def activities(self, incident_id: str) -> list[str]:
-        """Return the types of an incident's activities, newest first."""
         return [each["type"] for each in self.whole_activities(incident_id)]
 
     def whole_activities(self, incident_id: str) -> list[dict[str, Any]]:
-        """Return an incident's activities, newest first."""
         url = f"{self.box.bigpanda.url}/resources/v2.0/incidents/{incident_id}/activities"
         return list(self.api.get(url, timeout=60).json())
 
@@ -91,15 +90,12 @@ def tenant_of(box: Box) -> Iterator[Tenant]:
     box.bigpanda.let_in(KEY)
     box.bigpanda.let_app_in(APP)
     process = Process(os.getpid(), "")
-    with requests.Session() as session:
-        session.trust_env = False
-        session.headers["Authorization"] = f"Bearer {KEY}"
-        yield Tenant(box, StandIn(box.control_url, box.xmatters_url, box.bigpanda.url, process), session)
+    with session(Authorization=f"Bearer {KEY}") as api:
+        yield Tenant(box, StandIn(box.control_url, box.xmatters_url, box.bigpanda.url, process), api)
 
 
 @contextmanager
 def receiving(script: Script = delivered) -> Iterator[Site]:
-    """Yield a receiver of webhooks."""
     with site(script) as receiver:
         yield receiver
 

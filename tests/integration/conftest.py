@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from sandbox.server.in_process import Box, running
 from tests.integration.account import Aws, aws
 from tests.integration.relayctl_cloud import Operator, operating
 from tests.integration.relayctl_logs import Logs
+from tests.stand_in import session
 
 
 @pytest.fixture(autouse=True)
@@ -55,15 +57,19 @@ def box(running_box: Box) -> Iterator[Box]:
 
 
 @pytest.fixture
+def http() -> Iterator[requests.Session]:
+    with session() as opened:
+        yield opened
+
+
+@pytest.fixture
 def account() -> Iterator[Aws]:
-    """A new AWS account in this process."""
     with aws() as account:
         yield account
 
 
 @pytest.fixture
 def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    """An operator of relayctl, with an AWS account in this process."""
     with operating(monkeypatch) as its_operator:
         yield its_operator
 

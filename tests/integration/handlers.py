@@ -3,27 +3,18 @@
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fakes import LAMBDA_CONTEXT
 from tests.integration.account import Aws
+from tests.unit.entrypoints.test_bootstrap import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 
 type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Context:
-    """Lambda's context object, with the attributes that Powertools reads."""
-
-    function_name: str = "relay"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:000000000000:function:relay"
-    aws_request_id: str = "00000000-0000-4000-8000-000000000000"
 
 
 def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes: str) -> Handler:
@@ -31,8 +22,6 @@ def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes
     settings = {
         "POWERTOOLS_SERVICE_NAME": f"relay-{account.table}-{function}",
         "POWERTOOLS_METRICS_NAMESPACE": "relay",
-        "RELAY_SECRET_PREFIX": "relay",
-        "RELAY_XMATTERS_HOSTS": "*.xmatters.com",
         "RELAY_BIGPANDA_HOSTS": "*.bigpanda.io",
         "RELAY_PROFILE": "local",
         # The local profile requires an endpoint URL. moto answers for AWS's own names, so boto3 has to ignore the URL.
@@ -43,9 +32,8 @@ def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes
         "RELAY_CHORE_QUEUE_URL": account.chores.url,
         "RELAY_LEDGER_TABLE": account.table,
         "RELAY_FALLBACK_TOPIC_ARN": account.topic_arn,
-        "RELAY_JOB_WORKER": "job-worker",
     }
-    for name, value in (settings | changes).items():
+    for name, value in (ENVIRONMENT | settings | changes).items():
         environment.setenv(name, value)
     spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
     assert spec
@@ -58,7 +46,7 @@ def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes
 
 def invoke(handler: Handler, event: dict[str, Any]) -> dict[str, Any]:
     """Invoke a handler and return its answer; event and answer pass through JSON, as in Lambda."""
-    answer: dict[str, Any] = json.loads(json.dumps(handler(json.loads(json.dumps(event)), Context())))
+    answer: dict[str, Any] = json.loads(json.dumps(handler(json.loads(json.dumps(event)), LAMBDA_CONTEXT)))
     return answer
 
 

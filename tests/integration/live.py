@@ -1,13 +1,12 @@
 """The library over real sockets: moto in this process as AWS, servers on loopback as the vendors."""
 
-import random
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,104 +15,80 @@ from relay.deadline import Deadline
 from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES, watchdog
 from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.http.session import Session, VendorHosts
-from relay.incidents.share import parse_share
 from relay.jobs.job import Job
 from relay.jobs.outcome import Result
 from relay.jobs.queue import envelope_of
 from relay.ledger.table import Table
-from relay.reconcile.reconciler import Ran
 from tests import samples
-from tests.fakes import Recorder, by_channel, one_by_one
+from tests.fakes import Recorder, one_by_one
 from tests.integration.account import Aws
 
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",), loopback=True)
 LOOPBACK = HOSTS.xmatters
 
 
-@dataclass
 class Live:
-    """The relay, wired as in Lambda, on a clock that a test can move.
+    """The relay, wired as in Lambda, without waits between attempts, on a clock that a test can move.
 
     Attributes:
-        aws: the account.
         recorder: log lines and metrics.
-        chance: factor for each random number; 0 removes the backoff between attempts.
         ahead: seconds by which a test has moved the clock forward.
-        ticks: returns the epoch seconds to which `ahead` is added.
-        sleep: waits some seconds between attempts.
     """
 
-    aws: Aws
-    recorder: Recorder = field(default_factory=Recorder)
-    chance: float = 0.0
-    ahead: float = 0.0
-    ticks: Callable[[], float] = time.time
-    sleep: Callable[[float], object] = time.sleep
-
-    def __post_init__(self) -> None:
-        self.session = Session(LOOPBACK, clock=self.clock)
+    def __init__(self, account: Aws) -> None:
+        self._account, self.recorder, self.ahead = account, Recorder(), 0.0
         wiring = self._wiring()
-        self.channels, self.delivery, self.reconciler = wiring.channels, wiring.delivery, wiring.reconciler
-        self.xmatters = self.delivery.services.xmatters
+        self._channels, self._delivery = wiring.channels, wiring.delivery
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
-        self.sweeper = wiring.sweeper
 
     def _wiring(self) -> Wiring:
-        secrets = Secrets(self.aws.secrets, "relay", ticks=time.monotonic)
-        table = Table(self.aws.dynamodb, self.aws.table, self.clock)
+        account = self._account
+        secrets = Secrets(account.secrets, "relay", ticks=time.monotonic)
+        table = Table(account.dynamodb, account.table, self.clock)
         resources = Resources(
             table=table,
             credentials=table,
-            retries=self.aws.retries.queue(),
-            chores=self.aws.chores.queue(),
-            dead_letters=self.aws.dead_letters.queue(),
+            retries=account.retries.queue(),
+            chores=account.chores.queue(),
+            dead_letters=account.dead_letters.queue(),
             read_secret=secrets.read,
             secret_names=secrets.names,
-            sns=lambda: self.aws.sns,
-            topic_arn=self.aws.topic_arn,
+            sns=lambda: account.sns,
+            topic_arn=account.topic_arn,
             alarm_topic_arn="",
             notice_topic_arn="",
             invoke=lambda _: False,
         )
         effects = Effects(
             clock=self.clock,
-            random=lambda: random.random() * self.chance,
-            sleep=self.sleep,
+            random=lambda: 0.0,
+            sleep=time.sleep,
             deadlines=deadline,
             owner=lambda: uuid.uuid4().hex,
             at_once=one_by_one,
             watch=watchdog,
         )
+        session = Session(LOOPBACK, clock=self.clock)
         bigpanda = Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BIGPANDA_BYTES)
-        vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda)
+        vendors = Vendors(HOSTS, lambda: session, lambda: session, lambda: bigpanda)
         return Wiring(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300)
 
     def clock(self) -> float:
-        """Return epoch seconds, as the functions see them."""
-        return self.ticks() + self.ahead
+        return time.time() + self.ahead
 
-    def share(self, body: bytes | None = None, *, seconds: float = 7.0, recipients: tuple[str, ...] = ()) -> Result:
-        """Relay one share to the channel `noc` within so many seconds, two of which are reserved for the queue."""
-        content = samples.body() if body is None else body
-        return self.delivery.relay(
-            self.channels.get("noc"),
-            parse_share(content),
-            content,
-            recipients=recipients,
-            correlation_id="c1",
-            deadline=deadline(seconds),
+    def share(self, seconds: float = 7.0) -> Result:
+        """Relay a share to the channel `noc` within so many seconds, two of which are reserved for the queue."""
+        channel, limit = self._channels.get("noc"), deadline(seconds)
+        return self._delivery.relay(
+            channel, samples.share(), samples.body(), recipients=(), correlation_id="c1", deadline=limit
         )
 
     def wake(self, seconds: float) -> None:
         """Move the clock forward and work all jobs: first those on the retry queue, then the chores."""
         self.ahead += seconds
-        for mailbox in (self.aws.retries, self.aws.chores):
+        for mailbox in (self._account.retries, self._account.chores):
             for each in mailbox.messages():
                 assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
-
-    def reconcile(self) -> dict[str, Ran]:
-        """Make a reconcile run; return the results of its listings, by the first channel of each."""
-        return by_channel(self.reconciler.run())
 
     def revive(self, job: Job) -> None:
         """Work a job as if an operator had moved its message to the retry queue."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from copy import replace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -16,7 +17,7 @@ from relay.http.session import Session
 from sandbox.bigpanda.users import USERS
 from sandbox.server.in_process import Box
 from tests import samples
-from tests.integration.live import LOOPBACK, Received, Script, deadline, site
+from tests.integration.live import LOOPBACK, Received, deadline, site
 
 KEY = "BPU-canary-key"
 APP = "app-canary-key"
@@ -80,8 +81,8 @@ def new_client() -> BigPanda:
     return BigPanda(HttpClient(Session(LOOPBACK)))
 
 
-def access_to(url: str, api_key: str = KEY, app_key: str = APP) -> BigPandaAccess:
-    bigpanda = {"api_key": api_key, "base_url": "https://api.bigpanda.io", "callbacks": True, "app_key": app_key}
+def access_to(url: str) -> BigPandaAccess:
+    bigpanda = {"api_key": KEY, "base_url": "https://api.bigpanda.io", "callbacks": True, "app_key": APP}
     found = samples.parsed(samples.secret(bigpanda=bigpanda)).bigpanda
     assert found
     return replace(found, base_url=url)
@@ -89,7 +90,6 @@ def access_to(url: str, api_key: str = KEY, app_key: str = APP) -> BigPandaAcces
 
 @pytest.fixture
 def access(box: Box) -> BigPandaAccess:
-    """A channel's access to the BigPanda stand-in."""
     box.bigpanda.let_in(KEY)
     box.bigpanda.let_app_in(APP)
     box.bigpanda.declare_incidents(INCIDENT.environment_id, [known()])
@@ -172,73 +172,59 @@ class TestDone:
 
 
 COMMENTED = {"type": "incident_commented", "params": {"comment": f"words {MARK}"}}
-
-
-class TestShapes:
-    """Shapes of answers that BigPanda's documents leave open, or disagree about."""
-
-    @pytest.mark.parametrize(
-        "page",
-        [
+USER = {"id": "u1", "userName": "Jane@Acme.example", "emails": [{"value": "jd@acme.example"}, "odd"]}
+NO_ACTIVITIES: list[Any] = [b"", None, 7, [], {"items": []}, {"items": 7}, b"<html>", b'[{"comment": "[relay 1a2b']
+NO_INCIDENTS: list[Any] = [b"", None, {}, b"<html>", {"items": {}}, {"total": 3, "items": []}, b'{"items": [{"id": "i']
+NO_INCIDENT: list[Any] = [b"", None, [], b"<html>", b'{"id": "i/1']
+# Shapes of answers that BigPanda's documents leave open or disagree about, broken ones, and what the client reads.
+SHAPES: list[tuple[Ask, Any, object]] = [
+    *(
+        (look, page, True)
+        for page in (
             [COMMENTED],
             {"items": [COMMENTED]},
             {"Items": [COMMENTED], "total": 1},
             {"activities": [COMMENTED]},
             [{"type": "incident_commented", "text": f"a\u00fc {MARK}"}],
             [{"event": {"deeply": [{"hidden": MARK}]}}],
-        ],
-    )
-    def test_own_comment_is_found_in_any_shape_of_the_activities_answer(self, page: Any) -> None:
-        with site(answering(200, json.dumps(page).encode())) as server:
-            assert look(new_client(), access_to(server.url), deadline(20)) is True
-
-    @pytest.mark.parametrize(
-        "body",
-        [b"", b"null", b"7", b"[]", b'{"items": []}', b'{"items": 7}', b"<html>", b'[{"comment": "[relay 1a2b'],
-    )
-    def test_activities_page_without_items_is_the_last(self, body: bytes) -> None:
-        with site(answering(200, body)) as server:
-            assert look(new_client(), access_to(server.url), deadline(20)) is False
-            assert len(server.received) == 1
-
-    @pytest.mark.parametrize(
-        "page", [{"Resources": [JANE]}, {"resources": [JANE]}, [JANE], {"Resources": [None, "x", {"id": 7}, JANE]}]
-    )
-    def test_users_are_read_from_a_list_or_a_wrapped_list(self, page: Any) -> None:
-        with site(answering(200, json.dumps(page).encode())) as server:
-            assert find(new_client(), access_to(server.url), deadline(20)) == JANE["id"]
-
-    @pytest.mark.parametrize(
-        ("page", "total"),
-        [
-            ({"total": 7, "items": [known()]}, 7),
-            ({"items": [known()]}, None),
-            ({"total": "7", "items": [None, "x", known()]}, None),
-            ([known()], None),
-        ],
-    )
-    def test_incidents_are_read_from_a_list_or_a_wrapped_list(self, page: Any, total: int | None) -> None:
-        with site(answering(200, json.dumps(page).encode())) as server:
-            assert search(new_client(), access_to(server.url), deadline(20)) == ([known()], total)
-
-    @pytest.mark.parametrize(
-        "body",
-        [b"", b"null", b"{}", b"<html>", b'{"items": {}}', b'{"total": 3, "items": []}', b'{"items": [{"id": "i'],
-    )
-    def test_incidents_answer_without_a_list_is_an_error_and_not_an_empty_list(self, body: bytes) -> None:
-        with site(answering(200, body)) as server, pytest.raises(BadAnswer) as caught:
-            search(new_client(), access_to(server.url), deadline(20))
-        assert (caught.value.reason, caught.value.http_status) == (Reason.UPSTREAM, 200)
-
-    @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"<html>", b'{"id": "i/1'])
-    def test_incident_answer_without_an_incident_is_an_error(self, body: bytes) -> None:
-        with site(answering(200, body)) as server, pytest.raises(BadAnswer) as caught:
-            show(new_client(), access_to(server.url), deadline(20))
-        assert caught.value.reason == Reason.UPSTREAM
+        )
+    ),
+    *((look, body, False) for body in NO_ACTIVITIES),
+    *(
+        (find, page, JANE["id"])
+        for page in ({"Resources": [JANE]}, {"resources": [JANE]}, [JANE], {"Resources": [None, "x", {"id": 7}, JANE]})
+    ),
+    (search, {"total": 7, "items": [known()]}, ([known()], 7)),
+    (search, {"items": [known()]}, ([known()], None)),
+    (search, {"total": "7", "items": [None, "x", known()]}, ([known()], None)),
+    (search, [known()], ([known()], None)),
+    # An answer without a list is no empty list.
+    *((search, body, Reason.UPSTREAM) for body in NO_INCIDENTS),
+    *((show, body, Reason.UPSTREAM) for body in NO_INCIDENT),
+]
 
 
-def answering(status: int, body: bytes) -> Script:
-    return lambda _: (status, {}, body)
+@pytest.mark.parametrize(("ask", "answer", "found"), SHAPES)
+def test_answer_is_read_in_each_shape_or_refused(ask: Ask, answer: Any, found: object) -> None:
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    with site(lambda _: (200, {}, body)) as server:
+        if isinstance(found, Reason):
+            refused = failure(ask, access_to(server.url))
+            assert (refused.reason, refused.http_status) == (found, 200)
+        else:
+            assert ask(new_client(), access_to(server.url), deadline(20)) == found
+        assert len(server.received) == 1
+
+
+def test_user_id_asks_for_all_names_at_once_and_the_first_one_wins() -> None:
+    users = json.dumps({"Resources": [USER, {"id": "u2", "userName": "jdoe"}]}).encode()
+    with site(lambda _: (200, {}, users)) as server:
+        client, access = new_client(), access_to(server.url)
+        assert client.user_id(access, [], deadline(20)) is None
+        assert client.user_id(access, ["nobody", "jdoe", "jd@acme.example"], deadline(20)) == "u2"
+        [asked] = server.received
+    [query] = parse_qs(urlsplit(asked.target).query)["filter"]
+    assert query.split(" or ")[::2] == [f'userName eq "{name}"' for name in ("nobody", "jdoe", "jd@acme.example")]
 
 
 FAILURES: list[tuple[dict[str, Any], Reason, bool]] = [

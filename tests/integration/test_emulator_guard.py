@@ -28,7 +28,6 @@ PAGE = {"Origin": "https://evil.example"}
 
 @pytest.fixture(scope="module")
 def endpoint_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running emulator."""
     with emulator.started(tmp_path_factory.mktemp("cloud") / "emulator") as running:
         yield running.endpoint_url
 
@@ -39,7 +38,6 @@ def query(**members: str) -> dict[str, str]:
 
 
 def users(endpoint_url: str) -> str:
-    """Return the emulator's list of users."""
     answer = requests.get(endpoint_url, params=query(Action="ListUsers"), timeout=30)
     assert answer.status_code == 200
     return answer.text

@@ -15,12 +15,9 @@ from relay.xmatters.directory import MAX_PAGES, Page, Pages
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.live import HOSTS, LOOPBACK, deadline
+from tests.stand_in import API_KEY, BASIC, OAUTH, signal
 
-URL = {"type": "url", "api_key": "url-key-0042"}
-BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
-KEY = {"type": "api_key", "key": "x-api-key-canary", "secret": "canary-secret"}
-OAUTH = {"type": "oauth", "client_id": "client-7", "username": "asker", "password": "canary-password"}
-KINDS = {"basic": BASIC, "api_key": KEY, "oauth": OAUTH}
+KINDS = {"basic": BASIC, "api_key": API_KEY, "oauth": OAUTH}
 PAGE_ID = "5c1f2a30-9d0e-4d53-8b0e-0c6b5d7c9e11"
 
 
@@ -44,22 +41,14 @@ def rest_in(box: Box, auth: dict[str, str]) -> Rest:
 
 @pytest.fixture
 def rest(box: Box) -> Rest:
-    """The stand-in's REST API."""
     return rest_in(box, BASIC)
-
-
-def signal(box: Box, recipients: str = "") -> str:
-    """Send a signal to the stand-in; return its request id."""
-    url = f"{box.declare(URL).url}&recipients={recipients}"
-    Session(LOOPBACK).call("POST", url, body=samples.body(), headers={}, seconds=5)
-    return str(box.signals()[-1].request_id)
 
 
 @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
 def test_page_is_found_by_its_signals_request_id_only(box: Box, auth: dict[str, str]) -> None:
     rest = rest_in(box, auth)
-    signal(box)
-    request_id = signal(box)
+    signal(box, recipients="")
+    request_id = signal(box, recipients="")
     made = box.events.all()[-1]
     assert new_pages().of_request(rest, request_id, deadline(20)) == [Page(made.id, made.number, is_active=True)]
     [asked] = box.events.calls.all()
@@ -86,13 +75,13 @@ class TestHeard:
         self, box: Box, rest: Rest, group: str, mode: str, is_notified: bool
     ) -> None:
         box.xmatters.workflow.set({"mode": mode})
-        signal(box, group)
+        signal(box, recipients=group)
         [page] = box.events.all()
         assert new_pages().heard_of(rest, [page.id], deadline(20)) == Heard(is_notified)
 
     def test_answers_have_the_persons_and_their_responses(self, box: Box, rest: Rest, group: str) -> None:
-        signal(box)
-        signal(box, group)
+        signal(box, recipients="")
+        signal(box, recipients=group)
         silent, page = box.events.all()
         for response in ("Escalate", "Acknowledge"):
             asked = box.xmatters.notifier.notifications.of_page(page.id)[-1]
@@ -107,7 +96,7 @@ class TestHeard:
 )
 def test_suppression_is_found_by_its_time(box: Box, rest: Rest, mode: str, away: float, is_suppressed: bool) -> None:
     box.xmatters.workflow.set({"mode": mode})
-    request_id = signal(box)
+    request_id = signal(box, recipients="")
     assert new_pages().of_request(rest, request_id, deadline(20)) == []
     now = box.xmatters.clock.now().timestamp()
     assert new_pages().were_suppressed(rest, now - away, deadline(20)) == is_suppressed
@@ -117,13 +106,13 @@ class TestEnd:
     @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
     def test_termination_ends_one_page_and_no_other(self, box: Box, auth: dict[str, str]) -> None:
         rest = rest_in(box, auth)
-        signal(box)
-        signal(box)
+        signal(box, recipients="")
+        signal(box, recipients="")
         new_pages().terminate(rest, box.events.all()[0].id, deadline(20))
         assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
 
     def test_termination_of_a_missing_or_terminated_page_counts_as_done(self, box: Box, rest: Rest) -> None:
-        signal(box)
+        signal(box, recipients="")
         for name in (PAGE_ID, box.events.all()[0].id, box.events.all()[0].id):
             new_pages().terminate(rest, name, deadline(20))
         assert [call.status for call in box.events.calls.all()] == [404, 200, 409]

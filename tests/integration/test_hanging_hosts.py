@@ -1,12 +1,14 @@
-"""Hosts that hang, over real sockets: silent ones, answers that trickle, connections and look-ups that never end."""
+"""Hosts that hang or fail, over real sockets: silent ones, answers that trickle, look-ups that never end, repeats."""
 
 import contextlib
 import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 import boto3
@@ -22,7 +24,8 @@ from relay.ledger.table import Table
 from tests import samples
 from tests.fakes import Clock
 from tests.integration.account import REGION, Aws
-from tests.integration.live import LOOPBACK, Live, Site, site
+from tests.integration.live import LOOPBACK, Live, Received, Script, Site, site
+from tests.unit.entrypoints.test_bootstrap import ENVIRONMENT
 
 # A host that hangs for longer than this answers after all, and the test fails.
 STUCK_SECONDS = 30.0
@@ -222,3 +225,42 @@ class TestLookUps:
 
 def unsafe(answer: Reply) -> bool:
     return (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
+
+
+def failing(statuses: list[int | None]) -> Script:
+    """Return a script that answers each request with the next of these statuses, and drops the connection for None."""
+
+    def script(_: Received) -> tuple[int, Mapping[str, str], bytes]:
+        status = statuses.pop(0)
+        if status is None:
+            raise ConnectionResetError
+        content = b"{}" if status == HTTPStatus.OK else b'{"__type": "x#ThrottlingException", "message": "no"}'
+        return status, {"Connection": "close"}, content
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("statuses", "requests", "is_read"),
+    [
+        ((None, 200), 2, True),
+        ((500, 200), 2, True),
+        ((None, 503, 200), 2, False),
+        # An immediate repeat would be throttled as well.
+        ((400, 200), 1, False),
+    ],
+    ids=str,
+)
+def test_failed_call_to_aws_is_repeated_once_and_at_once(
+    monkeypatch: pytest.MonkeyPatch, statuses: tuple[int | None, ...], requests: int, is_read: bool
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time.sleep", waits.append)
+    left = list(statuses)
+    with site(failing(left)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
+        table = bootstrap.job_worker(ENVIRONMENT).delivery.services.ledger.table
+        with nullcontext() if is_read else pytest.raises(LedgerError):
+            table.read("key")
+    assert len(left) == len(statuses) - requests
+    assert waits == [0] * (requests - 1)

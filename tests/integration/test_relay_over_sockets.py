@@ -11,8 +11,7 @@ from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws
 from tests.integration.live import Live
-
-URL = {"type": "url", "api_key": "url-key-0042"}
+from tests.stand_in import URL
 
 
 @pytest.fixture
@@ -28,7 +27,6 @@ def point_at(box: Box, account: Aws, auth: dict[str, str], **kwargs: Any) -> Non
 
 
 def secret(url: str, auth: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return the secret of a channel without a minimum distance between an incident's signals."""
     return samples.secret(auth=auth, url=url, policy={"min_seconds_between_signals": 0})
 
 

@@ -2,53 +2,28 @@
 
 import base64
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import requests
 
 from sandbox.bigpanda.users import USERS
-from sandbox.server.in_process import Box
+from sandbox.server.in_process import Box, running
 from tests.integration.answer_schemas import check, definitions
-from tests.integration.bigpanda_tenant import APP, Tenant, documents, receiving, tenant_of
+from tests.integration.bigpanda_tenant import APP, KEY, Tenant, documents, receiving, tenant_of
+from tests.stand_in import BASIC, OAUTH, TENANT, URL, session, signal
 from tests.waiting import until
-
-URL = {"type": "url", "api_key": "canary-url-key"}
-BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
-OAUTH = BASIC | {"type": "oauth", "client_id": "client-1"}
-PEOPLE: list[dict[str, Any]] = [
-    {
-        "name": "kim",
-        "full_name": "Kim Lee",
-        "email": "kim@acme.example",
-        "devices": [
-            {"name": "Work Email", "kind": "EMAIL"},
-            {"name": "Mobile", "kind": "ANDROID_PUSH"},
-            {"name": "Home", "kind": "VOICE", "delay_seconds": 90},
-        ],
-    },
-    {"name": "jo", "full_name": "Jo Roe"},
-    {"name": "away", "status": "INACTIVE"},
-]
-GROUPS = [{"name": "dba", "members": [{"name": "kim"}, {"name": "away"}, {"name": "jo"}]}, {"name": "empty"}]
 
 
 class XMattersTenant:
-    """Client of the xMatters stand-in's triggers and REST API."""
-
-    def __init__(self, box: Box, session: requests.Session) -> None:
+    def __init__(self, box: Box, http: requests.Session) -> None:
         self.box = box
-        self.session = session
-
-    def signal(self, body: Any) -> requests.Response:
-        """Post a signal for a group, a user and a device."""
-        url = f"{self.box.declare(URL).url}&recipients=dba,jo,kim%7CMobile"
-        return requests.post(url, json=body, timeout=60)
+        self.session = http
 
     def page(self, status: str = "critical") -> str:
-        """Make an event for an incident, and return its id."""
-        incident = {"id": "i1", "status": status, "title": "Database is down"}
-        self.signal({"incident": incident, "metadata": {"environment_id": "e1"}})
+        """Make an event for a group, a user and a device."""
+        signal(self.box, recipients="dba,jo,kim%7CMobile", status=status)
         return self.box.events.all()[-1].id
 
     def call(self, method: str, path: str, document: Any = None, status: int = 200) -> Any:
@@ -66,29 +41,26 @@ class XMattersTenant:
 
 @pytest.fixture
 def xmatters(box: Box) -> Iterator[XMattersTenant]:
-    """A tenant of xMatters with people and groups."""
     box.events.declare(BASIC)
-    box.xmatters.people.declare({"people": PEOPLE, "groups": GROUPS})
-    with requests.Session() as session:
-        session.trust_env = False
-        session.auth = (BASIC["username"], BASIC["password"])
-        yield XMattersTenant(box, session)
+    box.xmatters.people.declare(TENANT)
+    with session() as http:
+        http.auth = (BASIC["username"], BASIC["password"])
+        yield XMattersTenant(box, http)
     box.xmatters.people.declare({})
 
 
 @pytest.fixture
 def bigpanda(box: Box) -> Iterator[Tenant]:
-    """A tenant of BigPanda with live incidents."""
     with tenant_of(box) as tenant:
         yield tenant
 
 
 class TestXMatters:
     def test_trigger(self, xmatters: XMattersTenant) -> None:
-        answer = xmatters.signal({"id": "i1"})
+        url = xmatters.box.declare(URL).url
+        answer = requests.post(url, json={"id": "i1"}, timeout=60)
         check("xmatters", "accepted", answer.json())
         assert answer.headers["x-trace"] == answer.json()["requestId"]
-        url = xmatters.box.declare(URL).url
         check("xmatters", "error", requests.post(url.replace("canary", "wrong"), timeout=60).json())
         check("xmatters", "error", requests.post(url.replace("functions/", "functions/0"), timeout=60).json())
 
@@ -137,7 +109,7 @@ class TestXMatters:
     def test_people_and_devices(self, xmatters: XMattersTenant) -> None:
         xmatters.get("person", "people/kim")
         xmatters.get("personPage", "people?limit=2&offset=1")
-        assert len(xmatters.get("devicePage", "people/kim/devices")["data"]) == 3
+        assert len(xmatters.get("devicePage", "people/kim/devices")["data"]) == 4
 
     def test_groups_and_on_call(self, xmatters: XMattersTenant) -> None:
         xmatters.get("group", "groups/dba")
@@ -263,6 +235,29 @@ class TestBigPanda:
         answer = bigpanda.call("GET", opened)
         assert answer.status_code == 401
         check("bigpanda", "error", answer.json())
+
+    @pytest.mark.parametrize(
+        ("method", "path", "limit"),
+        [
+            ("POST", "/resources/v2.0/environments/e1/incidents/i1/comments", 5),
+            ("GET", "/resources/v2.0/environments/e1/incidents/i1", 5),
+            ("GET", "/scim/v2/Users", 2),
+        ],
+    )
+    def test_paced_endpoint_takes_so_many_requests_a_second(self, method: str, path: str, limit: int) -> None:
+        now = [datetime(2030, 1, 1, tzinfo=UTC)]
+        with running(now=lambda: now[0], is_paced=True) as box, session(Authorization=f"Bearer {KEY}") as http:
+            box.bigpanda.let_in(KEY)
+            known = {"status": "Critical", "active": True, "changed_at": 1_800_000_000, "folders": ["shared"]}
+            box.bigpanda.declare_incidents("e1", [{"id": "i1"} | known])
+
+            def ask(method: str = method, path: str = path) -> int:
+                return http.request(method, box.bigpanda.url + path, json={"comment": "words"}, timeout=60).status_code
+
+            assert [ask() == 429 for _ in range(limit + 2)] == [False] * limit + [True] * 2
+            assert ask("GET", "/resources/v2.0/incidents/i1/activities") == 200
+            now[0] += timedelta(seconds=1)
+            assert ask() < 300
 
     def test_webhooks_of_version_1(self, bigpanda: Tenant) -> None:
         with receiving() as receiver:

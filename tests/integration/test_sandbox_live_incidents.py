@@ -37,8 +37,11 @@ def answering(*statuses: int) -> Script:
     return script
 
 
-def opened(tenant: Tenant, **said: Any) -> str:
-    return str(tenant.people.open_incident(**said)["id"])
+def opened(tenant: Tenant, *actions: str, **said: Any) -> str:
+    """Open an incident, do some actions, and return its id."""
+    name = str(tenant.people.open_incident(**said)["id"])
+    act(tenant, name, *actions)
+    return name
 
 
 def act(tenant: Tenant, incident_id: str, *actions: str) -> None:
@@ -163,14 +166,6 @@ class TestChannel:
         assert tenant.people.live()["channel"] is None
 
 
-def after(tenant: Tenant, *actions: str, **said: Any) -> str:
-    """Open an incident, do some actions, and return its id."""
-    incident_id: str = tenant.people.open_incident(**said)["id"]
-    for action in actions:
-        tenant.people.act_on_incident(incident_id, action)
-    return incident_id
-
-
 def test_opened_incident_is_shown_to_people_and_listed_by_the_api_at_once(tenant: Tenant) -> None:
     opened = tenant.people.open_incident(title="The shop is slow", status="warning")
     shown = tenant.shown(opened["id"])
@@ -202,13 +197,13 @@ class TestActions:
     def test_action_changes_the_incident(
         self, tenant: Tenant, status: str, actions: list[str], shown: dict[str, Any]
     ) -> None:
-        found = tenant.shown(after(tenant, *actions, status=status))
+        found = tenant.shown(opened(tenant, *actions, status=status))
         assert {name: found[name] for name in shown} == shown
 
     def test_only_updates_that_are_shared_move_changed_at(self) -> None:
         now = [datetime(2030, 1, 1, tzinfo=UTC)]
         with running(now=lambda: now[0]) as box, tenant_of(box) as tenant:
-            name = after(tenant)
+            name = opened(tenant)
             moved = {}
             steps: dict[str, Callable[[], object]] = {
                 "grow": lambda: tenant.people.act_on_incident(name, "gain_alert"),
@@ -242,7 +237,7 @@ class TestActions:
     def test_impossible_action_is_409_with_a_reason(
         self, tenant: Tenant, actions: list[str], refused: list[str]
     ) -> None:
-        name = after(tenant, *actions)
+        name = opened(tenant, *actions)
         before = tenant.story(name)
         for action in refused:
             answer = tenant.control("POST", f"/incidents/{name}/{action}")

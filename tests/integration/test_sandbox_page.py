@@ -12,8 +12,8 @@ from sandbox.cloud.deployment import StackFile
 from sandbox.page.site import FILES, joining
 from sandbox.server import background
 from sandbox.server.in_process import Box, running
+from tests.stand_in import URL
 
-URL = {"type": "url", "api_key": "k"}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -25,16 +25,7 @@ def running_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         yield box
 
 
-@pytest.fixture
-def http() -> Iterator[requests.Session]:
-    """Session that ignores the environment's proxies."""
-    with requests.Session() as session:
-        session.trust_env = False
-        yield session
-
-
 def switch(http: requests.Session, box: Box, **wanted: Any) -> dict[str, Any]:
-    """Set switches, and return all of them."""
     answer = http.put(f"{box.control_url}/page/faults", json=wanted, timeout=60)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()

@@ -1,55 +1,38 @@
-"""xMatters' phones in the sandbox over real sockets: the control API, audits, on-call, and callbacks to the relay."""
+"""xMatters' phones in the sandbox over real sockets, callbacks to the relay, and scripts of `make sandbox`."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from relay.incidents.callback import Kind, ResponseMeanings, parse_callback
+from sandbox.bigpanda.life import ACTIONS
+from sandbox.demo.script import SCRIPTS, Player, Step
+from sandbox.server import background
+from sandbox.server.client import StandIn
 from sandbox.server.in_process import Box
+from tests.fakes import Clock
 from tests.integration.live import Site, site
+from tests.stand_in import TENANT, session, signal
 from tests.waiting import until
 
-URL = {"type": "url", "api_key": "canary-url-key"}
-BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
-OPEN = {
-    "incident": {"id": "i1", "status": "critical", "title": "Database is down"},
-    "metadata": {"environment_id": "e1"},
-}
-KIM = {"name": "kim", "full_name": "Kim Lee", "email": "kim@acme.example"}
-PEOPLE: list[dict[str, Any]] = [KIM, {"name": "jo", "full_name": "Jo Roe"}, {"name": "away", "status": "INACTIVE"}]
-GROUPS: list[dict[str, Any]] = [
-    {"name": "dba", "members": [{"name": "away"}, {"name": "kim"}, {"name": "jo", "after_seconds": 400}]},
-    {"name": "Network, Ops", "members": [{"name": "kim"}]},
-]
 HEADER = {"name": "Authorization", "value": "Bearer canary-token"}
 
 
-@pytest.fixture
-def http(box: Box) -> Iterator[requests.Session]:
-    """An HTTP session with valid credentials for xMatters' REST API. xMatters has people and groups."""
-    box.events.declare(BASIC)
-    box.xmatters.people.declare({"people": PEOPLE, "groups": GROUPS})
-    with requests.Session() as session:
-        session.trust_env = False
-        session.auth = (BASIC["username"], BASIC["password"])
-        yield session
+@pytest.fixture(autouse=True)
+def _people(box: Box) -> Iterator[None]:
+    box.xmatters.people.declare(TENANT)
+    yield
     box.xmatters.people.declare({})
 
 
-def signal(box: Box, body: Any = OPEN) -> str:
-    """Post a signal, and return its request id."""
-    answer = requests.post(f"{box.declare(URL).url}&recipients=dba", json=body, timeout=60)
-    return str(answer.json()["requestId"])
-
-
 def control(box: Box, method: str, path: str, document: Any = None) -> requests.Response:
-    with requests.Session() as session:
-        session.trust_env = False
-        return session.request(method, f"{box.control_url}/{path}", json=document, timeout=60)
+    with session() as http:
+        return http.request(method, f"{box.control_url}/{path}", json=document, timeout=60)
 
 
 def phones(box: Box) -> Any:
@@ -65,17 +48,15 @@ class Relay:
 
     @property
     def bodies(self) -> list[bytes]:
-        """The bodies of the callbacks."""
         return [each.body for each in self.site.received]
 
-    def declaration(self, function: str | None = None) -> dict[str, Any]:
+    def declaration(self) -> dict[str, Any]:
         """Return the declaration that sends callbacks to this receiver."""
-        return {"url": f"{self.site.url}/xmatters/demo", "header": HEADER, "function": function}
+        return {"url": f"{self.site.url}/xmatters/demo", "header": HEADER, "function": None}
 
 
 @pytest.fixture
 def relay() -> Iterator[Relay]:
-    """A running receiver of callbacks in place of the relay."""
     statuses = list[int]()
     with site(lambda _: (statuses.pop(0) if statuses else 202, {}, b"")) as receiver:
         yield Relay(receiver, statuses)
@@ -88,7 +69,7 @@ def logged(box: Box, count: int) -> list[dict[str, Any]]:
 
 
 class TestCallbacks:
-    def test_relay_reads_all_callbacks_of_a_page(self, box: Box, http: requests.Session, relay: Relay) -> None:
+    def test_relay_reads_all_callbacks_of_a_page(self, box: Box, relay: Relay) -> None:
         control(box, "PUT", "phones/callbacks", relay.declaration())
         signal(box)
         box.xmatters.notifier.answer(phones(box)["notifications"][-1]["id"], "Escalate", "in a tunnel")
@@ -110,9 +91,7 @@ class TestCallbacks:
         assert {(each["status"], each["page"]) for each in entries} == {(202, said[0].page_number)}
         assert "canary" not in json.dumps(phones(box))
 
-    def test_relay_reads_the_callback_of_a_failed_delivery(
-        self, box: Box, http: requests.Session, relay: Relay
-    ) -> None:
+    def test_relay_reads_the_callback_of_a_failed_delivery(self, box: Box, relay: Relay) -> None:
         control(box, "PUT", "phones/callbacks", relay.declaration())
         control(box, "PUT", "flow", {"mode": "devices_fail"})
         signal(box)
@@ -120,7 +99,7 @@ class TestCallbacks:
         callback = parse_callback(relay.bodies[1])
         assert (callback.is_failed_delivery(), callback.is_delivered(), callback.target) == (True, False, "kim")
 
-    def test_relay_reads_the_callback_that_nobody_is_left(self, box: Box, http: requests.Session, relay: Relay) -> None:
+    def test_relay_reads_the_callback_that_nobody_is_left(self, box: Box, relay: Relay) -> None:
         control(box, "PUT", "phones/callbacks", relay.declaration())
         signal(box)
         for _ in range(2):
@@ -129,12 +108,57 @@ class TestCallbacks:
         callback = parse_callback(relay.bodies[-1])
         assert (callback.kind, callback.target, callback.is_dead_end()) == (Kind.FAILURE, "dba", True)
 
-    def test_failed_callback_is_sent_once_more_and_a_refused_one_is_not(
-        self, box: Box, http: requests.Session, relay: Relay
-    ) -> None:
+    def test_failed_callback_is_sent_once_more_and_a_refused_one_is_not(self, box: Box, relay: Relay) -> None:
         box.xmatters.callbacks.declare(relay.declaration())
         relay.statuses[:] = [503, 202, 401]
         signal(box)
         first, second = logged(box, 2)
         assert first["text"].endswith("was taken (status 202), at the second attempt.")
         assert (len(relay.bodies), second["status"]) == (3, 401)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def vendors(tmp_path: Path) -> Iterator[StandIn]:
+    folder = tmp_path / "standin"
+    try:
+        yield background.start(folder, ROOT)
+    finally:
+        background.stop(folder)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_is_in_the_order_of_its_times_and_opens_each_incident_before_it_is_changed(name: str) -> None:
+    steps = SCRIPTS[name]
+    assert [step.at for step in steps] == sorted(step.at for step in steps)
+    opened: set[str] = set()
+    for step in steps:
+        if step.act == "open":
+            assert step.incident not in opened
+            opened.add(step.incident)
+        assert step.incident in {*opened, ""}
+        assert bool(step.incident) == (step.act in {*ACTIONS, "open", "acknowledge", "escalate"})
+
+
+def test_each_step_is_done_at_its_time_or_skipped_with_its_reason(vendors: StandIn) -> None:
+    clock, heard = Clock(), list[str]()
+    Player(vendors, heard.append, clock, clock.sleep).play(
+        [
+            Step(0, "It opens.", "open", "lag", {"title": "Replica lag", "status": "warning"}),
+            Step(5, "It worsens.", "worsen", "lag"),
+            Step(6, "It worsens again.", "worsen", "lag"),
+            Step(7, "Another eases.", "ease", "another"),
+            Step(8, "Somebody acknowledges.", "acknowledge", "lag"),
+            Step(65, "xMatters' clock is turned.", "turn_clock", options={"seconds": 90}),
+            Step(70, "xMatters is down.", "xmatters_down"),
+        ]
+    )
+    times = [line.split()[0] for line in heard if "skipped: " not in line]
+    assert times == ["00:00", "00:05", "00:06", "00:07", "00:08", "01:05", "01:10"]
+    first, *others = [line.partition("skipped: ")[2] for line in heard if "skipped: " in line]
+    assert "critical" in first
+    assert others == ["the incident was not opened", "no phone rings that takes Acknowledge"]
+    assert [(each["title"], each["status"]) for each in vendors.live()["incidents"]] == [("Replica lag", "critical")]
+    assert vendors.phones()["clock"]["ahead_seconds"] == 90

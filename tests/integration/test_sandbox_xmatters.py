@@ -1,24 +1,14 @@
 """xMatters' triggers and tokens in the sandbox over real sockets: answers, credentials, scripted faults, its port."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
 
 from sandbox.server.in_process import Box, running
+from tests.stand_in import BASIC, OAUTH, URL, session
 
-URL = {"type": "url", "api_key": "canary-url-key"}
-BASIC = {"type": "basic", "username": "relay", "password": "canary-password"}
-OAUTH = {"type": "oauth", "client_id": "client-1", "username": "relay", "password": "canary-password"}
 PASSWORD_GRANT = OAUTH | {"grant_type": "password"}
-
-
-@pytest.fixture
-def http() -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        session.trust_env = False
-        yield session
 
 
 def token(box: Box, http: requests.Session, form: dict[str, str] = PASSWORD_GRANT) -> requests.Response:
@@ -27,7 +17,7 @@ def token(box: Box, http: requests.Session, form: dict[str, str] = PASSWORD_GRAN
 
 def test_no_credential_is_logged(box: Box, http: requests.Session) -> None:
     cookies = {"Cookie": "session=canary-cookie", "Proxy-Authorization": "Basic canary-proxy"}
-    http.post(box.declare(BASIC).url, auth=("relay", "canary-password"), headers=cookies, timeout=60)
+    http.post(box.declare(BASIC).url, auth=(BASIC["username"], BASIC["password"]), headers=cookies, timeout=60)
     http.post(box.declare(OAUTH).url, headers={"Authorization": "Bearer canary-token"}, timeout=60)
     assert [each.accepted for each in box.attempts()] == [True, False]
     assert "canary" not in http.get(f"{box.control_url}/signals", timeout=60).text
@@ -97,10 +87,8 @@ class TestFaults:
 
 
 def status(url: str, authority: str | bool) -> int:
-    """Ask xMatters without credentials; return the answer's status."""
-    with requests.Session() as session:
-        session.trust_env = False
-        return session.get(f"{url}/api/xm/1/people", verify=authority, timeout=60).status_code
+    with session() as http:
+        return http.get(f"{url}/api/xm/1/people", verify=authority, timeout=60).status_code
 
 
 def test_certificate_is_for_the_address_only_and_its_key_for_this_user_until_the_end() -> None:

@@ -11,13 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.http.session import (
-    MAX_ANSWER_BYTES,
-    MAX_IDLE_SECONDS,
-    HttpAnswer,
-    Session,
-    never_sent,
-)
+from relay.http.session import MAX_ANSWER_BYTES, MAX_IDLE_SECONDS, HttpAnswer, Session, never_sent
 from relay.version import VERSION
 from tests.fakes import Clock
 from tests.integration.live import LOOPBACK, Received, Site, site

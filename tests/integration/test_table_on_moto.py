@@ -22,7 +22,6 @@ _CLIENT = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", 
 
 @pytest.fixture
 def moto() -> Iterator[Table]:
-    """A table with the template's keys and index."""
     with mock_aws():
         name = f"ledger-{uuid.uuid4().hex}"
         _CLIENT.create_table(TableName=name, **LEDGER_TABLE)

@@ -12,13 +12,13 @@ from relay.reconcile.history import ChannelHistory, History, listing_name
 from relay.reconcile.ownership import Learnt
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, Step, secrets_of
+from tests.fakes import Call, Clock, FakeSession, Relay, Step, new_relay
+from tests.unit.xmatters_tenant import REST
 
 ACCESS = {"api_key": "BPU-canary", "environment_id": "e1", "reconcile": "ring"}
 # BigPanda's name of the channel's webhook.
 OWN = "webhook.noc"
 LIST_PATH = "/resources/v2.0/environments/e1/incidents"
-REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 
 
 def accepted(call: Call) -> HttpAnswer:
@@ -112,7 +112,6 @@ class Scene:
         return self.run()
 
     def run(self) -> dict[str, Any]:
-        """Make one reconcile run; return its findings."""
         found = self.relay.reconcile().get("noc")
         members = found._asdict() if found else {}
         members.pop("channels", None)
@@ -127,7 +126,6 @@ class Scene:
         self.relay.webhook.serve(samples.request(content, recipients=recipients))
 
     def signalled(self) -> list[str]:
-        """Return the statuses that were signalled, in order."""
         return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
 
 
@@ -136,18 +134,14 @@ def make_scene(
 ) -> Scene:
     """Return a scene. `steps` are the answers of xMatters' triggers; by default they accept every signal."""
     tenant, clock, table = Tenant(), Clock(), FakeDynamoDb()
-    document: dict[str, Any] = {
-        "bigpanda": {name: value for name, value in (ACCESS | access).items() if value is not None}
-    }
-    if policy:
-        document["policy"] = {"min_seconds_between_signals": 0} | policy
-    secrets = secrets_of(**document)
-    if rest:
-        secret = json.loads(str(secrets.texts["noc"]))
-        secret["xmatters"]["rest"] = REST
-        secrets = FakeSecrets(noc=json.dumps(secret))
-    relay = Relay(
-        FakeSession(*steps or (accepted,)), secrets=secrets, bigpanda=FakeSession(tenant), clock=clock, dynamodb=table
+    relay = new_relay(
+        *steps or (accepted,),
+        policy=policy,
+        xmatters={"rest": REST} if rest else None,
+        access={name: value for name, value in (ACCESS | access).items() if value is not None},
+        bigpanda=FakeSession(tenant),
+        clock=clock,
+        dynamodb=table,
     )
     Learnt((OWN,), clock.now).store(relay.table, "noc")
     if since:
@@ -164,7 +158,6 @@ def access_of(relay: Relay) -> BigPandaAccess:
 
 
 def history_of(scene: Scene) -> History:
-    """Return the stored history of the listing of environment e1."""
     return History.read(scene.relay.table, listing_name(access_of(scene.relay), "e1"))
 
 

@@ -25,12 +25,10 @@ def unstamped(came: float = 0, **members: Any) -> State:
 
 
 def over(came: float = 0, **members: Any) -> State:
-    """Return the state of a resolved incident."""
     return state(came, **{"status": "ok"} | members)
 
 
 def bare(of: State) -> State:
-    """Return the state without its alerts."""
     return replace(of, alerts=frozenset())
 
 

@@ -48,23 +48,13 @@ RUNBOOKS = dict(
 )
 
 
-def test_each_alarm_has_a_runbook() -> None:
+def test_each_alarm_has_a_runbook_and_each_runbook_a_link_in_the_table_of_alarms() -> None:
     assert 10 < len(ALARMS) <= 20
     table = OPERATE.partition("## An alarm went off\n")[2].partition("\n## ")[0]
-    linked = re.findall(r"\[(\w+Alarm)\]\(#([a-z-]+)\)", table)
-    assert sorted(name for name, _ in linked) == sorted(ALARMS)
-    anchors = {_anchor(title) for title in RUNBOOKS}
-    assert [name for name, anchor in linked if anchor not in anchors] == []
-
-
-def test_each_runbook_is_linked_from_the_table_of_alarms() -> None:
-    section = OPERATE.partition("## An alarm went off\n")[2].partition("\n## ")[0]
-    linked = set(re.findall(r"\]\(#([a-z-]+)\)", section))
-    assert [title for title in RUNBOOKS if _anchor(title) not in linked] == []
-
-
-def test_messages_to_people_name_what_the_operations_guide_has() -> None:
-    # delivery.fallback and delivery.health_notice: what a message says to look for.
+    linked = re.findall(r"\[([^]]+)\]\(#([a-z-]+)\)", table)
+    assert sorted(name for name, _ in linked if name.endswith("Alarm")) == sorted(ALARMS)
+    assert {anchor for _, anchor in linked} == {_anchor(title) for title in RUNBOOKS}
+    # What messages to people say to look for (delivery.fallback, delivery.health_notice).
     assert {"A missed critical", "A channel is sick"} <= RUNBOOKS.keys()
     assert "FallbackAlarm" in ALARMS
 
@@ -215,11 +205,7 @@ def test_make_help_fits_into_80_columns_and_names_the_target_that_makes_the_pict
     assert re.search(r"^  make pictures +\S", said, re.MULTILINE)
 
 
-def test_readme_has_less_than_150_lines() -> None:
-    assert len(README.splitlines()) < 150
-
-
-def test_filled_in_template_for_webhook_v2_is_parsed_as_a_share() -> None:
+def test_template_for_webhook_v2_is_that_of_relayctl_and_its_share_is_parsed() -> None:
     template = json.loads((ROOT / "docs/bigpanda-webhook-v2.json").read_text())
     values = {"incident.id": "i-1", "incident.status": "Critical", "incident.updated_at": "1795565100"}
     filled = {
@@ -228,16 +214,9 @@ def test_filled_in_template_for_webhook_v2_is_parsed_as_a_share() -> None:
     share = parse_share(json.dumps(filled).encode())
     assert (share.incident_id, share.status, share.event) == ("i-1", "critical", "incident#updated")
     assert share.version == (1795565100.0, 0.0)
-
-
-def test_template_for_webhook_v2_is_the_one_that_relayctl_prints_with_an_event() -> None:
-    template = json.loads((ROOT / "docs/bigpanda-webhook-v2.json").read_text())
+    # relayctl prints it without an event, and the sample has its members.
     assert template == {"event": template["event"], **BODY}
-
-
-def test_sample_for_webhook_v2_has_the_members_of_the_template() -> None:
     event = json.loads((ROOT / "events/bigpanda_5_webhook_v2.json").read_text())
-    template = json.loads((ROOT / "docs/bigpanda-webhook-v2.json").read_text())
     assert json.loads(event["body"]).keys() == template.keys()
 
 
@@ -280,7 +259,6 @@ def words_of(line: str) -> list[str]:
 
 
 def parse(words: list[str]) -> None:
-    """Parse a command as relayctl does, without running it. Raises click's errors."""
     command: click.Command = main
     names = list(words)
     while isinstance(command, click.Group) and names and not names[0].startswith("-"):
@@ -333,7 +311,6 @@ def commands(text: str) -> list[str]:
 
 
 def literals(command: str) -> list[str]:
-    """Return the credentials that a command has as plain values."""
     options = re.findall(r"--(?:trigger-url|password|key|secret)[ =]([^\s)`]+)", command)
     settings = [(key, value) for key, value in re.findall(r"--set '?([a-z_.]+)=([^\s)'`]+)", command)]
     values = [*options, *(value for key, value in settings if is_credential(key, value))]

@@ -47,7 +47,6 @@ def xmatters() -> Iterator[XMatters]:
 
 
 def send(xmatters: XMatters, *recipients: str, body: Mapping[str, Any] = OPEN) -> None:
-    """Let the flow take an accepted signal."""
     xmatters.workflow.take(
         Signal(
             index=0,
@@ -66,7 +65,6 @@ def send(xmatters: XMatters, *recipients: str, body: Mapping[str, Any] = OPEN) -
 
 
 def rung(xmatters: XMatters) -> list[tuple[str, str, float]]:
-    """Return person, device and time (seconds after START) of each notification."""
     return [
         (each["person"], each["device"], (datetime.fromisoformat(each["at"]) - START).total_seconds())
         for each in xmatters.story()["notifications"]
@@ -135,22 +133,18 @@ class TestGroup:
 
 
 class TestEnd:
-    def test_page_expires_although_nobody_answered(self, xmatters: XMatters) -> None:
+    @pytest.mark.parametrize("is_asked", [True, False], ids=["by the REST API", "by its expiry"])
+    def test_page_that_ended_rings_nobody_more(self, xmatters: XMatters, is_asked: bool) -> None:
         send(xmatters, "sam")
+        if is_asked:
+            xmatters.notifier.set_status(page(xmatters)["id"], "TERMINATED", "asker")
         xmatters.clock.turn(EXPIRATION_MINUTES * 60 - 1)
-        assert page(xmatters)["status"] == "ACTIVE"
-        xmatters.clock.turn(1)
-        assert page(xmatters)["ended_because"] == "it expired, and no answer had ended it"
-        assert states(xmatters) == [("sam", "Work Email", "over")]
-
-    def test_page_ended_by_the_rest_api_rings_nobody_more(self, xmatters: XMatters) -> None:
-        send(xmatters, "dba")
-        ended = xmatters.notifier.set_status(page(xmatters)["id"], "TERMINATED", "asker")
-        assert (ended.status, ended.ended_because) == ("TERMINATED", "asker ended it")
+        assert (page(xmatters)["status"] == "ACTIVE") is not is_asked
         xmatters.clock.turn(86400)
-        assert states(xmatters) == [("kim", "Work Email", "over")]
+        why = "asker ended it" if is_asked else "it expired, and no answer had ended it"
+        assert (page(xmatters)["ended_because"], states(xmatters)) == (why, [("sam", "Work Email", "over")])
         with pytest.raises(InvalidError, match="has ended"):
-            xmatters.notifier.set_status(ended.id, "ACTIVE", "asker")
+            xmatters.notifier.set_status(page(xmatters)["id"], "ACTIVE", "asker")
 
     def test_resolve_makes_a_page_for_information_that_ends_when_all_are_notified(self, xmatters: XMatters) -> None:
         send(xmatters, "dba")

@@ -1,17 +1,22 @@
-"""The guard of `make staging`, and its report."""
+"""`make staging`: its guard, its report, and its checks with an account's answers; botocore checks each request."""
 
-from collections.abc import Iterator
+import io
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+import requests
 from samtranslator.yaml_helper import yaml_parse
 
 from sandbox.errors import SandboxError
 from tools.staging import account
 from tools.staging.checks import CHECKS
-from tools.staging.report import Check, Checked, Seen, judged, markdown, noted
-from tools.staging.target import Target, XMatters
+from tools.staging.report import Check, Checked, Seen, Verdict, judged, markdown, noted
+from tools.staging.target import CHANNEL, Target, XMatters
 
 ACCOUNT = "123456789012"
 
@@ -83,3 +88,133 @@ def test_check_that_fails_keeps_what_it_saw_before_and_differs() -> None:
 def test_check_quotes_its_document(each: Check) -> None:
     document = (account.ROOT / each.source).read_text()
     assert each.says in " ".join(document.split())
+
+
+# This needs a network.
+ELSEWHERE = {"requests to the api"}
+OUTPUTS = {
+    "ApiId": "a1",
+    "BigPandaWebhookUrl": "https://api.example/v1/bigpanda/{channel}",
+    "RetryQueueUrl": "https://sqs.example/1/retry",
+    "DeadLetterQueueUrl": "https://sqs.example/1/dead",
+    "FallbackTopicArn": "arn:aws:sns:us-east-1:123456789012:fallback",
+    "LedgerTableName": "ledger",
+    "JobWorkerFunction": "worker",
+}
+ANSWERS: Mapping[str, Any] = {
+    "GetAccountSettings": {"AccountLimit": {"ConcurrentExecutions": 1000}},
+    "GetRestApi": {"apiStatus": "AVAILABLE", "securityPolicy": "SecurityPolicy_TLS13_1_2_2021_06"},
+    "DescribeStackEvents": {
+        "StackEvents": [
+            {
+                "LogicalResourceId": name,
+                "ResourceStatus": "CREATE_COMPLETE",
+                "Timestamp": datetime(2026, 1, 1, tzinfo=UTC),
+            }
+            for name in ("ApiGatewayAccount", "AccessLogGroup", "Apiv1Stage")
+        ]
+    },
+    "DescribeStacks": {
+        "Stacks": [
+            {
+                "StackStatus": "DELETE_COMPLETE",
+                "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in OUTPUTS.items()],
+            }
+        ]
+    },
+    "DescribeStackResource": {"StackResourceDetail": {"PhysicalResourceId": "made-by-aws"}},
+    "DescribeAlarms": {"MetricAlarms": [{"AlarmName": "made-by-aws"}]},
+    "GetDashboard": {"DashboardBody": '{"widgets": [{}]}'},
+    "FilterLogEvents": {"events": [{"message": "REPORT RequestId: 1"}, {"message": '"status":"403"'}]},
+    "GetMetricStatistics": {"Datapoints": [{"Sum": 0.0}]},
+    "GetQueueAttributes": {
+        "Attributes": {
+            "QueueArn": "arn:aws:sqs:us-east-1:1:dead",
+            "ApproximateNumberOfMessages": "0",
+            "ApproximateNumberOfMessagesNotVisible": "0",
+            "ApproximateNumberOfMessagesDelayed": "0",
+        }
+    },
+    "SendMessage": {"MessageId": "unreadable"},
+    "DescribeQueryDefinitions": {
+        "queryDefinitions": [{"name": "relay/shares", "queryString": "fields @message", "logGroupNames": ["a"]}]
+    },
+    "StartQuery": {"queryId": "1"},
+    "GetQueryResults": {"status": "Complete", "results": []},
+    "GetCallerIdentity": {"Account": "123456789012"},
+    "CreateRole": {"Role": {"Arn": "arn:aws:iam::123456789012:role/relay-two-hours/relay-doctor"}},
+    "AssumeRole": {"Credentials": {"AccessKeyId": "a", "SecretAccessKey": "b", "SessionToken": "c"}},
+}
+SAID_BY_RELAYCTL = {
+    "channels": [{"channel": CHANNEL}],
+    "checks": [{"check": "table", "state": "ok", "detail": ""}],
+    "messages": [{"message_id": "unreadable"}],
+    "reasons": [],
+    "can_be_deleted": True,
+    "verified": True,
+}
+
+
+class Account(boto3.Session):
+    """A session whose clients check their requests, and send none."""
+
+    def client(self, service_name: str, *_: Any, **__: Any) -> Any:
+        made = super().client(service_name)  # type: ignore[call-overload]
+        made.meta.events.register("before-call", self._answer)
+        return made
+
+    def _answer(self, model: Any, **_: Any) -> tuple[Any, Any]:
+        exported = {"body": io.BytesIO(b'{"x-amazon-apigateway-policy": "128.0.0.0/1"}')}
+        return SimpleNamespace(status_code=200), exported if model.name == "GetExport" else ANSWERS.get(model.name, {})
+
+
+class Relay(Target):
+    """A relay that answers 200 to every share, and rings for it once; a minute passes with each look at the clock."""
+
+    def __init__(self) -> None:
+        self.deployments, self.minutes = list[Mapping[str, str]](), iter(range(0, 1_000_000, 60))
+        account = Account("test", "test", None, "us-east-1")
+        world = (lambda **parameters: self.deployments.append(parameters), lambda _: None, lambda: next(self.minutes))
+        super().__init__("relay", {}, account, StandIn(), *world)
+
+    def post(self, body: bytes, *, path: str = "", bearer: str | None = None) -> requests.Response:
+        assert isinstance(self.xmatters, StandIn)
+        self.xmatters.signals.append(body)
+        answer = requests.Response()
+        answer.status_code = 200
+        return answer
+
+    def relayctl(self, *arguments: str, codes: tuple[int, ...] = (0,), **environment: str) -> str:
+        return json.dumps(SAID_BY_RELAYCTL)
+
+
+class StandIn(XMatters):
+    def __init__(self) -> None:
+        super().__init__(None, "https://xmatters.example/api/integration/1/functions/1/triggers?apiKey=k")
+        self.signals = list[bytes]()
+
+    def answer(self, status: int) -> None:
+        pass
+
+    def accepted(self) -> list[bytes]:
+        return self.signals
+
+    def runtime(self) -> str:
+        return "{}"
+
+
+@pytest.mark.parametrize("each", [each for each in CHECKS if each.name not in ELSEWHERE], ids=lambda each: each.name)
+def test_check_sends_valid_requests_to_an_account(each: Check) -> None:
+    seen = each.checked(Relay()).seen
+    assert [one for one in seen if one.what == "the check itself"] == []
+    assert seen
+
+
+def test_storm_is_skipped_in_an_account_with_less_than_100_executions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ANSWERS, "GetAccountSettings", {"AccountLimit": {"ConcurrentExecutions": 50}})
+    [storm] = [each for each in CHECKS if each.name == "storm"]
+    [seen] = storm.checked(Relay()).seen
+    assert (seen.verdict, seen.said) == (
+        Verdict.NOTED,
+        "skipped: the account has 50 concurrent executions, and others need some of them",
+    )

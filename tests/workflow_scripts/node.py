@@ -51,7 +51,6 @@ class Run:
 
 
 def run(*cases: Case) -> list[Run]:
-    """Run all cases in one process."""
     stated = [
         {"script": str(case.script), "globals": case.globals, "answers": case.answers, "before": case.before}
         for case in cases
@@ -62,7 +61,6 @@ def run(*cases: Case) -> list[Run]:
 
 
 def node(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run Node with these arguments and this standard input."""
     return subprocess.run(
         [NODE, *arguments], input=given, capture_output=True, encoding="utf-8", timeout=120, check=False
     )

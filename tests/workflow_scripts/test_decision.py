@@ -12,11 +12,11 @@ from relay.failures import BadRequest
 from relay.incidents.share import Share, is_open, parse_share
 from relay.ledger.entry_key import key, page_key
 from tests import samples
-from tests.fakes import Call, new_relay, secrets_of
+from tests.fakes import Call, new_relay
 from tests.workflow_scripts.node import Case, run
 from tests.workflow_scripts.test_trigger import CONSOLE, request
 
-POLICY = {"allowed_recipients": ["dba-*"], "min_seconds_between_signals": 0}
+POLICY = {"allowed_recipients": ["dba-*"]}
 STRANGERS = ["CEO", "All Staff"]
 VICTIM = {"id": "VICTIM", "incident_id": "VICTIM", "is_over": True, "status": "ok", "recipients": STRANGERS}
 # A name that one of two readers might fold to `id`.
@@ -29,8 +29,7 @@ def signal_of(content: bytes, **policy: Any) -> Call | None:
         incident_id = parse_share(content).incident_id
     except BadRequest:
         return None
-    xmatters = samples.secret()["xmatters"] | {"recipients": ["Ops"]}
-    relay = new_relay(secrets=secrets_of(xmatters=xmatters, policy=POLICY | policy))
+    relay = new_relay(xmatters={"recipients": ["Ops"]}, policy=POLICY | policy)
     names = ("dba-1", *STRANGERS)
     opening = samples.body(id=incident_id, status="unknown", changedOn=1_700_000_000)
     for each in (opening, content):
@@ -66,7 +65,6 @@ class Members(list[tuple[str, Any]]):
 
 
 def written(value: Any) -> str:
-    """Return a value as JSON."""
     if isinstance(value, Members):
         return "{" + ",".join(f"{json.dumps(name)}:{written(member)}" for name, member in value) + "}"
     return "[" + ",".join(map(written, value)) + "]" if isinstance(value, list) else json.dumps(value)
@@ -124,8 +122,7 @@ def test_script_acts_on_what_the_relay_decided_for_any_body(body: str) -> None:
 
 def test_decision_is_ascii_and_short_for_the_longest_names_and_ids() -> None:
     names = [f"{number} " + "é" * 150 for number in range(40)]
-    xmatters = samples.secret()["xmatters"] | {"recipients": ["Ops"]}
-    relay = new_relay(secrets=secrets_of(xmatters=xmatters))
+    relay = new_relay(xmatters={"recipients": ["Ops"]})
     content = samples.enveloped("e" * 512, id="i" * 512)
     reply = relay.webhook.serve(samples.request(content, recipients=tuple(names)))
     [call] = relay.session.calls

@@ -11,31 +11,11 @@ ID = "66b0f1c2a94d3e0012ab34cd"
 ENVIRONMENT = "5f3c1a2b9d8e7f6a5b4c3d2e"
 CONSOLE = "https://a.bigpanda.io/#/app/overview/all/active/incidents/"
 TEXTS = 2000
-NOTHING = dict.fromkeys(
-    [
-        "subject",
-        "description",
-        "incident_id",
-        "environment_id",
-        "status",
-        "severity",
-        "priority",
-        "recipients",
-        "source_systems",
-        "host",
-        "check",
-        "link",
-        "alerts_total",
-        "alerts_active",
-        "is_over",
-        "channel",
-        "page_key",
-        "delivery_id",
-        "attempt",
-        "may_repeat",
-    ],
-    "",
+NAMES = (
+    "subject description incident_id environment_id status severity priority recipients source_systems host check link "
+    "alerts_total alerts_active is_over channel page_key delivery_id attempt may_repeat"
 )
+NOTHING = dict.fromkeys(NAMES.split(), "")
 BARE = NOTHING | {"subject": "BigPanda incident", "priority": "MEDIUM", "is_over": "false", "may_repeat": "false"}
 
 
@@ -190,13 +170,8 @@ def test_trigger_script_takes_the_subject_from_the_worst_alert() -> None:
     alerts = [alert(1, "warning"), alert(2, "ok"), alert(3, "critical"), alert(4, "critical"), alert(5, "odd")]
     found = output({"id": "i1", "status": "critical", "alerts": alerts})
     assert found["subject"] == "CRITICAL h3 c3: what 3"
-    assert [line.split()[0] for line in found["description"].split("\n")] == [
-        "CRITICAL",
-        "CRITICAL",
-        "WARNING",
-        "ODD",
-        "OK",
-    ]
+    said = [line.split()[0] for line in found["description"].split("\n")]
+    assert said == ["CRITICAL", "CRITICAL", "WARNING", "ODD", "OK"]
     assert found["alerts_active"] == "4"
 
 

@@ -34,9 +34,9 @@ def asking(channel: str, credential: str, source: str = STRANGER, **changes: Any
     return samples.request(channel=channel, headers={"x-api-key": credential}, source=source, **changes)
 
 
-def flood(relay: Relay, source: str = STRANGER, requests: int = 40) -> list[Reply]:
+def flood(relay: Relay) -> list[Reply]:
     """Send garbage for channels that do not exist; return the replies."""
-    return [relay.webhook.serve(asking(f"guess-{number}", "garbage", source)) for number in range(requests)]
+    return [relay.webhook.serve(asking(f"guess-{number}", "garbage")) for number in range(40)]
 
 
 class TestLookUps:

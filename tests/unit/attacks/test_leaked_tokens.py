@@ -1,6 +1,5 @@
 """Attacks with a leaked token of a channel."""
 
-import json
 from collections import Counter
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -9,17 +8,17 @@ import pytest
 
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, new_relay, secrets_of
+from tests.fakes import Call, Clock, FakeSession, Relay, new_relay
+from tests.unit.xmatters_tenant import REST, Tenant
 
 ACCESS = {"api_key": "BPU-1", "environment_id": "e1"}
 
 
 def relay_with(**policy: Any) -> Relay:
-    return new_relay(policy=policy, secrets=secrets_of(bigpanda=ACCESS, policy=policy))
+    return new_relay(policy=policy, access=ACCESS)
 
 
 def recipients_of(relay: Relay) -> list[list[str]]:
-    """Return the recipients of each signal."""
     queries = [parse_qs(urlsplit(call.url).query) for call in relay.session.calls]
     return [query.get("recipients", [""])[0].split(",") for query in queries]
 
@@ -63,46 +62,27 @@ def test_environment_of_a_stranger_is_kept_neither_for_the_incident_nor_for_the_
 class TestCallbacks:
     """Forged callbacks: an attacker with the callback's token can report any event of any incident as any person."""
 
-    PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
-
     def relay(self, *, rest: bool) -> Relay:
-        document = samples.secret(policy={"min_seconds_between_signals": 0}, bigpanda=ACCESS | {"assign": True})
-        document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
-        if rest:
-            auth = {"type": "basic", "username": "u", "password": "p"}
-            document["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": auth}
-        relay = Relay(
-            FakeSession(samples.accepted("r7")),
-            secrets=FakeSecrets(noc=json.dumps(document)),
-            bigpanda=FakeSession(lambda call: HttpAnswer(200, {}, b'{"Resources": []}')),
-            rest=FakeSession(self.asked),
+        """Return a relay after the first share; xMatters' REST API knows its page."""
+        tenant = Tenant()
+        xmatters = {"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]}
+        relay = new_relay(
+            tenant.accept,
+            xmatters=xmatters | ({"rest": REST} if rest else {}),
+            access=ACCESS | {"assign": True},
+            bigpanda=FakeSession(HttpAnswer(200, {}, b'{"Resources": []}')),
+            rest=FakeSession(tenant.rest),
         )
         relay.share(samples.enveloped("e1"))
         return relay
 
-    def asked(self, call: Call) -> HttpAnswer:
-        """Answer as xMatters' REST API, which knows one page, that of the relay's only signal, and no person."""
-        if "/people/" in call.url:
-            return HttpAnswer(404, {}, b'{"code": 404}')
-        found = [{"id": self.PAGE, "eventId": "408005", "status": "ACTIVE", "requestId": "r7"}]
-        return HttpAnswer(200, {}, json.dumps({"data": found}).encode())
-
     def tell(self, relay: Relay, **members: Any) -> list[str]:
         """Send a callback, let six minutes pass, and return the writes to BigPanda."""
-        self.send(relay, **members)
+        relay.call_back(**{"kind": "response", "text": "Acknowledge", "person": "ceo"} | members)
         for _ in range(12):
             relay.wake(30)
         written = [call for call in relay.bigpanda.calls if call.method != "GET"]
         return [f"{call.url.partition('/environments/')[2]} {call.body.decode()}" for call in written]
-
-    def send(self, relay: Relay, **members: Any) -> None:
-        """Send a callback."""
-        plain = {"relay": 1, "kind": "response", "incident_id": "i1", "response": "Acknowledge"}
-        plain |= {"person": {"target": "ceo"}, "event": {"id": self.PAGE}}
-        headers = {"authorization": "Bearer t", "content-type": "application/json"}
-        content = json.dumps(plain | members).encode()
-        reply = relay.callbacks.serve(samples.request(content, headers=headers))
-        assert reply.status == 200
 
     @pytest.mark.parametrize("rest", [True, False])
     def test_callback_for_an_incident_that_the_channel_does_not_know_writes_nothing(self, rest: bool) -> None:
@@ -112,7 +92,7 @@ class TestCallbacks:
         assert relay.chores.messages == relay.dead_letters.messages == []
 
     def test_callback_does_not_write_into_an_environment_of_a_stranger(self) -> None:
-        [written] = self.tell(self.relay(rest=False), environment_id="e-of-a-stranger", response="Later")
+        [written] = self.tell(self.relay(rest=False), environment_id="e-of-a-stranger", text="Later")
         assert written.startswith("e1/incidents/i1/comments")
 
     def test_acknowledgement_in_a_false_name_is_unverified_and_quiets_no_signal(self) -> None:
@@ -132,7 +112,7 @@ class TestCallbacks:
 
         relay.bigpanda.steps[:] = [noted]
         for number in range(10 + 5):
-            self.send(relay, note=f"flood {number}")
+            relay.call_back("response", "Acknowledge", person="ceo", note=f"flood {number}")
         for _ in range(30):
             relay.wake(20)
         minutes = Counter(int(at // 60) for at in commented)

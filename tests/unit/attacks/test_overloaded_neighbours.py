@@ -1,6 +1,5 @@
 """Floods of forged criticals by a stranger with the token of one channel: their effect on other channels."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from relay.jobs.outcome import Outcome
 from tests import samples
-from tests.fakes import Call, FakeSecrets, Relay, new_relay
+from tests.fakes import Call, Relay, new_relay
 
 FLOOD = 400
 LIMIT = 60
@@ -16,18 +15,12 @@ DOWN = samples.refused(503, b"down")
 
 
 def two_channels(*steps: Any, **policy: int) -> Relay:
-    document = samples.secret(policy={"min_seconds_between_signals": 0, "max_per_minute": LIMIT, **policy})
-    secrets = FakeSecrets(loud=json.dumps(document), noc=json.dumps(document))
-    return new_relay(*steps, secrets=secrets)
-
-
-def post(relay: Relay, channel: str, **said: Any) -> Any:
-    return relay.webhook.serve(samples.request(samples.body(**said), channel=channel)).document
+    return new_relay(*steps, policy={"max_per_minute": LIMIT, **policy}, channels=("loud", "noc"))
 
 
 def flood(relay: Relay, count: int = FLOOD, prefix: str = "f") -> None:
     for number in range(count):
-        post(relay, "loud", id=f"{prefix}{number}")
+        relay.post("loud", id=f"{prefix}{number}")
 
 
 def minute(relay: Relay) -> int:
@@ -41,7 +34,7 @@ def minute(relay: Relay) -> int:
 def test_critical_of_another_channel_is_sent_at_once_without_extra_calls_during_a_flood() -> None:
     def asked(relay: Relay) -> tuple[Counter[str], int]:
         before, signals = Counter(relay.dynamodb.calls), len(relay.session.calls)
-        assert post(relay, "noc")["outcome"] == Outcome.DELIVERED
+        assert relay.post().document["outcome"] == Outcome.DELIVERED
         assert len(relay.session.calls) == signals + 1
         return Counter(relay.dynamodb.calls) - before, len(relay.retries.messages)
 
@@ -84,7 +77,7 @@ class TestRetries:
 
         relay = two_channels(answer, fallback_after_seconds=300)
         flood(relay)
-        post(relay, "noc", id="i1")
+        relay.post()
         wakes = max(relay.retries.delays()[-1:])
         # There are more messages than workers can handle, so none of them reaches a worker.
         passed, notified_after, handed_after = 0, 0, 0

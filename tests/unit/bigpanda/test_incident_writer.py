@@ -1,7 +1,7 @@
 """Actions (`bigpanda.actions`): a person's verified response to a page resolves or snoozes its incident once."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,64 +9,33 @@ import pytest
 from relay.failures import InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
+from tests.fakes import FakeSession, Relay, Step
+from tests.unit.xmatters_tenant import Tenant
+from tests.unit.xmatters_tenant import new_relay as tenant_relay
 
-PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
 ACTIONS = {
     "Resolve": {"do": "resolve"},
-    "Snooze 1 h": {"do": "snooze", "minutes": 60},
+    "Snooze": {"do": "snooze", "minutes": 60},
     "Escalate": {"do": "comment"},
 }
 ACCEPTED, DONE = HttpAnswer(202, {}, b'{"status": 202, "data": {}}'), HttpAnswer(204, {}, b"")
-LATER = 1_800_000_001
-REST = {
-    "base_url": "https://acme.xmatters.com",
-    "auth": {"type": "basic", "username": "u", "password": "p"},
-}
 
 
-def xmatters(call: Call) -> HttpAnswer:
-    """Answer as xMatters' REST API, which knows one page, that of the relay's only signal, and the person jdoe."""
-    if "/people/" in call.url:
-        is_known = call.url.rpartition("/people/")[2].startswith("jdoe")
-        return (
-            HttpAnswer(200, {}, b'{"id": "p1", "targetName": "jdoe", "recipientType": "PERSON"}')
-            if is_known
-            else (HttpAnswer(404, {}, b'{"code": 404}'))
-        )
-    page = {"id": PAGE, "eventId": "408005", "status": "ACTIVE", "requestId": "r1"}
-    return HttpAnswer(200, {}, json.dumps({"data": [page]}).encode())
-
-
-def secret(actions: dict[str, Any] | None = None, **bigpanda: Any) -> dict[str, Any]:
-    access = {"api_key": "BPU-canary", "environment_id": "e1", "reconcile": False, "actions": actions or ACTIONS}
-    document = samples.secret(
-        policy={"min_seconds_between_signals": 0, "confirm_resolve": False}, bigpanda=access | bigpanda
-    )
-    document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"], "rest": REST}
+def secret(actions: Any = ACTIONS, **xmatters: Any) -> dict[str, Any]:
+    document = samples.secret(bigpanda={"api_key": "BPU-canary", "environment_id": "e1", "actions": actions})
+    document["xmatters"] |= xmatters
     return document
 
 
-def new_relay(*steps: Step, opened_as: str = "critical", **bigpanda: Any) -> Relay:
-    relay = Relay(
-        FakeSession(*(samples.accepted(f"r{number}") for number in range(1, 9))),
-        secrets=FakeSecrets(noc=json.dumps(secret(**bigpanda))),
+def new_relay(*steps: Step, triggers: Sequence[Step] = ()) -> Relay:
+    return tenant_relay(
+        Tenant(),
+        *triggers,
+        policy={"confirm_resolve": False},
+        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]},
+        access=secret()["bigpanda"] | {"reconcile": False},
         bigpanda=FakeSession(*steps or (DONE,)),
-        rest=FakeSession(xmatters),
     )
-    relay.share(status=opened_as)
-    relay.clock.now += 5
-    relay.chores.messages.clear()
-    return relay
-
-
-def answer(relay: Relay, response: str, target: str = "jdoe", **members: Any) -> None:
-    """Send a person's response to the callback endpoint, as xMatters does."""
-    said = {"relay": 1, "kind": "response", "incident_id": "i1", "response": response, "event": {"id": PAGE}}
-    person = {"target": target, "firstName": "Jane", "lastName": "Doe"}
-    content = json.dumps(said | {"person": person} | members).encode()
-    headers = {"authorization": "Bearer t", "content-type": "application/json"}
-    assert relay.callbacks.serve(samples.request(content, headers=headers)).status == 200
 
 
 def writes(relay: Relay) -> list[tuple[str, dict[str, Any]]]:
@@ -78,101 +47,103 @@ def paths(relay: Relay) -> list[str]:
     return [name.rpartition("/")[2] for name, _ in writes(relay)]
 
 
-class TestActs:
-    def test_resolve_ends_the_incident_in_bigpanda_in_the_persons_name(self) -> None:
-        relay = new_relay(ACCEPTED)
-        answer(relay, " resolve ", note="disk is full")
-        relay.wake(0)
-        [(path, body)] = writes(relay)
-        assert path == "POST /environments/e1/incidents/i1/resolve"
-        assert body["comments"].startswith('"Jane Doe" (jdoe) answered "resolve" to xMatters page ')
-        assert 'Note: "disk is full" [relay ' in body["comments"]
-        assert relay.chores.messages == relay.dead_letters.messages == []
-
-    def test_snooze_counts_from_the_answer_and_ends_with_a_change(self) -> None:
-        relay = new_relay()
-        answer(relay, "Snooze 1 h")
-        came = relay.clock.now
-        relay.wake(120)
-        [(path, body)] = writes(relay)
-        assert path == "PUT /environments/e1/incidents/i1/snooze"
-        assert (body["end_time"], body["cancel_on_incident_updates"]) == (int(came + 3600), True)
-        assert "(jdoe) answered" in body["comment"]
+JANE = {"target": "jdoe", "firstName": "Jane", "lastName": "Doe"}
 
 
-class TestOnce:
-    def test_incident_that_is_over_already_gets_a_comment_that_says_so(self) -> None:
-        relay = new_relay(samples.refused(409), DONE)
-        answer(relay, "Resolve")
-        relay.wake(0)
-        assert paths(relay) == ["resolve", "comments"]
-        assert "(Not resolved: BigPanda answered 409, it is over.)" in writes(relay)[1][1]["comment"]
-        assert relay.chores.messages == relay.dead_letters.messages == []
-
-    def test_refusal_is_dead_lettered_with_its_reason(self) -> None:
-        relay = new_relay(samples.refused(400, b"no"))
-        answer(relay, "Snooze 1 h")
-        relay.wake(0)
-        [job] = relay.dead_letters.jobs()
-        assert (job.stamps.reason, job.stamps.http_status, job.stamps.response_excerpt) == ("refused", 400, "no")
-        [line] = [line for line in relay.recorder.lines() if line.get("kind") == "writeback"]
-        assert line["detail"] == "BigPanda did not snooze the incident: HTTP 400"
-
-    @pytest.mark.parametrize("statuses", [("ok", "critical"), ("ok",), ("warning", "critical")])
-    def test_answer_to_an_earlier_signal_does_not_end_what_came_later(self, statuses: tuple[str, ...]) -> None:
-        relay = new_relay(samples.refused(503), DONE)
-        answer(relay, "Resolve")
-        relay.wake(0)
-        for second, status in enumerate(statuses):
-            relay.clock.now += 1
-            relay.share(status=status, changedOn=LATER + second)
-        relay.wake(60)
-        assert paths(relay) == ["resolve", "comments"]
-        assert "(Not resolved: it changed since that page.)" in writes(relay)[1][1]["comment"]
-
-    @pytest.mark.parametrize("is_dead_lettered", [True, False])
-    @pytest.mark.parametrize("response", ["Resolve", "Snooze 1 h"])
-    def test_answer_to_a_page_does_not_act_while_a_worse_state_is_owed(
-        self, response: str, is_dead_lettered: bool
-    ) -> None:
-        relay = new_relay(DONE, opened_as="warning")
-        relay.session.steps = [samples.refused(400 if is_dead_lettered else 503)]
-        relay.share(changedOn=LATER)
-        assert len(relay.dead_letters.messages) == is_dead_lettered
-        relay.clock.now += 5
-        answer(relay, response)
-        relay.retries.messages.clear()
-        relay.wake(0)
-        assert paths(relay) == ["comments"]
-        assert (
-            "it got worse or opened again since that page, and nobody was told of that yet.)"
-            in (writes(relay)[0][1]["comment"])
-        )
+def test_resolve_ends_the_incident_in_bigpanda_in_the_persons_name() -> None:
+    relay = new_relay(ACCEPTED)
+    relay.play("critical 5")
+    relay.call_back("response", " resolve ", person=JANE, note="disk is full")
+    relay.wake(0)
+    [(path, body)] = writes(relay)
+    assert path == "POST /environments/e1/incidents/i1/resolve"
+    assert body["comments"].startswith('"Jane Doe" (jdoe) answered "resolve" to xMatters page ')
+    assert 'Note: "disk is full" [relay ' in body["comments"]
+    assert relay.chores.messages == relay.dead_letters.messages == []
 
 
-@pytest.mark.parametrize(
-    "forge",
-    [
-        lambda relay: answer(relay, "Resolve", "mallory"),
-        lambda relay: answer(relay, "Resolve", event={"id": "another"}),
-        lambda relay: answer(relay, "Snooze 1 h", person={}),
-    ],
-    ids=["nobody", "no page", "no name"],
-)
-def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone(forge: Callable[[Relay], None]) -> None:
+def test_snooze_counts_from_the_answer_and_ends_with_a_change() -> None:
     relay = new_relay()
-    forge(relay)
-    for _ in range(12):
-        relay.wake(30)
+    relay.play("critical 5 response:Snooze")
+    came = relay.clock.now
+    relay.wake(120)
+    [(path, body)] = writes(relay)
+    assert path == "PUT /environments/e1/incidents/i1/snooze"
+    assert (body["end_time"], body["cancel_on_incident_updates"]) == (int(came + 3600), True)
+    assert "jdoe answered" in body["comment"]
+
+
+def test_refusal_is_dead_lettered_with_its_reason() -> None:
+    relay = new_relay(samples.refused(400, b"no"))
+    relay.play("critical 5 response:Snooze 0")
+    [job] = relay.dead_letters.jobs()
+    assert (job.stamps.reason, job.stamps.http_status, job.stamps.response_excerpt) == ("refused", 400, "no")
+    [line] = [line for line in relay.recorder.lines() if line.get("kind") == "writeback"]
+    assert line["detail"] == "BigPanda did not snooze the incident: HTTP 400"
+
+
+ONE = samples.accepted("r1")
+CHANGED = "(Not resolved: it changed since that page.)"
+WORSE = "it got worse or opened again since that page, and nobody was told of that yet.)"
+# Answers of triggers and of BigPanda, events (see `Relay.play`), requests to BigPanda, and words of the comment.
+ONLY_COMMENTS: dict[str, tuple[list[Step], list[Step], str, list[str], str]] = {
+    "over already": (
+        [],
+        [samples.refused(409), DONE],
+        "critical 5 response:Resolve 0",
+        ["resolve", "comments"],
+        "(Not resolved: BigPanda answered 409, it is over.)",
+    ),
+    # An answer to an earlier signal does not end what came later.
+    **{
+        f"then {later}": (
+            [],
+            [samples.refused(503), DONE],
+            f"critical 5 response:Resolve 0 {later} 60",
+            ["resolve", "comments"],
+            CHANGED,
+        )
+        for later in ("ok critical", "ok", "warning critical")
+    },
+    # A worse state is owed, or was given up.
+    **{
+        f"{response}, worse state, answered {status}": (
+            [ONE, *[samples.refused(status)] * 9],
+            [DONE],
+            f"warning critical 5 response:{response} 0",
+            ["comments"],
+            WORSE,
+        )
+        for response in ("Resolve", "Snooze")
+        for status in (400, 503)
+    },
+    "xMatters knows no such person": ([], [DONE], "critical 5 response:Resolve=mallory 6m", ["comments"], "Unverified"),
+    "xMatters knows no such page": ([], [DONE], "critical 5 response:Resolve@another 6m", ["comments"], "Unverified"),
+}
+
+
+@pytest.mark.parametrize("name", ONLY_COMMENTS)
+def test_answer_that_cannot_act_is_a_comment_alone(name: str) -> None:
+    triggers, steps, events, asked, said = ONLY_COMMENTS[name]
+    relay = new_relay(*steps, triggers=triggers)
+    relay.play(events)
+    assert paths(relay) == asked
+    assert said in writes(relay)[-1][1]["comment"]
+    assert [job for job in relay.chores.jobs() if job.kind == "writeback"] == []
+
+
+def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone() -> None:
+    relay = new_relay()
+    relay.play("critical 5")
+    relay.call_back("response", "Snooze", person={})
+    relay.play("6m")
     assert paths(relay) == ["comments"]
     assert writes(relay)[0][1]["comment"].startswith("Unverified")
     assert "crash" not in relay.recorder.metrics(), "it waits for xMatters to know the page"
 
 
 def test_resolve_and_snooze_need_a_way_to_verify_who_answers() -> None:
-    document = secret()
-    del document["xmatters"]["rest"]
+    callback = {"callback": {"token": "t"}}
     with pytest.raises(InvalidChannel, match=r"bigpanda\.actions: resolve and snooze need xmatters\.rest"):
-        samples.parsed(document)
-    document["bigpanda"]["actions"] = {"Escalate": {"do": "comment"}}
-    assert samples.parsed(document).bigpanda
+        samples.parsed(secret(**callback))
+    assert samples.parsed(secret(actions={"Escalate": {"do": "comment"}}, **callback)).bigpanda

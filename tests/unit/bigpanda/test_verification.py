@@ -1,5 +1,6 @@
 """Verification of callbacks: an unconfirmed one is not believed, and an early one waits for its confirmation."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from relay.bigpanda.verification import CallbackVerdict, ReceivedCallback, Verdi
 from relay.channels.channel import OutboundCredentials, Rest
 from relay.deadline import Deadline
 from relay.failures import NoAnswer, Reason
-from relay.incidents.callback import Callback, Kind
+from relay.incidents.callback import Callback, Kind, parse_callback
 from relay.ledger.accepted_signal import AcceptedSignal, hashes_of
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, state
@@ -30,23 +31,8 @@ def entry(*signals: AcceptedSignal, **members: Any) -> Entry:
 
 
 def callback(**members: Any) -> Callback:
-    plain = Callback(
-        kind=Kind.RESPONSE,
-        incident_id="i1",
-        environment_id=None,
-        page_id=PAGE,
-        page_number=None,
-        target="jdoe",
-        name=None,
-        email=None,
-        device=None,
-        text="Acknowledge",
-        note=None,
-        group=None,
-        reason=None,
-        at=None,
-    )
-    return plain._replace(**members)
+    said = {"kind": "response", "event": {"id": PAGE}, "person": {"target": "jdoe"}, "response": "Acknowledge"}
+    return parse_callback(json.dumps({"relay": 1, "incident_id": "i1", **said}).encode())._replace(**members)
 
 
 def judged(

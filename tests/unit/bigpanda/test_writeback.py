@@ -16,8 +16,10 @@ from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, table_down
+from tests.fakes import Call, Clock, FakeSession, HookedDynamoDb, Relay, Step, table_down
+from tests.fakes import new_relay as plain_relay
 from tests.unit.states import state
+from tests.unit.xmatters_tenant import Tenant
 
 ANSWER = {
     "relay": 1,
@@ -55,15 +57,9 @@ def job(number: int = 1, *, attempts: int = 0, **members: Any) -> Job:
 TAG = tag_of(job().delivery_id)
 
 
-def new_relay(*steps: Step, dynamodb: FakeDynamoDb | None = None, clock: Clock | None = None, **bigpanda: Any) -> Relay:
-    secret = samples.secret(bigpanda={"api_key": "BPU-canary"} | bigpanda)
-    return Relay(
-        FakeSession(samples.accepted()),
-        secrets=FakeSecrets(noc=json.dumps(secret)),
-        dynamodb=dynamodb or FakeDynamoDb(),
-        bigpanda=FakeSession(*steps or (DONE,)),
-        clock=clock or Clock(),
-    )
+def new_relay(*steps: Step, parts: Mapping[str, Any] = {}, **access: Any) -> Relay:
+    access = {"api_key": "BPU-canary"} | access
+    return plain_relay(access=access, bigpanda=FakeSession(*steps or (DONE,)), **parts)
 
 
 def put(relay: Relay, *jobs: Job) -> None:
@@ -183,13 +179,15 @@ class TestFailing:
 LATER = 1_800_000_001
 
 
-def answering(*steps: Step, policy: dict[str, Any] | None = None, **changes: Any) -> Relay:
+def answering(policy: dict[str, Any] | None = None) -> Relay:
     """Return a relay whose channel takes callbacks, after the incident's first share."""
-    document = samples.secret(policy={"min_seconds_between_signals": 0} | (policy or {}), bigpanda={"api_key": "k"})
-    document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
-    accepted = FakeSession(*(samples.accepted(f"r{number}") for number in range(1, 9)))
-    bigpanda = FakeSession(*steps or (samples.refused(404),))
-    relay = Relay(accepted, secrets=FakeSecrets(noc=json.dumps(document)), bigpanda=bigpanda, **changes)
+    relay = plain_relay(
+        Tenant().accept,
+        policy=policy,
+        xmatters={"callback": {"token": "t"}, "recipients": ["Ops"]},
+        access={"api_key": "k"},
+        bigpanda=FakeSession(samples.refused(404)),
+    )
     relay.share(status="critical")
     relay.chores.messages.clear()
     return relay
@@ -202,7 +200,6 @@ def acknowledge(relay: Relay, **said: Any) -> None:
 
 
 def change(relay: Relay, *statuses: str, seconds: float = 20) -> None:
-    """Let the incident get these statuses, one after the other."""
     for second, status in enumerate(statuses):
         relay.clock.now += seconds
         relay.share(status=status, changedOn=LATER + second, alerts=[f"a{second}"])
@@ -237,7 +234,7 @@ def signalled_to(relay: Relay) -> list[str]:
 def test_state_that_is_no_worse_goes_to_the_acknowledger_alone(
     policy: dict[str, Any], statuses: list[str], signalled: list[str]
 ) -> None:
-    relay = answering(policy={"notify_on": ["opened", "worsened", "eased", "resolved", "reopened"]} | policy)
+    relay = answering({"notify_on": ["opened", "worsened", "eased", "resolved", "reopened"]} | policy)
     sent = len(relay.session.calls)
     acknowledge(relay)
     change(relay, *statuses)
@@ -246,7 +243,7 @@ def test_state_that_is_no_worse_goes_to_the_acknowledger_alone(
 
 def test_acknowledgement_counts_for_none_of_several_open_entries_of_the_incident() -> None:
     relay = answering()
-    relay.webhook.serve(samples.request(samples.body(), recipients=("dba",)))
+    relay.post(recipients=("dba",))
     acknowledge(relay)
     entries = [relay.ledger.read(key("noc", named, "i1")) for named in ((), ("dba",))]
     assert [(bool(each.announced), each.acknowledged_by) for each in entries] == [(True, ""), (True, "")]
@@ -257,18 +254,14 @@ HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
 
 def test_first_share_of_an_incident_releases_it_in_bigpanda() -> None:
     relay = new_relay(**HELD)
-    shared(relay, status="critical")
+    assert relay.post().status < 300
     assert relay.bigpanda.calls == []
     relay.wake(0)
     [call] = [call for call in relay.bigpanda.calls if call.url.endswith("/outbound/callback")]
     assert json.loads(call.body) == {"event_type": "incident#new", "incident_id": "i1", "app_key": "app-canary"}
-    shared(relay, status="warning", changedOn=1_800_000_001)
+    assert relay.post(status="warning", changedOn=1_800_000_001).status < 300
     relay.wake(36)
     assert len(relay.bigpanda.calls) == 1
-
-
-def shared(relay: Relay, **said: Any) -> None:
-    assert relay.webhook.serve(samples.request(samples.body(**said))).status < 300
 
 
 @pytest.mark.parametrize(
@@ -287,7 +280,7 @@ def test_worker_calls_bigpanda_so_often_a_second_at_most(
             return answer
         return DONE
 
-    relay = new_relay(noted, clock=clock, **access)
+    relay = new_relay(noted, parts={"clock": clock}, **access)
     put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, callbacks + 1)))
     relay.wake(0)
     assert (len(moments), max(Counter(map(int, moments)).values())) == (callbacks, most)
@@ -309,7 +302,7 @@ def test_incident_is_assigned_to_the_acknowledger(user_name: str, access: dict[s
 @pytest.mark.parametrize("place", [("get_item", 0), ("update_item", 0), ("update_item", 1)])
 def test_callback_waits_while_the_ledger_is_down(place: tuple[str, int]) -> None:
     table = HookedDynamoDb()
-    relay = new_relay(activities(), dynamodb=table)
+    relay = new_relay(activities(), parts={"dynamodb": table})
     table.before[place] = table_down
     put(relay, job())
     relay.wake(0)

@@ -45,9 +45,9 @@ class TestAdmit:
             relay.webhook.authenticator.authenticate(samples.request())
 
 
-def taken(budgets: RefusalBudgets, address: str, *, is_checked: bool = False) -> int:
+def taken(budgets: RefusalBudgets, address: str) -> int:
     count = 0
-    while budgets.take(address, is_checked=is_checked):
+    while budgets.take(address, is_checked=False):
         count += 1
     return count
 

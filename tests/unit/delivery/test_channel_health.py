@@ -1,10 +1,15 @@
-"""Health of a channel: the limits that make it sick, and its debts."""
+"""Health of a channel: the limits that make it sick, its debts, and the messages about it."""
+
+import json
+from typing import Any
 
 import pytest
 
 from relay.channels.policy import Policy
 from relay.delivery.channel_health import (
+    ChannelNotice,
     Debts,
+    HealthTopics,
     RefusedCredentials,
     ShareWatch,
     age,
@@ -16,6 +21,7 @@ from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.debt import Debt, Row, Slot
 from relay.ledger.entry import Entry
 from relay.ledger.receipt import Receipt
+from tests.fakes import FakeSns
 
 NOW = 1_800_000_000.0
 
@@ -113,3 +119,54 @@ def test_next_attempt_is_the_reserved_slot_or_before_the_sweeper_acts_and_not_be
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0s"), (59.9, "59s"), (60, "1m"), (7199, "1h"), (86_400, "1d")])
 def test_age_has_one_unit_and_is_rounded_down(seconds: float, text: str) -> None:
     assert age(seconds) == text
+
+
+ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
+NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
+WHY = "a critical is owed for 2m (credentials 3)"
+SICK = ChannelNotice("payments", NOW - 120, WHY, Debts(critical=3, other=4), is_urgent=True)
+GIVEN_UP = Debts(critical=3, other=4, given_up=20, given_up_other=60)
+
+
+def published(*notices: ChannelNotice, health: str = "sick") -> dict[str, Any]:
+    """Publish a message, and return it as SNS got it, with its texts by protocol."""
+    sns: Any = FakeSns()
+    topics = HealthTopics(lambda: sns, ALARM, NOTICE)
+    assert (topics.sick if health == "sick" else topics.well)(notices, NOW)
+    [message] = sns.published
+    return dict(message) | {"Message": json.loads(message["Message"])}
+
+
+@pytest.mark.parametrize(
+    ("health", "words"),
+    [
+        (
+            "sick",
+            ("is sick since 2027-01-15T07:58:00.000Z (2m)", "3 critical, 4 other wait", "status --channel payments"),
+        ),
+        (
+            "well",
+            ("was sick since 2027-01-15T07:58:00.000Z (2m)", "20 critical, 60 other given up", "relayctl dlq list"),
+        ),
+    ],
+)
+def test_message_about_one_channel_says_since_when_why_what_waits_and_what_to_type(
+    health: str, words: tuple[str, ...]
+) -> None:
+    message = published(SICK._replace(debts=SICK.debts if health == "sick" else GIVEN_UP), health=health)
+    text = message["Message"]["email"]
+    assert [each for each in (*words, WHY) if each not in text] == []
+    assert (message["Message"]["default"], f"Channel payments is {health}" in message["Subject"]) == (text, True)
+    assert message["Message"]["sms"].startswith(f"payments is {health}")
+    attributes = {name: each["StringValue"] for name, each in message["MessageAttributes"].items()}
+    assert attributes == {"channel": "payments", "health": health}
+
+
+@pytest.mark.parametrize("health", ["sick", "well"])
+@pytest.mark.parametrize("count", [1, 200])
+def test_longest_messages_fit_into_what_sns_takes(count: int, health: str) -> None:
+    longest = ChannelNotice("c" * 48, NOW, "x" * 5000, Debts(1_000_000, 1_000_000, 1_000_000, 1_000_000))
+    message = published(*[longest] * count, health=health)
+    assert len(message["Subject"]) < 100
+    assert len(message["Message"]["sms"]) <= 140
+    assert len(json.dumps(message)) < 256 * 1024

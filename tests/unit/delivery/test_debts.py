@@ -95,9 +95,6 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     assert bool([job for job in relay.dead_letters.jobs() if job.stamps.reason == "refused"]) == is_dead
 
 
-# ---- Refused shares --------------------------------------------------------------------------------------------------
-
-
 # ---- Rows and stored jobs --------------------------------------------------------------------------------------------
 
 
@@ -150,6 +147,3 @@ def test_state_is_kept_in_the_ledger_and_sent_by_the_sweeper_without_the_retry_q
     relay.sweep(1)
     relay.wake(0)
     assert (len(relay.session.calls), relay.entry().debt.row) == (signals, None)
-
-
-# ---- Plans: the numbers of a state's messages, of which the entry records the last one -------------------------------

@@ -145,6 +145,3 @@ def test_job_is_sent_after_two_minutes_of_failed_writes_in_a_row_although_reads_
     for number in range(1, wakes + 1):
         relay.wake(30)
         assert len(relay.session.calls) == sent + (number == wakes)
-
-
-# ---- Jobs while the table is down ------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Delivery of a share: an owed state is kept, claimed, sent and recorded; any other sends no signal."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +8,8 @@ from relay.http.session import HttpAnswer
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry_key import key
 from tests import samples
-from tests.fakes import Call, HookedDynamoDb, Relay, new_relay, secrets_of, table_down
+from tests.fakes import Call, HookedDynamoDb, Relay, new_relay, table_down
+from tests.unit.xmatters_tenant import Tenant
 
 if TYPE_CHECKING:
     from relay.jobs.job import Job
@@ -52,18 +52,16 @@ def test_job_is_on_the_retry_queue_and_the_incident_is_claimed_before_the_signal
 
 
 def urls(relay: Relay) -> list[str]:
-    """Return the recipients in the URL of each signal."""
     return [call.url.partition("&recipients=")[2] for call in relay.session.calls]
 
 
 def test_recipients_are_the_channels_and_then_the_urls_and_each_set_of_the_url_has_signals_of_its_own() -> None:
-    document = samples.secret()["xmatters"] | {"recipients": ["Net Ops", "jdoe"]}
-    relay = new_relay(secrets=secrets_of(xmatters=document))
+    relay = new_relay(xmatters={"recipients": ["Net Ops", "jdoe"]})
     for recipients in ((), ("jdoe", "night shift"), ("night shift", "jdoe")):
         relay.share(recipients=recipients)
     assert urls(relay) == ["Net%20Ops,jdoe", "Net%20Ops,jdoe,night%20shift"]
     # The incident stays the same after the channel changes its recipients.
-    relay.secrets.texts["noc"] = json.dumps(samples.secret(xmatters=document | {"recipients": ["new"]}))
+    relay.edit_secret(lambda document: document["xmatters"].update(recipients=["new"]))
     relay.clock.now += 301
     assert relay.share(status="ok", changedOn=LATER).subject.transition == "resolved"
     assert urls(relay)[2:] == ["new"]
@@ -134,13 +132,8 @@ def routed(policy: dict[str, Any], **changes: Any) -> Relay:
         {"when": {"tag.team": "dba"}, "recipients": ["dba"]},
         {"when": {"status": "warning"}, "recipients": ["chat"]},
     ]
-    document = samples.secret()["xmatters"] | {"recipients": ["own"]}
-    policy = {"routes": routes, "preset": "oncall", "min_seconds_between_signals": 0} | policy
-    accepted = [samples.accepted(f"r{number}") for number in range(9)]
-    return new_relay(*accepted, secrets=secrets_of(xmatters=document, policy=policy), **changes)
-
-
-# ---- Jobs ------------------------------------------------------------------------------------------------------------
+    policy = {"routes": routes, "preset": "oncall"} | policy
+    return new_relay(Tenant().accept, xmatters={"recipients": ["own"]}, policy=policy, **changes)
 
 
 # ---- Shares with bad timestamps --------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Result
 from relay.ledger.entry import End
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay, secrets_of
+from tests.fakes import TABLE_DOWN, Call, FakeSession, new_relay
+from tests.unit.xmatters_tenant import REST, Tenant
 
 OPENED = 1_800_000_000
 ACCESS: dict[str, Any] = {"api_key": "BPU-1", "environment_id": "e1"}
-REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 # A minute after the resolve, "open" refutes it. Ten minutes without an answer, the resolve is believed.
 REFUTED, BELIEVED = 66, 600
 UNREPLACED: dict[str, Any] = {"replace": False}
@@ -43,23 +43,16 @@ class Scene:
 
     def __init__(self, *, rest: bool = True, policy: dict[str, Any] | None = None, **access: Any) -> None:
         known = {name: value for name, value in (ACCESS | access).items() if value is not None}
-        xmatters = samples.secret()["xmatters"] | {"recipients": ["Ops"]} | ({"rest": REST} if rest else {})
-        policy = {"min_seconds_between_signals": 0, **(policy or {})}
         self.says = SAYS["=open"]
-        self.ended: list[str] = []
         self.asked: list[str] = []
-        self.relay = Relay(
-            FakeSession(self.accept),
-            secrets=secrets_of(policy=policy, bigpanda=known, xmatters=xmatters),
-            bigpanda=FakeSession(self._bigpanda),
-            rest=FakeSession(self._rest),
-        )
-        self._signals = 0
+        self.tenant = Tenant()
+        xmatters = {"recipients": ["Ops"], **({"rest": REST} if rest else {})}
+        parts: dict[str, Any] = {"rest": FakeSession(self.tenant.rest), "bigpanda": FakeSession(self._bigpanda)}
+        self.relay = new_relay(self.tenant.accept, policy=policy, xmatters=xmatters, access=known, **parts)
 
-    def accept(self, _: Call) -> HttpAnswer:
-        """Answer a signal as xMatters does when it accepts it."""
-        self._signals += 1
-        return samples.accepted(f"r{self._signals}")
+    @property
+    def ended(self) -> list[str]:
+        return self.tenant.ended
 
     def _bigpanda(self, call: Call) -> HttpAnswer:
         self.asked.append(call.url.partition("/v2.0")[2])
@@ -67,15 +60,7 @@ class Scene:
             raise self.says
         return self.says
 
-    def _rest(self, call: Call) -> HttpAnswer:
-        if call.method == "POST":
-            self.ended.append(json.loads(call.body)["id"])
-            return HttpAnswer(200, {}, b"{}")
-        name = call.url.partition("requestId=")[2].partition("&")[0]
-        return HttpAnswer(200, {}, json.dumps({"data": [{"id": f"page-{name}", "status": "ACTIVE"}]}).encode())
-
     def share(self, status: str, ahead: int = 0, **said: Any) -> Result:
-        """Share the incident with this status, with timestamps `ahead` seconds in the future."""
         now = int(self.relay.clock.now) + ahead
         return self.relay.share(
             samples.enveloped("e1", status=status, active=status != "ok", changedOn=now, updatedOn=now, **said)
@@ -105,14 +90,7 @@ class Scene:
                 self.share(event)
         return self
 
-    def question(self) -> dict[str, Any]:
-        """Return the message of the question on the chore queue, and clear that queue."""
-        [question] = [each for each in self.relay.chores.messages if '"question"' in each["MessageBody"]]
-        self.relay.chores.messages.clear()
-        return {"messageId": "m1", "body": question["MessageBody"]}
-
     def end(self) -> End:
-        """Return the end of the incident, as the ledger has it."""
         return self.relay.entry().end
 
     def doubtful(self) -> float:
@@ -124,13 +102,13 @@ RESOLVED = "critical 120 ok"
 AGAIN = f"{RESOLVED} =over 12 60 critical 3 ok"
 # Events (see `Scene.play`), the statuses of the signals, and the pages that ended. Newer pages replace none.
 STORIES: dict[str, tuple[str, str, list[str]]] = {
-    "over": (f"{RESOLVED} =over 9", "critical ok", ["page-r1"]),
-    "API lags": (f"{RESOLVED} 30 =over 60", "critical ok", ["page-r1"]),
-    "API lags, second resolve": (f"{RESOLVED} 48 ok 24 =over 90", "critical ok", ["page-r1"]),
-    "API lags, third resolve": (f"{RESOLVED} 39 ok 60 ok 24 =over 63", "critical ok", ["page-r1"]),
-    "over, and open again": (f"{RESOLVED} =over 12 critical", "critical ok critical", ["page-r1"]),
-    "API shows the first end": (f"{AGAIN} 30", "critical ok critical", ["page-r1"]),
-    "API shows it for a minute": (f"{AGAIN} 78", "critical ok critical ok", ["page-r1", "page-r3"]),
+    "over": (f"{RESOLVED} =over 9", "critical ok", ["page-1"]),
+    "API lags": (f"{RESOLVED} 30 =over 60", "critical ok", ["page-1"]),
+    "API lags, second resolve": (f"{RESOLVED} 48 ok 24 =over 90", "critical ok", ["page-1"]),
+    "API lags, third resolve": (f"{RESOLVED} 39 ok 60 ok 24 =over 63", "critical ok", ["page-1"]),
+    "over, and open again": (f"{RESOLVED} =over 12 critical", "critical ok critical", ["page-1"]),
+    "API shows the first end": (f"{AGAIN} 30", "critical ok critical", ["page-1"]),
+    "API shows it for a minute": (f"{AGAIN} 78", "critical ok critical ok", ["page-1", "page-3"]),
     "open": (f"{RESOLVED} {REFUTED} 1200", "critical", []),
     "critical after the resolve": ("warning ok 3 critical", "warning critical", []),
     "critical after the resolve, no answer": ("warning ok 12 critical =503 900", "warning critical", []),
@@ -250,7 +228,7 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     scene = Scene().play(f"{RESOLVED} {says} {BELIEVED - 12}")
     assert (scene.relay.statuses(), scene.ended) == ("critical", [])
     scene.play("240")
-    assert (scene.relay.statuses(), scene.ended, scene.doubtful()) == ("critical ok", ["page-r1"], 1)
+    assert (scene.relay.statuses(), scene.ended, scene.doubtful()) == ("critical ok", ["page-1"], 1)
 
 
 # ---- Settings --------------------------------------------------------------------------------------------------------
@@ -261,7 +239,7 @@ def test_resolve_is_believed_at_once_if_bigpanda_can_not_be_asked(off: dict[str,
     scene = Scene(**off).play(RESOLVED)
     assert scene.relay.statuses() == "critical ok"
     scene.play("60")
-    assert (scene.asked, scene.ended) == ([], ["page-r1"])
+    assert (scene.asked, scene.ended) == ([], ["page-1"])
 
 
 def remove_key(document: dict[str, Any]) -> None:
@@ -284,14 +262,12 @@ SWITCHED: dict[str, tuple[Callable[[dict[str, Any]], None], bool, str]] = {
 def test_claimed_resolve_ends_if_the_channel_no_longer_asks(name: str) -> None:
     change, rest, statuses = SWITCHED[name]
     scene = Scene(rest=rest).play(RESOLVED)
-    document = json.loads(str(scene.relay.secrets.texts["noc"]))
-    change(document)
-    scene.relay.secrets.texts["noc"] = json.dumps(document)
+    scene.relay.edit_secret(change)
     scene.relay.clock.now += 301
     scene.play("120")
     assert (scene.relay.statuses(), scene.relay.entry().is_over) == (statuses, True)
     assert scene.relay.dead_letters.messages == []
-    assert scene.ended == (["page-r1"] if rest and statuses == "critical ok" else [])
+    assert scene.ended == (["page-1"] if rest and statuses == "critical ok" else [])
 
 
 def test_questions_keep_the_bigpanda_key_out_of_jobs_and_logs() -> None:

@@ -1,17 +1,20 @@
-"""Message to the fallback topic: its texts, SNS's limits, and incident ids that try to forge lines."""
+"""The last resort: messages to the fallback topic, calls and texts; their limits, and incidents that forge lines."""
 
 import json
+import math
 from copy import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.deadline import seconds_left
 from relay.delivery.fallback import Fallback, OverdueDebt
 from relay.incidents.share import parse_share
 from tests import samples
-from tests.fakes import FakeSns
+from tests.fakes import FakeMessaging, FakeSns, phones
 
 TOPIC = "arn:aws:sns:eu-central-1:000000000000:fallback"
 NOW = 1_800_000_000.0
@@ -33,16 +36,9 @@ def read(sns: FakeSns) -> dict[str, Any]:
 
 
 def published(*debts: OverdueDebt, others: int = 0, channel: str = "noc") -> dict[str, Any]:
-    """Notify the fallback topic of these debts; return the message."""
     sns = FakeSns()
     assert fallback(sns).notify(channel, debts, others)
     return read(sns)
-
-
-def lines(*debts: OverdueDebt, others: int = 0) -> list[str]:
-    """Return the lines of the e-mail."""
-    text: str = published(*debts, others=others)["Message"]["email"]
-    return text.splitlines()
 
 
 def owed(incident_id: str = "i1", **changes: Any) -> OverdueDebt:
@@ -171,7 +167,7 @@ def test_no_text_of_a_share_forges_a_line_or_a_link(place: str) -> None:
 def missed(incident_id: str, description: str, link: str) -> dict[str, Any]:
     """Notify the fallback topic of a critical without a webhook; return the message."""
     sns, body = FakeSns(), samples.body(id=incident_id, description=description, links=[{"href": link}])
-    assert fallback(sns).notify_of_unknown(["noc"], [parse_share(body)])
+    assert fallback(sns).notify_of_unknown(["c0"], [parse_share(body)])
     return read(sns)
 
 
@@ -197,4 +193,59 @@ def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link() -> Non
     ids=["BigPanda's", "control character", "another host", "none", "unreadable body"],
 )
 def test_link_of_a_debt_leads_to_the_incident_in_bigpanda(members: dict[str, Any], expected: str) -> None:
-    assert f"  {expected}" in lines(of(**members))
+    assert f"  {expected}" in published(of(**members))["Message"]["email"].splitlines()
+
+
+# ---- Phones ----------------------------------------------------------------------------------------------------------
+
+NUMBERS = ("+14255550100", "+4915112345678")
+
+
+def calling(client: FakeMessaging) -> Fallback:
+    return Fallback(FakeSns, "arn:topic", phones(client, NUMBERS[0]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (ClientError({"Error": {"Code": "ThrottlingException", "Message": NUMBERS[0]}}, "Send"), "ThrottlingException"),
+        (ReadTimeoutError(endpoint_url=f"https://sms-voice.test/{NUMBERS[0]}"), "ReadTimeoutError"),
+    ],
+    ids=["refused", "no answer"],
+)
+def test_phone_that_fails_is_reported_without_its_number_and_the_others_are_reached(
+    failure: Exception, said: str
+) -> None:
+    client = FakeMessaging()
+
+    def fail(_: str, number: str) -> None:
+        if number == NUMBERS[0]:
+            raise failure
+
+    client.before = fail
+    to_all = phones(client, *NUMBERS, text="")
+    assert to_all
+    failures = to_all.send(lambda _: "words")
+    assert failures == {"call to phone 1 (ends in 00)": said, "call to phone 2 (ends in 78)": ""}
+    assert [number for _, number, *_ in client.sent] == [NUMBERS[1]]
+    assert not any(number in f"{to_all!r} {failures}" for number in NUMBERS)
+
+
+def test_call_is_repeated_only_if_the_service_failed_it_within_seconds() -> None:
+    client, left = FakeMessaging(), list[float]()
+    client.before = lambda *_: left.append(seconds_left())
+    to_all = phones(client, *NUMBERS)
+    assert to_all
+    to_all.send(lambda _: "words")
+    # The SDK repeats nothing once this time is over, and a call without an answer takes longer.
+    assert [each for each in left if each > 5] == []
+    assert seconds_left() == math.inf
+
+
+@given(st.text() | st.sampled_from(["x" * 5000, "\n\x00", "\U0001f600" * 500]))
+def test_words_of_an_incident_neither_lengthen_a_call_nor_break_a_text(hostile: str) -> None:
+    client = FakeMessaging()
+    calling(client).call(["c" * 48], [owed(hostile, description=hostile)], 100_000)
+    (*_, spoken), (*_, written) = client.sent
+    assert (len(spoken) < 500, spoken.isprintable()) == (True, True)
+    assert (len(written) <= 140, written.isascii(), written.isprintable()) == (True, True, True)

@@ -11,7 +11,7 @@ from relay.ledger.entry_key import key
 from relay.ledger.table import row_of
 from tests import samples
 from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
-from tests.unit.paging_tenant import Tenant, new_relay, pages
+from tests.unit.xmatters_tenant import Tenant, new_relay, pages
 
 DEAD = "2027-01-15T07:30:00.000Z"
 DOWN = samples.refused(503)
@@ -27,12 +27,10 @@ def tenant() -> Tenant:
 
 
 def followup(**members: Any) -> Any:
-    """Return the follow-up job of the incident `i1`."""
     return samples.job(kind="followup", recipients=(), attempts=0, **members)
 
 
 def found(relay: Relay) -> list[tuple[str, ...]]:
-    """Return the pages of each signal."""
     return [ids for ids, _, _, _ in pages(relay)]
 
 
@@ -41,8 +39,7 @@ def found(relay: Relay) -> list[tuple[str, ...]]:
 
 def test_kept_job_finds_the_page_of_its_signal(tenant: Tenant) -> None:
     relay = new_relay(tenant)
-    relay.share()
-    relay.wake(36)
+    relay.play("critical 36")
     assert pages(relay) == [(("page-1",), "408001", False, False)]
     assert (tenant.asked, relay.delays()) == (["r1"], [])
     [call] = relay.rest.calls
@@ -64,8 +61,7 @@ def test_pages_are_those_of_the_request_cut_to_what_the_ledger_keeps_and_one_of_
 ) -> None:
     said = [{"eventId": "7" * 9000 if number != "1" else "1", "status": "ACTIVE", **each} for each in data]
     relay = new_relay(tenant, rest=FakeSession(HttpAnswer(200, {}, json.dumps({"data": said}).encode())))
-    relay.share()
-    relay.wake(36)
+    relay.play("critical 36")
     assert pages(relay)[0] == (ids, number, False, False)
 
 
@@ -130,9 +126,8 @@ def test_missing_page_of_the_minute_in_which_flood_control_suppressed_pages_says
     tenant.makes_pages = False
     tenant.suppressed = ["2026-01-01T00:00:00.000Z", at]
     relay = new_relay(tenant)
-    relay.play("critical")
-    relay.drain()
-    assert (relay.entry().receipt.missed, tenant.looked_for_suppressed) == (missed, 1)
+    relay.play("critical drain")
+    assert (relay.entry().receipt.missed, tenant.paths.count("event-suppressions")) == (missed, 1)
     relay.sweep_for(600)
     [message] = relay.sns.published
     assert ("flood control suppressed pages then; raise its limits" in message["Message"]) == (
@@ -141,13 +136,10 @@ def test_missing_page_of_the_minute_in_which_flood_control_suppressed_pages_says
 
 
 def test_page_counts_as_missing_although_xmatters_does_not_say_what_it_suppressed(tenant: Tenant) -> None:
-    def refuses(call: Call) -> HttpAnswer:
-        return samples.refused(404) if "/event-suppressions" in call.url else tenant.rest(call)
-
     tenant.makes_pages = False
-    relay = new_relay(tenant, rest=FakeSession(refuses))
-    relay.play("critical")
-    relay.drain()
+    tenant.replies["event-suppressions"] = samples.refused(404)
+    relay = new_relay(tenant)
+    relay.play("critical drain")
     assert (relay.entry().receipt.missed, relay.dead_letters.messages) == ("page_missing", [])
 
 
@@ -167,9 +159,7 @@ LOST: dict[str, tuple[str, set[str], int, int]] = {
 def test_fallback_is_notified_only_of_an_open_critical_that_no_page_covers(name: str, tenant: Tenant) -> None:
     events, tenant.hidden, missing, notified = LOST[name]
     relay = new_relay(tenant)
-    relay.play(events)
-    relay.drain()
-    relay.sweep_for(180)
+    relay.play(f"{events} drain 3m")
     assert (relay.recorder.metrics().get("page_missing", 0), len(relay.sns.published)) == (missing, notified)
 
 
@@ -189,15 +179,10 @@ def test_failed_followup_is_retried_later_and_does_not_count_as_no_page(
     tenant: Tenant, step: Step, reason: str
 ) -> None:
     relay = new_relay(tenant, rest=FakeSession(step, tenant.rest))
-    relay.share()
-    relay.wake(MISSING + 36)
+    relay.play(f"critical {MISSING + 36}")
     [waiting] = relay.chores.jobs()
-    assert (waiting.kind, waiting.stamps.reason, waiting.stamps.attempts, waiting.flags) == (
-        "followup",
-        reason,
-        1,
-        set(),
-    )
+    assert (waiting.kind, waiting.stamps.reason, waiting.stamps.attempts) == ("followup", reason, 1)
+    assert waiting.flags == set()
     assert (pages(relay)[0][3], "rest-pw" in repr(waiting) + relay.recorder.written()) == (False, False)
     relay.wake(301)
     assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
@@ -205,8 +190,7 @@ def test_failed_followup_is_retried_later_and_does_not_count_as_no_page(
 
 def test_followup_with_a_wrong_base_url_is_dead_lettered_without_the_credential(tenant: Tenant) -> None:
     relay = new_relay(tenant, rest=FakeSession(samples.refused(404, b"rest-pw is odd")))
-    relay.share()
-    relay.wake(36)
+    relay.play("critical 36")
     [dead] = relay.dead_letters.jobs()
     assert (dead.kind, dead.stamps.reason, relay.delays()) == ("followup", "refused", [])
     kept = relay.dead_letters.messages[0]["MessageBody"]
@@ -243,22 +227,41 @@ def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant
 
 # ---- Pages end -------------------------------------------------------------------------------------------------------
 
-# Policy, events (see `Relay.play`), and the pages that the relay ends.
+
+def routed(warning: list[str], critical: list[str]) -> dict[str, Any]:
+    """Return a policy with these recipients of a warning and of a critical."""
+    return {"routes": [{"when": {"status": "warning"}, "recipients": warning}, {"when": {}, "recipients": critical}]}
+
+
+NEWER = "warning critical 36"
+# Policy, events (see `Relay.play`), and the pages that are over then.
 ENDS: dict[str, tuple[dict[str, Any], str, list[str]]] = {
     "over": ({}, "critical 36 ok 36", ["page-1"]),
     "over, before its page was looked for": ({}, "critical ok 36", ["page-1"]),
-    "newer page": ({}, "warning critical 36", ["page-1"]),
+    "newer page": ({}, NEWER, ["page-1"]),
     "newer page, but replace is off": (UNREPLACED, "warning 36 critical 36", []),
     "over after two pages": (UNREPLACED, "warning 36 critical 36 ok 36", ["page-1", "page-2"]),
     "open again": (UNREPLACED, "critical ok critical 36", ["page-1"]),
     "over without a signal": (SILENT, "critical 36 ok 0", ["page-1"]),
     "open again after an end without a signal": (SILENT, "critical ok critical 36", ["page-1"]),
+    # A newer page ends the older one only if it notifies the same people or more.
+    "newer page for more": (routed(["A"], ["A", "B"]), NEWER, ["page-1"]),
+    "newer page for the same": (routed(["A", "B"], ["B", "A"]), NEWER, ["page-1"]),
+    "newer page for less": (routed(["A", "B"], ["A"]), NEWER, []),
+    "newer page for some": (routed([], ["A"]), NEWER, []),
+    "newer page for all": (routed(["A"], []), NEWER, []),
+    "each page for all": (routed([], []), NEWER, ["page-1"]),
+    # xMatters ended a page by itself, perhaps because it could notify nobody; or a person did.
+    "newer page, which xMatters ended": ({}, f"{NEWER} ended@page-2", ["page-2"]),
+    "over, and xMatters had ended its page": ({}, "critical ok 36 ended@page-1", ["page-1"]),
 }
 
 
 @pytest.mark.parametrize("name", ENDS)
 def test_pages_of_past_states_end_and_no_others(name: str, tenant: Tenant) -> None:
-    policy, events, ended = ENDS[name]
+    policy, words, ended = ENDS[name]
+    events, _, page = words.partition(" ended@")
+    tenant.ended += [page] if page else []
     relay = new_relay(tenant, policy=policy)
     relay.play(events)
     assert (tenant.ended, relay.delays()) == (ended, [])
@@ -266,24 +269,8 @@ def test_pages_of_past_states_end_and_no_others(name: str, tenant: Tenant) -> No
     assert [each[2] for each in pages(relay)] == is_over
 
 
-@pytest.mark.parametrize(
-    ("events", "page"), [("warning critical 36", "page-2"), ("critical ok 36", "page-1")], ids=["newer", "older"]
-)
-def test_page_that_is_over_when_it_is_found_ends_no_other_and_is_not_ended_again(
-    tenant: Tenant, events: str, page: str
-) -> None:
-    relay = new_relay(tenant)
-    # xMatters ended it by itself, perhaps because it could notify nobody; or a person did.
-    tenant.ended.append(page)
-    relay.play(events)
-    assert tenant.ended == [page]
-
-
 def test_page_for_the_acknowledger_alone_does_not_end_the_page_of_all(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
-    document = json.loads(str(relay.secrets.texts["noc"]))
-    document["xmatters"]["callback"] = {"token": "t"}
-    relay.secrets.texts["noc"] = json.dumps(document)
+    relay = new_relay(tenant, xmatters={"callback": {"token": "t"}})
     relay.play("critical 36")
     entry = relay.entry()
     relay.ledger.write(key("noc", (), "i1"), entry, entry.acknowledged("jdoe", relay.clock.now))
@@ -291,26 +278,6 @@ def test_page_for_the_acknowledger_alone_does_not_end_the_page_of_all(tenant: Te
     assert ([each.is_for_one for each in relay.entry().accepted_signals], tenant.ended) == ([False, True], [])
     relay.play("critical 36")
     assert tenant.ended == ["page-1", "page-2"]
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "ended"),
-    [
-        (["A"], ["A", "B"], ["page-1"]),
-        (["A", "B"], ["B", "A"], ["page-1"]),
-        (["A", "B"], ["A"], []),
-        ([], ["A"], []),
-        (["A"], [], []),
-        ([], [], ["page-1"]),
-    ],
-)
-def test_newer_page_ends_the_older_one_only_if_it_notifies_the_same_people_or_more(
-    tenant: Tenant, first: list[str], second: list[str], ended: list[str]
-) -> None:
-    routes = [{"when": {"status": "warning"}, "recipients": first}, {"when": {}, "recipients": second}]
-    relay = new_relay(tenant, policy={"routes": routes})
-    relay.play("warning critical 36")
-    assert tenant.ended == ended
 
 
 # ---- A resolve that the policy does not signal ends the pages all the same -------------------------------------------

@@ -28,24 +28,18 @@ def crash(relay: Relay, **said: Any) -> None:
         relay.other(dies).share(**said)
 
 
-def met(events: str, answer: HttpAnswer = OK, **changes: Any) -> tuple[Relay, list[str]]:
-    """Return a relay that sends a critical meanwhile further shares come; and what became of these."""
-
-    def meets(_: Call) -> HttpAnswer:
-        became.extend(relay.play(events))
-        return answer
-
-    became: list[str] = []
-    relay = new_relay(meets, OK, **changes)
-    relay.play("critical")
-    return relay, became
-
-
 # ---- During the send -------------------------------------------------------------------------------------------------
 
 
 def test_share_that_meets_a_live_lease_waits_and_is_woken_by_the_sender() -> None:
-    relay, became = met("warning")
+    became: list[str] = []
+
+    def meets(_: Call) -> HttpAnswer:
+        became.extend(relay.play("warning"))
+        return OK
+
+    relay = new_relay(meets, OK)
+    relay.play("critical")
     assert (became, relay.statuses()) == (["queued in_flight"], "critical")
     entry, [_, waiting, woken] = relay.entry(), relay.retries.jobs()
     # Past the end of the lease, which lasts 15 s from the first share; and at once, since the sender is ready.

@@ -4,9 +4,8 @@ The relay is the real one, over fakes of xMatters and AWS.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,49 +15,26 @@ from relay.bigpanda.listing import first_answer
 from relay.failures import ChannelUnreadable, InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, HookedDynamoDb, Relay, worked
-from tests.unit.paging_tenant import REST, Tenant
+from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, worked
+from tests.fakes import new_relay as plain_relay
+from tests.unit.xmatters_tenant import REST, Tenant, new_relay
 
-TOKEN = "callback-token"
-# Both steps of a receipt are awaited.
+CALLBACK = {"callback": {"token": samples.CALLBACK_TOKEN}}
+# Both steps of a receipt are awaited, or one of them.
 BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
+NOTIFIED = {"notified_within_seconds": 300}
+ANSWERED = {"notified_within_seconds": 0, "answered_within_seconds": 900}
+LATE_ANSWER = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss", "Duty"]}
 
 
 def watched(
-    policy: dict[str, Any],
-    *,
-    tenant: Tenant | None = None,
-    recipients: tuple[str, ...] = ("Ops",),
-    in_url: str = "",
-    **changes: Any,
+    policy: Mapping[str, Any], *, tenant: Tenant | None = None, recipients: Sequence[str] = ("Ops",), **changes: Any
 ) -> Relay:
     """Return a relay whose channel takes callbacks, and has access to the REST API of `tenant` if there is one."""
-    document = samples.secret(policy={"min_seconds_between_signals": 0, **policy})
-    document["xmatters"] |= {"callback": {"token": TOKEN}, "recipients": list(recipients)}
-    document["xmatters"]["trigger_url"] += in_url
+    xmatters = CALLBACK | {"recipients": list(recipients)}
     if tenant:
-        document["xmatters"]["rest"] = REST
-    trigger = (tenant or Tenant()).accept
-    rest = FakeSession(tenant.rest) if tenant else FakeSession(samples.accepted())
-    relay = Relay(FakeSession(trigger), secrets=FakeSecrets(noc=json.dumps(document)), rest=rest, **changes)
-    if tenant:
-        tenant.now = relay.clock
-    return relay
-
-
-def call_back(
-    relay: Relay, kind: str, text: str, *, page: str = "page-1", person: str = "jdoe", is_worked: bool = True
-) -> str:
-    """Let xMatters call back about the incident `i1`; return the outcome of the callback.
-
-    Its job waits unless `is_worked`.
-    """
-    said = {"relay": 1, "kind": kind, "incident_id": "i1", "event": {"id": page, "number": page}}
-    said |= {"person": {"target": person}, kind if kind in {"response", "status"} else "deliverystatus": text}
-    answer = relay.callbacks.serve(samples.request(json.dumps(said).encode(), headers={"x-api-key": TOKEN}))
-    if is_worked:
-        relay.wake(0)
-    return str(answer.document["outcome"])
+        return new_relay(tenant, policy={**NOTIFIED, **policy}, xmatters=xmatters, **changes)
+    return plain_relay(Tenant().accept, policy=policy, xmatters=xmatters, **changes)
 
 
 def told(relay: Relay) -> list[str]:
@@ -73,57 +49,176 @@ def heard(relay: Relay) -> tuple[bool, bool, bool]:
     return receipt.is_open, receipt.notified_at > 0, receipt.answered_at > 0
 
 
-# The tag `team` brings in further recipients.
-LATE_TAG: dict[str, Any] = {"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]}
+def rung(relay: Relay) -> str:
+    return " ".join(call.url.partition("recipients=")[2] for call in relay.session.calls)
 
 
-def tagged(relay: Relay) -> None:
-    """Let BigPanda share the critical again, with a tag that came late."""
-    relay.clock.now += 30
-    relay.share(changedOn=int(relay.clock.now), tags=[{"name": "team", "value": "db"}])
-    relay.wake(15)
+class Story(NamedTuple):
+    """What happens to a critical, and what the fallback topic is told of it.
+
+    Attributes:
+        events: Words, as of `Relay.play`.
+        told: Steps of which the topic is told.
+        policy: The channel's policy.
+        audits: Audits of the first page; None if the channel has no access to the REST API.
+        questions: Number of times that audits are read.
+        recipients: Recipients of the channel.
+        said: Members of all shares.
+        rung: The recipients of all signals; None: it does not matter.
+    """
+
+    events: str
+    told: Sequence[str] = ()
+    policy: Mapping[str, Any] = BOTH
+    audits: list[str] | None = None
+    questions: int = 0
+    recipients: Sequence[str] = ("Ops",)
+    said: Mapping[str, Any] = {}
+    rung: str | None = None
 
 
-def accepted_before_an_outage(relay: Relay) -> Callable[[Call], HttpAnswer]:
-    """Return an answer that accepts a signal, just before the ledger begins to fail."""
+UNNOTIFIED, UNANSWERED = ["nobody_notified"], ["nobody_answered"]
+OTHERS = "Ops Boss,Duty"
+TWO = ("Ops", "Dba")
+# The end of stories that are over in the sweeper's next run.
+NEXT = "0 15 15 sweep"
+STORIES: dict[str, Story] = {
+    # A channel with callbacks only: a callback is believed.
+    "nothing comes": Story("critical 15 30m", UNNOTIFIED),
+    "delivery fails": Story("critical 15 delivery:Failed 30m", UNNOTIFIED),
+    "delivered": Story("critical 15 delivery:Delivered 30m", UNANSWERED),
+    "escalated": Story("critical 15 delivery:Delivered 10 response:Escalate 30m", UNANSWERED),
+    "delivered, acknowledged": Story("critical 15 delivery:Delivered 10 response:Acknowledge 30m"),
+    "acknowledged": Story("critical 15 response:Acknowledge 30m"),
+    "answered otherwise": Story("critical 15 response:On-my-way 30m"),
+    "delivered, no answer is awaited": Story("critical 15 delivery:Delivered 30m", policy=NOTIFIED),
+    "delivered, an answer is awaited alone": Story("critical 15 delivery:Delivered 30m", UNANSWERED, ANSWERED),
+    "nothing is awaited": Story("critical 15 30m", policy={}),
+    "answered before the critical": Story("warning 5 response:Acknowledge 0 critical 30m", UNNOTIFIED),
+    "answered before, worked after": Story("warning 5 response:Acknowledge critical 30m", UNNOTIFIED),
+    # xMatters says that it notifies nobody else: the topic is told in the sweeper's next run.
+    "failed": Story(f"critical 20 failure {NEXT}", UNNOTIFIED),
+    "delivered, failed": Story(f"critical 20 delivery:Delivered 0 failure {NEXT}", UNANSWERED),
+    "failed, an answer is awaited alone": Story(f"critical 20 failure {NEXT}", UNNOTIFIED, ANSWERED),
+    "failed, acknowledged": Story(f"critical 20 failure 0 response:Acknowledge {NEXT}"),
+    "failed, delivered": Story(f"critical 20 failure 0 delivery:Delivered {NEXT}"),
+    "a device failed": Story(f"critical 20 delivery:Failed {NEXT}"),
+    "escalation": Story(f"critical 20 escalation {NEXT}"),
+    "terminated, and no REST API": Story(f"critical 20 status:terminated {NEXT}"),
+    "delivered, failed, no answer is awaited": Story(
+        f"critical 20 delivery:Delivered 0 failure {NEXT}", policy=NOTIFIED
+    ),
+    "failed, nothing is awaited": Story(f"critical 20 failure {NEXT}", policy={}),
+    # Without the REST API, a failure counts for the only signal alone.
+    "failed, after a warning": Story(f"warning 5 critical 5 failure {NEXT}"),
+    "failed, after an end": Story(f"critical 5 ok 5 critical 5 failure {NEXT}", UNNOTIFIED),
+    "failed, after an easing": Story(f"critical 5 warning 5 failure {NEXT}"),
+    # A channel with the REST API: shortly before a step is late, the audits of the pages prove it or not.
+    "no audit": Story("critical 30m", UNNOTIFIED, {}, [], 1),
+    "audit of a failed delivery": Story("critical 30m", UNNOTIFIED, {}, ["FAILED"], 1),
+    "audit of a delivery": Story("critical 30m", (), {}, ["FAILED", "DELIVERED"], 1),
+    "no audit of an answer": Story("critical 30m", UNANSWERED, BOTH, ["DELIVERED"], 2),
+    "audit of an escalation": Story("critical 30m", UNANSWERED, BOTH, ["DELIVERED", "Escalate"], 2),
+    "audit of an acknowledgement": Story("critical 30m", (), BOTH, ["DELIVERED", "Escalate", "Acknowledge"], 1),
+    "nothing is awaited of audits": Story("critical 30m", (), {"notified_within_seconds": 0}, ["DELIVERED"], 0),
+    "forged deliveries": Story(
+        " ".join(["critical 15", *(f"delivery:Delivered=jdoe{number} 0" for number in range(5)), "7m"]),
+        UNNOTIFIED, {}, [], 2,
+    ),
+    "page of another incident": Story("critical 15 response:Acknowledge@page-9 7m", UNNOTIFIED, BOTH, [], 1),
+    "page from before the critical": Story(
+        "warning 60 critical 60 response:Acknowledge@page-1 30m", UNANSWERED, ANSWERED, [], 1
+    ),
+    "page of the critical": Story("warning 60 critical 60 response:Acknowledge@page-2 30m", (), ANSWERED, [], 0),
+    # The page has ended without an answer: the topic is told in the next run.
+    "terminated, not delivered": Story(f"critical 15 status:terminated {NEXT}", UNNOTIFIED, {}, [], 1),
+    "terminated, delivered": Story(
+        f"critical 15 status:terminated_external {NEXT}", UNANSWERED, BOTH, ["DELIVERED"], 1
+    ),
+    "terminated, escalated": Story(
+        f"critical 15 status:terminated {NEXT}", UNANSWERED, BOTH, ["DELIVERED", "Escalate"], 1
+    ),
+    "terminated, acknowledged": Story(
+        f"critical 15 status:terminated {NEXT}", (), BOTH, ["DELIVERED", "Acknowledge"], 1
+    ),
+    "terminated, delivered, no answer is awaited": Story(
+        f"critical 15 status:terminated {NEXT}", (), {}, ["DELIVERED"], 1
+    ),
+    "suspended": Story(f"critical 15 status:suspended {NEXT}", (), {}, [], 0),
+    "the answer ended it": Story("critical 15 status:terminated 0 response:Acknowledge 0 30m", (), BOTH, [], 0),
+    # Only the newest page of the critical counts.
+    "failed, older page": Story(f"warning 15 critical 15 failure@page-1 {NEXT}", (), BOTH, []),
+    "failed, newest page": Story(f"warning 15 critical 15 failure@page-2 {NEXT}", UNNOTIFIED, BOTH, [], 1),
+    "failed, strange page": Story(f"warning 15 critical 15 failure@page-9 {NEXT}", (), BOTH, []),
+    "terminated, older page": Story(f"warning 15 critical 15 status:terminated@page-1 {NEXT}", (), BOTH, []),
+    "terminated, newest page": Story(
+        f"warning 15 critical 15 status:terminated@page-2 {NEXT}", UNNOTIFIED, BOTH, [], 1
+    ),
+    "terminated, strange page": Story(f"warning 15 critical 15 status:terminated@page-9 {NEXT}", (), BOTH, []),
+    # Of several recipients each has to fail.
+    **{
+        f"{' and '.join(failed)} failed{', REST' if audits is not None else ''}": Story(
+            f"critical 15 {' 0 '.join(f'failure={name}' for name in failed)} {NEXT}",
+            steps, BOTH, audits, int(bool(steps) and audits is not None), TWO,
+        )
+        for audits in (None, list[str]())
+        for failed, steps in (
+            (TWO, UNNOTIFIED),
+            (("Dba", "Dba", "Ops"), UNNOTIFIED),
+            (("ops", "DBA"), UNNOTIFIED),
+            (("Ops", "Ops"), ()),
+            (("Ops", "jdoe"), ()),
+        )
+    },
+    # Further recipients are signalled, once, after the topic was told that nobody heard.
+    "others": Story("critical 60m", UNANSWERED, LATE_ANSWER, rung=OTHERS),
+    "others, answered in time": Story(
+        "critical 60 240 sweep response:Acknowledge 0 10m", UNANSWERED, LATE_ANSWER, rung="Ops"
+    ),
+    "others of a flapping incident": Story(
+        "critical 7m", UNANSWERED, LATE_ANSWER | {"flap": {"transitions": 4, "minutes": 60}},
+        said={"flapping": True}, rung=OTHERS,
+    ),
+    "others, with much time between signals": Story(
+        "critical 7m", UNANSWERED, LATE_ANSWER | {"min_seconds_between_signals": 3600}, rung=OTHERS
+    ),
+    **{
+        f"others, critical again after {event}": Story(
+            f"critical 60 240 sweep {event} critical", UNANSWERED,
+            LATE_ANSWER | {"notify_on": ["opened", "worsened", "reopened"]}, rung="Ops Ops",
+        )
+        for event in ("ok", "warning")
+    },
+}  # fmt: skip
 
-    def accept(_: Call) -> HttpAnswer:
-        relay.dynamodb.failure = TABLE_DOWN
-        return samples.accepted("r2")
 
-    return accept
+@pytest.mark.parametrize("name", STORIES)
+def test_fallback_is_told_once_of_the_step_that_is_late_or_cannot_come(name: str) -> None:
+    story = STORIES[name]
+    tenant = None if story.audits is None else Tenant()
+    if tenant:
+        tenant.audits["page-1"] = story.audits or []
+    relay = watched(story.policy, tenant=tenant, recipients=story.recipients)
+    relay.play(story.events, **story.said)
+    assert told(relay) == [*story.told]
+    assert len(relay.sns.published) == len(story.told)
+    assert tenant is None or len(tenant.audited) == story.questions
+    assert story.rung in {None, rung(relay)}
+    if story.events.endswith("30m"):
+        assert relay.dynamodb.indexed() == relay.chores.messages == []
+        assert len(relay.session.calls) == 1 + ("warning" in story.events)
 
 
-class TestWithoutRestApi:
-    """A channel with callbacks only: a callback is believed."""
+class TestRestOfTheStory:
+    """What a table of words does not say."""
 
-    @pytest.mark.parametrize(
-        ("policy", "calls", "steps"),
-        [
-            (BOTH, [], ["nobody_notified"]),
-            (BOTH, [("delivery", "Failed")], ["nobody_notified"]),
-            (BOTH, [("delivery", "Delivered")], ["nobody_answered"]),
-            (BOTH, [("delivery", "Delivered"), ("response", "Escalate")], ["nobody_answered"]),
-            (BOTH, [("delivery", "Delivered"), ("response", "Acknowledge")], []),
-            (BOTH, [("response", "Acknowledge")], []),
-            (BOTH, [("response", "On my way")], []),
-            ({"notified_within_seconds": 300}, [("delivery", "Delivered")], []),
-            ({"answered_within_seconds": 300}, [("delivery", "Delivered")], ["nobody_answered"]),
-            ({}, [], []),
-        ],
-    )
-    def test_fallback_is_told_once_of_the_step_that_is_late(
-        self, policy: dict[str, Any], calls: list[tuple[str, str]], steps: list[str]
-    ) -> None:
-        relay = watched(policy)
-        relay.play("critical 5")
-        for kind, text in calls:
-            relay.clock.now += 10
-            call_back(relay, kind, text)
-        relay.sweep_for(1800)
-        assert told(relay) == steps
-        assert relay.dynamodb.indexed() == []
-        assert len(relay.session.calls) == 1
+    def test_recipient_in_the_triggers_url_has_to_fail_too(self) -> None:
+        xmatters = CALLBACK | {"recipients": ["Dba"], "trigger_url": f"{samples.TRIGGER_URL}&recipients=Ops"}
+        relay = plain_relay(Tenant().accept, policy=BOTH, xmatters=xmatters)
+        relay.play(f"critical 15 failure=Dba {NEXT}")
+        assert told(relay) == []
+        relay.play(f"failure=Ops {NEXT}")
+        assert told(relay) == UNNOTIFIED
 
     @pytest.mark.parametrize("again", ["critical", "critical critical"], ids=["as before", "grown, which rings"])
     @pytest.mark.parametrize("between", ["ok", "warning"])
@@ -146,22 +241,14 @@ class TestWithoutRestApi:
             relay.clock.now += seconds
             relay.share(id=incident_id)
             relay.sweep(0)
-        table.before_next(lambda: call_back(relay, "response", "Acknowledge"), "batch_get_item")
+        table.before_next(lambda: relay.play("response:Acknowledge 0"), "batch_get_item")
         relay.sweep(140)
         assert (relay.entry().receipt.is_open, len(relay.sns.published)) == (False, 1)
         relay.sweep(100)
         assert len(relay.sns.published) == 2
 
-    @pytest.mark.parametrize("is_worked", [True, False])
-    def test_answer_from_before_the_critical_proves_nothing(self, *, is_worked: bool) -> None:
-        relay = watched(BOTH)
-        relay.play("warning 5")
-        call_back(relay, "response", "Acknowledge", is_worked=is_worked)
-        relay.play("critical 0")
-        assert heard(relay) == (True, False, False)
-
     def test_message_says_what_is_missing_and_whom_to_call(self) -> None:
-        relay = watched(BOTH, recipients=("Ops", "Dba"))
+        relay = watched(BOTH, recipients=TWO)
         relay.share(description="disk full", title="Disk full")
         relay.sweep_for(360)
         [message] = relay.sns.published
@@ -189,367 +276,132 @@ class TestWithoutRestApi:
         relay.other(samples.accepted()).sweep(0)
         assert heard(relay)[0]
 
-
-class TestUnansweredRecipients:
-    """Further recipients are signalled, once, when the fallback topic was told of a critical that nobody heard."""
-
-    OTHERS: ClassVar[dict[str, Any]] = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss", "Duty"]}
-
-    def recipients(self, relay: Relay) -> list[str]:
-        return [call.url.partition("recipients=")[2] for call in relay.session.calls]
-
-    def test_they_are_signalled_once_after_the_fallback_topic(self) -> None:
-        relay = watched(self.OTHERS)
-        relay.play("critical")
-        relay.sweep_for(300)
-        assert (told(relay), self.recipients(relay)) == (["nobody_answered"], ["Ops"])
-        relay.sweep_for(1800)
-        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
-        assert (len(relay.sns.published), relay.dynamodb.indexed(), relay.retries.messages) == (1, [], [])
-
-    def test_they_are_left_alone_if_a_person_answers_meanwhile(self) -> None:
-        relay = watched(self.OTHERS)
-        relay.play("critical")
-        relay.wake(60)
-        relay.sweep(240)
-        call_back(relay, "response", "Acknowledge")
-        relay.sweep_for(600)
-        assert (self.recipients(relay), relay.dynamodb.indexed()) == (["Ops"], [])
-
-    def test_they_are_signalled_although_the_critical_was_replayed_longer_ago_than_its_greatest_age(self) -> None:
-        relay = watched(self.OTHERS | {"max_age_seconds": 120})
-        relay.session.steps = [samples.refused(404), samples.accepted()]
-        relay.play("critical")
-        [dead] = relay.dead_letters.jobs()
-        worked(relay, dead)
-        assert self.recipients(relay) == ["Ops", "Ops"]
-        relay.sweep_for(900)
-        assert self.recipients(relay) == ["Ops", "Ops", "Boss,Duty"]
-
-    @pytest.mark.parametrize(
-        ("policy", "said"),
-        [
-            ({"flap": {"transitions": 4, "minutes": 60}}, {"flapping": True}),
-            ({"min_seconds_between_signals": 3600}, {}),
-        ],
-        ids=["flapping", "spaced"],
-    )
-    def test_what_spares_the_people_who_were_rung_delays_no_further_recipients(
-        self, policy: dict[str, Any], said: dict[str, Any]
-    ) -> None:
-        relay = watched(self.OTHERS | policy)
-        relay.play("critical", **said)
-        relay.sweep_for(420)
-        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
-
-    def test_they_join_the_others_in_a_signal_that_is_for_all(self) -> None:
-        relay = watched(self.OTHERS | {"notify_on": ["opened", "grew"]})
-        relay.share(alerts=["a1"])
-        relay.wake(60)
-        relay.sweep(240)
-        relay.share(alerts=["a1", "a2"], changedOn=1_800_000_400)
-        relay.sweep_for(600)
-        assert self.recipients(relay) == ["Ops", "Ops,Boss,Duty"]
-
-    @pytest.mark.parametrize("events", ["ok", "warning"])
-    def test_critical_that_comes_again_before_they_were_called_does_not_call_them_at_once(self, events: str) -> None:
-        relay = watched(self.OTHERS | {"preset": "oncall", "notify_on": ["opened", "worsened", "reopened"]})
-        relay.play("critical")
-        relay.wake(60)
-        relay.sweep(240)
-        relay.play(f"{events} critical")
-        assert (told(relay), self.recipients(relay)) == (["nobody_answered"], ["Ops", "Ops"])
-
-    @pytest.mark.parametrize("has_rest", [True, False])
-    def test_recipients_whom_no_missing_proof_can_call_are_refused(self, has_rest: bool) -> None:
-        document = samples.secret(policy={"unanswered_recipients": ["Boss"]})
-        document["xmatters"] |= {"rest": REST} if has_rest else {"callback": {"token": "t"}}
-        if has_rest:
-            assert samples.parsed(document).policy.unanswered_recipients == ("Boss",)
-        else:
-            with pytest.raises(InvalidChannel, match="unanswered_recipients"):
-                samples.parsed(document)
-
-    def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
-        relay = watched(self.OTHERS)
-        relay.play("critical 60")
-        relay.session.steps = [accepted_before_an_outage(relay)]
-        relay.sweep(240)
-        relay.sweep(60)
-        relay.wake(0)
-        relay.dynamodb.failure = None
-        relay.sweep_for(300)
-        relay.play("comment 60 comment")
-        assert self.recipients(relay) == ["Ops", "Boss,Duty"]
-
-    def test_they_are_signalled_although_an_earlier_signal_is_recorded_after_the_topic_was_notified(self) -> None:
-        relay = watched(self.OTHERS)
-        relay.play("critical 60")
-        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
-        relay.play("comment")
-        relay.dynamodb.failure = None
-        relay.sweep(300)
-        assert told(relay) == ["nobody_answered"]
-        relay.wake(0)
-        relay.sweep_for(300)
-        assert self.recipients(relay) == ["Ops", "Ops", "Boss,Duty"]
-        assert relay.dynamodb.indexed() == relay.retries.messages == []
-
-
-class TestWithRestApi:
-    """A channel with xMatters' REST API: shortly before a step is late, the audits of the pages prove it or not."""
-
-    @pytest.mark.parametrize(
-        ("audits", "policy", "steps", "questions"),
-        [
-            ([], {}, ["nobody_notified"], 1),
-            (["FAILED"], {}, ["nobody_notified"], 1),
-            (["FAILED", "DELIVERED"], {}, [], 1),
-            (["DELIVERED"], {"answered_within_seconds": 900}, ["nobody_answered"], 2),
-            (["DELIVERED", "Escalate"], {"answered_within_seconds": 900}, ["nobody_answered"], 2),
-            (["DELIVERED", "Escalate", "Acknowledge"], {"answered_within_seconds": 900}, [], 1),
-            (["DELIVERED"], {"notified_within_seconds": 0}, [], 0),
-        ],
-    )
-    def test_audits_prove_the_steps(
-        self, audits: list[str], policy: dict[str, Any], steps: list[str], questions: int
-    ) -> None:
-        tenant = Tenant()
-        tenant.audits["page-1"] = audits
-        relay = watched(policy, tenant=tenant)
-        relay.play("critical")
-        relay.sweep_for(1800, step=30)
-        assert (told(relay), tenant.audited) == (steps, ["page-1"] * questions)
-        assert relay.dynamodb.indexed() == relay.chores.messages == []
-
-    def test_forged_delivery_drops_no_deadline_and_costs_one_question(self) -> None:
-        tenant = Tenant()
-        relay = watched({}, tenant=tenant)
-        relay.play("critical 15")
-        for number in range(5):
-            call_back(relay, "delivery", "Delivered", person=f"jdoe{number}")
-        assert (heard(relay), tenant.audited) == ((True, False, False), ["page-1"])
-        relay.sweep_for(420, step=30)
-        assert told(relay) == ["nobody_notified"]
-        assert len(tenant.audited) == 2
-
-    def test_callback_about_the_page_of_another_incident_proves_nothing(self) -> None:
-        tenant = Tenant()
-        relay = watched({"answered_within_seconds": 900}, tenant=tenant)
-        relay.play("critical 15")
-        call_back(relay, "response", "Acknowledge", page="page-9")
-        relay.sweep_for(420, step=30)
-        assert (told(relay), heard(relay)[2]) == (["nobody_notified"], False)
-
     @pytest.mark.parametrize(("page", "acknowledged_by"), [("page-1", ""), ("page-2", "jdoe")])
     def test_answer_to_an_older_page_does_not_quiet_the_newer_critical(self, page: str, acknowledged_by: str) -> None:
         relay = watched(BOTH, tenant=Tenant())
-        relay.play("warning 15 critical 15")
-        call_back(relay, "response", "Acknowledge", page=page)
+        relay.play(f"warning 15 critical 15 response:Acknowledge@{page} 0")
         assert relay.entry().acknowledged_by == acknowledged_by
-
-    @pytest.mark.parametrize(("page", "steps"), [("page-1", ["nobody_answered"]), ("page-2", [])])
-    def test_answer_to_a_page_from_before_the_critical_is_none_to_the_critical(
-        self, page: str, steps: list[str]
-    ) -> None:
-        tenant = Tenant()
-        relay = watched({"notified_within_seconds": 0, "answered_within_seconds": 300}, tenant=tenant)
-        relay.play("warning 60 critical 60")
-        call_back(relay, "response", "Acknowledge", page=page)
-        relay.sweep_for(600)
-        assert told(relay) == steps
 
     @pytest.mark.parametrize("page", ["page-1", "page-2"])
     def test_answer_to_either_page_counts_after_a_late_tag(self, page: str) -> None:
-        relay = watched(BOTH | LATE_TAG, tenant=Tenant())
-        relay.play("critical 15")
-        tagged(relay)
+        late_tag = {"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]}
+        relay = watched(BOTH | late_tag, tenant=Tenant())
+        relay.play("critical 44")
+        relay.play("critical 15", tags=[{"name": "team", "value": "db"}])
         assert relay.statuses() == "critical critical"
-        call_back(relay, "response", "Acknowledge", page=page)
+        relay.play(f"response:Acknowledge@{page} 0")
         assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
 
     def test_fallback_is_told_although_xmatters_cannot_be_asked(self) -> None:
         tenant = Tenant()
         relay = watched({}, tenant=tenant)
         relay.play("critical 15")
-        relay = relay.with_rest(FakeSession(samples.refused(503)))
-        relay.sweep_for(420, step=30)
-        assert told(relay) == ["nobody_notified"]
+        tenant.replies[""] = samples.refused(503)
+        relay.play("7m")
+        assert told(relay) == UNNOTIFIED
         assert "upstream" in {line.get("reason") for line in relay.recorder.lines()}, "the failure is in the log"
-
-
-class TestToldAtOnce:
-    """xMatters says that it notifies nobody else: the fallback topic is told in the sweeper's next run."""
-
-    ANSWER: ClassVar[dict[str, Any]] = {"notified_within_seconds": 0, "answered_within_seconds": 900}
-
-    @pytest.mark.parametrize(
-        ("policy", "calls", "steps"),
-        [
-            (BOTH, [("failure", "")], ["nobody_notified"]),
-            (BOTH, [("delivery", "Delivered"), ("failure", "")], ["nobody_answered"]),
-            (ANSWER, [("failure", "")], ["nobody_notified"]),
-            (BOTH, [("failure", ""), ("response", "Acknowledge")], []),
-            (BOTH, [("failure", ""), ("delivery", "Delivered")], []),
-            (BOTH, [("delivery", "Failed")], []),
-            (BOTH, [("escalation", "")], []),
-            (BOTH, [("status", "terminated")], []),
-            ({"notified_within_seconds": 300}, [("delivery", "Delivered"), ("failure", "")], []),
-            ({}, [("failure", "")], []),
-        ],
-    )
-    def test_failed_recipient_is_told_in_the_next_run(
-        self, policy: dict[str, Any], calls: list[tuple[str, str]], steps: list[str]
-    ) -> None:
-        relay = watched(policy)
-        relay.play("critical 20")
-        for kind, text in calls:
-            call_back(relay, kind, text)
-        relay.sweep(20)
-        assert told(relay) == steps
-
-    @pytest.mark.parametrize(
-        ("audits", "text", "policy", "steps", "questions"),
-        [
-            ([], "terminated", {}, ["nobody_notified"], 1),
-            (["DELIVERED"], "terminated_external", BOTH, ["nobody_answered"], 1),
-            (["DELIVERED", "Escalate"], "terminated", BOTH, ["nobody_answered"], 1),
-            (["DELIVERED", "Acknowledge"], "terminated", BOTH, [], 1),
-            (["DELIVERED"], "terminated", {}, [], 1),
-            ([], "suspended", {}, [], 0),
-        ],
-    )
-    def test_page_that_ended_without_an_answer_is_told_in_the_next_run(
-        self, audits: list[str], text: str, policy: dict[str, Any], steps: list[str], questions: int
-    ) -> None:
-        tenant = Tenant()
-        tenant.audits["page-1"] = audits
-        relay = watched(policy, tenant=tenant)
-        relay.play("critical 15")
-        call_back(relay, "status", text)
-        relay.wake(15)
-        relay.sweep(30)
-        assert (told(relay), len(tenant.audited)) == (steps, questions)
-
-    def test_answer_that_ends_its_page_costs_no_question_although_it_comes_after_the_end(self) -> None:
-        tenant = Tenant()
-        relay = watched(BOTH, tenant=tenant)
-        relay.play("critical 15")
-        call_back(relay, "status", "terminated")
-        call_back(relay, "response", "Acknowledge")
-        relay.sweep_for(1800, step=15)
-        assert (told(relay), tenant.audited) == ([], [])
-
-    @pytest.mark.parametrize("kind", ["failure", "status"])
-    @pytest.mark.parametrize(("page", "steps"), [("page-1", []), ("page-2", ["nobody_notified"]), ("page-9", [])])
-    def test_only_the_newest_page_of_the_critical_counts(self, kind: str, page: str, steps: list[str]) -> None:
-        relay = watched(BOTH, tenant=Tenant())
-        relay.play("warning 15 critical 15")
-        call_back(relay, kind, "terminated", page=page)
-        relay.wake(15)
-        relay.sweep(30)
-        assert told(relay) == steps
-
-    @pytest.mark.parametrize("events", ["warning 5 critical", "critical 5 ok 5 critical", "critical 5 warning"])
-    def test_without_the_rest_api_a_failure_counts_for_the_only_signal_alone(self, events: str) -> None:
-        relay = watched(BOTH)
-        relay.play(f"{events} 5")
-        call_back(relay, "failure", "")
-        relay.sweep(30)
-        is_only = events.startswith("critical 5 ok")
-        assert told(relay) == (["nobody_notified"] if is_only else [])
 
     def test_failure_of_an_older_page_says_nothing_of_a_critical_whose_signal_has_no_id(self) -> None:
         relay = watched(BOTH)
         relay.play("warning 5")
         relay.session.steps = [HttpAnswer(202, {}, b"{}")]
-        relay.play("critical 5")
-        call_back(relay, "failure", "")
-        relay.sweep(30)
+        relay.play(f"critical 5 failure {NEXT}")
         assert (told(relay), heard(relay)) == ([], (True, False, False))
-
-    @pytest.mark.parametrize("has_rest", [True, False])
-    @pytest.mark.parametrize(
-        ("failed", "steps"),
-        [
-            (["Ops", "Dba"], ["nobody_notified"]),
-            (["Dba", "Dba", "Ops"], ["nobody_notified"]),
-            (["ops", "DBA"], ["nobody_notified"]),
-            (["Ops", "Ops"], []),
-            (["Ops", "jdoe"], []),
-        ],
-    )
-    @pytest.mark.parametrize("in_url", ["", "&recipients=Ops"], ids=["all in the secret", "one in the trigger's URL"])
-    def test_it_is_told_in_the_next_run_once_each_recipient_failed(
-        self, failed: list[str], steps: list[str], *, has_rest: bool, in_url: str
-    ) -> None:
-        tenant = Tenant()
-        names = ("Dba",) if in_url else ("Ops", "Dba")
-        relay = watched(BOTH, recipients=names, in_url=in_url, tenant=tenant if has_rest else None)
-        relay.play("critical 15")
-        for person in failed:
-            call_back(relay, "failure", "", person=person)
-        assert len(tenant.audited) == (1 if has_rest and steps else 0)
-        relay.wake(15)
-        relay.sweep(30)
-        assert told(relay) == steps
 
     @pytest.mark.parametrize("has_rest", [True, False])
     def test_it_is_told_once_and_written_once_whatever_comes_again(self, has_rest: bool) -> None:
         tenant = Tenant() if has_rest else None
         relay = watched(BOTH, tenant=tenant)
-        relay.play("critical 15")
-        call_back(relay, "failure", "")
+        relay.play("critical 15 failure 0")
         written = relay.entry().sequence
-        call_back(relay, "failure", "")
+        relay.play("failure 0")
         assert relay.entry().sequence == written
-        relay.sweep(30)
-        call_back(relay, "failure", "again")
-        relay.sweep_for(1800, step=30)
-        assert (told(relay), relay.dynamodb.indexed()) == (["nobody_notified"], [])
+        relay.play("30 sweep failure:again 0 30m")
+        assert (told(relay), relay.dynamodb.indexed()) == (UNNOTIFIED, [])
         assert tenant is None or tenant.audited == ["page-1"]
 
     def test_page_that_ends_before_a_follow_up_finds_it_is_told_once_it_is_found(self) -> None:
         relay = watched(BOTH, tenant=Tenant())
         relay.play("critical")
         jobs, relay.retries.messages = relay.retries.messages, []
-        call_back(relay, "status", "terminated")
-        relay.wake(30)
-        relay.sweep(30)
+        relay.play("status:terminated 30 sweep")
         assert told(relay) == []
         relay.retries.messages = jobs
-        relay.wake(15)
-        relay.sweep_for(60, step=15)
-        assert told(relay) == ["nobody_notified"]
+        relay.play("15 1m")
+        assert told(relay) == UNNOTIFIED
+
+
+def accepted_before_an_outage(relay: Relay) -> Callable[[Call], HttpAnswer]:
+    """Return an answer that accepts a signal, just before the ledger begins to fail."""
+
+    def accept(_: Call) -> HttpAnswer:
+        relay.dynamodb.failure = TABLE_DOWN
+        return samples.accepted("r2")
+
+    return accept
+
+
+class TestUnansweredRecipients:
+    def test_they_are_signalled_although_the_critical_was_replayed_longer_ago_than_its_greatest_age(self) -> None:
+        relay = watched(LATE_ANSWER | {"max_age_seconds": 120})
+        relay.session.steps = [samples.refused(404), samples.accepted()]
+        relay.play("critical")
+        [dead] = relay.dead_letters.jobs()
+        worked(relay, dead)
+        assert rung(relay) == "Ops Ops"
+        relay.sweep_for(900)
+        assert rung(relay) == "Ops Ops Boss,Duty"
+
+    def test_they_join_the_others_in_a_signal_that_is_for_all(self) -> None:
+        relay = watched(LATE_ANSWER | {"notify_on": ["opened", "grew"]})
+        relay.play("critical 60 240 sweep", alerts=["a1"])
+        relay.play("critical 10m", alerts=["a1", "a2"])
+        assert rung(relay) == "Ops Ops,Boss,Duty"
+
+    def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
+        relay = watched(LATE_ANSWER)
+        relay.play("critical 60")
+        relay.session.steps = [accepted_before_an_outage(relay)]
+        relay.sweep(240)
+        relay.sweep(60)
+        relay.wake(0)
+        relay.dynamodb.failure = None
+        relay.play("5m comment 60 comment")
+        assert rung(relay) == OTHERS
+
+    def test_they_are_signalled_although_an_earlier_signal_is_recorded_after_the_topic_was_notified(self) -> None:
+        relay = watched(LATE_ANSWER)
+        relay.play("critical 60")
+        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
+        relay.play("comment")
+        relay.dynamodb.failure = None
+        relay.sweep(300)
+        assert told(relay) == UNANSWERED
+        relay.play("0 5m")
+        assert rung(relay) == "Ops Ops Boss,Duty"
+        assert relay.dynamodb.indexed() == relay.retries.messages == []
 
 
 class TestAnswersInBigPanda:
     """A channel with BigPanda's key: shortly before a step is late, BigPanda is asked if a person answered there."""
 
     SINCE = 1_800_000_001
+    ACCESS: ClassVar[dict[str, Any]] = {"api_key": "BPU1", "automations": ["servicenow"]}
 
-    def channel(self, *activities: HttpAnswer | dict[str, Any], tenant: Tenant | None = None, **access: Any) -> Relay:
+    def channel(self, *activities: dict[str, Any], tenant: Tenant | None = None) -> Relay:
         """Return a relay with a critical of SINCE, and with these activities in BigPanda, the newest first."""
-        relay = watched({"answered_within_seconds": 900, "notified_within_seconds": 0}, tenant=tenant)
-        document = json.loads(str(relay.secrets.texts["noc"]))
-        document["bigpanda"] = {"api_key": "BPU1", "automations": ["servicenow"], **access}
-        if not tenant:
-            del document["xmatters"]["callback"]
-        step = activities[0] if activities and isinstance(activities[0], HttpAnswer) else listing(*activities)
-        relay = replace(relay, secrets=FakeSecrets(noc=json.dumps(document)), bigpanda=FakeSession(step))
-        if tenant:
-            tenant.now = relay.clock
+        parts: dict[str, Any] = {"access": self.ACCESS, "bigpanda": FakeSession(listing(*activities))}
+        relay = watched(ANSWERED, tenant=tenant, **parts) if tenant else plain_relay(policy=ANSWERED, **parts)
         relay.play("critical")
         return relay
 
     @pytest.mark.parametrize("has_answered", [True, False])
     def test_bigpanda_is_asked_before_it_is_told_at_once_that_nobody_is_left(self, has_answered: bool) -> None:
-        activities = [acted(type="incident_commented")] if has_answered else []
-        relay = self.channel(*activities, tenant=Tenant())
+        relay = self.channel(*[acted()] * has_answered, tenant=Tenant())
         relay.clock.now += 15
-        call_back(relay, "failure", "")
+        relay.play("failure 0")
         relay.sweep(30)
-        assert told(relay) == ([] if has_answered else ["nobody_notified"])
+        assert told(relay) == ([] if has_answered else UNNOTIFIED)
         assert len(relay.bigpanda.calls) == 1
 
     @pytest.mark.parametrize(
@@ -614,7 +466,7 @@ class TestAnswersInBigPanda:
         tenant = Tenant()
         relay = self.channel(acted(), tenant=tenant)
         relay.wake(15)
-        relay = relay.with_rest(FakeSession(samples.refused(503)))
+        tenant.replies[""] = samples.refused(503)
         relay.sweep_for(1800, step=30)
         assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
 
@@ -629,7 +481,7 @@ class TestAnswersInBigPanda:
         tenant = Tenant()
         relay = self.channel(acted(), tenant=tenant)
         relay.wake(15)
-        call_back(relay, "delivery", "Delivered")
+        relay.play("delivery:Delivered 0")
         assert (tenant.audited, relay.bigpanda.calls) == (["page-1"], [])
 
 
@@ -640,17 +492,28 @@ def acted(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in (activity | members).items() if value is not None}
 
 
-def listing(*activities: HttpAnswer | dict[str, Any]) -> HttpAnswer:
-    """Return BigPanda's answer with these activities."""
+def listing(*activities: dict[str, Any]) -> HttpAnswer:
     return HttpAnswer(200, {}, json.dumps(activities).encode())
 
 
-@pytest.mark.parametrize("key", ["notified_within_seconds", "answered_within_seconds"])
-@pytest.mark.parametrize(("seconds", "xmatters"), [(59, {"callback": {"token": "t"}}), (60, {})])
-def test_time_that_is_too_short_or_that_nothing_can_prove_is_refused(
-    key: str, seconds: int, xmatters: dict[str, Any]
+@pytest.mark.parametrize(
+    ("policy", "xmatters", "refused"),
+    [
+        ({"notified_within_seconds": 59}, CALLBACK, "notified_within_seconds"),
+        ({"answered_within_seconds": 59}, CALLBACK, "answered_within_seconds"),
+        ({"notified_within_seconds": 60}, {}, "notified_within_seconds"),
+        ({"answered_within_seconds": 60}, {}, "answered_within_seconds"),
+        ({"unanswered_recipients": ["Boss"]}, CALLBACK, "unanswered_recipients"),
+        ({"unanswered_recipients": ["Boss"]}, {"rest": REST}, None),
+    ],
+)
+def test_setting_that_is_too_short_or_that_nothing_can_prove_is_refused(
+    policy: dict[str, Any], xmatters: dict[str, Any], refused: str | None
 ) -> None:
-    document = samples.secret(policy={key: seconds})
+    document = samples.secret(policy=policy)
     document["xmatters"] |= xmatters
-    with pytest.raises(InvalidChannel, match=key):
+    if refused is None:
+        assert samples.parsed(document).policy.unanswered_recipients == ("Boss",)
+        return
+    with pytest.raises(InvalidChannel, match=refused):
         samples.parsed(document)

@@ -10,13 +10,14 @@ import boto3
 import pytest
 
 from relay.bigpanda.client import Incident
-from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
+from relay.channels.channel import OutboundCredentials, Rest
 from relay.deadline import Deadline
 from relay.entrypoints import bootstrap
 from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.worker import Worker
 from relay.failures import ConfigError, SendError
 from tests import samples
+from tests.reconciling import access
 
 ENVIRONMENT = {
     "RELAY_SECRET_PREFIX": "relay",
@@ -29,8 +30,6 @@ ENVIRONMENT = {
     "RELAY_FALLBACK_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:fallback",
     "RELAY_JOB_WORKER": "stack-job-worker",
 }
-
-BUILDS = [bootstrap.webhook, bootstrap.job_worker, bootstrap.chore_worker, bootstrap.sweeper]
 
 
 @pytest.fixture(autouse=True)
@@ -58,14 +57,7 @@ def test_each_endpoint_records_uses_of_its_own_credentials(
     assert webhook.authenticator.endpoint == webhook.uses.endpoint == endpoint
 
 
-ACCESS = BigPandaAccess(
-    base_url="https://acme.xmatters.com",
-    api_key="BPU-key",
-    environments=("e1",),
-    assign=False,
-    email_domain=None,
-    comments=frozenset(),
-)
+ACCESS = access("https://acme.xmatters.com", "BPU-key")
 REST = Rest("https://api.bigpanda.io", OutboundCredentials("basic", {"username": "u", "password": "p"}))
 TO_BIGPANDA = replace(samples.parsed(), trigger_url="https://api.bigpanda.io/api/integration/1/functions/f/triggers")
 
@@ -170,13 +162,8 @@ def allows_loopback(environment: dict[str, str]) -> bool:
 def test_profile_and_not_the_endpoint_decides_if_loopback_is_allowed() -> None:
     assert not allows_loopback({})
     assert not allows_loopback(LOCAL | {"RELAY_PROFILE": "aws"})
-
-
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:4566", "http://localhost:4566", "http://[::1]:4566", "http://127.9.9.9"]
-)
-def test_local_profile_is_accepted_if_aws_is_a_local_cloud(url: str) -> None:
-    assert allows_loopback(LOCAL | {"AWS_ENDPOINT_URL": url})
+    for url in ("http://127.0.0.1:4566", "http://localhost:4566", "http://[::1]:4566", "http://127.9.9.9"):
+        assert allows_loopback(LOCAL | {"AWS_ENDPOINT_URL": url}), url
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,17 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.channels.authentication import Reply, Request
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSession, Relay
+from tests.fakes import Relay
+from tests.fakes import new_relay as plain_relay
 
-TOKEN = "callback-token-77e1"
-OPEN = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+OPEN = {"authorization": f"Bearer {samples.CALLBACK_TOKEN}", "content-type": "application/json"}
 ANSWER = {"relay": 1, "kind": "response", "incident_id": "i1", "person": {"target": "jdoe"}, "response": "Acknowledge"}
 DOWN = EndpointConnectionError(endpoint_url="https://sqs")
 
 
-def new_relay(*, bigpanda: dict[str, Any] | None = None, callback: dict[str, Any] | None = None) -> Relay:
-    document = samples.secret(bigpanda={"api_key": "BPU1", **(bigpanda or {})})
-    document["xmatters"]["callback"] = callback or {"token": TOKEN}
-    return Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
+def new_relay(*, has_bigpanda: bool = True) -> Relay:
+    access = {"api_key": "BPU1"} if has_bigpanda else None
+    return plain_relay(xmatters={"callback": {"token": samples.CALLBACK_TOKEN}}, access=access)
 
 
 def request(document: Any = None, **changes: Any) -> Request:
@@ -52,9 +51,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize(("response", "outcome"), [("Acknowledge", "queued"), ("Escalate", "unchanged")])
     def test_channel_without_a_bigpanda_key_queues_acknowledgements_alone(self, response: str, outcome: str) -> None:
-        document = samples.secret()
-        document["xmatters"]["callback"] = {"token": TOKEN}
-        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
+        relay = new_relay(has_bigpanda=False)
         assert answered(relay, request(ANSWER | {"response": response})).document["outcome"] == outcome
 
 
@@ -98,4 +95,4 @@ class TestRefused:
         [line] = [line for line in relay.recorder.lines() if line["message"] == "callback"]
         assert (line["channel"], line["incident_id"], line["transition"]) == ("noc", "i1", "response")
         assert (line["person"], line["answer"]) == ("jdoe", "Acknowledge")
-        assert not {"canary-note", TOKEN} & set(relay.recorder.written().split('"'))
+        assert not {"canary-note", samples.CALLBACK_TOKEN} & set(relay.recorder.written().split('"'))

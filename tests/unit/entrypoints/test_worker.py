@@ -17,7 +17,6 @@ def records(*bodies: Any) -> list[dict[str, Any]]:
 
 
 def jobs(*incidents: str, **changes: Any) -> list[dict[str, Any]]:
-    """Return messages with signals of these incidents."""
     return records(
         *(envelope_of(samples.job(incident_id=each, body=samples.body(id=each), **changes)) for each in incidents)
     )

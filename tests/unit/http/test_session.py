@@ -18,17 +18,22 @@ def tls(error: ssl.SSLError) -> MaxRetryError:
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("allowed", "url"),
     [
-        "https://acme.xmatters.com/api?apiKey=k",
-        "https://acme.na5.xmatters.com/",
-        "https://ACME.XMatters.COM/",
-        "https://acme.xmatters.com:443/",
-        "https://api.bigpanda.io",
+        (HOSTS, "https://acme.xmatters.com/api?apiKey=k"),
+        (HOSTS, "https://acme.na5.xmatters.com/"),
+        (HOSTS, "https://ACME.XMatters.COM/"),
+        (HOSTS, "https://acme.xmatters.com:443/"),
+        (HOSTS, "https://api.bigpanda.io"),
+        # The local profile allows plain http to loopback.
+        (LOCAL, "http://127.0.0.1:9/"),
+        (LOCAL, "http://localhost/"),
+        (LOCAL, "http://[::1]:8080/"),
+        (LOCAL, "https://127.9.9.9:1/"),
     ],
 )
-def test_hosts_of_the_allow_list_may_be_called(url: str) -> None:
-    HOSTS.check(url)
+def test_hosts_of_the_allow_list_may_be_called(allowed: AllowList, url: str) -> None:
+    allowed.check(url)
 
 
 @pytest.mark.parametrize(
@@ -66,13 +71,6 @@ def test_look_alike_hosts_and_other_forbidden_urls_are_refused(url: str, why: st
     with pytest.raises(ForbiddenUrl, match=why) as caught:
         HOSTS.check(url)
     assert not url or url not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:9/", "http://localhost/", "http://[::1]:8080/", "https://127.9.9.9:1/"]
-)
-def test_local_profile_allows_plain_http_to_loopback(url: str) -> None:
-    LOCAL.check(url)
 
 
 @pytest.mark.parametrize(

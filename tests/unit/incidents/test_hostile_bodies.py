@@ -94,17 +94,17 @@ ROUTES = st.lists(
 
 
 @contextmanager
-def interrupted_when_stuck(seconds: float = STUCK_SECONDS) -> Iterator[None]:
-    """Raise AssertionError in a `with` block that takes longer than `seconds` of processor time.
+def interrupted_when_stuck() -> Iterator[None]:
+    """Raise AssertionError in a `with` block that takes more than STUCK_SECONDS of processor time.
 
     It is for regular expressions, whose work can't be counted and which may backtrack without end.
     """
 
     def give_up(number: int, frame: FrameType | None) -> NoReturn:
-        raise AssertionError(f"it did not end within {seconds} s of processor time")
+        raise AssertionError(f"it did not end within {STUCK_SECONDS} s of processor time")
 
     before = signal.signal(signal.SIGVTALRM, give_up)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, STUCK_SECONDS)
     try:
         yield
     finally:

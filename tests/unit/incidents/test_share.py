@@ -103,40 +103,24 @@ def test_incident_id_is_found_in_each_place_and_spelling(document: Any) -> None:
     assert parsed(document).incident_id == "i1"
 
 
-@pytest.mark.parametrize(
-    ("given_id", "detail"),
-    [
-        ("", "must be a string or a number, and not blank; it is a string"),
-        (True, "must be a string or a number, and not blank; it is a boolean"),
-        ({"id": 1}, "must be a string or a number, and not blank; it is an object"),
-        ("x" * 513, "is longer than 512 characters"),
-        (10**600, "is longer than 512 characters"),
-    ],
-)
-def test_invalid_incident_id_is_refused_with_its_field(given_id: Any, detail: str) -> None:
-    with pytest.raises(BadRequest) as caught:
-        parsed({"incident": {"id": given_id}})
-    assert (caught.value.field, caught.value.detail, caught.value.status) == ("incident.id", detail, 400)
-
-
-@pytest.mark.parametrize(
-    ("document", "hint"),
-    [
-        ({}, "is missing (also looked for id and incident_id)"),
-        ({"incident": {"id": None}}, "is missing (also looked for id and incident_id)"),
-        ({"incident": "i1"}, "is missing (also looked for id and incident_id); incident is a string"),
-        ({"incident": [1]}, "is missing (also looked for id and incident_id); incident is a list"),
-    ],
-)
-def test_missing_incident_id_is_refused_with_the_names_that_were_looked_for(document: Any, hint: str) -> None:
-    with pytest.raises(BadRequest) as caught:
-        parsed(document)
-    assert (caught.value.field, caught.value.detail) == ("incident.id", hint)
+NO_ID = "must be a string or a number, and not blank; it is "
+MISSING = "is missing (also looked for id and incident_id)"
 
 
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
+        # The incident's id, and the names that were looked for.
+        ({"incident": {"id": ""}}, NO_ID + "a string"),
+        ({"incident": {"id": True}}, NO_ID + "a boolean"),
+        ({"incident": {"id": {"id": 1}}}, NO_ID + "an object"),
+        ({"incident": {"id": "x" * 513}}, "is longer than 512 characters"),
+        ({"incident": {"id": 10**600}}, "is longer than 512 characters"),
+        ({}, MISSING),
+        ({"incident": {"id": None}}, MISSING),
+        ({"incident": "i1"}, MISSING + "; incident is a string"),
+        ({"incident": [1]}, MISSING + "; incident is a list"),
+        # The body, and the position in it.
         (b"", "is not JSON: Expecting value (line 1, column 1)"),
         (b"{", "is not JSON: Expecting property name enclosed in double quotes (line 1, column 2)"),
         (b'{"id": 1} x', "is not JSON: Extra data (line 1, column 11)"),
@@ -150,10 +134,12 @@ def test_missing_incident_id_is_refused_with_the_names_that_were_looked_for(docu
     ],
     ids=lambda value: value[:24] if isinstance(value, bytes) else "",
 )
-def test_body_that_is_no_json_object_is_refused_with_the_position(body: bytes, detail: str) -> None:
+def test_invalid_share_is_refused_with_its_field_and_what_is_wrong_with_it(body: Any, detail: str) -> None:
+    is_of_body = isinstance(body, bytes)
     with pytest.raises(BadRequest) as caught:
-        parse_share(body)
-    assert (caught.value.field, caught.value.detail, caught.value.status) == ("body", detail, 400)
+        parse_share(body if is_of_body else json.dumps(body).encode())
+    assert (caught.value.field, caught.value.detail) == ("body" if is_of_body else "incident.id", detail)
+    assert caught.value.status == 400
 
 
 @pytest.mark.parametrize(

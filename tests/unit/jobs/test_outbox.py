@@ -38,7 +38,6 @@ class Desk:
         )
 
     def enqueue(self, job: Job, after: float = 30) -> bool:
-        """Put a job on its queue, where it is invisible for `after` seconds."""
         return self.outbox.enqueue(job, until=self.clock() + after)
 
 

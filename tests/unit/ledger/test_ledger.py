@@ -1,23 +1,27 @@
-"""Rows of debts: the attributes that put an entry into the index, and its shards."""
+"""The ledger: entries and what changes them, their items and rows in the table, and calls of DynamoDB that fail."""
 
+from collections.abc import Callable
 from copy import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.channels.policy import FlapRule
 from relay.delivery.step import Standing, judge_share
+from relay.failures import LedgerError
 from relay.incidents.share import PRESETS, State
-from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.debt import Debt, Row, Slot
+from relay.ledger.accepted_signal import AcceptedSignal, Audience
+from relay.ledger.debt import Debt, Row, Slot, shard
 from relay.ledger.entry import About, Acknowledgement, End, Entry, Flap, Lease
 from relay.ledger.entry_key import key
 from relay.ledger.receipt import Receipt
-from relay.ledger.table import Ledger, row_of
+from relay.ledger.table import Ledger, Table, row_of
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock
-from tests.unit.states import NOW, bare, lease, over, state
+from tests.unit.states import NOW, announced, bare, lease, over, state
 
 
 def fresh() -> tuple[Ledger, FakeDynamoDb]:
@@ -131,17 +135,7 @@ class TestEntryJson:
 
     @pytest.mark.parametrize(
         "text",
-        [
-            "",
-            "no JSON",
-            "[]",
-            "7",
-            "null",
-            '{"newest": 7}',
-            '{"newest": [1, 2]}',
-            '{"lease": ["a"]}',
-            '{"seen_digests": 7}',
-        ],
+        ["", "no JSON", "[]", "7", '{"newest": 7}', '{"newest": [1, 2]}', '{"lease": ["a"]}', '{"seen_digests": 7}'],
     )
     def test_unreadable_entry_is_begun_anew_and_its_resolve_is_owed(self, text: str) -> None:
         ledger, _ = fresh()
@@ -186,3 +180,175 @@ def full(alerts: int) -> int:
 def test_key_fits_into_dynamodb_whatever_the_incident_id_is(incident_id: str) -> None:
     name = key("a" * 48, ("x" * 200,) * 100, incident_id)
     assert 0 < len(name.encode()) <= MAX_KEY_BYTES
+
+
+class TestGivenUp:
+    def entry(self) -> Entry:
+        return Entry().owing(state()).dead_lettering(state(), MARK, "refused", plan=1)
+
+    KEPT: tuple[Callable[[Entry], Entry], ...] = (
+        lambda entry: entry,
+        lambda entry: entry.notified("", MARK),
+        # As a later copy.
+        lambda entry: entry.dead_lettering(state()._replace(came=NOW + 30), MARK + 9, "expired", plan=1),
+    )
+    ENDED: tuple[Callable[[Entry], Entry], ...] = (
+        lambda entry: entry.reviving(state(), MARK + 9),
+        lambda entry: entry.owing(state(5)),
+        lambda entry: entry.announcing(state(), "r1", NOW),
+        lambda entry: entry.unchanged(state()),
+        lambda entry: entry.unchanged(over(5)),
+    )
+
+    def test_state_is_given_up_until_it_is_replayed_or_overtaken(self) -> None:
+        assert [change(self.entry()).is_given_up for change in self.KEPT] == [True] * 3
+        assert [change(self.entry()).is_given_up for change in self.ENDED] == [False] * 5
+
+    def test_drop_ends_only_the_debt_of_the_state_whose_message_was_deleted(self) -> None:
+        dropped = self.entry().dropped(MARK)
+        assert (dropped.debt.since, dropped.debt.row, dropped.is_given_up) == (None, None, True)
+        assert self.entry().dropped(MARK - 1) == self.entry(), "dead-lettered again since"
+        assert self.entry().owing(state(5)).dropped(MARK) == self.entry().owing(state(5))
+
+
+ROW = Row(NOW + 216, "d" * 32, is_critical=True)
+
+
+def owing(of: State | None = None) -> Entry:
+    """Return the entry of a state that is owed after its inline attempts."""
+    return Entry().waiting(of or state(), ROW)
+
+
+class TestRow:
+    def test_bell_makes_the_row_due_later_and_is_one_more_than_the_workers_began(self) -> None:
+        debt = replace(owing().debt, row=replace(ROW, begun=3)).rung(NOW + 400)
+        assert debt.row == Row(NOW + 400, ROW.job, begun=3, is_unheard=True, is_critical=True)
+        assert debt.rung(NOW + 460).row == replace(debt.row, due=NOW + 460), "no worker began the first one"
+        begun = debt.bell_begun()
+        assert begun.row == Row(NOW + 400, ROW.job, begun=4, is_critical=True)
+        assert begun.bell_begun() == begun, "a bell that is delivered twice counts once"
+        recorded = begun.postponed(NOW)
+        assert recorded.bell_begun() == recorded, "a bell from before the last result does not count"
+        assert (Debt().rung(NOW), Debt().bell_begun()) == (Debt(), Debt())
+
+    @pytest.mark.parametrize("text", ["{", "[]", '{"newest": 7}'])
+    def test_unreadable_entry_keeps_its_row(self, text: str) -> None:
+        ledger, dynamodb = fresh()
+        ledger.write("k", Entry(), owing())
+        dynamodb.items["k"]["text"] = {"S": text}
+        lost = ledger.read("k")
+        assert (lost.is_unreadable, lost.debt.row, lost.debt.since, lost.debt.is_critical) == (True, ROW, ROW.due, True)
+        [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
+        assert (name, found) == ("k", lost)
+        ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
+        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, is_unheard=True)
+        assert len(dynamodb.indexed()) == 1
+
+
+STAMPS = (NOW, NOW)
+
+
+def claimed(version: tuple[float, float] | None = STAMPS) -> End:
+    """Return the end of an incident of which a resolve came at NOW."""
+    return End().claimed(NOW, version)
+
+
+def test_answer_after_a_minute_refutes_the_resolve_and_its_copies() -> None:
+    refuted = claimed().answered_open(NOW + 60)
+    assert not refuted.is_claimed
+    assert [refuted.has_refuted(each) for each in (STAMPS, (NOW + 1, NOW), None)] == [True, False, False]
+
+
+RULE = FlapRule(3, 10)
+TEN_MINUTES = 600.0
+
+
+def test_flag_of_bigpanda_is_enough_while_the_incident_is_open() -> None:
+    assert Flap().after_state(None, state(), RULE, is_flagged=True).calm_at == NOW + TEN_MINUTES
+    assert Flap().after_state(state(), over(9), RULE, is_flagged=True).calm_at == 0
+
+
+def signal_to(*recipients: str, is_for_one: bool = False) -> AcceptedSignal:
+    return AcceptedSignal.of(state(), "r1", NOW, Audience(recipients, is_for_one=is_for_one))
+
+
+@pytest.mark.parametrize(
+    ("newer", "older", "reaches"),
+    [
+        (("ops", "dba"), ("dba",), True),
+        (("dba",), ("ops", "dba"), False),
+        ((), (), True),
+        (("ops",), (), False),
+        ((), ("ops",), False),
+    ],
+)
+def test_newer_signal_reaches_all_of_an_older_one(
+    newer: tuple[str, ...], older: tuple[str, ...], reaches: bool
+) -> None:
+    assert signal_to(*newer).reaches_all_of(signal_to(*older)) is reaches
+
+
+def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing() -> None:
+    revived = Entry().owing(state()).reviving(state(), MARK + 9)
+    assert revived.dead_lettering(state(), MARK, "refused", plan=1) == revived
+
+
+def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified() -> None:
+    entry = announced(state()).page_missing(NOW)
+    assert (entry.receipt.missed, row_of(entry)) == ("page_missing", Row(NOW, is_critical=True))
+    notified = entry.notified("page_missing", NOW + 180)
+    assert (notified.receipt.is_open, row_of(notified), notified.receipt.told_at) == (False, None, NOW + 180)
+    assert notified.page_missing(NOW) == notified, "the fallback topic is notified once"
+
+
+@pytest.mark.parametrize("items", [0, 2, 3, 11])
+def test_shard_is_read_over_all_pages_earliest_first(items: int) -> None:
+    ledger, dynamodb = fresh()
+    table = ledger.table
+    for number in range(items):
+        # The order of writing differs from the order in which items are due.
+        at = float((number * 7) % items)
+        table.write(f"k{at:.0f}", 0, "text", others={"due": "critical#1", "due_at": at})
+    assert dynamodb.page_size == 2
+    found = [(each.key, each.others["due_at"]) for each in table.due("critical#1", 5000)]
+    assert found == [(f"k{number}", number) for number in range(items)]
+
+
+def refused(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "a value of the item: secret-1"}}, "PutItem")
+
+
+DOES: list[Callable[[Table], Any]] = [
+    lambda table: table.read("k"),
+    lambda table: table.write("k", 0, "secret-1"),
+    lambda table: table.store("k", "secret-1", lasts=60),
+    lambda table: table.read_many(["k"]),
+    lambda table: list(table.due("critical#1", 10)),
+    lambda table: table.update("k", add={"calls": 1}),
+    lambda table: table.update("k", put={"other": 1.0}, below=("other", 1.0)),
+    lambda table: table.update("k", put={"open_until": 1.0}, only_if=("open_until", 1.0)),
+]
+
+
+class TestFailures:
+    @pytest.mark.parametrize("do", DOES)
+    def test_each_call_that_fails_is_a_ledger_error_that_quotes_no_item(self, do: Callable[[Table], Any]) -> None:
+        ledger, dynamodb = fresh()
+        dynamodb.failure = refused("AccessDeniedException")
+        with pytest.raises(LedgerError, match=r"^DynamoDB refused: AccessDeniedException$"):
+            do(ledger.table)
+
+    @pytest.mark.parametrize(
+        ("failure", "said"),
+        [
+            (ClientError({}, "PutItem"), "DynamoDB refused: None"),
+            (EndpointConnectionError(endpoint_url="secret-1"), "could not be reached: EndpointConnectionError"),
+            (ConnectTimeoutError(endpoint_url="secret-1"), "could not be reached: ConnectTimeoutError"),
+            (ParamValidationError(report="secret-1"), "could not be reached: ParamValidationError"),
+        ],
+    )
+    def test_each_failure_of_dynamodb_is_a_ledger_error(self, failure: Exception, said: str) -> None:
+        ledger, dynamodb = fresh()
+        dynamodb.failure = failure
+        with pytest.raises(LedgerError, match=said):
+            ledger.table.read("k")

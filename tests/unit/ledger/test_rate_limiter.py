@@ -120,18 +120,6 @@ def moments(askers: list[Asker], *, is_critical: bool) -> list[float]:
     return [moment for moment in went if moment is not None]
 
 
-def gate(counts: dict[int, int] | None = None, *, critical_line_end: float = 0, other_line_end: float = 0) -> Gate:
-    """Return a gate with these counts of signals by second, and the ends of its two waiting lines.
-
-    Times are seconds after NOW. An end of 0 means that the line is empty.
-    """
-    return Gate(
-        counts={int(NOW) + second: count for second, count in (counts or {}).items()},
-        critical_line_end=NOW + critical_line_end if critical_line_end else 0.0,
-        other_line_end=NOW + other_line_end if other_line_end else 0.0,
-    )
-
-
 @pytest.mark.parametrize(
     ("counts", "limit", "free"),
     [
@@ -145,7 +133,9 @@ def gate(counts: dict[int, int] | None = None, *, critical_line_end: float = 0, 
     ],
 )
 def test_gate_has_room_when_enough_counts_leave_the_window(counts: dict[int, int], limit: int, free: float) -> None:
-    assert gate(counts).free(NOW, limit) == NOW + free
+    seconds = {int(NOW) + second: count for second, count in counts.items()}
+    gate = Gate(counts=seconds, critical_line_end=0.0, other_line_end=0.0)
+    assert gate.free(NOW, limit) == NOW + free
 
 
 def test_no_slot_is_reserved_beyond_the_horizon_and_the_wait_ends_before_it() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from tests import samples
-from tests.fakes import Relay, new_relay, secrets_of
+from tests.fakes import Relay, new_relay
 
 
 def relay_with(**access: Any) -> Relay:
-    return new_relay(secrets=secrets_of(bigpanda={"api_key": "BPU-1"} | access))
+    return new_relay(access={"api_key": "BPU-1"} | access)
 
 
 def post(relay: Relay, environment_id: str | None = "e1", recipients: tuple[str, ...] = (), **said: Any) -> None:

@@ -21,17 +21,15 @@ def unlearnt(scene: Scene, *channels: str) -> Scene:
     return scene
 
 
-def learnt(scene: Scene, channel: str = "noc") -> tuple[str, ...]:
-    return Learnt.read(scene.relay.table, channel).names
+def learnt(scene: Scene) -> tuple[str, ...]:
+    return Learnt.read(scene.relay.table, "noc").names
 
 
 def asked(scene: Scene) -> list[str]:
-    """Return the incidents whose activities were asked for, in order."""
     return [call.url.split("/")[-2] for call in scene.relay.bigpanda.calls if "/activities?" in call.url]
 
 
 def lists(scene: Scene, **targets: list[str]) -> None:
-    """Let BigPanda list these incidents, each shared with the webhooks that it names."""
     scene.has(*(incident(scene.relay.clock, name) for name in targets))
     scene.tenant.targets = dict(targets)
 
@@ -51,9 +49,8 @@ def reported(scene: Scene) -> int:
     ],
 )
 def test_unknown_critical_rings_only_if_it_was_shared_with_the_channels_webhook(
-    targets: list[str], rings: bool, is_reported: bool
+    scene: Scene, targets: list[str], rings: bool, is_reported: bool
 ) -> None:
-    scene = make_scene()
     lists(scene, i2=targets)
     found = scene.run_twice()
     assert (found["missed"], found.get("unknown", 0)) == (int(rings), int(is_reported))
@@ -98,9 +95,9 @@ def test_webhook_is_the_one_with_which_all_known_incidents_were_shared() -> None
     [lambda _: HttpAnswer(503, {}, b""), lambda _: HttpAnswer(404, {}, b"{}"), lambda _: answer([{"type": "odd"}])],
 )
 def test_critical_is_reported_if_bigpanda_does_not_say_with_whom_it_was_shared(
+    scene: Scene,
     fault: Callable[[Call], HttpAnswer],
 ) -> None:
-    scene = make_scene()
     lists(scene, i2=[OWN])
     scene.tenant.faults["/activities?"] = fault
     assert scene.run_twice()["missed"] == 0
@@ -123,8 +120,7 @@ def test_incident_of_others_is_asked_about_once_an_hour_and_rings_once_it_is_sha
     assert (asked(scene), reported(scene)) == (["i2", "i2"], 0)
 
 
-def test_two_channels_that_ring_ask_once_about_an_incident() -> None:
-    scene = make_scene()
+def test_two_channels_that_ring_ask_once_about_an_incident(scene: Scene) -> None:
     with_channels(scene, dba={"reconcile": "ring"})
     Learnt((OTHER,), scene.relay.clock.now).store(scene.relay.table, "dba")
     lists(scene, i2=[OWN], i3=[OTHER, OWN])
@@ -134,8 +130,7 @@ def test_two_channels_that_ring_ask_once_about_an_incident() -> None:
     assert sorted(asked(scene)) == ["i2", "i3"]
 
 
-def test_critical_waits_for_the_next_run_while_other_calls_use_up_bigpandas_limit() -> None:
-    scene = make_scene()
+def test_critical_waits_for_the_next_run_while_other_calls_use_up_bigpandas_limit(scene: Scene) -> None:
     lists(scene, i2=[OWN])
     scene.run()
     scene.relay.clock.now += 90
@@ -149,8 +144,7 @@ def test_critical_waits_for_the_next_run_while_other_calls_use_up_bigpandas_limi
     assert (scene.run()["missed"], reported(scene)) == (1, 0)
 
 
-def test_what_one_run_cannot_ask_about_is_judged_by_the_next_one_and_not_reported() -> None:
-    scene = make_scene()
+def test_what_one_run_cannot_ask_about_is_judged_by_the_next_one_and_not_reported(scene: Scene) -> None:
     lists(scene, **{f"i{number}": [OWN] for number in range(ownership.MAX_JUDGED + 5)})
     assert scene.run_twice()["missed"] == ownership.MAX_JUDGED
     scene.relay.clock.now += 300
@@ -172,8 +166,7 @@ def test_name_is_stored_with_the_only_right_to_write_that_the_function_has(monke
     assert learnt(scene) == (OWN,)
 
 
-def test_name_of_a_webhook_that_cannot_be_read_is_learnt_anew() -> None:
-    scene = make_scene()
+def test_name_of_a_webhook_that_cannot_be_read_is_learnt_anew(scene: Scene) -> None:
     scene.relay.table.store(f"{ownership.OWN_KEY}noc", "{}", lasts=60)
     scene.shared(ago=300)
     lists(scene, i1=[OWN])

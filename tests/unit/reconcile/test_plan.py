@@ -1,24 +1,16 @@
 """The plan of a reconcile run: which channels are compared with which listings of BigPanda."""
 
-import json
 from copy import replace
 from typing import Any
 
 import pytest
 
-from relay.channels.channel import BigPandaAccess
 from relay.failures import LedgerError, UnknownChannel
 from relay.ledger.table import Table
-from relay.reconcile.history import (
-    ChannelHistory,
-    Difference,
-    History,
-    Listing,
-    listing_name,
-    short_name,
-)
+from relay.reconcile.history import ChannelHistory, Difference, History, Listing, listing_name, short_name
 from tests import samples
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
+from tests.reconciling import access
 from tests.unit.reconcile_scene import Scene, make_scene, with_channels
 
 
@@ -27,18 +19,15 @@ def planned(scene: Scene) -> list[Listing]:
 
 
 def groups(scene: Scene) -> list[list[str]]:
-    """Return the channels of each planned listing."""
     return sorted([member.name for member in each.members] for each in planned(scene))
 
 
 def share(scene: Scene, environment_id: str, recipients: tuple[str, ...] = ()) -> None:
-    """Let BigPanda post a share of that environment to a URL that names these recipients."""
     content = samples.enveloped(environment_id, id=f"of {environment_id}", status="warning")
     scene.relay.webhook.serve(samples.request(content, recipients=recipients))
 
 
-def test_channels_with_different_keys_have_one_listing() -> None:
-    scene = make_scene()
+def test_channels_with_different_keys_have_one_listing(scene: Scene) -> None:
     with_channels(scene, dba={"api_key": "BPU-other"}, net={})
     assert groups(scene) == [["noc", "dba", "net"]]
     [listing] = planned(scene)
@@ -46,18 +35,14 @@ def test_channels_with_different_keys_have_one_listing() -> None:
 
 
 @pytest.mark.parametrize("off", [False, None])
-def test_channel_that_is_not_reconciled_is_not_compared(off: bool | None) -> None:
-    scene = make_scene()
+def test_channel_that_is_not_reconciled_is_not_compared(scene: Scene, off: bool | None) -> None:
     with_channels(scene, dba={"reconcile": False} if off is False else {"environment_id": "e1"})
     if off is None:
-        secret = json.loads(str(scene.relay.secrets.texts["dba"]))
-        del secret["bigpanda"]
-        scene.relay.secrets.texts["dba"] = json.dumps(secret)
+        scene.relay.edit_secret(lambda document: document.pop("bigpanda"), "dba")
     assert groups(scene) == [["noc"]]
 
 
-def test_environment_that_only_a_share_names_is_not_reconciled() -> None:
-    scene = make_scene()
+def test_environment_that_only_a_share_names_is_not_reconciled(scene: Scene) -> None:
     share(scene, "e-of-a-stranger", recipients=("mallory",))
     assert [each.environment_id for each in planned(scene)] == ["e1"]
 
@@ -73,23 +58,20 @@ def test_recipients_of_urls_are_looked_for_only_if_a_webhook_named_any(recipient
 @pytest.mark.parametrize(("own", "rings"), [({"recipients": []}, False), ({"recipients": ["noc"]}, True)])
 def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own: dict[str, Any], rings: bool) -> None:
     scene = make_scene()
-    secret = json.loads(str(scene.relay.secrets.texts["noc"]))
-    secret["xmatters"] |= {"recipients_in": "url"} | own
-    scene.relay.secrets.texts["noc"] = json.dumps(secret)
+    scene.relay.edit_secret(lambda document: document["xmatters"].update({"recipients_in": "url"} | own))
     scene.relay.clock.now += 301
     [member] = planned(scene)[0].members
     assert member.signals == rings
 
 
-def test_removed_channel_that_secrets_manager_still_lists_is_left_out_and_no_failure() -> None:
-    scene = make_scene()
+def test_removed_channel_that_secrets_manager_still_lists_is_left_out_and_no_failure(scene: Scene) -> None:
     scene.relay.secrets.texts["removed"] = UnknownChannel("removed")
     assert groups(scene) == [["noc"]]
     assert "reconcile_failed" not in scene.relay.recorder.metrics()
 
 
 NOW = 1_800_000_000.123456
-ACCESS = BigPandaAccess("https://api.bigpanda.io", "BPU-1", (), assign=False, email_domain=None, comments=frozenset())
+ACCESS = access("https://api.bigpanda.io", "BPU-1")
 
 
 @pytest.fixture
@@ -179,9 +161,7 @@ def test_long_or_odd_incident_id_has_a_hash_as_short_name(name: str) -> None:
     assert short_name(name) == short_name(name) != name
 
 
-def test_run_that_has_no_time_to_read_all_channels_is_counted_as_failed() -> None:
-    scene = make_scene()
-
+def test_run_that_has_no_time_to_read_all_channels_is_counted_as_failed(scene: Scene) -> None:
     def slow() -> list[str]:
         scene.relay.clock.now += 900
         return ["noc"]

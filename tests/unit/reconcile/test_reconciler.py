@@ -71,8 +71,6 @@ def test_difference_between_bigpanda_and_ledger_is_relayed_once(
 
 
 class TestMissed:
-    """Missed incidents: their shares never came."""
-
     def test_missed_incident_is_relayed_with_the_member_names_of_a_webhook(self) -> None:
         scene = make_scene(callbacks=True, app_key="app-1")
         scene.has(listed(scene, severity="critical", incident_tags=[{"name": "x"}]))
@@ -88,8 +86,7 @@ class TestMissed:
         assert (job.kind, job.incident_id, job.version) == ("signal", "i1", (stamp, stamp))
         assert [job.kind for job in scene.relay.chores.jobs()] == ["release"]
 
-    def test_missed_incident_that_the_queue_refuses_is_relayed_by_the_next_run(self) -> None:
-        scene = make_scene()
+    def test_missed_incident_that_the_queue_refuses_is_relayed_by_the_next_run(self, scene: Scene) -> None:
         scene.has(listed(scene), listed(scene, "i2"))
 
         def down(_: Call) -> HttpAnswer:
@@ -121,8 +118,7 @@ class TestMissed:
         assert [query["folder"] for query in queries] == [["snoozed"], ["shared"], ["resolved"]]
         assert {query["query"][0] for query in queries} == {'team = "payments"'}
 
-    def test_run_keeps_the_bigpanda_key_out_of_logs_jobs_and_items(self) -> None:
-        scene = make_scene()
+    def test_run_keeps_the_bigpanda_key_out_of_logs_jobs_and_items(self, scene: Scene) -> None:
         scene.has(listed(scene))
         scene.tenant.faults["shared"] = lambda _: HttpAnswer(401, {}, b'{"key": "BPU-canary"}')
         scene.run_twice()
@@ -161,8 +157,7 @@ class TestKnown:
         scene.has(listed(scene, status="Ok", ago=5))
         assert scene.run_twice()["missed"] == 0
 
-    def test_incident_known_by_recipients_of_a_webhook_url_is_relayed_to_them(self) -> None:
-        scene = make_scene()
+    def test_incident_known_by_recipients_of_a_webhook_url_is_relayed_to_them(self, scene: Scene) -> None:
         scene.shared(("dba",), status="warning")
         scene.has(listed(scene, status="Warning", ago=500))
         assert scene.run_twice()["missed"] == 0
@@ -172,19 +167,15 @@ class TestKnown:
         assert (worse.url_recipients, new.url_recipients) == (("dba",), ())
         assert scene.relay.ledger.read(key("noc", (), "i1")).sequence == 0
 
-    def test_recipients_that_only_an_unannounced_share_named_get_no_signal(self) -> None:
-        scene = make_scene()
+    def test_recipients_that_only_an_unannounced_share_named_get_no_signal(self, scene: Scene) -> None:
         scene.shared(("mallory",), status="ok", active=False, resolved=True)
         scene.has(listed(scene, ago=200))
         assert scene.run_twice()["missed"] == 1
         assert [job.url_recipients for job in scene.relay.retries.jobs() if job.stamps.status == "critical"] == [()]
 
-    def test_recipients_that_the_channel_no_longer_permits_get_no_signal(self) -> None:
-        scene = make_scene()
+    def test_recipients_that_the_channel_no_longer_permits_get_no_signal(self, scene: Scene) -> None:
         scene.shared(("dba",), status="warning")
-        secret = json.loads(str(scene.relay.secrets.texts["noc"]))
-        secret["policy"] = secret.get("policy", {}) | {"allowed_recipients": []}
-        scene.relay.secrets.texts["noc"] = json.dumps(secret)
+        scene.relay.edit_secret(lambda document: document["policy"].update(allowed_recipients=[]))
         scene.relay.clock.now += 301
         scene.has(listed(scene, ago=200))
         scene.run_twice()
@@ -243,8 +234,7 @@ class TestEnvironments:
         found = scene.run_twice()
         assert (found["missed"], found["failure"]) == (1, "HTTP 404")
 
-    def test_environment_that_was_not_compared_for_a_day_is_begun_anew(self) -> None:
-        scene = make_scene()
+    def test_environment_that_was_not_compared_for_a_day_is_begun_anew(self, scene: Scene) -> None:
         scene.run()
         scene.relay.clock.now += 86_401
         scene.has(listed(scene, ago=3600))
@@ -263,36 +253,26 @@ class TestEnvironments:
         assert scene.run_twice()["missed"] == 1
 
 
-class TestSnoozed:
-    """Snoozes that end while the incident is still critical."""
-
-    def slept(self, **said: Any) -> Scene:
-        """Return a scene whose incident was announced, then snoozed, and a run saw that."""
-        scene = make_scene()
-        scene.shared(**said)
-        scene.has(listed(scene, snooze={"snoozed": True}, ago=500))
-        scene.run()
+def test_critical_whose_snooze_ended_is_signalled_once(scene: Scene) -> None:
+    scene.shared()
+    scene.has(listed(scene, snooze={"snoozed": True}, ago=500))
+    scene.run()
+    scene.relay.clock.now += 300
+    scene.has(listed(scene, ago=800))
+    assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 1}
+    scene.relay.wake(60)
+    assert scene.signalled() == ["critical", "critical"]
+    for _ in range(3):
         scene.relay.clock.now += 300
-        return scene
-
-    def test_critical_whose_snooze_ended_is_signalled_once(self) -> None:
-        scene = self.slept()
-        scene.has(listed(scene, ago=800))
-        assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 1}
-        scene.relay.wake(60)
-        assert scene.signalled() == ["critical", "critical"]
-        for _ in range(3):
-            scene.relay.clock.now += 300
-            scene.run_twice()
-            scene.relay.wake(0)
-        assert len(scene.signalled()) == 2
+        scene.run_twice()
+        scene.relay.wake(0)
+    assert len(scene.signalled()) == 2
 
 
 class TestEndedIncidents:
     """Listing of ended incidents: only those of the time since the last run."""
 
-    def test_incidents_that_ended_before_the_last_run_are_not_listed(self) -> None:
-        scene = make_scene()
+    def test_incidents_that_ended_before_the_last_run_are_not_listed(self, scene: Scene) -> None:
         scene.run()
         last = scene.relay.clock.now
         scene.relay.clock.now += 300
@@ -301,8 +281,7 @@ class TestEndedIncidents:
         queries = [parse_qs(urlsplit(call.url).query) for call in scene.relay.bigpanda.calls]
         assert [query.get("from") for query in queries] == [None, None, [str(int(last - 900))]]
 
-    def test_resolved_incident_in_the_snoozed_folder_is_relayed(self) -> None:
-        scene = make_scene()
+    def test_resolved_incident_in_the_snoozed_folder_is_relayed(self, scene: Scene) -> None:
         scene.shared()
         over = listed(scene, status="Ok")
         scene.tenant.faults["folder=snoozed"] = lambda _: answer({"items": [over | {"snooze": {"snoozed": True}}]})
@@ -316,7 +295,6 @@ def reporting(**access: Any) -> Scene:
 
 
 def notices(scene: Scene) -> list[str]:
-    """Return the messages to the fallback topic."""
     return [message["Message"] for message in scene.relay.sns.published]
 
 

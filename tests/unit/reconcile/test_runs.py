@@ -41,8 +41,6 @@ def pages(scene: Scene, number: int, *, seconds: float = 2.0, statuses: Sequence
 
 
 def slow(scene: Scene, seconds: float) -> None:
-    """Let each answer of BigPanda take so long."""
-
     def wait() -> None:
         scene.relay.clock.now += seconds
 
@@ -56,7 +54,6 @@ def settled(scene: Scene) -> None:
 
 
 def queued(scene: Scene) -> list[str]:
-    """Return the incidents of the signals on the retry queue, in order."""
     return [job.incident_id for job in scene.relay.retries.jobs()]
 
 
@@ -73,16 +70,12 @@ def with_queries(scene: Scene, number: int) -> None:
 
 
 def changed(scene: Scene, channel: str, **access: Any) -> None:
-    """Change a channel's access to BigPanda, and let time pass until functions read it."""
-    secret = json.loads(str(scene.relay.secrets.texts[channel]))
-    secret["bigpanda"] |= access
-    scene.relay.secrets.texts[channel] = json.dumps(secret)
+    scene.relay.edit_secret(lambda document: document["bigpanda"].update(access), channel)
     scene.relay.clock.now += 301
 
 
 class TestOrder:
-    def test_criticals_of_all_listings_are_queued_before_anything_else(self) -> None:
-        scene = make_scene()
+    def test_criticals_of_all_listings_are_queued_before_anything_else(self, scene: Scene) -> None:
         with_queries(scene, 4)
         scene.has(incident(scene.relay.clock, "w", status="Warning"), incident(scene.relay.clock, "c"))
         # The first run of a new listing leaves alone what changed before.
@@ -91,8 +84,7 @@ class TestOrder:
         scene.run_twice()
         assert queued(scene) == ["c"] * 5 + ["w"] * 5
 
-    def test_criticals_are_queued_first_and_resolves_last(self) -> None:
-        scene = make_scene()
+    def test_criticals_are_queued_first_and_resolves_last(self, scene: Scene) -> None:
         for name in ("i1", "i2"):
             scene.relay.share(id=name, status="critical", changedOn=int(scene.relay.clock.now - 900))
         scene.relay.retries.messages.clear()
@@ -101,8 +93,7 @@ class TestOrder:
         scene.run_twice()
         assert queued(scene) == ["i4", "i3", "i1"]
 
-    def test_change_during_the_listing_replaces_what_an_earlier_page_showed(self) -> None:
-        scene = make_scene()
+    def test_change_during_the_listing_replaces_what_an_earlier_page_showed(self, scene: Scene) -> None:
         scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 900))
         scene.relay.retries.messages.clear()
         scene.has(incident(scene.relay.clock, status="Warning"))
@@ -119,8 +110,7 @@ class TestOrder:
         assert scene.run()["missed"] == 1
         assert [job.stamps.status for job in scene.relay.retries.jobs()] == ["ok"]
 
-    def test_details_are_asked_for_a_few_incidents_criticals_first(self) -> None:
-        scene = make_scene()
+    def test_details_are_asked_for_a_few_incidents_criticals_first(self, scene: Scene) -> None:
         clock = scene.relay.clock
         warnings = [incident(clock, f"w{number}", status="Warning") for number in range(20)]
         scene.has(*warnings, *(incident(clock, f"c{number}") for number in range(20 - 5)))
@@ -156,8 +146,7 @@ class TestTime:
         assert scene.run()["missed"] == 30 - len(first)
         assert len(queued(scene)) == len(set(queued(scene))) == 30
 
-    def test_next_run_begins_after_the_listing_that_took_all_the_time(self) -> None:
-        scene = make_scene()
+    def test_next_run_begins_after_the_listing_that_took_all_the_time(self, scene: Scene) -> None:
         with_queries(scene, 4)
         scene.run()
         order = queries(scene)
@@ -175,9 +164,8 @@ class TestTime:
 
     @pytest.mark.parametrize(("seconds", "reason"), [(10, None), (140, "paced")])
     def test_run_waits_two_minutes_while_other_calls_use_the_rate_limit_of_bigpanda(
-        self, seconds: int, reason: str | None
+        self, scene: Scene, seconds: int, reason: str | None
     ) -> None:
-        scene = make_scene()
         with_channels(scene, dba={"api_key": "BPU-other", "reconcile_query": "q = 1"})
         scene.has(incident(scene.relay.clock))
         self.use_up_the_rate_limit(scene, seconds)
@@ -194,8 +182,7 @@ class TestTime:
 
 
 class TestFailures:
-    def test_entries_that_dynamodb_leaves_unprocessed_do_not_count_as_missing(self) -> None:
-        scene = make_scene()
+    def test_entries_that_dynamodb_leaves_unprocessed_do_not_count_as_missing(self, scene: Scene) -> None:
         scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 600))
         scene.relay.retries.messages.clear()
         scene.has(incident(scene.relay.clock, ago=600))
@@ -204,8 +191,7 @@ class TestFailures:
         assert scene.run()["failure"] == "DynamoDB did not answer for all incidents"
         assert queued(scene) == []
 
-    def test_host_that_hangs_is_not_asked_again_for_a_while(self) -> None:
-        scene = make_scene()
+    def test_host_that_hangs_is_not_asked_again_for_a_while(self, scene: Scene) -> None:
         with_channels(scene, dba={"reconcile_query": "a = 1"})
         slow(scene, 5)
         scene.tenant.faults["folder="] = lambda _: HttpAnswer(504, {}, b"")
@@ -216,8 +202,7 @@ class TestFailures:
         scene.run()
         assert listings(scene) == 2
 
-    def test_fault_of_our_own_fails_the_listing_and_not_the_others(self) -> None:
-        scene = make_scene()
+    def test_fault_of_our_own_fails_the_listing_and_not_the_others(self, scene: Scene) -> None:
         with_channels(scene, dba={"reconcile_query": "a = 1"})
 
         def fails(call: Call) -> HttpAnswer:
@@ -241,8 +226,7 @@ class TestLease:
         assert lease
         return lease
 
-    def test_run_does_nothing_while_another_one_works(self) -> None:
-        scene = make_scene()
+    def test_run_does_nothing_while_another_one_works(self, scene: Scene) -> None:
         scene.has(incident(scene.relay.clock))
         lease = self.other(scene)
         assert scene.relay.reconciler.run() == []
@@ -250,8 +234,7 @@ class TestLease:
         lease.release()
         assert scene.run()["compared"] == 1
 
-    def test_lease_is_renewed_during_a_long_run(self) -> None:
-        scene = make_scene()
+    def test_lease_is_renewed_during_a_long_run(self, scene: Scene) -> None:
         pages(scene, 20, seconds=9.0)
         others: list[Lease | None] = []
 
@@ -265,8 +248,7 @@ class TestLease:
         assert scene.relay.clock.now - began > 2 * 90
         assert set(others) == {None}
 
-    def test_run_that_loses_its_lease_stops(self) -> None:
-        scene = make_scene()
+    def test_run_that_loses_its_lease_stops(self, scene: Scene) -> None:
         pages(scene, 6, seconds=20)
         settled(scene)
         asked = listings(scene)
@@ -284,8 +266,6 @@ class TestLease:
 
 
 def refuse(scene: Scene, key: str) -> None:
-    """Let BigPanda refuse an API key."""
-
     def answered(call: Call) -> HttpAnswer:
         return HttpAnswer(401, {}, b"") if key in str(call.headers) else scene.tenant(call)
 
@@ -295,9 +275,8 @@ def refuse(scene: Scene, key: str) -> None:
 class TestChannelsOfAListing:
     @pytest.mark.parametrize("change", [{"environment_id": "e2"}, {"reconcile": "report"}], ids=str)
     def test_channel_that_left_the_listing_or_changed_to_report_during_the_run_relays_nothing(
-        self, change: dict[str, str]
+        self, scene: Scene, change: dict[str, str]
     ) -> None:
-        scene = make_scene()
         with_channels(scene, dba={})
         scene.has(incident(scene.relay.clock))
         settled(scene)
@@ -311,8 +290,7 @@ class TestChannelsOfAListing:
         assert [each.channel for each in scene.relay.retries.jobs()] == ["noc"]
 
     @pytest.mark.parametrize(("status", "ago"), [("Critical", 3600), ("Ok", 1400)])
-    def test_change_from_before_a_key_rotation_is_relayed_after_it(self, status: str, ago: float) -> None:
-        scene = make_scene()
+    def test_change_from_before_a_key_rotation_is_relayed_after_it(self, scene: Scene, status: str, ago: float) -> None:
         if status == "Ok":
             scene.shared(ago=3000)
         scene.has(incident(scene.relay.clock, status=status, ago=ago))
@@ -336,8 +314,7 @@ class TestChannelsOfAListing:
             assert {each.unknown for each in relay.reconcile().values()} == {0}
         assert relay.sns.published == []
 
-    def test_refused_key_is_reported_and_another_channels_key_is_used_for_all(self) -> None:
-        scene = make_scene()
+    def test_refused_key_is_reported_and_another_channels_key_is_used_for_all(self, scene: Scene) -> None:
         with_channels(scene, dba={"api_key": "BPU-other"})
         scene.has(incident(scene.relay.clock))
         refuse(scene, "BPU-canary")
@@ -347,8 +324,7 @@ class TestChannelsOfAListing:
         assert channels["noc"].seen == channels["dba"].seen == scene.relay.clock.now
         assert scene.relay.recorder.metrics()["reconcile_failed"] > 0
 
-    def test_run_fails_if_every_key_is_refused(self) -> None:
-        scene = make_scene()
+    def test_run_fails_if_every_key_is_refused(self, scene: Scene) -> None:
         with_channels(scene, dba={"api_key": "BPU-other"})
         refuse(scene, "BPU-")
         assert scene.run()["reason"] == "credentials"
@@ -356,22 +332,19 @@ class TestChannelsOfAListing:
 
 class TestListing:
     @pytest.mark.parametrize("has_total", [True, False])
-    def test_run_reads_all_pages_of_a_folder(self, has_total: bool) -> None:
-        scene = make_scene()
+    def test_run_reads_all_pages_of_a_folder(self, scene: Scene, has_total: bool) -> None:
         scene.tenant.page_size, scene.tenant.has_total = 40, has_total
         scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(90)))
         assert scene.run_twice()["missed"] == 90
 
-    def test_run_ends_if_bigpanda_repeats_the_same_page(self) -> None:
-        scene = make_scene()
+    def test_run_ends_if_bigpanda_repeats_the_same_page(self, scene: Scene) -> None:
         scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(3)))
         everything = answer({"items": scene.tenant.incidents, "total": 500})
         scene.tenant.faults["folder=shared"] = lambda _: everything
         assert scene.run()["compared"] == 3
         assert sum("folder=shared" in call.url for call in scene.relay.bigpanda.calls) == 2
 
-    def test_run_that_cannot_read_all_pages_is_counted_as_failed(self) -> None:
-        scene = make_scene()
+    def test_run_that_cannot_read_all_pages_is_counted_as_failed(self, scene: Scene) -> None:
         scene.tenant.page_size = 1
         scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(101)))
         assert scene.run()["compared"] == 100
@@ -408,8 +381,7 @@ class TestListing:
         scene.relay.clock.now += 300
         assert scene.run_twice()["missed"] == 2
 
-    def test_items_that_are_no_incidents_keep_no_other_from_being_relayed(self) -> None:
-        scene = make_scene()
+    def test_items_that_are_no_incidents_keep_no_other_from_being_relayed(self, scene: Scene) -> None:
         scene.has(incident(scene.relay.clock), incident(scene.relay.clock, "i2"))
         odd: list[Any] = [7, None, {}, {"id": None}, {"id": ""}]
         odd += [{"id": "i9", "snooze": "x", "alerts": "x", "status": 4}]
@@ -417,16 +389,14 @@ class TestListing:
         scene.tenant.faults["folder=shared"] = lambda _: answer({"items": items, "total": len(items)})
         assert scene.run_twice()["missed"] == 3
 
-    def test_run_without_the_ledger_is_counted_as_failed_and_relays_nothing(self) -> None:
-        scene = make_scene()
+    def test_run_without_the_ledger_is_counted_as_failed_and_relays_nothing(self, scene: Scene) -> None:
         scene.has(incident(scene.relay.clock))
         scene.relay.dynamodb.failure = ClientError({"Error": {"Code": "InternalServerError"}}, "GetItem")
         assert scene.run_twice() == {}
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 2
         assert scene.relay.retries.messages == []
 
-    def test_unreadable_channel_does_not_keep_others_from_being_compared(self) -> None:
-        scene = make_scene()
+    def test_unreadable_channel_does_not_keep_others_from_being_compared(self, scene: Scene) -> None:
         scene.has(incident(scene.relay.clock))
         scene.relay.secrets.texts = {"broken": ChannelUnreadable("no"), "odd": "{}", **scene.relay.secrets.texts}
         assert scene.run()["compared"] == 1

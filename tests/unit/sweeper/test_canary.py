@@ -17,8 +17,8 @@ from relay.ledger.credentials import change_mark
 from relay.sweeper.canary import MAX_CANARIES, Canary
 from relay.sweeper.run import SweeperRun
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay
-from tests.unit.paging_tenant import REST, Tenant
+from tests.fakes import Call, FakeSession
+from tests.unit.xmatters_tenant import REST, Tenant, new_relay
 
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
 HOUR = 3600.0
@@ -34,24 +34,20 @@ class World:
         posts: The header and the incident of each post.
     """
 
-    def __init__(self, policy: Mapping[str, Any] | None = None, *, topic: str = NOTICE, **document: Any) -> None:
+    def __init__(self, policy: Mapping[str, Any] | None = None, *, topic: str = NOTICE) -> None:
         self.tenant, self.is_deaf, self.refusal = Tenant(), False, ""
         self.posts: list[tuple[str, dict[str, Any]]] = []
-        secret = samples.secret(policy={"canary": True} | dict(policy or {})) | document
-        secret["xmatters"] |= {"rest": REST, "recipients": ["Canary"]}
-        self.relay = Relay(
-            FakeSession(self.tenant.accept),
-            secrets=FakeSecrets(noc=json.dumps(secret)),
+        self.relay = new_relay(
+            self.tenant,
+            policy={"canary": True, "notified_within_seconds": 300, **(policy or {})},
+            xmatters={"recipients": ["jdoe"]},
             rest=FakeSession(self._rest),
             numbers=("+14255550100",),
             notice_topic_arn=topic,
             own_webhook=self._post,
         )
-        self.tenant.now = self.relay.clock
 
-    def _rest(self, call: Call) -> Any:
-        if call.method == "GET" and "/audits?" not in call.url and "requestId=" not in call.url:
-            return HttpAnswer(200, {}, b'{"data": []}')
+    def _rest(self, call: Call) -> HttpAnswer:
         if not self.is_deaf:
             self.tenant.audits = {f"page-{number}": ["DELIVERED"] for number in range(1, 1000)}
         return self.tenant.rest(call)
@@ -72,7 +68,6 @@ class World:
 
     @property
     def shared(self) -> list[str]:
-        """The status of each post."""
         return [incident["status"] for _, incident in self.posts]
 
     @property
@@ -84,8 +79,12 @@ class World:
         return [line for line in self.relay.recorder.lines() if line["message"] == message]
 
 
-def test_canary_is_shared_notified_resolved_and_its_page_ends() -> None:
-    world = World()
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_canary_is_shared_notified_resolved_and_its_page_ends(world: World) -> None:
     world.goes_on(900)
     assert world.shared == ["critical", "ok"]
     assert world.posts[0][0] == f"Bearer {samples.TOKEN}"
@@ -100,8 +99,7 @@ def test_canary_is_shared_notified_resolved_and_its_page_ends() -> None:
     assert world.relay.recorder.metrics()["canary_notified_seconds"] == first["notified_seconds"]
 
 
-def test_outage_in_which_xmatters_notifies_nobody_is_told_within_the_hour_once_and_its_end_once() -> None:
-    world = World()
+def test_outage_in_which_xmatters_notifies_nobody_is_told_within_the_hour_once_and_its_end_once(world: World) -> None:
     world.goes_on(HOUR)
     world.is_deaf, world.tenant.audits = True, {}
     world.goes_on(HOUR)
@@ -117,20 +115,26 @@ def test_outage_in_which_xmatters_notifies_nobody_is_told_within_the_hour_once_a
     assert world.told[1:] == [(True, "Channel noc is well again")]
 
 
-def test_failed_canary_is_resolved_and_rings_no_phone_and_no_fallback_topic() -> None:
+@pytest.mark.parametrize(
+    ("is_down", "detail"), [(False, "page missing"), (True, "xMatters accepted no signal (")], ids=["no page", "down"]
+)
+def test_failed_canary_is_resolved_and_leaves_nothing_owed_and_rings_no_phone_and_no_fallback_topic(
+    is_down: bool, detail: str
+) -> None:
     world = World(policy={"fallback_after_seconds": 60, "page_within_seconds": 60})
     world.tenant.makes_pages = False
-    world.goes_on(2000)
+    if is_down:
+        world.relay.session.steps = [samples.refused(503)]
+    world.goes_on(1800)
     assert world.shared == ["critical", "ok"]
     [failed] = world.lines("canary failed")
-    assert failed["detail"] == "page missing"
+    assert failed["detail"].startswith(detail)
     assert {is_notice for is_notice, _ in world.told} == {True}
     assert world.relay.messaging.sent == []
     assert [name for name in world.relay.dynamodb.items if "due" in world.relay.dynamodb.items[name]] == []
 
 
-def test_post_that_the_webhook_refuses_for_minutes_is_a_failure() -> None:
-    world = World()
+def test_post_that_the_webhook_refuses_for_minutes_is_a_failure(world: World) -> None:
     world.refusal = "HTTP 403"
     world.goes_on(240)
     assert world.lines("canary failed") == []
@@ -139,19 +143,7 @@ def test_post_that_the_webhook_refuses_for_minutes_is_a_failure() -> None:
     assert {incident["id"] for _, incident in world.posts} == {world.posts[0][1]["id"]}
 
 
-def test_signal_that_xmatters_does_not_accept_is_a_failure_and_leaves_nothing_owed() -> None:
-    world = World()
-    world.relay.session.steps = [samples.refused(503)]
-    world.goes_on(600)
-    [failed] = world.lines("canary failed")
-    assert failed["detail"].startswith("xMatters accepted no signal (")
-    world.goes_on(1200)
-    assert [name for name in world.relay.dynamodb.items if "due" in world.relay.dynamodb.items[name]] == []
-    assert world.told == [(True, "Channel noc is sick: 0 critical, 0 other incidents wait")]
-
-
-def test_resolve_that_xmatters_does_not_accept_is_a_failure() -> None:
-    world = World()
+def test_resolve_that_xmatters_does_not_accept_is_a_failure(world: World) -> None:
     world.relay.session.steps = [world.tenant.accept, samples.refused(503)]
     world.goes_on(1200)
     assert [line["detail"] for line in world.lines("canary failed")] == ["xMatters did not accept its resolve"]
@@ -167,15 +159,13 @@ def test_resolve_that_xmatters_does_not_accept_is_a_failure() -> None:
     ids=["paused", "shadow", "revoked token"],
 )
 def test_canary_heeds_a_change_of_its_channel_although_the_sweeper_has_cached_it(
-    change: dict[str, Any], posted: list[str]
+    world: World, change: dict[str, Any], posted: list[str]
 ) -> None:
-    world = World()
     relay = world.relay
     world.goes_on(2970)
     relay.channels.for_work("noc")
     world.posts.clear()
-    document = json.loads(str(relay.secrets.texts["noc"])) | change
-    relay.secrets.texts["noc"] = json.dumps(document)
+    relay.edit_secret(lambda document: document.update(change))
     change_mark(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now, revokes=False)
     relay.sweep(60)
     assert [header for header, _ in world.posts] == posted
@@ -205,8 +195,7 @@ def test_channel_that_is_removed_or_marked_no_more_runs_no_further_canary_and_is
     assert world.told[1:] == [(True, "Channel noc is well again")]
 
 
-def test_shares_of_a_canary_are_not_counted_as_shares() -> None:
-    world = World()
+def test_shares_of_a_canary_are_not_counted_as_shares(world: World) -> None:
     world.goes_on(900)
     assert "share" not in world.relay.recorder.metrics()
     world.relay.webhook.serve(samples.request())
@@ -220,8 +209,7 @@ def test_no_canary_runs_without_a_mark_or_a_topic(is_marked: bool, topic: str) -
     assert world.posts == []
 
 
-def test_five_canaries_run_at_most() -> None:
-    world = World()
+def test_five_canaries_run_at_most(world: World) -> None:
     for number in range(9):
         world.relay.secrets.texts[f"other{number}"] = world.relay.secrets.texts["noc"]
     world.goes_on(900)
@@ -241,8 +229,7 @@ def test_last_resort_hears_nothing_of_a_canary_whose_channel_is_gone_or_cannot_b
     assert not [subject for is_notice, subject in world.told if not is_notice]
 
 
-def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary() -> None:
-    world = World()
+def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary(world: World) -> None:
     world.relay.session.steps = [samples.refused(503)]
     world.relay.webhook.serve(samples.request())
     world.goes_on(900)
@@ -274,8 +261,7 @@ def test_canary_without_rest_or_callbacks_is_refused() -> None:
         samples.parsed(samples.secret(policy={"canary": True}))
 
 
-def test_run_that_lost_its_lease_shares_nothing() -> None:
-    world = World()
+def test_run_that_lost_its_lease_shares_nothing(world: World) -> None:
     run = SweeperRun.begin(world.relay.table, world.relay.clock.now)
     assert run
     run.canaries["noc"] = Canary()

@@ -1,9 +1,8 @@
 """Sweeper: it tells people by name which channel is sick, and when it is well again."""
 
 import json
-from collections.abc import Callable, Iterable
 from copy import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,18 +13,11 @@ from relay.ledger.entry_key import key
 from relay.sweeper.credential_probe import PROBES_KEY
 from relay.sweeper.health_announcement import ChannelState, Told
 from tests import samples
-from tests.fakes import (
-    TABLE_DOWN,
-    FakeSecrets,
-    FakeSession,
-    FakeSns,
-    HookedDynamoDb,
-    Relay,
-    Step,
-    new_relay,
-    table_down,
-    worked,
-)
+from tests.fakes import TABLE_DOWN, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
+from tests.unit.xmatters_tenant import REST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
@@ -43,7 +35,6 @@ def runs(relay: Relay, count: int = 1, seconds: float = 60.0) -> None:
 
 
 def told(sns: FakeSns) -> list[tuple[str, str]]:
-    """Return topic and subject of the messages about health."""
     names = {ALARM: "alarm", NOTICE: "notice"}
     return [(names[each["TopicArn"]], each["Subject"]) for each in sns.published if each["TopicArn"] in names]
 
@@ -54,11 +45,6 @@ def texts(sns: FakeSns) -> list[str]:
 
 def open_circuit(relay: Relay, channel: str = "noc", seconds: float = 100_000) -> None:
     relay.table.update(gate_of(channel), put={"open_until": relay.clock.now + seconds, "failures": 5})
-
-
-def secrets(names: Iterable[str], **policy: Any) -> FakeSecrets:
-    document = samples.secret(policy={"min_seconds_between_signals": 0} | policy)
-    return FakeSecrets(**{name: json.dumps(document) for name in names})
 
 
 def test_critical_owed_for_two_minutes_wakes_people_in_the_second_run() -> None:
@@ -121,21 +107,15 @@ class TestGivenUp:
         assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
 
 
-class TestManyChannels:
-    def owing(self, count: int) -> Relay:
-        names = [f"c{number}" for number in range(count)]
-        relay = watched(DOWN, secrets=secrets(names))
-        for number, name in enumerate(names):
-            status = "critical" if number == 1 else "warning"
-            relay.webhook.serve(samples.request(samples.body(id=f"i{number}", status=status), channel=name))
-            open_circuit(relay, name)
-        return relay
-
-    def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message(self) -> None:
-        relay = self.owing(5)
-        runs(relay, 5)
-        assert told(relay.sns) == [("alarm", "5 channels are sick: 1 critical, 4 other incidents wait")]
-        assert all(f"- c{number}: since " in texts(relay.sns)[0] for number in range(5))
+def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message() -> None:
+    names = [f"c{number}" for number in range(5)]
+    relay = watched(DOWN, channels=names)
+    for name in names:
+        relay.post(name, id=name, status="critical" if name == "c1" else "warning")
+        open_circuit(relay, name)
+    runs(relay, 5)
+    assert told(relay.sns) == [("alarm", "5 channels are sick: 1 critical, 4 other incidents wait")]
+    assert all(f"- {name}: since " in texts(relay.sns)[0] for name in names)
 
 
 class Switch:
@@ -229,24 +209,13 @@ HOUR = 3600.0
 EVERY = 4 * HOUR
 
 
-def expecting(**changes: Any) -> Relay:
-    return new_relay(
-        **{"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE, "policy": {"expect_share_every": EVERY}} | changes
-    )
-
-
-def share(relay: Relay) -> None:
-    relay.webhook.serve(samples.request(samples.body(status="ok")))
-
-
 def minutes(relay: Relay, hours: float) -> None:
-    """Run the sweeper each minute for some hours."""
     runs(relay, round(hours * 60))
 
 
 def test_channel_without_a_share_for_too_long_wakes_people() -> None:
-    relay = expecting()
-    share(relay)
+    relay = watched(policy={"expect_share_every": EVERY})
+    relay.post(status="ok")
     minutes(relay, 4)
     assert told(relay.sns) == []
     runs(relay, 3)
@@ -255,7 +224,7 @@ def test_channel_without_a_share_for_too_long_wakes_people() -> None:
 
 
 def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() -> None:
-    relay = expecting()
+    relay = watched(policy={"expect_share_every": EVERY})
     assert relay.sweeper.health
     survey = relay.sweeper.health.survey
     asked: list[float] = []
@@ -275,26 +244,16 @@ def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() ->
 HOUR_RUNS = 60
 LISTED = HttpAnswer(200, {}, b'{"data": []}')
 PAGE = HttpAnswer(200, {}, b'{"items": [], "total": 0}')
-REST = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
-BIGPANDA = {"api_key": "bigpanda-key-77e2", "environments": ["e1"]}
-
-
-def document(*, rest: dict[str, Any] | None = REST, bigpanda: dict[str, Any] | None = BIGPANDA, **members: Any) -> str:
-    found = samples.secret(**members)
-    if rest:
-        found["xmatters"] |= {"rest": rest}
-    return json.dumps(found | ({"bigpanda": bigpanda} if bigpanda else {}))
+BIGPANDA: dict[str, Any] = {"api_key": "bigpanda-key-77e2", "environments": ["e1"]}
 
 
 def probing(*, rest: Step = LISTED, bigpanda: Step = PAGE, **changes: Any) -> Relay:
-    """Return a relay with both health topics, whose channel has access to both APIs. They answer as the test says."""
-    parts: dict[str, Any] = {"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE}
-    parts |= {"rest": FakeSession(rest), "bigpanda": FakeSession(bigpanda)}
-    return new_relay(**parts | {"secrets": FakeSecrets(noc=document())} | changes)
+    """Return a relay whose channel has access to both APIs, which answer so."""
+    access = {"xmatters": {"rest": REST}, "access": BIGPANDA}
+    return watched(rest=FakeSession(rest), bigpanda=FakeSession(bigpanda), **access | changes)
 
 
 def calls(relay: Relay) -> tuple[int, int]:
-    """Return the number of calls of xMatters' REST API and of BigPanda's API."""
     return len(relay.rest.calls), len(relay.bigpanda.calls)
 
 
@@ -311,9 +270,9 @@ class TestRequests:
 
     def test_run_probes_a_bounded_number_of_channels_and_each_has_its_turn(self) -> None:
         names = [f"channel{number:02}" for number in range(3 * 10)]
-        logins = {name: {**samples.BASIC, "username": name} for name in names}
-        secrets = FakeSecrets(**{each: document(rest=REST | {"auth": logins[each]}) for each in names})
-        relay = probing(secrets=secrets)
+        relay = probing(channels=names)
+        for name in names:
+            relay.secrets.texts[name] = str(relay.secrets.texts[name]).replace("rest-pw", f"rest-pw-{name}")
         for expected in (10, 20, 30, 30):
             runs(relay)
             assert len(relay.rest.calls) == expected
@@ -321,7 +280,7 @@ class TestRequests:
 
     @pytest.mark.parametrize("bigpanda", [None, {"api_key": "bigpanda-key-77e2"}])
     def test_channel_without_a_credential_that_can_be_probed_causes_no_request(self, bigpanda: Any) -> None:
-        relay = probing(secrets=FakeSecrets(noc=document(rest=None, bigpanda=bigpanda)))
+        relay = probing(xmatters=None, access=bigpanda)
         runs(relay, 2 * HOUR_RUNS)
         assert calls(relay) == (0, 0)
         assert "crash" not in relay.recorder.metrics()
@@ -342,6 +301,9 @@ class TestRefused:
         runs(relay, 5 * HOUR_RUNS)
         assert told(relay.sns) == [("notice", "Channel noc is sick: 0 critical, 0 other incidents wait")]
         assert f"Why: {why}." in texts(relay.sns)[0]
+        [kept] = [item["text"]["S"] for name, item in relay.dynamodb.items.items() if name == PROBES_KEY]
+        assert [*json.loads(kept)["channels"]["noc"][1]] == [api]
+        assert not [each for each in ("rest-pw", BIGPANDA["api_key"]) if each in kept]
 
     @pytest.mark.parametrize(
         "answer",
@@ -361,15 +323,6 @@ class TestRefused:
         relay.rest.steps, relay.bigpanda.steps = [answer], [answer]
         runs(relay, 3 * HOUR_RUNS)
         assert len(told(relay.sns)) == 1, "still sick"
-
-
-def test_item_has_no_credential() -> None:
-    relay = probing(rest=samples.refused(401), bigpanda=samples.refused(401))
-    runs(relay)
-    [text] = [item["text"]["S"] for name, item in relay.dynamodb.items.items() if name == PROBES_KEY]
-    assert set(json.loads(text)["channels"]["noc"][1]) == {"rest", "bigpanda"}
-    assert samples.BASIC["password"] not in text
-    assert BIGPANDA["api_key"] not in text
 
 
 def test_refused_message_is_sent_again_by_the_next_run_and_counted() -> None:

@@ -11,7 +11,7 @@ from relay.ledger.entry_key import key
 from relayctl.stack.last_resort import last_confirmation
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Clock, FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import Clock, HookedDynamoDb, Relay, Step, new_relay, table_down
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -19,32 +19,13 @@ SNS_DOWN = EndpointConnectionError(endpoint_url="https://sns.test")
 LEDGER_DOWN = EndpointConnectionError(endpoint_url="https://dynamodb")
 
 
-def let_pass(relay: Relay, seconds: int, *, step: int = 60) -> None:
-    """Let time pass; every `step` seconds workers have all jobs and the sweeper runs."""
-    for _ in range(seconds // step):
-        relay.wake(step)
-        relay.sweep(0)
-
-
 def subjects(relay: Relay) -> list[str]:
     """Return the subjects of the fallback messages, without their common beginning."""
     return [message["Subject"].removeprefix("CRITICAL, xMatters did not notify: ") for message in relay.sns.published]
 
 
-def email(relay: Relay, number: int = 0) -> str:
-    """Return the whole text of a message to the fallback topic."""
-    return str(json.loads(relay.sns.published[number]["Message"])["email"])
-
-
-def channels(*names: str, **policy: Any) -> FakeSecrets:
-    """Return secrets of channels with this policy."""
-    document = samples.secret(policy={"min_seconds_between_signals": 0} | policy)
-    return FakeSecrets(**dict.fromkeys(names, json.dumps(document)))
-
-
-def post(relay: Relay, channel: str, **said: Any) -> None:
-    """Let BigPanda post a share to a channel."""
-    relay.webhook.serve(samples.request(samples.body(**said), channel=channel))
+def email(relay: Relay) -> str:
+    return str(json.loads(relay.sns.published[0]["Message"])["email"])
 
 
 ON = "The relay goes on trying"
@@ -81,7 +62,7 @@ def test_fallback_is_notified_once_of_a_critical_that_is_owed_too_long_or_given_
         assert subjects(relay) == ["incident i1 of channel noc"]
         assert [each for each in words if each not in email(relay)] == []
         assert (ON in email(relay)) is (ON in words)
-    let_pass(relay, 1500)
+    relay.sweep_for(1500)
     assert len(subjects(relay)) == (after is not None)
     assert relay.recorder.metrics().get("critical_waits", 0) == (after is not None)
 
@@ -108,13 +89,12 @@ class TestPhones:
     )
 
     def owing(self, *names: str) -> Relay:
-        relay = new_relay(DOWN, secrets=channels(*names), numbers=self.NUMBERS)
+        relay = new_relay(DOWN, channels=names, numbers=self.NUMBERS)
         for name in names:
-            post(relay, name, id=f"{name}-1")
+            relay.post(name, id=f"{name}-1")
         return relay
 
     def line(self, relay: Relay) -> dict[str, Any]:
-        """Return the only log line about phones."""
         [line] = [each for each in relay.recorder.lines() if "phone" in each["message"]]
         return line
 
@@ -132,7 +112,7 @@ class TestPhones:
         line = self.line(relay)
         assert (line["message"], line["channels"], line["count"]) == ("fallback phones called", names, 12)
         assert (line["accepted"], "failed" in line) == ([*self.WAYS], False)
-        let_pass(relay, 900)
+        relay.sweep_for(900)
         assert len(relay.messaging.sent) == 4
 
     @pytest.mark.parametrize(
@@ -171,11 +151,11 @@ class TestPhones:
         relay.sns.failure = SNS_DOWN if is_topic_down else None
         assert relay.sweep(300)["notified"] == 1
         assert not relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified
-        let_pass(relay, 240)
+        relay.sweep_for(240)
         assert len(relay.messaging.sent) == 4
         relay.messaging.before = lambda *_: None
         relay.sns.failure = None
-        let_pass(relay, 120)
+        relay.sweep_for(120)
         assert (len(subjects(relay)), len(relay.messaging.sent)) == (1 if is_topic_down else 2, 8)
 
 
@@ -302,10 +282,10 @@ class Slow(FakeDynamoDb):
 @pytest.mark.parametrize("second", [1, 59])
 def test_500_channels_are_notified_within_90_seconds_of_the_time_at_which_they_are_due(second: int) -> None:
     clock, names = Clock(), [f"c{number}" for number in range(500)]
-    relay = new_relay(DOWN, secrets=channels(*names), clock=clock, dynamodb=Slow(clock))
+    relay = new_relay(DOWN, channels=names, clock=clock, dynamodb=Slow(clock))
     came = clock.now
     for name in names:
-        post(relay, name)
+        relay.post(name)
         clock.now = came
 
     def takes(_: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,18 +11,7 @@ from relay.jobs.job import Job
 from relay.jobs.outcome import Outcome, Result, Subject
 from relay.telemetry import CHANNEL_METRICS, Telemetry
 from tests import samples
-from tests.fakes import Recorder
-
-
-@dataclass(kw_only=True)
-class Context:
-    """Context of an invocation, as far as telemetry reads it."""
-
-    function_name: str = "webhook"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:000000000000:function:webhook"
-    aws_request_id: str = "00000000-0000-4000-8000-000000000000"
-
+from tests.fakes import LAMBDA_CONTEXT, Recorder
 
 NEVER_FAILED = samples.job(first_failed_at=None)
 
@@ -32,9 +20,13 @@ NOC = Subject("noc", "i1")
 ABSENT = "(no such member)"
 
 
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
 class TestMetrics:
-    def test_quiet_hour_counts_shares_alone(self) -> None:
-        recorder = Recorder()
+    def test_quiet_hour_counts_shares_alone(self, recorder: Recorder) -> None:
         for outcome in (Outcome.DELIVERED, Outcome.UNCHANGED, Outcome.DUPLICATE, Outcome.SUPERSEDED):
             recorder.telemetry.share(Result(outcome, NOC), {}, correlation_id="c1")
             recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
@@ -56,12 +48,11 @@ class TestLines:
 
         with contextlib.redirect_stdout(recorder.out):
             instrumented = recorder.telemetry.instrument(handler)
-            instrumented({"headers": {"Authorization": "Bearer canary"}}, Context())
+            instrumented({"headers": {"Authorization": "Bearer canary"}}, LAMBDA_CONTEXT)
         assert "canary" not in recorder.written()
         assert len(recorder.lines()) == 1
 
-    def test_share_is_one_log_line_without_unknown_fields(self) -> None:
-        recorder = Recorder()
+    def test_share_is_one_log_line_without_unknown_fields(self, recorder: Recorder) -> None:
         recorder.telemetry.share(Result(Outcome.DELIVERED, NOC), {"send": 12.6}, correlation_id="c1")
         [line] = recorder.lines()
         known = {"channel": "noc", "incident_id": "i1", "outcome": "delivered", "correlation_id": "c1"}
@@ -82,9 +73,8 @@ class TestLines:
         ids=["kept job", "failed before", "recorded late", "chore", "superseded", "delivered"],
     )
     def test_result_of_a_job_is_logged_but_for_a_kept_one_that_was_not_needed(
-        self, job: Job, outcome: Outcome, is_logged: bool
+        self, recorder: Recorder, job: Job, outcome: Outcome, is_logged: bool
     ) -> None:
-        recorder = Recorder()
         recorder.telemetry.worked(job, Result(outcome, NOC), {})
         assert [line["outcome"] for line in recorder.lines()] == [outcome] * is_logged
 
@@ -119,9 +109,8 @@ class TestLines:
         ],
     )
     def test_what_happens_is_one_log_line_and_counted(
-        self, do: Callable[[Telemetry], None], members: dict[str, Any], metrics: dict[str, float]
+        self, recorder: Recorder, do: Callable[[Telemetry], None], members: dict[str, Any], metrics: dict[str, float]
     ) -> None:
-        recorder = Recorder()
         do(recorder.telemetry)
         [line] = recorder.lines()
         assert {name: line.get(name, ABSENT) for name in members} == members
@@ -138,9 +127,8 @@ class TestLines:
         ids=["wrong credentials", "no such channel", "probe without a body", "not JSON"],
     )
     def test_share_with_wrong_credentials_for_an_existing_channel_is_counted(
-        self, request_: Request, error: BadRequest, counted: bool
+        self, recorder: Recorder, request_: Request, error: BadRequest, counted: bool
     ) -> None:
-        recorder = Recorder()
         recorder.telemetry.refused(request_, error)
         expected = {"rejected_request": 1} | ({"unauthorized_share": 1} if counted else {})
         assert recorder.metrics() == expected
@@ -199,8 +187,7 @@ class TestLines:
         recorder.telemetry.crashed(KeyError(), raw_body=only)
         assert recorder.lines()[1]["last_copy"] == recorder.lines()[2]["raw_body"] == only
 
-    def test_crash_is_logged_by_type_and_frames_without_its_message(self) -> None:
-        recorder = Recorder()
+    def test_crash_is_logged_by_type_and_frames_without_its_message(self, recorder: Recorder) -> None:
         try:
             raise KeyError("canary")
         except KeyError as error:
@@ -213,24 +200,14 @@ class TestLines:
 
 
 class TestChannelMetrics:
-    def recorder(self) -> Recorder:
-        return Recorder(has_channel_metrics=True)
-
-    def result(self, outcome: Outcome, reason: Reason | None = None, channel: str = "noc") -> Result:
-        return Result(outcome, Subject(channel, "i1"), reason)
-
-    def documents(self, recorder: Recorder) -> list[dict[str, Any]]:
-        return [each for each in map(json.loads, recorder.written().splitlines()) if "_aws" in each]
-
-    def test_nothing_of_a_channel_is_written_by_default(self) -> None:
-        recorder = Recorder()
-        recorder.telemetry.share(self.result(Outcome.DELIVERED), {}, correlation_id="c1")
+    def test_nothing_of_a_channel_is_written_by_default(self, recorder: Recorder) -> None:
+        recorder.telemetry.share(Result(Outcome.DELIVERED, NOC), {}, correlation_id="c1")
         assert recorder.channel_metrics() == {}
 
     def test_delivered_share_is_counted_for_the_stack_and_its_channel(self) -> None:
-        recorder = self.recorder()
-        recorder.telemetry.share(self.result(Outcome.DELIVERED), {}, correlation_id="c1")
-        whole, document = self.documents(recorder)
+        recorder = Recorder(has_channel_metrics=True)
+        recorder.telemetry.share(Result(Outcome.DELIVERED, NOC), {}, correlation_id="c1")
+        whole, document = [each for each in map(json.loads, recorder.written().splitlines()) if "_aws" in each]
         directives = [each["_aws"]["CloudWatchMetrics"][0] for each in (whole, document)]
         assert [each["Dimensions"] for each in directives] == [[["service"]], [["service", "channel"]]]
         assert {each["Namespace"] for each in directives} == {"relay"}
@@ -239,10 +216,10 @@ class TestChannelMetrics:
         assert recorder.channel_metrics() == {("noc", "share"): 1, ("noc", "signal_delivered"): 1}
 
     def test_only_documented_metrics_have_a_channel(self) -> None:
-        recorder = self.recorder()
+        recorder = Recorder(has_channel_metrics=True)
         for outcome in Outcome:
             for reason in (None, *Reason):
-                recorder.telemetry.share(self.result(outcome, reason), {}, correlation_id="c1")
-                recorder.telemetry.worked(samples.job(), self.result(outcome, reason), {})
+                recorder.telemetry.share(Result(outcome, NOC, reason), {}, correlation_id="c1")
+                recorder.telemetry.worked(samples.job(), Result(outcome, NOC, reason), {})
         recorder.telemetry.count_of_channel("noc", "debts_owed")
         assert {name for _, name in recorder.channel_metrics()} == set(CHANNEL_METRICS)

@@ -2,29 +2,25 @@
 
 import json
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pytest
 import requests
 
 from relay.channels.channel import Rest
-from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relay.xmatters.directory import Directory, Kind, RecipientCheck
 from tests import samples
-from tests.fakes import HOSTS, Call, Clock, FakeSession
-
-NOT_FOUND = {"code": 404, "reason": "Not Found", "message": "Could not find it"}
-type Reply = HttpAnswer | Exception
+from tests.fakes import Clock, FakeSession
+from tests.unit.xmatters_tenant import NOT_FOUND, REST, Tenant
 
 
 def rest(auth: dict[str, str] = samples.BASIC) -> Rest:
     document = samples.secret()
-    document["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com/", "auth": auth}
-    found = parse_channel("noc", json.dumps(document), HOSTS).rest
+    document["xmatters"]["rest"] = REST | {"auth": auth}
+    found = samples.parsed(document).rest
     assert found
     return found
 
@@ -47,44 +43,23 @@ def shift(name: str, *members: str, **more: Any) -> dict[str, Any]:
     return {"group": {"id": f"id-{name}"}, "members": {"count": len(people), "data": people, **more}}
 
 
-class Tenant:
-    """A fake xMatters: it answers each path in `replies` with its reply, and any other path with 404."""
+class Lookup:
+    """Look-ups in a tenant of xMatters that has nobody but those of `replies`, by path."""
 
-    def __init__(self, **replies: Reply) -> None:
-        self.replies: dict[str, Reply] = replies
-        self.asked: list[str] = []
-        self.session = FakeSession(self._answer)
+    def __init__(self, **replies: HttpAnswer | Exception) -> None:
+        self.tenant = Tenant()
+        self.tenant.status.clear()
+        self.tenant.replies |= {name.replace("_", "/"): reply for name, reply in replies.items()}
         self.clock = Clock()
-        self.directory = Directory(HttpClient(self.session, clock=self.clock))
+        self.directory = Directory(HttpClient(FakeSession(self.tenant.rest), clock=self.clock))
 
-    def people(self, **replies: Reply) -> "Tenant":
-        self.replies |= {f"people/{name}": reply for name, reply in replies.items()}
-        return self
-
-    def groups(self, **replies: Reply) -> "Tenant":
-        self.replies |= {f"groups/{name}": reply for name, reply in replies.items()}
-        return self
-
-    def on_call(self, reply: Reply) -> "Tenant":
-        self.replies["on-call"] = reply
-        return self
-
-    def check(self, *names: str, seconds: float = 30) -> list[RecipientCheck]:
-        return self.directory.check(rest(), names, Deadline(seconds, self.clock))
+    def check(self, *names: str) -> list[RecipientCheck]:
+        return self.directory.check(rest(), names, Deadline(30, self.clock))
 
     def check_one(self, name: str) -> RecipientCheck:
         [finding] = self.check(name)
         assert finding.name == name
         return finding
-
-    def _answer(self, call: Call) -> HttpAnswer:
-        assert (call.method, call.body) == ("GET", b"")
-        path = urlsplit(call.url).path.removeprefix("/api/xm/1/")
-        self.asked.append(path)
-        reply = self.replies.get(unquote(path), said(NOT_FOUND, 404))
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
 
 
 def of_shape(finding: RecipientCheck) -> tuple[Kind, bool | None, int | None]:
@@ -93,9 +68,10 @@ def of_shape(finding: RecipientCheck) -> tuple[Kind, bool | None, int | None]:
 
 class TestOneName:
     def test_group_is_looked_for_after_users_and_its_on_call_people_are_counted(self) -> None:
-        tenant = Tenant().groups(Net=group("Net")).on_call(said({"data": [shift("Net", "a", "b")], "total": 1}))
-        assert of_shape(tenant.check_one("Net")) == (Kind.GROUP, True, 2)
-        assert tenant.asked == ["people/Net", "groups/Net", "on-call"]
+        lookup = Lookup(groups_Net=group("Net"))
+        lookup.tenant.on_call["Net"] = 2
+        assert of_shape(lookup.check_one("Net")) == (Kind.GROUP, True, 2)
+        assert lookup.tenant.paths == ["people/Net", "groups/Net", "on-call"]
 
     @pytest.mark.parametrize(
         ("name", "path"),
@@ -109,15 +85,15 @@ class TestOneName:
         ],
     )
     def test_name_is_quoted_in_the_path(self, name: str, path: str) -> None:
-        tenant = Tenant()
-        assert tenant.check_one(name).kind == Kind.NOTHING
-        assert tenant.asked[0] == path
+        lookup = Lookup()
+        assert lookup.check_one(name).kind == Kind.NOTHING
+        assert lookup.tenant.paths[0] == path
 
     @pytest.mark.parametrize("name", [".", "..", "|Phone", " | "])
     def test_name_that_would_change_the_path_is_not_asked_for(self, name: str) -> None:
-        tenant = Tenant()
-        assert tenant.check_one(name).kind == Kind.NOT_KNOWN
-        assert tenant.asked == []
+        lookup = Lookup()
+        assert lookup.check_one(name).kind == Kind.NOT_KNOWN
+        assert lookup.tenant.paths == []
 
 
 @pytest.mark.parametrize(
@@ -139,7 +115,7 @@ class TestOneName:
     ids=lambda answer: f"{answer.status} {answer.body[:30]!r}",
 )
 def test_odd_answer_for_a_name_is_not_known_and_never_nothing(answer: HttpAnswer) -> None:
-    finding = Tenant().people(jdoe=answer).check_one("jdoe")
+    finding = Lookup(people_jdoe=answer).check_one("jdoe")
     assert of_shape(finding) == (Kind.NOT_KNOWN, None, None)
     assert finding.detail
 
@@ -165,7 +141,9 @@ def test_odd_answer_for_a_name_is_not_known_and_never_nothing(answer: HttpAnswer
     ],
 )
 def test_on_call_people_are_counted_only_if_the_answer_lists_them(page: Any, count: int | None) -> None:
-    finding = Tenant().groups(Net=group("Net")).on_call(said(page)).check_one("Net")
+    lookup = Lookup(groups_Net=group("Net"))
+    lookup.tenant.replies["on-call"] = said(page)
+    finding = lookup.check_one("Net")
     assert of_shape(finding) == (Kind.GROUP, True, count)
     assert bool(finding.detail) is (count is None)
 
@@ -175,15 +153,15 @@ def test_on_call_people_are_counted_only_if_the_answer_lists_them(page: Any, cou
     [said({}, 429), said({}, 401), requests.ConnectTimeout(), requests.ReadTimeout()],
     ids=["429", "401", "unreachable", "late"],
 )
-def test_lasting_failure_ends_the_requests_for_other_names(reply: Reply) -> None:
-    tenant = Tenant().groups(Net=group("Net")).people(b=reply, c=person("c"))
-    found = tenant.check("Net", "b", "c", "d")
+def test_lasting_failure_ends_the_requests_for_other_names(reply: HttpAnswer | Exception) -> None:
+    lookup = Lookup(groups_Net=group("Net"), people_b=reply, people_c=person("c"))
+    found = lookup.check("Net", "b", "c", "d")
     assert [of_shape(each) for each in found] == [
         (Kind.GROUP, True, None),
         *[(Kind.NOT_KNOWN, None, None)] * 3,
     ]
     assert all("not asked, after" in found[place].detail for place in (0, 2, 3))
-    assert tenant.asked == ["people/Net", "groups/Net", "people/b"]
+    assert lookup.tenant.paths == ["people/Net", "groups/Net", "people/b"]
 
 
 @pytest.mark.parametrize(
@@ -191,12 +169,12 @@ def test_lasting_failure_ends_the_requests_for_other_names(reply: Reply) -> None
     [
         (said({}, 401), Reason.CREDENTIALS),
         (said({}, 403), Reason.CREDENTIALS),
-        (said(NOT_FOUND, 404), Reason.REFUSED),
+        (NOT_FOUND, Reason.REFUSED),
         (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
     ],
 )
 def test_try_of_credentials_fails_if_the_answer_is_no_list_of_pages(reply: HttpAnswer, reason: Reason) -> None:
-    tenant = Tenant(events=reply)
+    lookup = Lookup(events=reply)
     with pytest.raises(BadAnswer) as caught:
-        tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))
+        lookup.directory.try_credentials(rest(), Deadline(5, lookup.clock))
     assert caught.value.reason == reason

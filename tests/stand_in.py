@@ -1,5 +1,7 @@
-"""The tenant of these tests: people, groups, credentials, and signals that make events."""
+"""The tenant of tests of xMatters' stand-in: people, groups, credentials, and signals that make events."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import requests
@@ -10,7 +12,7 @@ URL = {"type": "url", "api_key": "canary-url-key"}
 BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
 OAUTH = {"type": "oauth", "client_id": "client-1", "username": "asker", "password": "canary-password"}
 API_KEY = {"type": "api_key", "key": "x-api-key-canary", "secret": "canary-secret"}
-TENANT_OF_TESTS: dict[str, Any] = {
+TENANT: dict[str, Any] = {
     "people": [
         {
             "name": "kim",
@@ -30,20 +32,29 @@ TENANT_OF_TESTS: dict[str, Any] = {
     "groups": [
         {"name": "dba", "members": [{"name": "away"}, {"name": "kim"}, {"name": "jo", "after_seconds": 400}]},
         {"name": "Network, Ops", "members": [{"name": "jo"}]},
+        {"name": "empty"},
     ],
 }
 
 
-def signal(box: Box, incident: str = "i1", recipients: str = "dba") -> str:
+@contextmanager
+def session(**headers: str) -> Iterator[requests.Session]:
+    """Open an HTTP session that ignores the environment's proxies, and shows these headers."""
+    with requests.Session() as opened:
+        opened.trust_env = False
+        opened.headers.update(headers)
+        yield opened
+
+
+def signal(box: Box, incident: str = "i1", recipients: str = "dba", status: str = "critical") -> str:
     """Post a signal for an incident, and return its request id."""
     body = {
-        "incident": {"id": incident, "status": "critical", "title": "Database is down"},
+        "incident": {"id": incident, "status": status, "title": "Database is down"},
         "metadata": {"environment_id": "e1"},
     }
-    with requests.Session() as session:
-        session.trust_env = False
+    with session() as http:
         url = f"{box.declare(URL).url}&recipients={recipients}"
-        answer = session.post(url, json=body, verify=str(box.xmatters_authority), timeout=60)
+        answer = http.post(url, json=body, verify=str(box.xmatters_authority or ""), timeout=60)
     return str(answer.json()["requestId"])
 
 
