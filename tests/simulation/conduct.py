@@ -82,8 +82,8 @@ class Conduct(Played):
         fair_from = self.weather.fair_from()
         for message in self.dead_letters.messages.values():
             job = message.job
-            if job["dead_lettered_at"] is None:
-                # SQS moves messages that the functions can't read.
+            if job["dead_lettered_at"] is None or (job["revived_at"] or "") > job["dead_lettered_at"]:
+                # SQS moves messages that the functions can't read, also those that were replayed before.
                 if job["schema"] == SCHEMA and not self.weather.spells and not self.weather.crashes:
                     yield f"a dead letter without a mark, in fair weather: {job['incident_id']}"
                 continue
