@@ -110,7 +110,7 @@ ENTRY = Entry(
         attempts=3,
         reason="upstream",
         slot=Slot(NOW + 7, is_critical=True),
-        row=Row(NOW + 300, "d1/" + MOMENT, begun=1, is_unheard=True, is_critical=True),
+        row=Row(NOW + 300, "d1/" + MOMENT, begun=1, is_unbegun=True, is_critical=True),
         paused_until=NOW - 20,
         paused_by="0a1b2c3d",
         claim_hold_until=NOW + 60,

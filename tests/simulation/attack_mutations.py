@@ -124,7 +124,7 @@ ATTACK_MUTATIONS = (
     ),
     _mutation(
         "a member of the body names recipients",
-        "delivery.task:announce",
+        "delivery.task:send_signal",
         """
             Signal(
                 body,

@@ -264,7 +264,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what may have paged is not marked when it is repeated",
-        "delivery.task:announce",
+        "delivery.task:send_signal",
         "may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful",
         "False",
         seed=13,
@@ -743,7 +743,7 @@ MUTATIONS = (
     Mutation(
         "a job that nothing wakes is never handed over",
         "sweeper.bells:Bells._heal_one",
-        "not is_direct and run.has_queue and not debt_row.is_unheard",
+        "not is_direct and run.has_queue and not debt_row.is_unbegun",
         "not is_direct and run.has_queue",
         seed=1,
     ),
@@ -996,7 +996,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a pause that could not be recorded is slept through although it ends early",
-        "delivery.delivery:hold",
+        "delivery.delivery:let_wait",
         "min(wait.until, now + UNRECORDED_WAIT_SECONDS)",
         "wait.until",
         seed=92016474,
@@ -1609,7 +1609,7 @@ MUTATIONS = (
         "the sweeper does not invoke the worker for a bell that the queue refused",
         "sweeper.bells:Bells._heal_one",
         "run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job))",
-        "(is_direct or debt_row.is_unheard) and run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job))",
+        "(is_direct or debt_row.is_unbegun) and run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job))",
         seed=186,
     ),
     Mutation(

@@ -222,7 +222,7 @@ def owing(of: State | None = None) -> Entry:
 class TestRow:
     def test_bell_makes_the_row_due_later_and_is_one_more_than_the_workers_began(self) -> None:
         debt = replace(owing().debt, row=replace(ROW, begun=3)).rung(NOW + 400)
-        assert debt.row == Row(NOW + 400, ROW.job, begun=3, is_unheard=True, is_critical=True)
+        assert debt.row == Row(NOW + 400, ROW.job, begun=3, is_unbegun=True, is_critical=True)
         assert debt.rung(NOW + 460).row == replace(debt.row, due=NOW + 460), "no worker began the first one"
         begun = debt.bell_begun()
         assert begun.row == Row(NOW + 400, ROW.job, begun=4, is_critical=True)
@@ -241,7 +241,7 @@ class TestRow:
         [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
         assert (name, found) == ("k", lost)
         ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
-        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, is_unheard=True)
+        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, is_unbegun=True)
         assert len(dynamodb.indexed()) == 1
 
 

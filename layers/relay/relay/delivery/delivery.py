@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from relay.channels.policy import Mode
 from relay.delivery.step import Action, DeadLetter, Send, Settle, audience_of_some, final_reason, step
-from relay.delivery.task import Services, Task, announce, entry_key_of
+from relay.delivery.task import Services, Task, entry_key_of, send_signal
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
 from relay.jobs.job import Acceptance, Flag, Job, new_job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, SendResult, after_failure
@@ -177,7 +177,7 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
         case Wait():
             wait = action
     wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
-    return hold(services, task, entry, wait)
+    return let_wait(services, task, entry, wait)
 
 
 def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket | Wait]:
@@ -248,7 +248,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
         _give_back(services, ticket)
         return task, None
     task = task if ticket.is_failed_open else task.with_ledger()
-    sent = announce(services, task, leased, max_attempts=send.max_attempts, only=send.only)
+    sent = send_signal(services, task, leased, max_attempts=send.max_attempts, only=send.only)
     until = services.clock()
     if sent.failure is None:
         result = _record_acceptance(services, task, leased, lease, sent, until, only=send.only)
@@ -418,7 +418,7 @@ def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None)
     return replace(task, job=job, wakes_at=wait.until)
 
 
-def hold(services: Services, task: Task, entry: Entry, wait: Wait) -> tuple[Task, Result | None]:
+def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> tuple[Task, Result | None]:
     """Let the state wait: queue its next message, and record that it is owed. The result is None as in `attempt`.
 
     A wait that is longer than SQS's largest delay needs no message: the sweeper wakes the state at its end. The same
@@ -640,7 +640,7 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     max_attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
     may_repeat = not task.is_from_webhook
-    sent = announce(services, task, Entry(), max_attempts=max_attempts, only=task.further, may_repeat=may_repeat)
+    sent = send_signal(services, task, Entry(), max_attempts=max_attempts, only=task.further, may_repeat=may_repeat)
     if sent.maybe_accepted:
         services.unguarded.record(task.entry_key, services.clock())
     if sent.failure is None:

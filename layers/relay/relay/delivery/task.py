@@ -327,7 +327,7 @@ def _route(channel: "Channel", share: Share) -> "Route | None":
 RESERVE_SECONDS = 3.0
 
 
-def announce(
+def send_signal(
     services: Services,
     task: Task,
     entry: Entry,

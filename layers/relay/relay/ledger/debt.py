@@ -76,7 +76,7 @@ class Row(NamedTuple):
         job: Name of the stored job, from which the sweeper makes a message; empty for a given-up state, and for an
             open receipt: of these only the fallback topic is notified.
         begun: Number of messages of the sweeper ("bells") that workers began to work since the last recorded result.
-        is_unheard: True if the sweeper sent one more, and no worker began to work it. Then the sweeper invokes the
+        is_unbegun: True if the sweeper sent one more, and no worker began to work it. Then the sweeper invokes the
             worker, which does not count as a further bell.
         is_critical: True if the owed state is critical, or a receipt is open: known once it is stored (`table.row_of`).
     """
@@ -84,7 +84,7 @@ class Row(NamedTuple):
     due: float
     job: str = ""
     begun: int = 0
-    is_unheard: bool = False
+    is_unbegun: bool = False
     is_critical: bool = False
 
     @classmethod
@@ -99,7 +99,7 @@ class Row(NamedTuple):
     def attributes(self, key: str) -> dict[str, str | float]:
         """Return the attributes that put the item with that key into the `due` index."""
         place = shard(key, is_critical=self.is_critical)
-        return {SHARD: place, AT: self.due, JOB: self.job, RUNG: self.begun + self.is_unheard, BEGUN: self.begun}
+        return {SHARD: place, AT: self.due, JOB: self.job, RUNG: self.begun + self.is_unbegun, BEGUN: self.begun}
 
 
 def shard(key: str, *, is_critical: bool) -> str:
@@ -204,17 +204,17 @@ class Debt(NamedTuple):
         """Return the debt with its row, if any, not due before `until` (epoch seconds), since its job has to wait."""
         if self.row is None:
             return self
-        return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, is_unheard=False))
+        return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, is_unbegun=False))
 
     def rung(self, until: float) -> "Debt":
         """Return the debt after the sweeper rang it, or invoked the worker: it is due at `until` (epoch seconds)."""
-        return replace(self, row=replace(self.row, due=until, is_unheard=True)) if self.row else self
+        return replace(self, row=replace(self.row, due=until, is_unbegun=True)) if self.row else self
 
     def bell_begun(self) -> "Debt":
         """Return the debt after a worker began a bell: one from before the last recorded result does not count."""
         if self.row is None:
             return self
-        return replace(self, row=replace(self.row, begun=self.row.begun + self.row.is_unheard, is_unheard=False))
+        return replace(self, row=replace(self.row, begun=self.row.begun + self.row.is_unbegun, is_unbegun=False))
 
     def notified(self) -> "Debt":
         """Return the debt after the fallback topic was notified: a row without a stored job was there only for that."""

@@ -152,7 +152,7 @@ class Bells:
         # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
         # bell that was sent before, the queue may not wake the worker at all. What is too old waits for no queue.
         is_direct = is_too_old and run.invocations < MAX_INVOCATIONS
-        if not is_direct and run.has_queue and not debt_row.is_unheard:
+        if not is_direct and run.has_queue and not debt_row.is_unbegun:
             run.has_queue = self.outbox.enqueue(job, until=now + delay)
             if run.has_queue:
                 # This message may vanish as well.
@@ -201,7 +201,7 @@ def _interleaved(rows: Iterable[DueRow]) -> list[DueRow]:
     """
     ranks: dict[tuple[bool, str], int] = defaultdict(int)
     placed: list[tuple[bool, int, DueRow]] = []
-    for each in sorted(rows, key=lambda row: not (row.entry.debt.row and row.entry.debt.row.is_unheard)):
+    for each in sorted(rows, key=lambda row: not (row.entry.debt.row and row.entry.debt.row.is_unbegun)):
         is_other = not (each.entry.debt.row and each.entry.debt.row.is_critical)
         ranks[is_other, each.channel] += 1
         placed.append((is_other, ranks[is_other, each.channel], each))

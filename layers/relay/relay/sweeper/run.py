@@ -366,5 +366,5 @@ def is_paused(policies: SweepPolicies, row: DueRow, now: float) -> bool:
 def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
     """True if the pause for which a state waits has ended early, and the sweeper has not sent its job since."""
     debt = row.entry.debt
-    is_sent = debt.row is not None and (debt.row.is_unheard or debt.row.begun > 0)
+    is_sent = debt.row is not None and (debt.row.is_unbegun or debt.row.begun > 0)
     return debt.paused_until > now and not is_sent and not is_paused(policies, row, now)
