@@ -21,7 +21,7 @@ from relay.foreign_text import identifier, printable
 from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.job import Job, JobKind
 from relay.jobs.outcome import Outcome, Result
-from relay.jobs.queue import MAX_LOGGED_CHARACTERS
+from relay.jobs.queue import MAX_LOGGED_CHARACTERS, MAX_LOGGED_IDS
 
 if TYPE_CHECKING:
     from relay.channels.authentication import Request
@@ -144,9 +144,6 @@ def history(job: Job) -> dict[str, Any]:
         "received_at": job.received_at,
     }
 
-
-# Incidents that one log line names at most.
-MAX_LOGGED_IDS = 50
 
 type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 

@@ -272,6 +272,8 @@ MAX_STORED_BYTES = 390 * 1024
 SURELY_STORED_BYTES = 224 * 1024
 # CloudWatch cuts longer log events, and an envelope that was cut can't be replayed.
 MAX_LOGGED_CHARACTERS = 200_000
+# Incidents and channels that one log line names at most.
+MAX_LOGGED_IDS = 50
 
 
 def release_job(job: Job, event: str) -> Job:

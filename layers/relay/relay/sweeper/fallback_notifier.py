@@ -18,6 +18,7 @@ from relay.delivery.delivery import STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.incidents.share import is_open, parse_share
 from relay.jobs.job import Job, timestamp
+from relay.jobs.queue import MAX_LOGGED_IDS
 from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Row
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
@@ -31,7 +32,6 @@ from relay.sweeper.run import (
     by_channel,
     delay_start_after_pauses,
 )
-from relay.telemetry import MAX_LOGGED_IDS
 
 # Shortest time between two calls of the phones about one channel, and between two messages to the fallback topic about
 # its owed states. Of a critical that nobody heard the topic is notified in the next run: nothing more will ring for it.
