@@ -1,7 +1,7 @@
 """Runs of schedules against the library with a fault.
 
-Each worker process imports the library's dependencies once, and the library and the simulation for each fault. So a
-fault that its recorded seed finds costs little more than that schedule.
+A fault inside a function takes the place of the function's code; for another one, the library and the simulation are
+imported again. So a fault that its recorded seed finds costs little more than that schedule.
 """
 
 import ast
@@ -17,9 +17,10 @@ from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
+from inspect import getattr_static
 from pathlib import Path
 from textwrap import dedent
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 from tests.simulation.mutations import ROOT, Mutation
@@ -27,6 +28,7 @@ from tests.simulation.mutations import ROOT, Mutation
 LIBRARY = ROOT / "layers/relay/relay"
 # Fields of syntax nodes that hold a name. `attr` of a module counts, too.
 _NAMES = {"id", "attr", "arg", "name"}
+_OURS = {"relay", "relayctl", "tests"}
 # The modules of the mutations, and those of other tests, are not imported again.
 _STAYS = {"tests", "tests.simulation", "tests.simulation.mutations", "tests.simulation.mutants"}
 
@@ -165,8 +167,59 @@ def _fits(right: object, code: object, names: dict[str, str], field: str = "") -
 
 @contextmanager
 def installed(mutation: Mutation) -> Iterator[None]:
-    """Import the library and the simulation with the fault inside a `with` block, and without it afterwards."""
-    finder = _Finder(mutation)
+    """Put the fault into the library inside a `with` block. Modules may be other ones afterwards."""
+    name, path, tree = mutated(mutation)
+    faulty = compile(ast.fix_missing_locations(tree), str(path), "exec", dont_inherit=True)
+    function, code = _function(name, mutation.function), _code_of(faulty, mutation.function)
+    # The defaults of arguments are not in a function's code.
+    if function and code and code != function.__code__ and code.co_freevars == function.__code__.co_freevars:
+        with _swapped(function, code):
+            yield
+    else:
+        with _imported_again(name, path, faulty):
+            yield
+
+
+def _function(module: str, name: str) -> FunctionType | None:
+    """Return the function of this qualified name, without what wraps it; None if it is none."""
+    found: Any = import_module(module)
+    for part in filter(None, name.split(".")):
+        found = getattr_static(found, part, None)
+    for wrapper in ("fget", "func", "__func__", "__wrapped__"):
+        found = getattr(found, wrapper, found)
+    return found if isinstance(found, FunctionType) else None
+
+
+def _code_of(code: CodeType, name: str) -> CodeType | None:
+    """Return the code of the function of this qualified name in a module's code; None if there is none."""
+    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
+    return next((each for each in inner if each.co_qualname == name), None) or next(
+        (found for each in inner if (found := _code_of(each, name))), None
+    )
+
+
+@contextmanager
+def _swapped(function: FunctionType, code: CodeType) -> Iterator[None]:
+    right, function.__code__ = function.__code__, code
+    try:
+        _clear_caches()
+        yield
+    finally:
+        function.__code__ = right
+        _clear_caches()
+
+
+def _clear_caches() -> None:
+    """Forget what functions of the library and the simulation returned before."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in _OURS:
+            for each in vars(module).values():
+                getattr(each, "cache_clear", int)()
+
+
+@contextmanager
+def _imported_again(name: str, path: Path, code: CodeType) -> Iterator[None]:
+    finder = _Finder(name, path, code)
     _forget()
     sys.meta_path.insert(0, finder)
     try:
@@ -179,7 +232,7 @@ def installed(mutation: Mutation) -> Iterator[None]:
 def _forget() -> None:
     for name in list(sys.modules):
         package, _, child = name.rpartition(".")
-        if name.partition(".")[0] in {"relay", "relayctl", "tests"} and name not in _STAYS:
+        if name.partition(".")[0] in _OURS and name not in _STAYS:
             del sys.modules[name]
             if package in sys.modules:
                 # `from tests import samples` would take the old module from its package.
@@ -189,22 +242,22 @@ def _forget() -> None:
 class _Finder(MetaPathFinder):
     """Import finder for one module, with its fault."""
 
-    def __init__(self, mutation: Mutation) -> None:
-        self._name, self._path, self._tree = mutated(mutation)
+    def __init__(self, name: str, path: Path, code: CodeType) -> None:
+        self._name, self._path, self._code = name, path, code
 
     def find_spec(self, fullname: str, path: Any, target: Any = None, /) -> ModuleSpec | None:
         if fullname != self._name:
             return None
-        loader = _Loader(fullname, str(self._path), self._tree)
+        loader = _Loader(fullname, str(self._path), self._code)
         return spec_from_file_location(fullname, self._path, loader=loader)
 
 
 class _Loader(SourceFileLoader):
-    """Import loader that compiles a given syntax tree instead of the module's file, and ignores its bytecode."""
+    """Import loader that runs this code instead of the module's file, and ignores its bytecode."""
 
-    def __init__(self, fullname: str, path: str, tree: ast.Module) -> None:
+    def __init__(self, fullname: str, path: str, code: CodeType) -> None:
         super().__init__(fullname, path)
-        self._tree = ast.fix_missing_locations(tree)
+        self._code = code
 
     def get_code(self, fullname: str) -> CodeType:
-        return compile(self._tree, self.path, "exec", dont_inherit=True)
+        return self._code
