@@ -175,7 +175,9 @@ class Unheard(Played):
             if not any(ring.at < at for ring in self.phones.rings_of[incident]):
                 yield f"unheard: {incident} is told of at {moment}, and xMatters had accepted nothing"
             return
-        is_better = at > span.ends + RECORDED_SECONDS and NO_PAGE not in line
+        # A pause may hold the better state until the incident is critical again: then it is awaited since before.
+        is_held = bool(self._pauses())
+        is_better = at > span.ends + RECORDED_SECONDS and NO_PAGE not in line and not is_held
         # With the REST API, an answer without a callback is found by a question shortly before the step's time.
         seen_by = span.began + self.story.receipts.get("answered_within_seconds", 0.0) - 2 * ASKED_SECONDS
         is_seen = not self.story.has_rest or (NO_ANSWER in line and span.answered_at < seen_by)
@@ -183,7 +185,7 @@ class Unheard(Played):
         if not self._is_troubled() and (is_better or is_answered):
             yield f"unheard: {incident} is told of at {moment}, and it was {'better' if is_better else 'answered'}"
         # In trouble the relay may not know of the end between two criticals.
-        began = spans[0].began if self._is_troubled() else span.began
+        began = spans[0].began if self._is_troubled() or is_held else span.began
         # Of a device that is not awaited, only a callback tells.
         unawaited = [] if self.story.receipts.get("notified_within_seconds") else [(NO_DEVICE, math.inf)]
         for words, within in [*self._steps(), *unawaited]:
