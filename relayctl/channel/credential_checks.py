@@ -21,9 +21,9 @@ _CHECK_SECONDS = 20.0
 
 
 def of_channel(channel: Channel) -> tuple[str, ...]:
-    """Return the recipients that the secret names: the channel's own and those of its routes."""
+    """Return the recipients that the secret names: in the trigger's URL, the channel's own and those of its routes."""
     routed = (name for route in channel.policy.routes for name in route.recipients)
-    return tuple(dict.fromkeys((*channel.recipients, *routed)))
+    return tuple(dict.fromkeys((*channel.trigger_recipients, *channel.recipients, *routed)))
 
 
 def may_notify_nobody(channel: Channel) -> bool:

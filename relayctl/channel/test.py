@@ -121,7 +121,7 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
         raise InvalidChannel(f"channel {name} was removed meanwhile")
     channel = parse_channel(name, document.text(), stack.hosts)
     route = chosen(channel.policy.routes, parse_share(body("test", "warning", 1, 1)), is_open=True)
-    named = route.recipients if route else channel.recipients
+    named = (*channel.trigger_recipients, *(route.recipients if route else channel.recipients))
     recipients = ", ".join(map(printable, named)) or "the recipients of xMatters' form"
     terminal.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", yes=yes)
     url = endpoints.urls(stack, name, document)["inbound"]

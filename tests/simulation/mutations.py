@@ -1115,8 +1115,8 @@ MUTATIONS = (
     ),
     Mutation(
         "an incident that is better is told as unheard",
-        "ledger.entry:Entry._with_newest",
-        "self.receipt if is_still_critical else self.receipt.ended()",
+        "ledger.entry:Entry._settled_with",
+        "self.receipt.ended()",
         "self.receipt",
         seed=559,
     ),
@@ -1130,7 +1130,7 @@ MUTATIONS = (
     Mutation(
         "a receipt has no row of its own",
         "ledger.table:row_of",
-        "entry.receipt.is_open and not entry.debt.job",
+        "entry.is_awaited and not entry.debt.job",
         "False",
         seed=9,
     ),
@@ -1272,7 +1272,7 @@ MUTATIONS = (
     Mutation(
         "a critical that comes again has no receipt if the one before had no page",
         "ledger.entry:Entry.announcing",
-        "receipt.is_open and not (is_anew and receipt.has_no_page)",
+        "receipt.is_open and not is_anew",
         "receipt.is_open",
         seed=201641,
     ),
@@ -1643,8 +1643,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a share without a status ends the receipt of a critical",
-        "ledger.entry:Entry._with_newest",
-        "state.is_critical or (state.is_open and state.rank is None)",
+        "ledger.entry:Entry._settled_with",
+        "state.may_be_critical",
         "state.is_critical",
         seed=491,
     ),

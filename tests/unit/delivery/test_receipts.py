@@ -77,6 +77,7 @@ class Story(NamedTuple):
     rung: str | None = None
 
 
+WANTS = ["opened", "worsened", "grew", "eased", "resolved"]
 UNNOTIFIED, UNANSWERED = ["nobody_notified"], ["nobody_answered"]
 OTHERS = "Ops Boss,Duty"
 TWO = ("Ops", "Dba")
@@ -223,14 +224,54 @@ class TestRestOfTheStory:
     @pytest.mark.parametrize("again", ["critical", "critical critical"], ids=["as before", "grown, which rings"])
     @pytest.mark.parametrize("between", ["ok", "warning"])
     def test_critical_whose_better_state_was_never_told_is_still_awaited(self, between: str, again: str) -> None:
-        wants = ["opened", "worsened", "grew", "eased", "resolved"]
-        relay = watched({"answered_within_seconds": 300, "max_per_minute": 1, "notify_on": wants})
+        relay = watched({"answered_within_seconds": 300, "max_per_minute": 1, "notify_on": WANTS})
         relay.play(f"critical 5 {between} 5", alerts=["a1"])
         assert relay.entry().debt.since is not None
         relay.play("critical", alerts=["a1", "a2"] if again != "critical" else ["a1"])
         relay.sweep_for(600)
         assert relay.statuses() == again
         assert told(relay) == ["nobody_answered"]
+
+    @pytest.mark.parametrize("fails", [False, True], ids=["in flight", "of which people may know"])
+    def test_critical_after_a_better_state_that_people_may_know_of_has_a_receipt_of_its_own(self, fails: bool) -> None:
+        relay = watched(NOTIFIED | {"notify_on": WANTS})
+        relay.play("critical 15 delivery:Delivered 60")
+        accept = relay.session.steps[0]
+
+        def meanwhile(call: Call) -> HttpAnswer:
+            relay.session.steps = [accept]
+            if fails:
+                return HttpAnswer(500, {}, b"")
+            relay.play("critical")
+            return Tenant().accept(call)
+
+        relay.session.steps = [meanwhile]
+        relay.play("warning" + " 5 critical" * fails)
+        relay.sweep_for(900, step=30)
+        assert told(relay) == UNNOTIFIED
+
+    def test_xmatters_is_asked_about_a_critical_although_a_better_state_was_owed_meanwhile(self) -> None:
+        tenant = Tenant()
+        tenant.audits["page-1"] = ["DELIVERED"]
+        relay = watched(NOTIFIED | {"notify_on": WANTS, "min_seconds_between_signals": 900}, tenant=tenant)
+        relay.play("critical 15 15 150 warning 30 60 60 60 60 critical")
+        relay.sweep_for(900, step=30)
+        assert (told(relay), len(tenant.audited)) == ([], 1)
+
+    @pytest.mark.parametrize("events", ["warning", "ok"])
+    def test_nobody_is_told_of_a_critical_while_a_better_state_is_owed_or_given_up(self, events: str) -> None:
+        relay = watched({"answered_within_seconds": 300, "max_age_seconds": 400, "notify_on": WANTS})
+        relay.play("critical")
+        relay.session.steps = [samples.refused(503)]
+        relay.play(f"{events} 15m")
+        assert (told(relay), relay.entry().is_given_up) == ([], True)
+
+    def test_snooze_ends_the_receipt_of_a_critical_whose_better_state_was_never_told(self) -> None:
+        relay = watched({"answered_within_seconds": 300, "max_per_minute": 1, "notify_on": WANTS})
+        relay.play("critical 5 warning 5", alerts=["a1"])
+        relay.play("critical", alerts=["a1", "a2"], snooze={"snoozed": True})
+        relay.sweep_for(900, step=30)
+        assert told(relay) == []
 
     def test_receipt_that_was_answered_after_the_index_was_read_brings_no_early_message(self) -> None:
         table = HookedDynamoDb()

@@ -215,6 +215,7 @@ def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
         ("https://h/t?recipients=z&apiKey=k", ("a", "z"), "https://h/t?apiKey=k&recipients=z,a"),
         ("https://h/t?recipients=a%20b,c+d", ("a b", "c d"), "https://h/t?recipients=a%20b,c%20d"),
         ("https://h/t?recipients=a,%20b&recipients=c", ("b",), "https://h/t?recipients=a,b,c"),
+        ("https://h/t?recipients=a%2Cb,%2C", ("c",), "https://h/t?recipients=a,b,c"),
         ("https://h/t?recipients=", ("a",), "https://h/t?recipients=a"),
         ("https://h/t?recipients=", (), "https://h/t"),
         (
@@ -394,6 +395,13 @@ def test_expired_token_is_renewed_with_the_password_of_now_and_the_signal_is_sen
     shown = [call.headers.get("Authorization") for call in relay.session.calls]
     assert shown == [None, "Bearer t1", "Bearer t1", None, "Bearer t2"]
     assert f"password={password or samples.OAUTH['password']}".encode() in relay.session.calls[3].body
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_refused_password_is_tried_once_for_a_signal(status: int) -> None:
+    relay = new_relay(samples.refused(status), secrets=with_token())
+    assert reason(send(relay)) == "credentials"
+    assert len(relay.session.calls) == 1
 
 
 def test_token_that_another_thread_has_renewed_meanwhile_is_renewed_too() -> None:

@@ -211,9 +211,7 @@ class Channel:
     @property
     def trigger_recipients(self) -> tuple[str, ...]:
         """Recipients that the trigger's URL names. They get each signal that is not for some people alone."""
-        pieces = [piece.partition("=") for piece in urlsplit(self.trigger_url).query.split("&")]
-        names = (name for key, _, value in pieces if key == "recipients" for name in value.split(","))
-        return tuple(filter(None, (unquote_plus(name).strip() for name in names)))
+        return names_in_url(self.trigger_url)
 
     @property
     def named_recipients(self) -> frozenset[str]:
@@ -286,6 +284,13 @@ class Channel:
         outbound = {text for _, text in hidden}
         bigpanda = {self.bigpanda.api_key, self.bigpanda.app_key or ""} if self.bigpanda else set()
         return frozenset({self.trigger_url, *inbound, *outbound, *bigpanda, *in_url} - {""})
+
+
+def names_in_url(url: str) -> tuple[str, ...]:
+    """Return the names in the parameter `recipients` of a trigger's URL, in which a comma may be quoted, too."""
+    pieces = [piece.partition("=") for piece in urlsplit(url).query.split("&")]
+    lists = [unquote_plus(value) for name, _, value in pieces if name == "recipients"]
+    return tuple(filter(None, (name.strip() for each in lists for name in each.split(","))))
 
 
 def _fits(name: str, pattern: str) -> bool:

@@ -14,6 +14,7 @@ from relay.channels.channel import (
     EndpointCredentials,
     OutboundCredentials,
     Rest,
+    names_in_url,
 )
 from relay.channels.policy import LEAST_WITHIN_SECONDS, MOST_CANARY_SECONDS, NOTIFIED_WITHIN_SECONDS, Policy
 from relay.channels.schema import AUTH, CHANNEL, faults
@@ -61,9 +62,10 @@ def check_secret(document: Any, hosts: VendorHosts) -> None:
     _check_endpoint(document["inbound"], "inbound")
     if "callback" in xmatters:
         _check_endpoint(xmatters["callback"], "xmatters.callback")
-    _check_names(xmatters.get("recipients", ()), "xmatters.recipients")
+    in_url = names_in_url(xmatters["trigger_url"])
+    _check_names((*in_url, *xmatters.get("recipients", ())), "xmatters.recipients")
     for index, route in enumerate(policy.get("routes", ())):
-        _check_names(route["recipients"], f"policy.routes.{index}.recipients")
+        _check_names((*in_url, *route["recipients"]), f"policy.routes.{index}.recipients")
     if bigpanda.get("callbacks") and "app_key" not in bigpanda:
         raise InvalidChannel("bigpanda: needs app_key for callbacks")
     for index, pause in enumerate(policy.get("pauses", ())):

@@ -1,7 +1,7 @@
 """Questions to BigPanda if an incident is over of which a resolve came.
 
 Anyone who has the webhook's token can forge a resolve. So, if the channel has an API key, BigPanda is asked before
-anything is announced, ended or dropped: after 3, 15 and 60 s, then each time as long again as the claim has lasted,
+anything is announced, ended or dropped: after 3, 15 and 60 s, then each time after as long as the last resolve is ago,
 from one to five minutes.
 
 | BigPanda's answer | what follows |

@@ -389,6 +389,11 @@ class State(NamedTuple):
     def is_critical(self) -> bool:
         return self.is_open and self.rank == _CRITICAL
 
+    @property
+    def may_be_critical(self) -> bool:
+        """True also for an open state without a status, which does not contradict the known status."""
+        return self.is_critical or (self.is_open and self.rank is None)
+
     def precedes(self, other: "State | None") -> bool:
         """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
 

@@ -377,7 +377,7 @@ class Entry(NamedTuple):
         # A body without a status does not contradict the known status.
         is_silent = state.is_open and state.rank is None
         eased = state.without_alerts() if is_better else self.eased if is_silent else None
-        entry = self._with_newest(state)
+        entry = self._settled_with(state)
         entry = replace(entry, eased=eased, debt=entry.debt.settled())
         if self.is_over or not state.is_open:
             # It ended and may reopen, although people are not told of either.
@@ -405,14 +405,12 @@ class Entry(NamedTuple):
         if not state.is_of_same_share(self.newest):
             debt = replace(debt, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)
         seen_digests = seen_digests[-MAX_SEEN_DIGESTS:]
-        # A body without a status does not contradict the known status.
-        is_still_critical = state.is_critical or (state.is_open and state.rank is None)
-        receipt = self.receipt if is_still_critical else self.receipt.ended()
-        told, before = self.announced if self.eased is None else None, self.newest
-        if state.is_critical and before and not before.is_critical and told and told.is_critical:
-            # The better state before this one was only owed: people still know the incident as critical.
-            receipt = receipt.resumed()
-        return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt, receipt=receipt)
+        return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt)
+
+    def _settled_with(self, state: State) -> "Entry":
+        """Return the entry with a newest state that is not owed: it is announced, or is not to be."""
+        entry = self._with_newest(state)
+        return entry if state.may_be_critical else replace(entry, receipt=self.receipt.ended())
 
     def leased(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """Return the entry with the lease of a sender that is about to send, in at most `tries` attempts.
@@ -468,12 +466,12 @@ class Entry(NamedTuple):
         known = (*entry.maybe_announced(), *([entry.eased] if entry.eased else []))
         is_anew = any(compare(told, state).transition in _ANEW for told in known)
         newer = newest if newest and state.precedes(newest) else None
-        entry = entry if newer else entry._with_newest(state)
+        entry = entry if newer else entry._settled_with(state)
         if is_anew and not (audience.is_for_one and state.is_open):
             entry = replace(entry, acknowledgement=None)
         receipt = entry.receipt
-        # One that is open only since an earlier critical has no page says nothing of a critical that comes anew.
-        has_own = receipt.is_open and not (is_anew and receipt.has_no_page)
+        # One that is open since an earlier critical says nothing of a critical that comes anew.
+        has_own = receipt.is_open and not is_anew
         begins = audience.awaits_receipt and not audience.is_for_one and not has_own
         if begins and state.is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
             receipt = Receipt.begun(at, audience.recipients)
@@ -546,6 +544,15 @@ class Entry(NamedTuple):
         """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds)."""
         step = Missed.PAGE_SUPPRESSED if is_suppressed else Missed.PAGE_MISSING
         return replace(self, receipt=self.receipt.missing(step, since))
+
+    @property
+    def is_awaited(self) -> bool:
+        """True if people are told of the announced critical when nobody hears it.
+
+        While a better state is owed, only a critical without a page is told of.
+        """
+        is_better = self.newest is not None and not self.newest.may_be_critical
+        return self.receipt.is_open and (self.receipt.has_no_page or not is_better)
 
     def awaits_others(self, state: State) -> bool:
         """True if nobody is known to have heard the critical `state`, and no further recipients were signalled."""

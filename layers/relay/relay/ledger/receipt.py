@@ -97,14 +97,6 @@ class Receipt(NamedTuple):
         """
         return replace(self, is_open=False, missed="") if self.is_open and not self.has_no_page else self
 
-    def resumed(self) -> "Receipt":
-        """Return the receipt of a critical after a better state of which people were not told: it is awaited further.
-
-        One that was answered, or of which people were told, stays ended.
-        """
-        is_settled = not self.since or self.answered_at or self.told_at or self.others_at
-        return self if is_settled else replace(self, is_open=True)
-
     @property
     def has_no_page(self) -> bool:
         return self.missed in {Missed.PAGE_MISSING, Missed.PAGE_SUPPRESSED}

@@ -317,14 +317,14 @@ def row_of(entry: Entry) -> Row | None:
     The row is a critical one if the owed state is critical, or for an open receipt.
     """
     row = entry.debt.row
-    if entry.receipt.is_open and not entry.debt.job:
+    if entry.is_awaited and not entry.debt.job:
         # The row of a given-up state is due long after it.
         row = Row(entry.receipt.since)
     if row is None:
         return None
     # The state of an entry that could not be read is unknown: its row is as it was.
     is_critical = entry.newest.is_critical if entry.newest else row.is_critical
-    return replace(row, is_critical=is_critical or entry.receipt.is_open)
+    return replace(row, is_critical=is_critical or entry.is_awaited)
 
 
 def decoded(found: Text) -> Entry:

@@ -207,7 +207,8 @@ class FallbackNotifier:
 
     def _missed(self, row: DueRow) -> str:
         """Return the step of a critical (`Missed`) that is late, or that failed; empty for none."""
-        return row.entry.receipt.missed_step(self.policies.of(row.channel), self.tools.clock())
+        policy = self.policies.of(row.channel)
+        return row.entry.receipt.missed_step(policy, self.tools.clock()) if row.entry.is_awaited else ""
 
     def _is_held(self, row: DueRow) -> bool:
         """True if a pause with conditions holds a row's state. The entry records one pause, and another may apply.

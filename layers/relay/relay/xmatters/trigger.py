@@ -95,7 +95,7 @@ class XMatters:
             seconds_left = deadline.remaining(reserve)
             # Before the limit: a job has one attempt only, and would send the same old credentials at each wake.
             if HANDLING[failure.reason].renews_credentials and not is_renewed:
-                renewed = self._renewed(channel, seconds_left)
+                renewed = self._renewed(channel, seconds_left, has_token=failure.was_sent)
                 if renewed is None:
                     return sent
                 channel, is_renewed, attempts_left = renewed, True, attempts_left + 1
@@ -118,12 +118,14 @@ class XMatters:
         self._sleep(wait)
         return True
 
-    def _renewed(self, channel: Channel, seconds_left: float) -> Channel | None:
+    def _renewed(self, channel: Channel, seconds_left: float, *, has_token: bool) -> Channel | None:
         """Return the channel with a new OAuth token or a changed secret; None if neither is available in time.
+
+        `has_token` is False if the request for a token was refused: the same password would be refused again.
 
         The secret is read also if only the token may have expired: the password may have been rotated as well.
         """
-        is_token_renewed = self._logins.renew(_login(channel))
+        is_token_renewed = has_token and self._logins.renew(_login(channel))
         same = channel if is_token_renewed else None
         # A read of the secret must not use up the time that is reserved for the queue.
         if seconds_left < READ_SECONDS + SHORTEST_ATTEMPT_SECONDS:
