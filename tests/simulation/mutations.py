@@ -1114,13 +1114,6 @@ MUTATIONS = (
         seed=44,
     ),
     Mutation(
-        "an incident that is better is told as unheard",
-        "ledger.entry:Entry._settled_with",
-        "self.receipt.ended()",
-        "self.receipt",
-        seed=559,
-    ),
-    Mutation(
         "a critical that comes again has the receipt of the one before",
         "ledger.entry:Entry.announcing",
         "is_anew or not receipt.since",

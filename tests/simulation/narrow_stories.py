@@ -494,7 +494,8 @@ def _with_ended_snoozes(random: Random, story: Story) -> Story:
         naps.append(Nap(name, begins, begins + random.uniform(60, 500)))
     wants = ["opened", "worsened", "grew", "resolved", "reopened"]
     story = alone(story, _posts(states), policy=_plain(story, notify_on=wants), routed=[])
-    return replace(story, naps=naps, reconcile_interval=120.0, cloud=USUAL)
+    # An API that lags shows a snooze after the incident rang at its end.
+    return replace(story, naps=naps, reconcile_interval=120.0, api_lag=0.0, cloud=USUAL)
 
 
 _PAIRS = (

@@ -266,6 +266,13 @@ class TestRestOfTheStory:
         relay.play(f"{events} 15m")
         assert (told(relay), relay.entry().is_given_up) == ([], True)
 
+    @pytest.mark.parametrize("wants", [WANTS, WANTS[:2]], ids=["announced", "not to be announced"])
+    @pytest.mark.parametrize("event", ["ok", "warning"])
+    def test_better_state_that_is_not_owed_ends_the_receipt(self, event: str, wants: list[str]) -> None:
+        relay = watched(BOTH | {"notify_on": wants})
+        relay.play(f"critical 5 {event}")
+        assert heard(relay) == (False, False, False)
+
     def test_snooze_ends_the_receipt_of_a_critical_whose_better_state_was_never_told(self) -> None:
         relay = watched({"answered_within_seconds": 300, "max_per_minute": 1, "notify_on": WANTS})
         relay.play("critical 5 warning 5", alerts=["a1"])
