@@ -114,8 +114,7 @@ class ChangeMarks:
     """The change marks of all channels, from the last successful read of the ledger's table.
 
     `source` returns the marks by name (a channel's, or `settings_name` of it), and raises LedgerError. `notice` counts
-    and logs failed reads. `read_at` is the time of the last successful read (epoch seconds); 0 for
-    none.
+    and logs failed reads. `read_at` is the time of the last successful read (epoch seconds); 0 for none.
     """
 
     def __init__(
