@@ -20,9 +20,7 @@ class Facts(NamedTuple):
     """Facts of a state that routes and pauses can ask about.
 
     Attributes:
-        environment: name of the incident's environment.
         team: value of its tag `team`.
-        status: its status.
     """
 
     environment: str
@@ -45,13 +43,8 @@ class Settings:
 
     Attributes:
         at: start, in seconds since the beginning.
-        deed: the operator's action in words.
         mode: "live" or "shadow".
-        pauses: the pauses in the secret.
-        routes: the routes in the secret.
-        recipients: the channel's own recipients.
         credentials: number of the credentials: trigger key and inbound token.
-        is_removed: True if the channel does not exist.
     """
 
     at: int
@@ -101,12 +94,15 @@ class Settings:
         return f"at {self.at} s it {self.deed}: {self.mode}{removed}, pauses {list(self.pauses)}"
 
 
+def with_routes(routes: Iterable[tuple[When, str]]) -> Settings:
+    """Return the settings of a new channel with these routes, each for one recipient."""
+    return Settings(0, routes=tuple({"when": when, "recipients": [name]} for when, name in routes))
+
+
 class Pause(NamedTuple):
     """A pause that applies to a state. Times are in epoch seconds.
 
     Attributes:
-        since: start.
-        until: end.
         keeps: True if the states that it holds are signalled after it.
     """
 

@@ -17,14 +17,6 @@ from tests.simulation.verdict import Verdict
 MOST_TRIES = 800
 # A smaller story is tried with so many seeds, since each deletion changes all later random choices of a schedule.
 SEEDS = 3
-# Members of a story that may be left out although they have no default, each with the value for its absence.
-_ABSENT: Mapping[str, Any] = {
-    "reconcile_interval": None,
-    "crashes": 0.0,
-    "rotates_at": None,
-    "widens_at": None,
-    "has_rest": False,
-}
 # Members of a policy that every channel of a story has.
 _POLICY = {
     "preset",
@@ -45,7 +37,6 @@ class Case:
     Attributes:
         seed: seed of the random choices while the story is played.
         story: the story, not played yet.
-        verdict: the verdict of the schedule.
     """
 
     seed: int
@@ -109,7 +100,6 @@ def _without_incidents(story: Story) -> list[Story]:
 
 def _without_features(story: Story) -> list[Story]:
     smaller: list[dict[str, Any]] = [
-        *({name: absent} for name, absent in _ABSENT.items() if getattr(story, name) != absent),
         *({each.name: _default(each)} for each in fields(story) if _has_default(each) and _is_special(story, each)),
         *(
             {"cloud": replace(story.cloud, **{each.name: _default(each)})}
