@@ -1,12 +1,13 @@
 """Invariants of attacks: promises of docs/security.md, checked after a schedule."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from tests.simulation.attack_plans import ALLOWED_NAMES, ATTACKED, LASTS_SECONDS, RECIPIENTS, Plan, Truth
 from tests.simulation.attack_vendors import Signal, Vendors
+from tests.simulation.services import tells_of
+from tests.simulation.world import Time
 
 # A critical is silent for so long at most, where no flood uses up the channel's limit: a minute for BigPanda's answer
 # about a resolve, and the time of its job.
@@ -34,10 +35,6 @@ class Notice(NamedTuple):
     at: float
     text: str
 
-    def tells_of(self, incident: str) -> bool:
-        """Return True if the message names the incident, or only says that there are more incidents."""
-        return bool(re.search(rf"\b{re.escape(incident)}\b", self.text)) or " more " in self.text
-
 
 class Posted(NamedTuple):
     """A share as the relay has to read it: channel, incident, True if the incident is open, names in the URL."""
@@ -46,13 +43,6 @@ class Posted(NamedTuple):
     incident: str
     is_open: bool
     url_recipients: tuple[str, ...]
-
-
-class Gap(NamedTuple):
-    """A time in which an incident is open, and no signal says so, in seconds since the beginning."""
-
-    begins: float
-    ends: float
 
 
 def broken_invariants(
@@ -81,13 +71,13 @@ def broken_invariants(
         yield "somebody acknowledged"
 
 
-def gaps(truth: Truth, signals: Sequence[Signal]) -> Iterator[Gap]:
+def gaps(truth: Truth, signals: Sequence[Signal]) -> Iterator[Time]:
     """Yield the times in which an incident was open, and the last signal did not say so."""
     end = min(truth.over, LASTS_SECONDS)
     times = [truth.opened, *(signal.at for signal in signals), end]
     says_open = [False, *(signal.is_open for signal in signals)]
     for (begins, ends), is_known in zip(pairwise(times), says_open, strict=True):
-        gap = Gap(max(begins, truth.opened), min(ends, end))
+        gap = Time(max(begins, truth.opened), min(ends, end))
         if not is_known and gap.begins < gap.ends:
             yield gap
 
@@ -112,7 +102,7 @@ def _unheard(plan: Plan, truth: Truth, signals: Sequence[Signal], notices: Seque
             if plan.flood and truth.channel == ATTACKED:
                 by = _notified_by(plan, since, notices)
                 counted_from = gap.begins + plan.fallback_seconds
-                if any(each.tells_of(truth.id) for each in notices if counted_from <= each.at <= by):
+                if any(tells_of(each.text, truth.id) for each in notices if counted_from <= each.at <= by):
                     continue
             if until > by:
                 yield f"{truth.id} is open from {since:.0f} to {until:.0f} s, and nobody knows"

@@ -21,12 +21,9 @@ _OF_ENVIRONMENT = re.compile(r"/resources/v2\.0/environments/([^/]+)/incidents(?
 
 @dataclass(frozen=True)
 class Signal:
-    """A signal that xMatters accepted.
+    """A signal that xMatters accepted, `at` seconds since the beginning.
 
     Attributes:
-        at: time, in seconds since the beginning.
-        incident: id of the incident.
-        is_open: True if the incident is announced as open.
         recipients: names that the workflow rings.
         is_of_reconcile: True if a reconcile run found the state.
         trail: correlation id of the share that the signal is about.
@@ -64,13 +61,8 @@ class Vendors:
     """BigPanda and xMatters.
 
     Attributes:
-        plan: the plan of the schedule.
         now: returns the time in epoch seconds.
-        began: the beginning, in epoch seconds.
         say: called with each event, for the words of a failed schedule.
-        signals: signals that xMatters accepted, oldest first.
-        page_ends: ends of pages.
-        comments: comments in BigPanda.
         changes: requests that would change an incident of BigPanda: resolve, snooze or assign it.
         strange: URLs of BigPanda's API that are of no use for the incidents of the environment.
     """

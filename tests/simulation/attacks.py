@@ -90,13 +90,8 @@ class Attack:
     """One schedule. With an even seed the attacker holds the webhook's token, with an odd seed the callback's.
 
     Attributes:
-        plan: the plan of the schedule.
-        vendors: BigPanda and xMatters.
-        notices: messages to the fallback topic.
         forged_open: time of the last share of each incident that was forged as open, in seconds since the beginning.
         posted: shares that the relay got, by their correlation ids.
-        problems: broken invariants.
-        words: the schedule in words, line by line.
     """
 
     def __init__(self, seed: int, plan: Plan | None = None) -> None:

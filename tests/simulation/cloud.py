@@ -34,7 +34,6 @@ class Cloud:
         left_unprocessed: fraction of batch reads that are answered in part.
         clocks_differ: the largest difference of two functions' clocks.
         login: kind of the first channel's credentials: "url", "basic", "api_key" or "oauth".
-        token_lasts: lifetime of an OAuth token.
         revoked_at: times at which xMatters revokes all OAuth tokens, since the beginning.
         cache_seconds: time for which a function uses its copy of a channel's secret.
         rolled_back_at: time at which a newer version of the relay is rolled back to this one, since the beginning; 0
@@ -139,8 +138,6 @@ class Logins:
     """The credentials that the simulated xMatters accepts for its triggers and its REST API.
 
     Attributes:
-        cloud: kind and lifetime of the credentials.
-        began: beginning of the schedule, in epoch seconds.
         password: present password of the triggers' user, which is the key of a key's kind.
         _tokens: user, password and time of issue of each OAuth token.
     """

@@ -29,14 +29,11 @@ DONE, UNKNOWN, CONFLICT = 204, 404, 409
 
 @dataclass(frozen=True)
 class Act:
-    """A request that resolved or snoozed an incident.
+    """A request that resolved or snoozed an incident. Times are in epoch seconds.
 
     Attributes:
-        at: time, in epoch seconds.
         answer: name of the person's answer that caused the request.
-        incident: id of the incident.
         deed: "resolve" or "snooze".
-        process: the process that asked.
         is_in_doubt: True if the process got no answer to the request.
         until: end of the snooze, in epoch seconds; 0 for a resolve.
     """
@@ -55,17 +52,13 @@ class Console(Session):
     """BigPanda's API, with the weather's faults.
 
     Attributes:
-        edge: the service's delays and faults.
         incidents: returns the present incidents by id.
         shown: called with the id of an incident that was read.
         commented: called with the id of an incident that got a comment.
         resolve: resolves an incident, by id; returns the status of BigPanda's answer.
         snooze: snoozes an incident, by id, until a time in epoch seconds; returns the status of BigPanda's answer.
-        texts: texts of all comments.
         written: number of comments by answer.
-        acts: requests that resolved or snoozed an incident, oldest first.
         asked: times of all requests by endpoint.
-        keys: valid API keys.
         page: number of incidents on a page, whatever page size a request has.
         foreign: incidents that are shared with the other webhook alone; with any, the others are shared with both.
         moved: incidents that are in the environment MOVED_TO; all others are in the other ones.

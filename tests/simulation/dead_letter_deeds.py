@@ -25,10 +25,6 @@ class DeadLetterDeeds:
     """Operators who drop, export and import dead letters.
 
     Attributes:
-        world: clock and processes.
-        queue: the dead-letter queue.
-        dynamodb: the ledger's table.
-        random: generator that chooses the messages.
         file: the last export: lines of a file.
     """
 

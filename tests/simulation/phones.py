@@ -36,9 +36,6 @@ class Ring:
         began: start of the relay's post, in epoch seconds.
         incident: name of the ledger entry.
         share: number of the announced state.
-        delivery: the relay's delivery id.
-        recipients: recipients in the signal.
-        channel: the channel of the trigger.
     """
 
     at: float
@@ -52,12 +49,9 @@ class Ring:
 
 @dataclass
 class Page:
-    """A page that xMatters made of a signal.
+    """A page that xMatters made of a signal. Times are in epoch seconds, and infinity for never.
 
     Attributes:
-        name: id of the page.
-        ring: the signal.
-        request_id: request id of the signal.
         found_from: time from which a search finds the page, in epoch seconds.
         ended_at: time of its termination, in epoch seconds; None while active.
         delivered_at: time at which a device got it, in epoch seconds; infinity for never.
@@ -65,7 +59,6 @@ class Page:
         given_up_at: time at which the relay took a callback that nobody is left, in epoch seconds; infinity for never.
         doubtful_since: time from which the relay may have a callback about the page that it did not answer with 200, in
             epoch seconds; infinity for never.
-        answers: times (epoch seconds) and texts of the answers, which the relay was called back with.
     """
 
     name: str
@@ -91,16 +84,11 @@ class Page:
 
 @dataclass
 class Post:
-    """A process's request to a trigger, and its result.
+    """A process's request to a trigger, and its result. Times are in epoch seconds.
 
     Attributes:
-        process: name of the process.
-        delivery: the relay's delivery id.
-        began: start, in epoch seconds.
         incident: name of the ledger entry.
         share: number of the announced state.
-        channel: the channel of the trigger.
-        is_critical: True if the state is open and critical.
         is_marked: True if the request had the header X-Relay-May-Repeat.
         request_id: xMatters' request id; None if the signal was not accepted.
         ended: end, in epoch seconds; None until then.
@@ -137,13 +125,7 @@ class Phones(Session):
         rest: delays and faults of the REST API.
         tokens: delays and faults of OAuth's token endpoint.
         logins: credentials of the first channel; None if they are in its trigger's URL.
-        keys: the API key of each channel's trigger.
-        accepted: number of accepted signals.
         calls: accepted signals to BOSS, since nobody is known to have heard a critical; oldest first.
-        rings: accepted signals to others, oldest first.
-        rings_of: the same, by incident.
-        posts: requests to triggers, oldest first.
-        pages: pages, oldest first.
         doubts: number of requests with an unknown result for the relay, by incident.
         refused_tokens: times of the requests for a token that got none, in epoch seconds.
         deliveries: random generator for the devices that get a page; None if nobody asks for that.
@@ -283,9 +265,15 @@ class Phones(Session):
             self.rest.reach()
             self.rest.end()
             return HttpAnswer(401, {}, b"")
-        if "/people/" in url:
-            return self._of_people(url, seconds)
-        return self._of_pages(url, json.loads(body or b"{}"), seconds)
+        fault = self.rest.begin()
+        if fault == "timeout":
+            self.rest.world.wait(seconds)
+            raise requests.ReadTimeout("late")
+        if fault:
+            return HttpAnswer(503 if fault == "503" else 401, {}, b"")
+        answer = self._of_people(url) if "/people/" in url else self._of_pages(url, json.loads(body or b"{}"))
+        self.rest.end()
+        return answer
 
     def _ring_in(self, delay: float, post: Post, recipients: tuple[str, ...]) -> None:
         """Accept a signal after `delay` seconds, even if its sender is frozen by then."""
@@ -332,32 +320,24 @@ class Phones(Session):
                 fails_at = found_from + seconds + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
                 world.at(fails_at, partial(self.on_failure, page))
 
-    def _of_pages(self, url: str, said: Mapping[str, str], seconds: float) -> HttpAnswer:
+    def _of_pages(self, url: str, said: Mapping[str, str]) -> HttpAnswer:
         """Answer a search for a signal's pages, or a termination of a page."""
-        world, fault = self.rest.world, self.rest.begin()
-        if fault == "timeout":
-            world.wait(seconds)
-            raise requests.ReadTimeout("late")
-        if fault:
-            return HttpAnswer(503 if fault == "503" else 401, {}, b"")
+        world = self.rest.world
         if "id" in said:
             [page] = [page for page in self.pages if page.name == said["id"]]
             is_active, page.ended_at = page.ended_at is None, page.ended_at or world.now
             world.say(f"xmatters: {page.name} of {page.ring.incident} share {page.ring.share} ends")
-            self.rest.end()
             return HttpAnswer(200 if is_active else 409, {}, b"{}")
         if "/event-suppressions" in url:
             # Flood control is the cause of every second signal without a page.
             lost = [ring for ring in self.rings if all(page.ring != ring for page in self.pages)][::2]
             moments = (datetime.fromtimestamp(ring.at, UTC).isoformat() for ring in lost)
-            self.rest.end()
             return HttpAnswer(200, {}, json.dumps({"data": [{"match": {"at": at}} for at in moments]}).encode())
         if "/audits" in url:
             return self._audits(dict(parse_qsl(urlsplit(url).query))["eventId"])
         wanted = dict(parse_qsl(urlsplit(url).query)).get("requestId")
         there = [page for page in self.pages if page.request_id == wanted and page.found_from <= world.now]
         found = [{"id": page.name, "status": "TERMINATED" if page.ended_at else "ACTIVE"} for page in there]
-        self.rest.end()
         return HttpAnswer(200, {}, json.dumps({"data": found}).encode())
 
     def _audits(self, name: str) -> HttpAnswer:
@@ -370,33 +350,20 @@ class Phones(Session):
         audits = audits if page.delivered_at <= now else []
         answers = ({"response": text, "notification": got} for _, text in page.answers)
         audits += [{"type": "RESPONSE_RECEIVED", "response": each} for each in answers]
-        self.rest.end()
         return HttpAnswer(200, {}, json.dumps({"data": audits}).encode())
 
-    def _of_people(self, url: str, seconds: float) -> HttpAnswer:
+    def _of_people(self, url: str) -> HttpAnswer:
         """Answer a look-up of a person."""
-        fault = self.rest.begin()
-        if fault == "timeout":
-            self.rest.world.wait(seconds)
-            raise requests.ReadTimeout("late")
-        if fault:
-            return HttpAnswer(503 if fault == "503" else 401, {}, b"")
         name = urlsplit(url).path.rpartition("/")[2]
-        self.rest.end()
         if name != "jdoe":
             return HttpAnswer(404, {}, json.dumps({"code": 404}).encode())
         person = {"id": "p1", "targetName": name, "recipientType": "PERSON", "status": "ACTIVE"}
         return HttpAnswer(200, {}, json.dumps(person).encode())
 
-    def last_page(self, incident: str) -> Page | None:
-        """Return the latest page of an incident, by its id, on the first channel."""
+    def page_of(self, incident: str, *, is_first: bool) -> Page | None:
+        """Return the first or the latest page of an incident, by its id, on the first channel."""
         pages = (page for page in self.pages if page.ring.incident.partition("@")[0] == incident)
-        return max(pages, key=lambda page: page.ring.at, default=None)
-
-    def first_page(self, incident: str) -> Page | None:
-        """Return the first page of an incident, by its id, on the first channel."""
-        pages = (page for page in self.pages if page.ring.incident.partition("@")[0] == incident)
-        return min(pages, key=lambda page: page.ring.at, default=None)
+        return (min if is_first else max)(pages, key=lambda page: page.ring.at, default=None)
 
     def asked(self, delivery: str) -> int:
         """Return the number of requests for a delivery."""

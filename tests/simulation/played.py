@@ -1,7 +1,7 @@
 """A schedule as it was played: the story, and the simulated world that the judges look at."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,10 @@ from tests.simulation.story import Nap, Quiet, SharedState, Story
 from tests.simulation.weather import Spell, Weather
 from tests.simulation.world import World
 
+# Services that every signal needs.
+NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
+# A signal may be in flight for its sender's lease, or for as long as BigPanda waits.
+IN_FLIGHT_SECONDS = 16.0
 # The person who acknowledges in the stories, and the forger's name.
 ACKNOWLEDGER, FORGER = ("jdoe",), ("mallory",)
 
@@ -22,15 +26,8 @@ class Played:
     """Knowledge that all judges of a schedule share. Each judge adds what it alone needs.
 
     Attributes:
-        story: choices of the seed.
         states: all states that BigPanda shared, by entry and number.
-        world: clock and processes.
-        weather: faults of the schedule.
-        phones: the simulated xMatters.
         queues: the queues whose messages wake workers.
-        dead_letters: the dead-letter queue.
-        sns: the topics.
-        console: the simulated BigPanda.
         naps: snoozes in BigPanda, those by answers included.
     """
 
@@ -44,11 +41,50 @@ class Played:
     sns: SimulatedSns
     console: Console
     naps: Sequence[Nap]
+    _states_of: dict[str, list[SharedState]] = field(init=False, default_factory=dict)
+    _grouped: int = field(init=False, default=0)
 
     @property
     def played(self) -> dict[str, Any]:
         """The members that all judges have, by name."""
-        return {each.name: getattr(self, each.name) for each in fields(Played)}
+        return {each.name: getattr(self, each.name) for each in fields(Played) if each.init}
+
+    def states_of(self, incident: str) -> Sequence[SharedState]:
+        """Return the states of an incident. New ones come while a schedule runs."""
+        if self._grouped != len(self.states):
+            self._states_of, self._grouped = {}, len(self.states)
+            for state in self.states.values():
+                self._states_of.setdefault(state.incident, []).append(state)
+        return self._states_of.get(incident, [])
+
+    def incidents_of(self, channel: str) -> dict[str, list[SharedState]]:
+        """Return the states of a channel that arrived, by incident."""
+        found: dict[str, list[SharedState]] = {}
+        for state in self.states.values():
+            if state.channel == channel and state.arrivals:
+                found.setdefault(state.incident, []).append(state)
+        return found
+
+    def rings_of(self, incident: str) -> Sequence[Ring]:
+        """Return the signals of an incident that xMatters accepted, oldest first."""
+        return self.phones.rings_of.get(incident, [])
+
+    def told_by(self, ring: Ring) -> SharedState:
+        """Return the state that a signal announced."""
+        return self.states[ring.incident, ring.share]
+
+    def moment(self, at: float) -> str:
+        """Return a time (epoch seconds) in words."""
+        return f"{at - self.world.began:.0f} s"
+
+    def is_steady(self, *services: str) -> bool:
+        """Return True if no process dies, and these services never fail."""
+        return not self.weather.crashes and not self.spells(*services)
+
+    def is_dead_lettered(self, state: SharedState) -> bool:
+        """Return True if a signal of the state is on the dead-letter queue."""
+        found = ((body["entry"], body["share"]) for body in self.dead_letters.bodies())
+        return (state.incident, state.number) in found
 
     @cached_property
     def policies(self) -> Mapping[str, Mapping[str, Any]]:

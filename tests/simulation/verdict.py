@@ -9,9 +9,7 @@ class Verdict:
     """Result of a schedule.
 
     Attributes:
-        seed: seed of the schedule.
         problems: broken invariants; empty if all held.
-        words: the schedule in words, line by line.
     """
 
     seed: int

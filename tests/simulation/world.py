@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count
 from random import Random
-from typing import Any, override
+from typing import Any, NamedTuple, override
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -19,6 +19,13 @@ from relay.deadline import Deadline
 
 # The beginning of a simulated world, in epoch seconds.
 BEGINS_AT = 1_800_000_000
+
+
+class Time(NamedTuple):
+    """A time with its begin and its end."""
+
+    begins: float
+    ends: float
 
 
 class Crash(BaseException):
