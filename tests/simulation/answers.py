@@ -1,12 +1,12 @@
 """Judge of answers that act: those whose response text resolves or snoozes its incident in BigPanda."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from tests.simulation.console import Act
+from tests.simulation.console import Act, answers_in
 from tests.simulation.phones import Page
-from tests.simulation.played import NEEDED, Played
+from tests.simulation.played import NEEDED, CautiousJudge, may_be_unrecorded
 from tests.simulation.story import Said
 
 # From a signal's acceptance to its record in the ledger. An answer's worker reads the ledger when it starts.
@@ -54,21 +54,16 @@ class Answer:
 
 
 @dataclass
-class ActingAnswers(Played):
-    """Judge of the answers that act, in a finished schedule.
-
-    Attributes:
-        untrusted: incidents of which the ledger need not know all signals.
-    """
+class ActingAnswers(CautiousJudge):
+    """Judge of the answers that act, in a finished schedule."""
 
     answers: Sequence[Answer]
-    untrusted: Collection[str]
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each answer that acted wrongly, too often or not at all, or whose comment is wrong."""
         for answer in self.answers:
             acts = [act for act in self.console.acts if act.answer == answer.name]
-            texts = [text for text in self.console.texts if answer.name in _words(text)]
+            texts = [text for text in self.console.texts if answer.name in answers_in(text)]
             # Copies of a callback come every five seconds.
             latest = answer.came + 5 * answer.said.copies + NOTED_SECONDS + 60.0 * (self.story.snooze_minutes or 0)
             if any(act.until > latest for act in acts):
@@ -78,9 +73,9 @@ class ActingAnswers(Played):
             if answer.is_credible and answer.said.incident not in self.untrusted:
                 yield from (problem for act in acts for problem in self._overtaken(answer, act))
             # The result of an earlier request was not known, or could not be noted.
-            if any(not _is_in_doubt(earlier) for earlier, _ in pairwise(acts)):
+            if any(not may_be_unrecorded(earlier) for earlier, _ in pairwise(acts)):
                 yield f"acted: {answer.name} did {acts[0].deed} {acts[0].incident} {len(acts)} times"
-            if any(not _is_in_doubt(act) for act in acts) and texts:
+            if any(not may_be_unrecorded(act) for act in acts) and texts:
                 yield f"acted: {answer.name} did {acts[0].deed} {acts[0].incident}, and was a comment too: {texts[0]}"
             if any("(Not " not in text and not text.startswith("Unverified") for text in texts):
                 yield f"unexplained: {answer.name} did nothing, and its comment does not say why: {texts[0]}"
@@ -132,12 +127,3 @@ class ActingAnswers(Played):
             and not any(first < at < last for at in rings)
             and not any(world.began + nap.begins < last and first < world.began + nap.ends for nap in naps)
         )
-
-
-def _is_in_doubt(act: Act) -> bool:
-    """Return True if the worker may not know the result of its resolve or snooze, or may not have recorded it."""
-    return act.is_in_doubt or act.process.is_dead or "ledger" in act.process.troubles
-
-
-def _words(text: str) -> set[str]:
-    return {word.strip('".,()') for word in text.split()}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tests.simulation.attack_plans import ALLOWED_NAMES, ATTACKED, LASTS_SECONDS, RECIPIENTS, Plan, Truth
 from tests.simulation.attack_vendors import Signal, Vendors
-from tests.simulation.services import tells_of
+from tests.simulation.services import Notice, tells_of
 from tests.simulation.world import Time
 
 # A critical is silent for so long at most, where no flood uses up the channel's limit: a minute for BigPanda's answer
@@ -29,13 +29,6 @@ RECONCILED_SECONDS = 660.0
 AHEAD_SECONDS = 5.0
 
 
-class Notice(NamedTuple):
-    """A message to the fallback topic about the attacked channel: time in seconds since the beginning, and text."""
-
-    at: float
-    text: str
-
-
 class Posted(NamedTuple):
     """A share as the relay has to read it: channel, incident, True if the incident is open, names in the URL."""
 
@@ -56,7 +49,8 @@ def broken_invariants(
     """Yield the broken invariants of a finished schedule, in words.
 
     `notices` are the messages to the fallback topic. `forged_open` has the time of each incident's last share that was
-    forged as open. `is_acknowledged` is True if an entry of the ledger has somebody who acknowledged.
+    forged as open. `is_acknowledged` is True if an entry of the ledger has somebody who acknowledged. All times are in
+    seconds since the beginning.
     """
     for truth in plan.truths:
         yield from _unheard(plan, truth, vendors.of(truth.id), notices)

@@ -105,10 +105,7 @@ class Plan:
 
     Attributes:
         seed: the schedule's seed. If it is even, the attacker holds the webhook's token, else the callback's.
-        forgeries: number of random forgeries.
-        fallback_seconds: time after which the fallback topic is notified of a critical that the attacked channel owes.
         allowed: names and patterns that the attacked channel's URL may add.
-        is_reconciled: True if reconcile runs compare the attacked channel with BigPanda.
         environments: number of environments of BigPanda that the channels' secrets name.
         lag: BigPanda's API shows a change so many seconds after its webhook.
     """

@@ -4,13 +4,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call
-from tests.simulation.attack_plans import ATTACKED, ENVIRONMENT, WEBHOOK, Outage, Plan, Truth
+from tests.simulation.attack_plans import ATTACKED, ENVIRONMENT, WEBHOOK, Outage, Plan
 
 # An environment of another team, which the key of BigPanda's API can read, too.
 OTHER_ENVIRONMENT, INCIDENT_ELSEWHERE = "e-of-a-stranger", "i-of-a-stranger"
@@ -39,16 +39,14 @@ class Signal:
     page_key: str
 
 
-@dataclass(frozen=True)
-class PageEnd:
+class PageEnd(NamedTuple):
     """The end of a page: its time in seconds since the beginning, and the place of its signal in `Vendors.signals`."""
 
     at: float
     place: int
 
 
-@dataclass(frozen=True)
-class Comment:
+class Comment(NamedTuple):
     """A comment: its time in seconds since the beginning, the id of its incident, and its text."""
 
     at: float
@@ -154,10 +152,8 @@ class Vendors:
             now = self._seconds() - self.plan.lag
             for truth in self.plan.truths:
                 if truth.opened <= now and truth.channel == ATTACKED:
-                    yield self._as_shown(truth, is_open=truth.is_open(now))
-
-    def _as_shown(self, truth: Truth, *, is_open: bool) -> dict[str, Any]:
-        return _shown(truth.id, self.began + (truth.opened if is_open else truth.over), is_open=is_open)
+                    is_open = truth.is_open(now)
+                    yield _shown(truth.id, self.began + (truth.opened if is_open else truth.over), is_open=is_open)
 
     def _outage(self, vendor: str) -> Outage | None:
         now = self._seconds()
@@ -175,7 +171,6 @@ def _shown(name: str, changed: float, *, is_open: bool) -> dict[str, Any]:
 
 
 def _listed(shown: list[dict[str, Any]], query: dict[str, list[str]]) -> dict[str, Any]:
-    """Return BigPanda's listing of the incidents in a folder."""
     folder, since = query["folder"][0], int(query.get("from", ["0"])[0])
     listed = [each for each in shown if folder == ("shared" if each["active"] else "resolved")]
     listed = [each for each in listed if each["changed_at"] >= since]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.simulation.conduct import seconds_of
-from tests.simulation.oracle import changed, wanted
+from tests.simulation.oracle import changed
 from tests.simulation.phones import Ring
 from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played
 from tests.simulation.settings import Facts, Settings
@@ -290,7 +290,7 @@ class Conditions(Played):
             is_settled = (before[-1].share == earlier[-1].number) if before and earlier else not (before or earlier)
             is_settled = is_settled and (not before or self._is_accepted(before[-1]))
             told = self.told_by(before[-1]) if before else None
-            is_owed = changed(told, state) in wanted(dict(self.policies[state.channel]))
+            is_owed = changed(told, state) in self.wanted(state.incident)
             rang = [ring for ring in rings if ring.share == state.number]
             if rang and is_settled and (why := self._left_out(state)):
                 yield f"conditions: {state} rang after it came while its channel was {why}"

@@ -71,12 +71,12 @@ class Conduct(Played):
 
     def _wrong_attempts(self) -> Iterator[str]:
         for message in self.dead_letters.messages.values():
-            job, asked = message.job, self.phones.asked(message.delivery_id)
+            job = message.job
+            asked = sum(post.delivery == message.delivery_id for post in self.phones.posts)
             if job["kind"] == "signal" and job["stamps"]["attempts"] > asked:
                 yield f"a job says {job['stamps']['attempts']} attempts, and xMatters was asked {asked} times"
 
     def _unfit_dead_letters(self) -> Iterator[str]:
-        """Check that each dead-lettered job has a valid reason."""
         fair_from = self.weather.fair_from()
         for message in self.dead_letters.messages.values():
             job = message.job
@@ -182,7 +182,7 @@ class Conduct(Played):
 
         One inline retry of a critical need not wait. The signal of a new share is no retry.
         """
-        for _, posts in self._by_delivery():
+        for posts in self._by_delivery():
             for earlier, later in pairwise(posts):
                 if earlier.fault not in AMBIGUOUS or earlier.ended is None:
                     continue
@@ -207,7 +207,7 @@ class Conduct(Played):
 
         Renewed credentials and answers that did not ring leave it possible that people were rung before.
         """
-        for _, posts in self._by_delivery():
+        for posts in self._by_delivery():
             for earlier, later in permutations(posts, 2):
                 is_after = earlier.process == later.process and earlier.began < later.began
                 if is_after and earlier.is_marked and not later.is_marked:
@@ -265,7 +265,7 @@ class Conduct(Played):
         """Check that a retry waits as long as xMatters asked for. The first one was queued before the first attempt."""
         if self.has_operators or any(queue.doubled for queue in self.queues):
             return
-        for _, posts in self._by_delivery():
+        for posts in self._by_delivery():
             for earlier, later in pairwise(posts):
                 is_retry = earlier.process.startswith("worker") and later.process.startswith("worker")
                 waited = later.began - (earlier.ended or later.began)
@@ -276,7 +276,7 @@ class Conduct(Played):
         """Check that the backoff of a replayed signal starts again, where nothing else delays it."""
         if self.spells("secrets", "lambda"):
             return
-        for at in self.replays:
+        for at in (self.world.began + at for at, deed in self.story.operations if deed in {"replay", "redrive"}):
             after = [post for post in self.phones.posts if post.began > at]
             first = next(iter(after), None)
             if first is None or first.began > at + REVIVED_SECONDS or first.fault not in {"503", "gone"}:
@@ -342,20 +342,18 @@ class Conduct(Played):
             for recipients in sorted({ring.recipients for ring in rings}):
                 yield from _crowded(limit, (ring.began for ring in rings if ring.recipients == recipients))
 
-    def _by_delivery(self) -> Iterator[tuple[str, list[Post]]]:
+    def _by_delivery(self) -> Iterator[list[Post]]:
         # Two entries may have the same delivery id: the recipients in a webhook's URL may be the channel's own.
         posts = sorted(self.phones.posts, key=lambda post: (post.delivery, post.incident, post.began))
-        for (delivery, _), group in groupby(posts, key=lambda post: (post.delivery, post.incident)):
-            yield delivery, list(group)
+        for _, group in groupby(posts, key=lambda post: (post.delivery, post.incident)):
+            yield list(group)
 
     def _signals(self, channel: str) -> Iterator[Sequence[Post]]:
         """Yield the attempts of each signal of a channel: the posts of one process for one delivery."""
-        for _, posts in self._by_delivery():
-            by_process = sorted(
-                (post for post in posts if post.channel == channel), key=lambda post: (post.process, post.began)
-            )
-            for _, tries in groupby(by_process, key=lambda post: post.process):
-                yield list(tries)
+        for posts in self._by_delivery():
+            own = (post for post in posts if post.channel == channel)
+            by_process = sorted(own, key=lambda post: post.process)
+            yield from (list(tries) for _, tries in groupby(by_process, key=lambda post: post.process))
 
 
 def _crowded(limit: int, rings: Iterable[float]) -> Iterator[str]:

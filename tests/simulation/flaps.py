@@ -5,15 +5,15 @@ NOTED_SECONDS: a flap is certain if the rule holds with a shorter calm time, and
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from tests.simulation.conduct import seconds_of
-from tests.simulation.oracle import changed, wanted
+from tests.simulation.oracle import changed
 from tests.simulation.phones import Ring
-from tests.simulation.played import Played
+from tests.simulation.played import CautiousJudge
 from tests.simulation.story import SharedState
 from tests.simulation.world import Time
 
@@ -70,14 +70,8 @@ def certain(policy: Mapping[str, Any], states: Sequence[SharedState]) -> Iterato
 
 
 @dataclass
-class Flaps(Played):
-    """Judge of the signals of flapping incidents in a finished schedule.
-
-    Attributes:
-        untrusted: incidents whose owed state cannot be derived from outside, or with a signal of unknown result.
-    """
-
-    untrusted: Collection[str]
+class Flaps(CautiousJudge):
+    """Judge of the signals of flapping incidents in a finished schedule."""
 
     def problems(self) -> Iterator[str]:
         """Yield needless signals of flapping incidents, and states that expired while they waited for a flap to end."""
@@ -89,11 +83,14 @@ class Flaps(Played):
                 are_known = {ring.share for ring in self.rings_of(incident)} <= {state.number for state in states}
                 if incident not in self.untrusted and are_known and _is_in_turn(states):
                     for time in certain(self.policies[channel], states):
-                        yield from self._noisy(incident, states, time)
-                        yield from self._expired(incident, states, time)
+                        yield from self._of(incident, states, time)
 
-    def _noisy(self, incident: str, states: Sequence[SharedState], time: Time) -> Iterator[str]:
-        """Check that only a worse state is signalled during a flap, once a signal has said that the incident flaps."""
+    def _of(self, incident: str, states: Sequence[SharedState], time: Time) -> Iterator[str]:
+        """Check the signals and the dead letters of a flap.
+
+        Once a signal has said that the incident flaps, only a worse state is signalled. The age of a state that waits
+        for the end of the flap does not count before that end.
+        """
         by_number, rings = {state.number: state for state in states}, self.rings_of(incident)
         said_at = _said_at(rings, time)
         for earlier, later in pairwise(rings):
@@ -101,24 +98,19 @@ class Flaps(Played):
             is_quiet = said_at + RECORDED_SECONDS < later.began < time.ends
             if is_quiet and changed(told, state) not in WORSE:
                 yield f"noisy: {state} rang although its incident flaps and {told} was known"
-
-    def _expired(self, incident: str, states: Sequence[SharedState], time: Time) -> Iterator[str]:
-        """Check that the age of a state that waits for the end of a flap does not count before that end."""
-        by_number, rings = {state.number: state for state in states}, self.rings_of(incident)
-        said_at = _said_at(rings, time)
-        letters = [(each.incident, each.job) for each in self.dead_letters.messages.values() if each.incident]
-        for body, job in letters:
-            state = by_number.get(body["share"]) if body["entry"] == incident else None
-            if state is None or job["reason"] != "expired" or job["dead_lettered_at"] is None:
+        for message in self.dead_letters.messages.values():
+            job, body = message.job, message.incident
+            found = by_number.get(body["share"]) if body and body["entry"] == incident else None
+            if found is None or job["reason"] != "expired" or job["dead_lettered_at"] is None:
                 continue
-            came, at = min(state.arrivals), seconds_of(job["dead_lettered_at"])
-            told = next((ring for ring in reversed(rings) if ring.began < at), None)
-            change = changed(by_number[told.share] if told else None, state)
+            came, at = min(found.arrivals), seconds_of(job["dead_lettered_at"])
+            last = next((by_number[ring.share] for ring in reversed(rings) if ring.began < at), None)
+            change = changed(last, found)
             is_held = said_at + RECORDED_SECONDS < came < time.ends and change not in WORSE
-            is_held = is_held and change in wanted(dict(self.policies[state.channel]))
-            max_age: float = self.policies[state.channel]["max_age_seconds"]
+            is_held = is_held and change in self.wanted(incident)
+            max_age: float = self.policies[found.channel]["max_age_seconds"]
             if is_held and at < time.ends + max_age - NOTED_SECONDS:
-                yield f"early: {state} expired while it waited for the end of its flap"
+                yield f"early: {found} expired while it waited for the end of its flap"
 
 
 def _said_at(rings: Sequence[Ring], time: Time) -> float:

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tests.simulation.oracle import wanted
-from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played
+from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played, may_be_unrecorded
 from tests.simulation.services import HealthMessage
 from tests.simulation.story import NOC, SharedState
 
@@ -55,7 +54,6 @@ class Health(Played):
 
     Attributes:
         given_up: open criticals that are dead-lettered at the end.
-        dropped: states that operators deleted from the dead-letter queue.
     """
 
     given_up: Collection[SharedState]
@@ -82,7 +80,7 @@ class Health(Played):
             # Two messages are some time apart, for which a schedule may be too short.
             is_due = messages and self.world.now > messages[-1].at + LEAST_SECONDS + TOLD_SECONDS
             is_sick = bool(messages) and messages[-1].health == "sick"
-            if is_due and is_sick and not is_given_up and not _is_in_doubt(messages[-1]):
+            if is_due and is_sick and not is_given_up and not may_be_unrecorded(messages[-1]):
                 yield f"health: nobody was told that {channel} is well again"
 
     def _repeated(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
@@ -96,7 +94,7 @@ class Health(Played):
             possible = {later for later in told for earlier in known if earlier.accepts(later)}
             if not possible:
                 yield f"health: {channel} is {message.health} at {self.moment(message.at)}, after {max(known)}"
-            known = (possible or set(told)) | (known if _is_in_doubt(message) else set())
+            known = (possible or set(told)) | (known if may_be_unrecorded(message) else set())
 
     def _as_told(self, message: HealthMessage) -> list[_Told]:
         """Return the possible records of a message in the ledger.
@@ -191,15 +189,18 @@ class Health(Played):
             if state.version is None and len(state.arrivals) > 1
         }
         return any(
-            lost.channel == channel
-            and lost.at < at
+            message.job["channel"] == channel
+            and lost_at < at
             and not any(
                 ring.began < at - RUN_SECONDS
-                and ((ring.share == lost.share and (lost.incident, lost.share) not in copied) or ring.began > lost.at)
-                for ring in self.rings_of(lost.incident)
+                and (
+                    (ring.share == lost["share"] and (ring.incident, ring.share) not in copied) or ring.began > lost_at
+                )
+                for ring in self.rings_of(lost["entry"])
             )
             for queue in self.queues
-            for lost in queue.vanished
+            for lost_at, message in queue.vanished
+            if (lost := message.incident)
         )
 
     def _untold(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
@@ -233,14 +234,9 @@ class Health(Played):
         return (
             state.is_critical
             and state.number == 0
-            and "opened" in wanted(dict(policy))
+            and "opened" in self.wanted(state.incident)
             and "flap" not in policy
             and policy["max_age_seconds"] > lasts + IN_FLIGHT_SECONDS
             and not any(at < until for other in others for at in (*other.arrivals, *other.answered))
             and not any(ring.began < until for ring in self.rings_of(state.incident))
         )
-
-
-def _is_in_doubt(message: HealthMessage) -> bool:
-    """Return True if the sweeper may not have recorded in the ledger that it published this message."""
-    return message.is_in_doubt or message.process.is_dead or "ledger" in message.process.troubles

@@ -2,7 +2,6 @@
 
 import base64
 import math
-import re
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,9 +21,10 @@ from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import USUAL
 from tests.simulation.conditions import REROUTED_SECONDS, Conditions
 from tests.simulation.conduct import Conduct
+from tests.simulation.console import answers_in
 from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
-from tests.simulation.oracle import changed, newest, surely_newer, wanted
+from tests.simulation.oracle import changed, newest, surely_newer
 from tests.simulation.phones import Page, Ring
 from tests.simulation.played import ACKNOWLEDGER, FORGER, IN_FLIGHT_SECONDS, NEEDED, Played
 from tests.simulation.promptness import HIDDEN_SECONDS, Promptness
@@ -87,7 +87,6 @@ class Invariants(Played):
         unbelieved: incident and number of each resolve that was answered while BigPanda has still to confirm it.
         unqueued: incidents whose job no queue may have taken.
         died: incidents of processes that died: only the job may have the time at which the share arrived.
-        answers: people's answers of which a callback came, by number.
         admits: pairs of a function and a channel whose credentials it has accepted.
         swept: the sweeper's runs that neither died nor found another run's lease, in the order of their ends.
         reconciled_until: time of the last reconcile run, in epoch seconds.
@@ -109,18 +108,9 @@ class Invariants(Played):
     held: list[tuple[float, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._wanted_by = {channel: wanted(dict(policy)) for channel, policy in self.policies.items()}
-        self._channels = {state.incident: state.channel for state in self.states.values()}
         self._clocks_differ = self.cloud.clock_margin
         self.capacity = Capacity(**self.played, dynamodb=self.dynamodb)
         self.conditions = Conditions(**self.played, unguarded=self.unguarded, unreadable=self._unreadable)
-
-    def wanted(self, incident: str) -> set[str]:
-        """Return the transitions that the policy of the incident's channel announces."""
-        return self._wanted_by[self._channels[incident]]
-
-    def _policy(self, incident: str) -> Mapping[str, object]:
-        return self.policies[self._channels[incident]]
 
     def answered(self, state: SharedState, status: int) -> None:
         """Note the HTTP status that answers a share, and check that a share that is answered 2xx is safe."""
@@ -224,7 +214,7 @@ class Invariants(Played):
                     if not self.doubts[incident] + self.phones.doubts[incident]:
                         self._check_distance(rings)
             self._check_ends(incident)
-            if self.story.reconcile_interval is not None and self._channels[incident] == NOC:
+            if self.story.reconcile_interval is not None and self.channel_of(incident) == NOC:
                 self._check_found(incident)
                 self._check_found_over(incident)
                 self._check_woken(incident)
@@ -236,41 +226,32 @@ class Invariants(Played):
         self._check_ages()
         self._check_recipients()
         self._check_answers()
-        shared = self.played
-        doubted = set(+self.phones.doubts)
+        shared, doubted = self.played, set(+self.phones.doubts)
         untrusted, unreadable = self._untrusted(), self._unreadable()
-        conduct = Conduct(**shared, is_owed=self._is_owed, held=self.held)
-        promptness = Promptness(**shared, untrusted=untrusted, doubted=doubted | unreadable, swept=self.swept)
         failed = self.unguarded | self.unqueued | set(+self.doubts)
         acting = [each for each in self.answers.values() if each.said.response in self.story.actions]
-        answers = ActingAnswers(**shared, answers=acting, untrusted=failed)
         dead = [self.states.get((job["entry"], job["share"])) for job in self.dead_letters.bodies()]
         dropped = [self.states.get((job["entry"], job["share"])) for job in self._dropped()]
-        unread = dropped if self.cloud.has_newer_schema else []
-        health = Health(
-            **shared,
-            # A dropped message of a newer version does not say which state it was: that one stays given up.
-            given_up=[state for state in (*dead, *unread) if state and state.is_critical],
-            dropped=[state for state in dropped if state],
-        )
-        flaps = Flaps(**shared, untrusted=untrusted | doubted | unreadable)
-        truth = Truth(**shared, unsure=untrusted | doubted)
-        reports = Reports(**shared, until=self.reconciled_until)
-        for problem in (
-            *self.conditions.problems(),
-            *Unheard(**shared).problems(),
-            *truth.problems(),
-            *(reports.problems() if self.story.reports else ()),
-            *conduct.problems(),
-            *answers.problems(),
+        # A dropped message of a newer version does not say which state it was: that one stays given up.
+        unsent = [*dead, *dropped] if self.cloud.has_newer_schema else dead
+        given_up = [state for state in unsent if state and state.is_critical]
+        judges: list[Any] = [
+            self.conditions,
+            Unheard(**shared),
+            Truth(**shared, untrusted=untrusted | doubted),
+            Reports(**shared, until=self.reconciled_until),
+            Conduct(**shared, is_owed=self._is_owed, held=self.held),
+            ActingAnswers(**shared, answers=acting, untrusted=failed),
+            Health(**shared, given_up=given_up, dropped=[state for state in dropped if state]),
+            Flaps(**shared, untrusted=untrusted | doubted | unreadable),
+            Promptness(**shared, untrusted=untrusted, doubted=doubted | unreadable, swept=self.swept),
+            self.capacity,
+            self.console,
+        ]
+        for judge in judges:
             # A debt that nobody can read keeps its channel sick.
-            *(() if unreadable else health.problems()),
-            *flaps.problems(),
-            *promptness.problems(),
-            *self.capacity.problems(),
-            *self.console.crowded(),
-        ):
-            self._problem(problem)
+            for problem in () if unreadable and isinstance(judge, Health) else judge.problems():
+                self._problem(problem)
 
     def _untrusted(self) -> set[str]:
         """Return the incidents whose owed state cannot be derived from outside the relay."""
@@ -289,7 +270,7 @@ class Invariants(Played):
         if state.channel in self.story.timelines:
             return self.conditions.may_be_left_out(state)
         quiet = self.quiet.get(state.channel)
-        if quiet is None or not quiet.leaves_out:
+        if quiet is None or quiet.kind == "keep":
             return False
         first, last = quiet.begins - self._clocks_differ, max(quiet.ends, *self._learn_by())
         moments = (moment - self.world.began for moment in (*state.arrivals, *state.answered))
@@ -358,7 +339,7 @@ class Invariants(Played):
             if page is None or is_late or answer.said.is_forged or not self.story.has_rest:
                 continue
             is_seen = page.found_from < answer.came + SEEN_SECONDS and not page.is_slow and self.is_accepted(page.ring)
-            texts = (text for text in self.console.texts if answer.name in re.findall(r"answer-\d+", text))
+            texts = (text for text in self.console.texts if answer.name in answers_in(text))
             if is_seen and any(text.startswith("Unverified") for text in texts):
                 self._problem(f"mistrusted: {answer.name} was an answer to {page.name}")
 
@@ -406,7 +387,7 @@ class Invariants(Played):
 
     def _is_claimed(self, state: SharedState) -> bool:
         """Return True if the state is a resolve that BigPanda is asked about before anything is done with it."""
-        if state.is_open or not self.confirms_ends:
+        if state.is_open or not self.story.confirms_ends:
             return False
         at, version, _ = self._entry(state).get("claim", (0.0, None, 0.0))
         is_part = state.version is None or (bool(version) and state.version <= (version[0], version[1]))
@@ -455,7 +436,7 @@ class Invariants(Played):
         if is_kept(state.arrivals) and _digest(state.body()) == digest:
             return True
         # After a refuted resolve the ledger keeps the state as BigPanda's API showed it, with another digest.
-        bodies = (_shown_body(state, is_snoozed=is_snoozed) for is_snoozed in (False, True))
+        bodies = (as_webhook(state.in_the_api(is_snoozed=is_snoozed), "e") for is_snoozed in (False, True))
         return is_kept(state.shown) and any(_digest(body) == digest for body in bodies)
 
     def _entry(self, state: SharedState) -> Mapping[str, Any]:
@@ -480,7 +461,7 @@ class Invariants(Played):
         When that came, the relay knew of no open state in between. BigPanda's API, which is asked about the later end,
         may show the earlier one.
         """
-        if end.is_open or state.is_open or not self.confirms_ends:
+        if end.is_open or state.is_open or not self.story.confirms_ends:
             return False
         by = min(state.answered, default=math.inf)
         opened = (each for each in self.states_of(end.incident) if each.is_open and min(each.arrivals, default=by) < by)
@@ -560,7 +541,7 @@ class Invariants(Played):
             # A state with the time stamps of a known state cannot be distinguished from it.
             return
         told = self._told(incident)
-        if self.console.foreign and incident in self.console.foreign:
+        if incident in self.story.foreign:
             if told is not None:
                 self._problem(f"foreign: {told} rang, though BigPanda shared it with another webhook")
             return
@@ -591,7 +572,7 @@ class Invariants(Played):
         """Check that an incident that is critical before and after a snooze is signalled again after it."""
         if incident in self.unguarded | self.unqueued or "reopened" not in self.wanted(incident):
             return
-        if self._channels[incident] in self.story.timelines:
+        if self.channel_of(incident) in self.story.timelines:
             return
         states = self.states_of(incident)
         last, rings = max(states, key=lambda each: each.at), self.rings_of(incident)
@@ -803,13 +784,11 @@ class Invariants(Played):
         over = [ring for ring in rings if not self.told_by(ring).is_open]
         for page in pages:
             later = [ring for ring in rings if ring.began > page.ring.began]
-            heirs = [
-                other for other in told if self._policy(incident)["replace"] and _takes_over(other.ring, page.ring)
-            ]
+            heirs = [other for other in told if self.policy(incident)["replace"] and _takes_over(other.ring, page.ring)]
             is_old = any(ring in over for ring in later) or any(
                 page.ended_at is not None and heir.found_from <= page.ended_at for heir in heirs
             )
-            is_old = is_old or self._is_silently_over(page) or self._is_shown_over(page)
+            is_old = is_old or self._is_quietly_over(page)
             if page.ended_at is not None and (page not in told or not is_old):
                 self._problem(f"{page.name} of {incident} ended, and nothing took its place")
             is_open = self.told_by(page.ring).is_open
@@ -827,7 +806,7 @@ class Invariants(Played):
             if self.story.has_rest and is_open and page in told and ends and is_calm:
                 late = (page.ended_at or math.inf) - max(min(ends), page.found_from)
                 # BigPanda may be asked for a minute if a resolve is true.
-                if late > ENDS_SECONDS + (CLAIM_SECONDS if self.confirms_ends else 0.0):
+                if late > ENDS_SECONDS + (CLAIM_SECONDS if self.story.confirms_ends else 0.0):
                     self._problem(f"{page.name} of {incident} ended {late:.0f} s late")
 
     def _is_open_again(self, page: Page, end: _End) -> bool:
@@ -843,7 +822,7 @@ class Invariants(Played):
         moments = [(state.at + self.world.began, *state.arrivals) for state in states if state.is_open]
         if any(end.at < moment < self._asked_until(end) for each in moments for moment in each):
             return True
-        return self.confirms_ends and self._is_overtaken_in_flight(page, end)
+        return self.story.confirms_ends and self._is_overtaken_in_flight(page, end)
 
     def _asked_until(self, end: _End) -> float:
         """Return the time until which the relay may ask BigPanda to confirm a resolve, in epoch seconds.
@@ -851,7 +830,7 @@ class Invariants(Played):
         The time is later if BigPanda does not answer.
         """
         until, began = end.at + CONFIRMS_SECONDS, self.world.began
-        if not self.confirms_ends:
+        if not self.story.confirms_ends:
             return until
         for spell in sorted(self.weather.spells, key=lambda spell: spell.begins):
             if spell.service == "bigpanda" and spell.begins + began < until:
@@ -876,21 +855,17 @@ class Invariants(Played):
             for arrival in state.arrivals
         )
 
-    def _is_shown_over(self, page: Page) -> bool:
-        """Return True if BigPanda's API had shown that the incident is over when the page ended."""
+    def _is_quietly_over(self, page: Page) -> bool:
+        """Return True if a resolve without a signal may have ended the page: left out, or shown by BigPanda's API."""
         state, ended_at = self.told_by(page.ring), page.ended_at or 0.0
-        resolves = (other for other in self.states_of(state.incident) if not other.is_open)
-        return any(not surely_newer(state, each) and any(at <= ended_at for at in each.shown) for each in resolves)
-
-    def _is_silently_over(self, page: Page) -> bool:
-        """Return True if a resolve that the policy, or a pause, leaves out may have ended the page."""
-        state, ended_at = self.told_by(page.ring), page.ended_at or 0.0
-        resolves = (other for other in self.states_of(state.incident) if not other.is_open)
         is_unwanted = "resolved" not in self.wanted(state.incident)
         return any(
-            not surely_newer(state, each) and any(at <= ended_at for at in each.arrivals)
-            for each in resolves
-            if is_unwanted or self._is_left_out(each)
+            any(
+                at <= ended_at
+                for at in (*each.shown, *(each.arrivals if is_unwanted or self._is_left_out(each) else ()))
+            )
+            for each in self.states_of(state.incident)
+            if not each.is_open and not surely_newer(state, each)
         )
 
     def _silent_ends(self, page: Page) -> list[_End]:
@@ -919,7 +894,7 @@ class Invariants(Played):
         """Check the policy's minimum distance of signals that neither worsen nor resolve."""
         if not rings:
             return
-        least = float(str(self._policy(rings[0].incident)["min_seconds_between_signals"])) - TRIED_SECONDS
+        least = float(str(self.policy(rings[0].incident)["min_seconds_between_signals"])) - TRIED_SECONDS
         for earlier, later in pairwise(rings):
             told, state = self.told_by(earlier), self.told_by(later)
             is_in_time = later.began - earlier.at >= least or changed(told, state) in {
@@ -966,13 +941,13 @@ class Invariants(Played):
         """
         told = [self.told_by(ring) for ring in rings if ring.began < at]
         is_as_bad = any(RANKS.get(each.status or "", -1) >= RANKS.get(state.status or "", -1) for each in told)
-        return "flap" in self._policy(state.incident) and is_as_bad
+        return "flap" in self.policy(state.incident) and is_as_bad
 
     def _check_believed(self) -> None:
         """Check that a resolve is announced once BigPanda confirmed it, or left the questions without an answer."""
         outages = [spell for spell in self.spells("bigpanda") if spell.share == 1]
         is_fair = len(outages) == len(self.weather.spells) and not self.weather.crashes and not self.has_operators
-        if not self.confirms_ends or not is_fair:
+        if not self.story.confirms_ends or not is_fair:
             return
         for state in self.states.values():
             came = min(state.answered, default=math.inf)
@@ -1022,7 +997,8 @@ class Invariants(Played):
     def _check_answers(self) -> None:
         """Check that each answer is written once or dead-lettered, and that a forged answer is marked as unverified."""
         jobs = [*self.dead_letters.jobs(), *(message.job for message in self.dead_letters.dropped)]
-        dead_lettered = {note for job in jobs for note in _notes(job)}
+        bodies = (zlib.decompress(base64.b64decode(job["body"])).decode() for job in jobs)
+        dead_lettered = {name for body in bodies for name in answers_in(body)}
         # The ledger may never learn of an announcement that was made without it.
         unguarded = {name.partition("@")[0] for name in self.unguarded}
         # A dead function may have noted a webhook's URL recipients late, so that the answer's incident was unknown.
@@ -1037,13 +1013,13 @@ class Invariants(Played):
                 self._problem(f"{name} was written {times} times")
         forged = {answer.name for answer in self.answers.values() if answer.said.is_forged and self.story.has_rest}
         for text in self.console.texts:
-            if forged & set(re.findall(r"answer-\d+", text)) and not text.startswith("Unverified"):
+            if forged & set(answers_in(text)) and not text.startswith("Unverified"):
                 self._problem(f"forged: {text}")
 
     def _check_ages(self) -> None:
         """Check that no signal is older than the policy allows, unless an operator replayed it."""
         for ring in self.phones.rings:
-            policy = self._policy(ring.incident)
+            policy = self.policy(ring.incident)
             longest = float(str(policy["max_age_seconds"]))
             # The age of a state that waits for the end of a flap counts from that end.
             limit = longest + span(policy) + IN_FLIGHT_SECONDS
@@ -1107,11 +1083,6 @@ def _digest(body: bytes) -> str:
     return parse_share(body).digest
 
 
-def _shown_body(state: SharedState, *, is_snoozed: bool) -> bytes:
-    """Return the webhook's body that the relay makes of a state that BigPanda's API shows."""
-    return as_webhook(state.in_the_api(is_snoozed=is_snoozed), "e")
-
-
 def _takes_over(newer: Ring, older: Ring) -> bool:
     """Return True if a newer page replaces an older one: it notifies the same people or more.
 
@@ -1120,8 +1091,3 @@ def _takes_over(newer: Ring, older: Ring) -> bool:
     alone = {ACKNOWLEDGER, FORGER}
     reaches = older.recipients in alone or set(older.recipients) <= set(newer.recipients)
     return newer.began > older.began and newer.recipients not in alone and reaches
-
-
-def _notes(job: Mapping[str, Any]) -> list[str]:
-    """Return the names of the answers in a job's body."""
-    return re.findall(r"answer-\d+", zlib.decompress(base64.b64decode(job["body"])).decode())

@@ -21,6 +21,7 @@ from tests.simulation.story import (
     SharedState,
     Story,
     in_time,
+    plain_policy,
     stamped,
     trouble,
     with_rarities,
@@ -80,14 +81,12 @@ def _with_moves(random: Random, story: Story) -> Story:
 
 def _with_changes(random: Random, story: Story) -> Story:
     """Return the story with a further channel that operators change while its incidents come."""
-    policy = {
-        "preset": random.choice(["parity", "parity", "oncall"]),
-        "min_seconds_between_signals": random.choice([0, 0, 15]),
-        "max_per_minute": 60,
-        "max_age_seconds": random.choice([300, 3600, 3600]),
-        "fallback_after_seconds": random.choice([60, 300]),
-        "replace": True,
-    }
+    policy = plain_policy(
+        preset=random.choice(["parity", "parity", "oncall"]),
+        min_seconds_between_signals=random.choice([0, 0, 15]),
+        max_age_seconds=random.choice([300, 3600, 3600]),
+        fallback_after_seconds=random.choice([60, 300]),
+    )
     change = random.choice([_paused, _paused, _paused_in_turn, _shadowed, _remade, _paused_and_shadowed])
     posts, spells = list(_shares(random, random.choice([3, 6, 10]))), list[Spell]()
     story = _with_topics(random, story)
@@ -143,8 +142,7 @@ def _with_a_long_pause(random: Random, story: Story) -> Story:
 
 def _while_the_trigger_fails(random: Random, story: Story, settings: list[Settings]) -> Story:
     """Return a story of a channel with these settings over time, whose trigger fails for long."""
-    policy = {"preset": "parity", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
-    policy |= {"fallback_after_seconds": random.choice([60, 300]), "replace": True}
+    policy = plain_policy(fallback_after_seconds=random.choice([60, 300]))
     spell = Spell(f"xmatters/{CHANGED}", random.choice(["503", "gone"]), 0.0, random.uniform(900, 1500), 1.0)
     members = {"others": {CHANGED: policy}, "timelines": {CHANGED: Timeline(settings)}}
     return stories.alone(story, _shares(random, 6), spells=[spell], **members)
@@ -182,8 +180,7 @@ def _with_lost_facts(random: Random, story: Story) -> Story:
             state = replace(stamped(f"i{number}", place, at, status), environment=environment, team=team)
             posts.append(Post(at, state, is_lost=place == len(statuses) - 1))
             at += random.uniform(60, 200)
-    policy = {"preset": "parity", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
-    policy |= {"fallback_after_seconds": 300, "replace": story.policy["replace"]}
+    policy = plain_policy(replace=story.policy["replace"])
     interval, timelines = random.choice([120.0, 300.0]), {NOC: Timeline([with_routes(chosen)])}
     members = {"routed": (), "reconcile_interval": interval, "timelines": timelines}
     return stories.alone(story, posts, policy=policy, **members)
@@ -205,8 +202,7 @@ def _with_late_tags(random: Random, story: Story) -> Story:
         if random.random() < 0.4:
             state = stamped(f"t{number}", len(course), at, "ok")
             states.append(replace(state, environment=environment, team=course[-1]))
-    policy = {"preset": "oncall", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
-    policy |= {"fallback_after_seconds": 300, "replace": story.policy["replace"]}
+    policy = plain_policy(preset="oncall", replace=story.policy["replace"])
     spells = []
     if random.random() < 0.4:
         service = random.choice(["xmatters", "xmatters", "sqs", "dynamodb"])
@@ -330,7 +326,6 @@ def _paused_in_turn(random: Random, first: Settings) -> list[Settings]:
 
 
 def _paused_and_shadowed(random: Random, first: Settings) -> list[Settings]:
-    """Return settings with pauses, and with shadow mode for some time."""
     pauses, (begins, ends) = _paused(random, first), _moments(random, 2)
     moments = sorted({begins, ends, *(each.at for each in pauses)})
     return [

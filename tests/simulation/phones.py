@@ -18,7 +18,7 @@ from relay.http.session import HttpAnswer, Session
 from relay.xmatters.logins import TOKEN_PATH
 from tests.simulation.cloud import REST_USER, TRIGGER_USER, Logins
 from tests.simulation.services import Edge
-from tests.simulation.story import BOSS, NOC
+from tests.simulation.story import BOSS, NOC, Story
 
 OLD_KEY, NEW_KEY = "old-key", "new-key"
 AMBIGUOUS = {"timeout", "timeout rang", "reset rang", "504", "504 rang"}
@@ -53,8 +53,6 @@ class Page:
 
     Attributes:
         found_from: time from which a search finds the page, in epoch seconds.
-        ended_at: time of its termination, in epoch seconds; None while active.
-        delivered_at: time at which a device got it, in epoch seconds; infinity for never.
         called_back_at: time at which the relay took a callback about that, in epoch seconds; infinity for never.
         given_up_at: time at which the relay took a callback that nobody is left, in epoch seconds; infinity for never.
         doubtful_since: time from which the relay may have a callback about the page that it did not answer with 200, in
@@ -87,15 +85,9 @@ class Post:
     """A process's request to a trigger, and its result. Times are in epoch seconds.
 
     Attributes:
-        incident: name of the ledger entry.
-        share: number of the announced state.
         is_marked: True if the request had the header X-Relay-May-Repeat.
-        request_id: xMatters' request id; None if the signal was not accepted.
-        ended: end, in epoch seconds; None until then.
-        fault: the weather's fault; None without one.
         is_accepted: True if the process got the status 202.
         function: the process's function (`Process.function`).
-        started: start of the process, in epoch seconds.
         calls_boss: True if the signal was to BOSS, since nobody is known to have heard a critical.
     """
 
@@ -122,26 +114,22 @@ class Phones(Session):
 
     Attributes:
         edge: delays and faults of the triggers.
-        rest: delays and faults of the REST API.
-        tokens: delays and faults of OAuth's token endpoint.
         logins: credentials of the first channel; None if they are in its trigger's URL.
+        on_delivery: called when a device got a page, in a story with receipts.
+        on_failure: called when nobody is left to notify with a page, in a story with receipts.
         calls: accepted signals to BOSS, since nobody is known to have heard a critical; oldest first.
         doubts: number of requests with an unknown result for the relay, by incident.
         refused_tokens: times of the requests for a token that got none, in epoch seconds.
-        deliveries: random generator for the devices that get a page; None if nobody asks for that.
-        has_dead_ends: True if few devices get a page, and nobody is left to notify minutes later.
-        on_delivery: called when a device got a page.
-        on_failure: called when nobody is left to notify with a page.
         questions: number of requests for audits, by page.
         answers: time (epoch seconds), incident's id and text of each answer that the relay was called back with.
-        slow: random generator for the minutes that the workflow takes to make some of the pages; None if it is quick.
-        twins: random generator for second pages that the workflow makes some time after the first; None for none.
     """
 
     edge: Edge
     rest: Edge
     tokens: Edge
-    logins: Logins | None = None
+    story: Story
+    on_delivery: Callable[[Page], None]
+    on_failure: Callable[[Page], None]
     keys: dict[str, str] = field(default_factory=dict)
     accepted: int = 0
     calls: list[Ring] = field(default_factory=list)
@@ -151,14 +139,15 @@ class Phones(Session):
     pages: list[Page] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     refused_tokens: list[float] = field(default_factory=list)
-    slow: Random | None = None
-    twins: Random | None = None
-    deliveries: Random | None = None
-    has_dead_ends: bool = False
-    on_delivery: Callable[[Page], None] = lambda _: None
-    on_failure: Callable[[Page], None] = lambda _: None
     questions: Counter[str] = field(default_factory=Counter)
     answers: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        world, cloud = self.edge.world, self.story.cloud
+        self._slow, self._twins, self._devices = (
+            Random(f"{name} in {world.seed}") for name in ("slow pages", "late twins", "deliveries")
+        )
+        self.logins = Logins(cloud, world.began, OLD_KEY) if cloud.login != "url" else None
 
     def call(
         self,
@@ -243,7 +232,6 @@ class Phones(Session):
         return "" if f"apiKey={self.keys[post.channel]}" in url else "credentials"
 
     def _token(self, form: str, seconds: float) -> HttpAnswer:
-        """Answer a request for an OAuth token."""
         assert self.logins
         world, fault = self.tokens.world, self.tokens.begin()
         if fault == "timeout":
@@ -260,7 +248,6 @@ class Phones(Session):
         return answer
 
     def _of_rest(self, url: str, headers: Mapping[str, str], body: bytes | None, seconds: float) -> HttpAnswer:
-        """Answer a request to the REST API."""
         if self.logins and self.logins.refusal(REST_USER, headers, self.rest.world.now):
             self.rest.reach()
             self.rest.end()
@@ -305,20 +292,27 @@ class Phones(Session):
         # Most workflows make one page of a signal, some none, some two.
         world, number = self.edge.world, self.accepted
         found_from = world.now + world.random.choice([0.0, world.random.uniform(0, 60)])
-        if self.slow and self.slow.random() < 0.4:
-            found_from = world.now + self.slow.uniform(LOOKED_FOR_SECONDS, 2 * LOOKED_FOR_SECONDS)
+        if self.story.has_slow_pages and self._slow.random() < 0.4:
+            found_from = world.now + self._slow.uniform(LOOKED_FOR_SECONDS, 2 * LOOKED_FOR_SECONDS)
         count = world.random.choice([0, 1, 1, 1, 1, 1, 2])
-        for place in range(self.twins.choice([1, 2]) if self.twins else count):
-            later = self.twins.uniform(20, 120) if self.twins and place else 0.0
+        has_twins = self.story.has_late_twins
+        for place in range(self._twins.choice([1, 2]) if has_twins else count):
+            later = self._twins.uniform(20, 120) if has_twins and place else 0.0
             page = Page(f"page-{number}-{place}", ring, f"r{number}", found_from + later)
             self.pages.append(page)
-            if self.deliveries and self.deliveries.random() < (0.2 if self.has_dead_ends else 0.6):
-                page.delivered_at = found_from + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
-                world.at(page.delivered_at, partial(self.on_delivery, page))
-            elif self.deliveries and self.deliveries.random() < (0.9 if self.has_dead_ends else 0.5):
-                seconds = 70.0 if self.has_dead_ends else 0.0
-                fails_at = found_from + seconds + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
-                world.at(fails_at, partial(self.on_failure, page))
+            if self.story.receipts:
+                self._deliver(page, found_from)
+
+    def _deliver(self, page: Page, found_from: float) -> None:
+        """Let a device get a page, or nobody, some time after it can be found; or leave both open."""
+        luck, has_dead_ends = self._devices, self.story.has_dead_ends
+        if luck.random() < (0.2 if has_dead_ends else 0.6):
+            page.delivered_at = found_from + luck.choice([5.0, 60.0, 200.0]) * luck.random()
+            self.edge.world.at(page.delivered_at, partial(self.on_delivery, page))
+        elif luck.random() < (0.9 if has_dead_ends else 0.5):
+            seconds = 70.0 if has_dead_ends else 0.0
+            fails_at = found_from + seconds + luck.choice([5.0, 60.0, 200.0]) * luck.random()
+            self.edge.world.at(fails_at, partial(self.on_failure, page))
 
     def _of_pages(self, url: str, said: Mapping[str, str]) -> HttpAnswer:
         """Answer a search for a signal's pages, or a termination of a page."""
@@ -341,7 +335,6 @@ class Phones(Session):
         return HttpAnswer(200, {}, json.dumps({"data": found}).encode())
 
     def _audits(self, name: str) -> HttpAnswer:
-        """Answer a request for the audits of a page."""
         [page], now = [page for page in self.pages if page.name == name], self.rest.world.now
         self.questions[name] += 1
         device = {"targetName": "jdoe|Phone", "owner": {"targetName": "jdoe"}}
@@ -353,7 +346,6 @@ class Phones(Session):
         return HttpAnswer(200, {}, json.dumps({"data": audits}).encode())
 
     def _of_people(self, url: str) -> HttpAnswer:
-        """Answer a look-up of a person."""
         name = urlsplit(url).path.rpartition("/")[2]
         if name != "jdoe":
             return HttpAnswer(404, {}, json.dumps({"code": 404}).encode())
@@ -364,10 +356,6 @@ class Phones(Session):
         """Return the first or the latest page of an incident, by its id, on the first channel."""
         pages = (page for page in self.pages if page.ring.incident.partition("@")[0] == incident)
         return (min if is_first else max)(pages, key=lambda page: page.ring.at, default=None)
-
-    def asked(self, delivery: str) -> int:
-        """Return the number of requests for a delivery."""
-        return sum(post.delivery == delivery for post in self.posts)
 
     def _failed(self, fault: str, seconds: float) -> HttpAnswer:
         match fault:
@@ -397,5 +385,4 @@ class Phones(Session):
 
 
 def _channel(url: str) -> str:
-    """Return the channel of a trigger's URL."""
     return urlsplit(url).path.split("/")[-2]

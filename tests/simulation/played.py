@@ -1,14 +1,15 @@
 """A schedule as it was played: the story, and the simulated world that the judges look at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 from tests.simulation.cloud import Cloud
-from tests.simulation.console import Console
+from tests.simulation.console import Act, Console
+from tests.simulation.oracle import wanted
 from tests.simulation.phones import Phones, Ring
-from tests.simulation.services import SimulatedSns, SimulatedSqs
+from tests.simulation.services import HealthMessage, SimulatedSns, SimulatedSqs
 from tests.simulation.story import Nap, Quiet, SharedState, Story
 from tests.simulation.weather import Spell, Weather
 from tests.simulation.world import World
@@ -86,6 +87,18 @@ class Played:
         found = ((body["entry"], body["share"]) for body in self.dead_letters.bodies())
         return (state.incident, state.number) in found
 
+    def channel_of(self, incident: str) -> str:
+        """Return the channel of an incident, by the name of its ledger entry."""
+        return self.states_of(incident)[0].channel
+
+    def policy(self, incident: str) -> Mapping[str, Any]:
+        """Return the policy of an incident's channel."""
+        return self.policies[self.channel_of(incident)]
+
+    def wanted(self, incident: str) -> set[str]:
+        """Return the transitions that the policy of an incident's channel announces."""
+        return wanted(self.policy(incident))
+
     @cached_property
     def policies(self) -> Mapping[str, Mapping[str, Any]]:
         """Policy of each channel."""
@@ -93,13 +106,10 @@ class Played:
 
     @cached_property
     def quiet(self) -> Mapping[str, Quiet]:
-        """The time in which a channel sends nothing, by channel."""
-        return {**self.story.quiet, **self.story.varied}
-
-    @cached_property
-    def confirms_ends(self) -> bool:
-        """True if BigPanda is asked about resolves of the first channel before they are believed."""
-        return self.story.confirms_ends
+        """The time in which a channel sends nothing, or in which operators may hold what it sends, by channel."""
+        lines = self.story.timelines.items()
+        varied = {channel: Quiet("varied", 0, line.quiet_until, line.quiet_until) for channel, line in lines}
+        return {**self.story.quiet, **varied}
 
     @property
     def cloud(self) -> Cloud:
@@ -116,12 +126,6 @@ class Played:
         """Time from which xMatters and the secret have the first channel's new key; None: it never changes."""
         story = self.story
         return None if story.rotates_at is None else self.world.began + max(story.rotates_at, story.learns_at)
-
-    @cached_property
-    def replays(self) -> Sequence[float]:
-        """Times at which operators replayed dead letters, in epoch seconds."""
-        deeds = self.story.operations
-        return [self.world.began + moment for moment, deed in deeds if deed in {"replay", "redrive"}]
 
     @cached_property
     def has_vanishing(self) -> bool:
@@ -143,3 +147,19 @@ class Played:
     def spells(self, *services: str) -> list[Spell]:
         """Return the faults of these services."""
         return [spell for spell in self.weather.spells if spell.service in services]
+
+
+@dataclass
+class CautiousJudge(Played):
+    """Judge that leaves out incidents of which it can know too little.
+
+    Attributes:
+        untrusted: those incidents: the ledger, a queue or a sender failed, or a signal has an unknown result.
+    """
+
+    untrusted: Collection[str]
+
+
+def may_be_unrecorded(deed: Act | HealthMessage) -> bool:
+    """Return True if the process may not know the result of its deed, or may not have recorded it in the ledger."""
+    return deed.is_in_doubt or deed.process.is_dead or "ledger" in deed.process.troubles

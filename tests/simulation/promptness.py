@@ -15,7 +15,7 @@ from tests.simulation.conduct import seconds_of
 from tests.simulation.flaps import NOTED_SECONDS, SWEPT_SECONDS, may_wait_until, span
 from tests.simulation.oracle import changed, wanted
 from tests.simulation.phones import Post
-from tests.simulation.played import NEEDED, Played
+from tests.simulation.played import NEEDED, CautiousJudge
 from tests.simulation.services import tells_of, tells_of_unheard
 from tests.simulation.story import NOC, SharedState
 from tests.simulation.weather import Spell
@@ -90,16 +90,13 @@ class Debt(NamedTuple):
 
 
 @dataclass
-class Promptness(Played):
+class Promptness(CautiousJudge):
     """Judge of the relay's promptness in a finished schedule.
 
     Attributes:
-        untrusted: incidents whose owed state cannot be derived from outside.
         doubted: incidents with a signal whose result the relay cannot know.
-        swept: complete runs of the sweeper.
     """
 
-    untrusted: Collection[str]
     doubted: Collection[str]
     swept: Sequence[Time]
 
@@ -152,7 +149,9 @@ class Promptness(Played):
             is_kept = state.number == 0 and state.is_open and any(at < by for at in state.answered)
             is_last = sum(min(each.arrivals, default=by) < by for each in self.states_of(state.incident)) == 1
             policy = self.policies[state.channel]
-            is_owed = changed(None, state) in wanted(dict(policy)) and policy["max_age_seconds"] > UNGUARDED_SECONDS
+            is_owed = (
+                changed(None, state) in self.wanted(state.incident) and policy["max_age_seconds"] > UNGUARDED_SECONDS
+            )
             rang = any(post.began < by for post in self._posts(state))
             if is_dark and is_calm and is_kept and is_last and is_owed and not rang:
                 yield f"late: {state} was not sent in {UNGUARDED_SECONDS:.0f} s, while the ledger failed"
@@ -192,7 +191,7 @@ class Promptness(Played):
 
     def _debts_of(self, incident: str, states: Sequence[SharedState]) -> Iterator[Debt]:
         rings = self.rings_of(incident)
-        wants = wanted(dict(self.policies[states[0].channel]))
+        wants = self.wanted(incident)
         by_number = {state.number: state for state in states}
         for place, state in enumerate(states):
             begins = min(state.answered)
@@ -356,7 +355,7 @@ class Promptness(Played):
 
     def _has_unclear(self, channel: str) -> bool:
         """Return True if the channel has incidents that may or may not wait for the rate limit."""
-        wants = wanted(dict(self.policies[channel]))
+        wants = wanted(self.policies[channel])
         return any(
             name in {*self.untrusted, *self.doubted} or not _is_clear(states) or _may_be_bad_again(states, wants)
             for name, states in self.incidents_of(channel).items()
@@ -474,7 +473,6 @@ class Promptness(Played):
         return is_paused or is_failing or bool(self.policies[job["channel"]].get("flap"))
 
     def _is_swept(self, first: float, last: float) -> bool:
-        """Return True if a complete run of the sweeper lies between two times."""
         return any(first < run.begins and run.ends < last for run in self.swept)
 
     def _late_notices(self, debts: Sequence[Debt]) -> Iterator[str]:

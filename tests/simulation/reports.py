@@ -53,6 +53,8 @@ class Reports(Played):
 
     def problems(self) -> Iterator[str]:
         """Yield the incidents that rang unasked, that nobody was told of, and that people were told of too often."""
+        if not self.story.reports:
+            return
         reports = [notice for notice in self.sns.told if notice.text.startswith(_REPORT)]
         for name in sorted({state.id for state in self.states.values() if state.channel == NOC}):
             states = self.states_of(name)

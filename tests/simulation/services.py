@@ -41,7 +41,6 @@ PHONE, DEAF_PHONE = "+15550100", "+15550101"
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:
-    """Return the entry in a table item."""
     others = {name: float(value["N"]) if "N" in value else value["S"] for name, value in item.items()}
     return decoded(Text(item["text"]["S"], int(item["sequence"]["N"]), others))
 
@@ -160,34 +159,17 @@ def _document(text: str) -> Mapping[str, Any]:
     return document
 
 
-class Vanished(NamedTuple):
-    """A signal's message that vanished from a queue before it was received, `at` a time in epoch seconds.
-
-    Attributes:
-        incident: name of the ledger entry of the job's incident.
-    """
-
-    at: float
-    channel: str
-    incident: str
-    share: int
-
-
 @dataclass
 class SimulatedSqs:
     """One SQS queue, with a client's methods: delays, visibility, receive counts, redrive, at-least-once delivery.
 
     Attributes:
-        visibility: visibility timeout in seconds.
         woken: called with the time at which a sent message becomes visible.
         found: called with the incident in a signal that a reconcile run sends.
         vanishing: fraction of messages that vanish before they are received.
-        luck: random generator that chooses the vanishing messages.
         most: the most messages that were on the queue at once.
         doubled: number of messages that were delivered again after they were deleted.
-        wrong_delays: invalid delays that SQS was asked for.
         swept: the sweeper's messages in order: the run, the job's channel, and True if its state is critical.
-        dropped: messages that an operator deleted.
     """
 
     world: World
@@ -201,7 +183,7 @@ class SimulatedSqs:
     cloud: Cloud = USUAL
     vanishing: float = 0.0
     luck: Random = field(default_factory=Random)
-    vanished: list[Vanished] = field(default_factory=list)
+    vanished: list[tuple[float, Message]] = field(default_factory=list)
     most: int = 0
     doubled: int = 0
     messages: dict[str, Message] = field(default_factory=dict)
@@ -258,10 +240,7 @@ class SimulatedSqs:
         message = self.messages.get(name)
         if message and not message.receives:
             self.world.say(f"{self.label}: {name} vanishes")
-            if incident := message.incident:
-                vanished = Vanished(self.world.now, message.job["channel"], incident["entry"], incident["share"])
-                self.vanished.append(vanished)
-            del self.messages[name]
+            self.vanished.append((self.world.now, self.messages.pop(name)))
 
     def receive(self, most: int) -> list[Message]:
         """Receive messages for the visibility timeout; those received too often go to the dead-letter queue."""
@@ -552,7 +531,6 @@ class SimulatedDynamoDb(FakeDynamoDb):
         return [item["pk"]["S"] for item in entries if "newer" not in json.loads(item["text"]["S"])]
 
     def _as_newer(self, key: str, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an item as a newer version writes it."""
         changed = dict(item)
         if key.startswith("job/"):
             changed["text"] = {"S": newer_envelope(item["text"]["S"], self.cloud.newer_schema)}
@@ -584,11 +562,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
 
 @dataclass
 class SimulatedSecrets:
-    """Secrets Manager with the channels' secrets.
-
-    Attributes:
-        texts: secret of each channel; may change at any time.
-    """
+    """Secrets Manager with the channels' secrets, which may change at any time."""
 
     edge: Edge
     texts: dict[str, str]
@@ -657,7 +631,6 @@ class SimulatedSns:
     """SNS, which records the messages to its topics.
 
     Attributes:
-        told: messages to the fallback topic, oldest first.
         phoned: times of the calls to the phone of the last resort, in epoch seconds; None without phones.
     """
 

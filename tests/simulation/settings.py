@@ -33,6 +33,12 @@ class Facts(NamedTuple):
         return all(any(fnmatchcase(values[fact], pattern) for pattern in patterns) for fact, patterns in when.items())
 
 
+def plain_secret(token: str, trigger: str, recipients: Iterable[str], policy: Mapping[str, Any]) -> str:
+    """Return the text of a secret whose trigger URL has the credentials."""
+    xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": list(recipients)}
+    return json.dumps({"inbound": {"token": token}, "xmatters": xmatters, "policy": policy})
+
+
 # The facts of a share that names neither environment nor tag.
 NO_FACTS = Facts("", "", "")
 
@@ -42,7 +48,6 @@ class Settings:
     """A channel's settings from a time on, until an operator changes them again.
 
     Attributes:
-        at: start, in seconds since the beginning.
         mode: "live" or "shadow".
         credentials: number of the credentials: trigger key and inbound token.
     """
@@ -66,13 +71,7 @@ class Settings:
 
     def secret(self, channel: str, trigger: str, policy: Mapping[str, Any]) -> str:
         """Return the text of the channel's secret, with this trigger URL and policy."""
-        xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": list(self.recipients)}
-        document = {
-            "inbound": {"token": self.token(channel)},
-            "xmatters": xmatters,
-            "policy": {**policy, **self.policy},
-        }
-        return json.dumps(document)
+        return plain_secret(self.token(channel), trigger, self.recipients, {**policy, **self.policy})
 
     @property
     def policy(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from relayctl.dlq.mover import move
 from relayctl.dlq.queue import DeadLetters
 from relayctl.dlq.reading import Filter
 from tests.fakes import one_by_one, unwatched
-from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, Logins, as_read_by_newer
+from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, as_read_by_newer
 from tests.simulation.console import CONFLICT, DONE, MOVED_TO, OTHER_WEBHOOK, UNKNOWN, WEBHOOK, Console
 from tests.simulation.dead_letter_deeds import DEEDS, DeadLetterDeeds
 from tests.simulation.invariants import Invariants
@@ -55,7 +55,7 @@ from tests.simulation.services import (
     SimulatedSns,
     SimulatedSqs,
 )
-from tests.simulation.settings import Settings
+from tests.simulation.settings import Settings, plain_secret
 from tests.simulation.silence import silence
 from tests.simulation.story import DESK, NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name
 from tests.simulation.verdict import Verdict
@@ -126,7 +126,6 @@ class _Wiring(Wiring):
 
     @override
     def _channel(self, name: str) -> Channel:
-        """Return a channel, read from its secret."""
         return _channel(name, self.resources.read_secret(name))
 
     @override
@@ -151,19 +150,13 @@ class Simulation:
             Edge(self.world, weather, "xmatters", 0.05, 0.4),
             Edge(self.world, weather, "rest", 0.05, 0.4),
             Edge(self.world, weather, "token", 0.05, 0.4),
+            story,
+            partial(self._call_back_about, "delivery"),
+            self._call_back_end,
         )
-        if story.receipts:
-            self.phones.deliveries = Random(f"deliveries in {seed}")
-            self.phones.has_dead_ends = story.has_dead_ends
-            self.phones.on_delivery = partial(self._call_back_about, "delivery")
-            self.phones.on_failure = self._call_back_end
-        self.phones.slow = Random(f"slow pages in {seed}") if story.has_slow_pages else None
-        self.phones.twins = Random(f"late twins in {seed}") if story.has_late_twins else None
-        if story.cloud.login != "url":
-            self.phones.logins = Logins(story.cloud, self.world.began, OLD_KEY)
         edge = Edge(self.world, weather, "bigpanda", 0.05, 0.4)
         self._naps = list(story.naps)
-        self.console = Console(edge, self._shown, self._came_by_api, self._echo, self._resolve, self._snooze)
+        self.console = Console(edge, story, self._shown, self._came_by_api, self._echo, self._resolve, self._snooze)
         sqs = Edge(self.world, weather, "sqs")
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60, cloud=story.cloud)
         self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
@@ -176,7 +169,6 @@ class Simulation:
         luck = Random(f"table of {seed}")
         self.dynamodb = SimulatedDynamoDb(dynamodb, entries, story.ceiling, story.cloud, luck)
         self._other_incidents, self.dynamodb.others = others(story.other_incidents)
-        self.console.foreign, self.console.moved = story.foreign, story.moved
         self.console.remarks = [(self.world.began + at, incident) for at, incident in story.remarks]
         self.console.page = LARGE_PAGE if story.other_incidents else self.console.page
         # What may change in the first channel's secret, and the token that BigPanda uses.
@@ -234,7 +226,6 @@ class Simulation:
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
 
     def _schedule_changes(self) -> None:
-        """Schedule changes of credentials and of the channels' settings."""
         began = self.world.began
         for at, change in (
             (self.story.rotates_at, lambda: self.phones.keys.update({NOC: NEW_KEY})),
@@ -251,7 +242,6 @@ class Simulation:
                 self.world.at(began + settings.at, partial(self._change_settings, channel, settings))
 
     def _schedule_quiets(self) -> None:
-        """Schedule what an operator does to pauses and shadow mode."""
         for channel, quiet in self.story.quiet.items():
             began = self.world.began
             if quiet.kind == "shadow" and quiet.begins:
@@ -273,13 +263,10 @@ class Simulation:
         assert access
         channels = {"noc": [began - 1000, began - 1000, {}]}
         history = {"channels": channels, "snoozed_at": {}, "unknown": {}, "days": {}}
-        name = f"reconcile/{listing_name(access, 'e')}"
-        item = {"pk": {"S": name}, "text": {"S": json.dumps(history)}, "sequence": {"N": "1"}}
-        self.dynamodb.items[name] = item
+        self._store(f"reconcile/{listing_name(access, 'e')}", history)
         # They have learnt the name of the channel's webhook, too.
         names = [WEBHOOK, OTHER_WEBHOOK] if self.story.foreign else [WEBHOOK]
-        pk, learnt = f"{OWN_KEY}{NOC}", json.dumps([names, began])
-        self.dynamodb.items[pk] = {"pk": {"S": pk}, "text": {"S": learnt}, "sequence": {"N": "1"}}
+        self._store(f"{OWN_KEY}{NOC}", [names, began])
         self.world.at(
             began + self.story.reconcile_interval, lambda: self._start_reconcile_run(began + last + RECONCILED_SECONDS)
         )
@@ -302,9 +289,11 @@ class Simulation:
 
     def _mark(self, name: str, text: str) -> None:
         """Store a mark of a changed channel beside those of others."""
-        before = json.loads(self.dynamodb.items.get(MARKS_KEY, {"text": {"S": "{}"}})["text"]["S"])
-        item = {"pk": {"S": MARKS_KEY}, "text": {"S": json.dumps(before | {name: (text, self.world.now)})}}
-        self.dynamodb.items[MARKS_KEY] = {**item, "sequence": {"N": "1"}}
+        self._store(MARKS_KEY, {**self.dynamodb.document(MARKS_KEY), name: (text, self.world.now)})
+
+    def _store(self, pk: str, document: object) -> None:
+        """Store an item without a call of DynamoDB."""
+        self.dynamodb.items[pk] = {"pk": {"S": pk}, "text": {"S": json.dumps(document)}, "sequence": {"N": "1"}}
 
     def _change_settings(self, channel: str, settings: Settings) -> None:
         """Store, or delete, the channel's secret, and mark the change, as relayctl does."""
@@ -359,11 +348,9 @@ class Simulation:
         trigger = TRIGGER.format(channel=channel, key=self.phones.keys[channel])
         if line := self.story.timelines.get(channel):
             return line.now(self.world.now).secret(channel, trigger, self.story.others[channel])
-        xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": ["Ops"]}
-        inbound = {"token": f"{channel}-{TOKEN}"}
         quiet, policy = self.story.quiet.get(channel), self.story.others[channel]
         policy = {**policy, **(quiet.policy(is_over=is_quiet_over) if quiet else {})}
-        return json.dumps({"inbound": inbound, "xmatters": xmatters, "policy": policy})
+        return plain_secret(f"{channel}-{TOKEN}", trigger, ["Ops"], policy)
 
     def _functions(self) -> _Wiring:
         """Return functions with a clock that may be wrong."""
@@ -637,7 +624,6 @@ class Simulation:
         return DONE
 
     def _happened(self, incident: str) -> list[SharedState]:
-        """Return the states of an incident so far."""
         now = self.world.now - self.world.began
         return [state for state in self.invariants.states_of(incident) if state.at <= now]
 
@@ -743,12 +729,11 @@ class Simulation:
     ) -> Process:
         """Start a process, which is killed after `at_most` seconds. `then` is called with it at its end or death."""
 
-        def ended() -> None:
+        def ended(process: Process) -> None:
             self.invariants.ended(process)
             then(process)
 
-        process = Process(name, incidents, ended)
-        process.works = works
+        process = Process(name, frozenset(incidents), ended, works)
         self.invariants.began(process)
         self.world.start(process, lambda: work(process), at_most=at_most)
         return process

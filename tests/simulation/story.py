@@ -47,9 +47,6 @@ class SharedState:
         incident: name of the ledger entry: the incident's id, plus channel and URL recipients if not the usual ones.
         number: number of the state, in the true order.
         at: time of the state, in seconds since the beginning.
-        status: BigPanda's status; None if the share has none.
-        changed_on: BigPanda's `changedOn`, in epoch seconds; None without it.
-        updated_on: BigPanda's `updatedOn`, in epoch seconds; None without it.
         is_comment: True if only a comment made the state.
         arrivals: times at which copies arrived, in epoch seconds.
         answered: times at which copies were answered 2xx, in epoch seconds.
@@ -187,7 +184,6 @@ class Said:
     A forger has the callback's token, but knows no page, and is no xMatters user.
 
     Attributes:
-        copies: number of callbacks.
         knows_page: True if the forger guessed the number of the incident's latest page.
         is_to_the_first: True if the person answers the incident's first page, and not the latest one.
     """
@@ -242,11 +238,6 @@ class Quiet:
     begins: int
     ends: int
     planned: int
-
-    @property
-    def leaves_out(self) -> bool:
-        """True if a state that arrives in this time is not announced later: shadow mode, or a pause of kind "drop"."""
-        return self.kind != "keep"
 
     def policy(self, *, is_over: bool) -> dict[str, Any]:
         """Return the policy members for the pause or shadow mode. `is_over` is True once an operator has ended it."""
@@ -315,18 +306,9 @@ class Story:
 
     Attributes:
         policy: policy of the first channel.
-        crashes: probability of a process's death at each call.
         operations: time and kind of each operator's action: "redrive" or "replay".
-        rotates_at: time at which xMatters changes the first channel's key; None: never.
-        learns_at: time at which the secret gets the new key.
         others: policies of other channels, which share the queues, the workers and the table with the first.
-        ceiling: write units a second above which DynamoDB throttles a key for a while; None: never.
         quiet: the time in which a channel sends nothing, by channel.
-        token_changes_at: time at which the first channel's inbound token changes, in its secret and in BigPanda; None:
-            never.
-        snooze_minutes: minutes for which the answer "Snooze" snoozes its incident, if the answers "Resolve" and
-            "Snooze" act on the first channel; None if they do not.
-        cloud: conditions of AWS and of xMatters' log-in.
     """
 
     policy: dict[str, Any]
@@ -375,13 +357,6 @@ class Story:
         return replace(self, posts=[*self.posts, *posts], spells=[*self.spells, *spells], **members)
 
     @property
-    def varied(self) -> Mapping[str, "Quiet"]:
-        """The time in which operators may hold or leave out what a channel sends, by channel."""
-        return {
-            channel: Quiet("varied", 0, line.quiet_until, line.quiet_until) for channel, line in self.timelines.items()
-        }
-
-    @property
     def actions(self) -> Mapping[str, Mapping[str, Any]]:
         """Actions of the first channel's response texts."""
         if self.snooze_minutes is None:
@@ -393,9 +368,9 @@ class Story:
         """Policy of each channel."""
         return {NOC: self.policy, **self.others}
 
-    @property
+    @cached_property
     def confirms_ends(self) -> bool:
-        """True if the first channel confirms ends of incidents with BigPanda."""
+        """True if the first channel confirms ends of incidents with BigPanda before it believes them."""
         has_access = bool(self.answers) or self.reconcile_interval is not None
         is_chosen: bool = self.policy.get("confirm_resolve", True)
         return is_chosen and has_access and not any(post.state.url_recipients for post in self.posts)
@@ -549,6 +524,12 @@ def trouble(
     begins, fault = random.uniform(0, latest), random.choice(faults)
     ends = begins + random.uniform(*lasts)
     return Spell(service, fault, begins, ends, random.choice(shares) if shares else 1.0)
+
+
+def plain_policy(**members: Any) -> dict[str, Any]:
+    """Return a policy with room for all signals but those that come after an hour, and with these members."""
+    policy = {"preset": "parity", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
+    return policy | {"fallback_after_seconds": 300, "replace": True} | members
 
 
 def roomy(policy: Mapping[str, Any], **members: object) -> dict[str, Any]:

@@ -1,20 +1,9 @@
 """Fixed stories: schedules that once broke an invariant, kept as tests, since the random schedules change."""
 
-from typing import Any
-
 from tests.simulation.silence import silence
 from tests.simulation.simulation import Simulation
-from tests.simulation.story import Post, Story, stamped
+from tests.simulation.story import Post, Story, plain_policy, stamped
 from tests.simulation.weather import Spell
-
-PLAIN: dict[str, Any] = {
-    "preset": "parity",
-    "min_seconds_between_signals": 0,
-    "max_per_minute": 60,
-    "max_age_seconds": 3600,
-    "fallback_after_seconds": 300,
-    "replace": True,
-}
 
 
 def signalled(simulation: Simulation) -> list[int]:
@@ -27,7 +16,7 @@ def test_second_lost_resolve_within_an_hour_is_found_by_a_reconcile_run() -> Non
     times = [(10, "critical"), (1240, "ok"), (1480, "critical"), (1528, "ok")]
     shares = [stamped("i0", number, at, status) for number, (at, status) in enumerate(times)]
     posts = [Post(each.at, each, is_lost=each.status == "ok") for each in shares]
-    simulation = Simulation(500222, Story(PLAIN, posts, reconcile_interval=120.0))
+    simulation = Simulation(500222, Story(plain_policy(), posts, reconcile_interval=120.0))
     with silence():
         verdict = simulation.run()
     assert verdict.problems == []
@@ -38,7 +27,7 @@ def test_share_may_name_a_recipient_that_its_channel_gets_while_the_secret_is_re
     """Found by seed 70011482: the share came before the change, and its function read the slow secret after it."""
     share = stamped("i0", 0, 10, "critical")
     slow = Spell("secrets", "slow", 0.0, 20.0, 1.0)
-    simulation = Simulation(70011482, Story(PLAIN, [Post(10.0, share)], widens_at=10.1, spells=[slow]))
+    simulation = Simulation(70011482, Story(plain_policy(), [Post(10.0, share)], widens_at=10.1, spells=[slow]))
     with silence():
         verdict = simulation.run()
     assert verdict.problems == []

@@ -1,14 +1,13 @@
 """Judge of what people are told: no all-clear while a critical is given up unheard, nothing owed that was accepted."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tests.simulation.conduct import seconds_of
 from tests.simulation.phones import Ring
-from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played
-from tests.simulation.services import HealthMessage, Notice
+from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, CautiousJudge
+from tests.simulation.services import HealthMessage, Message, Notice
 from tests.simulation.story import NOC, SharedState
 
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
@@ -23,14 +22,8 @@ _REQUEST = re.compile(r"\br\d+\b")
 
 
 @dataclass
-class Truth(Played):
-    """Judge of the messages to people, in a finished schedule.
-
-    Attributes:
-        unsure: incidents whose entry may be wrong: the ledger, a queue or a sender failed.
-    """
-
-    unsure: Collection[str]
+class Truth(CautiousJudge):
+    """Judge of the messages to people, in a finished schedule."""
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each message that is not true."""
@@ -45,28 +38,26 @@ class Truth(Played):
             for name, line in INCIDENT.findall(notice.text):
                 yield from self._notice(notice, name, line)
 
-    def _all_clear(self, channel: str, message: HealthMessage) -> Iterator[str]:
+    def _all_clear(self, channel: str, told: HealthMessage) -> Iterator[str]:
         """Check that a channel is not called well while a critical is dead-lettered that nobody heard of."""
         if channel in self.story.timelines:
             # A removed channel is not sick of what it gave up.
             return
-        for job in self.dead_letters.jobs():
-            state = self._state_of(job)
+        for message in self.dead_letters.messages.values():
+            job, state = message.job, self._state_of(message)
             if state is None or state.channel != channel or not job["dead_lettered_at"]:
                 continue
             at = self._recorded_by(seconds_of(job["dead_lettered_at"]))
-            if at < message.at and self._is_unheard(state, message.at):
-                yield f"untrue: {channel} is called well at {self.moment(message.at)}, and {state} was given up"
+            if at < told.at and self._is_unheard(state, told.at):
+                yield f"untrue: {channel} is called well at {self.moment(told.at)}, and {state} was given up"
 
-    def _state_of(self, job: Mapping[str, Any]) -> SharedState | None:
+    def _state_of(self, message: Message) -> SharedState | None:
         """Return the open critical state that a dead letter announces; None for another job, or one dropped once."""
-        if job["kind"] != "signal" or job["status"] != "critical":
-            return None
-        [name] = [each.incident for each in self.dead_letters.messages.values() if each.job is job]
+        name = message.incident
         dropped = (
             (each.incident["entry"], each.incident["share"]) for each in self.dead_letters.dropped if each.incident
         )
-        if name is None or (name["entry"], name["share"]) in dropped:
+        if name is None or message.job["status"] != "critical" or (name["entry"], name["share"]) in dropped:
             return None
         found = self.states.get((name["entry"], name["share"]))
         return found if found and found.is_open else None
@@ -82,14 +73,16 @@ class Truth(Played):
         later = (other for other in self.states_of(state.incident) if other.number > state.number)
         has_later = any(arrival < at for other in later for arrival in other.arrivals)
         rang = any(ring.share >= state.number and ring.began < at for ring in self.rings_of(state.incident))
-        return not has_later and not rang and state.incident not in self.unsure
+        return not has_later and not rang and state.incident not in self.untrusted
 
     def _notice(self, notice: Notice, name: str, line: str) -> Iterator[str]:
         """Check what a message to the fallback topic says of an incident."""
         moment = self.moment(notice.at)
         if notice.text.startswith("BigPanda shows"):
             came = [each for each in self.states.values() if each.id == name and each.channel == NOC and each.answered]
-            if any(min(each.answered) < notice.at - RUN_SECONDS and each.incident not in self.unsure for each in came):
+            if any(
+                min(each.answered) < notice.at - RUN_SECONDS and each.incident not in self.untrusted for each in came
+            ):
                 yield f"untrue: {name} is called unknown at {moment}, and its share had come"
         elif "made no page of it" in line:
             made = (page for page in self.phones.pages if not page.is_slow)
@@ -116,7 +109,7 @@ class Truth(Played):
 
     def _may_owe_one(self, incident: str, at: float, known_by: float) -> bool:
         states = self.states_of(incident)
-        if incident in self.unsure or any(nap.incident == incident for nap in self.naps):
+        if incident in self.untrusted or any(nap.incident == incident for nap in self.naps):
             return True
         came = [arrival for state in states for arrival in state.arrivals if arrival < at]
         criticals = [state for state in states if state.status == "critical" and any(a < at for a in state.arrivals)]

@@ -6,11 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Verdict:
-    """Result of a schedule.
-
-    Attributes:
-        problems: broken invariants; empty if all held.
-    """
+    """Result of a schedule: its broken invariants, and the schedule in words, line by line."""
 
     seed: int
     problems: list[str]

@@ -65,7 +65,6 @@ class Weather:
     """Faults and crashes of a schedule.
 
     Attributes:
-        crashes: probability of a process's death at each call.
         crashes_end: end of the crashes, in seconds since the beginning.
         skips_runs: True if some of the sweeper's runs never start.
     """
