@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from tests.simulation.console import Act, answers_in
+from tests.simulation.flaps import NOTED_SECONDS
 from tests.simulation.phones import Page
 from tests.simulation.played import NEEDED, CautiousJudge, may_be_unrecorded
 from tests.simulation.story import Said
 
 # From a signal's acceptance to its record in the ledger. An answer's worker reads the ledger when it starts.
 RECORDED_SECONDS = 16.0
-# The relay notes a callback's arrival within so long: Secrets Manager may be slow, and functions' clocks differ.
-NOTED_SECONDS = 7.0
 # From the arrival of an answer to its act, if its page can be found at once.
 ACTS_SECONDS = 60.0
 # An answer must act only if a search finds its page so soon: the relay verifies the answer for five minutes, with long

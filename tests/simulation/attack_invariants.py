@@ -210,15 +210,15 @@ def _of_reconcile(plan: Plan, vendors: Vendors) -> Iterator[str]:
 def _ended_pages(plan: Plan, vendors: Vendors) -> Iterator[str]:
     """Check that a page of an open incident ends only if a newer page of it rings the same people."""
     truths = {truth.id: truth for truth in plan.truths}
-    for end in vendors.page_ends:
-        signal = vendors.signals[end.place]
-        newer = (each for each in vendors.signals[end.place + 1 :] if each.at <= end.at)
+    for at, place in vendors.page_ends:
+        signal = vendors.signals[place]
+        newer = (each for each in vendors.signals[place + 1 :] if each.at <= at)
         is_replaced = any(
             each.is_open and each.incident == signal.incident and each.recipients >= signal.recipients for each in newer
         )
         truth = truths.get(signal.incident)
-        if truth and truth.is_open(end.at) and signal.is_open and not is_replaced:
-            yield f"the page of {truth.id} from {signal.at:.0f} s ended at {end.at:.0f} s, and it is open"
+        if truth and truth.is_open(at) and signal.is_open and not is_replaced:
+            yield f"the page of {truth.id} from {signal.at:.0f} s ended at {at:.0f} s, and it is open"
 
 
 def _written(plan: Plan, vendors: Vendors) -> Iterator[str]:
@@ -229,11 +229,11 @@ def _written(plan: Plan, vendors: Vendors) -> Iterator[str]:
     """
     yield from (f"BigPanda got a {change}" for change in vendors.changes)
     truths = {truth.id: truth for truth in plan.truths}
-    for comment in vendors.comments:
-        truth = truths.get(comment.incident)
+    for at, incident, text in vendors.comments:
+        truth = truths.get(incident)
         # A share came of it, or a reconcile run found it.
-        is_known = truth is not None and truth.channel == ATTACKED and truth.opened <= comment.at
+        is_known = truth is not None and truth.channel == ATTACKED and truth.opened <= at
         if plan.holds_webhook_token or not is_known:
-            yield f"a comment was written on {comment.incident} at {comment.at:.0f} s"
-        if not comment.text.startswith("Unverified"):
-            yield f"a forged comment is not doubted: {comment.text}"
+            yield f"a comment was written on {incident} at {at:.0f} s"
+        if not text.startswith("Unverified"):
+            yield f"a forged comment is not doubted: {text}"

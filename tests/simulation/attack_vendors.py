@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from relay.http.session import HttpAnswer
@@ -39,21 +39,6 @@ class Signal:
     page_key: str
 
 
-class PageEnd(NamedTuple):
-    """The end of a page: its time in seconds since the beginning, and the place of its signal in `Vendors.signals`."""
-
-    at: float
-    place: int
-
-
-class Comment(NamedTuple):
-    """A comment: its time in seconds since the beginning, the id of its incident, and its text."""
-
-    at: float
-    incident: str
-    text: str
-
-
 @dataclass
 class Vendors:
     """BigPanda and xMatters.
@@ -61,6 +46,8 @@ class Vendors:
     Attributes:
         now: returns the time in epoch seconds.
         say: called with each event, for the words of a failed schedule.
+        page_ends: time (seconds since the beginning) of each page's end, and place of its signal in `signals`.
+        comments: time (seconds since the beginning), incident and text of each comment.
         changes: requests that would change an incident of BigPanda: resolve, snooze or assign it.
         strange: URLs of BigPanda's API that are of no use for the incidents of the environment.
     """
@@ -70,8 +57,8 @@ class Vendors:
     began: float
     say: Callable[[str], object]
     signals: list[Signal] = field(default_factory=list)
-    page_ends: list[PageEnd] = field(default_factory=list)
-    comments: list[Comment] = field(default_factory=list)
+    page_ends: list[tuple[float, int]] = field(default_factory=list)
+    comments: list[tuple[float, str, str]] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
 
@@ -105,7 +92,7 @@ class Vendors:
         if call.method == "POST":
             page = json.loads(call.body)["id"]
             self.say(f"xMatters ends {page}")
-            self.page_ends.append(PageEnd(self._seconds(), int(page.removeprefix("page-r")) - 1))
+            self.page_ends.append((self._seconds(), int(page.removeprefix("page-r")) - 1))
             return HttpAnswer(200, {}, b"{}")
         request = call.url.partition("requestId=")[2].partition("&")[0]
         return _answer({"data": [{"id": f"page-{request}", "status": "ACTIVE"}]})
@@ -130,7 +117,7 @@ class Vendors:
         if parts.path.endswith("/activities") and "incident_shared" in parts.query:
             return _answer([{"type": "incident_shared", "params": {"share_target": WEBHOOK}}])
         if parts.path.endswith("/activities"):
-            return _answer({"items": [{"params": {"comment": comment.text}} for comment in self.comments]})
+            return _answer({"items": [{"params": {"comment": text}} for _, _, text in self.comments]})
         if parts.path == "/scim/v2/Users":
             return _answer({"Resources": [{"id": "u1", "userName": FORGED_PERSON}]})
         self.strange.append(call.url)
@@ -139,7 +126,7 @@ class Vendors:
     def _write(self, incident: str, deed: str, document: dict[str, Any]) -> HttpAnswer:
         self.say(f"BigPanda is told: {deed} of {incident}: {document}")
         if deed == "comments":
-            self.comments.append(Comment(self._seconds(), incident, document["comment"]))
+            self.comments.append((self._seconds(), incident, document["comment"]))
         else:
             self.changes.append(f"{deed} of {incident} at {self._seconds():.0f} s")
         return HttpAnswer(204, {}, b"")

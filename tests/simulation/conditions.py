@@ -48,7 +48,7 @@ class Conditions(Played):
         others = self.states_of(state.incident)
         first = min((at for other in others if other.is_open for at in other.answered), default=self.world.now)
         is_kept = first + IN_FLIGHT_SECONDS < min(state.shown) and state.incident not in self.unguarded
-        return [state.facts, *([] if is_kept else [Facts("", "", state.facts.status)])]
+        return [state.facts, *([] if is_kept else [Facts(status=state.facts.status)])]
 
     def used(self, channel: str, first: float, last: float) -> list[Settings]:
         """Return the settings that a function may use between two times (epoch seconds)."""

@@ -186,7 +186,7 @@ class Conduct(Played):
             for earlier, later in pairwise(posts):
                 if earlier.fault not in AMBIGUOUS or earlier.ended is None:
                     continue
-                is_another = later.process.startswith("webhook") and later.process != earlier.process
+                is_another = later.process.name.startswith("webhook") and later.process != earlier.process
                 # A copy is owed again if another state was announced in between, or may have been, or if it came anew.
                 is_news = self._is_announced_between(earlier, later) or self._came_between(earlier, later)
                 is_retry = later.share == earlier.share and later.began > earlier.ended and not (is_another or is_news)
@@ -209,9 +209,9 @@ class Conduct(Played):
         """
         for posts in self._by_delivery():
             for earlier, later in permutations(posts, 2):
-                is_after = earlier.process == later.process and earlier.began < later.began
+                is_after, name = earlier.process == later.process and earlier.began < later.began, later.process.name
                 if is_after and earlier.is_marked and not later.is_marked:
-                    yield f"unmarked: {later.process} asked again after {earlier.fault}, without X-Relay-May-Repeat"
+                    yield f"unmarked: {name} asked again after {earlier.fault}, without X-Relay-May-Repeat"
 
     def _is_announced_between(self, earlier: Post, later: Post) -> bool:
         """Return True if xMatters accepted a signal between two requests, or may have accepted one of another share."""
@@ -224,7 +224,7 @@ class Conduct(Played):
 
     def _is_inline_retry(self, earlier: Post, later: Post, posts: Sequence[Post]) -> bool:
         """Return True if `later` is the one retry of a critical that a webhook sends after an ambiguous attempt."""
-        if earlier.process != later.process or not earlier.process.startswith("webhook"):
+        if earlier.process != later.process or not earlier.process.name.startswith("webhook"):
             return False
         before = [post for post in posts if post.process == earlier.process and post.began < earlier.began]
         is_first = all(post.fault not in AMBIGUOUS for post in before)
@@ -241,21 +241,23 @@ class Conduct(Played):
         # A share may have met the ledger before it failed.
         first = self.world.began + spells[0].begins + IN_FLIGHT_SECONDS
         last = self.world.began + spells[0].ends
-        unguarded = [post for post in self.phones.posts if post.function is not None and first < post.began < last]
+        unguarded = [
+            post for post in self.phones.posts if post.process.function is not None and first < post.began < last
+        ]
         for earlier, later in permutations((post for post in unguarded if post.is_critical), 2):
-            is_same = (earlier.function, earlier.incident) == (later.function, later.incident)
+            is_same = (earlier.process.function, earlier.incident) == (later.process.function, later.incident)
             # Neither of two shares that come together knows of the other one.
             rang = earlier.is_accepted or earlier.fault in AMBIGUOUS
-            if not (is_same and rang and earlier.ended and earlier.ended < later.started):
+            if not (is_same and rang and earlier.ended and earlier.ended < later.process.started_at):
                 continue
             is_soon = later.began < earlier.ended + UNGUARDED_SECONDS
             if is_soon and not self._has_eased_between(earlier, later):
-                yield f"unguarded: {later.process} sent a second critical of its function without the ledger"
+                yield f"unguarded: {later.process.name} sent a second critical of its function without the ledger"
 
     def _has_eased_between(self, earlier: Post, later: Post) -> bool:
         """Return True if a state that is not critical came between two requests for one incident."""
         return any(
-            earlier.started < at < later.began
+            earlier.process.started_at < at < later.began
             for state in self.states_of(later.incident)
             if not state.is_critical
             for at in state.arrivals
@@ -267,7 +269,7 @@ class Conduct(Played):
             return
         for posts in self._by_delivery():
             for earlier, later in pairwise(posts):
-                is_retry = earlier.process.startswith("worker") and later.process.startswith("worker")
+                is_retry = earlier.process.name.startswith("worker") and later.process.name.startswith("worker")
                 waited = later.began - (earlier.ended or later.began)
                 if is_retry and earlier.fault == "503 for minutes" and waited < ASKED_FOR_SECONDS:
                     yield f"hurried: tried again {waited:.0f} s after xMatters had asked for five minutes"
@@ -352,8 +354,8 @@ class Conduct(Played):
         """Yield the attempts of each signal of a channel: the posts of one process for one delivery."""
         for posts in self._by_delivery():
             own = (post for post in posts if post.channel == channel)
-            by_process = sorted(own, key=lambda post: post.process)
-            yield from (list(tries) for _, tries in groupby(by_process, key=lambda post: post.process))
+            by_process = sorted(own, key=lambda post: post.process.name)
+            yield from (list(tries) for _, tries in groupby(by_process, key=lambda post: post.process.name))
 
 
 def _crowded(limit: int, rings: Iterable[float]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from tests.simulation.played import CautiousJudge
 from tests.simulation.story import SharedState
 from tests.simulation.world import Time
 
-# From a share's arrival to the time that a function notes for it; Secrets Manager may be slow.
+# From the arrival of a share or a callback to the time that a function notes for it; Secrets Manager may be slow.
 NOTED_SECONDS = 7.0
 # From a signal's acceptance to its record in the ledger.
 RECORDED_SECONDS = 8.0

@@ -19,7 +19,7 @@ from relay.ledger.entry_key import key
 from tests.simulation.answers import ActingAnswers, Answer
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import USUAL
-from tests.simulation.conditions import REROUTED_SECONDS, Conditions
+from tests.simulation.conditions import LEARNS_SECONDS, REROUTED_SECONDS, Conditions
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import answers_in
 from tests.simulation.flaps import Flaps, span
@@ -56,8 +56,6 @@ ENDS_SECONDS = 60.0
 LOOKS_SECONDS = 20.0
 # From a change to the end of the second reconcile run after it: two intervals, BigPanda's lag, and the runs themselves.
 FOUND_SECONDS = 200.0
-# From the end of a pause or shadow mode, until no function has an older copy of the channel.
-QUIET_OVER_SECONDS = 20.0
 # After a pause: its sweep, a state's backoff, and its signal.
 KEPT_SECONDS = 1400.0
 # A callback may come this long before xMatters shows its page.
@@ -274,7 +272,7 @@ class Invariants(Played):
             return False
         first, last = quiet.begins - self._clocks_differ, max(quiet.ends, *self._learn_by())
         moments = (moment - self.world.began for moment in (*state.arrivals, *state.answered))
-        return any(first < moment < last + QUIET_OVER_SECONDS for moment in moments)
+        return any(first < moment < last + LEARNS_SECONDS for moment in moments)
 
     def _learn_by(self) -> list[float]:
         """Return the times until which functions may use an old copy of a channel's settings.
@@ -301,7 +299,7 @@ class Invariants(Played):
             began, ends = self.world.began + quiet.begins, self.world.began + quiet.ends - self._clocks_differ
             if quiet.kind == "shadow" and quiet.begins:
                 # Unlike a pause, it is not known before it begins.
-                began = max(began, *(self.world.began + at for at in self._learn_by())) + QUIET_OVER_SECONDS
+                began = max(began, *(self.world.began + at for at in self._learn_by())) + LEARNS_SECONDS
             for ring in self.phones.rings:
                 if ring.channel == channel and began + IN_FLIGHT_SECONDS < ring.began < ends:
                     self._problem(f"quiet: {ring.incident} share {ring.share} rang in a time of {quiet.kind}")
@@ -335,8 +333,8 @@ class Invariants(Played):
         if self.weather.spells or self.weather.crashes or self.has_operators or not self.are_pages_followed:
             return
         for answer in self.answers.values():
-            page, is_late = answer.page, answer.said.is_to_the_first
-            if page is None or is_late or answer.said.is_forged or not self.story.has_rest:
+            page, is_true = answer.page, answer.is_credible and not answer.said.is_to_the_first
+            if page is None or not is_true or not self.story.has_rest:
                 continue
             is_seen = page.found_from < answer.came + SEEN_SECONDS and not page.is_slow and self.is_accepted(page.ring)
             texts = (text for text in self.console.texts if answer.name in answers_in(text))

@@ -19,6 +19,7 @@ from relay.xmatters.logins import TOKEN_PATH
 from tests.simulation.cloud import REST_USER, TRIGGER_USER, Logins
 from tests.simulation.services import Edge
 from tests.simulation.story import BOSS, NOC, Story
+from tests.simulation.world import Process
 
 OLD_KEY, NEW_KEY = "old-key", "new-key"
 AMBIGUOUS = {"timeout", "timeout rang", "reset rang", "504", "504 rang"}
@@ -87,11 +88,10 @@ class Post:
     Attributes:
         is_marked: True if the request had the header X-Relay-May-Repeat.
         is_accepted: True if the process got the status 202.
-        function: the process's function (`Process.function`).
         calls_boss: True if the signal was to BOSS, since nobody is known to have heard a critical.
     """
 
-    process: str
+    process: Process
     delivery: str
     began: float
     incident: str
@@ -103,8 +103,6 @@ class Post:
     ended: float | None = None
     fault: str | None = None
     is_accepted: bool = False
-    function: int | None = None
-    started: float = 0.0
     calls_boss: bool = False
 
 
@@ -168,8 +166,7 @@ class Phones(Session):
         is_marked = "X-Relay-May-Repeat" in headers
         delivery, share = headers["X-Relay-Delivery-Id"], document["share"]
         channel, incident = _channel(url), document.get("entry", document["id"])
-        post = Post(world.process().name, delivery, began, incident, share, channel, is_critical, is_marked)
-        post.function, post.started = world.process().function, world.process().started_at
+        post = Post(world.process(), delivery, began, incident, share, channel, is_critical, is_marked)
         self.edge.reach()
         if world.now > began + seconds:
             # The real session also checks the clock before the first byte, since a function may have been frozen. A

@@ -134,7 +134,7 @@ class Promptness(CautiousJudge):
             # A slow refusal leaves no time to read the secret and to retry.
             has_time = (post.ended or math.inf) - post.began < QUICK_SECONDS
             if has_time and post.began > self.renewed_at + READ_AGAIN_SECONDS and not later:
-                yield f"credentials: {post.process} did not try again with the new key"
+                yield f"credentials: {post.process.name} did not try again with the new key"
 
     def _without_ledger(self) -> Iterator[str]:
         """Check that an incident's first state is signalled without the ledger if it fails for minutes."""

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from relay.delivery.delivery import STORED_SECONDS
 from relay.failures import ChannelUnreadable, UnknownChannel
-from relay.jobs.queue import read_envelope
+from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import MARKS_KEY
 from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
@@ -75,7 +75,9 @@ class Edge:
 
     def reach(self) -> None:
         """Let a request travel to the service. The calling process may die before the request arrives."""
-        self._take()
+        self.weather.strike()
+        self.world.wait(self.quickest + (self.slowest - self.quickest) * self.world.random.random())
+        self.weather.strike()
 
     def fault(self) -> str | None:
         """Return the fault of a request that has arrived, or None."""
@@ -101,13 +103,7 @@ class Edge:
 
     def end(self) -> None:
         """Let the service's answer travel back. The calling process may die before it gets the answer."""
-        self._take()
-
-    def _take(self) -> None:
-        world, weather = self.world, self.weather
-        weather.strike()
-        world.wait(self.quickest + (self.slowest - self.quickest) * world.random.random())
-        weather.strike()
+        self.reach()
 
 
 @dataclass
@@ -354,6 +350,12 @@ class SimulatedSqs:
     def bodies(self) -> list[dict[str, Any]]:
         """Return the incidents in the envelopes of signals."""
         return [incident for message in self.messages.values() if (incident := message.incident)]
+
+
+def queue_of(sqs: SimulatedSqs) -> Queue:
+    """Return the library's queue over a simulated one."""
+    client: Any = sqs
+    return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
 
 
 class SimulatedDynamoDb(FakeDynamoDb):

@@ -23,9 +23,9 @@ class Facts(NamedTuple):
         team: value of its tag `team`.
     """
 
-    environment: str
-    team: str
-    status: str
+    environment: str = ""
+    team: str = ""
+    status: str = ""
 
     def meet(self, when: When) -> bool:
         """Return True if these facts meet all conditions."""
@@ -37,10 +37,6 @@ def plain_secret(token: str, trigger: str, recipients: Iterable[str], policy: Ma
     """Return the text of a secret whose trigger URL has the credentials."""
     xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": list(recipients)}
     return json.dumps({"inbound": {"token": token}, "xmatters": xmatters, "policy": policy})
-
-
-# The facts of a share that names neither environment nor tag.
-NO_FACTS = Facts("", "", "")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.failures import LedgerError
 from relay.http.session import VendorHosts
 from relay.jobs.job import timestamp
-from relay.jobs.queue import Queue
 from relay.ledger.credentials import MARKS_KEY, Uses
 from relay.ledger.debt import BEHIND_SECONDS
 from relay.ledger.entry_key import key
@@ -54,6 +53,7 @@ from tests.simulation.services import (
     SimulatedSecrets,
     SimulatedSns,
     SimulatedSqs,
+    queue_of,
 )
 from tests.simulation.settings import Settings, plain_secret
 from tests.simulation.silence import silence
@@ -370,9 +370,9 @@ class Simulation:
         resources = Resources(
             table=table,
             credentials=table,
-            retries=_queue(self.retries),
-            chores=_queue(self.chores),
-            dead_letters=_queue(self.dead_letters),
+            retries=queue_of(self.retries),
+            chores=queue_of(self.chores),
+            dead_letters=queue_of(self.dead_letters),
             read_secret=self.secrets,
             secret_names=lambda: list(self.secrets.texts) if self.story.topics else [NOC],
             sns=lambda: sns,
@@ -712,7 +712,7 @@ class Simulation:
         client: Any = self.dead_letters
         dead_letters = DeadLetters(client, "dead-letters", lambda: self.world.now)
         with dead_letters.holding():
-            for moved in move(dead_letters, _queue(self.retries), Filter().choose(list(dead_letters.scan()))):
+            for moved in move(dead_letters, queue_of(self.retries), Filter().choose(list(dead_letters.scan()))):
                 self.world.say(f"moved: {moved.job.incident_id} {moved.fate.became} {moved.note or ''}")
                 self.invariants.check_answered()
                 self.world.wait(0.2)
@@ -740,11 +740,6 @@ class Simulation:
 
     def _any(self) -> _Wiring:
         return self.world.random.choice(self._environments)
-
-
-def _queue(sqs: SimulatedSqs) -> Queue:
-    client: Any = sqs
-    return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
 
 
 class _Metrics(Metrics):

@@ -10,7 +10,7 @@ from tests.simulation.oracle import surely_newer
 from tests.simulation.phones import Page
 from tests.simulation.played import ACKNOWLEDGER, FORGER, Played
 from tests.simulation.services import NO_ANSWER, NO_DEVICE, NO_PAGE, Notice, tells_of_unheard
-from tests.simulation.settings import NO_FACTS, Pause
+from tests.simulation.settings import Facts, Pause
 from tests.simulation.story import BOSS, NOC
 from tests.simulation.truth import INCIDENT
 
@@ -136,7 +136,7 @@ class Unheard(Played):
 
     def _pauses(self) -> list[Pause]:
         line = self.story.timelines.get(NOC)
-        return line[0].pauses_of(NO_FACTS) if line else []
+        return line[0].pauses_of(Facts()) if line else []
 
     def _given_up_at(self, incident: str, span: Span) -> float:
         """Return when the relay knows that nobody is left to notify (epoch seconds); infinity for never.
