@@ -1,42 +1,50 @@
 """Judge of answers that act: those whose response text resolves or snoozes its incident in BigPanda."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
 
-from tests.simulation.console import Act
+from tests.simulation.console import Act, answers_in
+from tests.simulation.flaps import NOTED_SECONDS
 from tests.simulation.phones import Page
-from tests.simulation.played import Played
+from tests.simulation.played import NEEDED, CautiousJudge, may_be_unrecorded
 from tests.simulation.story import Said
 
 # From a signal's acceptance to its record in the ledger. An answer's worker reads the ledger when it starts.
 RECORDED_SECONDS = 16.0
-# The relay notes a callback's arrival within so long: Secrets Manager may be slow, and functions' clocks differ.
-NOTED_SECONDS = 7.0
 # From the arrival of an answer to its act, if its page can be found at once.
 ACTS_SECONDS = 60.0
 # An answer must act only if a search finds its page so soon: the relay verifies the answer for five minutes, with long
 # waits at the end.
 FOUND_SECONDS = 100.0
-# The services that an answer needs to act.
-_NEEDED = {"bigpanda", "dynamodb", "sqs", "lambda", "secrets", "rest", "token"}
 
 
-class ActingAnswer(NamedTuple):
-    """A person's answer in xMatters, or a forged one, whose response text resolves or snoozes its incident.
+@dataclass
+class Answer:
+    """A person's answer in xMatters, or a forged one, of which a callback came.
 
     Attributes:
-        name: name of the answer, which its comment in BigPanda also has.
-        said: the answer in the story.
         page: the page that it names; None if there was none.
-        came: arrival of its first callback, in epoch seconds.
+        arrivals: arrivals of its callbacks, in epoch seconds.
+        is_known: True if the channel knew the incident when a callback came.
+        is_taken: True if a callback was answered 200.
     """
 
-    name: str
     said: Said
     page: Page | None
-    came: float
+    arrivals: list[float] = field(default_factory=list)
+    is_known: bool = False
+    is_taken: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the answer, which its comment in BigPanda also has."""
+        return f"answer-{self.said.number}"
+
+    @property
+    def came(self) -> float:
+        """Arrival of its first callback, in epoch seconds."""
+        return self.arrivals[0]
 
     @property
     def is_credible(self) -> bool:
@@ -45,22 +53,16 @@ class ActingAnswer(NamedTuple):
 
 
 @dataclass
-class ActingAnswers(Played):
-    """Judge of the answers that act, in a finished schedule.
+class ActingAnswers(CautiousJudge):
+    """Judge of the answers that act, in a finished schedule."""
 
-    Attributes:
-        answers: the answers whose text has an action.
-        untrusted: incidents of which the ledger need not know all signals.
-    """
-
-    answers: Sequence[ActingAnswer]
-    untrusted: Collection[str]
+    answers: Sequence[Answer]
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each answer that acted wrongly, too often or not at all, or whose comment is wrong."""
         for answer in self.answers:
             acts = [act for act in self.console.acts if act.answer == answer.name]
-            texts = [text for text in self.console.texts if answer.name in _words(text)]
+            texts = [text for text in self.console.texts if answer.name in answers_in(text)]
             # Copies of a callback come every five seconds.
             latest = answer.came + 5 * answer.said.copies + NOTED_SECONDS + 60.0 * (self.story.snooze_minutes or 0)
             if any(act.until > latest for act in acts):
@@ -70,16 +72,16 @@ class ActingAnswers(Played):
             if answer.is_credible and answer.said.incident not in self.untrusted:
                 yield from (problem for act in acts for problem in self._overtaken(answer, act))
             # The result of an earlier request was not known, or could not be noted.
-            if any(not _is_in_doubt(earlier) for earlier, _ in pairwise(acts)):
+            if any(not may_be_unrecorded(earlier) for earlier, _ in pairwise(acts)):
                 yield f"acted: {answer.name} did {acts[0].deed} {acts[0].incident} {len(acts)} times"
-            if any(not _is_in_doubt(act) for act in acts) and texts:
+            if any(not may_be_unrecorded(act) for act in acts) and texts:
                 yield f"acted: {answer.name} did {acts[0].deed} {acts[0].incident}, and was a comment too: {texts[0]}"
             if any("(Not " not in text and not text.startswith("Unverified") for text in texts):
                 yield f"unexplained: {answer.name} did nothing, and its comment does not say why: {texts[0]}"
             if not acts and answer.is_credible and self._has_to_act(answer):
                 yield f"idle: {answer.name} did nothing with {answer.said.incident}: {texts}"
 
-    def _overtaken(self, answer: ActingAnswer, act: Act) -> Iterator[str]:
+    def _overtaken(self, answer: Answer, act: Act) -> Iterator[str]:
         """Check that no newer signal forbade the act: the ledger had none when the worker started.
 
         Such a signal announces an open state after the answered page, or a resolve after the answer.
@@ -88,7 +90,7 @@ class ActingAnswers(Played):
         for ring in self.phones.rings:
             is_of_it = ring.incident.partition("@")[0] == act.incident and ring.channel == answer.page.ring.channel
             is_known = ring.at + RECORDED_SECONDS < act.process.started_at and self.is_accepted(ring)
-            is_open = self.states[ring.incident, ring.share].is_open
+            is_open = self.told_by(ring).is_open
             since = answer.page.ring.began if is_open else answer.came + NOTED_SECONDS
             if is_of_it and is_known and ring.began > since:
                 yield (
@@ -97,18 +99,18 @@ class ActingAnswers(Played):
                 )
                 return
 
-    def _has_to_act(self, answer: ActingAnswer) -> bool:
+    def _has_to_act(self, answer: Answer) -> bool:
         """Return True if the answer has to act, because nothing prevents it.
 
         No service fails, and the incident is open, unchanged and not snoozed. This holds from the signal of the
         answered page until the latest time of the act.
         """
         assert answer.page
-        world, page, incident = self.weather.world, answer.page, answer.said.incident
+        world, page, incident = self.world, answer.page, answer.said.incident
         # A page that is not found yet is looked up again after waits that double.
         first, last = page.ring.began, answer.came + ACTS_SECONDS + 2 * max(0.0, page.found_from - answer.came)
         is_seen = self.is_accepted(page.ring) and page.found_from < answer.came + FOUND_SECONDS
-        spells = (spell for spell in self.weather.spells if spell.service in _NEEDED)
+        spells = self.spells(*NEEDED, "bigpanda", "rest", "token")
         is_fair = not any(world.began + each.begins < last and first < world.began + each.ends for each in spells)
         if not is_seen or not is_fair or self.weather.crashes or self.has_operators or incident in self.untrusted:
             return False
@@ -124,12 +126,3 @@ class ActingAnswers(Played):
             and not any(first < at < last for at in rings)
             and not any(world.began + nap.begins < last and first < world.began + nap.ends for nap in naps)
         )
-
-
-def _is_in_doubt(act: Act) -> bool:
-    """Return True if the worker may not know the result of its resolve or snooze, or may not have recorded it."""
-    return act.is_in_doubt or act.process.is_dead or "ledger" in act.process.troubles
-
-
-def _words(text: str) -> set[str]:
-    return {word.strip('".,()') for word in text.split()}

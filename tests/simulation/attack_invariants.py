@@ -1,12 +1,13 @@
 """Invariants of attacks: promises of docs/security.md, checked after a schedule."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from tests.simulation.attack_plans import ALLOWED_NAMES, ATTACKED, LASTS_SECONDS, RECIPIENTS, Plan, Truth
 from tests.simulation.attack_vendors import Signal, Vendors
+from tests.simulation.services import Notice, tells_of
+from tests.simulation.world import Time
 
 # A critical is silent for so long at most, where no flood uses up the channel's limit: a minute for BigPanda's answer
 # about a resolve, and the time of its job.
@@ -28,17 +29,6 @@ RECONCILED_SECONDS = 660.0
 AHEAD_SECONDS = 5.0
 
 
-class Notice(NamedTuple):
-    """A message to the fallback topic about the attacked channel: time in seconds since the beginning, and text."""
-
-    at: float
-    text: str
-
-    def tells_of(self, incident: str) -> bool:
-        """Return True if the message names the incident, or only says that there are more incidents."""
-        return bool(re.search(rf"\b{re.escape(incident)}\b", self.text)) or " more " in self.text
-
-
 class Posted(NamedTuple):
     """A share as the relay has to read it: channel, incident, True if the incident is open, names in the URL."""
 
@@ -46,13 +36,6 @@ class Posted(NamedTuple):
     incident: str
     is_open: bool
     url_recipients: tuple[str, ...]
-
-
-class Gap(NamedTuple):
-    """A time in which an incident is open, and no signal says so, in seconds since the beginning."""
-
-    begins: float
-    ends: float
 
 
 def broken_invariants(
@@ -66,7 +49,8 @@ def broken_invariants(
     """Yield the broken invariants of a finished schedule, in words.
 
     `notices` are the messages to the fallback topic. `forged_open` has the time of each incident's last share that was
-    forged as open. `is_acknowledged` is True if an entry of the ledger has somebody who acknowledged.
+    forged as open. `is_acknowledged` is True if an entry of the ledger has somebody who acknowledged. All times are in
+    seconds since the beginning.
     """
     for truth in plan.truths:
         yield from _unheard(plan, truth, vendors.of(truth.id), notices)
@@ -81,13 +65,13 @@ def broken_invariants(
         yield "somebody acknowledged"
 
 
-def gaps(truth: Truth, signals: Sequence[Signal]) -> Iterator[Gap]:
+def gaps(truth: Truth, signals: Sequence[Signal]) -> Iterator[Time]:
     """Yield the times in which an incident was open, and the last signal did not say so."""
     end = min(truth.over, LASTS_SECONDS)
     times = [truth.opened, *(signal.at for signal in signals), end]
     says_open = [False, *(signal.is_open for signal in signals)]
     for (begins, ends), is_known in zip(pairwise(times), says_open, strict=True):
-        gap = Gap(max(begins, truth.opened), min(ends, end))
+        gap = Time(max(begins, truth.opened), min(ends, end))
         if not is_known and gap.begins < gap.ends:
             yield gap
 
@@ -112,7 +96,7 @@ def _unheard(plan: Plan, truth: Truth, signals: Sequence[Signal], notices: Seque
             if plan.flood and truth.channel == ATTACKED:
                 by = _notified_by(plan, since, notices)
                 counted_from = gap.begins + plan.fallback_seconds
-                if any(each.tells_of(truth.id) for each in notices if counted_from <= each.at <= by):
+                if any(tells_of(each.text, truth.id) for each in notices if counted_from <= each.at <= by):
                     continue
             if until > by:
                 yield f"{truth.id} is open from {since:.0f} to {until:.0f} s, and nobody knows"
@@ -226,15 +210,15 @@ def _of_reconcile(plan: Plan, vendors: Vendors) -> Iterator[str]:
 def _ended_pages(plan: Plan, vendors: Vendors) -> Iterator[str]:
     """Check that a page of an open incident ends only if a newer page of it rings the same people."""
     truths = {truth.id: truth for truth in plan.truths}
-    for end in vendors.page_ends:
-        signal = vendors.signals[end.place]
-        newer = (each for each in vendors.signals[end.place + 1 :] if each.at <= end.at)
+    for at, place in vendors.page_ends:
+        signal = vendors.signals[place]
+        newer = (each for each in vendors.signals[place + 1 :] if each.at <= at)
         is_replaced = any(
             each.is_open and each.incident == signal.incident and each.recipients >= signal.recipients for each in newer
         )
         truth = truths.get(signal.incident)
-        if truth and truth.is_open(end.at) and signal.is_open and not is_replaced:
-            yield f"the page of {truth.id} from {signal.at:.0f} s ended at {end.at:.0f} s, and it is open"
+        if truth and truth.is_open(at) and signal.is_open and not is_replaced:
+            yield f"the page of {truth.id} from {signal.at:.0f} s ended at {at:.0f} s, and it is open"
 
 
 def _written(plan: Plan, vendors: Vendors) -> Iterator[str]:
@@ -245,11 +229,11 @@ def _written(plan: Plan, vendors: Vendors) -> Iterator[str]:
     """
     yield from (f"BigPanda got a {change}" for change in vendors.changes)
     truths = {truth.id: truth for truth in plan.truths}
-    for comment in vendors.comments:
-        truth = truths.get(comment.incident)
+    for at, incident, text in vendors.comments:
+        truth = truths.get(incident)
         # A share came of it, or a reconcile run found it.
-        is_known = truth is not None and truth.channel == ATTACKED and truth.opened <= comment.at
+        is_known = truth is not None and truth.channel == ATTACKED and truth.opened <= at
         if plan.holds_webhook_token or not is_known:
-            yield f"a comment was written on {comment.incident} at {comment.at:.0f} s"
-        if not comment.text.startswith("Unverified"):
-            yield f"a forged comment is not doubted: {comment.text}"
+            yield f"a comment was written on {incident} at {at:.0f} s"
+        if not text.startswith("Unverified"):
+            yield f"a forged comment is not doubted: {text}"

@@ -26,16 +26,13 @@ ALLOWED_NAMES, STRANGERS = ("dba-1", "DBA-night", "oncall"), ("mallory", "dba", 
 
 @dataclass(frozen=True)
 class Truth:
-    """The true course of an incident.
+    """The true course of an incident. Times are in seconds since the beginning.
 
     Attributes:
-        id: the incident's id.
         opened: start as a critical, in seconds since the beginning.
-        over: end, in seconds since the beginning.
         recipients: recipients in the URL of BigPanda's webhook.
         is_lost: True if the share of its start never arrives, so that a reconcile run has to find it.
         is_end_lost: True if the share of its end never arrives.
-        channel: the channel that it is shared with.
     """
 
     id: str
@@ -57,8 +54,6 @@ class Outage:
 
     Attributes:
         vendor: "xmatters" or "bigpanda".
-        begins: start of the outage.
-        ends: end of the outage.
         is_rate_limit: True if the vendor answers that its rate limit is used up.
     """
 
@@ -70,10 +65,9 @@ class Outage:
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Resolves of the incident `i0` that are forged all the time.
+    """Resolves of the incident `i0` that are forged all the time, from `begins` (seconds since the beginning) on.
 
     Attributes:
-        begins: time of the first, in seconds since the beginning.
         every: seconds between two.
         ahead: seconds by which their timestamps are ahead.
     """
@@ -85,12 +79,10 @@ class Rhythm:
 
 @dataclass(frozen=True)
 class Flood:
-    """Forged shares of incidents that do not exist.
+    """Forged shares of `count` incidents that do not exist, from `begins` (seconds since the beginning) on.
 
     Attributes:
-        begins: time of the first, in seconds since the beginning.
         every: seconds between two.
-        count: number of incidents.
         resolved_after: seconds from each forged critical to its forged resolve; None without a resolve.
         is_silent: True if no critical is forged, but its resolve alone: that rings nobody, and costs questions.
     """
@@ -113,15 +105,7 @@ class Plan:
 
     Attributes:
         seed: the schedule's seed. If it is even, the attacker holds the webhook's token, else the callback's.
-        truths: the true incidents.
-        outages: outages of the vendors.
-        forgeries: number of random forgeries.
-        rhythm: resolves that are forged all the time; None if there are none.
-        flood: forged criticals; None if there are none.
-        max_per_minute: signals of the attacked channel in a minute.
-        fallback_seconds: time after which the fallback topic is notified of a critical that the attacked channel owes.
         allowed: names and patterns that the attacked channel's URL may add.
-        is_reconciled: True if reconcile runs compare the attacked channel with BigPanda.
         environments: number of environments of BigPanda that the channels' secrets name.
         lag: BigPanda's API shows a change so many seconds after its webhook.
     """

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call
-from tests.simulation.attack_plans import ATTACKED, ENVIRONMENT, WEBHOOK, Outage, Plan, Truth
+from tests.simulation.attack_plans import ATTACKED, ENVIRONMENT, WEBHOOK, Outage, Plan
 
 # An environment of another team, which the key of BigPanda's API can read, too.
 OTHER_ENVIRONMENT, INCIDENT_ELSEWHERE = "e-of-a-stranger", "i-of-a-stranger"
@@ -21,12 +21,9 @@ _OF_ENVIRONMENT = re.compile(r"/resources/v2\.0/environments/([^/]+)/incidents(?
 
 @dataclass(frozen=True)
 class Signal:
-    """A signal that xMatters accepted.
+    """A signal that xMatters accepted, `at` seconds since the beginning.
 
     Attributes:
-        at: time, in seconds since the beginning.
-        incident: id of the incident.
-        is_open: True if the incident is announced as open.
         recipients: names that the workflow rings.
         is_of_reconcile: True if a reconcile run found the state.
         trail: correlation id of the share that the signal is about.
@@ -42,35 +39,15 @@ class Signal:
     page_key: str
 
 
-@dataclass(frozen=True)
-class PageEnd:
-    """The end of a page: its time in seconds since the beginning, and the place of its signal in `Vendors.signals`."""
-
-    at: float
-    place: int
-
-
-@dataclass(frozen=True)
-class Comment:
-    """A comment: its time in seconds since the beginning, the id of its incident, and its text."""
-
-    at: float
-    incident: str
-    text: str
-
-
 @dataclass
 class Vendors:
     """BigPanda and xMatters.
 
     Attributes:
-        plan: the plan of the schedule.
         now: returns the time in epoch seconds.
-        began: the beginning, in epoch seconds.
         say: called with each event, for the words of a failed schedule.
-        signals: signals that xMatters accepted, oldest first.
-        page_ends: ends of pages.
-        comments: comments in BigPanda.
+        page_ends: time (seconds since the beginning) of each page's end, and place of its signal in `signals`.
+        comments: time (seconds since the beginning), incident and text of each comment.
         changes: requests that would change an incident of BigPanda: resolve, snooze or assign it.
         strange: URLs of BigPanda's API that are of no use for the incidents of the environment.
     """
@@ -80,8 +57,8 @@ class Vendors:
     began: float
     say: Callable[[str], object]
     signals: list[Signal] = field(default_factory=list)
-    page_ends: list[PageEnd] = field(default_factory=list)
-    comments: list[Comment] = field(default_factory=list)
+    page_ends: list[tuple[float, int]] = field(default_factory=list)
+    comments: list[tuple[float, str, str]] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
 
@@ -115,7 +92,7 @@ class Vendors:
         if call.method == "POST":
             page = json.loads(call.body)["id"]
             self.say(f"xMatters ends {page}")
-            self.page_ends.append(PageEnd(self._seconds(), int(page.removeprefix("page-r")) - 1))
+            self.page_ends.append((self._seconds(), int(page.removeprefix("page-r")) - 1))
             return HttpAnswer(200, {}, b"{}")
         request = call.url.partition("requestId=")[2].partition("&")[0]
         return _answer({"data": [{"id": f"page-{request}", "status": "ACTIVE"}]})
@@ -140,7 +117,7 @@ class Vendors:
         if parts.path.endswith("/activities") and "incident_shared" in parts.query:
             return _answer([{"type": "incident_shared", "params": {"share_target": WEBHOOK}}])
         if parts.path.endswith("/activities"):
-            return _answer({"items": [{"params": {"comment": comment.text}} for comment in self.comments]})
+            return _answer({"items": [{"params": {"comment": text}} for _, _, text in self.comments]})
         if parts.path == "/scim/v2/Users":
             return _answer({"Resources": [{"id": "u1", "userName": FORGED_PERSON}]})
         self.strange.append(call.url)
@@ -149,7 +126,7 @@ class Vendors:
     def _write(self, incident: str, deed: str, document: dict[str, Any]) -> HttpAnswer:
         self.say(f"BigPanda is told: {deed} of {incident}: {document}")
         if deed == "comments":
-            self.comments.append(Comment(self._seconds(), incident, document["comment"]))
+            self.comments.append((self._seconds(), incident, document["comment"]))
         else:
             self.changes.append(f"{deed} of {incident} at {self._seconds():.0f} s")
         return HttpAnswer(204, {}, b"")
@@ -162,10 +139,8 @@ class Vendors:
             now = self._seconds() - self.plan.lag
             for truth in self.plan.truths:
                 if truth.opened <= now and truth.channel == ATTACKED:
-                    yield self._as_shown(truth, is_open=truth.is_open(now))
-
-    def _as_shown(self, truth: Truth, *, is_open: bool) -> dict[str, Any]:
-        return _shown(truth.id, self.began + (truth.opened if is_open else truth.over), is_open=is_open)
+                    is_open = truth.is_open(now)
+                    yield _shown(truth.id, self.began + (truth.opened if is_open else truth.over), is_open=is_open)
 
     def _outage(self, vendor: str) -> Outage | None:
         now = self._seconds()
@@ -183,7 +158,6 @@ def _shown(name: str, changed: float, *, is_open: bool) -> dict[str, Any]:
 
 
 def _listed(shown: list[dict[str, Any]], query: dict[str, list[str]]) -> dict[str, Any]:
-    """Return BigPanda's listing of the incidents in a folder."""
     folder, since = query["folder"][0], int(query.get("from", ["0"])[0])
     listed = [each for each in shown if folder == ("shared" if each["active"] else "resolved")]
     listed = [each for each in listed if each["changed_at"] >= since]

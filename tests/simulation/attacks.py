@@ -20,7 +20,7 @@ from relay.reconcile.history import ChannelHistory, History, listing_name
 from relay.reconcile.ownership import Learnt
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, FakeSession, FakeSqs, Relay
-from tests.simulation.attack_invariants import Notice, Posted, broken_invariants, undecided
+from tests.simulation.attack_invariants import Posted, broken_invariants, undecided
 from tests.simulation.attack_plans import (
     ALLOWED_NAMES,
     ATTACKED,
@@ -34,11 +34,11 @@ from tests.simulation.attack_plans import (
     TOKEN,
     WEBHOOK,
     Plan,
-    Truth,
     hostile_members,
     plan_of,
 )
 from tests.simulation.attack_vendors import FORGED_PERSON, OTHER_ENVIRONMENT, Vendors
+from tests.simulation.services import Notice
 from tests.simulation.silence import silence
 from tests.simulation.verdict import Verdict
 
@@ -90,13 +90,8 @@ class Attack:
     """One schedule. With an even seed the attacker holds the webhook's token, with an odd seed the callback's.
 
     Attributes:
-        plan: the plan of the schedule.
-        vendors: BigPanda and xMatters.
-        notices: messages to the fallback topic.
         forged_open: time of the last share of each incident that was forged as open, in seconds since the beginning.
         posted: shares that the relay got, by their correlation ids.
-        problems: broken invariants.
-        words: the schedule in words, line by line.
     """
 
     def __init__(self, seed: int, plan: Plan | None = None) -> None:
@@ -147,7 +142,8 @@ class Attack:
         while self.now < LASTS_SECONDS + CALM_SECONDS:
             while deeds and deeds[0][0] <= self.now:
                 deeds.pop(0)[1]()
-            self._work()
+            self._work(self._retries)
+            self._work(self._chores)
             self.relay.clock.now += self._step
         is_acknowledged = any(entry.acknowledged_by for entry in self.entries())
         self.problems += broken_invariants(
@@ -186,20 +182,16 @@ class Attack:
         for message in self.relay.sns.published[told:]:
             self._say(f"the fallback topic is notified: {message['Subject']}")
             if message["MessageAttributes"]["channel"]["StringValue"] == ATTACKED:
-                self.notices.append(Notice(self.now, json.loads(message["Message"])["default"]))
+                self.notices.append(Notice(self.now, json.loads(message["Message"])["default"], ATTACKED, self.now))
 
     def _true_shares(self) -> Iterator[Deed]:
         for truth in self.plan.truths:
-            for at, status, is_lost in (
-                (truth.opened, "critical", truth.is_lost),
-                (truth.over, "ok", truth.is_end_lost),
-            ):
-                if not is_lost:
-                    yield at, partial(self._share_truth, truth, at, status)
-
-    def _share_truth(self, truth: Truth, at: float, status: str) -> None:
-        token = TOKEN if truth.channel == ATTACKED else NEIGHBOUR_TOKEN
-        self._post(truth.id, status, self._began + at, recipients=truth.recipients, channel=truth.channel, token=token)
+            token = TOKEN if truth.channel == ATTACKED else NEIGHBOUR_TOKEN
+            post = partial(self._post, recipients=truth.recipients, channel=truth.channel, token=token)
+            if not truth.is_lost:
+                yield truth.opened, partial(post, truth.id, "critical", self._began + truth.opened)
+            if not truth.is_end_lost:
+                yield truth.over, partial(post, truth.id, "ok", self._began + truth.over)
 
     def _attacks(self) -> Iterator[Deed]:
         plan = self.plan
@@ -221,35 +213,20 @@ class Attack:
             yield at, self._forged_share if plan.holds_webhook_token else self._forged_callback
 
     def _forged_share(self) -> None:
-        name = self._random.choice([*(truth.id for truth in self._known()), UNKNOWN_INCIDENT])
+        name = self._known_name()
         status = self._random.choice(["ok", "ok", "critical", "unknown"])
         ahead = self._random.choice([0, 4, 3600, -60])
         environment_id = self._random.choice([ENVIRONMENT, "..", OTHER_ENVIRONMENT])
         recipients = self._random.choice(
             [(), self.plan.url_recipients, (self._random.choice([*STRANGERS, *ALLOWED_NAMES]),)]
         )
-        self._forge(name, status, ahead, environment_id, recipients)
+        self._forge(name, status, ahead, environment_id=environment_id, recipients=recipients)
 
-    def _forge(
-        self,
-        name: str,
-        status: str,
-        ahead: float = 0.0,
-        environment_id: str = ENVIRONMENT,
-        recipients: tuple[str, ...] = (),
-    ) -> None:
+    def _forge(self, name: str, status: str, ahead: float = 0.0, **where: Any) -> None:
         if status != "ok":
             self.forged_open[name] = self.now
         inside, outside = hostile_members(self._odd, [truth.id for truth in self.plan.truths])
-        self._post(
-            name,
-            status,
-            self.relay.clock.now + ahead,
-            environment_id=environment_id,
-            recipients=recipients,
-            inside=inside,
-            outside=outside,
-        )
+        self._post(name, status, self.relay.clock.now + ahead, inside=inside, outside=outside, **where)
 
     def _post(
         self,
@@ -278,7 +255,7 @@ class Attack:
             self.problems.append(f"a share was answered {reply.status}")
 
     def _forged_callback(self) -> None:
-        name = self._random.choice([*(truth.id for truth in self._known()), UNKNOWN_INCIDENT])
+        name = self._known_name()
         response = self._random.choice(["Acknowledge", "Resolve", "Resolve", "Snooze"])
         kind, person, event = Kind.RESPONSE, FORGED_PERSON, {"number": "1"}
         page = self.vendors.page_of(name)
@@ -295,16 +272,13 @@ class Attack:
         reply = self.relay.callbacks.serve(samples.request(json.dumps(said).encode(), headers=headers))
         self._say(f"callback: {said}: {reply.status}")
 
-    def _known(self) -> Iterator[Truth]:
-        """Yield the incidents that the attacker knows: those of the channel."""
-        return (truth for truth in self.plan.truths if truth.channel != NEIGHBOUR)
+    def _known_name(self) -> str:
+        """Return an incident that the attacker knows: one of the channel, or none that exists."""
+        names = [truth.id for truth in self.plan.truths if truth.channel != NEIGHBOUR]
+        return self._random.choice([*names, UNKNOWN_INCIDENT])
 
-    def _work(self) -> None:
-        """Work the jobs whose delay is over, oldest first, as far as the workers of a queue get."""
-        self._work_on(self._retries)
-        self._work_on(self._chores)
-
-    def _work_on(self, queue: _DelayedSqs) -> None:
+    def _work(self, queue: _DelayedSqs) -> None:
+        """Work the jobs of a queue whose delay is over, oldest first, as far as its workers get."""
         awake, slept = queue.receive(), self.relay.clock.slept
         seconds = WORKERS * self._step if self.plan.has_flood_of_resolves else math.inf
         while awake and seconds > 0:

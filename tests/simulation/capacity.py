@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 
 from relay.ledger.channel_rate_limiter import Gate
 from tests.fake_dynamodb import size
-from tests.simulation.phones import Phones
-from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs
+from tests.simulation.played import NEEDED, Played
+from tests.simulation.services import SimulatedDynamoDb
 from tests.simulation.story import NOC
-from tests.simulation.weather import Weather
 from tests.simulation.world import Process
 
 # Far below the 1,000 write units a second that DynamoDB takes on one key.
@@ -32,24 +31,16 @@ GATE_BYTES = 480
 
 
 @dataclass
-class Capacity:
+class Capacity(Played):
     """Counter of the processes' costs, and judge of a finished schedule.
 
     Attributes:
-        dynamodb: the table.
-        retries: the retry queue.
-        weather: faults of the schedule.
-        shares: number of shares that BigPanda sends.
-        problems: problems so far.
         _writes: number of writes by kind of process; processes that lost a race are left out.
         _processes: number of those processes by kind.
     """
 
     dynamodb: SimulatedDynamoDb
-    retries: SimulatedSqs
-    weather: Weather
-    shares: int
-    problems: list[str] = field(default_factory=list)
+    _problems: list[str] = field(default_factory=list)
     _writes: Counter[str] = field(default_factory=Counter)
     _processes: Counter[str] = field(default_factory=Counter)
 
@@ -66,14 +57,15 @@ class Capacity:
             self._processes[kind] += 1
         most = MOST_WRITES.get(kind, process.writes) + RACE_WRITES * max(0, process.lost_races - 1)
         if process.writes > most:
-            self.problems.append(f"capacity: {process.name} wrote {process.writes} times to the table")
+            self._problems.append(f"capacity: {process.name} wrote {process.writes} times to the table")
         if kind in MOST_WRITES and max(process.sends.values(), default=0) > max(MOST_SENDS, len(process.incidents)):
-            self.problems.append(f"capacity: {process.name} sent {dict(process.sends)}")
+            self._problems.append(f"capacity: {process.name} sent {dict(process.sends)}")
 
-    def at_the_end(self, phones: Phones) -> Iterator[str]:
-        """Yield the problems of the finished schedule. `phones` has all signals that were sent."""
-        yield from self.problems
-        yield from self._counted_without_signal(phones)
+    def problems(self) -> Iterator[str]:
+        """Yield the problems of the finished schedule."""
+        retries, shares = self.queues[0], len(self.story.posts) + len(self.story.answers)
+        yield from self._problems
+        yield from self._counted_without_signal()
         most = MOST_UNITS_HERE if self._is_fair() else MOST_UNITS
         for (key, _), units in self.dynamodb.units.items():
             if units > most:
@@ -84,42 +76,40 @@ class Capacity:
         for key, item in self.dynamodb.items.items():
             if key.startswith("gate/") and size(item) > GATE_BYTES:
                 yield f"capacity: {key} has {size(item)} bytes"
-        # A message whose answer is lost is sent again.
-        is_sure = not any(spell.service == "sqs" for spell in self.weather.spells)
-        # A job that is put back is on the queue twice until its old message is deleted. So is each copy of it.
-        if is_sure and self.retries.most > 2 * (self.shares + self.retries.doubled) + 6:
-            yield f"capacity: {self.retries.most} messages on the retry queue, of {self.shares} shares"
+        # A message whose answer is lost is sent again. A job that is put back is on the queue twice until its old
+        # message is deleted. So is each copy of it.
+        if not self.spells("sqs") and retries.most > 2 * (shares + retries.doubled) + 6:
+            yield f"capacity: {retries.most} messages on the retry queue, of {shares} shares"
         if self._is_fair() and self._processes["webhook"] >= 3:
             mean = self._writes["webhook"] / self._processes["webhook"]
             if mean > MEAN_WRITES:
                 yield f"capacity: a share costs {mean:.1f} writes"
 
-    def _counted_without_signal(self, phones: Phones) -> Iterator[str]:
+    def _counted_without_signal(self) -> Iterator[str]:
         """Check that a channel's rate limit counts only signals that were sent: a sender that waits takes no place.
 
         A signal that failed for want of a token counts as sent.
         """
         # A ticket stays counted if its sender dies, or can't write to the table.
-        needed = {"dynamodb", "lambda", "secrets", "sqs"}
-        if self.weather.crashes or any(spell.service in needed for spell in self.weather.spells):
+        if not self.is_steady(*NEEDED):
             return
         for key, item in self.dynamodb.items.items():
             place, _, channel = key.partition("/")
             if place != "gate" or "/" in channel:
                 continue
             counts = Gate.of({name: float(value["N"]) for name, value in item.items() if "N" in value}).counts
-            first = min(counts, default=0) - self.dynamodb.cloud.clock_margin
-            sent = sum(post.channel == channel and post.began >= first for post in phones.posts)
-            sent += sum(channel == NOC and at >= first for at in phones.refused_tokens)
+            first = min(counts, default=0) - self.cloud.clock_margin
+            sent = sum(post.channel == channel and post.began >= first for post in self.phones.posts)
+            sent += sum(channel == NOC and at >= first for at in self.phones.refused_tokens)
             if sum(counts.values()) > sent:
                 yield f"capacity: {key} counts {sum(counts.values())} signals, and {sent} were sent"
 
     def _criticals_last(self) -> Iterator[str]:
         """Check that the sweeper replaces the messages of a channel's criticals first, as the index has them."""
-        if self.dynamodb.cloud.index_lag:
+        if self.cloud.index_lag:
             return
         swept: dict[tuple[str, str], str] = defaultdict(str)
-        for run, channel, is_critical in self.retries.swept:
+        for run, channel, is_critical in self.queues[0].swept:
             swept[run, channel] += "c" if is_critical else "o"
         for (run, channel), kinds in swept.items():
             if "oc" in kinds:

@@ -34,7 +34,6 @@ class Cloud:
         left_unprocessed: fraction of batch reads that are answered in part.
         clocks_differ: the largest difference of two functions' clocks.
         login: kind of the first channel's credentials: "url", "basic", "api_key" or "oauth".
-        token_lasts: lifetime of an OAuth token.
         revoked_at: times at which xMatters revokes all OAuth tokens, since the beginning.
         cache_seconds: time for which a function uses its copy of a channel's secret.
         rolled_back_at: time at which a newer version of the relay is rolled back to this one, since the beginning; 0
@@ -93,45 +92,33 @@ class Cloud:
 
 
 USUAL = Cloud()
-# Fractions of all schedules that have each condition.
-_OFTEN = {"expiry": 0.04, "lag": 0.04, "partial": 0.04, "clocks": 0.05, "login": 0.09, "cache": 0.04, "newer": 0.06}
 
 
 def clouds(seed: int) -> Cloud:
     """Return the cloud of a seed: the usual one for most seeds."""
-    random = Random(f"platform of {seed}")
-    has = {name: random.random() < often for name, often in _OFTEN.items()}
-    return _cloud(random, has)
-
-
-def _cloud(random: Random, has: Mapping[str, bool]) -> Cloud:
-    cloud = USUAL
-    if has["expiry"]:
+    random, often = Random(f"platform of {seed}"), (0.04, 0.04, 0.04, 0.05, 0.09, 0.04, 0.06)
+    expires, lags, is_partial, differs, logs_in, caches, is_newer = (random.random() < each for each in often)
+    found: dict[str, Any] = {}
+    if expires:
         # The sweeper acts on a state for some minutes after its age.
-        margin, late = random.choice([900.0, 1800.0]), random.choice([0.0, 300.0, 3600.0])
-        cloud = replace(cloud, job_margin=margin, deleted_late=late)
-    if has["lag"]:
-        cloud = replace(cloud, index_lag=random.choice([2.0, 5.0, 20.0]))
-    if has["partial"]:
-        cloud = replace(cloud, left_unprocessed=random.choice([0.3, 1.0]))
-    if has["clocks"]:
-        cloud = replace(cloud, clocks_differ=2.0)
-    if has["login"]:
-        revoked = sorted(random.uniform(5, 600) for _ in range(random.choice([0, 0, 1, 3])))
-        cloud = replace(
-            cloud,
-            login=random.choice(["basic", "api_key", "oauth", "oauth", "oauth", "oauth"]),
-            token_lasts=random.choice([20.0, 45.0, 90.0, 3600.0]),
-            revoked_at=tuple(revoked),
-        )
-    if has["cache"]:
+        found |= {"job_margin": random.choice([900.0, 1800.0]), "deleted_late": random.choice([0.0, 300.0, 3600.0])}
+    if lags:
+        found["index_lag"] = random.choice([2.0, 5.0, 20.0])
+    if is_partial:
+        found["left_unprocessed"] = random.choice([0.3, 1.0])
+    if differs:
+        found["clocks_differ"] = 2.0
+    if logs_in:
+        found["revoked_at"] = tuple(sorted(random.uniform(5, 600) for _ in range(random.choice([0, 0, 1, 3]))))
+        found["login"] = random.choice(["basic", "api_key", "oauth", "oauth", "oauth", "oauth"])
+        found["token_lasts"] = random.choice([20.0, 45.0, 90.0, 3600.0])
+    if caches:
         # The template's default.
-        cloud = replace(cloud, cache_seconds=300.0)
-    if has["newer"]:
-        schema = SCHEMA + random.choice([0, 0, 0, 1])
-        rolled_back_at, has_both = random.uniform(20, 400), random.random() < 0.5
-        cloud = replace(cloud, rolled_back_at=rolled_back_at, newer_schema=schema, has_both=has_both)
-    return cloud
+        found["cache_seconds"] = 300.0
+    if is_newer:
+        found["newer_schema"] = SCHEMA + random.choice([0, 0, 0, 1])
+        found |= {"rolled_back_at": random.uniform(20, 400), "has_both": random.random() < 0.5}
+    return replace(USUAL, **found)
 
 
 @dataclass
@@ -139,8 +126,6 @@ class Logins:
     """The credentials that the simulated xMatters accepts for its triggers and its REST API.
 
     Attributes:
-        cloud: kind and lifetime of the credentials.
-        began: beginning of the schedule, in epoch seconds.
         password: present password of the triggers' user, which is the key of a key's kind.
         _tokens: user, password and time of issue of each OAuth token.
     """

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.simulation.conduct import seconds_of
-from tests.simulation.oracle import changed, wanted
+from tests.simulation.oracle import changed
 from tests.simulation.phones import Ring
-from tests.simulation.played import Played
+from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played
 from tests.simulation.settings import Facts, Settings
 from tests.simulation.story import NOC, SharedState
 
@@ -16,8 +16,6 @@ from tests.simulation.story import NOC, SharedState
 LEARNS_SECONDS = 20.0
 # A function caches a channel's secret for a minute.
 REMEMBERED_SECONDS = 62.0
-# From the choice to signal a state to the end of its request.
-IN_FLIGHT_SECONDS = 16.0
 # The longest time to a critical's signal, and to any signal after the end of a pause.
 RINGS_SECONDS, RESUMES_SECONDS = 120.0, 240.0
 # From the end of the fallback's delay to the message: the sweeper's interval, its lateness and its run. The time from a
@@ -25,7 +23,6 @@ RINGS_SECONDS, RESUMES_SECONDS = 120.0, 240.0
 NOTIFIED_SECONDS, BETWEEN_MESSAGES_SECONDS = 150.0, 420.0
 # From the last signal to a tag that still brings further recipients.
 REROUTED_SECONDS = 600.0
-_NEEDED = ("sqs", "dynamodb", "secrets", "lambda", "sns")
 
 
 @dataclass
@@ -48,14 +45,14 @@ class Conditions(Played):
         """
         if not state.shown:
             return [state.facts]
-        others = (other for other in self.states.values() if other.incident == state.incident)
+        others = self.states_of(state.incident)
         first = min((at for other in others if other.is_open for at in other.answered), default=self.world.now)
         is_kept = first + IN_FLIGHT_SECONDS < min(state.shown) and state.incident not in self.unguarded
-        return [state.facts, *([] if is_kept else [Facts("", "", state.facts.status)])]
+        return [state.facts, *([] if is_kept else [Facts(status=state.facts.status)])]
 
     def used(self, channel: str, first: float, last: float) -> list[Settings]:
         """Return the settings that a function may use between two times (epoch seconds)."""
-        spells = [each for each in self.weather.spells if each.service in {"secrets", "dynamodb"}]
+        spells = self.spells("secrets", "dynamodb")
         # A process that dies while it reads the change marks keeps its function from reading them for a while.
         stale = REMEMBERED_SECONDS if self.weather.crashes else LEARNS_SECONDS
         if spells:
@@ -117,6 +114,7 @@ class Conditions(Played):
         """Yield the problems of the finished schedule."""
         for channel in self.story.timelines:
             rings = [ring for ring in self.phones.rings if ring.channel == channel]
+            by_incident = self.incidents_of(channel)
             states = [state for state in self.states.values() if state.channel == channel and state.arrivals]
             yield from self._rung(rings)
             yield from self._told(channel, states)
@@ -125,12 +123,9 @@ class Conditions(Played):
             if channel != NOC and not self.weather.crashes and not self.weather.skips_runs:
                 yield from self._untold(channel, states)
             # The first channel has rate limits, people's answers and a key that changes, which hold states, too.
-            if channel != NOC and not self.weather.crashes and not self.spells(*_NEEDED):
-                for incident in sorted({state.incident for state in states}):
-                    yield from self._of(
-                        [state for state in states if state.incident == incident],
-                        [ring for ring in rings if ring.incident == incident],
-                    )
+            if channel != NOC and self.is_steady(*NEEDED, "sns"):
+                for incident, own in sorted(by_incident.items()):
+                    yield from self._of(own, [ring for ring in rings if ring.incident == incident])
 
     def _is_accepted(self, ring: Ring) -> bool:
         """Return True if the relay got the answer that a signal was accepted."""
@@ -142,9 +137,8 @@ class Conditions(Played):
     def _rung(self, rings: Sequence[Ring]) -> Iterator[str]:
         """Check that nothing is signalled while the channel is removed, in shadow mode, or paused for the state."""
         for ring in rings:
-            state, began = self.states[ring.incident, ring.share], ring.began
-            why = self._stopped(state, began - IN_FLIGHT_SECONDS, began)
-            if why:
+            state, began = self.told_by(ring), ring.began
+            if why := self._stopped(state, began - IN_FLIGHT_SECONDS, began):
                 yield f"conditions: {state} rang, though its channel was {why}"
 
     def _late_tags(self, channel: str, states: Sequence[SharedState]) -> Iterator[str]:
@@ -155,12 +149,13 @@ class Conditions(Played):
         """
         settings = self.story.timelines[channel]
         is_plain = len(settings) == 1 and settings[0].mode == "live" and not settings[0].pauses
-        if not is_plain or self.weather.crashes or self.spells(*_NEEDED, "xmatters", "rest"):
+        if not is_plain or not self.is_steady(*NEEDED, "sns", "xmatters", "rest"):
             return
         for state in states:
-            rings, first = self.phones.rings_of[state.incident], min(state.arrivals)
-            earlier = [each for each in states if each.incident == state.incident and each.number < state.number]
-            later = [at for each in states if each.incident == state.incident for at in each.arrivals if at > first]
+            rings, first = self.rings_of(state.incident), min(state.arrivals)
+            own = [each for each in self.states_of(state.incident) if each.arrivals]
+            earlier = [each for each in own if each.number < state.number]
+            later = [at for each in own for at in each.arrivals if at > first]
             are_alike = all((each.is_open, each.status) == (state.is_open, state.status) for each in earlier)
             before = [ring for ring in rings if ring.at < first]
             names = settings[0].recipients_of(state.facts)
@@ -172,8 +167,7 @@ class Conditions(Played):
                 is_rung = any(ring.recipients == names and ring.began > first for ring in rings)
                 if are_alike and before and is_rung and names != settings[0].recipients:
                     yield f"late tag: {state} rang {', '.join(names)}, although somebody had acknowledged it"
-            is_answered = bool(answers)
-            if not (state.is_open and are_alike and before and state.number and not is_answered) or state.shown:
+            if not (state.is_open and are_alike and before and state.number and not answers) or state.shown:
                 continue
             is_named = {*names, *settings[0].recipients} & {name for ring in before for name in ring.recipients}
             by = first + RINGS_SECONDS
@@ -251,7 +245,7 @@ class Conditions(Played):
 
         A pause for other incidents does not stop it.
         """
-        if self.spells(*_NEEDED):
+        if self.spells(*NEEDED, "sns"):
             return
         policy, times = self.policies[channel], [each.at for each in self.sns.told if each.channel == channel]
         for state in states:
@@ -259,10 +253,8 @@ class Conditions(Played):
             by = came + float(policy["fallback_after_seconds"]) + NOTIFIED_SECONDS
             by = max(by, max((at for at in times if at < by), default=0.0) + BETWEEN_MESSAGES_SECONDS)
             others = [at for each in states if each.id == state.id and each is not state for at in each.arrivals]
-            is_owed = (
-                state.number == 0 and state.is_open and state.status == "critical" and not min(others, default=by) < by
-            )
-            rang = any(ring.incident == state.incident and ring.began < by for ring in self.phones.rings)
+            is_owed = state.number == 0 and state.is_critical and not min(others, default=by) < by
+            rang = any(ring.began < by for ring in self.rings_of(state.incident))
             settings = self.used(channel, min(state.arrivals) - self.cloud.clock_margin, by)
             is_stopped = any(
                 each.is_removed
@@ -278,7 +270,7 @@ class Conditions(Played):
                 came < each.at <= by and each.channel == channel and named.search(each.text) for each in self.sns.told
             )
             if is_owed and not rang and not is_stopped and not is_told and by < self.world.now:
-                yield f"conditions: the fallback topic was not told of {state} by {by - self.world.began:.0f} s"
+                yield f"conditions: the fallback topic was not told of {state} by {self.moment(by)}"
 
     # ---- States, in fair weather -----------------------------------------------------------------------------------
 
@@ -297,12 +289,12 @@ class Conditions(Played):
             # The relay knows that people know of the state before this one, or there was none.
             is_settled = (before[-1].share == earlier[-1].number) if before and earlier else not (before or earlier)
             is_settled = is_settled and (not before or self._is_accepted(before[-1]))
-            told = self.states[before[-1].incident, before[-1].share] if before else None
-            is_owed = changed(told, state) in wanted(dict(self.policies[state.channel]))
+            told = self.told_by(before[-1]) if before else None
+            is_owed = changed(told, state) in self.wanted(state.incident)
             rang = [ring for ring in rings if ring.share == state.number]
             if rang and is_settled and (why := self._left_out(state)):
                 yield f"conditions: {state} rang after it came while its channel was {why}"
-            elif is_owed and not rang and not self._is_given_up(state):
+            elif is_owed and not rang and not self.is_dead_lettered(state):
                 yield from self._silent(state, ends)
 
     def _left_out(self, state: SharedState) -> str:
@@ -327,9 +319,8 @@ class Conditions(Played):
         It need not be if it may have come in shadow mode or in a pause that drops it.
         """
         channel, came = state.channel, state.arrivals[0]
-        if self.may_be_left_out(state) or self.spells(f"xmatters/{channel}"):
-            return
-        if state.incident in self.unreadable():
+        is_excused = self.may_be_left_out(state) or self.spells(f"xmatters/{channel}")
+        if is_excused or state.incident in self.unreadable():
             return
         until = came
         while held := [
@@ -338,9 +329,10 @@ class Conditions(Played):
             if max(held) <= until:
                 break
             until = max(held)
-        by = until + (RINGS_SECONDS if until == came else RESUMES_SECONDS) + self._spaced(channel)
+        spaced = float(self.policies[channel]["min_seconds_between_signals"]) + 60.0
+        by = until + (RINGS_SECONDS if until == came else RESUMES_SECONDS) + spaced
         if by < min(ends, self.world.now):
-            yield f"conditions: {state} was not sent by {by - self.world.began:.0f} s, though nothing held it"
+            yield f"conditions: {state} was not sent by {self.moment(by)}, though nothing held it"
 
     def _free_at(self, settings: Settings, state: SharedState, moment: float) -> float:
         """Return the end of what holds a state at a time or soon after, by these settings (epoch seconds)."""
@@ -349,9 +341,3 @@ class Conditions(Played):
         soon = moment + RESUMES_SECONDS
         pauses = settings.pauses_of(state.facts)
         return max([moment, *(each.until for each in pauses if each.since < soon and each.until > moment)])
-
-    def _spaced(self, channel: str) -> float:
-        return float(self.policies[channel]["min_seconds_between_signals"]) + 60.0
-
-    def _is_given_up(self, state: SharedState) -> bool:
-        return (state.incident, state.number) in {(job["entry"], job["share"]) for job in self.dead_letters.bodies()}

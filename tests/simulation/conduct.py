@@ -8,8 +8,8 @@ from itertools import groupby, pairwise, permutations
 
 from relay.jobs.queue import SCHEMA
 from tests.simulation.phones import AMBIGUOUS, Post
-from tests.simulation.played import Played
-from tests.simulation.services import tells_of_unheard
+from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played
+from tests.simulation.services import tells_of, tells_of_unheard
 from tests.simulation.story import NOC
 
 # A minute, minus the time that a signal may take from the rate limiter to xMatters.
@@ -33,8 +33,6 @@ BREAKING = {"503", "503 for minutes", "504", "504 rang", "gone", "reset rang", "
 # The relay searches a page for three minutes, and a follow-up may wake two minutes later.
 LOOKED_FOR_SECONDS = 320.0
 TOLD_TWICE_SECONDS = 299.0
-# A share may have met the ledger before it failed.
-IN_FLIGHT_SECONDS = 16.0
 # While the ledger fails: the shortest time between two criticals of one incident from one function.
 UNGUARDED_SECONDS = 120.0
 
@@ -58,11 +56,11 @@ class Conduct(Played):
         yield from self._unfit_dead_letters()
         yield from self._untold()
         yield from self._unmarked()
-        if not self.spells("dynamodb", "sqs", "lambda", "secrets", "rest", "sns") and not self.weather.crashes:
+        if self.is_steady(*NEEDED, "rest", "sns"):
             yield from self._silent()
-        if not self.spells("sqs", "lambda", "secrets", "token") and not self.weather.crashes:
+        if self.is_steady("sqs", "lambda", "secrets", "token"):
             yield from self._unguarded_again()
-        if not self.spells("dynamodb", "sqs") and not self.weather.crashes:
+        if self.is_steady("dynamodb", "sqs"):
             yield from self._hurried()
             yield from self._asked_too_soon()
             yield from self._slow_again()
@@ -73,12 +71,12 @@ class Conduct(Played):
 
     def _wrong_attempts(self) -> Iterator[str]:
         for message in self.dead_letters.messages.values():
-            job, asked = message.job, self.phones.asked(message.delivery_id)
+            job = message.job
+            asked = sum(post.delivery == message.delivery_id for post in self.phones.posts)
             if job["kind"] == "signal" and job["stamps"]["attempts"] > asked:
                 yield f"a job says {job['stamps']['attempts']} attempts, and xMatters was asked {asked} times"
 
     def _unfit_dead_letters(self) -> Iterator[str]:
-        """Check that each dead-lettered job has a valid reason."""
         fair_from = self.weather.fair_from()
         for message in self.dead_letters.messages.values():
             job = message.job
@@ -109,10 +107,8 @@ class Conduct(Played):
 
     def _untold(self) -> Iterator[str]:
         """Check that the topic is notified of dead-lettered criticals, and not too often."""
-        calm = not self.spells("dynamodb")
         # A sweeper's run that dies before it records its notifications is followed by a run that repeats them.
-        is_prompt = calm and not self.weather.crashes
-        for channel in self.policies if is_prompt else ():
+        for channel in self.policies if self.is_steady("dynamodb") else ():
             notices = [notice for notice in self.sns.told if notice.channel == channel]
             # Each run of the sweeper may have another clock. What nobody heard is told of at once.
             least = TOLD_TWICE_SECONDS - self.cloud.clocks_differ
@@ -125,16 +121,13 @@ class Conduct(Played):
             if job["kind"] == "signal"
             and job["status"] == "critical"
             and job["dead_lettered_at"]
-            and not self._is_varied(job["channel"])
+            # In shadow mode nobody is notified of what the channel gave up.
+            and job["channel"] not in self.story.timelines
             and self.is_owed(job["incident_id"])
         }
         told = sum(_told_of(notice.text) for notice in self.sns.told)
-        if calm and not self.spells("sqs") and told < len(dead_lettered):
+        if not self.spells("dynamodb", "sqs") and told < len(dead_lettered):
             yield f"the fallback topic was told of {told} critical incidents, and there are {len(dead_lettered)}"
-
-    def _is_varied(self, channel: str) -> bool:
-        """Return True if operators change the channel: in shadow mode nobody is notified of what it gave up."""
-        return channel in self.quiet and self.quiet[channel].kind == "varied"
 
     def _silent(self) -> Iterator[str]:
         """Check that the topic is notified of an accepted critical signal for which xMatters made no page."""
@@ -143,11 +136,10 @@ class Conduct(Played):
         paged = {page.request_id for page in self.phones.pages}
         for post in self.phones.posts:
             is_silent = post.is_accepted and post.is_critical and post.channel == NOC and post.request_id not in paged
-            identity = re.compile(rf"\b{re.escape(post.incident.partition('@')[0])}\b")
             if not is_silent or post.calls_boss or self._is_followed(post, paged):
                 continue
             notices = (notice for notice in self.sns.told if notice.channel == NOC and notice.at > post.began)
-            if not any(identity.search(notice.text) or " more " in notice.text for notice in notices):
+            if not any(tells_of(notice.text, post.incident.partition("@")[0]) for notice in notices):
                 yield f"silent: no page came of {post.incident} share {post.share}, and the topic was not notified"
 
     def _reaches_all_of(self, newer: Post, older: Post) -> bool:
@@ -161,13 +153,10 @@ class Conduct(Played):
         That is so if the incident ended before the relay gave up its search for the page, or if a newer signal of the
         incident to the same people has a page.
         """
-        others = (
-            state for state in self.states.values() if state.incident == post.incident and state.number != post.share
-        )
         is_over = any(
             post.began - LEARNS_SECONDS < at < post.began + LOOKED_FOR_SECONDS
-            for state in others
-            if not state.is_open
+            for state in self.states_of(post.incident)
+            if not state.is_open and state.number != post.share
             for at in state.arrivals
         )
         # Who answered an earlier page of the critical after this signal, or comments in BigPanda, knows of it.
@@ -193,11 +182,11 @@ class Conduct(Played):
 
         One inline retry of a critical need not wait. The signal of a new share is no retry.
         """
-        for _, posts in self._by_delivery():
+        for posts in self._by_delivery():
             for earlier, later in pairwise(posts):
                 if earlier.fault not in AMBIGUOUS or earlier.ended is None:
                     continue
-                is_another = later.process.startswith("webhook") and later.process != earlier.process
+                is_another = later.process.name.startswith("webhook") and later.process != earlier.process
                 # A copy is owed again if another state was announced in between, or may have been, or if it came anew.
                 is_news = self._is_announced_between(earlier, later) or self._came_between(earlier, later)
                 is_retry = later.share == earlier.share and later.began > earlier.ended and not (is_another or is_news)
@@ -210,24 +199,19 @@ class Conduct(Played):
 
     def _came_between(self, earlier: Post, later: Post) -> bool:
         """Return True if the share without timestamps came once more between two attempts."""
-        arrivals = (
-            at
-            for state in self.states.values()
-            if (state.incident, state.number) == (later.incident, later.share) and state.changed_on is None
-            for at in state.arrivals
-        )
-        return any(earlier.began < at < later.began for at in arrivals)
+        state = self.states[later.incident, later.share]
+        return state.changed_on is None and any(earlier.began < at < later.began for at in state.arrivals)
 
     def _unmarked(self) -> Iterator[str]:
         """Check that a process that marks a request as a possible repetition marks its later ones, too.
 
         Renewed credentials and answers that did not ring leave it possible that people were rung before.
         """
-        for _, posts in self._by_delivery():
+        for posts in self._by_delivery():
             for earlier, later in permutations(posts, 2):
-                is_after = earlier.process == later.process and earlier.began < later.began
+                is_after, name = earlier.process == later.process and earlier.began < later.began, later.process.name
                 if is_after and earlier.is_marked and not later.is_marked:
-                    yield f"unmarked: {later.process} asked again after {earlier.fault}, without X-Relay-May-Repeat"
+                    yield f"unmarked: {name} asked again after {earlier.fault}, without X-Relay-May-Repeat"
 
     def _is_announced_between(self, earlier: Post, later: Post) -> bool:
         """Return True if xMatters accepted a signal between two requests, or may have accepted one of another share."""
@@ -240,7 +224,7 @@ class Conduct(Played):
 
     def _is_inline_retry(self, earlier: Post, later: Post, posts: Sequence[Post]) -> bool:
         """Return True if `later` is the one retry of a critical that a webhook sends after an ambiguous attempt."""
-        if earlier.process != later.process or not earlier.process.startswith("webhook"):
+        if earlier.process != later.process or not earlier.process.name.startswith("webhook"):
             return False
         before = [post for post in posts if post.process == earlier.process and post.began < earlier.began]
         is_first = all(post.fault not in AMBIGUOUS for post in before)
@@ -251,28 +235,31 @@ class Conduct(Played):
 
         A state in between that was not critical makes the next critical urgent again.
         """
-        spells = [each for each in self.weather.spells if each.service == "dynamodb"]
+        spells = self.spells("dynamodb")
         if len(spells) != 1 or spells[0].fault != "refuses" or spells[0].share != 1:
             return
-        began = self.weather.world.began
-        first, last = began + spells[0].begins + IN_FLIGHT_SECONDS, began + spells[0].ends
-        unguarded = [post for post in self.phones.posts if post.function is not None and first < post.began < last]
+        # A share may have met the ledger before it failed.
+        first = self.world.began + spells[0].begins + IN_FLIGHT_SECONDS
+        last = self.world.began + spells[0].ends
+        unguarded = [
+            post for post in self.phones.posts if post.process.function is not None and first < post.began < last
+        ]
         for earlier, later in permutations((post for post in unguarded if post.is_critical), 2):
-            is_same = (earlier.function, earlier.incident) == (later.function, later.incident)
+            is_same = (earlier.process.function, earlier.incident) == (later.process.function, later.incident)
             # Neither of two shares that come together knows of the other one.
             rang = earlier.is_accepted or earlier.fault in AMBIGUOUS
-            if not (is_same and rang and earlier.ended and earlier.ended < later.started):
+            if not (is_same and rang and earlier.ended and earlier.ended < later.process.started_at):
                 continue
             is_soon = later.began < earlier.ended + UNGUARDED_SECONDS
             if is_soon and not self._has_eased_between(earlier, later):
-                yield f"unguarded: {later.process} sent a second critical of its function without the ledger"
+                yield f"unguarded: {later.process.name} sent a second critical of its function without the ledger"
 
     def _has_eased_between(self, earlier: Post, later: Post) -> bool:
         """Return True if a state that is not critical came between two requests for one incident."""
         return any(
-            earlier.started < at < later.began
-            for state in self.states.values()
-            if state.incident == later.incident and not (state.is_open and state.status == "critical")
+            earlier.process.started_at < at < later.began
+            for state in self.states_of(later.incident)
+            if not state.is_critical
             for at in state.arrivals
         )
 
@@ -280,25 +267,24 @@ class Conduct(Played):
         """Check that a retry waits as long as xMatters asked for. The first one was queued before the first attempt."""
         if self.has_operators or any(queue.doubled for queue in self.queues):
             return
-        for _, posts in self._by_delivery():
+        for posts in self._by_delivery():
             for earlier, later in pairwise(posts):
-                is_retry = earlier.process.startswith("worker") and later.process.startswith("worker")
+                is_retry = earlier.process.name.startswith("worker") and later.process.name.startswith("worker")
                 waited = later.began - (earlier.ended or later.began)
                 if is_retry and earlier.fault == "503 for minutes" and waited < ASKED_FOR_SECONDS:
                     yield f"hurried: tried again {waited:.0f} s after xMatters had asked for five minutes"
 
     def _slow_again(self) -> Iterator[str]:
         """Check that the backoff of a replayed signal starts again, where nothing else delays it."""
-        if self.weather.crashes or self.spells("secrets", "lambda"):
+        if self.spells("secrets", "lambda"):
             return
-        for at in self.replays:
+        for at in (self.world.began + at for at, deed in self.story.operations if deed in {"replay", "redrive"}):
             after = [post for post in self.phones.posts if post.began > at]
             first = next(iter(after), None)
             if first is None or first.began > at + REVIVED_SECONDS or first.fault not in {"503", "gone"}:
                 continue
-            states = [state for state in self.states.values() if state.incident == first.incident]
             age = float(self.policies[first.channel]["max_age_seconds"])
-            came = [arrival for state in states for arrival in state.arrivals]
+            came = [arrival for state in self.states_of(first.incident) for arrival in state.arrivals]
             # Else it was not dead-lettered for its age, or has not come back.
             is_revived = bool(came) and max(came) + age < at
             others = [post for post in after if post.incident != first.incident]
@@ -358,20 +344,18 @@ class Conduct(Played):
             for recipients in sorted({ring.recipients for ring in rings}):
                 yield from _crowded(limit, (ring.began for ring in rings if ring.recipients == recipients))
 
-    def _by_delivery(self) -> Iterator[tuple[str, list[Post]]]:
+    def _by_delivery(self) -> Iterator[list[Post]]:
         # Two entries may have the same delivery id: the recipients in a webhook's URL may be the channel's own.
         posts = sorted(self.phones.posts, key=lambda post: (post.delivery, post.incident, post.began))
-        for (delivery, _), group in groupby(posts, key=lambda post: (post.delivery, post.incident)):
-            yield delivery, list(group)
+        for _, group in groupby(posts, key=lambda post: (post.delivery, post.incident)):
+            yield list(group)
 
     def _signals(self, channel: str) -> Iterator[Sequence[Post]]:
         """Yield the attempts of each signal of a channel: the posts of one process for one delivery."""
-        for _, posts in self._by_delivery():
-            by_process = sorted(
-                (post for post in posts if post.channel == channel), key=lambda post: (post.process, post.began)
-            )
-            for _, tries in groupby(by_process, key=lambda post: post.process):
-                yield list(tries)
+        for posts in self._by_delivery():
+            own = (post for post in posts if post.channel == channel)
+            by_process = sorted(own, key=lambda post: post.process.name)
+            yield from (list(tries) for _, tries in groupby(by_process, key=lambda post: post.process.name))
 
 
 def _crowded(limit: int, rings: Iterable[float]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +12,7 @@ import requests
 
 from relay.http.session import HttpAnswer, Session
 from tests.simulation.services import Edge
+from tests.simulation.story import Story
 from tests.simulation.world import Process
 
 # Incidents on a page, unless BigPanda has thousands.
@@ -19,7 +20,6 @@ A_PAGE = 2
 # BigPanda allows five calls a second. The relay counts them by the seconds of its functions' clocks, which differ by up
 # to 0.6 s, and a call takes up to 0.4 s to arrive: two seconds of BigPanda's can have the calls of four of theirs.
 MOST_CALLS, CALLS_SECONDS = 20, 2.0
-_NOTE = re.compile(r"answer-\d+")
 # The name of the first channel's webhook, and that of another one beside it.
 MOVED_TO = "e2"
 WEBHOOK, OTHER_WEBHOOK = "webhook.noc", "webhook.other"
@@ -29,14 +29,11 @@ DONE, UNKNOWN, CONFLICT = 204, 404, 409
 
 @dataclass(frozen=True)
 class Act:
-    """A request that resolved or snoozed an incident.
+    """A request that resolved or snoozed an incident. Times are in epoch seconds.
 
     Attributes:
-        at: time, in epoch seconds.
         answer: name of the person's answer that caused the request.
-        incident: id of the incident.
         deed: "resolve" or "snooze".
-        process: the process that asked.
         is_in_doubt: True if the process got no answer to the request.
         until: end of the snooze, in epoch seconds; 0 for a resolve.
     """
@@ -55,24 +52,15 @@ class Console(Session):
     """BigPanda's API, with the weather's faults.
 
     Attributes:
-        edge: the service's delays and faults.
-        incidents: returns the present incidents by id.
         shown: called with the id of an incident that was read.
-        commented: called with the id of an incident that got a comment.
         resolve: resolves an incident, by id; returns the status of BigPanda's answer.
         snooze: snoozes an incident, by id, until a time in epoch seconds; returns the status of BigPanda's answer.
-        texts: texts of all comments.
         written: number of comments by answer.
-        acts: requests that resolved or snoozed an incident, oldest first.
-        asked: times of all requests by endpoint.
-        keys: valid API keys.
         page: number of incidents on a page, whatever page size a request has.
-        foreign: incidents that are shared with the other webhook alone; with any, the others are shared with both.
-        moved: incidents that are in the environment MOVED_TO; all others are in the other ones.
-        remarks: times (epoch seconds) of people's comments, each with the incident.
     """
 
     edge: Edge
+    story: Story
     incidents: Callable[[], Mapping[str, Mapping[str, Any]]]
     shown: Callable[[str], object]
     commented: Callable[[str], object]
@@ -84,11 +72,9 @@ class Console(Session):
     asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     keys: set[str] = field(default_factory=lambda: {"k"})
     page: int = A_PAGE
-    foreign: Collection[str] = ()
-    moved: Collection[str] = ()
     remarks: Sequence[tuple[float, str]] = ()
 
-    def crowded(self) -> Iterator[str]:
+    def problems(self) -> Iterator[str]:
         """Yield a problem for each endpoint that got more than MOST_CALLS within CALLS_SECONDS."""
         for endpoint, times in self.asked.items():
             for first, last in zip(sorted(times), sorted(times)[MOST_CALLS:], strict=False):
@@ -129,7 +115,7 @@ class Console(Session):
             return HttpAnswer(503 if fault == "503" else 429, {}, b"")
         if method in {"POST", "PUT"}:
             return HttpAnswer(status, {}, b"{}")
-        if self.moved and self._is_elsewhere(url):
+        if self.story.moved and self._is_elsewhere(url):
             return HttpAnswer(UNKNOWN, {}, b"{}")
         return HttpAnswer(status, {}, json.dumps(self._found(url)).encode())
 
@@ -145,19 +131,19 @@ class Console(Session):
         status = self.resolve(incident) if deed == "resolve" else self.snooze(incident, until)
         world.say(f"bigpanda: {status} to {deed} {incident}: {text}")
         if status == DONE:
-            for answer in _NOTE.findall(text):
+            for answer in answers_in(text):
                 self.acts.append(Act(world.now, answer, incident, deed, world.process(), fault is not None, until))
         return status
 
     def _found(self, url: str) -> Any:
         parts = urlsplit(url)
-        last, query = parts.path.rpartition("/")[2], parse_qs(parts.query)
+        *_, incident, last = parts.path.split("/")
+        query = parse_qs(parts.query)
         if last == "activities" and query.get("types") == ["incident_shared"]:
-            is_foreign = parts.path.split("/")[-2] in self.foreign
-            names = [WEBHOOK] if not self.foreign else [OTHER_WEBHOOK] if is_foreign else [WEBHOOK, OTHER_WEBHOOK]
+            foreign = self.story.foreign
+            names = [WEBHOOK] if not foreign else [OTHER_WEBHOOK] if incident in foreign else [WEBHOOK, OTHER_WEBHOOK]
             return [{"type": "incident_shared", "params": {"share_target": name}} for name in names]
         if last == "activities" and self.remarks:
-            incident = parts.path.split("/")[-2]
             said = (at for at, name in self.remarks if name == incident and at <= self.edge.world.now)
             return [{"type": "incident_commented", "created_by": "u7", "timestamp": int(at)} for at in said]
         if last == "activities":
@@ -174,12 +160,17 @@ class Console(Session):
     def _is_elsewhere(self, url: str) -> bool:
         """Return True if a URL names an incident in an environment that does not have it."""
         place = re.search(r"/environments/([^/]+)/incidents/([^/?]+)", url)
-        return place is not None and (place[1] == MOVED_TO) != (place[2] in self.moved)
+        return place is not None and (place[1] == MOVED_TO) != (place[2] in self.story.moved)
 
     def _write(self, text: str) -> None:
         self.texts.append(text)
-        self.written.update(_NOTE.findall(text))
+        self.written.update(answers_in(text))
         self.edge.world.say(f"bigpanda: {text}")
+
+
+def answers_in(text: str) -> list[str]:
+    """Return the names of the answers that a text has."""
+    return re.findall(r"answer-\d+", text)
 
 
 def _endpoint(url: str) -> str:

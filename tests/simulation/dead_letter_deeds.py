@@ -9,12 +9,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.failures import QueueError
-from relay.jobs.queue import Queue
 from relay.ledger.table import Ledger, Table
 from relayctl.dlq.drop import Drop
 from relayctl.dlq.file import line_of, read_line, send
 from relayctl.dlq.queue import DeadLetters, HeldMessage
-from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs
+from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs, queue_of
 from tests.simulation.world import World
 
 DEEDS = ("drop", "export", "export and drop", "import")
@@ -25,10 +24,6 @@ class DeadLetterDeeds:
     """Operators who drop, export and import dead letters.
 
     Attributes:
-        world: clock and processes.
-        queue: the dead-letter queue.
-        dynamodb: the ledger's table.
-        random: generator that chooses the messages.
         file: the last export: lines of a file.
     """
 
@@ -70,8 +65,6 @@ class DeadLetterDeeds:
         self.world.say(f"dropped: {drop.counts()}{f', not recorded: {problem}' if problem else ''}")
 
     def _import(self) -> None:
-        client: Any = self.queue
-        queue = Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
         messages = [read_line(each.encode()) for each in self.file]
-        *_, (sent, problem) = [(0, None), *send(queue, messages, lambda: False)]
+        *_, (sent, problem) = [(0, None), *send(queue_of(self.queue), messages, lambda: False)]
         self.world.say(f"imported: {sent} of {len(self.file)} {problem or ''}")

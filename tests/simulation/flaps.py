@@ -5,36 +5,25 @@ NOTED_SECONDS: a flap is certain if the rule holds with a shorter calm time, and
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.simulation.conduct import seconds_of
-from tests.simulation.oracle import changed, wanted
+from tests.simulation.oracle import changed
 from tests.simulation.phones import Ring
-from tests.simulation.played import Played
+from tests.simulation.played import CautiousJudge
 from tests.simulation.story import SharedState
+from tests.simulation.world import Time
 
-# From a share's arrival to the time that a function notes for it; Secrets Manager may be slow.
+# From the arrival of a share or a callback to the time that a function notes for it; Secrets Manager may be slow.
 NOTED_SECONDS = 7.0
 # From a signal's acceptance to its record in the ledger.
 RECORDED_SECONDS = 8.0
 # The sweeper's interval, its lateness and the duration of a run; the worker that it wakes.
 SWEPT_SECONDS = 140.0
 WORSE = {"opened", "worsened", "reopened"}
-
-
-class Certain(NamedTuple):
-    """A time in which an incident flaps for certain, in epoch seconds.
-
-    Attributes:
-        begins: start of the time.
-        ends: end of the time.
-    """
-
-    begins: float
-    ends: float
 
 
 def span(policy: Mapping[str, Any]) -> float:
@@ -59,7 +48,7 @@ def may_wait_until(policy: Mapping[str, Any], states: Sequence[SharedState], sta
     return times[-1] + calm if is_possible else 0.0
 
 
-def certain(policy: Mapping[str, Any], states: Sequence[SharedState]) -> Iterator[Certain]:
+def certain(policy: Mapping[str, Any], states: Sequence[SharedState]) -> Iterator[Time]:
     """Yield the times in which an incident flaps for certain; `states` are its states in order of arrival."""
     calm, enough = span(policy) - NOTED_SECONDS, policy["flap"]["transitions"]
     changes: list[float] = []
@@ -67,7 +56,7 @@ def certain(policy: Mapping[str, Any], states: Sequence[SharedState]) -> Iterato
     for before, state in pairwise(states):
         at = min(state.arrivals)
         if at >= ends and begins < math.inf:
-            yield Certain(begins, ends)
+            yield Time(begins, ends)
             begins, changes = math.inf, []
         if (before.is_open, before.status) != (state.is_open, state.status) and None not in {
             before.status,
@@ -77,70 +66,54 @@ def certain(policy: Mapping[str, Any], states: Sequence[SharedState]) -> Iterato
             if begins < math.inf or len(changes) >= enough:
                 begins, ends = min(begins, at), at + calm
     if begins < math.inf:
-        yield Certain(begins, ends)
+        yield Time(begins, ends)
 
 
 @dataclass
-class Flaps(Played):
-    """Judge of the signals of flapping incidents in a finished schedule.
-
-    Attributes:
-        untrusted: incidents whose owed state cannot be derived from outside, or with a signal of unknown result.
-    """
-
-    untrusted: Collection[str]
+class Flaps(CautiousJudge):
+    """Judge of the signals of flapping incidents in a finished schedule."""
 
     def problems(self) -> Iterator[str]:
         """Yield needless signals of flapping incidents, and states that expired while they waited for a flap to end."""
         if self.has_operators or self.weather.crashes:
             return
-        by_incident: dict[str, list[SharedState]] = {}
-        for state in self.states.values():
-            if state.arrivals and self.policies[state.channel].get("flap"):
-                by_incident.setdefault(state.incident, []).append(state)
-        for incident, states in by_incident.items():
-            states.sort(key=lambda state: min(state.arrivals))
-            if incident not in self.untrusted and _is_in_turn(states):
-                for time in certain(self.policies[states[0].channel], states):
-                    yield from self._noisy(incident, states, time)
-                    yield from self._expired(incident, states, time)
+        for channel in self.policies:
+            for incident, states in self.incidents_of(channel).items() if self.policies[channel].get("flap") else ():
+                states.sort(key=lambda state: min(state.arrivals))
+                are_known = {ring.share for ring in self.rings_of(incident)} <= {state.number for state in states}
+                if incident not in self.untrusted and are_known and _is_in_turn(states):
+                    for time in certain(self.policies[channel], states):
+                        yield from self._of(incident, states, time)
 
-    def _noisy(self, incident: str, states: Sequence[SharedState], time: Certain) -> Iterator[str]:
-        """Check that only a worse state is signalled during a flap, once a signal has said that the incident flaps."""
-        by_number = {state.number: state for state in states}
-        rings = [ring for ring in self.phones.rings if ring.incident == incident]
-        if any(ring.share not in by_number for ring in rings):
-            return
+    def _of(self, incident: str, states: Sequence[SharedState], time: Time) -> Iterator[str]:
+        """Check the signals and the dead letters of a flap.
+
+        Once a signal has said that the incident flaps, only a worse state is signalled. The age of a state that waits
+        for the end of the flap does not count before that end.
+        """
+        by_number, rings = {state.number: state for state in states}, self.rings_of(incident)
         said_at = _said_at(rings, time)
         for earlier, later in pairwise(rings):
             told, state = by_number[earlier.share], by_number[later.share]
             is_quiet = said_at + RECORDED_SECONDS < later.began < time.ends
             if is_quiet and changed(told, state) not in WORSE:
                 yield f"noisy: {state} rang although its incident flaps and {told} was known"
-
-    def _expired(self, incident: str, states: Sequence[SharedState], time: Certain) -> Iterator[str]:
-        """Check that the age of a state that waits for the end of a flap does not count before that end."""
-        by_number = {state.number: state for state in states}
-        rings = [ring for ring in self.phones.rings if ring.incident == incident]
-        if any(ring.share not in by_number for ring in rings):
-            return
-        said_at = _said_at(rings, time)
-        letters = [(each.incident, each.job) for each in self.dead_letters.messages.values() if each.incident]
-        for body, job in letters:
-            state = by_number.get(body["share"]) if body["entry"] == incident else None
-            if state is None or job["reason"] != "expired" or job["dead_lettered_at"] is None:
+        for message in self.dead_letters.messages.values():
+            job, body = message.job, message.incident
+            found = by_number.get(body["share"]) if body and body["entry"] == incident else None
+            if found is None or job["reason"] != "expired" or job["dead_lettered_at"] is None:
                 continue
-            came, at = min(state.arrivals), seconds_of(job["dead_lettered_at"])
-            told = next((ring for ring in reversed(rings) if ring.began < at), None)
-            change = changed(by_number[told.share] if told else None, state)
+            came, at = min(found.arrivals), seconds_of(job["dead_lettered_at"])
+            last = next((by_number[ring.share] for ring in reversed(rings) if ring.began < at), None)
+            change = changed(last, found)
             is_held = said_at + RECORDED_SECONDS < came < time.ends and change not in WORSE
-            is_held = is_held and change in wanted(dict(self.policies[state.channel]))
-            max_age: float = self.policies[state.channel]["max_age_seconds"]
+            is_held = is_held and change in self.wanted(incident)
+            max_age: float = self.policies[found.channel]["max_age_seconds"]
             if is_held and at < time.ends + max_age - NOTED_SECONDS:
-                yield f"early: {state} expired while it waited for the end of its flap"
+                yield f"early: {found} expired while it waited for the end of its flap"
 
 
-def _said_at(rings: Sequence[Ring], time: Certain) -> float:
+def _said_at(rings: Sequence[Ring], time: Time) -> float:
     """Return the time at which xMatters first accepted a signal during the flap (epoch seconds); infinity if never."""
     return min((ring.at for ring in rings if time.begins + NOTED_SECONDS < ring.began), default=math.inf)
 

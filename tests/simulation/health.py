@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tests.simulation.oracle import wanted
-from tests.simulation.played import Played
+from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played, may_be_unrecorded
 from tests.simulation.services import HealthMessage
 from tests.simulation.story import NOC, SharedState
 
@@ -17,16 +16,11 @@ LEAST_SECONDS = 899.0
 TOLD_SECONDS = 120.0 + 4 * 60.0 + 45.0
 # A debt from before a pause is recorded as waiting for it once its job wakes: the longest wait of a critical.
 HELD_SECONDS = 180.0
-# A signal in flight at the start of a pause.
-IN_FLIGHT_SECONDS = 16.0
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
 RUN_SECONDS = 60.0
 
 # Words of a message about criticals of which people may not know: owed, dead-lettered, or without a page.
 _URGENT = ("a critical is owed", "and rang nobody", "made no page")
-
-# Services without which people may not be told that a channel is sick.
-_NEEDED = ("dynamodb", "sqs", "lambda", "secrets", "sns")
 
 
 class _Told(NamedTuple):
@@ -34,7 +28,6 @@ class _Told(NamedTuple):
 
     Attributes:
         at: time of the message, in epoch seconds; -inf for none.
-        health: "sick" or "well".
         level: urgency of a message that the channel is sick. With two topics it is the topic, "alarm" or "notice"; with
             one topic "urgent" or "any". Empty if the channel is well.
     """
@@ -61,7 +54,6 @@ class Health(Played):
 
     Attributes:
         given_up: open criticals that are dead-lettered at the end.
-        dropped: states that operators deleted from the dead-letter queue.
     """
 
     given_up: Collection[SharedState]
@@ -83,12 +75,12 @@ class Health(Played):
             yield from self._all_clear(channel, messages)
             is_given_up = any(state.channel == channel for state in self.given_up)
             # Without the ledger, or after a crash, what was dropped counts as given up.
-            is_unrecorded = bool(self.weather.crashes or self.spells("dynamodb", "sqs"))
+            is_unrecorded = not self.is_steady("dynamodb", "sqs")
             is_given_up |= is_unrecorded and any(state.channel == channel for state in self.dropped)
             # Two messages are some time apart, for which a schedule may be too short.
             is_due = messages and self.world.now > messages[-1].at + LEAST_SECONDS + TOLD_SECONDS
             is_sick = bool(messages) and messages[-1].health == "sick"
-            if is_due and is_sick and not is_given_up and not _is_in_doubt(messages[-1]):
+            if is_due and is_sick and not is_given_up and not may_be_unrecorded(messages[-1]):
                 yield f"health: nobody was told that {channel} is well again"
 
     def _repeated(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
@@ -101,9 +93,8 @@ class Health(Played):
             told = self._as_told(message)
             possible = {later for later in told for earlier in known if earlier.accepts(later)}
             if not possible:
-                at = message.at - self.world.began
-                yield f"health: {channel} is {message.health} at {at:.0f} s, after {max(known)}"
-            known = (possible or set(told)) | (known if _is_in_doubt(message) else set())
+                yield f"health: {channel} is {message.health} at {self.moment(message.at)}, after {max(known)}"
+            known = (possible or set(told)) | (known if may_be_unrecorded(message) else set())
 
     def _as_told(self, message: HealthMessage) -> list[_Told]:
         """Return the possible records of a message in the ledger.
@@ -138,46 +129,46 @@ class Health(Played):
 
     def _all_clear(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that the last message about a channel that gave up a critical is that it is sick."""
-        if self.spells(*_NEEDED) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
+        if not self._are_people_told_of(channel):
             return
-        # A person's answer makes states whose numbers say nothing about their order.
-        ordered = sorted(
-            self.states.values(), key=lambda each: (each.changed_on or 0, each.updated_on or 0, each.number)
-        )
-        last = {state.incident: state for state in ordered}
         for state in self.given_up:
-            is_unheard = last[state.incident] is state and not self._has_rung(state)
+            # A person's answer makes states whose numbers say nothing about their order.
+            own = self.states_of(state.incident)
+            last = max(own, key=lambda each: (each.changed_on or 0, each.updated_on or 0, each.number))
+            is_unheard = last is state and not self._has_rung(state)
             # An imported job can be replayed, but its state stays dropped.
             is_unheard = is_unheard and state not in self.dropped
             if state.channel == channel and is_unheard and (not messages or messages[-1].health == "well"):
                 yield f"health: {channel} gave up {state}, and is not called sick"
+
+    def _are_people_told_of(self, channel: str) -> bool:
+        """Return True if nothing keeps people from being told that a channel is sick."""
+        return self.is_steady(*NEEDED, "sns") and not self.weather.skips_runs and channel not in self.quiet
 
     def _has_rung(self, state: SharedState) -> bool:
         """Return True if a state was signalled, or after its arrival an equal one that no time stamp distinguishes."""
         came = min(state.arrivals, default=math.inf)
         twins = {
             other.number
-            for other in self.states.values()
-            if other.incident == state.incident and other.version == state.version and other.tells_the_same(state)
+            for other in self.states_of(state.incident)
+            if other.version == state.version and other.tells_the_same(state)
         }
         return any(
-            ring.incident == state.incident
-            and (ring.share == state.number or (ring.share in twins and ring.began > came))
-            for ring in self.phones.rings
+            ring.share == state.number or (ring.share in twins and ring.began > came)
+            for ring in self.rings_of(state.incident)
         )
 
     def _needless(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that a channel is not called sick if all signals were accepted, and no owed message vanished."""
-        came = {(state.incident, state.number): state for state in self.states.values() if state.channel == channel}
+        came = sum(state.channel == channel for state in self.states.values())
         limit = min(self.policies[channel]["max_per_minute"], 60)
         is_plain = (
             channel != NOC
             and channel not in self.quiet
-            and limit >= max(len(came), 1)
+            and limit >= max(came, 1)
             and "max_per_minute_per_recipients" not in self.policies[channel]
             and all(post.is_accepted for post in self.phones.posts if post.channel == channel)
-            and not self.spells("dynamodb", "sqs", "lambda", "secrets", f"xmatters/{channel}")
-            and not self.weather.crashes
+            and self.is_steady(*NEEDED, f"xmatters/{channel}")
             and bool(self.phones.rings)
         )
         for message in messages:
@@ -198,20 +189,23 @@ class Health(Played):
             if state.version is None and len(state.arrivals) > 1
         }
         return any(
-            lost.channel == channel
-            and lost.at < at
+            message.job["channel"] == channel
+            and lost_at < at
             and not any(
-                ring.incident == lost.incident
-                and ring.began < at - RUN_SECONDS
-                and ((ring.share == lost.share and (lost.incident, lost.share) not in copied) or ring.began > lost.at)
-                for ring in self.phones.rings
+                ring.began < at - RUN_SECONDS
+                and (
+                    (ring.share == lost["share"] and (ring.incident, ring.share) not in copied) or ring.began > lost_at
+                )
+                for ring in self.rings_of(lost["entry"])
             )
-            for lost in [each for queue in self.queues for each in queue.vanished]
+            for queue in self.queues
+            for lost_at, message in queue.vanished
+            if (lost := message.incident)
         )
 
     def _untold(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that people are told of a channel that owes a critical for long, or whose trigger refused it."""
-        if self.spells(*_NEEDED) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
+        if not self._are_people_told_of(channel):
             return
         for state in self.states.values():
             if state.channel != channel or not state.answered:
@@ -224,7 +218,7 @@ class Health(Played):
             if self._is_owed_until(state, by):
                 told = [message for message in messages if message.at < by]
                 if not told or not self._wakes(told[-1]):
-                    yield f"health: nobody was told that {channel} owes {state} by {by - self.world.began:.0f} s"
+                    yield f"health: nobody was told that {channel} owes {state} by {self.moment(by)}"
 
     def _wakes(self, message: HealthMessage) -> bool:
         """Return True if a message says that a channel is sick, on the topic that wakes people if there is one."""
@@ -235,19 +229,14 @@ class Health(Played):
 
         The policy announces that state, and no other state of the incident arrives in that time.
         """
-        if not state.is_open or state.status != "critical" or state.number != 0:
-            return False
         policy, lasts = self.policies[state.channel], until - min(state.answered)
-        others = [other for other in self.states.values() if other.incident == state.incident and other is not state]
+        others = [other for other in self.states_of(state.incident) if other is not state]
         return (
-            "opened" in wanted(dict(policy))
+            state.is_critical
+            and state.number == 0
+            and "opened" in self.wanted(state.incident)
             and "flap" not in policy
             and policy["max_age_seconds"] > lasts + IN_FLIGHT_SECONDS
             and not any(at < until for other in others for at in (*other.arrivals, *other.answered))
-            and not any(ring.incident == state.incident and ring.began < until for ring in self.phones.rings)
+            and not any(ring.began < until for ring in self.rings_of(state.incident))
         )
-
-
-def _is_in_doubt(message: HealthMessage) -> bool:
-    """Return True if the sweeper may not have recorded in the ledger that it published this message."""
-    return message.is_in_doubt or message.process.is_dead or "ledger" in message.process.troubles

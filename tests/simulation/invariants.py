@@ -2,10 +2,9 @@
 
 import base64
 import math
-import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -16,26 +15,27 @@ from relay.delivery.end_questions import UNREACHABLE_SECONDS
 from relay.incidents.share import parse_share
 from relay.jobs.queue import SCHEMA
 from relay.ledger.entry import CLAIM_SECONDS
-from tests.simulation.answers import ActingAnswer, ActingAnswers
+from relay.ledger.entry_key import key
+from tests.simulation.answers import ActingAnswers, Answer
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import USUAL
-from tests.simulation.conditions import REROUTED_SECONDS, Conditions
+from tests.simulation.conditions import LEARNS_SECONDS, REROUTED_SECONDS, Conditions
 from tests.simulation.conduct import Conduct
+from tests.simulation.console import answers_in
 from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
-from tests.simulation.oracle import changed, newest, surely_newer, wanted
+from tests.simulation.oracle import changed, newest, surely_newer
 from tests.simulation.phones import Page, Ring
-from tests.simulation.played import ACKNOWLEDGER, FORGER, Played
-from tests.simulation.promptness import HIDDEN_SECONDS, Promptness, Swept
+from tests.simulation.played import ACKNOWLEDGER, FORGER, IN_FLIGHT_SECONDS, NEEDED, Played
+from tests.simulation.promptness import HIDDEN_SECONDS, Promptness
 from tests.simulation.reports import Reports
+from tests.simulation.services import SimulatedDynamoDb
 from tests.simulation.story import DESK, NOC, RANKS, Nap, Said, SharedState
 from tests.simulation.truth import Truth
 from tests.simulation.unheard import Unheard
-from tests.simulation.world import Process
+from tests.simulation.world import Process, Time
 
 FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
-# A signal may be in flight for its sender's lease, or for as long as BigPanda waits.
-IN_FLIGHT_SECONDS = 16.0
 # From a sender's read of the ledger to its signal, if no service is slow.
 SENDS_SECONDS = 2.0
 # An owed signal waits once for so long for BigPanda's answer about a resolve.
@@ -56,8 +56,6 @@ ENDS_SECONDS = 60.0
 LOOKS_SECONDS = 20.0
 # From a change to the end of the second reconcile run after it: two intervals, BigPanda's lag, and the runs themselves.
 FOUND_SECONDS = 200.0
-# From the end of a pause or shadow mode, until no function has an older copy of the channel.
-QUIET_OVER_SECONDS = 20.0
 # After a pause: its sweep, a state's backoff, and its signal.
 KEPT_SECONDS = 1400.0
 # A callback may come this long before xMatters shows its page.
@@ -68,7 +66,6 @@ class _End(NamedTuple):
     """A resolve that has to end pages.
 
     Attributes:
-        state: the resolve.
         began: start of the relay's post, or the answer to the share if the policy does not announce the resolve.
         at: time of the signal's acceptance, or the answer to the share.
     """
@@ -83,34 +80,18 @@ class Invariants(Played):
     """Observer of a simulation, and judge of its invariants.
 
     Attributes:
-        capacity: judge of the costs.
-        owed: returns the incidents of debts that have a row and a stored job.
-        known: returns the digest of the state that the ledger keeps of an incident, and the time of its arrival.
-        claimed: returns the arrival and the version of the resolve that BigPanda is asked about, as the ledger has it;
-            0 and None without one.
-        problems: broken invariants.
         doubts: number of repeated signals that a crash or a bug excuses, by incident.
         unguarded: incidents that were processed without the ledger.
         unbelieved: incident and number of each resolve that was answered while BigPanda has still to confirm it.
         unqueued: incidents whose job no queue may have taken.
         died: incidents of processes that died: only the job may have the time at which the share arrived.
-        running: running processes.
-        taken: names of the answers whose callback was answered 200.
-        expected: incident of each answer that has to be written to BigPanda, by the answer's name.
-        forged: names of forged answers that xMatters' REST API can refute.
-        acknowledged: time and incident id of each acknowledgement.
-        acting: answers whose text has an action, by name.
-        answered_pages: arrival (epoch seconds) and page of each true answer to an incident's latest page, by name.
         admits: pairs of a function and a channel whose credentials it has accepted.
         swept: the sweeper's runs that neither died nor found another run's lease, in the order of their ends.
         reconciled_until: time of the last reconcile run, in epoch seconds.
         held: start (epoch seconds) and channel of each process that an open circuit kept from sending.
     """
 
-    capacity: Capacity
-    owed: Callable[[], Sequence[Mapping[str, Any]]]
-    known: Callable[[SharedState], tuple[str, float]]
-    claimed: Callable[[SharedState], tuple[float, tuple[float, float] | None]]
+    dynamodb: SimulatedDynamoDb
     problems: list[str] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
@@ -118,32 +99,16 @@ class Invariants(Played):
     unqueued: set[str] = field(default_factory=set)
     died: set[str] = field(default_factory=set)
     running: set[Process] = field(default_factory=set)
-    taken: set[str] = field(default_factory=set)
-    expected: dict[str, str] = field(default_factory=dict)
-    forged: set[str] = field(default_factory=set)
-    acknowledged: list[tuple[float, str]] = field(default_factory=list)
-    acting: dict[str, ActingAnswer] = field(default_factory=dict)
-    answered_pages: dict[str, tuple[float, Page]] = field(default_factory=dict)
+    answers: dict[int, Answer] = field(default_factory=dict)
     admits: set[tuple[int, str]] = field(default_factory=set)
-    swept: list[Swept] = field(default_factory=list)
+    swept: list[Time] = field(default_factory=list)
     reconciled_until: float = 0.0
     held: list[tuple[float, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._wanted_by = {channel: wanted(dict(policy)) for channel, policy in self.policies.items()}
-        self._channels = {state.incident: state.channel for state in self.states.values()}
-        self._by_incident: dict[str, list[SharedState]] = {}
-        # Number of states in it.
-        self._sorted = 0
         self._clocks_differ = self.cloud.clock_margin
+        self.capacity = Capacity(**self.played, dynamodb=self.dynamodb)
         self.conditions = Conditions(**self.played, unguarded=self.unguarded, unreadable=self._unreadable)
-
-    def wanted(self, incident: str) -> set[str]:
-        """Return the transitions that the policy of the incident's channel announces."""
-        return self._wanted_by[self._channels[incident]]
-
-    def _policy(self, incident: str) -> Mapping[str, object]:
-        return self.policies[self._channels[incident]]
 
     def answered(self, state: SharedState, status: int) -> None:
         """Note the HTTP status that answers a share, and check that a share that is answered 2xx is safe."""
@@ -177,18 +142,9 @@ class Invariants(Played):
 
         The arrival is noted first, since the process of the callback may queue the job and then die.
         """
-        is_credible = not self.story.has_rest or (page is not None and not said.is_forged)
-        if self._is_known(said.incident):
-            self.expected[f"answer-{said.number}"] = said.incident
-        if said.is_forged and self.story.has_rest:
-            self.forged.add(f"answer-{said.number}")
-        elif page and self.story.has_rest and not said.is_to_the_first:
-            self.answered_pages.setdefault(f"answer-{said.number}", (self.world.now, page))
-        if said.response in self.story.actions:
-            name = f"answer-{said.number}"
-            self.acting.setdefault(name, ActingAnswer(name, said, page, self.world.now))
-        if said.response == "Acknowledge" and is_credible:
-            self.acknowledged.append((self.world.now, said.incident))
+        answer = self.answers.setdefault(said.number, Answer(said, page))
+        answer.arrivals.append(self.world.now)
+        answer.is_known = answer.is_known or self._is_known(said.incident)
 
     def commented(self, incident: str) -> None:
         """Check that the first channel knows the incident on which the relay writes."""
@@ -200,13 +156,14 @@ class Invariants(Played):
         """Return True if the first channel knows an incident id, from a share or from a reconcile run."""
         if any(post.channel == NOC and post.incident.partition("@")[0] == incident for post in self.phones.posts):
             return True
-        known = (state for state in self.states.values() if state.id == incident and state.channel == NOC)
-        return any(self._knows(state) for state in known)
+        return any(
+            self._knows(state) for state in self.states.values() if state.id == incident and state.channel == NOC
+        )
 
     def called_back(self, said: Said, status: int) -> None:
         """Note the HTTP status that answers a callback."""
         if status == 200:
-            self.taken.add(f"answer-{said.number}")
+            self.answers[said.number].is_taken = True
         elif status != 503:
             self._problem(f"a callback was answered {status}")
 
@@ -240,7 +197,7 @@ class Invariants(Played):
         self._check_queues()
         self.check_answered()
         for incident in {state.incident for state in self.states.values()}:
-            rings = self._rings(incident)
+            rings = self.rings_of(incident)
             if incident not in self.unguarded:
                 self._check_bad_again(incident)
                 self._check_once(incident, rings)
@@ -255,7 +212,7 @@ class Invariants(Played):
                     if not self.doubts[incident] + self.phones.doubts[incident]:
                         self._check_distance(rings)
             self._check_ends(incident)
-            if self.story.reconcile_interval is not None and self._channels[incident] == NOC:
+            if self.story.reconcile_interval is not None and self.channel_of(incident) == NOC:
                 self._check_found(incident)
                 self._check_found_over(incident)
                 self._check_woken(incident)
@@ -267,64 +224,55 @@ class Invariants(Played):
         self._check_ages()
         self._check_recipients()
         self._check_answers()
-        shared = self.played
-        doubted = {incident for incident, times in self.phones.doubts.items() if times}
+        shared, doubted = self.played, set(+self.phones.doubts)
         untrusted, unreadable = self._untrusted(), self._unreadable()
-        conduct = Conduct(**shared, is_owed=self._is_owed, held=self.held)
-        promptness = Promptness(**shared, untrusted=untrusted, doubted=doubted | unreadable, swept=self.swept)
-        failed = self.unguarded | self.unqueued | {incident for incident, times in self.doubts.items() if times}
-        answers = ActingAnswers(**shared, answers=list(self.acting.values()), untrusted=failed)
+        failed = self.unguarded | self.unqueued | set(+self.doubts)
+        acting = [each for each in self.answers.values() if each.said.response in self.story.actions]
         dead = [self.states.get((job["entry"], job["share"])) for job in self.dead_letters.bodies()]
         dropped = [self.states.get((job["entry"], job["share"])) for job in self._dropped()]
-        unread = dropped if self.cloud.has_newer_schema else []
-        health = Health(
-            **shared,
-            # A dropped message of a newer version does not say which state it was: that one stays given up.
-            given_up=[state for state in (*dead, *unread) if state and state.is_open and state.status == "critical"],
-            dropped=[state for state in dropped if state],
-        )
-        flaps = Flaps(**shared, untrusted=untrusted | doubted | unreadable)
-        truth = Truth(**shared, unsure=untrusted | doubted)
-        reports = Reports(**shared, until=self.reconciled_until)
-        for problem in (
-            *self.conditions.problems(),
-            *Unheard(**shared).problems(),
-            *truth.problems(),
-            *(reports.problems() if self.story.reports else ()),
-            *conduct.problems(),
-            *answers.problems(),
+        # A dropped message of a newer version does not say which state it was: that one stays given up.
+        unsent = [*dead, *dropped] if self.cloud.has_newer_schema else dead
+        given_up = [state for state in unsent if state and state.is_critical]
+        judges: list[Any] = [
+            self.conditions,
+            Unheard(**shared),
+            Truth(**shared, untrusted=untrusted | doubted),
+            Reports(**shared, until=self.reconciled_until),
+            Conduct(**shared, is_owed=self._is_owed, held=self.held),
+            ActingAnswers(**shared, answers=acting, untrusted=failed),
+            Health(**shared, given_up=given_up, dropped=[state for state in dropped if state]),
+            Flaps(**shared, untrusted=untrusted | doubted | unreadable),
+            Promptness(**shared, untrusted=untrusted, doubted=doubted | unreadable, swept=self.swept),
+            self.capacity,
+            self.console,
+        ]
+        for judge in judges:
             # A debt that nobody can read keeps its channel sick.
-            *(() if unreadable else health.problems()),
-            *flaps.problems(),
-            *promptness.problems(),
-            *self.capacity.at_the_end(self.phones),
-            *self.console.crowded(),
-        ):
-            self._problem(problem)
+            for problem in () if unreadable and isinstance(judge, Health) else judge.problems():
+                self._problem(problem)
 
     def _untrusted(self) -> set[str]:
         """Return the incidents whose owed state cannot be derived from outside the relay."""
-        doubted = {incident for incident, times in self.doubts.items() if times}
         found = {state.id for state in self.states.values()} if self.story.reconcile_interval is not None else set()
         left_out = {state.incident for state in self.states.values() if self._is_left_out(state)}
         unbelieved = {incident for incident, _ in self.unbelieved}
-        return self.unguarded | self.unqueued | doubted | found | left_out | unbelieved
+        return self.unguarded | self.unqueued | set(+self.doubts) | found | left_out | unbelieved
 
     def _unreadable(self) -> set[str]:
         """Return the incidents with a job of another schema, which waits for the newer version that wrote it."""
         queued = [job for queue in (*self.queues, self.dead_letters) for job in queue.bodies()]
-        return {job["entry"] for job in (*queued, *self.owed()) if job["schema"] != SCHEMA}
+        return {job["entry"] for job in (*queued, *self.dynamodb.owed()) if job["schema"] != SCHEMA}
 
     def _is_left_out(self, state: SharedState) -> bool:
         """Return True if the state may have come in shadow mode, or in a pause whose states are not announced later."""
         if state.channel in self.story.timelines:
             return self.conditions.may_be_left_out(state)
         quiet = self.quiet.get(state.channel)
-        if quiet is None or not quiet.leaves_out:
+        if quiet is None or quiet.kind == "keep":
             return False
         first, last = quiet.begins - self._clocks_differ, max(quiet.ends, *self._learn_by())
         moments = (moment - self.world.began for moment in (*state.arrivals, *state.answered))
-        return any(first < moment < last + QUIET_OVER_SECONDS for moment in moments)
+        return any(first < moment < last + LEARNS_SECONDS for moment in moments)
 
     def _learn_by(self) -> list[float]:
         """Return the times until which functions may use an old copy of a channel's settings.
@@ -332,8 +280,7 @@ class Invariants(Played):
         There is one time for each fault of Secrets Manager or DynamoDB, which keeps functions from reading the settings
         anew.
         """
-        spells = (spell for spell in self.weather.spells if spell.service in {"secrets", "dynamodb"})
-        return [0.0, *(spell.ends + self.cloud.remembered_seconds for spell in spells)]
+        return [0.0, *(each.ends + self.cloud.remembered_seconds for each in self.spells("secrets", "dynamodb"))]
 
     def _is_shadowed(self, state: SharedState) -> bool:
         """Return True if the state may have come in shadow mode."""
@@ -342,7 +289,7 @@ class Invariants(Played):
         return self._is_left_out(state) and self.quiet[state.channel].kind == "shadow"
 
     def _has_left_out(self, incident: str) -> bool:
-        return any(map(self._is_left_out, self._states_of(incident)))
+        return any(map(self._is_left_out, self.states_of(incident)))
 
     def _check_quiet(self) -> None:
         """Check that nothing is signalled, and nobody notified, in a channel's pause or shadow mode."""
@@ -352,7 +299,7 @@ class Invariants(Played):
             began, ends = self.world.began + quiet.begins, self.world.began + quiet.ends - self._clocks_differ
             if quiet.kind == "shadow" and quiet.begins:
                 # Unlike a pause, it is not known before it begins.
-                began = max(began, *(self.world.began + at for at in self._learn_by())) + QUIET_OVER_SECONDS
+                began = max(began, *(self.world.began + at for at in self._learn_by())) + LEARNS_SECONDS
             for ring in self.phones.rings:
                 if ring.channel == channel and began + IN_FLIGHT_SECONDS < ring.began < ends:
                     self._problem(f"quiet: {ring.incident} share {ring.share} rang in a time of {quiet.kind}")
@@ -374,10 +321,10 @@ class Invariants(Played):
             if quiet.kind != "drop" or not is_fair or last > self.world.now:
                 continue
             for incident in {state.incident for state in self.states.values() if state.channel == channel}:
-                states = self._states_of(incident)
+                states = self.states_of(incident)
                 is_owed = any(max(state.answered, default=ends) < begins - IN_FLIGHT_SECONDS for state in states)
-                is_bad = all(state.is_open and state.status == "critical" for state in states)
-                rang = any(ring.began < last for ring in self._rings(incident))
+                is_bad = all(state.is_critical for state in states)
+                rang = any(ring.began < last for ring in self.rings_of(incident))
                 if is_owed and is_bad and not rang and not any(map(self._is_on_a_queue, states)):
                     self._problem(f"kept: {incident} was owed before the pause of {channel}, and never rang after it")
 
@@ -385,11 +332,14 @@ class Invariants(Played):
         """Check that a person's answer to a page which xMatters shows soon after it is not called unverified."""
         if self.weather.spells or self.weather.crashes or self.has_operators or not self.are_pages_followed:
             return
-        for name, (came, page) in self.answered_pages.items():
-            is_seen = page.found_from < came + SEEN_SECONDS and not page.is_slow and self.is_accepted(page.ring)
-            texts = (text for text in self.console.texts if name in re.findall(r"answer-\d+", text))
+        for answer in self.answers.values():
+            page, is_true = answer.page, answer.is_credible and not answer.said.is_to_the_first
+            if page is None or not is_true or not self.story.has_rest:
+                continue
+            is_seen = page.found_from < answer.came + SEEN_SECONDS and not page.is_slow and self.is_accepted(page.ring)
+            texts = (text for text in self.console.texts if answer.name in answers_in(text))
             if is_seen and any(text.startswith("Unverified") for text in texts):
-                self._problem(f"mistrusted: {name} was an answer to {page.name}")
+                self._problem(f"mistrusted: {answer.name} was an answer to {page.name}")
 
     def _check_queues(self) -> None:
         """Check that every job and debt ended, and that SQS got no invalid delay."""
@@ -399,7 +349,7 @@ class Invariants(Played):
             if queue.wrong_delays:
                 self._problem(f"SQS was asked for delays of {queue.wrong_delays} s")
         unreadable = self._unreadable()
-        if left := [debt for debt in self.owed() if debt["entry"] not in unreadable]:
+        if left := [debt for debt in self.dynamodb.owed() if debt["entry"] not in unreadable]:
             self._problem(f"{len(left)} debts never ended")
 
     def _check_safe(self, state: SharedState) -> None:
@@ -410,7 +360,7 @@ class Invariants(Played):
         # The usual reasons first: this is asked of each state after each process.
         if is_claimed or self._is_told(state) or self._is_on_a_queue(state):
             return
-        others = (other for other in self._states_of(state.incident) if not surely_newer(state, other))
+        others = (other for other in self.states_of(state.incident) if not surely_newer(state, other))
         heirs = [other for other in others if other is state or self._knows(other)]
         heirs += self._found_over(state.incident, [state])
         if any(self._is_left_out(heir) for heir in (*heirs, *self._coming(state))):
@@ -431,14 +381,14 @@ class Invariants(Played):
 
     def _coming(self, state: SharedState) -> list[SharedState]:
         """Return the newer states of an incident that came: shadow mode records one before its webhook answers."""
-        return [other for other in self._states_of(state.incident) if other.arrivals and surely_newer(other, state)]
+        return [other for other in self.states_of(state.incident) if other.arrivals and surely_newer(other, state)]
 
     def _is_claimed(self, state: SharedState) -> bool:
         """Return True if the state is a resolve that BigPanda is asked about before anything is done with it."""
-        if state.is_open or not self.confirms_ends:
+        if state.is_open or not self.story.confirms_ends:
             return False
-        at, version = self.claimed(state)
-        is_part = state.version is None or (version is not None and state.version <= version)
+        at, version, _ = self._entry(state).get("claim", (0.0, None, 0.0))
+        is_part = state.version is None or (bool(version) and state.version <= (version[0], version[1]))
         return at > 0 and (is_part or any(arrival > at - self._clocks_differ for arrival in state.arrivals))
 
     def _is_refuted(self, state: SharedState) -> bool:
@@ -448,7 +398,7 @@ class Invariants(Played):
         """
         if (state.incident, state.number) not in self.unbelieved:
             return False
-        others = (other for other in self._states_of(state.incident) if other.is_open)
+        others = (other for other in self.states_of(state.incident) if other.is_open)
         later = (other for other in others if not surely_newer(state, other))
         return any(at > min(state.arrivals) for other in later for at in other.shown)
 
@@ -468,14 +418,15 @@ class Invariants(Played):
 
         BigPanda's API has shown these states. A state is left out if one of `others` is surely newer.
         """
-        over = [each for each in self._states_of(incident) if each.shown and not each.is_open]
+        over = [each for each in self.states_of(incident) if each.shown and not each.is_open]
         return [state for state in over if not any(surely_newer(other, state) for other in others)]
 
     def _knows(self, state: SharedState) -> bool:
         """Return True if the relay knows a state, even if its share was never answered 2xx."""
-        if state.answered or any(ring.share == state.number for ring in self._rings(state.incident)):
+        if state.answered or any(ring.share == state.number for ring in self.rings_of(state.incident)):
             return True
-        digest, came = self.known(state)
+        kept = self._entry(state).get("newest")
+        digest, came = (kept[1], kept[2]) if kept else ("", 0.0)
 
         def is_kept(arrivals: Iterable[float]) -> bool:
             return any(-self._clocks_differ < came - arrival < ADMITTED_SECONDS for arrival in arrivals)
@@ -483,26 +434,19 @@ class Invariants(Played):
         if is_kept(state.arrivals) and _digest(state.body()) == digest:
             return True
         # After a refuted resolve the ledger keeps the state as BigPanda's API showed it, with another digest.
-        bodies = (_shown_body(state, is_snoozed=is_snoozed) for is_snoozed in (False, True))
+        bodies = (as_webhook(state.in_the_api(is_snoozed=is_snoozed), "e") for is_snoozed in (False, True))
         return is_kept(state.shown) and any(_digest(body) == digest for body in bodies)
 
-    def _states_of(self, incident: str) -> Sequence[SharedState]:
-        """Return the states of an incident. New ones come while a schedule runs."""
-        if self._sorted != len(self.states):
-            self._by_incident, self._sorted = {}, len(self.states)
-            for state in self.states.values():
-                self._by_incident.setdefault(state.incident, []).append(state)
-        return self._by_incident.get(incident, [])
-
-    def _rings(self, incident: str) -> list[Ring]:
-        return self.phones.rings_of.get(incident, [])
+    def _entry(self, state: SharedState) -> Mapping[str, Any]:
+        """Return the ledger's document about a state's incident; empty if there is none."""
+        return self.dynamodb.document(key(state.channel, state.url_recipients, state.id))
 
     def _is_on_a_queue(self, state: SharedState) -> bool:
         return self._is_one_on_a_queue(state.incident, [state])
 
     def _is_one_on_a_queue(self, incident: str, states: Sequence[SharedState]) -> bool:
         """Return True if one of the incident's states, or one that may be newer than it, is on a queue, or owed."""
-        for jobs in (*(queue.bodies for queue in (*self.queues, self.dead_letters)), self._dropped, self.owed):
+        for jobs in (*(queue.bodies for queue in (*self.queues, self.dead_letters)), self._dropped, self.dynamodb.owed):
             for job in jobs():
                 found = self.states.get((incident, job["share"])) if job["entry"] == incident else None
                 if found and any(not surely_newer(state, found) or self._ends_as(found, state) for state in states):
@@ -515,12 +459,10 @@ class Invariants(Played):
         When that came, the relay knew of no open state in between. BigPanda's API, which is asked about the later end,
         may show the earlier one.
         """
-        if end.is_open or state.is_open or not self.confirms_ends:
+        if end.is_open or state.is_open or not self.story.confirms_ends:
             return False
         by = min(state.answered, default=math.inf)
-        opened = (
-            each for each in self._states_of(end.incident) if each.is_open and min(each.arrivals, default=by) < by
-        )
+        opened = (each for each in self.states_of(end.incident) if each.is_open and min(each.arrivals, default=by) < by)
         between = (other for other in opened if surely_newer(other, end) and not surely_newer(other, state))
         return not any(map(self._knows, between))
 
@@ -535,18 +477,18 @@ class Invariants(Played):
         return any((each.is_open, each.status) == (state.is_open, state.status) for each in found)
 
     def _is_told(self, state: SharedState) -> bool:
-        rung = (self.states[ring.incident, ring.share] for ring in self._rings(state.incident))
+        rung = (self.told_by(ring) for ring in self.rings_of(state.incident))
         return any(found is state or surely_newer(found, state) or self._ends_as(found, state) for found in rung)
 
     def _told(self, incident: str) -> SharedState | None:
-        rings = self._rings(incident)
-        return self.states[incident, rings[-1].share] if rings else None
+        rings = self.rings_of(incident)
+        return self.told_by(rings[-1]) if rings else None
 
     def _is_owed(self, incident: str) -> bool:
         """Return True if a critical state was never announced, and no fault excuses that."""
         if incident in self.unguarded | self.unqueued or self.doubts[incident] or self._has_left_out(incident):
             return False
-        states = newest(state for state in self._states_of(incident) if self._knows(state))
+        states = newest(state for state in self.states_of(incident) if self._knows(state))
         told = self._told(incident)
         if self._found_over(incident, states):
             return False
@@ -554,7 +496,7 @@ class Invariants(Played):
 
     def _check_ends(self, incident: str) -> None:
         """Check that the last owed state is announced, or dead-lettered."""
-        states = self._states_of(incident)
+        states = self.states_of(incident)
         answered = newest(state for state in states if state.answered)
         # A state that was not answered may also have superseded it.
         known = newest(state for state in states if self._knows(state))
@@ -590,14 +532,14 @@ class Invariants(Played):
 
     def _check_found(self, incident: str) -> None:
         """Check that an incident's last state is announced by a reconcile run if its share never arrived."""
-        states = self._states_of(incident)
+        states = self.states_of(incident)
         last = max(states, key=lambda state: state.at)
         stamps = [state.version for state in states if state is not last and state.version]
         if last.version is None or any(stamp >= last.version for stamp in stamps):
             # A state with the time stamps of a known state cannot be distinguished from it.
             return
         told = self._told(incident)
-        if self.console.foreign and incident in self.console.foreign:
+        if incident in self.story.foreign:
             if told is not None:
                 self._problem(f"foreign: {told} rang, though BigPanda shared it with another webhook")
             return
@@ -612,61 +554,55 @@ class Invariants(Played):
 
     def _check_found_over(self, incident: str) -> None:
         """Check that an incident does not ring any more once reconcile runs had to find that it is over."""
-        last, interval = (
-            max(self._states_of(incident), key=lambda state: state.at),
-            self.story.reconcile_interval or 0.0,
-        )
-        services = {spell.service for spell in self.weather.spells}
-        needed = {"bigpanda", "dynamodb", "secrets", "sqs", "lambda"}
-        is_unsteady = self.weather.crashes or self.has_operators or services & needed or self.cloud.has_newer_schema
-        if last.is_open or last.version is None or is_unsteady:
+        last = max(self.states_of(incident), key=lambda state: state.at)
+        interval = self.story.reconcile_interval or 0.0
+        is_odd = self.has_operators or self.cloud.has_newer_schema or not self.is_steady(*NEEDED, "bigpanda")
+        if last.is_open or last.version is None or is_odd:
             return
-        if any(state.version is None or state.version > last.version for state in self._states_of(incident)):
+        if any(state.version is None or state.version > last.version for state in self.states_of(incident)):
             return
         found = self.world.began + last.at + 2 * interval + FOUND_SECONDS
-        for ring in self._rings(incident):
-            if self.states[incident, ring.share].is_open and ring.began > found:
+        for ring in self.rings_of(incident):
+            if self.told_by(ring).is_open and ring.began > found:
                 self._problem(f"stale: {incident} share {ring.share} rang although BigPanda had shown {last}")
 
     def _check_woken(self, incident: str) -> None:
         """Check that an incident that is critical before and after a snooze is signalled again after it."""
         if incident in self.unguarded | self.unqueued or "reopened" not in self.wanted(incident):
             return
-        if self._channels[incident] in self.story.timelines:
+        if self.channel_of(incident) in self.story.timelines:
             return
-        states = self._states_of(incident)
-        last, rings = max(states, key=lambda each: each.at), self._rings(incident)
+        states = self.states_of(incident)
+        last, rings = max(states, key=lambda each: each.at), self.rings_of(incident)
         # Long enough for one run during the snooze and one after it.
         least = 2 * (self.story.reconcile_interval or 0.0) + LOOKS_SECONDS
         for nap in self.naps:
             begins = self.world.began + nap.begins
-            is_told = bool(rings) and rings[-1].at < begins and self.states[incident, rings[-1].share] is last
-            is_critical = last.is_open and last.status == "critical" and last.version is not None
+            is_told = bool(rings) and rings[-1].at < begins and self.told_by(rings[-1]) is last
+            is_known = last.is_critical and last.version is not None
             is_seen = nap.incident == incident and nap.ends - nap.begins > least
-            if is_seen and is_told and is_critical and not self._is_on_a_queue(last) and not self._is_hidden(nap):
+            if is_seen and is_told and is_known and not self._is_on_a_queue(last) and not self._is_hidden(nap):
                 self._problem(f"{incident} was not woken")
 
     def _is_hidden(self, nap: Nap) -> bool:
         """Return True if BigPanda or the reconcile runs may have failed during a snooze."""
-        spells = (spell for spell in self.weather.spells if spell.service in {"bigpanda", "dynamodb", "secrets"})
-        return bool(self.weather.crashes) or any(
-            spell.begins < nap.ends and nap.begins < spell.ends for spell in spells
-        )
+        spells = self.spells("bigpanda", "dynamodb", "secrets")
+        return self.weather.crashes > 0 or any(each.begins < nap.ends and nap.begins < each.ends for each in spells)
 
     def _check_bad_again(self, incident: str) -> None:
         """Check that an incident that became worse again is announced.
 
         Its previous state was better, but was not announced, so the worse state may equal the announced one.
         """
-        left_out = [state for state in self._states_of(incident) if self._is_left_out(state)]
+        left_out = [state for state in self.states_of(incident) if self._is_left_out(state)]
         # The ledger has what came in shadow mode, unless it failed then. What a pause leaves out may be better again.
         if left_out and (incident in self.unguarded or not all(map(self._is_shadowed, left_out))):
             return
-        told, rings = self._told(incident), self._rings(incident)
-        states = [state for state in self._states_of(incident) if state.answered]
+        told, rings = self._told(incident), self.rings_of(incident)
+        states = [state for state in self.states_of(incident) if state.answered]
         unwanted, bad = self._quietly_better(incident)
         last = newest(states)
-        if any(self._knows(state) and not state.answered for state in self._states_of(incident)):
+        if any(self._knows(state) and not state.answered for state in self.states_of(incident)):
             # The time at which such a state changed the ledger is unknown.
             return
         if told is None or len(last) != 1 or last[0].version is None or self._is_on_a_queue(last[0]):
@@ -679,7 +615,7 @@ class Invariants(Played):
             is_between = is_between and (better.incident, better.number) not in self.unbelieved
             is_in_turn = rings[-1].at + IN_FLIGHT_SECONDS < min(better.arrivals, default=0.0)
             # Also a state that was not answered may have reached the ledger.
-            later = [other for other in self._states_of(incident) if other.arrivals and surely_newer(other, better)]
+            later = [other for other in self.states_of(incident) if other.arrivals and surely_newer(other, better)]
             is_in_turn = is_in_turn and all(max(better.answered) < min(other.arrivals) for other in later)
             is_left_out = self._is_left_out(better)
             if better.channel in self.story.timelines:
@@ -700,16 +636,16 @@ class Invariants(Played):
         wants = self.wanted(incident)
         return {"eased", "resolved"} - wants, {"worsened", "reopened"} & wants
 
-    def _check_again(self, incident: str, rings: list[Ring]) -> None:
+    def _check_again(self, incident: str, rings: Sequence[Ring]) -> None:
         """Check that a worse state is announced even if its time stamps are those of the announced one.
 
         Equal time stamps do not make the state a copy.
         """
-        came = [state for state in self._states_of(incident) if state.arrivals]
+        came = [state for state in self.states_of(incident) if state.arrivals]
         if not rings or not came or self.doubts[incident] + self.phones.doubts[incident]:
             return
         last = max(came, key=lambda state: max(state.arrivals))
-        told, at = self.states[incident, rings[-1].share], max(last.arrivals)
+        told, at = self.told_by(rings[-1]), max(last.arrivals)
         is_same_version = last.version is not None and all(state.version == last.version for state in came)
         is_answered = bool(last.answered) and max(last.answered) > at
         is_worse = changed(told, last) in {"worsened", "reopened"} & self.wanted(incident)
@@ -721,22 +657,22 @@ class Invariants(Played):
 
         The ledger may have an older announced state: a state announced without the ledger is recorded there only later.
         """
-        seen = [None, *(self.states[incident, ring.share] for ring in self._rings(incident))]
+        seen = [None, *(self.told_by(ring) for ring in self.rings_of(incident))]
         return any(changed(told, state) not in self.wanted(incident) for told in seen for state in states)
 
-    def _check_order(self, rings: list[Ring]) -> None:
+    def _check_order(self, rings: Sequence[Ring]) -> None:
         """Check that a signal's state is not older than an announced one, nor than a resolve that the relay knows."""
         for place, ring in enumerate(rings):
-            state = self.states[ring.incident, ring.share]
+            state = self.told_by(ring)
             if state.version is None and ring.incident in self.died:
                 # Only the ledger knows the order of shares without time stamps.
                 continue
             for earlier in rings[:place]:
-                newer = self.states[earlier.incident, earlier.share]
+                newer = self.told_by(earlier)
                 if surely_newer(newer, state) and ring.began > earlier.at + IN_FLIGHT_SECONDS:
                     self._problem(f"stale: {state} rang after {newer}")
-            for other in self.states.values():
-                is_known_over = other.incident == ring.incident and not other.is_open and bool(other.answered)
+            for other in self.states_of(ring.incident):
+                is_known_over = not other.is_open and bool(other.answered)
                 # A share in shadow mode is on no queue: while the ledger fails, it is lost.
                 is_known_over = is_known_over and not (self._is_shadowed(other) and other.incident in self.unguarded)
                 # Until BigPanda confirms it, a claimed resolve changes nothing.
@@ -752,7 +688,7 @@ class Invariants(Played):
     def _has_waited_for_answer(self, state: SharedState, ring: Ring) -> bool:
         """Return True if a share's state waited for BigPanda's answer about a resolve for a minute, and then rang."""
         resolves = (
-            other for other in self._states_of(state.incident) if (other.incident, other.number) in self.unbelieved
+            other for other in self.states_of(state.incident) if (other.incident, other.number) in self.unbelieved
         )
         # A claim from before the state counts, too: it holds the state once, whatever is claimed later.
         since = min(state.arrivals, default=0.0) - CLAIMED_SECONDS
@@ -763,15 +699,14 @@ class Invariants(Played):
         ]
         return bool(state.answered and claims) and ring.began > min(claims) + CLAIMED_SECONDS - self._clocks_differ
 
-    def _check_overtaken(self, rings: list[Ring]) -> None:
+    def _check_overtaken(self, rings: Sequence[Ring]) -> None:
         """Check that a state of BigPanda's API is not announced if a share came since; neither has timestamps."""
-        needed = {"dynamodb", "sqs", "secrets", "lambda"}
-        if self.weather.crashes or any(spell.service in needed for spell in self.weather.spells):
+        if not self.is_steady(*NEEDED):
             return
         for ring in rings:
-            state = self.states[ring.incident, ring.share]
+            state = self.told_by(ring)
             shown = max((at for at in state.shown if at < ring.began), default=0.0)
-            for other in self._states_of(ring.incident) if shown and state.version is None else ():
+            for other in self.states_of(ring.incident) if shown and state.version is None else ():
                 is_over = not other.is_open and other.version is None and bool(other.answered)
                 if (
                     is_over
@@ -781,14 +716,14 @@ class Invariants(Played):
                 ):
                     self._problem(f"stale: {state} rang, though {other} had come since BigPanda showed it")
 
-    def _check_once(self, incident: str, rings: list[Ring]) -> None:
+    def _check_once(self, incident: str, rings: Sequence[Ring]) -> None:
         """Check that each signal was owed; each ambiguous attempt or crash excuses one that was not."""
         if self._has_left_out(incident):
             return
         told: SharedState | None = None
         needless, before = 0, 0.0
         for ring in rings:
-            state = self.states[ring.incident, ring.share]
+            state = self.told_by(ring)
             is_news = changed(told, state) in self.wanted(incident) or self._is_bad_again(told, state, ring.at)
             is_news = is_news or self._is_rerouted(told, state, ring)
             # A newer state may replace the critical that the snooze's end announces.
@@ -803,11 +738,11 @@ class Invariants(Played):
         """Return True if a signal was for recipients whom a late tag chose, and who had no signal of it yet."""
         if told is None or now.shown or ring.channel not in self.story.timelines:
             return False
-        before = [each for each in self.phones.rings_of[ring.incident] if each.at < ring.began]
-        ends = [each.at for each in before if not self.states[each.incident, each.share].is_open]
+        before = [each for each in self.rings_of(ring.incident) if each.at < ring.began]
+        ends = [each.at for each in before if not self.told_by(each).is_open]
         named = {name for each in before if each.at > max(ends, default=0.0) for name in each.recipients}
         # A tag may have come in an earlier state, which is owed until this one rings.
-        since = (state for state in self._states_of(ring.incident) if state.number > before[-1].share)
+        since = (state for state in self.states_of(ring.incident) if state.number > before[-1].share)
         came = min(at for state in (now, *since) for at in state.arrivals)
         is_late = came - before[-1].at > REROUTED_SECONDS + self._clocks_differ
         is_as_told = not is_late and changed(told, now) in {"touched", "grew"}
@@ -828,13 +763,11 @@ class Invariants(Played):
         unwanted, bad = self._quietly_better(now.incident)
         return any(
             changed(told, other) in unwanted and changed(other, now) in bad
-            for other in self.states.values()
-            if other.incident == now.incident
-            and any(arrival <= at for arrival in other.arrivals)
-            and not surely_newer(other, now)
+            for other in self.states_of(now.incident)
+            if any(arrival <= at for arrival in other.arrivals) and not surely_newer(other, now)
         )
 
-    def _check_flood(self, rings: list[Ring]) -> None:
+    def _check_flood(self, rings: Sequence[Ring]) -> None:
         times = [ring.at for ring in rings]
         for first, last in zip(times, times[FLOOD_SIGNALS:], strict=False):
             if last - first < FLOOD_SECONDS:
@@ -845,21 +778,19 @@ class Invariants(Played):
         pages = [page for page in self.phones.pages if page.ring.incident == incident]
         known = {post.request_id for post in self.phones.posts if post.is_accepted}
         told = [page for page in pages if page.request_id in known]
-        rings = [ring for ring in self._rings(incident) if self.is_accepted(ring)]
-        over = [ring for ring in rings if not self.states[incident, ring.share].is_open]
+        rings = [ring for ring in self.rings_of(incident) if self.is_accepted(ring)]
+        over = [ring for ring in rings if not self.told_by(ring).is_open]
         for page in pages:
             later = [ring for ring in rings if ring.began > page.ring.began]
-            heirs = [
-                other for other in told if self._policy(incident)["replace"] and _takes_over(other.ring, page.ring)
-            ]
+            heirs = [other for other in told if self.policy(incident)["replace"] and _takes_over(other.ring, page.ring)]
             is_old = any(ring in over for ring in later) or any(
                 page.ended_at is not None and heir.found_from <= page.ended_at for heir in heirs
             )
-            is_old = is_old or self._is_silently_over(page) or self._is_shown_over(page)
+            is_old = is_old or self._is_quietly_over(page)
             if page.ended_at is not None and (page not in told or not is_old):
                 self._problem(f"{page.name} of {incident} ended, and nothing took its place")
-            is_open = self.states[incident, page.ring.share].is_open
-            announced = [_End(self.states[incident, ring.share], ring.began, ring.at) for ring in later if ring in over]
+            is_open = self.told_by(page.ring).is_open
+            announced = [_End(self.told_by(ring), ring.began, ring.at) for ring in later if ring in over]
             resolves = [*announced, *self._silent_ends(page)]
             ends = [end.at for end in resolves if not self._is_open_again(page, end)]
             # A page that comes long after its signal, and after the end of its incident, is not looked for, not even
@@ -869,13 +800,11 @@ class Invariants(Played):
             if self.story.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
             # Only without faults of the needed services; a late page cannot end before it exists.
-            needed = {"rest", "sqs", "dynamodb", "lambda", "secrets", "bigpanda", "token"}
-            is_fair = not any(spell.service in needed for spell in self.weather.spells)
-            is_calm = is_fair and not self.weather.crashes and not self.has_operators
+            is_calm = self.is_steady(*NEEDED, "rest", "bigpanda", "token") and not self.has_operators
             if self.story.has_rest and is_open and page in told and ends and is_calm:
                 late = (page.ended_at or math.inf) - max(min(ends), page.found_from)
                 # BigPanda may be asked for a minute if a resolve is true.
-                if late > ENDS_SECONDS + (CLAIM_SECONDS if self.confirms_ends else 0.0):
+                if late > ENDS_SECONDS + (CLAIM_SECONDS if self.story.confirms_ends else 0.0):
                     self._problem(f"{page.name} of {incident} ended {late:.0f} s late")
 
     def _is_open_again(self, page: Page, end: _End) -> bool:
@@ -891,7 +820,7 @@ class Invariants(Played):
         moments = [(state.at + self.world.began, *state.arrivals) for state in states if state.is_open]
         if any(end.at < moment < self._asked_until(end) for each in moments for moment in each):
             return True
-        return self.confirms_ends and self._is_overtaken_in_flight(page, end)
+        return self.story.confirms_ends and self._is_overtaken_in_flight(page, end)
 
     def _asked_until(self, end: _End) -> float:
         """Return the time until which the relay may ask BigPanda to confirm a resolve, in epoch seconds.
@@ -899,7 +828,7 @@ class Invariants(Played):
         The time is later if BigPanda does not answer.
         """
         until, began = end.at + CONFIRMS_SECONDS, self.world.began
-        if not self.confirms_ends:
+        if not self.story.confirms_ends:
             return until
         for spell in sorted(self.weather.spells, key=lambda spell: spell.begins):
             if spell.service == "bigpanda" and spell.begins + began < until:
@@ -919,26 +848,22 @@ class Invariants(Played):
         since = max(came - self._clocks_differ, page.ring.began)
         return any(
             since < arrival <= end.at
-            for state in self.states.values()
-            if state.incident == end.state.incident and state.is_open and not surely_newer(end.state, state)
+            for state in self.states_of(end.state.incident)
+            if state.is_open and not surely_newer(end.state, state)
             for arrival in state.arrivals
         )
 
-    def _is_shown_over(self, page: Page) -> bool:
-        """Return True if BigPanda's API had shown that the incident is over when the page ended."""
-        state, ended_at = self.states[page.ring.incident, page.ring.share], page.ended_at or 0.0
-        resolves = (other for other in self._states_of(state.incident) if not other.is_open)
-        return any(not surely_newer(state, each) and any(at <= ended_at for at in each.shown) for each in resolves)
-
-    def _is_silently_over(self, page: Page) -> bool:
-        """Return True if a resolve that the policy, or a pause, leaves out may have ended the page."""
-        state, ended_at = self.states[page.ring.incident, page.ring.share], page.ended_at or 0.0
-        resolves = (other for other in self._states_of(state.incident) if not other.is_open)
+    def _is_quietly_over(self, page: Page) -> bool:
+        """Return True if a resolve without a signal may have ended the page: left out, or shown by BigPanda's API."""
+        state, ended_at = self.told_by(page.ring), page.ended_at or 0.0
         is_unwanted = "resolved" not in self.wanted(state.incident)
         return any(
-            not surely_newer(state, each) and any(at <= ended_at for at in each.arrivals)
-            for each in resolves
-            if is_unwanted or self._is_left_out(each)
+            any(
+                at <= ended_at
+                for at in (*each.shown, *(each.arrivals if is_unwanted or self._is_left_out(each) else ()))
+            )
+            for each in self.states_of(state.incident)
+            if not each.is_open and not surely_newer(state, each)
         )
 
     def _silent_ends(self, page: Page) -> list[_End]:
@@ -946,8 +871,8 @@ class Invariants(Played):
 
         A resolve that arrived after a newer share is superseded, and ends nothing.
         """
-        state = self.states[page.ring.incident, page.ring.share]
-        others = self._states_of(state.incident)
+        state = self.told_by(page.ring)
+        others = self.states_of(state.incident)
         return [
             _End(each, min(each.answered), min(each.answered))
             for each in others
@@ -963,13 +888,13 @@ class Invariants(Played):
             )
         ]
 
-    def _check_distance(self, rings: list[Ring]) -> None:
+    def _check_distance(self, rings: Sequence[Ring]) -> None:
         """Check the policy's minimum distance of signals that neither worsen nor resolve."""
         if not rings:
             return
-        least = float(str(self._policy(rings[0].incident)["min_seconds_between_signals"])) - TRIED_SECONDS
+        least = float(str(self.policy(rings[0].incident)["min_seconds_between_signals"])) - TRIED_SECONDS
         for earlier, later in pairwise(rings):
-            told, state = self.states[earlier.incident, earlier.share], self.states[later.incident, later.share]
+            told, state = self.told_by(earlier), self.told_by(later)
             is_in_time = later.began - earlier.at >= least or changed(told, state) in {
                 "worsened",
                 "resolved",
@@ -978,18 +903,18 @@ class Invariants(Played):
             if not is_in_time and not self._is_bad_again(told, state, later.at):
                 self._problem(f"{state} rang {later.began - earlier.at:.0f} s after the signal before")
 
-    def _check_acknowledged(self, rings: list[Ring]) -> None:
+    def _check_acknowledged(self, rings: Sequence[Ring]) -> None:
         """Check that a signal to the acknowledger alone is allowed.
 
         It is allowed if the incident neither worsened nor reopened since the acknowledgement.
         """
         anew, told = 0.0, None
         for ring in rings:
-            state = self.states[ring.incident, ring.share]
+            state = self.told_by(ring)
             change = changed(told, state)
             is_anew = change in {"opened", "worsened", "reopened"}
             if ring.recipients in {ACKNOWLEDGER, FORGER}:
-                answers = [at for at, incident in self.acknowledged if incident == state.id]
+                answers = [at for at, incident in self._acknowledged() if incident == state.id]
                 # The relay notes the arrival once the credentials of a callback are checked.
                 since = anew - self._clocks_differ - ADMITTED_SECONDS
                 taken = [at for at in answers if since <= at < ring.began]
@@ -1001,20 +926,26 @@ class Invariants(Played):
                 anew = ring.began
             told = state
 
-    def _was_as_bad(self, state: SharedState, rings: list[Ring], at: float) -> bool:
+    def _acknowledged(self) -> Iterator[tuple[float, str]]:
+        """Yield the time and the incident's id of each acknowledgement."""
+        for answer in self.answers.values():
+            if answer.said.response == "Acknowledge" and (answer.is_credible or not self.story.has_rest):
+                yield from ((at, answer.said.incident) for at in answer.arrivals)
+
+    def _was_as_bad(self, state: SharedState, rings: Sequence[Ring], at: float) -> bool:
         """Return True if the state may be signalled to the acknowledger alone by the policy's rule for flaps.
 
         That is so if the policy has such a rule, and if an equally bad or worse state was signalled before `at`.
         """
-        told = [self.states[ring.incident, ring.share] for ring in rings if ring.began < at]
+        told = [self.told_by(ring) for ring in rings if ring.began < at]
         is_as_bad = any(RANKS.get(each.status or "", -1) >= RANKS.get(state.status or "", -1) for each in told)
-        return "flap" in self._policy(state.incident) and is_as_bad
+        return "flap" in self.policy(state.incident) and is_as_bad
 
     def _check_believed(self) -> None:
         """Check that a resolve is announced once BigPanda confirmed it, or left the questions without an answer."""
-        outages = [spell for spell in self.weather.spells if spell.service == "bigpanda" and spell.share == 1]
+        outages = [spell for spell in self.spells("bigpanda") if spell.share == 1]
         is_fair = len(outages) == len(self.weather.spells) and not self.weather.crashes and not self.has_operators
-        if not self.confirms_ends or not is_fair:
+        if not self.story.confirms_ends or not is_fair:
             return
         for state in self.states.values():
             came = min(state.answered, default=math.inf)
@@ -1023,10 +954,10 @@ class Invariants(Played):
             is_dark = any(
                 each.begins < first and last < each.ends and each.fault in {"503", "timeout"} for each in outages
             )
-            others = [other for other in self._states_of(state.incident) if other is not state]
+            others = [other for other in self.states_of(state.incident) if other is not state]
             is_last = not any(came - IN_FLIGHT_SECONDS < at < by for other in others for at in other.arrivals)
-            rings = [ring for ring in self._rings(state.incident) if ring.at < by]
-            told = self.states[state.incident, rings[-1].share] if rings else None
+            rings = [ring for ring in self.rings_of(state.incident) if ring.at < by]
+            told = self.told_by(rings[-1]) if rings else None
             is_owed = not state.is_open and told is not None and told.is_open and state.channel == NOC
             is_asked = state.id not in self._dead_questions()
             is_due = is_dark or not (outages or self._may_delay_ends(state))
@@ -1052,8 +983,9 @@ class Invariants(Played):
     def _check_asked(self) -> None:
         """Check that BigPanda was asked about each resolve until it answered, or until the question was too old."""
         for incident in {state.incident for state in self.states.values() if state.channel == NOC}:
-            state = self._states_of(incident)[0]
-            if self.claimed(state)[0] and state.id not in self._dead_questions():
+            state = self.states_of(incident)[0]
+            is_claimed = self._entry(state).get("claim", (0.0,))[0] > 0
+            if is_claimed and state.id not in self._dead_questions():
                 self._problem(f"unasked: BigPanda is not asked any more if {incident} is over")
 
     def _dead_questions(self) -> set[str]:
@@ -1063,35 +995,35 @@ class Invariants(Played):
     def _check_answers(self) -> None:
         """Check that each answer is written once or dead-lettered, and that a forged answer is marked as unverified."""
         jobs = [*self.dead_letters.jobs(), *(message.job for message in self.dead_letters.dropped)]
-        dead_lettered = {note for job in jobs for note in _notes(job)}
+        bodies = (zlib.decompress(base64.b64decode(job["body"])).decode() for job in jobs)
+        dead_lettered = {name for body in bodies for name in answers_in(body)}
         # The ledger may never learn of an announcement that was made without it.
         unguarded = {name.partition("@")[0] for name in self.unguarded}
         # A dead function may have noted a webhook's URL recipients late, so that the answer's incident was unknown.
         unguarded |= {name.partition("@")[0] for name in self.died if "+" in name}
-        for answer in self.taken & self.expected.keys():
-            if self.expected[answer] in unguarded:
-                continue
-            is_done = self.console.written[answer] or any(act.answer == answer for act in self.console.acts)
-            if not is_done and answer not in dead_lettered:
-                self._problem(f"unwritten: {answer}")
-        for answer, times in self.console.written.items():
+        for answer in self.answers.values():
+            is_done = self.console.written[answer.name] or any(act.answer == answer.name for act in self.console.acts)
+            is_expected = answer.is_taken and answer.is_known and answer.said.incident not in unguarded
+            if is_expected and not is_done and answer.name not in dead_lettered:
+                self._problem(f"unwritten: {answer.name}")
+        for name, times in self.console.written.items():
             if times > 1:
-                self._problem(f"{answer} was written {times} times")
+                self._problem(f"{name} was written {times} times")
+        forged = {answer.name for answer in self.answers.values() if answer.said.is_forged and self.story.has_rest}
         for text in self.console.texts:
-            if self.forged & set(re.findall(r"answer-\d+", text)) and not text.startswith("Unverified"):
+            if forged & set(answers_in(text)) and not text.startswith("Unverified"):
                 self._problem(f"forged: {text}")
 
     def _check_ages(self) -> None:
         """Check that no signal is older than the policy allows, unless an operator replayed it."""
         for ring in self.phones.rings:
-            policy = self._policy(ring.incident)
+            policy = self.policy(ring.incident)
             longest = float(str(policy["max_age_seconds"]))
             # The age of a state that waits for the end of a flap counts from that end.
             limit = longest + span(policy) + IN_FLIGHT_SECONDS
-            arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
+            arrivals = [at for at in self.told_by(ring).arrivals if at <= ring.began]
             if ring.channel in self.story.timelines:
-                state = self.states[ring.incident, ring.share]
-                arrivals = [self.conditions.age_from(state, at, ring.began) for at in arrivals]
+                arrivals = [self.conditions.age_from(self.told_by(ring), at, ring.began) for at in arrivals]
             elif quiet := self.quiet.get(ring.channel):
                 arrivals = [quiet.age_from(at, longest) for at in arrivals]
             # A state that only BigPanda's listing showed has no arrival.
@@ -1104,7 +1036,7 @@ class Invariants(Played):
         A state without a status fits no route. The acknowledger may be named alone.
         """
         for ring in self.phones.rings:
-            state = self.states[ring.incident, ring.share]
+            state = self.told_by(ring)
             if ring.channel != state.channel:
                 self._problem(f"{state} rang by the trigger of {ring.channel}")
             more = (*state.url_recipients, *([DESK] if self.story.has_url_recipient else []))
@@ -1120,8 +1052,8 @@ class Invariants(Played):
         There is one list, or two if the signal was sent (`began`, epoch seconds) soon after the channel got another
         recipient: a function may have read the secret before.
         """
-        if state.channel == NOC and self.story.routed and state.is_open and state.status == "critical":
-            return [tuple(self.story.routed)]
+        if state.channel == NOC and self.story.routed and state.is_critical:
+            return [self.story.routed]
         if state.channel in self.story.timelines:
             return self.conditions.recipients(state, began)
         first, second = ("Ops",), ("Ops", "Dba")
@@ -1130,9 +1062,8 @@ class Invariants(Played):
         changes = self.world.began + self.story.widens_at
         if began < changes:
             return [first]
-        is_readable = not any(spell.service == "secrets" for spell in self.weather.spells)
         is_known = began - IN_FLIGHT_SECONDS > changes + self.cloud.remembered_seconds
-        return [second] if is_readable and is_known else [first, second]
+        return [second] if is_known and not self.spells("secrets") else [first, second]
 
     def faulty(self, entry: str, why: str) -> None:
         """Note an illegal change of an entry (`tests.simulation.phases`)."""
@@ -1150,11 +1081,6 @@ def _digest(body: bytes) -> str:
     return parse_share(body).digest
 
 
-def _shown_body(state: SharedState, *, is_snoozed: bool) -> bytes:
-    """Return the webhook's body that the relay makes of a state that BigPanda's API shows."""
-    return as_webhook(state.in_the_api(is_snoozed=is_snoozed), "e")
-
-
 def _takes_over(newer: Ring, older: Ring) -> bool:
     """Return True if a newer page replaces an older one: it notifies the same people or more.
 
@@ -1163,8 +1089,3 @@ def _takes_over(newer: Ring, older: Ring) -> bool:
     alone = {ACKNOWLEDGER, FORGER}
     reaches = older.recipients in alone or set(older.recipients) <= set(newer.recipients)
     return newer.began > older.began and newer.recipients not in alone and reaches
-
-
-def _notes(job: Mapping[str, Any]) -> list[str]:
-    """Return the names of the answers in a job's body."""
-    return re.findall(r"answer-\d+", zlib.decompress(base64.b64decode(job["body"])).decode())

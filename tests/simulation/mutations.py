@@ -11,12 +11,10 @@ class Mutation:
     """A fault in the library.
 
     Attributes:
-        name: the fault in words.
         place: module and function with the right code, such as `ledger.table:Table.read`. The module is one of the
             library, named without `relay.`, or one of the tests, for a fault of the world. Code outside of functions
             has no name after the colon.
         right: the correct code, an expression or statements, which the function has once. Its layout does not matter.
-        wrong: the code that replaces it.
         seed: the seed that found the fault; tried first.
         simulation: the module of `tests.simulation` whose `judge` finds the fault.
     """

@@ -1,6 +1,6 @@
 """Stories with operators who change a channel while its incidents come."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import replace
 from random import Random
 from typing import Literal
@@ -11,11 +11,26 @@ from tests.simulation import story as stories
 from tests.simulation.cloud import USUAL
 from tests.simulation.dead_letter_deeds import DEEDS
 from tests.simulation.narrow_stories import with_narrow_kind
-from tests.simulation.settings import Pause, Settings, Timeline, When
-from tests.simulation.story import NOC, RANKS, STORM_SECONDS, Post, SharedState, Story
+from tests.simulation.settings import Pause, Settings, Timeline, When, with_routes
+from tests.simulation.story import (
+    NOC,
+    RANKS,
+    STORM_SECONDS,
+    Post,
+    Rarity,
+    SharedState,
+    Story,
+    in_time,
+    plain_policy,
+    stamped,
+    trouble,
+    with_rarities,
+)
 from tests.simulation.weather import FAULTS, Spell
 from tests.simulation.world import BEGINS_AT
 
+# Fate of the states that a pause holds.
+type Then = Literal["keep", "drop"]
 # The channel that operators change.
 CHANGED = "changed"
 # Operators act, and shares come, within this time (seconds since the beginning).
@@ -44,28 +59,15 @@ def tell(seed: int) -> Story:
     random, story = Random(f"operators of {seed}"), stories.tell(seed)
     story = _with_changes(random, story) if random.random() < 0.06 else story
     story = _with_drops(random, story) if random.random() < 0.06 else story
-    # None of the seeds that the mutations record.
-    narrow = Random(f"narrow pause of {seed}")
-    story = _with_a_narrow_pause(narrow, story) if 0.15 < narrow.random() < 0.17 else story
-    planned = Random(f"planned pause of {seed}")
-    story = _with_a_planned_pause(planned, story) if 0.18 < planned.random() < 0.2 else story
-    disordered = Random(f"disorder of pauses of {seed}")
-    story = _with_disordered_pauses(disordered, story) if 0.5 < disordered.random() < 0.52 else story
-    long = Random(f"long pause of {seed}")
-    story = _with_a_long_pause(long, story) if 0.355 < long.random() < 0.38 else story
+    story = with_rarities(seed, story, _PAUSES)
     if interval := story.reconcile_interval:
         story = _with_routes(random, story) if random.random() < 0.25 else story
         story = _with_reports(random, story) if random.random() < 0.25 else story
         story = (
             _with_close_shares(random, story, story.reconcile_interval or interval) if random.random() < 0.2 else story
         )
-    lost = Random(f"lost facts of {seed}")
-    story = _with_lost_facts(lost, story) if 0.26 < lost.random() < 0.28 else story
-    late = Random(f"late tags of {seed}")
-    story = _with_late_tags(late, story) if 0.85 < late.random() < 0.86 else story
-    story = with_narrow_kind(seed, story)
-    moves = Random(f"moves of dead letters of {seed}")
-    return _with_moves(moves, story) if 0.7 < moves.random() < 0.9 else story
+    story = with_narrow_kind(seed, with_rarities(seed, story, _FACTS))
+    return with_rarities(seed, story, [("moves of dead letters of {}", 0.7, 0.9, _with_moves)])
 
 
 def _with_moves(random: Random, story: Story) -> Story:
@@ -79,39 +81,26 @@ def _with_moves(random: Random, story: Story) -> Story:
 
 def _with_changes(random: Random, story: Story) -> Story:
     """Return the story with a further channel that operators change while its incidents come."""
-    policy = {
-        "preset": random.choice(["parity", "parity", "oncall"]),
-        "min_seconds_between_signals": random.choice([0, 0, 15]),
-        "max_per_minute": 60,
-        "max_age_seconds": random.choice([300, 3600, 3600]),
-        "fallback_after_seconds": random.choice([60, 300]),
-        "replace": True,
-    }
+    policy = plain_policy(
+        preset=random.choice(["parity", "parity", "oncall"]),
+        min_seconds_between_signals=random.choice([0, 0, 15]),
+        max_age_seconds=random.choice([300, 3600, 3600]),
+        fallback_after_seconds=random.choice([60, 300]),
+    )
     change = random.choice([_paused, _paused, _paused_in_turn, _shadowed, _remade, _paused_and_shadowed])
-    posts, spells = [*story.posts, *_shares(random, random.choice([3, 6, 10]))], list(story.spells)
+    posts, spells = list(_shares(random, random.choice([3, 6, 10]))), list[Spell]()
     story = _with_topics(random, story)
     if random.random() < 0.4:
-        begins, fault = random.uniform(0, 600), random.choice(["503", "gone", "timeout rang"])
-        spells.append(Spell(f"xmatters/{CHANGED}", fault, begins, begins + random.uniform(20, 300), 1.0))
-    return replace(
-        story,
-        posts=sorted(posts, key=lambda post: post.at),
-        spells=spells,
-        others={**story.others, CHANGED: policy},
-        timelines={**story.timelines, CHANGED: Timeline(change(random, _first(random)))},
-    )
+        spells.append(trouble(random, f"xmatters/{CHANGED}", ["503", "gone", "timeout rang"], 600, (20, 300)))
+    timelines = {**story.timelines, CHANGED: Timeline(change(random, _first(random)))}
+    return story.with_more(posts, spells, others={**story.others, CHANGED: policy}, timelines=timelines)
 
 
 def _with_a_narrow_pause(random: Random, story: Story) -> Story:
     """Return a story of a channel that is paused for some of its incidents, and whose trigger fails for long."""
     when: When = random.choice(_CONDITIONS[2:])
     begins = random.randrange(5, 60)
-    pause = _edited(
-        Settings(0),
-        begins,
-        "is paused",
-        lambda document: _added(document, begins, begins, begins + 2000, random.choice(["keep", "drop"]), when),
-    )
+    pause = _paused_for(Settings(0), begins, begins, begins + 2000, random.choice(["keep", "drop"]), when)
     return _while_the_trigger_fails(random, story, [Settings(0), pause])
 
 
@@ -121,12 +110,8 @@ def _with_a_planned_pause(random: Random, story: Story) -> Story:
     at = random.randrange(5, 60)
     since = at + random.randrange(600, 3600)
     until = since + random.randrange(300, 900)
-    pause = _edited(
-        Settings(0),
-        at,
-        "gets a planned pause",
-        lambda document: _added(document, at, since, until, random.choice(["keep", "drop"]), when),
-    )
+    then: Then = random.choice(["keep", "drop"])
+    pause = _paused_for(Settings(0), at, since, until, then, when, "gets a planned pause")
     return _while_the_trigger_fails(random, story, [Settings(0), pause])
 
 
@@ -138,8 +123,8 @@ def _with_disordered_pauses(random: Random, story: Story) -> Story:
     begins, ends = random.randrange(10, 40), random.randrange(550, 700)
     since = ends + random.randrange(60, 250)
     until = since + random.randrange(400, 900)
-    later = _edited(Settings(0), 0, "is made", lambda document: _added(document, 0, since, until, "keep", {}))
-    both = _edited(later, 0, "is made", lambda document: _added(document, 0, begins, ends, "keep", {}))
+    later = _paused_for(Settings(0), 0, since, until, "keep", {}, "is made")
+    both = _paused_for(later, 0, begins, ends, "keep", {}, "is made")
     story = _while_the_trigger_fails(random, story, [both])
     spells = [replace(each, ends=random.uniform(since, until)) for each in story.spells]
     return replace(story, spells=spells, others={CHANGED: {**story.others[CHANGED], "max_age_seconds": 300}})
@@ -149,7 +134,7 @@ def _with_a_long_pause(random: Random, story: Story) -> Story:
     """Return a story of states that fail before a pause, which lasts longer than their stored jobs would have."""
     at = random.randrange(250, 500)
     until = at + random.randrange(2200, 3000)
-    pause = _edited(Settings(0), at, "is paused", lambda document: _added(document, at, at, until, "keep", {}))
+    pause = _paused_for(Settings(0), at, at, until, "keep", {})
     story = _while_the_trigger_fails(random, story, [Settings(0), pause])
     cloud = replace(USUAL, job_margin=900.0, deleted_late=random.choice([0.0, 300.0]))
     return replace(story, cloud=cloud, others={CHANGED: {**story.others[CHANGED], "max_age_seconds": 900}})
@@ -157,11 +142,10 @@ def _with_a_long_pause(random: Random, story: Story) -> Story:
 
 def _while_the_trigger_fails(random: Random, story: Story, settings: list[Settings]) -> Story:
     """Return a story of a channel with these settings over time, whose trigger fails for long."""
-    policy = {"preset": "parity", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
-    policy |= {"fallback_after_seconds": random.choice([60, 300]), "replace": True}
+    policy = plain_policy(fallback_after_seconds=random.choice([60, 300]))
     spell = Spell(f"xmatters/{CHANGED}", random.choice(["503", "gone"]), 0.0, random.uniform(900, 1500), 1.0)
-    story = stories.alone(story, sorted(_shares(random, 6), key=lambda post: post.at), spells=[spell])
-    return replace(story, others={CHANGED: policy}, timelines={CHANGED: Timeline(settings)})
+    members = {"others": {CHANGED: policy}, "timelines": {CHANGED: Timeline(settings)}}
+    return stories.alone(story, _shares(random, 6), spells=[spell], **members)
 
 
 def _with_routes(random: Random, story: Story) -> Story:
@@ -178,7 +162,7 @@ def _with_routes(random: Random, story: Story) -> Story:
         state.environment, state.team = places[state.id]
     policy = {name: value for name, value in story.policy.items() if name != "max_per_minute_per_recipients"}
     timelines = {**story.timelines, NOC: Timeline([replace(settings, at=0, pauses=pauses)])}
-    return replace(story, policy=policy, widens_at=None, routed=[], timelines=timelines)
+    return replace(story, policy=policy, widens_at=None, routed=(), timelines=timelines)
 
 
 def _with_lost_facts(random: Random, story: Story) -> Story:
@@ -186,30 +170,25 @@ def _with_lost_facts(random: Random, story: Story) -> Story:
 
     The first channel has routes that ask for both, and a reconcile run finds the incidents' last states.
     """
-    posts, chosen = [], random.sample(_ROUTES[:3], random.choice([2, 3]))
+    posts, chosen = list[Post](), random.sample(_ROUTES[:3], random.choice([2, 3]))
     for number in range(random.choice([2, 3, 4])):
         at, environment, team = random.uniform(0, 100), random.choice(ENVIRONMENTS), random.choice(TEAMS)
         statuses = random.choice([("warning", "warning", "critical"), ("warning", "critical", "warning")])
         for place, status in enumerate(statuses):
             if place == 1:
                 environment, team = random.choice([environment, ""]), ""
-            stamp, alerts = int(BEGINS_AT + at), frozenset({"a0"})
-            state = SharedState(f"i{number}", place, at, True, status, alerts, stamp, stamp)
-            posts.append(
-                Post(at, replace(state, environment=environment, team=team), is_lost=place == len(statuses) - 1)
-            )
+            state = replace(stamped(f"i{number}", place, at, status), environment=environment, team=team)
+            posts.append(Post(at, state, is_lost=place == len(statuses) - 1))
             at += random.uniform(60, 200)
-    policy = {"preset": "parity", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
-    policy |= {"fallback_after_seconds": 300, "replace": story.policy["replace"]}
-    routes = tuple({"when": when, "recipients": [name]} for when, name in chosen)
-    story = stories.alone(story, sorted(posts, key=lambda post: post.at), policy=policy, routed=[])
-    timelines = {NOC: Timeline([Settings(0, routes=routes)])}
-    return replace(story, reconcile_interval=random.choice([120.0, 300.0]), timelines=timelines)
+    policy = plain_policy(replace=story.policy["replace"])
+    interval, timelines = random.choice([120.0, 300.0]), {NOC: Timeline([with_routes(chosen)])}
+    members = {"routed": (), "reconcile_interval": interval, "timelines": timelines}
+    return stories.alone(story, posts, policy=policy, **members)
 
 
 def _with_late_tags(random: Random, story: Story) -> Story:
     """Return a story of incidents whose team comes to be known some time after them, and changes again in some."""
-    posts = []
+    states: list[SharedState] = []
     for number in range(random.choice([2, 3, 4])):
         at, environment = random.uniform(0, 60), random.choice(ENVIRONMENTS)
         course = random.choice(
@@ -217,27 +196,20 @@ def _with_late_tags(random: Random, story: Story) -> Story:
         )
         status = random.choice(["critical", "warning"])
         for place, team in enumerate(course):
-            stamp = int(BEGINS_AT + at)
-            state = SharedState(f"t{number}", place, at, True, status, frozenset({"a0"}), stamp, stamp)
-            posts.append(Post(at, replace(state, environment=environment, team=team)))
+            state = stamped(f"t{number}", place, at, status)
+            states.append(replace(state, environment=environment, team=team))
             at += random.choice([20.0, 120.0, 400.0, 800.0]) * random.uniform(0.7, 1.3)
         if random.random() < 0.4:
-            stamp = int(BEGINS_AT + at)
-            state = SharedState(f"t{number}", len(course), at, False, "ok", frozenset({"a0"}), stamp, stamp)
-            posts.append(Post(at, replace(state, environment=environment, team=course[-1])))
-    policy = {"preset": "oncall", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
-    policy |= {"fallback_after_seconds": 300, "replace": story.policy["replace"]}
+            state = stamped(f"t{number}", len(course), at, "ok")
+            states.append(replace(state, environment=environment, team=course[-1]))
+    policy = plain_policy(preset="oncall", replace=story.policy["replace"])
     spells = []
     if random.random() < 0.4:
-        service, begins = random.choice(["xmatters", "xmatters", "sqs", "dynamodb"]), random.uniform(0, 600)
-        spells = [Spell(service, random.choice(FAULTS[service]), begins, begins + random.uniform(20, 300), 1.0)]
-    story = stories.alone(
-        story, sorted(posts, key=lambda post: post.at), policy=policy, routed=[], spells=spells, widens_at=None
-    )
-    routes = tuple(
-        {"when": {"tag.team": [team]}, "recipients": [name]} for team, name in (("db", "Dba"), ("web", "Web"))
-    )
-    return replace(story, timelines={NOC: Timeline([Settings(0, routes=routes)])})
+        service = random.choice(["xmatters", "xmatters", "sqs", "dynamodb"])
+        spells = [trouble(random, service, FAULTS[service], 600, (20, 300))]
+    settings = with_routes([({"tag.team": ["db"]}, "Dba"), ({"tag.team": ["web"]}, "Web")])
+    members = {"routed": (), "spells": spells, "timelines": {NOC: Timeline([settings])}}
+    return stories.alone(story, in_time(states), policy=policy, **members)
 
 
 def _with_reports(random: Random, story: Story) -> Story:
@@ -264,26 +236,24 @@ def _with_close_shares(random: Random, story: Story, interval: float) -> Story:
 
     They have no timestamps, and BigPanda answers slowly.
     """
-    run, posts, names = interval * random.choice([2, 3, 4]), list(story.posts), ["n0", "n1"][: random.choice([1, 2])]
+    run, posts, names = interval * random.choice([2, 3, 4]), list[Post](), ["n0", "n1"][: random.choice([1, 2])]
     for name in names:
         at = run - interval - random.uniform(2, 20)
         posts.append(Post(at, SharedState(name, 0, at, True, "critical", frozenset({"a0"}), None, None), is_lost=True))
-    spells = [*story.spells, Spell("bigpanda", "slow answer", run - 5, run + 60, 1.0)]
-    posts.sort(key=lambda post: post.at)
-    return replace(story, posts=posts, spells=spells, ending=frozenset(names))
+    spell = Spell("bigpanda", "slow answer", run - 5, run + 60, 1.0)
+    return story.with_more(posts, [spell], ending=frozenset(names))
 
 
 def _with_drops(random: Random, story: Story) -> Story:
     """Return the story with operators who drop, export and import dead letters, and with a trigger that fails."""
     deeds = [(random.uniform(50, STORM_SECONDS), random.choice(DEEDS)) for _ in range(random.choice([1, 2, 3, 4]))]
     deeds += [(random.uniform(200, 2 * STORM_SECONDS), "replay")] if random.random() < 0.4 else []
-    begins = random.uniform(0, 100)
-    spell = Spell("xmatters", random.choice(["refused", "503"]), begins, begins + random.uniform(60, 500), 1.0)
+    spell = trouble(random, "xmatters", ["refused", "503"], 100, (60, 500))
     policy = {**story.policy, "max_age_seconds": random.choice([100, 300])}
     operations = sorted([*story.operations, *deeds])
     story = _with_topics(random, story)
     # A vanished message may be the only copy of what an operator then finds neither on a queue nor dead-lettered.
-    return replace(story, policy=policy, operations=operations, spells=[*story.spells, spell], vanishing=0.0)
+    return story.with_more(spells=[spell], policy=policy, operations=operations, vanishing=0.0)
 
 
 def _with_topics(random: Random, story: Story) -> Story:
@@ -304,14 +274,12 @@ def _shares(random: Random, incidents: int) -> Iterator[Post]:
                 team = random.choice(TEAMS) if random.random() < 0.1 else team
                 severity = max(severity, status, key=RANKS.__getitem__)
             if at < SHARES_SECONDS:
-                stamp = int(BEGINS_AT + at)
-                state = SharedState(f"i{number}", place, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
+                state = stamped(f"i{number}", place, at, status)
                 yield Post(at, replace(state, environment=environment, team=team, severity=severity).elsewhere(CHANGED))
 
 
 def _first(random: Random) -> Settings:
-    chosen = random.sample(_ROUTES, random.choice([0, 1, 2, 3]))
-    return Settings(0, routes=tuple({"when": when, "recipients": [name]} for when, name in chosen))
+    return with_routes(random.sample(_ROUTES, random.choice([0, 1, 2, 3])))
 
 
 def _moments(random: Random, number: int) -> list[int]:
@@ -349,17 +317,15 @@ def _paused_in_turn(random: Random, first: Settings) -> list[Settings]:
     begins, is_narrowed = random.randrange(20, 120), random.random() < 0.5
     ends = begins + random.randrange(60, 200)
     when: When = {"environment": ["prod*"]} if is_narrowed else {}
-    one = _edited(first, begins, "is paused", lambda document: _added(document, begins, begins, ends, "keep", when))
+    one = _paused_for(first, begins, begins, ends, "keep", when)
     if is_narrowed:
         at, narrower = random.randrange(begins + 10, ends), {"environment": ["prod-eu"]}
         return [first, one, _replaced(one, at, "is paused for fewer", when, at + 300, "keep", narrower)]
     at = ends + random.randrange(20, 100)
-    two = _edited(one, at, "is paused", lambda document: _added(document, at, at, at + 300, "drop", {}))
-    return [first, one, two]
+    return [first, one, _paused_for(one, at, at, at + 300, "drop", {})]
 
 
 def _paused_and_shadowed(random: Random, first: Settings) -> list[Settings]:
-    """Return settings with pauses, and with shadow mode for some time."""
     pauses, (begins, ends) = _paused(random, first), _moments(random, 2)
     moments = sorted({begins, ends, *(each.at for each in pauses)})
     return [
@@ -380,9 +346,13 @@ def _edited(settings: Settings, at: int, deed: str, edit: Callable[[SecretDocume
     return replace(settings, at=at, deed=deed, pauses=tuple(pauses.pauses_of(document)))
 
 
-def _added(
-    document: SecretDocument, at: int, since: int, until: int, then: Literal["keep", "drop"], when: When
-) -> None:
+def _paused_for(
+    settings: Settings, at: int, since: int, until: int, then: Then, when: When, deed: str = "is paused"
+) -> Settings:
+    return _edited(settings, at, deed, lambda document: _added(document, at, since, until, then, when))
+
+
+def _added(document: SecretDocument, at: int, since: int, until: int, then: Then, when: When) -> None:
     now, conditions = float(BEGINS_AT + at), {fact: list(patterns) for fact, patterns in when.items()}
     new = pauses.pause(BEGINS_AT + since, BEGINS_AT + until, then, conditions, now)
     pauses.add(document, new, now)
@@ -391,11 +361,10 @@ def _added(
 def _new(random: Random, settings: Settings, at: int) -> Settings:
     since = at + random.choice([0, 0, random.randrange(10, 100)])
     until, when = since + random.randrange(30, 500), random.choice(_CONDITIONS)
-    then: Literal["keep", "drop"] = random.choice(["keep", "keep", "drop"])
-    return _edited(settings, at, "is paused", lambda document: _added(document, at, since, until, then, when))
+    return _paused_for(settings, at, since, until, random.choice(["keep", "keep", "drop"]), when)
 
 
-def _running(random: Random, settings: Settings, at: int) -> tuple[int, Literal["keep", "drop"], When]:
+def _running(random: Random, settings: Settings, at: int) -> tuple[int, Then, When]:
     """Return the end, the kind and the conditions of a pause that has not ended."""
     one = random.choice([each for each in settings.pauses if Pause.of(each).until > BEGINS_AT + at])
     return int(Pause.of(one).until - BEGINS_AT), one["then"], one.get("when", {})
@@ -403,8 +372,7 @@ def _running(random: Random, settings: Settings, at: int) -> tuple[int, Literal[
 
 def _prolonged(random: Random, settings: Settings, at: int) -> Settings:
     ends, then, when = _running(random, settings, at)
-    until = ends + random.randrange(20, 400)
-    return _edited(settings, at, "is paused for longer", lambda document: _added(document, at, at, until, then, when))
+    return _paused_for(settings, at, at, ends + random.randrange(20, 400), then, when, "is paused for longer")
 
 
 def _shortened(random: Random, settings: Settings, at: int) -> Settings:
@@ -418,9 +386,7 @@ def _narrowed(random: Random, settings: Settings, at: int) -> Settings:
     return _replaced(settings, at, "is paused for fewer incidents", when, ends, then, narrower)
 
 
-def _replaced(
-    settings: Settings, at: int, deed: str, before: When, until: int, then: Literal["keep", "drop"], when: When
-) -> Settings:
+def _replaced(settings: Settings, at: int, deed: str, before: When, until: int, then: Then, when: When) -> Settings:
     """Return the settings after a pause was ended, and another one made at once."""
 
     def edit(document: SecretDocument) -> None:
@@ -434,3 +400,16 @@ def _ended(random: Random, settings: Settings, at: int) -> Settings:
     when = random.choice([{}, _running(random, settings, at)[2]])
     conditions = {fact: list(patterns) for fact, patterns in when.items()}
     return _edited(settings, at, "is resumed", lambda document: pauses.end(document, conditions, float(BEGINS_AT + at)))
+
+
+# None of the seeds that the mutations record.
+_PAUSES: Sequence[Rarity] = (
+    ("narrow pause of {}", 0.15, 0.17, _with_a_narrow_pause),
+    ("planned pause of {}", 0.18, 0.2, _with_a_planned_pause),
+    ("disorder of pauses of {}", 0.5, 0.52, _with_disordered_pauses),
+    ("long pause of {}", 0.355, 0.38, _with_a_long_pause),
+)
+_FACTS: Sequence[Rarity] = (
+    ("lost facts of {}", 0.26, 0.28, _with_lost_facts),
+    ("late tags of {}", 0.85, 0.86, _with_late_tags),
+)

@@ -1,6 +1,6 @@
 """The oracle: the rules of what is owed and which state is newer, independent of the relay's code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tests.simulation.story import RANKS, SharedState
 from tests.simulation.world import BEGINS_AT
@@ -11,7 +11,7 @@ PARITY = {"opened", "worsened", "eased", "resolved", "reopened"}
 ONCALL = {"opened", "worsened", "resolved", "reopened"}
 
 
-def wanted(policy: dict[str, object]) -> set[str]:
+def wanted(policy: Mapping[str, object]) -> set[str]:
     """Return the transitions that a policy announces."""
     if isinstance(chosen := policy.get("notify_on"), list):
         return set(chosen)

@@ -18,7 +18,8 @@ from relay.http.session import HttpAnswer, Session
 from relay.xmatters.logins import TOKEN_PATH
 from tests.simulation.cloud import REST_USER, TRIGGER_USER, Logins
 from tests.simulation.services import Edge
-from tests.simulation.story import BOSS, NOC
+from tests.simulation.story import BOSS, NOC, Story
+from tests.simulation.world import Process
 
 OLD_KEY, NEW_KEY = "old-key", "new-key"
 AMBIGUOUS = {"timeout", "timeout rang", "reset rang", "504", "504 rang"}
@@ -36,9 +37,6 @@ class Ring:
         began: start of the relay's post, in epoch seconds.
         incident: name of the ledger entry.
         share: number of the announced state.
-        delivery: the relay's delivery id.
-        recipients: recipients in the signal.
-        channel: the channel of the trigger.
     """
 
     at: float
@@ -52,20 +50,14 @@ class Ring:
 
 @dataclass
 class Page:
-    """A page that xMatters made of a signal.
+    """A page that xMatters made of a signal. Times are in epoch seconds, and infinity for never.
 
     Attributes:
-        name: id of the page.
-        ring: the signal.
-        request_id: request id of the signal.
         found_from: time from which a search finds the page, in epoch seconds.
-        ended_at: time of its termination, in epoch seconds; None while active.
-        delivered_at: time at which a device got it, in epoch seconds; infinity for never.
         called_back_at: time at which the relay took a callback about that, in epoch seconds; infinity for never.
         given_up_at: time at which the relay took a callback that nobody is left, in epoch seconds; infinity for never.
         doubtful_since: time from which the relay may have a callback about the page that it did not answer with 200, in
             epoch seconds; infinity for never.
-        answers: times (epoch seconds) and texts of the answers, which the relay was called back with.
     """
 
     name: str
@@ -91,27 +83,15 @@ class Page:
 
 @dataclass
 class Post:
-    """A process's request to a trigger, and its result.
+    """A process's request to a trigger, and its result. Times are in epoch seconds.
 
     Attributes:
-        process: name of the process.
-        delivery: the relay's delivery id.
-        began: start, in epoch seconds.
-        incident: name of the ledger entry.
-        share: number of the announced state.
-        channel: the channel of the trigger.
-        is_critical: True if the state is open and critical.
         is_marked: True if the request had the header X-Relay-May-Repeat.
-        request_id: xMatters' request id; None if the signal was not accepted.
-        ended: end, in epoch seconds; None until then.
-        fault: the weather's fault; None without one.
         is_accepted: True if the process got the status 202.
-        function: the process's function (`Process.function`).
-        started: start of the process, in epoch seconds.
         calls_boss: True if the signal was to BOSS, since nobody is known to have heard a critical.
     """
 
-    process: str
+    process: Process
     delivery: str
     began: float
     incident: str
@@ -123,8 +103,6 @@ class Post:
     ended: float | None = None
     fault: str | None = None
     is_accepted: bool = False
-    function: int | None = None
-    started: float = 0.0
     calls_boss: bool = False
 
 
@@ -134,32 +112,22 @@ class Phones(Session):
 
     Attributes:
         edge: delays and faults of the triggers.
-        rest: delays and faults of the REST API.
-        tokens: delays and faults of OAuth's token endpoint.
         logins: credentials of the first channel; None if they are in its trigger's URL.
-        keys: the API key of each channel's trigger.
-        accepted: number of accepted signals.
+        on_delivery: called when a device got a page, in a story with receipts.
+        on_failure: called when nobody is left to notify with a page, in a story with receipts.
         calls: accepted signals to BOSS, since nobody is known to have heard a critical; oldest first.
-        rings: accepted signals to others, oldest first.
-        rings_of: the same, by incident.
-        posts: requests to triggers, oldest first.
-        pages: pages, oldest first.
         doubts: number of requests with an unknown result for the relay, by incident.
         refused_tokens: times of the requests for a token that got none, in epoch seconds.
-        deliveries: random generator for the devices that get a page; None if nobody asks for that.
-        has_dead_ends: True if few devices get a page, and nobody is left to notify minutes later.
-        on_delivery: called when a device got a page.
-        on_failure: called when nobody is left to notify with a page.
         questions: number of requests for audits, by page.
         answers: time (epoch seconds), incident's id and text of each answer that the relay was called back with.
-        slow: random generator for the minutes that the workflow takes to make some of the pages; None if it is quick.
-        twins: random generator for second pages that the workflow makes some time after the first; None for none.
     """
 
     edge: Edge
     rest: Edge
     tokens: Edge
-    logins: Logins | None = None
+    story: Story
+    on_delivery: Callable[[Page], None]
+    on_failure: Callable[[Page], None]
     keys: dict[str, str] = field(default_factory=dict)
     accepted: int = 0
     calls: list[Ring] = field(default_factory=list)
@@ -169,14 +137,15 @@ class Phones(Session):
     pages: list[Page] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     refused_tokens: list[float] = field(default_factory=list)
-    slow: Random | None = None
-    twins: Random | None = None
-    deliveries: Random | None = None
-    has_dead_ends: bool = False
-    on_delivery: Callable[[Page], None] = lambda _: None
-    on_failure: Callable[[Page], None] = lambda _: None
     questions: Counter[str] = field(default_factory=Counter)
     answers: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        world, cloud = self.edge.world, self.story.cloud
+        self._slow, self._twins, self._devices = (
+            Random(f"{name} in {world.seed}") for name in ("slow pages", "late twins", "deliveries")
+        )
+        self.logins = Logins(cloud, world.began, OLD_KEY) if cloud.login != "url" else None
 
     def call(
         self,
@@ -197,8 +166,7 @@ class Phones(Session):
         is_marked = "X-Relay-May-Repeat" in headers
         delivery, share = headers["X-Relay-Delivery-Id"], document["share"]
         channel, incident = _channel(url), document.get("entry", document["id"])
-        post = Post(world.process().name, delivery, began, incident, share, channel, is_critical, is_marked)
-        post.function, post.started = world.process().function, world.process().started_at
+        post = Post(world.process(), delivery, began, incident, share, channel, is_critical, is_marked)
         self.edge.reach()
         if world.now > began + seconds:
             # The real session also checks the clock before the first byte, since a function may have been frozen. A
@@ -261,7 +229,6 @@ class Phones(Session):
         return "" if f"apiKey={self.keys[post.channel]}" in url else "credentials"
 
     def _token(self, form: str, seconds: float) -> HttpAnswer:
-        """Answer a request for an OAuth token."""
         assert self.logins
         world, fault = self.tokens.world, self.tokens.begin()
         if fault == "timeout":
@@ -278,14 +245,19 @@ class Phones(Session):
         return answer
 
     def _of_rest(self, url: str, headers: Mapping[str, str], body: bytes | None, seconds: float) -> HttpAnswer:
-        """Answer a request to the REST API."""
         if self.logins and self.logins.refusal(REST_USER, headers, self.rest.world.now):
             self.rest.reach()
             self.rest.end()
             return HttpAnswer(401, {}, b"")
-        if "/people/" in url:
-            return self._of_people(url, seconds)
-        return self._of_pages(url, json.loads(body or b"{}"), seconds)
+        fault = self.rest.begin()
+        if fault == "timeout":
+            self.rest.world.wait(seconds)
+            raise requests.ReadTimeout("late")
+        if fault:
+            return HttpAnswer(503 if fault == "503" else 401, {}, b"")
+        answer = self._of_people(url) if "/people/" in url else self._of_pages(url, json.loads(body or b"{}"))
+        self.rest.end()
+        return answer
 
     def _ring_in(self, delay: float, post: Post, recipients: tuple[str, ...]) -> None:
         """Accept a signal after `delay` seconds, even if its sender is frozen by then."""
@@ -317,51 +289,49 @@ class Phones(Session):
         # Most workflows make one page of a signal, some none, some two.
         world, number = self.edge.world, self.accepted
         found_from = world.now + world.random.choice([0.0, world.random.uniform(0, 60)])
-        if self.slow and self.slow.random() < 0.4:
-            found_from = world.now + self.slow.uniform(LOOKED_FOR_SECONDS, 2 * LOOKED_FOR_SECONDS)
+        if self.story.has_slow_pages and self._slow.random() < 0.4:
+            found_from = world.now + self._slow.uniform(LOOKED_FOR_SECONDS, 2 * LOOKED_FOR_SECONDS)
         count = world.random.choice([0, 1, 1, 1, 1, 1, 2])
-        for place in range(self.twins.choice([1, 2]) if self.twins else count):
-            later = self.twins.uniform(20, 120) if self.twins and place else 0.0
+        has_twins = self.story.has_late_twins
+        for place in range(self._twins.choice([1, 2]) if has_twins else count):
+            later = self._twins.uniform(20, 120) if has_twins and place else 0.0
             page = Page(f"page-{number}-{place}", ring, f"r{number}", found_from + later)
             self.pages.append(page)
-            if self.deliveries and self.deliveries.random() < (0.2 if self.has_dead_ends else 0.6):
-                page.delivered_at = found_from + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
-                world.at(page.delivered_at, partial(self.on_delivery, page))
-            elif self.deliveries and self.deliveries.random() < (0.9 if self.has_dead_ends else 0.5):
-                seconds = 70.0 if self.has_dead_ends else 0.0
-                fails_at = found_from + seconds + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
-                world.at(fails_at, partial(self.on_failure, page))
+            if self.story.receipts:
+                self._deliver(page, found_from)
 
-    def _of_pages(self, url: str, said: Mapping[str, str], seconds: float) -> HttpAnswer:
+    def _deliver(self, page: Page, found_from: float) -> None:
+        """Let a device get a page, or nobody, some time after it can be found; or leave both open."""
+        luck, has_dead_ends = self._devices, self.story.has_dead_ends
+        if luck.random() < (0.2 if has_dead_ends else 0.6):
+            page.delivered_at = found_from + luck.choice([5.0, 60.0, 200.0]) * luck.random()
+            self.edge.world.at(page.delivered_at, partial(self.on_delivery, page))
+        elif luck.random() < (0.9 if has_dead_ends else 0.5):
+            seconds = 70.0 if has_dead_ends else 0.0
+            fails_at = found_from + seconds + luck.choice([5.0, 60.0, 200.0]) * luck.random()
+            self.edge.world.at(fails_at, partial(self.on_failure, page))
+
+    def _of_pages(self, url: str, said: Mapping[str, str]) -> HttpAnswer:
         """Answer a search for a signal's pages, or a termination of a page."""
-        world, fault = self.rest.world, self.rest.begin()
-        if fault == "timeout":
-            world.wait(seconds)
-            raise requests.ReadTimeout("late")
-        if fault:
-            return HttpAnswer(503 if fault == "503" else 401, {}, b"")
+        world = self.rest.world
         if "id" in said:
             [page] = [page for page in self.pages if page.name == said["id"]]
             is_active, page.ended_at = page.ended_at is None, page.ended_at or world.now
             world.say(f"xmatters: {page.name} of {page.ring.incident} share {page.ring.share} ends")
-            self.rest.end()
             return HttpAnswer(200 if is_active else 409, {}, b"{}")
         if "/event-suppressions" in url:
             # Flood control is the cause of every second signal without a page.
             lost = [ring for ring in self.rings if all(page.ring != ring for page in self.pages)][::2]
             moments = (datetime.fromtimestamp(ring.at, UTC).isoformat() for ring in lost)
-            self.rest.end()
             return HttpAnswer(200, {}, json.dumps({"data": [{"match": {"at": at}} for at in moments]}).encode())
         if "/audits" in url:
             return self._audits(dict(parse_qsl(urlsplit(url).query))["eventId"])
         wanted = dict(parse_qsl(urlsplit(url).query)).get("requestId")
         there = [page for page in self.pages if page.request_id == wanted and page.found_from <= world.now]
         found = [{"id": page.name, "status": "TERMINATED" if page.ended_at else "ACTIVE"} for page in there]
-        self.rest.end()
         return HttpAnswer(200, {}, json.dumps({"data": found}).encode())
 
     def _audits(self, name: str) -> HttpAnswer:
-        """Answer a request for the audits of a page."""
         [page], now = [page for page in self.pages if page.name == name], self.rest.world.now
         self.questions[name] += 1
         device = {"targetName": "jdoe|Phone", "owner": {"targetName": "jdoe"}}
@@ -370,37 +340,19 @@ class Phones(Session):
         audits = audits if page.delivered_at <= now else []
         answers = ({"response": text, "notification": got} for _, text in page.answers)
         audits += [{"type": "RESPONSE_RECEIVED", "response": each} for each in answers]
-        self.rest.end()
         return HttpAnswer(200, {}, json.dumps({"data": audits}).encode())
 
-    def _of_people(self, url: str, seconds: float) -> HttpAnswer:
-        """Answer a look-up of a person."""
-        fault = self.rest.begin()
-        if fault == "timeout":
-            self.rest.world.wait(seconds)
-            raise requests.ReadTimeout("late")
-        if fault:
-            return HttpAnswer(503 if fault == "503" else 401, {}, b"")
+    def _of_people(self, url: str) -> HttpAnswer:
         name = urlsplit(url).path.rpartition("/")[2]
-        self.rest.end()
         if name != "jdoe":
             return HttpAnswer(404, {}, json.dumps({"code": 404}).encode())
         person = {"id": "p1", "targetName": name, "recipientType": "PERSON", "status": "ACTIVE"}
         return HttpAnswer(200, {}, json.dumps(person).encode())
 
-    def last_page(self, incident: str) -> Page | None:
-        """Return the latest page of an incident, by its id, on the first channel."""
+    def page_of(self, incident: str, *, is_first: bool) -> Page | None:
+        """Return the first or the latest page of an incident, by its id, on the first channel."""
         pages = (page for page in self.pages if page.ring.incident.partition("@")[0] == incident)
-        return max(pages, key=lambda page: page.ring.at, default=None)
-
-    def first_page(self, incident: str) -> Page | None:
-        """Return the first page of an incident, by its id, on the first channel."""
-        pages = (page for page in self.pages if page.ring.incident.partition("@")[0] == incident)
-        return min(pages, key=lambda page: page.ring.at, default=None)
-
-    def asked(self, delivery: str) -> int:
-        """Return the number of requests for a delivery."""
-        return sum(post.delivery == delivery for post in self.posts)
+        return (min if is_first else max)(pages, key=lambda page: page.ring.at, default=None)
 
     def _failed(self, fault: str, seconds: float) -> HttpAnswer:
         match fault:
@@ -430,5 +382,4 @@ class Phones(Session):
 
 
 def _channel(url: str) -> str:
-    """Return the channel of a trigger's URL."""
     return urlsplit(url).path.split("/")[-2]

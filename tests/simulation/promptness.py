@@ -5,7 +5,6 @@ leaves out incidents whose owed state or signal is in doubt, and schedules with 
 """
 
 import math
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
@@ -16,9 +15,11 @@ from tests.simulation.conduct import seconds_of
 from tests.simulation.flaps import NOTED_SECONDS, SWEPT_SECONDS, may_wait_until, span
 from tests.simulation.oracle import changed, wanted
 from tests.simulation.phones import Post
-from tests.simulation.played import Played
-from tests.simulation.services import tells_of_unheard
+from tests.simulation.played import NEEDED, CautiousJudge
+from tests.simulation.services import tells_of, tells_of_unheard
 from tests.simulation.story import NOC, SharedState
+from tests.simulation.weather import Spell
+from tests.simulation.world import Time
 
 RINGS_SECONDS = 120.0
 EXPIRED_SECONDS = 120.0
@@ -59,20 +60,8 @@ UNGUARDED_SECONDS = 240.0
 # From the time at which xMatters takes signals to a critical's signal by the sweeper, which invokes a worker, and the
 # time for which a message that vanished is awaited.
 UNQUEUED_SECONDS, AWAITED_SECONDS = 150.0, 180.0
-# Services that a signal needs.
-_NEEDED = ("sqs", "dynamodb", "secrets", "lambda", "token")
-
-
-class Swept(NamedTuple):
-    """A complete run of the sweeper. Times are in epoch seconds.
-
-    Attributes:
-        began: start of the run.
-        ended: end of the run.
-    """
-
-    began: float
-    ended: float
+# Services that the signals of the first channel may need.
+_NEEDED = (*NEEDED, "token")
 
 
 class Debt(NamedTuple):
@@ -92,12 +81,7 @@ class Debt(NamedTuple):
     begins: float
     ends: float
     allowed_at: float
-    held_until: float = 0.0
-
-    @property
-    def is_critical(self) -> bool:
-        """True if the state is critical."""
-        return self.state.is_open and self.state.status == "critical"
+    held_until: float
 
     @property
     def is_left(self) -> bool:
@@ -106,18 +90,15 @@ class Debt(NamedTuple):
 
 
 @dataclass
-class Promptness(Played):
+class Promptness(CautiousJudge):
     """Judge of the relay's promptness in a finished schedule.
 
     Attributes:
-        untrusted: incidents whose owed state cannot be derived from outside.
         doubted: incidents with a signal whose result the relay cannot know.
-        swept: complete runs of the sweeper.
     """
 
-    untrusted: Collection[str]
     doubted: Collection[str]
-    swept: Sequence[Swept]
+    swept: Sequence[Time]
 
     def problems(self) -> Iterator[str]:
         """Yield the late signals and notifications, and those out of order."""
@@ -136,14 +117,14 @@ class Promptness(Played):
             yield from self._asleep(left)
             yield from self._late_rings(left)
             # A job that a newer version wrote waits until a function of that version finds it.
-            urgent = [] if self.cloud.has_newer_schema else [debt for debt in left if debt.is_critical]
+            urgent = [] if self.cloud.has_newer_schema else [debt for debt in left if debt.state.is_critical]
             yield from self._overtaken(urgent)
-        yield from self._late_notices([debt for debt in with_doubted if debt.is_left and debt.is_critical])
+        yield from self._late_notices([debt for debt in with_doubted if debt.is_left and debt.state.is_critical])
         yield from self._needless_calls()
 
     def _stale_keys(self) -> Iterator[str]:
         """Check that a new key is used once the old one is refused, or once no function has an older secret."""
-        if self.renewed_at is None or self.weather.crashes or self.spells("secrets", "dynamodb", "sqs", "token"):
+        if self.renewed_at is None or not self.is_steady("secrets", "dynamodb", "sqs", "token"):
             return
         refused = [post for post in self.phones.posts if post.fault == "credentials" and post.channel == NOC]
         for post in refused:
@@ -153,14 +134,12 @@ class Promptness(Played):
             # A slow refusal leaves no time to read the secret and to retry.
             has_time = (post.ended or math.inf) - post.began < QUICK_SECONDS
             if has_time and post.began > self.renewed_at + READ_AGAIN_SECONDS and not later:
-                yield f"credentials: {post.process} did not try again with the new key"
+                yield f"credentials: {post.process.name} did not try again with the new key"
 
     def _without_ledger(self) -> Iterator[str]:
         """Check that an incident's first state is signalled without the ledger if it fails for minutes."""
-        others = [service for service in _NEEDED if service != "dynamodb"]
-        outages = [each for each in self.spells("dynamodb") if each.fault == "refuses" and each.share == 1]
-        is_odd = self.has_vanishing or self.cloud.has_newer_schema
-        if self.weather.crashes or self.spells(*others) or self.renewed_at is not None or is_odd:
+        outages = self._only_outages_of("dynamodb")
+        if outages is None or self.has_vanishing or self.cloud.has_newer_schema:
             return
         for state in self.states.values():
             comes, by = min(state.arrivals, default=0.0), min(state.arrivals, default=0.0) + UNGUARDED_SECONDS
@@ -168,55 +147,51 @@ class Promptness(Played):
             is_dark = any(each.begins < first and last < each.ends for each in outages)
             is_calm = not self.spells(_trigger(state.channel)) and state.channel not in self.quiet
             is_kept = state.number == 0 and state.is_open and any(at < by for at in state.answered)
-            others_come = (
-                min(each.arrivals, default=by) for each in self.states.values() if each.incident == state.incident
-            )
-            is_last = sum(at < by for at in others_come) == 1
+            is_last = sum(min(each.arrivals, default=by) < by for each in self.states_of(state.incident)) == 1
             policy = self.policies[state.channel]
-            is_owed = changed(None, state) in wanted(dict(policy)) and policy["max_age_seconds"] > UNGUARDED_SECONDS
+            is_owed = (
+                changed(None, state) in self.wanted(state.incident) and policy["max_age_seconds"] > UNGUARDED_SECONDS
+            )
             rang = any(post.began < by for post in self._posts(state))
             if is_dark and is_calm and is_kept and is_last and is_owed and not rang:
                 yield f"late: {state} was not sent in {UNGUARDED_SECONDS:.0f} s, while the ledger failed"
 
     def _without_queue(self) -> Iterator[str]:
         """Check that a critical that failed is signalled although the retry queue takes no message for minutes."""
-        others = [service for service in _NEEDED if service != "sqs"]
-        outages = [each for each in self.spells("sqs") if each.fault == "refuses" and each.share == 1]
-        is_odd = self.weather.crashes or self.weather.skips_runs or self.renewed_at is not None or self.cloud != USUAL
-        if (
-            is_odd
-            or self.spells(*others)
-            or NOC in self.quiet
-            or len(self.states) > self.policies[NOC]["max_per_minute"]
-        ):
+        outages = self._only_outages_of("sqs")
+        is_odd = self.weather.skips_runs or self.cloud != USUAL or NOC in self.quiet
+        if outages is None or is_odd or len(self.states) > self.policies[NOC]["max_per_minute"]:
             return
         works_from = self.world.began + max((each.ends for each in self.spells(_trigger(NOC))), default=0.0)
         most = UNQUEUED_SECONDS + (AWAITED_SECONDS if self.has_vanishing else 0.0)
         for state in self.states.values():
-            is_only = sum(each.incident == state.incident for each in self.states.values()) == 1
+            is_only = len(self.states_of(state.incident)) == 1
             if state.channel != NOC or state.status != "critical" or not state.answered or not is_only:
                 continue
             by = max(works_from, *state.answered) + most
             is_refused = any(each.begins < by - self.world.began < each.ends for each in outages)
-            rang = any(ring.incident == state.incident and ring.began < by for ring in self.phones.rings)
+            rang = any(ring.began < by for ring in self.rings_of(state.incident))
             if is_refused and not rang and not self._is_expired(state, by):
                 yield f"late: {state} was not sent in {most:.0f} s, while the queue failed"
+
+    def _only_outages_of(self, service: str) -> list[Spell] | None:
+        """Return the times in which a service refuses all calls; None if something else may delay signals, too."""
+        others = [each for each in _NEEDED if each != service]
+        if not self.is_steady(*others) or self.renewed_at is not None:
+            return None
+        return [each for each in self.spells(service) if each.fault == "refuses" and each.share == 1]
 
     # ---- Debts ---------------------------------------------------------------------------------------------------
 
     def _debts(self, channel: str) -> Iterator[Debt]:
-        by_incident: dict[str, list[SharedState]] = {}
-        for state in self.states.values():
-            if state.channel == channel and state.arrivals:
-                by_incident.setdefault(state.incident, []).append(state)
-        for incident, states in by_incident.items():
+        for incident, states in self.incidents_of(channel).items():
             if incident not in self.untrusted and _is_clear(states):
                 states.sort(key=lambda state: state.version or (0, 0))
                 yield from self._debts_of(incident, states)
 
     def _debts_of(self, incident: str, states: Sequence[SharedState]) -> Iterator[Debt]:
-        rings = [ring for ring in self.phones.rings if ring.incident == incident]
-        wants = wanted(dict(self.policies[states[0].channel]))
+        rings = self.rings_of(incident)
+        wants = self.wanted(incident)
         by_number = {state.number: state for state in states}
         for place, state in enumerate(states):
             begins = min(state.answered)
@@ -283,7 +258,7 @@ class Promptness(Played):
             if (
                 self._has(channel, "429 for long")
                 or self._has(channel, "503 for minutes")
-                or self._is_dead(debt.state)
+                or self.is_dead_lettered(debt.state)
                 or is_unswept
             ):
                 continue
@@ -292,7 +267,7 @@ class Promptness(Played):
                 allowed = max(allowed, self.renewed_at + self.cloud.remembered_seconds + REFUSED_SECONDS)
             # A refused request for a token counts as a refused key.
             allowed = max([allowed, *(self.world.began + each.ends + REFUSED_SECONDS for each in self.spells("token"))])
-            backoff = 0.0 if debt.is_critical else LONGEST_BACKOFF_SECONDS
+            backoff = 0.0 if debt.state.is_critical else LONGEST_BACKOFF_SECONDS
             if self.cloud.has_newer_schema:
                 backoff += UNREAD_SECONDS
             # The recovery after an outage may not see a row that the index does not show yet: the next run does. So it
@@ -307,8 +282,7 @@ class Promptness(Played):
         """Check that a state that nothing delays is signalled while BigPanda waits."""
         for debt in debts:
             channel = debt.state.channel
-            is_rotated = channel == NOC and self.renewed_at is not None
-            if is_rotated or self.weather.crashes or self.spells(*_NEEDED, _trigger(channel)):
+            if self._is_troubled(channel):
                 continue
             is_free = debt.allowed_at <= debt.begins and not self._met(debt.state)
             is_held = not is_free or not (self._has_room(debt, debts) or self._has_own_room(debt))
@@ -319,20 +293,26 @@ class Promptness(Played):
         """Check that a state that waited for another signal's lease is sent when that signal ends, unless delayed."""
         for debt in debts:
             state, channel = debt.state, debt.state.channel
-            is_rotated = channel == NOC and self.renewed_at is not None
-            if is_rotated or self.weather.crashes or self.spells(*_NEEDED, _trigger(channel)):
+            if self._is_troubled(channel):
                 continue
             freed = max((post.ended or math.inf for post in self._met(state)), default=math.inf)
             is_held = debt.allowed_at > freed or not self._has_room(debt, debts)
             if freed < math.inf and not is_held and debt.ends > freed + WAKES_SECONDS:
                 yield f"asleep: {state} was sent {debt.ends - freed:.0f} s after its incident was free"
 
+    def _is_troubled(self, channel: str) -> bool:
+        """Return True if a fault, or another key, may delay the channel's signals."""
+        is_rotated = channel == NOC and self.renewed_at is not None
+        return is_rotated or not self.is_steady(*_NEEDED, _trigger(channel))
+
+    def _limit(self, channel: str) -> int:
+        """Return the narrower one of a channel's rate limits."""
+        limits = [self.policies[channel].get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
+        return min(limit for limit in limits if isinstance(limit, int))
+
     def _has_room(self, debt: Debt, debts: Sequence[Debt]) -> bool:
         """Return True if the channel's rate limit admits a signal at once: it has free slots, and no signal waits."""
-        policy, channel = self.policies[debt.state.channel], debt.state.channel
-        limits = [policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
-        limit = min(limit for limit in limits if isinstance(limit, int))
-        since = debt.comes - WINDOW_SECONDS
+        channel, since = debt.state.channel, debt.comes - WINDOW_SECONDS
         sent = [post for post in self.phones.posts if post.channel == channel and since < post.began < debt.begins + 1]
         # A reserved slot stays reserved until its grace period is over, even if its signal never uses it.
         waits = any(
@@ -353,7 +333,7 @@ class Promptness(Played):
             for arrival in state.arrivals
         )
         counted = len(sent) - around + max(around, others - 1)
-        return counted < limit and not waits and not self._has_unclear(channel)
+        return counted < self._limit(channel) and not waits and not self._has_unclear(channel)
 
     def _has_own_room(self, debt: Debt) -> bool:
         """Return True if the limit of a state's recipients is the only one that may matter, and admits its signal.
@@ -375,14 +355,10 @@ class Promptness(Played):
 
     def _has_unclear(self, channel: str) -> bool:
         """Return True if the channel has incidents that may or may not wait for the rate limit."""
-        by_incident: dict[str, list[SharedState]] = {}
-        for state in self.states.values():
-            if state.channel == channel and state.arrivals:
-                by_incident.setdefault(state.incident, []).append(state)
-        wants = wanted(dict(self.policies[channel]))
+        wants = wanted(self.policies[channel])
         return any(
             name in {*self.untrusted, *self.doubted} or not _is_clear(states) or _may_be_bad_again(states, wants)
-            for name, states in by_incident.items()
+            for name, states in self.incidents_of(channel).items()
         )
 
     def _is_expired(self, state: SharedState, at: float) -> bool:
@@ -399,25 +375,23 @@ class Promptness(Played):
         The delay comes from earlier signals and from other debts. For a critical, only other critical debts count. A
         slot that was reserved for a critical stays unused if a newer share supersedes the critical.
         """
-        policy, channel = self.policies[debt.state.channel], debt.state.channel
-        limits = [policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
-        limit = min(limit for limit in limits if isinstance(limit, int))
+        channel = debt.state.channel
         first = sum(
             post.channel == channel and allowed - WINDOW_SECONDS < post.began < allowed for post in self.phones.posts
         )
         others = sum(
             other.state.channel == channel and other.begins < debt.ends and other.ends > allowed - WINDOW_SECONDS
             for other in debts
-            if other.is_critical or not debt.is_critical
+            if other.state.is_critical or not debt.state.is_critical
         )
         # Signals of untrusted incidents use slots as well.
         before = sum(
             post.channel == channel and post.incident != debt.state.incident and allowed < post.began < debt.ends
             for post in self.phones.posts
-            if post.is_critical or not debt.is_critical
+            if post.is_critical or not debt.state.is_critical
         )
         others = max(others, before, self._may_have_slots(debt, debts, allowed))
-        return WINDOW_SECONDS * (first + others) / limit
+        return WINDOW_SECONDS * (first + others) / self._limit(channel)
 
     def _may_have_slots(self, debt: Debt, debts: Sequence[Debt], allowed: float) -> int:
         """Return the number of states that may have reserved a rate-limit slot before this debt.
@@ -429,16 +403,12 @@ class Promptness(Played):
             allowed - HORIZON_SECONDS < min(state.arrivals) < debt.ends
             for state in self.states.values()
             if state.channel == debt.state.channel and state.arrivals and state.incident not in clear
-            if state.status == "critical" or not debt.is_critical
+            if state.status == "critical" or not debt.state.is_critical
         ) + sum(
             other.state.channel == debt.state.channel and allowed - HORIZON_SECONDS < other.begins < debt.ends
             for other in debts
-            if other is not debt and (other.is_critical or not debt.is_critical)
+            if other is not debt and (other.state.is_critical or not debt.state.is_critical)
         )
-
-    def _is_dead(self, state: SharedState) -> bool:
-        found = [(body["entry"], body["share"]) for body in self.dead_letters.bodies()]
-        return (state.incident, state.number) in found
 
     def _given_up_at(self, state: SharedState) -> float:
         """Return when a state was dead-lettered (epoch seconds); infinity for never."""
@@ -503,15 +473,14 @@ class Promptness(Played):
         return is_paused or is_failing or bool(self.policies[job["channel"]].get("flap"))
 
     def _is_swept(self, first: float, last: float) -> bool:
-        """Return True if a complete run of the sweeper lies between two times."""
-        return any(first < run.began and run.ended < last for run in self.swept)
+        return any(first < run.begins and run.ends < last for run in self.swept)
 
     def _late_notices(self, debts: Sequence[Debt]) -> Iterator[str]:
         """Check that the fallback topic is notified of an owed critical in time."""
         # Phones are called whatever the topic answers.
         deaf = self.spells("sns") if self.sns.phoned is None else []
         is_slow = any(spell.fault != "refuses" for spell in deaf)
-        if self.weather.crashes or self.weather.skips_runs or self.spells(*_NEEDED) or is_slow:
+        if not self.is_steady(*_NEEDED) or self.weather.skips_runs or is_slow:
             return
         # A message that the topic refused is sent again by the next run.
         heard_from = self.world.began + max((spell.ends for spell in deaf), default=0.0)
@@ -530,16 +499,16 @@ class Promptness(Played):
                 told = [(at, " more ") for at in self.sns.phoned]
             last = max((at for at, _ in told if at < by), default=-math.inf)
             by = max(by, last + BETWEEN_MESSAGES_SECONDS + LATE_SECONDS)
-            rings = [ring.at for ring in self.phones.rings if ring.incident == debt.state.incident and ring.at < by]
+            rings = [ring.at for ring in self.rings_of(debt.state.incident) if ring.at < by]
             # A message about a receipt, from before the debt, does not tell of the debt.
             told = [each for each in told if each[0] > first.begins or not tells_of_unheard(each[1])]
             from_on = max(rings, default=0.0)
             if (
                 debt.ends > by
                 and by < self.world.now
-                and not any(from_on < at <= by and _tells_of(text, debt.state.id) for at, text in told)
+                and not any(from_on < at <= by and tells_of(text, debt.state.id) for at, text in told)
             ):
-                yield f"late: the fallback topic was not told of {debt.state} by {by - self.world.began:.0f} s"
+                yield f"late: the fallback topic was not told of {debt.state} by {self.moment(by)}"
 
     def _needless_calls(self) -> Iterator[str]:
         """Check that phones are called only if a critical became overdue since the call before."""
@@ -547,15 +516,12 @@ class Promptness(Played):
         for before, at in pairwise([self.world.began, *(self.sns.phoned or ())]):
             # The delay counts from the first owed state.
             due = (
-                max(min(self._arrivals_of(state.incident)) + waits, *state.arrivals)
+                max(min(at for each in self.states_of(state.incident) for at in each.arrivals) + waits, *state.arrivals)
                 for state in self.states.values()
                 if state.status == "critical" and state.arrivals
             )
             if not any(before - LATE_SECONDS < moment < at + self.cloud.clock_margin for moment in due):
-                yield f"phones: called at {at - self.world.began:.0f} s, and no critical had become overdue"
-
-    def _arrivals_of(self, incident: str) -> list[float]:
-        return [at for state in self.states.values() if state.incident == incident for at in state.arrivals]
+                yield f"phones: called at {self.moment(at)}, and no critical had become overdue"
 
     # ---- Priority ------------------------------------------------------------------------------------------------
 
@@ -563,9 +529,7 @@ class Promptness(Played):
         """Check that a channel sends only criticals, and signals in flight, while a critical could be sent."""
         for debt in debts:
             channel = debt.state.channel
-            if self.weather.crashes or self.spells(*_NEEDED, _trigger(channel)):
-                continue
-            if channel == NOC and self.renewed_at is not None:
+            if self._is_troubled(channel):
                 continue
             first = min((post.began for post in self._posts(debt.state)), default=debt.ends)
             # A job that met a lease is woken by the lease's holder, or wakes at the lease's end.
@@ -586,7 +550,7 @@ class Promptness(Played):
         """
         if "max_per_minute_per_recipients" not in self.policies[debt.state.channel]:
             return False
-        names = {each.url_recipients for each in self.states.values() if each.incident == post.incident}
+        names = {each.url_recipients for each in self.states_of(post.incident)}
         return debt.state.url_recipients not in names
 
     def _posts(self, state: SharedState) -> Iterator[Post]:
@@ -621,8 +585,3 @@ def _first_of(debt: Debt, debts: Sequence[Debt]) -> Debt:
 
 def _trigger(channel: str) -> str:
     return "xmatters" if channel == NOC else f"xmatters/{channel}"
-
-
-def _tells_of(message: str, incident: str) -> bool:
-    """Return True if a message to the fallback topic names an incident, or only says that there are more incidents."""
-    return bool(re.search(rf"\b{re.escape(incident)}\b", message)) or " more " in message

@@ -11,7 +11,7 @@ from relay.incidents.share import State, parse_share
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.table import encoded
-from tests.simulation.played import Played
+from tests.simulation.played import NEEDED, Played
 from tests.simulation.services import Notice
 from tests.simulation.story import NOC, SharedState
 from tests.simulation.world import BEGINS_AT
@@ -19,7 +19,6 @@ from tests.simulation.world import BEGINS_AT
 # A difference settles for 90 s. A run takes some time, and two workers may have to wait for BigPanda's rate limit.
 SETTLES_SECONDS, RUN_SECONDS = 90.0, 120.0
 _REPORT = "BigPanda shows these incidents as critical"
-_NEEDED = ("bigpanda", "dynamodb", "secrets", "sqs", "lambda")
 # Incidents on a page of BigPanda's list, if it has thousands.
 LARGE_PAGE = 100
 
@@ -54,20 +53,21 @@ class Reports(Played):
 
     def problems(self) -> Iterator[str]:
         """Yield the incidents that rang unasked, that nobody was told of, and that people were told of too often."""
+        if not self.story.reports:
+            return
         reports = [notice for notice in self.sns.told if notice.text.startswith(_REPORT)]
         for name in sorted({state.id for state in self.states.values() if state.channel == NOC}):
-            states = [state for state in self.states.values() if state.incident == name]
+            states = self.states_of(name)
             came = min(
                 (at for state in states for at in state.arrivals if at not in state.shown), default=self.world.now
             )
-            if any(ring.began < came for ring in self.phones.rings_of[name]):
+            if any(ring.began < came for ring in self.rings_of(name)):
                 yield f"report: {name} rang, and no share of it had come"
             told = [notice for notice in reports if re.search(rf"^- Incident {name}\b", notice.text, re.MULTILINE)]
             # SNS may take a message whose publication timed out.
-            is_repeated = any(spell.service == "sns" for spell in self.weather.spells)
-            if len(told) > len(states) and not is_repeated:
+            if len(told) > len(states) and not self.spells("sns"):
                 yield f"report: people were told {len(told)} times of {name}"
-            if not self.weather.crashes and not any(spell.service in _NEEDED for spell in self.weather.spells):
+            if self.is_steady(*NEEDED, "bigpanda"):
                 yield from self._untold(name, states, came, told)
         for notice in reports:
             if stranger := re.search(r"^- Incident (b\d+)\b", notice.text, re.MULTILINE):
@@ -78,21 +78,14 @@ class Reports(Played):
 
         The runs count while the fallback topic takes messages.
         """
-        deaf = max((spell.ends for spell in self.weather.spells if spell.service == "sns"), default=0.0)
+        deaf = max((spell.ends for spell in self.spells("sns")), default=0.0)
         ordered = sorted(states, key=lambda state: state.at)
         ends = [*(state.at for state in ordered[1:]), self.until - self.world.began]
         for state, end in zip(ordered, ends, strict=True):
-            by = (
-                self.world.began
-                + max(state.at, deaf)
-                + 3 * (self.story.reconcile_interval or 0.0)
-                + SETTLES_SECONDS
-                + RUN_SECONDS
-            )
-            is_critical = state.is_open and state.status == "critical" and state.version is not None
+            runs = 3 * (self.story.reconcile_interval or 0.0) + SETTLES_SECONDS + RUN_SECONDS
+            by = self.world.began + max(state.at, deaf) + runs
             is_told = any(self.world.began + ordered[0].at < notice.at <= by for notice in told)
-            if is_critical and by < min(came, self.world.began + end) and not is_told and not self._naps(name):
-                yield f"report: nobody was told of {state} by {by - self.world.began:.0f} s"
-
-    def _naps(self, name: str) -> bool:
-        return any(nap.incident == name for nap in self.naps)
+            is_excused = is_told or any(nap.incident == name for nap in self.naps)
+            is_known = state.is_critical and state.version is not None
+            if is_known and by < min(came, self.world.began + end) and not is_excused:
+                yield f"report: nobody was told of {state} by {self.moment(by)}"

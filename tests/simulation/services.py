@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from relay.delivery.delivery import STORED_SECONDS
 from relay.failures import ChannelUnreadable, UnknownChannel
-from relay.jobs.queue import read_envelope
+from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import MARKS_KEY
 from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
@@ -41,7 +41,6 @@ PHONE, DEAF_PHONE = "+15550100", "+15550101"
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:
-    """Return the entry in a table item."""
     others = {name: float(value["N"]) if "N" in value else value["S"] for name, value in item.items()}
     return decoded(Text(item["text"]["S"], int(item["sequence"]["N"]), others))
 
@@ -59,9 +58,6 @@ class Edge:
     """Delays and faults of one service; a process may die before and after each call.
 
     Attributes:
-        world: clock and processes.
-        weather: faults of the schedule.
-        service: name of the service in the weather.
         quickest: shortest delay in each direction, in seconds.
         slowest: longest delay in each direction, in seconds.
     """
@@ -79,7 +75,9 @@ class Edge:
 
     def reach(self) -> None:
         """Let a request travel to the service. The calling process may die before the request arrives."""
-        self._take()
+        self.weather.strike()
+        self.world.wait(self.quickest + (self.slowest - self.quickest) * self.world.random.random())
+        self.weather.strike()
 
     def fault(self) -> str | None:
         """Return the fault of a request that has arrived, or None."""
@@ -105,25 +103,14 @@ class Edge:
 
     def end(self) -> None:
         """Let the service's answer travel back. The calling process may die before it gets the answer."""
-        self._take()
-
-    def _take(self) -> None:
-        world, weather = self.world, self.weather
-        weather.strike()
-        world.wait(self.quickest + (self.slowest - self.quickest) * world.random.random())
-        weather.strike()
+        self.reach()
 
 
 @dataclass
 class Message:
-    """A message on a queue.
+    """A message on a queue. Times are in epoch seconds.
 
     Attributes:
-        name: id of the message.
-        body: the envelope.
-        visible_at: time at which the message becomes visible, in epoch seconds.
-        sent_at: time of the send, in epoch seconds.
-        receives: number of receives.
         receipt: handle of the latest receive; empty before the first.
     """
 
@@ -161,20 +148,11 @@ def _incident(envelope: str) -> dict[str, Any] | None:
     return {"entry": incident["id"], "schema": job["schema"]} | incident
 
 
-class Vanished(NamedTuple):
-    """A signal's message that vanished from a queue before it was received.
-
-    Attributes:
-        at: time at which it vanished, in epoch seconds.
-        channel: the job's channel.
-        incident: name of the ledger entry of the job's incident.
-        share: number of the job's share.
-    """
-
-    at: float
-    channel: str
-    incident: str
-    share: int
+# The judge asks for the same entries after each process.
+@lru_cache(maxsize=1024)
+def _document(text: str) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads(text)
+    return document
 
 
 @dataclass
@@ -182,25 +160,12 @@ class SimulatedSqs:
     """One SQS queue, with a client's methods: delays, visibility, receive counts, redrive, at-least-once delivery.
 
     Attributes:
-        world: clock and processes.
-        edge: delays and faults of SQS.
-        label: name of the queue.
-        visibility: visibility timeout in seconds.
-        redrive: the dead-letter queue; None without one.
-        max_receives: receives before the redrive.
         woken: called with the time at which a sent message becomes visible.
         found: called with the incident in a signal that a reconcile run sends.
-        cloud: conditions of the schedule.
         vanishing: fraction of messages that vanish before they are received.
-        luck: random generator that chooses the vanishing messages.
-        vanished: the signals' messages that vanished.
         most: the most messages that were on the queue at once.
         doubled: number of messages that were delivered again after they were deleted.
-        messages: messages on the queue by id.
-        wrong_delays: invalid delays that SQS was asked for.
         swept: the sweeper's messages in order: the run, the job's channel, and True if its state is critical.
-        dropped: messages that an operator deleted.
-        _count: number of messages so far.
     """
 
     world: World
@@ -214,7 +179,7 @@ class SimulatedSqs:
     cloud: Cloud = USUAL
     vanishing: float = 0.0
     luck: Random = field(default_factory=Random)
-    vanished: list[Vanished] = field(default_factory=list)
+    vanished: list[tuple[float, Message]] = field(default_factory=list)
     most: int = 0
     doubled: int = 0
     messages: dict[str, Message] = field(default_factory=dict)
@@ -271,10 +236,7 @@ class SimulatedSqs:
         message = self.messages.get(name)
         if message and not message.receives:
             self.world.say(f"{self.label}: {name} vanishes")
-            if incident := message.incident:
-                vanished = Vanished(self.world.now, message.job["channel"], incident["entry"], incident["share"])
-                self.vanished.append(vanished)
-            del self.messages[name]
+            self.vanished.append((self.world.now, self.messages.pop(name)))
 
     def receive(self, most: int) -> list[Message]:
         """Receive messages for the visibility timeout; those received too often go to the dead-letter queue."""
@@ -298,16 +260,12 @@ class SimulatedSqs:
     def delete(self, message: Message) -> None:
         """Delete a message; occasionally SQS delivers it again."""
         if message.name in self.messages:
-            if self.weather_doubles():
+            calm = self.world.now - self.world.began > self.edge.weather.crashes_end
+            if not calm and self.world.chance(DELIVERED_TWICE):
                 self.world.say(f"{self.label}: {message.name} is delivered twice")
                 self.doubled += 1
                 self.put(message.body)
             del self.messages[message.name]
-
-    def weather_doubles(self) -> bool:
-        """Return True if a deleted message is delivered again."""
-        calm = self.world.now - self.world.began > self.edge.weather.crashes_end
-        return not calm and self.world.chance(DELIVERED_TWICE)
 
     def receive_message(self, *, MaxNumberOfMessages: int, VisibilityTimeout: int, **_: Any) -> dict[str, Any]:
         self.edge.begin()
@@ -335,14 +293,7 @@ class SimulatedSqs:
         if fault == "refuses":
             self.world.say(f"{self.label}: refuses a batch")
             raise _refused("SendMessageBatch")
-        answer: dict[str, list[dict[str, Any]]] = {"Successful": [], "Failed": []}
-        for entry in Entries:
-            if self.world.chance(0.05):
-                self.world.say(f"{self.label}: refuses one message of a batch")
-                answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
-                continue
-            self.put(entry["MessageBody"])
-            answer["Successful"].append({"Id": entry["Id"]})
+        answer = self._by_entry(Entries, "refuses", lambda entry: self.put(entry["MessageBody"]))
         self.edge.end()
         if fault == "answer lost":
             self.world.say(f"{self.label}: takes a batch, and its answer is lost")
@@ -351,25 +302,37 @@ class SimulatedSqs:
 
     def delete_message_batch(self, *, Entries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
         """Delete messages; occasionally one is delivered again, or is not deleted."""
-        self.edge.begin()
-        answer: dict[str, list[dict[str, Any]]] = {"Successful": [], "Failed": []}
-        for entry in Entries:
-            if self.world.chance(0.05):
-                self.world.say(f"{self.label}: does not delete one message of a batch")
-                answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
-                continue
-            message = self.messages.get(entry["ReceiptHandle"].partition("/")[0])
-            if message:
+
+        def delete(entry: Mapping[str, Any]) -> None:
+            if message := self._received(entry):
                 self.dropped += [message] if self.world.process().name.startswith("dlq") else []
                 self.delete(message)
-            answer["Successful"].append({"Id": entry["Id"]})
+
+        self.edge.begin()
+        answer = self._by_entry(Entries, "does not delete", delete)
         self.edge.end()
         return answer
 
+    def _by_entry(
+        self, entries: list[dict[str, Any]], refusal: str, do: Callable[[Mapping[str, Any]], object]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Return the answer to a batch, of which some entries fail. `refusal` says so in words."""
+        answer: dict[str, list[dict[str, Any]]] = {"Successful": [], "Failed": []}
+        for entry in entries:
+            if self.world.chance(0.05):
+                self.world.say(f"{self.label}: {refusal} one message of a batch")
+                answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
+            else:
+                do(entry)
+                answer["Successful"].append({"Id": entry["Id"]})
+        return answer
+
+    def _received(self, entry: Mapping[str, Any]) -> Message | None:
+        return self.messages.get(entry["ReceiptHandle"].partition("/")[0])
+
     def change_message_visibility_batch(self, *, Entries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
         for entry in Entries:
-            message = self.messages.get(entry["ReceiptHandle"].partition("/")[0])
-            if message:
+            if message := self._received(entry):
                 message.visible_at = self.world.now + entry["VisibilityTimeout"]
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries], "Failed": []}
 
@@ -387,6 +350,12 @@ class SimulatedSqs:
     def bodies(self) -> list[dict[str, Any]]:
         """Return the incidents in the envelopes of signals."""
         return [incident for message in self.messages.values() if (incident := message.incident)]
+
+
+def queue_of(sqs: SimulatedSqs) -> Queue:
+    """Return the library's queue over a simulated one."""
+    client: Any = sqs
+    return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
 
 
 class SimulatedDynamoDb(FakeDynamoDb):
@@ -460,6 +429,11 @@ class SimulatedDynamoDb(FakeDynamoDb):
         names = [f"job/{item['pk']['S'].removeprefix('incident/')}/{item['job']['S']}" for item in self.indexed()]
         found = [_incident(self.items[name]["text"]["S"]) for name in names if name in self.items]
         return [incident for incident in found if incident]
+
+    def document(self, pk: str) -> Mapping[str, Any]:
+        """Return the document in an item, by its key; empty without one."""
+        item = self.items.get(pk)
+        return _document(item["text"]["S"]) if item else {}
 
     def entry_name(self, pk: str) -> str:
         """Return the simulation's name of an entry, by its key."""
@@ -559,7 +533,6 @@ class SimulatedDynamoDb(FakeDynamoDb):
         return [item["pk"]["S"] for item in entries if "newer" not in json.loads(item["text"]["S"])]
 
     def _as_newer(self, key: str, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an item as a newer version writes it."""
         changed = dict(item)
         if key.startswith("job/"):
             changed["text"] = {"S": newer_envelope(item["text"]["S"], self.cloud.newer_schema)}
@@ -591,12 +564,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
 
 @dataclass
 class SimulatedSecrets:
-    """Secrets Manager with the channels' secrets.
-
-    Attributes:
-        edge: delays and faults of Secrets Manager.
-        texts: secret of each channel; may change at any time.
-    """
+    """Secrets Manager with the channels' secrets, which may change at any time."""
 
     edge: Edge
     texts: dict[str, str]
@@ -625,12 +593,15 @@ def tells_of_unheard(text: str) -> bool:
     return any(words in text for words in (NO_PAGE, NO_DEVICE, NO_ANSWER))
 
 
+def tells_of(text: str, incident: str) -> bool:
+    """Return True if a message to the fallback topic names an incident, or only says that there are more incidents."""
+    return bool(re.search(rf"\b{re.escape(incident)}\b", text)) or " more " in text
+
+
 class Notice(NamedTuple):
-    """A message to the fallback topic.
+    """A message to the fallback topic. Times are in epoch seconds.
 
     Attributes:
-        at: time, in epoch seconds.
-        text: the text.
         channel: channel that the message is about; empty if it is about none.
         began: start of the process that published the message, in epoch seconds.
     """
@@ -642,14 +613,10 @@ class Notice(NamedTuple):
 
 
 class HealthMessage(NamedTuple):
-    """A message about the health of channels.
+    """A message `at` a time (epoch seconds) that channels are "sick" or "well", to "alarm" or "notice".
 
     Attributes:
-        at: time, in epoch seconds.
-        topic: "alarm" or "notice".
-        health: "sick" or "well".
         channels: the reasons of the sickness, by channel.
-        process: the process that published the message.
         is_in_doubt: True if the publisher may have given up before it got the answer.
     """
 
@@ -666,9 +633,6 @@ class SimulatedSns:
     """SNS, which records the messages to its topics.
 
     Attributes:
-        edge: delays and faults of SNS.
-        told: messages to the fallback topic, oldest first.
-        of_health: messages about the health of channels, oldest first.
         phoned: times of the calls to the phone of the last resort, in epoch seconds; None without phones.
     """
 

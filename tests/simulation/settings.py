@@ -20,14 +20,12 @@ class Facts(NamedTuple):
     """Facts of a state that routes and pauses can ask about.
 
     Attributes:
-        environment: name of the incident's environment.
         team: value of its tag `team`.
-        status: its status.
     """
 
-    environment: str
-    team: str
-    status: str
+    environment: str = ""
+    team: str = ""
+    status: str = ""
 
     def meet(self, when: When) -> bool:
         """Return True if these facts meet all conditions."""
@@ -35,8 +33,10 @@ class Facts(NamedTuple):
         return all(any(fnmatchcase(values[fact], pattern) for pattern in patterns) for fact, patterns in when.items())
 
 
-# The facts of a share that names neither environment nor tag.
-NO_FACTS = Facts("", "", "")
+def plain_secret(token: str, trigger: str, recipients: Iterable[str], policy: Mapping[str, Any]) -> str:
+    """Return the text of a secret whose trigger URL has the credentials."""
+    xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": list(recipients)}
+    return json.dumps({"inbound": {"token": token}, "xmatters": xmatters, "policy": policy})
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,8 @@ class Settings:
     """A channel's settings from a time on, until an operator changes them again.
 
     Attributes:
-        at: start, in seconds since the beginning.
-        deed: the operator's action in words.
         mode: "live" or "shadow".
-        pauses: the pauses in the secret.
-        routes: the routes in the secret.
-        recipients: the channel's own recipients.
         credentials: number of the credentials: trigger key and inbound token.
-        is_removed: True if the channel does not exist.
     """
 
     at: int
@@ -73,13 +67,7 @@ class Settings:
 
     def secret(self, channel: str, trigger: str, policy: Mapping[str, Any]) -> str:
         """Return the text of the channel's secret, with this trigger URL and policy."""
-        xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": list(self.recipients)}
-        document = {
-            "inbound": {"token": self.token(channel)},
-            "xmatters": xmatters,
-            "policy": {**policy, **self.policy},
-        }
-        return json.dumps(document)
+        return plain_secret(self.token(channel), trigger, self.recipients, {**policy, **self.policy})
 
     @property
     def policy(self) -> dict[str, Any]:
@@ -101,12 +89,15 @@ class Settings:
         return f"at {self.at} s it {self.deed}: {self.mode}{removed}, pauses {list(self.pauses)}"
 
 
+def with_routes(routes: Iterable[tuple[When, str]]) -> Settings:
+    """Return the settings of a new channel with these routes, each for one recipient."""
+    return Settings(0, routes=tuple({"when": when, "recipients": [name]} for when, name in routes))
+
+
 class Pause(NamedTuple):
     """A pause that applies to a state. Times are in epoch seconds.
 
     Attributes:
-        since: start.
-        until: end.
         keeps: True if the states that it holds are signalled after it.
     """
 

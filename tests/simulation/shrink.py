@@ -10,30 +10,15 @@ from typing import Any
 
 from tests.simulation.silence import silence
 from tests.simulation.simulation import Simulation, judge_story
-from tests.simulation.story import SharedState, Story
+from tests.simulation.story import SharedState, Story, plain_policy
 from tests.simulation.verdict import Verdict
 
 # Schedules that a reduction runs at most.
 MOST_TRIES = 800
 # A smaller story is tried with so many seeds, since each deletion changes all later random choices of a schedule.
 SEEDS = 3
-# Members of a story that may be left out although they have no default, each with the value for its absence.
-_ABSENT: Mapping[str, Any] = {
-    "reconcile_interval": None,
-    "crashes": 0.0,
-    "rotates_at": None,
-    "widens_at": None,
-    "has_rest": False,
-}
 # Members of a policy that every channel of a story has.
-_POLICY = {
-    "preset",
-    "min_seconds_between_signals",
-    "max_per_minute",
-    "max_age_seconds",
-    "fallback_after_seconds",
-    "replace",
-}
+_POLICY = plain_policy().keys()
 # Lists of states that several states may share, since the relay can't distinguish these states.
 _SHARED = ("arrivals", "answered", "shown")
 
@@ -45,7 +30,6 @@ class Case:
     Attributes:
         seed: seed of the random choices while the story is played.
         story: the story, not played yet.
-        verdict: the verdict of the schedule.
     """
 
     seed: int
@@ -109,13 +93,8 @@ def _without_incidents(story: Story) -> list[Story]:
 
 def _without_features(story: Story) -> list[Story]:
     smaller: list[dict[str, Any]] = [
-        *({name: absent} for name, absent in _ABSENT.items() if getattr(story, name) != absent),
-        *({each.name: _default(each)} for each in fields(story) if _has_default(each) and _is_special(story, each)),
-        *(
-            {"cloud": replace(story.cloud, **{each.name: _default(each)})}
-            for each in fields(story.cloud)
-            if _is_special(story.cloud, each)
-        ),
+        *({each.name: _default(each)} for each in _special(story) if _has_default(each)),
+        *({"cloud": replace(story.cloud, **{each.name: _default(each)})} for each in _special(story.cloud)),
         *({"policy": _without(story.policy, name)} for name in story.policy if name not in _POLICY),
         *(
             {"others": {**story.others, channel: _without(policy, name)}}
@@ -137,7 +116,6 @@ def _without_events(story: Story) -> list[Story]:
 
 
 def _lists(story: Story) -> dict[str, Any]:
-    """Return the lists and tuples of a story, by the names of its members."""
     members = {each.name: getattr(story, each.name) for each in fields(story)}
     return {name: value for name, value in members.items() if isinstance(value, list | tuple)}
 
@@ -157,8 +135,8 @@ def as_test(case: Case) -> str:
     members = [f"    posts=[\n{''.join(posts)}    ],"]
     members += [
         f"    {each.name}={_source(getattr(case.story, each.name))},"
-        for each in fields(case.story)
-        if each.name != "posts" and _is_special(case.story, each)
+        for each in _special(case.story)
+        if each.name != "posts"
     ]
     body += ["story = Story(", *members, ")", "with silence():"]
     body += [f"    verdict = Simulation({case.seed}, story).run()", "assert verdict.problems == []"]
@@ -177,7 +155,7 @@ def _classes(value: Any) -> Iterator[type]:
     parts: Iterable[Any] = ()
     if is_dataclass(value):
         yield type(value)
-        parts = [getattr(value, each.name) for each in fields(value) if _is_special(value, each)]
+        parts = [getattr(value, each.name) for each in _special(value)]
     elif isinstance(value, Mapping):
         parts = value.values()
     elif isinstance(value, list | tuple):
@@ -202,9 +180,7 @@ def _source(value: Any, names: Mapping[int, str] | None = None) -> str:
     if names and id(value) in names:
         return names[id(value)]
     if is_dataclass(value):
-        members = [
-            f"{each.name}={source(getattr(value, each.name))}" for each in fields(value) if _is_special(value, each)
-        ]
+        members = [f"{each.name}={source(getattr(value, each.name))}" for each in _special(value)]
         return f"{type(value).__name__}({', '.join(members)})"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{source(key)}: {source(each)}' for key, each in value.items())}}}"
@@ -215,9 +191,9 @@ def _source(value: Any, names: Mapping[int, str] | None = None) -> str:
     return repr(value)
 
 
-def _is_special(owner: Any, member: "Field[Any]") -> bool:
-    """Return True if a member of a dataclass has not its default value, or has no default."""
-    return not _has_default(member) or bool(getattr(owner, member.name) != _default(member))
+def _special(owner: Any) -> "list[Field[Any]]":
+    """Return the members of a dataclass's object that have not their default value, or have no default."""
+    return [each for each in fields(owner) if not _has_default(each) or getattr(owner, each.name) != _default(each)]
 
 
 def _has_default(member: "Field[Any]") -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
@@ -22,34 +22,27 @@ from relay.channels.token import EndpointName
 from relay.deadline import Deadline
 from relay.delivery.phones import Phones as LastResortPhones
 from relay.delivery.phones import ways_to
-from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
-from relay.entrypoints.worker import Worker
 from relay.failures import LedgerError
 from relay.http.session import VendorHosts
 from relay.jobs.job import timestamp
-from relay.jobs.queue import Queue
 from relay.ledger.credentials import MARKS_KEY, Uses
 from relay.ledger.debt import BEHIND_SECONDS
 from relay.ledger.entry_key import key
 from relay.ledger.table import Table
 from relay.reconcile.history import listing_name
 from relay.reconcile.ownership import OWN_KEY
-from relay.reconcile.reconciler import Reconciler
-from relay.sweeper.sweeper import Sweeper
 from relay.telemetry import Telemetry
 from relayctl.dlq.mover import move
 from relayctl.dlq.queue import DeadLetters
 from relayctl.dlq.reading import Filter
 from tests.fakes import one_by_one, unwatched
-from tests.simulation.capacity import Capacity
-from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, Logins, as_read_by_newer
+from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, as_read_by_newer
 from tests.simulation.console import CONFLICT, DONE, MOVED_TO, OTHER_WEBHOOK, UNKNOWN, WEBHOOK, Console
 from tests.simulation.dead_letter_deeds import DEEDS, DeadLetterDeeds
 from tests.simulation.invariants import Invariants
 from tests.simulation.operators import tell
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Page, Phones
-from tests.simulation.promptness import Swept
 from tests.simulation.reports import LARGE_PAGE, others
 from tests.simulation.services import (
     DEAF_PHONE,
@@ -60,13 +53,14 @@ from tests.simulation.services import (
     SimulatedSecrets,
     SimulatedSns,
     SimulatedSqs,
+    queue_of,
 )
-from tests.simulation.settings import Settings
+from tests.simulation.settings import Settings, plain_secret
 from tests.simulation.silence import silence
 from tests.simulation.story import DESK, NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name
 from tests.simulation.verdict import Verdict
 from tests.simulation.weather import Weather
-from tests.simulation.world import Process, World, WorldDeadline
+from tests.simulation.world import Process, Time, World, WorldDeadline
 
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
 TOKEN, NEW_TOKEN, CALLBACK_TOKEN = "inbound-token", "new-inbound-token", "callback-token"
@@ -117,7 +111,7 @@ def _channel(name: str, secret: str) -> Channel:
 
 @dataclass(eq=False)
 class _Wiring(Wiring):
-    """Wiring that parses each secret once, without a record of the uses of credentials.
+    """One warm environment of each function. It parses each secret once, and records no uses of credentials.
 
     `has_operators` is False in a story in which nobody changes a channel: its change marks are not read.
     """
@@ -132,7 +126,6 @@ class _Wiring(Wiring):
 
     @override
     def _channel(self, name: str) -> Channel:
-        """Return a channel, read from its secret."""
         return _channel(name, self.resources.read_secret(name))
 
     @override
@@ -140,25 +133,6 @@ class _Wiring(Wiring):
         """Return a record that stays empty."""
         uses = super().uses(endpoint)
         return _Unrecorded(uses.table, uses.clock, endpoint)
-
-
-@dataclass(frozen=True)
-class Functions:
-    """One warm environment of each function, with a clock that may be wrong.
-
-    Attributes:
-        webhook: entry point of BigPanda's webhook.
-        callbacks: entry point of xMatters' callbacks.
-        worker: entry point of both workers.
-        reconciler: entry point of the reconcile function.
-        sweeper: entry point of the sweeper.
-    """
-
-    webhook: Endpoint
-    callbacks: Endpoint
-    worker: Worker
-    reconciler: Reconciler
-    sweeper: Sweeper
 
 
 class Simulation:
@@ -176,19 +150,13 @@ class Simulation:
             Edge(self.world, weather, "xmatters", 0.05, 0.4),
             Edge(self.world, weather, "rest", 0.05, 0.4),
             Edge(self.world, weather, "token", 0.05, 0.4),
+            story,
+            partial(self._call_back_about, "delivery"),
+            self._call_back_end,
         )
-        if story.receipts:
-            self.phones.deliveries = Random(f"deliveries in {seed}")
-            self.phones.has_dead_ends = story.has_dead_ends
-            self.phones.on_delivery = partial(self._call_back_about, "delivery")
-            self.phones.on_failure = self._call_back_end
-        self.phones.slow = Random(f"slow pages in {seed}") if story.has_slow_pages else None
-        self.phones.twins = Random(f"late twins in {seed}") if story.has_late_twins else None
-        if story.cloud.login != "url":
-            self.phones.logins = Logins(story.cloud, self.world.began, OLD_KEY)
         edge = Edge(self.world, weather, "bigpanda", 0.05, 0.4)
         self._naps = list(story.naps)
-        self.console = Console(edge, self._shown, self._came_by_api, self._echo, self._resolve, self._snooze)
+        self.console = Console(edge, story, self._shown, self._came_by_api, self._echo, self._resolve, self._snooze)
         sqs = Edge(self.world, weather, "sqs")
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60, cloud=story.cloud)
         self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
@@ -201,12 +169,11 @@ class Simulation:
         luck = Random(f"table of {seed}")
         self.dynamodb = SimulatedDynamoDb(dynamodb, entries, story.ceiling, story.cloud, luck)
         self._other_incidents, self.dynamodb.others = others(story.other_incidents)
-        self.console.foreign, self.console.moved = story.foreign, story.moved
         self.console.remarks = [(self.world.began + at, incident) for at, incident in story.remarks]
         self.console.page = LARGE_PAGE if story.other_incidents else self.console.page
-        self._known_key, self._recipients, self._token = OLD_KEY, ["Ops"], TOKEN
-        self._api_key, self._ending = "k", set(story.ending)
-        self._inbound: dict[str, Any] = {"token": TOKEN}
+        # What may change in the first channel's secret, and the token that BigPanda uses.
+        self._now: dict[str, Any] = {"key": OLD_KEY, "recipients": ["Ops"], "api_key": "k", "inbound": {"token": TOKEN}}
+        self._token, self._ending = TOKEN, set(story.ending)
         self.phones.keys = {NOC: OLD_KEY} | {channel: f"{channel}-key" for channel in story.others}
         changed = {channel: line for channel, line in story.timelines.items() if channel != NOC}
         self.phones.keys |= {channel: line[0].key(channel) for channel, line in changed.items()}
@@ -231,10 +198,7 @@ class Simulation:
             self.sns,
             self.console,
             self._naps,
-            Capacity(self.dynamodb, self.retries, weather, len(story.posts) + len(story.answers)),
-            self.dynamodb.owed,
-            self._known,
-            self._claimed,
+            self.dynamodb,
         )
         self.dynamodb.on_fault = self.invariants.faulty
 
@@ -262,24 +226,22 @@ class Simulation:
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
 
     def _schedule_changes(self) -> None:
-        """Schedule changes of credentials and of the channels' settings."""
         began = self.world.began
-        if self.story.rotates_at is not None:
-            self.world.at(began + self.story.rotates_at, lambda: self.phones.keys.update({NOC: NEW_KEY}))
-            self.world.at(began + self.story.learns_at, self._learn)
-        if self.story.token_changes_at is not None:
-            self.world.at(began + self.story.token_changes_at, self._change_token)
-        if self.story.api_key_changes_at is not None:
-            self.world.at(began + self.story.api_key_changes_at, self._change_api_key)
-        if self.story.widens_at is not None:
-            self.world.at(began + self.story.widens_at, self._widen)
+        for at, change in (
+            (self.story.rotates_at, lambda: self.phones.keys.update({NOC: NEW_KEY})),
+            (None if self.story.rotates_at is None else self.story.learns_at, partial(self._change, key=NEW_KEY)),
+            (self.story.token_changes_at, self._change_token),
+            (self.story.api_key_changes_at, self._change_api_key),
+            (self.story.widens_at, partial(self._change, recipients=["Ops", "Dba"])),
+        ):
+            if at is not None:
+                self.world.at(began + at, change)
         self._schedule_quiets()
         for channel, line in self.story.timelines.items():
             for settings in line[1:]:
                 self.world.at(began + settings.at, partial(self._change_settings, channel, settings))
 
     def _schedule_quiets(self) -> None:
-        """Schedule what an operator does to pauses and shadow mode."""
         for channel, quiet in self.story.quiet.items():
             began = self.world.began
             if quiet.kind == "shadow" and quiet.begins:
@@ -301,39 +263,23 @@ class Simulation:
         assert access
         channels = {"noc": [began - 1000, began - 1000, {}]}
         history = {"channels": channels, "snoozed_at": {}, "unknown": {}, "days": {}}
-        name = f"reconcile/{listing_name(access, 'e')}"
-        item = {"pk": {"S": name}, "text": {"S": json.dumps(history)}, "sequence": {"N": "1"}}
-        self.dynamodb.items[name] = item
+        self._store(f"reconcile/{listing_name(access, 'e')}", history)
         # They have learnt the name of the channel's webhook, too.
         names = [WEBHOOK, OTHER_WEBHOOK] if self.story.foreign else [WEBHOOK]
-        pk, learnt = f"{OWN_KEY}{NOC}", json.dumps([names, began])
-        self.dynamodb.items[pk] = {"pk": {"S": pk}, "text": {"S": learnt}, "sequence": {"N": "1"}}
+        self._store(f"{OWN_KEY}{NOC}", [names, began])
         self.world.at(
             began + self.story.reconcile_interval, lambda: self._start_reconcile_run(began + last + RECONCILED_SECONDS)
         )
 
-    def _known(self, state: SharedState) -> tuple[str, float]:
-        newest = self._entry(state).get("newest")
-        return (newest[1], newest[2]) if newest else ("", 0.0)
-
-    def _claimed(self, state: SharedState) -> tuple[float, tuple[float, float] | None]:
-        claimed_at, version, _ = self._entry(state).get("claim", (0.0, None, 0.0))
-        return claimed_at, (version[0], version[1]) if version else None
-
-    def _entry(self, state: SharedState) -> Mapping[str, Any]:
-        """Return the ledger's document about a state's incident; empty if there is none."""
-        item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
-        return _document(item["text"]["S"]) if item else {}
-
     def _change_api_key(self) -> None:
         """Store a new key for BigPanda's API. BigPanda refuses the old one once no function has it any more."""
-        self._api_key = "k2"
-        self.secrets.texts[NOC] = self._secret()
+        self._change(api_key="k2")
         self.console.keys = {"k", "k2"}
         self.world.at(self.world.now + API_KEY_SECONDS, lambda: self.console.keys.discard("k"))
 
-    def _learn(self) -> None:
-        self._known_key = NEW_KEY
+    def _change(self, **members: Any) -> None:
+        """Store the first channel's secret with other members."""
+        self._now |= members
         self.secrets.texts[NOC] = self._secret()
 
     def _change_quiet(self, channel: str, *, is_over: bool) -> None:
@@ -343,9 +289,11 @@ class Simulation:
 
     def _mark(self, name: str, text: str) -> None:
         """Store a mark of a changed channel beside those of others."""
-        before = json.loads(self.dynamodb.items.get(MARKS_KEY, {"text": {"S": "{}"}})["text"]["S"])
-        item = {"pk": {"S": MARKS_KEY}, "text": {"S": json.dumps(before | {name: (text, self.world.now)})}}
-        self.dynamodb.items[MARKS_KEY] = {**item, "sequence": {"N": "1"}}
+        self._store(MARKS_KEY, {**self.dynamodb.document(MARKS_KEY), name: (text, self.world.now)})
+
+    def _store(self, pk: str, document: object) -> None:
+        """Store an item without a call of DynamoDB."""
+        self.dynamodb.items[pk] = {"pk": {"S": pk}, "text": {"S": json.dumps(document)}, "sequence": {"N": "1"}}
 
     def _change_settings(self, channel: str, settings: Settings) -> None:
         """Store, or delete, the channel's secret, and mark the change, as relayctl does."""
@@ -358,26 +306,21 @@ class Simulation:
         name = channel if settings.is_removed or settings.credentials else settings_name(channel)
         self._mark(name, settings.deed + str(settings.at))
 
-    def _widen(self) -> None:
-        self._recipients = ["Ops", "Dba"]
-        self.secrets.texts[NOC] = self._secret()
-
     def _change_token(self) -> None:
         """Store a new token in the secret and keep the old one for an hour, as `relayctl channel rotate` does."""
         previous = {"token": TOKEN, "expires_at": timestamp(self.world.now + 3600)}
-        self._inbound = {"token": NEW_TOKEN, "previous": previous}
-        self.secrets.texts[NOC] = self._secret()
+        self._change(inbound={"token": NEW_TOKEN, "previous": previous})
         # An operator pastes the token into BigPanda; meanwhile every function may read the secret again.
         self.world.at(self.world.now + PASTED_SECONDS, lambda: setattr(self, "_token", NEW_TOKEN))
 
     def _secret(self) -> str:
-        trigger = TRIGGER.format(channel=NOC, key=self._known_key)
+        trigger, recipients = TRIGGER.format(channel=NOC, key=self._now["key"]), self._now["recipients"]
         trigger += f"&recipients={DESK}" if self.story.has_url_recipient else ""
-        xmatters: dict[str, Any] = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients}
+        xmatters: dict[str, Any] = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": recipients}
         if self.story.has_rest:
             xmatters["rest"] = REST
         if logins := self.phones.logins:
-            xmatters["auth"] = logins.auth(TRIGGER_USER, self._known_key)
+            xmatters["auth"] = logins.auth(TRIGGER_USER, self._now["key"])
             xmatters["trigger_url"] = trigger.partition("?")[0]
             if self.story.has_rest:
                 xmatters["rest"] = REST | {"auth": logins.auth(REST_USER, REST_PASSWORD)}
@@ -386,17 +329,17 @@ class Simulation:
             # BigPanda's API names no webhook for an incident, so a confirmed state could not be assigned to an entry.
             policy = policy | {"confirm_resolve": False}
         if self.story.routed:
-            policy = policy | {"routes": [{"when": {"status": "critical"}, "recipients": self.story.routed}]}
+            policy = policy | {"routes": [{"when": {"status": "critical"}, "recipients": list(self.story.routed)}]}
         if line := self.story.timelines.get(NOC):
             policy = policy | line.now(self.world.now).policy
         policy = {**policy, "notified_within_seconds": 0, **self.story.receipts}
-        document = {"inbound": self._inbound, "xmatters": xmatters, "policy": policy}
+        document = {"inbound": self._now["inbound"], "xmatters": xmatters, "policy": policy}
         if self.story.answers:
             xmatters["callback"] = {"token": CALLBACK_TOKEN}
         if self.story.answers or self.story.reconcile_interval:
             looks = ("report" if self.story.reports else "ring") if self.story.reconcile_interval else False
             more = {"environments": [MOVED_TO]} if self.story.moved else {}
-            document["bigpanda"] = {"api_key": self._api_key, "environment_id": "e", "reconcile": looks, **more}
+            document["bigpanda"] = {"api_key": self._now["api_key"], "environment_id": "e", "reconcile": looks, **more}
         if self.story.actions:
             document["bigpanda"]["actions"] = self.story.actions
         return json.dumps(document)
@@ -405,13 +348,12 @@ class Simulation:
         trigger = TRIGGER.format(channel=channel, key=self.phones.keys[channel])
         if line := self.story.timelines.get(channel):
             return line.now(self.world.now).secret(channel, trigger, self.story.others[channel])
-        xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": ["Ops"]}
-        inbound = {"token": f"{channel}-{TOKEN}"}
         quiet, policy = self.story.quiet.get(channel), self.story.others[channel]
         policy = {**policy, **(quiet.policy(is_over=is_quiet_over) if quiet else {})}
-        return json.dumps({"inbound": inbound, "xmatters": xmatters, "policy": policy})
+        return plain_secret(f"{channel}-{TOKEN}", trigger, ["Ops"], policy)
 
-    def _functions(self) -> Functions:
+    def _functions(self) -> _Wiring:
+        """Return functions with a clock that may be wrong."""
         world, usual = self.world, USUAL_CLOCKS_DIFFER / 2
         skew = world.random.uniform(-usual, usual) * self.story.cloud.clocks_differ / USUAL_CLOCKS_DIFFER
 
@@ -421,10 +363,6 @@ class Simulation:
         def deadline(seconds: float) -> Deadline:
             return WorldDeadline(seconds, world, clock)
 
-        wiring = self._wiring(clock, deadline)
-        return Functions(wiring.webhook, wiring.callbacks, wiring.worker, wiring.reconciler, wiring.sweeper)
-
-    def _wiring(self, clock: Callable[[], float], deadlines: Callable[[float], Deadline]) -> _Wiring:
         sns: Any = self.sns
         client: Any = self.dynamodb
         table = Table(client, "ledger", clock)
@@ -432,9 +370,9 @@ class Simulation:
         resources = Resources(
             table=table,
             credentials=table,
-            retries=_queue(self.retries),
-            chores=_queue(self.chores),
-            dead_letters=_queue(self.dead_letters),
+            retries=queue_of(self.retries),
+            chores=queue_of(self.chores),
+            dead_letters=queue_of(self.dead_letters),
             read_secret=self.secrets,
             secret_names=lambda: list(self.secrets.texts) if self.story.topics else [NOC],
             sns=lambda: sns,
@@ -450,7 +388,7 @@ class Simulation:
             clock=clock,
             random=self.world.random.random,
             sleep=self.world.wait,
-            deadlines=deadlines,
+            deadlines=deadline,
             owner=lambda: f"sender-{next(self._names)}",
             at_once=one_by_one,
             # Every call in this world ends at its time limit, so no request needs the watchdog.
@@ -490,8 +428,7 @@ class Simulation:
     def _start_sweeper(self) -> None:
         rows = (*self.dynamodb.indexed(), *self.dynamodb.shown())
         incidents = {self.dynamodb.entry_name(item["pk"]["S"]) for item in rows}
-        process = Process(f"sweeper {next(self._names)}", incidents, lambda: self._ended(process))
-        self._start(process, lambda: self._swept(process), SWEEPER_SECONDS)
+        self._start(f"sweeper {next(self._names)}", incidents, self._swept, SWEEPER_SECONDS)
 
     def _swept(self, process: Process) -> None:
         counts: dict[str, Any] = {}
@@ -499,29 +436,31 @@ class Simulation:
             counts = self._any().sweeper.sweep()
         self.world.say(f"{process.name}: {counts}")
         if counts:
-            self.invariants.swept.append(Swept(process.started_at, self.world.now))
+            self.invariants.swept.append(Time(process.started_at, self.world.now))
 
     def _invoke(self, envelope: str) -> bool:
         """Start a worker for a job, as Lambda does for an asynchronous invocation."""
         job = json.loads(envelope)
         incidents = [entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])]
-        process = Process(f"worker {next(self._names)}, invoked", incidents, lambda: self._ended(process))
         record = {"messageId": "from-the-sweeper", "body": envelope}
-        self._start(process, lambda: self._any().worker.work([record]), WORKER_SECONDS)
+        name = f"worker {next(self._names)}, invoked"
+        self._start(name, incidents, lambda _: self._any().worker.work([record]), WORKER_SECONDS)
         return True
 
     # ---- BigPanda and the webhook --------------------------------------------------------------------------------
 
     def _post(self, post: Post, resends: int = RESENDS) -> None:
         state = post.state
-        process = Process(
-            f"webhook {next(self._names)} (share {state.number} of {state.incident})",
-            [state.incident],
-            lambda: self._ended(process, lambda: self._resend(post, resends)),
-        )
-        self._start(process, lambda: self._serve(process, post, resends), WEBHOOK_SECONDS)
+        name = f"webhook {next(self._names)} (share {state.number} of {state.incident})"
 
-    def _serve(self, process: Process, post: Post, resends: int) -> None:
+        def ended(process: Process) -> None:
+            if process.is_dead:
+                self._resend(post, resends)
+
+        serve = partial(self._serve, post, resends)
+        self._start(name, [state.incident], serve, WEBHOOK_SECONDS, then=ended)
+
+    def _serve(self, post: Post, resends: int, process: Process) -> None:
         state = post.state
         state.arrivals.append(self.world.now)
         functions = self._any()
@@ -548,25 +487,25 @@ class Simulation:
             self.world.at(self.world.now + self.world.random.uniform(1, 60), lambda: self._post(post, resends - 1))
 
     def _call_back(self, said: Said) -> None:
-        process = Process(
-            f"callback {next(self._names)} (answer {said.number})", at_its_end=lambda: self._ended(process)
-        )
-        self._start(process, lambda: self._take(process, said), WEBHOOK_SECONDS)
+        name = f"callback {next(self._names)} (answer {said.number})"
+        self._start(name, (), partial(self._take, said), WEBHOOK_SECONDS)
 
-    def _take(self, process: Process, said: Said) -> None:
+    def _take(self, said: Said, process: Process) -> None:
         # A copy has the same page as the first callback.
-        page_of = self.phones.first_page if said.is_to_the_first else self.phones.last_page
-        page = self._answered.setdefault(said.number, page_of(said.incident))
+        page = self.phones.page_of(said.incident, is_first=said.is_to_the_first)
+        page = self._answered.setdefault(said.number, page)
         self.invariants.came_back(said, page)
         self.phones.answers.append((self.world.now, said.incident, said.response))
         if page:
             page.answers.append((self.world.now, said.response))
-        headers = {"authorization": f"Bearer {CALLBACK_TOKEN}"}
-        body = said.body(page.name if page else "").decode()
-        request = Request("noc", headers, (), body, is_base64=False, id="r")
+        self.invariants.called_back(said, self._served(process, said.body(page.name if page else "").decode()))
+
+    def _served(self, process: Process, body: str) -> int:
+        """Return the HTTP status that answers a callback."""
+        request = Request("noc", {"authorization": f"Bearer {CALLBACK_TOKEN}"}, (), body, is_base64=False, id="r")
         reply = self._any().callbacks.serve(request)
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
-        self.invariants.called_back(said, reply.status)
+        return reply.status
 
     def _call_back_end(self, page: Page) -> None:
         """Let xMatters call back that nobody is left to notify, or, if that counts, that the page ended."""
@@ -579,22 +518,18 @@ class Simulation:
         The callback may be lost, or come twice.
         """
         for _ in range(self.world.random.choice([0, 1, 1, 1, 2])):
-            process = Process(f"callback {next(self._names)} ({kind} of {page.name})")
-            process.at_its_end = partial(self._ended, process)
-            start = partial(self._start, process, partial(self._take_about, kind, process, page), WEBHOOK_SECONDS)
+            name = f"callback {next(self._names)} ({kind} of {page.name})"
+            start = partial(self._start, name, (), partial(self._take_about, kind, page), WEBHOOK_SECONDS)
             self.world.at(self.world.now + self.world.random.uniform(0, 3), start)
 
-    def _take_about(self, kind: str, process: Process, page: Page) -> None:
+    def _take_about(self, kind: str, page: Page, process: Process) -> None:
         incident = page.ring.incident.partition("@")[0]
         said = {"relay": 1, "kind": kind, "incident_id": incident, "event": {"number": page.name}}
         what = {"deliverystatus": "Delivered", "status": "terminated"}
         # Of several recipients one fails.
         target = page.ring.recipients[0] if kind == "failure" and len(page.ring.recipients) > 1 else "jdoe"
         body = json.dumps(said | {"person": {"target": target}} | what)
-        request = Request("noc", {"authorization": f"Bearer {CALLBACK_TOKEN}"}, (), body, is_base64=False, id="r")
-        reply = self._any().callbacks.serve(request)
-        self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
-        if reply.status != 200:
+        if self._served(process, body) != 200:
             page.doubtful_since = min(page.doubtful_since, self.world.now)
         elif kind == "delivery":
             page.called_back_at = min(page.called_back_at, self.world.now)
@@ -634,13 +569,8 @@ class Simulation:
             state.shown.append(self.world.now)
             if incident in self._ending:
                 self._ending.remove(incident)
-                at, number = self.world.now + ENDS_AFTER_SECONDS, self._dynamic_number()
-                now = at - self.world.began
-                over = replace(
-                    state, number=number, at=now, is_open=False, status="ok", arrivals=[], answered=[], shown=[]
-                )
-                self.invariants.states[incident, number] = over
-                self.world.at(at, lambda: self._post(Post(now, over)))
+                ends = self.world.now + ENDS_AFTER_SECONDS
+                self._happen(state, ends, ends, is_open=False, status="ok")
 
     def _found(self, incident: Mapping[str, Any]) -> None:
         """Note the arrival of a state that a reconcile run queues, if the run knows it from BigPanda's list only.
@@ -657,18 +587,12 @@ class Simulation:
     def _echo(self, incident: str) -> None:
         """Share an incident again after the relay's own comment: only its time of update differs."""
         self.invariants.commented(incident)
-        now = self.world.now - self.world.began
-        states = self.invariants.states
-        happened = [state for state in states.values() if state.incident == incident and state.at <= now]
+        happened = self._happened(incident)
         last = max(happened, key=lambda state: state.at, default=None)
         # With stamps in whole minutes an echo would look newer than later states of the same minute.
         counts_seconds = any((state.updated_on or 0) % 60 for state in happened)
         if last and counts_seconds and last.version and last.version == (last.updated_on, last.changed_on):
-            number = self._dynamic_number()
-            echo = replace(last, number=number, at=now, updated_on=int(self.world.now), is_comment=True)
-            echo = replace(echo, arrivals=[], answered=[], shown=[])
-            states[incident, number] = echo
-            self.world.at(self.world.now + self.world.random.uniform(0.5, 5), lambda: self._post(Post(now, echo)))
+            self._happen(last, self.world.now, self._shared_at(), updated_on=int(self.world.now), is_comment=True)
 
     def _resolve(self, incident: str) -> int:
         """Resolve an incident, and share that; return the status of BigPanda's answer."""
@@ -682,13 +606,9 @@ class Simulation:
             replace(nap, ends=min(nap.ends, max(now, nap.begins))) if nap.incident == incident else nap
             for nap in self._naps
         ]
-        states, stamp = self.invariants.states, int(self.world.now)
-        happened = [state for state in states.values() if state.incident == incident and state.at <= now]
-        last = max(happened, key=lambda state: state.at)
-        over = replace(last, number=self._dynamic_number(), at=now, is_open=False, status="ok")
-        over = replace(over, changed_on=stamp, updated_on=stamp, is_comment=False, arrivals=[], answered=[], shown=[])
-        states[incident, over.number] = over
-        self.world.at(self.world.now + self.world.random.uniform(0.5, 5), lambda: self._post(Post(now, over)))
+        last, stamp = max(self._happened(incident), key=lambda state: state.at), int(self.world.now)
+        over = {"is_open": False, "status": "ok", "changed_on": stamp, "updated_on": stamp, "is_comment": False}
+        self._happen(last, self.world.now, self._shared_at(), **over)
         return DONE
 
     def _snooze(self, incident: str, until: int) -> int:
@@ -703,9 +623,21 @@ class Simulation:
         self._naps.append(Nap(incident, now, min([until - self.world.began, *changes])))
         return DONE
 
-    def _dynamic_number(self) -> int:
-        """Return a number for a new state that arises during the run, and is not in the story."""
-        return DYNAMIC + sum(state.number >= DYNAMIC for state in self.invariants.states.values())
+    def _happened(self, incident: str) -> list[SharedState]:
+        now = self.world.now - self.world.began
+        return [state for state in self.invariants.states_of(incident) if state.at <= now]
+
+    def _shared_at(self) -> float:
+        """Return the time at which BigPanda shares what happens now."""
+        return self.world.now + self.world.random.uniform(0.5, 5)
+
+    def _happen(self, last: SharedState, at: float, shared_at: float, **changes: Any) -> None:
+        """Let a state that is not in the story follow another one at a time, and share it. Times are epoch seconds."""
+        states, moment = self.invariants.states, at - self.world.began
+        number = DYNAMIC + sum(state.number >= DYNAMIC for state in states.values())
+        state = replace(last, number=number, at=moment, arrivals=[], answered=[], shown=[], **changes)
+        states[state.incident, number] = state
+        self.world.at(shared_at, lambda: self._post(Post(moment, state)))
 
     def _start_reconcile_run(self, until: float) -> None:
         self._reconcile()
@@ -717,13 +649,10 @@ class Simulation:
             self.world.at(again, lambda: self._start_reconcile_run(until))
 
     def _reconcile(self) -> None:
-        process = Process(f"reconcile {next(self._names)}", self._all_incidents(), lambda: self._ended(process))
-        process.works = "reconcile"
-        self._start(process, self._any().reconciler.run, RECONCILE_SECONDS)
-
-    def _all_incidents(self) -> set[str]:
-        """Return all incidents of the story, any of which a reconcile run may meet."""
-        return {post.state.incident for post in self.story.posts}
+        # A run may meet any of them.
+        incidents, reconciler = {post.state.incident for post in self.story.posts}, self._any().reconciler
+        name = f"reconcile {next(self._names)}"
+        self._start(name, incidents, lambda _: reconciler.run(), RECONCILE_SECONDS, works="reconcile")
 
     # ---- SQS and the workers -------------------------------------------------------------------------------------
 
@@ -751,19 +680,16 @@ class Simulation:
             self.world.say("lambda: throttled, no worker gets what was received")
             return
 
-        def ended() -> None:
+        def ended(process: Process) -> None:
             pool.discard(process)
-            self._ended(process)
             self._poll(queue)
 
         job = message.job
         named = entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])
-        process = Process(f"worker {next(self._names)}", [named], ended)
-        process.works = job["kind"]
-        pool.add(process)
-        self._start(process, lambda: self._work(queue, message), WORKER_SECONDS)
+        name, work = f"worker {next(self._names)}", partial(self._work, queue, message)
+        pool.add(self._start(name, [named], work, WORKER_SECONDS, works=job["kind"], then=ended))
 
-    def _work(self, queue: SimulatedSqs, message: Message) -> None:
+    def _work(self, queue: SimulatedSqs, message: Message, _: Process) -> None:
         body = as_read_by_newer(message.body) if queue.edge.has_newer(self.story.cloud) else message.body
         if not self._any().worker.work([{"messageId": message.name, "body": body}]):
             queue.delete(message)
@@ -777,45 +703,43 @@ class Simulation:
                 self.retries.put(message.body)
                 del self.dead_letters.messages[message.name]
         elif deed in DEEDS:
-            process = Process(f"dlq {deed} {next(self._names)}", at_its_end=lambda: self._ended(process))
-            self._start(process, lambda: self._deeds.do(deed))
+            self._start(f"dlq {deed} {next(self._names)}", (), lambda _: self._deeds.do(deed))
         else:
-            process = Process(f"replay {next(self._names)}", at_its_end=lambda: self._ended(process))
-            self._start(process, self._replay)
+            self._start(f"replay {next(self._names)}", (), self._replay)
 
-    def _replay(self) -> None:
+    def _replay(self, _: Process) -> None:
         """Move all dead-lettered messages, in batches; the operator may die between any two calls."""
         client: Any = self.dead_letters
         dead_letters = DeadLetters(client, "dead-letters", lambda: self.world.now)
         with dead_letters.holding():
-            for moved in move(dead_letters, _queue(self.retries), Filter().choose(list(dead_letters.scan()))):
+            for moved in move(dead_letters, queue_of(self.retries), Filter().choose(list(dead_letters.scan()))):
                 self.world.say(f"moved: {moved.job.incident_id} {moved.fate.became} {moved.note or ''}")
                 self.invariants.check_answered()
                 self.world.wait(0.2)
 
-    def _start(self, process: Process, work: Callable[[], object], at_most: float = math.inf) -> None:
+    def _start(
+        self,
+        name: str,
+        incidents: Iterable[str],
+        work: Callable[[Process], object],
+        at_most: float = math.inf,
+        *,
+        works: str = "",
+        then: Callable[[Process], object] = lambda _: None,
+    ) -> Process:
+        """Start a process, which is killed after `at_most` seconds. `then` is called with it at its end or death."""
+
+        def ended(process: Process) -> None:
+            self.invariants.ended(process)
+            then(process)
+
+        process = Process(name, frozenset(incidents), ended, works)
         self.invariants.began(process)
-        self.world.start(process, work, at_most=at_most)
+        self.world.start(process, lambda: work(process), at_most=at_most)
+        return process
 
-    def _ended(self, process: Process, if_dead: Callable[[], object] = lambda: None) -> None:
-        self.invariants.ended(process)
-        if process.is_dead:
-            if_dead()
-
-    def _any(self) -> Functions:
+    def _any(self) -> _Wiring:
         return self.world.random.choice(self._environments)
-
-
-# The judge asks for the same entries after each process.
-@lru_cache(maxsize=1024)
-def _document(text: str) -> Mapping[str, Any]:
-    document: Mapping[str, Any] = json.loads(text)
-    return document
-
-
-def _queue(sqs: SimulatedSqs) -> Queue:
-    client: Any = sqs
-    return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
 
 
 class _Metrics(Metrics):

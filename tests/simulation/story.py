@@ -1,11 +1,11 @@
 """Stories: the incidents, shares, faults and operators' actions of a schedule, all derived from a seed."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from random import Random
 from typing import Any
 
@@ -47,17 +47,10 @@ class SharedState:
         incident: name of the ledger entry: the incident's id, plus channel and URL recipients if not the usual ones.
         number: number of the state, in the true order.
         at: time of the state, in seconds since the beginning.
-        is_open: True if the incident is open.
-        status: BigPanda's status; None if the share has none.
-        alerts: ids of the alerts.
-        changed_on: BigPanda's `changedOn`, in epoch seconds; None without it.
-        updated_on: BigPanda's `updatedOn`, in epoch seconds; None without it.
         is_comment: True if only a comment made the state.
         arrivals: times at which copies arrived, in epoch seconds.
         answered: times at which copies were answered 2xx, in epoch seconds.
         shown: times at which BigPanda's API showed the state, in epoch seconds.
-        channel: channel of the webhook.
-        url_recipients: recipients in the webhook's URL.
         environment: name of the incident's environment; empty if the share has none.
         team: value of the incident's tag `team`, with an environment; empty if the share has no such tag.
         severity: the worst status of the incident so far; empty if the share has none.
@@ -87,6 +80,11 @@ class SharedState:
         """Facts for routes and pauses. A resolve reaches those who were rung: it has the worst status."""
         status = self.status if self.is_open else self.severity or self.status
         return Facts(self.environment, self.team, status or "")
+
+    @property
+    def is_critical(self) -> bool:
+        """True if the state is open and critical."""
+        return self.is_open and self.status == "critical"
 
     @property
     def id(self) -> str:
@@ -168,11 +166,9 @@ class SharedState:
 
 @dataclass(frozen=True)
 class Post:
-    """A copy of a share that BigPanda sends.
+    """A copy of a share that BigPanda sends, `at` seconds since the beginning.
 
     Attributes:
-        at: time, in seconds since the beginning.
-        state: the shared state.
         is_lost: True if the copy never arrives.
     """
 
@@ -188,12 +184,6 @@ class Said:
     A forger has the callback's token, but knows no page, and is no xMatters user.
 
     Attributes:
-        at: time, in seconds since the beginning.
-        number: number of the answer.
-        incident: id of the incident.
-        response: text of the response.
-        copies: number of callbacks.
-        is_forged: True if a forger sent the callback.
         knows_page: True if the forger guessed the number of the incident's latest page.
         is_to_the_first: True if the person answers the incident's first page, and not the latest one.
     """
@@ -226,13 +216,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Nap:
-    """A snooze of an incident in BigPanda.
-
-    Attributes:
-        incident: id of the incident.
-        begins: start, in seconds since the beginning.
-        ends: end, in seconds since the beginning.
-    """
+    """A snooze of an incident in BigPanda. Times are in seconds since the beginning."""
 
     incident: str
     begins: float
@@ -254,11 +238,6 @@ class Quiet:
     begins: int
     ends: int
     planned: int
-
-    @property
-    def leaves_out(self) -> bool:
-        """True if a state that arrives in this time is not announced later: shadow mode, or a pause of kind "drop"."""
-        return self.kind != "keep"
 
     def policy(self, *, is_over: bool) -> dict[str, Any]:
         """Return the policy members for the pause or shadow mode. `is_over` is True once an operator has ended it."""
@@ -283,65 +262,68 @@ def moment(seconds: int) -> str:
     return datetime.fromtimestamp(BEGINS_AT + seconds, UTC).isoformat()
 
 
+# Members of a story, with the text about each. The place {0} is that of its value, {1} that of the story.
+_PEOPLE = (
+    ("has_rest", "the relay asks xMatters what became of its signals"),
+    ("snooze_minutes", "the answers Resolve and Snooze ({0} min) act"),
+    ("topics", "people are told of sick channels on the topics {0}"),
+)
+_VENDORS = (
+    ("receipts", "receipts of criticals are awaited: {0}"),
+    ("has_dead_ends", "few devices get a page, and xMatters gives up minutes later"),
+    ("has_slow_pages", "xMatters takes minutes to make some pages"),
+    ("has_late_twins", "xMatters makes a second page of many signals, some time after the first"),
+    ("has_phones", "phones are called, too, when the fallback topic is told of a critical"),
+    ("foreign", "BigPanda shares {0} with another webhook alone"),
+    ("has_deaf_phone", "a second phone can never be called"),
+    ("moved", "BigPanda has {0} in another environment than their shares say"),
+    ("has_url_recipient", f"the trigger's URL names {DESK}"),
+    ("remarks", "people comment in BigPanda (seconds, incident): {0}"),
+    ("api_lag", "BigPanda's API is {0:.0f} s behind its webhook"),
+    ("reports", "what no share brought is reported, and rings nobody"),
+    ("api_key_changes_at", "BigPanda's API gets another key at {0:.0f} s"),
+    ("ending", "while BigPanda is asked about them, {0} end"),
+    ("other_incidents", "BigPanda has {0} further incidents, which the ledger knows"),
+)
+_LIMITS = (
+    ("token_changes_at", "BigPanda's token changes at {0:.0f} s"),
+    ("ceiling", "DynamoDB throttles a key that takes more than {0} write units in a second"),
+)
+_CHANGES = (
+    ("vanishing", "{0:.0%} of the messages on the retry queue vanish"),
+    ("rotates_at", "xMatters' key changes at {0:.0f} s; the secret at {1.learns_at:.0f} s"),
+    ("widens_at", "the channel gets another recipient at {0:.0f} s"),
+    ("routed", "what is critical rings {0}"),
+    ("reconcile_interval", "BigPanda is asked every {0:.0f} s for what never came"),
+)
+
+
 @dataclass(frozen=True)
 class Story:
     """Choices of a seed for one schedule. Times are in seconds since the beginning.
 
+    The texts above explain most members. `naps` are snoozes in BigPanda, and operators change the `timelines`.
+
     Attributes:
         policy: policy of the first channel.
-        posts: shares that BigPanda sends, in order of time.
-        spells: faults of services.
-        crashes: probability of a process's death at each call.
         operations: time and kind of each operator's action: "redrive" or "replay".
-        rotates_at: time at which xMatters changes the first channel's key; None: never.
-        learns_at: time at which the secret gets the new key.
-        widens_at: time at which the first channel gets another recipient; None: never.
-        has_rest: True if the first channel has access to xMatters' REST API.
-        answers: people's answers; without any, the channel takes no callbacks.
-        reconcile_interval: seconds between reconcile runs; None without runs.
-        naps: snoozes in BigPanda.
-        routed: recipients of criticals, if criticals have a route of their own; else empty.
-        vanishing: fraction of the retry queue's messages that vanish.
         others: policies of other channels, which share the queues, the workers and the table with the first.
-        ceiling: write units a second above which DynamoDB throttles a key for a while; None: never.
         quiet: the time in which a channel sends nothing, by channel.
-        token_changes_at: time at which the first channel's inbound token changes, in its secret and in BigPanda; None:
-            never.
-        snooze_minutes: minutes for which the answer "Snooze" snoozes its incident, if the answers "Resolve" and
-            "Snooze" act on the first channel; None if they do not.
-        topics: topics about the health of channels: "alarm", "notice"; empty for none.
-        cloud: conditions of AWS and of xMatters' log-in.
-        api_lag: BigPanda's API shows a change so many seconds after its webhook.
-        timelines: settings over time of each channel that operators change.
-        reports: True if the first channel's reconcile runs only report incidents of which no share came.
-        api_key_changes_at: time at which the first channel gets a new key for BigPanda's API; None: never.
-        ending: incidents that end while BigPanda answers a request for their details.
-        other_incidents: number of further incidents in BigPanda, whose states the ledger knows.
-        has_slow_pages: True if xMatters' workflow takes minutes to make some of the pages.
-        receipts: members of the first channel's policy by which it awaits receipts of criticals; empty for none.
-        has_dead_ends: True if few devices get a page, and xMatters has nobody left to notify minutes later.
-        has_late_twins: True if xMatters' workflow makes a second page of many signals, some time after the first.
-        has_phones: True if phones are called, too, when the fallback topic is told of a critical.
-        foreign: incidents that BigPanda shares with another webhook alone, while it shares the others with both.
-        has_deaf_phone: True if a second phone can never be called.
-        moved: incidents that BigPanda has in the second environment, although their shares name the first.
-        remarks: times (in seconds) of people's comments in BigPanda itself, each with the incident.
-        has_url_recipient: True if the first channel's trigger URL names the recipient DESK.
     """
 
     policy: dict[str, Any]
     posts: list[Post]
-    spells: list[Spell]
-    crashes: float
-    operations: list[tuple[float, str]]
-    rotates_at: float | None
-    learns_at: float
-    widens_at: float | None
-    has_rest: bool
-    answers: list[Said]
-    reconcile_interval: float | None
-    naps: list[Nap]
-    routed: list[str]
+    spells: list[Spell] = field(default_factory=list)
+    crashes: float = 0.0
+    operations: list[tuple[float, str]] = field(default_factory=list)
+    rotates_at: float | None = None
+    learns_at: float = 0.0
+    widens_at: float | None = None
+    has_rest: bool = False
+    answers: list[Said] = field(default_factory=list)
+    reconcile_interval: float | None = None
+    naps: list[Nap] = field(default_factory=list)
+    routed: tuple[str, ...] = ()
     vanishing: float = 0.0
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ceiling: int | None = None
@@ -364,15 +346,15 @@ class Story:
     foreign: frozenset[str] = frozenset()
     has_deaf_phone: bool = False
     moved: frozenset[str] = frozenset()
-    remarks: tuple[tuple[float, str], ...] = ()
+    remarks: list[tuple[float, str]] = field(default_factory=list)
     has_url_recipient: bool = False
 
-    @property
-    def varied(self) -> Mapping[str, "Quiet"]:
-        """The time in which operators may hold or leave out what a channel sends, by channel."""
-        return {
-            channel: Quiet("varied", 0, line.quiet_until, line.quiet_until) for channel, line in self.timelines.items()
-        }
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "posts", sorted(self.posts, key=lambda post: post.at))
+
+    def with_more(self, posts: Iterable[Post] = (), spells: Iterable[Spell] = (), **members: Any) -> "Story":
+        """Return the story with further shares and faults, and with these members."""
+        return replace(self, posts=[*self.posts, *posts], spells=[*self.spells, *spells], **members)
 
     @property
     def actions(self) -> Mapping[str, Mapping[str, Any]]:
@@ -386,45 +368,19 @@ class Story:
         """Policy of each channel."""
         return {NOC: self.policy, **self.others}
 
-    @property
+    @cached_property
     def confirms_ends(self) -> bool:
-        """True if the first channel confirms ends of incidents with BigPanda."""
+        """True if the first channel confirms ends of incidents with BigPanda before it believes them."""
         has_access = bool(self.answers) or self.reconcile_interval is not None
         is_chosen: bool = self.policy.get("confirm_resolve", True)
         return is_chosen and has_access and not any(post.state.url_recipients for post in self.posts)
 
-    def _features(self) -> Iterator[str]:
-        if self.actions:
-            yield f"the answers Resolve and Snooze ({self.snooze_minutes} min) act"
-        if self.topics:
-            yield f"people are told of sick channels on the topics {', '.join(self.topics)}"
-        yield from self.cloud.words()
-        yield from [f"receipts of criticals are awaited: {self.receipts}"] if self.receipts else []
-        words = (
-            (self.has_dead_ends, "few devices get a page, and xMatters gives up minutes later"),
-            (self.has_slow_pages, "xMatters takes minutes to make some pages"),
-            (self.has_late_twins, "xMatters makes a second page of many signals, some time after the first"),
-            (self.has_phones, "phones are called, too, when the fallback topic is told of a critical"),
-            (self.foreign, f"BigPanda shares {', '.join(sorted(self.foreign))} with another webhook alone"),
-            (self.has_deaf_phone, "a second phone can never be called"),
-            (self.moved, f"BigPanda has {', '.join(sorted(self.moved))} in another environment than their shares say"),
-            (self.has_url_recipient, f"the trigger's URL names {DESK}"),
-            (self.remarks, f"people comment in BigPanda (seconds, incident): {list(self.remarks)}"),
-        )
-        yield from (text for is_so, text in words if is_so)
-        if self.api_lag:
-            yield f"BigPanda's API is {self.api_lag:.0f} s behind its webhook"
-        if self.reports:
-            yield "what no share brought is reported, and rings nobody"
-        if self.api_key_changes_at is not None:
-            yield f"BigPanda's API gets another key at {self.api_key_changes_at:.0f} s"
-        if self.ending:
-            yield f"while BigPanda is asked about them, {', '.join(sorted(self.ending))} end"
-        if self.other_incidents:
-            yield f"BigPanda has {self.other_incidents} further incidents, which the ledger knows"
-        for channel, line in self.timelines.items():
-            yield f"{channel} has the routes {list(line[0].routes)}"
-            yield from (f"{channel}: {settings}" for settings in line)
+    def _features(self, texts: Sequence[tuple[str, str]]) -> Iterator[str]:
+        """Yield the texts about the members that are set, by the members' names."""
+        for name, text in texts:
+            if value := getattr(self, name):
+                is_set = isinstance(value, frozenset | tuple)
+                yield text.format(", ".join(sorted(value)) if is_set else value, self)
 
     def words(self) -> Iterator[str]:
         """Yield the story in words, line by line."""
@@ -432,25 +388,16 @@ class Story:
         yield from (f"policy of {channel}: {policy}" for channel, policy in self.others.items())
         yield f"processes die at {self.crashes:.1%} of all steps"
         yield from (str(spell) for spell in self.spells if spell.share)
-        if self.has_rest:
-            yield "the relay asks xMatters what became of its signals"
-        yield from self._features()
-        if self.token_changes_at is not None:
-            yield f"BigPanda's token changes at {self.token_changes_at:.0f} s"
-        if self.ceiling:
-            yield f"DynamoDB throttles a key that takes more than {self.ceiling} write units in a second"
+        yield from self._features(_PEOPLE)
+        yield from self.cloud.words()
+        yield from self._features(_VENDORS)
+        for channel, line in self.timelines.items():
+            yield f"{channel} has the routes {list(line[0].routes)}"
+            yield from (f"{channel}: {settings}" for settings in line)
+        yield from self._features(_LIMITS)
         for channel, quiet in self.quiet.items():
             yield f"{channel} is quiet ({quiet.kind}) from {quiet.begins} to {quiet.ends} s, planned {quiet.planned} s"
-        if self.vanishing:
-            yield f"{self.vanishing:.0%} of the messages on the retry queue vanish"
-        if self.rotates_at is not None:
-            yield f"xMatters' key changes at {self.rotates_at:.0f} s; the secret at {self.learns_at:.0f} s"
-        if self.widens_at is not None:
-            yield f"the channel gets another recipient at {self.widens_at:.0f} s"
-        if self.routed:
-            yield f"what is critical rings {', '.join(self.routed)}"
-        if self.reconcile_interval is not None:
-            yield f"BigPanda is asked every {self.reconcile_interval:.0f} s for what never came"
+        yield from self._features(_CHANGES)
         yield from (f"{nap.incident} is snoozed from {nap.begins:.0f} s to {nap.ends:.0f} s" for nap in self.naps)
         yield from (
             f"at {each.at:.0f} s {each.who} answers {each.response} for {each.incident}" for each in self.answers
@@ -484,7 +431,7 @@ def tell(seed: int) -> Story:
     widens = random.random() < 0.1 and "max_per_minute_per_recipients" not in policy
     story = Story(
         policy=policy,
-        posts=sorted(posts, key=lambda post: post.at),
+        posts=posts,
         spells=list(_spells(random)),
         crashes=random.choice([0.0, 0.0, 0.002, 0.01, 0.03, 0.06]),
         operations=sorted(
@@ -498,50 +445,30 @@ def tell(seed: int) -> Story:
         answers=list(_answers(random, len(incidents))),
         reconcile_interval=reconcile_interval,
         naps=list(_naps(more, len(incidents))) if reconcile_interval else [],
-        routed=["Oncall"] if more.random() < 0.2 and "max_per_minute_per_recipients" not in policy else [],
+        routed=("Oncall",) if more.random() < 0.2 and "max_per_minute_per_recipients" not in policy else (),
     )
-    story = _with_url_recipients(Random(f"recipients of {seed}"), story)
-    story = _with_other_channels(Random(f"channels of {seed}"), story)
-    story = _with_a_rush(Random(f"rush of {seed}"), story)
-    story = _with_a_ceiling(Random(f"ceiling of {seed}"), story)
-    inbound = Random(f"inbound token of {seed}")
-    story = replace(story, token_changes_at=inbound.uniform(5, 300) if inbound.random() < 0.15 else None)
-    story = _with_a_chorus(Random(f"chorus of {seed}"), story)
-    story = _with_haste(Random(f"haste of {seed}"), story)
-    story = _with_a_quiet_channel(Random(f"quiet of {seed}"), story)
-    story = _with_flaps(Random(f"{seed}/flap"), story)
+    story = with_rarities(seed, story, _ADDED)
     if (calm := Random(f"calm of {seed}")).random() < 0.08:
         story = _calmed(calm, story)
     else:
         story = replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
-    story = _with_actions(Random(f"{seed}/actions"), story)
+    story = with_rarities(seed, story, [("{}/actions", 0.062, 0.242, _with_actions)])
     story = replace(story, api_lag=Random(f"lag of {seed}").choice([0.0, 0.0, 0.0, 3.0, 20.0, 45.0]))
-    return _with_rarities(seed, _with_topics(Random(f"{seed}/sickness"), _with_a_cloud(seed, story)))
+    return with_rarities(seed, _with_a_cloud(seed, story), _RARITIES)
 
 
-def _with_rarities(seed: int, story: Story) -> Story:
-    """Return the story with what only a few stories have.
+type Change = Callable[[Random, Story], Story]
+# A name in which the seed stands for {}, the range of random numbers that have the change, and the change.
+type Rarity = tuple[str, float, float, Change]
 
-    When these ranges were chosen, they had none of the seeds that the mutations record.
+
+def with_rarities(seed: int, story: Story, rarities: Iterable[Rarity]) -> Story:
+    """Return the story with what only some stories have. Each has a generator, so that a seed's others stay the same.
+
+    Where a range does not begin at 0, it had none or few of the seeds that the mutations record when it was chosen.
     """
-    rarities = (
-        ("bursts", 0.005, 0.035, _with_bursts),
-        ("slow pages", 0.856, 0.886, _with_slow_pages),
-        ("outage", 0.764, 0.804, _with_a_long_outage),
-        ("lost shares", 0.757, 0.78, _with_lost_shares),
-        ("replays", 0.895, 0.915, _with_a_replay),
-        ("retry-after", 0.415, 0.434, _with_retry_after),
-        ("old signals", 0.052, 0.067, _with_old_signals),
-        ("urgency", 0.077, 0.092, _with_urgency),
-        ("updates", 0.458, 0.473, _with_updates),
-        ("lags", 0.284, 0.304, _with_a_lag),
-        ("limits", 0.265, 0.285, _with_limits),
-        ("unguarded updates", 0.77, 0.79, _with_unguarded_updates),
-        ("receipts", 0.494, 0.534, _with_receipts),
-        ("lost tokens", 0.033, 0.053, _with_lost_tokens),
-    )
     for name, low, high, change in rarities:
-        random = Random(f"{name} of {seed}")
+        random = Random(name.format(seed))
         story = change(random, story) if low < random.random() < high else story
     return story
 
@@ -554,29 +481,80 @@ def _with_bursts(random: Random, story: Story) -> Story:
         for number in range(random.choice([1, 2]))
         for state in _in_turn(random, f"i{number}", random.choice([12, 25, 40]), 4.0)
     ]
-    posts = sorted([*story.posts, *posts], key=lambda post: post.at)
-    return replace(story, posts=posts, others={**story.others, "bursts": policy})
+    return story.with_more(posts, others={**story.others, "bursts": policy})
 
 
-def _in_turn(random: Random, incident: str, count: int, pace: float, since: float = 0.0) -> Iterator[SharedState]:
+def stamped(incident: str, number: int, at: float, status: str | None, alerts: int = 1) -> SharedState:
+    """Return a state with its own second as time stamps, and with so many alerts. It is over if its status is "ok"."""
+    stamp, names = int(BEGINS_AT + at), frozenset(f"a{each}" for each in range(alerts))
+    return SharedState(incident, number, at, status != "ok", status, names, stamp, stamp)
+
+
+def course(incident: str, at: float, statuses: str, wait: Callable[[], float]) -> list[SharedState]:
+    """Return states of an incident that gets an alert with each; `wait` returns the seconds until the next one.
+
+    `statuses` are their statuses in order. The status "none" is that of an open state that does not say its status.
+    """
+    states = []
+    for number, status in enumerate(statuses.split()):
+        states.append(stamped(incident, number, at, None if status == "none" else status, number + 1))
+        at += wait()
+    return states
+
+
+def waits(random: Random, *seconds: float, spread: float = 0.3) -> Callable[[], float]:
+    """Return a function for one of these waits, which is by a fraction `spread` shorter or longer at most."""
+    return lambda: random.choice(seconds) * random.uniform(1 - spread, 1 + spread)
+
+
+def in_time(states: Iterable[SharedState]) -> list[Post]:
+    """Return a copy of each state, which BigPanda sends at once."""
+    return [Post(state.at, state) for state in states]
+
+
+def trouble(
+    random: Random,
+    service: str,
+    faults: Sequence[str],
+    latest: float,
+    lasts: tuple[float, float],
+    shares: Sequence[float] = (),
+) -> Spell:
+    """Return a time with one of these faults. It begins by `latest`, and lasts for seconds in the range `lasts`."""
+    begins, fault = random.uniform(0, latest), random.choice(faults)
+    ends = begins + random.uniform(*lasts)
+    return Spell(service, fault, begins, ends, random.choice(shares) if shares else 1.0)
+
+
+def plain_policy(**members: Any) -> dict[str, Any]:
+    """Return a policy with room for all signals but those that come after an hour, and with these members."""
+    policy = {"preset": "parity", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
+    return policy | {"fallback_after_seconds": 300, "replace": True} | members
+
+
+def roomy(policy: Mapping[str, Any], **members: object) -> dict[str, Any]:
+    """Return the policy with room for all signals, and with these members."""
+    room = {"max_age_seconds": 3600, "max_per_minute": 60, **members}
+    return {name: value for name, value in {**policy, **room}.items() if name != "max_per_minute_per_recipients"}
+
+
+def _in_turn(random: Random, incident: str, count: int, pace: float) -> Iterator[SharedState]:
     """Yield states of an incident that worsens and eases, with `pace` seconds and more in between."""
-    at, status = since + random.uniform(0, 60), random.choice(["critical", "warning"])
+    at, status = random.uniform(0, 60), random.choice(["critical", "warning"])
     for number in range(count):
-        stamp = int(BEGINS_AT + at)
-        yield SharedState(incident, number, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
+        yield stamped(incident, number, at, status)
         at += pace * random.uniform(0.6, 2)
         status = random.choice([each for each in ("critical", "warning", "ok") if each != status])
 
 
 def _with_slow_pages(random: Random, story: Story) -> Story:
     """Return the story with a workflow that takes minutes for some pages, and with incidents that last as long."""
-    posts = [
-        Post(state.at, state)
+    states = [
+        state
         for number in range(random.choice([1, 2, 3]))
         for state in _in_turn(random, f"s{number}", random.choice([2, 3]), random.choice([200.0, 400.0]))
     ]
-    posts = sorted([*story.posts, *posts], key=lambda post: post.at)
-    return replace(story, posts=posts, has_rest=True, has_slow_pages=True)
+    return story.with_more(in_time(states), has_rest=True, has_slow_pages=True)
 
 
 def _with_a_long_outage(random: Random, story: Story) -> Story:
@@ -585,58 +563,50 @@ def _with_a_long_outage(random: Random, story: Story) -> Story:
     fault = {"dynamodb": "refuses", "bigpanda": random.choice(["503", "timeout"])}[service]
     spell = Spell(service, fault, begins, begins + random.uniform(900, 1800), 1.0)
     policy = {**story.policy, "max_age_seconds": random.choice([3600, 21600])}
-    posts = [
-        Post(state.at, state)
+    states = [
+        state
         for number in range(random.choice([3, 6]))
         for state in _in_turn(random, f"i{number}", random.choice([1, 1, 2]), random.choice([20.0, 100.0]))
     ]
-    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
-    return replace(story, answers=[Said(random.uniform(10, 400), 0, "i0", "Not me", 1)])
+    answers = [Said(random.uniform(10, 400), 0, "i0", "Not me", 1)]
+    return alone(story, in_time(states), policy=policy, spells=[spell], answers=answers)
 
 
 def _with_updates(random: Random, story: Story) -> Story:
     """Return a story of criticals to which alerts are added while xMatters takes no signal."""
-    posts = []
+    states: list[SharedState] = []
     for number in range(random.choice([1, 2])):
         at, pace = random.uniform(0, 60), random.choice([20.0, 40.0, 70.0])
-        for place in range(int(600 / pace)):
-            stamp, alerts = int(BEGINS_AT + at), frozenset(f"a{each}" for each in range(place + 1))
-            posts.append(Post(at, SharedState(f"i{number}", place, at, True, "critical", alerts, stamp, stamp)))
-            at += pace * random.uniform(0.6, 1.4)
+        wait = partial(lambda pace: pace * random.uniform(0.6, 1.4), pace)
+        states += course(f"i{number}", at, "critical " * int(600 / pace), wait)
     policy = {**story.policy, "max_age_seconds": 3600}
     spell = Spell("xmatters", random.choice(["503", "gone", "429"]), 0.0, random.uniform(600, 900), 1.0)
-    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+    return alone(story, in_time(states), policy=policy, spells=[spell])
 
 
 def _with_unguarded_updates(random: Random, story: Story) -> Story:
     """Return a story of criticals to which alerts are added during a long outage of the ledger."""
-    begins, posts = random.uniform(0, 30), []
+    begins, states = random.uniform(0, 30), list[SharedState]()
     for number in range(random.choice([1, 2])):
-        at = begins + random.uniform(20, 120)
-        for place in range(random.choice([2, 3, 4])):
-            stamp, alerts = int(BEGINS_AT + at), frozenset(f"a{each}" for each in range(place + 1))
-            posts.append(Post(at, SharedState(f"i{number}", place, at, True, "critical", alerts, stamp, stamp)))
-            at += random.choice([15.0, 50.0, 150.0]) * random.uniform(0.6, 1.4)
+        at, statuses = begins + random.uniform(20, 120), "critical " * random.choice([2, 3, 4])
+        states += course(f"i{number}", at, statuses, waits(random, 15.0, 50.0, 150.0, spread=0.4))
     policy = {**story.policy, "max_age_seconds": 3600, "notify_on": ["opened", "worsened", "grew", "resolved"]}
     spells = [Spell("dynamodb", "refuses", begins, begins + random.uniform(500, 1200), 1.0)]
     if random.random() < 0.4:
         # The relay can't know if a signal rang.
         spells.append(Spell("xmatters", random.choice(["timeout rang", "504 rang"]), 0.0, spells[0].ends, 1.0))
-    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=spells)
+    return alone(story, in_time(states), policy=policy, spells=spells)
 
 
 def _with_lost_tokens(random: Random, story: Story) -> Story:
     """Return the story with OAuth, and with a time in which xMatters gives no token, or refuses the password."""
-    begins = random.uniform(0, 300)
-    spell = Spell(
-        "token", random.choice(["timeout", "empty", "refused"]), begins, begins + random.uniform(30, 300), 1.0
-    )
-    return replace(story, cloud=replace(story.cloud, login="oauth"), spells=[*story.spells, spell])
+    spell = trouble(random, "token", ["timeout", "empty", "refused"], 300, (30, 300))
+    return story.with_more(spells=[spell], cloud=replace(story.cloud, login="oauth"))
 
 
 def _with_receipts(random: Random, story: Story) -> Story:
     """Return a story of criticals that devices may not get, and that people may not answer, or answer late."""
-    posts: list[Post] = []
+    states: list[SharedState] = []
     answers: list[Said] = []
     for number in range(random.choice([1, 2, 3])):
         courses = (
@@ -645,29 +615,24 @@ def _with_receipts(random: Random, story: Story) -> Story:
         statuses = random.choice(courses.split("|")).split()
         at = random.uniform(0, 60)
         for place, status in enumerate(statuses):
-            stamp, alerts = int(BEGINS_AT + at), frozenset(f"a{each}" for each in range(place + 1))
-            state = SharedState(f"u{number}", place, at, status != "ok", status, alerts, stamp, stamp)
-            posts.append(Post(at, state))
+            states.append(stamped(f"u{number}", place, at, status, place + 1))
             if random.random() < 0.4:
                 response = random.choice(["Acknowledge", "Acknowledge", "Escalate", "Not me"])
                 said = Said(at + random.uniform(15, 500), len(answers), f"u{number}", response, random.choice([1, 2]))
                 answers.append(said)
             at += random.choice([10.0, 100.0, 400.0]) * random.uniform(0.6, 1.4)
-    policy = {**story.policy, "max_age_seconds": 3600, "max_per_minute": 60, "min_seconds_between_signals": 0}
-    policy.pop("max_per_minute_per_recipients", None)
     # Without BigPanda's key, which a story with answers has, ends are believed at once.
-    policy["confirm_resolve"] = False
+    policy = roomy(story.policy, min_seconds_between_signals=0, confirm_resolve=False)
     spells = []
     if random.random() < 0.4:
         service = random.choice(["rest", "rest", "dynamodb", "sqs", "sns", "lambda"])
-        begins = random.uniform(0, 400)
-        spells = [Spell(service, random.choice(FAULTS[service]), begins, begins + random.uniform(30, 400), 1.0)]
+        spells = [trouble(random, service, FAULTS[service], 400, (30, 400))]
     awaited = random.choice([(120, 0), (120, 400), (0, 300), (300, 600)])
     receipts = dict(zip(("notified_within_seconds", "answered_within_seconds"), awaited, strict=True))
-    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=spells)
     # The callback's token is part of a story with answers.
     answers = answers or [Said(1000.0, 0, "u0", "Not me", 1)]
-    story = replace(story, answers=answers, has_rest=random.random() < 0.6, receipts=receipts, cloud=USUAL)
+    members = {"answers": answers, "has_rest": random.random() < 0.6, "receipts": receipts, "cloud": USUAL}
+    story = alone(story, in_time(states), policy=policy, spells=spells, **members)
     if random.random() < 0.4:
         story.policy["unanswered_recipients"] = [BOSS]
     return story
@@ -675,33 +640,26 @@ def _with_receipts(random: Random, story: Story) -> Story:
 
 def _with_limits(random: Random, story: Story) -> Story:
     """Return a story with many incidents at once, and a trigger that answers some signals 429, and the others late."""
-    posts, begins = [], random.uniform(0, 60)
-    for number in range(16):
-        at = begins + random.uniform(0, 6)
-        stamp, status = int(BEGINS_AT + at), random.choice(["critical", "warning"])
-        posts.append(Post(at, SharedState(f"i{number}", 0, at, True, status, frozenset({"a0"}), stamp, stamp)))
+    begins = random.uniform(0, 60)
+    states = [
+        stamped(f"i{number}", 0, begins + random.uniform(0, 6), random.choice(["critical", "warning"]))
+        for number in range(16)
+    ]
     ends, fault = begins + random.uniform(60, 600), random.choice(["timeout", "503"])
     spells = [
         Spell("xmatters", random.choice(["429", "429 for long"]), begins, ends, random.choice([0.1, 0.2])),
         Spell("xmatters", fault, begins, ends, 1.0),
     ]
-    policy = {**story.policy, "max_age_seconds": 3600, "max_per_minute": 60}
-    policy.pop("max_per_minute_per_recipients", None)
-    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=spells)
+    return alone(story, in_time(states), policy=roomy(story.policy), spells=spells)
 
 
 def _with_a_lag(random: Random, story: Story) -> Story:
     """Return a story of criticals that ring about when the fallback topic is due, and with an index that lags."""
-    posts = []
-    for number in range(8):
-        at = random.uniform(0, 40)
-        stamp = int(BEGINS_AT + at)
-        posts.append(Post(at, SharedState(f"i{number}", 0, at, True, "critical", frozenset({"a0"}), stamp, stamp)))
-    policy = {**story.policy, "max_age_seconds": 3600, "max_per_minute": 60, "fallback_after_seconds": 60}
-    policy.pop("max_per_minute_per_recipients", None)
+    states = [stamped(f"i{number}", 0, random.uniform(0, 40), "critical") for number in range(8)]
     spell = Spell("xmatters", random.choice(["503", "gone"]), 0.0, random.uniform(60, 140), 1.0)
-    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
-    return replace(story, cloud=replace(story.cloud, index_lag=random.choice([20.0, 40.0])))
+    cloud = replace(story.cloud, index_lag=random.choice([20.0, 40.0]))
+    policy = roomy(story.policy, fallback_after_seconds=60)
+    return alone(story, in_time(states), policy=policy, spells=[spell], cloud=cloud)
 
 
 def _with_lost_shares(random: Random, story: Story) -> Story:
@@ -710,7 +668,7 @@ def _with_lost_shares(random: Random, story: Story) -> Story:
     xMatters takes no signal before the lost resolve, or nobody gets the report of the lost critical, or BigPanda has
     thousands of incidents besides that of the lost warning or resolve.
     """
-    kind, posts, ends = random.choice(["late", "unreported", "in a crowd"]), [], random.uniform(600, 900)
+    kind, posts, ends = random.choice(["late", "unreported", "in a crowd"]), list[Post](), random.uniform(600, 900)
     statuses = {"late": ["critical", "ok"], "unreported": ["critical"], "in a crowd": ["warning", "ok"]}[kind]
     has_ends = kind == "late" or (kind == "in a crowd" and random.random() < 0.3)
     for number in range(random.choice([2, 4])):
@@ -719,8 +677,7 @@ def _with_lost_shares(random: Random, story: Story) -> Story:
         posts += [Post(state.at, state, is_lost=state is changed[-1]) for state in changed]
     faults = {"late": ("xmatters", "503"), "unreported": ("sns", "refuses")}
     spells = [Spell(*faults[kind], 0.0, ends, 1.0)] if kind in faults else []
-    policy = {**story.policy, "max_age_seconds": 3600}
-    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=spells)
+    story = alone(story, posts, policy={**story.policy, "max_age_seconds": 3600}, spells=spells)
     if kind == "in a crowd":
         return replace(story, reconcile_interval=300.0, other_incidents=random.choice([1000, 2000]))
     return replace(story, reconcile_interval=random.choice([120.0, 300.0]), reports=kind == "unreported")
@@ -728,15 +685,12 @@ def _with_lost_shares(random: Random, story: Story) -> Story:
 
 def _with_urgency(random: Random, story: Story) -> Story:
     """Return a story of a trigger that fails for long, a warning that waits, and a critical that comes later."""
-    posts = []
-    for number, status in enumerate(["warning", "warning", "critical"]):
-        at = random.uniform(300, 900) if status == "critical" else random.uniform(0, 60)
-        stamp = int(BEGINS_AT + at)
-        posts.append(Post(at, SharedState(f"i{number}", 0, at, True, status, frozenset({"a0"}), stamp, stamp)))
+    times = [random.uniform(0, 60), random.uniform(0, 60), random.uniform(300, 900)]
+    statuses = ["warning", "warning", "critical"]
+    states = [stamped(f"i{number}", 0, times[number], status) for number, status in enumerate(statuses)]
     spell = Spell("xmatters", random.choice(["503", "gone", "timeout"]), 0.0, random.uniform(2000, 3000), 1.0)
     policy = {**story.policy, "max_age_seconds": 21600}
-    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
-    return replace(story, topics=("alarm", "notice"))
+    return alone(story, in_time(states), policy=policy, spells=[spell], topics=("alarm", "notice"))
 
 
 def _with_a_replay(random: Random, story: Story) -> Story:
@@ -745,51 +699,35 @@ def _with_a_replay(random: Random, story: Story) -> Story:
     replayed_at = state.at + random.uniform(3700, 4000)
     spell = Spell("xmatters", random.choice(["503", "gone"]), 0.0, replayed_at + random.uniform(100, 600), 1.0)
     policy = {**story.policy, "max_age_seconds": 3600}
-    return alone(story, [Post(state.at, state)], policy=policy, spells=[spell], operations=[(replayed_at, "replay")])
+    return alone(story, in_time([state]), policy=policy, spells=[spell], operations=[(replayed_at, "replay")])
 
 
 def _with_retry_after(random: Random, story: Story) -> Story:
     """Return a story of an outage in which xMatters asks for some minutes without a signal."""
-    posts = [Post(state.at, state) for number in range(2) for state in _in_turn(random, f"i{number}", 1, 0.0)]
+    states = [state for number in range(2) for state in _in_turn(random, f"i{number}", 1, 0.0)]
     spell = Spell("xmatters", "503 for minutes", 0.0, random.uniform(600, 1200), 1.0)
-    policy = {**story.policy, "max_age_seconds": 3600}
-    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+    return alone(story, in_time(states), policy={**story.policy, "max_age_seconds": 3600}, spells=[spell])
 
 
 def _with_old_signals(random: Random, story: Story) -> Story:
     """Return a story of signals that xMatters accepts shortly before they are too old, after two hours."""
-    posts = [Post(state.at, state) for number in range(2) for state in _in_turn(random, f"i{number}", 1, 0.0)]
+    states = [state for number in range(2) for state in _in_turn(random, f"i{number}", 1, 0.0)]
     policy = {**story.policy, "max_age_seconds": 7200}
-    ends = min(post.at for post in posts) + policy["max_age_seconds"] - random.uniform(40, 150)
+    ends = min(state.at for state in states) + policy["max_age_seconds"] - random.uniform(40, 150)
     spell = Spell("xmatters", "503", 0.0, ends, 1.0)
-    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
-    return replace(story, has_rest=True)
+    return alone(story, in_time(states), policy=policy, spells=[spell], has_rest=True)
 
 
-def alone(story: Story, posts: list[Post], **members: Any) -> Story:
+# Members of a story that are no shares, faults or changes.
+_KEPT = ("policy", "has_rest", "learns_at", "routed", "topics", "cloud", "api_lag", "has_slow_pages")
+
+
+def alone(story: Story, posts: Iterable[Post], **members: Any) -> Story:
     """Return the story with these shares alone, and without faults and changes but those in `members`."""
-    fair: dict[str, Any] = {"spells": [], "crashes": 0.0, "operations": [], "naps": [], "answers": [], "ceiling": None}
-    fair |= {"rotates_at": None, "token_changes_at": None, "widens_at": None, "reconcile_interval": None}
-    fair |= {"vanishing": 0.0, "others": {}, "quiet": {}, "timelines": {}, "snooze_minutes": None}
-    fair |= {
-        "other_incidents": 0,
-        "reports": False,
-        "receipts": {},
-        "has_dead_ends": False,
-        "has_late_twins": False,
-        "has_phones": False,
-        "foreign": frozenset(),
-        "has_deaf_phone": False,
-        "moved": frozenset(),
-        "remarks": (),
-        "has_url_recipient": False,
-        "ending": frozenset(),
-        "api_key_changes_at": None,
-    }
-    told = replace(story, posts=posts, **fair | members)
+    members = {**{name: getattr(story, name) for name in _KEPT}, **members}
     # Without a receipt the policy must not name whom to signal if nobody answers.
-    policy = {name: value for name, value in told.policy.items() if name != "unanswered_recipients"}
-    return told if told.receipts else replace(told, policy=policy)
+    policy = {name: value for name, value in members.pop("policy").items() if name != "unanswered_recipients"}
+    return Story(policy, list(posts), **members)
 
 
 def _with_a_cloud(seed: int, story: Story) -> Story:
@@ -800,13 +738,12 @@ def _with_a_cloud(seed: int, story: Story) -> Story:
     cloud, random = clouds(seed), Random(f"token of {seed}")
     story = replace(story, cloud=cloud)
     if cloud.login == "oauth" and random.random() < 0.95:
-        story = replace(story, spells=[*story.spells, _spell(random, "token", random.choice([10, 60, 300]))])
+        story = story.with_more(spells=[_spell(random, "token", random.choice([10, 60, 300]))])
     if cloud.login != "url" and random.random() < 0.4:
         rotates_at = random.uniform(0, 300)
         story = replace(story, rotates_at=rotates_at, learns_at=rotates_at + random.uniform(-20, 120))
     if cloud.clocks_differ > APART_SECONDS - 1:
-        posts = [*story.posts, *(post for number in range(3) for post in _unstamped(random, f"c{number}"))]
-        story = replace(story, posts=sorted(posts, key=lambda post: post.at))
+        story = story.with_more(post for number in range(3) for post in _unstamped(random, f"c{number}"))
     return story
 
 
@@ -821,10 +758,9 @@ def _unstamped(random: Random, incident: str) -> Iterator[Post]:
 
 def _with_actions(random: Random, story: Story) -> Story:
     """Return the story with answers that resolve or snooze their incidents in BigPanda, and incidents for them."""
-    # These seeds are few of those that the mutations record, so that the schedules of most of them stay the same.
-    if not 0.062 < random.random() < 0.242 or not story.answers or not story.has_rest:
+    if not story.answers or not story.has_rest:
         return story
-    posts, answers, spells = list(story.posts), list(story.answers), list(story.spells)
+    posts, answers, spells = list[Post](), list(story.answers), list[Spell]()
     for number in range(random.choice([1, 2, 3])):
         states = list(_answerable(random, f"r{number}"))
         posts += [
@@ -842,18 +778,9 @@ def _with_actions(random: Random, story: Story) -> Story:
                 replace(said, is_forged=is_forged, knows_page=kind == "guessed", is_to_the_first=kind == "to the first")
             )
     if random.random() < 0.4:
-        begins = random.uniform(0, 400)
-        fault = random.choice(["503", "429", "timeout", "timeout did it", "timeout did it"])
-        spells.append(
-            Spell("bigpanda", fault, begins, begins + random.uniform(20, 400), random.choice([0.3, 0.6, 1.0]))
-        )
-    return replace(
-        story,
-        posts=sorted(posts, key=lambda post: post.at),
-        answers=answers,
-        spells=spells,
-        snooze_minutes=random.choice([3, 5, 10]),
-    )
+        faults = ["503", "429", "timeout", "timeout did it", "timeout did it"]
+        spells.append(trouble(random, "bigpanda", faults, 400, (20, 400), [0.3, 0.6, 1.0]))
+    return story.with_more(posts, spells, answers=answers, snooze_minutes=random.choice([3, 5, 10]))
 
 
 def _answerable(random: Random, incident: str) -> Iterator[SharedState]:
@@ -864,30 +791,22 @@ def _answerable(random: Random, incident: str) -> Iterator[SharedState]:
         if number:
             at += 2 + random.expovariate(1 / gap)
             status = random.choice([each for each in ("critical", "critical", "warning", "ok") if each != status])
-        stamp = int(BEGINS_AT + at)
-        yield SharedState(incident, number, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
+        yield stamped(incident, number, at, status)
 
 
 def _with_topics(random: Random, story: Story) -> Story:
     """Return the story with topics about the health of channels, and with a channel that may be sick for long."""
-    # These seeds are none of those that the mutations record, so that the schedules of those stay the same.
-    if not 0.3425 < random.random() < 0.4105:
-        return story
     topics = random.choice([("alarm", "notice"), ("alarm", "notice"), ("alarm", "notice"), ("alarm",), ("notice",)])
-    spells = list(story.spells)
+    posts, spells, others = list[Post](), list[Spell](), dict(story.others)
     if random.random() < 0.3:
-        begins = random.uniform(0, 1500)
-        fault = random.choice(["refuses", "refuses", "slow"])
-        spells.append(Spell("sns", fault, begins, begins + random.uniform(30, 900), random.choice([0.5, 1.0])))
-    posts, others = list(story.posts), dict(story.others)
+        spells.append(trouble(random, "sns", ["refuses", "refuses", "slow"], 1500, (30, 900), [0.5, 1.0]))
     if random.random() < 0.75:
         policy = _policy(random) | {"max_age_seconds": random.choice([600, 3600, 10800])}
         policy.pop("max_per_minute_per_recipients", None)
         others["ill"] = policy
         posts += _illness(random, random.choice([2, 4, 8]))
         spells += _relapses(random)
-    posts.sort(key=lambda post: post.at)
-    story = replace(story, topics=topics, spells=spells, posts=posts, others=others)
+    story = story.with_more(posts, spells, topics=topics, others=others)
     return _with_quiet(random, story) if not story.quiet and random.random() < 0.35 else story
 
 
@@ -899,9 +818,7 @@ def _illness(random: Random, incidents: int) -> Iterator[Post]:
             if place:
                 at += 2 + random.expovariate(1 / 300)
                 status = random.choice([each for each in ("critical", "warning", "ok") if each != status])
-            stamp = int(BEGINS_AT + at)
-            state = SharedState(f"i{number}", place, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
-            yield Post(at, state.elsewhere("ill"))
+            yield Post(at, stamped(f"i{number}", place, at, status).elsewhere("ill"))
 
 
 def _relapses(random: Random) -> Iterator[Spell]:
@@ -919,11 +836,6 @@ def _calmed(random: Random, story: Story) -> Story:
     return replace(story, spells=spells, crashes=0.0, operations=[], ceiling=None, has_rest=True)
 
 
-def _with_a_quiet_channel(random: Random, story: Story) -> Story:
-    """Return the story, for some seeds with a channel that is paused, or in shadow mode, for some time."""
-    return story if random.random() > 0.07 else _with_quiet(random, story)
-
-
 def _with_quiet(random: Random, story: Story) -> Story:
     """Return the story with a further channel that is paused, or in shadow mode, for some time."""
     kind = random.choice(["keep", "keep", "drop", "shadow"])
@@ -933,23 +845,25 @@ def _with_quiet(random: Random, story: Story) -> Story:
     quiet = Quiet(kind, begins, ends, ends + random.randrange(300, 3000) if is_ended_early else ends)
     policy = _policy(random)
     policy.pop("max_per_minute_per_recipients", None)
-    posts = [*story.posts, *_rush(random, "quiet", random.choice([2, 4, 6]))]
+    posts, spells = list(_rush(random, "quiet", random.choice([2, 4, 6]))), list[Spell]()
     if random.random() < 0.4:
         begins = random.randrange(0, 300)
         fault = random.choice(["503", "gone", "timeout rang"])
-        spell = Spell("xmatters/quiet", fault, begins, begins + random.randrange(20, 400), random.choice([0.5, 1.0]))
-        story = replace(story, spells=[*story.spells, spell])
-    posts.sort(key=lambda post: post.at)
+        ends_at, share = begins + random.randrange(20, 400), random.choice([0.5, 1.0])
+        spells.append(Spell("xmatters/quiet", fault, begins, ends_at, share))
     if kind == "shadow" and random.random() > 0.4:
         quiet = replace(quiet, begins=random.randrange(5, ends - 20))
-    return replace(story, posts=posts, others={**story.others, "quiet": policy}, quiet={"quiet": quiet})
+    return story.with_more(posts, spells, others={**story.others, "quiet": policy}, quiet={"quiet": quiet})
+
+
+def _with_another_token(random: Random, story: Story) -> Story:
+    """Return the story with another inbound token from a time on."""
+    return replace(story, token_changes_at=random.uniform(5, 300))
 
 
 def _with_haste(random: Random, story: Story) -> Story:
     """Return the story with incidents that worsen or end while their previous signal is being sent."""
-    if random.random() > 0.08:
-        return story
-    posts = list(story.posts)
+    posts: list[Post] = []
     for number in range(3):
         at = random.uniform(0, 300)
         stamp = int(BEGINS_AT + at)
@@ -960,7 +874,7 @@ def _with_haste(random: Random, story: Story) -> Story:
                 f"h{number}", place, moment, is_open, status, frozenset({"a0"}), stamp + place, stamp + place
             )
             posts.append(Post(moment, state))
-    return replace(story, posts=sorted(posts, key=lambda post: post.at))
+    return story.with_more(posts)
 
 
 def _with_flaps(random: Random, story: Story) -> Story:
@@ -968,31 +882,23 @@ def _with_flaps(random: Random, story: Story) -> Story:
 
     The channel is the first one, whose pages are answered, or a further one.
     """
-    # These seeds are few of those that the mutations record, so that the schedules of most of them stay the same.
-    if not 0.37 < random.random() < 0.48:
-        return story
     flap = {"transitions": random.choice([2, 3, 4]), "minutes": random.choice([1, 1, 2, 3])}
     is_first = random.random() < 0.4
     channel = NOC if is_first else "flaps"
-    posts, answers = list(story.posts), list(story.answers)
+    posts, answers = list[Post](), list(story.answers)
     for number in range(random.choice([1, 1, 2, 3])):
         states = list(_flapping(random, f"f{number}", flap["minutes"] * 60.0))
         posts += [Post(state.at, state if is_first else state.elsewhere(channel)) for state in states]
         if is_first and answers and random.random() < 0.7:
             at = random.uniform(states[0].at + 5, states[-1].at + 60)
             answers.append(Said(at, len(answers), f"f{number}", "Acknowledge", 1))
-    posts.sort(key=lambda post: post.at)
     if is_first:
-        return replace(story, policy=story.policy | {"flap": flap}, posts=posts, answers=answers)
-    policy = _policy(random) | {"flap": flap}
-    spells = list(story.spells)
+        return story.with_more(posts, policy=story.policy | {"flap": flap}, answers=answers)
+    policy, spells = _policy(random) | {"flap": flap}, list[Spell]()
     if random.random() < 0.3:
-        begins = random.uniform(0, 300)
-        fault = random.choice(["503", "gone", "429", "timeout", "slow", "refused"])
-        spells.append(
-            Spell("xmatters/flaps", fault, begins, begins + random.uniform(10, 200), random.choice([0.5, 1.0]))
-        )
-    return replace(story, posts=posts, others={**story.others, channel: policy}, spells=spells)
+        faults = ["503", "gone", "429", "timeout", "slow", "refused"]
+        spells.append(trouble(random, "xmatters/flaps", faults, 300, (10, 200), [0.5, 1.0]))
+    return story.with_more(posts, spells, others={**story.others, channel: policy})
 
 
 def _flapping(random: Random, incident: str, calm: float) -> Iterator[SharedState]:
@@ -1019,7 +925,7 @@ def _flapping(random: Random, incident: str, calm: float) -> Iterator[SharedStat
 
 def _with_a_chorus(random: Random, story: Story) -> Story:
     """Return the story with many answers at the same time, which would exceed BigPanda's rate limit."""
-    if not story.answers or random.random() > 0.08:
+    if not story.answers:
         return story
     at, first = random.uniform(10, 400), len(story.answers)
     incidents = sorted({said.incident for said in story.answers})
@@ -1031,7 +937,7 @@ def _with_a_chorus(random: Random, story: Story) -> Story:
 
 def _with_url_recipients(random: Random, story: Story) -> Story:
     """Return the story with a second webhook, whose URL names recipients, for some of the incidents."""
-    if story.reconcile_interval is not None or random.random() > 0.15:
+    if story.reconcile_interval is not None:
         return story
     states = list({id(post.state): post.state for post in story.posts}.values())
     for incident in sorted({state.incident for state in states}):
@@ -1041,15 +947,13 @@ def _with_url_recipients(random: Random, story: Story) -> Story:
             told = [state for state in states if state.incident == incident and random.random() < 0.8]
             copies = sorted((state.elsewhere(NOC, names) for state in told), key=lambda state: state.number)
             _pair_twins(copies)
-            story = replace(story, posts=[*story.posts, *_posts(random, copies)])
-    return replace(story, posts=sorted(story.posts, key=lambda post: post.at))
+            story = story.with_more(_posts(random, copies))
+    return story
 
 
 def _with_other_channels(random: Random, story: Story) -> Story:
     """Return the story with other channels that share queues, workers and table; one channel may fail for long."""
-    if random.random() > 0.25:
-        return story
-    others, posts, spells = {}, list(story.posts), list(story.spells)
+    others, posts, spells = {}, list[Post](), list[Spell]()
     names = ["dba", "net"][: random.choice([1, 1, 2])]
     for channel in names:
         others[channel] = _policy(random)
@@ -1063,7 +967,7 @@ def _with_other_channels(random: Random, story: Story) -> Story:
         begins = random.uniform(0, 200)
         fault = random.choice(["timeout", "timeout", "timeout rang", "503", "gone", "429", "slow", "refused"])
         spells.append(Spell(service, fault, begins, random.uniform(begins, STORM_SECONDS), random.choice([0.5, 1.0])))
-    return replace(story, others=others, posts=sorted(posts, key=lambda post: post.at), spells=spells)
+    return story.with_more(posts, spells, others=others)
 
 
 def _vanishing(random: Random, story: Story) -> float:
@@ -1081,10 +985,8 @@ def _vanishing(random: Random, story: Story) -> float:
 
 def _with_a_ceiling(random: Random, story: Story) -> Story:
     """Return the story with DynamoDB throttling keys above a ceiling; the real one is 1,000 units a second."""
-    if random.random() > 0.08:
-        return story
     spell = Spell("dynamodb", "throttles", 0.0, STORM_SECONDS, 0.0)
-    return replace(story, ceiling=random.choice([3, 6, 12]), spells=[*story.spells, spell])
+    return story.with_more(spells=[spell], ceiling=random.choice([3, 6, 12]))
 
 
 def _with_a_rush(random: Random, story: Story) -> Story:
@@ -1093,8 +995,6 @@ def _with_a_rush(random: Random, story: Story) -> Story:
     The channel's trigger may fail for a while; no other service that the channel needs fails. Another channel's trigger
     may hang meanwhile, with as many incidents.
     """
-    if random.random() > 0.15:
-        return story
     policy = _policy(random) | {"max_per_minute": random.choice([2, 3, 6, 10, 60])}
     policy.pop("max_per_minute_per_recipients", None)
     spells = [spell for spell in story.spells if spell.service not in {"sqs", "dynamodb", "lambda", "secrets", "sns"}]
@@ -1114,22 +1014,18 @@ def _with_a_rush(random: Random, story: Story) -> Story:
         posts += _rush(random, "sick", random.choice([6, 12]))
         ends, fault = random.uniform(100, STORM_SECONDS), random.choice(["timeout", "timeout", "slow"])
         spells.append(Spell("xmatters/sick", fault, 0.0, ends, 1.0))
-    posts.sort(key=lambda post: post.at)
     return replace(story, posts=posts, others=others, spells=spells, crashes=0.0, operations=[])
 
 
 def _rush(random: Random, channel: str, incidents: int) -> Iterator[Post]:
     """Yield shares of many incidents that open within a minute, in order."""
     for number in range(incidents):
-        at, is_open, status = random.uniform(0, 60), True, random.choice(["critical", "warning", "unknown"])
+        at, status = random.uniform(0, 60), random.choice(["critical", "warning", "unknown"])
         for place in range(random.choice([1, 1, 2, 3, 4])):
             if place:
                 at += 2 + random.expovariate(1 / 40)
-                is_open = random.random() < 0.75
-                status = random.choice(["critical", "warning", "unknown"]) if is_open else "ok"
-            stamp = int(BEGINS_AT + at)
-            state = SharedState(f"i{number}", place, at, is_open, status, frozenset({"a0"}), stamp, stamp)
-            yield Post(at, state.elsewhere(channel))
+                status = random.choice(["critical", "warning", "unknown"]) if random.random() < 0.75 else "ok"
+            yield Post(at, stamped(f"i{number}", place, at, status).elsewhere(channel))
 
 
 def _policy(random: Random) -> dict[str, Any]:
@@ -1259,3 +1155,34 @@ def _spell(random: Random, service: str, longest: float) -> Spell:
     begins = random.uniform(0, 300)
     ends = min(STORM_SECONDS, begins + random.uniform(1, longest))
     return Spell(service, random.choice(FAULTS[service]), begins, ends, random.choice([0.3, 1.0, 1.0]))
+
+
+# What only some stories have, in the order in which it is added.
+_ADDED: Sequence[Rarity] = (
+    ("recipients of {}", 0.0, 0.15, _with_url_recipients),
+    ("channels of {}", 0.0, 0.25, _with_other_channels),
+    ("rush of {}", 0.0, 0.15, _with_a_rush),
+    ("ceiling of {}", 0.0, 0.08, _with_a_ceiling),
+    ("inbound token of {}", 0.0, 0.15, _with_another_token),
+    ("chorus of {}", 0.0, 0.08, _with_a_chorus),
+    ("haste of {}", 0.0, 0.08, _with_haste),
+    ("quiet of {}", 0.0, 0.07, _with_quiet),
+    ("{}/flap", 0.37, 0.48, _with_flaps),
+)
+_RARITIES: Sequence[Rarity] = (
+    ("{}/sickness", 0.3425, 0.4105, _with_topics),
+    ("bursts of {}", 0.005, 0.035, _with_bursts),
+    ("slow pages of {}", 0.856, 0.886, _with_slow_pages),
+    ("outage of {}", 0.764, 0.804, _with_a_long_outage),
+    ("lost shares of {}", 0.757, 0.78, _with_lost_shares),
+    ("replays of {}", 0.895, 0.915, _with_a_replay),
+    ("retry-after of {}", 0.415, 0.434, _with_retry_after),
+    ("old signals of {}", 0.052, 0.067, _with_old_signals),
+    ("urgency of {}", 0.077, 0.092, _with_urgency),
+    ("updates of {}", 0.458, 0.473, _with_updates),
+    ("lags of {}", 0.284, 0.304, _with_a_lag),
+    ("limits of {}", 0.265, 0.285, _with_limits),
+    ("unguarded updates of {}", 0.77, 0.79, _with_unguarded_updates),
+    ("receipts of {}", 0.494, 0.534, _with_receipts),
+    ("lost tokens of {}", 0.033, 0.053, _with_lost_tokens),
+)

@@ -1,22 +1,19 @@
 """Judge of what people are told: no all-clear while a critical is given up unheard, nothing owed that was accepted."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tests.simulation.conduct import seconds_of
 from tests.simulation.phones import Ring
-from tests.simulation.played import Played
-from tests.simulation.services import HealthMessage, Notice
+from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, CautiousJudge
+from tests.simulation.services import HealthMessage, Message, Notice
 from tests.simulation.story import NOC, SharedState
 
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
 RUN_SECONDS = 45.0
 # From the acceptance of a signal to its record in the ledger, if that works.
 NOTED_SECONDS = 3.0
-# A signal in flight. A share may have come before it and be recorded after it.
-IN_FLIGHT_SECONDS = 16.0
 # From a dead letter to its record in the ledger. A dead worker's message is hidden for three minutes.
 RECORDED_SECONDS, HIDDEN_SECONDS = 60.0, 400.0
 # An incident's lines in a message to the fallback topic.
@@ -25,14 +22,8 @@ _REQUEST = re.compile(r"\br\d+\b")
 
 
 @dataclass
-class Truth(Played):
-    """Judge of the messages to people, in a finished schedule.
-
-    Attributes:
-        unsure: incidents whose entry may be wrong: the ledger, a queue or a sender failed.
-    """
-
-    unsure: Collection[str]
+class Truth(CautiousJudge):
+    """Judge of the messages to people, in a finished schedule."""
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each message that is not true."""
@@ -42,64 +33,61 @@ class Truth(Played):
                 if message.health == "well":
                     yield from self._all_clear(channel, message)
                 elif "a critical is owed" in why and not self._may_owe(channel, None, message.at, known_by):
-                    yield f"untrue: {channel} is called sick at {self._moment(message.at)}, and no critical is owed"
+                    yield f"untrue: {channel} is called sick at {self.moment(message.at)}, and no critical is owed"
         for notice in self.sns.told:
             for name, line in INCIDENT.findall(notice.text):
                 yield from self._notice(notice, name, line)
 
-    def _all_clear(self, channel: str, message: HealthMessage) -> Iterator[str]:
+    def _all_clear(self, channel: str, told: HealthMessage) -> Iterator[str]:
         """Check that a channel is not called well while a critical is dead-lettered that nobody heard of."""
         if channel in self.story.timelines:
             # A removed channel is not sick of what it gave up.
             return
-        for job in self.dead_letters.jobs():
-            state = self._state_of(job)
+        for message in self.dead_letters.messages.values():
+            job, state = message.job, self._state_of(message)
             if state is None or state.channel != channel or not job["dead_lettered_at"]:
                 continue
             at = self._recorded_by(seconds_of(job["dead_lettered_at"]))
-            if at < message.at and self._is_unheard(state, message.at):
-                yield f"untrue: {channel} is called well at {self._moment(message.at)}, and {state} was given up"
+            if at < told.at and self._is_unheard(state, told.at):
+                yield f"untrue: {channel} is called well at {self.moment(told.at)}, and {state} was given up"
 
-    def _state_of(self, job: Mapping[str, Any]) -> SharedState | None:
+    def _state_of(self, message: Message) -> SharedState | None:
         """Return the open critical state that a dead letter announces; None for another job, or one dropped once."""
-        if job["kind"] != "signal" or job["status"] != "critical":
-            return None
-        [name] = [each.incident for each in self.dead_letters.messages.values() if each.job is job]
-        if name is None or any(
-            dropped.incident
-            and (dropped.incident["entry"], dropped.incident["share"]) == (name["entry"], name["share"])
-            for dropped in self.dead_letters.dropped
-        ):
+        name = message.incident
+        dropped = (
+            (each.incident["entry"], each.incident["share"]) for each in self.dead_letters.dropped if each.incident
+        )
+        if name is None or message.job["status"] != "critical" or (name["entry"], name["share"]) in dropped:
             return None
         found = self.states.get((name["entry"], name["share"]))
         return found if found and found.is_open else None
 
     def _recorded_by(self, at: float) -> float:
         """Return the time by which the ledger has a dead letter of `at` (epoch seconds)."""
-        spells = [spell.ends for spell in self.weather.spells if spell.service in {"dynamodb", "sqs", "secrets"}]
+        spells = [spell.ends for spell in self.spells("dynamodb", "sqs", "secrets")]
         ends = self.world.began + max([*spells, self.weather.crashes_end if self.weather.crashes else 0.0], default=0.0)
         return max(at, ends) + HIDDEN_SECONDS if spells or self.weather.crashes else at + RECORDED_SECONDS
 
     def _is_unheard(self, state: SharedState, at: float) -> bool:
         """Return True if, at a time (epoch seconds), the incident's last state is this one, and it never rang."""
-        others = (
-            other for other in self.states.values() if other.incident == state.incident and other.number != state.number
-        )
-        has_later = any(arrival < at for other in others if other.number > state.number for arrival in other.arrivals)
-        rang = any(ring.share >= state.number and ring.began < at for ring in self.phones.rings_of[state.incident])
-        return not has_later and not rang and state.incident not in self.unsure
+        later = (other for other in self.states_of(state.incident) if other.number > state.number)
+        has_later = any(arrival < at for other in later for arrival in other.arrivals)
+        rang = any(ring.share >= state.number and ring.began < at for ring in self.rings_of(state.incident))
+        return not has_later and not rang and state.incident not in self.untrusted
 
     def _notice(self, notice: Notice, name: str, line: str) -> Iterator[str]:
         """Check what a message to the fallback topic says of an incident."""
-        moment = self._moment(notice.at)
+        moment = self.moment(notice.at)
         if notice.text.startswith("BigPanda shows"):
             came = [each for each in self.states.values() if each.id == name and each.channel == NOC and each.answered]
-            if any(min(each.answered) < notice.at - RUN_SECONDS and each.incident not in self.unsure for each in came):
+            if any(
+                min(each.answered) < notice.at - RUN_SECONDS and each.incident not in self.untrusted for each in came
+            ):
                 yield f"untrue: {name} is called unknown at {moment}, and its share had come"
         elif "made no page of it" in line:
             made = (page for page in self.phones.pages if not page.is_slow)
             late = {page.request_id for page in made if page.found_from < notice.at - RUN_SECONDS}
-            if late & set(_REQUEST.findall(line)) and not self.spells("rest", "sqs", "lambda", "dynamodb", "secrets"):
+            if late & set(_REQUEST.findall(line)) and not self.spells("rest", *NEEDED):
                 yield f"untrue: {name} is said to have no page at {moment}"
         elif "no device is known" in line or "nobody answered" in line:
             return  # `unheard` judges it.
@@ -108,9 +96,7 @@ class Truth(Played):
 
     def _known_by(self, notice: Notice) -> float:
         """Return the time until which a signal was accepted that the sender of a message knows of (epoch seconds)."""
-        if self.weather.crashes or self.spells("dynamodb", "sqs", "lambda", "secrets"):
-            return notice.at - RUN_SECONDS
-        return notice.began - NOTED_SECONDS
+        return notice.began - NOTED_SECONDS if self.is_steady(*NEEDED) else notice.at - RUN_SECONDS
 
     def _may_owe(self, channel: str, name: str | None, at: float, known_by: float) -> bool:
         """Return True if one of the channel's incidents may owe a critical at a time (epoch seconds).
@@ -118,20 +104,18 @@ class Truth(Played):
         `name` is the id of the only incident that counts; None for all. Signals count that were accepted before
         `known_by` (epoch seconds).
         """
-        by_incident: dict[str, list[SharedState]] = {}
-        for state in self.states.values():
-            if state.channel == channel and name in {None, state.id}:
-                by_incident.setdefault(state.incident, []).append(state)
-        return any(self._may_owe_one(incident, states, at, known_by) for incident, states in by_incident.items())
+        every = (state for state in self.states.values() if state.channel == channel and name in {None, state.id})
+        return any(self._may_owe_one(incident, at, known_by) for incident in {state.incident for state in every})
 
-    def _may_owe_one(self, incident: str, states: Sequence[SharedState], at: float, known_by: float) -> bool:
-        if incident in self.unsure or any(nap.incident == incident for nap in self.naps):
+    def _may_owe_one(self, incident: str, at: float, known_by: float) -> bool:
+        states = self.states_of(incident)
+        if incident in self.untrusted or any(nap.incident == incident for nap in self.naps):
             return True
         came = [arrival for state in states for arrival in state.arrivals if arrival < at]
         criticals = [state for state in states if state.status == "critical" and any(a < at for a in state.arrivals)]
         if not criticals:
             return False
-        rings = [ring for ring in self.phones.rings_of[incident] if self.is_accepted(ring)]
+        rings = [ring for ring in self.rings_of(incident) if self.is_accepted(ring)]
         # An older state that rings after the critical came, by a replay, says nothing of the critical.
         known = [
             ring
@@ -142,9 +126,6 @@ class Truth(Played):
         return not known or any(
             arrival > known[-1].began - IN_FLIGHT_SECONDS and not _is_of(known[-1], arrival, states) for arrival in came
         )
-
-    def _moment(self, at: float) -> str:
-        return f"{at - self.world.began:.0f} s"
 
 
 def _is_of(ring: Ring, arrival: float, states: Sequence[SharedState]) -> bool:

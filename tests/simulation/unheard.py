@@ -10,7 +10,7 @@ from tests.simulation.oracle import surely_newer
 from tests.simulation.phones import Page
 from tests.simulation.played import ACKNOWLEDGER, FORGER, Played
 from tests.simulation.services import NO_ANSWER, NO_DEVICE, NO_PAGE, Notice, tells_of_unheard
-from tests.simulation.settings import NO_FACTS, Pause
+from tests.simulation.settings import Facts, Pause
 from tests.simulation.story import BOSS, NOC
 from tests.simulation.truth import INCIDENT
 
@@ -37,7 +37,6 @@ class Span(NamedTuple):
     Attributes:
         began: start of the first signal.
         ends: arrival of a state that is better; infinity for none.
-        pages: pages of the signals in this time.
         answered_at: time of the first answer that is no escalation; infinity for none.
     """
 
@@ -57,21 +56,19 @@ class Unheard(Played):
             return
         for incident in sorted({state.incident for state in self.states.values() if state.channel == NOC}):
             spans = list(self._spans(incident))
-            told = [
+            named = [
                 (notice, line)
                 for notice in self.sns.told
                 for name, line in INCIDENT.findall(notice.text)
-                if name == incident and tells_of_unheard(line)
+                if name == incident
             ]
+            told = [(notice, line) for notice, line in named if tells_of_unheard(line)]
             # A message that the critical is owed again tells people, too.
-            named = (
-                notice for notice in self.sns.told for name, _ in INCIDENT.findall(notice.text) if name == incident
-            )
-            times = [notice.at for notice in named]
+            times = [notice.at for notice, _ in named]
             # After a pause a critical may be awaited since before it.
             for span in spans[: 1 if self._pauses() else None]:
                 # In trouble the relay may not know of the end between two criticals, or before the first.
-                first = self.phones.rings_of[incident][0].began
+                first = self.rings_of(incident)[0].began
                 since = first if self._is_troubled() else span.began
                 pages = self._pages(incident, since, span.ends)
                 known = span._replace(answered_at=self._answered_at(incident, since, pages))
@@ -85,8 +82,8 @@ class Unheard(Played):
             yield f"xMatters was asked more than {MOST_QUESTIONS} times about {most}"
 
     def _spans(self, incident: str) -> Iterator[Span]:
-        states = {state.number: state for state in self.states.values() if state.incident == incident}
-        rings = [ring for ring in self.phones.rings_of[incident] if ring.share in states]
+        states = {state.number: state for state in self.states_of(incident)}
+        rings = [ring for ring in self.rings_of(incident) if ring.share in states]
         # A share without a status does not say that the incident is better.
         others = [each for each in states.values() if each.status != "critical" and (each.status or not each.is_open)]
         ends = -math.inf
@@ -135,11 +132,11 @@ class Unheard(Played):
             proven = self._first_proof(incident, span) if words == NO_DEVICE else span.answered_at
             is_unheard = min(proven, span.answered_at) > by and span.ends > by
             if is_unheard and not any(at <= by for at in told):
-                yield f"unheard: {incident} since {self._moment(span.began)}, and nobody was told by {self._moment(by)}"
+                yield f"unheard: {incident} since {self.moment(span.began)}, and nobody was told by {self.moment(by)}"
 
     def _pauses(self) -> list[Pause]:
         line = self.story.timelines.get(NOC)
-        return line[0].pauses_of(NO_FACTS) if line else []
+        return line[0].pauses_of(Facts()) if line else []
 
     def _given_up_at(self, incident: str, span: Span) -> float:
         """Return when the relay knows that nobody is left to notify (epoch seconds); infinity for never.
@@ -147,7 +144,7 @@ class Unheard(Played):
         It knows what the only page of the incident's only signal is about, and whom it was for, once a follow-up has
         found that page. The end of a page that is not found for AWAITED_SECONDS counts for nothing.
         """
-        rings = self.phones.rings_of[incident]
+        rings = self.rings_of(incident)
         if len(span.pages) != 1 or len(rings) != 1 or len(rings[0].recipients) != 1:
             return math.inf
         [page] = span.pages
@@ -168,11 +165,11 @@ class Unheard(Played):
         return min((at for at in called_back if at > span.began), default=math.inf)
 
     def _wrong(self, incident: str, spans: Sequence[Span], notice: Notice, line: str) -> Iterator[str]:
-        at, moment = notice.at, self._moment(notice.at)
+        at, moment = notice.at, self.moment(notice.at)
         span = next((span for span in reversed(spans) if span.began < at), None)
         if span is None:
             # A critical that rings after a better state came, which no function could take, begins no span.
-            if not any(ring.at < at for ring in self.phones.rings_of[incident]):
+            if not any(ring.at < at for ring in self.rings_of(incident)):
                 yield f"unheard: {incident} is told of at {moment}, and xMatters had accepted nothing"
             return
         # A pause may hold the better state until the incident is critical again: then it is awaited since before.
@@ -217,7 +214,7 @@ class Unheard(Played):
         return bool(asked) and all(page.delivered_at < deadline - 2 * ASKED_SECONDS for page in asked)
 
     def _repeated(self, incident: str, spans: Sequence[Span], told: Sequence[tuple[Notice, str]]) -> Iterator[str]:
-        rings = [ring.began for ring in self.phones.rings_of[incident]]
+        rings = [ring.began for ring in self.rings_of(incident)]
         for span, later in pairwise([*spans, Span(math.inf, math.inf)]):
             times: list[float] = []
             for notice, line in told:
@@ -226,7 +223,7 @@ class Unheard(Played):
                 if span.began < notice.at < later.began and not is_news:
                     times.append(notice.at)
             if len(times) > 1:
-                yield f"unheard: {incident} is told of {len(times)} times since {self._moment(span.began)}"
+                yield f"unheard: {incident} is told of {len(times)} times since {self.moment(span.began)}"
 
     def _called(self, incident: str, spans: Sequence[Span], told: Sequence[Notice]) -> Iterator[str]:
         """Check that BOSS is called once after the fallback topic was told of a critical, and never otherwise."""
@@ -235,12 +232,12 @@ class Unheard(Played):
             span = next((span for span in reversed(spans) if span.began < call.began), None)
             first = min((notice.began for notice in told if span and notice.at > span.began), default=math.inf)
             if span is None or call.began < first:
-                yield f"unheard: {BOSS} is called for {incident} at {self._moment(call.began)}, before the topic"
+                yield f"unheard: {BOSS} is called for {incident} at {self.moment(call.began)}, before the topic"
             # An answer to a page that a follow-up cannot find in time is not verified.
             elif any(page.is_slow for page in span.pages):
                 continue
             elif not self._is_troubled() and call.began > min(span.ends, span.answered_at) + RECORDED_SECONDS:
-                yield f"unheard: {BOSS} is called for {incident} at {self._moment(call.began)}, and it was heard"
+                yield f"unheard: {BOSS} is called for {incident} at {self.moment(call.began)}, and it was heard"
         if self._is_troubled() or "unanswered_recipients" not in self.policies[NOC]:
             return
         for span in spans:
@@ -248,7 +245,4 @@ class Unheard(Played):
             first = min((notice.at for notice in told if span.began < notice.at < span.ends), default=math.inf)
             is_due = first + CALLED_SECONDS < min(span.ends, span.answered_at, self.world.now)
             if len(times) > 1 or (is_due and not any(at < first + CALLED_SECONDS for at in times)):
-                yield f"unheard: {BOSS} is called {len(times)} times for {incident} since {self._moment(span.began)}"
-
-    def _moment(self, at: float) -> str:
-        return f"{at - self.world.began:.0f} s"
+                yield f"unheard: {BOSS} is called {len(times)} times for {incident} since {self.moment(span.began)}"

@@ -43,13 +43,9 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Spell:
-    """A time in which a service has one fault.
+    """A time in which a service has one fault. Times are in seconds since the beginning.
 
     Attributes:
-        service: the service.
-        fault: the fault.
-        begins: start, in seconds since the beginning.
-        ends: end, in seconds since the beginning.
         share: fraction of calls that fail; 0 for throttling, which depends on the write units of a key.
     """
 
@@ -69,9 +65,6 @@ class Weather:
     """Faults and crashes of a schedule.
 
     Attributes:
-        world: clock and processes.
-        spells: faults of services.
-        crashes: probability of a process's death at each call.
         crashes_end: end of the crashes, in seconds since the beginning.
         skips_runs: True if some of the sweeper's runs never start.
     """

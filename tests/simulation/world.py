@@ -7,11 +7,12 @@ interleaving of real processes is possible, and a seed always gives the same one
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from random import Random
-from typing import Any, override
+from typing import Any, NamedTuple, override
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -21,56 +22,58 @@ from relay.deadline import Deadline
 BEGINS_AT = 1_800_000_000
 
 
+class Time(NamedTuple):
+    """A time with its begin and its end."""
+
+    begins: float
+    ends: float
+
+
 class Crash(BaseException):
     """Death of a process, which its own `except Exception` must not catch."""
 
 
+@dataclass(eq=False)
 class Process:
     """A process that may die, and then neither continues nor answers.
 
     Attributes:
-        incidents: incidents that the process handles.
         claimed: incidents that it may have signalled.
         troubles: kinds of trouble that it met: "bug", "ledger", "queue".
-        at_its_end: called once at its end or death.
+        at_its_end: called with the process, once, at its end or death.
         works: kind of that message's job; empty if no message started the process.
-        writes: number of writes to the table.
         lost_races: number of those whose condition failed, since another process wrote in between.
-        sends: number of messages by queue.
-        started_at: time of the start, in epoch seconds.
         function: `id` of the webhook's functions that serve the request; None for other processes.
     """
 
-    def __init__(
-        self, name: str, incidents: Iterable[str] = (), at_its_end: Callable[[], object] = lambda: None
-    ) -> None:
-        self.name = name
-        self.incidents = frozenset(incidents)
-        self.claimed: set[str] = set()
-        self.troubles: set[str] = set()
-        self.works = ""
-        self.writes = self.lost_races = 0
-        self.sends: Counter[str] = Counter()
-        self.at_its_end = at_its_end
-        self.started_at = 0.0
-        self.function: int | None = None
-        self.is_dead = False
-        self.is_over = False
-        # Calls that the process abandoned do not continue before this time.
-        self.thaws_at = 0.0
+    name: str
+    incidents: Collection[str]
+    at_its_end: Callable[["Process"], object]
+    works: str = ""
+    claimed: set[str] = field(default_factory=set)
+    troubles: set[str] = field(default_factory=set)
+    writes: int = 0
+    lost_races: int = 0
+    sends: Counter[str] = field(default_factory=Counter)
+    started_at: float = 0.0
+    function: int | None = None
+    is_dead: bool = False
+    is_over: bool = False
+    # Calls that the process abandoned do not continue before this time.
+    thaws_at: float = 0.0
 
     def end(self) -> None:
         """Call `at_its_end`, once."""
         if not self.is_over:
             self.is_over = True
-            self.at_its_end()
+            self.at_its_end(self)
 
 
 class World:
     """Clock, random generator and future events of a world."""
 
     def __init__(self, seed: int) -> None:
-        self.random = Random(seed)
+        self.seed, self.random = seed, Random(seed)
         self.now = float(BEGINS_AT)
         self.began = self.now
         self.log: list[str] = []
