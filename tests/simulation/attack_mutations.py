@@ -150,7 +150,7 @@ ATTACK_MUTATIONS = (
     ),
     _mutation(
         "all channels have one limit",
-        "ledger.debt:gate_of",
+        "ledger.channel_rate_limiter:gate_of",
         'f"gate/{channel}"',
         '"gate/all"',
         seed=14,

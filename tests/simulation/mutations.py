@@ -171,7 +171,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the pace counts half of the minute",
-        "ledger.wait:",
+        "ledger.channel_rate_limiter:",
         "WINDOW_SECONDS = 61",
         "WINDOW_SECONDS = 31",
         seed=29,
@@ -472,7 +472,7 @@ MUTATIONS = (
         "delivery.delivery:_record_acceptance",
         """
             _wake_next(services, task, recorded)
-            store_for_others(services, task, recorded)
+            owe_to_others(services, task, recorded)
             return result
         """,
         "return result",
@@ -662,7 +662,7 @@ MUTATIONS = (
     Mutation(
         "a key that was refused is not read again",
         "xmatters.trigger:XMatters._renewed",
-        "self.channels.refresh(channel.name)",
+        "self._channels.refresh(channel.name)",
         "channel",
         seed=16,
     ),
@@ -1516,7 +1516,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer in BigPanda from before the critical closes its receipt",
-        "bigpanda.answers:first_answer",
+        "bigpanda.listing:first_answer",
         'user not in no_people and each.get("type") in ANSWERS and int(since) <= at <= now + CLOCKS_DIFFER_SECONDS',
         'user not in no_people and each.get("type") in ANSWERS and at <= now + CLOCKS_DIFFER_SECONDS',
         seed=245,
