@@ -196,7 +196,7 @@ class Invariants(Played):
         """Check the invariants of a finished schedule."""
         self._check_queues()
         self.check_answered()
-        for incident in {state.incident for state in self.states.values()}:
+        for incident in sorted({state.incident for state in self.states.values()}):
             rings = self.rings_of(incident)
             if incident not in self.unguarded:
                 self._check_bad_again(incident)
