@@ -304,8 +304,8 @@ class Invariants(Played):
                 if ring.channel == channel and began + IN_FLIGHT_SECONDS < ring.began < ends:
                     self._problem(f"quiet: {ring.incident} share {ring.share} rang in a time of {quiet.kind}")
             # The fallback's time counts from the end of a pause, for every state that came before it. None for one that
-            # was given up.
-            waits = float(str(self.policies[channel]["fallback_after_seconds"]))
+            # was given up. A state from before shadow mode that nothing met in it waits no longer.
+            waits = float(str(self.policies[channel]["fallback_after_seconds"])) if quiet.kind != "shadow" else 0.0
             for notice in self.sns.told:
                 alarms_from = ends + (0.0 if "the relay has given up" in notice.text else waits)
                 if notice.channel == channel and began + IN_FLIGHT_SECONDS < notice.at < alarms_from:
@@ -392,15 +392,19 @@ class Invariants(Played):
         return at > 0 and (is_part or any(arrival > at - self._clocks_differ for arrival in state.arrivals))
 
     def _is_refuted(self, state: SharedState) -> bool:
-        """Return True if the state is an unbelieved resolve, after which BigPanda's API showed an open state.
+        """Return True if the state is a resolve that is not newer than one that BigPanda was asked about and refuted.
 
-        An open state that is surely older than the resolve does not count.
+        BigPanda's API showed an open state then. One that is surely older than the resolve does not count. Equal time
+        stamps make the resolve no newer.
         """
-        if (state.incident, state.number) not in self.unbelieved:
-            return False
-        others = (other for other in self.states_of(state.incident) if other.is_open)
-        later = (other for other in others if not surely_newer(state, other))
-        return any(at > min(state.arrivals) for other in later for at in other.shown)
+
+        def is_older(other: SharedState) -> bool:
+            return surely_newer(state, other) and (not state.version or state.version != other.version)
+
+        later = [other for other in self.states_of(state.incident) if not is_older(other)]
+        asked = [each for each in later if (each.incident, each.number) in self.unbelieved]
+        shown = [at for other in later if other.is_open for at in other.shown]
+        return not state.is_open and any(at > min(each.arrivals) for each in asked for at in shown)
 
     def _is_wanted(self, told: SharedState | None, state: SharedState) -> bool:
         """Return True if the policy announces the transition from the announced state `told` to `state`.
@@ -416,10 +420,18 @@ class Invariants(Played):
     def _found_over(self, incident: str, others: Sequence[SharedState]) -> list[SharedState]:
         """Return the incident's resolved states that a reconcile run may have found.
 
-        BigPanda's API has shown these states. A state is left out if one of `others` is surely newer.
+        BigPanda's API has shown these states. A state is left out if one of `others` is surely newer, unless it was
+        BigPanda's answer about a claimed resolve that is newer still.
         """
-        over = [each for each in self.states_of(incident) if each.shown and not each.is_open]
-        return [state for state in over if not any(surely_newer(other, state) for other in others)]
+
+        def is_older(state: SharedState) -> bool:
+            return any(surely_newer(other, state) for other in others)
+
+        states = self.states_of(incident)
+        claimed = [each for each in states if (incident, each.number) in self.unbelieved and not is_older(each)]
+        asked_at = min((min(each.arrivals) for each in claimed), default=math.inf)
+        over = [each for each in states if each.shown and not each.is_open]
+        return [state for state in over if not is_older(state) or max(state.shown) > asked_at]
 
     def _knows(self, state: SharedState) -> bool:
         """Return True if the relay knows a state, even if its share was never answered 2xx."""
@@ -559,7 +571,8 @@ class Invariants(Played):
         is_odd = self.has_operators or self.cloud.has_newer_schema or not self.is_steady(*NEEDED, "bigpanda")
         if last.is_open or last.version is None or is_odd:
             return
-        if any(state.version is None or state.version > last.version for state in self.states_of(incident)):
+        others = (state for state in self.states_of(incident) if state is not last)
+        if any(state.version is None or state.version >= last.version for state in others):
             return
         found = self.world.began + last.at + 2 * interval + FOUND_SECONDS
         for ring in self.rings_of(incident):
@@ -675,13 +688,14 @@ class Invariants(Played):
                 is_known_over = not other.is_open and bool(other.answered)
                 # A share in shadow mode is on no queue: while the ledger fails, it is lost.
                 is_known_over = is_known_over and not (self._is_shadowed(other) and other.incident in self.unguarded)
-                # Until BigPanda confirms it, a claimed resolve changes nothing.
+                # Until BigPanda confirms it, a claimed resolve changes nothing. Nor does one that it refuted.
                 is_known_over = is_known_over and (other.incident, other.number) not in self.unbelieved
                 if (
                     is_known_over
                     and state.is_open
                     and surely_newer(other, state)
                     and ring.began > min(other.answered) + IN_FLIGHT_SECONDS
+                    and not self._is_refuted(other)
                 ):
                     self._problem(f"stale: {state} rang although {other} was known")
 
