@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
 from urllib.parse import unquote_plus, urlsplit
@@ -208,7 +209,7 @@ class Channel:
         key = json.dumps([self.trigger_url, *sorted(self.auth.members.items())]).encode()
         return hmac.digest(key, secret, "sha256").hex()[:8]
 
-    @property
+    @cached_property
     def trigger_recipients(self) -> tuple[str, ...]:
         """Recipients that the trigger's URL names. They get each signal that is not for some people alone."""
         return names_in_url(self.trigger_url)

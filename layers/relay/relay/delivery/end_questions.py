@@ -1,8 +1,8 @@
 """Questions to BigPanda if an incident is over of which a resolve came.
 
 Anyone who has the webhook's token can forge a resolve. So, if the channel has an API key, BigPanda is asked before
-anything is announced, ended or dropped: after 3, 15 and 60 s, then each time after as long as the last resolve is ago,
-from one to five minutes.
+anything is announced, ended or dropped: after 3, 15 and 60 s. Each later question waits for as long as has passed since
+the last resolve, from one to five minutes.
 
 | BigPanda's answer | what follows |
 | --- | --- |
@@ -38,8 +38,8 @@ from relay.ledger.table import Ledger
 if TYPE_CHECKING:
     from relay.bigpanda.listing import Lister
 
-# Times of the first questions, in seconds after the resolve. The wait for a later one is as long as the last resolve is
-# ago, from LATER_SECONDS to SELDOM_SECONDS.
+# Times of the first questions, in seconds after the resolve. A later one waits for as long as has passed since the last
+# resolve, from LATER_SECONDS to SELDOM_SECONDS.
 QUESTIONS_SECONDS = (FIRST_QUESTION_SECONDS, 15.0, 60.0)
 LATER_SECONDS, SELDOM_SECONDS = 60.0, 300.0
 # A first question for which the rate limit had no room is asked again after this time.
