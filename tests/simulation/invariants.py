@@ -25,7 +25,7 @@ from tests.simulation.console import answers_in
 from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
 from tests.simulation.oracle import changed, newest, surely_newer
-from tests.simulation.phones import Page, Ring
+from tests.simulation.phones import LOOKED_FOR_SECONDS, Page, Ring
 from tests.simulation.played import ACKNOWLEDGER, FORGER, IN_FLIGHT_SECONDS, NEEDED, Played
 from tests.simulation.promptness import HIDDEN_SECONDS, Promptness
 from tests.simulation.reports import Reports
@@ -809,14 +809,16 @@ class Invariants(Played):
             ends = [end.at for end in resolves if not self._is_open_again(page, end)]
             # A page that comes long after its signal, and after the end of its incident, is not looked for, not even
             # after a further resolve.
-            first = min([*ends, *(end.at for end in announced)], default=0.0)
+            first = min((end.at for end in resolves), default=0.0)
             ends = [at for at in ends if not page.is_slow or page.found_from < first]
             if self.story.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
             # Only without faults of the needed services; a late page cannot end before it exists.
             is_calm = self.is_steady(*NEEDED, "rest", "bigpanda", "token") and not self.has_operators
             if self.story.has_rest and is_open and page in told and ends and is_calm:
-                late = (page.ended_at or math.inf) - max(min(ends), page.found_from)
+                # After the end, a second page is looked for when the workflow makes no more.
+                looked_for = page.ring.at + LOOKED_FOR_SECONDS if page.found_from > min(ends) else 0.0
+                late = (page.ended_at or math.inf) - max(min(ends), page.found_from, looked_for)
                 # BigPanda may be asked for a minute if a resolve is true.
                 if late > ENDS_SECONDS + (CLAIM_SECONDS if self.story.confirms_ends else 0.0):
                     self._problem(f"{page.name} of {incident} ended {late:.0f} s late")

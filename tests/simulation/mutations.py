@@ -1480,6 +1480,13 @@ MUTATIONS = (
         seed=182,
     ),
     Mutation(
+        "a further page that a workflow makes after a signal's pages ended is not looked for",
+        "delivery.page_followup:signals_to_terminate",
+        "not signal.is_over or (signal.at > young_since and not signal.is_page_missing)",
+        "not signal.is_over",
+        seed=0,
+    ),
+    Mutation(
         "a later page for other people excuses a critical that made no page",
         "delivery.page_followup:_unpaged_criticals",
         "later.pages and later.reaches_all_of(signal)",

@@ -195,7 +195,7 @@ def _with_quick_answers(random: Random, story: Story) -> Story:
     states: list[SharedState] = []
     answers: list[Said] = []
     for number in range(random.choice([2, 3, 4])):
-        own = course(f"q{number}", random.uniform(0, 60), "critical ok", waits(random, 400.0))
+        own = course(f"q{number}", random.uniform(0, 60), "critical ok", waits(random, 60.0, 400.0))
         states += own
         at, response = own[0].at + random.uniform(1, 40), random.choice(["Acknowledge", "Not me"])
         answers.append(Said(at, number, f"q{number}", response, 1))
@@ -480,9 +480,25 @@ _PAIRS = (
     _with_troubled_follow_ups,
     _with_ended_snoozes,
 )
+
+
+def _with_further_trouble(random: Random, story: Story) -> Story:
+    """Return a story of another narrow kind, in which one or two more services fail for some time."""
+    story = random.choice((*_KINDS, *_UNSEEN, *_LATER, *_PAIRS))(random, story)
+    # A message is in the ledger or in the queue: no more is promised if both fail.
+    services = sorted(set(FAULTS) - ({"dynamodb", "sqs"} if story.vanishing else set()))
+    spells = []
+    for service in random.sample(services, random.choice([1, 1, 2])):
+        begins = random.choice(story.posts).at + random.uniform(-5, 60)
+        ends = begins + random.choice([10.0, 60.0, 300.0]) * random.uniform(0.7, 1.3)
+        spells.append(Spell(service, random.choice(FAULTS[service]), begins, ends, random.choice([0.5, 1.0])))
+    return story.with_more(spells=spells)
+
+
 _FAMILIES: Sequence[Rarity] = (
     ("unseen of {}", 0.24, 0.4, _one_of(_UNSEEN)),
     ("later kinds of {}", 0.42, 0.54, _one_of(_LATER)),
     ("pairs of {}", 0.021, 0.101, _one_of(_PAIRS)),
+    ("troubles of {}", 0.61, 0.69, _with_further_trouble),
     ("floods of {}", 0.7, 0.72, _one_of((_with_a_row_of_ambiguous_answers,))),
 )

@@ -171,7 +171,8 @@ class Promptness(CautiousJudge):
             by = max(works_from, *state.answered) + most
             is_refused = any(each.begins < by - self.world.began < each.ends for each in outages)
             rang = any(ring.began < by for ring in self.rings_of(state.incident))
-            if is_refused and not rang and not self._is_expired(state, by):
+            is_lost = self._is_expired(state, by) or self._given_up_at(state) < by
+            if is_refused and not rang and not is_lost:
                 yield f"late: {state} was not sent in {most:.0f} s, while the queue failed"
 
     def _only_outages_of(self, service: str) -> list[Spell] | None:

@@ -126,9 +126,10 @@ class Unheard(Played):
         for words, within in self._steps():
             deadline = min(span.began + within, self._given_up_at(incident, span) + RECORDED_SECONDS)
             ends = [self.world.began + spell.ends for spell in self.weather.spells]
+            most = UNSTEADY_SECONDS if self._is_troubled() else TOLD_SECONDS
             # In a pause nobody is told.
-            ends += [pause.until for pause in self._pauses() if pause.since < deadline + TOLD_SECONDS]
-            by = max([deadline, *ends]) + (UNSTEADY_SECONDS if self._is_troubled() else TOLD_SECONDS)
+            pauses = [pause.until for pause in self._pauses() if pause.since < max([deadline, *ends]) + most]
+            by = max([deadline, *ends, *pauses]) + most
             proven = self._first_proof(incident, span) if words == NO_DEVICE else span.answered_at
             is_unheard = min(proven, span.answered_at) > by and span.ends > by
             if is_unheard and not any(at <= by for at in told):

@@ -29,6 +29,8 @@ class Tenant:
         self.makes_pages = True
         # Request ids of signals without a page.
         self.hidden: set[str] = set()
+        # Request ids of signals of which the workflow made a second page.
+        self.twins: set[str] = set()
         # Time of each accepted signal.
         self.signals: list[float] = []
         # Ids of the pages that were ended, in order.
@@ -95,10 +97,10 @@ class Tenant:
     def _pages(self, request_id: str) -> list[dict[str, str]]:
         self.asked.append(request_id)
         number = request_id.removeprefix("r")
-        page_id = f"page-{number}"
-        status = "TERMINATED" if page_id in self.ended else "ACTIVE"
+        ids = [f"page-{number}", *([f"twin-{number}"] if request_id in self.twins else [])]
         is_there = self.makes_pages and request_id not in self.hidden
-        return [{"id": page_id, "eventId": f"40800{number}", "status": status}] if is_there else []
+        statuses = {page_id: "TERMINATED" if page_id in self.ended else "ACTIVE" for page_id in ids if is_there}
+        return [{"id": each, "eventId": f"40800{number}", "status": status} for each, status in statuses.items()]
 
 
 def _audit(happened: str) -> dict[str, Any]:

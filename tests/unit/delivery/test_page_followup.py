@@ -264,9 +264,21 @@ def test_pages_of_past_states_end_and_no_others(name: str, tenant: Tenant) -> No
     tenant.ended += [page] if page else []
     relay = new_relay(tenant, policy=policy)
     relay.play(events)
-    assert (tenant.ended, relay.delays()) == (ended, [])
+    assert tenant.ended == ended
     is_over = [f"page-{number}" in ended for number in range(1, len(tenant.signals) + 1)]
     assert [each[2] for each in pages(relay)] == is_over
+    relay.play("181")
+    assert (tenant.ended, relay.delays()) == (ended, [])
+
+
+@pytest.mark.parametrize("events", ["critical 36 ok 36", NEWER])
+def test_page_that_a_workflow_makes_after_the_first_ended_ends_too(events: str, tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    relay.play(events)
+    assert tenant.ended == ["page-1"]
+    tenant.twins = {"r1"}
+    relay.play("181")
+    assert (tenant.ended, relay.delays()) == (["page-1", "twin-1"], [])
 
 
 def test_page_for_the_acknowledger_alone_does_not_end_the_page_of_all(tenant: Tenant) -> None:
@@ -296,7 +308,7 @@ def test_unannounced_resolve_ends_the_page_before_the_ledger_notes_it(tenant: Te
     else:
         relay.play("ok")
     assert tenant.ended == ["page-1"]
-    relay.wake(60)
+    relay.wake(181)
     assert relay.delays() == []
 
 

@@ -28,25 +28,31 @@ from relay.xmatters.directory import Pages
 
 
 def terminate_pages(
-    pages: Pages, rest: Rest, entry: Entry, deadline: Deadline, *, replaces: bool
+    pages: Pages, rest: Rest, entry: Entry, deadline: Deadline, *, replaces: bool, young_since: float
 ) -> Iterator[AcceptedSignal]:
     """Terminate the pages of past states, and yield each signal whose pages are all terminated. Raises SendError.
 
     A signal that a newer page replaces, and that has no page yet, is not yielded: its workflow may make one later.
     """
-    for signal in signals_to_terminate(entry, replaces=replaces):
+    for signal in signals_to_terminate(entry, replaces=replaces, young_since=young_since):
         # Searched again: the workflow may have made a page later, or a second one.
         found = pages.of_request(rest, signal.request_id, deadline)
         ids = tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))
         if not ids and signal.at >= entry.end.at:
             continue
+        ended = {*(page.id for page in found if not page.is_active), *(signal.pages if signal.is_over else ())}
         for page in ids:
-            pages.terminate(rest, page, deadline)
+            if page not in ended:
+                pages.terminate(rest, page, deadline)
         yield replace(signal, pages=ids, is_over=True)
 
 
-def signals_to_terminate(entry: Entry, *, replaces: bool) -> Iterator[AcceptedSignal]:
-    """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page `replaces` them."""
+def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) -> Iterator[AcceptedSignal]:
+    """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page `replaces` them.
+
+    Those are included whose pages are over, but that were sent after `young_since` (epoch seconds): the workflow may
+    make further pages of them.
+    """
     for index, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
         newer_ones = [
@@ -54,7 +60,8 @@ def signals_to_terminate(entry: Entry, *, replaces: bool) -> Iterator[AcceptedSi
         ]
         is_resolved = signal.is_open and signal.at < entry.end.at
         is_replaced = replaces and bool(newer_ones)
-        if (signal.pages or signal.is_page_missing) and not signal.is_over and (is_resolved or is_replaced):
+        is_due = not signal.is_over or (signal.at > young_since and not signal.is_page_missing)
+        if (signal.pages or signal.is_page_missing) and is_due and (is_resolved or is_replaced):
             yield signal
 
 
@@ -69,6 +76,8 @@ def _takes_over(newer: AcceptedSignal, older: AcceptedSignal) -> bool:
 # Bounds of the wait between two searches.
 SHORTEST_SEARCH_WAIT_SECONDS = 10.0
 LONGEST_SEARCH_WAIT_SECONDS = 60.0
+# The last search for further pages may come so late.
+LAST_SEARCH_SECONDS = 300.0
 # The default age limit of a job, so that an outage of the REST API is bridged. Older signals without a search were sent
 # before the channel had credentials for the REST API.
 OLD_SIGNAL_SECONDS = 6 * 3600.0
@@ -122,7 +131,8 @@ class Followup:
         """Put the followed signals into `checked` by request id, also if a later request fails. Raises SendError."""
         for signal in self._without_known_page(entry):
             checked[signal.request_id] = self._looked_for(signal, rest, policy.page_within_seconds, deadline)
-        for signal in terminate_pages(self.pages, rest, entry.followed(checked), deadline, replaces=policy.replace):
+        after, since = entry.followed(checked), self.clock() - policy.page_within_seconds - LAST_SEARCH_SECONDS
+        for signal in terminate_pages(self.pages, rest, after, deadline, replaces=policy.replace, young_since=since):
             checked[signal.request_id] = signal
 
     def _noted(
@@ -170,8 +180,13 @@ class Followup:
         if waiting:
             wait = (now - max(waiting)) / 2
             return now + min(max(wait, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
-        question_at = _question_at(entry, channel)
-        return None if question_at is None else max(question_at, now + SHORTEST_SEARCH_WAIT_SECONDS)
+        # Further pages of a signal whose pages are over are searched once its workflow makes no more.
+        since = now - channel.policy.page_within_seconds
+        ended = signals_to_terminate(entry, replaces=channel.policy.replace, young_since=since) if channel.rest else ()
+        times = [each.at - since + now for each in ended if each.is_over]
+        if (question_at := _question_at(entry, channel)) is not None:
+            times.append(question_at)
+        return max(min(times), now + SHORTEST_SEARCH_WAIT_SECONDS) if times else None
 
     def _without_known_page(self, entry: Entry) -> Iterator[AcceptedSignal]:
         now = self.clock()

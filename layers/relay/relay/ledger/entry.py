@@ -473,7 +473,9 @@ class Entry(NamedTuple):
         # One that is open since an earlier critical says nothing of a critical that comes anew.
         has_own = receipt.is_open and not is_anew
         begins = audience.awaits_receipt and not audience.is_for_one and not has_own
-        if begins and state.is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
+        # A share without a status does not say that a critical is none any more.
+        is_critical = state.is_critical or (state.may_be_critical and any(told and told.is_critical for told in known))
+        if begins and is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
             receipt = Receipt.begun(at, audience.recipients)
         if audience.has_others and receipt.awaits_others:
             receipt = replace(receipt, others_at=at)
