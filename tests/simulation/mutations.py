@@ -1235,7 +1235,8 @@ MUTATIONS = (
         "delivery.page_followup:terminate_pages",
         """
             for page in ids:
-                pages.terminate(rest, page, deadline)
+                if page not in ended:
+                    pages.terminate(rest, page, deadline)
         """,
         """
             for page in ids[:1]:
@@ -1499,12 +1500,12 @@ MUTATIONS = (
         """
             (
                 begins
-                and state.is_critical
+                and is_critical
                 and (newer is None or newer.is_critical)
                 and (is_anew or not receipt.since)
             )
         """,
-        "begins and state.is_critical and (newer is None or newer.is_critical)",
+        "begins and is_critical and (newer is None or newer.is_critical)",
         seed=79,
     ),
     Mutation(
