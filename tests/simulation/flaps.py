@@ -58,10 +58,7 @@ def certain(policy: Mapping[str, Any], states: Sequence[SharedState]) -> Iterato
         if at >= ends and begins < math.inf:
             yield Time(begins, ends)
             begins, changes = math.inf, []
-        if (before.is_open, before.status) != (state.is_open, state.status) and None not in {
-            before.status,
-            state.status,
-        }:
+        if (before.is_open, before.status) != (state.is_open, state.status):
             changes = [other for other in changes if other > at - calm] + [at]
             if begins < math.inf or len(changes) >= enough:
                 begins, ends = min(begins, at), at + calm

@@ -740,6 +740,8 @@ class Invariants(Played):
             state = self.told_by(ring)
             is_news = changed(told, state) in self.wanted(incident) or self._is_bad_again(told, state, ring.at)
             is_news = is_news or self._is_rerouted(told, state, ring)
+            # The relay may not have known the status of an incident whose share did not say it.
+            is_news = is_news or (told is not None and not told.says_status and state.is_open)
             # A newer state may replace the critical that the snooze's end announces.
             needless += not is_news and not (state.is_open and self._is_snooze_over(incident, before, ring.at))
             told, before = state, ring.at
@@ -954,7 +956,7 @@ class Invariants(Played):
         That is so if the policy has such a rule, and if an equally bad or worse state was signalled before `at`.
         """
         told = [self.told_by(ring) for ring in rings if ring.began < at]
-        is_as_bad = any(RANKS.get(each.status or "", -1) >= RANKS.get(state.status or "", -1) for each in told)
+        is_as_bad = any(RANKS[each.status] >= RANKS[state.status] for each in told)
         return "flap" in self.policy(state.incident) and is_as_bad
 
     def _check_believed(self) -> None:

@@ -131,7 +131,7 @@ MUTATIONS = (
     Mutation(
         "what got better unheard is forgotten",
         "ledger.entry:Entry.unchanged",
-        "state.without_alerts() if is_better else self.eased if is_silent else None",
+        "state.without_alerts() if self.is_eased_by(state) else None",
         "None",
         seed=3,
     ),
@@ -1016,7 +1016,7 @@ MUTATIONS = (
     Mutation(
         "a share's arrival is not pushed behind the newest one when clocks differ",
         "delivery.step:_state_after_newest",
-        "max(task.state.came, seconds_of(timestamp(newest.came + 0.001)))",
+        "max(state.came, seconds_of(timestamp(newest.came + 0.001)))",
         "task.state.came",
         seed=405,
     ),
@@ -1500,12 +1500,12 @@ MUTATIONS = (
         """
             (
                 begins
-                and is_critical
+                and state.is_critical
                 and (newer is None or newer.is_critical)
                 and (is_anew or not receipt.since)
             )
         """,
-        "begins and is_critical and (newer is None or newer.is_critical)",
+        "begins and state.is_critical and (newer is None or newer.is_critical)",
         seed=79,
     ),
     Mutation(
@@ -1641,10 +1641,10 @@ MUTATIONS = (
         seed=1006,
     ),
     Mutation(
-        "a share without a status ends the receipt of a critical",
-        "ledger.entry:Entry._settled_with",
-        "state.may_be_critical",
-        "state.is_critical",
+        "a share without a status does not take over the status of the newest state",
+        "incidents.share:State.with_status_of",
+        "self.is_open and self.rank is None and other is not None and other.is_open",
+        "False",
         seed=491,
     ),
 )

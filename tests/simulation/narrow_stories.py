@@ -383,9 +383,10 @@ def _with_a_share_without_a_status(random: Random, story: Story) -> Story:
     for incident in sorted({post.state.incident for post in story.posts if random.random() < 0.7}):
         own = (post.state for post in story.posts if post.state.incident == incident)
         last = max(own, key=lambda state: state.number)
-        [_, later] = course(incident, last.at, "critical none", waits(random, 30.0, 200.0))
+        [_, later] = course(incident, last.at, "critical critical", waits(random, 30.0, 200.0))
+        later = replace(later, number=last.number + 1, alerts=last.alerts, says_status=False)
         if last.status == "critical":
-            posts.append(Post(later.at, replace(later, number=last.number + 1, alerts=last.alerts)))
+            posts.append(Post(later.at, later))
     return story.with_more(posts)
 
 

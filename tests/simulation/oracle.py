@@ -27,8 +27,8 @@ def changed(told: SharedState | None, now: SharedState) -> str:
         return "resolved"
     if told is None or not now.is_open:
         return "touched"
-    before, after = RANKS.get(told.status or "", -1), RANKS.get(now.status or "", -1)
-    if after not in {-1, before}:
+    before, after = RANKS[told.status], RANKS[now.status]
+    if after != before:
         return "worsened" if after > before else "eased"
     return "grew" if now.alerts - told.alerts else "touched"
 

@@ -1,5 +1,6 @@
 """Stories: the incidents, shares, faults and operators' actions of a schedule, all derived from a seed."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import replace
@@ -54,13 +55,14 @@ class SharedState:
         environment: name of the incident's environment; empty if the share has none.
         team: value of the incident's tag `team`, with an environment; empty if the share has no such tag.
         severity: the worst status of the incident so far; empty if the share has none.
+        says_status: False if the share leaves the status out, which is that of the state before.
     """
 
     incident: str
     number: int
     at: float
     is_open: bool
-    status: str | None
+    status: str
     alerts: frozenset[str]
     changed_on: int | None
     updated_on: int | None
@@ -74,12 +76,13 @@ class SharedState:
     team: str = ""
     severity: str = ""
     environment_id: str = ""
+    says_status: bool = True
 
     @property
     def facts(self) -> Facts:
         """Facts for routes and pauses. A resolve reaches those who were rung: it has the worst status."""
         status = self.status if self.is_open else self.severity or self.status
-        return Facts(self.environment, self.team, status or "")
+        return Facts(self.environment, self.team, status if self.says_status else "")
 
     @property
     def is_critical(self) -> bool:
@@ -115,7 +118,8 @@ class SharedState:
 
     def tells_the_same(self, other: "SharedState") -> bool:
         """Return True if both states are equal in openness, status and alerts."""
-        return (self.is_open, self.status, self.alerts) == (other.is_open, other.status, other.alerts)
+        mine = (self.is_open, self.status, self.alerts, self.says_status)
+        return mine == (other.is_open, other.status, other.alerts, other.says_status)
 
     def body(self) -> bytes:
         """Return the webhook's body."""
@@ -125,9 +129,9 @@ class SharedState:
             "share": self.number,
             "active": self.is_open,
             "resolved": not self.is_open,
-            "alerts": [{"id": alert, "status": self.status or "unknown"} for alert in sorted(self.alerts)],
+            "alerts": [{"id": alert, "status": self.status} for alert in sorted(self.alerts)],
         }
-        if self.status:
+        if self.says_status:
             incident["status"] = self.status
         if self.severity:
             incident["severity"] = self.severity
@@ -149,11 +153,11 @@ class SharedState:
             "id": self.incident,
             "share": self.number,
             "active": self.is_open,
-            "status": (self.status or "").capitalize() or None,
+            "status": self.status.capitalize(),
             "shared": True,
             "end": None if self.is_open else BEGINS_AT + int(self.at),
             "snooze": {"snoozed": is_snoozed},
-            "alerts": [{"alert_id": alert, "status": self.status or "unknown"} for alert in sorted(self.alerts)],
+            "alerts": [{"alert_id": alert, "status": self.status} for alert in sorted(self.alerts)],
             **({"severity": self.severity.capitalize()} if self.severity else {}),
             **stamps,
         }
@@ -161,7 +165,8 @@ class SharedState:
     def __str__(self) -> str:
         kind = "open" if self.is_open else "over"
         stamps = f"changedOn {self.changed_on}, updatedOn {self.updated_on}"
-        return f"{self.incident} share {self.number}: {kind}, {self.status}, {len(self.alerts)} alerts, {stamps}"
+        status = self.status if self.says_status else f"{self.status}, which it does not say"
+        return f"{self.incident} share {self.number}: {kind}, {status}, {len(self.alerts)} alerts, {stamps}"
 
 
 @dataclass(frozen=True)
@@ -454,7 +459,12 @@ def tell(seed: int) -> Story:
         story = replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
     story = with_rarities(seed, story, [("{}/actions", 0.062, 0.242, _with_actions)])
     story = replace(story, api_lag=Random(f"lag of {seed}").choice([0.0, 0.0, 0.0, 3.0, 20.0, 45.0]))
-    return with_rarities(seed, _with_a_cloud(seed, story), _RARITIES)
+    story = with_rarities(seed, _with_a_cloud(seed, story), _RARITIES)
+    # The relay may not know the status of a lost share.
+    unknown = {post.state.incident for post in story.posts if post.is_lost}
+    for post in story.posts:
+        post.state.says_status |= post.state.incident in unknown
+    return story
 
 
 type Change = Callable[[Random, Story], Story]
@@ -484,7 +494,7 @@ def _with_bursts(random: Random, story: Story) -> Story:
     return story.with_more(posts, others={**story.others, "bursts": policy})
 
 
-def stamped(incident: str, number: int, at: float, status: str | None, alerts: int = 1) -> SharedState:
+def stamped(incident: str, number: int, at: float, status: str, alerts: int = 1) -> SharedState:
     """Return a state with its own second as time stamps, and with so many alerts. It is over if its status is "ok"."""
     stamp, names = int(BEGINS_AT + at), frozenset(f"a{each}" for each in range(alerts))
     return SharedState(incident, number, at, status != "ok", status, names, stamp, stamp)
@@ -493,11 +503,11 @@ def stamped(incident: str, number: int, at: float, status: str | None, alerts: i
 def course(incident: str, at: float, statuses: str, wait: Callable[[], float]) -> list[SharedState]:
     """Return states of an incident that gets an alert with each; `wait` returns the seconds until the next one.
 
-    `statuses` are their statuses in order. The status "none" is that of an open state that does not say its status.
+    `statuses` are their statuses in order.
     """
     states = []
     for number, status in enumerate(statuses.split()):
-        states.append(stamped(incident, number, at, None if status == "none" else status, number + 1))
+        states.append(stamped(incident, number, at, status, number + 1))
         at += wait()
     return states
 
@@ -1073,9 +1083,16 @@ def _states(random: Random, incident: str) -> list[SharedState]:
             updated = _stamp(stamps, states[0].at if states else at)
         if changed and random.random() < 0.05 and (not states or at - states[-1].at > APART_SECONDS):
             changed = _with_error(random, changed, at, is_open=is_open)
-        said = None if is_open and random.random() < 0.03 else status
-        states.append(SharedState(incident, number, at, is_open, said, frozenset(alerts), changed, updated, is_comment))
+        is_silent = is_open and random.random() < 0.03 and _is_steady(states, status)
+        state = SharedState(incident, number, at, is_open, status, frozenset(alerts), changed, updated, is_comment)
+        states.append(replace(state, says_status=not is_silent))
     return states
+
+
+def _is_steady(states: Sequence[SharedState], status: str) -> bool:
+    """Return True if the incident is open, and had this status alone since it opened."""
+    since = list(itertools.takewhile(lambda state: state.is_open, reversed(states)))
+    return bool(since) and all(state.status == status and state.says_status for state in since)
 
 
 def _with_error(random: Random, changed: int, at: float, *, is_open: bool) -> int:

@@ -84,8 +84,7 @@ class Unheard(Played):
     def _spans(self, incident: str) -> Iterator[Span]:
         states = {state.number: state for state in self.states_of(incident)}
         rings = [ring for ring in self.rings_of(incident) if ring.share in states]
-        # A share without a status does not say that the incident is better.
-        others = [each for each in states.values() if each.status != "critical" and (each.status or not each.is_open)]
+        others = [each for each in states.values() if each.status != "critical"]
         ends = -math.inf
         for ring in rings:
             told = states[ring.share]

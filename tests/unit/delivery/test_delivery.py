@@ -1,5 +1,6 @@
 """Delivery of a share: an owed state is kept, claimed, sent and recorded; any other sends no signal."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -137,6 +138,15 @@ def routed(policy: dict[str, Any], **changes: Any) -> Relay:
 
 
 # ---- Shares with bad timestamps --------------------------------------------------------------------------------------
+
+
+def test_critical_that_is_owed_stays_owed_if_the_next_share_does_not_say_its_status() -> None:
+    relay = new_relay(samples.accepted("r1"), *[samples.refused(503)] * 3, samples.accepted("r2"))
+    assert relay.play("warning critical") == ["delivered opened", "queued upstream"]
+    relay.clock.now += 1
+    assert relay.share(status=None, changedOn=int(relay.clock.now)).subject.transition == "worsened"
+    assert json.loads(relay.session.calls[-1].headers["X-Relay-Decision"])["status"] == "critical"
+    assert relay.play("critical") == ["unchanged touched"]
 
 
 @pytest.mark.parametrize("ahead", [6, 3599])

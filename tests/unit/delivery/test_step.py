@@ -77,18 +77,6 @@ SHARES: dict[str, tuple[Entry, State, frozenset[Transition], str]] = {
     "open again after a silent end": (announced(state()).unchanged(over(5)), state(9), SILENT_ENDS, "owed reopened"),
     "eased still": (EASED_TWICE, state(7, **WARNING), ONCALL, "unchanged eased"),
     "over after a silent easing": (EASED_TWICE, over(8), ONCALL, "owed resolved"),
-    "share without a status is no easing": (
-        announced(state()).unchanged(state(5, status=None)),
-        state(9),
-        ONCALL,
-        "unchanged touched",
-    ),
-    "share without a status keeps an easing": (
-        announced(state()).unchanged(state(5, status="unknown")).unchanged(state(6, status=None)),
-        state(9, **WARNING),
-        ONCALL,
-        "owed worsened",
-    ),
     "alerts are compared with the announced": (
         EASED,
         state(6, **WARNING),

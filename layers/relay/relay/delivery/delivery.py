@@ -718,7 +718,8 @@ def record_or_queue(
 def _announced(task: Task, accepted: Acceptance) -> Callable[[Entry], Entry]:
     def announced(entry: Entry) -> Entry:
         audience = audience_of_some(task, entry) if Flag.FOR_SOME in task.job.flags else task.audience()
-        return entry.announcing(task.state, accepted.request_id, accepted.at, audience)
+        state = task.state.with_status_of(entry.newest)
+        return entry.announcing(state, accepted.request_id, accepted.at, audience)
 
     return announced
 

@@ -378,7 +378,7 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
         return ()
     if announced is None or announced.came > signals[-1].at + CLOCKS_DIFFER_SECONDS:
         return ()
-    if state.rank is None and announced.rank is not None:
+    if task.state.rank is None and announced.rank is not None:
         return ()
     if any(compare(known, state).transition not in _AS_ANNOUNCED for known in entry.maybe_announced()):
         return ()
@@ -409,15 +409,16 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the newest state of its ledger entry in spite of clock skew.
 
     A state without timestamps takes over those of the newest state, so that an older share that comes late does not
-    count as newer. A queued job's state did that before it was queued, unless the ledger failed then.
+    count as newer. A queued job's state did that before it was queued, unless the ledger failed then. A state without a
+    status takes over that of the newest state, too.
     """
-    newest = entry.newest
+    newest, state = entry.newest, task.state.with_status_of(entry.newest)
     if newest is None:
-        return task.state
+        return state
     if task.is_on_queue:
-        return task.state.with_version_of(newest) if _inherits_later_version(task.state, newest) else task.state
-    state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(newest.came + 0.001))))
-    if task.state.is_stamped or newest.version is None:
+        return state.with_version_of(newest) if _inherits_later_version(state, newest) else state
+    state = replace(state, came=max(state.came, seconds_of(timestamp(newest.came + 0.001))))
+    if state.is_stamped or newest.version is None:
         return state
     return state.with_version_of(newest)
 

@@ -366,6 +366,11 @@ class State(NamedTuple):
         version, rank = share.trusted_version(came), RANKS.get(share.status or "")
         return cls(version, digest or share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
+    def with_status_of(self, other: "State | None") -> Self:
+        """Return the state; if it is open and has no status, with that of another open state that came before it."""
+        is_silent = self.is_open and self.rank is None and other is not None and other.is_open
+        return self._replace(rank=other.rank) if is_silent and other else self
+
     def with_version_of(self, other: "State") -> "State":
         """Return the state, which has no timestamps of its own, with those of another state that came before it."""
         return self._replace(version=other.version, has_borrowed_version=True)
@@ -388,11 +393,6 @@ class State(NamedTuple):
     @property
     def is_critical(self) -> bool:
         return self.is_open and self.rank == _CRITICAL
-
-    @property
-    def may_be_critical(self) -> bool:
-        """True also for an open state without a status, which does not contradict the known status."""
-        return self.is_critical or (self.is_open and self.rank is None)
 
     def precedes(self, other: "State | None") -> bool:
         """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
@@ -479,8 +479,8 @@ def compare(announced: State | None, state: State) -> Change:
 def _compare_open(announced: State, state: State) -> Change:
     """Return the change between two open states.
 
-    A status that BigPanda does not document counts as none. A state without one is neither worse nor better than any
-    other, and never critical.
+    A status that BigPanda does not document counts as none. A state without one is as bad as the newest one that the
+    ledger knows (`State.with_status_of`); if there is none, it is neither worse nor better than any other.
     """
     # A status that was missing before may have hidden a worse one.
     if state.rank is not None and state.rank != announced.rank:

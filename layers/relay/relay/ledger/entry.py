@@ -135,10 +135,10 @@ class Flap(NamedTuple):
 
 
 def _differ(before: State, state: State) -> bool:
-    """True if the incident opened, ended, or has another status. An unknown status of an open incident is no change."""
+    """True if the incident opened, ended, or has another status."""
     if before.is_open != state.is_open:
         return True
-    return state.is_open and None not in {before.rank, state.rank} and before.rank != state.rank
+    return state.is_open and before.rank != state.rank
 
 
 # Longer than any sender works, so that a lease expires only if its sender died.
@@ -373,10 +373,7 @@ class Entry(NamedTuple):
 
         If the state is closed, the entry's `end` records that the incident is over.
         """
-        is_better = self.is_eased_by(state)
-        # A body without a status does not contradict the known status.
-        is_silent = state.is_open and state.rank is None
-        eased = state.without_alerts() if is_better else self.eased if is_silent else None
+        eased = state.without_alerts() if self.is_eased_by(state) else None
         entry = self._settled_with(state)
         entry = replace(entry, eased=eased, debt=entry.debt.settled())
         if self.is_over or not state.is_open:
@@ -410,7 +407,7 @@ class Entry(NamedTuple):
     def _settled_with(self, state: State) -> "Entry":
         """Return the entry with a newest state that is not owed: it is announced, or is not to be."""
         entry = self._with_newest(state)
-        return entry if state.may_be_critical else replace(entry, receipt=self.receipt.ended())
+        return entry if state.is_critical else replace(entry, receipt=self.receipt.ended())
 
     def leased(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """Return the entry with the lease of a sender that is about to send, in at most `tries` attempts.
@@ -473,9 +470,7 @@ class Entry(NamedTuple):
         # One that is open since an earlier critical says nothing of a critical that comes anew.
         has_own = receipt.is_open and not is_anew
         begins = audience.awaits_receipt and not audience.is_for_one and not has_own
-        # A share without a status does not say that a critical is none any more.
-        is_critical = state.is_critical or (state.may_be_critical and any(told and told.is_critical for told in known))
-        if begins and is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
+        if begins and state.is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
             receipt = Receipt.begun(at, audience.recipients)
         if audience.has_others and receipt.awaits_others:
             receipt = replace(receipt, others_at=at)
@@ -553,7 +548,7 @@ class Entry(NamedTuple):
 
         While a better state is owed, only a critical without a page is told of.
         """
-        is_better = self.newest is not None and not self.newest.may_be_critical
+        is_better = self.newest is not None and not self.newest.is_critical
         return self.receipt.is_open and (self.receipt.has_no_page or not is_better)
 
     def awaits_others(self, state: State) -> bool:
