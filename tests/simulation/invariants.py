@@ -798,7 +798,8 @@ class Invariants(Played):
         over = [ring for ring in rings if not self.told_by(ring).is_open]
         for page in pages:
             later = [ring for ring in rings if ring.began > page.ring.began]
-            heirs = [other for other in told if self.policy(incident)["replace"] and _takes_over(other.ring, page.ring)]
+            heirs = [other for other in told if not other.is_dead and _takes_over(other.ring, page.ring)]
+            heirs = heirs if self.policy(incident)["replace"] else []
             is_old = any(ring in over for ring in later) or any(
                 page.ended_at is not None and heir.found_from <= page.ended_at for heir in heirs
             )
@@ -812,7 +813,7 @@ class Invariants(Played):
             # A page that comes long after its signal, and after the end of its incident, is not looked for, not even
             # after a further resolve.
             first = min((end.at for end in resolves), default=0.0)
-            ends = [at for at in ends if not page.is_slow or page.found_from < first]
+            ends = [at for at in ends if not page.is_dead and (not page.is_slow or page.found_from < first)]
             if self.story.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
             # Only without faults of the needed services; a late page cannot end before it exists.

@@ -1485,7 +1485,7 @@ MUTATIONS = (
         "delivery.page_followup:signals_to_terminate",
         "not signal.is_over or (signal.at > young_since and not signal.is_page_missing)",
         "not signal.is_over",
-        seed=0,
+        seed=460,
     ),
     Mutation(
         "a later page for other people excuses a critical that made no page",
@@ -1639,6 +1639,20 @@ MUTATIONS = (
                 return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
         """,
         seed=1006,
+    ),
+    Mutation(
+        "a callback that says that a device got the page is believed, although xMatters can be asked",
+        "bigpanda.writeback:Writeback._note_proof",
+        "callback.is_delivered() and rest is None",
+        "callback.is_delivered()",
+        seed=52,
+    ),
+    Mutation(
+        "a page that was over when it was found takes the place of an active one",
+        "delivery.page_followup:_takes_over",
+        "bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)",
+        "bool(newer.pages) and newer.reaches_all_of(older)",
+        seed=757,
     ),
     Mutation(
         "a share without a status does not take over the status of the newest state",

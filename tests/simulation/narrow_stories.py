@@ -483,6 +483,22 @@ _PAIRS = (
 )
 
 
+def _with_forged_deliveries(random: Random, story: Story) -> Story:
+    """Return a story of criticals that few devices get, although a stranger says that they did."""
+    story, answered = _with_late_answers(random, story), random.choice([0.0, 600.0])
+    receipts = {"notified_within_seconds": random.choice([120.0, 300.0]), "answered_within_seconds": answered}
+    return replace(story, receipts=receipts, has_forged_deliveries=True)
+
+
+def _with_dead_pages(random: Random, story: Story) -> Story:
+    """Return a story of pages that others replace, some of which xMatters ends when it makes them."""
+    courses = ["warning critical", "critical critical critical", "warning critical critical ok"]
+    states = _courses(random, "y", [2, 3], courses, 60, 40.0, 120.0)
+    wants = ["opened", "worsened", "grew", "resolved"]
+    policy = {"confirm_resolve": False, "notify_on": wants, "replace": True}
+    return _plain(story, in_time(states), policy=policy, routed=(), has_rest=True, has_dead_pages=True)
+
+
 def _with_further_trouble(random: Random, story: Story) -> Story:
     """Return a story of another narrow kind, in which one or two more services fail for some time."""
     story = random.choice((*_KINDS, *_UNSEEN, *_LATER, *_PAIRS))(random, story)
@@ -500,6 +516,11 @@ _FAMILIES: Sequence[Rarity] = (
     ("unseen of {}", 0.24, 0.4, _one_of(_UNSEEN)),
     ("later kinds of {}", 0.42, 0.54, _one_of(_LATER)),
     ("pairs of {}", 0.021, 0.101, _one_of(_PAIRS)),
-    ("troubles of {}", 0.61, 0.69, _with_further_trouble),
+    (
+        "troubles of {}",
+        0.61,
+        0.69,
+        _one_of((*[_with_further_trouble] * 4, _with_forged_deliveries, _with_dead_pages)),
+    ),
     ("floods of {}", 0.7, 0.72, _one_of((_with_a_row_of_ambiguous_answers,))),
 )

@@ -54,6 +54,7 @@ class Page:
 
     Attributes:
         found_from: time from which a search finds the page, in epoch seconds.
+        is_dead: True if xMatters ended the page when it made it.
         called_back_at: time at which the relay took a callback about that, in epoch seconds; infinity for never.
         given_up_at: time at which the relay took a callback that nobody is left, in epoch seconds; infinity for never.
         doubtful_since: time from which the relay may have a callback about the page that it did not answer with 200, in
@@ -65,6 +66,7 @@ class Page:
     request_id: str
     found_from: float
     ended_at: float | None = None
+    is_dead: bool = False
     delivered_at: float = math.inf
     called_back_at: float = math.inf
     given_up_at: float = math.inf
@@ -296,6 +298,7 @@ class Phones(Session):
         for place in range(self._twins.choice([1, 2]) if has_twins else count):
             later = self._twins.uniform(20, 120) if has_twins and place else 0.0
             page = Page(f"page-{number}-{place}", ring, f"r{number}", found_from + later)
+            page.is_dead = self.story.has_dead_pages and self._twins.random() < 0.4
             self.pages.append(page)
             if self.story.receipts:
                 self._deliver(page, found_from)
@@ -303,6 +306,8 @@ class Phones(Session):
     def _deliver(self, page: Page, found_from: float) -> None:
         """Let a device get a page, or nobody, some time after it can be found; or leave both open."""
         luck, has_dead_ends = self._devices, self.story.has_dead_ends
+        if self.story.has_forged_deliveries:
+            self.edge.world.at(found_from + luck.uniform(1, 60), partial(self.on_delivery, page))
         if luck.random() < (0.2 if has_dead_ends else 0.6):
             page.delivered_at = found_from + luck.choice([5.0, 60.0, 200.0]) * luck.random()
             self.edge.world.at(page.delivered_at, partial(self.on_delivery, page))
@@ -328,7 +333,9 @@ class Phones(Session):
             return self._audits(dict(parse_qsl(urlsplit(url).query))["eventId"])
         wanted = dict(parse_qsl(urlsplit(url).query)).get("requestId")
         there = [page for page in self.pages if page.request_id == wanted and page.found_from <= world.now]
-        found = [{"id": page.name, "status": "TERMINATED" if page.ended_at else "ACTIVE"} for page in there]
+        found = [
+            {"id": page.name, "status": "TERMINATED" if page.ended_at or page.is_dead else "ACTIVE"} for page in there
+        ]
         return HttpAnswer(200, {}, json.dumps({"data": found}).encode())
 
     def _audits(self, name: str) -> HttpAnswer:

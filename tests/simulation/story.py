@@ -283,6 +283,8 @@ _VENDORS = (
     ("has_deaf_phone", "a second phone can never be called"),
     ("moved", "BigPanda has {0} in another environment than their shares say"),
     ("has_url_recipient", f"the trigger's URL names {DESK}"),
+    ("has_dead_pages", "xMatters ends some pages at once, since it can notify nobody"),
+    ("has_forged_deliveries", "a stranger calls back that devices got pages"),
     ("remarks", "people comment in BigPanda (seconds, incident): {0}"),
     ("api_lag", "BigPanda's API is {0:.0f} s behind its webhook"),
     ("reports", "what no share brought is reported, and rings nobody"),
@@ -353,6 +355,8 @@ class Story:
     moved: frozenset[str] = frozenset()
     remarks: list[tuple[float, str]] = field(default_factory=list)
     has_url_recipient: bool = False
+    has_forged_deliveries: bool = False
+    has_dead_pages: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "posts", sorted(self.posts, key=lambda post: post.at))
