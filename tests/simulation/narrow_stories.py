@@ -512,15 +512,11 @@ def _with_further_trouble(random: Random, story: Story) -> Story:
     return story.with_more(spells=spells)
 
 
+_TROUBLES = (*[_with_further_trouble] * 4, _with_forged_deliveries, _with_dead_pages)
 _FAMILIES: Sequence[Rarity] = (
     ("unseen of {}", 0.24, 0.4, _one_of(_UNSEEN)),
     ("later kinds of {}", 0.42, 0.54, _one_of(_LATER)),
     ("pairs of {}", 0.021, 0.101, _one_of(_PAIRS)),
-    (
-        "troubles of {}",
-        0.61,
-        0.69,
-        _one_of((*[_with_further_trouble] * 4, _with_forged_deliveries, _with_dead_pages)),
-    ),
+    ("troubles of {}", 0.32, 0.4, _one_of(_TROUBLES)),
     ("floods of {}", 0.7, 0.72, _one_of((_with_a_row_of_ambiguous_answers,))),
 )
