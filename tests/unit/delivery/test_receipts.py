@@ -349,6 +349,14 @@ class TestRestOfTheStory:
         assert told(relay) == UNNOTIFIED
         assert "upstream" in {line.get("reason") for line in relay.recorder.lines()}, "the failure is in the log"
 
+    def test_missing_page_is_told_in_a_pause_with_conditions(self) -> None:
+        tenant = Tenant()
+        tenant.makes_pages = False
+        pauses = {"pauses": [samples.pause("keep", 60, when={"status": "critical"})]}
+        relay = watched(pauses, tenant=tenant)
+        relay.play("critical 15 5m")
+        assert told(relay) == ["page_missing"]
+
     def test_failure_of_an_older_page_says_nothing_of_a_critical_whose_signal_has_no_id(self) -> None:
         relay = watched(BOTH)
         relay.play("warning 5")
