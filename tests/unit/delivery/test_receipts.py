@@ -349,6 +349,21 @@ class TestRestOfTheStory:
         assert told(relay) == UNNOTIFIED
         assert "upstream" in {line.get("reason") for line in relay.recorder.lines()}, "the failure is in the log"
 
+    def test_answer_counts_at_once_although_the_credential_of_xmatters_changed_since_the_secret_was_read(self) -> None:
+        tenant = Tenant()
+        relay = watched(BOTH, tenant=tenant)
+        relay.play("critical 15")
+        old = relay.rest.calls[-1].headers["Authorization"]
+
+        def rotated(call: Call) -> HttpAnswer:
+            return samples.refused(401) if call.headers["Authorization"] == old else tenant.rest(call)
+
+        relay.rest.steps = [rotated]
+        relay.edit_secret(lambda document: document["xmatters"]["rest"]["auth"].update(password="new-pw"))
+        tenant.status = {"anna": "ACTIVE"}
+        relay.play("response:Acknowledge=anna 0")
+        assert (relay.entry().acknowledged_by, heard(relay)) == ("anna", (False, True, True))
+
     def test_missing_page_is_told_in_a_pause_with_conditions(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False

@@ -114,7 +114,7 @@ class Writeback:
                 now = self.clock()
                 wait = max(SHORTEST_WRITEBACK_WAIT_SECONDS, now - came)
                 return replace(
-                    _failed(job, Reason.IN_FLIGHT, found.why), until=min(now + wait, came + EARLY_CALLBACK_SECONDS)
+                    _failed(job, found.reason, found.why), until=min(now + wait, came + EARLY_CALLBACK_SECONDS)
                 )
             if found.signal and (until := _end_waits_until(received, entries, found.signal, self.clock())):
                 why = "the answer that ended the page may be on its way, or a follow-up has not found the page"
