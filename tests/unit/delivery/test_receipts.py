@@ -429,6 +429,13 @@ class TestUnansweredRecipients:
         relay.play("critical 10m", alerts=["a1", "a2"])
         assert rung(relay) == "Ops Ops,Boss,Duty"
 
+    def test_they_join_the_others_only_as_far_as_names_fit_into_a_signal(self) -> None:
+        names = [*(f"{number:0>200}" for number in range(10)), "x" * 32]
+        relay = watched(LATE_ANSWER | {"notify_on": ["opened", "grew"]}, recipients=names)
+        relay.play("critical 60 240 sweep", alerts=["a1"])
+        relay.play("critical comment comment", alerts=["a1", "a2"])
+        assert rung(relay).split() == [",".join(names), ",".join([*names, "Boss"]), "Boss,Duty"]
+
     def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
         relay = watched(LATE_ANSWER)
         relay.play("critical 60")
