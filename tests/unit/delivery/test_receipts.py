@@ -301,7 +301,7 @@ class TestRestOfTheStory:
         relay.sweep_for(360)
         [message] = relay.sns.published
         assert message["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
-        assert "xMatters made a page, and no device is known to have got it" in message["Message"]
+        assert "xMatters accepted its signal, and no device is known to have got it" in message["Message"]
         assert 'recipients: \\"Ops\\", \\"Dba\\"' in message["Message"]
         assert "The relay goes on trying" not in message["Message"]
 
