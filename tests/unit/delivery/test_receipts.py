@@ -364,6 +364,22 @@ class TestRestOfTheStory:
         relay.play("response:Acknowledge=anna 0")
         assert (relay.entry().acknowledged_by, heard(relay)) == ("anna", (False, True, True))
 
+    @pytest.mark.parametrize("tenant", [None, Tenant()], ids=["no REST API", "REST API"])
+    def test_answer_to_a_critical_that_rang_without_the_ledger_waits_for_its_record(
+        self, tenant: Tenant | None
+    ) -> None:
+        relay = watched(BOTH, tenant=tenant)
+        relay.dynamodb.failure = TABLE_DOWN
+        relay.play("critical response:Acknowledge")
+        records, relay.retries.messages = relay.retries.messages, []
+        relay.play("400")
+        relay.dynamodb.failure = None
+        relay.play("900")
+        assert relay.entry().announced is None
+        relay.retries.messages = records
+        relay.play("0 60")
+        assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
+
     def test_missing_page_is_told_in_a_pause_with_conditions(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False

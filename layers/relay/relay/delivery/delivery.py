@@ -74,7 +74,7 @@ UNGUARDED_WAIT_SECONDS = 30.0
 UNRECORDED_WAIT_SECONDS = 120.0
 # Wait before an unguarded signal is recorded again. It is short: a resolve is owed only if the signal is recorded.
 CATCH_UP_SECONDS = 5.0
-MAX_CATCH_UP_SECONDS = 300.0
+MAX_CATCH_UP_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
