@@ -178,7 +178,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the worker sends nothing",
-        "entrypoints.worker:Worker._attempted",
+        "entrypoints.worker:Worker._done",
         "self._own_wait(job, channel.policy)",
         "Wait(Reason.PACED, self.clock() + 600)",
         seed=1,

@@ -130,6 +130,25 @@ def test_signal_that_was_sent_without_the_ledger_is_recorded_by_a_job_after_five
     assert (relay.retries.messages, relay.entry().announced is None, relay.statuses()) == ([], False, "critical")
 
 
+@pytest.mark.parametrize("refuses_writes", [False, True])
+def test_critical_that_was_held_back_rings_nobody_again_before_the_first_one_is_recorded(refuses_writes: bool) -> None:
+    relay = down()
+    relay.play("critical critical 300")
+    held = [
+        message for message, is_record in zip(relay.retries.messages, accepted(relay), strict=True) if not is_record
+    ]
+    records = [message for message in relay.retries.messages if message not in held]
+    relay.retries.messages, relay.dynamodb.failure = held, None
+    relay.wake(30)
+    relay.dynamodb.refuses_writes = refuses_writes
+    relay.play("300 300" if refuses_writes else "")
+    relay.dynamodb.refuses_writes = False
+    relay.retries.messages = records + relay.retries.messages
+    relay.wake(60)
+    relay.drain()
+    assert relay.statuses() == "critical"
+
+
 @pytest.mark.parametrize(("is_back", "wakes"), [(False, 2), (True, 5)], ids=["in a row", "with one write in between"])
 def test_job_is_sent_after_two_minutes_of_failed_writes_in_a_row_although_reads_work(is_back: bool, wakes: int) -> None:
     relay = new_relay(*[DOWN] * (4 if is_back else 3), OK)

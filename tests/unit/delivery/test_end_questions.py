@@ -22,9 +22,9 @@ REFUTED, BELIEVED = 66, 600
 UNREPLACED: dict[str, Any] = {"replace": False}
 
 
-def incident(status: str) -> HttpAnswer:
-    """Return BigPanda's answer; its timestamps say that the incident did not change since it opened."""
-    stamps = {"changed_at": OPENED, "updated_at": OPENED}
+def incident(status: str, at: int = OPENED) -> HttpAnswer:
+    """Return BigPanda's answer; its timestamps say that the incident did not change since `at`, its opening."""
+    stamps = {"changed_at": at, "updated_at": at}
     return HttpAnswer(200, {}, json.dumps({"id": "i1", "status": status, "active": status != "ok", **stamps}).encode())
 
 
@@ -123,6 +123,17 @@ def test_resolve_changes_nothing_until_bigpanda_says_that_the_incident_is_over(n
     events, statuses, ended = STORIES[name]
     scene = Scene(policy=UNREPLACED).play(events)
     assert (scene.relay.statuses(), scene.ended) == (statuses, ended)
+
+
+@pytest.mark.parametrize(("seconds", "statuses"), [(42, "warning critical"), (90, "warning critical ok")])
+def test_open_state_that_came_in_the_second_of_the_resolve_after_it_outlives_an_api_that_lags(
+    seconds: int, statuses: str
+) -> None:
+    scene = Scene(policy=UNREPLACED).play("warning 120 ok")
+    scene.relay.clock.now += 0.3
+    scene.says = incident("ok", int(scene.relay.clock.now))
+    scene.play(f"critical {seconds} =open 42")
+    assert scene.relay.statuses() == statuses
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,18 @@ def test_message_of_pages_that_nobody_answered_does_not_say_that_nobody_was_noti
     assert message["Message"]["email"].startswith("Nobody answered the pages of 1 critical incident of channel noc.")
 
 
+@pytest.mark.parametrize(
+    ("page", "missed", "said"),
+    [
+        ("", "nobody_answered", "xMatters accepted its signal, and nobody answered"),
+        ("4711", "nobody_answered", "xMatters made page 4711, and nobody answered"),
+        ("", "nobody_notified", "xMatters accepted its signal, and no device is known to have got it"),
+    ],
+)
+def test_message_says_no_more_than_is_known_of_a_page(page: str, missed: str, said: str) -> None:
+    assert said in published(owed(page=page, missed=missed))["Message"]["email"]
+
+
 @pytest.mark.parametrize(("debts", "others", "more"), [(10, 0, 0), (10, 32, 32), (12, 1, 3)])
 def test_message_names_ten_debts_and_counts_the_others(debts: int, others: int, more: int) -> None:
     message = published(*(owed(f"i{number}") for number in range(debts)), others=others)

@@ -225,6 +225,20 @@ def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant
     assert tenant.ended == ["page-1", "page-2", "page-3"]
 
 
+def test_changed_credential_works_at_once_when_the_old_one_is_refused(tenant: Tenant) -> None:
+    refused, shown = samples.refused(401), list[str]()
+
+    def rotated(call: Call) -> HttpAnswer:
+        shown.append(call.headers["Authorization"])
+        return refused if shown[-1] == shown[0] else tenant.rest(call)
+
+    relay = new_relay(tenant, rest=FakeSession(rotated))
+    relay.share()
+    relay.edit_secret(lambda document: document["xmatters"]["rest"]["auth"].update(password="new-pw"))
+    relay.wake(36)
+    assert (len(shown), pages(relay)) == (2, [(("page-1",), "408001", False, False)])
+
+
 # ---- Pages end -------------------------------------------------------------------------------------------------------
 
 

@@ -301,7 +301,7 @@ class TestRestOfTheStory:
         relay.sweep_for(360)
         [message] = relay.sns.published
         assert message["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
-        assert "xMatters made a page, and no device is known to have got it" in message["Message"]
+        assert "xMatters accepted its signal, and no device is known to have got it" in message["Message"]
         assert 'recipients: \\"Ops\\", \\"Dba\\"' in message["Message"]
         assert "The relay goes on trying" not in message["Message"]
 
@@ -348,6 +348,45 @@ class TestRestOfTheStory:
         relay.play("7m")
         assert told(relay) == UNNOTIFIED
         assert "upstream" in {line.get("reason") for line in relay.recorder.lines()}, "the failure is in the log"
+
+    def test_answer_counts_at_once_although_the_credential_of_xmatters_changed_since_the_secret_was_read(self) -> None:
+        tenant = Tenant()
+        relay = watched(BOTH, tenant=tenant)
+        relay.play("critical 15")
+        old = relay.rest.calls[-1].headers["Authorization"]
+
+        def rotated(call: Call) -> HttpAnswer:
+            return samples.refused(401) if call.headers["Authorization"] == old else tenant.rest(call)
+
+        relay.rest.steps = [rotated]
+        relay.edit_secret(lambda document: document["xmatters"]["rest"]["auth"].update(password="new-pw"))
+        tenant.status = {"anna": "ACTIVE"}
+        relay.play("response:Acknowledge=anna 0")
+        assert (relay.entry().acknowledged_by, heard(relay)) == ("anna", (False, True, True))
+
+    @pytest.mark.parametrize("tenant", [None, Tenant()], ids=["no REST API", "REST API"])
+    def test_answer_to_a_critical_that_rang_without_the_ledger_waits_for_its_record(
+        self, tenant: Tenant | None
+    ) -> None:
+        relay = watched(BOTH, tenant=tenant)
+        relay.dynamodb.failure = TABLE_DOWN
+        relay.play("critical response:Acknowledge")
+        records, relay.retries.messages = relay.retries.messages, []
+        relay.play("400")
+        relay.dynamodb.failure = None
+        relay.play("900")
+        assert relay.entry().announced is None
+        relay.retries.messages = records
+        relay.play("0 60")
+        assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
+
+    def test_missing_page_is_told_in_a_pause_with_conditions(self) -> None:
+        tenant = Tenant()
+        tenant.makes_pages = False
+        pauses = {"pauses": [samples.pause("keep", 60, when={"status": "critical"})]}
+        relay = watched(pauses, tenant=tenant)
+        relay.play("critical 15 5m")
+        assert told(relay) == ["page_missing"]
 
     def test_failure_of_an_older_page_says_nothing_of_a_critical_whose_signal_has_no_id(self) -> None:
         relay = watched(BOTH)
@@ -405,6 +444,13 @@ class TestUnansweredRecipients:
         relay.play("critical 60 240 sweep", alerts=["a1"])
         relay.play("critical 10m", alerts=["a1", "a2"])
         assert rung(relay) == "Ops Ops,Boss,Duty"
+
+    def test_they_join_the_others_only_as_far_as_names_fit_into_a_signal(self) -> None:
+        names = [*(f"{number:0>200}" for number in range(10)), "x" * 32]
+        relay = watched(LATE_ANSWER | {"notify_on": ["opened", "grew"]}, recipients=names)
+        relay.play("critical 60 240 sweep", alerts=["a1"])
+        relay.play("critical comment comment", alerts=["a1", "a2"])
+        assert rung(relay).split() == [",".join(names), ",".join([*names, "Boss"]), "Boss,Duty"]
 
     def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
         relay = watched(LATE_ANSWER)

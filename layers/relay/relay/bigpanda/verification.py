@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from relay.channels.channel import Rest
 from relay.deadline import Clock, Deadline
-from relay.failures import SendError
+from relay.failures import Reason, SendError
 from relay.incidents.callback import Callback
 from relay.incidents.share import iso_time
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -47,11 +47,13 @@ class CallbackVerdict(NamedTuple):
     Attributes:
         why: The reason why the callback is not verified; empty if it is.
         signal: The signal whose page the callback names; None if xMatters was not asked, or it is not verified.
+        reason: Reason for which a callback waits that is not verified yet.
     """
 
     verdict: Verdict
     why: str = ""
     signal: AcceptedSignal | None = None
+    reason: Reason = Reason.IN_FLIGHT
 
 
 class ReceivedCallback(NamedTuple):
@@ -121,7 +123,9 @@ class Verifier:
                 received, [each for entry in announced for each in entry.accepted_signals], rest, deadline
             )
         except SendError as error:
-            return CallbackVerdict(Verdict.UNVERIFIED, f"xMatters could not be asked about it: {error}")
+            found = CallbackVerdict(Verdict.UNVERIFIED, f"xMatters could not be asked about it: {error}")
+            # The channel's secret may have another credential by now.
+            return found._replace(reason=error.reason) if error.reason == Reason.CREDENTIALS else found
 
     def _of_page(
         self, received: ReceivedCallback, raised: Sequence[AcceptedSignal], rest: Rest, deadline: Deadline

@@ -110,12 +110,14 @@ class Writeback:
             counts = is_proof or (action is not None and action.changes_incident)
             received = ReceivedCallback(callback, channel.responses.is_acknowledgement(callback), came, counts)
             found = self.verifier.judge(received, [entry for _, entry in entries], channel.rest, deadline)
-            if found.verdict == Verdict.EARLY:
+            # The ledger may have failed when its signal was sent: then that is recorded shortly after the ledger works.
+            is_after_failure = found.verdict != Verdict.VERIFIED and job.stamps.reason == Reason.INTERNAL
+            if found.verdict == Verdict.EARLY or is_after_failure:
                 now = self.clock()
                 wait = max(SHORTEST_WRITEBACK_WAIT_SECONDS, now - came)
-                return replace(
-                    _failed(job, Reason.IN_FLIGHT, found.why), until=min(now + wait, came + EARLY_CALLBACK_SECONDS)
-                )
+                again = min(now + wait, came + EARLY_CALLBACK_SECONDS)
+                again = max(again, now + MINUTE_SECONDS) if is_after_failure else again
+                return replace(_failed(job, found.reason, found.why), until=again)
             if found.signal and (until := _end_waits_until(received, entries, found.signal, self.clock())):
                 why = "the answer that ended the page may be on its way, or a follow-up has not found the page"
                 return replace(_failed(job, Reason.IN_FLIGHT, why), until=until)

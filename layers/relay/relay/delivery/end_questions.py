@@ -208,6 +208,9 @@ def _is_behind(share: Share, entry: Entry, now: float) -> bool:
         return False
     if newest.version is None or newest.has_borrowed_version or share.version is None:
         return entry.is_after_claim(newest)
+    if share.version == newest.version:
+        # Whole seconds: of two states within one, the later to arrive is newer.
+        return newest.came > entry.end.claimed_at
     return share.version < newest.version
 
 

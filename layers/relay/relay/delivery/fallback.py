@@ -91,7 +91,8 @@ class OverdueDebt(NamedTuple):
         return f"owed since {timestamp(self.since)}{reason}{dead_lettered}"
 
     def _missed(self) -> str:
-        page = f"page {identifier(self.page)}" if self.page else "a page"
+        # Without its number a page may not exist. Of an unanswered page it may not be known if people were notified.
+        done = f"made page {identifier(self.page)}" if self.page else "accepted its signal"
         match self.missed:
             case Missed.PAGE_MISSING | Missed.PAGE_SUPPRESSED:
                 named = f" (request id {', '.join(map(identifier, self.request_ids))})" if self.request_ids else ""
@@ -99,9 +100,9 @@ class OverdueDebt(NamedTuple):
                 cause = flood if self.missed == Missed.PAGE_SUPPRESSED else ""
                 return f"xMatters accepted its signal{named} and made no page of it{cause}"
             case Missed.NOBODY_NOTIFIED:
-                return f"xMatters made {page}, and no device is known to have got it"
+                return f"xMatters {done}, and no device is known to have got it"
             case _:
-                return f"xMatters notified people with {page}, and nobody answered"
+                return f"xMatters {done}, and nobody answered"
 
 
 @dataclass(frozen=True)

@@ -333,7 +333,7 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
         judgement, further = Judgement(Standing.OWED, found[0]), found[1]
     elif others and judgement.standing == Standing.OWED and entry.awaits_others(state):
         # What is owed to all takes the place of the signal to further recipients.
-        task = replace(task, recipients=tuple(dict.fromkeys((*task.recipients, *others))))
+        task = replace(task, recipients=task.channel.fitting((*task.recipients, *others)))
     job, change, debt = task.job, judgement.change, entry.debt
     if debt.attempts > job.stamps.attempts and state.is_of_same_share(entry.newest):
         job = job.stamped(attempts=debt.attempts)
@@ -358,7 +358,7 @@ def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tupl
     late, others = _rerouted(task, entry, state), task.channel.policy.unanswered_recipients
     if others and entry.awaits_others(state) and not task.is_snoozed:
         change = Change(Transition.UNANSWERED, "nobody is known to have heard of it")
-        return change, tuple(dict.fromkeys((*late, *others)))
+        return change, task.channel.fitting((*late, *others))
     return (Change(Transition.REROUTED, "its route names further recipients"), late) if late else None
 
 

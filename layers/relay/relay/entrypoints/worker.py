@@ -218,7 +218,7 @@ class Worker:
         try:
             channel = self.channels.for_work(job.channel)
             if job.kind != JobKind.SIGNAL:
-                return self.chores.do(job, channel, deadline, own_wait=self._own_wait(job, channel.policy))
+                return self._done(job, channel, deadline)
             share = parse_share(job.body)
             result = self.delivery.resume(job, share, channel, deadline)
             if result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}:
@@ -231,6 +231,16 @@ class Worker:
             return self._without_channel(job, error, deadline)
         except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
             return _faulty(job, type(error).__name__, error)
+
+    def _done(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
+        """Do a chore; once more if a vendor refused a credential, and the channel's secret has another one by now."""
+        own_wait = self._own_wait(job, channel.policy)
+        result = self.chores.do(job, channel, deadline, own_wait=own_wait)
+        if own_wait or result.reason != Reason.CREDENTIALS:
+            return result
+        renewed = self.channels.refresh(job.channel)
+        is_same = (renewed.rest, renewed.bigpanda) == (channel.rest, channel.bigpanda)
+        return result if is_same else self.chores.do(job, renewed, deadline, own_wait=None)
 
     def _followed(self, job: Job, result: Result, *, is_over: bool) -> Result:
         """Queue a follow-up job for a signal, and return the signal's result. `is_over` is True for a resolve."""

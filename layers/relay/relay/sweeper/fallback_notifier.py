@@ -213,10 +213,10 @@ class FallbackNotifier:
     def _is_held(self, row: DueRow) -> bool:
         """True if a pause with conditions holds a row's state. The entry records one pause, and another may apply.
 
-        A given-up state is not held: nothing will signal it after the pause.
+        Neither a given-up state is held, which nothing will signal after the pause, nor a receipt, whose critical rang.
         """
         active = [each for each in self.policies.of(row.channel).pauses if each.is_active(self.tools.clock())]
-        if row.entry.is_given_up or not any(each.when for each in active):
+        if row.entry.is_given_up or not _owes_critical(row.entry) or not any(each.when for each in active):
             return False
         if (job := self._stored_job(row)) is None:
             return False
