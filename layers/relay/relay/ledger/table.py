@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -335,7 +335,7 @@ def decoded(found: Text) -> Entry:
     """
     row = Row.of(found.others)
     try:
-        return _entry(json.loads(found.text), row, found.sequence)
+        return _entry(found.text, row, found.sequence)
     except (ValueError, TypeError, AttributeError, LookupError):
         # Another version or an operator wrote it. A state may have been announced, so a resolve is owed and the debt
         # stays.
@@ -365,7 +365,10 @@ def _members(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _entry(members: Mapping[str, Any], row: Row | None, sequence: int) -> Entry:
+# Cached, since reconcile runs and the sweeper read the same entries again and again.
+@lru_cache(maxsize=256)
+def _entry(text: str, row: Row | None, sequence: int) -> Entry:
+    members: Mapping[str, Any] = json.loads(text)
     return Entry(
         newest=_known_state(members.get("newest")),
         seen_digests=tuple(members.get("seen_digests", ())),
