@@ -299,6 +299,7 @@ def _plain(value: Mapping[str, Any]) -> Any:
 
 # Stands for a state that may have been announced, and of which nothing else is known.
 _UNKNOWN = State(None, "", 0.0, is_open=True, rank=None, alerts=frozenset())
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 # Members of a state that are always written.
 _MEMBERS_OF_A_STATE = 5
 # Members of a debt that are stored under their own names. `since` is `owed_since`, and the index has the row.
@@ -308,7 +309,7 @@ _OF_A_DEBT = tuple(name for name in Debt._fields if name not in {"since", "row"}
 def encoded(entry: Entry) -> str:
     """Return the JSON of an entry, without the row of its debt. Members with a default value are left out."""
     members = {name: value for name, value in _members(entry).items() if value}
-    return json.dumps({**entry.others, **members}, separators=(",", ":"))
+    return _COMPACT.encode({**entry.others, **members})
 
 
 def row_of(entry: Entry) -> Row | None:
