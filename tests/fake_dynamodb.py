@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -76,7 +77,7 @@ class FakeDynamoDb:
         there = self._item(Item["pk"]["S"])
         if ConditionExpression and not _holds(ConditionExpression, there, names, values):
             raise condition_failed("PutItem")
-        item = {name: _stored(value) for name, value in Item.items()}
+        item = _stored(Item)
         _check_item(item, "PutItem")
         self.items[Item["pk"]["S"]] = item
         return {}
@@ -171,8 +172,7 @@ def invalid(operation: str, why: str) -> ClientError:
 
 def size(item: Item) -> int:
     """Return an item's bytes that count for DynamoDB's size limit: names and values, numbers at their longest."""
-    texts = [text for value in item.values() for text in value.values()]
-    return len("".join([*item, *texts]).encode())
+    return len("".join(chain(item, *(value.values() for value in item.values()))).encode())
 
 
 def _check_item(item: Item, operation: str) -> None:
@@ -195,7 +195,7 @@ def _stored_placeholders(
     used = _used(expressions)
     assert used[0] == names.keys(), "DynamoDB refuses names that are not used"
     assert used[1] == values.keys(), "DynamoDB refuses values that are not used"
-    return names, {name: _stored(value) for name, value in values.items()}
+    return names, _stored(values)
 
 
 @lru_cache(maxsize=1024)
@@ -209,8 +209,8 @@ def _copied(item: Item) -> Item:
     return dict(item)
 
 
-def _stored(value: Any) -> Any:
-    return {"N": _plain(value["N"])} if "N" in value else dict(value)
+def _stored(values: Mapping[str, Any]) -> Item:
+    return {name: {"N": _plain(value["N"])} if "N" in value else value for name, value in values.items()}
 
 
 @lru_cache(maxsize=4096)
@@ -222,12 +222,19 @@ def _plain(number: str) -> str:
 def _holds(condition: str, item: Item, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
     if condition == "attribute_not_exists(pk)":
         return not item
-    if found := re.fullmatch(r"attribute_not_exists\((#\w+)\) OR \1 < (:\w+)", condition):
-        there = item.get(names[found[1]])
-        return there is None or Decimal(there["N"]) < Decimal(values[found[2]]["N"])
-    found = re.fullmatch(r"(#\w+) = (:\w+)", condition)
+    comparison, name, value = _comparison(condition)
+    there = item.get(names[name])
+    if comparison == "=":
+        return bool(there == values[value])
+    return there is None or Decimal(there["N"]) < Decimal(values[value]["N"])
+
+
+@lru_cache(maxsize=1024)
+def _comparison(condition: str) -> tuple[str, str, str]:
+    """Return the operator of a condition, the name's placeholder and the value's placeholder."""
+    found = re.fullmatch(r"(?:attribute_not_exists\((#\w+)\) OR \1 (<)|(#\w+) (=)) (:\w+)", condition)
     assert found, f"the fake does not know this condition: {condition}"
-    return bool(item.get(names[found[1]]) == values[found[2]])
+    return found[2] or found[4], found[1] or found[3], found[5]
 
 
 @lru_cache(maxsize=1024)

@@ -57,6 +57,7 @@ class Console(Session):
         snooze: snoozes an incident, by id, until a time in epoch seconds; returns the status of BigPanda's answer.
         written: number of comments by answer.
         page: number of incidents on a page, whatever page size a request has.
+        others: further open incidents, which nobody changes, as the API shows them.
     """
 
     edge: Edge
@@ -72,6 +73,7 @@ class Console(Session):
     asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     keys: set[str] = field(default_factory=lambda: {"k"})
     page: int = A_PAGE
+    others: Sequence[Mapping[str, Any]] = ()
     remarks: Sequence[tuple[float, str]] = ()
 
     def problems(self) -> Iterator[str]:
@@ -153,6 +155,7 @@ class Console(Session):
             folder = query.get("folder", ["shared"])[0]
             inside = [each for each in self.incidents().values() if folder == _folder(each)]
             there = [each for each in inside if each["end"] is None or each["end"] >= since]
+            there += self.others if folder == "shared" else ()
             return {"items": there[(page - 1) * self.page : page * self.page], "total": len(there)}
         self.shown(last)
         return self.incidents().get(last, [])

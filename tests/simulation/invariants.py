@@ -357,20 +357,20 @@ class Invariants(Played):
         is_claimed = self._is_claimed(state)
         if is_claimed:
             self.unbelieved.add((state.incident, state.number))
+        told = self._told(state.incident)
         # The usual reasons first: this is asked of each state after each process.
-        if is_claimed or self._is_told(state) or self._is_on_a_queue(state):
+        if is_claimed or not self._is_wanted(told, state) or self._is_told(state) or self._is_on_a_queue(state):
             return
         others = (other for other in self.states_of(state.incident) if not surely_newer(state, other))
         heirs = [other for other in others if other is state or self._knows(other)]
         heirs += self._found_over(state.incident, [state])
+        if not all(self._is_wanted(told, heir) for heir in heirs):
+            return
         if any(self._is_left_out(heir) for heir in (*heirs, *self._coming(state))):
             return
         if any(map(self._is_told, heirs)) or self._is_one_on_a_queue(state.incident, heirs):
             return
         if self._is_refuted(state):
-            return
-        told = self._told(state.incident)
-        if not all(self._is_wanted(told, heir) for heir in heirs):
             return
         is_guarded = state.incident not in self.unguarded and not any(
             "ledger" in process.troubles and state.incident in process.incidents for process in self.running
@@ -489,7 +489,7 @@ class Invariants(Played):
         return any((each.is_open, each.status) == (state.is_open, state.status) for each in found)
 
     def _is_told(self, state: SharedState) -> bool:
-        rung = (self.told_by(ring) for ring in self.rings_of(state.incident))
+        rung = (self.told_by(ring) for ring in reversed(self.rings_of(state.incident)))
         return any(found is state or surely_newer(found, state) or self._ends_as(found, state) for found in rung)
 
     def _told(self, incident: str) -> SharedState | None:

@@ -24,18 +24,19 @@ LARGE_PAGE = 100
 
 
 @cache
-def others(number: int) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]]:
-    """Return so many incidents by id, as BigPanda's API shows them, and the items of their ledger entries by key.
+def others(number: int) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]]:
+    """Return so many incidents, as BigPanda's API shows them, and the items of their ledger entries by key.
 
     The ledger knows the state of each incident.
     """
-    incidents, items = dict[str, Mapping[str, Any]](), dict[str, Mapping[str, Any]]()
+    incidents, items = list[Mapping[str, Any]](), dict[str, Mapping[str, Any]]()
     for place in range(number):
         name, status, stamp = f"b{place}", ("Critical", "Warning")[place % 2], BEGINS_AT - 5000 - place
         found = {"id": name, "status": status, "changed_at": stamp, "updated_at": stamp, "alerts": []}
         found |= {"active": True, "shared": True, "end": None, "snooze": {"snoozed": False}}
         state = State.of(parse_share(as_webhook(found, "e")), float(stamp))
-        pk, incidents[name] = key(NOC, (), name), found
+        incidents.append(found)
+        pk = key(NOC, (), name)
         text = encoded(Entry(newest=state, announced=state))
         items[pk] = {"pk": {"S": pk}, "text": {"S": text}, "sequence": {"N": "1"}}
     return incidents, items

@@ -124,8 +124,7 @@ class Message:
     @cached_property
     def job(self) -> dict[str, Any]:
         """Return the envelope as plain data, with its stamps beside its members."""
-        found: dict[str, Any] = json.loads(self.body)
-        return {**found["stamps"], **found}
+        return _job(self.body)
 
     @property
     def delivery_id(self) -> str:
@@ -138,14 +137,24 @@ class Message:
         return _incident(self.body)
 
 
+@lru_cache(maxsize=1024)
+def _job(envelope: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(envelope)
+    return {**found["stamps"], **found}
+
+
 # The judge asks for the same envelopes after each process.
 @lru_cache(maxsize=4096)
 def _incident(envelope: str) -> dict[str, Any] | None:
-    job = json.loads(envelope)
-    if job["kind"] != "signal":
-        return None
-    incident: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(job["body"])))["incident"]
-    return {"entry": incident["id"], "schema": job["schema"]} | incident
+    job = _job(envelope)
+    return {"schema": job["schema"]} | _shared(job["body"]) if job["kind"] == "signal" else None
+
+
+# A state's messages have the same body.
+@lru_cache(maxsize=1024)
+def _shared(body: str) -> dict[str, Any]:
+    incident: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(body)))["incident"]
+    return {"entry": incident["id"]} | incident
 
 
 # The judge asks for the same entries after each process.

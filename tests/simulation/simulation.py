@@ -168,7 +168,7 @@ class Simulation:
         dynamodb = Edge(self.world, weather, "dynamodb", 0.001, 0.01)
         luck = Random(f"table of {seed}")
         self.dynamodb = SimulatedDynamoDb(dynamodb, entries, story.ceiling, story.cloud, luck)
-        self._other_incidents, self.dynamodb.others = others(story.other_incidents)
+        self.console.others, self.dynamodb.others = others(story.other_incidents)
         self.console.remarks = [(self.world.began + at, incident) for at, incident in story.remarks]
         self.console.page = LARGE_PAGE if story.other_incidents else self.console.page
         # What may change in the first channel's secret, and the token that BigPanda uses.
@@ -556,9 +556,7 @@ class Simulation:
             is_older = known and known.version and state.version and state.version < known.version
             newest[state.incident] = known if known and is_older else state
         asleep = {nap.incident for nap in self._naps if nap.begins <= now < nap.ends}
-        return {name: state.in_the_api(is_snoozed=name in asleep) for name, state in newest.items()} | {
-            **self._other_incidents
-        }
+        return {name: state.in_the_api(is_snoozed=name in asleep) for name, state in newest.items()}
 
     def _came_by_api(self, incident: str) -> None:
         """Note that BigPanda's API showed the relay an incident's newest state."""

@@ -89,7 +89,7 @@ class SharedState:
         """True if the state is open and critical."""
         return self.is_open and self.status == "critical"
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The incident's id in BigPanda."""
         return self.incident.partition("@")[0]

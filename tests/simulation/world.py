@@ -118,7 +118,7 @@ class World:
                 process.end()
 
         process.started_at = self.now
-        self._spawn(process, life)
+        self.at(self.now, partial(self._body(process).switch, life))
         if at_most < math.inf:
             self.at(self.now + at_most, lambda: self._kill(process))
 
@@ -150,30 +150,33 @@ class World:
         """Return or raise the result of `work` within so many seconds; else abandon the call and raise TimeoutError."""
         me, process = getcurrent(), self.process()
         ended: list[tuple[str, Any]] = []
-        is_waiting = True
 
         def end(how: str, what: Any = None) -> None:
-            nonlocal is_waiting
-            if is_waiting:
-                is_waiting = False
+            if not ended:
                 ended.append((how, what))
                 me.switch()
 
-        def life() -> None:
+        def life() -> greenlet | None:
             what: tuple[str, Any]
             try:
                 what = ("returned", work())
             except GreenletExit:
-                return
+                return None
             except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
                 what = ("raised", error)
             finally:
                 self._processes.pop(getcurrent(), None)
+            if not ended and self._is_alone():
+                ended.append(what)
+                return me
             self.at(self.now, lambda: end(*what))
+            return None
 
-        self._spawn(process, life)
+        is_alone, begin = self._is_alone(), partial(self._body(process).switch, life)
+        if not is_alone:
+            self.at(self.now, begin)
         self.at(self.now + seconds, lambda: end("late"))
-        self._hub.switch()
+        (begin if is_alone else self._hub.switch)()
         self._go_on()
         how, what = ended[0]
         if how == "raised":
@@ -209,17 +212,25 @@ class World:
             process.is_dead = True
             process.end()
 
-    def _spawn(self, process: Process, life: Callable[[], None]) -> None:
+    def _is_alone(self) -> bool:
+        """Return True if nothing else happens at this moment, so that the hub has nothing to choose."""
+        return not self._next or self._next[0][0] > self.now
+
+    def _body(self, process: Process) -> greenlet:
+        """Return a greenlet that lives a life of the process once it is switched to with it."""
         body = self._idle.pop() if self._idle else greenlet(self._lives, self._hub)
         self._processes[body] = process
-        self.at(self.now, partial(body.switch, life))
+        return body
 
-    def _lives(self, life: Callable[[], None]) -> None:
-        """Live one life after another, since a new greenlet costs more than a life in an old one."""
+    def _lives(self, life: Callable[[], greenlet | None]) -> None:
+        """Live one life after another, since a new greenlet costs more than a life in an old one.
+
+        A life returns the greenlet that goes on after it; None for the hub.
+        """
         while True:
-            life()
+            then = life()
             self._idle.append(getcurrent())
-            life = self._hub.switch()
+            life = (then or self._hub).switch()
 
 
 class WorldDeadline(Deadline):

@@ -211,8 +211,7 @@ def _title(incident: Fields, status: str | None) -> str:
 
 def _decode(body: bytes) -> dict[str, Any]:
     try:
-        # Strict: a body that JSON.parse in a workflow would refuse must not be forwarded.
-        document = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        document = _STRICT.decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BadRequest("body", f"is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
@@ -228,6 +227,10 @@ def _decode(body: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise BadRequest("body", f"is not JSON: {name} is not a JSON number")
+
+
+# A body that JSON.parse in a workflow would refuse must not be forwarded.
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _incident_id(incident: Fields, outside: Fields, wrapped: Any) -> str:

@@ -38,6 +38,7 @@ MAX_TEXT = 1024
 # Characters that SQS refuses in a message or an attribute.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _OPTIONAL = Job._field_defaults.keys()
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 class UnreadableMessage(ValueError):
@@ -49,7 +50,7 @@ def envelope_of(job: Job) -> str:
     members = job._asdict()
     members["body"] = _packed(job.body)
     members["flags"], members["stamps"] = sorted(job.flags), job.stamps._asdict()
-    return json.dumps({**members, "schema": SCHEMA}, separators=(",", ":"))
+    return _COMPACT.encode({**members, "schema": SCHEMA})
 
 
 # Cached, since a state that waits has a message and a stored job with the same body.

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -299,6 +299,7 @@ def _plain(value: Mapping[str, Any]) -> Any:
 
 # Stands for a state that may have been announced, and of which nothing else is known.
 _UNKNOWN = State(None, "", 0.0, is_open=True, rank=None, alerts=frozenset())
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 # Members of a state that are always written.
 _MEMBERS_OF_A_STATE = 5
 # Members of a debt that are stored under their own names. `since` is `owed_since`, and the index has the row.
@@ -308,7 +309,7 @@ _OF_A_DEBT = tuple(name for name in Debt._fields if name not in {"since", "row"}
 def encoded(entry: Entry) -> str:
     """Return the JSON of an entry, without the row of its debt. Members with a default value are left out."""
     members = {name: value for name, value in _members(entry).items() if value}
-    return json.dumps({**entry.others, **members}, separators=(",", ":"))
+    return _COMPACT.encode({**entry.others, **members})
 
 
 def row_of(entry: Entry) -> Row | None:
@@ -335,7 +336,7 @@ def decoded(found: Text) -> Entry:
     """
     row = Row.of(found.others)
     try:
-        return _entry(json.loads(found.text), row, found.sequence)
+        return _entry(found.text, row, found.sequence)
     except (ValueError, TypeError, AttributeError, LookupError):
         # Another version or an operator wrote it. A state may have been announced, so a resolve is owed and the debt
         # stays.
@@ -365,7 +366,10 @@ def _members(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _entry(members: Mapping[str, Any], row: Row | None, sequence: int) -> Entry:
+# Cached, since reconcile runs and the sweeper read the same entries again and again.
+@lru_cache(maxsize=256)
+def _entry(text: str, row: Row | None, sequence: int) -> Entry:
+    members: Mapping[str, Any] = json.loads(text)
     return Entry(
         newest=_known_state(members.get("newest")),
         seen_digests=tuple(members.get("seen_digests", ())),

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -271,6 +272,8 @@ class History:
         return json.dumps(said, separators=(",", ":"))
 
 
+# Cached, since a run asks for the name of each listed incident several times.
+@lru_cache(maxsize=1024)
 def short_name(name: str) -> str:
     """Return an incident's short name: its id, or a hash if the id is long or has unusual characters."""
     is_plain = re.fullmatch(r"[\w.:-]*", name, re.ASCII) and len(name) <= MAX_NAME_LENGTH
