@@ -1071,7 +1071,7 @@ class Invariants(Played):
         There is one list, or two if the signal was sent (`began`, epoch seconds) soon after the channel got another
         recipient: a function may have read the secret before.
         """
-        if state.channel == NOC and self.story.routed and state.is_critical:
+        if state.channel == NOC and self.story.routed and state.is_critical and state.says_status:
             return [self.story.routed]
         if state.channel in self.story.timelines:
             return self.conditions.recipients(state, began)
