@@ -4,18 +4,17 @@ The relay is the real one, over fakes of xMatters and AWS.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.listing import first_answer
-from relay.failures import ChannelUnreadable, InvalidChannel
+from relay.failures import InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, worked
+from tests.fakes import FakeSession, Relay
 from tests.fakes import new_relay as plain_relay
 from tests.unit.xmatters_tenant import REST, Tenant, new_relay
 
@@ -77,7 +76,6 @@ class Story(NamedTuple):
     rung: str | None = None
 
 
-WANTS = ["opened", "worsened", "grew", "eased", "resolved"]
 UNNOTIFIED, UNANSWERED = ["nobody_notified"], ["nobody_answered"]
 OTHERS = "Ops Boss,Duty"
 TWO = ("Ops", "Dba")
@@ -221,80 +219,6 @@ class TestRestOfTheStory:
         relay.play(f"failure=Ops {NEXT}")
         assert told(relay) == UNNOTIFIED
 
-    @pytest.mark.parametrize("again", ["critical", "critical critical"], ids=["as before", "grown, which rings"])
-    @pytest.mark.parametrize("between", ["ok", "warning"])
-    def test_critical_whose_better_state_was_never_told_is_still_awaited(self, between: str, again: str) -> None:
-        relay = watched({"answered_within_seconds": 300, "max_per_minute": 1, "notify_on": WANTS})
-        relay.play(f"critical 5 {between} 5", alerts=["a1"])
-        assert relay.entry().debt.since is not None
-        relay.play("critical", alerts=["a1", "a2"] if again != "critical" else ["a1"])
-        relay.sweep_for(600)
-        assert relay.statuses() == again
-        assert told(relay) == ["nobody_answered"]
-
-    @pytest.mark.parametrize("fails", [False, True], ids=["in flight", "of which people may know"])
-    def test_critical_after_a_better_state_that_people_may_know_of_has_a_receipt_of_its_own(self, fails: bool) -> None:
-        relay = watched(NOTIFIED | {"notify_on": WANTS})
-        relay.play("critical 15 delivery:Delivered 60")
-        accept = relay.session.steps[0]
-
-        def meanwhile(call: Call) -> HttpAnswer:
-            relay.session.steps = [accept]
-            if fails:
-                return HttpAnswer(500, {}, b"")
-            relay.play("critical")
-            return Tenant().accept(call)
-
-        relay.session.steps = [meanwhile]
-        relay.play("warning" + " 5 critical" * fails)
-        relay.sweep_for(900, step=30)
-        assert told(relay) == UNNOTIFIED
-
-    def test_xmatters_is_asked_about_a_critical_although_a_better_state_was_owed_meanwhile(self) -> None:
-        tenant = Tenant()
-        tenant.audits["page-1"] = ["DELIVERED"]
-        relay = watched(NOTIFIED | {"notify_on": WANTS, "min_seconds_between_signals": 900}, tenant=tenant)
-        relay.play("critical 15 15 150 warning 30 60 60 60 60 critical")
-        relay.sweep_for(900, step=30)
-        assert (told(relay), len(tenant.audited)) == ([], 1)
-
-    @pytest.mark.parametrize("events", ["warning", "ok"])
-    def test_nobody_is_told_of_a_critical_while_a_better_state_is_owed_or_given_up(self, events: str) -> None:
-        relay = watched({"answered_within_seconds": 300, "max_age_seconds": 400, "notify_on": WANTS})
-        relay.play("critical")
-        relay.session.steps = [samples.refused(503)]
-        relay.play(f"{events} 15m")
-        assert (told(relay), relay.entry().is_given_up) == ([], True)
-
-    @pytest.mark.parametrize("wants", [WANTS, WANTS[:2]], ids=["announced", "not to be announced"])
-    @pytest.mark.parametrize("event", ["ok", "warning"])
-    def test_better_state_that_is_not_owed_ends_the_receipt(self, event: str, wants: list[str]) -> None:
-        relay = watched(BOTH | {"notify_on": wants})
-        relay.play(f"critical 5 {event}")
-        assert heard(relay) == (False, False, False)
-
-    def test_snooze_ends_the_receipt_of_a_critical_whose_better_state_was_never_told(self) -> None:
-        relay = watched({"answered_within_seconds": 300, "max_per_minute": 1, "notify_on": WANTS})
-        relay.play("critical 5 warning 5", alerts=["a1"])
-        relay.play("critical", alerts=["a1", "a2"], snooze={"snoozed": True})
-        relay.sweep_for(900, step=30)
-        assert told(relay) == []
-
-    def test_receipt_that_was_answered_after_the_index_was_read_brings_no_early_message(self) -> None:
-        table = HookedDynamoDb()
-        relay = watched({"answered_within_seconds": 300}, dynamodb=table)
-        relay.play("critical")
-        relay.session.steps = [samples.refused(404)]
-        for seconds, incident_id in ((100, "i2"), (60, "i3")):
-            relay.clock.now += seconds
-            relay.share(id=incident_id)
-            relay.sweep(0)
-        table.before_next(lambda: relay.play("response:Acknowledge 0"), "batch_get_item")
-        relay.sweep(140)
-        assert (relay.entry().receipt.is_open, len(relay.sns.published)) == (False, 1)
-        relay.sweep(100)
-        assert len(relay.sns.published) == 2
-
     def test_message_says_what_is_missing_and_whom_to_call(self) -> None:
         relay = watched(BOTH, recipients=TWO)
         relay.share(description="disk full", title="Disk full")
@@ -317,38 +241,6 @@ class TestRestOfTheStory:
         relay.sweep(0)
         assert (told(relay), relay.dynamodb.indexed()) == ([], [])
 
-    def test_receipt_stays_open_while_the_channel_cannot_be_read(self) -> None:
-        relay = watched(BOTH)
-        relay.play("critical")
-        relay.secrets.texts["noc"] = ChannelUnreadable("throttled")
-        relay.other(samples.accepted()).sweep(0)
-        assert heard(relay)[0]
-
-    @pytest.mark.parametrize(("page", "acknowledged_by"), [("page-1", ""), ("page-2", "jdoe")])
-    def test_answer_to_an_older_page_does_not_quiet_the_newer_critical(self, page: str, acknowledged_by: str) -> None:
-        relay = watched(BOTH, tenant=Tenant())
-        relay.play(f"warning 15 critical 15 response:Acknowledge@{page} 0")
-        assert relay.entry().acknowledged_by == acknowledged_by
-
-    @pytest.mark.parametrize("page", ["page-1", "page-2"])
-    def test_answer_to_either_page_counts_after_a_late_tag(self, page: str) -> None:
-        late_tag = {"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]}
-        relay = watched(BOTH | late_tag, tenant=Tenant())
-        relay.play("critical 44")
-        relay.play("critical 15", tags=[{"name": "team", "value": "db"}])
-        assert relay.statuses() == "critical critical"
-        relay.play(f"response:Acknowledge@{page} 0")
-        assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
-
-    def test_fallback_is_told_although_xmatters_cannot_be_asked(self) -> None:
-        tenant = Tenant()
-        relay = watched({}, tenant=tenant)
-        relay.play("critical 15")
-        tenant.replies[""] = samples.refused(503)
-        relay.play("7m")
-        assert told(relay) == UNNOTIFIED
-        assert "upstream" in {line.get("reason") for line in relay.recorder.lines()}, "the failure is in the log"
-
     def test_failure_of_an_older_page_says_nothing_of_a_critical_whose_signal_has_no_id(self) -> None:
         relay = watched(BOTH)
         relay.play("warning 5")
@@ -368,67 +260,6 @@ class TestRestOfTheStory:
         assert (told(relay), relay.dynamodb.indexed()) == (UNNOTIFIED, [])
         assert tenant is None or tenant.audited == ["page-1"]
 
-    def test_page_that_ends_before_a_follow_up_finds_it_is_told_once_it_is_found(self) -> None:
-        relay = watched(BOTH, tenant=Tenant())
-        relay.play("critical")
-        jobs, relay.retries.messages = relay.retries.messages, []
-        relay.play("status:terminated 30 sweep")
-        assert told(relay) == []
-        relay.retries.messages = jobs
-        relay.play("15 1m")
-        assert told(relay) == UNNOTIFIED
-
-
-def accepted_before_an_outage(relay: Relay) -> Callable[[Call], HttpAnswer]:
-    """Return an answer that accepts a signal, just before the ledger begins to fail."""
-
-    def accept(_: Call) -> HttpAnswer:
-        relay.dynamodb.failure = TABLE_DOWN
-        return samples.accepted("r2")
-
-    return accept
-
-
-class TestUnansweredRecipients:
-    def test_they_are_signalled_although_the_critical_was_replayed_longer_ago_than_its_greatest_age(self) -> None:
-        relay = watched(LATE_ANSWER | {"max_age_seconds": 120})
-        relay.session.steps = [samples.refused(404), samples.accepted()]
-        relay.play("critical")
-        [dead] = relay.dead_letters.jobs()
-        worked(relay, dead)
-        assert rung(relay) == "Ops Ops"
-        relay.sweep_for(900)
-        assert rung(relay) == "Ops Ops Boss,Duty"
-
-    def test_they_join_the_others_in_a_signal_that_is_for_all(self) -> None:
-        relay = watched(LATE_ANSWER | {"notify_on": ["opened", "grew"]})
-        relay.play("critical 60 240 sweep", alerts=["a1"])
-        relay.play("critical 10m", alerts=["a1", "a2"])
-        assert rung(relay) == "Ops Ops,Boss,Duty"
-
-    def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
-        relay = watched(LATE_ANSWER)
-        relay.play("critical 60")
-        relay.session.steps = [accepted_before_an_outage(relay)]
-        relay.sweep(240)
-        relay.sweep(60)
-        relay.wake(0)
-        relay.dynamodb.failure = None
-        relay.play("5m comment 60 comment")
-        assert rung(relay) == OTHERS
-
-    def test_they_are_signalled_although_an_earlier_signal_is_recorded_after_the_topic_was_notified(self) -> None:
-        relay = watched(LATE_ANSWER)
-        relay.play("critical 60")
-        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
-        relay.play("comment")
-        relay.dynamodb.failure = None
-        relay.sweep(300)
-        assert told(relay) == UNANSWERED
-        relay.play("0 5m")
-        assert rung(relay) == "Ops Ops Boss,Duty"
-        assert relay.dynamodb.indexed() == relay.retries.messages == []
-
 
 class TestAnswersInBigPanda:
     """A channel with BigPanda's key: shortly before a step is late, BigPanda is asked if a person answered there."""
@@ -442,15 +273,6 @@ class TestAnswersInBigPanda:
         relay = watched(ANSWERED, tenant=tenant, **parts) if tenant else plain_relay(policy=ANSWERED, **parts)
         relay.play("critical")
         return relay
-
-    @pytest.mark.parametrize("has_answered", [True, False])
-    def test_bigpanda_is_asked_before_it_is_told_at_once_that_nobody_is_left(self, has_answered: bool) -> None:
-        relay = self.channel(*[acted()] * has_answered, tenant=Tenant())
-        relay.clock.now += 15
-        relay.play("failure 0")
-        relay.sweep(30)
-        assert told(relay) == ([] if has_answered else UNNOTIFIED)
-        assert len(relay.bigpanda.calls) == 1
 
     @pytest.mark.parametrize(
         ("activity", "is_answer"),
@@ -475,14 +297,6 @@ class TestAnswersInBigPanda:
         assert told(relay) == ([] if is_answer else ["nobody_answered"])
         assert receipt.answered_by == ("BigPanda user anna" if is_answer else "")
         assert (relay.dynamodb.indexed(), relay.chores.messages) == ([], [])
-
-    def test_first_answer_counts(self) -> None:
-        relay = self.channel(
-            acted(timestamp=self.SINCE + 90, created_by="zoe"), acted(timestamp=self.SINCE + 60, created_by="bob")
-        )
-        relay.sweep_for(1800, step=30)
-        receipt = relay.entry().receipt
-        assert (receipt.answered_by, receipt.answered_at) == ("BigPanda user bob", self.SINCE + 60)
 
     def test_answer_in_the_second_of_the_critical_counts(self) -> None:
         activity = acted(timestamp=self.SINCE)
@@ -509,28 +323,6 @@ class TestAnswersInBigPanda:
         assert query["types"] == ["incident_assigned,incident_commented"]
         assert told(relay) == ["nobody_answered"]
         assert any(name.startswith("rate/") and "/activities/" in name for name in relay.dynamodb.items)
-
-    def test_bigpanda_is_asked_although_xmatters_cannot_be(self) -> None:
-        tenant = Tenant()
-        relay = self.channel(acted(), tenant=tenant)
-        relay.wake(15)
-        tenant.replies[""] = samples.refused(503)
-        relay.sweep_for(1800, step=30)
-        assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
-
-    def test_bigpanda_is_not_asked_about_what_was_answered_in_xmatters(self) -> None:
-        tenant = Tenant()
-        tenant.audits["page-1"] = ["Acknowledge"]
-        relay = self.channel(tenant=tenant)
-        relay.sweep_for(1800, step=30)
-        assert (told(relay), relay.bigpanda.calls, relay.entry().receipt.answered_by) == ([], [], "jdoe")
-
-    def test_callback_about_a_delivery_is_no_occasion_to_ask_bigpanda(self) -> None:
-        tenant = Tenant()
-        relay = self.channel(acted(), tenant=tenant)
-        relay.wake(15)
-        relay.play("delivery:Delivered 0")
-        assert (tenant.audited, relay.bigpanda.calls) == (["page-1"], [])
 
 
 def acted(**members: Any) -> dict[str, Any]:
