@@ -8,8 +8,6 @@ from heapq import heappop, heappush
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.failures import Reason
 from relay.ledger.channel_rate_limiter import Gate, RateLimiter
@@ -189,23 +187,6 @@ def test_backlog_drains_at_95_percent_of_the_rate_with_criticals_early_and_few_q
     assert sum(asker.asked for asker in askers) <= asks * len(askers)
 
 
-LATE = st.sampled_from([0.0, 0.5, 3.0, 19.0, 40.0, 90.0, None])
-ASKERS = st.lists(
-    st.tuples(st.floats(0, 30), st.booleans(), st.lists(LATE, min_size=1, max_size=3)), min_size=1, max_size=25
-)
-
-
-@given(ASKERS, st.integers(1, 5), st.integers(0, 999))
-def test_no_minute_has_more_signals_than_the_limit(askers: Any, limit: int, seed: int) -> None:
-    line = Line(limit=limit, chance=random.Random(seed))
-    comes = 0.0
-    for gap, is_critical, lates in askers:
-        comes += gap
-        line.expect(comes, Asker(is_critical=is_critical, late=iter([*lates, *[0.0] * 50]).__next__))
-    line.run()
-    assert line.busiest_minute() <= limit
-
-
 def broken() -> Line:
     """Return a channel's gate and its senders, with a circuit that opened just now."""
     line = Line()
@@ -215,15 +196,6 @@ def broken() -> Line:
 
 
 class TestCircuit:
-    @pytest.mark.parametrize("failure", [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.TIMEOUT])
-    def test_circuit_opens_after_five_failures_in_a_row(self, failure: Reason) -> None:
-        line = Line()
-        for _ in range(5):
-            line.report(line.ticket(), failure)
-        closed = line.closed()
-        assert (closed.reason, closed.slot) == (Reason.CIRCUIT_OPEN, None)
-        assert closed.until >= line.clock.now + 30
-
     def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(self) -> None:
         line = broken()
         opens = line.clock.now + 30

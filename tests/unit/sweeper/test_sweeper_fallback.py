@@ -4,14 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError
 
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relayctl.stack.last_resort import last_confirmation
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Clock, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import Clock, HookedDynamoDb, Relay, Step, new_relay
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -115,35 +115,6 @@ class TestPhones:
         relay.sweep_for(900)
         assert len(relay.messaging.sent) == 4
 
-    @pytest.mark.parametrize(
-        ("is_topic_down", "failing", "is_notified"),
-        [(True, {"text"}, True), (True, {"call", "text"}, False), (False, {"call", "text"}, True)],
-        ids=["calls alone", "nothing", "topic alone"],
-    )
-    def test_critical_is_notified_if_any_way_took_it_and_else_in_the_next_run(
-        self, is_topic_down: bool, failing: set[str], is_notified: bool
-    ) -> None:
-        relay = self.owing("noc", "db")
-
-        def fail(kind: str, number: str) -> None:
-            if kind in failing:
-                raise ClientError({"Error": {"Code": "ConflictException", "Message": f"{number} opted out"}}, "Send")
-
-        relay.messaging.before = fail
-        relay.sns.failure = SNS_DOWN if is_topic_down else None
-        assert relay.sweep(300)["notified"] == (2 if is_notified else 0)
-        assert relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified is is_notified
-        line = self.line(relay)
-        kind_of = {way: way.split()[0] for way in self.WAYS}
-        assert line["accepted"] == [way for way in self.WAYS if kind_of[way] not in failing]
-        assert line["failed"] == {way: "ConflictException" for way in self.WAYS if kind_of[way] in failing}
-        assert "4255550" not in relay.recorder.written()
-        relay.sns.failure, failing = None, set()
-        sent = len(relay.messaging.sent)
-        relay.sweep(60)
-        assert len(subjects(relay)) == (0 if is_topic_down and is_notified else 2)
-        assert len(relay.messaging.sent) == (sent if is_notified else 4)
-
     @pytest.mark.parametrize("is_topic_down", [False, True])
     def test_phones_that_hang_leave_the_messages_to_be_repeated_after_five_minutes(self, is_topic_down: bool) -> None:
         relay = self.owing("noc")
@@ -220,17 +191,6 @@ class TestWorkerWhileTheLedgerIsDown:
         )
         relay.retries.queue().send(job)
 
-    def test_worker_notifies_the_fallback_once_the_ledger_was_down_for_fallback_after_seconds(self) -> None:
-        relay = self.down()
-        self.put(relay)
-        for _ in range(9):
-            relay.wake(30)
-        assert subjects(relay) == []
-        relay.wake(30)
-        assert subjects(relay) == ["incident i1 of channel noc"]
-        assert relay.recorder.metrics()["critical_waits"] == 1
-        assert len(relay.retries.messages) == 1, "the job is tried on"
-
     def test_worker_notifies_the_fallback_at_most_once_in_15_minutes_for_a_channel(self) -> None:
         relay = self.down(policy={"fallback_after_seconds": 60})
         self.put(relay)
@@ -249,22 +209,6 @@ class TestWorkerWhileTheLedgerIsDown:
         self.put(relay, **changes)
         relay.wake(600)
         assert subjects(relay) == []
-
-
-def test_mark_that_fails_leads_to_one_more_message_after_five_minutes() -> None:
-    table = HookedDynamoDb()
-    relay = new_relay(DOWN, dynamodb=table)
-    relay.share()
-    relay.clock.now += 300
-    # The next run's writes: its lease, the notification, and the entry's mark.
-    table.before["update_item", table.calls.count("update_item") + 2] = table_down
-    assert relay.sweep(0)["notified"] == 1
-    assert (len(subjects(relay)), relay.entry().debt.is_notified) == (1, False)
-    for _ in range(4):
-        relay.sweep(60)
-    assert len(subjects(relay)) == 1
-    relay.sweep(60)
-    assert (len(subjects(relay)), relay.entry().debt.is_notified) == (2, True)
 
 
 class Slow(FakeDynamoDb):
