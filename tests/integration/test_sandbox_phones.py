@@ -11,11 +11,10 @@ import requests
 
 from relay.incidents.callback import Kind, ResponseMeanings, parse_callback
 from sandbox.bigpanda.life import ACTIONS
-from sandbox.demo.script import SCRIPTS, Player, Step
+from sandbox.demo.script import SCRIPTS
 from sandbox.server import background
 from sandbox.server.client import StandIn
 from sandbox.server.in_process import Box
-from tests.fakes import Clock
 from tests.integration.live import Site, site
 from tests.stand_in import TENANT, session, signal
 from tests.waiting import until
@@ -108,14 +107,6 @@ class TestCallbacks:
         callback = parse_callback(relay.bodies[-1])
         assert (callback.kind, callback.target, callback.is_dead_end()) == (Kind.FAILURE, "dba", True)
 
-    def test_failed_callback_is_sent_once_more_and_a_refused_one_is_not(self, box: Box, relay: Relay) -> None:
-        box.xmatters.callbacks.declare(relay.declaration())
-        relay.statuses[:] = [503, 202, 401]
-        signal(box)
-        first, second = logged(box, 2)
-        assert first["text"].endswith("was taken (status 202), at the second attempt.")
-        assert (len(relay.bodies), second["status"]) == (3, 401)
-
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,25 +131,3 @@ def test_script_is_in_the_order_of_its_times_and_opens_each_incident_before_it_i
             opened.add(step.incident)
         assert step.incident in {*opened, ""}
         assert bool(step.incident) == (step.act in {*ACTIONS, "open", "acknowledge", "escalate"})
-
-
-def test_each_step_is_done_at_its_time_or_skipped_with_its_reason(vendors: StandIn) -> None:
-    clock, heard = Clock(), list[str]()
-    Player(vendors, heard.append, clock, clock.sleep).play(
-        [
-            Step(0, "It opens.", "open", "lag", {"title": "Replica lag", "status": "warning"}),
-            Step(5, "It worsens.", "worsen", "lag"),
-            Step(6, "It worsens again.", "worsen", "lag"),
-            Step(7, "Another eases.", "ease", "another"),
-            Step(8, "Somebody acknowledges.", "acknowledge", "lag"),
-            Step(65, "xMatters' clock is turned.", "turn_clock", options={"seconds": 90}),
-            Step(70, "xMatters is down.", "xmatters_down"),
-        ]
-    )
-    times = [line.split()[0] for line in heard if "skipped: " not in line]
-    assert times == ["00:00", "00:05", "00:06", "00:07", "00:08", "01:05", "01:10"]
-    first, *others = [line.partition("skipped: ")[2] for line in heard if "skipped: " in line]
-    assert "critical" in first
-    assert others == ["the incident was not opened", "no phone rings that takes Acknowledge"]
-    assert [(each["title"], each["status"]) for each in vendors.live()["incidents"]] == [("Replica lag", "critical")]
-    assert vendors.phones()["clock"]["ahead_seconds"] == 90
