@@ -93,13 +93,6 @@ class TestRetire:
         assert "--now retires it all the same" in done.stderr
         assert (operator.secret("payments")["inbound"]["previous"], operator.marks()) == (PREVIOUS, {})
 
-    def test_retire_now_retires_a_token_in_use(self, operator: Operator) -> None:
-        keep(operator, inbound={"token": OLD, "previous": PREVIOUS})
-        use(operator, "previous")
-        done = rotate(operator, "inbound", "--retire", "--now")
-        assert operator.secret("payments")["inbound"] == {"token": OLD}
-        assert "The old one is retired; it was last used: 2027-01-15T08:00:00Z" in done.stdout
-
 
 @pytest.mark.usefixtures("local")
 class TestOutward:
