@@ -23,7 +23,6 @@ CALLBACK = {"callback": {"token": samples.CALLBACK_TOKEN}}
 BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
 NOTIFIED = {"notified_within_seconds": 300}
 ANSWERED = {"notified_within_seconds": 0, "answered_within_seconds": 900}
-LATE_ANSWER = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss", "Duty"]}
 
 
 def watched(
@@ -48,10 +47,6 @@ def heard(relay: Relay) -> tuple[bool, bool, bool]:
     return receipt.is_open, receipt.notified_at > 0, receipt.answered_at > 0
 
 
-def rung(relay: Relay) -> str:
-    return " ".join(call.url.partition("recipients=")[2] for call in relay.session.calls)
-
-
 class Story(NamedTuple):
     """What happens to a critical, and what the fallback topic is told of it.
 
@@ -62,8 +57,6 @@ class Story(NamedTuple):
         audits: Audits of the first page; None if the channel has no access to the REST API.
         questions: Number of times that audits are read.
         recipients: Recipients of the channel.
-        said: Members of all shares.
-        rung: The recipients of all signals; None: it does not matter.
     """
 
     events: str
@@ -72,12 +65,9 @@ class Story(NamedTuple):
     audits: list[str] | None = None
     questions: int = 0
     recipients: Sequence[str] = ("Ops",)
-    said: Mapping[str, Any] = {}
-    rung: str | None = None
 
 
 UNNOTIFIED, UNANSWERED = ["nobody_notified"], ["nobody_answered"]
-OTHERS = "Ops Boss,Duty"
 TWO = ("Ops", "Dba")
 # The end of stories that are over in the sweeper's next run.
 NEXT = "0 15 15 sweep"
@@ -86,7 +76,6 @@ STORIES: dict[str, Story] = {
     "nothing comes": Story("critical 15 30m", UNNOTIFIED),
     "delivery fails": Story("critical 15 delivery:Failed 30m", UNNOTIFIED),
     "delivered": Story("critical 15 delivery:Delivered 30m", UNANSWERED),
-    "escalated": Story("critical 15 delivery:Delivered 10 response:Escalate 30m", UNANSWERED),
     "delivered, acknowledged": Story("critical 15 delivery:Delivered 10 response:Acknowledge 30m"),
     "acknowledged": Story("critical 15 response:Acknowledge 30m"),
     "answered otherwise": Story("critical 15 response:On-my-way 30m"),
@@ -117,7 +106,6 @@ STORIES: dict[str, Story] = {
     "audit of a failed delivery": Story("critical 30m", UNNOTIFIED, {}, ["FAILED"], 1),
     "audit of a delivery": Story("critical 30m", (), {}, ["FAILED", "DELIVERED"], 1),
     "no audit of an answer": Story("critical 30m", UNANSWERED, BOTH, ["DELIVERED"], 2),
-    "audit of an escalation": Story("critical 30m", UNANSWERED, BOTH, ["DELIVERED", "Escalate"], 2),
     "audit of an acknowledgement": Story("critical 30m", (), BOTH, ["DELIVERED", "Escalate", "Acknowledge"], 1),
     "nothing is awaited of audits": Story("critical 30m", (), {"notified_within_seconds": 0}, ["DELIVERED"], 0),
     "forged deliveries": Story(
@@ -125,17 +113,10 @@ STORIES: dict[str, Story] = {
         UNNOTIFIED, {}, [], 2,
     ),
     "page of another incident": Story("critical 15 response:Acknowledge@page-9 7m", UNNOTIFIED, BOTH, [], 1),
-    "page from before the critical": Story(
-        "warning 60 critical 60 response:Acknowledge@page-1 30m", UNANSWERED, ANSWERED, [], 1
-    ),
-    "page of the critical": Story("warning 60 critical 60 response:Acknowledge@page-2 30m", (), ANSWERED, [], 0),
     # The page has ended without an answer: the topic is told in the next run.
     "terminated, not delivered": Story(f"critical 15 status:terminated {NEXT}", UNNOTIFIED, {}, [], 1),
     "terminated, delivered": Story(
         f"critical 15 status:terminated_external {NEXT}", UNANSWERED, BOTH, ["DELIVERED"], 1
-    ),
-    "terminated, escalated": Story(
-        f"critical 15 status:terminated {NEXT}", UNANSWERED, BOTH, ["DELIVERED", "Escalate"], 1
     ),
     "terminated, acknowledged": Story(
         f"critical 15 status:terminated {NEXT}", (), BOTH, ["DELIVERED", "Acknowledge"], 1
@@ -169,25 +150,6 @@ STORIES: dict[str, Story] = {
             (("Ops", "jdoe"), ()),
         )
     },
-    # Further recipients are signalled, once, after the topic was told that nobody heard.
-    "others": Story("critical 60m", UNANSWERED, LATE_ANSWER, rung=OTHERS),
-    "others, answered in time": Story(
-        "critical 60 240 sweep response:Acknowledge 0 10m", UNANSWERED, LATE_ANSWER, rung="Ops"
-    ),
-    "others of a flapping incident": Story(
-        "critical 7m", UNANSWERED, LATE_ANSWER | {"flap": {"transitions": 4, "minutes": 60}},
-        said={"flapping": True}, rung=OTHERS,
-    ),
-    "others, with much time between signals": Story(
-        "critical 7m", UNANSWERED, LATE_ANSWER | {"min_seconds_between_signals": 3600}, rung=OTHERS
-    ),
-    **{
-        f"others, critical again after {event}": Story(
-            f"critical 60 240 sweep {event} critical", UNANSWERED,
-            LATE_ANSWER | {"notify_on": ["opened", "worsened", "reopened"]}, rung="Ops Ops",
-        )
-        for event in ("ok", "warning")
-    },
 }  # fmt: skip
 
 
@@ -198,11 +160,10 @@ def test_fallback_is_told_once_of_the_step_that_is_late_or_cannot_come(name: str
     if tenant:
         tenant.audits["page-1"] = story.audits or []
     relay = watched(story.policy, tenant=tenant, recipients=story.recipients)
-    relay.play(story.events, **story.said)
+    relay.play(story.events)
     assert told(relay) == [*story.told]
     assert len(relay.sns.published) == len(story.told)
     assert tenant is None or len(tenant.audited) == story.questions
-    assert story.rung in {None, rung(relay)}
     if story.events.endswith("30m"):
         assert relay.dynamodb.indexed() == relay.chores.messages == []
         assert len(relay.session.calls) == 1 + ("warning" in story.events)
@@ -247,18 +208,6 @@ class TestRestOfTheStory:
         relay.session.steps = [HttpAnswer(202, {}, b"{}")]
         relay.play(f"critical 5 failure {NEXT}")
         assert (told(relay), heard(relay)) == ([], (True, False, False))
-
-    @pytest.mark.parametrize("has_rest", [True, False])
-    def test_it_is_told_once_and_written_once_whatever_comes_again(self, has_rest: bool) -> None:
-        tenant = Tenant() if has_rest else None
-        relay = watched(BOTH, tenant=tenant)
-        relay.play("critical 15 failure 0")
-        written = relay.entry().sequence
-        relay.play("failure 0")
-        assert relay.entry().sequence == written
-        relay.play("30 sweep failure:again 0 30m")
-        assert (told(relay), relay.dynamodb.indexed()) == (UNNOTIFIED, [])
-        assert tenant is None or tenant.audited == ["page-1"]
 
 
 class TestAnswersInBigPanda:
