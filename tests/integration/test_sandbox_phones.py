@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +10,6 @@ import requests
 from relay.incidents.callback import Kind, ResponseMeanings, parse_callback
 from sandbox.bigpanda.life import ACTIONS
 from sandbox.demo.script import SCRIPTS
-from sandbox.server import background
-from sandbox.server.client import StandIn
 from sandbox.server.in_process import Box
 from tests.integration.live import Site, site
 from tests.stand_in import TENANT, session, signal
@@ -38,27 +34,13 @@ def phones(box: Box) -> Any:
     return control(box, "GET", "phones").json()
 
 
-@dataclass
-class Relay:
-    """A receiver of callbacks, which answers the next of `statuses`, else 202."""
-
-    site: Site
-    statuses: list[int]
-
-    @property
-    def bodies(self) -> list[bytes]:
-        return [each.body for each in self.site.received]
-
-    def declaration(self) -> dict[str, Any]:
-        """Return the declaration that sends callbacks to this receiver."""
-        return {"url": f"{self.site.url}/xmatters/demo", "header": HEADER, "function": None}
-
-
 @pytest.fixture
-def relay() -> Iterator[Relay]:
-    statuses = list[int]()
-    with site(lambda _: (statuses.pop(0) if statuses else 202, {}, b"")) as receiver:
-        yield Relay(receiver, statuses)
+def relay(box: Box) -> Iterator[Site]:
+    """A receiver of callbacks, to which the stand-in sends them."""
+    with site(lambda _: (202, {}, b"")) as receiver:
+        declaration = {"url": f"{receiver.url}/xmatters/demo", "header": HEADER, "function": None}
+        control(box, "PUT", "phones/callbacks", declaration)
+        yield receiver
 
 
 def logged(box: Box, count: int) -> list[dict[str, Any]]:
@@ -68,13 +50,12 @@ def logged(box: Box, count: int) -> list[dict[str, Any]]:
 
 
 class TestCallbacks:
-    def test_relay_reads_all_callbacks_of_a_page(self, box: Box, relay: Relay) -> None:
-        control(box, "PUT", "phones/callbacks", relay.declaration())
+    def test_relay_reads_all_callbacks_of_a_page(self, box: Box, relay: Site) -> None:
         signal(box)
         box.xmatters.notifier.answer(phones(box)["notifications"][-1]["id"], "Escalate", "in a tunnel")
         box.xmatters.notifier.answer(phones(box)["notifications"][-1]["id"], "Acknowledge")
         entries = logged(box, 6)
-        said = [parse_callback(body) for body in relay.bodies]
+        said = [parse_callback(each.body) for each in relay.received]
         assert [(each.kind, (each.text or "").lower(), each.target) for each in said] == [
             (Kind.STATUS, "active", None),
             (Kind.DELIVERY, "delivered", "kim"),
@@ -86,38 +67,24 @@ class TestCallbacks:
         assert {(each.incident_id, each.environment_id) for each in said} == {("i1", "e1")}
         assert (said[2].note, said[4].note) == ("in a tunnel", None)
         assert ResponseMeanings().is_acknowledgement(said[4])
-        assert {each.headers["authorization"] for each in relay.site.received} == {"Bearer canary-token"}
+        assert {each.headers["authorization"] for each in relay.received} == {"Bearer canary-token"}
         assert {(each["status"], each["page"]) for each in entries} == {(202, said[0].page_number)}
         assert "canary" not in json.dumps(phones(box))
 
-    def test_relay_reads_the_callback_of_a_failed_delivery(self, box: Box, relay: Relay) -> None:
-        control(box, "PUT", "phones/callbacks", relay.declaration())
+    def test_relay_reads_the_callback_of_a_failed_delivery(self, box: Box, relay: Site) -> None:
         control(box, "PUT", "flow", {"mode": "devices_fail"})
         signal(box)
         logged(box, 2)
-        callback = parse_callback(relay.bodies[1])
+        callback = parse_callback(relay.received[1].body)
         assert (callback.is_failed_delivery(), callback.is_delivered(), callback.target) == (True, False, "kim")
 
-    def test_relay_reads_the_callback_that_nobody_is_left(self, box: Box, relay: Relay) -> None:
-        control(box, "PUT", "phones/callbacks", relay.declaration())
+    def test_relay_reads_the_callback_that_nobody_is_left(self, box: Box, relay: Site) -> None:
         signal(box)
         for _ in range(2):
             box.xmatters.notifier.answer(phones(box)["notifications"][-1]["id"], "Escalate")
         logged(box, 6)
-        callback = parse_callback(relay.bodies[-1])
+        callback = parse_callback(relay.received[-1].body)
         assert (callback.kind, callback.target, callback.is_dead_end()) == (Kind.FAILURE, "dba", True)
-
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def vendors(tmp_path: Path) -> Iterator[StandIn]:
-    folder = tmp_path / "standin"
-    try:
-        yield background.start(folder, ROOT)
-    finally:
-        background.stop(folder)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
