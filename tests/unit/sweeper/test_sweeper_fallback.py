@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
@@ -114,6 +114,35 @@ class TestPhones:
         assert (line["accepted"], "failed" in line) == ([*self.WAYS], False)
         relay.sweep_for(900)
         assert len(relay.messaging.sent) == 4
+
+    @pytest.mark.parametrize(
+        ("is_topic_down", "failing", "is_notified"),
+        [(True, {"text"}, True), (True, {"call", "text"}, False), (False, {"call", "text"}, True)],
+        ids=["calls alone", "nothing", "topic alone"],
+    )
+    def test_critical_is_notified_if_any_way_took_it_and_else_in_the_next_run(
+        self, is_topic_down: bool, failing: set[str], is_notified: bool
+    ) -> None:
+        relay = self.owing("noc", "db")
+
+        def fail(kind: str, number: str) -> None:
+            if kind in failing:
+                raise ClientError({"Error": {"Code": "ConflictException", "Message": f"{number} opted out"}}, "Send")
+
+        relay.messaging.before = fail
+        relay.sns.failure = SNS_DOWN if is_topic_down else None
+        assert relay.sweep(300)["notified"] == (2 if is_notified else 0)
+        assert relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified is is_notified
+        line = self.line(relay)
+        kind_of = {way: way.split()[0] for way in self.WAYS}
+        assert line["accepted"] == [way for way in self.WAYS if kind_of[way] not in failing]
+        assert line["failed"] == {way: "ConflictException" for way in self.WAYS if kind_of[way] in failing}
+        assert "4255550" not in relay.recorder.written()
+        relay.sns.failure, failing = None, set()
+        sent = len(relay.messaging.sent)
+        relay.sweep(60)
+        assert len(subjects(relay)) == (0 if is_topic_down and is_notified else 2)
+        assert len(relay.messaging.sent) == (sent if is_notified else 4)
 
     @pytest.mark.parametrize("is_topic_down", [False, True])
     def test_phones_that_hang_leave_the_messages_to_be_repeated_after_five_minutes(self, is_topic_down: bool) -> None:
