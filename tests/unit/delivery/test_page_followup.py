@@ -133,6 +133,26 @@ def test_page_counts_as_missing_although_xmatters_does_not_say_what_it_suppresse
     assert (relay.entry().receipt.missed, relay.dead_letters.messages) == ("page_missing", [])
 
 
+# Events (see `Relay.play`), request ids of signals without a page, the counted missing pages, and the number of
+# notifications of the fallback topic.
+LOST: dict[str, tuple[str, set[str], int, int]] = {
+    "warning": ("warning", {"r1"}, 1, 0),
+    "end": ("critical 36 ok", {"r2"}, 0, 0),
+    "a later signal has a page": ("critical 100 warning critical", {"r1"}, 1, 0),
+    "a later warning has no page": ("critical warning", {"r1", "r2"}, 1, 1),
+    "a warning after the notification": ("critical 36 200 sweep warning", {"r1", "r2"}, 2, 1),
+    "over before it counts as missing": ("critical ok", {"r1", "r2"}, 1, 0),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_fallback_is_notified_only_of_an_open_critical_that_no_page_covers(name: str, tenant: Tenant) -> None:
+    events, tenant.hidden, missing, notified = LOST[name]
+    relay = new_relay(tenant)
+    relay.play(f"{events} drain 3m")
+    assert (relay.recorder.metrics().get("page_missing", 0), len(relay.sns.published)) == (missing, notified)
+
+
 # ---- The follow-up fails ---------------------------------------------------------------------------------------------
 
 
