@@ -527,10 +527,6 @@ class Relay:
         """Return, for each signal, if it said that it may be a repeat: `true` or None."""
         return [call.headers.get("X-Relay-May-Repeat") for call in self.session.calls]
 
-    def stored_job(self) -> Job:
-        """Return the job that the ledger stores for the owed state of the incident `i1`."""
-        return read_envelope(self.ledger.stored(key("noc", (), "i1"), self.entry().debt.job) or "")
-
     def sweep_for(self, seconds: float, step: float = 60.0) -> None:
         """Let time pass. In each step the sweeper runs, and then workers work the jobs that woke."""
         end = self.clock.now + seconds

@@ -118,12 +118,6 @@ def job(**members: Any) -> Job:
     return changed(plain, **members)
 
 
-def unfailed_job(**members: Any) -> Job:
-    """Return the job of a share that just came, by the request `c1`, with other members as in `job`."""
-    never = {"first_failed_at": None, "last_failed_at": None, "http_status": None, "response_excerpt": ""}
-    return job(attempts=0, reason="in_flight", correlation_id="c1", **never, **{"digest": share().digest, **members})
-
-
 def changed(job: Job, **members: Any) -> Job:
     """Return a job with other members, by the names of members, stamps and flags."""
     flags = {Flag(name): members.pop(name) for name in list(members) if name in list(Flag)}

@@ -281,10 +281,9 @@ class TestCallers:
 
 
 class TestFunctions:
-    def test_each_function_logs_to_its_own_log_group(self, on_aws: Stack) -> None:
-        groups = on_aws.of_type("AWS::Logs::LogGroup")
-        names = [function["LoggingConfig"]["LogGroup"].strip("${}") for function in _functions(on_aws).values()]
-        assert len({groups[name]["LogGroupName"] for name in names}) == len(names)
+    def test_no_function_has_reserved_concurrency_by_default(self, on_aws: Stack) -> None:
+        for function in _functions(on_aws).values():
+            assert "ReservedConcurrentExecutions" not in function
 
     def test_only_workers_have_recursive_loops_allowed(self, on_aws: Stack) -> None:
         loops = {name: function.get("RecursiveLoop") for name, function in _functions(on_aws).items()}
@@ -304,10 +303,6 @@ class TestFunctions:
             variables = function["Environment"]["Variables"]
             whole = sum(len(key) + len(filled.get(value.strip("${}"), value)) for key, value in variables.items())
             assert whole < 4096, name
-
-    def test_no_function_has_reserved_concurrency_by_default(self, on_aws: Stack) -> None:
-        for function in _functions(on_aws).values():
-            assert "ReservedConcurrentExecutions" not in function
 
     @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
     def test_functions_and_layers_have_the_same_runtime_and_architecture(self, architecture: str) -> None:
@@ -537,11 +532,6 @@ class TestPermissions:
             before = _rights(on_aws, role)
             more = {resource: each - before.get(resource, set()) for resource, each in _rights(chosen, role).items()}
             assert {resource: each for resource, each in more.items() if each} == _written(expected), role
-
-    def test_only_lambda_may_assume_the_functions_roles(self, on_aws: Stack) -> None:
-        for name in PERMISSIONS:
-            [statement] = on_aws.resources[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-            assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
 
     def test_each_policy_fits_into_iams_size_limit(self) -> None:
         topics = {"AlarmTopicArn": "a" * 256, "NoticeTopicArn": "n" * 256}

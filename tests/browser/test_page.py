@@ -52,16 +52,6 @@ class TestStory:
         assert page.locator("main img").count() == 0
         expect(page).to_have_title("Sandbox: BigPanda → relay → xMatters")
 
-    def test_chosen_incident_shows_its_story_over_all_three_parts_in_order(self, page: Page) -> None:
-        card(page, "Replica lag").get_by_role("button", name="Replica lag on pay-db-1", exact=True).click()
-        expect(page.locator("#timeline-title")).to_be_focused()
-        expect(page.locator("#timeline-title")).to_have_text("Replica lag on pay-db-1")
-        expect(page.locator("#timeline strong")).to_have_text(
-            ["BigPanda", "BigPanda", "Relay", "xMatters", "xMatters", "xMatters", "Relay"]
-        )
-        page.get_by_role("button", name="Back to the incident").click()
-        expect(card(page, "Replica lag").locator(".reference")).to_be_focused()
-
     def test_receipt_shows_how_far_it_is_proven_that_people_know(self, page: Page) -> None:
         steps = page.get_by_role("list", name="Receipt").locator("li")
         page.get_by_role("button", name="Replica lag on pay-db-1", exact=True).first.click()
@@ -139,11 +129,6 @@ class TestClicks:
         bare = {"notification": 2, "response": "Acknowledge"}
         said = ("POST", "/phones/answer", bare | {"comment": "restarting it"})
         expect_calls(page, stage, said, said, ("POST", "/phones/answer", bare))
-
-    def test_replay_is_of_the_incident(self, page: Page, stage: Stage) -> None:
-        page.get_by_role("button", name="Replay").click()
-        expect_calls(page, stage, ("POST", "/page/replay", {"incident_id": story.DISK}))
-        expect(page.get_by_role("status")).to_have_text("Replayed. 1 moved to the retry queue")
 
     def test_switches_and_clock_call_their_routes(self, page: Page, stage: Stage) -> None:
         # Clicked, not checked: a state of the stage may come just then, and shows the switch as it was.

@@ -55,12 +55,6 @@ class TestEvents:
         assert [each["id"] for each in found] == [each.id for each in reversed(box.events.all())]
         assert [call.query.get("offset") for call in box.events.calls.all()] == [None, "2", "4"]
 
-    def test_event_is_read_by_uuid_and_by_number(self, box: Box) -> None:
-        signal(box)
-        [made] = box.events.all()
-        first, second = values(box, event(made.id), event(made.number))
-        assert first == second
-
     def test_event_is_suspended_resumed_and_terminated_once(self, box: Box) -> None:
         signal(box)
         [made] = box.events.all()
@@ -152,39 +146,6 @@ class TestDirectory:
         assert [each["member"]["target_name"] for each in default[0]["members"]] == ["kim"]
 
 
-class TestErrors:
-    def test_error_objects_are_understood(self, box: Box) -> None:
-        errors = {
-            400: "BadRequestError",
-            403: "ForbiddenError",
-            406: "NotAcceptableError",
-            409: "ConflictError",
-            415: "UnsupportedMediaError",
-            500: "ApiError",
-        }
-        box.script([{"kind": "status", "status": status, "on": "event"} for status in errors])
-        change = ["events_endpoint", ("change_event_status", {"id": "1", "status": "TERMINATED"})]
-        done = outcomes(box, *([change] * len(errors)))
-        assert [each.error for each in done] == list(errors.values())
-        assert [f"code: {status}" in each.message for status, each in zip(errors, done, strict=True)] == [True] * 6
-
-    def test_429_is_retried_for_a_get_and_reported_for_a_post(self, box: Box) -> None:
-        box.script(
-            [
-                {"kind": "status", "status": 429, "on": "people"},
-                {"kind": "status", "status": 429, "on": "event"},
-            ]
-        )
-        listed, changed = outcomes(
-            box,
-            ["people_endpoint", ("get_people",)],
-            ["events_endpoint", ("change_event_status", {"id": "1", "status": "TERMINATED"})],
-        )
-        assert len(listed.value) == 4
-        assert [each.status for each in box.directory.calls.all()] == [429, 200]
-        assert changed.error == "TooManyRequestsError"
-
-
 class TestOAuth:
     def test_token_is_got_with_a_password_and_renewed_with_the_refresh_token(self, box: Box) -> None:
         box.events.declare(OAUTH)
@@ -198,11 +159,3 @@ class TestOAuth:
         assert after.value["target_name"] == "jo"
         grants = [(each.grant_type, each.status) for each in box.token_requests()]
         assert grants == [("password", 200), ("refresh_token", 200)]
-
-    def test_refused_token_is_renewed_and_the_request_repeated(self, box: Box) -> None:
-        box.events.declare(OAUTH)
-        box.script([{"kind": "status", "status": 401, "on": "person"}])
-        [done] = python_xmatters(box, CLIENT, [["people_endpoint", ("get_person_by_id", "jo")]])
-        assert done.value["target_name"] == "jo"
-        assert [each.grant_type for each in box.token_requests()] == ["password", "refresh_token"]
-        assert [each.status for each in box.directory.calls.all()] == [401, 200]

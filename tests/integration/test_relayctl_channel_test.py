@@ -104,14 +104,6 @@ class TestChecks:
             "recipient jdoe|Phone": ("ok", "user, active"),
         }
 
-    def test_absent_people_are_warnings_and_people_without_devices_too(self, operator: Operator, tenant: Box) -> None:
-        tenant.xmatters.people.declare({"people": [{"name": "jdoe"}, {"name": "bare", "devices": []}]})
-        keep(operator, tenant, "jdoe", "bare")
-        assert examined(operator)["recipient bare"] == ("warning", "user, active, but without an active device")
-        tenant.xmatters.workflow.set({"mode": "all_absent"})
-        found = examined(operator)
-        assert found["recipient jdoe"] == ("warning", "user, active, but absent, without a replacement")
-
     @pytest.mark.parametrize(
         ("rest", "policy", "state", "steps"),
         [

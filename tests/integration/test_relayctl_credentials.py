@@ -82,16 +82,22 @@ def refused(operator: Operator, done: Result, *words: str) -> None:
     assert operator.secrets.list_secrets()["SecretList"] == []
 
 
-class TestFile:
-    @each_option
-    def test_credential_file_is_read_without_its_line_end(
-        self, operator: Operator, tmp_path: Path, option: str
-    ) -> None:
-        done = give(operator, tmp_path, option, f"@{private(tmp_path, 'file', value_of(option) + '\n')}")
-        assert done.exit_code == 0, done.output
-        assert kept(operator, option) == value_of(option)
-        assert warnings(done) == []
+@each_option
+@pytest.mark.parametrize("way", ["file", "standard input", "command line"])
+def test_credential_is_stored_as_it_is_given_and_one_on_the_command_line_is_a_warning(
+    operator: Operator, tmp_path: Path, option: str, way: str
+) -> None:
+    value = value_of(option)
+    text = {"file": f"@{private(tmp_path, 'file', value + '\n')}", "standard input": "-", "command line": value}[way]
+    done = give(operator, tmp_path, option, text, typed=f"{value}\nmore\n")
+    assert done.exit_code == 0, done.output
+    assert kept(operator, option) == value
+    warned = [f"warning: {option}: {WARNING}"] if way == "command line" else []
+    assert [line.partition(", or -")[0] for line in warnings(done)] == warned
+    assert CANARY not in done.stderr
 
+
+class TestFile:
     @pytest.mark.parametrize("option", ["--password", "--set inbound.token"])
     @pytest.mark.parametrize(
         ("content", "words"),
@@ -124,17 +130,6 @@ class TestFile:
         assert "warning: --password: other users may read the file that @ names; chmod 600 it" in done.stderr
 
 
-class TestStandardInput:
-    @each_option
-    def test_credential_is_read_from_one_line_of_standard_input(
-        self, operator: Operator, tmp_path: Path, option: str
-    ) -> None:
-        done = give(operator, tmp_path, option, "-", typed=f"{value_of(option)}\nmore\n")
-        assert done.exit_code == 0, done.output
-        assert kept(operator, option) == value_of(option)
-        assert warnings(done) == []
-
-
 class TestPrompt:
     """Credential options without a value. test_relayctl_terminal.py tests the prompts themselves."""
 
@@ -146,17 +141,7 @@ class TestPrompt:
         refused(operator, done, f"{option}: not a terminal: give @FILE, or - for a line of standard input")
 
 
-class TestValueOnTheCommandLine:
-    @each_option
-    def test_credential_on_the_command_line_is_stored_with_a_warning(
-        self, operator: Operator, tmp_path: Path, option: str
-    ) -> None:
-        done = give(operator, tmp_path, option, value_of(option))
-        assert done.exit_code == 0, done.output
-        assert kept(operator, option) == value_of(option)
-        assert [line.partition(", or -")[0] for line in warnings(done)] == [f"warning: {option}: {WARNING}"]
-        assert CANARY not in done.stderr
-
+class TestMisplacedValue:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [

@@ -233,14 +233,6 @@ class TestAudit:
         assert document["audit"]["who"] is None
         assert "AWS refused GetCallerIdentity: ServiceUnavailable" in document["audit"]["who_problem"]
 
-    @pytest.mark.parametrize(
-        "verb", [["list"], ["replay"], ["show", jobs(1)[0].delivery_id], ["export", "-"]], ids=lambda verb: verb[0]
-    )
-    def test_verb_that_changes_nothing_prints_no_audit(self, operator: Operator, verb: list[str]) -> None:
-        operator.put(*jobs(1))
-        done = operator.run("dlq", *verb)
-        assert (done.exit_code, audits(done)) == (0, [])
-
 
 class TestDrop:
     def test_drop_deletes_only_matching_messages(self, operator: Operator) -> None:

@@ -1,6 +1,5 @@
 """relayctl report: figures of a day from log lines in memory; in the terminal, as JSON, and as a page."""
 
-import json
 from typing import Any
 
 import pytest
@@ -72,14 +71,3 @@ def test_report_leaves_canaries_out(operator: Operator, logs: Logs) -> None:
     answered(logs, 2600, "relay-canary-1800000000")
     logs.write("sweeper", 2500, "canary failed", channel="payments", incident_id="relay-canary-1800000000")
     assert operator.run_json("report") == before
-
-
-def test_answers_after_the_first_and_answers_to_nothing_do_not_count(operator: Operator, logs: Logs) -> None:
-    shared(logs, 900, "delivered", transition="opened")
-    answered(logs, 800)
-    answered(logs, 700)
-    answered(logs, 600, "unknown")
-    answered(logs, 500, transition="delivery", answer="Delivered")
-    found = operator.run_json("report")
-    assert (found["rung_incidents"], found["answered_incidents"]) == (1, 1)
-    assert json.dumps(found["to_answer"]) == json.dumps(dict.fromkeys(found["to_answer"], 100.0))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.settings.settings_file import exported
@@ -225,17 +224,6 @@ class TestApplyThatFails:
         assert self.presets(operator) == ["parity", "oncall", "oncall"]
         stages = {stage for name in "abc" for each in versions(operator, name).values() for stage in each}
         assert stages == {"AWSCURRENT", "AWSPREVIOUS"}
-
-    def test_refusal_of_aws_ends_the_run_and_says_what_is_left(self, operator: Operator, folder: Path) -> None:
-        def refuse() -> None:
-            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "PutSecretValue")
-
-        self.before_write(operator, 2, refuse)
-        document = json.loads(run(operator, "apply", folder, "--yes", "--json", code=1).stdout)
-        assert [each["stored"] for each in document["channels"]] == [True, False, False]
-        assert "AccessDeniedException" in document["channels"][1]["problem"]
-        assert document["channels"][2]["problem"] == "not tried after the failure of b"
-        assert self.presets(operator) == ["parity", "oncall", "oncall"]
 
 
 class TestExport:

@@ -116,18 +116,6 @@ class TestRules:
         assert tenant.log(foreign, "share") == ["Shared with another team's webhook."]
         assert events(tenant, 1) == ["incident#new"]
 
-    def test_silent_bigpanda_sends_nothing_and_counts_the_incident_as_shared(
-        self, tenant: Tenant, receiver: Site
-    ) -> None:
-        tenant.share_with(receiver)
-        tenant.control("PUT", "/silent", {"silent": True})
-        name = opened(tenant)
-        act(tenant, name, "ease")
-        assert (tenant.people.live()["is_silent"], tenant.story(name)["is_shared"]) == (True, True)
-        tenant.control("PUT", "/silent", {"silent": False})
-        act(tenant, name, "resolve")
-        assert events(tenant, 1) == ["incident#closed"]
-
 
 def test_503_is_sent_again_until_it_is_taken(tenant: Tenant) -> None:
     with receiving(answering(503, 501, 202)) as receiver:
@@ -149,57 +137,8 @@ class TestChannel:
         }  # fmt: skip
         assert "canary" not in answer.text + tenant.control("GET", "").text
 
-    @pytest.mark.parametrize(
-        ("changes", "message"),
-        [
-            ({"url": "http://example.com/x"}, "channel.url"),
-            ({"url": "http://localhost@example.com/x"}, "channel.url"),
-            ({"header": {"name": "x", "value": "v\r\nx: y"}}, "channel.header.value"),
-        ],
-    )
-    def test_invalid_channel_is_400_and_changes_nothing(
-        self, tenant: Tenant, changes: dict[str, Any], message: str
-    ) -> None:
-        plain = {"url": "http://localhost:1/x", "header": {"name": "x", "value": "v"}}
-        answer = tenant.control("PUT", "/channel", plain | changes)
-        assert (answer.status_code, message in answer.json()["error"]) == (400, True)
-        assert tenant.people.live()["channel"] is None
-
-
-def test_opened_incident_is_shown_to_people_and_listed_by_the_api_at_once(tenant: Tenant) -> None:
-    opened = tenant.people.open_incident(title="The shop is slow", status="warning")
-    shown = tenant.shown(opened["id"])
-    assert (shown["status"], shown["severity"], shown["folders"]) == ("Warning", "Warning", ["active", "unhandled"])
-    assert shown["start"] == shown["changed_at"] == shown["updated_at"] == opened["opened_at"]
-    listed = tenant.call("GET", "", "?folder=active").json()
-    assert [each["id"] for each in listed["items"]] == [opened["id"]]
-    [alert] = opened.pop("alerts")
-    assert (alert["status"], alert["description"]) == ("warning", "The shop is slow")
-    assert opened["log"][0]["text"] == "Opened as warning with 1 alert."
-    assert opened["can"] == ["worsen", "gain_alert", "snooze", "flap", "resolve"]
-    assert tenant.activities(opened["id"]) == ["incident_created"]
-
 
 class TestActions:
-    @pytest.mark.parametrize(
-        ("status", "actions", "shown"),
-        [
-            ("unknown", ["worsen", "worsen"], {"status": "Critical", "severity": "Critical"}),
-            ("critical", ["ease"], {"status": "Warning", "severity": "Critical"}),
-            ("critical", ["snooze"], {"folders": ["snoozed"]}),
-            ("critical", ["snooze", "unsnooze"], {"snooze": {"snoozed": False}, "folders": ["active", "unhandled"]}),
-            ("critical", ["flap"], {"flapping": True, "active": True}),
-            ("critical", ["flap", "calm"], {"flapping": False}),
-            ("critical", ["flap", "snooze", "resolve"], {"flapping": False, "status": "Ok", "folders": ["resolved"]}),
-            ("critical", ["ease", "resolve", "reopen"], {"status": "Critical", "active": True, "end": None}),
-        ],
-    )
-    def test_action_changes_the_incident(
-        self, tenant: Tenant, status: str, actions: list[str], shown: dict[str, Any]
-    ) -> None:
-        found = tenant.shown(opened(tenant, *actions, status=status))
-        assert {name: found[name] for name in shown} == shown
-
     def test_only_updates_that_are_shared_move_changed_at(self) -> None:
         now = [datetime(2030, 1, 1, tzinfo=UTC)]
         with running(now=lambda: now[0]) as box, tenant_of(box) as tenant:
@@ -224,23 +163,3 @@ class TestActions:
                 "assign": (False, True), "resolve": (True, True),
             }  # fmt: skip
             assert tenant.shown(name)["end"] == int(now[0].timestamp())
-
-    @pytest.mark.parametrize(
-        ("actions", "refused"),
-        [
-            ([], ["worsen", "unsnooze", "calm", "reopen", "share"]),
-            (["ease"], ["ease"]),
-            (["snooze", "flap"], ["snooze", "flap"]),
-            (["resolve"], ["worsen", "ease", "gain_alert", "snooze", "unsnooze", "flap", "resolve", "share"]),
-        ],
-    )
-    def test_impossible_action_is_409_with_a_reason(
-        self, tenant: Tenant, actions: list[str], refused: list[str]
-    ) -> None:
-        name = opened(tenant, *actions)
-        before = tenant.story(name)
-        for action in refused:
-            answer = tenant.control("POST", f"/incidents/{name}/{action}")
-            assert (answer.status_code, answer.json()["error"][-1]) == (409, ".")
-        assert tenant.story(name) == before
-        assert set(before["can"]).isdisjoint(refused)

@@ -78,13 +78,6 @@ class TestSwitches:
         assert answers == [status, status]
         assert [each.accepted for each in box.attempts()] == [accepted, accepted]
 
-    def test_xmatters_goes_down_and_comes_back(self, box: Box, http: requests.Session) -> None:
-        assert switch(http, box, xmatters="down")["xmatters"] == "down"
-        with pytest.raises(requests.ConnectionError):
-            http.get(box.xmatters_url, timeout=60)
-        assert switch(http, box, xmatters="normal")["xmatters"] == "normal"
-        assert http.get(box.xmatters_url, timeout=60).status_code == 404
-
     @pytest.mark.parametrize(
         "wanted", [{"xmatters": "explodes"}, {"denied": ["ec2"]}, {"denied": "sqs"}, {"other": 1}, [], 1]
     )

@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +9,8 @@ import requests
 
 from relay.incidents.callback import Kind, ResponseMeanings, parse_callback
 from sandbox.bigpanda.life import ACTIONS
-from sandbox.demo.script import SCRIPTS, Player, Step
-from sandbox.server import background
-from sandbox.server.client import StandIn
+from sandbox.demo.script import SCRIPTS
 from sandbox.server.in_process import Box
-from tests.fakes import Clock
 from tests.integration.live import Site, site
 from tests.stand_in import TENANT, session, signal
 from tests.waiting import until
@@ -39,27 +34,13 @@ def phones(box: Box) -> Any:
     return control(box, "GET", "phones").json()
 
 
-@dataclass
-class Relay:
-    """A receiver of callbacks, which answers the next of `statuses`, else 202."""
-
-    site: Site
-    statuses: list[int]
-
-    @property
-    def bodies(self) -> list[bytes]:
-        return [each.body for each in self.site.received]
-
-    def declaration(self) -> dict[str, Any]:
-        """Return the declaration that sends callbacks to this receiver."""
-        return {"url": f"{self.site.url}/xmatters/demo", "header": HEADER, "function": None}
-
-
 @pytest.fixture
-def relay() -> Iterator[Relay]:
-    statuses = list[int]()
-    with site(lambda _: (statuses.pop(0) if statuses else 202, {}, b"")) as receiver:
-        yield Relay(receiver, statuses)
+def relay(box: Box) -> Iterator[Site]:
+    """A receiver of callbacks, to which the stand-in sends them."""
+    with site(lambda _: (202, {}, b"")) as receiver:
+        declaration = {"url": f"{receiver.url}/xmatters/demo", "header": HEADER, "function": None}
+        control(box, "PUT", "phones/callbacks", declaration)
+        yield receiver
 
 
 def logged(box: Box, count: int) -> list[dict[str, Any]]:
@@ -69,13 +50,12 @@ def logged(box: Box, count: int) -> list[dict[str, Any]]:
 
 
 class TestCallbacks:
-    def test_relay_reads_all_callbacks_of_a_page(self, box: Box, relay: Relay) -> None:
-        control(box, "PUT", "phones/callbacks", relay.declaration())
+    def test_relay_reads_all_callbacks_of_a_page(self, box: Box, relay: Site) -> None:
         signal(box)
         box.xmatters.notifier.answer(phones(box)["notifications"][-1]["id"], "Escalate", "in a tunnel")
         box.xmatters.notifier.answer(phones(box)["notifications"][-1]["id"], "Acknowledge")
         entries = logged(box, 6)
-        said = [parse_callback(body) for body in relay.bodies]
+        said = [parse_callback(each.body) for each in relay.received]
         assert [(each.kind, (each.text or "").lower(), each.target) for each in said] == [
             (Kind.STATUS, "active", None),
             (Kind.DELIVERY, "delivered", "kim"),
@@ -87,46 +67,24 @@ class TestCallbacks:
         assert {(each.incident_id, each.environment_id) for each in said} == {("i1", "e1")}
         assert (said[2].note, said[4].note) == ("in a tunnel", None)
         assert ResponseMeanings().is_acknowledgement(said[4])
-        assert {each.headers["authorization"] for each in relay.site.received} == {"Bearer canary-token"}
+        assert {each.headers["authorization"] for each in relay.received} == {"Bearer canary-token"}
         assert {(each["status"], each["page"]) for each in entries} == {(202, said[0].page_number)}
         assert "canary" not in json.dumps(phones(box))
 
-    def test_relay_reads_the_callback_of_a_failed_delivery(self, box: Box, relay: Relay) -> None:
-        control(box, "PUT", "phones/callbacks", relay.declaration())
+    def test_relay_reads_the_callback_of_a_failed_delivery(self, box: Box, relay: Site) -> None:
         control(box, "PUT", "flow", {"mode": "devices_fail"})
         signal(box)
         logged(box, 2)
-        callback = parse_callback(relay.bodies[1])
+        callback = parse_callback(relay.received[1].body)
         assert (callback.is_failed_delivery(), callback.is_delivered(), callback.target) == (True, False, "kim")
 
-    def test_relay_reads_the_callback_that_nobody_is_left(self, box: Box, relay: Relay) -> None:
-        control(box, "PUT", "phones/callbacks", relay.declaration())
+    def test_relay_reads_the_callback_that_nobody_is_left(self, box: Box, relay: Site) -> None:
         signal(box)
         for _ in range(2):
             box.xmatters.notifier.answer(phones(box)["notifications"][-1]["id"], "Escalate")
         logged(box, 6)
-        callback = parse_callback(relay.bodies[-1])
+        callback = parse_callback(relay.received[-1].body)
         assert (callback.kind, callback.target, callback.is_dead_end()) == (Kind.FAILURE, "dba", True)
-
-    def test_failed_callback_is_sent_once_more_and_a_refused_one_is_not(self, box: Box, relay: Relay) -> None:
-        box.xmatters.callbacks.declare(relay.declaration())
-        relay.statuses[:] = [503, 202, 401]
-        signal(box)
-        first, second = logged(box, 2)
-        assert first["text"].endswith("was taken (status 202), at the second attempt.")
-        assert (len(relay.bodies), second["status"]) == (3, 401)
-
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def vendors(tmp_path: Path) -> Iterator[StandIn]:
-    folder = tmp_path / "standin"
-    try:
-        yield background.start(folder, ROOT)
-    finally:
-        background.stop(folder)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -140,25 +98,3 @@ def test_script_is_in_the_order_of_its_times_and_opens_each_incident_before_it_i
             opened.add(step.incident)
         assert step.incident in {*opened, ""}
         assert bool(step.incident) == (step.act in {*ACTIONS, "open", "acknowledge", "escalate"})
-
-
-def test_each_step_is_done_at_its_time_or_skipped_with_its_reason(vendors: StandIn) -> None:
-    clock, heard = Clock(), list[str]()
-    Player(vendors, heard.append, clock, clock.sleep).play(
-        [
-            Step(0, "It opens.", "open", "lag", {"title": "Replica lag", "status": "warning"}),
-            Step(5, "It worsens.", "worsen", "lag"),
-            Step(6, "It worsens again.", "worsen", "lag"),
-            Step(7, "Another eases.", "ease", "another"),
-            Step(8, "Somebody acknowledges.", "acknowledge", "lag"),
-            Step(65, "xMatters' clock is turned.", "turn_clock", options={"seconds": 90}),
-            Step(70, "xMatters is down.", "xmatters_down"),
-        ]
-    )
-    times = [line.split()[0] for line in heard if "skipped: " not in line]
-    assert times == ["00:00", "00:05", "00:06", "00:07", "00:08", "01:05", "01:10"]
-    first, *others = [line.partition("skipped: ")[2] for line in heard if "skipped: " in line]
-    assert "critical" in first
-    assert others == ["the incident was not opened", "no phone rings that takes Acknowledge"]
-    assert [(each["title"], each["status"]) for each in vendors.live()["incidents"]] == [("Replica lag", "critical")]
-    assert vendors.phones()["clock"]["ahead_seconds"] == 90

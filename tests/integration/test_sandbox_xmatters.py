@@ -1,7 +1,5 @@
 """xMatters' triggers and tokens in the sandbox over real sockets: answers, credentials, scripted faults, its port."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 import requests
 
@@ -21,25 +19,6 @@ def test_no_credential_is_logged(box: Box, http: requests.Session) -> None:
     http.post(box.declare(OAUTH).url, headers={"Authorization": "Bearer canary-token"}, timeout=60)
     assert [each.accepted for each in box.attempts()] == [True, False]
     assert "canary" not in http.get(f"{box.control_url}/signals", timeout=60).text
-
-
-def test_token_works_until_it_expires_and_a_refresh_makes_a_new_one(http: requests.Session) -> None:
-    now = [datetime(2030, 1, 1, tzinfo=UTC)]
-    with running(now=lambda: now[0]) as box:
-        trigger = box.declare(OAUTH, token_seconds=60)
-        first = token(box, http).json()
-
-        def status(access: str) -> int:
-            headers = {"Authorization": f"Bearer {access}"}
-            return http.post(trigger.url, headers=headers, timeout=60).status_code
-
-        now[0] += timedelta(seconds=59)
-        assert status(first["access_token"]) == 202
-        now[0] += timedelta(seconds=1)
-        assert status(first["access_token"]) == 401
-        renewal = {"grant_type": "refresh_token", "client_id": "client-1"}
-        second = token(box, http, renewal | {"refresh_token": first["refresh_token"]}).json()
-        assert status(second["access_token"]) == 202
 
 
 class TestFaults:
@@ -73,17 +52,6 @@ class TestFaults:
         answer = http.post(box.declare(URL).url, timeout=60, allow_redirects=False)
         assert (answer.status_code, answer.headers.get(header[0])) == (status, header[1])
         assert self.tried(box) == (status, rang, fault["kind"])
-
-    def test_script_is_met_in_order_by_its_own_route_until_it_is_over_or_cleared(
-        self, box: Box, http: requests.Session
-    ) -> None:
-        url = box.declare(URL).url
-        forever = {"kind": "status", "status": 500, "times": None}
-        box.script([{"kind": "status", "status": 503, "times": 2}, {"kind": "html", "status": 502}, forever])
-        assert token(box, http).status_code < 500
-        assert [http.post(url, timeout=60).status_code for _ in range(6)] == [503, 503, 502, 500, 500, 500]
-        box.script([])
-        assert http.post(url, timeout=60).status_code == 202
 
 
 def status(url: str, authority: str | bool) -> int:

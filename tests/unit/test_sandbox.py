@@ -39,27 +39,6 @@ def after(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def test_due_actions_run_in_the_order_of_their_time_and_see_it(clock: Clock) -> None:
-    seen: list[tuple[str, datetime]] = []
-    for name, seconds in (("late", 20), ("early", 10), ("too late", 31), ("late too", 20)):
-        clock.call_at(after(seconds), lambda name=name: seen.append((name, clock.now())))  # type: ignore[misc]
-    clock.turn(30)
-    assert seen == [("early", after(10)), ("late", after(20)), ("late too", after(20))]
-    assert clock.now() == after(30)
-
-
-def test_action_that_an_action_plans_within_the_turn_runs_at_its_own_time(clock: Clock) -> None:
-    seen: list[datetime] = []
-
-    def again() -> None:
-        seen.append(clock.now())
-        clock.call_at(clock.now() + timedelta(seconds=10), again)
-
-    clock.call_at(after(10), again)
-    clock.turn(35)
-    assert seen == [after(10), after(20), after(30)]
-
-
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), MOST_AHEAD_SECONDS + 1])
 def test_turn_that_is_no_turn_ahead_is_refused(clock: Clock, seconds: float) -> None:
     with pytest.raises(ValueError, match="seconds must be above 0"):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -10,9 +10,7 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from sandbox.http.faults import Script
-from sandbox.http.schema import InvalidError
 from sandbox.xmatters.api import XMatters
-from sandbox.xmatters.flow import EXPIRATION_MINUTES
 from sandbox.xmatters.signals import Signal
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -96,32 +94,8 @@ class TestUser:
         xmatters.clock.turn(180)
         assert rung(xmatters) == [("kim", "Work Email", 0), ("kim", "Mobile", 60), ("kim", "Phone App", 180)]
 
-    def test_acknowledge_shows_the_details_ends_the_page_and_stops_later_devices(self, xmatters: XMatters) -> None:
-        send(xmatters, "kim")
-        xmatters.clock.turn(60)
-        answer(xmatters, "kim", "Acknowledge", "on it")
-        first, second = xmatters.story()["notifications"]
-        assert (first["state"], first["responses"]) == ("over", [])
-        assert (second["state"], second["answer"], second["responses"]) == ("answered", "Acknowledge", [])
-        assert second["text"].splitlines() == ["CRITICAL: Database is down", "Incident: i1", "Status: critical"]
-        assert (page(xmatters)["status"], page(xmatters)["ended_because"]) == ("TERMINATED", "Kim Lee acknowledged")
-        assert page(xmatters)["terminated"] == (START + timedelta(seconds=60)).isoformat()
-        assert "Kim Lee answered Acknowledge on Mobile, saying: on it." in log(xmatters)
-        xmatters.clock.turn(600)
-        assert len(rung(xmatters)) == 2
-
 
 class TestGroup:
-    def test_escalate_notifies_the_next_at_once_and_stops_the_member(self, xmatters: XMatters) -> None:
-        send(xmatters, "dba")
-        xmatters.clock.turn(10)
-        answer(xmatters, "kim", "Escalate")
-        assert rung(xmatters)[-1] == ("jo", "Work Email", 10)
-        xmatters.clock.turn(200)
-        assert [person for person, _, _ in rung(xmatters)] == ["kim", "jo", "jo"]
-        xmatters.clock.turn(100)
-        assert rung(xmatters)[-1] == ("sam", "Work Email", 310)
-
     def test_unanswered_delay_escalates_and_the_member_before_can_still_answer(self, xmatters: XMatters) -> None:
         send(xmatters, "dba")
         xmatters.clock.turn(300)
@@ -133,19 +107,6 @@ class TestGroup:
 
 
 class TestEnd:
-    @pytest.mark.parametrize("is_asked", [True, False], ids=["by the REST API", "by its expiry"])
-    def test_page_that_ended_rings_nobody_more(self, xmatters: XMatters, is_asked: bool) -> None:
-        send(xmatters, "sam")
-        if is_asked:
-            xmatters.notifier.set_status(page(xmatters)["id"], "TERMINATED", "asker")
-        xmatters.clock.turn(EXPIRATION_MINUTES * 60 - 1)
-        assert (page(xmatters)["status"] == "ACTIVE") is not is_asked
-        xmatters.clock.turn(86400)
-        why = "asker ended it" if is_asked else "it expired, and no answer had ended it"
-        assert (page(xmatters)["ended_because"], states(xmatters)) == (why, [("sam", "Work Email", "over")])
-        with pytest.raises(InvalidError, match="has ended"):
-            xmatters.notifier.set_status(page(xmatters)["id"], "ACTIVE", "asker")
-
     def test_resolve_makes_a_page_for_information_that_ends_when_all_are_notified(self, xmatters: XMatters) -> None:
         send(xmatters, "dba")
         send(xmatters, "dba", "sam", body=RESOLVED)

@@ -49,16 +49,6 @@ class TestRecipientsInTheUrl:
         assert exact.channels.get("noc").permits(name[:200])
 
 
-def test_environment_of_a_stranger_is_kept_neither_for_the_incident_nor_for_the_channel() -> None:
-    relay = relay_with()
-    reply = relay.webhook.serve(samples.request(samples.enveloped("e-of-a-stranger")))
-    assert reply.document["outcome"] == "delivered"
-    assert relay.entry().about.environment_id == ""
-    access = relay.channels.get("noc").bigpanda
-    assert access is not None
-    assert access.environments == ("e1",)
-
-
 class TestCallbacks:
     """Forged callbacks: an attacker with the callback's token can report any event of any incident as any person."""
 
@@ -83,17 +73,6 @@ class TestCallbacks:
             relay.wake(30)
         written = [call for call in relay.bigpanda.calls if call.method != "GET"]
         return [f"{call.url.partition('/environments/')[2]} {call.body.decode()}" for call in written]
-
-    @pytest.mark.parametrize("rest", [True, False])
-    def test_callback_for_an_incident_that_the_channel_does_not_know_writes_nothing(self, rest: bool) -> None:
-        relay = self.relay(rest=rest)
-        assert self.tell(relay, incident_id="of-a-stranger", environment_id="e1") == []
-        assert relay.recorder.metrics()["unverified_callback"] == 1
-        assert relay.chores.messages == relay.dead_letters.messages == []
-
-    def test_callback_does_not_write_into_an_environment_of_a_stranger(self) -> None:
-        [written] = self.tell(self.relay(rest=False), environment_id="e-of-a-stranger", text="Later")
-        assert written.startswith("e1/incidents/i1/comments")
 
     def test_acknowledgement_in_a_false_name_is_unverified_and_quiets_no_signal(self) -> None:
         relay = self.relay(rest=True)

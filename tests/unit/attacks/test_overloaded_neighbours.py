@@ -7,7 +7,7 @@ import pytest
 
 from relay.jobs.outcome import Outcome
 from tests import samples
-from tests.fakes import Call, Relay, new_relay
+from tests.fakes import Relay, new_relay
 
 FLOOD = 400
 LIMIT = 60
@@ -56,36 +56,3 @@ class TestRetries:
         flood(relay, debts)
         woken = [minute(relay) for _ in range(8)]
         assert max(woken[3:]) <= 5, "the sweeper's probe, and two messages for each time that the circuit opened"
-
-    def test_signal_that_closes_a_circuit_wakes_the_criticals_that_waited_for_it(self) -> None:
-        works = [False]
-        relay = two_channels(lambda _: samples.accepted() if works[0] else DOWN)
-        flood(relay, 30)
-        for _ in range(3):
-            minute(relay)
-        works[0], before = True, len(relay.session.calls)
-        minute(relay)
-        probes = len(relay.session.calls) - before
-        relay.wake(1)
-        relay.wake(0)
-        assert probes <= 5
-        assert len(relay.session.calls) == before + 30
-
-    def test_critical_behind_a_flood_is_notified_in_time_and_handed_to_a_worker_by_the_sweeper(self) -> None:
-        def answer(call: Call) -> Any:
-            return DOWN if b'"i1"' in call.body else samples.accepted()
-
-        relay = two_channels(answer, fallback_after_seconds=300)
-        flood(relay)
-        relay.post()
-        wakes = max(relay.retries.delays()[-1:])
-        # There are more messages than workers can handle, so none of them reaches a worker.
-        passed, notified_after, handed_after = 0, 0, 0
-        while not handed_after and passed < 3600:
-            passed += 60
-            relay.sweep(60)
-            subjects = [message["Subject"] for message in relay.sns.published]
-            notified_after = notified_after or (passed if any("i1 of channel noc" in each for each in subjects) else 0)
-            handed_after = passed if any(job.channel == "noc" for job in relay.invoked) else 0
-        assert notified_after == 300
-        assert handed_after <= wakes + 180 + 180 + 2 * 60

@@ -16,7 +16,7 @@ from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSession, HookedDynamoDb, Relay, Step, table_down
+from tests.fakes import Call, Clock, FakeSession, Relay, Step
 from tests.fakes import new_relay as plain_relay
 from tests.unit.states import state
 from tests.unit.xmatters_tenant import Tenant
@@ -176,79 +176,6 @@ class TestFailing:
         assert "BPU-canary" not in relay.dead_letters.messages[0]["MessageBody"] + relay.recorder.written()
 
 
-LATER = 1_800_000_001
-
-
-def answering(policy: dict[str, Any] | None = None) -> Relay:
-    """Return a relay whose channel takes callbacks, after the incident's first share."""
-    relay = plain_relay(
-        Tenant().accept,
-        policy=policy,
-        xmatters={"callback": {"token": "t"}, "recipients": ["Ops"]},
-        access={"api_key": "k"},
-        bigpanda=FakeSession(samples.refused(404)),
-    )
-    relay.share(status="critical")
-    relay.chores.messages.clear()
-    return relay
-
-
-def acknowledge(relay: Relay, **said: Any) -> None:
-    put(relay, job(**said))
-    relay.wake(0)
-    relay.retries.messages.clear()
-
-
-def change(relay: Relay, *statuses: str, seconds: float = 20) -> None:
-    for second, status in enumerate(statuses):
-        relay.clock.now += seconds
-        relay.share(status=status, changedOn=LATER + second, alerts=[f"a{second}"])
-
-
-def signalled_to(relay: Relay) -> list[str]:
-    return [call.url.partition("recipients=")[2] for call in relay.session.calls]
-
-
-@pytest.mark.parametrize(
-    ("policy", "statuses", "signalled"),
-    [
-        pytest.param({}, ["warning"], ["jdoe"], id="eased"),
-        pytest.param({}, ["ok"], ["jdoe"], id="resolved"),
-        pytest.param({}, ["warning", "critical"], ["jdoe", "Ops"], id="worse again"),
-        pytest.param({}, ["warning", "critical", "ok", "critical"], ["jdoe", "Ops", "Ops", "Ops"], id="reopened"),
-        pytest.param({"quiet_after_acknowledge": False}, ["ok"], ["Ops"], id="not quiet"),
-        pytest.param(
-            {"notify_on": ["opened", "reopened", "eased"]},
-            ["ok", "critical", "warning"],
-            ["Ops", "Ops"],
-            id="end is not announced",
-        ),
-        pytest.param(
-            {"notify_on": ["opened", "worsened", "grew"]},
-            ["warning", "critical", "critical"],
-            ["Ops", "Ops"],
-            id="better state is not announced",
-        ),
-    ],
-)
-def test_state_that_is_no_worse_goes_to_the_acknowledger_alone(
-    policy: dict[str, Any], statuses: list[str], signalled: list[str]
-) -> None:
-    relay = answering({"notify_on": ["opened", "worsened", "eased", "resolved", "reopened"]} | policy)
-    sent = len(relay.session.calls)
-    acknowledge(relay)
-    change(relay, *statuses)
-    assert signalled_to(relay)[sent:] == signalled
-
-
-def test_acknowledgement_counts_for_none_of_several_open_entries_of_the_incident() -> None:
-    relay = answering()
-    relay.post(recipients=("dba",))
-    acknowledge(relay)
-    entries = [relay.ledger.read(key("noc", named, "i1")) for named in ((), ("dba",))]
-    assert [(bool(each.announced), each.acknowledged_by) for each in entries] == [(True, ""), (True, "")]
-
-
 HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
 
 
@@ -299,14 +226,15 @@ def test_incident_is_assigned_to_the_acknowledger(user_name: str, access: dict[s
     assert "is assigned to them" in comments(relay)[0]
 
 
-@pytest.mark.parametrize("place", [("get_item", 0), ("update_item", 0), ("update_item", 1)])
-def test_callback_waits_while_the_ledger_is_down(place: tuple[str, int]) -> None:
-    table = HookedDynamoDb()
-    relay = new_relay(activities(), parts={"dynamodb": table})
-    table.before[place] = table_down
-    put(relay, job())
-    relay.wake(0)
-    [waiting] = relay.chores.jobs()
-    assert (waiting.stamps.reason, comments(relay)) == ("internal", [])
-    relay.wake(60 + 1)
-    assert len(comments(relay)) == 1
+@pytest.mark.parametrize(("is_quiet", "rung"), [(True, "jdoe"), (False, "Ops")])
+def test_end_of_an_acknowledged_incident_goes_to_its_owner_alone_if_the_policy_is_quiet(
+    is_quiet: bool, rung: str
+) -> None:
+    relay = plain_relay(
+        Tenant().accept,
+        policy={"quiet_after_acknowledge": is_quiet},
+        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]},
+    )
+    relay.play("critical 5 response:Acknowledge 0 ok")
+    assert relay.statuses() == "critical ok"
+    assert relay.session.calls[-1].url.endswith(rung)

@@ -1,14 +1,12 @@
 """Debts: the queue or the ledger row that keeps a state that xMatters did not accept, and its messages' numbers."""
 
-from typing import Any
-
 import pytest
 import requests
 
 from relay.failures import QueueError
 from relay.jobs.queue import read_envelope
 from tests import samples
-from tests.fakes import Relay, Step, hooked, new_relay, table_down
+from tests.fakes import Step, hooked, new_relay, table_down
 
 OK, DOWN, REFUSED = samples.accepted(), samples.refused(503), samples.refused(404, b"no such trigger")
 LATE = requests.ReadTimeout("late")
@@ -93,57 +91,3 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     relay.sweep_for(300, 20)
     is_dead = answer is REFUSED and place is not None
     assert bool([job for job in relay.dead_letters.jobs() if job.stamps.reason == "refused"]) == is_dead
-
-
-# ---- Rows and stored jobs --------------------------------------------------------------------------------------------
-
-
-def test_next_attempts_store_nothing_and_move_the_row_which_the_record_of_the_signal_removes() -> None:
-    relay = new_relay(*[DOWN] * 5, OK)
-    relay.play("critical")
-    for _ in range(2):
-        relay.dynamodb.calls.clear()
-        relay.wake(60)
-        assert "put_item" not in relay.dynamodb.calls
-        assert relay.entry().debt.due == relay.clock.now + relay.retries.delays()[0] + 180
-    relay.dynamodb.calls.clear()
-    relay.wake(60)
-    # A read, the gate, the claim, the record, and the circuit that closes again.
-    assert relay.dynamodb.calls == ["get_item", *["update_item"] * 4]
-    assert (relay.dynamodb.indexed(), len(relay.session.calls)) == ([], 6)
-
-
-# ---- No retry queue --------------------------------------------------------------------------------------------------
-
-
-def broken(*steps: Step, **changes: Any) -> Relay:
-    """Return a relay whose retry queue takes nothing."""
-    relay = new_relay(*steps, **changes)
-    relay.retries.failure = NO
-    return relay
-
-
-# Policy, answers of xMatters, events, what becomes of the last share, seconds until its row is due, and the number of
-# signals after the sweeper's first run then.
-LEDGER_ALONE: dict[str, tuple[dict[str, Any], list[Step], str, str, float, int]] = {
-    "not accepted": ({}, [DOWN, DOWN, DOWN, OK], "critical", "queued upstream", 36, 4),
-    "spacing": ({"min_seconds_between_signals": 60}, [OK], "warning unknown", "queued paced", 59, 2),
-    "flood control": ({}, [OK], "critical ok critical ok critical", "queued paced", 57, 5),
-}
-
-
-@pytest.mark.parametrize("name", LEDGER_ALONE)
-def test_state_is_kept_in_the_ledger_and_sent_by_the_sweeper_without_the_retry_queue(name: str) -> None:
-    policy, answers, events, last, due, signals = LEDGER_ALONE[name]
-    relay = broken(*answers, policy=policy, chance=0.0)
-    assert relay.play(events)[-1] == last
-    sent, debt = len(relay.session.calls), relay.entry().debt
-    assert (debt.due, debt.job) == (relay.clock.now + due, relay.stored_job().stored_name)
-    assert relay.dead_letters.messages == []
-    assert relay.share(status=relay.status, changedOn=int(relay.clock.now)).outcome == "duplicate"
-    relay.retries.failure = None
-    relay.sweep(due - 1)
-    assert (relay.retries.messages, len(relay.session.calls)) == ([], sent)
-    relay.sweep(1)
-    relay.wake(0)
-    assert (len(relay.session.calls), relay.entry().debt.row) == (signals, None)

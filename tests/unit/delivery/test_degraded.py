@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from relay.ledger.channel_rate_limiter import Gate
 from tests import samples
-from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, table_down
+from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay
 
 OK, DOWN = samples.accepted(), samples.refused(503)
 # Calls of the table for a share, with the number of earlier calls of that operation.
@@ -20,11 +19,6 @@ def down(*steps: Step, **changes: Any) -> Relay:
     relay = new_relay(*steps, **changes)
     relay.dynamodb.failure = TABLE_DOWN
     return relay
-
-
-def accepted(relay: Relay) -> list[bool]:
-    """Return, for each job of the retry queue, if it is only to record an accepted signal."""
-    return [job.accepted is not None for job in relay.retries.jobs()]
 
 
 # ---- One failed call -------------------------------------------------------------------------------------------------
@@ -61,34 +55,6 @@ def test_critical_is_sent_once_and_counted_as_unguarded_and_its_resolve_is_owed(
     assert relay.play("ok") == ["delivered resolved"]
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["channel", "recipients"])
-@pytest.mark.parametrize("answer", [OK, DOWN])
-def test_critical_is_sent_under_its_lease_if_a_rate_limit_cannot_be_read(number: int, answer: Step) -> None:
-    relay, table = hooked(answer, policy={"max_per_minute_per_recipients": 9})
-    table.before["update_item", number] = table_down
-    result, is_sent = relay.share(), answer is OK
-    assert bool(result.notices.unguarded) == is_sent
-    assert (relay.entry().debt.attempts, len(relay.entry().signal_times)) == ((0, 1) if is_sent else (3, 0))
-    # The channel's own gate has its slot back.
-    gate = relay.dynamodb.items.get("gate/noc", {})
-    numbers = {name: float(value["N"]) for name, value in gate.items() if "N" in value}
-    assert Gate.of(numbers).counted(relay.clock.now) == 0
-
-
-@pytest.mark.parametrize("call", ["read", "gate", "claim"])
-def test_warning_waits_on_the_queue_and_gives_its_slot_back(call: str) -> None:
-    relay, table = hooked(policy={"max_per_minute": 1})
-    table.before[CALLS[call]] = table_down
-    result = relay.share(status="warning")
-    assert (result.outcome, result.queue, result.reason, relay.session.calls) == ("queued", "retry", "internal", [])
-    assert (bool(relay.entry().debt.row), table.before) == (call == "gate", {})
-    assert relay.share(id="i2").outcome == "delivered"
-    relay.wake(30)
-    assert relay.stored_job().ledger_down_since is None, "a stored job waits anew for the ledger"
-    relay.wake(60)
-    assert relay.statuses() == "critical warning"
-
-
 # ---- The table is down -----------------------------------------------------------------------------------------------
 
 # Events (see `Relay.play`) while the table is down, what becomes of each share, and the statuses of the signals.
@@ -121,22 +87,12 @@ def test_criticals_are_sent_and_other_states_wait_while_the_table_is_down(name: 
     assert relay.entry().announced
 
 
-def test_signal_that_was_sent_without_the_ledger_is_recorded_by_a_job_after_five_seconds() -> None:
-    relay = down()
-    assert relay.share().notices.unguarded == UNGUARDED
-    assert (accepted(relay), relay.retries.delays()) == ([True], [5])
-    relay.dynamodb.failure = None
-    relay.wake(5)
-    assert (relay.retries.messages, relay.entry().announced is None, relay.statuses()) == ([], False, "critical")
-
-
 @pytest.mark.parametrize("refuses_writes", [False, True])
 def test_critical_that_was_held_back_rings_nobody_again_before_the_first_one_is_recorded(refuses_writes: bool) -> None:
     relay = down()
     relay.play("critical critical 300")
-    held = [
-        message for message, is_record in zip(relay.retries.messages, accepted(relay), strict=True) if not is_record
-    ]
+    jobs = zip(relay.retries.messages, relay.retries.jobs(), strict=True)
+    held = [message for message, job in jobs if job.accepted is None]
     records = [message for message in relay.retries.messages if message not in held]
     relay.retries.messages, relay.dynamodb.failure = held, None
     relay.wake(30)
@@ -147,20 +103,3 @@ def test_critical_that_was_held_back_rings_nobody_again_before_the_first_one_is_
     relay.wake(60)
     relay.drain()
     assert relay.statuses() == "critical"
-
-
-@pytest.mark.parametrize(("is_back", "wakes"), [(False, 2), (True, 5)], ids=["in a row", "with one write in between"])
-def test_job_is_sent_after_two_minutes_of_failed_writes_in_a_row_although_reads_work(is_back: bool, wakes: int) -> None:
-    relay = new_relay(*[DOWN] * (4 if is_back else 3), OK)
-    relay.share()
-    relay.dynamodb.refuses_writes = True
-    for _ in range(3):
-        relay.wake(30)
-    if is_back:
-        relay.dynamodb.refuses_writes = False
-        relay.wake(30)
-        relay.dynamodb.refuses_writes = True
-    sent = len(relay.session.calls)
-    for number in range(1, wakes + 1):
-        relay.wake(30)
-        assert len(relay.session.calls) == sent + (number == wakes)

@@ -7,18 +7,15 @@ import pytest
 import requests
 
 from relay.http.session import HttpAnswer
-from relay.ledger.entry_key import key
 from relay.ledger.table import row_of
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
+from tests.fakes import Call, FakeSession, Relay, Step, worked
 from tests.unit.xmatters_tenant import Tenant, new_relay, pages
 
 DEAD = "2027-01-15T07:30:00.000Z"
 DOWN = samples.refused(503)
 # After so long, the page of a signal counts as missing.
 MISSING = 180
-UNREPLACED: dict[str, Any] = {"replace": False}
-SILENT: dict[str, Any] = {"notify_on": ["opened", "worsened", "reopened"], "replace": False}
 
 
 @pytest.fixture
@@ -63,13 +60,6 @@ def test_pages_are_those_of_the_request_cut_to_what_the_ledger_keeps_and_one_of_
     relay = new_relay(tenant, rest=FakeSession(HttpAnswer(200, {}, json.dumps({"data": said}).encode())))
     relay.play("critical 36")
     assert pages(relay)[0] == (ids, number, False, False)
-
-
-def test_page_of_a_revived_signal_is_followed_however_old_the_signal_is(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
-    worked(relay, samples.job(recipients=(), received_at="2027-01-15T01:00:00.000Z", dead_lettered_at=DEAD))
-    relay.wake(10)
-    assert (tenant.asked, relay.dead_letters.messages) == (["r1"], [])
 
 
 def test_worker_of_signals_leaves_the_followup_to_the_chore_queue(tenant: Tenant) -> None:
@@ -242,50 +232,7 @@ def test_changed_credential_works_at_once_when_the_old_one_is_refused(tenant: Te
 # ---- Pages end -------------------------------------------------------------------------------------------------------
 
 
-def routed(warning: list[str], critical: list[str]) -> dict[str, Any]:
-    """Return a policy with these recipients of a warning and of a critical."""
-    return {"routes": [{"when": {"status": "warning"}, "recipients": warning}, {"when": {}, "recipients": critical}]}
-
-
-NEWER = "warning critical 36"
-# Policy, events (see `Relay.play`), and the pages that are over then.
-ENDS: dict[str, tuple[dict[str, Any], str, list[str]]] = {
-    "over": ({}, "critical 36 ok 36", ["page-1"]),
-    "over, before its page was looked for": ({}, "critical ok 36", ["page-1"]),
-    "newer page": ({}, NEWER, ["page-1"]),
-    "newer page, but replace is off": (UNREPLACED, "warning 36 critical 36", []),
-    "over after two pages": (UNREPLACED, "warning 36 critical 36 ok 36", ["page-1", "page-2"]),
-    "open again": (UNREPLACED, "critical ok critical 36", ["page-1"]),
-    "over without a signal": (SILENT, "critical 36 ok 0", ["page-1"]),
-    "open again after an end without a signal": (SILENT, "critical ok critical 36", ["page-1"]),
-    # A newer page ends the older one only if it notifies the same people or more.
-    "newer page for more": (routed(["A"], ["A", "B"]), NEWER, ["page-1"]),
-    "newer page for the same": (routed(["A", "B"], ["B", "A"]), NEWER, ["page-1"]),
-    "newer page for less": (routed(["A", "B"], ["A"]), NEWER, []),
-    "newer page for some": (routed([], ["A"]), NEWER, []),
-    "newer page for all": (routed(["A"], []), NEWER, []),
-    "each page for all": (routed([], []), NEWER, ["page-1"]),
-    # xMatters ended a page by itself, perhaps because it could notify nobody; or a person did.
-    "newer page, which xMatters ended": ({}, f"{NEWER} ended@page-2", ["page-2"]),
-    "over, and xMatters had ended its page": ({}, "critical ok 36 ended@page-1", ["page-1"]),
-}
-
-
-@pytest.mark.parametrize("name", ENDS)
-def test_pages_of_past_states_end_and_no_others(name: str, tenant: Tenant) -> None:
-    policy, words, ended = ENDS[name]
-    events, _, page = words.partition(" ended@")
-    tenant.ended += [page] if page else []
-    relay = new_relay(tenant, policy=policy)
-    relay.play(events)
-    assert tenant.ended == ended
-    is_over = [f"page-{number}" in ended for number in range(1, len(tenant.signals) + 1)]
-    assert [each[2] for each in pages(relay)] == is_over
-    relay.play("181")
-    assert (tenant.ended, relay.delays()) == (ended, [])
-
-
-@pytest.mark.parametrize("events", ["critical 36 ok 36", NEWER])
+@pytest.mark.parametrize("events", ["critical 36 ok 36", "warning critical 36"])
 def test_page_that_a_workflow_makes_after_the_first_ended_ends_too(events: str, tenant: Tenant) -> None:
     relay = new_relay(tenant)
     relay.play(events)
@@ -293,69 +240,3 @@ def test_page_that_a_workflow_makes_after_the_first_ended_ends_too(events: str, 
     tenant.twins = {"r1"}
     relay.play("181")
     assert (tenant.ended, relay.delays()) == (["page-1", "twin-1"], [])
-
-
-def test_page_for_the_acknowledger_alone_does_not_end_the_page_of_all(tenant: Tenant) -> None:
-    relay = new_relay(tenant, xmatters={"callback": {"token": "t"}})
-    relay.play("critical 36")
-    entry = relay.entry()
-    relay.ledger.write(key("noc", (), "i1"), entry, entry.acknowledged("jdoe", relay.clock.now))
-    relay.play("warning 36")
-    assert ([each.is_for_one for each in relay.entry().accepted_signals], tenant.ended) == ([False, True], [])
-    relay.play("critical 36")
-    assert tenant.ended == ["page-1", "page-2"]
-
-
-# ---- A resolve that the policy does not signal ends the pages all the same -------------------------------------------
-
-
-@pytest.mark.parametrize("hook", [dies, None], ids=["crash", "worker is faster"])
-def test_unannounced_resolve_ends_the_page_before_the_ledger_notes_it(tenant: Tenant, hook: Any) -> None:
-    table = HookedDynamoDb()
-    relay = new_relay(tenant, policy=SILENT, dynamodb=table)
-    relay.play("critical 36")
-    table.before_next(hook or (lambda: relay.wake(0)))
-    if hook:
-        with pytest.raises(SystemExit):
-            relay.play("ok")
-        relay.wake(0)
-    else:
-        relay.play("ok")
-    assert tenant.ended == ["page-1"]
-    relay.wake(181)
-    assert relay.delays() == []
-
-
-def test_signal_stays_on_the_retry_queue_while_no_queue_takes_its_followup(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
-    relay.share()
-    relay.chores.failure = TABLE_DOWN
-    relay.wake(36)
-    assert [(job.kind, job.stamps.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
-    assert relay.recorder.metrics().get("signal_failed") is None
-    relay.chores.failure = None
-    relay.drain()
-    assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
-
-
-@pytest.mark.parametrize("is_readable", [True, False])
-def test_followup_is_retried_after_a_failure_of_the_ledger(tenant: Tenant, is_readable: bool) -> None:
-    relay = new_relay(tenant)
-    relay.share()
-    relay.dynamodb.refuses_writes, relay.dynamodb.failure = True, None if is_readable else TABLE_DOWN
-    relay.wake(36)
-    assert [job.stamps.reason for job in relay.chores.jobs()] == ["internal"] * is_readable
-    assert tenant.asked == (["r1"] if is_readable else [])
-    relay.dynamodb.refuses_writes, relay.dynamodb.failure = False, None
-    relay.wake(60)
-    assert found(relay) == [("page-1",)]
-
-
-def test_unannounced_resolve_ends_the_page_of_a_signal_that_was_in_flight(tenant: Tenant) -> None:
-    def meets(call: Call) -> HttpAnswer:
-        assert relay.play("ok") == ["unchanged touched"]
-        return tenant.accept(call)
-
-    relay = new_relay(tenant, meets, policy=SILENT)
-    relay.play("critical 36")
-    assert tenant.ended == ["page-1"]

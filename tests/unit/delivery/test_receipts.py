@@ -4,18 +4,17 @@ The relay is the real one, over fakes of xMatters and AWS.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.listing import first_answer
-from relay.failures import ChannelUnreadable, InvalidChannel
+from relay.failures import InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSession, HookedDynamoDb, Relay, worked
+from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay
 from tests.fakes import new_relay as plain_relay
 from tests.unit.xmatters_tenant import REST, Tenant, new_relay
 
@@ -24,7 +23,6 @@ CALLBACK = {"callback": {"token": samples.CALLBACK_TOKEN}}
 BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
 NOTIFIED = {"notified_within_seconds": 300}
 ANSWERED = {"notified_within_seconds": 0, "answered_within_seconds": 900}
-LATE_ANSWER = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss", "Duty"]}
 
 
 def watched(
@@ -49,10 +47,6 @@ def heard(relay: Relay) -> tuple[bool, bool, bool]:
     return receipt.is_open, receipt.notified_at > 0, receipt.answered_at > 0
 
 
-def rung(relay: Relay) -> str:
-    return " ".join(call.url.partition("recipients=")[2] for call in relay.session.calls)
-
-
 class Story(NamedTuple):
     """What happens to a critical, and what the fallback topic is told of it.
 
@@ -63,8 +57,6 @@ class Story(NamedTuple):
         audits: Audits of the first page; None if the channel has no access to the REST API.
         questions: Number of times that audits are read.
         recipients: Recipients of the channel.
-        said: Members of all shares.
-        rung: The recipients of all signals; None: it does not matter.
     """
 
     events: str
@@ -73,13 +65,9 @@ class Story(NamedTuple):
     audits: list[str] | None = None
     questions: int = 0
     recipients: Sequence[str] = ("Ops",)
-    said: Mapping[str, Any] = {}
-    rung: str | None = None
 
 
-WANTS = ["opened", "worsened", "grew", "eased", "resolved"]
 UNNOTIFIED, UNANSWERED = ["nobody_notified"], ["nobody_answered"]
-OTHERS = "Ops Boss,Duty"
 TWO = ("Ops", "Dba")
 # The end of stories that are over in the sweeper's next run.
 NEXT = "0 15 15 sweep"
@@ -88,7 +76,6 @@ STORIES: dict[str, Story] = {
     "nothing comes": Story("critical 15 30m", UNNOTIFIED),
     "delivery fails": Story("critical 15 delivery:Failed 30m", UNNOTIFIED),
     "delivered": Story("critical 15 delivery:Delivered 30m", UNANSWERED),
-    "escalated": Story("critical 15 delivery:Delivered 10 response:Escalate 30m", UNANSWERED),
     "delivered, acknowledged": Story("critical 15 delivery:Delivered 10 response:Acknowledge 30m"),
     "acknowledged": Story("critical 15 response:Acknowledge 30m"),
     "answered otherwise": Story("critical 15 response:On-my-way 30m"),
@@ -119,7 +106,6 @@ STORIES: dict[str, Story] = {
     "audit of a failed delivery": Story("critical 30m", UNNOTIFIED, {}, ["FAILED"], 1),
     "audit of a delivery": Story("critical 30m", (), {}, ["FAILED", "DELIVERED"], 1),
     "no audit of an answer": Story("critical 30m", UNANSWERED, BOTH, ["DELIVERED"], 2),
-    "audit of an escalation": Story("critical 30m", UNANSWERED, BOTH, ["DELIVERED", "Escalate"], 2),
     "audit of an acknowledgement": Story("critical 30m", (), BOTH, ["DELIVERED", "Escalate", "Acknowledge"], 1),
     "nothing is awaited of audits": Story("critical 30m", (), {"notified_within_seconds": 0}, ["DELIVERED"], 0),
     "forged deliveries": Story(
@@ -127,17 +113,10 @@ STORIES: dict[str, Story] = {
         UNNOTIFIED, {}, [], 2,
     ),
     "page of another incident": Story("critical 15 response:Acknowledge@page-9 7m", UNNOTIFIED, BOTH, [], 1),
-    "page from before the critical": Story(
-        "warning 60 critical 60 response:Acknowledge@page-1 30m", UNANSWERED, ANSWERED, [], 1
-    ),
-    "page of the critical": Story("warning 60 critical 60 response:Acknowledge@page-2 30m", (), ANSWERED, [], 0),
     # The page has ended without an answer: the topic is told in the next run.
     "terminated, not delivered": Story(f"critical 15 status:terminated {NEXT}", UNNOTIFIED, {}, [], 1),
     "terminated, delivered": Story(
         f"critical 15 status:terminated_external {NEXT}", UNANSWERED, BOTH, ["DELIVERED"], 1
-    ),
-    "terminated, escalated": Story(
-        f"critical 15 status:terminated {NEXT}", UNANSWERED, BOTH, ["DELIVERED", "Escalate"], 1
     ),
     "terminated, acknowledged": Story(
         f"critical 15 status:terminated {NEXT}", (), BOTH, ["DELIVERED", "Acknowledge"], 1
@@ -171,25 +150,6 @@ STORIES: dict[str, Story] = {
             (("Ops", "jdoe"), ()),
         )
     },
-    # Further recipients are signalled, once, after the topic was told that nobody heard.
-    "others": Story("critical 60m", UNANSWERED, LATE_ANSWER, rung=OTHERS),
-    "others, answered in time": Story(
-        "critical 60 240 sweep response:Acknowledge 0 10m", UNANSWERED, LATE_ANSWER, rung="Ops"
-    ),
-    "others of a flapping incident": Story(
-        "critical 7m", UNANSWERED, LATE_ANSWER | {"flap": {"transitions": 4, "minutes": 60}},
-        said={"flapping": True}, rung=OTHERS,
-    ),
-    "others, with much time between signals": Story(
-        "critical 7m", UNANSWERED, LATE_ANSWER | {"min_seconds_between_signals": 3600}, rung=OTHERS
-    ),
-    **{
-        f"others, critical again after {event}": Story(
-            f"critical 60 240 sweep {event} critical", UNANSWERED,
-            LATE_ANSWER | {"notify_on": ["opened", "worsened", "reopened"]}, rung="Ops Ops",
-        )
-        for event in ("ok", "warning")
-    },
 }  # fmt: skip
 
 
@@ -200,11 +160,10 @@ def test_fallback_is_told_once_of_the_step_that_is_late_or_cannot_come(name: str
     if tenant:
         tenant.audits["page-1"] = story.audits or []
     relay = watched(story.policy, tenant=tenant, recipients=story.recipients)
-    relay.play(story.events, **story.said)
+    relay.play(story.events)
     assert told(relay) == [*story.told]
     assert len(relay.sns.published) == len(story.told)
     assert tenant is None or len(tenant.audited) == story.questions
-    assert story.rung in {None, rung(relay)}
     if story.events.endswith("30m"):
         assert relay.dynamodb.indexed() == relay.chores.messages == []
         assert len(relay.session.calls) == 1 + ("warning" in story.events)
@@ -220,80 +179,6 @@ class TestRestOfTheStory:
         assert told(relay) == []
         relay.play(f"failure=Ops {NEXT}")
         assert told(relay) == UNNOTIFIED
-
-    @pytest.mark.parametrize("again", ["critical", "critical critical"], ids=["as before", "grown, which rings"])
-    @pytest.mark.parametrize("between", ["ok", "warning"])
-    def test_critical_whose_better_state_was_never_told_is_still_awaited(self, between: str, again: str) -> None:
-        relay = watched({"answered_within_seconds": 300, "max_per_minute": 1, "notify_on": WANTS})
-        relay.play(f"critical 5 {between} 5", alerts=["a1"])
-        assert relay.entry().debt.since is not None
-        relay.play("critical", alerts=["a1", "a2"] if again != "critical" else ["a1"])
-        relay.sweep_for(600)
-        assert relay.statuses() == again
-        assert told(relay) == ["nobody_answered"]
-
-    @pytest.mark.parametrize("fails", [False, True], ids=["in flight", "of which people may know"])
-    def test_critical_after_a_better_state_that_people_may_know_of_has_a_receipt_of_its_own(self, fails: bool) -> None:
-        relay = watched(NOTIFIED | {"notify_on": WANTS})
-        relay.play("critical 15 delivery:Delivered 60")
-        accept = relay.session.steps[0]
-
-        def meanwhile(call: Call) -> HttpAnswer:
-            relay.session.steps = [accept]
-            if fails:
-                return HttpAnswer(500, {}, b"")
-            relay.play("critical")
-            return Tenant().accept(call)
-
-        relay.session.steps = [meanwhile]
-        relay.play("warning" + " 5 critical" * fails)
-        relay.sweep_for(900, step=30)
-        assert told(relay) == UNNOTIFIED
-
-    def test_xmatters_is_asked_about_a_critical_although_a_better_state_was_owed_meanwhile(self) -> None:
-        tenant = Tenant()
-        tenant.audits["page-1"] = ["DELIVERED"]
-        relay = watched(NOTIFIED | {"notify_on": WANTS, "min_seconds_between_signals": 900}, tenant=tenant)
-        relay.play("critical 15 15 150 warning 30 60 60 60 60 critical")
-        relay.sweep_for(900, step=30)
-        assert (told(relay), len(tenant.audited)) == ([], 1)
-
-    @pytest.mark.parametrize("events", ["warning", "ok"])
-    def test_nobody_is_told_of_a_critical_while_a_better_state_is_owed_or_given_up(self, events: str) -> None:
-        relay = watched({"answered_within_seconds": 300, "max_age_seconds": 400, "notify_on": WANTS})
-        relay.play("critical")
-        relay.session.steps = [samples.refused(503)]
-        relay.play(f"{events} 15m")
-        assert (told(relay), relay.entry().is_given_up) == ([], True)
-
-    @pytest.mark.parametrize("wants", [WANTS, WANTS[:2]], ids=["announced", "not to be announced"])
-    @pytest.mark.parametrize("event", ["ok", "warning"])
-    def test_better_state_that_is_not_owed_ends_the_receipt(self, event: str, wants: list[str]) -> None:
-        relay = watched(BOTH | {"notify_on": wants})
-        relay.play(f"critical 5 {event}")
-        assert heard(relay) == (False, False, False)
-
-    def test_snooze_ends_the_receipt_of_a_critical_whose_better_state_was_never_told(self) -> None:
-        relay = watched({"answered_within_seconds": 300, "max_per_minute": 1, "notify_on": WANTS})
-        relay.play("critical 5 warning 5", alerts=["a1"])
-        relay.play("critical", alerts=["a1", "a2"], snooze={"snoozed": True})
-        relay.sweep_for(900, step=30)
-        assert told(relay) == []
-
-    def test_receipt_that_was_answered_after_the_index_was_read_brings_no_early_message(self) -> None:
-        table = HookedDynamoDb()
-        relay = watched({"answered_within_seconds": 300}, dynamodb=table)
-        relay.play("critical")
-        relay.session.steps = [samples.refused(404)]
-        for seconds, incident_id in ((100, "i2"), (60, "i3")):
-            relay.clock.now += seconds
-            relay.share(id=incident_id)
-            relay.sweep(0)
-        table.before_next(lambda: relay.play("response:Acknowledge 0"), "batch_get_item")
-        relay.sweep(140)
-        assert (relay.entry().receipt.is_open, len(relay.sns.published)) == (False, 1)
-        relay.sweep(100)
-        assert len(relay.sns.published) == 2
 
     def test_message_says_what_is_missing_and_whom_to_call(self) -> None:
         relay = watched(BOTH, recipients=TWO)
@@ -316,38 +201,6 @@ class TestRestOfTheStory:
             relay.change_policy(notified_within_seconds=0)
         relay.sweep(0)
         assert (told(relay), relay.dynamodb.indexed()) == ([], [])
-
-    def test_receipt_stays_open_while_the_channel_cannot_be_read(self) -> None:
-        relay = watched(BOTH)
-        relay.play("critical")
-        relay.secrets.texts["noc"] = ChannelUnreadable("throttled")
-        relay.other(samples.accepted()).sweep(0)
-        assert heard(relay)[0]
-
-    @pytest.mark.parametrize(("page", "acknowledged_by"), [("page-1", ""), ("page-2", "jdoe")])
-    def test_answer_to_an_older_page_does_not_quiet_the_newer_critical(self, page: str, acknowledged_by: str) -> None:
-        relay = watched(BOTH, tenant=Tenant())
-        relay.play(f"warning 15 critical 15 response:Acknowledge@{page} 0")
-        assert relay.entry().acknowledged_by == acknowledged_by
-
-    @pytest.mark.parametrize("page", ["page-1", "page-2"])
-    def test_answer_to_either_page_counts_after_a_late_tag(self, page: str) -> None:
-        late_tag = {"routes": [{"when": {"tag.team": "db"}, "recipients": ["Dba"]}]}
-        relay = watched(BOTH | late_tag, tenant=Tenant())
-        relay.play("critical 44")
-        relay.play("critical 15", tags=[{"name": "team", "value": "db"}])
-        assert relay.statuses() == "critical critical"
-        relay.play(f"response:Acknowledge@{page} 0")
-        assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
-
-    def test_fallback_is_told_although_xmatters_cannot_be_asked(self) -> None:
-        tenant = Tenant()
-        relay = watched({}, tenant=tenant)
-        relay.play("critical 15")
-        tenant.replies[""] = samples.refused(503)
-        relay.play("7m")
-        assert told(relay) == UNNOTIFIED
-        assert "upstream" in {line.get("reason") for line in relay.recorder.lines()}, "the failure is in the log"
 
     def test_answer_counts_at_once_although_the_credential_of_xmatters_changed_since_the_secret_was_read(self) -> None:
         tenant = Tenant()
@@ -380,6 +233,18 @@ class TestRestOfTheStory:
         relay.play("0 60")
         assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
 
+    def test_they_join_the_others_only_as_far_as_names_fit_into_a_signal(self) -> None:
+        late_answer = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss", "Duty"]}
+        names = [*(f"{number:0>200}" for number in range(10)), "x" * 32]
+        relay = watched(late_answer | {"notify_on": ["opened", "grew"]}, recipients=names)
+        relay.play("critical 60 240 sweep", alerts=["a1"])
+        relay.play("critical comment comment", alerts=["a1", "a2"])
+        assert [call.url.partition("recipients=")[2] for call in relay.session.calls] == [
+            ",".join(names),
+            ",".join([*names, "Boss"]),
+            "Boss,Duty",
+        ]
+
     def test_missing_page_is_told_in_a_pause_with_conditions(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False
@@ -395,86 +260,6 @@ class TestRestOfTheStory:
         relay.play(f"critical 5 failure {NEXT}")
         assert (told(relay), heard(relay)) == ([], (True, False, False))
 
-    @pytest.mark.parametrize("has_rest", [True, False])
-    def test_it_is_told_once_and_written_once_whatever_comes_again(self, has_rest: bool) -> None:
-        tenant = Tenant() if has_rest else None
-        relay = watched(BOTH, tenant=tenant)
-        relay.play("critical 15 failure 0")
-        written = relay.entry().sequence
-        relay.play("failure 0")
-        assert relay.entry().sequence == written
-        relay.play("30 sweep failure:again 0 30m")
-        assert (told(relay), relay.dynamodb.indexed()) == (UNNOTIFIED, [])
-        assert tenant is None or tenant.audited == ["page-1"]
-
-    def test_page_that_ends_before_a_follow_up_finds_it_is_told_once_it_is_found(self) -> None:
-        relay = watched(BOTH, tenant=Tenant())
-        relay.play("critical")
-        jobs, relay.retries.messages = relay.retries.messages, []
-        relay.play("status:terminated 30 sweep")
-        assert told(relay) == []
-        relay.retries.messages = jobs
-        relay.play("15 1m")
-        assert told(relay) == UNNOTIFIED
-
-
-def accepted_before_an_outage(relay: Relay) -> Callable[[Call], HttpAnswer]:
-    """Return an answer that accepts a signal, just before the ledger begins to fail."""
-
-    def accept(_: Call) -> HttpAnswer:
-        relay.dynamodb.failure = TABLE_DOWN
-        return samples.accepted("r2")
-
-    return accept
-
-
-class TestUnansweredRecipients:
-    def test_they_are_signalled_although_the_critical_was_replayed_longer_ago_than_its_greatest_age(self) -> None:
-        relay = watched(LATE_ANSWER | {"max_age_seconds": 120})
-        relay.session.steps = [samples.refused(404), samples.accepted()]
-        relay.play("critical")
-        [dead] = relay.dead_letters.jobs()
-        worked(relay, dead)
-        assert rung(relay) == "Ops Ops"
-        relay.sweep_for(900)
-        assert rung(relay) == "Ops Ops Boss,Duty"
-
-    def test_they_join_the_others_in_a_signal_that_is_for_all(self) -> None:
-        relay = watched(LATE_ANSWER | {"notify_on": ["opened", "grew"]})
-        relay.play("critical 60 240 sweep", alerts=["a1"])
-        relay.play("critical 10m", alerts=["a1", "a2"])
-        assert rung(relay) == "Ops Ops,Boss,Duty"
-
-    def test_they_join_the_others_only_as_far_as_names_fit_into_a_signal(self) -> None:
-        names = [*(f"{number:0>200}" for number in range(10)), "x" * 32]
-        relay = watched(LATE_ANSWER | {"notify_on": ["opened", "grew"]}, recipients=names)
-        relay.play("critical 60 240 sweep", alerts=["a1"])
-        relay.play("critical comment comment", alerts=["a1", "a2"])
-        assert rung(relay).split() == [",".join(names), ",".join([*names, "Boss"]), "Boss,Duty"]
-
-    def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
-        relay = watched(LATE_ANSWER)
-        relay.play("critical 60")
-        relay.session.steps = [accepted_before_an_outage(relay)]
-        relay.sweep(240)
-        relay.sweep(60)
-        relay.wake(0)
-        relay.dynamodb.failure = None
-        relay.play("5m comment 60 comment")
-        assert rung(relay) == OTHERS
-
-    def test_they_are_signalled_although_an_earlier_signal_is_recorded_after_the_topic_was_notified(self) -> None:
-        relay = watched(LATE_ANSWER)
-        relay.play("critical 60")
-        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
-        relay.play("comment")
-        relay.dynamodb.failure = None
-        relay.sweep(300)
-        assert told(relay) == UNANSWERED
-        relay.play("0 5m")
-        assert rung(relay) == "Ops Ops Boss,Duty"
-        assert relay.dynamodb.indexed() == relay.retries.messages == []
-
 
 class TestAnswersInBigPanda:
     """A channel with BigPanda's key: shortly before a step is late, BigPanda is asked if a person answered there."""
@@ -488,15 +273,6 @@ class TestAnswersInBigPanda:
         relay = watched(ANSWERED, tenant=tenant, **parts) if tenant else plain_relay(policy=ANSWERED, **parts)
         relay.play("critical")
         return relay
-
-    @pytest.mark.parametrize("has_answered", [True, False])
-    def test_bigpanda_is_asked_before_it_is_told_at_once_that_nobody_is_left(self, has_answered: bool) -> None:
-        relay = self.channel(*[acted()] * has_answered, tenant=Tenant())
-        relay.clock.now += 15
-        relay.play("failure 0")
-        relay.sweep(30)
-        assert told(relay) == ([] if has_answered else UNNOTIFIED)
-        assert len(relay.bigpanda.calls) == 1
 
     @pytest.mark.parametrize(
         ("activity", "is_answer"),
@@ -521,14 +297,6 @@ class TestAnswersInBigPanda:
         assert told(relay) == ([] if is_answer else ["nobody_answered"])
         assert receipt.answered_by == ("BigPanda user anna" if is_answer else "")
         assert (relay.dynamodb.indexed(), relay.chores.messages) == ([], [])
-
-    def test_first_answer_counts(self) -> None:
-        relay = self.channel(
-            acted(timestamp=self.SINCE + 90, created_by="zoe"), acted(timestamp=self.SINCE + 60, created_by="bob")
-        )
-        relay.sweep_for(1800, step=30)
-        receipt = relay.entry().receipt
-        assert (receipt.answered_by, receipt.answered_at) == ("BigPanda user bob", self.SINCE + 60)
 
     def test_answer_in_the_second_of_the_critical_counts(self) -> None:
         activity = acted(timestamp=self.SINCE)
@@ -555,28 +323,6 @@ class TestAnswersInBigPanda:
         assert query["types"] == ["incident_assigned,incident_commented"]
         assert told(relay) == ["nobody_answered"]
         assert any(name.startswith("rate/") and "/activities/" in name for name in relay.dynamodb.items)
-
-    def test_bigpanda_is_asked_although_xmatters_cannot_be(self) -> None:
-        tenant = Tenant()
-        relay = self.channel(acted(), tenant=tenant)
-        relay.wake(15)
-        tenant.replies[""] = samples.refused(503)
-        relay.sweep_for(1800, step=30)
-        assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
-
-    def test_bigpanda_is_not_asked_about_what_was_answered_in_xmatters(self) -> None:
-        tenant = Tenant()
-        tenant.audits["page-1"] = ["Acknowledge"]
-        relay = self.channel(tenant=tenant)
-        relay.sweep_for(1800, step=30)
-        assert (told(relay), relay.bigpanda.calls, relay.entry().receipt.answered_by) == ([], [], "jdoe")
-
-    def test_callback_about_a_delivery_is_no_occasion_to_ask_bigpanda(self) -> None:
-        tenant = Tenant()
-        relay = self.channel(acted(), tenant=tenant)
-        relay.wake(15)
-        relay.play("delivery:Delivered 0")
-        assert (tenant.audited, relay.bigpanda.calls) == (["page-1"], [])
 
 
 def acted(**members: Any) -> dict[str, Any]:

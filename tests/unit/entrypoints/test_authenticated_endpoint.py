@@ -17,7 +17,6 @@ from relay.ledger.credentials import Uses
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step
 
-DOWN = samples.refused(503)
 TOO_LARGE = b" " * 4_194_305
 PLAIN = {"content-type": "text/plain"}
 
@@ -37,27 +36,6 @@ def test_delivered_share_is_answered_200_with_the_request_id() -> None:
         "transition": "opened",
         "request_id": "r1",
     }
-
-
-# A relay that answers 400 while the provider is down makes the sender give up, so the answer is 202.
-@pytest.mark.parametrize(
-    ("failure", "reason", "queue"),
-    [
-        (DOWN, "upstream", "retry"),
-        (samples.refused(400), "refused", "dead_letter"),
-        (samples.refused(401), "credentials", "retry"),
-        (requests.ReadTimeout(), "timeout", "retry"),
-    ],
-    ids=["down", "refused", "credentials", "timeout"],
-)
-def test_failed_share_is_answered_202_with_queue_and_reason(failure: Step, reason: str, queue: str) -> None:
-    relay = new_relay(failure)
-    answer = relay.webhook.serve(samples.request())
-    document = answer.document
-    assert (answer.status, document["outcome"], document["reason"]) == (202, "queued", reason)
-    assert (document["queue"], document["transition"], "request_id" in document) == (queue, "opened", False)
-    [job] = {"retry": relay.retries, "dead_letter": relay.dead_letters}[queue].jobs()
-    assert job.delivery_id == document["delivery_id"]
 
 
 # Each request of these fails its check and all later ones: credentials, size, type, JSON.

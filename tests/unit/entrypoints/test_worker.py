@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from relay.failures import QueueError
 from relay.jobs.queue import envelope_of
 from tests import samples
-from tests.fakes import FakeSecrets, hooked, new_relay, table_down
+from tests.fakes import FakeSecrets, new_relay
 
 
 def records(*bodies: Any) -> list[dict[str, Any]]:
@@ -46,20 +45,6 @@ class TestMessages:
         attributes = {"ApproximateReceiveCount": str(receives)}
         assert relay.worker.work([each | {"attributes": attributes} for each in message]) == ["m1"]
         assert relay.recorder.metrics().get("dead_lettered", 0) == times
-
-
-@pytest.mark.parametrize("failure", [QueueError("no"), TimeoutError("hangs")])
-def test_old_message_stays_if_neither_a_queue_nor_the_ledger_takes_the_next_one(failure: Exception) -> None:
-    relay, table = hooked(samples.refused(503), samples.accepted())
-    relay.retries.failure = failure
-    # The first write enters the gate, the second is the claim, and the third records the failure.
-    table.before["update_item", 2] = table_down
-    messages = jobs("i1", attempts=0)
-    assert relay.worker.work(messages) == ["m1"]
-    relay.retries.failure = None
-    relay.clock.now += 16
-    assert relay.worker.work(messages) == []
-    assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
 
 @pytest.mark.parametrize("kind", ["signal", "followup"])

@@ -21,7 +21,7 @@ from relay.ledger.receipt import Receipt
 from relay.ledger.table import Ledger, Table, row_of
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock
-from tests.unit.states import NOW, announced, bare, lease, over, state
+from tests.unit.states import NOW, bare, lease, over, state
 
 
 def fresh() -> tuple[Ledger, FakeDynamoDb]:
@@ -182,35 +182,6 @@ def test_key_fits_into_dynamodb_whatever_the_incident_id_is(incident_id: str) ->
     assert 0 < len(name.encode()) <= MAX_KEY_BYTES
 
 
-class TestGivenUp:
-    def entry(self) -> Entry:
-        return Entry().owing(state()).dead_lettering(state(), MARK, "refused", plan=1)
-
-    KEPT: tuple[Callable[[Entry], Entry], ...] = (
-        lambda entry: entry,
-        lambda entry: entry.notified("", MARK),
-        # As a later copy.
-        lambda entry: entry.dead_lettering(state()._replace(came=NOW + 30), MARK + 9, "expired", plan=1),
-    )
-    ENDED: tuple[Callable[[Entry], Entry], ...] = (
-        lambda entry: entry.reviving(state(), MARK + 9),
-        lambda entry: entry.owing(state(5)),
-        lambda entry: entry.announcing(state(), "r1", NOW),
-        lambda entry: entry.unchanged(state()),
-        lambda entry: entry.unchanged(over(5)),
-    )
-
-    def test_state_is_given_up_until_it_is_replayed_or_overtaken(self) -> None:
-        assert [change(self.entry()).is_given_up for change in self.KEPT] == [True] * 3
-        assert [change(self.entry()).is_given_up for change in self.ENDED] == [False] * 5
-
-    def test_drop_ends_only_the_debt_of_the_state_whose_message_was_deleted(self) -> None:
-        dropped = self.entry().dropped(MARK)
-        assert (dropped.debt.since, dropped.debt.row, dropped.is_given_up) == (None, None, True)
-        assert self.entry().dropped(MARK - 1) == self.entry(), "dead-lettered again since"
-        assert self.entry().owing(state(5)).dropped(MARK) == self.entry().owing(state(5))
-
-
 ROW = Row(NOW + 216, "d" * 32, is_critical=True)
 
 
@@ -220,17 +191,6 @@ def owing(of: State | None = None) -> Entry:
 
 
 class TestRow:
-    def test_bell_makes_the_row_due_later_and_is_one_more_than_the_workers_began(self) -> None:
-        debt = replace(owing().debt, row=replace(ROW, begun=3)).rung(NOW + 400)
-        assert debt.row == Row(NOW + 400, ROW.job, begun=3, is_unbegun=True, is_critical=True)
-        assert debt.rung(NOW + 460).row == replace(debt.row, due=NOW + 460), "no worker began the first one"
-        begun = debt.bell_begun()
-        assert begun.row == Row(NOW + 400, ROW.job, begun=4, is_critical=True)
-        assert begun.bell_begun() == begun, "a bell that is delivered twice counts once"
-        recorded = begun.postponed(NOW)
-        assert recorded.bell_begun() == recorded, "a bell from before the last result does not count"
-        assert (Debt().rung(NOW), Debt().bell_begun()) == (Debt(), Debt())
-
     @pytest.mark.parametrize("text", ["{", "[]", '{"newest": 7}'])
     def test_unreadable_entry_keeps_its_row(self, text: str) -> None:
         ledger, dynamodb = fresh()
@@ -243,20 +203,6 @@ class TestRow:
         ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
         assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, is_unbegun=True)
         assert len(dynamodb.indexed()) == 1
-
-
-STAMPS = (NOW, NOW)
-
-
-def claimed(version: tuple[float, float] | None = STAMPS) -> End:
-    """Return the end of an incident of which a resolve came at NOW."""
-    return End().claimed(NOW, version)
-
-
-def test_answer_after_a_minute_refutes_the_resolve_and_its_copies() -> None:
-    refuted = claimed().answered_open(NOW + 60)
-    assert not refuted.is_claimed
-    assert [refuted.has_refuted(each) for each in (STAMPS, (NOW + 1, NOW), None)] == [True, False, False]
 
 
 RULE = FlapRule(3, 10)
@@ -286,19 +232,6 @@ def test_newer_signal_reaches_all_of_an_older_one(
     newer: tuple[str, ...], older: tuple[str, ...], reaches: bool
 ) -> None:
     assert signal_to(*newer).reaches_all_of(signal_to(*older)) is reaches
-
-
-def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing() -> None:
-    revived = Entry().owing(state()).reviving(state(), MARK + 9)
-    assert revived.dead_lettering(state(), MARK, "refused", plan=1) == revived
-
-
-def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified() -> None:
-    entry = announced(state()).page_missing(NOW)
-    assert (entry.receipt.missed, row_of(entry)) == ("page_missing", Row(NOW, is_critical=True))
-    notified = entry.notified("page_missing", NOW + 180)
-    assert (notified.receipt.is_open, row_of(notified), notified.receipt.told_at) == (False, None, NOW + 180)
-    assert notified.page_missing(NOW) == notified, "the fallback topic is notified once"
 
 
 @pytest.mark.parametrize("items", [0, 2, 3, 11])

@@ -1,45 +1,24 @@
 """Rate limit of a channel: a number of signals a minute, criticals first, in an item of constant size."""
 
 import random
-from collections.abc import Callable
 from copy import replace
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.failures import Reason
 from relay.ledger.channel_rate_limiter import Gate, RateLimiter
-from relay.ledger.debt import Slot, Ticket, Wait
+from relay.ledger.debt import Ticket, Wait
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, HookedDynamoDb
 from tests.unit.states import NOW
 
 
-def on_time() -> float:
-    return 0.0
-
-
-@dataclass(kw_only=True)
-class Asker:
-    """A job that asks for a ticket. Times are seconds after NOW."""
-
-    is_critical: bool = False
-    # Seconds by which the job comes late to its slot; None if it never comes.
-    late: Callable[[], float | None] = on_time
-    # Number of times that the job asked.
-    asked: int = 0
-    # Time of the ticket; None without one.
-    went: float | None = None
-
-
 @dataclass(kw_only=True)
 class Line:
-    """A channel's gate (table item of the rate limiter), and the jobs that ask for tickets. Times are s after NOW."""
+    """A channel's gate (table item of the rate limiter), of which tests ask tickets. Times are s after NOW."""
 
     limit: int = 60
     chance: random.Random = field(default_factory=lambda: random.Random(7))
@@ -51,13 +30,11 @@ class Line:
         channel = samples.parsed()
         self.channel = replace(channel, policy=replace(channel.policy, max_per_minute=self.limit))
         self.given: list[float] = []
-        self._coming: list[tuple[float, int, Asker, Slot | None]] = []
-        self._count = 0
 
-    def ask(self, *, is_critical: bool = False, slot: Slot | None = None) -> Ticket | Wait:
+    def ask(self, *, is_critical: bool = False) -> Ticket | Wait:
         """Ask the rate limiter to send now; return its ticket, or a wait with a slot. The call takes 2 ms."""
         self.clock.now += 0.002
-        answer = self.rate_limiter.enter(self.channel, ("Ops",), is_critical=is_critical, slot=slot)
+        answer = self.rate_limiter.enter(self.channel, ("Ops",), is_critical=is_critical, slot=None)
         if isinstance(answer, Ticket):
             self.given.append(self.clock.now - NOW)
         return answer
@@ -79,45 +56,9 @@ class Line:
         for _ in range(self.limit):
             self.ticket()
 
-    def expect(self, comes: float, asker: Asker, slot: Slot | None = None) -> Asker:
-        """Plan that a job asks for a ticket at the time `comes`. Return the job."""
-        self._count += 1
-        heappush(self._coming, (comes, self._count, asker, slot))
-        return asker
-
-    def run(self, until: float = 1e6) -> None:
-        """Let the planned jobs ask, and ask again at their slots, until the time `until`."""
-        while self._coming and self._coming[0][0] < until:
-            comes, _, asker, slot = heappop(self._coming)
-            self.clock.now = max(self.clock.now, NOW + comes)
-            asker.asked += 1
-            answer = self.ask(is_critical=asker.is_critical, slot=slot)
-            if isinstance(answer, Ticket):
-                asker.went = self.given[-1]
-            elif (late := asker.late()) is not None:
-                self.expect(answer.until - NOW + late, asker, answer.slot)
-
     def report(self, ticket: Ticket, failure: Reason | None = None, retry_after: float | None = None) -> None:
         """Report the result of a signal."""
         self.rate_limiter.report(self.channel.name, ticket, failure, retry_after)
-
-    def busiest_minute(self) -> int:
-        """Return the most signals in any 60 seconds."""
-        given = sorted(self.given)
-        return max(sum(start <= moment < start + 60 for moment in given) for start in given)
-
-
-def storm(line: Line, jobs: int, *, critical: int, within: float = 0, late: Any = None) -> list[Asker]:
-    """Plan that `jobs` jobs, `critical` of them critical, ask at random times within `within` seconds; return them."""
-    kinds = [True] * critical + [False] * (jobs - critical)
-    line.chance.shuffle(kinds)
-    askers = [Asker(is_critical=is_critical, **({"late": late} if late else {})) for is_critical in kinds]
-    return [line.expect(line.chance.uniform(0, within), asker) for asker in askers]
-
-
-def moments(askers: list[Asker], *, is_critical: bool) -> list[float]:
-    went = [asker.went for asker in askers if asker.is_critical == is_critical]
-    return [moment for moment in went if moment is not None]
 
 
 @pytest.mark.parametrize(
@@ -166,46 +107,6 @@ def test_burst_of_a_hundred_shares_a_second_stays_below_200_writes_a_second_on_o
     assert max(sum(start <= moment < start + 60 for moment in given) for start in given) <= 60
 
 
-@pytest.mark.parametrize(
-    ("limit", "jobs", "critical", "within", "late", "asks"),
-    [
-        pytest.param(60, 200, 60, 0, 0, 3, id="all at once"),
-        pytest.param(60, 200, 60, 60, 0, 3, id="within a minute"),
-        pytest.param(60, 200, 60, 5, 2, 3, id="workers are seconds late"),
-        pytest.param(60, 600, 200, 30, 0, 5, id="beyond the horizon"),
-        pytest.param(4, 20, 5, 0, 0, 3, id="four a minute"),
-    ],
-)
-def test_backlog_drains_at_95_percent_of_the_rate_with_criticals_early_and_few_questions(
-    limit: int, jobs: int, critical: int, within: float, late: float, asks: int
-) -> None:
-    line, chance = Line(limit=limit), random.Random(7)
-    askers = storm(line, jobs, critical=critical, within=within, late=lambda: chance.uniform(0, late))
-    line.run()
-    assert all(asker.went is not None for asker in askers)
-    assert line.given[-1] <= jobs / limit * 60 / 0.95
-    assert line.busiest_minute() <= limit
-    assert max(moments(askers, is_critical=True)) <= (critical + limit) / limit * 60 / 0.95
-    assert sum(asker.asked for asker in askers) <= asks * len(askers)
-
-
-LATE = st.sampled_from([0.0, 0.5, 3.0, 19.0, 40.0, 90.0, None])
-ASKERS = st.lists(
-    st.tuples(st.floats(0, 30), st.booleans(), st.lists(LATE, min_size=1, max_size=3)), min_size=1, max_size=25
-)
-
-
-@given(ASKERS, st.integers(1, 5), st.integers(0, 999))
-def test_no_minute_has_more_signals_than_the_limit(askers: Any, limit: int, seed: int) -> None:
-    line = Line(limit=limit, chance=random.Random(seed))
-    comes = 0.0
-    for gap, is_critical, lates in askers:
-        comes += gap
-        line.expect(comes, Asker(is_critical=is_critical, late=iter([*lates, *[0.0] * 50]).__next__))
-    line.run()
-    assert line.busiest_minute() <= limit
-
-
 def broken() -> Line:
     """Return a channel's gate and its senders, with a circuit that opened just now."""
     line = Line()
@@ -215,15 +116,6 @@ def broken() -> Line:
 
 
 class TestCircuit:
-    @pytest.mark.parametrize("failure", [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.TIMEOUT])
-    def test_circuit_opens_after_five_failures_in_a_row(self, failure: Reason) -> None:
-        line = Line()
-        for _ in range(5):
-            line.report(line.ticket(), failure)
-        closed = line.closed()
-        assert (closed.reason, closed.slot) == (Reason.CIRCUIT_OPEN, None)
-        assert closed.until >= line.clock.now + 30
-
     def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(self) -> None:
         line = broken()
         opens = line.clock.now + 30

@@ -5,12 +5,11 @@ from collections.abc import Callable
 import pytest
 from botocore.exceptions import ClientError
 
-from relay.bigpanda.client import RateLimit
 from relay.http.session import HttpAnswer
 from relay.reconcile import ownership
 from relay.reconcile.ownership import Learnt
 from tests.fakes import Call
-from tests.unit.reconcile_scene import OWN, Scene, access_of, answer, incident, make_scene, with_channels
+from tests.unit.reconcile_scene import OWN, Scene, answer, incident, make_scene
 
 OTHER = "webhook.dba"
 
@@ -70,26 +69,6 @@ def test_webhook_is_learnt_from_an_incident_whose_share_came() -> None:
     assert asked(scene) == ["i1", "own", "foreign"]
 
 
-def test_nothing_rings_before_the_webhook_is_learnt() -> None:
-    scene = unlearnt(make_scene())
-    lists(scene, i2=[OWN])
-    assert scene.run_twice()["missed"] == 0
-    assert (scene.relay.retries.messages, reported(scene), asked(scene)) == ([], 1, [])
-
-
-def test_webhook_is_the_one_with_which_all_known_incidents_were_shared() -> None:
-    scene = unlearnt(make_scene())
-    scene.shared(ago=300)
-    scene.relay.share(id="i3", status="critical", changedOn=int(scene.relay.clock.now - 400))
-    scene.relay.retries.messages.clear()
-    lists(scene, i1=[OWN, OTHER], i2=[OTHER])
-    scene.run_twice()
-    assert (learnt(scene), reported(scene)) == ((OTHER, OWN), 1)
-    lists(scene, i1=[OWN, OTHER], i3=["email", OWN], i2=[OTHER], i4=[OWN])
-    assert scene.run_twice()["missed"] == 1
-    assert (learnt(scene), reported(scene)) == ((OWN,), 1)
-
-
 @pytest.mark.parametrize(
     "fault",
     [lambda _: HttpAnswer(503, {}, b""), lambda _: HttpAnswer(404, {}, b"{}"), lambda _: answer([{"type": "odd"}])],
@@ -118,30 +97,6 @@ def test_incident_of_others_is_asked_about_once_an_hour_and_rings_once_it_is_sha
     scene.relay.clock.now += 3600
     assert scene.run_twice()["missed"] == 1
     assert (asked(scene), reported(scene)) == (["i2", "i2"], 0)
-
-
-def test_two_channels_that_ring_ask_once_about_an_incident(scene: Scene) -> None:
-    with_channels(scene, dba={"reconcile": "ring"})
-    Learnt((OTHER,), scene.relay.clock.now).store(scene.relay.table, "dba")
-    lists(scene, i2=[OWN], i3=[OTHER, OWN])
-    scene.run_twice()
-    rung = sorted((job.channel, job.incident_id) for job in scene.relay.retries.jobs())
-    assert rung == [("dba", "i3"), ("noc", "i2"), ("noc", "i3")]
-    assert sorted(asked(scene)) == ["i2", "i3"]
-
-
-def test_critical_waits_for_the_next_run_while_other_calls_use_up_bigpandas_limit(scene: Scene) -> None:
-    lists(scene, i2=[OWN])
-    scene.run()
-    scene.relay.clock.now += 90
-    limit, access = RateLimit(scene.relay.table, scene.relay.clock, lambda _: None), access_of(scene.relay)
-    for _ in range(10):
-        limit.wait(access, "activities", calls=5)
-        scene.relay.clock.now += 1
-    scene.relay.clock.now -= 10
-    assert (scene.run()["missed"], reported(scene)) == (0, 0)
-    scene.relay.clock.now += 300
-    assert (scene.run()["missed"], reported(scene)) == (1, 0)
 
 
 def test_what_one_run_cannot_ask_about_is_judged_by_the_next_one_and_not_reported(scene: Scene) -> None:

@@ -298,13 +298,6 @@ class Following:
 
 
 class TestFollow:
-    def test_following_ends_when_all_jobs_are_settled(self) -> None:
-        following = Following(3)
-        following.put(0, ACCEPTED)
-        following.hooks = {5: lambda: following.put(1, announced(state(5))), 9: lambda: following.put(2, ACCEPTED)}
-        assert [each.became for each in following.run()] == [Became.DELIVERED, Became.NOT_OWED, Became.DELIVERED]
-        assert 9 <= following.clock.now - NOW < 12
-
     def test_following_ends_when_nothing_changed_for_a_minute(self) -> None:
         following = Following(2)
         following.put(0, waiting("paced"))

@@ -36,15 +36,6 @@ def explained(a_case: Case, entry: Entry | None = None, **known: Any) -> dict[st
     return explanation(a_case._replace(entry=entry or Entry(), **known))
 
 
-def test_share_of_a_new_incident_would_be_signalled() -> None:
-    found = explained(case())
-    assert (found["verdict"]["action"], found["verdict"]["outcome"]) == ("signal", "delivered")
-    assert found["transition"]["transition"] == "opened"
-    assert found["policy"]["is_announced"] is True
-    assert found["request"]["body"].encode() == body()
-    assert found["request"]["is_bigpandas_body"]
-
-
 @pytest.mark.parametrize(
     ("before", "share", "transition", "outcome"),
     [

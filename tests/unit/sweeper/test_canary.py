@@ -143,12 +143,6 @@ def test_post_that_the_webhook_refuses_for_minutes_is_a_failure(world: World) ->
     assert {incident["id"] for _, incident in world.posts} == {world.posts[0][1]["id"]}
 
 
-def test_resolve_that_xmatters_does_not_accept_is_a_failure(world: World) -> None:
-    world.relay.session.steps = [world.tenant.accept, samples.refused(503)]
-    world.goes_on(1200)
-    assert [line["detail"] for line in world.lines("canary failed")] == ["xMatters did not accept its resolve"]
-
-
 @pytest.mark.parametrize(
     ("change", "posted"),
     [
@@ -254,11 +248,6 @@ def test_canary_that_bigpanda_or_people_would_hear_of_or_that_proves_nothing_is_
     document["xmatters"]["rest"] = REST
     with pytest.raises(InvalidChannel, match=problem):
         samples.parsed(document)
-
-
-def test_canary_without_rest_or_callbacks_is_refused() -> None:
-    with pytest.raises(InvalidChannel, match=r"needs policy\.notified_within_seconds"):
-        samples.parsed(samples.secret(policy={"canary": True}))
 
 
 def test_run_that_lost_its_lease_shares_nothing(world: World) -> None:

@@ -2,22 +2,18 @@
 
 import json
 from copy import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from relay.failures import ChannelUnreadable, NoAnswer, Reason
 from relay.http.session import HttpAnswer
 from relay.ledger.channel_rate_limiter import gate_of
-from relay.ledger.entry_key import key
 from relay.sweeper.credential_probe import PROBES_KEY
 from relay.sweeper.health_announcement import ChannelState, Told
 from tests import samples
-from tests.fakes import TABLE_DOWN, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
+from tests.fakes import FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
 from tests.unit.xmatters_tenant import REST
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
@@ -45,66 +41,6 @@ def texts(sns: FakeSns) -> list[str]:
 
 def open_circuit(relay: Relay, channel: str = "noc", seconds: float = 100_000) -> None:
     relay.table.update(gate_of(channel), put={"open_until": relay.clock.now + seconds, "failures": 5})
-
-
-def test_critical_owed_for_two_minutes_wakes_people_in_the_second_run() -> None:
-    relay = watched(DOWN)
-    relay.share()
-    runs(relay, 2, 100)
-    assert told(relay.sns) == []
-    runs(relay)
-    assert told(relay.sns) == [("alarm", "Channel noc is sick: 1 critical, 0 other incidents wait")]
-    [text] = texts(relay.sns)
-    assert "a critical is owed for 4m (" in text
-    assert "relayctl status --channel noc" in text
-    runs(relay, 30)
-    assert len(told(relay.sns)) == 1
-
-
-class TestGivenUp:
-    """A channel with a dead-lettered, unannounced critical is sick until that is replayed, overtaken or dropped."""
-
-    LATER = 1_800_000_001
-
-    def given_up(self, *steps: Step, **policy: Any) -> Relay:
-        """Return a relay that gave up a critical, and told people that the channel is sick."""
-        relay = watched(samples.refused(404), *steps, policy=policy)
-        relay.share()
-        runs(relay, 30)
-        assert [topic for topic, _ in told(relay.sns)] == ["alarm"]
-        return relay
-
-    def test_channel_stays_sick_after_the_fallback_was_notified(self) -> None:
-        relay = self.given_up()
-        assert relay.entry().debt.is_notified
-        assert told(relay.sns)[0][1] == (
-            "Channel noc is sick: 0 critical, 0 other incidents wait; 1 critical, 0 other given up"
-        )
-        assert "Why: 1 critical was given up, and rang nobody." in texts(relay.sns)[0]
-        runs(relay, 600)
-        assert len(told(relay.sns)) == 1
-
-    def replay(self, relay: Relay) -> None:
-        [dead] = relay.dead_letters.jobs()
-        worked(relay, dead)
-
-    def resolve(self, relay: Relay) -> None:
-        relay.share(status="ok", changedOn=self.LATER)
-
-    def worsen(self, relay: Relay) -> None:
-        relay.share(changedOn=self.LATER, alerts=["another"])
-
-    def drop(self, relay: Relay) -> None:
-        relay.ledger.change(key("noc", (), "i1"), lambda entry: entry.dropped(relay.clock.now))
-
-    @pytest.mark.parametrize("end", [replay, resolve, worsen, drop])
-    def test_channel_is_well_once_the_state_is_replayed_overtaken_or_dropped(
-        self, end: "Callable[[TestGivenUp, Relay], None]"
-    ) -> None:
-        relay = self.given_up(samples.accepted())
-        end(self, relay)
-        runs(relay, 10)
-        assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
 
 
 def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message() -> None:
@@ -323,17 +259,3 @@ class TestRefused:
         relay.rest.steps, relay.bigpanda.steps = [answer], [answer]
         runs(relay, 3 * HOUR_RUNS)
         assert len(told(relay.sns)) == 1, "still sick"
-
-
-def test_refused_message_is_sent_again_by_the_next_run_and_counted() -> None:
-    relay = watched(DOWN)
-    relay.share(status="warning")
-    open_circuit(relay)
-    runs(relay)
-    relay.sns.failure = TABLE_DOWN
-    runs(relay, 2)
-    assert relay.recorder.metrics()["health_failed"] == 2
-    relay.sns.failure = None
-    runs(relay, 3)
-    assert len(told(relay.sns)) == 1
-    assert relay.recorder.metrics()["health_failed"] == 2

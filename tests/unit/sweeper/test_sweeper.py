@@ -4,14 +4,11 @@ from typing import Any
 
 import pytest
 
-from relay.failures import QueueError
-from relay.jobs.job import Flag
 from relay.ledger.entry_key import key
 from tests import samples
-from tests.fakes import Clock, HookedDynamoDb, Relay, Step, dies, new_relay, worked
+from tests.fakes import Relay, Step, dies, new_relay, worked
 
 DOWN = samples.refused(503, b"down")
-NO = QueueError("SQS refused the message: AccessDenied")
 
 
 def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes: Any) -> Relay:
@@ -41,35 +38,6 @@ def begun(relay: Relay) -> int:
     return row.begun
 
 
-def test_vanished_message_is_replaced_once_and_its_state_is_sent_once() -> None:
-    relay = vanished(DOWN, DOWN, DOWN, samples.accepted("r9"))
-    assert sweep_at(relay, due(relay)) == {"owed": 1, "notified": 0, "healed": 1}
-    [job] = relay.retries.jobs()
-    assert (Flag.BELL in job.flags, job.body, relay.retries.delays()) == (True, samples.body(), [0])
-    assert relay.sweep(60)["healed"] == 0
-    assert relay.sweep(60)["healed"] == 0
-    relay.wake(0)
-    assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
-    assert [each.request_id for each in relay.entry().accepted_signals] == ["r9"]
-    for _ in range(10):
-        assert relay.sweep()["owed"] == 0
-    assert (len(relay.session.calls), relay.retries.messages) == (4, [])
-
-
-class TestOrder:
-    def test_criticals_are_healed_first_and_others_a_little_later(self) -> None:
-        statuses = ("warning", "critical", "unknown", "critical")
-        relay = vanished(DOWN, shares=tuple({"id": f"i{n}", "status": each} for n, each in enumerate(statuses)))
-        relay.sweep(300)
-        assert [job.stamps.status == "critical" for job in relay.retries.jobs()] == [True, True, False, False]
-        assert relay.retries.delays() == [0, 0, 5, 5]
-
-    def test_channel_has_no_more_jobs_healed_in_a_run_than_its_rate_limit_per_minute(self) -> None:
-        shares = tuple({"id": f"i{number}"} for number in range(5))
-        relay = vanished(DOWN, shares=shares, policy={"max_per_minute": 2})
-        assert [relay.sweep(seconds)["healed"] for seconds in (1000, 60, 60, 60)] == [2, 2, 1, 2]
-
-
 def test_many_debts_of_one_channel_do_not_delay_those_of_another() -> None:
     relay = new_relay(DOWN, channels=("loud", "noc"))
     for number in range(500):
@@ -86,18 +54,6 @@ def test_many_debts_of_one_channel_do_not_delay_those_of_another() -> None:
     assert jobs[-1].incident_id == "i2"
     # Six batches are for the fallback topic. A channel that used up its part of the run has no more rows read.
     assert relay.dynamodb.calls.count("batch_get_item") - before - 6 <= 2
-
-
-def test_worker_is_invoked_with_the_job_while_the_retry_queue_is_down() -> None:
-    relay = vanished(DOWN, DOWN, DOWN, samples.accepted())
-    relay.retries.failure = NO
-    moment = due(relay)
-    assert sweep_at(relay, moment)["healed"] == 1
-    [job] = relay.invoked
-    assert (Flag.BELL in job.flags, job.incident_id) == (True, "i1")
-    assert due(relay) == moment + 60
-    assert worked(relay, job) == []
-    assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])
@@ -136,29 +92,7 @@ def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_as_inte
     assert (relay.recorder.metrics()["dead_lettered"], relay.retries.messages) == (1, [])
 
 
-def test_debt_whose_message_vanished_is_dead_lettered_soon_after_its_age_ends() -> None:
-    began = Clock().now
-    relay = vanished(DOWN, policy={"max_age_seconds": 100})
-    assert due(relay) == began + 100 + 1 + 15
-    for moment, letters in ((due(relay) - 1, []), (due(relay), [("expired", "i1")])):
-        sweep_at(relay, moment)
-        worked(relay, *relay.invoked)
-        relay.invoked.clear()
-        assert [(job.stamps.reason, job.incident_id) for job in relay.dead_letters.jobs()] == letters
-    assert (relay.retries.messages, len(relay.session.calls)) == ([], 3)
-    assert relay.recorder.metrics()["dead_lettered"] == 1
-
-
 class TestRunLease:
-    def test_only_one_of_two_runs_that_begin_at_once_proceeds(self) -> None:
-        table = HookedDynamoDb()
-        relay = vanished(DOWN, dynamodb=table)
-        others: list[dict[str, Any]] = []
-        table.before["update_item", table.calls.count("update_item")] = lambda: others.append(relay.sweeper.sweep())
-        assert relay.sweep(300) == {}
-        assert [each["healed"] for each in others] == [1]
-        assert len(relay.retries.messages) == 1
-
     def test_next_run_waits_for_the_lease_of_a_run_that_crashed(self) -> None:
         relay = vanished(DOWN)
         relay.sns.before = dies
@@ -182,16 +116,6 @@ class TestHealth:
         for _ in range(3):
             relay.sweep(60)
         assert relay.dead_letters.asked == 3
-
-    def test_channel_that_owes_for_two_minutes_is_logged_with_its_reason(self) -> None:
-        relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
-        since = relay.entry("i1").debt.since or 0
-        sweep_at(relay, since + 120 - 1)
-        assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
-        sweep_at(relay, since + 120)
-        [line] = [line for line in relay.recorder.lines() if line["message"] == "channel owes signals"]
-        assert (line["channel"], line["owed"], line["oldest_seconds"]) == ("noc", 2, 120)
-        assert line["reason"] == "upstream"
 
     def test_run_logs_and_counts_how_late_the_oldest_debt_is(self) -> None:
         relay = vanished(DOWN)
@@ -249,9 +173,3 @@ def test_overloaded_channel_is_reported_in_the_third_run() -> None:
     assert 20 < line["owed"] <= 60
     assert line["critical_wait_seconds"] > 60
     assert line["above_seconds"] == 120
-
-
-def test_channel_within_its_rate_limit_is_not_reported_as_overloaded() -> None:
-    relay = new_relay(policy={"max_per_minute": LIMIT})
-    flood(relay, 10, each=LIMIT)
-    assert lines(relay) == []

@@ -11,7 +11,7 @@ from relay.ledger.entry_key import key
 from relayctl.stack.last_resort import last_confirmation
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Clock, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import Clock, HookedDynamoDb, Relay, Step, new_relay
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -220,17 +220,6 @@ class TestWorkerWhileTheLedgerIsDown:
         )
         relay.retries.queue().send(job)
 
-    def test_worker_notifies_the_fallback_once_the_ledger_was_down_for_fallback_after_seconds(self) -> None:
-        relay = self.down()
-        self.put(relay)
-        for _ in range(9):
-            relay.wake(30)
-        assert subjects(relay) == []
-        relay.wake(30)
-        assert subjects(relay) == ["incident i1 of channel noc"]
-        assert relay.recorder.metrics()["critical_waits"] == 1
-        assert len(relay.retries.messages) == 1, "the job is tried on"
-
     def test_worker_notifies_the_fallback_at_most_once_in_15_minutes_for_a_channel(self) -> None:
         relay = self.down(policy={"fallback_after_seconds": 60})
         self.put(relay)
@@ -249,22 +238,6 @@ class TestWorkerWhileTheLedgerIsDown:
         self.put(relay, **changes)
         relay.wake(600)
         assert subjects(relay) == []
-
-
-def test_mark_that_fails_leads_to_one_more_message_after_five_minutes() -> None:
-    table = HookedDynamoDb()
-    relay = new_relay(DOWN, dynamodb=table)
-    relay.share()
-    relay.clock.now += 300
-    # The next run's writes: its lease, the notification, and the entry's mark.
-    table.before["update_item", table.calls.count("update_item") + 2] = table_down
-    assert relay.sweep(0)["notified"] == 1
-    assert (len(subjects(relay)), relay.entry().debt.is_notified) == (1, False)
-    for _ in range(4):
-        relay.sweep(60)
-    assert len(subjects(relay)) == 1
-    relay.sweep(60)
-    assert (len(subjects(relay)), relay.entry().debt.is_notified) == (2, True)
 
 
 class Slow(FakeDynamoDb):

@@ -340,19 +340,6 @@ def test_no_attempt_or_wait_goes_beyond_the_deadline(takes: float, chance: float
 # ---- Credentials -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_refreshed", [False, True], ids=["by this sender", "by another one"])
-def test_attempt_is_repeated_with_a_rotated_secret_after_401(is_refreshed: bool) -> None:
-    relay = new_relay(FORBIDDEN, OK)
-    old = relay.channels.get("noc")
-    relay.secrets.texts["noc"] = ROTATED
-    relay.clock.now += 11
-    if is_refreshed:
-        relay.channels.refresh("noc")
-    sent = relay.xmatters.send(old, samples.SIGNAL, Deadline(8, relay.clock), max_attempts=1)
-    assert (sent, relay.clock.slept) == (SendResult(2, 1, "r1"), [])
-    assert relay.session.calls[1].url.endswith("?apiKey=new-key")
-
-
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("secret", [None, ChannelUnreadable("down"), "not json", "removed"])
 def test_signal_is_not_sent_again_without_new_credentials(status: int, secret: str | Exception | None) -> None:
@@ -415,22 +402,3 @@ def test_token_that_another_thread_has_renewed_meanwhile_is_renewed_too() -> Non
     relay = new_relay(*first, refused, *others, *own, secrets=with_token())
     send(relay)
     assert send(relay, attempts=1) == SendResult(2, 1, "r3")
-
-
-@pytest.mark.parametrize("busy", [0, 2])
-@pytest.mark.parametrize("has_token", [True, False], ids=["revoked OAuth token", "rotated URL key"])
-def test_share_rings_inline_with_the_new_credentials_after_as_many_busy_answers_as_attempts_allow(
-    has_token: bool, busy: int
-) -> None:
-    answers: list[Step] = [OK, *[DOWN] * busy, FORBIDDEN]
-    if has_token:
-        relay = new_relay(samples.token("t1"), *answers, samples.token("t2"), OK, secrets=with_token())
-    else:
-        relay = new_relay(*answers, OK)
-    relay.share(id="i0")
-    relay.clock.now += 60
-    if not has_token:
-        relay.secrets.texts["noc"] = ROTATED
-    assert relay.share().outcome == "delivered"
-    last = relay.session.calls[-1]
-    assert last.headers["Authorization"] == "Bearer t2" if has_token else last.url.endswith("?apiKey=new-key")
