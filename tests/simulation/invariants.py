@@ -820,7 +820,9 @@ class Invariants(Played):
             is_calm = self.is_steady(*NEEDED, "rest", "bigpanda", "token") and not self.has_operators
             if self.story.has_rest and is_open and page in told and ends and is_calm:
                 # After the end, a second page is looked for when the workflow makes no more.
-                looked_for = page.ring.at + LOOKED_FOR_SECONDS if page.found_from > min(ends) else 0.0
+                is_second = any(each.ring == page.ring and each.found_from < page.found_from for each in pages)
+                is_late = is_second and page.found_from > min(ends)
+                looked_for = page.ring.at + LOOKED_FOR_SECONDS if is_late else 0.0
                 late = (page.ended_at or math.inf) - max(min(ends), page.found_from, looked_for)
                 # BigPanda may be asked for a minute if a resolve is true.
                 if late > ENDS_SECONDS + (CLAIM_SECONDS if self.story.confirms_ends else 0.0):
