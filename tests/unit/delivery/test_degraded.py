@@ -103,3 +103,20 @@ def test_critical_that_was_held_back_rings_nobody_again_before_the_first_one_is_
     relay.wake(60)
     relay.drain()
     assert relay.statuses() == "critical"
+
+
+@pytest.mark.parametrize(("is_back", "wakes"), [(False, 2), (True, 5)], ids=["in a row", "with one write in between"])
+def test_job_is_sent_after_two_minutes_of_failed_writes_in_a_row_although_reads_work(is_back: bool, wakes: int) -> None:
+    relay = new_relay(*[DOWN] * (4 if is_back else 3), OK)
+    relay.share()
+    relay.dynamodb.refuses_writes = True
+    for _ in range(3):
+        relay.wake(30)
+    if is_back:
+        relay.dynamodb.refuses_writes = False
+        relay.wake(30)
+        relay.dynamodb.refuses_writes = True
+    sent = len(relay.session.calls)
+    for number in range(1, wakes + 1):
+        relay.wake(30)
+        assert len(relay.session.calls) == sent + (number == wakes)

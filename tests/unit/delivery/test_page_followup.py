@@ -9,7 +9,7 @@ import requests
 from relay.http.session import HttpAnswer
 from relay.ledger.table import row_of
 from tests import samples
-from tests.fakes import Call, FakeSession, Relay, Step, worked
+from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay, Step, worked
 from tests.unit.xmatters_tenant import Tenant, new_relay, pages
 
 DEAD = "2027-01-15T07:30:00.000Z"
@@ -227,6 +227,19 @@ def test_changed_credential_works_at_once_when_the_old_one_is_refused(tenant: Te
     relay.edit_secret(lambda document: document["xmatters"]["rest"]["auth"].update(password="new-pw"))
     relay.wake(36)
     assert (len(shown), pages(relay)) == (2, [(("page-1",), "408001", False, False)])
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_followup_is_retried_after_a_failure_of_the_ledger(tenant: Tenant, is_readable: bool) -> None:
+    relay = new_relay(tenant)
+    relay.share()
+    relay.dynamodb.refuses_writes, relay.dynamodb.failure = True, None if is_readable else TABLE_DOWN
+    relay.wake(36)
+    assert [job.stamps.reason for job in relay.chores.jobs()] == ["internal"] * is_readable
+    assert tenant.asked == (["r1"] if is_readable else [])
+    relay.dynamodb.refuses_writes, relay.dynamodb.failure = False, None
+    relay.wake(60)
+    assert found(relay) == [("page-1",)]
 
 
 # ---- Pages end -------------------------------------------------------------------------------------------------------

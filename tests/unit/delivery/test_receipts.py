@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.listing import first_answer
 from relay.failures import InvalidChannel
@@ -233,18 +234,6 @@ class TestRestOfTheStory:
         relay.play("0 60")
         assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
 
-    def test_they_join_the_others_only_as_far_as_names_fit_into_a_signal(self) -> None:
-        late_answer = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss", "Duty"]}
-        names = [*(f"{number:0>200}" for number in range(10)), "x" * 32]
-        relay = watched(late_answer | {"notify_on": ["opened", "grew"]}, recipients=names)
-        relay.play("critical 60 240 sweep", alerts=["a1"])
-        relay.play("critical comment comment", alerts=["a1", "a2"])
-        assert [call.url.partition("recipients=")[2] for call in relay.session.calls] == [
-            ",".join(names),
-            ",".join([*names, "Boss"]),
-            "Boss,Duty",
-        ]
-
     def test_missing_page_is_told_in_a_pause_with_conditions(self) -> None:
         tenant = Tenant()
         tenant.makes_pages = False
@@ -357,3 +346,49 @@ def test_setting_that_is_too_short_or_that_nothing_can_prove_is_refused(
         return
     with pytest.raises(InvalidChannel, match=refused):
         samples.parsed(document)
+
+
+# ---- Further recipients of a critical that nobody answers ------------------------------------------------------------
+
+LATE_ANSWER = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss", "Duty"]}
+
+
+def rung(relay: Relay) -> str:
+    return " ".join(call.url.partition("recipients=")[2] for call in relay.session.calls)
+
+
+class TestUnansweredRecipients:
+    def test_they_join_the_others_only_as_far_as_names_fit_into_a_signal(self) -> None:
+        names = [*(f"{number:0>200}" for number in range(10)), "x" * 32]
+        relay = watched(LATE_ANSWER | {"notify_on": ["opened", "grew"]}, recipients=names)
+        relay.play("critical 60 240 sweep", alerts=["a1"])
+        relay.play("critical comment comment", alerts=["a1", "a2"])
+        assert rung(relay).split() == [",".join(names), ",".join([*names, "Boss"]), "Boss,Duty"]
+
+    def test_they_are_signalled_although_an_earlier_signal_is_recorded_after_the_topic_was_notified(self) -> None:
+        relay = watched(LATE_ANSWER)
+        relay.play("critical 60")
+        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
+        relay.play("comment")
+        relay.dynamodb.failure = None
+        relay.sweep(300)
+        assert told(relay) == ["nobody_answered"]
+        relay.play("0 5m")
+        assert rung(relay) == "Ops Ops Boss,Duty"
+        assert relay.dynamodb.indexed() == relay.retries.messages == []
+
+    def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
+        relay = watched(LATE_ANSWER)
+
+        def accepted_before_an_outage(_: Call) -> HttpAnswer:
+            relay.dynamodb.failure = TABLE_DOWN
+            return samples.accepted("r2")
+
+        relay.play("critical 60")
+        relay.session.steps = [accepted_before_an_outage]
+        relay.sweep(240)
+        relay.sweep(60)
+        relay.wake(0)
+        relay.dynamodb.failure = None
+        relay.play("5m comment 60 comment")
+        assert rung(relay) == "Ops Boss,Duty"
