@@ -1655,6 +1655,35 @@ MUTATIONS = (
         seed=12,
     ),
     Mutation(
+        "what got worse keeps the distance of signals, too",
+        "delivery.step:",
+        "frozenset({Transition.WORSENED, Transition.RESOLVED, Transition.UNANSWERED})",
+        "frozenset({Transition.RESOLVED, Transition.UNANSWERED})",
+        seed=346,
+    ),
+    Mutation(
+        "an answer after an escalation of the same page is not heard",
+        "ledger.receipt:Receipt.heard",
+        """
+            for name, text in heard.answers:
+                if text.strip().lower() not in responses.escalate:
+                    return self.answered(name, now)
+        """,
+        """
+            for name, text in heard.answers[:1]:
+                if text.strip().lower() not in responses.escalate:
+                    return self.answered(name, now)
+        """,
+        seed=174,
+    ),
+    Mutation(
+        "of two follow-ups at once, the second one uses up the question of the next step",
+        "ledger.receipt_prover:ReceiptProver.ask",
+        "each.receipt if is_asked else each.receipt.asking(channel.policy, is_early=is_early)",
+        "each.receipt.asking(channel.policy, is_early=is_early)",
+        seed=222,
+    ),
+    Mutation(
         "a share without a status does not take over the status of the newest state",
         "incidents.share:State.with_status_of",
         "self.is_open and self.rank is None and other is not None and other.is_open",

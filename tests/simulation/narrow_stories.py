@@ -499,6 +499,36 @@ def _with_dead_pages(random: Random, story: Story) -> Story:
     return _plain(story, in_time(states), policy=policy, routed=(), has_rest=True, has_dead_pages=True)
 
 
+def _with_distances(random: Random, story: Story) -> Story:
+    """Return a story of incidents that get worse soon after a signal or a resolve, under a long minimum distance."""
+    courses = [
+        "warning critical",
+        "warning ok critical",
+        "warning critical ok critical",
+        "critical ok warning critical",
+    ]
+    states = _courses(random, "s", [1, 2, 3], courses, 200, 6.0, 20.0, 45.0)
+    story = _plain(story, in_time(states), policy={"confirm_resolve": True}, routed=(), answers=_not_me(1000.0, "s0"))
+    policy = {**story.policy, "min_seconds_between_signals": random.choice([60, 120, 300])}
+    return replace(story, policy=policy, api_lag=random.choice([0.0, 20.0, 45.0]))
+
+
+def _with_escalations(random: Random, story: Story) -> Story:
+    """Return a story of pages that one person escalates, and that another one may answer."""
+    states = _courses(random, "e", [2, 3], ["critical", "warning critical"], 60, 30.0)
+    answers: list[Said] = []
+    for name in sorted({state.incident for state in states}):
+        at = max(state.at for state in states if state.incident == name) + random.uniform(30, 70)
+        answers.append(Said(at, len(answers), name, "Escalate", 1))
+        if random.random() < 0.7:
+            response = random.choice(["Acknowledge", "Not me"])
+            answers.append(Said(at + random.uniform(30, 100), len(answers), name, response, random.choice([0, 1])))
+    receipts = {"notified_within_seconds": random.choice([0.0, 120.0]), "answered_within_seconds": 300.0}
+    policy = {"confirm_resolve": False}
+    members = {"routed": (), "answers": answers, "has_rest": True, "receipts": receipts}
+    return _plain(story, in_time(states), policy=policy, **members)
+
+
 def _with_further_trouble(random: Random, story: Story) -> Story:
     """Return a story of another narrow kind, in which one or two more services fail for some time."""
     story = random.choice((*_KINDS, *_UNSEEN, *_LATER, *_PAIRS))(random, story)
@@ -518,5 +548,6 @@ _FAMILIES: Sequence[Rarity] = (
     ("later kinds of {}", 0.42, 0.54, _one_of(_LATER)),
     ("pairs of {}", 0.021, 0.101, _one_of(_PAIRS)),
     ("troubles of {}", 0.32, 0.4, _one_of(_TROUBLES)),
+    ("paces of {}", 0.93, 0.99, _one_of((_with_distances, _with_escalations))),
     ("floods of {}", 0.7, 0.72, _one_of((_with_a_row_of_ambiguous_answers,))),
 )

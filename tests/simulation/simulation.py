@@ -212,6 +212,8 @@ class Simulation:
                 self.world.at(began + post.at, lambda post=post: self._post(post))  # type: ignore[misc]
         self._schedule_reconcile_runs(last)
         for said in self.story.answers:
+            if not said.copies:
+                self.world.at(began + said.at, lambda said=said: self._page_of(said))  # type: ignore[misc]
             for copy in range(said.copies):
                 self.world.at(began + said.at + 5 * copy, lambda said=said: self._call_back(said))  # type: ignore[misc]
         for moment, deed in self.story.operations:
@@ -490,14 +492,18 @@ class Simulation:
         name = f"callback {next(self._names)} (answer {said.number})"
         self._start(name, (), partial(self._take, said), WEBHOOK_SECONDS)
 
-    def _take(self, said: Said, process: Process) -> None:
-        # A copy has the same page as the first callback.
+    def _page_of(self, said: Said) -> Page | None:
+        """Let a person answer a page, and return that page. A copy of the callback has the page of the first one."""
         page = self.phones.page_of(said.incident, is_first=said.is_to_the_first)
         page = self._answered.setdefault(said.number, page)
-        self.invariants.came_back(said, page)
-        self.phones.answers.append((self.world.now, said.incident, said.response))
         if page:
             page.answers.append((self.world.now, said.response))
+        return page
+
+    def _take(self, said: Said, process: Process) -> None:
+        page = self._page_of(said)
+        self.invariants.came_back(said, page)
+        self.phones.answers.append((self.world.now, said.incident, said.response))
         self.invariants.called_back(said, self._served(process, said.body(page.name if page else "").decode()))
 
     def _served(self, process: Process, body: str) -> int:

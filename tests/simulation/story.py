@@ -189,6 +189,7 @@ class Said:
     A forger has the callback's token, but knows no page, and is no xMatters user.
 
     Attributes:
+        copies: Number of callbacks that come; 0 if it is lost, so that only xMatters knows of the answer.
         knows_page: True if the forger guessed the number of the incident's latest page.
         is_to_the_first: True if the person answers the incident's first page, and not the latest one.
     """
