@@ -531,7 +531,7 @@ def _with_escalations(random: Random, story: Story) -> Story:
 
 def _with_further_trouble(random: Random, story: Story) -> Story:
     """Return a story of another narrow kind, in which one or two more services fail for some time."""
-    story = random.choice((*_KINDS, *_UNSEEN, *_LATER, *_PAIRS))(random, story)
+    story = random.choice((*_KINDS, *_UNSEEN, *_LATER, *_PAIRS, *_LATEST))(random, story)
     # A message is in the ledger or in the queue: no more is promised if both fail.
     services = sorted(set(FAULTS) - ({"dynamodb", "sqs"} if story.vanishing else set()))
     spells = []
@@ -542,12 +542,13 @@ def _with_further_trouble(random: Random, story: Story) -> Story:
     return story.with_more(spells=spells)
 
 
-_TROUBLES = (*[_with_further_trouble] * 4, _with_forged_deliveries, _with_dead_pages)
+_LATEST = (_with_forged_deliveries, _with_dead_pages, _with_distances, _with_escalations)
+_TROUBLES = (*[_with_further_trouble] * 4, *_LATEST[:2])
 _FAMILIES: Sequence[Rarity] = (
     ("unseen of {}", 0.24, 0.4, _one_of(_UNSEEN)),
     ("later kinds of {}", 0.42, 0.54, _one_of(_LATER)),
     ("pairs of {}", 0.021, 0.101, _one_of(_PAIRS)),
     ("troubles of {}", 0.32, 0.4, _one_of(_TROUBLES)),
-    ("paces of {}", 0.93, 0.99, _one_of((_with_distances, _with_escalations))),
+    ("paces of {}", 0.93, 0.99, _one_of(_LATEST[2:])),
     ("floods of {}", 0.7, 0.72, _one_of((_with_a_row_of_ambiguous_answers,))),
 )

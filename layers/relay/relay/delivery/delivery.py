@@ -150,7 +150,7 @@ class Delivery:
             for _ in range(MAX_READS):
                 entry = services.ledger.read(task.entry_key)
                 task, entry, action = step(task, entry, services.clock())
-                if isinstance(action, Send) and task.is_held_back:
+                if isinstance(action, Send) and _is_held_back(task.job):
                     return _after_records(services, task)
                 task, result = _act(services, task, entry, action)
                 if result and entry.is_unreadable:
@@ -693,6 +693,11 @@ def _not_taken(task: Task, reason: Reason, why: str) -> Result:
     """Return the result of a state that must not be sent now, and that no queue took. Its old message stays, if any."""
     failed = replace(task.result(Outcome.UNSAFE), reason=reason, detail=f"{why}; no queue took it")
     return failed.with_last_copy(last_copy(task.job)) if task.is_from_webhook else failed
+
+
+def _is_held_back(job: Job) -> bool:
+    """True if the job's state is a critical that waited for the ledger, since its incident had rung without it."""
+    return Flag.WAITS_FOR_LEDGER in job.flags and job.ledger_down_since is not None
 
 
 def _after_records(services: Services, task: Task) -> Result:

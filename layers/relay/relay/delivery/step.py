@@ -412,9 +412,11 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     count as newer. A queued job's state did that before it was queued, unless the ledger failed then. A state without a
     status takes over that of the newest state, too.
     """
-    newest, state = entry.newest, task.state.with_status_of(entry.newest)
+    newest, state = entry.newest, task.state
     if newest is None:
         return state
+    if state.rank is None:
+        state = state.with_status_of(newest)
     if task.is_on_queue:
         return state.with_version_of(newest) if _inherits_later_version(state, newest) else state
     state = replace(state, came=max(state.came, seconds_of(timestamp(newest.came + 0.001))))

@@ -176,11 +176,6 @@ class Task(NamedTuple):
         return self.wakes_at < math.inf
 
     @property
-    def is_held_back(self) -> bool:
-        """True if the state is a critical that waited for the ledger, since its incident had rung without it."""
-        return Flag.WAITS_FOR_LEDGER in self.job.flags and self.job.ledger_down_since is not None
-
-    @property
     def needs_question(self) -> bool:
         """True if the channel asks BigPanda if this resolve is true. BigPanda has no test incidents of relayctl."""
         is_test, is_found = self.job.incident_id.startswith(TEST_PREFIX), Flag.FOUND in self.job.flags

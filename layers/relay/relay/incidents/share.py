@@ -371,8 +371,8 @@ class State(NamedTuple):
 
     def with_status_of(self, other: "State | None") -> Self:
         """Return the state; if it is open and has no status, with that of another open state that came before it."""
-        is_silent = self.is_open and self.rank is None and other is not None and other.is_open
-        return self._replace(rank=other.rank) if is_silent and other else self
+        is_silent = self.is_open and self.rank is None
+        return self._replace(rank=other.rank) if is_silent and other and other.is_open else self
 
     def with_version_of(self, other: "State") -> "State":
         """Return the state, which has no timestamps of its own, with those of another state that came before it."""
