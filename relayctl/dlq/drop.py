@@ -11,8 +11,9 @@ import click
 from relay.delivery.task import entry_key_of
 from relay.failures import LedgerError, Reason
 from relay.foreign_text import identifier, printable, quoted
-from relay.incidents.share import MAX_ID_LENGTH
+from relay.incidents.share import MAX_ID_LENGTH, State
 from relay.jobs.job import Job, JobKind
+from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
 from relayctl.dlq import reading
@@ -99,19 +100,30 @@ class Drop:
                 self.problems.append((held, problem or _NOT_HELD))
             yield
 
-    def record(self, ledger: Ledger, map_jobs: Run) -> str | None:
-        """Record in the ledger that the dropped states no longer count as given up; return its error if it failed."""
+    def record(self, ledger: Ledger, map_jobs: Run, now: float) -> str | None:
+        """Record in the ledger that nothing is owed of the dropped states; return its error if it failed."""
 
-        def record(job: Job) -> str | None:
-            at = job.dead_lettered_seconds or 0.0
+        def record(dropped: tuple[Job, str]) -> str | None:
+            job, text = dropped
             try:
-                ledger.change(entry_key_of(job), lambda entry: entry.dropped(at))
+                ledger.change(entry_key_of(job), lambda entry: _without(entry, job, state_of(job, text), now))
             except LedgerError as error:
                 return str(error)
             return None
 
-        jobs = [held.job for held in self.deleted if held.job and held.job.kind == JobKind.SIGNAL]
+        jobs = [(each.job, each.envelope) for each in self.deleted if each.job and each.job.kind == JobKind.SIGNAL]
         return next(filter(None, list(map_jobs(record, jobs))), None)
+
+
+def _without(entry: Entry, job: Job, state: State | None, now: float) -> Entry:
+    """Return the entry after the message of a job was dropped: its state is not owed any more.
+
+    SQS moves a message of which workers died without a mark, and the ledger does not know of that.
+    """
+    at = job.dead_lettered_seconds
+    if at is None and state and entry.debt.since is not None and state.is_of_same_share(entry.newest):
+        at, entry = now, entry.dead_lettering(state, now, entry.debt.reason, plan=job.plan)
+    return entry.dropped(at or 0.0)
 
 
 def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -184,7 +196,7 @@ def _delete(stack: Stack, doing: Drop, choice: Choice, asked: Mapping[str, Any])
             failed = len(doing.problems)
             show(len(doing.deleted), f"{failed} not dropped" if failed else "")
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
-        problem = doing.record(Ledger(stack.table()), pool.map)
+        problem = doing.record(Ledger(stack.table()), pool.map, stack.effects.clock())
     if problem:
         terminal.say(f"the ledger could not be written, so channels may count as sick for what was dropped: {problem}")
 

@@ -61,7 +61,7 @@ class DeadLetterDeeds:
         drop = Drop(chosen)
         for _ in drop.delete(reader, lambda: False):
             pass
-        problem = drop.record(Ledger(Table(client, "ledger", lambda: self.world.now)), map)
+        problem = drop.record(Ledger(Table(client, "ledger", lambda: self.world.now)), map, self.world.now)
         self.world.say(f"dropped: {drop.counts()}{f', not recorded: {problem}' if problem else ''}")
 
     def _import(self) -> None:

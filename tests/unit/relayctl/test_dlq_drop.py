@@ -114,3 +114,20 @@ class TestDrop:
         queue = self.filled(3)
         queue.refusing = {"delete"}
         assert self.drop(queue).counts() == {"dropped": 0, "failed": 3, "gone": 0, "left": 0}
+
+    @pytest.mark.parametrize("mark", [DEAD.dead_lettered_at, None], ids=["dead-lettered by a worker", "moved by SQS"])
+    def test_dropped_state_is_not_owed_any_more(self, mark: str | None) -> None:
+        dead = DEAD._replace(dead_lettered_at=mark)
+        entry = Entry().owing(state_of(dead))
+        desk = Desk(
+            {entry_key_of(dead): entry.dead_lettering(state_of(dead), MARK, "refused", plan=1) if mark else entry}
+        )
+        queue = FakeQueue(Clock())
+        queue.put(envelope_of(dead))
+        assert self.drop(queue).record(desk.ledger, map, MARK + 9) is None
+        after = desk.ledger.read(entry_key_of(dead))
+        assert (after.debt.since, after.debt.row, after.debt.dead_lettered_at) == (
+            None,
+            None,
+            MARK if mark else MARK + 9,
+        )

@@ -27,9 +27,9 @@ class CallbackToWrite(NamedTuple):
 
     Attributes:
         came: Arrival of the callback (epoch seconds).
-        outdated: Reason why the callback is out of date; empty if it is not. It is if the channel signalled the
-            incident again or the incident ended after it came, if it names the page of an earlier signal than one of an
-            open state, or if a worse or reopened state is owed.
+        outdated: Reason why the callback is out of date; empty if it is not. It is out of date if the channel signalled
+            the incident again after the callback came, or if the incident ended since. So it is if a later signal of an
+            open state was accepted than that whose page it names, or if a worse or reopened state is owed.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 

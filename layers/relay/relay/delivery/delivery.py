@@ -172,10 +172,10 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
         case DeadLetter():
             return task, dead_letter_and_record(services, task, entry, action.reason)
         case Send():
-            task, gate = _entered(services, task, entry)
-            if isinstance(gate, Ticket):
-                return attempt(services, task, entry, action, gate)
-            wait = gate
+            task, admitted = _entered(services, task, entry)
+            if isinstance(admitted, Ticket):
+                return attempt(services, task, entry, action, admitted)
+            wait = admitted
         case Wait():
             wait = action
     wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
@@ -190,14 +190,14 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
     """
     is_critical, slot = task.state.is_critical, entry.debt.slot
     try:
-        gate = services.rate_limiter.enter(task.channel, task.recipients, is_critical=is_critical, slot=slot)
+        admitted = services.rate_limiter.enter(task.channel, task.recipients, is_critical=is_critical, slot=slot)
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)
         if (task.is_from_webhook and is_critical) or not can_wait(task, now):
             return task, Ticket({}, is_failed_open=True)
         return task, Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
-    return task, gate
+    return task, admitted
 
 
 def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:

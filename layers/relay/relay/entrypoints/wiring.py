@@ -72,9 +72,9 @@ class Resources(NamedTuple):
         credentials: The table with the last uses of credentials, and with the change marks, which end cached copies of
             channels: in a stack, the ledger's table.
         read_secret: Returns the text of a channel's secret, by the channel's name.
-        topic_arn: The fallback topic.
-        alarm_topic_arn: The topic that wakes people.
-        notice_topic_arn: The topic that people read later.
+        topic_arn: The fallback topic: of criticals of which nobody is known to have heard.
+        alarm_topic_arn: The topic of sick channels and alarms that wake people.
+        notice_topic_arn: The topic of sick channels and alarms that can wait for a working day.
         invoke: Invokes the job worker without SQS, as `Bells.invoke` says.
     """
 

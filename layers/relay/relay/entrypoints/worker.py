@@ -70,7 +70,9 @@ class Chores:
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
-        """Do a chore, unless it has an `own_wait` (see `Worker._own_wait`), or the vendor's API hung a moment ago.
+        """Do a chore, unless it has an `own_wait`, or the vendor's API hung a moment ago.
+
+        An `own_wait` is that of a chore that is older than its age limit (`expired`), or that woke too early.
 
         If the chore has to wait or was dead-lettered, the result names its queue.
         """

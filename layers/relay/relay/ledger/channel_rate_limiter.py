@@ -45,7 +45,8 @@ class Circuit(NamedTuple):
     Attributes:
         open_until: End of the open state (epoch seconds); None if the circuit is closed.
         failures: Number of failures in a row, since the last success.
-        probed_at: The last end of the open state for which a waiting signal keeps its message (epoch seconds).
+        probed_at: `open_until` of the last open time for whose end a signal was chosen to probe the circuit: it keeps
+            its message, and wakes then (epoch seconds).
         critical_probed_at: The same for a critical signal.
     """
 

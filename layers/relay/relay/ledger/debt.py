@@ -146,8 +146,8 @@ class Debt(NamedTuple):
         attempts: Number of attempts of the newest state.
         reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
-        row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, the first
-            attempts are being made, or the state's job could not be stored.
+        row: The row in the table's `due` index, which the sweeper reads: of the debt, or of an open receipt. None if
+            nothing is owed or awaited, the first attempts are being made, or the state's job could not be stored.
         paused_until: End of the channel's pause for which the state waited last. The delay until the fallback topic is
             notified counts from then.
         paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.
@@ -184,7 +184,10 @@ class Debt(NamedTuple):
         return self.row.job if self.row else ""
 
     def resumed(self, ended: float) -> "Debt":
-        """Return the debt after the channel's pause ended at `ended` (epoch seconds), maybe earlier than planned."""
+        """Return the debt after the channel's pause ended at `ended` (epoch seconds).
+
+        If that is earlier than planned, `paused_until` is that time then.
+        """
         return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def settled(self) -> "Debt":
@@ -201,7 +204,10 @@ class Debt(NamedTuple):
         return replace(self, row=Row(due), dead_lettered_at=max(at, self.dead_lettered_at))
 
     def postponed(self, until: float) -> "Debt":
-        """Return the debt with its row, if any, not due before `until` (epoch seconds), since its job has to wait."""
+        """Return the debt with its row, if any, not due before `until` (epoch seconds), since its job has to wait.
+
+        The begun bells count no more, since that wait is a recorded result.
+        """
         if self.row is None:
             return self
         return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, is_unbegun=False))
@@ -217,6 +223,9 @@ class Debt(NamedTuple):
         return replace(self, row=replace(self.row, begun=self.row.begun + self.row.is_unbegun, is_unbegun=False))
 
     def notified(self) -> "Debt":
-        """Return the debt after the fallback topic was notified: a row without a stored job was there only for that."""
+        """Return the debt after the fallback topic was notified. A row without a stored job goes.
+
+        `Entry.notified` gives a given-up state its row again.
+        """
         is_notified = self.is_notified or self.since is not None
         return replace(self, is_notified=is_notified, row=self.row if self.job else None)

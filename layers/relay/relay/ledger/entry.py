@@ -651,7 +651,9 @@ class Entry(NamedTuple):
         return replace(self, debt=replace(self.debt, since=None, row=None)) if is_dropped else self
 
     def notified(self, missed: str, at: float) -> "Entry":
-        """Return the entry after the fallback topic was notified at `at`, also of the step `missed`; empty for none.
+        """Return the entry after the fallback topic was notified at `at` (epoch seconds).
+
+        `missed` is the receipt's step (`Missed`) that the message told of, too; empty for none.
 
         A given-up state keeps its row (see `Debt`), unless an operator dropped it meanwhile.
         """

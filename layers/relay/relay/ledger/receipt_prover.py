@@ -1,4 +1,4 @@
-"""Questions to the vendors if people were notified of a critical, and if they answered. Each is asked once.
+"""Questions to the vendors if people were notified of a critical, and if they answered. Each is answered once.
 
 xMatters knows whom it notified, and who answered a page. BigPanda knows who answered there instead.
 """

@@ -57,9 +57,9 @@ class Comparison:
                         run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress, channels: Sequence[str]) -> None:
-        """Record in `run` which of the incidents to report these channels know, which were not compared.
+        """Record in `run` which of the incidents to report are known to these channels. Raises LedgerError.
 
-        Raises LedgerError.
+        `channels` are names of channels that the run did not compare.
         """
         unknown = {seen.share.incident_id: name for name, seen in run.to_report.items()}
         for channel in channels if unknown else ():

@@ -33,7 +33,7 @@ from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
 if TYPE_CHECKING:
     from relay.telemetry import Telemetry
 
-# Rows that a run reads of a shard. Even a large storm should not fill 16 shards of this size.
+# Rows that a run reads of a shard. Even a large storm should not fill the shards of both kinds with so many.
 MAX_ROWS = 5000
 
 
