@@ -23,6 +23,8 @@ RINGS_SECONDS, RESUMES_SECONDS = 120.0, 240.0
 NOTIFIED_SECONDS, BETWEEN_MESSAGES_SECONDS = 150.0, 420.0
 # From the last signal to a tag that still brings further recipients.
 REROUTED_SECONDS = 600.0
+# A message that vanished, and one that replaced it.
+VANISHED_SECONDS = 600.0
 
 
 @dataclass
@@ -331,6 +333,7 @@ class Conditions(Played):
             until = max(held)
         spaced = float(self.policies[channel]["min_seconds_between_signals"]) + 60.0
         by = until + (RINGS_SECONDS if until == came else RESUMES_SECONDS) + spaced
+        by += VANISHED_SECONDS if self.has_vanishing else 0.0
         if by < min(ends, self.world.now):
             yield f"conditions: {state} was not sent by {self.moment(by)}, though nothing held it"
 

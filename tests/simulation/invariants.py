@@ -921,6 +921,8 @@ class Invariants(Played):
                 "resolved",
                 "touched",
             }
+            # Without a known status before it, any status counts as worse.
+            is_in_time = is_in_time or not told.says_status
             if not is_in_time and not self._is_bad_again(told, state, later.at):
                 self._problem(f"{state} rang {later.began - earlier.at:.0f} s after the signal before")
 
