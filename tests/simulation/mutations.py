@@ -686,7 +686,7 @@ MUTATIONS = (
         "ledger.entry:",
         "LEASE_SECONDS = 15.0",
         "LEASE_SECONDS = 3.0",
-        seed=538,
+        seed=679,
     ),
     Mutation(
         "what is bad again within a second is a copy",

@@ -50,7 +50,7 @@ OPERATOR_MUTATIONS = (
         "reconcile.findings:Lease.take",
         '("until", now)',
         '("until", now + LEASE_SECONDS + 60)',
-        seed=1505,
+        seed=1760,
     ),
     Mutation(
         "an incident without a share is reported by each run",
