@@ -1200,7 +1200,7 @@ _RARITIES: Sequence[Rarity] = (
     ("outage of {}", 0.764, 0.804, _with_a_long_outage),
     ("lost shares of {}", 0.757, 0.78, _with_lost_shares),
     ("replays of {}", 0.895, 0.915, _with_a_replay),
-    ("retry-after of {}", 0.415, 0.434, _with_retry_after),
+    ("retry-after of {}", 0.415, 0.44, _with_retry_after),
     ("old signals of {}", 0.052, 0.067, _with_old_signals),
     ("urgency of {}", 0.077, 0.092, _with_urgency),
     ("updates of {}", 0.458, 0.473, _with_updates),
