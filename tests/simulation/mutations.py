@@ -1652,7 +1652,7 @@ MUTATIONS = (
         "delivery.page_followup:_takes_over",
         "bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)",
         "bool(newer.pages) and newer.reaches_all_of(older)",
-        seed=12,
+        seed=661,
     ),
     Mutation(
         "what got worse keeps the distance of signals, too",
@@ -1674,7 +1674,7 @@ MUTATIONS = (
                 if text.strip().lower() not in responses.escalate:
                     return self.answered(name, now)
         """,
-        seed=174,
+        seed=336,
     ),
     Mutation(
         "of two follow-ups at once, the second one uses up the question of the next step",

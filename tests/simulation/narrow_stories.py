@@ -38,7 +38,7 @@ def with_narrow_kind(seed: int, story: Story) -> Story:
     if story.actions or any(post.state.url_recipients for post in story.posts):
         return story
     if not story.crashes:
-        story = with_rarities(seed, story, [("narrow of {}", 0.105, 0.275, _one_of(_KINDS))])
+        story = with_rarities(seed, story, _WITHOUT_CRASHES)
     return with_rarities(seed, story, _FAMILIES) if story.crashes < MANY_CRASHES else story
 
 
@@ -544,11 +544,14 @@ def _with_further_trouble(random: Random, story: Story) -> Story:
 
 _LATEST = (_with_forged_deliveries, _with_dead_pages, _with_distances, _with_escalations)
 _TROUBLES = (*[_with_further_trouble] * 4, *_LATEST[:2])
+_WITHOUT_CRASHES: Sequence[Rarity] = (
+    ("narrow of {}", 0.105, 0.275, _one_of(_KINDS)),
+    ("troubles of {}", 0.32, 0.4, _one_of(_TROUBLES)),
+    ("paces of {}", 0.93, 0.99, _one_of(_LATEST[2:])),
+)
 _FAMILIES: Sequence[Rarity] = (
     ("unseen of {}", 0.24, 0.4, _one_of(_UNSEEN)),
     ("later kinds of {}", 0.42, 0.54, _one_of(_LATER)),
     ("pairs of {}", 0.021, 0.101, _one_of(_PAIRS)),
-    ("troubles of {}", 0.32, 0.4, _one_of(_TROUBLES)),
-    ("paces of {}", 0.93, 0.99, _one_of(_LATEST[2:])),
     ("floods of {}", 0.7, 0.72, _one_of((_with_a_row_of_ambiguous_answers,))),
 )
