@@ -126,7 +126,9 @@ class Conduct(Played):
             and self.is_owed(job["incident_id"])
         }
         told = sum(_told_of(notice.text) for notice in self.sns.told)
-        if not self.spells("dynamodb", "sqs") and told < len(dead_lettered):
+        # What an operator dropped, before the topic's next message was due, is told to nobody.
+        is_dropped = any("drop" in deed for _, deed in self.story.operations)
+        if not self.spells("dynamodb", "sqs") and not is_dropped and told < len(dead_lettered):
             yield f"the fallback topic was told of {told} critical incidents, and there are {len(dead_lettered)}"
 
     def _silent(self) -> Iterator[str]:

@@ -539,6 +539,9 @@ def _with_further_trouble(random: Random, story: Story) -> Story:
         begins = random.choice(story.posts).at + random.uniform(-5, 60)
         ends = begins + random.choice([10.0, 60.0, 300.0]) * random.uniform(0.7, 1.3)
         spells.append(Spell(service, random.choice(FAULTS[service]), begins, ends, random.choice([0.5, 1.0])))
+    for post in story.posts:
+        # A fault may keep the relay from taking the share that said the status.
+        post.state.says_status = True
     return story.with_more(spells=spells)
 
 
