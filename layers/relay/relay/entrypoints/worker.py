@@ -220,7 +220,7 @@ class Worker:
         try:
             channel = self.channels.for_work(job.channel)
             if job.kind != JobKind.SIGNAL:
-                return self._done(job, channel, deadline)
+                return self._do_chore(job, channel, deadline)
             share = parse_share(job.body)
             result = self.delivery.resume(job, share, channel, deadline)
             if result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}:
@@ -234,7 +234,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
             return _faulty(job, type(error).__name__, error)
 
-    def _done(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
+    def _do_chore(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Do a chore; once more if a vendor refused a credential, and the channel's secret has another one by now."""
         own_wait = self._own_wait(job, channel.policy)
         result = self.chores.do(job, channel, deadline, own_wait=own_wait)

@@ -1,5 +1,6 @@
-"""Questions to the vendors if people were notified of a critical, and if they answered. Each is answered once.
+"""Questions to the vendors if people were notified of a critical, and if they answered.
 
+A question that a vendor left without an answer may be asked again.
 xMatters knows whom it notified, and who answered a page. BigPanda knows who answered there instead.
 """
 
