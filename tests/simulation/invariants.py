@@ -52,6 +52,8 @@ BELIEVED_SECONDS = UNREACHABLE_SECONDS + 360.0
 CONFIRMED_SECONDS = 180.0
 # The longest time from an incident's end to the end of its page.
 ENDS_SECONDS = 60.0
+# So long after a resolve the pages end, although its signal waits: a minute, and one until the sweeper runs.
+UNTOLD_SECONDS = 121.0
 # Duration of two reconcile runs, with their delays.
 LOOKS_SECONDS = 20.0
 # From a change to the end of the second reconcile run after it: two intervals, BigPanda's lag, and the runs themselves.
@@ -634,11 +636,18 @@ class Invariants(Played):
             if better.channel in self.story.timelines:
                 is_left_out = self.conditions.is_shadowed(better)
             unsaid = {"eased", "resolved"} if is_left_out else unwanted
+            if self._has_ended_by(incident, min(last[0].arrivals)):
+                unsaid = unsaid | {"resolved"}
             # A state that was as bad in shadow mode was said by whoever pages people then.
             is_said = any(self._is_shadowed(other) and changed(better, other) in bad for other in later)
             is_between = is_between and not is_said
             if is_between and is_in_turn and changed(told, better) in unsaid and changed(better, last[0]) in bad:
                 self._problem(f"{incident} ends untold: {last[0]}, after {better}")
+
+    def _has_ended_by(self, incident: str, at: float) -> bool:
+        """Return True if the relay ended the incident's pages before a time (epoch seconds)."""
+        ended = [page.ended_at or math.inf for page in self.phones.pages if page.ring.incident == incident]
+        return bool(ended) and max(ended) < at
 
     def _quietly_better(self, incident: str) -> tuple[set[str], set[str]]:
         """Return two sets of transitions, chosen by the policy of the incident's channel.
@@ -739,7 +748,7 @@ class Invariants(Played):
         for ring in rings:
             state = self.told_by(ring)
             is_news = changed(told, state) in self.wanted(incident) or self._is_bad_again(told, state, ring.at)
-            is_news = is_news or self._is_rerouted(told, state, ring)
+            is_news = is_news or self._is_rerouted(told, state, ring) or self._has_ended_untold(told, state, ring.at)
             # The relay may not have known the status of an incident whose share did not say it.
             is_news = is_news or (told is not None and not told.says_status and state.is_open)
             # A newer state may replace the critical that the snooze's end announces.
@@ -783,6 +792,18 @@ class Invariants(Played):
             if any(arrival <= at for arrival in other.arrivals) and not surely_newer(other, now)
         )
 
+    def _has_ended_untold(self, told: SharedState | None, now: SharedState, at: float) -> bool:
+        """Return True if a resolve whose signal waits may have ended the pages of `told`, so that `now` rings anew."""
+        return (
+            self.story.has_rest
+            and told is not None
+            and any(
+                any(arrival <= at for arrival in other.arrivals)
+                for other in self.states_of(now.incident)
+                if not other.is_open and not surely_newer(told, other) and not surely_newer(other, now)
+            )
+        )
+
     def _check_flood(self, rings: Sequence[Ring]) -> None:
         times = [ring.at for ring in rings]
         for first, last in zip(times, times[FLOOD_SIGNALS:], strict=False):
@@ -808,11 +829,11 @@ class Invariants(Played):
                 self._problem(f"{page.name} of {incident} ended, and nothing took its place")
             is_open = self.told_by(page.ring).is_open
             announced = [_End(self.told_by(ring), ring.began, ring.at) for ring in later if ring in over]
-            resolves = [*announced, *self._silent_ends(page)]
+            resolves = [*announced, *self._silent_ends(page)] or self._untold_ends(page)
             ends = [end.at for end in resolves if not self._is_open_again(page, end)]
             # A page that comes long after its signal, and after the end of its incident, is not looked for, not even
             # after a further resolve.
-            first = min((end.at for end in resolves), default=0.0)
+            first = min((end.began for end in resolves), default=0.0)
             ends = [at for at in ends if not page.is_dead and (not page.is_slow or page.found_from < first)]
             if self.story.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
@@ -875,13 +896,18 @@ class Invariants(Played):
         )
 
     def _is_quietly_over(self, page: Page) -> bool:
-        """Return True if a resolve without a signal may have ended the page: left out, or shown by BigPanda's API."""
+        """Return True if a resolve without a signal may have ended the page: it was left out, or its signal waits."""
         state, ended_at = self.told_by(page.ring), page.ended_at or 0.0
         is_unwanted = "resolved" not in self.wanted(state.incident)
-        return any(
-            any(
-                at <= ended_at
-                for at in (*each.shown, *(each.arrivals if is_unwanted or self._is_left_out(each) else ()))
+        # The pages of a flapping incident go on until it is calm.
+        waits = bool(self.weather.spells) or not self.policy(state.incident).get("flap")
+        # A resolve that BigPanda has not confirmed is believed after ten minutes.
+        asked = UNREACHABLE_SECONDS if self.story.confirms_ends else 0.0
+        return state.is_open and any(
+            any(at <= ended_at for at in each.shown)
+            or (
+                (waits or is_unwanted or self._is_left_out(each))
+                and min(each.arrivals, default=math.inf) + asked <= ended_at
             )
             for each in self.states_of(state.incident)
             if not each.is_open and not surely_newer(state, each)
@@ -907,6 +933,21 @@ class Invariants(Played):
                 for other in others
                 if surely_newer(other, each)
             )
+        ]
+
+    def _untold_ends(self, page: Page) -> list[_End]:
+        """Return the resolves that have to end the page, although their signals wait (see UNTOLD_SECONDS)."""
+        state, incident = self.told_by(page.ring), page.ring.incident
+        quiet = self.quiet.get(state.channel)
+        if self.policy(incident).get("flap") or (quiet and quiet.kind != "keep"):
+            return []
+        others = self.states_of(incident)
+        return [
+            _End(each, min(each.answered), min(each.answered) + UNTOLD_SECONDS)
+            for each in others
+            if not each.is_open
+            and each.answered
+            and all(each is other or surely_newer(each, other) for other in others)
         ]
 
     def _check_distance(self, rings: Sequence[Ring]) -> None:

@@ -286,7 +286,35 @@ MUTATIONS = (
         "entrypoints.worker:Worker._followed",
         "self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)",
         "pass",
-        seed=13,
+        seed=24,
+    ),
+    Mutation(
+        "the pages of an end that nobody was told of are followed by nobody",
+        "delivery.delivery:_follow_end",
+        "before.has_live_pages() and not after.has_live_pages()",
+        "False",
+        seed=567,
+    ),
+    Mutation(
+        "an incident that opens again before its end was announced rings nobody",
+        "ledger.entry:Entry.over_untold",
+        "state.without_alerts() if self.is_eased_by(state) else self.eased",
+        "self.eased",
+        seed=216,
+    ),
+    Mutation(
+        "a resolve that waits for an open circuit leaves its pages ringing",
+        "delivery.delivery:_held",
+        "math.inf if wait.reason in WAITS_WITHOUT_MESSAGE else wait.until",
+        "wait.until",
+        seed=5218,
+    ),
+    Mutation(
+        "the fallback topic is told once, however often an incident opens again",
+        "ledger.entry:Entry._with_newest",
+        "debt.is_notified and self.is_over and state.is_open",
+        "False",
+        seed=3518,
     ),
     Mutation(
         "a callback is answered before it is kept",
@@ -618,7 +646,7 @@ MUTATIONS = (
         "ledger.entry:Entry.announcing",
         "audience.is_for_one and state.is_open",
         "audience",
-        seed=256,
+        seed=510,
     ),
     # ---- Capacity --------------------------------------------------------------------------------------------
     Mutation(

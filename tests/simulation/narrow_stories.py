@@ -529,6 +529,25 @@ def _with_escalations(random: Random, story: Story) -> Story:
     return _plain(story, in_time(states), policy=policy, **members)
 
 
+def _with_untold_ends(random: Random, story: Story) -> Story:
+    """Return a story of incidents that end, and maybe open again, while their signals fail, wait or expire.
+
+    Their pages end all the same.
+    """
+    courses = ["critical ok", "critical ok critical", "critical ok warning", "critical warning ok critical"]
+    states = _courses(random, "e", [2, 3, 4], courses, 60, 100.0, 300.0)
+    ages = [100, 300, 3600, 21600]
+    policy: dict[str, Any] = {"confirm_resolve": random.random() < 0.3, "max_age_seconds": random.choice(ages)}
+    begins, ends = random.randrange(60, 200), random.randrange(400, 1000)
+    if random.random() < 0.4:
+        policy["notify_on"] = ["opened", "worsened", "reopened", "resolved"]
+        story = _plain(story, in_time([state.elsewhere("quiet") for state in states]), routed=(), has_rest=True)
+        others = {"quiet": roomy(story.policy, min_seconds_between_signals=0, **policy)}
+        return replace(story, others=others, quiet={"quiet": Quiet("keep", begins, ends, ends)})
+    spell = Spell("xmatters", random.choice(["503", "timeout", "429", "gone"]), begins, ends, 1.0)
+    return _plain(story, in_time(states), policy=policy, spells=[spell], routed=(), has_rest=True)
+
+
 def _with_further_trouble(random: Random, story: Story) -> Story:
     """Return a story of another narrow kind, in which one or two more services fail for some time."""
     story = random.choice((*_KINDS, *_UNSEEN, *_LATER, *_PAIRS, *_LATEST))(random, story)
@@ -551,6 +570,7 @@ _WITHOUT_CRASHES: Sequence[Rarity] = (
     ("narrow of {}", 0.105, 0.275, _one_of(_KINDS)),
     ("troubles of {}", 0.32, 0.4, _one_of(_TROUBLES)),
     ("paces of {}", 0.93, 0.99, _one_of(_LATEST[2:])),
+    ("untold ends of {}", 0.389, 0.449, _with_untold_ends),
 )
 _FAMILIES: Sequence[Rarity] = (
     ("unseen of {}", 0.24, 0.4, _one_of(_UNSEEN)),

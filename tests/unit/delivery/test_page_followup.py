@@ -253,3 +253,27 @@ def test_page_that_a_workflow_makes_after_the_first_ended_ends_too(events: str, 
     tenant.twins = {"r1"}
     relay.play("181")
     assert (tenant.ended, relay.delays()) == (["page-1", "twin-1"], [])
+
+
+@pytest.mark.parametrize(
+    ("policy", "steps", "events", "ended", "again"),
+    [
+        ({"pauses": [samples.pause("keep", 30)]}, (), "critical 36 ok 36", ["page-1"], "queued paused"),
+        ({}, (samples.accepted("r1"), *[DOWN] * 20), "critical 36 ok 36 36 36", ["page-1"], "queued upstream"),
+        (
+            {"flap": {"transitions": 2, "minutes": 60}},
+            (),
+            "critical 36 ok 36 critical 36 ok 36",
+            ["page-1", "page-2"],
+            "unchanged touched",
+        ),
+    ],
+    ids=["paused", "xMatters is down", "it flaps"],
+)
+def test_page_ends_before_its_resolve_is_announced_unless_the_incident_flaps(
+    policy: dict[str, Any], steps: tuple[Step, ...], events: str, ended: list[str], again: str, tenant: Tenant
+) -> None:
+    """The last page of the flapping incident is `page-3`. An incident whose page ended rings again if it opens."""
+    relay = new_relay(tenant, *steps, policy=policy)
+    relay.play(events)
+    assert (tenant.ended, relay.play("critical")) == (ended, [again])

@@ -17,6 +17,7 @@ waited in vain, and one that no queue takes are sent without the ledger ("unguar
 out of order is better than a lost page.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from copy import replace
@@ -24,7 +25,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.channels.policy import Mode
-from relay.delivery.step import Action, DeadLetter, Send, Settle, audience_of_some, final_reason, step
+from relay.delivery.step import (
+    FLOOD_CONTROL_SECONDS,
+    Action,
+    DeadLetter,
+    Send,
+    Settle,
+    audience_of_some,
+    final_reason,
+    step,
+)
 from relay.delivery.task import Services, Task, entry_key_of, send_signal
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
 from relay.jobs.job import Acceptance, Flag, Job, new_job, seconds_of, timestamp
@@ -33,6 +43,7 @@ from relay.jobs.queue import (
     RECOVERY_SECONDS,
     UnreadableMessage,
     envelope_of,
+    followup_job,
     last_copy,
     read_envelope,
     recovery_job,
@@ -59,6 +70,9 @@ OVERDUE_SECONDS = 180.0
 # The sweeper acts on a debt this long after its age limit. By then the worker has dead-lettered it, if
 # the debt's own message arrived.
 OVERAGE_SECONDS = 15.0
+# A resolve that waits for longer after it came ends its incident's pages before it is announced. Flood control holds it
+# for less: within that time the incident may open again without another page.
+UNTOLD_SECONDS = FLOOD_CONTROL_SECONDS
 # Stored jobs outlive the debt by this time, so that an operator can find them.
 STORED_SECONDS = 2 * 24 * 3600.0
 # Waits whose end can change: the ledger alone has the state, and the sweeper wakes it.
@@ -368,11 +382,13 @@ def _record_failure(
             reason=result.reason or "",
         )
         if at is not None:
-            return failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, leased))
+            dead = failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, leased))
+            return _over_untold(task, dead, math.inf)
+        failed = _over_untold(task, failed, result.until or until)
         return planned(task, now, failed) if task.state.is_of_same_share(failed.newest) else failed
 
     try:
-        services.ledger.change(task.entry_key, change, leased)
+        _follow_end(services, task, leased, services.ledger.change(task.entry_key, change, leased))
         is_recorded = True
     except LedgerError:
         is_recorded = False
@@ -441,6 +457,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> tuple[
         owed = _held(services, task, entry, wait, has_message=has_message)
         if services.ledger.write(task.entry_key, entry, owed) is None:
             return task, None
+        _follow_end(services, task, entry, owed)
     except LedgerError as error:
         # The state has a reason to wait, so the failed record is no reason to send it now.
         until = wait.until if needs_message else min(wait.until, now + UNRECORDED_WAIT_SECONDS)
@@ -462,12 +479,33 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
     # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
     is_shown = entry.debt.revived_at or owed.debt.reason == Reason.PAUSED
     reason = wait.reason if is_shown else owed.debt.reason
+    if wait.reason != Reason.FLAPPING:  # people know that the incident opens again and again
+        owed = _over_untold(task, owed, math.inf if wait.reason in WAITS_WITHOUT_MESSAGE else wait.until)
     debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
     if wait.reason == Reason.CLAIMED:
         debt = replace(debt, claim_hold_until=wait.until)
     if is_paused:
         debt = replace(debt, paused_until=wait.until, paused_by=wait.paused_by, reason=Reason.PAUSED)
     return replace(owed, debt=debt if is_paused else debt.resumed(task.pause_end(now)))
+
+
+def _over_untold(task: Task, entry: Entry, until: float) -> Entry:
+    """Return the entry of a state that waits until then (epoch seconds): a late resolve ends the pages before that.
+
+    `until` is infinite if nobody knows for how long the state has to wait.
+    """
+    is_end = task.channel.rest is not None and not task.state.is_open and task.state.is_of_same_share(entry.newest)
+    return entry.over_untold(task.state) if is_end and until - task.state.came > UNTOLD_SECONDS else entry
+
+
+def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> None:
+    """Queue the follow-up that terminates an incident's pages, if `after` records their end and `before` did not.
+
+    If the queue fails, they are terminated after the resolve is announced.
+    """
+    if before.has_live_pages() and not after.has_live_pages():
+        now = services.clock()
+        services.outbox.enqueue(followup_job(task.job, now), until=now)
 
 
 def row_of(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
@@ -574,11 +612,13 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
     def change(now: Entry) -> Entry:
         if at is None:
             return replace(now, debt=now.debt.postponed(until))
-        return now.dead_lettering(task.state, at, reason, plan=next_plan(task, entry))
+        dead = now.dead_lettering(task.state, at, reason, plan=next_plan(task, entry))
+        return _over_untold(task, dead, math.inf)
 
     # If the ledger fails, a remaining message of the debt records it later.
     with suppress(LedgerError):
-        services.ledger.change(task.entry_key, change, entry)
+        after = services.ledger.change(task.entry_key, change, entry)
+        _follow_end(services, task, entry, after)
     return result
 
 

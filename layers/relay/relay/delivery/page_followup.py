@@ -32,13 +32,14 @@ def terminate_pages(
 ) -> Iterator[AcceptedSignal]:
     """Terminate the pages of past states, and yield each signal whose pages are all terminated. Raises SendError.
 
-    A signal that a newer page replaces, and that has no page yet, is not yielded: its workflow may make one later.
+    A signal without a page is not yielded if a newer page replaces it, or if the resolve is not announced yet: its
+    workflow may make a page before the next search.
     """
     for signal in signals_to_terminate(entry, replaces=replaces, young_since=young_since):
         # Searched again: the workflow may have made a page later, or a second one.
         found = pages.of_request(rest, signal.request_id, deadline)
         ids = tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))
-        if not ids and signal.at >= entry.end.at:
+        if not ids and (signal.at >= entry.end.at or entry.debt.since is not None):
             continue
         ended = {*(page.id for page in found if not page.is_active), *(signal.pages if signal.is_over else ())}
         for page in ids:

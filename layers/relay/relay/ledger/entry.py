@@ -379,11 +379,19 @@ class Entry(NamedTuple):
         if self.is_over or not state.is_open:
             # It ended and may reopen, although people are not told of either.
             entry = replace(entry, acknowledgement=None)
-        if state.is_open:
-            return entry
+        return entry if state.is_open else entry._ended_by(state)
+
+    def over_untold(self, state: State) -> "Entry":
+        """Return the entry with its pages to be terminated, although its newest state, a resolve, is not announced yet.
+
+        If the incident opens again before that, it is announced as reopened.
+        """
+        return replace(self._ended_by(state), eased=state.without_alerts() if self.is_eased_by(state) else self.eased)
+
+    def _ended_by(self, state: State) -> "Entry":
         # Every page until now has to end, although clocks of senders differ.
         ended_at = max(state.came, self._last_start() + TICK_SECONDS)
-        return replace(entry, end=replace(entry.end, at=max(entry.end.at, ended_at)))
+        return replace(self, end=replace(self.end, at=max(self.end.at, ended_at)))
 
     def with_snooze_over(self) -> "Entry":
         """Return the entry of an open incident whose snooze is over, so that its state is announced again.
@@ -401,6 +409,9 @@ class Entry(NamedTuple):
         debt = self.debt
         if not state.is_of_same_share(self.newest):
             debt = replace(debt, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)
+        if debt.is_notified and self.is_over and state.is_open:
+            # What people were told of is over: the fallback topic is told anew if this state waits, too.
+            debt = replace(debt, since=state.came, is_notified=False)
         seen_digests = seen_digests[-MAX_SEEN_DIGESTS:]
         return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt)
 
@@ -475,7 +486,8 @@ class Entry(NamedTuple):
         if audience.has_others and receipt.awaits_others:
             receipt = replace(receipt, others_at=at)
         # The newer state came while this one was sent. It could not count as eased then: nothing was announced yet.
-        is_eased = newer is not None and entry.debt.since is None and compare(state, newer).transition in _BETTER
+        is_settled = newer is not None and (entry.debt.since is None or entry.end.at >= newer.came)
+        is_eased = newer is not None and is_settled and compare(state, newer).transition in _BETTER
         return replace(
             entry,
             announced=state,
