@@ -244,7 +244,14 @@ class Invariants(Played):
             ActingAnswers(**shared, answers=acting, untrusted=failed),
             Health(**shared, given_up=given_up, dropped=[state for state in dropped if state]),
             Flaps(**shared, untrusted=untrusted | doubted | unreadable),
-            Promptness(**shared, untrusted=untrusted, doubted=doubted | unreadable, swept=self.swept),
+            Promptness(
+                **shared,
+                untrusted=untrusted,
+                doubted=doubted | unreadable,
+                claimed=self.unbelieved,
+                unclear=self._untrusted(is_strict=False),
+                swept=self.swept,
+            ),
             self.capacity,
             self.console,
         ]
@@ -253,11 +260,14 @@ class Invariants(Played):
             for problem in () if unreadable and isinstance(judge, Health) else judge.problems():
                 self._problem(problem)
 
-    def _untrusted(self) -> set[str]:
-        """Return the incidents whose owed state cannot be derived from outside the relay."""
+    def _untrusted(self, *, is_strict: bool = True) -> set[str]:
+        """Return the incidents whose owed state cannot be derived from outside the relay.
+
+        Those of which a resolve was claimed count only if `is_strict`.
+        """
         found = {state.id for state in self.states.values()} if self.story.reconcile_interval is not None else set()
         left_out = {state.incident for state in self.states.values() if self._is_left_out(state)}
-        unbelieved = {incident for incident, _ in self.unbelieved}
+        unbelieved = {incident for incident, _ in self.unbelieved if is_strict}
         return self.unguarded | self.unqueued | set(+self.doubts) | found | left_out | unbelieved
 
     def _unreadable(self) -> set[str]:

@@ -317,6 +317,13 @@ MUTATIONS = (
         seed=3518,
     ),
     Mutation(
+        "a state that is newer than a claimed resolve waits for the answer",
+        "ledger.entry:Entry.claim_hold",
+        "0.0 if self.is_after_claim(state) else self.end.claimed_at + CLAIM_SECONDS",
+        "self.end.claimed_at + CLAIM_SECONDS",
+        seed=15,
+    ),
+    Mutation(
         "a callback is answered before it is kept",
         "entrypoints.authenticated_endpoint:take_callback",
         "outbox.enqueue(job, until=now)",

@@ -95,9 +95,13 @@ class Promptness(CautiousJudge):
 
     Attributes:
         doubted: incidents with a signal whose result the relay cannot know.
+        claimed: incident and number of each resolve that BigPanda had to confirm. When it is owed is not known.
+        unclear: the untrusted incidents, but for those that have no more against them than a claimed resolve.
     """
 
     doubted: Collection[str]
+    claimed: Collection[tuple[str, int]]
+    unclear: Collection[str]
     swept: Sequence[Time]
 
     def problems(self) -> Iterator[str]:
@@ -186,7 +190,7 @@ class Promptness(CautiousJudge):
 
     def _debts(self, channel: str) -> Iterator[Debt]:
         for incident, states in self.incidents_of(channel).items():
-            if incident not in self.untrusted and _is_clear(states):
+            if incident not in self.unclear and _is_clear(states):
                 states.sort(key=lambda state: state.version or (0, 0))
                 yield from self._debts_of(incident, states)
 
@@ -195,6 +199,8 @@ class Promptness(CautiousJudge):
         wants = self.wanted(incident)
         by_number = {state.number: state for state in states}
         for place, state in enumerate(states):
+            if (incident, state.number) in self.claimed:
+                continue
             begins = min(state.answered)
             newer = {other.number for other in states[place:]}
             rung = (ring.began for ring in rings if ring.share in newer)
@@ -334,7 +340,16 @@ class Promptness(CautiousJudge):
             for arrival in state.arrivals
         )
         counted = len(sent) - around + max(around, others - 1)
-        return counted < self._limit(channel) and not waits and not self._has_unclear(channel)
+        is_clear = self._is_quiet(debt) or not self._has_unclear(channel)
+        return counted < self._limit(channel) and not waits and is_clear
+
+    def _is_quiet(self, debt: Debt) -> bool:
+        """Return True if all that a channel got and sent for minutes before a debt fits its limit of one minute."""
+        channel, since = debt.state.channel, debt.comes - WINDOW_SECONDS - HORIZON_SECONDS
+        shares = (each for each in self.states.values() if each.channel == channel)
+        came = (at for each in shares for at in (*each.arrivals, *each.shown))
+        sent = (post.began for post in self.phones.posts if post.channel == channel)
+        return sum(since < at < debt.begins + 1 for at in (*came, *sent)) < self._limit(channel)
 
     def _has_own_room(self, debt: Debt) -> bool:
         """Return True if the limit of a state's recipients is the only one that may matter, and admits its signal.
@@ -399,7 +414,7 @@ class Promptness(CautiousJudge):
 
         For a critical debt only criticals count. States of incidents without a clear order of states count as well.
         """
-        clear = {other.state.incident for other in debts}
+        clear = {other.state.incident for other in debts} - {incident for incident, _ in self.claimed}
         return sum(
             allowed - HORIZON_SECONDS < min(state.arrivals) < debt.ends
             for state in self.states.values()
