@@ -96,8 +96,7 @@ def list_(stack: Stack, as_json: bool) -> None:
             changed = "" if each.changed_at is None else f", changed {age(found.at - each.changed_at)} ago"
             health = channel_status.judge(each, found.at).health
             terminal.show_line(f"{health:7}  {each.name} ({mode}): last share {shared}{changed}", indent=9)
-        for problem in found.problems:
-            terminal.say(f"not known: {printable(problem)}")
+        found.readings.say()
     if not found.channels:
         if any(each.startswith("channels: ") for each in found.problems):
             raise click.ClickException("the channels could not be read")

@@ -1,8 +1,7 @@
 """Reading of all sources of an incident's timeline. If a source fails, the others are still read."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from heapq import nlargest
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,15 +19,13 @@ from relayctl.dlq.reading import Filter, choosing
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline, timeline_logs
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients
-from relayctl.log_lines import FUNCTIONS, Budget
+from relayctl.log_lines import FUNCTIONS
 from relayctl.stack.deployed import Stack
 
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
 MAX_ANSWERS = 200
 # Events that a timeline holds; the newest are kept.
 MAX_EVENTS = 2000
-# Lines of one log group that are kept, the newest.
-MAX_LINES = 2000
 # Time for all requests to the vendors of one channel.
 VENDOR_SECONDS = 30.0
 # Signals and pages of a channel that xMatters is asked about, the newest.
@@ -98,18 +95,13 @@ class Collector:
     def _logs(self) -> None:
         pattern = log_lines.pattern_of(self.incident_id)
         for function in FUNCTIONS:
-            budget, source = Budget(MAX_ANSWERS), f"{LOG} {function}"
-            with self.readings.reading(source):
-                lines = self.stack.logs.scan(function, pattern, self.since, budget)
-                about = (line for line in lines if log_lines.is_about(line, self.incident_id))
-                newest = nlargest(MAX_LINES, about, key=lambda each: each.at)
-                made = (timeline_logs.event_of(line, function) for line in reversed(newest))
-                found = [each for each in made if each and (not each.channel or self.channel in {None, each.channel})]
-                self._take(source, found, budget.problem, is_failure=budget.is_cut)
-
-    def _take(self, source: str, found: Sequence[Event], problem: str | None = None, **result: bool) -> None:
-        self.events += found
-        self.readings.add(source, len(found), problem, **result)
+            with self.readings.reading(f"{LOG} {function}"):
+                for line in self.stack.logs.scan(function, pattern, self.since, MAX_ANSWERS):
+                    event = (
+                        timeline_logs.event_of(line, function) if log_lines.is_about(line, self.incident_id) else None
+                    )
+                    if event and (not event.channel or self.channel in {None, event.channel}):
+                        self.events.append(event)
 
     def _dead_letters(self) -> None:
         with self.readings.reading(DEAD_LETTERS):
@@ -118,42 +110,43 @@ class Collector:
             for job in jobs:
                 if job.url_recipients:
                     self.url_recipients.setdefault(job.channel, set()).add(job.url_recipients)
-            unseen = f"about {held} messages are held by another reader and were not read" if held else None
-            self._take(DEAD_LETTERS, list(map(_dead_letter, jobs)), unseen, is_failure=unseen is not None)
+            self.events += map(_dead_letter, jobs)
+            if held:
+                unseen = f"about {held} messages are held by another reader and were not read"
+                self.readings.note(DEAD_LETTERS, unseen, is_failure=True)
 
     def _ledger(self, channels: Iterable[str]) -> None:
         with self.readings.reading(LEDGER):
             ids = {name: [self.incident_id] for name in channels}
             self.known = timeline.stored(self.stack, ids, self.url_recipients)
             made = ((each.channel, event) for each in self.known for event in timeline.events(each.entry))
-            self._take(LEDGER, [event._replace(channel=name) for name, event in made if self._is_news(event)])
+            self.events += [event._replace(channel=name) for name, event in made if self._is_news(event)]
 
     def _vendors(self, name: str) -> None:
         source, channel = f"channel {name}", None
         with self.readings.reading(source):
             channel = ChannelStore(self.stack).channel(name)
             if channel is None:
-                self.readings.add(source, problem="it was removed, so the vendors were not asked")
+                self.readings.note(source, "it was removed, so the vendors were not asked")
         if channel:
             self._xmatters(channel)
             self._bigpanda(channel)
 
     def _xmatters(self, channel: Channel) -> None:
-        source, rest, notes = f"{XMATTERS} {channel.name}", channel.rest, list[str]()
+        source, rest = f"{XMATTERS} {channel.name}", channel.rest
         if rest is None:
-            self.readings.add(source, problem="not asked: the channel has no xmatters.rest")
+            self.readings.note(source, "not asked: the channel has no xmatters.rest")
             return
         with self.readings.reading(source):
-            found = list(self._pages(channel.name, rest, notes))
-            self._take(source, found, "; ".join(notes) or None)
+            self.events += list(self._pages(channel.name, rest, source))
 
-    def _pages(self, name: str, rest: Rest, notes: list[str]) -> Iterator[Event]:
+    def _pages(self, name: str, rest: Rest, source: str) -> Iterator[Event]:
         deadline = self.stack.deadline(VENDOR_SECONDS)
         outward = self.stack.effects.outward(self.stack.hosts.xmatters)
         stored = [each.entry for each in self.known if each.channel == name]
         signals = sorted((each for entry in stored for each in entry.accepted_signals), key=lambda each: each.at)
         if len(signals) > MAX_SIGNALS:
-            notes.append(f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
+            self.readings.note(source, f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
         pages, api, asked = Pages(outward), RestApi(outward), set[str]()
         for signal in reversed(signals[-MAX_SIGNALS:]):
             found = signal.pages or tuple(each.id for each in pages.of_request(rest, signal.request_id, deadline))
@@ -166,7 +159,7 @@ class Collector:
     def _bigpanda(self, channel: Channel) -> None:
         source, access = f"{BIGPANDA} {channel.name}", channel.bigpanda
         if access is None:
-            self.readings.add(source, problem="not asked: the channel has no bigpanda.api_key")
+            self.readings.note(source, "not asked: the channel has no bigpanda.api_key")
             return
         with self.readings.reading(source):
             client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
@@ -174,7 +167,7 @@ class Collector:
             # The activities of one incident are the same for each channel with a key.
             known = {(each.at, each.text) for each in self.events if each.source == BIGPANDA}
             made = of_activities(activities)
-            self._take(source, [each for each in made if (each.at, each.text) not in known])
+            self.events += [each for each in made if (each.at, each.text) not in known]
 
     def _is_news(self, event: Event) -> bool:
         """False for a signal that a log line has, too, unless the ledger knows of its page."""

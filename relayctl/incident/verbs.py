@@ -19,7 +19,7 @@ from relayctl.channel.store import CHANNEL, ChannelStore
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
 from relayctl.incident.timeline_sources import Collector
-from relayctl.log_lines import WEBHOOK, Budget
+from relayctl.log_lines import WEBHOOK, Line
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status_reading import due
 
@@ -68,11 +68,11 @@ def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
 
 
 def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
-    budget = Budget(MAX_ANSWERS)
-    scan = stack.logs.scan(WEBHOOK, _SHARES, since, budget)
-    lines = readings.read("log", lambda: [line for line in scan if line.text("incident_id")]) or []
-    if budget.is_cut:
-        readings.add("log", problem=budget.problem)
+    lines = list[Line]()
+    with readings.reading("log"):
+        for line in stack.logs.scan(WEBHOOK, _SHARES, since, MAX_ANSWERS):
+            if line.text("incident_id"):
+                lines.append(line.brief())
     lines.sort(key=lambda each: each.at)
     last = {(line.text("channel"), line.text("incident_id")): line for line in lines}
     newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
@@ -157,8 +157,7 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
         for each in found:
             what = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}: {each.words(now)}"
             terminal.show_line(what, lead=f"{age(now - each.at):>{_AGE_COLUMNS}}  ")
-        for problem in readings.problems:
-            terminal.say(f"not known: {problem}")
+        readings.say()
     if not found:
         if readings.problems:
             raise click.ClickException("no incident was found, but not all sources could be read")

@@ -1,6 +1,7 @@
 """Status of a channel, and the judgement of its health. Pure code."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from relay.sweeper.canary import Canary
 from relayctl import moments
 from relayctl.channel import pauses
 from relayctl.channel.endpoints import Use, last_use
-from relayctl.log_lines import JOB_WORKER, WEBHOOK, Budget, LogReader
+from relayctl.log_lines import JOB_WORKER, WEBHOOK, Line, LinesCutError, LogReader
 from relayctl.moments import DAY, HOUR
 from relayctl.terminal import counted
 
@@ -47,11 +48,12 @@ class Refused(NamedTuple):
 def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
     """Return the refused requests of the day before `now` (epoch seconds), by channel."""
     found = dict[str, Refused]()
-    for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, Budget(MAX_REFUSED_ANSWERS)):
-        name = line.text("channel")
-        if line.message == "request refused" and line.fields.get("may_be_share") is True:
-            known = found.get(name, Refused(0, 0.0))
-            found[name] = Refused(known.number + 1, max(known.last_at, line.at))
+    with suppress(LinesCutError):
+        for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, MAX_REFUSED_ANSWERS):
+            name = line.text("channel")
+            if line.message == "request refused" and line.fields.get("may_be_share") is True:
+                known = found.get(name, Refused(0, 0.0))
+                found[name] = Refused(known.number + 1, max(known.last_at, line.at))
     return found
 
 
@@ -67,20 +69,26 @@ class Traffic:
 
 def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic]) -> bool:
     """Add the shares and signals of a function's last hour to `found`; return False if not all lines are read."""
-    budget = Budget(MAX_ANSWERS)
-    for line in reader.scan(function, PATTERNS[function], now - HOUR, budget):
-        name, is_share = line.text("channel"), line.message == "share"
-        if not name or line.message not in {"share", "job"}:
-            continue
-        traffic = found.setdefault(name, Traffic())
-        if is_share:
-            traffic.shares += 1
-            if not line.text("incident_id").startswith(TEST_PREFIX):
-                traffic.last_share = max(traffic.last_share or 0.0, line.at)
-        if line.text("outcome") == "delivered" and (is_share or line.text("kind") in {"signal", ""}):
-            traffic.signals += 1
-            traffic.last_signal = max(traffic.last_signal or 0.0, line.at)
-    return not budget.is_cut
+    try:
+        for line in reader.scan(function, PATTERNS[function], now - HOUR, MAX_ANSWERS):
+            _add(found, line)
+    except LinesCutError:
+        return False
+    return True
+
+
+def _add(found: dict[str, Traffic], line: Line) -> None:
+    name, is_share = line.text("channel"), line.message == "share"
+    if not name or line.message not in {"share", "job"}:
+        return
+    traffic = found.setdefault(name, Traffic())
+    if is_share:
+        traffic.shares += 1
+        if not line.text("incident_id").startswith(TEST_PREFIX):
+            traffic.last_share = max(traffic.last_share or 0.0, line.at)
+    if line.text("outcome") == "delivered" and (is_share or line.text("kind") in {"signal", ""}):
+        traffic.signals += 1
+        traffic.last_signal = max(traffic.last_signal or 0.0, line.at)
 
 
 class Health(StrEnum):
@@ -167,15 +175,10 @@ def only_refused(status: ChannelStatus, now: float) -> str | None:
     return f"{refused.words(now)}, and no share came since" if refused.last_at > accepted_at else None
 
 
-def is_open(gate: Gate | None, now: float) -> bool:
-    """True if the circuit blocks all signals of the channel at `now` (epoch seconds); False without a gate."""
-    return gate is not None and gate.circuit.is_open(now)
-
-
 def next_attempt(status: ChannelStatus, now: float) -> float | None:
     """Return the time of the next attempt, at the latest; None if none waits. An open circuit blocks all."""
     attempt = status.debts.next_attempt if status.debts else None
-    open_until = status.gate.circuit.open_until if status.gate and is_open(status.gate, now) else None
+    open_until = status.gate.circuit.open_until if status.gate and status.gate.circuit.is_open(now) else None
     return None if attempt is None else max(attempt, now, open_until or 0.0)
 
 
@@ -183,7 +186,7 @@ def circuit(gate: Gate, now: float) -> str:
     """Return the circuit's state at `now` (epoch seconds): `closed`, `open`, or, after `open_until`, `probing`."""
     if gate.circuit.open_until is None:
         return "closed"
-    return "open" if is_open(gate, now) else "probing"
+    return "open" if gate.circuit.is_open(now) else "probing"
 
 
 def in_order(found: Sequence[ChannelStatus], now: float) -> list[ChannelStatus]:
@@ -221,7 +224,9 @@ def document(status: ChannelStatus, now: float) -> dict[str, Any]:
         "given_up_other": debts.given_up_other if debts else None,
         "pages_missing": debts.pages_missing if debts else None,
         "circuit": circuit(gate, now) if gate else None,
-        "circuit_open_until": moments.iso_or_none(gate.circuit.open_until if gate and is_open(gate, now) else None),
+        "circuit_open_until": moments.iso_or_none(
+            gate.circuit.open_until if gate and gate.circuit.is_open(now) else None
+        ),
         "failures": gate.circuit.failures if gate else None,
         "rate_used": gate.counted(now) if gate else None,
         "rate_limit": status.policy.max_per_minute if status.policy else None,

@@ -148,7 +148,7 @@ def _pace(each: ChannelStatus, now: float) -> str:
         return f"circuit and rate {_UNKNOWN}"
     until = (
         f" until {moments.clock_in_zones(gate.circuit.open_until)}"
-        if gate.circuit.open_until and channel_status.is_open(gate, now)
+        if gate.circuit.open_until and gate.circuit.is_open(now)
         else ""
     )
     failed = f" after {counted(gate.circuit.failures, 'failure')} in a row" if gate.circuit.failures else ""
@@ -195,8 +195,7 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
     else:
         if found.channels:
             show(found, whole=channel is not None)
-        for problem in found.problems:
-            terminal.say(f"not known: {problem}")
+        found.readings.say()
     if not found.channels:
         if found.problems:
             raise click.ClickException("the channels could not be read")

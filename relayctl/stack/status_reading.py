@@ -71,7 +71,7 @@ class Owed(NamedTuple):
             with readings.reading("dead-letter queue"), choosing(stack, Filter(channel=channel)) as choice:
                 dead = len(choice.jobs) + len(choice.unreadable)
                 if held := choice.depth.held:
-                    readings.add("dead-letter queue", problem=held_elsewhere(held))
+                    readings.note("dead-letter queue", held_elsewhere(held))
         return cls(debts, dead, undelivered, readings.problems)
 
     @property
@@ -114,8 +114,12 @@ class StackStatus(NamedTuple):
     at: float  # Time of the reading (epoch seconds)
     channels: list[ChannelStatus]
     undelivered: UndeliveredJobs | None  # Of all channels; None if SQS was not asked, or failed
-    problems: list[str]  # Sources that failed or were not read wholly, in words
+    readings: Readings  # Sources that failed or were not read wholly
     is_partial: bool  # True if the numbers of shares and signals are too low, since there were too many log lines
+
+    @property
+    def problems(self) -> list[str]:
+        return self.readings.problems
 
     def of(self, name: str) -> ChannelStatus | None:
         return next((each for each in self.channels if each.name == name), None)
@@ -163,12 +167,12 @@ class StatusReader:
             probe = probes.channels.get(name, Probe())
             channels.append(status if status.problem else self._with_secret(table, status, probe, canaries))
         undelivered = self._readings.read("queues", lambda: UndeliveredJobs.of(self.stack)) if self.has_logs else None
-        return StackStatus(now, channels, undelivered, self._readings.problems, is_partial)
+        return StackStatus(now, channels, undelivered, self._readings, is_partial)
 
     def _debts(self, ledger: Ledger) -> dict[str, Debts]:
         rows = due(ledger)
         if len(rows) >= MAX_ROWS:
-            self._readings.add("ledger", problem=f"maybe more debts than are read; the index has {len(rows)} or more")
+            self._readings.note("ledger", f"maybe more debts than are read; the index has {len(rows)} or more")
         found: dict[str, Debts] = {}
         for name, entry in rows.items():
             found.setdefault(channel_of(name), Debts()).add(entry)
@@ -184,7 +188,7 @@ class StatusReader:
             for function in PATTERNS
         ]
         if False in read:
-            self._readings.add("log", problem="more lines than are read; shares and signals are at least what is shown")
+            self._readings.note("log", "more lines than are read; shares and signals are at least what is shown")
         return None if None in read else found, False in read
 
     def _with_secret(
