@@ -41,6 +41,7 @@ def state_of(one: Job) -> State:
 
 
 DEAD = job(dead_lettered_at="2027-01-15T09:00:00.000Z")
+NEWER = job(body=body(status="warning", changedOn=1_800_000_500), version=(1_800_000_500.0, 1_800_000_500.0))
 MARK = seconds_of("2027-01-15T09:00:00.000Z")
 
 
@@ -55,6 +56,7 @@ class TestCriticals:
             (Entry().announcing(state_of(DEAD), "r1", MARK), False),
             (Entry().announcing(state_of(DEAD), "r1", 9).dead_lettering(state_of(DEAD), MARK, "refused", plan=1), True),
             (Entry().dead_lettering(state_of(DEAD), MARK, "refused", plan=1).unchanged(state_of(DEAD)), False),
+            (Entry().owing(state_of(NEWER)), False),
         ],
         ids=[
             "unknown",
@@ -64,15 +66,11 @@ class TestCriticals:
             "announced",
             "owed to further recipients",
             "settled",
+            "superseded",
         ],
     )
     def test_critical_is_owed_unless_the_ledger_says_otherwise(self, entry: Entry, is_owed: bool) -> None:
         assert Desk({entry_key_of(DEAD): entry}).found(DEAD) == ([("i1", is_owed)], None)
-
-    def test_superseded_critical_is_not_owed(self) -> None:
-        newer = job(body=body(status="warning", changedOn=1_800_000_500), version=(1_800_000_500.0, 1_800_000_500.0))
-        entry = Entry().owing(state_of(newer))
-        assert Desk({entry_key_of(DEAD): entry}).found(DEAD) == ([("i1", False)], None)
 
     def test_other_jobs_are_no_criticals(self) -> None:
         others = [
@@ -83,11 +81,6 @@ class TestCriticals:
         ]
         assert Desk().found(*others) == ([], None)
 
-    def test_owed_criticals_come_first(self) -> None:
-        over = job(incident_id="i0")
-        desk = Desk({entry_key_of(over): Entry().announcing(state_of(over), "r1", MARK)})
-        assert desk.found(over, DEAD)[0] == [("i1", True), ("i0", False)]
-
 
 class TestDrop:
     def drop(self, queue: FakeQueue) -> Drop:
@@ -97,23 +90,14 @@ class TestDrop:
             list(doing.delete(dead_letters, lambda: False))
         return doing
 
-    def filled(self, count: int) -> FakeQueue:
-        queue = FakeQueue(Clock())
-        queue.put(*(envelope_of(job(incident_id=f"i{n}")) for n in range(count)))
-        return queue
-
     def test_message_that_is_not_deleted_is_a_failure(self) -> None:
-        queue = self.filled(12)
+        queue = FakeQueue(Clock())
+        queue.put(*(envelope_of(job(incident_id=f"i{n}")) for n in range(12)))
         queue.undeleted = {"i3", "i11"}
         doing = self.drop(queue)
         assert doing.counts() == {"dropped": 10, "failed": 2, "gone": 0, "left": 0}
         assert {problem for _, problem in doing.problems} == {"InternalError"}
         assert {each.incident_id for each in queue.jobs()} == {"i3", "i11"}
-
-    def test_batch_that_sqs_refuses_is_a_failure_of_each_message(self) -> None:
-        queue = self.filled(3)
-        queue.refusing = {"delete"}
-        assert self.drop(queue).counts() == {"dropped": 0, "failed": 3, "gone": 0, "left": 0}
 
     @pytest.mark.parametrize("mark", [DEAD.dead_lettered_at, None], ids=["dead-lettered by a worker", "moved by SQS"])
     def test_dropped_state_is_not_owed_any_more(self, mark: str | None) -> None:
