@@ -50,21 +50,12 @@ class TestSetANewChannel:
         assert re.fullmatch(PATTERN, token)
         assert fits(token, "payments", "inbound")
 
-    @pytest.mark.parametrize("key", [KEY, ""])
-    def test_new_secret_is_encrypted_with_the_stacks_kms_key(self, operator: Operator, key: str) -> None:
-        operator.parameters["KmsKeyArn"] = key
-        made(operator)
-        assert operator.secrets.describe_secret(SecretId="team/relay/payments").get("KmsKeyId", "") == key
-
-    def test_new_secret_has_the_tags_of_the_stack(self, operator: Operator) -> None:
+    def test_new_secret_has_the_kms_key_and_the_tags_of_the_stack(self, operator: Operator) -> None:
+        operator.parameters["KmsKeyArn"] = KEY
         operator.tags = {"cost-center": "4711", "aws:cloudformation:stack-name": "relay"}
-        operator.run("channel", "set", "payments", "--trigger-url", URL, code=0)
-        tags = operator.secrets.describe_secret(SecretId="team/relay/payments")["Tags"]
-        assert tags == [{"Key": "cost-center", "Value": "4711"}]
-
-
-class TestXMattersEndpoint:
-    """Credentials for xMatters' callbacks, which `set` makes once the channel has bigpanda.api_key."""
+        made(operator)
+        secret = operator.secrets.describe_secret(SecretId="team/relay/payments")
+        assert (secret["KmsKeyId"], secret["Tags"]) == (KEY, [{"Key": "cost-center", "Value": "4711"}])
 
     def test_set_without_json_prints_both_urls_and_headers(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", "--trigger-url", URL, "--set", f"bigpanda.api_key={CANARY}")
@@ -103,13 +94,21 @@ class TestSetAnExistingChannel:
         assert "channel payments: changed; running functions read it within 300 s" in done.stderr
         assert operator.secret("payments") == {**secret, "policy": {"max_per_minute": 30}}
 
-    def test_unset_removes_a_key_and_refuses_a_missing_one(self, operator: Operator) -> None:
-        made(operator, "--set", "policy.preset=oncall", "--set", "policy.max_per_minute=30")
-        operator.run("channel", "set", "payments", "--unset", "policy.preset", code=0)
-        assert operator.secret("payments")["policy"] == {"max_per_minute": 30}
-        again = operator.run("channel", "set", "payments", "--unset", "policy.preset")
-        assert (again.exit_code, again.stdout) == (2, "")
-        assert "--unset policy.preset: the channel has no such key" in again.stderr
+    @pytest.mark.parametrize(
+        ("key", "words"),
+        [
+            ("policy.preset", "--unset policy.preset: the channel has no such key"),
+            ("inbound.token", "relayctl channel rotate payments inbound"),
+            ("xmatters.callback", "relayctl channel rotate payments callback"),
+        ],
+    )
+    def test_key_that_is_missing_or_needed_cannot_be_unset(self, operator: Operator, key: str, words: str) -> None:
+        made(operator, "--set", "bigpanda.api_key=k", "--set", "policy.max_per_minute=30")
+        operator.run("channel", "set", "payments", "--unset", "policy.max_per_minute", code=0)
+        before = operator.secret_text("payments")
+        assert operator.secret("payments")["policy"] == {}
+        assert words in " ".join(set_(operator, "--unset", key, code=2).stderr.split())
+        assert operator.secret_text("payments") == before
 
 
 class TestSetIsRefused:
@@ -120,13 +119,10 @@ class TestSetIsRefused:
             (["--set", f"inbound.secret={CANARY}"], "inbound: unknown key secret"),
             (["--trigger-url", f"http://acme.xmatters.com/{CANARY}"], "xmatters.trigger_url: it is not https"),
             (["--trigger-url", TRIGGER], "xmatters.recipients: nobody would be notified"),
-            (["--trigger-url", f"{CANARY} no URL"], "xmatters.trigger_url: must be a URL"),
-            (["--trigger-url", f"https://u:{CANARY}@acme.xmatters.com/"], "xmatters.trigger_url: it has a user name"),
             (["--set", "xmatters.callback={}"], "xmatters.callback: needs basic or token"),
             (["--set", CANARY], "--set takes KEY=VALUE"),
             (["--auth", "url", "--password", CANARY], "--password: cannot be combined with --auth url"),
             (["--auth", "basic", "--username", "u"], "--password is needed with --auth basic"),
-            (["--password", "@/no/such/file"], "cannot read the file that @ names: No such file"),
         ],
     )
     def test_invalid_option_is_refused_with_its_key_and_nothing_is_stored(
@@ -190,8 +186,6 @@ class TestRemove:
         removed = {"channel": "payments", "removed": True, "drained": False, "owed": None}
         assert operator.run_json("channel", "remove", "payments", "--yes") == removed
         assert operator.run_json("channel", "list", code=3)["channels"] == []
-        operator.run("channel", "show", "payments", code=3)
-        operator.run("channel", "remove", "payments", "--yes", code=3)
         again = operator.run("channel", "set", "payments", "--trigger-url", URL, code=0)
         assert "channel payments: made" in again.stderr
         secret = operator.secret("payments")
@@ -228,25 +222,7 @@ def make(operator: Operator, *options: str) -> None:
     operator.clock.slept.clear()
 
 
-class TestRotation:
-    @pytest.mark.parametrize(("key", "endpoint"), [("inbound.token", "inbound"), ("xmatters.callback", "callback")])
-    def test_unset_of_the_only_credential_of_an_endpoint_is_refused_with_the_rotate_command(
-        self, operator: Operator, key: str, endpoint: str
-    ) -> None:
-        make(operator, "--set", "bigpanda.api_key=k")
-        before = operator.secret_text("payments")
-        done = set_(operator, "--unset", key, code=2)
-        assert f"relayctl channel rotate payments {endpoint}" in " ".join(done.stderr.split())
-        assert operator.secret_text("payments") == before
-
-
 class TestVerification:
-    def test_probe_calls_each_endpoint_at_its_url(self, operator: Operator) -> None:
-        make(operator)
-        set_(operator, "--set", "bigpanda.api_key=k", "--set", "inbound.token=new-token-of-24-characters")
-        assert [each.url.split("/v1/")[1] for each in operator.requested] == ["bigpanda/payments", "xmatters/payments"]
-        assert operator.requested[0].headers["Authorization"] == "Bearer new-token-of-24-characters"
-
     def test_unverified_credential_is_exit_code_1_and_printed(self, operator: Operator) -> None:
         operator.endpoint = lambda _: HttpAnswer(401, {}, b"")
         done = set_(operator, "--trigger-url", URL, code=1)

@@ -70,7 +70,6 @@ def test_all_channels_are_paused_and_resumed_although_one_is_not_valid(operator:
     [
         ((), "Missing option '--until'"),
         (("--until", TEN), "give --keep"),
-        (("--until", TEN, "--keep", "--drop"), "give --keep"),
         (("--until", TEN, "--keep", "--all"), "give the name of a channel, or --all"),
         (("--until", TEN, "--keep", "--reason", "a\x07"), "--reason"),
         (("--until", "soon", "--keep"), "use a duration such as 90m"),

@@ -48,13 +48,6 @@ def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials
         assert channel_status.only_refused(unused, NOW), "no use of a credential is recorded"
 
 
-QUIET = 600.0
-
-
-def status(debts: Debts | None = None, traffic: Traffic | None = None) -> ChannelStatus:
-    return ChannelStatus("noc", debts=debts or Debts(), traffic=traffic or Traffic())
-
-
 @pytest.mark.parametrize(
     ("debts", "words"),
     [
@@ -65,4 +58,4 @@ def status(debts: Debts | None = None, traffic: Traffic | None = None) -> Channe
     ],
 )
 def test_channel_with_debts_is_not_drained(debts: Debts, words: str) -> None:
-    assert waits_for(status(debts), NOW, QUIET) == [words]
+    assert waits_for(ChannelStatus("noc", debts=debts, traffic=Traffic()), NOW, 600.0) == [words]
