@@ -1,7 +1,6 @@
 """Checks of a channel's credentials for the vendors, and of its recipients. No person is notified."""
 
 from fnmatch import fnmatchcase
-from typing import Any
 from urllib.parse import urlsplit
 
 from relay.bigpanda.client import BigPanda
@@ -54,13 +53,13 @@ def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
     return ok(what, f"{finding.kind}, active" + ("" if finding.on_call is None else f", {finding.on_call} on call now"))
 
 
-def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
-    """Check the recipients of a stored channel, warn on stderr, and return the findings as members of a JSON object.
+def warn(stack: Stack, channel: Channel) -> None:
+    """Check the recipients of a stored channel, and warn on stderr of those whom a signal would not notify.
 
     No exception is raised: the channel is stored, and the caller must still print the URL and header to paste.
     """
     if channel.rest is None:
-        return {}
+        return
     try:
         directory = Directory(stack.effects.outward(stack.hosts.xmatters))
         with terminal.status("checking the recipients …"):
@@ -68,16 +67,13 @@ def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
             findings = directory.check(channel.rest, of_channel(channel), deadline)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
         terminal.say(f"warning: the recipients were not checked: {type(error).__name__}")
-        return {"recipients": []}
+        return
     if findings and all(each.kind == Kind.NOT_KNOWN for each in findings):
         terminal.say(f"warning: the recipients were not checked: {printable(findings[0].detail)}")
-    else:
-        for each in map(judged, findings):
-            if each.state != State.OK:
-                terminal.say(f"warning: {printable(each.what)}: {printable(each.detail)}")
-    shown = ("name", "kind", "is_active", "on_call")
-    found = [{name: getattr(each, name) for name in shown} | judged(each).document() for each in findings]
-    return {"recipients": found}
+        return
+    for each in map(judged, findings):
+        if each.state != State.OK:
+            terminal.say(f"warning: {printable(each.what)}: {printable(each.detail)}")
 
 
 _BIGPANDA = "BigPanda API"

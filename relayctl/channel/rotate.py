@@ -222,8 +222,7 @@ def _rotate_outward(change: ChannelChange, kind: str, *, unchecked: bool, as_jso
     done = write_path.put(change)
     if as_json:
         changes = [each._asdict() for each in change.changes]
-        document = {"channel": change.name, "kind": kind, "check": found.document(), "changes": changes}
-        terminal.document(document | done.findings)
+        terminal.document({"channel": change.name, "kind": kind, "check": found.document(), "changes": changes})
         return done.is_verified
     check_results.show([found])
     write_path.show_changes(change.changes)

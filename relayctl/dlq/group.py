@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from relay.foreign_text import identifier, printable, quoted
+from relay.foreign_text import identifier, one_line, printable, quoted
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
@@ -22,8 +22,8 @@ _NAME_COLUMNS = 18
 _AGE_COLUMNS = 5
 _MAX_TITLE = 82
 _MAX_PROBLEM = 200
-# A vendor's answer may have several lines.
-_OF_MANY_LINES = "response_excerpt"
+# Longer than the excerpt of an answer.
+_MAX_VALUE = 4000
 
 
 @click.group()
@@ -152,7 +152,7 @@ def text(members: dict[str, Any]) -> str:
     members = members.copy()
     body = members.pop("body", None)
     lines = [
-        f"{name.replace('_', ' '):{_NAME_COLUMNS - 1}} {_aligned(value, is_of_many_lines=name == _OF_MANY_LINES)}"
+        f"{name.replace('_', ' '):{_NAME_COLUMNS}}{_plain(value)}"
         for name, value in members.items()
         if value not in (None, "", [])
     ]
@@ -162,9 +162,8 @@ def text(members: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _aligned(value: Any, *, is_of_many_lines: bool) -> str:
-    whole = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return ("\n" + " " * _NAME_COLUMNS).join(map(printable, whole.splitlines() if is_of_many_lines else [whole]))
+def _plain(value: Any) -> str:
+    return one_line(", ".join(map(str, value)) if isinstance(value, list) else str(value), _MAX_VALUE)
 
 
 def _indented(body: str) -> str:

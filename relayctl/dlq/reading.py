@@ -90,10 +90,10 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
             help=f"Only jobs with this reason: {', '.join(Reason)}.",
         ),
         click.option(
-            "--since", type=moments.since, metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
-        ),
-        click.option(
-            "--newer-than", type=moments.since, metavar="DURATION", help="Only jobs of shares that came later: 90m."
+            *("--since", "--newer-than"),
+            type=moments.since,
+            metavar="AGE|TIME",
+            help="Only jobs of shares since: 90m, 12h, 7d or a time.",
         ),
         click.option(
             "--older-than", type=moments.since, metavar="DURATION", help="Only jobs of shares that came before: 7d."
@@ -104,12 +104,10 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         @wraps(verb)
         def wrapped(**arguments: Any) -> None:
-            took = {name: arguments.pop(name) for name in ("channel", "incident", "kind", "status", "limit")}
-            since = [arguments.pop("since"), arguments.pop("newer_than")]
+            took = {name: arguments.pop(name) for name in ("channel", "incident", "kind", "status", "since", "limit")}
             wanted = Filter(
                 **took | {"status": took["status"] and took["status"].strip().lower()},
                 reason=arguments.pop("wanted_reason"),
-                since=max((each for each in since if each is not None), default=None),
                 until=arguments.pop("older_than"),
             )
             verb(wanted=wanted, **arguments)

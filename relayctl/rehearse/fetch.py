@@ -78,23 +78,11 @@ def fetch_pages(reader: Reader, archive: Archive) -> None:
 
 def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> None:
     """Fetch what flood control dropped, and the audits of `pages`. Raises FetchError."""
-    known, before = dict(archive.all(SUPPRESSED)), None
-    for offset in range(0, 1000 * EVENTS_A_PAGE, EVENTS_A_PAGE):
-        times = known.get(str(offset))
-        if times is None:
-            try:
-                data = nested(reader.get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset}), "data")
-            except FetchError as error:
-                terminal.say(f"warning: {error.message}. What flood control dropped is not counted.")
-                break
-            listed = data if isinstance(data, list) else []
-            # As xMatters wrote them. Clients disagree where the time stands.
-            times = [nested(each, "at") or nested(nested(each, "match"), "at") for each in listed]
-            archive.add(SUPPRESSED, str(offset), times)
-        # xMatters may repeat its first page for ever.
-        if len(times) < EVENTS_A_PAGE or times == before:
-            break
-        before = times
+    if not archive.has(SUPPRESSED):
+        try:
+            archive.add(SUPPRESSED, "times", _suppressions(reader))
+        except FetchError as error:
+            terminal.say(f"warning: {error.message}. What flood control dropped is not counted.")
     there = archive.has(AUDITS)
     calls = [(AUDITS, each) for each in pages if each not in there]
     if len(calls) > 30:
@@ -106,6 +94,20 @@ def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> N
     _fetch(reader, archive, {AUDITS: audits}, calls, 1)
 
 
+def _suppressions(reader: Reader) -> list[Any]:
+    """Return the times of the dropped signals as xMatters wrote them. Clients disagree where the time stands."""
+    found, page = list[Any](), list[Any]()
+    for offset in range(0, 1000 * EVENTS_A_PAGE, EVENTS_A_PAGE):
+        before, data = page, nested(reader.get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset}), "data")
+        listed = data if isinstance(data, list) else []
+        page = [nested(each, "at") or nested(nested(each, "match"), "at") for each in listed]
+        found += page
+        # xMatters may repeat its first page for ever.
+        if len(page) < EVENTS_A_PAGE or page == before:
+            break
+    return found
+
+
 def _fetch(
     reader: Reader,
     archive: Archive,
@@ -115,13 +117,8 @@ def _fetch(
 ) -> None:
     def one(call: tuple[str, str]) -> None:
         kind, key = call
-        if reader.stop.is_set():
-            return
-        try:
+        if not reader.stop.is_set():
             archive.add(kind, key, ask[kind](key))
-        except BaseException:
-            reader.stop.set()
-            raise
 
     with (
         progress(f"reading {reader.vendor}", f"of {len(calls):,}", reader.effects.ticks) as show,

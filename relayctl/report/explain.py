@@ -178,7 +178,6 @@ def lines(document: Mapping[str, Any]) -> Iterator[Line]:
     yield "result", _result(document["verdict"], change["transition"])
     yield from _part("compared with", nothing if change["ledger_missing"] else ["the ledger", *_fields(compared)])
     yield from _part("parsed", [*_fields(document["parsed"]), *_missing(document["parsed"])])
-    yield from _part("details", [*_fields(document["details"]), *_missing(document["details"])])
     yield from _part("policy", _fields({name: each for name, each in document["policy"].items() if name != "pauses"}))
     yield from _part("routes", map(_route, routes) if routes else ["none: the channel's own recipients are used"])
     yield from _part("recipients", _recipients(document["recipients"]))

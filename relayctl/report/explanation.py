@@ -1,6 +1,6 @@
 """Explanation of a share as a JSON object: what the library's `step`, routes and content would make of it, and why."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -11,7 +11,6 @@ from relay.deadline import Deadline
 from relay.delivery.step import Action, Send, Settle, step
 from relay.delivery.task import Task, content, decision_of
 from relay.failures import Reason
-from relay.incidents.details import AlertDetails, details_of
 from relay.incidents.share import Share, State, Transition, is_open
 from relay.jobs.job import new_job, timestamp
 from relay.jobs.outcome import Outcome
@@ -76,7 +75,6 @@ def explanation(case: Case) -> dict[str, Any]:
         "verdict": _verdict(task, action, limits),
         "transition": _transition(task, case.entry, case.missing),
         "parsed": _parsed(case.share),
-        "details": _details(case.share),
         "policy": _policy(task, case.now),
         "routes": _routes(case),
         "recipients": _recipients(case, task, only),
@@ -152,23 +150,6 @@ def _parsed(share: Share) -> dict[str, Any]:
     found = {each.name: getattr(share, each.name) for each in fields(Share) if each.name != "document"}
     times = {name: moments.iso_or_none(found[name]) for name in ("changed_on", "updated_on")}
     return found | times | {"alerts": [" ".join(filter(None, each)) for each in share.alerts]}
-
-
-def _details(share: Share) -> dict[str, Any]:
-    found = details_of(share)
-    alerts = {f"alert_{name}": [getattr(each, name) for each in found.alerts] for name in AlertDetails._fields}
-    return {
-        "incident_environments": list(found.environments),
-        "incident_tags": _tags(found.tags),
-        "incident_description": found.description,
-        "incident_link": found.link,
-        **alerts,
-        "alert_tags": [tag for each in found.alerts for tag in _tags(each.tags)],
-    }
-
-
-def _tags(tags: Iterable[tuple[str, str]]) -> list[str]:
-    return ["=".join(each) for each in tags]
 
 
 def _policy(task: Task, now: float) -> dict[str, Any]:

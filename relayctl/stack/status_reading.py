@@ -79,15 +79,16 @@ class Owed(NamedTuple):
         """Number of owed states, as far as it is known."""
         return self.debts.owed if self.debts else 0
 
-    def __str__(self) -> str:
+    @property
+    def owed_words(self) -> list[str]:
         debts = self.debts or Debts()
-        found = [
-            f"{debts.critical} critical owed" if debts.critical else "",
-            f"{debts.other} other owed" if debts.other else "",
-            f"{self.dead_lettered} dead-lettered" if self.dead_lettered else "",
-            *(f"what is owed for this channel is not known: {each}" for each in self.problems),
-        ]
-        return "; ".join(filter(None, found))
+        counts = {"critical": debts.critical, "other": debts.other}
+        return [f"{count} {what} owed" for what, count in counts.items() if count]
+
+    def __str__(self) -> str:
+        dead = [f"{self.dead_lettered} dead-lettered"] if self.dead_lettered else []
+        unknown = (f"what is owed for this channel is not known: {each}" for each in self.problems)
+        return "; ".join([*self.owed_words, *dead, *unknown])
 
     def advice(self, name: str) -> str:
         """Return what an operator can do to have all this delivered, or to remove the channel all the same."""

@@ -85,7 +85,7 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
     found = [f"not known: {each}" for each in owed.problems]
     takes = "1 channel takes" if len(present) == 1 else f"{len(present)} channels take"
     found += [f"{takes} shares: {', '.join(present)}"] if present else []
-    found += [f"{owed.owed} {'state is' if owed.owed == 1 else 'states are'} owed"] if owed.owed else []
+    found += owed.owed_words
     jobs = "job waits" if waiting == 1 else "jobs wait"
     found += [f"{waiting} {jobs} on the retry and chore queues"] if waiting else []
     return found + ([f"{left} dead-lettered, and not exported by this call"] if left else [])

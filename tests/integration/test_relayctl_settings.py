@@ -99,9 +99,7 @@ class TestPlan:
             "  - policy.max_per_minute: 60",
             "  ~ policy.preset: oncall → parity",
             "  ~ xmatters.recipients:",
-            "        (1 unchanged)",
             "      - no",
-            "        (4 unchanged)",
             "not in DIR, and left as they are: legacy",
             "1 new, 1 changed, 0 unchanged",
         ]

@@ -101,7 +101,7 @@ class TestReport:
         assert (document["channels"], document["owed"], document["dead_lettered"]) == (["noc", "payments"], 1, 2)
         assert document["reasons"] == [
             "2 channels take shares: noc, payments",
-            "1 state is owed",
+            "1 critical owed",
             "2 dead-lettered, and not exported by this call",
         ]
         assert (document["can_be_deleted"], document["commands"]) == (False, [])
