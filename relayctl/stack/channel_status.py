@@ -212,7 +212,7 @@ def document(status: ChannelStatus, now: float) -> dict[str, Any]:
         "signals_last_hour": traffic.signals if traffic else None,
         "refused_last_day": status.refused_requests.number if status.refused_requests else None,
         "last_refused_at": moments.iso_or_none((status.refused_requests and status.refused_requests.last_at) or None),
-        "last_share_at": moments.iso_or_none(traffic.last_share if traffic else None),
+        "last_share_at": moments.iso_or_none(traffic.last_share if traffic else status.shared_at),
         "last_signal_at": moments.iso_or_none(traffic.last_signal if traffic else None),
         "owed_critical": debts.critical if debts else None,
         "owed_other": debts.other if debts else None,

@@ -190,16 +190,21 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
     """
     with terminal.status("reading the ledger and the logs …"):
         found = StatusReader(stack, channel).read()
+    if not as_json and found.channels:
+        show(found, whole=channel is not None)
+    conclude(stack, found, NO_CHANNELS if channel is None else f"there is no channel {channel}", as_json=as_json)
+
+
+def conclude(stack: Stack, found: StackStatus, none: str, *, as_json: bool) -> None:
+    """Print the JSON document, or name the sources that failed. Exit with the message `none` if there is no channel."""
     if as_json:
         terminal.document(document(stack.name, found))
     else:
-        if found.channels:
-            show(found, whole=channel is not None)
         found.readings.say()
     if not found.channels:
-        if found.problems:
+        if any(each.source == "channels" for each in found.readings.unread):
             raise click.ClickException("the channels could not be read")
-        terminal.nothing(NO_CHANNELS if channel is None else f"there is no channel {channel}")
+        terminal.nothing(none)
 
 
 @click.command()

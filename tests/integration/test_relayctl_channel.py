@@ -174,7 +174,7 @@ class TestShowAndList:
             operator.secrets.create_secret(Name=other, SecretString=CANARY)
         listed = operator.run_json("channel", "list")["channels"]
         assert [each["channel"] for each in listed] == ["a", "b"]
-        assert all(datetime.fromisoformat(each["changed_at"]).tzinfo for each in listed)
+        assert all(datetime.fromisoformat(each["secret_changed_at"]).tzinfo for each in listed)
         shown = operator.run("channel", "list").stdout.splitlines()
         assert [line.split(":")[0].split() for line in shown] == [["ok", "a", "(live)"], ["ok", "b", "(live)"]]
         assert all("last share not known, changed " in line for line in shown)
