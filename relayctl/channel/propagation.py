@@ -38,8 +38,8 @@ def put_in_force(
         mark()
         if not stack.is_local:
             # A function may have read the old version after the first mark.
-            with terminal.status("waiting until Secrets Manager serves the new version …"):
-                stack.effects.sleep(SETTLE_SECONDS)
+            terminal.begin("waiting until Secrets Manager serves the new version …")
+            stack.effects.sleep(SETTLE_SECONDS)
             mark()
     # The secret is stored: the caller must still print the new credential.
     except (LedgerError, StackMissingError, KeyboardInterrupt) as error:
@@ -107,8 +107,8 @@ def verify(stack: Stack, name: str, urls: Mapping[str, str], headers: Headers) -
         f"channel {name}: waiting until the relay accepts the new credential, for up to {TOTAL_SECONDS:.0f} s …"
     )
     try:
-        with terminal.status("waiting …"):
-            closed = unaccepted(stack, urls, headers)
+        terminal.begin("waiting …")
+        closed = unaccepted(stack, urls, headers)
     except KeyboardInterrupt:
         closed = dict.fromkeys(headers, "interrupted")
     if not closed:

@@ -98,9 +98,9 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
         raise click.UsageError("--yes is only for --ring")
     if rings:
         terminal.refuse_unasked("share a test incident", yes=yes)
-    with terminal.status(f"checking channel {name} …"):
-        found = list(checks.of(store, name))
-        found += refused_requests(StatusReader(stack, name).read(), name)
+    terminal.begin(f"checking channel {name} …")
+    found = list(checks.of(store, name))
+    found += refused_requests(StatusReader(stack, name).read(), name)
     if not as_json:
         check_results.show(found)
     if rings:
@@ -125,5 +125,5 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
     recipients = ", ".join(map(printable, named)) or "the recipients of xMatters' form"
     terminal.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", yes=yes)
     url = endpoints.urls(stack, name, document)["inbound"]
-    with terminal.status("sharing a test incident …"):
-        yield from ring(stack, url, header_for(document.get("inbound")), f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}")
+    terminal.begin("sharing a test incident …")
+    yield from ring(stack, url, header_for(document.get("inbound")), f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}")

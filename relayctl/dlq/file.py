@@ -51,8 +51,8 @@ def write_jobs(stack: Stack, place: str, wanted: Filter) -> Choice:
         # relayctl has copies of the envelopes now, and writing them may take long if the file is a pipe.
         choice.queue.let_go([*choice.jobs, *choice.unreadable])
         if choice.jobs:
-            of = f"of {len(choice.jobs)}"
-            with _created(place) as file, progress("exporting", of, stack.effects.clock) as show:
+            show = progress("exporting", f"of {len(choice.jobs)}", stack.effects.clock)
+            with _created(place) as file:
                 for number, held in enumerate(choice.jobs, start=1):
                     file.write(line_of(held.message_id, held.job, held.envelope) if held.job else "")
                     show(number, "")
@@ -216,10 +216,10 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     changed = audit.begin(stack, "dlq import", file=path.name)
     with terminal.stop_on_interrupt() as stop:
         try:
-            with progress("importing", f"of {lines}", stack.effects.clock) as show:
-                for done in send(queue, messages, stop.is_set):
-                    sent, problem = done
-                    show(sent, "")
+            show = progress("importing", f"of {lines}", stack.effects.clock)
+            for done in send(queue, messages, stop.is_set):
+                sent, problem = done
+                show(sent, "")
         finally:
             _print_report(document(), as_json=as_json)
     terminal.fail_if(sent < lines, is_stopped=not problem)

@@ -70,8 +70,8 @@ def check(reader: StatusReader, names: Sequence[str], quiet: float, began: float
 
     Raises ClickException if shares still come, or a source cannot be read.
     """
-    with terminal.status("reading the ledger and the logs …"):
-        found = reader.read()
+    terminal.begin("reading the ledger and the logs …")
+    found = reader.read()
     wanted = [each for each in found.channels if each.name in names]
     unknown = [each.name for each in wanted if each.debts is None or each.traffic is None]
     if unknown or (found.problems and not found.channels):
@@ -91,17 +91,17 @@ def drained(reader: StatusReader, names: Sequence[str], quiet: float, timeout: f
         ready, why = check(reader, left, quiet, began)
         for line in () if ready else why:
             terminal.say(line)
-        with progress("draining", f"of {len(left)}", stack.effects.clock) as show:
-            while not ready:
-                if deadline.remaining() < PAUSE_SECONDS:
-                    raise click.ClickException(
-                        f"not drained after {timeout / 60:.0f} minutes; the rest is unchanged:\n"
-                        + "\n".join(why)
-                        + "\nrelayctl status tells why; run the command again, with a longer --timeout"
-                    )
-                stack.effects.sleep(PAUSE_SECONDS)
-                ready, why = _judged(reader.read(), left, quiet, began)
-                show(len(ready), "; ".join(why[:1]))
+        show = progress("draining", f"of {len(left)}", stack.effects.clock)
+        while not ready:
+            if deadline.remaining() < PAUSE_SECONDS:
+                raise click.ClickException(
+                    f"not drained after {timeout / 60:.0f} minutes; the rest is unchanged:\n"
+                    + "\n".join(why)
+                    + "\nrelayctl status tells why; run the command again, with a longer --timeout"
+                )
+            stack.effects.sleep(PAUSE_SECONDS)
+            ready, why = _judged(reader.read(), left, quiet, began)
+            show(len(ready), "; ".join(why[:1]))
         left = [name for name in left if name not in ready]
         yield from ready
 

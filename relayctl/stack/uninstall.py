@@ -58,8 +58,8 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
     dead_letter_file.refuse_existing(file)
     store = ChannelStore(stack)
     done = _prepare(store, options, file) if yes else None
-    with terminal.status("reading the ledger and the queues …"):
-        owed, present = Owed.of(stack, None), list(store.names())
+    terminal.begin("reading the ledger and the queues …")
+    owed, present = Owed.of(stack, None), list(store.names())
     reasons = reasons_against(owed, present, len(done.jobs) + len(done.unreadable) if done else 0)
     found = {
         "stack": stack.name,
@@ -101,10 +101,10 @@ def _prepare(store: ChannelStore, options: Mapping[str, Any], file: str) -> Choi
         terminal.say(f"channel {name}: removed")
     # The queues get empty, since the workers dead-letter each job of a removed channel.
     deadline = stack.deadline(options["timeout"])
-    with progress("waiting for the queues", "jobs left", stack.effects.clock) as show:
-        while (left := UndeliveredJobs.of(stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
-            show(left, "")
-            stack.effects.sleep(PAUSE_SECONDS)
+    show = progress("waiting for the queues", "jobs left", stack.effects.clock)
+    while (left := UndeliveredJobs.of(stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
+        show(left, "")
+        stack.effects.sleep(PAUSE_SECONDS)
     done = dead_letter_file.write_jobs(stack, file, Filter())
     if count := len(done.unreadable):
         terminal.say(f"note: {count} dead-lettered messages are no jobs of the relay, and not in the file")
