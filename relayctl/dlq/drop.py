@@ -25,8 +25,6 @@ from relayctl.terminal import counted, progress
 
 # Entries that are in memory at the same time.
 ENTRIES_AT_ONCE = 100
-# Criticals that the question names.
-MAX_NAMES = 10
 MAX_TITLE = 62
 REASON_OF_JOBS = "--failure-reason"
 _NOT_HELD = "not deleted: another reader may have it now; start the command again"
@@ -63,11 +61,6 @@ def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[lis
                 }
             )
     return sorted(found, key=lambda each: each["still_owed"] is False), problem
-
-
-def _words(critical: Critical) -> str:
-    title = f" {quoted(critical['title'], MAX_TITLE)}" if critical["title"] else ""
-    return f"{printable(critical['channel'])} {identifier(critical['incident_id'], MAX_ID_LENGTH)}{title}"
 
 
 @dataclass
@@ -202,12 +195,9 @@ def _delete(stack: Stack, doing: Drop, choice: Choice, asked: Mapping[str, Any])
 
 
 def _ask(doing: Drop) -> None:
-    if doing.owed:
-        names = "; ".join(map(_words, doing.owed[:MAX_NAMES]))
-        more = f" and {len(doing.owed) - MAX_NAMES} more" if len(doing.owed) > MAX_NAMES else ""
-        owed = "may still be owed" if doing.problem else "are still owed"
-        terminal.say(f"criticals that {owed}, and that no replay can bring back then: {names}{more}")
-    terminal.confirm(f"Delete {counted(len(doing.chosen), 'message')} for good?")
+    owed = "may still be owed" if doing.problem else "are still owed"
+    lost = f", with {counted(len(doing.owed), 'critical')} that {owed}" if doing.owed else ""
+    terminal.confirm(f"Delete {counted(len(doing.chosen), 'message')} for good{lost}?")
 
 
 def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:
@@ -226,7 +216,9 @@ def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
         click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
     for each in doing.criticals[: reading.MAX_LINES]:
         owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each["still_owed"]]
-        line = f"  critical    {_words(each)}  {reading.age(each['received_at'], now)}  {owed}"
+        name = printable(f"{each['channel']} {identifier(each['incident_id'], MAX_ID_LENGTH)}")
+        title = f" {quoted(each['title'], MAX_TITLE)}" if each["title"] else ""
+        line = f"  critical    {name}{title}  {reading.age(each['received_at'], now)}  {owed}"
         terminal.show_line(line, indent=reading.SUMMARY_INDENT)
     if (more := len(doing.criticals) - reading.MAX_LINES) > 0:
         click.echo(f"  and {more} more criticals; dlq list --status critical has all")
