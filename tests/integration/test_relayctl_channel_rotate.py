@@ -171,10 +171,6 @@ class TestOutward:
         assert operator.secret_text("payments") == before
 
 
-def revoke(operator: Operator, *options: str, code: int = 0) -> Result:
-    return operator.run("channel", "revoke", "payments", *options, code=code)
-
-
 class TestRevoke:
     def test_revoke_replaces_all_credentials_of_an_endpoint_and_marks_the_channel_twice(
         self, operator: Operator
@@ -198,9 +194,9 @@ class TestRevoke:
     def test_new_credential_and_the_next_command_are_printed_if_the_mark_cannot_be_written(
         self, operator: Operator
     ) -> None:
-        keep(operator, inbound={"token": OLD, "previous": PREVIOUS})
+        keep(operator)
         operator.dynamodb.delete_table(TableName=operator.table)
-        done = revoke(operator, "--endpoint", "inbound", "--yes", code=1)
+        done = operator.run("channel", "revoke", "payments", "--endpoint", "inbound", "--yes", code=1)
         assert operator.secret("payments")["inbound"]["token"] in done.stdout
         assert "warning: stored, but running functions may work with the settings before for 300 s more" in done.stderr
         assert "type: relayctl channel rotate payments inbound --retire --now" in done.stderr

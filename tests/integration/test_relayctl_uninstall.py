@@ -50,15 +50,6 @@ class TestDrain:
         assert len(pauses) == 4, "three pauses of the drain, and one of the revocation mark"
         assert not exists(operator)
 
-    def test_drain_waits_until_the_last_share_is_older_than_the_quiet_time(
-        self, operator: Operator, logs: Logs
-    ) -> None:
-        operator.keep("noc")
-        logs.share("noc", 90)
-        began = operator.clock.now
-        remove(operator, "--yes", "--quiet", "5m")
-        assert 210 <= operator.clock.now - began <= 240
-
     def test_drain_is_refused_at_once_while_shares_still_come(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
         logs.share("noc", 30)

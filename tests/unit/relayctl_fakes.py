@@ -48,8 +48,6 @@ class FakeQueue:
         self.undeleted: set[str] = set()
         # Ids of messages that fail inside a ChangeMessageVisibilityBatch that succeeds.
         self.stubborn: set[str] = set()
-        # Names of the calls, in order.
-        self.calls: list[str] = []
         self._numbers = itertools.count(1)
 
     def put(self, *bodies: str) -> list[str]:
@@ -137,7 +135,6 @@ class FakeQueue:
         return next((each for each in list(self.messages.values()) if each.receipt == receipt), None)
 
     def _check(self, operation: str) -> None:
-        self.calls.append(operation)
         self.clock.now += self.seconds
         if operation in self.refusing:
             raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "come again"}}, operation)

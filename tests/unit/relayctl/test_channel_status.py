@@ -49,13 +49,15 @@ def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials
 
 
 @pytest.mark.parametrize(
-    ("debts", "words"),
+    ("debts", "traffic", "words"),
     [
-        (Debts(critical=1, other=2, oldest=NOW - 300), "3 owed, the oldest for 5m"),
-        (Debts(other=1), "1 owed"),
-        (Debts(other=2, reasons=Counter(paused=1)), "2 owed, 1 paused: relayctl channel resume noc"),
-        (Debts(unnotified=1, pages_missing=1), "2 to be notified of"),
+        (Debts(critical=1, other=2, oldest=NOW - 300), Traffic(), "3 owed, the oldest for 5m"),
+        (Debts(other=2, reasons=Counter(paused=1)), Traffic(), "2 owed, 1 paused: relayctl channel resume noc"),
+        (Debts(unnotified=1, pages_missing=1), Traffic(), "2 to be notified of"),
+        (Debts(), Traffic(last_share=NOW - 900, last_signal=NOW - 60), "quiet until 08:09:00 (UTC)"),
     ],
 )
-def test_channel_with_debts_is_not_drained(debts: Debts, words: str) -> None:
-    assert waits_for(ChannelStatus("noc", debts=debts, traffic=Traffic()), NOW, 600.0) == [words]
+def test_channel_is_not_drained_until_nothing_is_owed_and_nothing_came_for_the_quiet_time(
+    debts: Debts, traffic: Traffic, words: str
+) -> None:
+    assert waits_for(ChannelStatus("noc", debts=debts, traffic=traffic), NOW, 600.0) == [words]

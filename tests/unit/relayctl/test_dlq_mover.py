@@ -53,11 +53,6 @@ class Bench:
         retries = self.retries.queue()
         return list(move(self.dead_letters, retries, found))
 
-    def move(self) -> list[Moved]:
-        """Scan the dead-letter queue and move its messages to the retry queue; release those that were not moved."""
-        with self.scanned() as found:
-            return self.moved(found)
-
     @contextmanager
     def scanned(self) -> Iterator[list[HeldMessage]]:
         """Yield all dead-lettered messages. Other receivers do not see them until the `with` block ends."""
@@ -79,34 +74,6 @@ def bodies(some: list[Job]) -> list[str]:
 
 def incidents(some: list[Moved]) -> list[str]:
     return [each.job.incident_id for each in some]
-
-
-class TestMove:
-    @pytest.mark.parametrize("operation", ["send", "delete"])
-    def test_killed_replay_leaves_each_message_on_a_queue(self, operation: str) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(25)))
-        killed = {"send": bench.retries, "delete": bench.queue}[operation]
-        before = killed._check
-
-        def dies(name: str) -> None:
-            if name == operation and killed.calls.count(operation) == 1:
-                raise KeyboardInterrupt
-            before(name)
-
-        killed._check = dies  # type: ignore[assignment]
-        with pytest.raises(KeyboardInterrupt):
-            bench.move()
-        left = [each.incident_id for each in (*bench.queue.jobs(), *bench.retries.jobs())]
-        assert set(left) == {f"i{n}" for n in range(25)}
-        assert len(left) == (25 if operation == "send" else 35)
-        killed._check = before  # type: ignore[method-assign]
-        bench.clock.now += 121
-        again = Bench(clock=bench.clock)
-        again.queue, again.retries, again.dead_letters = bench.queue, bench.retries, bench.queue.dead_letters()
-        again.move()
-        assert bench.queue.messages == {}
-        assert {each.incident_id for each in bench.retries.jobs()} == {f"i{n}" for n in range(25)}
 
 
 class TestHolds:
@@ -149,7 +116,8 @@ def test_every_message_is_on_a_queue_after_a_replay_whatever_fails(fates: list[s
     bench.queue.put(*bodies(jobs(len(fates))))
     named = {name: {f"i{n}" for n, each in enumerate(fates) if each == name} for name in ("refused", "not deleted")}
     bench.retries.refused, bench.queue.undeleted = named["refused"], named["not deleted"]
-    done = bench.move()
+    with bench.scanned() as found:
+        done = bench.moved(found)
     assert len(done) == len(fates)
     on_retries = Counter(each.incident_id for each in bench.retries.jobs())
     on_dead_letters = Counter(each.incident_id for each in bench.queue.jobs())
