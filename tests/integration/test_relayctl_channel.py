@@ -224,7 +224,7 @@ def make(operator: Operator, *options: str) -> None:
 
 class TestVerification:
     def test_unverified_credential_is_exit_code_1_and_printed(self, operator: Operator) -> None:
-        operator.endpoint = lambda _: HttpAnswer(401, {}, b"")
+        operator.endpoint = HttpAnswer(401, {}, b"")
         done = set_(operator, "--trigger-url", URL, code=1)
         assert "warning: stored, not verified: BigPanda's credential is not accepted yet (HTTP 401)" in done.stderr
         assert f"Bearer {operator.secret('payments')['inbound']['token']}" in done.stdout
