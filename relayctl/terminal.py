@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from textwrap import TextWrapper
 from typing import IO, Any, NoReturn
 
@@ -68,6 +70,11 @@ def say(message: str) -> None:
 def document(found: Mapping[str, Any]) -> None:
     """Write a JSON object to stdout, on one line: the whole output of a verb with --json."""
     click.echo(json.dumps(found))
+
+
+def private_file(path: Path) -> IO[str]:
+    """Open a new file that only the operator may read. Raises OSError: an existing one may have another mode."""
+    return open(path, "x", encoding="utf-8", opener=partial(os.open, mode=0o600))
 
 
 def labelled(label: str, value: str, columns: int = 15) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,8 +23,6 @@ from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_mat
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import progress
 
-# Only the operator may read the file.
-MODE = 0o600
 STDOUT = "-"
 
 
@@ -66,20 +64,17 @@ def _created(place: str) -> Iterator[IO[str]]:
     if place == STDOUT:
         yield sys.stdout
         return
-    is_made = False
+    path: Path | None = None
     try:
-        # Without O_EXCL the file could be another person's, with another mode.
-        number = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
-        is_made = True
-        with os.fdopen(number, "w", encoding="ascii") as file:
+        with terminal.private_file(Path(place)) as file:
+            path = Path(place)
             yield file
             file.flush()
             # An operator may drop the messages next.
             os.fsync(file.fileno())
     except BaseException as error:
-        if is_made:
-            with suppress(OSError):
-                Path(place).unlink()
+        if path:
+            path.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise click.ClickException(f"{place}: cannot write: {error.strerror or 'failed'}") from error
         raise
