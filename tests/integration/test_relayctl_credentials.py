@@ -123,19 +123,6 @@ def test_credential_option_without_value_and_terminal_is_refused(
     refused(operator, done, f"{option}: not a terminal: give @FILE, or - for a line of standard input")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--set", "inbound.token", CANARY], "1 too many arguments after NAME (not shown"),
-        (["--set", f"inbound.token:{CANARY}"], "--set takes KEY=VALUE, KEY=@FILE, KEY=- or KEY"),
-        (["--set", "bigpanda.apikey"], "did you mean bigpanda.api_key?"),
-        ([f"-{CANARY}"], "no such option (not shown, it may be a credential)"),
-    ],
-)
-def test_misplaced_credential_is_not_printed(operator: Operator, arguments: list[str], words: str) -> None:
-    refused(operator, operator.run("channel", "set", "payments", *arguments), words)
-
-
 # --- Output of the verbs.
 
 BASIC = {"username": "user", "password": f"{CANARY}-password"}

@@ -84,20 +84,6 @@ class TestExplain:
         assert found["recipients"]["names"] == ["Ops"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["nowhere.json", "--channel", "payments"], "'nowhere.json': No such file"),
-        (["-"], "Missing option '--channel'"),
-        (["-", "--channel", "payments", "--offline"], "--offline needs --policy"),
-        (["-", "--channel", "payments", "--policy", "README.md"], "the policy file is not JSON"),
-    ],
-)
-def test_usage_errors_are_exit_code_2(operator: Operator, arguments: list[str], complaint: str) -> None:
-    done = operator.run("explain", *arguments, typed="{}", code=2)
-    assert (done.stdout, complaint in " ".join(done.stderr.split())) == ("", True)
-
-
 def test_v2_is_one_document_with_the_call_to_bigpandas_api(operator: Operator) -> None:
     access = {"api_key": "canary-key", "base_url": "https://eu-api.bigpanda.io", "app_key": "k", "callbacks": True}
     operator.keep("eu", bigpanda=access)

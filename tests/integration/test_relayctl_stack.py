@@ -12,7 +12,6 @@ from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects
 from tests.integration.live import site
 from tests.integration.relayctl_cloud import Operator, new_session
-from tests.samples import job
 
 VERBS = [
     ["channel", "set", "x", "--trigger-url", "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"],
@@ -34,46 +33,6 @@ def test_missing_stack_is_one_line_with_advice(operator: Operator, verb: list[st
     for options in ([], ["--json"]):
         done = operator.run(*verb, "--stack", "nope", *options)
         assert (done.exit_code, done.stdout, done.stderr) == (1, "", expected)
-
-
-@pytest.mark.parametrize(
-    "verb",
-    [
-        *(["show", "x"], ["test", "x"], ["remove", "x", "--yes"], ["remove", "x", "--drain", "--yes"]),
-        *(["rotate", "x", "inbound"], ["rotate", "x", "callback", "--retire"], ["undo", "x", "--yes"]),
-        *(["rotate", "x", "bigpanda", "--api-key", "@f"], ["revoke", "x", "--endpoint", "inbound", "--yes"]),
-        ["pause", "x", "--until", "2027-01-15T10:00:00Z", "--keep"],
-        ["export", "/no/such/folder", "--channel", "x"],
-    ],
-    ids=" ".join,
-)
-def test_unknown_channel_is_exit_code_3(operator: Operator, verb: list[str]) -> None:
-    done = operator.run("channel", *verb)
-    assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel x\n")
-
-
-@pytest.mark.parametrize(
-    "verb",
-    [
-        *(["channel", "remove", "x"], ["channel", "remove", "x", "--drain"], ["channel", "undo", "x"]),
-        *(["channel", "revoke", "x", "--endpoint", "inbound"], ["channel", "test", "x", "--ring"]),
-        *(["channel", "apply", "DIR"], ["dlq", "drop", "--all", "--reason", "old"]),
-        ["dlq", "drop", "--all", "--reason", "old", "--json"],
-    ],
-    ids=" ".join,
-)
-def test_verb_that_cannot_be_taken_back_needs_a_terminal_or_yes(
-    operator: Operator, verb: list[str], tmp_path: Path
-) -> None:
-    (tmp_path / "y.yaml").write_text("xmatters: {trigger_url: {secret: stored}, auth: {type: url}}")
-    operator.keep("x", "y")
-    operator.run("channel", "set", "x", "--set", "policy.max_per_minute=7", code=0)
-    operator.put(job())
-    before = operator.secret("x"), operator.secret("y")
-    done = operator.run(*(part.replace("DIR", str(tmp_path)) for part in verb), typed="y\n")
-    assert (done.exit_code, "give --yes" in done.stderr) == (2, True), done.output
-    assert (operator.secret("x"), operator.secret("y"), operator.visible()) == (*before, 1)
-    assert operator.requested == []
 
 
 def test_profile_and_region_are_found_as_by_the_aws_cli(
