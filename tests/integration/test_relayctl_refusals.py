@@ -1,4 +1,4 @@
-"""Calls that relayctl refuses: exit code, one sentence that says why, no credential, and nothing is changed."""
+"""Calls that relayctl refuses, and sources that AWS refuses: exit code, and one sentence that says why."""
 
 import json
 import shlex
@@ -8,9 +8,10 @@ import pytest
 
 from tests import samples
 from tests.integration.relayctl_cloud import Operator
+from tests.integration.relayctl_logs import Logs
 from tests.samples import job
 
-CANARY = "canary-2d61"
+CANARY, INCIDENT = "canary-2d61", "65a1b2c3d4e5f60718293a4b"
 BACK = f"{CANARY}-callback-token-of-24"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
 NEW = f"channel set new --trigger-url {TRIGGER}?apiKey={CANARY}&recipients=Ops"
@@ -121,3 +122,42 @@ def test_call_is_refused_in_a_sentence_and_nothing_is_changed(
     assert (operator.secret("payments"), operator.secret("newer")["policy"]) == (secret, {"newer": 1})
     assert len(operator.secrets.list_secrets()["SecretList"]) == 2
     assert (operator.visible(), operator.requested, operator.marks()) == (1, [], {})
+
+
+SHOW = f"incident show {INCIDENT}"
+
+
+@pytest.mark.parametrize(
+    ("words", "operation", "source"),
+    [
+        *(("status", *row) for row in (("FilterLogEvents", "log bigpanda-webhook"), ("Query", "ledger"))),
+        *(("status", *row) for row in (("GetQueueAttributes", "queues"), ("GetSecretValue", "secret of channel pay"))),
+        *((SHOW, *row) for row in (("FilterLogEvents", "log job-worker"), ("ReceiveMessage", "dlq"))),
+        *((words, "BatchGetItem", "ledger") for words in (SHOW, "incident list")),
+        *((words, "GetItem", "ledger") for words in ("status", "channel list")),
+        ("shadow report payments", "GetSecretValue", "secret of channel payments"),
+    ],
+)
+def test_source_that_aws_refuses_is_named_and_the_rest_is_shown(
+    operator: Operator, logs: Logs, narrow: None, words: str, operation: str, source: str
+) -> None:
+    operator.keep("payments")
+    operator.parameters["BigPandaHosts"] = "eu-api.bigpanda.io"
+    operator.owe("payments", INCIDENT, 10)
+    operator.put(job(channel="payments", incident_id=INCIDENT))
+    logs.share("payments", 10, "shadowed", incident_id=INCIDENT)
+    operator.refused = {operation: "AccessDeniedException"}
+    done = operator.run(*words.split(), code=int(words.startswith("shadow")))
+    assert done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert f"FAILED: {source}" in done.stderr
+    assert "AccessDenied" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["incident list", "incident list --owed", SHOW, "shadow report payments", "report"])
+def test_nothing_is_found_if_no_source_can_be_read(operator: Operator, logs: Logs, words: str) -> None:
+    operator.keep("payments")
+    operations = ("FilterLogEvents", "Query", "BatchGetItem", "ReceiveMessage")
+    operator.refused = dict.fromkeys(operations, "AccessDeniedException")
+    done = operator.run(*words.split(), code=1)
+    assert (done.stdout, "AccessDenied" in done.stderr) == ("", True)

@@ -60,16 +60,3 @@ def test_report_lists_signals_and_counts_what_would_not_have_rung(operator: Oper
         *(("unchanged", "it is as announced", 1), ("duplicate", "", 1)),
     ]
     assert (found["peak_signals"], found["peak_at"] > moments.iso(logs.now - 4100)) == (1, True), "the latest minute"
-
-
-def test_source_that_cannot_be_read_is_named_and_leaves_the_rest_of_the_report(operator: Operator, logs: Logs) -> None:
-    keep(operator)
-    shared(logs, 60)
-    operator.refused["GetSecretValue"] = "AccessDeniedException"
-    done = operator.run("shadow", "report", "payments")
-    assert done.exit_code == 1
-    assert "the limit is not known" in " ".join(done.stdout.split())
-    assert "FAILED: secret of channel payments" in done.stderr
-    operator.refused["FilterLogEvents"] = "AccessDeniedException"
-    done = operator.run("shadow", "report", "payments", code=1)
-    assert (done.stdout, "FAILED: log bigpanda-webhook" in done.stderr) == ("", True)

@@ -165,25 +165,3 @@ class TestOutput:
         assert "ok       healthy: 1 share, 1 signal in the last hour; last share 30s ago" in done.stdout
         assert "0 jobs wait on the retry and chore queues" in done.stdout
         assert "circuit closed" in operator.run("status", "--channel", "healthy").stdout
-
-    @pytest.mark.parametrize(
-        ("operation", "problem"),
-        [
-            ("FilterLogEvents", "log bigpanda-webhook"),
-            ("Query", "ledger"),
-            ("GetItem", "ledger"),
-            ("GetSecretValue", "secret of channel noc"),
-            ("GetQueueAttributes", "queues"),
-        ],
-    )
-    def test_refused_source_is_named_and_the_rest_is_shown(
-        self, operator: Operator, logs: Logs, operation: str, problem: str
-    ) -> None:
-        operator.keep("noc")
-        operator.refused = {operation: "AccessDeniedException"}
-        document = operator.run_json("status")
-        assert [each["channel"] for each in document["channels"]] == ["noc"]
-        assert any(each.startswith(problem) for each in document["problems"])
-        done = operator.run("status", "--channel", "noc")
-        assert (done.exit_code, "AccessDenied" in done.stderr) == (0, True)
-        assert max(map(len, done.stdout.splitlines())) <= 80
