@@ -173,21 +173,7 @@ def whom(pause: Pause) -> str:
 
 
 def document(policy: Policy | None, now: float) -> dict[str, Any]:
-    """Return the mode, and the pauses that are not over, as a JSON object for programs; null if not known."""
+    """Return the mode, and the pauses that are not over in words, as members of a JSON object; null if not known."""
     if policy is None:
         return {"mode": None, "pauses": None}
-    return {
-        "mode": current(policy, now),
-        "pauses": [
-            {
-                "since": moments.iso(each.since),
-                "until": moments.iso(each.until),
-                "then": "keep" if each.keeps_states else "drop",
-                "when": {fact: list(patterns) for fact, patterns in each.when},
-                "reason": each.reason or None,
-                "by": each.by or None,
-                "is_active": each.is_active(now),
-            }
-            for each in open_pauses(policy, now)
-        ],
-    }
+    return {"mode": current(policy, now), "pauses": [pause_words(each, now) for each in open_pauses(policy, now)]}

@@ -12,7 +12,7 @@ from relay.foreign_text import identifier, quoted, url_part
 from relay.http.client import json_object
 from relay.incidents.share import Fields, fields_of, nested, scalar, time_of
 from relay.jobs.job import Job, seconds_of
-from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi, listed
+from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi
 from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.reading import Filter, choosing
@@ -66,7 +66,7 @@ class Collector:
                 {
                     "channel": each.channel,
                     "url_recipients": list(each.recipients),
-                    **timeline.details(each.entry, now),
+                    **timeline.document(each.entry, now),
                 }
                 for each in self.known
             ],
@@ -97,9 +97,7 @@ class Collector:
         for function in FUNCTIONS:
             with self.readings.reading(f"{LOG} {function}"):
                 for line in self.stack.logs.scan(function, pattern, self.since, MAX_ANSWERS):
-                    event = (
-                        timeline_logs.event_of(line, function) if log_lines.is_about(line, self.incident_id) else None
-                    )
+                    event = timeline_logs.event_of(line) if log_lines.is_about(line, self.incident_id) else None
                     if event and (not event.channel or self.channel in {None, event.channel}):
                         self.events.append(event)
 
@@ -171,24 +169,15 @@ class Collector:
 
     def _is_news(self, event: Event) -> bool:
         """False for a signal that a log line has, too, unless the ledger knows of its page."""
-        logged = {each.details.get("request_id") for each in self.events if each.source == LOG}
-        details = event.details
-        is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_page_missing")
-        return not (is_bare and details.get("request_id") in logged)
+        logged = {each.request_id for each in self.events if each.source == LOG}
+        return event.kind != "signal" or event.is_page_known or event.request_id not in logged
 
 
 def _dead_letter(job: Job) -> Event:
     status = f" (HTTP {job.stamps.http_status})" if job.stamps.http_status else ""
     text = f"on the dead-letter queue: {job.kind}, {job.stamps.reason}{status}, {job.stamps.attempts} attempts"
     at = job.dead_lettered_at or job.stamps.last_failed_at or job.received_at
-    members: Mapping[str, object] = {
-        "delivery_id": job.delivery_id,
-        "reason": job.stamps.reason,
-        "http_status": job.stamps.http_status,
-        "attempts": job.stamps.attempts,
-        "replays": job.stamps.replays,
-    }
-    return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel, members)
+    return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel)
 
 
 # The types that recordings of a tenant have.
@@ -202,25 +191,21 @@ _MAX_NAMES = 10
 def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
     """Ask xMatters for a page and its answers, and yield the events that have a time. Raises NoAnswer or BadAnswer."""
     path = f"{EVENTS_PATH}/{url_part(page_id)}?embed=recipients"
-    page = Fields(
-        json_object(
-            api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None).body
-        )
-    )
+    answer = api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None)
+    page = Fields(json_object(answer.body))
     query = urlencode({"eventId": page_id, "auditType": AUDIT_TYPES, "limit": MAX_AUDITS}, errors="replace")
-    audits = listed(api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
-    number, created = _text(page.first("eventid")), time_of(page.first("created"))
-    name, details = f"page {identifier(number or page_id)}", {"page": number, "page_id": page_id}
+    audits = api.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
+    name, created = f"page {identifier(_text(page.first('eventid')) or page_id)}", time_of(page.first("created"))
     if created is not None:
         names = list(_recipients(page.first("recipients")))
         shown = ", ".join(map(identifier, names[:_MAX_NAMES]))
         more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
         text = f"{name} made; recipients: {shown}{more}" if names else f"{name} made; xMatters names no recipients"
-        yield Event(created, XMATTERS, "page", text, channel, details | {"recipients": names})
+        yield Event(created, XMATTERS, "page", text, channel)
     for audit in audits:
-        yield from _answer(channel, name, fields_of(audit), details)
+        yield from _answer(channel, name, fields_of(audit))
     if (ended := time_of(page.first("terminated"))) is not None:
-        yield Event(ended, XMATTERS, "page", f"{name} ended", channel, details)
+        yield Event(ended, XMATTERS, "page", f"{name} ended", channel)
 
 
 def _recipients(value: Any) -> Iterator[str]:
@@ -230,7 +215,7 @@ def _recipients(value: Any) -> Iterator[str]:
             yield name
 
 
-def _answer(channel: str, page: str, audit: Fields, details: Mapping[str, Any]) -> Iterator[Event]:
+def _answer(channel: str, page: str, audit: Fields) -> Iterator[Event]:
     response, annotation = audit.first("response"), audit.first("annotation")
     found = fields_of(response if isinstance(response, dict) else annotation)
     at = time_of(found.first("received")) or time_of(found.first("created")) or time_of(audit.first("at"))
@@ -238,21 +223,17 @@ def _answer(channel: str, page: str, audit: Fields, details: Mapping[str, Any]) 
     # The recipient of a notification is a device, which belongs to a person.
     owner = nested(recipient, "owner")
     person = found.first("author") or owner or recipient
-    members = {
-        "person": _text(nested(person, "targetname") or nested(person, "name")),
-        "device": _text(nested(recipient, "name")) if owner else "",
-        "response": _text(found.first("response")) or _text(nested(found.first("option"), "text")),
-        "comment": _text(found.first("comment")),
-    }
-    if at is None:
-        return
-    who = identifier(members["person"]) if members["person"] else "somebody"
-    device = f" on {quoted(members['device'], _MAX_TEXT)}" if members["device"] else ""
-    said = f" {quoted(members['response'], _MAX_TEXT)}" if members["response"] else ""
-    is_answer = bool(said or device)
-    text = f"{who} answered{said} to {page}{device}" if is_answer else f"{who} commented on {page}"
-    comment = f": {quoted(members['comment'], _MAX_TEXT)}" if members["comment"] else ""
-    yield Event(at, XMATTERS, "answer" if is_answer else "comment", text + comment, channel, {**details, **members})
+    who = identifier(_text(nested(person, "targetname") or nested(person, "name")) or "somebody")
+    device = _quoted(" on ", nested(recipient, "name") if owner else None)
+    said = _quoted(" ", found.first("response")) or _quoted(" ", nested(found.first("option"), "text"))
+    text = f"{who} answered{said} to {page}{device}" if said or device else f"{who} commented on {page}"
+    if at is not None:
+        kind = "answer" if said or device else "comment"
+        yield Event(at, XMATTERS, kind, text + _quoted(": ", found.first("comment")), channel)
+
+
+def _quoted(before: str, value: Any) -> str:
+    return f"{before}{quoted(text, _MAX_TEXT)}" if (text := _text(value)) else ""
 
 
 def _text(value: Any) -> str:
@@ -272,6 +253,5 @@ def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
         comment = scalar(nested(nested(each, "params"), "comment")) or scalar(nested(each, "comment"))
         words = identifier(kind.removeprefix("incident_").replace("_", "-")).replace("-", " ")
         user = _text(nested(each, "createdby"))
-        words = f"{words} by user {identifier(user)}" if user else words
-        text = f"{words}: {quoted(comment, _MAX_TEXT)}" if comment else words
-        yield Event(at, BIGPANDA, "activity", text, details={"activity": kind, "user": user, "comment": comment})
+        by = f" by user {identifier(user)}" if user else ""
+        yield Event(at, BIGPANDA, "activity", f"{words}{by}{_quoted(': ', comment)}")

@@ -55,7 +55,7 @@ class Listed(NamedTuple):
             "channel": self.channel,
             "title": entry.about.title or None if entry else None,
             "last_share_at": moments.iso(self.at),
-            **(timeline.details(entry, now) if entry else {}),
+            **(timeline.document(entry, now) if entry else {}),
         }
 
 

@@ -111,10 +111,8 @@ def _rehearsed(done: Rehearsal) -> dict[str, Any]:
     return {
         "pages": len(done.rings),
         "critical": sum(each.status == "critical" for each in done.rings),
-        "by_transition": dict(Counter(str(each.transition) for each in done.rings).most_common()),
         "not_rung": dict(sorted(done.quiet.items())),
         "given_up": len(done.dead),
-        "after_share": spread(each.after for each in done.rings),
         "most_in_a_minute": _most_in_a_minute(each.at for each in done.rings),
         "by_hour": _by_hour([each.at for each in done.rings]),
     }

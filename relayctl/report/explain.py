@@ -170,7 +170,7 @@ type Line = tuple[str, str]
 def lines(document: Mapping[str, Any]) -> Iterator[Line]:
     """Yield pairs of label and line from the JSON object of an explanation; only the first of a part has its label."""
     change, routes, request = document["transition"], document["routes"], document["request"]
-    compared = {name: each for name, each in change.items() if name not in {"transition", "compared_with"}}
+    compared = {name: each for name, each in change.items() if name != "transition"}
     nothing = [f"nothing, as if the incident were new: {printable(change['ledger_missing'] or '')}"]
     limits = document["rate_limit"]
     used = [_fields(each, separator=" ") for each in limits["limits"]]

@@ -127,7 +127,6 @@ def _unsent(task: Task, outcome: Outcome) -> str:
 def _transition(task: Task, entry: Entry, missing: str | None) -> dict[str, Any]:
     return {
         "transition": task.change.transition if task.change else None,
-        "compared_with": "nothing" if missing else "ledger",
         "ledger_missing": missing,
         "is_known": entry.sequence > 0,
         "announced": _state(entry.announced),
@@ -229,7 +228,6 @@ def _request(task: Task, only: tuple[str, ...], *, is_sent: bool) -> dict[str, A
         "is_sent": is_sent,
         "is_bigpandas_body": decision.body == "bigpanda",
         "priority": decision.priority,
-        "decision": decision._asdict(),
         "bytes": len(body),
         "body": body.decode("utf-8"),
     }

@@ -202,7 +202,6 @@ def in_order(found: Sequence[ChannelStatus], now: float) -> list[ChannelStatus]:
 
 def document(status: ChannelStatus, now: float) -> dict[str, Any]:
     traffic, debts, gate, judgement = status.traffic, status.debts, status.gate, judge(status, now)
-    oldest = debts.oldest if debts else None
     return {
         "channel": status.name,
         "health": judgement.health,
@@ -211,29 +210,22 @@ def document(status: ChannelStatus, now: float) -> dict[str, Any]:
         "shares_last_hour": traffic.shares if traffic else None,
         "signals_last_hour": traffic.signals if traffic else None,
         "refused_last_day": status.refused_requests.number if status.refused_requests else None,
-        "last_refused_at": moments.iso_or_none((status.refused_requests and status.refused_requests.last_at) or None),
         "last_share_at": moments.iso_or_none(traffic.last_share if traffic else status.shared_at),
         "last_signal_at": moments.iso_or_none(traffic.last_signal if traffic else None),
         "owed_critical": debts.critical if debts else None,
         "owed_other": debts.other if debts else None,
-        "oldest_debt_at": moments.iso_or_none(oldest),
-        "oldest_debt_seconds": None if oldest is None else max(0, round(now - oldest)),
+        "oldest_debt_at": moments.iso_or_none(debts.oldest if debts else None),
         "next_attempt_by": moments.iso_or_none(next_attempt(status, now)),
-        "reasons": dict(debts.reasons) if debts else None,
         "given_up_critical": debts.given_up if debts else None,
         "given_up_other": debts.given_up_other if debts else None,
-        "pages_missing": debts.pages_missing if debts else None,
         "circuit": circuit(gate, now) if gate else None,
         "circuit_open_until": moments.iso_or_none(
             gate.circuit.open_until if gate and gate.circuit.is_open(now) else None
         ),
-        "failures": gate.circuit.failures if gate else None,
         "rate_used": gate.counted(now) if gate else None,
         "rate_limit": status.policy.max_per_minute if status.policy else None,
         "secret_changed_at": moments.iso_or_none(status.changed_at),
         "credentials": [each.document() for each in status.uses],
-        "credentials_probed_at": moments.iso_or_none(status.probed_at),
-        "credentials_refused": list(status.refused.kinds) if status.refused else [],
         "canary_at": moments.iso_or_none((status.canary and status.canary.judged_at) or None),
         "canary_failure": (status.canary and status.canary.failure) or None,
     }

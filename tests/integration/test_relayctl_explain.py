@@ -43,7 +43,7 @@ class TestExplain:
         before = operator.dynamodb.scan(TableName=operator.table)["Items"]
         found = operator.run_json("explain", share, "--channel", "payments")
         assert (found["verdict"]["action"], found["transition"]["transition"]) == ("signal", "worsened")
-        assert (found["transition"]["compared_with"], found["transition"]["is_known"]) == ("ledger", True)
+        assert (found["transition"]["ledger_missing"], found["transition"]["is_known"]) == (None, True)
         assert [each["result"] for each in found["routes"]] == ["no", "matched"]
         assert found["recipients"]["names"] == ["Ops"]
         assert found["rate_limit"]["limits"][0]["used"] == 0

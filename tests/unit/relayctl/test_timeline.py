@@ -26,7 +26,7 @@ STATE = State.of(samples.share(), NOW - 60)
 
 
 def words(message: str, **fields: Any) -> str | None:
-    found = timeline_logs.event_of(Line(NOW, {"message": message, "channel": "noc", **fields}), "job-worker")
+    found = timeline_logs.event_of(Line(NOW, {"message": message, "channel": "noc", **fields}))
     return found.text if found else None
 
 
@@ -55,9 +55,8 @@ def test_other_lines_are_no_events(message: str) -> None:
 
 def test_line_about_several_channels_belongs_to_none_of_them() -> None:
     line = Line(NOW, {"message": "unknown incident: x", "channel": "noc, payments and 2 more"})
-    found = timeline_logs.event_of(line, "reconcile")
-    assert found
-    assert (found.channel, found.details["channels"]) == ("", "noc, payments and 2 more")
+    found = timeline_logs.event_of(line)
+    assert (found and found.channel) == ""
 
 
 def test_summary_names_all_that_a_person_has_to_know() -> None:
@@ -75,10 +74,9 @@ def test_summary_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
     entry = Entry(newest=STATE, debt=debt)
     _, said = timeline.words(entry, NOW)
     assert said == f"OWED for 1m; it waits for the end of a pause at {moments.moment(NOW + 3600)}"
-    assert timeline.details(entry, NOW)["paused_until"] == moments.iso(NOW + 3600)
     attempt = list(timeline.events(entry))[-1]
     assert (attempt.text, attempt.at) == ("next attempt, at the end of the channel's pause", NOW + 3600)
-    assert timeline.details(entry, NOW + 3601)["paused_until"] is None
+    assert list(timeline.words(entry, NOW + 3601))[1] == "OWED for 1h (paused)"
 
 
 PAGE = {
