@@ -35,7 +35,7 @@ _VERBS = {
     "shadow": ("relayctl.report.shadow:shadow", "Report what a channel in shadow mode would have sent."),
     "status": ("relayctl.stack.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."),
     "uninstall": (
-        "relayctl.stack.uninstall:uninstall",
+        "relayctl.stack.draining:uninstall",
         "Prepare the deletion of the stack, and print the commands for it.",
     ),
 }

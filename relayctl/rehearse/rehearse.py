@@ -19,7 +19,7 @@ from relay.incidents.share import environment_id
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, CredentialInput, credential_option
 from relayctl.rehearse import fetch
-from relayctl.rehearse.archive import Archive
+from relayctl.rehearse.fetch import Archive
 from relayctl.rehearse.findings import figures, page, rows, settings_to_install, with_assumed_pages
 from relayctl.rehearse.history import Past, is_wanted, read_past
 from relayctl.rehearse.reader import Reader

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relayctl.__main__ import main
-from relayctl.rehearse.archive import Archive
+from relayctl.rehearse.fetch import Archive
 from relayctl.rehearse.findings import CLASSES
 from relayctl.settings import settings_file
 from relayctl.stack.deployed import Effects

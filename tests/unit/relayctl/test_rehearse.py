@@ -9,8 +9,7 @@ import pytest
 from click import ClickException
 
 from relay.http.session import HttpAnswer
-from relayctl.rehearse.archive import Archive
-from relayctl.rehearse.fetch import fetch_answers, fetch_incidents, fetch_pages
+from relayctl.rehearse.fetch import Archive, fetch_answers, fetch_incidents, fetch_pages
 from relayctl.rehearse.findings import figures, pages_got, rows
 from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
 from relayctl.rehearse.reader import FetchError, Reader
