@@ -75,9 +75,8 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
 def list_(stack: Stack, as_json: bool) -> None:
     """List the channels of the stack: mode, health, last share, last change.
 
-    Health is that of relayctl status. A function notes a share once an hour, so the true last share may be up to an
-    hour later. A source that fails is named on stderr. A new channel may be missing for five minutes, since Secrets
-    Manager lists it late.
+    A function notes a share once an hour, so the true last share may be up to an hour later. A new channel may be
+    missing for five minutes, since Secrets Manager lists it late.
 
     \b
     Example:

@@ -79,9 +79,7 @@ def ring(stack: Stack, url: str, header: Mapping[str, str], incident_id: str) ->
 def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None:
     """Check a channel: its secret, hosts, credentials, recipients, and refused requests to its webhook.
 
-    Without --ring, nobody is notified.
-
-    Prints one line for each check: ok, warning (works, but not fully, or the check is not possible now) or failed.
+    Without --ring, nobody is notified. A warning is for what works, but not fully, or cannot be checked now.
 
     With --ring, relayctl shares a test incident of status warning as BigPanda would, and its resolve at once. The
     check fails unless the incident is delivered. Do not answer its page: BigPanda has no such incident.

@@ -141,8 +141,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
     A dropped job cannot be replayed: export it before. Its state rings no more, and no longer makes its channel sick.
     Without --yes, relayctl asks before it deletes, and names the criticals that are still owed.
 
-    At least one filter is needed, or --all. A job has to match all filters. A drop prints an audit line on stderr: one
-    line of JSON. Ctrl-C stops after the current batch.
+    At least one filter is needed, or --all.
 
     \b
     Example:

@@ -91,8 +91,8 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
     bodies may hold texts of incidents, so only you may read the file (mode 0600). It has no credential of
     the relay.
 
-    A job has to match all filters. Messages that are no jobs of the relay are not exported; without a filter, they make
-    the exit code 1. What another reader holds is not exported either, and is counted on stderr.
+    Messages that are no jobs of the relay are not exported; without a filter, they make the exit code 1. What another
+    reader holds is not exported either, and is counted on stderr.
 
     \b
     Example:
@@ -178,10 +178,7 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     """Put the jobs of an exported FILE back on the dead-letter queue. Nothing is replayed.
 
     All lines are checked before the first job is sent. A file may be imported twice: each job is then on the queue
-    twice, and a replay rings once for it. Ctrl-C stops after the current batch, and the command says how many lines
-    are in and from which line on to import the rest.
-
-    An import prints an audit line on stderr: one line of JSON.
+    twice, and a replay rings once for it. After Ctrl-C, the command says from which line on to import the rest.
 
     \b
     Example:

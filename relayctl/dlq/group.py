@@ -32,6 +32,9 @@ def dlq() -> None:
 
     xMatters or BigPanda refused them, or did not accept them in time. Or their channel is removed or in shadow mode,
     their queue refused them, or their worker crashed again and again.
+
+    A job has to match all filters. A replay, a drop and an import print an audit line on stderr: one line of JSON.
+    Ctrl-C stops them after the current batch.
     """
 
 
@@ -46,7 +49,7 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
     """List dead-lettered jobs, oldest first: age, id, channel, incident, status, reason, attempts, title.
 
     Other readers cannot receive the messages while relayctl reads them. An incident id that is not a single word is
-    quoted; --json has the id unchanged. A job has to match all filters.
+    quoted; --json has the id unchanged.
 
     \b
     Example:

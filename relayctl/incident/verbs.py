@@ -134,8 +134,7 @@ def incident() -> None:
 def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as_json: bool) -> None:
     """List the incidents that were shared last, the newest first, each with its state and title.
 
-    One line for each: the age of its last share, channel, id, state, title. Without --owed the webhook's log says which
-    incidents were shared. At most 500 are listed. A source that fails is named on stderr.
+    Without --owed the webhook's log says which incidents were shared. At most 500 are listed.
 
     \b
     Example:
@@ -192,8 +191,7 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
     """Show an incident's timeline: shares, signals, pages, answers, retries and dead letters.
 
     Sources: the ledger, the functions' logs, the dead-letter queue, and the APIs of xMatters and BigPanda for channels
-    with xmatters.rest and bigpanda.api_key. Each line names its source. A source that is missing or fails is named on
-    stderr. Nothing is changed. For some seconds other readers cannot receive dead-lettered messages. Times are local.
+    with xmatters.rest and bigpanda.api_key. For some seconds other readers cannot receive dead-lettered messages.
     ID may be the incident's address in BigPanda's console.
 
     \b

@@ -49,14 +49,8 @@ _BEGINS = frozenset({"opened", "worsened", "reopened"})
 def report(stack: Stack, since: float | None, channel: str | None, as_json: bool) -> None:
     """Report how the relay did, from its logs.
 
-    Shares and incidents; signals, and how soon after the share xMatters accepted them; repeats and stale states that
-    rang nobody; answers, and how soon; criticals that nobody is known to have heard; messages to the fallback topic;
-    dead letters. "Kept" is the part of the shares that were delivered or are safe.
-
-    Answers are those that xMatters called back. Canaries do not count. Times are local. A source that fails is named on
-    stderr.
-
-    Exit codes: 0 shown, 1 a source failed, 2 usage, 3 no share came, 130 interrupted.
+    "Kept" is the part of the shares that were delivered or are safe. Answers are those that xMatters called back.
+    Canaries do not count.
 
     \b
     Example:

@@ -50,10 +50,7 @@ def shadow() -> None:
 def report(stack: Stack, name: str, since: float | None, as_json: bool) -> None:
     """Report what a channel in shadow mode would have sent, and what not.
 
-    From the webhook's log, the report has each signal that would have been sent: time, incident, transition, status,
-    recipients. It has totals, the shares that would not have rung and why, and the minute with the most signals.
-
-    Waits for rate limits are not reproduced. Times are local. A source that is missing or fails is named on stderr.
+    It reads the webhook's log. Waits for rate limits are not reproduced.
 
     \b
     Example:

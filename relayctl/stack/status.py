@@ -179,9 +179,7 @@ def _ago(at: float | None, now: float) -> str:
 def status(stack: Stack, channel: str | None, as_json: bool) -> None:
     """Show the status of each channel, the least healthy first.
 
-    For each: shares and signals in the last hour, owed states, the oldest debt, the time by which the next attempt is
-    made, the circuit, the signals of a minute and their limit, the age and last use of credentials. A healthy channel
-    has one line, unless it is named by --channel. A source that fails is named on stderr.
+    A healthy channel has one line, unless it is named by --channel.
 
     \b
     Example:

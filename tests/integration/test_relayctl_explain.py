@@ -44,7 +44,8 @@ class TestExplain:
         found = operator.run_json("explain", share, "--channel", "payments")
         assert (found["verdict"]["action"], found["transition"]["transition"]) == ("signal", "worsened")
         assert (found["transition"]["ledger_missing"], found["transition"]["is_known"]) == (None, True)
-        assert [each["result"] for each in found["routes"]] == ["no", "matched"]
+        results = ["did not match, status is critical, not warning", "matched, status is critical"]
+        assert [each["result"] for each in found["routes"]] == results
         assert found["recipients"]["names"] == ["Ops"]
         assert found["rate_limit"]["limits"][0]["used"] == 0
         assert json.loads(found["request"]["body"])["priority"] == "HIGH"
