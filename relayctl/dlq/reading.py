@@ -79,6 +79,7 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
         ),
         click.option(
             "--status",
+            type=lambda text: text.strip().lower(),
             metavar="STATUS",
             help=f"Only jobs of shares with this status of the incident, such as critical; {NO_STATUS} for none.",
         ),
@@ -96,7 +97,10 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
             help="Only jobs of shares since: 90m, 12h, 7d or a time.",
         ),
         click.option(
-            "--older-than", type=moments.since, metavar="DURATION", help="Only jobs of shares that came before: 7d."
+            *("--older-than", "until"),
+            type=moments.since,
+            metavar="DURATION",
+            help="Only jobs of shares that came before: 7d.",
         ),
         click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first."),
     )
@@ -104,13 +108,9 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         @wraps(verb)
         def wrapped(**arguments: Any) -> None:
-            took = {name: arguments.pop(name) for name in ("channel", "incident", "kind", "status", "since", "limit")}
-            wanted = Filter(
-                **took | {"status": took["status"] and took["status"].strip().lower()},
-                reason=arguments.pop("wanted_reason"),
-                until=arguments.pop("older_than"),
-            )
-            verb(wanted=wanted, **arguments)
+            names = ("channel", "incident", "kind", "status", "since", "until", "limit")
+            took = {name: arguments.pop(name) for name in names}
+            verb(wanted=Filter(**took, reason=arguments.pop("wanted_reason")), **arguments)
 
         for option in reversed(options):
             wrapped = option(wrapped)
