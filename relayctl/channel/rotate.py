@@ -238,11 +238,10 @@ def _rotate_outward(change: ChannelChange, kind: str, *, unchecked: bool, as_jso
 
 
 def _checked(stack: Stack, change: ChannelChange, kind: str) -> Check:
-    effects, deadline = stack.effects, stack.deadline(SECONDS)
+    deadline = stack.deadline(SECONDS)
     if kind == "bigpanda":
-        client = effects.outward(stack.hosts.bigpanda)
-        return credential_checks.bigpanda(client, change.channel.bigpanda, deadline)
-    client = effects.outward(stack.hosts.xmatters)
+        return credential_checks.bigpanda(stack, change.channel.bigpanda, deadline)
+    client = stack.effects.outward(stack.hosts.xmatters)
     if kind == "rest" and change.channel.rest is not None:
         return credential_checks.rest(Directory(client), change.channel.rest, deadline)
     return credential_checks.trigger(client, change.channel, deadline)

@@ -79,7 +79,7 @@ class TestChecks:
             done = operator.run("channel", "test", "payments")
         assert {state for state, _ in found.values()} == {"ok"}
         assert list(found) == [
-            *("secret", "hosts", "xMatters REST API", "recipient Ops", "recipient jdoe", "BigPanda API", "receipt")
+            *("secret", "xMatters REST API", "recipient Ops", "recipient jdoe", "BigPanda API", "receipt")
         ]
         assert (done.exit_code, done.stderr) == (0, "channel payments: all well\n")
         assert done.stdout.splitlines() == [f"ok       {what}: {detail}" for what, (_, detail) in found.items()]
@@ -148,13 +148,19 @@ class TestChecks:
             "neither channel, route nor URL names any",
         ]
 
-    def test_host_outside_the_stacks_list_fails_and_no_vendor_is_called(self, operator: Operator, tenant: Box) -> None:
-        keep(operator, tenant, "jdoe", bigpanda={"api_key": f"{CANARY}-bp"})
+    @pytest.mark.parametrize(
+        ("members", "check"),
+        [({}, "BigPanda API"), ({"base_url": "https://other.example"}, "secret")],
+        ids=["usual", ""],
+    )
+    def test_host_outside_the_stacks_list_fails_and_is_not_called(
+        self, operator: Operator, tenant: Box, members: dict[str, str], check: str
+    ) -> None:
+        keep(operator, tenant, "jdoe", bigpanda={"api_key": f"{CANARY}-bp", **members})
         operator.parameters["BigPandaHosts"] = "acme.xmatters.com"
-        found = examined(operator, code=1)
-        assert found["hosts"] == ("failed", "bigpanda.base_url: its host is not among the stack's BigPandaHosts")
-        assert list(found) == ["secret", "hosts"]
-        assert tenant.events.calls.all() == []
+        state, detail = examined(operator, code=1)[check]
+        words = "bigpanda.base_url: its host is not among the stack's BigPandaHosts"
+        assert (state, words in detail) == ("failed", True)
 
     @pytest.mark.parametrize(
         ("status", "state", "words"),
