@@ -78,9 +78,8 @@ def private_file(path: Path) -> IO[str]:
 
 
 def labelled(label: str, value: str, columns: int = 15) -> None:
-    """Write a label, padded to `columns`, and a value to stdout; on two lines if the terminal is too narrow."""
-    line, width = f"{label:{columns}}{printable(value)}", _columns(sys.stdout)
-    click.echo(f"{label.rstrip()}\n{printable(value)}" if width and len(line) > width else line)
+    """Write a label, padded to `columns`, and a value to stdout. It is not wrapped: a value must be copied whole."""
+    click.echo(f"{label:{columns}}{printable(value)}")
 
 
 def counted(number: int, what: str) -> str:
