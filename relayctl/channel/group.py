@@ -67,7 +67,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
         terminal.labelled("from xMatters", back)
     click.echo("secret         " + json.dumps(masked, indent=2, ensure_ascii=False).replace("\n", "\n" + " " * 15))
     for each in uses:
-        terminal.labelled("last use", str(each))
+        terminal.labelled("last use", each.words(now))
 
 
 @channel.command("list")

@@ -145,7 +145,7 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
         return Judgement(Health.UNKNOWN, ("its debts could not be read",))
     if debts.oldest is not None and is_held(debts, now):
         until = moments.moment(debts.oldest)
-        return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of {hold_words(debts)} at {until}",))
+        return Judgement(Health.OWES, (f"{owed_words(debts)}, waiting for the end of {hold_words(debts)} at {until}",))
     if debts.owed:
         since = "?" if debts.oldest is None else age(now - debts.oldest)
         return Judgement(Health.OWES, (f"owed for {since}{owed_reasons(debts)}",))
@@ -157,6 +157,13 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
 def is_held(debts: Debts, now: float) -> bool:
     """True if all owed states wait for the end of a pause or a flap, so that none is late at `now` (epoch seconds)."""
     return debts.oldest is not None and debts.oldest > now
+
+
+def owed_words(debts: Debts) -> str:
+    """Return the owed states in words, such as `1 critical, 2 other owed`; empty if nothing is owed."""
+    counts = {"critical": debts.critical, "other": debts.other}
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{said} owed" if said else ""
 
 
 def hold_words(debts: Debts) -> str:

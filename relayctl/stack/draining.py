@@ -16,7 +16,7 @@ from relayctl.channel.store import ChannelStore
 from relayctl.dlq import file as dead_letter_file
 from relayctl.dlq.file import STDOUT
 from relayctl.dlq.reading import Choice, Filter
-from relayctl.stack.channel_status import ChannelStatus
+from relayctl.stack.channel_status import ChannelStatus, owed_words
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status_reading import Owed, StackStatus, StatusReader, UndeliveredJobs
 from relayctl.terminal import progress
@@ -63,7 +63,7 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
         since = f", the oldest for {age(now - debts.oldest)}" if debts.oldest is not None else ""
         paused = debts.reasons[Reason.PAUSED]
         resume = f", {paused} paused: relayctl channel resume {status.name}" if paused else ""
-        found.append(f"{debts.owed} owed{since}{resume}")
+        found.append(f"{owed_words(debts)}{since}{resume}")
     # While the channel sends nothing, the sweeper notifies of nothing. It does so once the channel is removed.
     is_silent = status.policy is not None and status.policy.stops_all(now)
     if not is_silent and (notices := debts.unnotified + debts.pages_missing):
@@ -195,7 +195,7 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
     found = [f"not known: {each}" for each in owed.problems]
     takes = "1 channel takes" if len(present) == 1 else f"{len(present)} channels take"
     found += [f"{takes} shares: {', '.join(present)}"] if present else []
-    found += owed.owed_words
+    found += [owed_words(owed.debts)] if owed.debts and owed.owed else []
     jobs = "job waits" if waiting == 1 else "jobs wait"
     found += [f"{waiting} {jobs} on the retry and chore queues"] if waiting else []
     return found + ([f"{left} dead-lettered, and not exported by this call"] if left else [])

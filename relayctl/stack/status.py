@@ -12,7 +12,6 @@ from relay.foreign_text import printable
 from relay.sweeper.canary import Canary
 from relayctl import check_results, moments, terminal
 from relayctl.channel import checks, pauses
-from relayctl.channel.endpoints import Use
 from relayctl.channel.store import CHANNEL, NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check, failed, ok, warning
 from relayctl.failed_calls import tried
@@ -116,11 +115,11 @@ def _owed(each: ChannelStatus, now: float) -> str:
         return "nothing waits" if debts.given_up or debts.given_up_other else "nothing is owed"
     if channel_status.is_held(debts, now):
         held_by = channel_status.hold_words(debts)
-        return f"owed {debts.critical} critical, {debts.other} other; none is late, since all wait for {held_by}"
-    oldest = f"; oldest {age(now - debts.oldest)}" if debts.oldest is not None else ""
+        return f"{channel_status.owed_words(debts)}; none is late, since all wait for {held_by}"
+    oldest = f", the oldest for {age(now - debts.oldest)}" if debts.oldest is not None else ""
     attempt = channel_status.next_attempt(each, now)
     by = "" if attempt is None else f"; next attempt by {moments.clock_in_zones(attempt)}"
-    return f"owed {debts.critical} critical, {debts.other} other{oldest}{by}"
+    return f"{channel_status.owed_words(debts)}{oldest}{by}"
 
 
 def traffic(each: ChannelStatus, status: StackStatus) -> str:
@@ -160,13 +159,7 @@ def _pace(each: ChannelStatus, now: float) -> str:
 def _credentials(each: ChannelStatus, now: float) -> str:
     changed = f"secret changed {_ago(each.changed_at, now)}" if each.changed_at is not None else "secret's age ?"
     probed = [f"those for the vendors' APIs probed {_ago(each.probed_at, now)}"] if each.probed_at is not None else []
-    return "; ".join([changed, *(_use(use, now) for use in each.uses), *probed])
-
-
-def _use(use: Use, now: float) -> str:
-    # A use is recorded once an hour, so the last one may be newer.
-    used = f"used within {age(now - use.used_at)}" if use.used_at else "no use known"
-    return f"{use.endpoint} {use.age} {use.kind} {used}"
+    return "; ".join([changed, *(use.words(now) for use in each.uses), *probed])
 
 
 def _ago(at: float | None, now: float) -> str:

@@ -79,16 +79,11 @@ class Owed(NamedTuple):
         """Number of owed states, as far as it is known."""
         return self.debts.owed if self.debts else 0
 
-    @property
-    def owed_words(self) -> list[str]:
-        debts = self.debts or Debts()
-        counts = {"critical": debts.critical, "other": debts.other}
-        return [f"{count} {what} owed" for what, count in counts.items() if count]
-
     def __str__(self) -> str:
-        dead = [f"{self.dead_lettered} dead-lettered"] if self.dead_lettered else []
+        owed = channel_status.owed_words(self.debts or Debts())
+        dead = f"{self.dead_lettered} dead-lettered" if self.dead_lettered else ""
         unknown = (f"what is owed for this channel is not known: {each}" for each in self.problems)
-        return "; ".join([*self.owed_words, *dead, *unknown])
+        return "; ".join(filter(None, [owed, dead, *unknown]))
 
     def advice(self, name: str) -> str:
         """Return what an operator can do to have all this delivered, or to remove the channel all the same."""

@@ -160,7 +160,7 @@ class TestOutput:
         lines = done.stdout.splitlines()
         assert max(map(len, lines)) <= 80
         assert lines[0] == "sick     sick: a critical is owed for 10m (upstream 1)"
-        assert lines[1].startswith("         owed 1 critical, 0 other; oldest 10m; next attempt by ")
+        assert lines[1].startswith("         1 critical owed, the oldest for 10m; next attempt by ")
         assert "ok       healthy: 1 share, 1 signal in the last hour; last share 30s ago" in done.stdout
         assert "0 jobs wait on the retry and chore queues" in done.stdout
         assert "circuit closed" in operator.run("status", "--channel", "healthy").stdout

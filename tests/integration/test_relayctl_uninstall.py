@@ -45,8 +45,8 @@ class TestDrain:
 
         operator.on_pause = later
         done = remove(operator, "--yes")
-        assert "channel noc waits: 1 owed, the oldest for 5m" in done.stderr
-        assert "draining: 0 of 1: channel noc waits: 1 owed" in done.stderr
+        assert "channel noc waits: 1 critical owed, the oldest for 5m" in done.stderr
+        assert "draining: 0 of 1: channel noc waits: 1 critical owed" in done.stderr
         assert len(pauses) == 4, "three pauses of the drain, and one of the revocation mark"
         assert not exists(operator)
 
@@ -64,7 +64,7 @@ class TestDrain:
         operator.owe("noc", "i1", 300)
         done = remove(operator, "--yes", "--timeout", "2m", code=1)
         assert "not drained after 2 minutes" in done.stderr
-        assert "channel noc waits: 1 owed, the oldest for" in done.stderr
+        assert "channel noc waits: 1 critical owed, the oldest for" in done.stderr
         assert exists(operator)
 
 
