@@ -112,7 +112,6 @@ class ChannelStatus(NamedTuple):
     gate: Gate | None = None  # State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`)
     uses: Sequence[Use] = ()  # Last uses of its credentials; empty if they could not be read
     shares: ShareWatch | None = None  # None if its policy expects none, or the last one is not known
-    probed_at: float | None = None  # When the sweeper last tried its credentials (epoch seconds); None if never
     refused_requests: Refused | None = None  # Requests with a wrong credential; None if the log was not read
     refused: RefusedCredentials | None = None  # Unchanged credentials that a vendor refused when last probed
     canary: Canary | None = None  # Its canary; None if it has none, or if it could not be read

@@ -150,16 +150,14 @@ def _pace(each: ChannelStatus, now: float) -> str:
         if gate.circuit.open_until and gate.circuit.is_open(now)
         else ""
     )
-    failed = f" after {counted(gate.circuit.failures, 'failure')} in a row" if gate.circuit.failures else ""
     limit = str(each.policy.max_per_minute) if each.policy else _UNKNOWN
     state = channel_status.circuit(gate, now)
-    return f"circuit {state}{until}{failed}; {gate.counted(now)} of {limit} signals a minute"
+    return f"circuit {state}{until}; {gate.counted(now)} of {limit} signals a minute"
 
 
 def _credentials(each: ChannelStatus, now: float) -> str:
     changed = f"secret changed {_ago(each.changed_at, now)}" if each.changed_at is not None else "secret's age ?"
-    probed = [f"those for the vendors' APIs probed {_ago(each.probed_at, now)}"] if each.probed_at is not None else []
-    return "; ".join([changed, *(use.words(now) for use in each.uses), *probed])
+    return "; ".join([changed, *(use.words(now) for use in each.uses)])
 
 
 def _ago(at: float | None, now: float) -> str:

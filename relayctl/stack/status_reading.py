@@ -202,8 +202,7 @@ class StatusReader:
             return status
         policy, uses = channel.policy, self._readings.read("ledger", partial(endpoints.read_uses, table, channel))
         refused = self._refused if status.traffic is not None else None
-        prints = channel.api_fingerprints()
-        kinds = probe.refused_among(prints)
+        kinds = probe.refused_among(channel.api_fingerprints())
         # If no share is known, the last change of the secret stands for it.
         since = last_use(uses or (), "inbound", "current", "previous") or status.changed_at
         every = None if uses is None else policy.expect_share_every
@@ -212,7 +211,6 @@ class StatusReader:
             refused_requests=None if refused is None else refused.get(status.name, Refused(0, 0.0)),
             uses=uses or (),
             shares=None if every is None or since is None else ShareWatch(every, since),
-            probed_at=probe.at if probe.at and prints else None,
             refused=RefusedCredentials(status.name, kinds) if kinds else None,
             canary=canaries.get(status.name, Canary()) if policy.canary and canaries is not None else None,
         )
