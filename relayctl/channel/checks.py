@@ -162,11 +162,6 @@ def _receipt(channel: Channel) -> Check:
     proven = ", ".join(["signal", *(step for step, lack in lacks.items() if not lack)])
     others = "; ".join(f"{step} needs {lack}" for step, lack in lacks.items() if lack)
     said = f"of a critical, these steps are proven: {proven}" + (f"; {others}" if others else "")
-    if policy.awaits_receipt and channel.callback:
-        said += (
-            ". In xMatters, turn on the triggers Targeted Recipient Failures and Alert Status Updates: then people are "
-            "told at once that nobody is left, or that a page ended unanswered"
-        )
     return ok("receipt", said) if policy.notified_within_seconds else warning("receipt", said)
 
 

@@ -190,30 +190,22 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
         raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
     except click.UsageError as error:
         raise click.UsageError(f"{path}: {error}") from error
-    lines, sent = len(messages), 0
-    problem: str | None = None
-    changed: dict[str, Any] | None = None
-
-    def document() -> dict[str, Any]:
-        left, counts = lines - sent, {"lines": lines, "sent": sent}
-        audited = changed | {"counts": {**counts, "left": left}} if changed else None
-        next_line = sent + 1 if left else None
-        return {"file": str(path), **counts, "next_line": next_line, "problem": problem, "audit": audited}
-
     if not messages:
-        if as_json:
-            terminal.document(document())
-        terminal.nothing(f"nothing to import: lines in the file: {lines}")
+        terminal.nothing("nothing to import: the file has no line")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
     changed = audit.begin(stack, "dlq import", file=path.name)
+    lines, sent = len(messages), 0
+    problem: str | None = None
+    show = progress("importing", f"of {lines}", stack.effects.clock)
     with terminal.stop_on_interrupt() as stop:
         try:
-            show = progress("importing", f"of {lines}", stack.effects.clock)
             for done in send(queue, messages, stop.is_set):
                 sent, problem = done
                 show(sent, "")
         finally:
-            _print_report(document(), as_json=as_json)
+            left, counts = lines - sent, {"lines": lines, "sent": sent}
+            report = {"file": str(path), **counts, "next_line": sent + 1 if left else None, "problem": problem}
+            _print_report(report | {"audit": changed | {"counts": {**counts, "left": left}}}, as_json=as_json)
     terminal.fail_if(sent < lines, is_stopped=not problem)
 
 
