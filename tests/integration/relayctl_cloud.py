@@ -26,6 +26,7 @@ from moto import mock_aws
 from relay.deadline import Deadline
 from relay.delivery.fallback import Fallback
 from relay.delivery.task import entry_key_of, recorded_state
+from relay.failures import NoAnswer
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relay.incidents.share import State, parse_share
@@ -108,7 +109,11 @@ class _CloudHttpClient(HttpClient):
         if urlsplit(url).hostname != API_HOST:
             return super().ask(method, url, body, headers, deadline, reserve=reserve)
         self._operator.requested.append(url)
-        return self._operator.endpoint
+        answers = self._operator.endpoint
+        said = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(said, NoAnswer):
+            raise said
+        return said
 
 
 @dataclass
@@ -124,7 +129,7 @@ class Operator:
         on_put: called before a new version of a secret is stored.
         hooks: by botocore's event, a function that is called at the event before all others.
         listing: answer of ListSecrets; None for the secrets as they are. AWS's may be five minutes old.
-        endpoint: answer of the stack's API, whose functions accept any credential and refuse the empty body.
+        endpoint: answers of the stack's API in turn; the last one is repeated.
         requested: URLs of the requests to the stack's API.
         clock: the clock; sleeping only moves it forward.
         parameters: the stack's parameters.
@@ -145,7 +150,7 @@ class Operator:
     on_put: Callable[[], object] = lambda: None
     hooks: dict[str, Callable[..., object]] = field(default_factory=dict)
     listing: Any = None
-    endpoint: HttpAnswer = TAKEN
+    endpoint: list[HttpAnswer | NoAnswer] = field(default_factory=lambda: [TAKEN])
     requested: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from relay.channels.token import PATTERN, fits
+from relay.failures import NoAnswer, Reason
 from relay.http.session import HttpAnswer
 from tests.integration.relayctl_cloud import Operator
 from tests.samples import job
@@ -185,11 +186,30 @@ def make(operator: Operator, *options: str) -> None:
 
 
 class TestVerification:
-    def test_unverified_credential_is_exit_code_1_and_printed(self, operator: Operator) -> None:
-        operator.endpoint = HttpAnswer(401, {}, b"")
-        done = set_(operator, "--trigger-url", URL, code=1)
-        assert "warning: stored, not verified: BigPanda's credential is not accepted yet (HTTP 401)" in done.stderr
+    @pytest.mark.parametrize(
+        ("answers", "said", "seconds"),
+        [
+            ([401, 503, 404, 400], "the relay accepts it", 20),
+            ([401], "warning: stored, not verified: BigPanda's credential is not accepted yet (HTTP 401)", 90),
+            ([200], "not accepted yet (HTTP 200)", 90),
+            ([0], "not accepted yet (no answer: unreachable: NameResolutionError)", 15),
+        ],
+    )
+    def test_new_credential_is_tried_for_90_seconds_and_printed_in_any_case(
+        self, operator: Operator, answers: list[int], said: str, seconds: float
+    ) -> None:
+        unreachable = NoAnswer(Reason.UNREACHABLE, "NameResolutionError")
+        operator.endpoint = [HttpAnswer(status, {}, b"") if status else unreachable for status in answers]
+        done = set_(operator, "--trigger-url", URL, code=int("accepts" not in said))
+        assert said in done.stderr
+        assert sum(operator.clock.slept) == seconds
         assert f"Bearer {operator.secret('payments')['inbound']['token']}" in done.stdout
+
+    def test_endpoint_that_accepts_its_credential_is_not_called_again(self, operator: Operator) -> None:
+        make(operator)
+        operator.endpoint = [HttpAnswer(status, {}, b"") for status in (400, 401, 401, 400)]
+        set_(operator, "--set", "bigpanda.api_key=k", "--set", "inbound.token=new-token-of-24-characters")
+        assert [each.split("/v1/")[1].split("/")[0] for each in operator.requested] == ["bigpanda", *["xmatters"] * 3]
 
     @pytest.mark.parametrize(
         "verb",
