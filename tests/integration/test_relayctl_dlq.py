@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from relay.jobs.job import Job, timestamp
+from relay.delivery.task import entry_key_of, recorded_state
+from relay.incidents.share import State, parse_share
+from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
+from relay.ledger.entry import Entry
 from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
-from tests.samples import job
+from tests.samples import body, job
 
 START = 1_790_000_000
 DEAD: dict[str, Any] = {"dead_lettered_at": timestamp(START + 3600)}
@@ -210,7 +213,48 @@ def test_replay_goes_on_if_sts_does_not_tell_the_caller(operator: Operator) -> N
     assert "AWS refused GetCallerIdentity: ServiceUnavailable" in audit["who_problem"]
 
 
+def state_of(one: Job) -> State:
+    return recorded_state(one, State.of(parse_share(one.body), seconds_of(one.received_at)))
+
+
+GIVEN_UP = job(dead_lettered_at=timestamp(START + 3600))
+# SQS moves a message of which workers died, without a mark.
+MOVED = job()
+NEWER = job(body=body(status="warning", changedOn=1_800_000_500), version=(1_800_000_500.0, 1_800_000_500.0))
+
+
 class TestDrop:
+    @pytest.mark.parametrize(
+        ("dead", "entry", "is_owed"),
+        [
+            (GIVEN_UP, Entry().dead_lettering(state_of(GIVEN_UP), START + 3600, "refused", plan=1), True),
+            (MOVED, Entry().owing(state_of(MOVED)), True),
+            (GIVEN_UP, Entry().announcing(state_of(GIVEN_UP), "r1", START + 3600), False),
+            (GIVEN_UP, Entry().announcing(state_of(NEWER), "r1", START + 3600), False),
+        ],
+        ids=["given up", "moved by SQS", "announced", "superseded"],
+    )
+    def test_critical_is_owed_unless_the_ledger_says_otherwise_and_not_any_more_once_it_is_dropped(
+        self, operator: Operator, dead: Job, entry: Entry, is_owed: bool
+    ) -> None:
+        name = entry_key_of(dead)
+        operator.ledger.write(name, Entry(), entry)
+        others = (job(incident_id="w", body=body(status="warning"), status="warning"), job(kind="writeback"))
+        operator.put(dead, *others, job(incident_id="x", body=b"no JSON"))
+        criticals = operator.run_json("dlq", "drop", "--all", *WHY, "--yes")["criticals"]
+        assert [(each["incident_id"], each["still_owed"]) for each in criticals] == [("i1", is_owed)]
+        debt = operator.ledger.read(name).debt
+        assert (debt.since, debt.row, debt.dead_lettered_at > 0) == (None, None, is_owed)
+
+    def test_message_that_sqs_does_not_delete_is_a_failure(self, operator: Operator) -> None:
+        operator.put(*jobs(2))
+        operator.refused = {"DeleteMessageBatch": "AccessDenied"}
+        done = operator.run("dlq", "drop", "--all", *WHY, "--yes", code=1)
+        assert [line.split("  ")[-1] for line in done.stdout.splitlines()[-3:]] == [
+            *("AccessDenied", "AccessDenied", "0 dropped, 2 not dropped"),
+        ]
+        assert operator.visible() == 2
+
     def test_drop_deletes_only_matching_messages(self, operator: Operator) -> None:
         operator.put(*jobs(12), job(channel="payments", incident_id="i99", reason="timeout"))
         done = operator.run("dlq", "drop", "--channel", "noc", *WHY, "--yes", code=0)
