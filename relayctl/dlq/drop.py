@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import batched
 from typing import Any
 
 import click
@@ -23,8 +22,6 @@ from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_mat
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
-# Entries that are in memory at the same time.
-ENTRIES_AT_ONCE = 100
 MAX_TITLE = 62
 REASON_OF_JOBS = "--failure-reason"
 _NOT_HELD = "not deleted: another reader may have it now; start the command again"
@@ -39,27 +36,20 @@ def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[lis
 
     Without an entry in the ledger a state is owed: a replay would announce it.
     """
-    found, problem = list[Critical](), None
-    signals = ((held.job, held.envelope) for held in held_messages if held.job)
-    states = ((job, state_of(job, text), reading.title(text)) for job, text in signals)
-    for batch in batched((each for each in states if each[1] and each[1].is_critical), ENTRIES_AT_ONCE, strict=False):
-        try:
-            entries = ledger.read_many({entry_key_of(job) for job, _, _ in batch}) if problem is None else {}
-        except LedgerError as error:
-            entries, problem = {}, str(error)
-        for job, state, title in batch:
-            entry = entries.get(entry_key_of(job))
-            is_over = entry and state and fate(job, state, entry).became in {Became.DELIVERED, Became.NOT_OWED}
-            found.append(
-                {
-                    "channel": job.channel,
-                    "incident_id": job.incident_id,
-                    "title": title or None,
-                    "delivery_id": job.delivery_id,
-                    "received_at": job.received_at,
-                    "still_owed": None if entry is None else not is_over,
-                }
-            )
+    signals = ((held.job, state_of(held.job, held.envelope), held.envelope) for held in held_messages if held.job)
+    some = [(job, state, text) for job, state, text in signals if state and state.is_critical]
+    entries, problem = dict[str, Entry](), None
+    try:
+        entries = ledger.read_many({entry_key_of(job) for job, _, _ in some})
+    except LedgerError as error:
+        problem = str(error)
+    found = list[Critical]()
+    for job, state, text in some:
+        entry = entries.get(entry_key_of(job))
+        is_over = entry and fate(job, state, entry).became in {Became.DELIVERED, Became.NOT_OWED}
+        members = {"channel": job.channel, "incident_id": job.incident_id, "title": reading.title(text) or None}
+        members |= {"delivery_id": job.delivery_id, "received_at": job.received_at}
+        found.append(members | {"still_owed": None if entry is None else not is_over})
     return sorted(found, key=lambda each: each["still_owed"] is False), problem
 
 
