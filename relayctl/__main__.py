@@ -71,20 +71,12 @@ class _Relayctl(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return self._invoke(ctx)
-        except click.exceptions.NoArgsIsHelpError:
-            raise
-        except click.UsageError as error:
-            raise click.UsageError(terminal.folded(error.format_message(), "Error: "), error.ctx) from error
-        except click.ClickException as error:
-            raise click.ClickException(terminal.folded(error.format_message(), "Error: ")) from error
-
-    def _invoke(self, ctx: click.Context) -> Any:
-        try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+        except (click.exceptions.NoArgsIsHelpError, click.exceptions.Exit, BrokenPipeError):
             # Click handles these itself.
             raise
+        except click.ClickException as error:
+            raise _folded(error) from error
         except (KeyboardInterrupt, click.Abort) as error:
             # Click raises Abort for Ctrl-C at a prompt, and for the answer "no".
             if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__context__, KeyboardInterrupt):
@@ -95,11 +87,16 @@ class _Relayctl(click.Group):
             if isinstance(error, OSError) and error.errno in _FULL:
                 raise
             if known := _known(error):
-                raise known from error
+                raise _folded(known) from error
             if os.environ.get(TRACEBACK) == "1":
                 raise
             click.echo(_fault(error), err=True)
             ctx.exit(1)
+
+
+def _folded(error: click.ClickException) -> click.ClickException:
+    text = terminal.folded(error.format_message(), "Error: ")
+    return click.UsageError(text, error.ctx) if isinstance(error, click.UsageError) else click.ClickException(text)
 
 
 def _known(error: Exception) -> click.ClickException | None:
