@@ -18,8 +18,6 @@ from relayctl.channel import checks, endpoints
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status import refused_requests
-from relayctl.stack.status_reading import StatusReader
 
 # API Gateway answers within 29 s.
 SECONDS = 35.0
@@ -44,7 +42,7 @@ def _body(incident_id: str, status: str, started: int, now: int) -> bytes:
 @click.option("--yes", is_flag=True, help="With --ring: do not ask.")
 @on_stack
 def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None:
-    """Check a channel: its secret, hosts, credentials, recipients, and refused requests to its webhook.
+    """Check a channel: its secret, hosts, credentials and recipients.
 
     Without --ring, nobody is notified. A warning is for what works, but not fully, or cannot be checked now.
 
@@ -65,7 +63,6 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
         terminal.refuse_unasked("share a test incident", yes=yes)
     terminal.begin(f"checking channel {name} …")
     found = list(checks.of(store, name))
-    found += refused_requests(StatusReader(stack, name).read(), name)
     if not as_json:
         check_results.show(found)
     if rings:

@@ -39,20 +39,6 @@ def health(status: StackStatus, name: str) -> Iterator[Check]:
         yield ok("health", "; ".join([*judged.why, traffic(channel, status)]))
 
 
-def refused_requests(status: StackStatus, name: str) -> Iterator[Check]:
-    """Yield the refused requests to the channel's webhook, if there are any: WARNING if no share came since."""
-    channel = status.of(name)
-    # The status of a channel with an invalid secret has no traffic.
-    if channel is not None and channel.problem:
-        return
-    if channel is None or channel.refused_requests is None:
-        yield warning("webhook", "whether requests were refused is not known: the log cannot be read")
-    elif wrong := channel_status.only_refused(channel, status.at):
-        yield warning("webhook", f"{wrong}: is the header in BigPanda right?")
-    elif channel.refused_requests.number:
-        yield ok("webhook", f"{channel.refused_requests.words(status.at)}; a share came since")
-
-
 _COLORS = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}
 _UNKNOWN = "?"
 _INDENT = " " * 9

@@ -139,16 +139,6 @@ class TestRefusedRequests:
         assert found["why"] == ([f"{words}, and no share came since"] if health == "sick" else [])
         assert words in " ".join(operator.run("status").stdout.split())
 
-    def test_channel_test_warns_until_a_share_came(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc")
-        self.refuse(logs, 180)
-        words = "1 request with a wrong credential refused in a day, the last 3m ago"
-        checks = operator.run_json("channel", "test", "noc")["checks"]
-        detail = f"{words}, and no share came since: is the header in BigPanda right?"
-        assert checks[-1] == {"check": "webhook", "state": "warning", "detail": detail}
-        logs.share("noc", 60)
-        assert operator.run_json("channel", "test", "noc")["checks"][-1]["state"] == "ok"
-
 
 class TestOutput:
     def test_sick_channel_has_all_lines_and_a_healthy_one_has_one(self, operator: Operator, logs: Logs) -> None:
