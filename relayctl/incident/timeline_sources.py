@@ -24,6 +24,8 @@ from relayctl.stack.deployed import Stack
 
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
 MAX_ANSWERS = 200
+# Log lines are read from this long ago, unless the operator says otherwise.
+LOG_SECONDS = 7 * 24 * 3600.0
 # Events that a timeline holds; the newest are kept.
 MAX_EVENTS = 2000
 # Time for all requests to the vendors of one channel.
@@ -39,7 +41,7 @@ class Collector:
     stack: Stack
     incident_id: str
     channel: str | None  # Name of the only channel to read; None for all channels
-    since: float  # Start of the log lines to read (epoch seconds)
+    since: float | None  # Start of the timeline (epoch seconds); None for log lines of LOG_SECONDS and all else
     events: list[Event] = field(default_factory=list)  # The events; oldest first, once all are collected
     known: list[Known] = field(default_factory=list)  # One for each channel and set of recipients in the URL
     readings: Readings = field(default_factory=Readings)  # The results of the sources that were read so far
@@ -75,8 +77,8 @@ class Collector:
             "sources": self.readings.documents(),
         }
 
-    def collect(self, since: float | None) -> None:
-        """Read all sources, and keep the events that are not before `since` (epoch seconds)."""
+    def collect(self) -> None:
+        """Read all sources."""
         # First: it raises an error if there is no such stack, or the stack is not a relay.
         store = ChannelStore(self.stack)
         names = [self.channel] if self.channel else None
@@ -88,15 +90,16 @@ class Collector:
         for name in self.channels:
             self._vendors(name)
         # Events of one moment keep the order in which they were found.
-        ordered = sorted((each for each in self.events if since is None or each.at >= since), key=lambda each: each.at)
+        ordered = sorted((each for each in self.events if each.at >= (self.since or 0.0)), key=lambda each: each.at)
         self.events = ordered[-MAX_EVENTS:]
         self.dropped = len(ordered) - len(self.events)
 
     def _logs(self) -> None:
         pattern = log_lines.pattern_of(self.incident_id)
+        since = self.stack.effects.clock() - LOG_SECONDS if self.since is None else self.since
         for function in FUNCTIONS:
             with self.readings.reading(f"{LOG} {function}"):
-                for line in self.stack.logs.scan(function, pattern, self.since, MAX_ANSWERS):
+                for line in self.stack.logs.scan(function, pattern, since, MAX_ANSWERS):
                     event = timeline_logs.event_of(line) if log_lines.is_about(line, self.incident_id) else None
                     if event and (not event.channel or self.channel in {None, event.channel}):
                         self.events.append(event)

@@ -110,8 +110,6 @@ def show_timeline(shown: Collector, now: float) -> None:
             terminal.show_line(printable(channel + event.text), lead=lead)
 
 
-# Log lines are read from this long ago, unless --since says otherwise.
-DEFAULT_SECONDS = 7 * 24 * 3600.0
 # `list` shows the shares of this time, unless --since says otherwise.
 LISTED_SECONDS = 3600.0
 
@@ -201,9 +199,8 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
     """
     now = stack.effects.clock()
     terminal.begin("reading the ledger, the logs and the queue …")
-    start = now - DEFAULT_SECONDS if since is None else since
-    found = Collector(stack, incident_id, channel, start)
-    found.collect(since)
+    found = Collector(stack, incident_id, channel, since)
+    found.collect()
     is_known = found.known or found.events
     if as_json:
         terminal.document(found.document(now))
