@@ -8,20 +8,23 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from textwrap import TextWrapper
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from relay.foreign_text import printable
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 # Exit code of shells for a program that Ctrl-C ended.
 INTERRUPTED = 130
-# Time until the first line of progress, and the longest time between two lines.
-LINE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 60.0
+# Seconds between two lines of progress, if stderr is not a terminal.
+LINE_SECONDS = 5.0
 
 
 def write_any_text() -> None:
@@ -112,30 +115,48 @@ def confirm(question: str, *, yes: bool = False) -> None:
         click.confirm(question, abort=True, err=True)
 
 
-def begin(text: str) -> None:
-    """Say on stderr what may take a while, if it is a terminal."""
-    if sys.stderr.isatty():
-        say(text)
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """Show `text` with a spinner while the block runs, if stderr is a terminal. The block must print nothing."""
+    console = _console()
+    with console.status(printable(text)) if console.is_terminal else nullcontext():
+        yield
 
 
 # Takes the number of finished items, and a remark about them.
 type Show = Callable[[int, str], None]
 
 
-def progress(title: str, of: str, clock: Callable[[], float]) -> Show:
-    """Return a function that writes progress to stderr: a line after LINE_SECONDS, then less and less often.
+@contextmanager
+def progress(title: str, of: str, clock: Callable[[], float]) -> Iterator[Show]:
+    """Show progress on stderr while the block runs: a spinner on a terminal, else a line every LINE_SECONDS.
 
-    `of` comes after the number of finished items, such as `of 25` or `lines`.
+    The block tells the number of finished items and a remark; `of` comes after the number, such as `of 25` or `lines`.
     """
-    last, pause = clock(), LINE_SECONDS
+    last = clock()
 
-    def show(done: int, said: str) -> None:
-        nonlocal last, pause
-        if clock() - last >= pause:
-            last, pause = clock(), min(2 * pause, LONGEST_PAUSE_SECONDS)
-            say(f"{title}: {done} {of}{': ' if said else ''}{said}")
+    def words(done: int, said: str) -> str:
+        return f"{done} {of}{': ' if said else ''}{said}"
 
-    return show
+    def line(done: int, said: str) -> None:
+        nonlocal last
+        if clock() - last >= LINE_SECONDS:
+            last = clock()
+            click.echo(f"{title}: {words(done, said)}", err=True)
+
+    console = _console()
+    if not console.is_terminal:
+        yield line
+        return
+    with console.status(f"{title} …") as status:
+        yield lambda done, said: status.update(f"{title} … {words(done, said)}")
+
+
+def _console() -> "Console":
+    # Imported here: rich would take more than a third of the time of `relayctl --help`.
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=True, markup=False, emoji=False)
 
 
 @contextmanager

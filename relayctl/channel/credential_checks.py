@@ -63,9 +63,9 @@ def warn(stack: Stack, channel: Channel) -> None:
         return
     try:
         directory = Directory(stack.effects.outward(stack.hosts.xmatters))
-        terminal.begin("checking the recipients …")
-        deadline = Deadline(_CHECK_SECONDS, stack.effects.ticks)
-        findings = directory.check(channel.rest, of_channel(channel), deadline)
+        with terminal.status("checking the recipients …"):
+            deadline = Deadline(_CHECK_SECONDS, stack.effects.ticks)
+            findings = directory.check(channel.rest, of_channel(channel), deadline)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
         terminal.say(f"warning: the recipients were not checked: {type(error).__name__}")
         return

@@ -82,8 +82,8 @@ def list_(stack: Stack, as_json: bool) -> None:
     Example:
       relayctl channel list --json
     """
-    terminal.begin("reading the channels and the ledger …")
-    found = StatusReader(stack, has_logs=False).read()
+    with terminal.status("reading the channels and the ledger …"):
+        found = StatusReader(stack, has_logs=False).read()
     for each in () if as_json else found.channels:
         mode = pauses.brief(each.policy, found.at) if each.policy else "mode not known"
         # The ledger's record of the last share may be an hour too old.

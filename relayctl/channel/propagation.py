@@ -38,8 +38,8 @@ def put_in_force(
         mark()
         if not stack.is_local:
             # A function may have read the old version after the first mark.
-            terminal.begin("waiting until Secrets Manager serves the new version …")
-            stack.effects.sleep(SETTLE_SECONDS)
+            with terminal.status("waiting until Secrets Manager serves the new version …"):
+                stack.effects.sleep(SETTLE_SECONDS)
             mark()
     # The secret is stored: the caller must still print the new credential.
     except (LedgerError, StackMissingError, KeyboardInterrupt) as error:
@@ -91,11 +91,12 @@ def verify(stack: Stack, name: str, urls: Mapping[str, str], headers: Mapping[st
     gap_seconds = _LOCAL_GAP_SECONDS if stack.is_local else SETTLE_SECONDS
     end, unanswered, closed = stack.deadline(TOTAL_SECONDS), 0, dict.fromkeys(headers, "not called")
     try:
-        while closed and unanswered < _MOST_UNANSWERED and end.remaining() >= gap_seconds:
-            stack.effects.sleep(gap_seconds)
-            said = {endpoint: _answer(stack, urls[endpoint], headers[endpoint]) for endpoint in closed}
-            closed = {endpoint: answer for endpoint, answer in said.items() if answer != _ACCEPTED}
-            unanswered = unanswered + 1 if all(each.startswith(_NO_ANSWER) for each in closed.values()) else 0
+        with terminal.status("waiting …"):
+            while closed and unanswered < _MOST_UNANSWERED and end.remaining() >= gap_seconds:
+                stack.effects.sleep(gap_seconds)
+                said = {endpoint: _answer(stack, urls[endpoint], headers[endpoint]) for endpoint in closed}
+                closed = {endpoint: answer for endpoint, answer in said.items() if answer != _ACCEPTED}
+                unanswered = unanswered + 1 if all(each.startswith(_NO_ANSWER) for each in closed.values()) else 0
     except KeyboardInterrupt:
         closed = dict.fromkeys(closed, "interrupted")
     if not closed:

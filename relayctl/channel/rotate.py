@@ -212,8 +212,8 @@ def _retire(store: ChannelStore, name: str, before: SecretDocument, key: str, *,
 
 def _rotate_outward(change: ChannelChange, kind: str, *, unchecked: bool, as_json: bool) -> bool:
     stack = change.store.stack
-    terminal.begin(f"checking the credential with {VENDORS[kind]} …")
-    found = _checked(stack, change, kind)
+    with terminal.status(f"checking the credential with {VENDORS[kind]} …"):
+        found = _checked(stack, change, kind)
     if found.state == State.FAILED and not unchecked:
         raise click.ClickException(
             f"{printable(found.what)}: {printable(found.detail)}; nothing was stored. --unchecked stores it all the "

@@ -61,8 +61,8 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
         raise click.UsageError("--yes is only for --ring")
     if rings:
         terminal.refuse_unasked("share a test incident", yes=yes)
-    terminal.begin(f"checking channel {name} …")
-    found = list(checks.of(store, name))
+    with terminal.status(f"checking channel {name} …"):
+        found = list(checks.of(store, name))
     if not as_json:
         check_results.show(found)
     if rings:
@@ -88,7 +88,6 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
     named = (*channel.trigger_recipients, *(route.recipients if route else channel.recipients))
     recipients = ", ".join(map(printable, named)) or "the recipients of xMatters' form"
     terminal.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", yes=yes)
-    terminal.begin("sharing a test incident …")
     url, header = endpoints.urls(stack, name, document)["inbound"], header_for(document.get("inbound"))
     outward, incident_id = stack.effects.outward(stack.api_host(url)), f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}"
     headers = {"Content-Type": "application/json", header["name"]: header["value"]}
@@ -105,12 +104,14 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
         return answer.status, said["outcome"], ", ".join([f"HTTP {answer.status}", *words])
 
     started, what = int(stack.effects.clock()), f"test incident {incident_id}"
-    status, outcome, said = post("warning", started)
+    with terminal.status("sharing a test incident …"):
+        status, outcome, said = post("warning", started)
     is_delivered = status == 200 and outcome == "delivered"
     yield ok(what, f"delivered: {said}") if is_delivered else failed(what, f"not delivered: {said}")
     if 400 <= status < 500:
         return
     # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
-    status, _, said = post("ok", max(int(stack.effects.clock()), started + 1))
+    with terminal.status("sharing its end …"):
+        status, _, said = post("ok", max(int(stack.effects.clock()), started + 1))
     judged = {200: ok, 202: warning}.get(status, failed)
     yield judged("its end", said if status else f"{said}; the page may still be active")

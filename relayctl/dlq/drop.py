@@ -173,10 +173,10 @@ def _delete(stack: Stack, doing: Drop, choice: Choice, asked: Mapping[str, Any])
     again = {held.message_id: held for held in (*choice.jobs, *choice.unreadable)}
     found = [again[each.message_id] for each in doing.chosen if each.message_id in again]
     doing.gone, doing.chosen = len(doing.chosen) - len(found), found
-    show = progress("dropping", f"of {len(found)}", stack.effects.clock)
-    for _ in doing.delete(choice.queue, choice.stop.is_set):
-        failed = len(doing.problems)
-        show(len(doing.deleted), f"{failed} not dropped" if failed else "")
+    with progress("dropping", f"of {len(found)}", stack.effects.clock) as show:
+        for _ in doing.delete(choice.queue, choice.stop.is_set):
+            failed = len(doing.problems)
+            show(len(doing.deleted), f"{failed} not dropped" if failed else "")
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
         problem = doing.record(Ledger(stack.table()), pool.map, stack.effects.clock())
     if problem:

@@ -49,8 +49,8 @@ def write_jobs(stack: Stack, place: str, wanted: Filter) -> Choice:
         # relayctl has copies of the envelopes now, and writing them may take long if the file is a pipe.
         choice.queue.let_go([*choice.jobs, *choice.unreadable])
         if choice.jobs:
-            show = progress("exporting", f"of {len(choice.jobs)}", stack.effects.clock)
-            with _created(place) as file:
+            of = f"of {len(choice.jobs)}"
+            with _created(place) as file, progress("exporting", of, stack.effects.clock) as show:
                 for number, held in enumerate(choice.jobs, start=1):
                     file.write(line_of(held.message_id, held.job, held.envelope) if held.job else "")
                     show(number, "")
@@ -196,12 +196,12 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     changed = audit.begin(stack, "dlq import", file=path.name)
     lines, sent = len(messages), 0
     problem: str | None = None
-    show = progress("importing", f"of {lines}", stack.effects.clock)
     with terminal.stop_on_interrupt() as stop:
         try:
-            for done in send(queue, messages, stop.is_set):
-                sent, problem = done
-                show(sent, "")
+            with progress("importing", f"of {lines}", stack.effects.clock) as show:
+                for done in send(queue, messages, stop.is_set):
+                    sent, problem = done
+                    show(sent, "")
         finally:
             left, counts = lines - sent, {"lines": lines, "sent": sent}
             report = {"file": str(path), **counts, "next_line": sent + 1 if left else None, "problem": problem}

@@ -137,12 +137,12 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
         client, url = stack.session.client("sqs"), stack.output("DeadLetterQueueUrl")
         queue, depth, found = DeadLetters(client, url, clock, pool.map), QueueDepth.of(client, url), list[HeldMessage]()
         with queue.holding():
-            show = progress("reading the queue", f"of about {depth.about}", clock)
-            for held in queue.scan():
-                found.append(held)
-                show(len(found), "")
-                if stop.is_set():
-                    break
+            with progress("reading the queue", f"of about {depth.about}", clock) as show:
+                for held in queue.scan():
+                    found.append(held)
+                    show(len(found), "")
+                    if stop.is_set():
+                        break
             if stop.is_set():
                 raise KeyboardInterrupt
             jobs = wanted.choose(found)

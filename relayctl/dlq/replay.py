@@ -114,12 +114,12 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
             if yes and report.chosen:
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
                 changed = audit.begin(stack, "dlq replay", filters=wanted.document())
-                show = progress("moving", f"of {len(report.chosen)}", effects.clock)
-                for moved in move(choice.queue, retries, choice.jobs, choice.stop.is_set):
-                    if not wait and moved.fate.became == Became.WAITING:
-                        moved.fate = Fate(Became.MOVED)
-                    report.moved.append(moved)
-                    show(len(report.moved), "")
+                with progress("moving", f"of {len(report.chosen)}", effects.clock) as show:
+                    for moved in move(choice.queue, retries, choice.jobs, choice.stop.is_set):
+                        if not wait and moved.fate.became == Became.WAITING:
+                            moved.fate = Fate(Became.MOVED)
+                        report.moved.append(moved)
+                        show(len(report.moved), "")
         if wait and report.moved and not choice.stop.is_set():
             _follow(stack, report)
     finally:
@@ -132,9 +132,8 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
 
 
 def _follow(stack: Stack, report: Report) -> None:
-    effects = stack.effects
-    show = progress("following", f"of {len(report.moved)}", effects.clock)
-    with terminal.stop_on_interrupt() as stop:
+    effects, of = stack.effects, f"of {len(report.moved)}"
+    with terminal.stop_on_interrupt() as stop, progress("following", of, effects.clock) as show:
         found = follow(Ledger(stack.table()), report.moved, effects.clock, effects.sleep, stop.is_set)
         for report.problem in found:
             show(sum(each.fate.became != Became.WAITING for each in report.moved), report.sums())

@@ -144,10 +144,10 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
     readings, earliest = Readings(), since
     if earliest is None:
         earliest = 0.0 if owed else now - LISTED_SECONDS
-    terminal.begin("reading the log and the ledger …")
-    every = _owed(stack, readings) if owed else _shared(stack, readings, earliest)
-    found = [each for each in every if channel in {None, each.channel} and each.at >= earliest]
-    found = sorted(found, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
+    with terminal.status("reading the log and the ledger …"):
+        every = _owed(stack, readings) if owed else _shared(stack, readings, earliest)
+        found = [each for each in every if channel in {None, each.channel} and each.at >= earliest]
+        found = sorted(found, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
     if as_json:
         terminal.document({"incidents": [each.document(now) for each in found], "problems": readings.problems})
     else:
@@ -198,9 +198,9 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
       relayctl incident show 65a1b2c3d4e5f60718293a4b --since 12h
     """
     now = stack.effects.clock()
-    terminal.begin("reading the ledger, the logs and the queue …")
-    found = Collector(stack, incident_id, channel, since)
-    found.collect()
+    with terminal.status("reading the ledger, the logs and the queue …"):
+        found = Collector(stack, incident_id, channel, since)
+        found.collect()
     is_known = found.known or found.events
     if as_json:
         terminal.document(found.document(now))

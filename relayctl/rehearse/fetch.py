@@ -91,10 +91,10 @@ WORKERS = 4
 
 
 def fetch_incidents(reader: Reader, archive: Archive) -> None:
-    show = progress("listing BigPanda's incidents", "pages", reader.effects.ticks)
-    for done, (key, path, query) in enumerate(_windows(archive), start=1):
-        _list(reader, archive, key, path, query)
-        show(done, "")
+    with progress("listing BigPanda's incidents", "pages", reader.effects.ticks) as show:
+        for done, (key, path, query) in enumerate(_windows(archive), start=1):
+            _list(reader, archive, key, path, query)
+            show(done, "")
     found = _listed(archive)
 
     def details(incident: str) -> Any:
@@ -117,24 +117,24 @@ def fetch_incidents(reader: Reader, archive: Archive) -> None:
 def fetch_pages(reader: Reader, archive: Archive) -> None:
     known = {key: len(events) for key, events in archive.all(EVENTS)}
     incidents = _listed(archive).keys()
-    show = progress("reading xMatters' pages", "calls", reader.effects.ticks)
-    done = 0
-    for start, end in _days(archive):
-        times, offset, is_last = {"from": iso(start), "to": iso(end)}, 0, False
-        while not is_last:
-            key = f"{iso(start)}/{offset}"
-            if key not in known:
-                query = times | {"embed": "properties", "limit": EVENTS_A_PAGE, "offset": offset}
-                data = nested(reader.get(EVENTS_PATH, query), "data")
-                if not isinstance(data, list):
-                    raise FetchError(
-                        f"xMatters: {EVENTS_PATH}: an answer without a list of events; is --xmatters-url the host "
-                        "that people log in to?"
-                    )
-                archive.add(EVENTS, key, [_kept_event(each, archive.about["key"], incidents) for each in data])
-                known[key] = len(data)
-                show(done := done + 1, f"{iso(start)[:10]}")
-            is_last, offset = known[key] < EVENTS_A_PAGE, offset + EVENTS_A_PAGE
+    with progress("reading xMatters' pages", "calls", reader.effects.ticks) as show:
+        done = 0
+        for start, end in _days(archive):
+            times, offset, is_last = {"from": iso(start), "to": iso(end)}, 0, False
+            while not is_last:
+                key = f"{iso(start)}/{offset}"
+                if key not in known:
+                    query = times | {"embed": "properties", "limit": EVENTS_A_PAGE, "offset": offset}
+                    data = nested(reader.get(EVENTS_PATH, query), "data")
+                    if not isinstance(data, list):
+                        raise FetchError(
+                            f"xMatters: {EVENTS_PATH}: an answer without a list of events; is --xmatters-url the host "
+                            "that people log in to?"
+                        )
+                    archive.add(EVENTS, key, [_kept_event(each, archive.about["key"], incidents) for each in data])
+                    known[key] = len(data)
+                    show(done := done + 1, f"{iso(start)[:10]}")
+                is_last, offset = known[key] < EVENTS_A_PAGE, offset + EVENTS_A_PAGE
 
 
 def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> None:
@@ -181,8 +181,10 @@ def _fetch(
         if not reader.stop.is_set():
             archive.add(kind, key, ask[kind](key))
 
-    show = progress(f"reading {reader.vendor}", f"of {len(calls):,}", reader.effects.ticks)
-    with ThreadPoolExecutor(workers) as pool:
+    with (
+        progress(f"reading {reader.vendor}", f"of {len(calls):,}", reader.effects.ticks) as show,
+        ThreadPoolExecutor(workers) as pool,
+    ):
         try:
             for done, _ in enumerate(pool.map(one, calls), start=1):
                 show(done, f"about {age((len(calls) - done) * reader.seconds / len(ask))} left")

@@ -144,8 +144,8 @@ def rehearse_(
     past = with_assumed_pages(past) if is_assumed else past
     rehearsals = {}
     for name, channel in channels.items():
-        terminal.begin(f"rehearsing {name} …")
-        rehearsals[name] = rehearse(past.histories, channel, since)
+        with terminal.status(f"rehearsing {name} …"):
+            rehearsals[name] = rehearse(past.histories, channel, since)
     found = figures(past, rehearsals, are_assumed=is_assumed)
     found = {"since": moments.iso(since), "until": moments.iso(archive.about["until"]), **found}
     _show(found, settings_to_install(found, POLICIES), as_json=as_json, html=html)

@@ -77,15 +77,15 @@ def report(stack: Stack, since: float | None, channel: str | None, as_json: bool
 
 def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) -> list[Line]:
     found = list[Line]()
-    show = progress("reading the logs", "lines", stack.effects.ticks)
-    for function, messages in _READ.items():
-        wanted = " || ".join(f'($.message = "{each}")' for each in messages)
-        with readings.reading(f"log {function}"):
-            for line in stack.logs.scan(function, f"{{ {wanted} }}", since, MAX_ANSWERS):
-                is_canary = line.text("incident_id").startswith(CANARY_PREFIX)
-                if not is_canary and channel in {None, line.text("channel")}:
-                    found.append(line.brief())
-                    show(len(found), function)
+    with progress("reading the logs", "lines", stack.effects.ticks) as show:
+        for function, messages in _READ.items():
+            wanted = " || ".join(f'($.message = "{each}")' for each in messages)
+            with readings.reading(f"log {function}"):
+                for line in stack.logs.scan(function, f"{{ {wanted} }}", since, MAX_ANSWERS):
+                    is_canary = line.text("incident_id").startswith(CANARY_PREFIX)
+                    if not is_canary and channel in {None, line.text("channel")}:
+                        found.append(line.brief())
+                        show(len(found), function)
     return found
 
 

@@ -93,8 +93,10 @@ def _read_log(stack: Stack, name: str, readings: Readings, since: float) -> list
     found = list[Line]()
     # `name` has no character with a meaning in a pattern.
     pattern = f'{{ ($.message = "share") && ($.channel = "{name}") }}'
-    show = progress("reading the webhook's log", "shares", stack.effects.ticks)
-    with readings.reading(f"log {WEBHOOK}"):
+    with (
+        readings.reading(f"log {WEBHOOK}"),
+        progress("reading the webhook's log", "shares", stack.effects.ticks) as show,
+    ):
         for line in stack.logs.scan(WEBHOOK, pattern, since, MAX_ANSWERS):
             if line.message == "share" and line.text("channel") == name:
                 found.append(line.brief())

@@ -41,12 +41,12 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
     if not overwrite and (taken := [path for name in wanted if (path := _path(folder, name)).exists()]):
         raise click.UsageError(f"{taken[0]} exists, and nothing was written; --overwrite replaces it")
     texts, problems = dict[str, str](), dict[str, str]()
-    terminal.begin("reading the channels …")
-    for name in wanted:
-        try:
-            texts[name] = _exported(store, folder, name)
-        except (InvalidChannel, click.UsageError) as error:
-            problems[name] = str(error)
+    with terminal.status("reading the channels …"):
+        for name in wanted:
+            try:
+                texts[name] = _exported(store, folder, name)
+            except (InvalidChannel, click.UsageError) as error:
+                problems[name] = str(error)
     _write(folder, texts)
     for name, problem in problems.items():
         terminal.say(f"channel {name}: not exported: {problem}")

@@ -45,9 +45,9 @@ def _plan(
         if absent := [name for name in names if name not in present]:
             raise click.UsageError("\n".join(f"{folder / name}{settings_file.SUFFIX}: no such file" for name in absent))
         files = [each for each in files if each.channel in names]
-    terminal.begin("reading the channels …")
-    changes = _changes(store, files)
-    others = [] if names else [name for name in store.names() if name not in present]
+    with terminal.status("reading the channels …"):
+        changes = _changes(store, files)
+        others = [] if names else [name for name in store.names() if name not in present]
     if not as_json:
         show(changes, others)
     return changes, others

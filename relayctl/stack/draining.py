@@ -79,8 +79,8 @@ def check(reader: StatusReader, names: Sequence[str], quiet: float, began: float
 
     Raises ClickException if shares still come, or a source cannot be read.
     """
-    terminal.begin("reading the ledger and the logs …")
-    found = reader.read()
+    with terminal.status("reading the ledger and the logs …"):
+        found = reader.read()
     wanted = [each for each in found.channels if each.name in names]
     unknown = [each.name for each in wanted if each.debts is None or each.traffic is None]
     if unknown or (found.problems and not found.channels):
@@ -100,17 +100,17 @@ def drained(reader: StatusReader, names: Sequence[str], quiet: float, timeout: f
         ready, why = check(reader, left, quiet, began)
         for line in () if ready else why:
             terminal.say(line)
-        show = progress("draining", f"of {len(left)}", stack.effects.clock)
-        while not ready:
-            if deadline.remaining() < PAUSE_SECONDS:
-                raise click.ClickException(
-                    f"not drained after {timeout / 60:.0f} minutes; the rest is unchanged:\n"
-                    + "\n".join(why)
-                    + "\nrelayctl status tells why; run the command again, with a longer --timeout"
-                )
-            stack.effects.sleep(PAUSE_SECONDS)
-            ready, why = _judged(reader.read(), left, quiet, began)
-            show(len(ready), "; ".join(why[:1]))
+        with progress("draining", f"of {len(left)}", stack.effects.clock) as show:
+            while not ready:
+                if deadline.remaining() < PAUSE_SECONDS:
+                    raise click.ClickException(
+                        f"not drained after {timeout / 60:.0f} minutes; the rest is unchanged:\n"
+                        + "\n".join(why)
+                        + "\nrelayctl status tells why; run the command again, with a longer --timeout"
+                    )
+                stack.effects.sleep(PAUSE_SECONDS)
+                ready, why = _judged(reader.read(), left, quiet, began)
+                show(len(ready), "; ".join(why[:1]))
         left = [name for name in left if name not in ready]
         yield from ready
 
@@ -168,8 +168,8 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
     dead_letter_file.refuse_existing(file)
     store = ChannelStore(stack)
     done = _prepare(store, drain, file) if yes else None
-    terminal.begin("reading the ledger and the queues …")
-    owed, present = Owed.of(stack, None), list(store.names())
+    with terminal.status("reading the ledger and the queues …"):
+        owed, present = Owed.of(stack, None), list(store.names())
     reasons = reasons_against(owed, present, len(done.jobs) + len(done.unreadable) if done else 0)
     found = {
         "stack": stack.name,
@@ -211,10 +211,10 @@ def _prepare(store: ChannelStore, drain: Mapping[str, Any], file: str) -> Choice
         terminal.say(f"channel {name}: removed")
     # The queues get empty, since the workers dead-letter each job of a removed channel.
     deadline = stack.deadline(drain["timeout"])
-    show = progress("waiting for the queues", "jobs left", stack.effects.clock)
-    while (left := UndeliveredJobs.of(stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
-        show(left, "")
-        stack.effects.sleep(PAUSE_SECONDS)
+    with progress("waiting for the queues", "jobs left", stack.effects.clock) as show:
+        while (left := UndeliveredJobs.of(stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
+            show(left, "")
+            stack.effects.sleep(PAUSE_SECONDS)
     done = dead_letter_file.write_jobs(stack, file, Filter())
     if count := len(done.unreadable):
         terminal.say(f"note: {count} dead-lettered messages are no jobs of the relay, and not in the file")

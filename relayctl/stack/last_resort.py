@@ -104,8 +104,8 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
     """
     terminal.refuse_unasked("send a test", yes=yes, as_json=as_json)
     terminal.confirm("Notify the fallback topic, and call and text its phones now, by a test?", yes=yes)
-    terminal.begin("sending a test …")
-    sent = _asked(stack, {}).get("ways")
+    with terminal.status("sending a test …"):
+        sent = _asked(stack, {}).get("ways")
     if sent is None:
         raise click.ClickException("the stack's sweeper knows no test: deploy the stack again")
     asks = not as_json and sys.stdin.isatty()

@@ -163,8 +163,8 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
       relayctl status
       relayctl status --channel payments
     """
-    terminal.begin("reading the ledger and the logs …")
-    found = StatusReader(stack, channel).read()
+    with terminal.status("reading the ledger and the logs …"):
+        found = StatusReader(stack, channel).read()
     if not as_json and found.channels:
         show(found, whole=channel is not None)
     conclude(stack, found, NO_CHANNELS if channel is None else f"there is no channel {channel}", as_json=as_json)
@@ -196,9 +196,9 @@ def doctor(stack: Stack, as_json: bool) -> None:
     """
     # First: it raises an error if there is no such stack, or the stack is not a relay.
     store = ChannelStore(stack)
-    terminal.begin(f"checking the stack {stack.name} …")
-    of_stack = list(StackChecks(stack).of(datetime.now(UTC)))
-    names, listed = _listed(store)
+    with terminal.status(f"checking the stack {stack.name} …"):
+        of_stack = list(StackChecks(stack).of(datetime.now(UTC)))
+        names, listed = _listed(store)
     of_stack.append(listed)
     if not as_json:
         _show_checks(f"stack {stack.name}", of_stack)
@@ -223,12 +223,11 @@ def _listed(store: ChannelStore) -> tuple[list[str], Check]:
 def _checked(store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
     found, status = {}, None
     # The check of the outputs reports what the stack lacks.
-    terminal.begin("reading the ledger and the logs …")
-    with suppress(StackMissingError):
+    with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
         status = StatusReader(store.stack).read()
     for name in names:
-        terminal.begin(f"checking channel {name} …")
-        found[name] = [*(health(status, name) if status else ()), *checks.of(store, name)]
+        with terminal.status(f"checking channel {name} …"):
+            found[name] = [*(health(status, name) if status else ()), *checks.of(store, name)]
         if not as_json:
             _show_checks(f"channel {name}", found[name])
     return found

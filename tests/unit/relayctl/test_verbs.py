@@ -56,7 +56,7 @@ def test_help_imports_no_aws_sdk(argument: str) -> None:
     program = (
         "import sys; sys.argv = ['relayctl', sys.argv[1]]; from relayctl.__main__ import main\n"
         "try: main()\n"
-        "finally: print([each for each in ('boto3', 'botocore', 'requests') if each in sys.modules])"
+        "finally: print([each for each in ('boto3', 'botocore', 'requests', 'rich') if each in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, argument],
