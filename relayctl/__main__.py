@@ -35,7 +35,7 @@ _VERBS = {
     "shadow": ("relayctl.report.shadow:shadow", "Report what a channel in shadow mode would have sent."),
     "status": ("relayctl.stack.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."),
     "uninstall": (
-        "relayctl.stack.uninstall:uninstall",
+        "relayctl.stack.draining:uninstall",
         "Prepare the deletion of the stack, and print the commands for it.",
     ),
 }
@@ -71,20 +71,12 @@ class _Relayctl(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return self._invoke(ctx)
-        except click.exceptions.NoArgsIsHelpError:
-            raise
-        except click.UsageError as error:
-            raise click.UsageError(terminal.folded(error.format_message(), "Error: "), error.ctx) from error
-        except click.ClickException as error:
-            raise click.ClickException(terminal.folded(error.format_message(), "Error: ")) from error
-
-    def _invoke(self, ctx: click.Context) -> Any:
-        try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+        except (click.exceptions.NoArgsIsHelpError, click.exceptions.Exit, BrokenPipeError):
             # Click handles these itself.
             raise
+        except click.ClickException as error:
+            raise _folded(error) from error
         except (KeyboardInterrupt, click.Abort) as error:
             # Click raises Abort for Ctrl-C at a prompt, and for the answer "no".
             if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__context__, KeyboardInterrupt):
@@ -95,11 +87,16 @@ class _Relayctl(click.Group):
             if isinstance(error, OSError) and error.errno in _FULL:
                 raise
             if known := _known(error):
-                raise known from error
+                raise _folded(known) from error
             if os.environ.get(TRACEBACK) == "1":
                 raise
             click.echo(_fault(error), err=True)
             ctx.exit(1)
+
+
+def _folded(error: click.ClickException) -> click.ClickException:
+    text = terminal.folded(error.format_message(), "Error: ")
+    return click.UsageError(text, error.ctx) if isinstance(error, click.UsageError) else click.ClickException(text)
 
 
 def _known(error: Exception) -> click.ClickException | None:
@@ -142,6 +139,8 @@ def _fault(error: Exception) -> str:
 @click.version_option(package_name="bigpanda-xmatters-relay", prog_name="relayctl")
 def main() -> None:
     """Set up channels of the BigPanda to xMatters relay, see what they do, and replay dead-lettered jobs.
+
+    Results are printed on stdout. A source that fails is named on stderr. Times are local.
 
     Exit codes: 0 done, 1 all or a part failed, 2 usage, 3 nothing matched, 4 changes pending, 130 interrupted.
     """

@@ -1,4 +1,4 @@
-"""Failed calls: one-line messages for those of AWS, and results of the sources of a report, of which some may fail."""
+"""Failed calls: one-line messages for those of AWS, and the sources of a report that could not be read."""
 
 import re
 import traceback
@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.failures import InvalidChannel, LedgerError, SendError
 from relay.foreign_text import one_line
 from relayctl import terminal
+from relayctl.log_lines import LinesCutError
 from relayctl.stack.deployed import StackMissingError
 
 # Longer than any message of AWS about a refused call.
@@ -53,7 +54,7 @@ def aws_failure(error: Exception) -> str | None:
 def failure(error: Exception) -> str | None:
     """Return a message for an exception of a source, or of a secret that is not valid; None for other exceptions."""
     match error:
-        case InvalidChannel() | LedgerError() | StackMissingError():
+        case InvalidChannel() | LedgerError() | LinesCutError() | StackMissingError():
             return str(error)
         case SendError():
             return f"{error} (HTTP {error.http_status})" if error.http_status else str(error)
@@ -75,23 +76,27 @@ def _one_line(text: str) -> str:
     return re.sub(r"//[^/@\s]+@", "//…@", one_line(text, MAX_LENGTH))
 
 
-class Reading(NamedTuple):
-    """Result of reading one source."""
+class Unread(NamedTuple):
+    """A source that was not read, or only in part."""
 
     source: str  # Name of the source, with its channel if it is one channel's
-    found: int = 0  # Number of events from the source
-    problem: str | None = None  # The reason why the source was not read, or only in part; None if it was read
-    is_failure: bool = False  # True if the source failed; False if it was read, or the channel does not use it
+    problem: str  # The reason
+    is_failure: bool  # False if the channel does not use the source
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.problem}"
 
 
 @dataclass
 class Readings:
-    """Results of all sources of one report."""
+    """Sources of one report. If one cannot be read, the others still are."""
 
-    found: list[Reading] = field(default_factory=list)  # The results, in the order of the reading
+    unread: list[Unread] = field(default_factory=list)  # In the order of the reading
 
-    def add(self, source: str, found: int = 0, problem: str | None = None, *, is_failure: bool = False) -> None:
-        self.found.append(Reading(source, found, problem, is_failure))
+    def note(self, source: str, problem: str, *, is_failure: bool = False) -> None:
+        """Note a source that was not read, or only in part, once for each reason."""
+        if (one := Unread(source, problem, is_failure)) not in self.unread:
+            self.unread.append(one)
 
     def reading(self, source: str) -> "_Source":
         """Return a context that notes the failure of a source that it reads. The code after it goes on."""
@@ -106,21 +111,19 @@ class Readings:
     @property
     def has_failures(self) -> bool:
         """True if a source failed, so that the report may lack something."""
-        return any(each.is_failure for each in self.found)
+        return any(each.is_failure for each in self.unread)
 
     @property
     def problems(self) -> list[str]:
-        """The sources that failed or were not read wholly, each once, in words."""
-        return list(dict.fromkeys(f"{each.source}: {each.problem}" for each in self.found if each.problem))
+        return list(map(str, self.unread))
 
     def say(self) -> None:
-        """Write a line to stderr for each source that is missing, failed, or was not read wholly."""
-        for each in self.found:
-            if each.problem:
-                terminal.say(f"{'FAILED: ' if each.is_failure else ''}{each.source}: {each.problem}")
+        """Write a line to stderr for each source that was not read, or only in part."""
+        for each in self.unread:
+            terminal.say(f"{'FAILED: ' if each.is_failure else ''}{each}")
 
     def documents(self) -> list[dict[str, Any]]:
-        return [each._asdict() for each in self.found]
+        return [each._asdict() for each in self.unread]
 
 
 class _Source(NamedTuple):
@@ -134,5 +137,5 @@ class _Source(NamedTuple):
         # A stack that is missing is no source that failed.
         if not isinstance(error, Exception) or isinstance(error, StackMissingError) or not (why := failure(error)):
             return False
-        self.readings.add(self.name, problem=why, is_failure=True)
+        self.readings.note(self.name, why, is_failure=True)
         return True

@@ -54,19 +54,12 @@ class Line(NamedTuple):
         return self._replace(fields={name: value for name, value in self.fields.items() if name in _COUNTED})
 
 
-@dataclass
-class Budget:
-    """Number of answers of FilterLogEvents that a reader may still request; an answer may be empty."""
+class LinesCutError(Exception):
+    """A function has more lines than may be read; the newest were read."""
 
-    left: int
-    complete_from: float | None = None  # From when on all lines were read (epoch seconds); None before the first piece
-    is_cut: bool = False  # True if the budget was used up before all lines were read
-
-    @property
-    def problem(self) -> str | None:
-        """Sentence about the lines that were not read; None if all were."""
-        since = "" if self.complete_from is None else f" before {moments.moment(self.complete_from)}"
-        return f"too many lines: those{since} were not all read" if self.is_cut else None
+    def __init__(self, complete_from: float) -> None:
+        """All lines since `complete_from` (epoch seconds) were read."""
+        super().__init__(f"too many lines: those before {moments.moment(complete_from)} were not all read")
 
 
 @dataclass(frozen=True)
@@ -77,30 +70,28 @@ class LogReader:
     stack_name: str
     clock: Callable[[], float]  # The time in epoch seconds
 
-    def scan(self, function: str, pattern: str, start: float, budget: Budget) -> Iterator[Line]:
+    def scan(self, function: str, pattern: str, start: float, most: int) -> Iterator[Line]:
         """Yield the lines that the relay logged in a function from `start` (epoch seconds) until now.
 
-        The newest piece of time is read first, so that a budget that ends leaves out the oldest lines. A missing log
-        group has no lines: the function never ran, or its lines expired.
+        The newest piece of time is read first. After `most` answers of FilterLogEvents, of which some may be empty,
+        LinesCutError is raised: the oldest lines are left out. A missing log group has no lines: the function never
+        ran, or its lines expired.
         """
         end, length = self.clock() + AHEAD_SECONDS, FIRST_PIECE_SECONDS
         wanted: dict[str, Any] = {"filterPattern": pattern} if pattern else {}
         wanted["logGroupName"] = f"/aws/lambda/{self.stack_name}-{function}"
         while end > start:
+            if most <= 0:
+                raise LinesCutError(end)
             begin = max(start, end - length)
-            if budget.left <= 0:
-                budget.is_cut = True
-                return
             # CloudWatch's own end is inclusive.
             times: dict[str, Any] = {"startTime": max(0, int(begin * 1000)), "endTime": max(0, int(end * 1000) - 1)}
             with suppress(self.client.exceptions.ResourceNotFoundException):
                 for page in self.client.get_paginator("filter_log_events").paginate(**wanted, **times):
-                    budget.left -= 1
+                    most -= 1
                     yield from filter(None, map(parsed, page["events"]))
-                    if budget.left <= 0 and page.get("nextToken"):
-                        budget.is_cut = True
-                        return
-            budget.complete_from = begin
+                    if most <= 0 and page.get("nextToken"):
+                        raise LinesCutError(end)
             end, length = begin, 2 * length
 
 

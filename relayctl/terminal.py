@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
 from textwrap import TextWrapper
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -73,10 +75,14 @@ def document(found: Mapping[str, Any]) -> None:
     click.echo(json.dumps(found))
 
 
+def private_file(path: Path) -> IO[str]:
+    """Open a new file that only the operator may read. Raises OSError: an existing one may have another mode."""
+    return open(path, "x", encoding="utf-8", opener=partial(os.open, mode=0o600))
+
+
 def labelled(label: str, value: str, columns: int = 15) -> None:
-    """Write a label, padded to `columns`, and a value to stdout; on two lines if the terminal is too narrow."""
-    line, width = f"{label:{columns}}{printable(value)}", _columns(sys.stdout)
-    click.echo(f"{label.rstrip()}\n{printable(value)}" if width and len(line) > width else line)
+    """Write a label, padded to `columns`, and a value to stdout. It is not wrapped: a value must be copied whole."""
+    click.echo(f"{label:{columns}}{printable(value)}")
 
 
 def counted(number: int, what: str) -> str:

@@ -1,7 +1,6 @@
 """Checks of a channel, from its secret to its recipients. They notify no person."""
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -12,14 +11,12 @@ from relay.channels.policy import Mode
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
 from relay.failures import InvalidChannel, LedgerError
-from relay.http.session import AllowList, ForbiddenUrl
 from relay.ledger.sources import Sources
 from relay.reconcile.history import History, UnknownCounts, listing_name
 from relay.sweeper.canary import EVERY_SECONDS
 from relay.xmatters.directory import Directory
 from relayctl.channel import credential_checks, pauses
 from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
 from relayctl.failed_calls import DENIED, failure, refusal
@@ -41,20 +38,13 @@ def of(store: ChannelStore, name: str) -> Iterator[Check]:
     if isinstance(found, Check):
         yield found
         return
-    yield ok("secret", "it can be read, and is valid")
+    yield ok("secret", "it can be read, is valid, and has only hosts that the stack allows")
     yield from _modes(found, stack.effects.clock())
     yield from _tokens(found)
     yield from _settings(found)
-    urls = list(_urls(stack, found))
-    refused = [f"{key}: {why}" for key, url, allowed in urls if (why := _forbidden(url, allowed))]
-    if refused:
-        yield failed("hosts", "; ".join(refused))
-        return
-    hosts = dict.fromkeys(f"{urlsplit(url).hostname} is one of {allowed.parameter}" for _, url, allowed in urls)
-    yield ok("hosts", "; ".join(hosts))
-    deadline, outward = stack.deadline(SECONDS), stack.effects.outward
+    deadline = stack.deadline(SECONDS)
     yield from _xmatters(stack, found, deadline)
-    yield credential_checks.bigpanda(outward(stack.hosts.bigpanda), found.bigpanda, deadline)
+    yield credential_checks.bigpanda(stack, found.bigpanda, deadline)
     yield from _missed_shares(stack, found)
     if not found.callback:
         yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
@@ -113,22 +103,13 @@ def _reconciled(stack: Stack, channel: Channel, access: BigPandaAccess) -> tuple
 def _read(store: ChannelStore, name: str) -> Channel | Check:
     try:
         text = store.text(name)
-        return parse_channel(name, text, ANY_HOSTS) if text is not None else failed("secret", _REMOVED)
+        return parse_channel(name, text, store.stack.hosts) if text is not None else failed("secret", _REMOVED)
     except ClientError as error:
         if error.response["Error"].get("Code") in DENIED:
             return warning("secret", f"not seen: {refusal(error)}. {_UNSEEN}")
         return failed("secret", refusal(error))
     except (BotoCoreError, InvalidChannel) as error:
         return failed("secret", str(failure(error)))
-
-
-def _urls(stack: Stack, channel: Channel) -> Iterator[tuple[str, str, AllowList]]:
-    hosts = stack.hosts
-    yield "xmatters.trigger_url", channel.trigger_url, hosts.xmatters
-    if channel.rest:
-        yield "xmatters.rest.base_url", channel.rest.base_url, hosts.xmatters
-    if channel.bigpanda:
-        yield "bigpanda.base_url", channel.bigpanda.base_url, hosts.bigpanda
 
 
 def _xmatters(stack: Stack, channel: Channel, deadline: Deadline) -> Iterator[Check]:
@@ -181,11 +162,6 @@ def _receipt(channel: Channel) -> Check:
     proven = ", ".join(["signal", *(step for step, lack in lacks.items() if not lack)])
     others = "; ".join(f"{step} needs {lack}" for step, lack in lacks.items() if lack)
     said = f"of a critical, these steps are proven: {proven}" + (f"; {others}" if others else "")
-    if policy.awaits_receipt and channel.callback:
-        said += (
-            ". In xMatters, turn on the triggers Targeted Recipient Failures and Alert Status Updates: then people are "
-            "told at once that nobody is left, or that a page ended unanswered"
-        )
     return ok("receipt", said) if policy.notified_within_seconds else warning("receipt", said)
 
 
@@ -212,11 +188,3 @@ def _settings(channel: Channel) -> Iterator[Check]:
         yield warning("recipients in the URL", _ANYBODY)
     elif not allowed and misconfiguration.needs_url_recipients(channel):
         yield failed("recipients in the URL", "policy.allowed_recipients allows none, and the secret names none")
-
-
-def _forbidden(url: str, allowed: AllowList) -> str | None:
-    try:
-        allowed.check(url)
-    except ForbiddenUrl as error:
-        return str(error)
-    return None

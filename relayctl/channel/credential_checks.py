@@ -1,7 +1,6 @@
 """Checks of a channel's credentials for the vendors, and of its recipients. No person is notified."""
 
 from fnmatch import fnmatchcase
-from typing import Any
 from urllib.parse import urlsplit
 
 from relay.bigpanda.client import BigPanda
@@ -11,6 +10,7 @@ from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason, SendError
 from relay.foreign_text import printable
 from relay.http.client import HttpClient
+from relay.http.session import ForbiddenUrl
 from relay.xmatters.directory import EVENTS_PATH, Directory, Kind, RecipientCheck, RestApi
 from relayctl import terminal
 from relayctl.check_results import Check, State, failed, of_failure, ok, warning
@@ -54,13 +54,13 @@ def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
     return ok(what, f"{finding.kind}, active" + ("" if finding.on_call is None else f", {finding.on_call} on call now"))
 
 
-def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
-    """Check the recipients of a stored channel, warn on stderr, and return the findings as members of a JSON object.
+def warn(stack: Stack, channel: Channel) -> None:
+    """Check the recipients of a stored channel, and warn on stderr of those whom a signal would not notify.
 
     No exception is raised: the channel is stored, and the caller must still print the URL and header to paste.
     """
     if channel.rest is None:
-        return {}
+        return
     try:
         directory = Directory(stack.effects.outward(stack.hosts.xmatters))
         with terminal.status("checking the recipients …"):
@@ -68,16 +68,13 @@ def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
             findings = directory.check(channel.rest, of_channel(channel), deadline)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
         terminal.say(f"warning: the recipients were not checked: {type(error).__name__}")
-        return {"recipients": []}
+        return
     if findings and all(each.kind == Kind.NOT_KNOWN for each in findings):
         terminal.say(f"warning: the recipients were not checked: {printable(findings[0].detail)}")
-    else:
-        for each in map(judged, findings):
-            if each.state != State.OK:
-                terminal.say(f"warning: {printable(each.what)}: {printable(each.detail)}")
-    shown = ("name", "kind", "is_active", "on_call")
-    found = [{name: getattr(each, name) for name in shown} | judged(each).document() for each in findings]
-    return {"recipients": found}
+        return
+    for each in map(judged, findings):
+        if each.state != State.OK:
+            terminal.say(f"warning: {printable(each.what)}: {printable(each.detail)}")
 
 
 _BIGPANDA = "BigPanda API"
@@ -110,15 +107,21 @@ def trigger(xmatters: HttpClient, channel: Channel, deadline: Deadline) -> Check
     return ok(_TRIGGER, f"{parts.hostname} knows the channel's user; whether it may start the trigger is not checked")
 
 
-def bigpanda(client: HttpClient, access: BigPandaAccess | None, deadline: Deadline) -> Check:
+def bigpanda(stack: Stack, access: BigPandaAccess | None, deadline: Deadline) -> Check:
     """Check the key for BigPanda's API by reading one incident of each environment of the channel."""
     if access is None:
         return warning(_BIGPANDA, "off: without bigpanda.api_key people's answers are not written to BigPanda")
+    try:
+        # The usual URL is not in the secret, so its host was not checked with it.
+        stack.hosts.bigpanda.check(access.base_url)
+    except ForbiddenUrl as error:
+        return failed(_BIGPANDA, f"bigpanda.base_url: {error}")
+    client = BigPanda(stack.effects.outward(stack.hosts.bigpanda))
     if not access.environments:
         return warning(_BIGPANDA, "not checked: bigpanda.environments names no environment to read from")
     try:
         for each in access.environments:
-            BigPanda(client).try_credentials(access, each, deadline)
+            client.try_credentials(access, each, deadline)
     except SendError as error:
         status = error.http_status if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM else None
         if status == 404 or (status is not None and status < 300):

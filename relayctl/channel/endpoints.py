@@ -10,6 +10,7 @@ from relay.channels import token
 from relay.channels.channel import Channel, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
+from relay.delivery.channel_health import age
 from relay.failures import InvalidChannel, LedgerError
 from relay.foreign_text import printable
 from relay.ledger import credentials
@@ -129,8 +130,13 @@ class Use(NamedTuple):
         used_at = moments.iso_or_none(self.used_at)
         return {"endpoint": self.endpoint, "credential": self.age, "kind": self.kind, "used_at": used_at}
 
-    def __str__(self) -> str:
-        return f"{self.endpoint} {self.age} {self.kind}: {moments.iso_or_none(self.used_at) or 'none known'}"
+    def words(self, now: float) -> str:
+        return f"{self.endpoint} {self.age} {self.kind} {used_words(self.used_at, now)}"
+
+
+def used_words(used_at: float | None, now: float) -> str:
+    # A use is recorded once an hour, so the last one may be newer.
+    return f"used within {age(now - used_at)}" if used_at else "no use known"
 
 
 def uses_of(stack: Stack, name: str, document: SecretDocument) -> list[Use] | None:
@@ -169,8 +175,3 @@ def obstacle(uses: Sequence[Use], key: str, now: float) -> str | None:
     if last_use(uses, endpoint, "current") is None:
         return f"{vendor} has not used the new credential yet, as far as is known: paste it there first"
     return None
-
-
-def described(used_at: float | None) -> str:
-    """Return the time of a last use in words."""
-    return "none known" if used_at is None else f"{moments.iso(used_at)}, or up to an hour later"

@@ -10,7 +10,7 @@ from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import age
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
-from relayctl import moments, terminal
+from relayctl import terminal
 from relayctl.channel import endpoints, pauses
 from relayctl.channel.pause import pause, resume
 from relayctl.channel.propagation import put_in_force
@@ -21,9 +21,9 @@ from relayctl.channel.test import test
 from relayctl.settings.export import export
 from relayctl.settings.plan import apply, plan
 from relayctl.stack import channel_status, draining
-from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status_reading import Owed, StackStatus, StatusReader
+from relayctl.stack.status import conclude
+from relayctl.stack.status_reading import Owed, StatusReader
 
 
 @click.group()
@@ -67,7 +67,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
         terminal.labelled("from xMatters", back)
     click.echo("secret         " + json.dumps(masked, indent=2, ensure_ascii=False).replace("\n", "\n" + " " * 15))
     for each in uses:
-        terminal.labelled("last use", str(each))
+        terminal.labelled("last use", each.words(now))
 
 
 @channel.command("list")
@@ -75,9 +75,8 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
 def list_(stack: Stack, as_json: bool) -> None:
     """List the channels of the stack: mode, health, last share, last change.
 
-    Health is that of relayctl status. A function notes a share once an hour, so the true last share may be up to an
-    hour later. A source that fails is named on stderr. A new channel may be missing for five minutes, since Secrets
-    Manager lists it late.
+    A function notes a share once an hour, so the true last share may be up to an hour later. A new channel may be
+    missing for five minutes, since Secrets Manager lists it late.
 
     \b
     Example:
@@ -85,35 +84,14 @@ def list_(stack: Stack, as_json: bool) -> None:
     """
     with terminal.status("reading the channels and the ledger …"):
         found = StatusReader(stack, has_logs=False).read()
-    if as_json:
-        channels = [_document(each, found) for each in found.channels]
-        terminal.document({"channels": channels, "problems": found.problems})
-    else:
-        for each in found.channels:
-            mode = pauses.brief(each.policy, found.at) if each.policy else "mode not known"
-            # The ledger's record of the last share may be an hour too old.
-            shared = "not known" if each.shared_at is None else f"within {age(found.at - each.shared_at)}"
-            changed = "" if each.changed_at is None else f", changed {age(found.at - each.changed_at)} ago"
-            health = channel_status.judge(each, found.at).health
-            terminal.show_line(f"{health:7}  {each.name} ({mode}): last share {shared}{changed}", indent=9)
-        for problem in found.problems:
-            terminal.say(f"not known: {printable(problem)}")
-    if not found.channels:
-        if any(each.startswith("channels: ") for each in found.problems):
-            raise click.ClickException("the channels could not be read")
-        terminal.nothing(NO_CHANNELS)
-
-
-def _document(each: ChannelStatus, found: StackStatus) -> dict[str, Any]:
-    judgement = channel_status.judge(each, found.at)
-    return {
-        "channel": each.name,
-        "changed_at": moments.iso_or_none(each.changed_at),
-        **pauses.document(each.policy, found.at),
-        "health": judgement.health,
-        "why": list(judgement.why),
-        "last_share_at": moments.iso_or_none(each.shared_at),
-    }
+    for each in () if as_json else found.channels:
+        mode = pauses.brief(each.policy, found.at) if each.policy else "mode not known"
+        # The ledger's record of the last share may be an hour too old.
+        shared = "not known" if each.shared_at is None else f"within {age(found.at - each.shared_at)}"
+        changed = "" if each.changed_at is None else f", changed {age(found.at - each.changed_at)} ago"
+        health = channel_status.judge(each, found.at).health
+        terminal.show_line(f"{health:7}  {each.name} ({mode}): last share {shared}{changed}", indent=9)
+    conclude(stack, found, NO_CHANNELS, as_json=as_json)
 
 
 @channel.command()

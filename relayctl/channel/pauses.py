@@ -131,16 +131,10 @@ def current(policy: Policy, now: float) -> str:
 
 
 def brief(policy: Policy, now: float) -> str:
-    """Return the mode at `now` (epoch seconds) in few words, such as `live` or `live, partly paused until TIME`."""
-    found = open_pauses(policy, now)
-    active = [each for each in found if each.is_active(now)]
-    whole = [each for each in active if not each.when]
-    if policy.mode is Mode.SHADOW or not found:
-        return policy.mode
-    if not active:
-        return f"live, {'partly ' if found[0].when else ''}paused from {moments.moment(found[0].since)}"
-    end = moments.moment(max(each.until for each in whole or active))
-    return f"paused until {end}" if whole else f"live, partly paused until {end}"
+    """Return the mode at `now` (epoch seconds), and each pause that is not over, on one line."""
+    found = [] if policy.mode is Mode.SHADOW else [pause_words(each, now) for each in open_pauses(policy, now)]
+    mode = current(policy, now)
+    return "; ".join(found if mode == PAUSED else [mode, *found])
 
 
 def words(policy: Policy, now: float) -> Iterator[str]:
@@ -179,21 +173,7 @@ def whom(pause: Pause) -> str:
 
 
 def document(policy: Policy | None, now: float) -> dict[str, Any]:
-    """Return the mode, and the pauses that are not over, as a JSON object for programs; null if not known."""
+    """Return the mode, and the pauses that are not over in words, as members of a JSON object; null if not known."""
     if policy is None:
         return {"mode": None, "pauses": None}
-    return {
-        "mode": current(policy, now),
-        "pauses": [
-            {
-                "since": moments.iso(each.since),
-                "until": moments.iso(each.until),
-                "then": "keep" if each.keeps_states else "drop",
-                "when": {fact: list(patterns) for fact, patterns in each.when},
-                "reason": each.reason or None,
-                "by": each.by or None,
-                "is_active": each.is_active(now),
-            }
-            for each in open_pauses(policy, now)
-        ],
-    }
+    return {"mode": current(policy, now), "pauses": [pause_words(each, now) for each in open_pauses(policy, now)]}

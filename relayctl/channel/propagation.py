@@ -65,26 +65,6 @@ _MOST_UNANSWERED = 3
 _ACCEPTED = "HTTP 400"
 _NO_ANSWER = "no answer"
 
-# The header (`name` and `value`) with the new credential of each endpoint, by the endpoint's key in the secret.
-type Headers = Mapping[str, Mapping[str, str]]
-
-
-def unaccepted(stack: Stack, urls: Mapping[str, str], headers: Headers) -> dict[str, str]:
-    """Try credentials until each endpoint accepts its own; return the last answers of those that do not in time.
-
-    The body is empty: it notifies nobody, and the access log's alarm on 401 counts only requests with a body.
-    """
-    # A local cloud has no second copy of a secret that could be stale.
-    gap_seconds = _LOCAL_GAP_SECONDS if stack.is_local else SETTLE_SECONDS
-    end, unanswered = stack.deadline(TOTAL_SECONDS), 0
-    closed = dict.fromkeys(headers, "not called")
-    while closed and unanswered < _MOST_UNANSWERED and end.remaining() >= gap_seconds:
-        stack.effects.sleep(gap_seconds)
-        said = {endpoint: _answer(stack, urls[endpoint], headers[endpoint]) for endpoint in closed}
-        closed = {endpoint: answer for endpoint, answer in said.items() if answer != _ACCEPTED}
-        unanswered = unanswered + 1 if all(each.startswith(_NO_ANSWER) for each in closed.values()) else 0
-    return closed
-
 
 def _answer(stack: Stack, url: str, header: Mapping[str, str]) -> str:
     headers = {"User-Agent": "relayctl", header["name"]: header["value"]}
@@ -96,25 +76,33 @@ def _answer(stack: Stack, url: str, header: Mapping[str, str]) -> str:
     return f"HTTP {answer.status}"
 
 
-def verify(stack: Stack, name: str, urls: Mapping[str, str], headers: Headers) -> bool:
-    """Wait until each endpoint accepts its credential, with progress on stderr.
+def verify(stack: Stack, name: str, urls: Mapping[str, str], headers: Mapping[str, Mapping[str, str]]) -> bool:
+    """Try credentials until each endpoint accepts its own: `headers` has the header by the endpoint's key.
 
-    Return False, and raise nothing, if one does not in time, or on Ctrl-C: the secret is stored already.
+    Return False, and raise nothing, if one does not in time, or on Ctrl-C: the secret is stored already. The body is
+    empty: it notifies nobody, and the access log's alarm on 401 counts only requests with a body.
     """
     if not headers:
         return True
     terminal.say(
         f"channel {name}: waiting until the relay accepts the new credential, for up to {TOTAL_SECONDS:.0f} s …"
     )
+    # A local cloud has no second copy of a secret that could be stale.
+    gap_seconds = _LOCAL_GAP_SECONDS if stack.is_local else SETTLE_SECONDS
+    end, unanswered, closed = stack.deadline(TOTAL_SECONDS), 0, dict.fromkeys(headers, "not called")
     try:
         with terminal.status("waiting …"):
-            closed = unaccepted(stack, urls, headers)
+            while closed and unanswered < _MOST_UNANSWERED and end.remaining() >= gap_seconds:
+                stack.effects.sleep(gap_seconds)
+                said = {endpoint: _answer(stack, urls[endpoint], headers[endpoint]) for endpoint in closed}
+                closed = {endpoint: answer for endpoint, answer in said.items() if answer != _ACCEPTED}
+                unanswered = unanswered + 1 if all(each.startswith(_NO_ANSWER) for each in closed.values()) else 0
     except KeyboardInterrupt:
-        closed = dict.fromkeys(headers, "interrupted")
+        closed = dict.fromkeys(closed, "interrupted")
     if not closed:
         terminal.say(f"channel {name}: the relay accepts it")
-    for key, said in closed.items():
+    for key, answer in closed.items():
         terminal.say(
-            f"warning: stored, not verified: {ENDPOINTS[key].vendor}'s credential is not accepted yet ({said})"
+            f"warning: stored, not verified: {ENDPOINTS[key].vendor}'s credential is not accepted yet ({answer})"
         )
     return not closed

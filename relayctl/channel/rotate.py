@@ -19,7 +19,7 @@ from relayctl.channel.credential_input import (
     flag_of,
     judged,
 )
-from relayctl.channel.endpoints import ENDPOINTS, KEYS, described, last_use, obstacle, renew
+from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, renew, used_words
 from relayctl.channel.propagation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NAME, ChannelStore
@@ -180,7 +180,7 @@ def _rotate_inward(
         terminal.document(document | {"old": old, "verified": done.is_verified})
     else:
         endpoints.show(urls, {key: headers})
-        terminal.show_line(f"The old one was last used: {described(used)}")
+        terminal.show_line(f"The old one: {used_words(used, store.stack.effects.clock())}")
     return done.is_verified
 
 
@@ -206,7 +206,7 @@ def _retire(store: ChannelStore, name: str, before: SecretDocument, key: str, *,
         document = {"channel": name, "kind": endpoint.name, "retired": is_there}
         terminal.document(document | {"used_at": moments.iso_or_none(used), "in_force_at": in_force})
     elif is_there:
-        terminal.show_line(f"The old one is retired; it was last used: {described(used)}")
+        terminal.show_line(f"The old one is retired: {used_words(used, stack.effects.clock())}")
     return in_force is not None
 
 
@@ -222,8 +222,7 @@ def _rotate_outward(change: ChannelChange, kind: str, *, unchecked: bool, as_jso
     done = write_path.put(change)
     if as_json:
         changes = [each._asdict() for each in change.changes]
-        document = {"channel": change.name, "kind": kind, "check": found.document(), "changes": changes}
-        terminal.document(document | done.findings)
+        terminal.document({"channel": change.name, "kind": kind, "check": found.document(), "changes": changes})
         return done.is_verified
     check_results.show([found])
     write_path.show_changes(change.changes)
@@ -239,11 +238,10 @@ def _rotate_outward(change: ChannelChange, kind: str, *, unchecked: bool, as_jso
 
 
 def _checked(stack: Stack, change: ChannelChange, kind: str) -> Check:
-    effects, deadline = stack.effects, stack.deadline(SECONDS)
+    deadline = stack.deadline(SECONDS)
     if kind == "bigpanda":
-        client = effects.outward(stack.hosts.bigpanda)
-        return credential_checks.bigpanda(client, change.channel.bigpanda, deadline)
-    client = effects.outward(stack.hosts.xmatters)
+        return credential_checks.bigpanda(stack, change.channel.bigpanda, deadline)
+    client = stack.effects.outward(stack.hosts.xmatters)
     if kind == "rest" and change.channel.rest is not None:
         return credential_checks.rest(Directory(client), change.channel.rest, deadline)
     return credential_checks.trigger(client, change.channel, deadline)

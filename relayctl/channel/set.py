@@ -105,7 +105,7 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
             document[ENDPOINTS[key].header_member] = shown.get(key, name_only)
         document["changes"] = [each._asdict() for each in change.changes]
         document |= {"verified": done.is_verified} if done.fresh else {}
-        terminal.document(document | done.findings)
+        terminal.document(document)
     else:
         if not change.is_new:
             write_path.show_changes(change.changes)

@@ -2,14 +2,14 @@
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import click
 
 from relay.channels.channel import header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.routes import chosen
-from relay.failures import InvalidChannel, NoAnswer
+from relay.failures import NoAnswer
 from relay.foreign_text import printable
 from relay.http.client import json_object
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
@@ -18,8 +18,6 @@ from relayctl.channel import checks, endpoints
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status import refused_requests
-from relayctl.stack.status_reading import StatusReader
 
 # API Gateway answers within 29 s.
 SECONDS = 35.0
@@ -29,46 +27,13 @@ _SHOWN = ("outcome", "reason", "queue", "transition", "error", "detail", "messag
 _MAX_SHOWN = 200
 
 
-def body(incident_id: str, status: str, started: int, now: int) -> bytes:
+def _body(incident_id: str, status: str, started: int, now: int) -> bytes:
     """Return the share of a test incident; the status `ok` resolves it. Times are epoch seconds."""
-    is_over = status == "ok"
-    state = {"status": status, "active": not is_over, "startedOn": started, "changedOn": now, "updatedOn": now}
-    state["endedOn"] = now if is_over else None
-    tags = [{"name": "host", "value": "relayctl"}, {"name": "check", "value": "channel test"}]
-    alert = state | {"id": f"{incident_id}-alert", "primary_property": "host", "secondary_property": "check"}
-    alert |= {"source_system": "relayctl", "description": DESCRIPTION, "tags": tags}
-    incident = state | {"id": incident_id, "severity": "warning", "resolved": is_over, "alerts": [alert]}
+    is_open = status != "ok"
+    state = {"status": status, "active": is_open, "startedOn": started, "changedOn": now}
+    alert = state | {"id": f"{incident_id}-alert", "source_system": "relayctl", "description": DESCRIPTION}
+    incident = state | {"id": incident_id, "severity": "warning", "resolved": not is_open, "alerts": [alert]}
     return json.dumps({"incident": incident}).encode()
-
-
-def ring(stack: Stack, url: str, header: Mapping[str, str], incident_id: str) -> Iterator[Check]:
-    """Share a test incident, then its resolve, and yield a result for each; after 4xx, the resolve is not shared.
-
-    The first result is FAILED unless xMatters accepted the signal. `header` is that of BigPanda's credential.
-    """
-    outward = stack.effects.outward(stack.api_host(url))
-    headers = {"Content-Type": "application/json", header["name"]: header["value"]}
-
-    def post(content: bytes) -> tuple[int, str, str]:
-        """Return the HTTP status of the answer, the outcome in it, and the answer in words; 0 without an answer."""
-        try:
-            answer = outward.ask("POST", url, content, headers, stack.deadline(SECONDS))
-        except NoAnswer as error:
-            return 0, "", f"the relay gave no answer: {error}"
-        said = {name: scalar(json_object(answer.body).get(name)) or "" for name in _SHOWN}
-        words = (f"{name} {text[:_MAX_SHOWN]}" for name, text in said.items() if text)
-        return answer.status, said["outcome"], ", ".join([f"HTTP {answer.status}", *words])
-
-    started, what = int(stack.effects.clock()), f"test incident {incident_id}"
-    status, outcome, said = post(body(incident_id, "warning", started, started))
-    is_delivered = status == 200 and outcome == "delivered"
-    yield ok(what, f"delivered: {said}") if is_delivered else failed(what, f"not delivered: {said}")
-    if 400 <= status < 500:
-        return
-    # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
-    status, _, said = post(body(incident_id, "ok", started, max(int(stack.effects.clock()), started + 1)))
-    judged = {200: ok, 202: warning}.get(status, failed)
-    yield judged("its end", said if status else f"{said}; the page may still be active")
 
 
 @click.command()
@@ -77,11 +42,9 @@ def ring(stack: Stack, url: str, header: Mapping[str, str], incident_id: str) ->
 @click.option("--yes", is_flag=True, help="With --ring: do not ask.")
 @on_stack
 def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None:
-    """Check a channel: its secret, hosts, credentials, recipients, and refused requests to its webhook.
+    """Check a channel: its secret, hosts, credentials and recipients.
 
-    Without --ring, nobody is notified.
-
-    Prints one line for each check: ok, warning (works, but not fully, or the check is not possible now) or failed.
+    Without --ring, nobody is notified. A warning is for what works, but not fully, or cannot be checked now.
 
     With --ring, relayctl shares a test incident of status warning as BigPanda would, and its resolve at once. The
     check fails unless the incident is delivered. Do not answer its page: BigPanda has no such incident.
@@ -100,11 +63,10 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
         terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):
         found = list(checks.of(store, name))
-        found += refused_requests(StatusReader(stack, name).read(), name)
     if not as_json:
         check_results.show(found)
     if rings:
-        is_usable = not any(each.state == State.FAILED for each in found if each.what in {"secret", "hosts"})
+        is_usable = not any(each.state == State.FAILED for each in found if each.what == "secret")
         refusal = failed("test incident", "not shared: the relay itself could not use the channel")
         rung = list(_ring(store, name, yes=yes)) if is_usable else [refusal]
         if not as_json:
@@ -116,14 +78,40 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
 
 
 def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
-    stack, document = store.stack, store.read(name)
-    if document.version is None:
-        raise InvalidChannel(f"channel {name} was removed meanwhile")
+    """Share a test incident, then its resolve, and yield a result for each; after 4xx, the resolve is not shared.
+
+    The first result is FAILED unless xMatters accepted the signal.
+    """
+    stack, document = store.stack, store.existing(name)
     channel = parse_channel(name, document.text(), stack.hosts)
-    route = chosen(channel.policy.routes, parse_share(body("test", "warning", 1, 1)), is_open=True)
+    route = chosen(channel.policy.routes, parse_share(_body("test", "warning", 1, 1)), is_open=True)
     named = (*channel.trigger_recipients, *(route.recipients if route else channel.recipients))
     recipients = ", ".join(map(printable, named)) or "the recipients of xMatters' form"
     terminal.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", yes=yes)
-    url = endpoints.urls(stack, name, document)["inbound"]
+    url, header = endpoints.urls(stack, name, document)["inbound"], header_for(document.get("inbound"))
+    outward, incident_id = stack.effects.outward(stack.api_host(url)), f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}"
+    headers = {"Content-Type": "application/json", header["name"]: header["value"]}
+
+    def post(status: str, now: int) -> tuple[int, str, str]:
+        """Return the HTTP status of the answer, the outcome in it, and the answer in words; 0 without an answer."""
+        try:
+            content = _body(incident_id, status, started, now)
+            answer = outward.ask("POST", url, content, headers, stack.deadline(SECONDS))
+        except NoAnswer as error:
+            return 0, "", f"the relay gave no answer: {error}"
+        said = {name: scalar(json_object(answer.body).get(name)) or "" for name in _SHOWN}
+        words = (f"{name} {text[:_MAX_SHOWN]}" for name, text in said.items() if text)
+        return answer.status, said["outcome"], ", ".join([f"HTTP {answer.status}", *words])
+
+    started, what = int(stack.effects.clock()), f"test incident {incident_id}"
     with terminal.status("sharing a test incident …"):
-        yield from ring(stack, url, header_for(document.get("inbound")), f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}")
+        status, outcome, said = post("warning", started)
+    is_delivered = status == 200 and outcome == "delivered"
+    yield ok(what, f"delivered: {said}") if is_delivered else failed(what, f"not delivered: {said}")
+    if 400 <= status < 500:
+        return
+    # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
+    with terminal.status("sharing its end …"):
+        status, _, said = post("ok", max(int(stack.effects.clock()), started + 1))
+    judged = {200: ok, 202: warning}.get(status, failed)
+    yield judged("its end", said if status else f"{said}; the page may still be active")

@@ -68,7 +68,6 @@ class Done(NamedTuple):
     is_verified: bool  # True if the relay accepts these credentials, or there are none
     in_force: str | None  # From when nothing uses the old value (ISO 8601), if it must act at once; None if unknown
     is_in_force: bool  # False if running functions may still use what must not be used any more
-    findings: dict[str, Any]  # The recipients' checks, as a member of a JSON document; empty if not checked
 
 
 def prepare(
@@ -124,10 +123,10 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
             "warning: a critical incident that matches no route notifies nobody: name recipients in "
             'xmatters.recipients, or add a route whose only condition is {"status": "critical"}'
         )
-    findings = credential_checks.warn(stack, change.channel)
+    credential_checks.warn(stack, change.channel)
     fresh = {key: header for key in change.urls if (header := fresh_header(before, after, key))}
     is_verified = verify(stack, name, change.urls, fresh)
-    return Done(fresh, is_verified, in_force, in_force is not None or not must_act, findings)
+    return Done(fresh, is_verified, in_force, in_force is not None or not must_act)
 
 
 def show_changes(changes: Sequence[Change]) -> None:
@@ -137,8 +136,11 @@ def show_changes(changes: Sequence[Change]) -> None:
     for each in changes:
         if isinstance(each.old, list) and isinstance(each.new, list):
             _show_marked("~", f"{each.key}:", indent=2)
-            for mark, item in _items(each.old, each.new):
-                _show_marked(mark, item, indent=6)
+            before, after = map(shown, each.old), map(shown, each.new)
+            # After two lines of names, those that are no heading begin with + or -.
+            for line in list(difflib.unified_diff(list(before), list(after), n=0, lineterm=""))[2:]:
+                if not line.startswith("@"):
+                    _show_marked(line[0], line[1:], indent=6)
         elif each.old is None:
             _show_marked("+", f"{each.key}: {shown(each.new)}", indent=2)
         elif each.new is None:
@@ -149,20 +151,6 @@ def show_changes(changes: Sequence[Change]) -> None:
 
 def _show_marked(mark: str, line: str, *, indent: int) -> None:
     terminal.show_line(printable(line), lead=f"{' ' * indent}{mark} ", color=_COLORS.get(mark), indent=2)
-
-
-def _items(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[str, str]]:
-    before, after = list(map(shown, old)), list(map(shown, new))
-    found = list[tuple[str, str]]()
-    for kind, start, end, new_start, new_end in difflib.SequenceMatcher(
-        None, before, after, autojunk=False
-    ).get_opcodes():
-        if kind == "equal":
-            found.append((" ", f"({end - start} unchanged)"))
-            continue
-        found += [("-", each) for each in before[start:end]]
-        found += [("+", each) for each in after[new_start:new_end]]
-    return found
 
 
 def say_fresh(name: str, done: Done) -> None:

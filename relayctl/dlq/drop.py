@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import batched
 from typing import Any
 
 import click
@@ -23,10 +22,6 @@ from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_mat
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
-# Entries that are in memory at the same time.
-ENTRIES_AT_ONCE = 100
-# Criticals that the question names.
-MAX_NAMES = 10
 MAX_TITLE = 62
 REASON_OF_JOBS = "--failure-reason"
 _NOT_HELD = "not deleted: another reader may have it now; start the command again"
@@ -41,33 +36,21 @@ def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[lis
 
     Without an entry in the ledger a state is owed: a replay would announce it.
     """
-    found, problem = list[Critical](), None
-    signals = ((held.job, held.envelope) for held in held_messages if held.job)
-    states = ((job, state_of(job, text), reading.title(text)) for job, text in signals)
-    for batch in batched((each for each in states if each[1] and each[1].is_critical), ENTRIES_AT_ONCE, strict=False):
-        try:
-            entries = ledger.read_many({entry_key_of(job) for job, _, _ in batch}) if problem is None else {}
-        except LedgerError as error:
-            entries, problem = {}, str(error)
-        for job, state, title in batch:
-            entry = entries.get(entry_key_of(job))
-            is_over = entry and state and fate(job, state, entry).became in {Became.DELIVERED, Became.NOT_OWED}
-            found.append(
-                {
-                    "channel": job.channel,
-                    "incident_id": job.incident_id,
-                    "title": title or None,
-                    "delivery_id": job.delivery_id,
-                    "received_at": job.received_at,
-                    "still_owed": None if entry is None else not is_over,
-                }
-            )
+    signals = ((held.job, state_of(held.job, held.envelope), held.envelope) for held in held_messages if held.job)
+    some = [(job, state, text) for job, state, text in signals if state and state.is_critical]
+    entries, problem = dict[str, Entry](), None
+    try:
+        entries = ledger.read_many({entry_key_of(job) for job, _, _ in some})
+    except LedgerError as error:
+        problem = str(error)
+    found = list[Critical]()
+    for job, state, text in some:
+        entry = entries.get(entry_key_of(job))
+        is_over = entry and fate(job, state, entry).became in {Became.DELIVERED, Became.NOT_OWED}
+        members = {"channel": job.channel, "incident_id": job.incident_id, "title": reading.title(text) or None}
+        members |= {"delivery_id": job.delivery_id, "received_at": job.received_at}
+        found.append(members | {"still_owed": None if entry is None else not is_over})
     return sorted(found, key=lambda each: each["still_owed"] is False), problem
-
-
-def _words(critical: Critical) -> str:
-    title = f" {quoted(critical['title'], MAX_TITLE)}" if critical["title"] else ""
-    return f"{printable(critical['channel'])} {identifier(critical['incident_id'], MAX_ID_LENGTH)}{title}"
 
 
 @dataclass
@@ -148,8 +131,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
     A dropped job cannot be replayed: export it before. Its state rings no more, and no longer makes its channel sick.
     Without --yes, relayctl asks before it deletes, and names the criticals that are still owed.
 
-    At least one filter is needed, or --all. A job has to match all filters. A drop prints an audit line on stderr: one
-    line of JSON. Ctrl-C stops after the current batch.
+    At least one filter is needed, or --all.
 
     \b
     Example:
@@ -202,12 +184,9 @@ def _delete(stack: Stack, doing: Drop, choice: Choice, asked: Mapping[str, Any])
 
 
 def _ask(doing: Drop) -> None:
-    if doing.owed:
-        names = "; ".join(map(_words, doing.owed[:MAX_NAMES]))
-        more = f" and {len(doing.owed) - MAX_NAMES} more" if len(doing.owed) > MAX_NAMES else ""
-        owed = "may still be owed" if doing.problem else "are still owed"
-        terminal.say(f"criticals that {owed}, and that no replay can bring back then: {names}{more}")
-    terminal.confirm(f"Delete {counted(len(doing.chosen), 'message')} for good?")
+    owed = "may still be owed" if doing.problem else "are still owed"
+    lost = f", with {counted(len(doing.owed), 'critical')} that {owed}" if doing.owed else ""
+    terminal.confirm(f"Delete {counted(len(doing.chosen), 'message')} for good{lost}?")
 
 
 def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:
@@ -226,7 +205,9 @@ def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
         click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
     for each in doing.criticals[: reading.MAX_LINES]:
         owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each["still_owed"]]
-        line = f"  critical    {_words(each)}  {reading.age(each['received_at'], now)}  {owed}"
+        name = printable(f"{each['channel']} {identifier(each['incident_id'], MAX_ID_LENGTH)}")
+        title = f" {quoted(each['title'], MAX_TITLE)}" if each["title"] else ""
+        line = f"  critical    {name}{title}  {reading.age(each['received_at'], now)}  {owed}"
         terminal.show_line(line, indent=reading.SUMMARY_INDENT)
     if (more := len(doing.criticals) - reading.MAX_LINES) > 0:
         click.echo(f"  and {more} more criticals; dlq list --status critical has all")

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,8 +23,6 @@ from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_mat
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import progress
 
-# Only the operator may read the file.
-MODE = 0o600
 STDOUT = "-"
 
 
@@ -66,20 +64,17 @@ def _created(place: str) -> Iterator[IO[str]]:
     if place == STDOUT:
         yield sys.stdout
         return
-    is_made = False
+    path: Path | None = None
     try:
-        # Without O_EXCL the file could be another person's, with another mode.
-        number = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
-        is_made = True
-        with os.fdopen(number, "w", encoding="ascii") as file:
+        with terminal.private_file(Path(place)) as file:
+            path = Path(place)
             yield file
             file.flush()
             # An operator may drop the messages next.
             os.fsync(file.fileno())
     except BaseException as error:
-        if is_made:
-            with suppress(OSError):
-                Path(place).unlink()
+        if path:
+            path.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise click.ClickException(f"{place}: cannot write: {error.strerror or 'failed'}") from error
         raise
@@ -96,8 +91,8 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
     bodies may hold texts of incidents, so only you may read the file (mode 0600). It has no credential of
     the relay.
 
-    A job has to match all filters. Messages that are no jobs of the relay are not exported; without a filter, they make
-    the exit code 1. What another reader holds is not exported either, and is counted on stderr.
+    Messages that are no jobs of the relay are not exported; without a filter, they make the exit code 1. What another
+    reader holds is not exported either, and is counted on stderr.
 
     \b
     Example:
@@ -183,10 +178,7 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     """Put the jobs of an exported FILE back on the dead-letter queue. Nothing is replayed.
 
     All lines are checked before the first job is sent. A file may be imported twice: each job is then on the queue
-    twice, and a replay rings once for it. Ctrl-C stops after the current batch, and the command says how many lines
-    are in and from which line on to import the rest.
-
-    An import prints an audit line on stderr: one line of JSON.
+    twice, and a replay rings once for it. After Ctrl-C, the command says from which line on to import the rest.
 
     \b
     Example:
@@ -198,22 +190,12 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
         raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
     except click.UsageError as error:
         raise click.UsageError(f"{path}: {error}") from error
-    lines, sent = len(messages), 0
-    problem: str | None = None
-    changed: dict[str, Any] | None = None
-
-    def document() -> dict[str, Any]:
-        left, counts = lines - sent, {"lines": lines, "sent": sent}
-        audited = changed | {"counts": {**counts, "left": left}} if changed else None
-        next_line = sent + 1 if left else None
-        return {"file": str(path), **counts, "next_line": next_line, "problem": problem, "audit": audited}
-
     if not messages:
-        if as_json:
-            terminal.document(document())
-        terminal.nothing(f"nothing to import: lines in the file: {lines}")
+        terminal.nothing("nothing to import: the file has no line")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
     changed = audit.begin(stack, "dlq import", file=path.name)
+    lines, sent = len(messages), 0
+    problem: str | None = None
     with terminal.stop_on_interrupt() as stop:
         try:
             with progress("importing", f"of {lines}", stack.effects.clock) as show:
@@ -221,7 +203,9 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
                     sent, problem = done
                     show(sent, "")
         finally:
-            _print_report(document(), as_json=as_json)
+            left, counts = lines - sent, {"lines": lines, "sent": sent}
+            report = {"file": str(path), **counts, "next_line": sent + 1 if left else None, "problem": problem}
+            _print_report(report | {"audit": changed | {"counts": {**counts, "left": left}}}, as_json=as_json)
     terminal.fail_if(sent < lines, is_stopped=not problem)
 
 

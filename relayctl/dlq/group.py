@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from relay.foreign_text import identifier, printable, quoted
+from relay.foreign_text import identifier, one_line, printable, quoted
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
@@ -22,8 +22,8 @@ _NAME_COLUMNS = 18
 _AGE_COLUMNS = 5
 _MAX_TITLE = 82
 _MAX_PROBLEM = 200
-# A vendor's answer may have several lines.
-_OF_MANY_LINES = "response_excerpt"
+# Longer than the excerpt of an answer.
+_MAX_VALUE = 4000
 
 
 @click.group()
@@ -32,6 +32,9 @@ def dlq() -> None:
 
     xMatters or BigPanda refused them, or did not accept them in time. Or their channel is removed or in shadow mode,
     their queue refused them, or their worker crashed again and again.
+
+    A job has to match all filters. A replay, a drop and an import print an audit line on stderr: one line of JSON.
+    Ctrl-C stops them after the current batch.
     """
 
 
@@ -46,7 +49,7 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
     """List dead-lettered jobs, oldest first: age, id, channel, incident, status, reason, attempts, title.
 
     Other readers cannot receive the messages while relayctl reads them. An incident id that is not a single word is
-    quoted; --json has the id unchanged. A job has to match all filters.
+    quoted; --json has the id unchanged.
 
     \b
     Example:
@@ -152,7 +155,7 @@ def text(members: dict[str, Any]) -> str:
     members = members.copy()
     body = members.pop("body", None)
     lines = [
-        f"{name.replace('_', ' '):{_NAME_COLUMNS - 1}} {_aligned(value, is_of_many_lines=name == _OF_MANY_LINES)}"
+        f"{name.replace('_', ' '):{_NAME_COLUMNS}}{_plain(value)}"
         for name, value in members.items()
         if value not in (None, "", [])
     ]
@@ -162,9 +165,8 @@ def text(members: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _aligned(value: Any, *, is_of_many_lines: bool) -> str:
-    whole = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return ("\n" + " " * _NAME_COLUMNS).join(map(printable, whole.splitlines() if is_of_many_lines else [whole]))
+def _plain(value: Any) -> str:
+    return one_line(", ".join(map(str, value)) if isinstance(value, list) else str(value), _MAX_VALUE)
 
 
 def _indented(body: str) -> str:

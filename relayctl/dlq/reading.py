@@ -79,6 +79,7 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
         ),
         click.option(
             "--status",
+            type=lambda text: text.strip().lower(),
             metavar="STATUS",
             help=f"Only jobs of shares with this status of the incident, such as critical; {NO_STATUS} for none.",
         ),
@@ -90,13 +91,16 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
             help=f"Only jobs with this reason: {', '.join(Reason)}.",
         ),
         click.option(
-            "--since", type=moments.since, metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
+            *("--since", "--newer-than"),
+            type=moments.since,
+            metavar="AGE|TIME",
+            help="Only jobs of shares since: 90m, 12h, 7d or a time.",
         ),
         click.option(
-            "--newer-than", type=moments.since, metavar="DURATION", help="Only jobs of shares that came later: 90m."
-        ),
-        click.option(
-            "--older-than", type=moments.since, metavar="DURATION", help="Only jobs of shares that came before: 7d."
+            *("--older-than", "until"),
+            type=moments.since,
+            metavar="DURATION",
+            help="Only jobs of shares that came before: 7d.",
         ),
         click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first."),
     )
@@ -104,15 +108,9 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         @wraps(verb)
         def wrapped(**arguments: Any) -> None:
-            took = {name: arguments.pop(name) for name in ("channel", "incident", "kind", "status", "limit")}
-            since = [arguments.pop("since"), arguments.pop("newer_than")]
-            wanted = Filter(
-                **took | {"status": took["status"] and took["status"].strip().lower()},
-                reason=arguments.pop("wanted_reason"),
-                since=max((each for each in since if each is not None), default=None),
-                until=arguments.pop("older_than"),
-            )
-            verb(wanted=wanted, **arguments)
+            names = ("channel", "incident", "kind", "status", "since", "until", "limit")
+            took = {name: arguments.pop(name) for name in names}
+            verb(wanted=Filter(**took, reason=arguments.pop("wanted_reason")), **arguments)
 
         for option in reversed(options):
             wrapped = option(wrapped)

@@ -94,9 +94,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
 
     The worker attempts each job as soon as the channel's rate limit allows it, unless its state was announced or
     superseded meanwhile. The command reports the outcome of each job. It ends once all outcomes are final, or nothing
-    changed for a minute. Ctrl-C stops after the current batch.
-
-    A job has to match all filters. A replay prints an audit line on stderr: one line of JSON.
+    changed for a minute.
 
     \b
     Example:

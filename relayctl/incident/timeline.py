@@ -1,7 +1,6 @@
 """Events of a timeline; the ledger's entries of incidents, and what they say."""
 
 from collections.abc import Collection, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from relay.delivery.channel_health import age, next_attempt
@@ -9,6 +8,7 @@ from relay.failures import Reason
 from relay.foreign_text import identifier
 from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key, shadow_of
 from relay.ledger.receipt import Receipt
@@ -20,7 +20,6 @@ from relayctl.stack.deployed import Stack
 # Sources of events.
 LEDGER, LOG, DEAD_LETTERS = "ledger", "log", "dlq"
 XMATTERS, BIGPANDA = "xMatters", "BigPanda"
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Event(NamedTuple):
@@ -31,13 +30,13 @@ class Event(NamedTuple):
     kind: str  # Kind of the event, such as `share`, `page` or `dead_letter`
     text: str  # The event in words; texts from BigPanda and xMatters are in quotes
     channel: str = ""  # Name of the channel; empty if the event belongs to all of the incident's channels
-    details: Mapping[str, Any] = _NOTHING  # Further members of the JSON object
+    request_id: str = ""  # xMatters' id of the signal; empty if the event is none
+    is_page_known: bool = False  # True if the source knows which page xMatters made of the signal, or that it made none
 
     def document(self) -> dict[str, Any]:
         """Return the event as a JSON object for programs."""
         members = {"at": moments.iso(self.at), "source": self.source, "kind": self.kind, "text": self.text}
-        known = {name: value for name, value in self.details.items() if value not in (None, "", [], ())}
-        return members | {"channel": self.channel or None} | known
+        return members | {"channel": self.channel or None, "request_id": self.request_id or None}
 
 
 # Recipients that a webhook's URL named.
@@ -83,16 +82,16 @@ def events(entry: Entry) -> Iterator[Event]:
     """Yield the events in an entry. An entry has the times of the newest and the announced state, not of older ones."""
     newest, announced, debt = entry.newest, entry.announced, entry.debt
     if newest:
-        yield _event(newest.came, "share", f"newest state came: {_state(newest)}", status=newest.status)
+        yield _event(newest.came, "share", f"newest state came: {_state(newest)}")
     if announced and not announced.is_of_same_share(newest):
-        yield _event(announced.came, "share", f"announced state came: {_state(announced)}", status=announced.status)
+        yield _event(announced.came, "share", f"announced state came: {_state(announced)}")
     for signal in entry.accepted_signals:
         yield _signal(signal)
     if debt.since is not None:
-        yield _event(debt.since, "debt", "the first state that is still owed came", reason=debt.reason)
+        yield _event(debt.since, "debt", "the first state that is still owed came")
     if newest and entry.is_given_up:
         text = f"dead-lettered: {_state(newest)}" + (f", {debt.reason}" if debt.reason else "")
-        yield _event(debt.dead_lettered_at, "dead_letter", text, reason=debt.reason)
+        yield _event(debt.dead_lettered_at, "dead_letter", text)
     if debt.revived_at:
         yield _event(debt.revived_at, "replay", "replayed: the dead-lettered state is owed again")
     yield from _receipt(entry.receipt)
@@ -101,7 +100,7 @@ def events(entry: Entry) -> Iterator[Event]:
     if attempt is not None:
         is_paused = debt.reason == Reason.PAUSED
         text = "next attempt, at the end of the channel's pause" if is_paused else "next attempt, at the latest"
-        yield _event(attempt, "next_attempt", text, reason=debt.reason)
+        yield _event(attempt, "next_attempt", text)
 
 
 def _end(entry: Entry) -> Iterator[Event]:
@@ -122,8 +121,8 @@ def _signal(signal: AcceptedSignal) -> Event:
     else:
         known = "NO PAGE was found" if signal.is_page_missing else "no page known"
     text = f"{what}{whom} accepted, request {identifier(signal.request_id)}: {known}"
-    found = {"request_id": signal.request_id, "pages": list(signal.pages), "page": signal.page_number}
-    return _event(signal.at, "signal", text, **found, is_page_missing=signal.is_page_missing or None)
+    is_page_known = bool(signal.pages) or signal.is_page_missing
+    return Event(signal.at, LEDGER, "signal", text, request_id=signal.request_id, is_page_known=is_page_known)
 
 
 def _receipt(receipt: Receipt) -> Iterator[Event]:
@@ -132,14 +131,14 @@ def _receipt(receipt: Receipt) -> Iterator[Event]:
         yield _event(receipt.notified_at, "receipt", "a device is known to have got the notification")
     if receipt.told_at:
         text = f"UNHEARD ({receipt.missed}): the fallback topic was notified"
-        yield _event(receipt.told_at, "receipt", text, missed=receipt.missed)
+        yield _event(receipt.told_at, "receipt", text)
     if receipt.answered_at:
         who = identifier(receipt.answered_by)
-        yield _event(receipt.answered_at, "receipt", f"{who} answered", person=receipt.answered_by)
+        yield _event(receipt.answered_at, "receipt", f"{who} answered")
 
 
-def _event(at: float, kind: str, text: str, **details: Any) -> Event:
-    return Event(at, LEDGER, kind, text, details=details)
+def _event(at: float, kind: str, text: str) -> Event:
+    return Event(at, LEDGER, kind, text)
 
 
 def _state(state: State) -> str:
@@ -147,66 +146,50 @@ def _state(state: State) -> str:
     return ", ".join(words + ([state.status] if state.status and state.is_open else []))
 
 
-def details(entry: Entry, now: float) -> dict[str, Any]:
+def document(entry: Entry, now: float) -> dict[str, Any]:
     """Return the present state of an incident at `now` (epoch seconds) as members of a JSON object."""
-    attempt, receipt = next_attempt(entry), entry.receipt
     pages = [each.page_number for each in entry.accepted_signals if each.page_number]
-    is_held = entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.paused_until > now
     return {
         "state": _state(entry.newest) if entry.newest else None,
         "announced": _state(entry.announced) if entry.announced else None,
-        "is_owed": entry.debt.since is not None,
-        "is_critical": bool(entry.newest and entry.newest.is_critical),
         "owed_since": moments.iso_or_none(entry.debt.since),
-        "owed_seconds": None if entry.debt.since is None else max(0, round(now - entry.debt.since)),
         "reason": entry.debt.reason or None,
-        "paused_until": moments.iso_or_none(entry.debt.paused_until if is_held else None),
-        "next_attempt_by": moments.iso_or_none(attempt),
+        "next_attempt_by": moments.iso_or_none(next_attempt(entry)),
         "is_dead_lettered": entry.is_given_up,
-        "fallback_notified": entry.debt.is_notified,
         "acknowledged_by": entry.acknowledged_by or None,
-        "is_page_missing": any(each.is_page_missing and each.is_open for each in entry.accepted_signals),
-        "receipt": {
-            "since": moments.iso_or_none(receipt.since),
-            "notified_at": moments.iso_or_none(receipt.notified_at or None),
-            "answered_at": moments.iso_or_none(receipt.answered_at or None),
-            "answered_by": receipt.answered_by or None,
-            "missed": receipt.missed or None,
-            "fallback_notified_at": moments.iso_or_none(receipt.told_at or None),
-            "is_open": receipt.is_open,
-        }
-        if receipt.since
-        else None,
-        "is_page_confirmed": bool(entry.accepted_signals and entry.accepted_signals[-1].pages),
         "page": pages[-1] if pages else None,
-        "is_unreadable": entry.is_unreadable,
+        "says": list(words(entry, now)),
     }
 
 
 def words(entry: Entry, now: float) -> Iterator[str]:
     """Yield what is announced, owed or dead-lettered at `now` (epoch seconds), the most important first."""
-    known = details(entry, now)
+    signals, debt = entry.accepted_signals, entry.debt
     if entry.is_unreadable:
         yield "the ledger's entry cannot be read"
         return
-    yield known["state"] or "no state is known"
-    if entry.debt.since is not None:
-        why = f" ({entry.debt.reason})" if entry.debt.reason else ""
-        held = f"; it waits for the end of a pause at {moments.moment(entry.debt.paused_until)}"
-        yield f"OWED for {age(known['owed_seconds'])}{held if known['paused_until'] else why}"
+    yield _state(entry.newest) if entry.newest else "no state is known"
+    if debt.since is not None:
+        yield f"OWED for {age(now - debt.since)}{_why_owed(debt, now)}"
     elif entry.announced is not None:
-        is_confirmed = known["is_page_confirmed"] or not entry.announced.is_open
+        is_confirmed = not entry.announced.is_open or bool(signals and signals[-1].pages)
         yield "announced" if is_confirmed else "accepted by xMatters, no page confirmed"
     if entry.doubtful:
         yield "xMatters may have accepted a signal whose answer was lost"
-    if known["is_dead_lettered"]:
+    if entry.is_given_up:
         yield "DEAD-LETTERED: relayctl dlq list"
-    if known["is_page_missing"]:
+    if any(each.is_page_missing and each.is_open for each in signals):
         yield "a signal made NO PAGE"
-    if entry.debt.is_notified:
+    if debt.is_notified:
         yield "the fallback topic was notified"
     known_of = [each.text for each in _receipt(entry.receipt)]
     if known_of or entry.receipt.is_open:
         yield known_of[-1] if known_of else "nobody is known to be notified yet"
     if entry.acknowledged_by:
         yield f"acknowledged by {identifier(entry.acknowledged_by)}"
+
+
+def _why_owed(debt: Debt, now: float) -> str:
+    if debt.reason == Reason.PAUSED and debt.paused_until > now:
+        return f"; it waits for the end of a pause at {moments.moment(debt.paused_until)}"
+    return f" ({debt.reason})" if debt.reason else ""

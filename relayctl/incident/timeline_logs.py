@@ -36,24 +36,15 @@ _DONE: Mapping[str, str] = {
     "duplicate": "was done before",
     "unchanged": "not wanted by the channel's settings",
 }
-_MEMBERS = (
-    *("outcome", "transition", "reason", "queue", "attempts", "replays", "http_status"),
-    *("delivery_id", "request_id", "correlation_id"),
-)
 
 
-def event_of(line: Line, function: str) -> Event | None:
-    """Return the event of a log line of one function; None for a line that timelines leave out."""
+def event_of(line: Line) -> Event | None:
+    """Return the event of a log line; None for a line that timelines leave out."""
     make = next((make for start, make in _MAKERS.items() if line.message.startswith(start)), None)
     made = make(line) if make else None
-    if made is None:
-        return None
-    details = {name: line.fields[name] for name in _MEMBERS if name in line.fields}
-    channel = line.text("channel")
-    if not is_channel_name(channel):
-        # A line of a reconcile run names several channels in one text.
-        channel, details = "", details | {"channels": channel}
-    return Event(line.at, LOG, *made, channel, {"function": function, **details})
+    # A line of a reconcile run names several channels in one text.
+    channel = line.text("channel") if is_channel_name(line.text("channel")) else ""
+    return Event(line.at, LOG, *made, channel, line.text("request_id")) if made else None
 
 
 def _signal(line: Line, kind: str) -> tuple[str, str]:

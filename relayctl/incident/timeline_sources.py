@@ -1,8 +1,7 @@
 """Reading of all sources of an incident's timeline. If a source fails, the others are still read."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from heapq import nlargest
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,22 +12,22 @@ from relay.foreign_text import identifier, quoted, url_part
 from relay.http.client import json_object
 from relay.incidents.share import Fields, fields_of, nested, scalar, time_of
 from relay.jobs.job import Job, seconds_of
-from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi, listed
+from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi
 from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.reading import Filter, choosing
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline, timeline_logs
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients
-from relayctl.log_lines import FUNCTIONS, Budget
+from relayctl.log_lines import FUNCTIONS
 from relayctl.stack.deployed import Stack
 
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
 MAX_ANSWERS = 200
+# Log lines are read from this long ago, unless the operator says otherwise.
+LOG_SECONDS = 7 * 24 * 3600.0
 # Events that a timeline holds; the newest are kept.
 MAX_EVENTS = 2000
-# Lines of one log group that are kept, the newest.
-MAX_LINES = 2000
 # Time for all requests to the vendors of one channel.
 VENDOR_SECONDS = 30.0
 # Signals and pages of a channel that xMatters is asked about, the newest.
@@ -42,7 +41,7 @@ class Collector:
     stack: Stack
     incident_id: str
     channel: str | None  # Name of the only channel to read; None for all channels
-    since: float  # Start of the log lines to read (epoch seconds)
+    since: float | None  # Start of the timeline (epoch seconds); None for log lines of LOG_SECONDS and all else
     events: list[Event] = field(default_factory=list)  # The events; oldest first, once all are collected
     known: list[Known] = field(default_factory=list)  # One for each channel and set of recipients in the URL
     readings: Readings = field(default_factory=Readings)  # The results of the sources that were read so far
@@ -69,7 +68,7 @@ class Collector:
                 {
                     "channel": each.channel,
                     "url_recipients": list(each.recipients),
-                    **timeline.details(each.entry, now),
+                    **timeline.document(each.entry, now),
                 }
                 for each in self.known
             ],
@@ -78,8 +77,8 @@ class Collector:
             "sources": self.readings.documents(),
         }
 
-    def collect(self, since: float | None) -> None:
-        """Read all sources, and keep the events that are not before `since` (epoch seconds)."""
+    def collect(self) -> None:
+        """Read all sources."""
         # First: it raises an error if there is no such stack, or the stack is not a relay.
         store = ChannelStore(self.stack)
         names = [self.channel] if self.channel else None
@@ -91,25 +90,19 @@ class Collector:
         for name in self.channels:
             self._vendors(name)
         # Events of one moment keep the order in which they were found.
-        ordered = sorted((each for each in self.events if since is None or each.at >= since), key=lambda each: each.at)
+        ordered = sorted((each for each in self.events if each.at >= (self.since or 0.0)), key=lambda each: each.at)
         self.events = ordered[-MAX_EVENTS:]
         self.dropped = len(ordered) - len(self.events)
 
     def _logs(self) -> None:
         pattern = log_lines.pattern_of(self.incident_id)
+        since = self.stack.effects.clock() - LOG_SECONDS if self.since is None else self.since
         for function in FUNCTIONS:
-            budget, source = Budget(MAX_ANSWERS), f"{LOG} {function}"
-            with self.readings.reading(source):
-                lines = self.stack.logs.scan(function, pattern, self.since, budget)
-                about = (line for line in lines if log_lines.is_about(line, self.incident_id))
-                newest = nlargest(MAX_LINES, about, key=lambda each: each.at)
-                made = (timeline_logs.event_of(line, function) for line in reversed(newest))
-                found = [each for each in made if each and (not each.channel or self.channel in {None, each.channel})]
-                self._take(source, found, budget.problem, is_failure=budget.is_cut)
-
-    def _take(self, source: str, found: Sequence[Event], problem: str | None = None, **result: bool) -> None:
-        self.events += found
-        self.readings.add(source, len(found), problem, **result)
+            with self.readings.reading(f"{LOG} {function}"):
+                for line in self.stack.logs.scan(function, pattern, since, MAX_ANSWERS):
+                    event = timeline_logs.event_of(line) if log_lines.is_about(line, self.incident_id) else None
+                    if event and (not event.channel or self.channel in {None, event.channel}):
+                        self.events.append(event)
 
     def _dead_letters(self) -> None:
         with self.readings.reading(DEAD_LETTERS):
@@ -118,42 +111,43 @@ class Collector:
             for job in jobs:
                 if job.url_recipients:
                     self.url_recipients.setdefault(job.channel, set()).add(job.url_recipients)
-            unseen = f"about {held} messages are held by another reader and were not read" if held else None
-            self._take(DEAD_LETTERS, list(map(_dead_letter, jobs)), unseen, is_failure=unseen is not None)
+            self.events += map(_dead_letter, jobs)
+            if held:
+                unseen = f"about {held} messages are held by another reader and were not read"
+                self.readings.note(DEAD_LETTERS, unseen, is_failure=True)
 
     def _ledger(self, channels: Iterable[str]) -> None:
         with self.readings.reading(LEDGER):
             ids = {name: [self.incident_id] for name in channels}
             self.known = timeline.stored(self.stack, ids, self.url_recipients)
             made = ((each.channel, event) for each in self.known for event in timeline.events(each.entry))
-            self._take(LEDGER, [event._replace(channel=name) for name, event in made if self._is_news(event)])
+            self.events += [event._replace(channel=name) for name, event in made if self._is_news(event)]
 
     def _vendors(self, name: str) -> None:
         source, channel = f"channel {name}", None
         with self.readings.reading(source):
             channel = ChannelStore(self.stack).channel(name)
             if channel is None:
-                self.readings.add(source, problem="it was removed, so the vendors were not asked")
+                self.readings.note(source, "it was removed, so the vendors were not asked")
         if channel:
             self._xmatters(channel)
             self._bigpanda(channel)
 
     def _xmatters(self, channel: Channel) -> None:
-        source, rest, notes = f"{XMATTERS} {channel.name}", channel.rest, list[str]()
+        source, rest = f"{XMATTERS} {channel.name}", channel.rest
         if rest is None:
-            self.readings.add(source, problem="not asked: the channel has no xmatters.rest")
+            self.readings.note(source, "not asked: the channel has no xmatters.rest")
             return
         with self.readings.reading(source):
-            found = list(self._pages(channel.name, rest, notes))
-            self._take(source, found, "; ".join(notes) or None)
+            self.events += list(self._pages(channel.name, rest, source))
 
-    def _pages(self, name: str, rest: Rest, notes: list[str]) -> Iterator[Event]:
+    def _pages(self, name: str, rest: Rest, source: str) -> Iterator[Event]:
         deadline = self.stack.deadline(VENDOR_SECONDS)
         outward = self.stack.effects.outward(self.stack.hosts.xmatters)
         stored = [each.entry for each in self.known if each.channel == name]
         signals = sorted((each for entry in stored for each in entry.accepted_signals), key=lambda each: each.at)
         if len(signals) > MAX_SIGNALS:
-            notes.append(f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
+            self.readings.note(source, f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
         pages, api, asked = Pages(outward), RestApi(outward), set[str]()
         for signal in reversed(signals[-MAX_SIGNALS:]):
             found = signal.pages or tuple(each.id for each in pages.of_request(rest, signal.request_id, deadline))
@@ -166,7 +160,7 @@ class Collector:
     def _bigpanda(self, channel: Channel) -> None:
         source, access = f"{BIGPANDA} {channel.name}", channel.bigpanda
         if access is None:
-            self.readings.add(source, problem="not asked: the channel has no bigpanda.api_key")
+            self.readings.note(source, "not asked: the channel has no bigpanda.api_key")
             return
         with self.readings.reading(source):
             client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
@@ -174,28 +168,19 @@ class Collector:
             # The activities of one incident are the same for each channel with a key.
             known = {(each.at, each.text) for each in self.events if each.source == BIGPANDA}
             made = of_activities(activities)
-            self._take(source, [each for each in made if (each.at, each.text) not in known])
+            self.events += [each for each in made if (each.at, each.text) not in known]
 
     def _is_news(self, event: Event) -> bool:
         """False for a signal that a log line has, too, unless the ledger knows of its page."""
-        logged = {each.details.get("request_id") for each in self.events if each.source == LOG}
-        details = event.details
-        is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_page_missing")
-        return not (is_bare and details.get("request_id") in logged)
+        logged = {each.request_id for each in self.events if each.source == LOG}
+        return event.kind != "signal" or event.is_page_known or event.request_id not in logged
 
 
 def _dead_letter(job: Job) -> Event:
     status = f" (HTTP {job.stamps.http_status})" if job.stamps.http_status else ""
     text = f"on the dead-letter queue: {job.kind}, {job.stamps.reason}{status}, {job.stamps.attempts} attempts"
     at = job.dead_lettered_at or job.stamps.last_failed_at or job.received_at
-    members: Mapping[str, object] = {
-        "delivery_id": job.delivery_id,
-        "reason": job.stamps.reason,
-        "http_status": job.stamps.http_status,
-        "attempts": job.stamps.attempts,
-        "replays": job.stamps.replays,
-    }
-    return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel, members)
+    return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel)
 
 
 # The types that recordings of a tenant have.
@@ -209,25 +194,21 @@ _MAX_NAMES = 10
 def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
     """Ask xMatters for a page and its answers, and yield the events that have a time. Raises NoAnswer or BadAnswer."""
     path = f"{EVENTS_PATH}/{url_part(page_id)}?embed=recipients"
-    page = Fields(
-        json_object(
-            api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None).body
-        )
-    )
+    answer = api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None)
+    page = Fields(json_object(answer.body))
     query = urlencode({"eventId": page_id, "auditType": AUDIT_TYPES, "limit": MAX_AUDITS}, errors="replace")
-    audits = listed(api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
-    number, created = _text(page.first("eventid")), time_of(page.first("created"))
-    name, details = f"page {identifier(number or page_id)}", {"page": number, "page_id": page_id}
+    audits = api.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
+    name, created = f"page {identifier(_text(page.first('eventid')) or page_id)}", time_of(page.first("created"))
     if created is not None:
         names = list(_recipients(page.first("recipients")))
         shown = ", ".join(map(identifier, names[:_MAX_NAMES]))
         more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
         text = f"{name} made; recipients: {shown}{more}" if names else f"{name} made; xMatters names no recipients"
-        yield Event(created, XMATTERS, "page", text, channel, details | {"recipients": names})
+        yield Event(created, XMATTERS, "page", text, channel)
     for audit in audits:
-        yield from _answer(channel, name, fields_of(audit), details)
+        yield from _answer(channel, name, fields_of(audit))
     if (ended := time_of(page.first("terminated"))) is not None:
-        yield Event(ended, XMATTERS, "page", f"{name} ended", channel, details)
+        yield Event(ended, XMATTERS, "page", f"{name} ended", channel)
 
 
 def _recipients(value: Any) -> Iterator[str]:
@@ -237,7 +218,7 @@ def _recipients(value: Any) -> Iterator[str]:
             yield name
 
 
-def _answer(channel: str, page: str, audit: Fields, details: Mapping[str, Any]) -> Iterator[Event]:
+def _answer(channel: str, page: str, audit: Fields) -> Iterator[Event]:
     response, annotation = audit.first("response"), audit.first("annotation")
     found = fields_of(response if isinstance(response, dict) else annotation)
     at = time_of(found.first("received")) or time_of(found.first("created")) or time_of(audit.first("at"))
@@ -245,21 +226,17 @@ def _answer(channel: str, page: str, audit: Fields, details: Mapping[str, Any]) 
     # The recipient of a notification is a device, which belongs to a person.
     owner = nested(recipient, "owner")
     person = found.first("author") or owner or recipient
-    members = {
-        "person": _text(nested(person, "targetname") or nested(person, "name")),
-        "device": _text(nested(recipient, "name")) if owner else "",
-        "response": _text(found.first("response")) or _text(nested(found.first("option"), "text")),
-        "comment": _text(found.first("comment")),
-    }
-    if at is None:
-        return
-    who = identifier(members["person"]) if members["person"] else "somebody"
-    device = f" on {quoted(members['device'], _MAX_TEXT)}" if members["device"] else ""
-    said = f" {quoted(members['response'], _MAX_TEXT)}" if members["response"] else ""
-    is_answer = bool(said or device)
-    text = f"{who} answered{said} to {page}{device}" if is_answer else f"{who} commented on {page}"
-    comment = f": {quoted(members['comment'], _MAX_TEXT)}" if members["comment"] else ""
-    yield Event(at, XMATTERS, "answer" if is_answer else "comment", text + comment, channel, {**details, **members})
+    who = identifier(_text(nested(person, "targetname") or nested(person, "name")) or "somebody")
+    device = _quoted(" on ", nested(recipient, "name") if owner else None)
+    said = _quoted(" ", found.first("response")) or _quoted(" ", nested(found.first("option"), "text"))
+    text = f"{who} answered{said} to {page}{device}" if said or device else f"{who} commented on {page}"
+    if at is not None:
+        kind = "answer" if said or device else "comment"
+        yield Event(at, XMATTERS, kind, text + _quoted(": ", found.first("comment")), channel)
+
+
+def _quoted(before: str, value: Any) -> str:
+    return f"{before}{quoted(text, _MAX_TEXT)}" if (text := _text(value)) else ""
 
 
 def _text(value: Any) -> str:
@@ -279,6 +256,5 @@ def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
         comment = scalar(nested(nested(each, "params"), "comment")) or scalar(nested(each, "comment"))
         words = identifier(kind.removeprefix("incident_").replace("_", "-")).replace("-", " ")
         user = _text(nested(each, "createdby"))
-        words = f"{words} by user {identifier(user)}" if user else words
-        text = f"{words}: {quoted(comment, _MAX_TEXT)}" if comment else words
-        yield Event(at, BIGPANDA, "activity", text, details={"activity": kind, "user": user, "comment": comment})
+        by = f" by user {identifier(user)}" if user else ""
+        yield Event(at, BIGPANDA, "activity", f"{words}{by}{_quoted(': ', comment)}")

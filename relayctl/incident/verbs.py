@@ -19,7 +19,7 @@ from relayctl.channel.store import CHANNEL, ChannelStore
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
 from relayctl.incident.timeline_sources import Collector
-from relayctl.log_lines import WEBHOOK, Budget
+from relayctl.log_lines import WEBHOOK, Line
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status_reading import due
 
@@ -55,7 +55,7 @@ class Listed(NamedTuple):
             "channel": self.channel,
             "title": entry.about.title or None if entry else None,
             "last_share_at": moments.iso(self.at),
-            **(timeline.details(entry, now) if entry else {}),
+            **(timeline.document(entry, now) if entry else {}),
         }
 
 
@@ -68,11 +68,11 @@ def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
 
 
 def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
-    budget = Budget(MAX_ANSWERS)
-    scan = stack.logs.scan(WEBHOOK, _SHARES, since, budget)
-    lines = readings.read("log", lambda: [line for line in scan if line.text("incident_id")]) or []
-    if budget.is_cut:
-        readings.add("log", problem=budget.problem)
+    lines = list[Line]()
+    with readings.reading("log"):
+        for line in stack.logs.scan(WEBHOOK, _SHARES, since, MAX_ANSWERS):
+            if line.text("incident_id"):
+                lines.append(line.brief())
     lines.sort(key=lambda each: each.at)
     last = {(line.text("channel"), line.text("incident_id")): line for line in lines}
     newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
@@ -110,8 +110,6 @@ def show_timeline(shown: Collector, now: float) -> None:
             terminal.show_line(printable(channel + event.text), lead=lead)
 
 
-# Log lines are read from this long ago, unless --since says otherwise.
-DEFAULT_SECONDS = 7 * 24 * 3600.0
 # `list` shows the shares of this time, unless --since says otherwise.
 LISTED_SECONDS = 3600.0
 
@@ -134,8 +132,7 @@ def incident() -> None:
 def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as_json: bool) -> None:
     """List the incidents that were shared last, the newest first, each with its state and title.
 
-    One line for each: the age of its last share, channel, id, state, title. Without --owed the webhook's log says which
-    incidents were shared. At most 500 are listed. A source that fails is named on stderr.
+    Without --owed the webhook's log says which incidents were shared. At most 500 are listed.
 
     \b
     Example:
@@ -157,8 +154,7 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
         for each in found:
             what = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}: {each.words(now)}"
             terminal.show_line(what, lead=f"{age(now - each.at):>{_AGE_COLUMNS}}  ")
-        for problem in readings.problems:
-            terminal.say(f"not known: {problem}")
+        readings.say()
     if not found:
         if readings.problems:
             raise click.ClickException("no incident was found, but not all sources could be read")
@@ -193,8 +189,7 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
     """Show an incident's timeline: shares, signals, pages, answers, retries and dead letters.
 
     Sources: the ledger, the functions' logs, the dead-letter queue, and the APIs of xMatters and BigPanda for channels
-    with xmatters.rest and bigpanda.api_key. Each line names its source. A source that is missing or fails is named on
-    stderr. Nothing is changed. For some seconds other readers cannot receive dead-lettered messages. Times are local.
+    with xmatters.rest and bigpanda.api_key. For some seconds other readers cannot receive dead-lettered messages.
     ID may be the incident's address in BigPanda's console.
 
     \b
@@ -204,9 +199,8 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
     """
     now = stack.effects.clock()
     with terminal.status("reading the ledger, the logs and the queue …"):
-        start = now - DEFAULT_SECONDS if since is None else since
-        found = Collector(stack, incident_id, channel, start)
-        found.collect(since)
+        found = Collector(stack, incident_id, channel, since)
+        found.collect()
     is_known = found.known or found.events
     if as_json:
         terminal.document(found.document(now))

@@ -1,10 +1,19 @@
-"""Fetch: all that both vendors still know of a period, read into an `Archive` within their rate limits."""
+"""Fetch: all that both vendors still know of a period, read into an `Archive` within their rate limits.
 
+A run that was broken off goes on where it was.
+"""
+
+import json
+import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
+
+import click
 
 from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE, Incident
 from relay.bigpanda.listing import FOLDERS, MAX_LISTING_PAGES
@@ -14,9 +23,61 @@ from relay.incidents.share import Fields, fields_of, nested, scalar
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, SUPPRESSIONS_PATH
 from relayctl import terminal
 from relayctl.moments import DAY, iso
-from relayctl.rehearse.archive import Archive
 from relayctl.rehearse.reader import FetchError, Reader
 from relayctl.terminal import progress
+
+FILE, ABOUT, PERIOD = "fetched.sqlite", "about", ("since", "until")
+# Without waits for the disk: a run that is killed loses nothing, only a machine that is.
+_OPEN = """PRAGMA synchronous = OFF;
+CREATE TABLE IF NOT EXISTS documents (kind, key, document, PRIMARY KEY (kind, key))"""
+
+
+class Archive:
+    """Fetched documents by kind and key, in a folder that only the operator can read. Threads may share it."""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        """Open or make the folder. `about` says what is fetched: a folder about something else raises UsageError."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder, self._place = folder, folder / FILE
+        if not self._place.exists() and any(folder.iterdir()):
+            raise click.UsageError(f"--keep: {folder} has other files; name a new folder")
+        self._place.touch(mode=0o600)
+        wanted = json.loads(json.dumps(about))
+        if not self.has(ABOUT):
+            self.add(ABOUT, ABOUT, wanted)
+        self.about: dict[str, Any] = dict(self.all(ABOUT))[ABOUT]
+        # A run that goes on keeps its first period.
+        different = [name for name, value in wanted.items() if name not in PERIOD and self.about.get(name) != value]
+        if different:
+            raise click.UsageError(
+                f"--keep: {folder} was fetched with another {', '.join(different)}; name a new folder, or type the "
+                "first command again"
+            )
+
+    def has(self, kind: str) -> set[str]:
+        with self._database() as database:
+            return {key for (key,) in database.execute("SELECT key FROM documents WHERE kind = ?", (kind,))}
+
+    def all(self, kind: str) -> Iterator[tuple[str, Any]]:
+        """Yield each document of a kind with its key, in the order in which they were added."""
+        with self._database() as database:
+            query = "SELECT key, document FROM documents WHERE kind = ? ORDER BY rowid"
+            for key, text in database.execute(query, (kind,)):
+                yield key, json.loads(text)
+
+    def add(self, kind: str, key: str, document: Any) -> None:
+        with self._database() as database:
+            database.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (kind, key, json.dumps(document)))
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._place, autocommit=True)) as database:
+                database.executescript(_OPEN)
+                yield database
+        except sqlite3.Error as error:
+            raise click.ClickException(f"--keep: {self._place}: {error}") from error
+
 
 # Kinds of documents in the archive.
 LISTED, DETAILS, ACTIVITIES, EVENTS, AUDITS, SUPPRESSED = (
@@ -78,23 +139,11 @@ def fetch_pages(reader: Reader, archive: Archive) -> None:
 
 def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> None:
     """Fetch what flood control dropped, and the audits of `pages`. Raises FetchError."""
-    known, before = dict(archive.all(SUPPRESSED)), None
-    for offset in range(0, 1000 * EVENTS_A_PAGE, EVENTS_A_PAGE):
-        times = known.get(str(offset))
-        if times is None:
-            try:
-                data = nested(reader.get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset}), "data")
-            except FetchError as error:
-                terminal.say(f"warning: {error.message}. What flood control dropped is not counted.")
-                break
-            listed = data if isinstance(data, list) else []
-            # As xMatters wrote them. Clients disagree where the time stands.
-            times = [nested(each, "at") or nested(nested(each, "match"), "at") for each in listed]
-            archive.add(SUPPRESSED, str(offset), times)
-        # xMatters may repeat its first page for ever.
-        if len(times) < EVENTS_A_PAGE or times == before:
-            break
-        before = times
+    if not archive.has(SUPPRESSED):
+        try:
+            archive.add(SUPPRESSED, "times", _suppressions(reader))
+        except FetchError as error:
+            terminal.say(f"warning: {error.message}. What flood control dropped is not counted.")
     there = archive.has(AUDITS)
     calls = [(AUDITS, each) for each in pages if each not in there]
     if len(calls) > 30:
@@ -106,6 +155,20 @@ def fetch_answers(reader: Reader, archive: Archive, pages: Collection[str]) -> N
     _fetch(reader, archive, {AUDITS: audits}, calls, 1)
 
 
+def _suppressions(reader: Reader) -> list[Any]:
+    """Return the times of the dropped signals as xMatters wrote them. Clients disagree where the time stands."""
+    found, page = list[Any](), list[Any]()
+    for offset in range(0, 1000 * EVENTS_A_PAGE, EVENTS_A_PAGE):
+        before, data = page, nested(reader.get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset}), "data")
+        listed = data if isinstance(data, list) else []
+        page = [nested(each, "at") or nested(nested(each, "match"), "at") for each in listed]
+        found += page
+        # xMatters may repeat its first page for ever.
+        if len(page) < EVENTS_A_PAGE or page == before:
+            break
+    return found
+
+
 def _fetch(
     reader: Reader,
     archive: Archive,
@@ -115,13 +178,8 @@ def _fetch(
 ) -> None:
     def one(call: tuple[str, str]) -> None:
         kind, key = call
-        if reader.stop.is_set():
-            return
-        try:
+        if not reader.stop.is_set():
             archive.add(kind, key, ask[kind](key))
-        except BaseException:
-            reader.stop.set()
-            raise
 
     with (
         progress(f"reading {reader.vendor}", f"of {len(calls):,}", reader.effects.ticks) as show,

@@ -103,7 +103,7 @@ def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: boo
             "by_hour": _by_hour([each.page.at for each in got]),
         },
         "relay": {name: _rehearsed(done) for name, done in rehearsals.items()},
-        "noisiest": [_noisiest(history, rehearsals) for history in _noisy(past, got)],
+        "noisiest": list(_noisiest(past, got, rehearsals)),
     }
 
 
@@ -111,41 +111,25 @@ def _rehearsed(done: Rehearsal) -> dict[str, Any]:
     return {
         "pages": len(done.rings),
         "critical": sum(each.status == "critical" for each in done.rings),
-        "by_transition": dict(Counter(str(each.transition) for each in done.rings).most_common()),
         "not_rung": dict(sorted(done.quiet.items())),
         "given_up": len(done.dead),
-        "after_share": spread(each.after for each in done.rings),
         "most_in_a_minute": _most_in_a_minute(each.at for each in done.rings),
         "by_hour": _by_hour([each.at for each in done.rings]),
     }
 
 
-def _noisy(past: Past, got: Sequence[Got]) -> list[History]:
-    counted = Counter(each.history.incident_id for each in got)
-    ordered = sorted(
-        past.histories, key=lambda each: (-counted[each.incident_id], -len(each.moments), each.incident_id)
-    )
-    return ordered[:NOISIEST]
-
-
-def _noisiest(history: History, rehearsals: Mapping[str, Rehearsal]) -> dict[str, Any]:
-    return {
-        "incident_id": history.incident_id,
-        "title": history.title,
-        "shares": len(history.moments),
-        "direct": [
-            {"at": moments.iso(each.page.at), "status": each.page.status, "classes": sorted(each.classes)}
-            for each in pages_got([history])
-        ],
-        "relay": {
-            name: [
-                {"at": moments.iso(ring.at), "status": ring.status, "transition": str(ring.transition)}
-                for ring in done.rings
-                if ring.incident_id == history.incident_id
-            ]
-            for name, done in rehearsals.items()
-        },
-    }
+def _noisiest(past: Past, got: Sequence[Got], rehearsals: Mapping[str, Rehearsal]) -> Iterator[dict[str, Any]]:
+    counts = Counter(each.history.incident_id for each in got)
+    rung = {name: Counter(ring.incident_id for ring in done.rings) for name, done in rehearsals.items()}
+    ordered = sorted(past.histories, key=lambda each: (-counts[each.incident_id], -len(each.moments), each.incident_id))
+    for each in ordered[:NOISIEST]:
+        yield {
+            "incident_id": each.incident_id,
+            "title": each.title,
+            "shares": len(each.moments),
+            "pages": counts[each.incident_id],
+            "relay": {name: found[each.incident_id] for name, found in rung.items()},
+        }
 
 
 def _most_in_a_minute(times: Iterable[float]) -> int:
@@ -209,9 +193,9 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
         text = f"{done['pages']:,} pages ({fewer}), {done['critical']:,} critical"
         yield f"relay, {name}", f"{text}; at most {done['most_in_a_minute']} a minute", False
     for place, each in enumerate(found["noisiest"]):
-        counts = ", ".join(f"{len(rings)}" for rings in each["relay"].values())
+        counts = ", ".join(map(str, each["relay"].values()))
         title = printable(each["title"] or each["incident_id"], 30)
-        yield "" if place else "noisiest", f"{len(each['direct']):>3} pages, relay {counts}: {title}", False
+        yield "" if place else "noisiest", f"{each['pages']:>3} pages, relay {counts}: {title}", False
     for place, text in enumerate(unknown(found)):
         yield "" if place else "not known", text, False
 

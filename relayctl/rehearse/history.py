@@ -15,8 +15,7 @@ from relay.bigpanda.listing import SHARED
 from relay.incidents.callback import ESCALATE
 from relay.incidents.share import RANKS, Fields, Share, fields_of, parse_share, scalar, time_of
 from relay.xmatters.directory import SUPPRESSED_WITHIN_SECONDS
-from relayctl.rehearse.archive import Archive
-from relayctl.rehearse.fetch import ACTIVITIES, AUDITS, DETAILS, EVENTS, SUPPRESSED
+from relayctl.rehearse.fetch import ACTIVITIES, AUDITS, DETAILS, EVENTS, SUPPRESSED, Archive
 
 _OPENS = ("incident_opened", "incident_reopen", "incident_created")
 _CLOSES = ("incident_resolved_ui_manually", "incident_resolved_api", "incident_resolved_by_alerts", "incident_resolved")

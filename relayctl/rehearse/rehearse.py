@@ -19,7 +19,7 @@ from relay.incidents.share import environment_id
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, CredentialInput, credential_option
 from relayctl.rehearse import fetch
-from relayctl.rehearse.archive import Archive
+from relayctl.rehearse.fetch import Archive
 from relayctl.rehearse.findings import figures, page, rows, settings_to_install, with_assumed_pages
 from relayctl.rehearse.history import Past, is_wanted, read_past
 from relayctl.rehearse.reader import Reader
@@ -115,14 +115,8 @@ def rehearse_(
     xMatters made of them. The relay's own code then decides about each share as it came, for the policies parity,
     oncall and flap, and for each settings file.
 
-    The report counts the pages that people got and would have got: repeats, pages after an incident's end, late ones,
-    criticals that nobody answered or no device got, and shares of which xMatters made no page. It ends with the
-    settings to install with.
-
-    BigPanda allows 5 calls a second: 20,000 incidents take about 68 minutes. With --keep, a run that was broken off
-    goes on where it was, and a second report asks nobody again.
-
-    Exit codes: 0 shown, 1 a vendor cannot be read, 2 usage, 3 nothing was shared, 130 interrupted.
+    20,000 incidents take about 68 minutes. With --keep, a run that was broken off goes on where it was, and a second
+    report asks nobody again.
 
     \b
     Example:

@@ -47,9 +47,7 @@ _WHOLE = {"inbound", "xmatters"}
 def explain(stack: Stack, as_json: bool, **options: Any) -> None:
     """Explain what a share would do, and why. Nothing is sent, and nothing is written.
 
-    FILE is the body of BigPanda's webhook; - is standard input. The output has the parsed fields, the transition
-    against the ledger, the policy, each route, the recipients, the priority, the rate limit, and the body for xMatters.
-    Credentials are not shown.
+    FILE is the body of BigPanda's webhook; - is standard input. Credentials are not shown.
 
     Without a stack that can be reached, the share is compared with nothing, as if the incident were new; then --policy
     names a file: the JSON of a policy, or of a whole channel.
@@ -158,11 +156,9 @@ def _document(case: Case, origin: str, notes: list[str]) -> dict[str, Any]:
     return found
 
 
-# Characters of a value, and of the body, that the text shows; --json has all.
-MAX_VALUE = 160
+# Characters of a value, of a route and of the body that the text shows; --json has all.
+MAX_VALUE, MAX_LINE = 160, 1000
 MAX_BODY = 3000
-# Values of a condition that did not hold, of which a body may have hundreds.
-MAX_VALUES = 5
 
 type Line = tuple[str, str]
 
@@ -170,17 +166,17 @@ type Line = tuple[str, str]
 def lines(document: Mapping[str, Any]) -> Iterator[Line]:
     """Yield pairs of label and line from the JSON object of an explanation; only the first of a part has its label."""
     change, routes, request = document["transition"], document["routes"], document["request"]
-    compared = {name: each for name, each in change.items() if name not in {"transition", "compared_with"}}
+    compared = {name: each for name, each in change.items() if name != "transition"}
     nothing = [f"nothing, as if the incident were new: {printable(change['ledger_missing'] or '')}"]
     limits = document["rate_limit"]
+    said = [one_line(f"{each['key']}: {each['result']}", MAX_LINE) for each in routes]
     used = [_fields(each, separator=" ") for each in limits["limits"]]
     yield "incident", f"{_value(document['incident_id'])}, channel {document['channel']} ({document['source']})"
     yield "result", _result(document["verdict"], change["transition"])
     yield from _part("compared with", nothing if change["ledger_missing"] else ["the ledger", *_fields(compared)])
-    yield from _part("parsed", [*_fields(document["parsed"]), *_missing(document["parsed"])])
-    yield from _part("details", [*_fields(document["details"]), *_missing(document["details"])])
+    yield from _part("parsed", _fields(document["parsed"]))
     yield from _part("policy", _fields({name: each for name, each in document["policy"].items() if name != "pauses"}))
-    yield from _part("routes", map(_route, routes) if routes else ["none: the channel's own recipients are used"])
+    yield from _part("routes", said or ["none: the channel's own recipients are used"])
     yield from _part("recipients", _recipients(document["recipients"]))
     yield "priority", request["priority"]
     yield from _part("rate limit", [*_fields(limits | {"limits": None}), *map(", ".join, used)])
@@ -196,11 +192,6 @@ def _part(label: str, found: Iterable[str]) -> Iterator[Line]:
 def _fields(found: Mapping[str, Any], separator: str = ": ") -> list[str]:
     shown = {name.replace("_", " "): _value(value) for name, value in found.items()}
     return [f"{name}{separator}{said}" for name, said in shown.items() if said]
-
-
-def _missing(found: Mapping[str, Any]) -> list[str]:
-    missing = [name.replace("_", " ") for name, value in found.items() if not _value(value)]
-    return [f"not in the body: {', '.join(missing)}"] if missing else []
 
 
 def _value(value: Any) -> str:
@@ -231,37 +222,11 @@ def _result(verdict: Mapping[str, Any], transition: str | None) -> str:
     return f"nothing would be sent ({verdict['outcome']}): {verdict['why']}"
 
 
-def _route(route: Mapping[str, Any]) -> str:
-    results = {
-        "matched": "matched",
-        "no": "did not match",
-        "undecided": "not decided, matching its patterns takes too long; its recipients are included",
-        "not_reached": "not reached, an earlier route matched",
-    }
-    is_match = route["result"] == "matched"
-    why = "; ".join(_condition(each) for each in route["conditions"] if each["holds"] is is_match)
-    return f"{route['key']}: {results[route['result']]}{', ' if why else ''}{why}"
-
-
-def _condition(condition: Mapping[str, Any]) -> str:
-    values = condition["values"]
-    more = f" and {len(values) - MAX_VALUES} more" if len(values) > MAX_VALUES else ""
-    said = f"is {_value(values[:MAX_VALUES])}{more}" if values else "is not in the body"
-    wanted = "" if condition["holds"] else f", not {_value(condition['patterns'])}"
-    return f"{_value(condition['fact'])} {said}{wanted}"
-
-
-_ALONE = {
-    "rerouted": "a late tag chose them, and the others know of it",
-    "unanswered": "nobody is known to have heard the others' page",
-}
-
-
 def _recipients(found: Mapping[str, Any]) -> Iterator[str]:
     elsewhere = {"workflow": "the workflow in xMatters names them", "url": "BigPanda's URL names them (--recipients)"}
     yield _value(found["names"]) or elsewhere.get(found["named_elsewhere"], "none is named here")
     if found["only"]:
-        yield f"alone: {_ALONE.get(found['only_for'], 'they acknowledged, and nothing worsened or reopened since')}"
+        yield f"alone: {found['why_only']}"
     if found["refused_in_url"]:
         yield f"left out, not allowed (policy.allowed_recipients) or too many: {_value(found['refused_in_url'])}"
 

@@ -1,6 +1,6 @@
 """Explanation of a share as a JSON object: what the library's `step`, routes and content would make of it, and why."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -11,7 +11,6 @@ from relay.deadline import Deadline
 from relay.delivery.step import Action, Send, Settle, step
 from relay.delivery.task import Task, content, decision_of
 from relay.failures import Reason
-from relay.incidents.details import AlertDetails, details_of
 from relay.incidents.share import Share, State, Transition, is_open
 from relay.jobs.job import new_job, timestamp
 from relay.jobs.outcome import Outcome
@@ -23,6 +22,8 @@ from relayctl import moments
 from relayctl.channel import pauses
 
 _OWNER = "relayctl"
+# Values of a condition that are named: a body may have hundreds.
+MAX_VALUES = 5
 # Nothing is sent, so no time is needed.
 _NO_DEADLINE = Deadline(0.0, lambda: 0.0)
 _SETTLED = {
@@ -76,7 +77,6 @@ def explanation(case: Case) -> dict[str, Any]:
         "verdict": _verdict(task, action, limits),
         "transition": _transition(task, case.entry, case.missing),
         "parsed": _parsed(case.share),
-        "details": _details(case.share),
         "policy": _policy(task, case.now),
         "routes": _routes(case),
         "recipients": _recipients(case, task, only),
@@ -129,7 +129,6 @@ def _unsent(task: Task, outcome: Outcome) -> str:
 def _transition(task: Task, entry: Entry, missing: str | None) -> dict[str, Any]:
     return {
         "transition": task.change.transition if task.change else None,
-        "compared_with": "nothing" if missing else "ledger",
         "ledger_missing": missing,
         "is_known": entry.sequence > 0,
         "announced": _state(entry.announced),
@@ -154,23 +153,6 @@ def _parsed(share: Share) -> dict[str, Any]:
     return found | times | {"alerts": [" ".join(filter(None, each)) for each in share.alerts]}
 
 
-def _details(share: Share) -> dict[str, Any]:
-    found = details_of(share)
-    alerts = {f"alert_{name}": [getattr(each, name) for each in found.alerts] for name in AlertDetails._fields}
-    return {
-        "incident_environments": list(found.environments),
-        "incident_tags": _tags(found.tags),
-        "incident_description": found.description,
-        "incident_link": found.link,
-        **alerts,
-        "alert_tags": [tag for each in found.alerts for tag in _tags(each.tags)],
-    }
-
-
-def _tags(tags: Iterable[tuple[str, str]]) -> list[str]:
-    return ["=".join(each) for each in tags]
-
-
 def _policy(task: Task, now: float) -> dict[str, Any]:
     policy, change = task.channel.policy, task.change
     applying = [each for each in pauses.open_pauses(policy, now) if each in task.pauses]
@@ -188,30 +170,43 @@ def _policy(task: Task, now: float) -> dict[str, Any]:
 def _routes(case: Case) -> list[dict[str, Any]]:
     routes, opened = case.channel.policy.routes, is_open(case.share)
     found = chosen(routes, case.share, is_open=opened)
-    place = next((number for number, each in enumerate(routes) if each is found), None)
+    place = next((number for number, each in enumerate(routes) if each is found), len(routes))
 
-    def result(number: int) -> str:
+    def conditions(route: Route, *, hold: bool) -> str:
+        """Return the conditions of a route that hold, or those that do not, in words."""
+        said = []
+        for fact, patterns in route.when:
+            if (chosen((Route(((fact, patterns),), ()),), case.share, is_open=opened) is not None) is hold:
+                values = values_of(fact, case.share, is_open=opened)
+                more = f" and {len(values) - MAX_VALUES} more" if len(values) > MAX_VALUES else ""
+                shown = f"is {', '.join(values[:MAX_VALUES])}{more}" if values else "is not in the body"
+                said.append(f"{fact} {shown}{'' if hold else f', not {", ".join(patterns)}'}")
+        return "".join(f", {each}" for each in said)
+
+    def result(number: int, route: Route) -> str:
         if found and found.is_undecided:
-            return "undecided"
-        if number == place:
-            return "matched"
-        return "no" if place is None or number < place else "not_reached"
-
-    def condition(fact: str, patterns: tuple[str, ...]) -> dict[str, Any]:
-        holds = chosen((Route(((fact, patterns),), ()),), case.share, is_open=opened) is not None
-        values = values_of(fact, case.share, is_open=opened)
-        return {"fact": fact, "patterns": list(patterns), "values": list(values), "holds": holds}
+            return "not decided, matching its patterns takes too long; its recipients are included"
+        if number > place:
+            return "not reached, an earlier route matched"
+        hold = number == place
+        return f"{'matched' if hold else 'did not match'}{conditions(route, hold=hold)}"
 
     return [
         {
             "key": f"policy.routes.{number}",
-            "result": result(number),
+            "result": result(number, route),
             "recipients": list(route.recipients),
             "priority": route.priority,
-            "conditions": [condition(*each) for each in route.when] if result(number) in {"matched", "no"} else [],
         }
         for number, route in enumerate(routes)
     ]
+
+
+_ALONE = {
+    Transition.REROUTED: "a late tag chose them, and the others know of it",
+    Transition.UNANSWERED: "nobody is known to have heard the others' page",
+}
+_ACKNOWLEDGED = "they acknowledged, and nothing worsened or reopened since"
 
 
 def _recipients(case: Case, task: Task, only: tuple[str, ...]) -> dict[str, Any]:
@@ -219,7 +214,7 @@ def _recipients(case: Case, task: Task, only: tuple[str, ...]) -> dict[str, Any]
     return {
         "names": list(only or rung),
         "only": list(only),
-        "only_for": task.change.transition if only and task.change else None,
+        "why_only": _ALONE.get(task.change.transition, _ACKNOWLEDGED) if only and task.change else None,
         "in_url": [name for name in case.permitted if name in rung],
         "refused_in_url": [name for name in case.named if name not in rung],
         "named_elsewhere": case.channel.recipients_in,
@@ -248,7 +243,6 @@ def _request(task: Task, only: tuple[str, ...], *, is_sent: bool) -> dict[str, A
         "is_sent": is_sent,
         "is_bigpandas_body": decision.body == "bigpanda",
         "priority": decision.priority,
-        "decision": decision._asdict(),
         "bytes": len(body),
         "body": body.decode("utf-8"),
     }

@@ -13,8 +13,7 @@ from relay.jobs.outcome import Outcome
 from relayctl import moments, terminal
 from relayctl.channel.store import checked_name
 from relayctl.failed_calls import Readings
-from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Budget, Line
-from relayctl.moments import HOUR
+from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Line
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -39,8 +38,6 @@ _STEPS = {
 
 # Transitions that begin something that people have to answer.
 _BEGINS = frozenset({"opened", "worsened", "reopened"})
-# Outcomes of shares for which no phone has to ring.
-_QUIET = frozenset({Outcome.DUPLICATE, Outcome.UNCHANGED, Outcome.SUPERSEDED, Outcome.SHADOWED})
 
 
 @click.command(short_help="Report how the relay did: signals, answers, what nobody heard.")
@@ -48,26 +45,12 @@ _QUIET = frozenset({Outcome.DUPLICATE, Outcome.UNCHANGED, Outcome.SUPERSEDED, Ou
     "--since", type=moments.since, metavar="AGE|TIME", help="The time since: 12h, 7d or a time. 24h if left out."
 )
 @click.option("--channel", type=checked_name, metavar="NAME", help="One channel only.")
-@click.option(
-    "--objective",
-    type=click.FloatRange(50, 100, max_open=True),
-    default=99.9,
-    show_default=True,
-    help="Percentage of shares that have to be delivered or kept.",
-)
 @on_stack
-def report(stack: Stack, since: float | None, channel: str | None, objective: float, as_json: bool) -> None:
+def report(stack: Stack, since: float | None, channel: str | None, as_json: bool) -> None:
     """Report how the relay did, from its logs.
 
-    Shares and incidents; signals, and how soon after the share xMatters accepted them; repeats and stale states that
-    rang nobody; answers, and how soon; criticals that nobody is known to have heard; messages to the fallback topic;
-    dead letters. "Kept" is the part of the shares that were delivered or are safe; what is missing to 100 % of the
-    objective is the error budget.
-
-    Answers are those that xMatters called back. Canaries do not count. Times are local. A source that fails is named on
-    stderr.
-
-    Exit codes: 0 shown, 1 a source failed, 2 usage, 3 no share came, 130 interrupted.
+    "Kept" is the part of the shares that were delivered or are safe. Answers are those that xMatters called back.
+    Canaries do not count.
 
     \b
     Example:
@@ -76,14 +59,14 @@ def report(stack: Stack, since: float | None, channel: str | None, objective: fl
     """
     now = stack.effects.clock()
     since, readings = now - DEFAULT_SECONDS if since is None else since, Readings()
-    found = period_figures(_lines(stack, readings, since, channel), since, now, objective / 100)
-    document = {"channel": channel, **found, "sources": readings.documents()}
+    found = period_figures(_lines(stack, readings, since, channel))
     if found["shares"] and as_json:
-        terminal.document(document)
+        period = {"since": moments.iso(since), "until": moments.iso(now)}
+        terminal.document({"channel": channel, **period, **found, "sources": readings.documents()})
     elif found["shares"]:
         title = f"Relay {stack.name}" + (f", channel {channel}" if channel else "")
         terminal.show_line(f"{title}, {moments.moment(since)} to {moments.moment(now)}")
-        for label, text, is_bad in _rows(document):
+        for label, text, is_bad in _rows(found):
             terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
     if not as_json or not found["shares"]:
         readings.say()
@@ -96,16 +79,13 @@ def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) 
     found = list[Line]()
     with progress("reading the logs", "lines", stack.effects.ticks) as show:
         for function, messages in _READ.items():
-            budget, source, before = Budget(MAX_ANSWERS), f"log {function}", len(found)
             wanted = " || ".join(f'($.message = "{each}")' for each in messages)
-            with readings.reading(source):
-                for line in stack.logs.scan(function, f"{{ {wanted} }}", since, budget):
+            with readings.reading(f"log {function}"):
+                for line in stack.logs.scan(function, f"{{ {wanted} }}", since, MAX_ANSWERS):
                     is_canary = line.text("incident_id").startswith(CANARY_PREFIX)
                     if not is_canary and channel in {None, line.text("channel")}:
                         found.append(line.brief())
                         show(len(found), function)
-                problem = f"{budget.problem}; give a later --since" if budget.is_cut else None
-                readings.add(source, len(found) - before, problem, is_failure=budget.is_cut)
     return found
 
 
@@ -132,8 +112,7 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     yield "unheard", f"{criticals}{f': {steps}' if steps else ''}{told}", bool(unheard)
     yield "fallback", counted(report["fallback_messages"], "message"), report["fallback_messages"] > 0
     yield "dead letters", f"{report['dead_letters']}", report["dead_letters"] > 0
-    used = f"{report['error_budget_used']:.0%} of the error budget used (objective {100 * report['objective']:.4g} %)"
-    yield "kept", f"{report['kept']:.3%} of the shares; {used}", report["error_budget_used"] > 1
+    yield "kept", f"{report['kept']:.3%} of the shares", report["kept"] < 1
 
 
 # Names of the members that `spread` returns: median, 90 % and worst.
@@ -156,8 +135,8 @@ def spread_words(times: Mapping[str, float]) -> str:
     return f"{median} (median), {ninety} (90 %), {worst} (worst)"
 
 
-def period_figures(found: Iterable[Line], since: float, until: float, objective: float) -> dict[str, Any]:
-    """Return the figures of a period as a JSON object. `objective` is the part of the shares to keep, from 0 to 1."""
+def period_figures(found: Iterable[Line]) -> dict[str, Any]:
+    """Return the figures of some log lines as a JSON object."""
     lines = sorted(found, key=lambda each: each.at)
     shares = [line for line in lines if line.message == "share"]
     signals = [line for line in lines if line.message == "share" or _is(line, "job", kind="signal")]
@@ -170,8 +149,6 @@ def period_figures(found: Iterable[Line], since: float, until: float, objective:
     # BigPanda is told to send a share again that the relay could neither deliver nor keep.
     unsafe, count = outcomes[Outcome.UNSAFE], len(shares)
     return {
-        "since": moments.iso(since),
-        "until": moments.iso(until),
         "shares": count,
         "incidents": len(set(map(_incident, shares))),
         "signals": len(rung),
@@ -185,9 +162,6 @@ def period_figures(found: Iterable[Line], since: float, until: float, objective:
         "fallback_messages": len(fallbacks),
         "dead_letters": len(dead) + sum(line.message == "dead_lettered" for line in lines),
         "kept": round(1.0 - unsafe / count, 6) if count else 1.0,
-        "objective": objective,
-        "error_budget_used": round(unsafe / (count * (1.0 - objective)), 4) if count else 0.0,
-        "by_hour": list(_by_hour(rung, [line for line in shares if line.text("outcome") in _QUIET], since, until)),
     }
 
 
@@ -223,9 +197,3 @@ def _answers(lines: Sequence[Line], rung: Sequence[Line]) -> tuple[int, list[flo
             answered.append(line.at - at)
             rang_at[incident] = None
     return begun, answered
-
-
-def _by_hour(rung: Sequence[Line], quiet: Sequence[Line], since: float, until: float) -> Iterator[dict[str, Any]]:
-    signals, silent = (Counter(int((line.at - since) // HOUR) for line in some) for some in (rung, quiet))
-    for hour in range(ceil((until - since) / HOUR)):
-        yield {"at": moments.iso(since + hour * HOUR), "signals": signals[hour], "quiet": silent[hour]}

@@ -16,21 +16,17 @@ from relayctl import moments, terminal
 from relayctl.channel import pauses
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.failed_calls import Readings
-from relayctl.log_lines import WEBHOOK, Budget, Line
+from relayctl.log_lines import WEBHOOK, Line
 from relayctl.moments import MINUTE
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
 # The report begins this long ago, unless --since says otherwise.
 DEFAULT_SECONDS = 7 * 24 * 3600.0
-# Signals that are listed, unless --limit says otherwise.
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 10_000
+# Signals that the text lists, the newest; --json has all.
+MAX_LISTED = 50
 # Answers of FilterLogEvents that one report reads.
 MAX_ANSWERS = 2000
-# Causes of an outcome, and recipients, that the text shows; --json has all.
-MAX_CAUSES = 5
-MAX_RECIPIENTS = 12
 _UNNAMED = "recipients of the workflow"
 # Outcomes of shares that a channel in shadow mode would not signal.
 SUPPRESSED: Mapping[str, str] = {
@@ -50,29 +46,19 @@ def shadow() -> None:
 @click.option(
     "--since", type=moments.since, metavar="AGE|TIME", help="Shares since: 90m, 12h, 7d or a time. 7 days if left out."
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(0, MAX_LIMIT),
-    default=DEFAULT_LIMIT,
-    show_default=True,
-    help="List so many signals, the newest.",
-)
 @on_stack
-def report(stack: Stack, name: str, since: float | None, limit: int, as_json: bool) -> None:
+def report(stack: Stack, name: str, since: float | None, as_json: bool) -> None:
     """Report what a channel in shadow mode would have sent, and what not.
 
-    From the webhook's log, the report has each signal that would have been sent: time, incident, transition, status,
-    recipients. It has totals, the shares that would not have rung and why, and the minute with the most signals.
-
-    Waits for rate limits are not reproduced. Times are local. A source that is missing or fails is named on stderr.
+    It reads the webhook's log. Waits for rate limits are not reproduced.
 
     \b
     Example:
       relayctl shadow report payments
-      relayctl shadow report payments --since 24h --limit 500
+      relayctl shadow report payments --since 24h
     """
     now, readings = stack.effects.clock(), Readings()
-    start, budget = now - DEFAULT_SECONDS if since is None else since, Budget(MAX_ANSWERS)
+    start = now - DEFAULT_SECONDS if since is None else since
     # First: it raises an error if there is no such stack, or the stack is not a relay.
     store = ChannelStore(stack)
     channel: Channel | None = None
@@ -80,15 +66,14 @@ def report(stack: Stack, name: str, since: float | None, limit: int, as_json: bo
         channel = store.channel(name)
         if channel is None:
             terminal.nothing(f"there is no channel {name}")
-    lines = _read_log(stack, name, readings, budget, start)
+    lines = _read_log(stack, name, readings, start)
     found = {
         "channel": name,
         "mode": channel.policy.mode if channel else None,
         "max_per_minute": channel.policy.max_per_minute if channel else None,
         "since": moments.iso(start),
         "until": moments.iso(now),
-        "complete_from": moments.iso_or_none(budget.complete_from),
-        **shadow_figures(lines, limit),
+        **shadow_figures(lines),
         "sources": readings.documents(),
     }
     if as_json:
@@ -104,27 +89,23 @@ def report(stack: Stack, name: str, since: float | None, limit: int, as_json: bo
     terminal.fail_if(readings.has_failures)
 
 
-def _read_log(stack: Stack, name: str, readings: Readings, budget: Budget, since: float) -> list[Line]:
+def _read_log(stack: Stack, name: str, readings: Readings, since: float) -> list[Line]:
     found = list[Line]()
-    now, source, days = stack.effects.clock(), f"log {WEBHOOK}", stack.parameters.get("LogRetentionDays", "")
-    kept_from = now - int(days) * moments.DAY if days.isascii() and days.isdigit() else 0.0
     # `name` has no character with a meaning in a pattern.
     pattern = f'{{ ($.message = "share") && ($.channel = "{name}") }}'
-    with readings.reading(source):
-        with progress("reading the webhook's log", "shares", stack.effects.ticks) as show:
-            for line in stack.logs.scan(WEBHOOK, pattern, max(since, kept_from), budget):
-                if line.message == "share" and line.text("channel") == name:
-                    found.append(line.brief())
-                    show(len(found), "")
-        kept = f"it keeps lines from {moments.moment(kept_from)} on (LogRetentionDays); older shares are not counted"
-        cut = f"{budget.problem}, so all numbers are too low; give a later --since" if budget.is_cut else ""
-        problem = "; ".join(filter(None, [kept if since < kept_from else "", cut])) or None
-        readings.add(source, len(found), problem, is_failure=budget.is_cut)
+    with (
+        readings.reading(f"log {WEBHOOK}"),
+        progress("reading the webhook's log", "shares", stack.effects.ticks) as show,
+    ):
+        for line in stack.logs.scan(WEBHOOK, pattern, since, MAX_ANSWERS):
+            if line.message == "share" and line.text("channel") == name:
+                found.append(line.brief())
+                show(len(found), "")
     return found
 
 
-def shadow_figures(lines: Sequence[Line], most: int) -> dict[str, Any]:
-    """Return the counts of a channel's shares as a JSON object, in which the newest `most` signals are listed."""
+def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:
+    """Return the counts of a channel's shares, and the signals, as a JSON object."""
     signals = sorted((line for line in lines if line.text("outcome") == Outcome.SHADOWED), key=lambda line: line.at)
     suppressed = Counter(
         (line.text("outcome"), line.text("transition"), line.text("why"))
@@ -139,11 +120,8 @@ def shadow_figures(lines: Sequence[Line], most: int) -> dict[str, Any]:
         # The channel was not in shadow mode then.
         "live_shares": len(lines) - len(signals) - suppressed.total(),
         "signals": len(signals),
-        "unguarded_signals": sum(bool(line.text("unguarded")) for line in signals),
         "by_transition": dict(Counter(line.text("transition") for line in signals).most_common()),
         "by_recipient": dict(Counter(name for line in signals for name in _recipients(line)).most_common()),
-        # The workflow in xMatters names the recipients of these.
-        "without_named_recipient": sum(not _recipients(line) for line in signals),
         "peak_signals": 0 if peak is None else minutes[peak],
         "peak_at": None if peak is None else moments.iso(peak * MINUTE),
         "listed": [
@@ -154,7 +132,7 @@ def shadow_figures(lines: Sequence[Line], most: int) -> dict[str, Any]:
                 "recipients": _recipients(line),
                 "unguarded": bool(line.text("unguarded")),
             }
-            for line in signals[len(signals) - min(most, len(signals)) :]
+            for line in signals
         ],
         "suppressed": [
             {"outcome": outcome, "transition": transition, "why": why, "count": number}
@@ -165,13 +143,13 @@ def shadow_figures(lines: Sequence[Line], most: int) -> dict[str, Any]:
 
 def _recipients(line: Line) -> list[str]:
     named = line.fields.get("recipients")
-    return list(map(str, named)) if isinstance(named, list) else []
+    return list(map(str, named)) if isinstance(named, list) and named else [_UNNAMED]
 
 
 def _show(report: dict[str, Any], channel: Channel | None) -> None:
     for line in _head(report, channel):
         terminal.show_line(printable(line), indent=2)
-    for day, signals in groupby(report["listed"], key=lambda each: moments.day(seconds_of(each["at"]))):
+    for day, signals in groupby(report["listed"][-MAX_LISTED:], key=lambda each: moments.day(seconds_of(each["at"]))):
         terminal.show_line(day)
         for each in signals:
             lead = f"  {moments.clock(seconds_of(each['at']))}  "
@@ -190,22 +168,14 @@ def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
     yield f"{counted(report['shares'], 'share')} came; {counted(report['signals'], 'signal')} would have been sent"
     if live := report["live_shares"]:
         yield f"{counted(live, 'share')} came while the channel was live; the rest is counted for both modes"
-    if report["unguarded_signals"]:
-        yield f"of the signals, {report['unguarded_signals']} may be too many: the ledger failed"
     if report["signals"]:
-        transitions = (f"{each or 'not known'} {number}" for each, number in report["by_transition"].items())
-        yield f"by transition: {', '.join(transitions)}"
-        yield f"by recipient: {_recipient_words(report)}"
-    if shown := len(report["listed"]):
-        is_cut = report["signals"] > shown
-        yield f"the newest {counted(shown, 'signal')} (--limit shows more):" if is_cut else "the signals:"
+        yield f"by transition: {_counts(report['by_transition'])}"
+        yield f"by recipient: {_counts(report['by_recipient'])}"
+        yield f"the newest {MAX_LISTED} signals (--json has all):" if report["signals"] > MAX_LISTED else "the signals:"
 
 
-def _recipient_words(report: dict[str, Any]) -> str:
-    counts, unnamed = report["by_recipient"], report["without_named_recipient"]
-    named = [f"{_name(name)} {number}" for name, number in list(counts.items())[:MAX_RECIPIENTS]]
-    named += [f"{len(counts) - MAX_RECIPIENTS} more (--json)"] if len(counts) > MAX_RECIPIENTS else []
-    return ", ".join([*named, *([f"{_UNNAMED} {unnamed}"] if unnamed else [])])
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{_name(name) or 'not known'} {number}" for name, number in counts.items())
 
 
 def _name(recipient: str) -> str:
@@ -215,7 +185,7 @@ def _name(recipient: str) -> str:
 def _signal(signal: dict[str, Any]) -> str:
     status = f" ({signal['status']})" if signal["status"] else ""
     why = f": {signal['why']}" if signal["why"] else ""
-    rings = ", ".join(map(_name, signal["recipients"])) or _UNNAMED
+    rings = ", ".join(map(_name, signal["recipients"]))
     guard = "; the ledger failed, so it may be one too many" if signal["unguarded"] else ""
     incident_id = identifier(signal["incident_id"], MAX_ID_LENGTH)
     return f"{incident_id} {signal['transition'] or 'change not known'}{status}{why}; to {rings}{guard}"
@@ -229,12 +199,9 @@ def _suppressed(causes: list[dict[str, Any]]) -> Iterator[str]:
         found = [each for each in causes if each["outcome"] == outcome]
         if found:
             yield f"  {outcome} {sum(each['count'] for each in found)}: {what}"
-        explained = [each for each in found if each["why"]]
-        for each in explained[:MAX_CAUSES]:
+        for each in (each for each in found if each["why"]):
             transition = f"{each['transition']}: " if each["transition"] else ""
             yield f"    {each['count']} {transition}{each['why']}"
-        if len(explained) > MAX_CAUSES:
-            yield f"    and {len(explained) - MAX_CAUSES} rarer causes (--json)"
 
 
 def _rate(report: dict[str, Any]) -> Iterator[str]:

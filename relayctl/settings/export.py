@@ -1,8 +1,6 @@
 """relayctl channel export: the settings of channels as files, and the JSON Schema of these files for editors."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,26 +75,16 @@ def _exported(store: ChannelStore, folder: Path, name: str) -> str:
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    files = {f"{name}{SUFFIX}": text for name, text in texts.items()} | {SCHEMA_FILE: schema_text()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            _replace(_path(folder, name), text)
-        _replace(folder / SCHEMA_FILE, schema_text())
+        for name, text in files.items():
+            # A link that somebody planted there must not be followed.
+            (folder / name).unlink(missing_ok=True)
+            with terminal.private_file(folder / name) as file:
+                file.write(text)
     except OSError as error:
         raise click.UsageError(f"{folder}: cannot write: {error.strerror or 'failed'}") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file in one step, with mode 0600, in place of a file or a link of that name."""
-    # A new file of an unknown name: nobody can have planted a link there.
-    number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 _REFERENCE = {

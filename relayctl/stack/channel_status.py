@@ -1,6 +1,7 @@
 """Status of a channel, and the judgement of its health. Pure code."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from relay.sweeper.canary import Canary
 from relayctl import moments
 from relayctl.channel import pauses
 from relayctl.channel.endpoints import Use, last_use
-from relayctl.log_lines import JOB_WORKER, WEBHOOK, Budget, LogReader
+from relayctl.log_lines import JOB_WORKER, WEBHOOK, Line, LinesCutError, LogReader
 from relayctl.moments import DAY, HOUR
 from relayctl.terminal import counted
 
@@ -47,11 +48,12 @@ class Refused(NamedTuple):
 def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
     """Return the refused requests of the day before `now` (epoch seconds), by channel."""
     found = dict[str, Refused]()
-    for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, Budget(MAX_REFUSED_ANSWERS)):
-        name = line.text("channel")
-        if line.message == "request refused" and line.fields.get("may_be_share") is True:
-            known = found.get(name, Refused(0, 0.0))
-            found[name] = Refused(known.number + 1, max(known.last_at, line.at))
+    with suppress(LinesCutError):
+        for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, MAX_REFUSED_ANSWERS):
+            name = line.text("channel")
+            if line.message == "request refused" and line.fields.get("may_be_share") is True:
+                known = found.get(name, Refused(0, 0.0))
+                found[name] = Refused(known.number + 1, max(known.last_at, line.at))
     return found
 
 
@@ -67,20 +69,26 @@ class Traffic:
 
 def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic]) -> bool:
     """Add the shares and signals of a function's last hour to `found`; return False if not all lines are read."""
-    budget = Budget(MAX_ANSWERS)
-    for line in reader.scan(function, PATTERNS[function], now - HOUR, budget):
-        name, is_share = line.text("channel"), line.message == "share"
-        if not name or line.message not in {"share", "job"}:
-            continue
-        traffic = found.setdefault(name, Traffic())
-        if is_share:
-            traffic.shares += 1
-            if not line.text("incident_id").startswith(TEST_PREFIX):
-                traffic.last_share = max(traffic.last_share or 0.0, line.at)
-        if line.text("outcome") == "delivered" and (is_share or line.text("kind") in {"signal", ""}):
-            traffic.signals += 1
-            traffic.last_signal = max(traffic.last_signal or 0.0, line.at)
-    return not budget.is_cut
+    try:
+        for line in reader.scan(function, PATTERNS[function], now - HOUR, MAX_ANSWERS):
+            _add(found, line)
+    except LinesCutError:
+        return False
+    return True
+
+
+def _add(found: dict[str, Traffic], line: Line) -> None:
+    name, is_share = line.text("channel"), line.message == "share"
+    if not name or line.message not in {"share", "job"}:
+        return
+    traffic = found.setdefault(name, Traffic())
+    if is_share:
+        traffic.shares += 1
+        if not line.text("incident_id").startswith(TEST_PREFIX):
+            traffic.last_share = max(traffic.last_share or 0.0, line.at)
+    if line.text("outcome") == "delivered" and (is_share or line.text("kind") in {"signal", ""}):
+        traffic.signals += 1
+        traffic.last_signal = max(traffic.last_signal or 0.0, line.at)
 
 
 class Health(StrEnum):
@@ -104,7 +112,6 @@ class ChannelStatus(NamedTuple):
     gate: Gate | None = None  # State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`)
     uses: Sequence[Use] = ()  # Last uses of its credentials; empty if they could not be read
     shares: ShareWatch | None = None  # None if its policy expects none, or the last one is not known
-    probed_at: float | None = None  # When the sweeper last tried its credentials (epoch seconds); None if never
     refused_requests: Refused | None = None  # Requests with a wrong credential; None if the log was not read
     refused: RefusedCredentials | None = None  # Unchanged credentials that a vendor refused when last probed
     canary: Canary | None = None  # Its canary; None if it has none, or if it could not be read
@@ -137,7 +144,7 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
         return Judgement(Health.UNKNOWN, ("its debts could not be read",))
     if debts.oldest is not None and is_held(debts, now):
         until = moments.moment(debts.oldest)
-        return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of {hold_words(debts)} at {until}",))
+        return Judgement(Health.OWES, (f"{owed_words(debts)}, waiting for the end of {hold_words(debts)} at {until}",))
     if debts.owed:
         since = "?" if debts.oldest is None else age(now - debts.oldest)
         return Judgement(Health.OWES, (f"owed for {since}{owed_reasons(debts)}",))
@@ -149,6 +156,13 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
 def is_held(debts: Debts, now: float) -> bool:
     """True if all owed states wait for the end of a pause or a flap, so that none is late at `now` (epoch seconds)."""
     return debts.oldest is not None and debts.oldest > now
+
+
+def owed_words(debts: Debts) -> str:
+    """Return the owed states in words, such as `1 critical, 2 other owed`; empty if nothing is owed."""
+    counts = {"critical": debts.critical, "other": debts.other}
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{said} owed" if said else ""
 
 
 def hold_words(debts: Debts) -> str:
@@ -167,15 +181,10 @@ def only_refused(status: ChannelStatus, now: float) -> str | None:
     return f"{refused.words(now)}, and no share came since" if refused.last_at > accepted_at else None
 
 
-def is_open(gate: Gate | None, now: float) -> bool:
-    """True if the circuit blocks all signals of the channel at `now` (epoch seconds); False without a gate."""
-    return gate is not None and gate.circuit.is_open(now)
-
-
 def next_attempt(status: ChannelStatus, now: float) -> float | None:
     """Return the time of the next attempt, at the latest; None if none waits. An open circuit blocks all."""
     attempt = status.debts.next_attempt if status.debts else None
-    open_until = status.gate.circuit.open_until if status.gate and is_open(status.gate, now) else None
+    open_until = status.gate.circuit.open_until if status.gate and status.gate.circuit.is_open(now) else None
     return None if attempt is None else max(attempt, now, open_until or 0.0)
 
 
@@ -183,7 +192,7 @@ def circuit(gate: Gate, now: float) -> str:
     """Return the circuit's state at `now` (epoch seconds): `closed`, `open`, or, after `open_until`, `probing`."""
     if gate.circuit.open_until is None:
         return "closed"
-    return "open" if is_open(gate, now) else "probing"
+    return "open" if gate.circuit.is_open(now) else "probing"
 
 
 def in_order(found: Sequence[ChannelStatus], now: float) -> list[ChannelStatus]:
@@ -199,7 +208,6 @@ def in_order(found: Sequence[ChannelStatus], now: float) -> list[ChannelStatus]:
 
 def document(status: ChannelStatus, now: float) -> dict[str, Any]:
     traffic, debts, gate, judgement = status.traffic, status.debts, status.gate, judge(status, now)
-    oldest = debts.oldest if debts else None
     return {
         "channel": status.name,
         "health": judgement.health,
@@ -208,27 +216,22 @@ def document(status: ChannelStatus, now: float) -> dict[str, Any]:
         "shares_last_hour": traffic.shares if traffic else None,
         "signals_last_hour": traffic.signals if traffic else None,
         "refused_last_day": status.refused_requests.number if status.refused_requests else None,
-        "last_refused_at": moments.iso_or_none((status.refused_requests and status.refused_requests.last_at) or None),
-        "last_share_at": moments.iso_or_none(traffic.last_share if traffic else None),
+        "last_share_at": moments.iso_or_none(traffic.last_share if traffic else status.shared_at),
         "last_signal_at": moments.iso_or_none(traffic.last_signal if traffic else None),
         "owed_critical": debts.critical if debts else None,
         "owed_other": debts.other if debts else None,
-        "oldest_debt_at": moments.iso_or_none(oldest),
-        "oldest_debt_seconds": None if oldest is None else max(0, round(now - oldest)),
+        "oldest_debt_at": moments.iso_or_none(debts.oldest if debts else None),
         "next_attempt_by": moments.iso_or_none(next_attempt(status, now)),
-        "reasons": dict(debts.reasons) if debts else None,
         "given_up_critical": debts.given_up if debts else None,
         "given_up_other": debts.given_up_other if debts else None,
-        "pages_missing": debts.pages_missing if debts else None,
         "circuit": circuit(gate, now) if gate else None,
-        "circuit_open_until": moments.iso_or_none(gate.circuit.open_until if gate and is_open(gate, now) else None),
-        "failures": gate.circuit.failures if gate else None,
+        "circuit_open_until": moments.iso_or_none(
+            gate.circuit.open_until if gate and gate.circuit.is_open(now) else None
+        ),
         "rate_used": gate.counted(now) if gate else None,
         "rate_limit": status.policy.max_per_minute if status.policy else None,
         "secret_changed_at": moments.iso_or_none(status.changed_at),
         "credentials": [each.document() for each in status.uses],
-        "credentials_probed_at": moments.iso_or_none(status.probed_at),
-        "credentials_refused": list(status.refused.kinds) if status.refused else [],
         "canary_at": moments.iso_or_none((status.canary and status.canary.judged_at) or None),
         "canary_failure": (status.canary and status.canary.failure) or None,
     }

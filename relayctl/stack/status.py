@@ -12,7 +12,6 @@ from relay.foreign_text import printable
 from relay.sweeper.canary import Canary
 from relayctl import check_results, moments, terminal
 from relayctl.channel import checks, pauses
-from relayctl.channel.endpoints import Use
 from relayctl.channel.store import CHANNEL, NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check, failed, ok, warning
 from relayctl.failed_calls import tried
@@ -38,20 +37,6 @@ def health(status: StackStatus, name: str) -> Iterator[Check]:
         yield failed("health", f"not checked: {'; '.join(unread)}")
     else:
         yield ok("health", "; ".join([*judged.why, traffic(channel, status)]))
-
-
-def refused_requests(status: StackStatus, name: str) -> Iterator[Check]:
-    """Yield the refused requests to the channel's webhook, if there are any: WARNING if no share came since."""
-    channel = status.of(name)
-    # The status of a channel with an invalid secret has no traffic.
-    if channel is not None and channel.problem:
-        return
-    if channel is None or channel.refused_requests is None:
-        yield warning("webhook", "whether requests were refused is not known: the log cannot be read")
-    elif wrong := channel_status.only_refused(channel, status.at):
-        yield warning("webhook", f"{wrong}: is the header in BigPanda right?")
-    elif channel.refused_requests.number:
-        yield ok("webhook", f"{channel.refused_requests.words(status.at)}; a share came since")
 
 
 _COLORS = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}
@@ -116,11 +101,11 @@ def _owed(each: ChannelStatus, now: float) -> str:
         return "nothing waits" if debts.given_up or debts.given_up_other else "nothing is owed"
     if channel_status.is_held(debts, now):
         held_by = channel_status.hold_words(debts)
-        return f"owed {debts.critical} critical, {debts.other} other; none is late, since all wait for {held_by}"
-    oldest = f"; oldest {age(now - debts.oldest)}" if debts.oldest is not None else ""
+        return f"{channel_status.owed_words(debts)}; none is late, since all wait for {held_by}"
+    oldest = f", the oldest for {age(now - debts.oldest)}" if debts.oldest is not None else ""
     attempt = channel_status.next_attempt(each, now)
     by = "" if attempt is None else f"; next attempt by {moments.clock_in_zones(attempt)}"
-    return f"owed {debts.critical} critical, {debts.other} other{oldest}{by}"
+    return f"{channel_status.owed_words(debts)}{oldest}{by}"
 
 
 def traffic(each: ChannelStatus, status: StackStatus) -> str:
@@ -148,25 +133,17 @@ def _pace(each: ChannelStatus, now: float) -> str:
         return f"circuit and rate {_UNKNOWN}"
     until = (
         f" until {moments.clock_in_zones(gate.circuit.open_until)}"
-        if gate.circuit.open_until and channel_status.is_open(gate, now)
+        if gate.circuit.open_until and gate.circuit.is_open(now)
         else ""
     )
-    failed = f" after {counted(gate.circuit.failures, 'failure')} in a row" if gate.circuit.failures else ""
     limit = str(each.policy.max_per_minute) if each.policy else _UNKNOWN
     state = channel_status.circuit(gate, now)
-    return f"circuit {state}{until}{failed}; {gate.counted(now)} of {limit} signals a minute"
+    return f"circuit {state}{until}; {gate.counted(now)} of {limit} signals a minute"
 
 
 def _credentials(each: ChannelStatus, now: float) -> str:
     changed = f"secret changed {_ago(each.changed_at, now)}" if each.changed_at is not None else "secret's age ?"
-    probed = [f"those for the vendors' APIs probed {_ago(each.probed_at, now)}"] if each.probed_at is not None else []
-    return "; ".join([changed, *(_use(use, now) for use in each.uses), *probed])
-
-
-def _use(use: Use, now: float) -> str:
-    # A use is recorded once an hour, so the last one may be newer.
-    used = f"used within {age(now - use.used_at)}" if use.used_at else "no use known"
-    return f"{use.endpoint} {use.age} {use.kind} {used}"
+    return "; ".join([changed, *(use.words(now) for use in each.uses)])
 
 
 def _ago(at: float | None, now: float) -> str:
@@ -179,9 +156,7 @@ def _ago(at: float | None, now: float) -> str:
 def status(stack: Stack, channel: str | None, as_json: bool) -> None:
     """Show the status of each channel, the least healthy first.
 
-    For each: shares and signals in the last hour, owed states, the oldest debt, the time by which the next attempt is
-    made, the circuit, the signals of a minute and their limit, the age and last use of credentials. A healthy channel
-    has one line, unless it is named by --channel. A source that fails is named on stderr.
+    A healthy channel has one line, unless it is named by --channel.
 
     \b
     Example:
@@ -190,17 +165,21 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
     """
     with terminal.status("reading the ledger and the logs …"):
         found = StatusReader(stack, channel).read()
+    if not as_json and found.channels:
+        show(found, whole=channel is not None)
+    conclude(stack, found, NO_CHANNELS if channel is None else f"there is no channel {channel}", as_json=as_json)
+
+
+def conclude(stack: Stack, found: StackStatus, none: str, *, as_json: bool) -> None:
+    """Print the JSON document, or name the sources that failed. Exit with the message `none` if there is no channel."""
     if as_json:
         terminal.document(document(stack.name, found))
     else:
-        if found.channels:
-            show(found, whole=channel is not None)
-        for problem in found.problems:
-            terminal.say(f"not known: {problem}")
+        found.readings.say()
     if not found.channels:
-        if found.problems:
+        if any(each.source == "channels" for each in found.readings.unread):
             raise click.ClickException("the channels could not be read")
-        terminal.nothing(NO_CHANNELS if channel is None else f"there is no channel {channel}")
+        terminal.nothing(none)
 
 
 @click.command()

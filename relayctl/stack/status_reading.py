@@ -71,7 +71,7 @@ class Owed(NamedTuple):
             with readings.reading("dead-letter queue"), choosing(stack, Filter(channel=channel)) as choice:
                 dead = len(choice.jobs) + len(choice.unreadable)
                 if held := choice.depth.held:
-                    readings.add("dead-letter queue", problem=held_elsewhere(held))
+                    readings.note("dead-letter queue", held_elsewhere(held))
         return cls(debts, dead, undelivered, readings.problems)
 
     @property
@@ -80,14 +80,10 @@ class Owed(NamedTuple):
         return self.debts.owed if self.debts else 0
 
     def __str__(self) -> str:
-        debts = self.debts or Debts()
-        found = [
-            f"{debts.critical} critical owed" if debts.critical else "",
-            f"{debts.other} other owed" if debts.other else "",
-            f"{self.dead_lettered} dead-lettered" if self.dead_lettered else "",
-            *(f"what is owed for this channel is not known: {each}" for each in self.problems),
-        ]
-        return "; ".join(filter(None, found))
+        owed = channel_status.owed_words(self.debts or Debts())
+        dead = f"{self.dead_lettered} dead-lettered" if self.dead_lettered else ""
+        unknown = (f"what is owed for this channel is not known: {each}" for each in self.problems)
+        return "; ".join(filter(None, [owed, dead, *unknown]))
 
     def advice(self, name: str) -> str:
         """Return what an operator can do to have all this delivered, or to remove the channel all the same."""
@@ -114,8 +110,12 @@ class StackStatus(NamedTuple):
     at: float  # Time of the reading (epoch seconds)
     channels: list[ChannelStatus]
     undelivered: UndeliveredJobs | None  # Of all channels; None if SQS was not asked, or failed
-    problems: list[str]  # Sources that failed or were not read wholly, in words
+    readings: Readings  # Sources that failed or were not read wholly
     is_partial: bool  # True if the numbers of shares and signals are too low, since there were too many log lines
+
+    @property
+    def problems(self) -> list[str]:
+        return self.readings.problems
 
     def of(self, name: str) -> ChannelStatus | None:
         return next((each for each in self.channels if each.name == name), None)
@@ -163,12 +163,12 @@ class StatusReader:
             probe = probes.channels.get(name, Probe())
             channels.append(status if status.problem else self._with_secret(table, status, probe, canaries))
         undelivered = self._readings.read("queues", lambda: UndeliveredJobs.of(self.stack)) if self.has_logs else None
-        return StackStatus(now, channels, undelivered, self._readings.problems, is_partial)
+        return StackStatus(now, channels, undelivered, self._readings, is_partial)
 
     def _debts(self, ledger: Ledger) -> dict[str, Debts]:
         rows = due(ledger)
         if len(rows) >= MAX_ROWS:
-            self._readings.add("ledger", problem=f"maybe more debts than are read; the index has {len(rows)} or more")
+            self._readings.note("ledger", f"maybe more debts than are read; the index has {len(rows)} or more")
         found: dict[str, Debts] = {}
         for name, entry in rows.items():
             found.setdefault(channel_of(name), Debts()).add(entry)
@@ -184,7 +184,7 @@ class StatusReader:
             for function in PATTERNS
         ]
         if False in read:
-            self._readings.add("log", problem="more lines than are read; shares and signals are at least what is shown")
+            self._readings.note("log", "more lines than are read; shares and signals are at least what is shown")
         return None if None in read else found, False in read
 
     def _with_secret(
@@ -202,8 +202,7 @@ class StatusReader:
             return status
         policy, uses = channel.policy, self._readings.read("ledger", partial(endpoints.read_uses, table, channel))
         refused = self._refused if status.traffic is not None else None
-        prints = channel.api_fingerprints()
-        kinds = probe.refused_among(prints)
+        kinds = probe.refused_among(channel.api_fingerprints())
         # If no share is known, the last change of the secret stands for it.
         since = last_use(uses or (), "inbound", "current", "previous") or status.changed_at
         every = None if uses is None else policy.expect_share_every
@@ -212,7 +211,6 @@ class StatusReader:
             refused_requests=None if refused is None else refused.get(status.name, Refused(0, 0.0)),
             uses=uses or (),
             shares=None if every is None or since is None else ShareWatch(every, since),
-            probed_at=probe.at if probe.at and prints else None,
             refused=RefusedCredentials(status.name, kinds) if kinds else None,
             canary=canaries.get(status.name, Canary()) if policy.canary and canaries is not None else None,
         )

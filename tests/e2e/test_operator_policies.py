@@ -102,7 +102,7 @@ class Person:
         assert "AccessDenied" in done.stderr
         *notes, error = done.stderr.splitlines()
         assert error.startswith("Error: ")
-        assert all(each.startswith("not known: ") for each in notes)
+        assert all(each.startswith("FAILED: ") for each in notes)
 
 
 def _actions(statement: dict[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ from moto import mock_aws
 from relay.deadline import Deadline
 from relay.delivery.fallback import Fallback
 from relay.delivery.task import entry_key_of, recorded_state
+from relay.failures import NoAnswer
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relay.incidents.share import State, parse_share
@@ -39,6 +40,7 @@ from relay.ledger.table import Ledger, Table
 from relay.sweeper.fallback_notifier import carry_out
 from relay.version import VERSION
 from relayctl.__main__ import main
+from relayctl.dlq.queue import QueueDepth
 from relayctl.stack.deployed import Effects
 from tests import samples
 from tests.fakes import Clock
@@ -55,6 +57,9 @@ PARAMETERS = {
 }
 
 API_HOST = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com"
+
+# Answer of a function that accepts the credential, to an empty body.
+TAKEN = HttpAnswer(400, {}, b"{}")
 
 # Answer of a service, as botocore has it: the HTTP answer and the parsed document.
 type Answer = tuple[SimpleNamespace, Any]
@@ -84,28 +89,6 @@ def failing(entry: Entry, state: State, job: Job, now: float) -> Entry:
     return revived.dead_lettering(state, revived.debt.revived_at + 1, "refused", plan=1)
 
 
-@dataclass
-class EndpointRequest:
-    """A request to the stack's API.
-
-    Attributes:
-        url: URL of the request.
-        headers: headers of the request.
-        body: bytes of the body; None for a request without one.
-        at: epoch seconds of the operator's clock.
-    """
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes | None
-    at: float
-
-
-def taken(_: EndpointRequest) -> HttpAnswer:
-    """Answer as an API whose functions accept any credential and refuse the empty body."""
-    return HttpAnswer(400, {}, b"{}")
-
-
 class _CloudHttpClient(HttpClient):
     """An HTTP client whose requests to the stack's API the test answers; other requests use real sockets."""
 
@@ -125,8 +108,12 @@ class _CloudHttpClient(HttpClient):
     ) -> HttpAnswer:
         if urlsplit(url).hostname != API_HOST:
             return super().ask(method, url, body, headers, deadline, reserve=reserve)
-        self._operator.requested.append(EndpointRequest(url, headers, body, self._operator.clock.now))
-        return self._operator.endpoint(self._operator.requested[-1])
+        self._operator.requested.append(url)
+        answers = self._operator.endpoint
+        said = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(said, NoAnswer):
+            raise said
+        return said
 
 
 @dataclass
@@ -142,8 +129,8 @@ class Operator:
         on_put: called before a new version of a secret is stored.
         hooks: by botocore's event, a function that is called at the event before all others.
         listing: answer of ListSecrets; None for the secrets as they are. AWS's may be five minutes old.
-        endpoint: the stack's API; answers a request, or raises.
-        requested: the requests to the stack's API.
+        endpoint: answers of the stack's API in turn; the last one is repeated.
+        requested: URLs of the requests to the stack's API.
         clock: the clock; sleeping only moves it forward.
         parameters: the stack's parameters.
         tags: the stack's tags.
@@ -163,8 +150,8 @@ class Operator:
     on_put: Callable[[], object] = lambda: None
     hooks: dict[str, Callable[..., object]] = field(default_factory=dict)
     listing: Any = None
-    endpoint: Callable[[EndpointRequest], HttpAnswer] = taken
-    requested: list[EndpointRequest] = field(default_factory=list)
+    endpoint: list[HttpAnswer | NoAnswer] = field(default_factory=lambda: [TAKEN])
+    requested: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)
     tags: dict[str, str] = field(default_factory=dict)
@@ -182,9 +169,9 @@ class Operator:
         self.table = f"{STACK}-LedgerTable-1"
         self.dynamodb.create_table(TableName=self.table, **LEDGER_TABLE)
         self.ledger = Ledger(Table(self.dynamodb, self.table, self.clock))
-        self.queue_url = self.sqs.create_queue(QueueName=f"{STACK}-DeadLetterQueue-1")["QueueUrl"]
-        self.retry_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-RetryQueue-1")["QueueUrl"]
-        self.chore_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-ChoreQueue-1")["QueueUrl"]
+        names = (f"{STACK}-{name}Queue-1" for name in ("DeadLetter", "Retry", "Chore"))
+        made = [self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in names]
+        self.queue_url, self.retry_queue_url, self.chore_queue_url = made
         self.outputs = {
             "Version": VERSION,
             "ApiId": "a1b2c3d4e5",
@@ -294,25 +281,19 @@ class Operator:
 
     def visible(self) -> int:
         """Return the number of visible messages on the dead-letter queue."""
-        return self._count("ApproximateNumberOfMessages")
+        return QueueDepth.of(self.sqs, self.queue_url).visible
 
     def hidden(self) -> int:
         """Return the number of held messages on the dead-letter queue."""
-        return self._count("ApproximateNumberOfMessagesNotVisible")
+        return QueueDepth.of(self.sqs, self.queue_url).held
 
-    def secret(self, channel: str) -> dict[str, Any]:
-        """Return the secret of a channel."""
-        document: dict[str, Any] = json.loads(self.secret_text(channel))
-        return document
+    def secret(self, channel: str) -> Any:
+        return json.loads(self.secret_text(channel))
 
     def secret_text(self, channel: str) -> str:
-        """Return the text of a channel's secret."""
         # moto's default is the version that was written last; AWS's default is the current one.
         found = self.secrets.get_secret_value(SecretId=f"team/relay/{channel}", VersionStage="AWSCURRENT")
         return str(found["SecretString"])
-
-    def _count(self, name: Any) -> int:
-        return int(self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])["Attributes"][name])
 
     def _describe(self, params: Mapping[str, Any], **_: Any) -> Answer:
         name = params["body"]["StackName"]
@@ -366,21 +347,13 @@ class Operator:
         return _answer({"Payload": io.BytesIO(json.dumps(answer).encode())})
 
     def _messaging(self, model: Any, **_: Any) -> Answer:
-        limits = {"VOICE": 50, "TEXT": 1, "MEDIA": 1}
+        limits = {"VOICE_MESSAGE_MONTHLY_SPEND_LIMIT": 50, "TEXT_MESSAGE_MONTHLY_SPEND_LIMIT": 1}
+        numbers = {"+14255550199": "PENDING"} | dict.fromkeys(self.verified, "VERIFIED")
+        verified = [{"DestinationPhoneNumber": number, "Status": status} for number, status in numbers.items()]
         answers: dict[str, dict[str, Any]] = {
             "DescribeAccountAttributes": {"AccountAttributes": [{"Name": "ACCOUNT_TIER", "Value": self.tier}]},
-            "DescribeSpendLimits": {
-                "SpendLimits": [
-                    {"Name": f"{kind}_MESSAGE_MONTHLY_SPEND_LIMIT", "EnforcedLimit": limit}
-                    for kind, limit in limits.items()
-                ]
-            },
-            "DescribeVerifiedDestinationNumbers": {
-                "VerifiedDestinationNumbers": [
-                    {"DestinationPhoneNumber": number, "Status": status}
-                    for number, status in [("+14255550199", "PENDING"), *((each, "VERIFIED") for each in self.verified)]
-                ]
-            },
+            "DescribeSpendLimits": {"SpendLimits": [{"Name": name, "EnforcedLimit": limits[name]} for name in limits]},
+            "DescribeVerifiedDestinationNumbers": {"VerifiedDestinationNumbers": verified},
         }
         return _answer(answers[model.name])
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relayctl.__main__ import main
-from relayctl.rehearse.archive import Archive
+from relayctl.rehearse.fetch import Archive
 from relayctl.rehearse.findings import CLASSES
 from relayctl.settings import settings_file
 from relayctl.stack.deployed import Effects
@@ -114,14 +114,6 @@ def test_nothing_is_changed_at_a_vendor(laptop: Laptop, kept: Kept) -> None:
     assert laptop.box.token_requests() == []
 
 
-def test_second_report_on_a_kept_archive_asks_nobody(laptop: Laptop, kept: Kept) -> None:
-    folder, found, _ = kept
-    again = laptop.run("--json", "--keep", str(folder))
-    assert json.loads(again.stdout) == found
-    assert laptop.log == []
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
-
-
 def test_run_that_is_broken_off_goes_on_where_it_was(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
     _, found, log = kept
     folder, calls = tmp_path / "past", list[tuple[str, str]]()
@@ -134,15 +126,20 @@ def test_run_that_is_broken_off_goes_on_where_it_was(laptop: Laptop, kept: Kept,
     assert len(log) <= len(calls) <= len(log) + 30
 
 
-def test_page_has_each_policy_and_opens_without_a_network(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
-    folder, _, _ = kept
+def test_second_report_on_a_kept_archive_asks_nobody_and_its_page_needs_no_network(
+    laptop: Laptop, kept: Kept, tmp_path: Path
+) -> None:
+    folder, found, _ = kept
     page = tmp_path / "rehearsal.html"
     done = laptop.run("--keep", str(folder), "--html", str(page))
+    assert (done.exit_code, laptop.log) == (0, [])
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert f"{found['shares']:,} times" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
     text = page.read_text()
     assert "http" not in text.replace("https://json-schema", "")
     assert text.count("<table class=heat>") == 4
     assert "relay, flap" in text
-    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_without_xmatters_each_share_counts_as_a_page(laptop: Laptop, tmp_path: Path) -> None:

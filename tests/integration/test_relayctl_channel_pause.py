@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from click.testing import Result
 
 from tests.integration.relayctl_cloud import Operator
@@ -63,30 +62,6 @@ def test_all_channels_are_paused_and_resumed_although_one_is_not_valid(operator:
     found = operator.run_json("channel", "resume", "--all")["channels"]
     assert [each["channel"] for each in found] == ["db", "payments"]
     run(operator, "resume", "--all", code=3)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        ((), "Missing option '--until'"),
-        (("--until", TEN), "give --keep"),
-        (("--until", TEN, "--keep", "--drop"), "give --keep"),
-        (("--until", TEN, "--keep", "--all"), "give the name of a channel, or --all"),
-        (("--until", TEN, "--keep", "--reason", "a\x07"), "--reason"),
-        (("--until", "soon", "--keep"), "use a duration such as 90m"),
-        (("--until", "2027-01-15T07:00:00Z", "--keep"), "--until: is not after the start"),
-        (("--until", "2027-02-15T08:00:00Z", "--keep"), "14 days at most"),
-        (("--until", TEN, "--keep", "--when", "staging"), "--when: takes FACT=PATTERN"),
-        (("--until", TEN, "--keep", "--when", "team=a"), "policy.pauses.0.when: unknown key team"),
-    ],
-)
-def test_pause_that_is_none_is_refused_and_nothing_is_stored(
-    operator: Operator, arguments: tuple[str, ...], complaint: str
-) -> None:
-    keep(operator)
-    done = run(operator, "pause", "payments", *arguments, code=2)
-    assert complaint in " ".join(done.stderr.split())
-    assert pauses(operator) is None
 
 
 def test_resume_ends_active_pauses_now_and_removes_future_ones(operator: Operator) -> None:

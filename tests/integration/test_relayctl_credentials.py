@@ -23,19 +23,7 @@ PLACES: dict[str, tuple[list[str], list[str]]] = {
     "--trigger-url": (["--trigger-url"], ["xmatters", "trigger_url"]),
     "--password": (["--auth", "basic", "--username", "u", "--password"], ["xmatters", "auth", "password"]),
     "--key": (["--auth", "api_key", "--secret", "@{other}", "--key"], ["xmatters", "auth", "key"]),
-    "--secret": (["--auth", "api_key", "--key", "@{other}", "--secret"], ["xmatters", "auth", "secret"]),
     "--set inbound.token": (["--set", "inbound.token"], ["inbound", "token"]),
-    "--set inbound.basic.password": (
-        ["--set", "inbound.basic.username=u", "--set", "inbound.basic.password"],
-        ["inbound", "basic", "password"],
-    ),
-    "--set xmatters.rest.auth.password": (
-        [
-            *("--set", "xmatters.rest.base_url=https://acme.xmatters.com", "--set", "xmatters.rest.auth.type=basic"),
-            *("--set", "xmatters.rest.auth.username=u", "--set", "xmatters.rest.auth.password"),
-        ],
-        ["xmatters", "rest", "auth", "password"],
-    ),
 }
 VALUES = {"--trigger-url": f"{TRIGGER}?apiKey={CANARY}", "--key": f"x-api-key-{CANARY}"}
 each_option = pytest.mark.parametrize("option", PLACES)
@@ -97,63 +85,42 @@ def test_credential_is_stored_as_it_is_given_and_one_on_the_command_line_is_a_wa
     assert CANARY not in done.stderr
 
 
-class TestFile:
-    @pytest.mark.parametrize("option", ["--password", "--set inbound.token"])
-    @pytest.mark.parametrize(
-        ("content", "words"),
-        [
-            (b"", "the file that @ names is empty"),
-            (b"\n", "the file that @ names is empty"),
-            (b"\xff\xfe", "the file that @ names is not UTF-8 text"),
-            (b"x" * (MAX_BYTES + 1), f"the file that @ names has more than {MAX_BYTES:,} bytes"),
-            (f"{CANARY}\nsecond".encode(), "the file that @ names has more than one line"),
-        ],
-        ids=["empty", "blank", "binary", "too large", "two lines"],
-    )
-    def test_file_that_cannot_be_a_credential_is_refused(
-        self, operator: Operator, tmp_path: Path, option: str, content: bytes, words: str
-    ) -> None:
-        refused(operator, give(operator, tmp_path, option, f"@{private(tmp_path, 'file', content)}"), option, words)
-
-    @each_option
-    def test_missing_file_is_refused_and_its_name_is_not_printed(
-        self, operator: Operator, tmp_path: Path, option: str
-    ) -> None:
-        done = give(operator, tmp_path, option, f"@{CANARY}")
-        refused(operator, done, f"{option}: cannot read the file that @ names: No such file", "is written @@")
-
-    def test_credential_file_that_others_can_read_is_a_warning(self, operator: Operator, tmp_path: Path) -> None:
-        file = private(tmp_path, "file", CANARY)
-        file.chmod(0o640)
-        done = give(operator, tmp_path, "--password", f"@{file}")
-        assert done.exit_code == 0
-        assert "warning: --password: other users may read the file that @ names; chmod 600 it" in done.stderr
+@pytest.mark.parametrize("option", ["--password", "--set inbound.token"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            None,
+            "cannot read the file that @ names: No such file or directory; a value that begins with @ is written @@",
+        ),
+        (b"\n", "the file that @ names is empty"),
+        (b"\xff\xfe", "the file that @ names is not UTF-8 text"),
+        (b"x" * (MAX_BYTES + 1), f"the file that @ names has more than {MAX_BYTES:,} bytes"),
+        (f"{CANARY}\nsecond".encode(), "the file that @ names has more than one line"),
+    ],
+    ids=["missing", "blank", "binary", "too large", "two lines"],
+)
+def test_file_that_cannot_be_a_credential_is_refused(
+    operator: Operator, tmp_path: Path, option: str, content: bytes | None, words: str
+) -> None:
+    place = tmp_path / CANARY if content is None else private(tmp_path, "file", content)
+    refused(operator, give(operator, tmp_path, option, f"@{place}"), f"{option}: {words}")
 
 
-class TestPrompt:
-    """Credential options without a value. test_relayctl_terminal.py tests the prompts themselves."""
-
-    @each_option
-    def test_credential_option_without_value_and_terminal_is_refused(
-        self, operator: Operator, tmp_path: Path, option: str
-    ) -> None:
-        done = give(operator, tmp_path, option, None)
-        refused(operator, done, f"{option}: not a terminal: give @FILE, or - for a line of standard input")
+def test_credential_file_that_others_can_read_is_a_warning(operator: Operator, tmp_path: Path) -> None:
+    file = private(tmp_path, "file", CANARY)
+    file.chmod(0o640)
+    done = give(operator, tmp_path, "--password", f"@{file}")
+    assert done.exit_code == 0
+    assert "warning: --password: other users may read the file that @ names; chmod 600 it" in done.stderr
 
 
-class TestMisplacedValue:
-    @pytest.mark.parametrize(
-        ("arguments", "words"),
-        [
-            (["--set", "inbound.token", CANARY], "1 too many arguments after NAME (not shown"),
-            (["--password", "@x", CANARY, CANARY], "2 too many arguments after NAME"),
-            (["--set", f"inbound.token:{CANARY}"], "--set takes KEY=VALUE, KEY=@FILE, KEY=- or KEY"),
-            (["--set", "bigpanda.apikey"], "did you mean bigpanda.api_key?"),
-            ([f"-{CANARY}"], "no such option (not shown, it may be a credential)"),
-        ],
-    )
-    def test_misplaced_credential_is_not_printed(self, operator: Operator, arguments: list[str], words: str) -> None:
-        refused(operator, operator.run("channel", "set", "payments", *arguments), words)
+@each_option
+def test_credential_option_without_value_and_terminal_is_refused(
+    operator: Operator, tmp_path: Path, option: str
+) -> None:
+    done = give(operator, tmp_path, option, None)
+    refused(operator, done, f"{option}: not a terminal: give @FILE, or - for a line of standard input")
 
 
 # --- Output of the verbs.

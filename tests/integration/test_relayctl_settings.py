@@ -86,9 +86,7 @@ class TestPlan:
         write(folder, "payments", exported("payments", SecretDocument(operator.secret("payments"))))
         edit(folder, "payments", "preset: oncall\n", "preset: parity\n")
         edit(folder, "payments", "  max_per_minute: 60\n", "")
-        edit(
-            folder, "payments", "  - no\n" if "  - no\n" in (folder / "payments.yaml").read_text() else "  - 'no'\n", ""
-        )
+        edit(folder, "payments", "  - 'no'\n", "")
         write(folder, "new", NEW)
         before = versions(operator, "payments")
         assert run(operator, "plan", folder, code=4).stdout.splitlines() == [
@@ -101,9 +99,7 @@ class TestPlan:
             "  - policy.max_per_minute: 60",
             "  ~ policy.preset: oncall → parity",
             "  ~ xmatters.recipients:",
-            "        (1 unchanged)",
             "      - no",
-            "        (4 unchanged)",
             "not in DIR, and left as they are: legacy",
             "1 new, 1 changed, 0 unchanged",
         ]
@@ -111,23 +107,18 @@ class TestPlan:
         assert not [each for each in operator.secrets.list_secrets()["SecretList"] if each["Name"].endswith("/new")]
 
 
-class TestInvalidFiles:
-    def test_invalid_file_is_refused_with_its_key_before_any_channel_is_changed(
-        self, operator: Operator, folder: Path
-    ) -> None:
-        store(operator, "payments", "web")
-        export(operator, folder)
-        edit(folder, "payments", "preset: oncall", "preset: parity")
-        edit(folder, "web", "max_per_minute: 60", "max_per_minit: 60")
-        write(folder, "Bad Name", NEW)
-        before = versions(operator, "payments")
-        done = run(operator, "apply", folder, "--yes", code=2)
-        assert (
-            f"{folder}/web.yaml: policy: unknown key max_per_minit; did you mean policy.max_per_minute?" in done.stderr
-        )
-        assert f"{folder}/Bad Name.yaml: is not named after a channel" in done.stderr
-        assert done.stdout == ""
-        assert versions(operator, "payments") == before
+def test_invalid_file_is_refused_with_its_key_before_any_channel_is_changed(operator: Operator, folder: Path) -> None:
+    store(operator, "payments", "web")
+    export(operator, folder)
+    edit(folder, "payments", "preset: oncall", "preset: parity")
+    edit(folder, "web", "max_per_minute: 60", "max_per_minit: 60")
+    write(folder, "Bad Name", NEW)
+    before = versions(operator, "payments")
+    done = run(operator, "apply", folder, "--yes", code=2)
+    assert f"{folder}/web.yaml: policy: unknown key max_per_minit; did you mean policy.max_per_minute?" in done.stderr
+    assert f"{folder}/Bad Name.yaml: is not named after a channel" in done.stderr
+    assert done.stdout == ""
+    assert versions(operator, "payments") == before
 
 
 class TestApply:
@@ -141,24 +132,18 @@ class TestApply:
         made, by_hand = operator.secret("payments"), operator.secret("other")
         assert made["inbound"].pop("token") != by_hand["inbound"].pop("token")
         assert made == by_hand
-        revealed = operator.run("channel", "set", "payments", "--reveal")
-        assert f"Bearer {operator.secret('payments')['inbound']['token']}" in revealed.stdout
 
-    def test_key_that_the_file_leaves_out_is_removed(self, operator: Operator, folder: Path) -> None:
+    def test_key_that_the_file_leaves_out_is_removed_but_for_pauses_and_what_bigpanda_shows(
+        self, operator: Operator, folder: Path
+    ) -> None:
         store(operator, "payments")
+        before = operator.secret("payments")
         write(folder, "payments", NEW)
         run(operator, "apply", folder, "--yes")
-        before = every_setting("payments")
-        assert operator.secret("payments") == {
-            "inbound": before["inbound"] | {"token": operator.secret("payments")["inbound"]["token"]},
-            "xmatters": {
-                "trigger_url": before["xmatters"]["trigger_url"],
-                "auth": {"type": "url"},
-                "recipients": ["jdoe"],
-            },
-            # No setting: `channel pause` and `resume` change it.
-            "policy": {"pauses": before["policy"]["pauses"]},
-        }
+        xmatters = {"trigger_url": before["xmatters"]["trigger_url"], "auth": {"type": "url"}, "recipients": ["jdoe"]}
+        policy = {"pauses": before["policy"]["pauses"]}
+        expected = {"inbound": before["inbound"], "xmatters": xmatters, "policy": policy}
+        assert operator.secret("payments") == expected
 
 
 class TestApplyThatFails:
@@ -173,24 +158,15 @@ class TestApplyThatFails:
     def presets(operator: Operator) -> list[str]:
         return [operator.secret(name)["policy"]["preset"] for name in "abc"]
 
-    @staticmethod
-    def before_write(operator: Operator, number: int, do: Any) -> None:
-        """Call `do` before relayctl stores the `number`-th new version of a secret."""
-        count = 0
-
-        def put() -> None:
-            nonlocal count
-            count += 1
-            if count == number:
-                do()
-
-        operator.on_put = put
-
     def test_concurrent_change_is_refused_and_ends_the_run(self, operator: Operator, folder: Path) -> None:
         def other() -> None:
+            operator.on_put = lambda: None
             operator.run("channel", "set", "b", "--set", "policy.max_per_minute=7", code=0)
 
-        self.before_write(operator, 2, other)
+        def first() -> None:
+            operator.on_put = other
+
+        operator.on_put = first
         done = run(operator, "apply", folder, "--yes", code=1)
         assert done.stdout.splitlines()[-3:] == [
             "b: not changed: changed meanwhile by another operator; nothing was stored; run the command again",
@@ -199,26 +175,19 @@ class TestApplyThatFails:
         ]
         assert self.presets(operator) == ["parity", "oncall", "oncall"]
         assert operator.secret("b")["policy"]["max_per_minute"] == 7
-        operator.on_put = lambda: None
         assert run(operator, "apply", folder, "--yes").stdout.splitlines()[-1] == "2 of 2 applied"
         assert self.presets(operator) == ["parity"] * 3
 
-    @pytest.mark.parametrize("is_before_the_version_is_stored", [True, False])
-    def test_second_ctrl_c_leaves_the_channel_old_or_new(
-        self, operator: Operator, folder: Path, is_before_the_version_is_stored: bool
-    ) -> None:
-        def twice() -> None:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+    def test_second_ctrl_c_leaves_the_channel_old_or_new(self, operator: Operator, folder: Path) -> None:
+        calls = iter(range(100))
 
-        if is_before_the_version_is_stored:
-            self.before_write(operator, 2, twice)
-        else:
-            calls = iter(range(100))
+        def twice(**_: Any) -> None:
             # The second channel's first move of a label: AWSCURRENT.
-            operator.hooks["before-call.secretsmanager.UpdateSecretVersionStage"] = lambda **_: (
-                twice() if next(calls) == 2 else None
-            )
+            if next(calls) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+
+        operator.hooks["before-call.secretsmanager.UpdateSecretVersionStage"] = twice
         done = run(operator, "apply", folder, "--yes", code=130)
         assert "b: not changed: interrupted: it has its old settings or its new ones" in done.stdout
         assert self.presets(operator) == ["parity", "oncall", "oncall"]
@@ -258,46 +227,41 @@ class TestExport:
         assert [each.name for each in folder.iterdir()] == ["web.yaml"]
         run(operator, "export", folder, "--channel", "payments")
         assert (folder / "web.yaml").read_text() == "# mine\n"
-        run(operator, "export", folder, "--overwrite")
-        run(operator, "plan", folder)
 
 
-class TestUndo:
-    @staticmethod
-    def undo(operator: Operator, *options: str, code: int = 0) -> Any:
-        done = operator.run("channel", "undo", "payments", *options, code=code)
-        assert CANARY not in done.output
-        assert "bpr_" not in done.output
-        return done
+def undo(operator: Operator, *options: str, code: int = 0) -> Any:
+    done = operator.run("channel", "undo", "payments", *options, code=code)
+    assert CANARY not in done.output
+    assert "bpr_" not in done.output
+    return done
 
-    @staticmethod
-    def change(operator: Operator, *options: str) -> None:
-        operator.run("channel", "set", "payments", *options, code=0)
 
-    def test_undo_goes_back_and_a_second_undo_forth(self, operator: Operator) -> None:
-        store(operator, "payments")
-        before = operator.secret("payments")
-        self.change(operator, "--set", "policy.max_per_minute=7", "--unset", "policy.preset")
-        after = operator.secret("payments")
-        assert self.undo(operator, "--yes").stdout.splitlines() == [
-            "  ~ policy.max_per_minute: 7 → 60",
-            "  + policy.preset: oncall",
-        ]
-        assert operator.secret("payments") == before
-        assert json.loads(self.undo(operator, "--yes", "--json").stdout) == {
-            "channel": "payments",
-            "changes": [
-                {"key": "policy.max_per_minute", "old": 60, "new": 7},
-                {"key": "policy.preset", "old": "oncall", "new": None},
-            ],
-        }
-        assert operator.secret("payments") == after
+def test_undo_goes_back_and_a_second_undo_forth(operator: Operator) -> None:
+    store(operator, "payments")
+    before = operator.secret("payments")
+    change = ["--set", "policy.max_per_minute=7", "--unset", "policy.preset"]
+    operator.run("channel", "set", "payments", *change, code=0)
+    after = operator.secret("payments")
+    assert undo(operator, "--yes").stdout.splitlines() == [
+        "  ~ policy.max_per_minute: 7 → 60",
+        "  + policy.preset: oncall",
+    ]
+    assert operator.secret("payments") == before
+    assert json.loads(undo(operator, "--yes", "--json").stdout) == {
+        "channel": "payments",
+        "changes": [
+            {"key": "policy.max_per_minute", "old": 60, "new": 7},
+            {"key": "policy.preset", "old": "oncall", "new": None},
+        ],
+    }
+    assert operator.secret("payments") == after
 
-    @pytest.mark.parametrize("endpoint", ["inbound", "callback"])
-    def test_revoked_credential_does_not_come_back(self, operator: Operator, endpoint: str) -> None:
-        store(operator, "payments")
-        operator.run("channel", "revoke", "payments", "--endpoint", endpoint, "--yes", code=0)
-        revoked = operator.secret_text("payments")
-        done = self.undo(operator, "--yes", code=3)
-        assert "nothing to undo: the last change of channel payments changed only what BigPanda or" in done.stderr
-        assert operator.secret_text("payments") == revoked
+
+@pytest.mark.parametrize("endpoint", ["inbound", "callback"])
+def test_revoked_credential_does_not_come_back(operator: Operator, endpoint: str) -> None:
+    store(operator, "payments")
+    operator.run("channel", "revoke", "payments", "--endpoint", endpoint, "--yes", code=0)
+    revoked = operator.secret_text("payments")
+    done = undo(operator, "--yes", code=3)
+    assert "nothing to undo: the last change of channel payments changed only what BigPanda or" in done.stderr
+    assert operator.secret_text("payments") == revoked

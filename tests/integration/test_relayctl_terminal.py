@@ -118,23 +118,15 @@ def test_ctrl_c_at_a_prompt_stores_nothing() -> None:
     assert "half of it" not in terminal.shown
 
 
-DROP = ("dlq", "drop", "--all", "--reason", "wrong trigger URL")
-QUESTION = "Delete 3 messages for good? [y/N]: "
-
-
 def test_drop_shows_what_would_go_and_names_owed_criticals_before_it_asks() -> None:
-    with relayctl(*DROP) as terminal:
-        terminal.until(QUESTION)
+    with relayctl("dlq", "drop", "--all", "--reason", "wrong trigger URL") as terminal:
+        terminal.until("still owed? [y/N]: ")
         asked = terminal.shown
         terminal.type("y\n")
         assert terminal.end() == 0
     assert "  by channel  noc 3" in asked
-    assert "noc 000000000000000000000002  " in asked
-    named = " ".join(asked.partition("criticals that are still owed")[2].split())
-    assert named.startswith(
-        ", and that no replay can bring back then: "
-        "noc 000000000000000000000000; noc 000000000000000000000001; noc 000000000000000000000002 Delete"
-    )
+    assert all(f"  critical    noc {n:024x}  0s  still owed" in asked for n in range(3))
+    assert "Delete 3 messages for good, with 3 criticals that are still owed?" in " ".join(asked.split())
     assert "3 dropped" in terminal.shown
     assert '"reason": "wrong trigger URL"' in terminal.shown
     assert all(len(line) <= 80 for line in lines(terminal) if not line.startswith('{"audit"'))
@@ -145,16 +137,8 @@ def lines(terminal: Terminal) -> list[str]:
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown))
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
-        {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "ascii"},
-    ],
-    ids=["C", "ascii"],
-)
 def test_output_of_a_stored_change_is_whole_in_an_encoding_without_its_characters(
-    environment: dict[str, str], tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "url").touch(mode=0o600)
     (tmp_path / "url").write_text(URL)
@@ -162,7 +146,7 @@ def test_output_of_a_stored_change_is_whole_in_an_encoding_without_its_character
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.relayctl_process", *rotate],
         cwd=ROOT,
-        env={"PATH": os.defpath, "PYTHONPATH": "layers/relay"} | environment,
+        env={"PATH": os.defpath, "PYTHONPATH": "layers/relay", "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         check=False,
     )
@@ -173,15 +157,8 @@ def test_output_of_a_stored_change_is_whole_in_an_encoding_without_its_character
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"]])
-def test_output_that_cannot_be_written_is_no_fault_of_relayctl(arguments: list[str]) -> None:
+def test_output_that_cannot_be_written_is_no_fault_of_relayctl() -> None:
+    command = [sys.executable, "-m", "relayctl", "status", "--help"]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "relayctl", *arguments],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            check=False,
-        )
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (1, "Error: the output could not be written: No space left on device\n")

@@ -1,7 +1,7 @@
 """Fake queues with the rules of SQS that matter for a replay, on a clock that tests move."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +48,6 @@ class FakeQueue:
         self.undeleted: set[str] = set()
         # Ids of messages that fail inside a ChangeMessageVisibilityBatch that succeeds.
         self.stubborn: set[str] = set()
-        # Names of the calls, in order.
-        self.calls: list[str] = []
         self._numbers = itertools.count(1)
 
     def put(self, *bodies: str) -> list[str]:
@@ -84,49 +82,50 @@ class FakeQueue:
         return {"Messages": answer} if answer else {}
 
     def change_message_visibility_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
-        self._check("change")
-        assert 1 <= len(Entries) <= 10
-        answer: dict[str, list[dict[str, str]]] = {"Successful": [], "Failed": []}
-        for entry in Entries:
+        def change(entry: dict[str, Any]) -> str:
             message = self._by_receipt(entry["ReceiptHandle"])
             if message is None or message.visible_at <= self.clock() or message.id in self.stubborn:
-                answer["Failed"].append({"Id": entry["Id"], "Code": "MessageNotInflight"})
-                continue
+                return "MessageNotInflight"
             message.visible_at = self.clock() + entry["VisibilityTimeout"]
-            answer["Successful"].append({"Id": entry["Id"]})
-        return {name: entries for name, entries in answer.items() if entries}
+            return ""
+
+        return self._batch("change", Entries, change)
 
     def delete_message_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
-        """Delete messages; the answer has a result for each, and is HTTP 200 although some fail."""
-        self._check("delete")
-        _check_batch(Entries)
-        answer: dict[str, list[dict[str, str]]] = {"Successful": [], "Failed": []}
-        for entry in Entries:
+        def delete(entry: dict[str, Any]) -> str:
             message = self._by_receipt(entry["ReceiptHandle"])
             assert message, "a message was deleted with a receipt that is not its last"
-            incident_id = read_envelope(message.body).incident_id
-            if incident_id in self.undeleted:
-                answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
-                continue
+            if read_envelope(message.body).incident_id in self.undeleted:
+                return "InternalError"
             del self.messages[message.id]
-            answer["Successful"].append({"Id": entry["Id"]})
-        return {name: entries for name, entries in answer.items() if entries}
+            return ""
+
+        return self._batch("delete", Entries, delete)
 
     def send_message_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
-        """Accept messages; the answer has a result for each, and is HTTP 200 although some fail."""
-        self._check("send")
-        _check_batch(Entries)
-        bodies = [entry["MessageBody"] for entry in Entries]
-        assert sum(map(len, bodies)) <= MAX_MESSAGE_BYTES, "SQS refuses a batch of this size"
-        incidents = [read_envelope(body).incident_id for body in bodies]
-        answer: dict[str, list[dict[str, str]]] = {"Successful": [], "Failed": []}
-        for entry, incident_id in zip(Entries, incidents, strict=True):
-            if incident_id in self.refused:
-                answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
-                continue
+        assert sum(len(entry["MessageBody"]) for entry in Entries) <= MAX_MESSAGE_BYTES, (
+            "SQS refuses a batch of this size"
+        )
+
+        def send(entry: dict[str, Any]) -> str:
+            if read_envelope(entry["MessageBody"]).incident_id in self.refused:
+                return "InternalError"
             self._put(entry["MessageBody"])
-            answer["Successful"].append({"Id": entry["Id"]})
-        return {name: entries for name, entries in answer.items() if entries}
+            return ""
+
+        return self._batch("send", Entries, send)
+
+    def _batch(
+        self, operation: str, entries: Sequence[dict[str, Any]], act: Callable[[dict[str, Any]], str]
+    ) -> dict[str, Any]:
+        """Act on each entry; the answer has a result for each, and is HTTP 200 although some fail."""
+        self._check(operation)
+        assert 1 <= len(entries) <= 10
+        assert len({entry["Id"] for entry in entries}) == len(entries)
+        codes = {entry["Id"]: act(entry) for entry in entries}
+        failed = [{"Id": name, "Code": code} for name, code in codes.items() if code]
+        done = [{"Id": name} for name, code in codes.items() if not code]
+        return {name: found for name, found in (("Successful", done), ("Failed", failed)) if found}
 
     def _put(self, body: str) -> Message:
         message = Message(id=f"m{next(self._numbers)}", body=body, visible_at=self.clock())
@@ -137,15 +136,9 @@ class FakeQueue:
         return next((each for each in list(self.messages.values()) if each.receipt == receipt), None)
 
     def _check(self, operation: str) -> None:
-        self.calls.append(operation)
         self.clock.now += self.seconds
         if operation in self.refusing:
             raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "come again"}}, operation)
-
-
-def _check_batch(entries: Sequence[dict[str, Any]]) -> None:
-    assert 1 <= len(entries) <= 10
-    assert len({entry["Id"] for entry in entries}) == len(entries)
 
 
 def held(job: Job | None, message_id: str = "m1", problem: str | None = None) -> HeldMessage:

@@ -29,7 +29,7 @@ def test_channel_is_not_sick_for_debts_that_wait_for_the_end_of_a_pause() -> Non
     status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW + 600), owed(9000, NOW + 900)]))
     judged = channel_status.judge(status, NOW)
     assert judged.health == Health.OWES
-    assert judged.why == (f"2 owed, waiting for the end of a pause at {moments.moment(NOW + 600)}",)
+    assert judged.why == (f"2 critical owed, waiting for the end of a pause at {moments.moment(NOW + 600)}",)
 
 
 def test_debts_that_wait_for_the_end_of_a_flap_are_not_said_to_wait_for_a_pause() -> None:
@@ -37,7 +37,7 @@ def test_debts_that_wait_for_the_end_of_a_flap_are_not_said_to_wait_for_a_pause(
     flapping = entry._replace(announced=entry.newest, flap=Flap((NOW - 60,), NOW + 600, is_signalled=True))
     judged = channel_status.judge(ChannelStatus("noc", debts=Debts.of([flapping])), NOW)
     assert judged.health == Health.OWES
-    assert judged.why == (f"1 owed, waiting for the end of a pause or a flap at {moments.moment(NOW + 600)}",)
+    assert judged.why == (f"1 critical owed, waiting for the end of a pause or a flap at {moments.moment(NOW + 600)}",)
 
 
 def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials_are_not_known() -> None:
@@ -48,21 +48,16 @@ def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials
         assert channel_status.only_refused(unused, NOW), "no use of a credential is recorded"
 
 
-QUIET = 600.0
-
-
-def status(debts: Debts | None = None, traffic: Traffic | None = None) -> ChannelStatus:
-    return ChannelStatus("noc", debts=debts or Debts(), traffic=traffic or Traffic())
-
-
 @pytest.mark.parametrize(
-    ("debts", "words"),
+    ("debts", "traffic", "words"),
     [
-        (Debts(critical=1, other=2, oldest=NOW - 300), "3 owed, the oldest for 5m"),
-        (Debts(other=1), "1 owed"),
-        (Debts(other=2, reasons=Counter(paused=1)), "2 owed, 1 paused: relayctl channel resume noc"),
-        (Debts(unnotified=1, pages_missing=1), "2 to be notified of"),
+        (Debts(critical=1, other=2, oldest=NOW - 300), Traffic(), "1 critical, 2 other owed, the oldest for 5m"),
+        (Debts(other=2, reasons=Counter(paused=1)), Traffic(), "2 other owed, 1 paused: relayctl channel resume noc"),
+        (Debts(unnotified=1, pages_missing=1), Traffic(), "2 to be notified of"),
+        (Debts(), Traffic(last_share=NOW - 900, last_signal=NOW - 60), "quiet until 08:09:00 (UTC)"),
     ],
 )
-def test_channel_with_debts_is_not_drained(debts: Debts, words: str) -> None:
-    assert waits_for(status(debts), NOW, QUIET) == [words]
+def test_channel_is_not_drained_until_nothing_is_owed_and_nothing_came_for_the_quiet_time(
+    debts: Debts, traffic: Traffic, words: str
+) -> None:
+    assert waits_for(ChannelStatus("noc", debts=debts, traffic=traffic), NOW, 600.0) == [words]

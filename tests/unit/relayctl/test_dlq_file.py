@@ -1,7 +1,6 @@
 """File of exported messages: written lines are read back, and other lines are refused."""
 
 import json
-import random
 from typing import Any
 
 import pytest
@@ -53,41 +52,23 @@ class TestInvalidLine:
             (with_envelope(received_at="soon"), "can't be read"),
             (with_envelope(channel="payments"), "attributes are not those"),
             (changed(envelope=envelope_of(job()) + "\n"), "characters that SQS refuses"),
+            (with_envelope(response_excerpt="x" * 1_100_000), "SQS takes"),
         ],
     )
     def test_invalid_line_is_refused_with_its_problem(self, text: bytes, problem: str) -> None:
         with pytest.raises((UnreadableMessage, QueueError), match=problem):
             read_line(text)
 
-    def test_message_that_is_too_large_for_sqs_is_refused(self) -> None:
-        line = with_envelope(response_excerpt="x" * 1_100_000)
-        with pytest.raises(QueueError, match="SQS takes"):
-            read_line(line)
+
+def messages(first: int) -> list[Message]:
+    return read_lines(b"".join(written(job(incident_id=f"i{n}")) for n in range(first, 25)))
 
 
-def jobs(count: int, size: int = 100) -> list[Job]:
-    noise = random.Random(7)
-    return [job(incident_id=f"i{n}", body=noise.randbytes(size)) for n in range(count)]
-
-
-def messages(some: list[Job]) -> list[Message]:
-    return read_lines(b"".join(written(each) for each in some))
-
-
-def never() -> bool:
-    return False
-
-
-@pytest.fixture
-def queue() -> FakeQueue:
-    return FakeQueue(Clock())
-
-
-class TestRun:
-    def test_import_ends_at_the_first_refused_message(self, queue: FakeQueue) -> None:
-        queue.refused = {"i12"}
-        *_, (sent, problem) = send(queue.queue(), messages(jobs(25)), never)
-        assert (sent, problem) == (12, "SQS refused the message: InternalError")
-        queue.refused = set()
-        list(send(queue.queue(), messages(jobs(25))[sent:], never))
-        assert {each.incident_id for each in queue.jobs()} == {f"i{n}" for n in range(25)}
+def test_import_ends_at_the_first_refused_message() -> None:
+    queue = FakeQueue(Clock())
+    queue.refused = {"i12"}
+    *_, (sent, problem) = send(queue.queue(), messages(0), lambda: False)
+    assert (sent, problem) == (12, "SQS refused the message: InternalError")
+    queue.refused = set()
+    list(send(queue.queue(), messages(sent), lambda: False))
+    assert {each.incident_id for each in queue.jobs()} == {f"i{n}" for n in range(25)}

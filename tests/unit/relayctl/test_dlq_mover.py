@@ -1,7 +1,7 @@
 """Replay: messages are moved from the dead-letter queue to the retry queue, and followed to their fates."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import replace
 from dataclasses import dataclass, field
@@ -53,11 +53,6 @@ class Bench:
         retries = self.retries.queue()
         return list(move(self.dead_letters, retries, found))
 
-    def move(self) -> list[Moved]:
-        """Scan the dead-letter queue and move its messages to the retry queue; release those that were not moved."""
-        with self.scanned() as found:
-            return self.moved(found)
-
     @contextmanager
     def scanned(self) -> Iterator[list[HeldMessage]]:
         """Yield all dead-lettered messages. Other receivers do not see them until the `with` block ends."""
@@ -79,34 +74,6 @@ def bodies(some: list[Job]) -> list[str]:
 
 def incidents(some: list[Moved]) -> list[str]:
     return [each.job.incident_id for each in some]
-
-
-class TestMove:
-    @pytest.mark.parametrize("operation", ["send", "delete"])
-    def test_killed_replay_leaves_each_message_on_a_queue(self, operation: str) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(25)))
-        killed = {"send": bench.retries, "delete": bench.queue}[operation]
-        before = killed._check
-
-        def dies(name: str) -> None:
-            if name == operation and killed.calls.count(operation) == 1:
-                raise KeyboardInterrupt
-            before(name)
-
-        killed._check = dies  # type: ignore[assignment]
-        with pytest.raises(KeyboardInterrupt):
-            bench.move()
-        left = [each.incident_id for each in (*bench.queue.jobs(), *bench.retries.jobs())]
-        assert set(left) == {f"i{n}" for n in range(25)}
-        assert len(left) == (25 if operation == "send" else 35)
-        killed._check = before  # type: ignore[method-assign]
-        bench.clock.now += 121
-        again = Bench(clock=bench.clock)
-        again.queue, again.retries, again.dead_letters = bench.queue, bench.retries, bench.queue.dead_letters()
-        again.move()
-        assert bench.queue.messages == {}
-        assert {each.incident_id for each in bench.retries.jobs()} == {f"i{n}" for n in range(25)}
 
 
 class TestHolds:
@@ -149,7 +116,8 @@ def test_every_message_is_on_a_queue_after_a_replay_whatever_fails(fates: list[s
     bench.queue.put(*bodies(jobs(len(fates))))
     named = {name: {f"i{n}" for n, each in enumerate(fates) if each == name} for name in ("refused", "not deleted")}
     bench.retries.refused, bench.queue.undeleted = named["refused"], named["not deleted"]
-    done = bench.move()
+    with bench.scanned() as found:
+        done = bench.moved(found)
     assert len(done) == len(fates)
     on_retries = Counter(each.incident_id for each in bench.retries.jobs())
     on_dead_letters = Counter(each.incident_id for each in bench.queue.jobs())
@@ -165,13 +133,12 @@ BEGAN = 1_800_000_000
 class Storm:
     """A fake SQS client that returns one message for each poll: first messages sent at these times, then new ones."""
 
-    def __init__(self, *sent: float, says_when: bool = True) -> None:
+    def __init__(self, *sent: float) -> None:
         self.sent = chain(sent, (BEGAN + 60 + n for n in range(500)))
-        self.headers = {"date": "Fri, 15 Jan 2027 08:00:00 GMT"} if says_when else {}
         self.names = count()
 
     def receive_message(self, **_: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = {"ResponseMetadata": {"HTTPHeaders": self.headers}}
+        answer: dict[str, Any] = {"ResponseMetadata": {"HTTPHeaders": {"date": "Fri, 15 Jan 2027 08:00:00 GMT"}}}
         if (sent := next(self.sent, None)) is None:
             return answer
         name = f"m{next(self.names)}"
@@ -182,22 +149,11 @@ class Storm:
         return {}
 
 
-def scanned(storm: Storm) -> int:
-    queue = DeadLetters(cast("Any", storm), "url", Clock())
+@pytest.mark.parametrize("sent", [[BEGAN - 5, BEGAN - 4], [BEGAN + 0.9] * 40], ids=["before", "in the same second"])
+def test_scan_ends_although_new_messages_keep_coming(sent: list[float]) -> None:
+    queue = DeadLetters(cast("Any", Storm(*sent)), "url", Clock())
     with queue.holding():
-        return len(list(queue.scan()))
-
-
-def test_scan_ends_although_new_messages_keep_coming() -> None:
-    assert scanned(Storm(BEGAN - 5, BEGAN - 4)) == 2 + POLLS_OF_NEW_ONES
-
-
-def test_message_sent_in_the_second_in_which_the_scan_began_is_not_new() -> None:
-    assert scanned(Storm(*[BEGAN + 0.9] * 40)) == 40 + POLLS_OF_NEW_ONES
-
-
-def test_scan_without_the_time_of_sqs_ends_at_an_empty_poll() -> None:
-    assert scanned(Storm(says_when=False)) == 500
+        assert len(list(queue.scan())) == len(sent) + POLLS_OF_NEW_ONES
 
 
 MARK = NOW + 60
@@ -260,57 +216,24 @@ class TestFate:
     def test_fate_of_a_replayed_signal_is_read_from_its_entry(self, entry: Entry, expected: Fate) -> None:
         assert fate(moved_signal().job, state(), entry) == expected
 
-    def test_message_without_a_mark_is_delivered_once_its_state_is_announced(self) -> None:
-        assert fate(moved_signal(mark=None).job, state(), announced(state())).became == Became.DELIVERED
-
-    def test_message_without_a_mark_that_expires_is_dead_lettered_again(self) -> None:
-        became = fate(moved_signal(mark=None).job, state(), dead_lettered(reason="expired"))
-        assert became == Fate(Became.DEAD_LETTERED, "expired")
-
-
-class Following:
-    """Replayed jobs that are followed, one job for each of `count` incidents.
-
-    `hooks` has functions by the time at which they are called, in seconds after NOW.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.clock, self.dynamodb = Clock(), FakeDynamoDb()
-        self.ledger = Ledger(self.dynamodb.table(self.clock))
-        self.jobs = [moved_signal(incident_id=f"i{n}", url_recipients=()) for n in range(count)]
-        self.hooks: dict[int, Callable[[], object]] = {}
-        self.polls = 0
-
-    def put(self, number: int, entry: Entry) -> None:
-        name = key("noc", (), f"i{number}")
-        before = self.ledger.read(name)
-        assert self.ledger.write(name, before, entry)
-
-    def sleep(self, seconds: float) -> None:
-        self.clock.now += seconds
-        for at in [at for at in self.hooks if at <= self.clock.now - NOW]:
-            self.hooks.pop(at)()
-
-    def run(self) -> list[Fate]:
-        for _ in follow(self.ledger, self.jobs, self.clock, self.sleep):
-            self.polls += 1
-        return [each.fate for each in self.jobs]
+    @pytest.mark.parametrize(
+        ("entry", "became"),
+        [(announced(state()), Became.DELIVERED), (dead_lettered(reason="expired"), Became.DEAD_LETTERED)],
+    )
+    def test_message_without_a_mark_has_the_fate_of_its_state(self, entry: Entry, became: Became) -> None:
+        assert fate(moved_signal(mark=None).job, state(), entry).became == became
 
 
-class TestFollow:
-    def test_following_ends_when_nothing_changed_for_a_minute(self) -> None:
-        following = Following(2)
-        following.put(0, waiting("paced"))
-        following.hooks = {50: lambda: following.put(1, waiting("upstream"))}
-        assert following.run() == [Fate(Became.WAITING, "paced"), Fate(Became.WAITING, "upstream")]
-        assert 50 + STILL_SECONDS <= following.clock.now - NOW < 54 + STILL_SECONDS
+def test_following_ends_when_nothing_changed_for_a_minute() -> None:
+    clock = Clock()
+    ledger, jobs = Ledger(FakeDynamoDb().table(clock)), [moved_signal(url_recipients=())]
+    written = ledger.write(key("noc", (), jobs[0].job.incident_id), Entry(), waiting("paced"))
 
-    def test_following_reads_a_hundred_entries_at_once_and_asks_again_for_unprocessed_ones(self) -> None:
-        following = Following(250)
-        for number in range(250):
-            following.put(number, ACCEPTED)
-        following.dynamodb.calls.clear()
-        following.dynamodb.batch_size = 60
-        assert {each.became for each in following.run()} == {Became.DELIVERED}
-        assert following.polls == 1
-        assert following.dynamodb.calls == ["batch_get_item"] * 5
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if written and 50 <= clock.now - NOW < 50 + seconds:
+            ledger.write(key("noc", (), jobs[0].job.incident_id), written, waiting("upstream"))
+
+    assert set(follow(ledger, jobs, clock, sleep)) == {None}
+    assert jobs[0].fate == Fate(Became.WAITING, "upstream")
+    assert 50 + STILL_SECONDS <= clock.now - NOW < 54 + STILL_SECONDS

@@ -2,14 +2,15 @@
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from relayctl import log_lines
-from relayctl.log_lines import AHEAD_SECONDS, FIRST_PIECE_SECONDS, Budget, Line, LogReader
+from relayctl import log_lines, moments
+from relayctl.log_lines import AHEAD_SECONDS, FIRST_PIECE_SECONDS, Line, LinesCutError, LogReader
 
 START = 1_790_000_000.0
 
@@ -37,15 +38,14 @@ def line(number: int = 0, **fields: Any) -> str:
     return json.dumps({"message": "share", "number": number, **fields})
 
 
-def read(logs: Any, budget: Budget | None = None, seconds: float = 60) -> list[Line]:
+def read(logs: Any, seconds: float = 60) -> list[Line]:
     reader = LogReader(logs, "relay", lambda: START + seconds - AHEAD_SECONDS)
-    return list(reader.scan("job-worker", "", START, budget or Budget(200)))
+    return list(reader.scan("job-worker", "", START, 200))
 
 
 def test_all_pages_are_read_even_after_an_empty_one() -> None:
-    logs, budget = FakeLogs([line(1)], [], [line(2)]), Budget(3)
-    assert [each.fields["number"] for each in read(logs, budget)] == [1, 2]
-    assert (budget.is_cut, budget.problem, budget.complete_from) == (False, None, START)
+    logs = FakeLogs([line(1)], [], [line(2)])
+    assert [each.fields["number"] for each in read(logs)] == [1, 2]
     assert logs.asked[0] == {
         "logGroupName": "/aws/lambda/relay-job-worker",
         "startTime": int(START * 1000),
@@ -62,12 +62,15 @@ def test_time_is_read_in_pieces_without_a_gap_the_newest_first() -> None:
     assert spans[-1][0] == START
 
 
-def test_budget_that_ends_leaves_out_the_oldest_lines_and_says_so() -> None:
-    logs, budget = FakeLogs([line(1)], [line(2)], [line(3)]), Budget(5)
-    assert len(read(logs, budget, seconds=7200)) == len(logs.asked) == 5
-    assert (budget.is_cut, budget.complete_from) == (True, START + 7200 - FIRST_PIECE_SECONDS)
-    assert budget.problem is not None
-    assert budget.problem.startswith("too many lines: those before 2026-")
+@pytest.mark.parametrize(("most", "since"), [(3, FIRST_PIECE_SECONDS), (5, FIRST_PIECE_SECONDS), (2, 0)])
+def test_answers_that_are_used_up_leave_out_the_oldest_lines(most: int, since: float) -> None:
+    logs, found = FakeLogs([line(1)], [line(2)], [line(3)]), list[Line]()
+    scan = LogReader(cast("Any", logs), "relay", lambda: START + 7200 - AHEAD_SECONDS).scan(
+        "job-worker", "", START, most
+    )
+    with pytest.raises(LinesCutError, match=f"those before {re.escape(moments.moment(START + 7200 - since))} were not"):
+        found.extend(scan)
+    assert len(logs.asked) == most
 
 
 def test_time_of_a_line_is_the_functions_own() -> None:

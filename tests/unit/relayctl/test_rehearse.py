@@ -1,7 +1,6 @@
 """History of an incident from activities, alerts and pages; the pace of a reader; and what the rehearsal decides."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -10,8 +9,7 @@ import pytest
 from click import ClickException
 
 from relay.http.session import HttpAnswer
-from relayctl.rehearse.archive import Archive
-from relayctl.rehearse.fetch import fetch_answers, fetch_incidents, fetch_pages
+from relayctl.rehearse.fetch import Archive, fetch_answers, fetch_incidents, fetch_pages
 from relayctl.rehearse.findings import figures, pages_got, rows
 from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
 from relayctl.rehearse.reader import FetchError, Reader
@@ -84,15 +82,27 @@ def story(tmp_path: Path) -> Story:
     return Story(tmp_path / "past")
 
 
-def test_state_is_inferred_from_the_alerts_that_were_active(story: Story) -> None:
-    story.alert("ok", 0, end=600)
-    story.alert("warning", 300)
-    story.happened("created", 0)
-    story.shared(1, 301, 700)
-    history = story.told()
-    assert [moment.status for moment in history.moments] == ["critical", "critical", "warning"]
-    assert all(moment.is_inferred for moment in history.moments)
-    assert [len(moment.share.alerts) for moment in history.moments] == [1, 2, 2]
+@pytest.mark.parametrize(
+    ("alerts", "activities", "shared", "statuses"),
+    [
+        ([("ok", 0, 600), ("warning", 300)], {"created": 0}, (1, 301, 700), ["critical", "critical", "warning"]),
+        # BigPanda forgot the first activities.
+        ([("critical", 0)], {"resolved_by_alerts": 100, "reopen": 200}, (50, 101, 201), ["critical", "ok", "critical"]),
+        ([("critical", 0)], {"created": 0, "resolved_by_alerts": 100, "reopen": 100}, (101,), ["critical"]),
+    ],
+    ids=["alerts that were active", "open before its end", "ended and reopened in one second"],
+)
+def test_state_that_no_page_told_is_inferred(
+    story: Story, alerts: list[Any], activities: dict[str, float], shared: tuple[float, ...], statuses: list[str]
+) -> None:
+    for alert in alerts:
+        story.alert(*alert)
+    for kind, at in activities.items():
+        story.happened(kind, at)
+    story.shared(*shared)
+    found = story.told(start=T).moments
+    assert [(moment.status, moment.is_inferred) for moment in found] == [(each, True) for each in statuses]
+    assert [len(each.share.alerts) for each in found] == [1, len(alerts), len(alerts)][: len(found)]
 
 
 def test_status_that_a_page_told_is_exact(story: Story) -> None:
@@ -161,22 +171,6 @@ def test_page_that_comes_after_the_end_tells_of_the_share_before_it(story: Story
     ]
 
 
-def test_incident_whose_first_activities_are_forgotten_was_open_before_its_end(story: Story) -> None:
-    story.alert("critical", 0)
-    for kind, at in (("resolved_by_alerts", 100), ("reopen", 200)):
-        story.happened(kind, at)
-    story.shared(50, 101, 201)
-    assert [moment.status for moment in story.told(start=T).moments] == ["critical", "ok", "critical"]
-
-
-def test_incident_that_ended_and_reopened_in_one_second_is_open(story: Story) -> None:
-    story.alert("critical", 0)
-    for kind, at in (("created", 0), ("resolved_by_alerts", 100), ("reopen", 100)):
-        story.happened(kind, at)
-    story.shared(101)
-    assert [moment.status for moment in story.told().moments] == ["critical"]
-
-
 def test_page_whose_audits_xmatters_does_not_show_is_not_called_unheard(story: Story) -> None:
     story.critical()
     story.shared(1, 101)
@@ -207,9 +201,12 @@ def test_pace_keeps_within_two_percent_of_the_limit() -> None:
     assert 200.0 < reader.effects.ticks() <= 204.0
 
 
-def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "letter.txt").write_text("Dear")
-    with pytest.raises(Exception, match="has other files; name a new folder"):
+def test_folder_with_other_files_and_a_damaged_archive_are_named(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "past")
+    (tmp_path / "past" / "fetched.sqlite").write_text("no database")
+    with pytest.raises(ClickException, match=r"fetched.sqlite: file is not a database"):
+        archive.has("listed")
+    with pytest.raises(ClickException, match="has other files; name a new folder"):
         Archive(tmp_path, {})
 
 
@@ -249,29 +246,16 @@ class Tenant:
         return Reader("Vendor", outward, "https://vendor.example", {}, 5, Effects(ticks=lambda: now[0], sleep=sleep))
 
 
-def listed(*pages: Any) -> Callable[[dict[str, str]], Any]:
-    """Return answers of a listing's pages; those after the last one are empty."""
-    return lambda query: pages[int(query["page"]) - 1] if int(query["page"]) <= len(pages) else {"items": []}
+def test_listing_goes_on_if_bigpanda_gives_fewer_than_it_was_asked_for_and_after_an_incident_that_is_gone(
+    tmp_path: Path,
+) -> None:
+    def incidents(query: dict[str, str]) -> Any:
+        return {"total": 3, "items": [{"id": f"i{query['page']}"}] if int(query["page"]) <= 3 else []}
 
-
-def test_listing_goes_on_if_bigpanda_gives_fewer_than_it_was_asked_for(tmp_path: Path) -> None:
-    pages = listed(*({"total": 3, "items": [{"id": f"i{number}"}]} for number in range(3)))
-    answers = {"incidents": pages, "activities": []} | {f"i{number}": {"id": f"i{number}"} for number in range(3)}
+    answers = {"incidents": incidents, "activities": [], "i1": HttpAnswer(410, {}, b""), "i2": {}, "i3": {"id": "i3"}}
     archive = archive_of(tmp_path / "past")
     fetch_incidents(Tenant(answers).reader(), archive)
-    assert archive.has("incidents") == {"i0", "i1", "i2"}
-
-
-def test_incident_that_is_gone_does_not_end_the_fetch(tmp_path: Path) -> None:
-    answers = {
-        "incidents": listed({"items": [{"id": "i1"}, {"id": "i2"}]}),
-        "i1": HttpAnswer(410, {}, b""),
-        "i2": {"id": "i2"},
-        "activities": [],
-    }
-    archive = archive_of(tmp_path / "past")
-    fetch_incidents(Tenant(answers).reader(), archive)
-    assert dict(archive.all("incidents")) == {"i1": None, "i2": {"id": "i2"}}
+    assert dict(archive.all("incidents")) == {"i1": None, "i2": {}, "i3": {"id": "i3"}}
 
 
 def test_incident_is_found_in_whatever_property_has_its_id(tmp_path: Path) -> None:
@@ -309,13 +293,6 @@ def test_stop_ends_the_wait_for_a_vendor_that_fails() -> None:
     with pytest.raises(FetchError, match="stopped"):
         reader.get("/incidents", {})
     assert tenant.asked == []
-
-
-def test_damaged_archive_is_named(tmp_path: Path) -> None:
-    archive = archive_of(tmp_path / "past")
-    (tmp_path / "past" / "fetched.sqlite").write_text("no database")
-    with pytest.raises(ClickException, match=r"fetched.sqlite: file is not a database"):
-        archive.has("listed")
 
 
 def test_part_of_unanswered_pages_is_one_of_the_criticals(story: Story) -> None:

@@ -49,7 +49,6 @@ def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content
             f"{LEAST}policy: {{max_per_minit: 3}}",
             "policy: unknown key max_per_minit; did you mean policy.max_per_minute?",
         ),
-        (f"{LEAST}policy: {{max_per_minute: often}}", "policy.max_per_minute: must be of type integer"),
         (f"{LEAST}inbound: {{}}", "inbound: needs basic or token"),
         (
             f"{LEAST}inbound: {{token: {CANARY}}}",
@@ -57,7 +56,6 @@ def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content
         ),
         (f"{LEAST}inbound: {{token: {{secret: {CANARY}}}}}", "inbound.token: must be {secret: stored}"),
         (f"{LEAST}inbound: {{token: {{secret: stored, env: A B}}}}", "inbound.token.env: must be the name of"),
-        (f"{LEAST}inbound: {{token: {{secret: stored, env: 3}}}}", "inbound.token.env: must be the name of"),
         (f"{LEAST}inbound: {{previous: {{token: {CANARY}}}}}", "inbound.previous: is no setting; leave it out"),
         (
             LEAST.replace("{secret: stored}", f"https://acme.xmatters.com/{CANARY}"),
@@ -76,77 +74,71 @@ def test_invalid_file_is_refused_with_the_key_and_without_the_value(text: str, w
     assert CANARY not in str(refused.value)
 
 
-class TestFirstValues:
-    @pytest.mark.parametrize("endpoint", ["inbound", "callback"])
-    def test_reference_to_a_token_that_is_not_stored_makes_one_for_its_endpoint(self, endpoint: Any) -> None:
-        text = "inbound: {token: {secret: stored}}\nxmatters: {callback: {token: {secret: stored}}, trigger_url: "
-        made = asked_for(f"{text}https://acme.xmatters.com/, auth: {{type: url}}}}")
-        value = made["inbound"]["token"] if endpoint == "inbound" else made["xmatters"]["callback"]["token"]
-        assert token.fits(value, "payments", endpoint)
+@pytest.mark.parametrize("endpoint", ["inbound", "callback"])
+def test_reference_to_a_token_that_is_not_stored_makes_one_for_its_endpoint(endpoint: Any) -> None:
+    text = "inbound: {token: {secret: stored}}\nxmatters: {callback: {token: {secret: stored}}, trigger_url: "
+    made = asked_for(f"{text}https://acme.xmatters.com/, auth: {{type: url}}}}")
+    value = made["inbound"]["token"] if endpoint == "inbound" else made["xmatters"]["callback"]["token"]
+    assert token.fits(value, "payments", endpoint)
 
-    @pytest.mark.parametrize(
-        ("reference", "words"),
-        [
-            ("{secret: stored}", "the channel has no value yet; name the first one: {secret: stored, env: NAME}"),
-            ("{secret: stored, env: NO_SUCH}", "the environment variable NO_SUCH is not set"),
-            ("{secret: stored, env: LINES}", "the environment variable LINES has more than one line"),
-        ],
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("{secret: stored}", "the channel has no value yet; name the first one: {secret: stored, env: NAME}"),
+        (
+            "{secret: stored, env: NO_SUCH}",
+            "the channel has no value yet, and the environment variable NO_SUCH is not set",
+        ),
+        ("{secret: stored, env: LINES}", "the environment variable LINES has more than one line"),
+    ],
+)
+def test_first_value_that_cannot_be_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, reference: str, words: str
+) -> None:
+    monkeypatch.setenv("LINES", f"{CANARY}\n{CANARY}")
+    text = LEAST.replace("{type: url}", f"{{type: basic, username: a, password: {reference}}}")
+    with pytest.raises((InvalidChannel, click.UsageError)) as refused:
+        asked_for(text.replace("{secret: stored}", "https://acme.xmatters.com/", 1))
+    assert str(refused.value).startswith(f"xmatters.auth.password: {words}")
+    assert CANARY not in str(refused.value)
+
+
+def test_callback_endpoint_is_there_as_long_as_the_channel_writes_to_bigpanda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "k")
+    secret = every_setting("payments")
+    with_key = f"{LEAST}bigpanda: {{api_key: {{secret: stored, env: KEY}}}}"
+    assert asked_for(with_key, secret)["xmatters"]["callback"] == secret["xmatters"]["callback"]
+    assert "callback" not in asked_for(LEAST, secret)["xmatters"]
+    made = asked_for(with_key.replace("{secret: stored}", "https://acme.xmatters.com/", 1))
+    assert token.fits(made["xmatters"]["callback"]["token"], "payments", "callback")
+
+
+def test_only_yaml_files_that_are_not_hidden_are_read(tmp_path: Path) -> None:
+    for name in ("payments.yaml", ".hidden.yaml", "README.md", "channel.schema.json"):
+        (tmp_path / name).write_text(LEAST)
+    (tmp_path / "folder.yaml").mkdir()
+    assert [each.channel for each in read_folder(tmp_path)] == ["payments"]
+
+
+def test_every_fault_of_a_file_has_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "payments.yaml"
+    path.write_text(
+        "polcy: 1\nother: 2\nxmatters: {trigger_url: x, auth: {type: url, ticket: {secret: stored}}}\n"
+        "policy: {max_per_minute: many, presets: oncall, pauses: []}\n"
     )
-    def test_first_value_that_cannot_be_read_is_refused(
-        self, monkeypatch: pytest.MonkeyPatch, reference: str, words: str
-    ) -> None:
-        monkeypatch.delenv("NO_SUCH", raising=False)
-        monkeypatch.setenv("EMPTY", "")
-        monkeypatch.setenv("LINES", f"{CANARY}\n{CANARY}")
-        text = LEAST.replace("{type: url}", f"{{type: basic, username: a, password: {reference}}}")
-        with pytest.raises((InvalidChannel, click.UsageError)) as refused:
-            asked_for(text.replace("{secret: stored}", "https://acme.xmatters.com/", 1))
-        assert str(refused.value).startswith("xmatters.auth.password: ")
-        assert words in str(refused.value)
-        assert CANARY not in str(refused.value)
-
-
-class TestEndpointsThatAFileLeavesOut:
-    def test_callback_endpoint_stays_as_long_as_the_channel_writes_to_bigpanda(self) -> None:
-        secret = every_setting("payments")
-        with_key = asked_for(f"{LEAST}bigpanda: {{api_key: {{secret: stored}}}}", secret)
-        assert with_key["xmatters"]["callback"] == secret["xmatters"]["callback"]
-        assert "callback" not in asked_for(LEAST, secret)["xmatters"]
-
-    def test_callback_endpoint_gets_a_token_once_the_channel_writes_to_bigpanda(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("KEY", "k")
-        text = LEAST.replace("{secret: stored}", "https://acme.xmatters.com/")
-        made = asked_for(f"{text}bigpanda: {{api_key: {{secret: stored, env: KEY}}}}")
-        assert token.fits(made["xmatters"]["callback"]["token"], "payments", "callback")
-
-
-class TestReadFolder:
-    def test_only_yaml_files_that_are_not_hidden_are_read(self, tmp_path: Path) -> None:
-        for name in ("payments.yaml", ".hidden.yaml", "README.md", "channel.schema.json"):
-            (tmp_path / name).write_text(LEAST)
-        (tmp_path / "folder.yaml").mkdir()
-        assert [each.channel for each in read_folder(tmp_path)] == ["payments"]
-
-    def test_every_fault_of_a_file_has_a_line(self, tmp_path: Path) -> None:
-        path = tmp_path / "payments.yaml"
-        path.write_text(
-            "polcy: 1\nother: 2\nxmatters: {trigger_url: x, auth: {type: url, ticket: {secret: stored}}}\n"
-            "policy: {max_per_minute: many, presets: oncall, pauses: []}\n"
-        )
-        with pytest.raises(click.UsageError) as refused:
-            read_folder(tmp_path)
-        lines = [line.removeprefix(f"{path}: ") for line in str(refused.value).splitlines()]
-        assert [line.partition(";")[0] for line in lines] == [
-            "xmatters.trigger_url: its path or query may be a credential",
-            "policy.pauses: is no setting",
-            "unknown key polcy",
-            "unknown key other",
-            "policy.max_per_minute: must be of type integer",
-            "policy: unknown key presets",
-            "xmatters.auth: unknown key ticket",
-        ]
+    with pytest.raises(click.UsageError) as refused:
+        read_folder(tmp_path)
+    lines = [line.removeprefix(f"{path}: ") for line in str(refused.value).splitlines()]
+    assert [line.partition(";")[0] for line in lines] == [
+        "xmatters.trigger_url: its path or query may be a credential",
+        "policy.pauses: is no setting",
+        "unknown key polcy",
+        "unknown key other",
+        "policy.max_per_minute: must be of type integer",
+        "policy: unknown key presets",
+        "xmatters.auth: unknown key ticket",
+    ]
 
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -181,10 +173,8 @@ def test_sample_has_every_key_of_the_schema_of_secrets() -> None:
     [
         {"polcy": {}},
         {"inbound": {"token": "a-token-of-24-characters"}},
-        {"inbound": {"token": {"secret": "stored", "file": "b"}}},
         {"inbound": {"token": {"secret": "stored", "env": "A B"}}},
         {"inbound": {"token": {"secret": "stored"}, "previous": {"expires_at": "2030-01-31T12:00:00Z"}}},
-        {"policy": {"max_per_minute": "60"}},
         {"policy": {"routes": [{"when": {"team": "a"}, "recipients": []}]}},
         {"xmatters": settings()["xmatters"] | {"auth": {"type": "basic", "username": "a", "password": "p"}}},
         {"xmatters": {"auth": {"type": "url"}}},
@@ -227,19 +217,15 @@ def test_written_document_is_read_back_unchanged(document: Any) -> None:
         ("a: 1\n---\nb: 2", "found another document (line 2, column 1)"),
         ('a: "\\ud8ZZ"', "is not YAML: "),
         ("[" * 5000, "is not YAML: it has a character, a number or a depth"),
+        (b"a: \xff\xfe", "is not UTF-8 text"),
         ("a: \0", "is not YAML: it has a character, a number or a depth"),
     ],
 )
-def test_text_that_is_no_settings_yaml_is_refused_without_quoting_a_value(text: str, words: str) -> None:
+def test_text_that_is_no_settings_yaml_is_refused_without_quoting_a_value(text: str | bytes, words: str) -> None:
     with pytest.raises(InvalidChannel) as refused:
-        decode(text.encode())
+        decode(text if isinstance(text, bytes) else text.encode())
     assert words in str(refused.value)
     assert CANARY not in str(refused.value)
-
-
-def test_bytes_that_are_not_utf_8_are_refused() -> None:
-    with pytest.raises(InvalidChannel, match="is not UTF-8 text"):
-        decode(b"a: \xff\xfe")
 
 
 def test_text_of_several_lines_is_written_as_a_block_and_a_flow_object_on_one_line() -> None:

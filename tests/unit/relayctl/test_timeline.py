@@ -4,29 +4,21 @@ from typing import Any
 
 import pytest
 
-from relay.deadline import Deadline
-from relay.failures import BadAnswer
-from relay.http.client import HttpClient
-from relay.http.session import HttpAnswer
 from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
-from relay.xmatters.directory import RestApi
 from relayctl import moments
-from relayctl.incident import timeline, timeline_logs, timeline_sources
-from relayctl.incident.timeline import Event
+from relayctl.incident import timeline, timeline_logs
 from relayctl.log_lines import Line
 from tests import samples
-from tests.fakes import Call, Clock, FakeSession
-from tests.unit.xmatters.test_directory import rest, said
 
 NOW = 1_800_000_000.0
 STATE = State.of(samples.share(), NOW - 60)
 
 
 def words(message: str, **fields: Any) -> str | None:
-    found = timeline_logs.event_of(Line(NOW, {"message": message, "channel": "noc", **fields}), "job-worker")
+    found = timeline_logs.event_of(Line(NOW, {"message": message, "channel": "noc", **fields}))
     return found.text if found else None
 
 
@@ -55,9 +47,8 @@ def test_other_lines_are_no_events(message: str) -> None:
 
 def test_line_about_several_channels_belongs_to_none_of_them() -> None:
     line = Line(NOW, {"message": "unknown incident: x", "channel": "noc, payments and 2 more"})
-    found = timeline_logs.event_of(line, "reconcile")
-    assert found
-    assert (found.channel, found.details["channels"]) == ("", "noc, payments and 2 more")
+    found = timeline_logs.event_of(line)
+    assert (found and found.channel) == ""
 
 
 def test_summary_names_all_that_a_person_has_to_know() -> None:
@@ -75,35 +66,6 @@ def test_summary_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
     entry = Entry(newest=STATE, debt=debt)
     _, said = timeline.words(entry, NOW)
     assert said == f"OWED for 1m; it waits for the end of a pause at {moments.moment(NOW + 3600)}"
-    assert timeline.details(entry, NOW)["paused_until"] == moments.iso(NOW + 3600)
     attempt = list(timeline.events(entry))[-1]
     assert (attempt.text, attempt.at) == ("next attempt, at the end of the channel's pause", NOW + 3600)
-    assert timeline.details(entry, NOW + 3601)["paused_until"] is None
-
-
-PAGE = {
-    "id": "u-1",
-    "eventId": 1001,
-    "status": "active",
-    "created": "2026-03-04T02:58:14.301+0000",
-    "recipients": {"data": [{"targetName": "Ops"}, {"id": "p-2"}, {}, 7]},
-}
-
-
-def history(page: Any, audits: Any) -> list[Event]:
-    def answer(call: Call) -> HttpAnswer:
-        found = audits if "/audits?" in call.url else page
-        return found if isinstance(found, HttpAnswer) else said(found)
-
-    clock = Clock()
-    api = RestApi(HttpClient(FakeSession(answer), clock=clock))
-    return list(timeline_sources.of_page(api, rest(), "noc", "u-1", Deadline(5, clock)))
-
-
-@pytest.mark.parametrize(
-    ("page", "audits"),
-    [(HttpAnswer(404, {}, b"{}"), {"data": []}), (HttpAnswer(200, {}, b"<html>"), {"data": []}), (PAGE, {"data": 7})],
-)
-def test_answers_that_are_no_history_are_errors(page: Any, audits: Any) -> None:
-    with pytest.raises(BadAnswer):
-        history(page, audits)
+    assert list(timeline.words(entry, NOW + 3601))[1] == "OWED for 1h (paused)"

@@ -48,35 +48,6 @@ def test_each_verb_has_the_common_options_and_each_option_a_help_text(way: tuple
     assert [flag for flag, each in options.items() if not each.help] == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["dlq", "list", "--since", "yesterday"], "use an age such as 90m"),
-        (["dlq", "list", "--reason", "bored"], "'bored' is not one of 'rate_limited'"),
-        (["dlq", "replay", "--newer-than", "week"], "use an age such as 90m, 12h or 7d"),
-        (["dlq", "drop", "--channel", "noc", "--yes"], "Missing option '--reason'"),
-        (["dlq", "drop", "--channel", "noc", "--reason", " ", "--yes"], "1 to 200 printable characters"),
-        (["dlq", "drop", "--channel", "noc", "--reason", "a\x1b[2J", "--yes"], "1 to 200 printable characters"),
-        (["dlq", "drop", "--channel", "noc", "--reason", "upstream", "--yes"], "--failure-reason"),
-        (["dlq", "drop", "--reason", "old", "--yes"], "at least one filter"),
-        (["dlq", "drop", "--reason", "old", "--all", "--channel", "noc", "--yes"], "--all without a filter"),
-        (["dlq", "drop", "--reason", "old", "--all"], "give --yes"),
-        (["dlq", "export", "-", "--json"], "give a FILE"),
-        (["dlq", "export", "/"], "exists, and is not replaced"),
-        (["dlq", "import", "/no/such/file"], "cannot read"),
-        (["channel", "set", "No Such Name"], "use 1 to 48 of a-z"),
-        (["channel", "remove", "--", "-x"], "use 1 to 48 of a-z"),
-        (["uninstall", "--export", "dead.jsonl"], "--export is only for --yes"),
-        (["uninstall", "--yes", "--export", "-"], "give a file"),
-    ],
-)
-def test_invalid_arguments_are_exit_code_2_before_aws_is_called(arguments: list[str], complaint: str) -> None:
-    done = CliRunner().invoke(main, arguments)
-    assert done.exit_code == 2, done.output
-    assert complaint in done.stderr
-    assert done.stdout == ""
-
-
 ROOT = Path(__file__).resolve().parents[3]
 
 
