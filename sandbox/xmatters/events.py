@@ -3,8 +3,8 @@
 Facts: docs/vendors.md, "The REST API". Documented by xMatters: a listing has ``links``, 100 events by default, 1,000 at
 most.
 
-Seen in a public client that tests/clients runs against this stand-in: python-xmatters adds the parameter
-``responseOptions.translations``, without a value, to one event with ``embed=responseOptions``. It is ignored.
+Seen in a public client: python-xmatters adds the parameter ``responseOptions.translations``, without a value, to one
+event with ``embed=responseOptions``. It is ignored.
 
 In three points the clients differ from the facts above, or from those in `sandbox.xmatters.triggers`. The stand-in does
 not imitate these points:
