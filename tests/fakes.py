@@ -349,6 +349,7 @@ class Relay:
         notice_topic_arn: Topic that people read later; none by default.
         heartbeat: The dead man's switch; none by default.
         own_webhook: The stack's webhook, as the sweeper calls it; none by default, so that no canary runs.
+        hosts: Hosts of the vendors.
         chance: Result of the random numbers, from 0 to 1.
         at_once: Function that makes the sweeper's parallel calls; one after the other by default.
         invoked: Jobs for which the sweeper invoked the worker.
@@ -373,6 +374,7 @@ class Relay:
     notice_topic_arn: str = ""
     heartbeat: Callable[[float], str] | None = None
     own_webhook: Post | None = None
+    hosts: VendorHosts = HOSTS
     chance: float = 1.0
     at_once: Any = one_by_one
     invoked: list[Job] = field(default_factory=list)
@@ -415,7 +417,7 @@ class Relay:
             watch=unwatched,
         )
         vendors = Vendors(
-            hosts=HOSTS,
+            hosts=self.hosts,
             triggers=lambda: self.session,
             rest=lambda: self.rest,
             bigpanda=lambda: self.bigpanda,
