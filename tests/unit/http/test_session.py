@@ -1,20 +1,9 @@
-import ssl
-
 import pytest
-import requests
-import urllib3
-from urllib3 import HTTPSConnectionPool
-from urllib3.exceptions import MaxRetryError
 
-from relay.http.session import AllowList, ForbiddenUrl, cause, never_sent
+from relay.http.session import AllowList, ForbiddenUrl
 
 HOSTS = AllowList("XMattersHosts", ("*.xmatters.com", "api.bigpanda.io"))
 LOCAL = AllowList("XMattersHosts", ("*.xmatters.com",), loopback=True)
-
-
-def tls(error: ssl.SSLError) -> MaxRetryError:
-    """Return the error that requests wraps when TLS fails."""
-    return MaxRetryError(HTTPSConnectionPool("acme.xmatters.com"), "/x", urllib3.exceptions.SSLError(error))
 
 
 @pytest.mark.parametrize(
@@ -90,34 +79,3 @@ def test_look_alike_hosts_and_other_forbidden_urls_are_refused(url: str, why: st
 def test_local_profile_allows_no_other_plain_http(url: str) -> None:
     with pytest.raises(ForbiddenUrl):
         LOCAL.check(url)
-
-
-def _connection_error(reason: Exception) -> requests.ConnectionError:
-    pool = urllib3.HTTPSConnectionPool("acme.xmatters.com")
-    return requests.ConnectionError(urllib3.exceptions.MaxRetryError(pool, "/x?apiKey=HIDDEN", reason))
-
-
-REFUSED = _connection_error(
-    urllib3.exceptions.NewConnectionError(urllib3.connection.HTTPConnection("acme.xmatters.com"), "refused")
-)
-RESET = requests.ConnectionError(urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError(104)))
-
-
-@pytest.mark.parametrize(
-    ("error", "never", "name"),
-    [
-        (REFUSED, True, "NewConnectionError"),
-        (requests.ConnectTimeout("/x?apiKey=HIDDEN"), True, "ConnectTimeout"),
-        (requests.exceptions.SSLError("/x?apiKey=HIDDEN"), False, "SSLError"),
-        (requests.exceptions.SSLError(tls(ssl.SSLCertVerificationError("/x?apiKey=HIDDEN"))), True, "SSLError"),
-        (requests.exceptions.SSLError(tls(ssl.SSLEOFError("/x?apiKey=HIDDEN"))), False, "SSLError"),
-        (RESET, False, "ProtocolError"),
-        (requests.ReadTimeout("/x?apiKey=HIDDEN"), False, "ReadTimeout"),
-        (requests.ConnectionError(), False, "ConnectionError"),
-    ],
-)
-def test_connection_error_has_its_name_and_says_if_the_request_was_sent(
-    error: requests.RequestException, never: bool, name: str
-) -> None:
-    assert never_sent(error) is never
-    assert cause(error) == name

@@ -3,6 +3,7 @@
 import base64
 import json
 from copy import replace
+from ssl import SSLCertVerificationError, SSLEOFError
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -169,37 +170,44 @@ class TestAnswer:
         assert Trigger(answer).failure().retry_after == seconds
 
 
-def _lost(error: Exception) -> requests.ConnectionError:
-    pool = urllib3.HTTPSConnectionPool("acme.xmatters.com")
-    return requests.ConnectionError(urllib3.exceptions.MaxRetryError(pool, samples.TRIGGER_URL, error))
+def _lost(error: Exception) -> urllib3.exceptions.MaxRetryError:
+    return urllib3.exceptions.MaxRetryError(
+        urllib3.HTTPSConnectionPool("acme.xmatters.com"), samples.TRIGGER_URL, error
+    )
 
 
-RESET = requests.ConnectionError(
-    urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError(samples.TRIGGER_URL))
-)
-NO_CONNECTION = _lost(urllib3.exceptions.NewConnectionError(urllib3.connection.HTTPConnection("x"), "refused"))
+RESET = urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError(samples.TRIGGER_URL))
+NO_CONNECTION = urllib3.exceptions.NewConnectionError(urllib3.connection.HTTPConnection("x"), "refused")
+TLS = {
+    each: _lost(urllib3.exceptions.SSLError(each(samples.TRIGGER_URL)))
+    for each in (SSLEOFError, SSLCertVerificationError)
+}
 
 
+# Each error names itself alone: its text may quote the URL, which is a credential.
 @pytest.mark.parametrize(
-    ("error", "reason", "may_have_paged"),
+    ("error", "name", "reason", "may_have_paged"),
     [
-        (requests.ReadTimeout(samples.TRIGGER_URL), Reason.TIMEOUT, True),
-        (TimeoutError(samples.TRIGGER_URL), Reason.TIMEOUT, True),
-        (RESET, Reason.UNREACHABLE, True),
-        (requests.exceptions.ChunkedEncodingError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
-        (NO_CONNECTION, Reason.UNREACHABLE, False),
-        (requests.ConnectTimeout(samples.TRIGGER_URL), Reason.UNREACHABLE, False),
-        (requests.exceptions.SSLError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
+        (requests.ReadTimeout(samples.TRIGGER_URL), "no answer within", Reason.TIMEOUT, True),
+        (TimeoutError(samples.TRIGGER_URL), "no answer within", Reason.TIMEOUT, True),
+        (requests.ConnectionError(RESET), "ProtocolError", Reason.UNREACHABLE, True),
+        (requests.ConnectionError(), "ConnectionError", Reason.UNREACHABLE, True),
+        (requests.exceptions.ChunkedEncodingError(samples.TRIGGER_URL), "Chunked", Reason.UNREACHABLE, True),
+        (requests.ConnectionError(_lost(NO_CONNECTION)), "NewConnectionError", Reason.UNREACHABLE, False),
+        (requests.ConnectTimeout(samples.TRIGGER_URL), "ConnectTimeout", Reason.UNREACHABLE, False),
+        (requests.exceptions.SSLError(samples.TRIGGER_URL), "SSLError", Reason.UNREACHABLE, True),
+        (requests.exceptions.SSLError(TLS[SSLEOFError]), "SSLError", Reason.UNREACHABLE, True),
+        (requests.exceptions.SSLError(TLS[SSLCertVerificationError]), "SSLError", Reason.UNREACHABLE, False),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+    ids=str,
 )
 def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
-    error: Exception, reason: Reason, may_have_paged: bool
+    error: Exception, name: str, reason: Reason, may_have_paged: bool
 ) -> None:
     failure = Trigger(error).failure()
     assert isinstance(failure, NoAnswer)
     assert (failure.reason, failure.may_have_acted, failure.was_sent) == (reason, may_have_paged, True)
-    assert failure.http_status is None
+    assert (failure.http_status, name in failure.detail) == (None, True)
     for text in (str(failure), repr(failure), failure.detail, failure.excerpt):
         assert samples.API_KEY not in text
         assert "https" not in text
