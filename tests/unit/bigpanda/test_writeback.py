@@ -132,28 +132,6 @@ class TestFailing:
     POST, READ = "POST comments", "GET activities"
 
     @pytest.mark.parametrize(
-        ("step", "reason", "is_sure"),
-        [
-            (samples.refused(429), "rate_limited", True),
-            (requests.ConnectTimeout(), "unreachable", True),
-            (samples.refused(401), "credentials", True),
-            (requests.ReadTimeout(), "timeout", False),
-            (samples.refused(502), "upstream", False),
-            (requests.ConnectionError(), "unreachable", False),
-        ],
-        ids=["429", "no connection", "401", "timeout", "502", "cut"],
-    )
-    def test_comment_that_failed_is_looked_for_before_a_retry_only_if_it_may_be_written(
-        self, step: Step, reason: str, is_sure: bool
-    ) -> None:
-        relay = acted(step, DONE if is_sure else activities(f"{WORDS} {TAG}"))
-        [waiting] = relay.chores.jobs()
-        assert (waiting.stamps.reason, waiting.stamps.attempts) == (reason, 1)
-        relay.wake(301)
-        assert asked(relay) == [self.POST, self.POST if is_sure else self.READ]
-        assert relay.chores.messages == []
-
-    @pytest.mark.parametrize(
         "there",
         [
             "",

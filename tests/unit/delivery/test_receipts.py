@@ -9,7 +9,6 @@ from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.listing import first_answer
 from relay.failures import InvalidChannel
@@ -234,14 +233,6 @@ class TestRestOfTheStory:
         relay.play("0 60")
         assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
 
-    def test_missing_page_is_told_in_a_pause_with_conditions(self) -> None:
-        tenant = Tenant()
-        tenant.makes_pages = False
-        pauses = {"pauses": [samples.pause("keep", 60, when={"status": "critical"})]}
-        relay = watched(pauses, tenant=tenant)
-        relay.play("critical 15 5m")
-        assert told(relay) == ["page_missing"]
-
     def test_failure_of_an_older_page_says_nothing_of_a_critical_whose_signal_has_no_id(self) -> None:
         relay = watched(BOTH)
         relay.play("warning 5")
@@ -364,31 +355,3 @@ class TestUnansweredRecipients:
         relay.play("critical 60 240 sweep", alerts=["a1"])
         relay.play("critical comment comment", alerts=["a1", "a2"])
         assert rung(relay).split() == [",".join(names), ",".join([*names, "Boss"]), "Boss,Duty"]
-
-    def test_they_are_signalled_although_an_earlier_signal_is_recorded_after_the_topic_was_notified(self) -> None:
-        relay = watched(LATE_ANSWER)
-        relay.play("critical 60")
-        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb.test")
-        relay.play("comment")
-        relay.dynamodb.failure = None
-        relay.sweep(300)
-        assert told(relay) == ["nobody_answered"]
-        relay.play("0 5m")
-        assert rung(relay) == "Ops Ops Boss,Duty"
-        assert relay.dynamodb.indexed() == relay.retries.messages == []
-
-    def test_their_signal_that_could_not_be_recorded_at_once_is_not_repeated(self) -> None:
-        relay = watched(LATE_ANSWER)
-
-        def accepted_before_an_outage(_: Call) -> HttpAnswer:
-            relay.dynamodb.failure = TABLE_DOWN
-            return samples.accepted("r2")
-
-        relay.play("critical 60")
-        relay.session.steps = [accepted_before_an_outage]
-        relay.sweep(240)
-        relay.sweep(60)
-        relay.wake(0)
-        relay.dynamodb.failure = None
-        relay.play("5m comment 60 comment")
-        assert rung(relay) == "Ops Boss,Duty"

@@ -155,7 +155,6 @@ def told(came: float) -> State:
 
 
 PLANNED = replace(OWED, debt=replace(OWED.debt, plan=2))
-GIVEN_UP = PLANNED.dead_lettering(state(), MARK, "refused", plan=3)
 BACK = DOUBTFUL.owing(state(9, version=0))
 # Entry, state of a job, and the standing.
 JOBS: dict[str, tuple[Entry, State, str]] = {
@@ -207,37 +206,12 @@ JOBS: dict[str, tuple[Entry, State, str]] = {
     ),
     "doubtful": (sent(Entry(), state(), "doubtful"), state(), "owed opened"),
 }
-# Entry, plan of a message of the state at NOW, the time at which it was dead-lettered, and the standing.
-MESSAGES: dict[str, tuple[Entry, int, float | None, str]] = {
-    # Messages of one owed state: the entry records the plan of the last one.
-    "replaced message": (PLANNED, 1, None, "replaced"),
-    "last message": (PLANNED, 2, None, "owed opened"),
-    "message that the entry does not know yet": (PLANNED, 3, None, "owed opened"),
-    "message of an announced state": (PLANNED.announcing(state(), "r1", NOW), 1, None, "duplicate"),
-    # A dead-lettered state becomes owed by the message that was dead-lettered last.
-    "left over after the dead letter": (DEAD, 1, None, "dead_lettered"),
-    "copy of an earlier dead letter": (DEAD, 1, MARK - 0.001, "dead_lettered"),
-    "dead letter": (DEAD, 1, MARK, "owed opened"),
-    "later dead letter": (DEAD, 1, MARK + 1, "owed opened"),
-    "dead letter that the ledger does not know": (OWED, 1, MARK, "owed opened"),
-    "dead letter, announced since": (announced(state()), 1, MARK, "duplicate"),
-    "dead letter, overtaken by an announced state": (announced(state(5)), 1, MARK, "superseded"),
-    "dead letter, overtaken by an end": (OWED.unchanged(over()), 1, MARK, "superseded"),
-    "dead letter, though a message with a higher plan was lost": (GIVEN_UP, 1, MARK, "owed opened"),
-    "copy of a message from before the replay": (GIVEN_UP.reviving(state(), MARK + 9), 2, MARK, "replaced"),
-}
 
 
 @pytest.mark.parametrize("name", JOBS)
 def test_standing_of_a_job(name: str) -> None:
     entry, of, standing = JOBS[name]
     assert stood(judge_job(entry, of, PARITY, plan=1, dead_lettered_at=None)) == standing
-
-
-@pytest.mark.parametrize("name", MESSAGES)
-def test_standing_of_a_message(name: str) -> None:
-    entry, plan, mark, standing = MESSAGES[name]
-    assert stood(judge_job(entry, state(), PARITY, plan=plan, dead_lettered_at=mark)) == standing
 
 
 # Entry, state that BigPanda's API shows, seconds after NOW, and if a share brought it or a newer one.
