@@ -1,7 +1,6 @@
 """Write-back: callbacks become comments and assignments; none is lost, and a comment is repeated only in doubt."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger, Table
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSession, Relay, Step
+from tests.fakes import FakeSession, Relay, Step
 from tests.fakes import new_relay as plain_relay
 from tests.unit.states import state
 from tests.unit.xmatters_tenant import Tenant
@@ -32,7 +31,6 @@ ANSWER = {
 }
 WORDS = "jdoe acknowledged xMatters page 408005."
 DONE = HttpAnswer(204, {}, b"")
-NOBODY = HttpAnswer(200, {}, b'{"Resources": []}')
 
 
 def job(number: int = 1, *, attempts: int = 0, **members: Any) -> Job:
@@ -167,28 +165,6 @@ def test_first_share_of_an_incident_releases_it_in_bigpanda() -> None:
     assert relay.post(status="warning", changedOn=1_800_000_001).status < 300
     relay.wake(36)
     assert len(relay.bigpanda.calls) == 1
-
-
-@pytest.mark.parametrize(
-    ("path", "access", "answer", "most", "callbacks"),
-    [("/comments", {}, DONE, 5, 12), ("/Users", {"assign": True}, NOBODY, 2, 5)],
-    ids=["comments", "users"],
-)
-def test_worker_calls_bigpanda_so_often_a_second_at_most(
-    path: str, access: dict[str, Any], answer: HttpAnswer, most: int, callbacks: int
-) -> None:
-    clock, moments = Clock(), list[float]()
-
-    def noted(call: Call) -> HttpAnswer:
-        if path in call.url:
-            moments.append(clock.now)
-            return answer
-        return DONE
-
-    relay = new_relay(noted, parts={"clock": clock}, **access)
-    put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, callbacks + 1)))
-    relay.wake(0)
-    assert (len(moments), max(Counter(map(int, moments)).values())) == (callbacks, most)
 
 
 @pytest.mark.parametrize(
