@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 
 from relay.channels.cache import ChangeMarks, ChannelCache, Secrets
 from relay.channels.parsing import parse_channel
-from relay.failures import ChannelForbidden, ChannelUnreadable, UnknownChannel
+from relay.failures import ChannelUnreadable, UnknownChannel
 from tests import samples
 from tests.fakes import HOSTS, Clock, FakeSecrets
 
@@ -96,24 +96,6 @@ def test_change_of_a_secret_is_seen_by_each_reader_in_its_time(
             read(scene)
     is_stale = text in {DOWN, MALFORMED, "not json"}
     assert [name for name, _ in scene.notices] == ["stale_channel"] * is_stale
-
-
-@pytest.mark.parametrize(
-    ("trouble", "reads"),
-    [(DOWN, 50), (MALFORMED, 1), (ChannelForbidden("AccessDeniedException"), 1)],
-    ids=["down", "malformed", "forbidden"],
-)
-def test_unreadable_secret_without_a_copy_is_an_error_that_is_remembered_unless_aws_is_down(
-    trouble: str | Exception, reads: int
-) -> None:
-    scene = CachedChannels(noc=trouble)
-    for _ in range(50):
-        with pytest.raises(ChannelUnreadable):
-            scene.token()
-    assert len(scene.secrets.reads) == reads
-    scene.changes(OLD, 10)
-    assert scene.token() == samples.TOKEN
-    assert scene.notices == []
 
 
 @pytest.mark.parametrize("read", [GET, REFRESH, FOR_REFUSAL], ids=["get", "refresh", "for refusal"])
