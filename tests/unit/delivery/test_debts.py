@@ -20,12 +20,9 @@ PLACES: list[tuple[set[str], Step, str | None]] = [
     ({"retries"}, DOWN, "ledger"),
     ({"retries", "table"}, DOWN, "dead_letter"),
     ({"retries", "row"}, DOWN, "dead_letter"),
-    ({"retries", "row", "dead_letters"}, DOWN, None),
     ({"retries", "table", "dead_letters"}, DOWN, None),
     ({"retries", "table", "dead_letters"}, LATE, None),
-    (set(), REFUSED, "dead_letter"),
     ({"retries"}, REFUSED, "dead_letter"),
-    ({"dead_letters"}, REFUSED, "retry"),
     ({"retries", "dead_letters"}, REFUSED, "ledger"),
     ({"retries", "table", "dead_letters"}, REFUSED, None),
 ]
