@@ -25,10 +25,11 @@ from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.failures import LedgerError, SendError, UnknownChannel
 from relay.http.session import HttpAnswer, Session, VendorHosts
-from relay.incidents.share import parse_share
+from relay.incidents.share import State, parse_share
 from relay.jobs.job import Job
 from relay.jobs.outcome import Result
 from relay.jobs.queue import Queue, envelope_of, read_envelope
+from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.credentials import change_mark
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
@@ -600,6 +601,12 @@ class Relay:
     def other(self, *steps: Step) -> "Relay":
         """Return a relay on the same queues, table, topic and clock, with other answers of xMatters' triggers."""
         return replace(self, session=FakeSession(*steps), recorder=Recorder())
+
+    def announce(self, incident_id: str, *signals: AcceptedSignal) -> None:
+        """Record a critical as announced, with these signals, unless the ledger has an entry of the incident."""
+        state = State.of(samples.share(id=incident_id), self.clock.now)
+        entry = Entry(newest=state, announced=state, accepted_signals=signals)
+        self.ledger.write(key("noc", (), incident_id), Entry(), entry)
 
     def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
         return self.ledger.read(key("noc", recipients, incident_id))

@@ -1,9 +1,6 @@
 """Hosts that hang or fail, over real sockets: silent ones, answers that trickle, repeats."""
 
-import contextlib
 import socket
-import socketserver
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -20,61 +17,11 @@ from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session
 from relay.ledger.table import Table
 from tests.fakes import Clock
-from tests.integration.live import LOOPBACK, Received, Script, Site, site
+from tests.integration.live import LOOPBACK, STUCK_SECONDS, Host, Received, Script, Site, host, site
 from tests.unit.entrypoints.test_bootstrap import ENVIRONMENT
 
-# A host that hangs for longer than this answers after all, and the test fails.
-STUCK_SECONDS = 30.0
 # Long enough for a loopback connection on a busy machine, short for the test.
 SECONDS = 0.5
-ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Length: 19\r\n\r\n{"requestId": "r1"}'
-
-
-class Host(socketserver.ThreadingTCPServer):
-    """A server that sends the beginning of an answer at once, and then byte for byte until the end of the test.
-
-    Attributes:
-        requests: number of requests that it read.
-    """
-
-    daemon_threads = True
-    request_queue_size = 50
-
-    def __init__(self, at_once: bytes, trickle: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), _Trickling)
-        self.at_once, self.trickle = at_once, trickle
-        self.over = threading.Event()
-        self.requests = 0
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Trickling(socketserver.BaseRequestHandler):
-    server: Host
-
-    def handle(self) -> None:
-        if not self.request.recv(65536):
-            return
-        self.server.requests += 1
-        # The client ends the connection at its deadline.
-        with contextlib.suppress(OSError):
-            self.request.sendall(self.server.at_once)
-            for _ in range(int(STUCK_SECONDS / 0.05)):
-                if self.server.over.wait(0.05):
-                    return
-                self.request.sendall(self.server.trickle)
-            self.request.sendall(ACCEPTED)
-
-
-@contextlib.contextmanager
-def host(at_once: bytes = b"", trickle: bytes = b"") -> Iterator[Host]:
-    """Run a host for a `with` block: a silent one, if it is given no bytes to send."""
-    with Host(at_once, trickle) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        try:
-            yield server
-        finally:
-            server.over.set()
-            server.shutdown()
 
 
 def ask(url: str, seconds: float = SECONDS) -> HttpAnswer:

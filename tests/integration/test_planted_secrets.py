@@ -13,13 +13,10 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.jobs.queue import read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
 from sandbox.server.in_process import Box
 from tests import samples
-from tests.fakes import TABLE_DOWN, Relay
+from tests.fakes import TABLE_DOWN
 from tests.integration.live import Received, relay_over_sockets, site
-from tests.unit.states import state
 
 # The core has the same spelling in URLs, forms, JSON and HTML; the characters around it have different ones.
 CORE = "magpie"
@@ -100,7 +97,7 @@ class Scene:
     def call_back(self, body: str | None = None, **headers: str) -> None:
         """Post an acknowledgement of a new incident that was announced."""
         number = next(self._numbers)
-        announce(self.relay, f"i{number}")
+        self.relay.announce(f"i{number}")
         content = body or acknowledgement(number)
         self._serve(self.relay.callbacks, content, "noc", headers or {"authorization": "Bearer magpie-callback"})
 
@@ -143,11 +140,6 @@ def begin(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> 
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
     caplog.set_level("DEBUG", logger="relay")
     return lambda secret: Scene(secret, caplog)
-
-
-def announce(relay: Relay, incident_id: str, *signals: AcceptedSignal) -> None:
-    entry = Entry(newest=state(id=incident_id), announced=state(id=incident_id), accepted_signals=signals)
-    relay.ledger.write(key("noc", (), incident_id), Entry(), entry)
 
 
 FAULTS: list[dict[str, Any]] = [
@@ -317,7 +309,7 @@ def test_no_credential_is_written_when_xmatters_echoes_a_request(begin: Begin, l
     with site(echo) as server:
         trigger = "https://acme.xmatters.com/?apiKey=magpie"
         scene = begin(document(trigger, AUTHS["url"], server.url, rest_url=server.url))
-        announce(scene.relay, "i1", SIGNALS[looked_up])
+        scene.relay.announce("i1", SIGNALS[looked_up])
         scene.call_back(json.dumps(json.loads(acknowledgement(1)) | {"event": {"number": "1"}}))
         scene.relay.wake(301)
     [again] = scene.relay.chores.jobs()

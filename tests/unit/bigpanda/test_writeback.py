@@ -10,14 +10,9 @@ import requests
 from relay.bigpanda.comment import tag_of
 from relay.http.session import HttpAnswer
 from relay.jobs.job import Job
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
-from relay.ledger.table import Ledger, Table
 from tests import samples
-from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import FakeSession, Relay, Step
 from tests.fakes import new_relay as plain_relay
-from tests.unit.states import state
 from tests.unit.xmatters_tenant import Tenant
 
 ANSWER = {
@@ -64,16 +59,8 @@ def put(relay: Relay, *jobs: Job) -> None:
     """Put callbacks on the chore queue. Record their incidents as announced, if the relay sent no signal before."""
     for each in jobs:
         if not relay.session.calls:
-            announce(relay, json.loads(each.body)["incident_id"])
+            relay.announce(json.loads(each.body)["incident_id"])
         relay.chores.queue().send(each)
-
-
-def announce(relay: Relay, incident_id: str) -> None:
-    """Record an incident as announced in the channel's ledger, unless the ledger has an entry of the incident."""
-    name, elsewhere = key("noc", (), incident_id), FakeDynamoDb()
-    client: Any = elsewhere
-    Ledger(Table(client, "ledger", relay.clock)).write(name, Entry(), Entry(newest=state(), announced=state()))
-    relay.dynamodb.items.setdefault(name, elsewhere.items[name])
 
 
 def asked(relay: Relay) -> list[str]:
