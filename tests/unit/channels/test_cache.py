@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 
 from relay.channels.cache import ChangeMarks, ChannelCache, Secrets
 from relay.channels.parsing import parse_channel
-from relay.failures import ChannelUnreadable, UnknownChannel
+from relay.failures import ChannelForbidden, ChannelUnreadable, UnknownChannel
 from tests import samples
 from tests.fakes import HOSTS, Clock, FakeSecrets
 
@@ -73,11 +73,14 @@ GET, REFRESH, FOR_REFUSAL = CachedChannels.token, CachedChannels.refreshed, Cach
         (NEW, 2, FOR_REFUSAL, "new-token"),
         (NEW, -3600, FOR_REFUSAL, "new-token"),
         (GONE, 300, GET, UnknownChannel),
+        (GONE, 10, REFRESH, UnknownChannel),
         (GONE, 2, FOR_REFUSAL, UnknownChannel),
         (DOWN, 300, GET, samples.TOKEN),
         (MALFORMED, 300, GET, samples.TOKEN),
+        ("not json", 300, GET, samples.TOKEN),
         (DOWN, 10, REFRESH, samples.TOKEN),
         (DOWN, 2, FOR_REFUSAL, ChannelUnreadable),
+        (MALFORMED, 2, FOR_REFUSAL, ChannelUnreadable),
     ],
 )
 def test_change_of_a_secret_is_seen_by_each_reader_in_its_time(
@@ -91,8 +94,26 @@ def test_change_of_a_secret_is_seen_by_each_reader_in_its_time(
     else:
         with pytest.raises(result):
             read(scene)
-    is_stale = text in {DOWN, MALFORMED}
+    is_stale = text in {DOWN, MALFORMED, "not json"}
     assert [name for name, _ in scene.notices] == ["stale_channel"] * is_stale
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reads"),
+    [(DOWN, 50), (MALFORMED, 1), (ChannelForbidden("AccessDeniedException"), 1)],
+    ids=["down", "malformed", "forbidden"],
+)
+def test_unreadable_secret_without_a_copy_is_an_error_that_is_remembered_unless_aws_is_down(
+    trouble: str | Exception, reads: int
+) -> None:
+    scene = CachedChannels(noc=trouble)
+    for _ in range(50):
+        with pytest.raises(ChannelUnreadable):
+            scene.token()
+    assert len(scene.secrets.reads) == reads
+    scene.changes(OLD, 10)
+    assert scene.token() == samples.TOKEN
+    assert scene.notices == []
 
 
 @pytest.mark.parametrize("read", [GET, REFRESH, FOR_REFUSAL], ids=["get", "refresh", "for refusal"])

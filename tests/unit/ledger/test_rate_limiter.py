@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.failures import Reason
-from relay.ledger.channel_rate_limiter import RateLimiter
+from relay.ledger.channel_rate_limiter import Gate, RateLimiter
 from relay.ledger.debt import Ticket, Wait
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -59,6 +59,24 @@ class Line:
     def report(self, ticket: Ticket, failure: Reason | None = None, retry_after: float | None = None) -> None:
         """Report the result of a signal."""
         self.rate_limiter.report(self.channel.name, ticket, failure, retry_after)
+
+
+@pytest.mark.parametrize(
+    ("counts", "limit", "free"),
+    [
+        ({}, 1, 0),
+        ({-5: 1}, 2, 0),
+        ({-5: 1}, 1, 61 - 5),
+        ({-50: 1, -5: 1}, 2, 61 - 50),
+        ({-50: 3, -5: 1}, 2, 61 - 50),
+        ({-50: 1, -5: 4}, 2, 61 - 5),
+        ({-70: 9}, 1, 0),
+    ],
+)
+def test_gate_has_room_when_enough_counts_leave_the_window(counts: dict[int, int], limit: int, free: float) -> None:
+    seconds = {int(NOW) + second: count for second, count in counts.items()}
+    gate = Gate(counts=seconds, critical_line_end=0.0, other_line_end=0.0)
+    assert gate.free(NOW, limit) == NOW + free
 
 
 def test_no_slot_is_reserved_beyond_the_horizon_and_the_wait_ends_before_it() -> None:

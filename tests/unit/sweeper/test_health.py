@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.failures import ChannelUnreadable
+from relay.failures import ChannelUnreadable, NoAnswer, Reason
 from relay.http.session import HttpAnswer
 from relay.ledger.channel_rate_limiter import gate_of
 from relay.sweeper.credential_probe import PROBES_KEY
@@ -240,3 +240,22 @@ class TestRefused:
         [kept] = [item["text"]["S"] for name, item in relay.dynamodb.items.items() if name == PROBES_KEY]
         assert [*json.loads(kept)["channels"]["noc"][1]] == [api]
         assert not [each for each in ("rest-pw", BIGPANDA["api_key"]) if each in kept]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            *(samples.refused(429), DOWN, samples.refused(404), HttpAnswer(200, {}, b"<html>log in</html>")),
+            *(NoAnswer(Reason.TIMEOUT, "no answer"), NoAnswer(Reason.UNREACHABLE, "cut")),
+        ],
+    )
+    def test_other_answers_change_nothing(self, answer: Step) -> None:
+        relay = probing(rest=answer, bigpanda=answer)
+        runs(relay, 2 * HOUR_RUNS)
+        assert told(relay.sns) == []
+        assert calls(relay) == (2, 2)
+        relay.rest.steps, relay.bigpanda.steps = [samples.refused(401)], [samples.refused(401)]
+        runs(relay, HOUR_RUNS)
+        assert len(told(relay.sns)) == 1
+        relay.rest.steps, relay.bigpanda.steps = [answer], [answer]
+        runs(relay, 3 * HOUR_RUNS)
+        assert len(told(relay.sns)) == 1, "still sick"
