@@ -53,6 +53,7 @@ def test_complete_secret_is_parsed_and_shows_no_credential() -> None:
     [
         ("inbound", {}, ": needs basic or token"),
         ("inbound.previous", {"token": "t"}, ": needs expires_at"),
+        ("inbound.previous", {"expires_at": "2030-01-31T12:00:00Z"}, ": needs basic or token"),
         (
             "inbound.previous.expires_at",
             "2030-01-31T12:00:00",
