@@ -25,10 +25,11 @@ from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.failures import LedgerError, SendError, UnknownChannel
 from relay.http.session import HttpAnswer, Session, VendorHosts
-from relay.incidents.share import parse_share
+from relay.incidents.share import State, parse_share
 from relay.jobs.job import Job
 from relay.jobs.outcome import Result
 from relay.jobs.queue import Queue, envelope_of, read_envelope
+from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.credentials import change_mark
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
@@ -349,6 +350,7 @@ class Relay:
         notice_topic_arn: Topic that people read later; none by default.
         heartbeat: The dead man's switch; none by default.
         own_webhook: The stack's webhook, as the sweeper calls it; none by default, so that no canary runs.
+        hosts: Hosts of the vendors.
         chance: Result of the random numbers, from 0 to 1.
         at_once: Function that makes the sweeper's parallel calls; one after the other by default.
         invoked: Jobs for which the sweeper invoked the worker.
@@ -373,6 +375,7 @@ class Relay:
     notice_topic_arn: str = ""
     heartbeat: Callable[[float], str] | None = None
     own_webhook: Post | None = None
+    hosts: VendorHosts = HOSTS
     chance: float = 1.0
     at_once: Any = one_by_one
     invoked: list[Job] = field(default_factory=list)
@@ -415,7 +418,7 @@ class Relay:
             watch=unwatched,
         )
         vendors = Vendors(
-            hosts=HOSTS,
+            hosts=self.hosts,
             triggers=lambda: self.session,
             rest=lambda: self.rest,
             bigpanda=lambda: self.bigpanda,
@@ -598,6 +601,12 @@ class Relay:
     def other(self, *steps: Step) -> "Relay":
         """Return a relay on the same queues, table, topic and clock, with other answers of xMatters' triggers."""
         return replace(self, session=FakeSession(*steps), recorder=Recorder())
+
+    def announce(self, incident_id: str, *signals: AcceptedSignal) -> None:
+        """Record a critical as announced, with these signals, unless the ledger has an entry of the incident."""
+        state = State.of(samples.share(id=incident_id), self.clock.now)
+        entry = Entry(newest=state, announced=state, accepted_signals=signals)
+        self.ledger.write(key("noc", (), incident_id), Entry(), entry)
 
     def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
         return self.ledger.read(key("noc", recipients, incident_id))

@@ -76,6 +76,4 @@ def world(_world: World) -> Iterator[World]:
     _world.box.listening(True)
     _world.box.clear()
     _world.aws.empty_ledger()
-    _world.waiting()
-    _world.chores()
-    assert _world.dead_letters() == [], "the test left a message on the dead-letter queue"
+    assert _world.queued()[-1] == 0, "the test left a message on the dead-letter queue"

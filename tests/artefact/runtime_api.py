@@ -1,28 +1,70 @@
-"""Lambda for one function: the Runtime API on loopback, called by AWS's own runtime client (awslambdaric).
+"""Lambda for one function: a process in which AWS's own runtime client (awslambdaric) runs the handler.
 
-As in Lambda, the interpreter has only the runtime client and boto3 installed. The routes follow "Using the Lambda
-runtime API" in AWS's Lambda developer guide, version 2018-06-01.
+As in Lambda, the interpreter has only the runtime client and boto3 installed. Instead of HTTP, the client gets
+invocations and gives results as lines of JSON.
 """
 
-import contextlib
 import json
 import os
+import select
 import subprocess
-import threading
 import time
-import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, Queue
 from typing import Any
 
 # `make old-sdk` names another environment.
 PYTHON = Path(__file__).parents[2] / os.environ.get("LAMBDA_VENV", ".venv-lambda") / "bin" / "python"
-ROUTES = "/2018-06-01/runtime"
 # Lambda allows ten seconds; a busy machine may need more.
 INIT_SECONDS = 30.0
+# Runs the handler that its argument names. Results have a stream of their own; what the handler prints goes to the log.
+_RUNTIME = """
+import json, os, sys, uuid
+from awslambdaric import bootstrap
+from awslambdaric.lambda_runtime_client import BaseLambdaRuntimeClient, InvocationRequest
+
+results = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(2, 1)
+
+class Client(BaseLambdaRuntimeClient):
+    is_loaded = False
+
+    def __init__(self):
+        pass
+
+    def say(self, kind, document=None):
+        print(json.dumps([kind, document]), file=results)
+
+    def wait_next_invocation(self):
+        if not self.is_loaded:
+            self.say("loaded")
+        self.is_loaded = True
+        line = sys.stdin.readline() or sys.exit()
+        deadline, event = json.loads(line)
+        about = dict.fromkeys(("client_context", "cognito_identity", "tenant_id", "invocation_id"))
+        return InvocationRequest(
+            invoke_id=str(uuid.uuid4()),
+            x_amzn_trace_id="Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0",
+            invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:function",
+            deadline_time_in_ms=deadline,
+            content_type="application/json",
+            event_body=json.dumps(event).encode(),
+            **about,
+        )
+
+    def post_invocation_result(self, invoke_id, result, *_):
+        self.say("result", json.loads(result))
+
+    def post_invocation_error(self, invoke_id, error, *_):
+        self.say("error", json.loads(error))
+
+    def post_init_error(self, error):
+        self.say("error", error)
+
+bootstrap.run(sys.argv[1], Client())
+"""
 
 
 class FunctionError(Exception):
@@ -89,170 +131,60 @@ class Deployed:
         return done.stdout
 
 
-@dataclass(frozen=True)
-class _Said:
-    """A call of the function's process to the Runtime API.
-
-    Attributes:
-        what: kind of call: a request for work, an answer, an error, or the end.
-        request_id: the invocation; empty if the call belongs to none.
-        body: body of the answer or the error.
-    """
-
-    what: str
-    request_id: str = ""
-    body: bytes = b""
-
-
-@dataclass(frozen=True)
-class _Invocation:
-    payload: bytes
-    deadline: float
-    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-
-    def headers(self) -> dict[str, str]:
-        return {
-            "Content-Type": "application/json",
-            "Lambda-Runtime-Aws-Request-Id": self.request_id,
-            "Lambda-Runtime-Deadline-Ms": str(int(self.deadline * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:us-east-1:123456789012:function:function",
-            "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0",
-        }
-
-
 class Function:
     """A loaded function, for one invocation at a time; `init_seconds` is the duration of its load."""
 
-    def __init__(self, deployed: Deployed, api: "_Api", process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, deployed: Deployed, process: subprocess.Popen[str], log: Path) -> None:
         self._deployed = deployed
-        self._api = api
         self._process = process
         self._log = log
-        self.init_seconds = 0.0
+        started = time.perf_counter()
+        self._hear(INIT_SECONDS)
+        self.init_seconds = time.perf_counter() - started
 
     def invoke(self, event: Any) -> Any:
         """Return the handler's answer. Raises FunctionError if the handler raises, FunctionStopped at its timeout."""
-        invocation = _Invocation(json.dumps(event).encode(), time.time() + self._deployed.timeout)
-        self._api.work.put(invocation)
-        said = self._hear(self._deployed.timeout)
-        assert said.request_id == invocation.request_id, "the answer is to another invocation"
-        if said.what == "error":
-            raise FunctionError(json.loads(said.body))
-        return json.loads(said.body)
+        assert self._process.stdin
+        deadline = int((time.time() + self._deployed.timeout) * 1000)
+        self._process.stdin.write(json.dumps([deadline, event]) + "\n")
+        self._process.stdin.flush()
+        return self._hear(self._deployed.timeout)
 
     def log(self) -> str:
         return self._log.read_text()
 
-    def load(self) -> None:
-        """Wait until the function asks for its first invocation. Raises FunctionError if it cannot be loaded."""
-        started = time.perf_counter()
-        said = self._hear(INIT_SECONDS, first=True)
-        self.init_seconds = time.perf_counter() - started
-        if said.what == "error":
-            raise FunctionError(json.loads(said.body))
-
-    def _hear(self, seconds: float, *, first: bool = False) -> _Said:
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                said = self._api.said.get(timeout=max(0.0, end - time.monotonic()))
-            except Empty:
-                self._process.kill()
-                raise FunctionStopped(f"Task timed out after {seconds:.2f} seconds\n{self.log()}") from None
-            if said.what == "end":
-                raise FunctionStopped(f"Runtime exited with status {self._process.returncode}\n{self.log()}")
-            if said.what != "next" or first:
-                return said
+    def _hear(self, seconds: float) -> Any:
+        """Return the next result of the runtime client. Raises FunctionError if it is an error."""
+        assert self._process.stdout
+        if not select.select([self._process.stdout], [], [], seconds)[0]:
+            raise FunctionStopped(f"Task timed out after {seconds:.2f} seconds\n{self.log()}")
+        line = self._process.stdout.readline()
+        if not line:
+            raise FunctionStopped(f"Runtime exited\n{self.log()}")
+        kind, document = json.loads(line)
+        if kind == "error":
+            raise FunctionError(document)
+        return document
 
 
-@contextlib.contextmanager
+@contextmanager
 def loaded(deployed: Deployed, log: Path) -> Iterator[Function]:
-    """Run the function in a process of its own, which writes to `log`, for a `with` block. Raises as Function.load."""
-    with _serving() as api, log.open("wb") as output:
+    """Load the function in a process of its own, which writes to `log`, for a `with` block.
+
+    Raises FunctionError if it cannot be loaded.
+    """
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            [PYTHON, "-m", "awslambdaric", deployed.handler],
+            [PYTHON, "-c", _RUNTIME, deployed.handler],
             cwd=deployed.code,
-            env=deployed.environment() | {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{api.server_port}"},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            env=deployed.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
         )
-        watch = threading.Thread(target=api.watch, args=(process,))
-        watch.start()
-        try:
-            function = Function(deployed, api, process, log)
-            function.load()
-            yield function
-        finally:
-            process.kill()
-            watch.join()
-
-
-class _Api(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Routes)
-        self.work: Queue[_Invocation | None] = Queue()
-        self.said: Queue[_Said] = Queue()
-
-    def watch(self, process: subprocess.Popen[bytes]) -> None:
-        process.wait()
-        self.said.put(_Said("end"))
-        self.work.put(None)
-
-    def handle_error(self, *_: Any) -> None:
-        """Ignore broken connections, which a killed process leaves."""
-
-
-class _Routes(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    # Head and body in one write: two writes on a keep-alive connection wait for each other (Nagle's algorithm).
-    wbufsize = -1
-    server: _Api
-
-    def do_GET(self) -> None:
-        if self.path != f"{ROUTES}/invocation/next":
-            self._answer(404)
-            return
-        self.server.said.put(_Said("next"))
-        invocation = self.server.work.get()
-        if invocation is None:
-            self.close_connection = True
-            return
-        self._answer(200, invocation.headers(), invocation.payload)
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        match self.path.removeprefix(ROUTES).split("/"):
-            case ["", "invocation", request_id, "response" | "error" as what]:
-                said = _Said(what, request_id, body)
-            case ["", "init", "error"]:
-                said = _Said("error", body=body)
-            case _:
-                self._answer(404)
-                return
-        self._answer(202, {"Content-Type": "application/json"}, b'{"status": "OK"}')
-        self.server.said.put(said)
-
-    def _answer(self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
-        self.send_response(status)
-        for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Print nothing."""
-
-
-@contextlib.contextmanager
-def _serving() -> Iterator[_Api]:
-    with _Api() as api:
-        thread = threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield api
-        finally:
-            api.shutdown()
-            thread.join()
+        with process:
+            try:
+                yield Function(deployed, process, log)
+            finally:
+                process.kill()

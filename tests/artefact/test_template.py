@@ -333,11 +333,8 @@ class TestFunctions:
             assert variables.get("RELAY_JOB_WORKER", "") == ("${JobWorkerFunction}" if is_sweeper else "")
 
     @pytest.mark.parametrize(("profile", "is_traced"), [("aws", True), ("local", False)])
-    def test_api_and_functions_are_traced_on_real_aws_alone(self, profile: str, is_traced: bool) -> None:
-        chosen = of_clone(Tracing="Active", Profile=profile)
-        assert chosen.only("AWS::ApiGateway::Stage")["TracingEnabled"] is is_traced
-        modes = {function["TracingConfig"]["Mode"] for function in _functions(chosen).values()}
-        assert modes == {"Active" if is_traced else "PassThrough"}
+    def test_api_is_traced_on_real_aws_alone(self, profile: str, is_traced: bool) -> None:
+        assert of_clone(Tracing="Active", Profile=profile).only("AWS::ApiGateway::Stage")["TracingEnabled"] is is_traced
 
 
 def _each(kind: str) -> set[str]:

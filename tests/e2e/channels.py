@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 HEADERS = {"x-api-key": local.INBOUND_TOKEN, "content-type": "application/json"}
-CALLBACK_HEADERS = {"x-api-key": local.CALLBACK_TOKEN, "content-type": "application/json"}
 # Only xMatters' flood control delays a signal.
 UNPACED = ("policy.max_per_minute=1000", "policy.min_seconds_between_signals=0")
 
@@ -43,9 +42,6 @@ class Channel:
 
     def post(self, body: bytes, headers: Mapping[str, str] = HEADERS) -> requests.Response:
         return _posted(f"{self.cloud.api_url}/bigpanda/{self.name}", body, headers)
-
-    def call_back(self, body: bytes, headers: Mapping[str, str] = CALLBACK_HEADERS) -> requests.Response:
-        return _posted(f"{self.cloud.api_url}/xmatters/{self.name}", body, headers)
 
     def signals(self) -> list[dict[str, Any]]:
         """Return the signals that xMatters accepted from this channel, oldest first."""

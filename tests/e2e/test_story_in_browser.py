@@ -106,17 +106,6 @@ def test_outage_leaves_an_owed_state_and_a_refusal_a_dead_letter_that_is_replaye
     expect(page.locator("#dead")).not_to_contain_text("Certificate expires")
 
 
-def test_ledger_that_is_denied_makes_an_unguarded_signal(page: Page) -> None:
-    # Not `check`, which looks at once: until the server has the change, the page may still show what was.
-    page.get_by_label("its ledger (DynamoDB)").click()
-    expect(page.get_by_label("its ledger (DynamoDB)")).to_be_checked()
-    expect(page.locator("#trouble-sum")).to_contain_text("AWS denies the relay a service")
-    _open(page, "Router is gone")
-    # Not its line in the list of shares: the proofs of its notifications are tried again and again above it.
-    _ringing(page, "Kim Lee", "Router is gone").wait_for()
-    expect(page.locator("#shares")).to_contain_text("Router is gone")
-
-
 def _open(page: Page, title: str) -> None:
     page.get_by_label("New incident").fill(title)
     page.get_by_role("button", name="Open", exact=True).click()

@@ -10,7 +10,6 @@ import pytest
 import requests
 
 from sandbox.server.in_process import Box, running
-from tests.integration.account import Aws, aws
 from tests.integration.relayctl_cloud import Operator, operating
 from tests.integration.relayctl_logs import Logs
 from tests.stand_in import session
@@ -60,12 +59,6 @@ def box(running_box: Box) -> Iterator[Box]:
 def http() -> Iterator[requests.Session]:
     with session() as opened:
         yield opened
-
-
-@pytest.fixture
-def account() -> Iterator[Aws]:
-    with aws() as account:
-        yield account
 
 
 @pytest.fixture

@@ -1,98 +1,35 @@
-"""The library over real sockets: moto in this process as AWS, servers on loopback as the vendors."""
+"""The library over real sockets to servers on loopback."""
 
+import contextlib
+import json
+import socketserver
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from relay.channels.cache import Secrets
 from relay.deadline import Deadline
-from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES, watchdog
-from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
+from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
 from relay.http.session import Session, VendorHosts
-from relay.jobs.job import Job
-from relay.jobs.outcome import Result
-from relay.jobs.queue import envelope_of
-from relay.ledger.table import Table
-from tests import samples
-from tests.fakes import Recorder, one_by_one
-from tests.integration.account import Aws
+from tests.fakes import FakeSecrets, Relay
 
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",), loopback=True)
 LOOPBACK = HOSTS.xmatters
 
 
-class Live:
-    """The relay, wired as in Lambda, without waits between attempts, on a clock that a test can move.
+def relay_over_sockets(document: Mapping[str, Any], **changes: Any) -> Relay:
+    """Return a relay whose channel `noc` has this secret, and which calls the vendors over real sockets.
 
-    Attributes:
-        recorder: log lines and metrics.
-        ahead: seconds by which a test has moved the clock forward.
+    Its queues, table and clock are fakes, and there are no waits between attempts.
     """
-
-    def __init__(self, account: Aws) -> None:
-        self._account, self.recorder, self.ahead = account, Recorder(), 0.0
-        wiring = self._wiring()
-        self._channels, self._delivery = wiring.channels, wiring.delivery
-        self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
-
-    def _wiring(self) -> Wiring:
-        account = self._account
-        secrets = Secrets(account.secrets, "relay", ticks=time.monotonic)
-        table = Table(account.dynamodb, account.table, self.clock)
-        resources = Resources(
-            table=table,
-            credentials=table,
-            retries=account.retries.queue(),
-            chores=account.chores.queue(),
-            dead_letters=account.dead_letters.queue(),
-            read_secret=secrets.read,
-            secret_names=secrets.names,
-            sns=lambda: account.sns,
-            topic_arn=account.topic_arn,
-            alarm_topic_arn="",
-            notice_topic_arn="",
-            invoke=lambda _: False,
-        )
-        effects = Effects(
-            clock=self.clock,
-            random=lambda: 0.0,
-            sleep=time.sleep,
-            deadlines=deadline,
-            owner=lambda: uuid.uuid4().hex,
-            at_once=one_by_one,
-            watch=watchdog,
-        )
-        session = Session(LOOPBACK, clock=self.clock)
-        bigpanda = Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BIGPANDA_BYTES)
-        vendors = Vendors(HOSTS, lambda: session, lambda: session, lambda: bigpanda)
-        return Wiring(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300)
-
-    def clock(self) -> float:
-        return time.time() + self.ahead
-
-    def share(self, seconds: float = 7.0) -> Result:
-        """Relay a share to the channel `noc` within so many seconds, two of which are reserved for the queue."""
-        channel, limit = self._channels.get("noc"), deadline(seconds)
-        return self._delivery.relay(
-            channel, samples.share(), samples.body(), recipients=(), correlation_id="c1", deadline=limit
-        )
-
-    def wake(self, seconds: float) -> None:
-        """Move the clock forward and work all jobs: first those on the retry queue, then the chores."""
-        self.ahead += seconds
-        for mailbox in (self._account.retries, self._account.chores):
-            for each in mailbox.messages():
-                assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
-
-    def revive(self, job: Job) -> None:
-        """Work a job as if an operator had moved its message to the retry queue."""
-        assert self.worker.work([{"messageId": "m1", "body": envelope_of(job)}]) == []
+    session: Any = Session(LOOPBACK)
+    bigpanda = Session(HOSTS.bigpanda, most=MOST_BIGPANDA_BYTES)
+    secrets = FakeSecrets(noc=json.dumps(document))
+    return Relay(session, secrets=secrets, rest=session, bigpanda=bigpanda, hosts=HOSTS, chance=0.0, **changes)  # type: ignore[arg-type]
 
 
 def deadline(seconds: float) -> Deadline:
@@ -117,6 +54,9 @@ class Received:
     method: str = "POST"
 
 
+# A host that hangs for longer than this answers after all, and the test fails.
+STUCK_SECONDS = 30.0
+ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Length: 19\r\n\r\n{"requestId": "r1"}'
 # Returns status, headers and body for a request.
 type Script = Callable[[Received], tuple[int, Mapping[str, str], bytes]]
 
@@ -185,3 +125,50 @@ def site(script: Script) -> Iterator[Site]:
         finally:
             server.shutdown()
             thread.join()
+
+
+class Host(socketserver.ThreadingTCPServer):
+    """A server that sends the beginning of an answer at once, and then byte for byte until the end of the test.
+
+    Attributes:
+        requests: number of requests that it read.
+    """
+
+    daemon_threads = True
+    request_queue_size = 50
+
+    def __init__(self, at_once: bytes, trickle: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), _Trickling)
+        self.at_once, self.trickle = at_once, trickle
+        self.over = threading.Event()
+        self.requests = 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Trickling(socketserver.BaseRequestHandler):
+    server: Host
+
+    def handle(self) -> None:
+        if not self.request.recv(65536):
+            return
+        self.server.requests += 1
+        # The client ends the connection at its deadline.
+        with contextlib.suppress(OSError):
+            self.request.sendall(self.server.at_once)
+            for _ in range(int(STUCK_SECONDS / 0.05)):
+                if self.server.over.wait(0.05):
+                    return
+                self.request.sendall(self.server.trickle)
+            self.request.sendall(ACCEPTED)
+
+
+@contextmanager
+def host(at_once: bytes = b"", trickle: bytes = b"") -> Iterator[Host]:
+    """Run a host for a `with` block: a silent one, if it is given no bytes to send."""
+    with Host(at_once, trickle) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.over.set()
+            server.shutdown()

@@ -1,84 +1,27 @@
-"""Hosts that hang or fail, over real sockets: silent ones, answers that trickle, look-ups that never end, repeats."""
+"""Hosts that hang or fail, over real sockets: silent ones, answers that trickle, repeats."""
 
-import contextlib
 import socket
-import socketserver
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
 import boto3
 import pytest
 
-from relay.channels.authentication import Reply
 from relay.deadline import Deadline, time_limit
 from relay.entrypoints import bootstrap
 from relay.failures import LedgerError, NoAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session
 from relay.ledger.table import Table
-from tests import samples
 from tests.fakes import Clock
-from tests.integration.account import REGION, Aws
-from tests.integration.live import LOOPBACK, Live, Received, Script, Site, site
+from tests.integration.live import LOOPBACK, STUCK_SECONDS, Host, Received, Script, Site, host, site
 from tests.unit.entrypoints.test_bootstrap import ENVIRONMENT
 
-# A host that hangs for longer than this answers after all, and the test fails.
-STUCK_SECONDS = 30.0
 # Long enough for a loopback connection on a busy machine, short for the test.
 SECONDS = 0.5
-ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Length: 19\r\n\r\n{"requestId": "r1"}'
-
-
-class Host(socketserver.ThreadingTCPServer):
-    """A server that sends the beginning of an answer at once, and then byte for byte until the end of the test.
-
-    Attributes:
-        requests: number of requests that it read.
-    """
-
-    daemon_threads = True
-    request_queue_size = 50
-
-    def __init__(self, at_once: bytes, trickle: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), _Trickling)
-        self.at_once, self.trickle = at_once, trickle
-        self.over = threading.Event()
-        self.requests = 0
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Trickling(socketserver.BaseRequestHandler):
-    server: Host
-
-    def handle(self) -> None:
-        if not self.request.recv(65536):
-            return
-        self.server.requests += 1
-        # The client ends the connection at its deadline.
-        with contextlib.suppress(OSError):
-            self.request.sendall(self.server.at_once)
-            for _ in range(int(STUCK_SECONDS / 0.05)):
-                if self.server.over.wait(0.05):
-                    return
-                self.request.sendall(self.server.trickle)
-            self.request.sendall(ACCEPTED)
-
-
-@contextlib.contextmanager
-def host(at_once: bytes = b"", trickle: bytes = b"") -> Iterator[Host]:
-    """Run a host for a `with` block: a silent one, if it is given no bytes to send."""
-    with Host(at_once, trickle) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        try:
-            yield server
-        finally:
-            server.over.set()
-            server.shutdown()
 
 
 def ask(url: str, seconds: float = SECONDS) -> HttpAnswer:
@@ -146,7 +89,7 @@ def silent() -> Iterator[Host]:
 
 def dynamodb(server: Host) -> Any:
     """Return the functions' client of DynamoDB, for a server that hangs."""
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
     return bootstrap._timely(session.client("dynamodb", endpoint_url=server.url, config=bootstrap._HASTE))
 
 
@@ -156,75 +99,6 @@ def test_hanging_call_to_aws_is_repeated_within_its_time_limit_only(silent: Host
     with time_limit(seconds), pytest.raises(LedgerError, match="ReadTimeout" if asked else "ConnectTimeout"):
         table.read("key")
     assert silent.requests == asked
-
-
-class Resolver:
-    """A name server that hangs for the name `localhost`, until a test lets it go."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked, self.let_go = threading.Event(), threading.Event()
-        self._look_up = socket.getaddrinfo
-        monkeypatch.setattr(socket, "getaddrinfo", self._hanging)
-
-    def _hanging(self, host: Any, *args: Any, **kwargs: Any) -> Any:
-        if host == "localhost":
-            self.asked.set()
-            self.let_go.wait(STUCK_SECONDS)
-        return self._look_up("127.0.0.1" if host == "localhost" else host, *args, **kwargs)
-
-
-class Watched:
-    """A watchdog whose time runs out once a look-up hangs; other requests have all the time that they need."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-        self.ended = threading.Semaphore(0)
-
-    def run(self, work: Callable[[], None], _: float) -> None:
-        def noted() -> None:
-            try:
-                work()
-            finally:
-                self.ended.release()
-
-        bootstrap.watchdog(noted, STUCK_SECONDS if self._resolver.let_go.is_set() else 2.0)
-
-
-class TestLookUps:
-    @pytest.fixture
-    def xmatters(self) -> Iterator[Site]:
-        with site(lambda _: (202, {}, b'{"requestId": "r1"}')) as server:
-            yield server
-
-    def test_request_with_a_look_up_that_hangs_is_answered_and_sends_nothing_later(
-        self, xmatters: Site, account: Aws, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        url = f"http://localhost:{xmatters.server_port}/api/integration/1/functions/f/triggers?apiKey=k"
-        account.put_secret("noc", samples.secret(url=url))
-        resolver = Resolver(monkeypatch)
-        watched = Watched(resolver)
-        live = Live(account)
-        webhook = replace(live.webhook, watch=watched.run)
-
-        answer = webhook.serve(samples.request())
-        assert resolver.asked.is_set()
-        assert unsafe(answer)
-        [last] = [line for line in live.recorder.lines() if line["level"] == "CRITICAL"]
-        assert last["raw_body"] == samples.body().decode()
-
-        resolver.let_go.set()
-        assert watched.ended.acquire(timeout=STUCK_SECONDS)
-        assert xmatters.received == []
-        # It was on the retry queue before the look-up, and nothing else was written since.
-        assert [job.stamps.attempts for job in account.retries.jobs()] == [0]
-
-        second = webhook.serve(samples.request(samples.body(id="i2")))
-        assert (second.status, second.document["outcome"]) == (200, "delivered")
-        assert len(xmatters.received) == 1
-
-
-def unsafe(answer: Reply) -> bool:
-    return (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
 
 
 def failing(statuses: list[int | None]) -> Script:

@@ -87,6 +87,27 @@ class TestCallbacks:
         assert (callback.kind, callback.target, callback.is_dead_end()) == (Kind.FAILURE, "dba", True)
 
 
+def test_devices_ring_after_their_delays_and_a_group_escalates_to_its_next_member(box: Box) -> None:
+    signal(box)
+    box.xmatters.clock.turn(90)
+    assert [each["device"] for each in phones(box)["notifications"]] == ["Work Email", "Mobile", "Cell", "Home"]
+    box.xmatters.clock.turn(310)
+    rung = phones(box)["notifications"]
+    assert [each["person"] for each in rung] == ["kim"] * 4 + ["jo"]
+    # The member before can still answer.
+    box.xmatters.notifier.answer(rung[0]["id"], "Acknowledge")
+    assert {each["state"] for each in phones(box)["notifications"]} == {"answered", "over"}
+
+
+def test_resolve_makes_a_page_for_information_that_ends_when_all_are_notified(box: Box) -> None:
+    signal(box)
+    signal(box, status="ok")
+    told = phones(box)["notifications"][-1]
+    assert (told["person"], told["responses"], told["state"]) == ("kim", [], "over")
+    box.xmatters.clock.turn(180)
+    assert [each.status for each in box.events.all()] == ["ACTIVE", "TERMINATED"]
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_script_is_in_the_order_of_its_times_and_opens_each_incident_before_it_is_changed(name: str) -> None:
     steps = SCRIPTS[name]

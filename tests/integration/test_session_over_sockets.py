@@ -2,10 +2,8 @@
 
 import gzip
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ import requests
 from relay.http.session import MAX_ANSWER_BYTES, MAX_IDLE_SECONDS, HttpAnswer, Session, never_sent
 from relay.version import VERSION
 from tests.fakes import Clock
-from tests.integration.live import LOOPBACK, Received, Site, site
+from tests.integration.live import LOOPBACK, Received, Site, host, site
 
 ACCEPTED = (202, {"X-Trace": "r1"}, b'{"requestId": "r1"}')
 
@@ -106,31 +104,14 @@ class TestAnswers:
             assert post(Session(LOOPBACK), server.url).status == 202
 
 
-@contextmanager
-def answering(head: bytes) -> Iterator[int]:
-    """Yield the port of a server that answers one request with these bytes."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(head)
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        yield server.getsockname()[1]
-        thread.join()
-
-
 def test_malformed_header_of_an_answer_puts_no_api_key_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    with answering(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nno colon here\r\n\r\n") as port:
-        assert post(Session(LOOPBACK), f"http://127.0.0.1:{port}/triggers?apiKey=canary-key").status == 202
+    with host(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nno colon here\r\n\r\n") as server:
+        assert post(Session(LOOPBACK), f"{server.url}/triggers?apiKey=canary-key").status == 202
     assert "canary-key" not in caplog.text
 
 
 def test_https_server_without_a_certificate_gets_no_request() -> None:
-    with answering(b"HTTP/1.1 202 Accepted\r\n\r\n") as port, pytest.raises(requests.exceptions.SSLError) as caught:
-        post(Session(LOOPBACK), f"https://127.0.0.1:{port}")
+    with host(b"HTTP/1.1 202 Accepted\r\n\r\n") as server, pytest.raises(requests.exceptions.SSLError) as caught:
+        post(Session(LOOPBACK), server.url.replace("http:", "https:"))
     # The error does not show that the handshake failed, so the request counts as possibly sent.
     assert not never_sent(caught.value)

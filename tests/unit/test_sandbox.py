@@ -4,23 +4,16 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from relay.failures import Reason
-from relay.incidents.own_body import BodyRule, build_body
-from relay.incidents.share import State, parse_share
 from relay.jobs.job import JobKind
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry_key import key
 from sandbox.clock import MOST_AHEAD_SECONDS, Clock
 from sandbox.page import relay_view, sentences
-from sandbox.xmatters import flow
-from sandbox.xmatters.flow import Order
-from sandbox.xmatters.signals import Signal
 from tests.fakes import Relay
 from tests.unit.xmatters_tenant import Tenant, new_relay
 
@@ -44,42 +37,6 @@ def test_turn_that_is_no_turn_ahead_is_refused(clock: Clock, seconds: float) -> 
     with pytest.raises(ValueError, match="seconds must be above 0"):
         clock.turn(seconds)
     assert clock.now() == START
-
-
-EVENTS = Path(__file__).parents[2] / "events"
-
-
-def read(content: bytes, *recipients: str, **decision: Any) -> Order | None:
-    headers = CIMultiDictProxy(CIMultiDict({"X-Relay-Decision": json.dumps(decision)} if decision else {}))
-    now = datetime(2030, 1, 1, tzinfo=UTC)
-    return flow.read(Signal(0, now, "f1", "r1", recipients, "url", headers, content, 202, True, None))
-
-
-def sample(name: str) -> bytes:
-    return str(json.loads((EVENTS / name).read_text())["body"]).encode()
-
-
-def test_bigpandas_body_becomes_subject_priority_and_details() -> None:
-    found = read(sample("bigpanda_1_critical.json"), "dba")
-    assert found is not None
-    assert found.subject == "CRITICAL: pay-db-1 replication: Replica lag is 340 s (limit 30 s)"
-    assert (found.incident_id, found.environment_id) == ("66b0f1c2a94d3e0012ab34cd", "5f3c1a2b9d8e7f6a5b4c3d2e")
-    assert (found.priority, found.is_over, found.recipients) == ("HIGH", False, ("dba",))
-    details = dict(found.details)
-    assert (details["Status"], details["Alerts"]) == ("critical", "2 active of 2")
-    assert ("Alert", "WARNING pay-api-3 latency: p99 latency is 2.4 s (limit 1 s)") in found.details
-
-
-def test_the_relays_own_body_gives_texts_and_its_header_the_rest() -> None:
-    share = parse_share(sample("bigpanda_1_critical.json"))
-    body = build_body(share, State.of(share, 0.0), ("sam",), "HIGH", BodyRule())
-    decided = {"incident_id": "i1", "environment_id": "e1", "is_over": False, "status": "critical", "priority": "LOW"}
-    found = read(body, "dba", "kim", recipients=["dba", "kim"], body="xmatters", **decided)
-    assert found is not None
-    assert found.subject == "CRITICAL pay-db-1 replication: Replica lag is 340 s (limit 30 s)"
-    assert (found.recipients, found.priority, found.is_over) == (("dba", "kim"), "LOW", False)
-    assert (found.incident_id, found.environment_id) == ("i1", "e1")
-    assert dict(found.details)["Active alerts"] == "2"
 
 
 OPENED = "nothing of this open incident was announced"

@@ -15,7 +15,7 @@ from samtranslator.yaml_helper import yaml_parse
 from sandbox.errors import SandboxError
 from tools.staging import account
 from tools.staging.checks import CHECKS
-from tools.staging.report import Check, Checked, Seen, Verdict, judged, markdown, noted
+from tools.staging.report import Check, Checked, Seen, judged
 from tools.staging.target import CHANNEL, Target, XMatters
 
 ACCOUNT = "123456789012"
@@ -56,26 +56,6 @@ def test_whatever_the_stack_would_retain_goes_with_it_but_the_accounts_role() ->
     retained = {name for name, each in resources.items() if each.get("DeletionPolicy") == "Retain"}
     assert retained == {"ApiGatewayRole", "ApiGatewayAccount"}
     assert "DeletionProtectionEnabled" not in resources["LedgerTable"]["Properties"]
-
-
-def test_report_has_the_documents_sentence_what_was_seen_and_what_was_left() -> None:
-    seen = [judged("wrong token", "HTTP 401", holds=True), noted("processors", 2)]
-    text = markdown("us-east-1", [checked(*seen)], ["stack x"])
-    assert "| 1. a check | **held** |" in text
-    assert "docs/sky.md says: The sky is blue." in text
-    assert "- *held*: wrong token: HTTP 401\n- *noted*: processors: 2" in text
-    assert "- **left behind**: stack x" in text
-
-
-@pytest.mark.parametrize(
-    ("seen", "verdict"),
-    [
-        ([judged("x", 1, holds=True), judged("y", 2, holds=False), noted("z", 3)], "differs"),
-        ([noted("x", 1), judged("y", 2, holds=True)], "held"),
-    ],
-)
-def test_check_differs_if_anything_does_and_holds_if_anything_held(seen: list[Seen], verdict: str) -> None:
-    assert checked(*seen).verdict == verdict
 
 
 def test_check_that_fails_keeps_what_it_saw_before_and_differs() -> None:
@@ -208,13 +188,3 @@ def test_check_sends_valid_requests_to_an_account(each: Check) -> None:
     seen = each.checked(Relay()).seen
     assert [one for one in seen if one.what == "the check itself"] == []
     assert seen
-
-
-def test_storm_is_skipped_in_an_account_with_less_than_100_executions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ANSWERS, "GetAccountSettings", {"AccountLimit": {"ConcurrentExecutions": 50}})
-    [storm] = [each for each in CHECKS if each.name == "storm"]
-    [seen] = storm.checked(Relay()).seen
-    assert (seen.verdict, seen.said) == (
-        Verdict.NOTED,
-        "skipped: the account has 50 concurrent executions, and others need some of them",
-    )

@@ -162,28 +162,24 @@ def test_tell_relay_script_never_reveals_its_token() -> None:
         assert found.error is None or len(found.error) < 550
 
 
-@pytest.mark.parametrize("kind", ["", "responses", None, "toString"])
-def test_tell_relay_script_refuses_an_unknown_kind_before_sending(kind: str | None) -> None:
-    (found,) = run(case(Kind=kind))
-    assert found.posted == []
-    assert found.error is not None
-    assert "Kind must be one of response, annotation, status, delivery, escalation, failure" in found.error
+NO_KIND = "Kind must be one of response, annotation, status, delivery, escalation, failure"
+NO_PATH = "Error: Relay: the input Path must be a path, as /v1/xmatters/payments"
 
 
 @pytest.mark.parametrize(
-    "path", ["", "v1/xmatters/payments", "https://example.com/", "/v1/xmatters/a b", "/v1/x?token=1"]
+    ("inputs", "says"),
+    [
+        *(({"Kind": kind}, NO_KIND) for kind in ("", "responses", None, "toString")),
+        *(
+            ({"Path": path}, NO_PATH)
+            for path in ("", "v1/xmatters/payments", "https://example.com/", "/v1/xmatters/a b", "/v1/x?token=1")
+        ),
+        ({"Incident_ID": "", "Event_ID": "null", "Event_Number": ""}, "map Incident ID"),
+    ],
 )
-def test_tell_relay_script_refuses_an_invalid_path_before_sending(path: str) -> None:
-    (found,) = run(case(Kind="status", Path=path))
-    assert found.posted == []
-    assert found.error == "Error: Relay: the input Path must be a path, as /v1/xmatters/payments"
-
-
-def test_tell_relay_script_refuses_an_alert_without_an_incident_before_sending() -> None:
-    (found,) = run(case(Kind="status", Incident_ID="", Event_ID="null", Event_Number=""))
-    assert found.posted == []
-    assert found.error is not None
-    assert "map Incident ID" in found.error
+def test_tell_relay_script_refuses_invalid_inputs_before_sending(inputs: dict[str, Any], says: str) -> None:
+    (found,) = run(case(**{"Kind": "status"} | inputs))
+    assert (found.posted, says in (found.error or "")) == ([], True)
 
 
 def test_tell_relay_script_logs_no_personal_data() -> None:

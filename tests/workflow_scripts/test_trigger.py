@@ -91,33 +91,6 @@ SAMPLES = {
         "alerts_active": "0",
         "is_over": "true",
     },
-    "bigpanda_4_snake_case_and_group.json": BARE
-    | SENT
-    | {
-        "subject": "WARNING: BigPanda incident 1e8495ed5fow65ieof018f8",
-        "incident_id": "1e8495ed5fow65ieof018f8",
-        "status": "warning",
-        "severity": "warning",
-        "link": CONSOLE + "1e8495ed5fow65ieof018f8",
-        "page_key": "bigpanda 1e8495ed5fow65ieof018f8",
-        "alerts_total": "2",
-        "alerts_active": "2",
-    },
-    "bigpanda_5_webhook_v2.json": BARE
-    | SENT
-    | {
-        "subject": "CRITICAL dns-eu-2 resolve: DNS resolvers in eu-west time out",
-        "description": "DNS resolvers in eu-west time out",
-        "incident_id": "66b0f4d5a94d3e0012ab34ff",
-        "environment_id": ENVIRONMENT,
-        "status": "critical",
-        "severity": "critical",
-        "priority": "HIGH",
-        "host": "dns-eu-2",
-        "check": "resolve",
-        "link": CONSOLE + "66b0f4d5a94d3e0012ab34ff",
-        "page_key": "bigpanda 66b0f4d5a94d3e0012ab34ff",
-    },
 }
 
 
@@ -186,23 +159,27 @@ def test_description_of_300_alerts_fits_and_counts_those_left_out() -> None:
     assert (found["alerts_total"], found["alerts_active"], found["source_systems"]) == ("300", "300", "nagios.east")
 
 
-def test_trigger_script_truncates_every_output_to_a_propertys_length() -> None:
-    long = "é" * 5000
+def test_long_outputs_are_cut_to_a_propertys_length_between_whole_characters_and_names() -> None:
+    long = "😀" * 5000
     body = {
         "incident": {"id": long, "status": long, "severity": long, "subject": long, "description": long, "link": long},
         "metadata": {"environment_id": long},
     }
     many = [alert(number, source_system=f"system {number} " + "s" * 100) for number in range(300)]
     headers = {"X-Relay-Delivery-Id": long, "X-Relay-Attempt": long}
-    for found in outputs(request(body, headers=headers), request({"id": "i1", "alerts": many})):
+    groups = [f"group {number:04} " + "n" * 190 for number in range(200)]
+    whole, listed, odd = outputs(
+        request(body, headers=headers),
+        request({"id": "i1", "alerts": many}, recipients=",".join(groups)),
+        request({"id": "i1", "subject": "x" + long}),
+    )
+    recipients = listed.pop("recipients")
+    for found in (whole, listed, odd):
         assert {name: len(text) for name, text in found.items() if len(text) > TEXTS} == {}
-
-
-def test_truncated_subject_keeps_characters_whole() -> None:
-    found = outputs(*(request({"id": "i1", "subject": "x" * pad + "😀" * 1500}) for pad in (0, 1)))
-    for each in found:
-        assert each["subject"].endswith("😀…")
-        assert len(each["subject"]) <= TEXTS
+    assert all(each["subject"].endswith("😀…") for each in (whole, odd))
+    assert len(recipients) <= 20_000
+    names = recipients.split(",")
+    assert (names, len(names) > 90) == (groups[: len(names)], True)
 
 
 def test_trigger_script_joins_recipients_with_commas_without_duplicates() -> None:
@@ -216,14 +193,6 @@ def test_trigger_script_joins_recipients_with_commas_without_duplicates() -> Non
     assert several["recipients"] == "a,b,c"
     assert none["recipients"] == ""
     assert listed["recipients"] == "a,b,jdoe|Work Phone"
-
-
-def test_truncated_list_of_recipients_keeps_names_whole() -> None:
-    given = [f"group {number:04} " + "n" * 190 for number in range(200)]
-    found = output({"id": "i1"}, recipients=",".join(given))["recipients"]
-    assert len(found) <= 20_000
-    assert found.split(",") == given[: len(found.split(","))]
-    assert len(found.split(",")) > 90
 
 
 def test_trigger_script_reads_headers_in_any_case() -> None:

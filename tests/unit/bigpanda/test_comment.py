@@ -109,9 +109,3 @@ class TestRecognition:
         assert self.ours.is_contained_in(text)
         assert self.ours.is_contained_in(html.escape(text))
         assert self.ours.is_contained_in(f"<p>{text}\n</p>")
-
-    def test_comment_is_not_recognised_by_its_mark_alone_or_without_its_note(self) -> None:
-        assert not self.ours.is_contained_in(MARK)
-        assert not self.ours.is_contained_in(f"{self.ours.action} {MARK}")
-        assert not self.ours.is_contained_in(f"{self.ours.note} {MARK} {self.ours.action}")
-        assert not self.ours.is_contained_in(self.ours.text("").replace("1a2b3c4d", "00000000"))

@@ -1,7 +1,6 @@
 """Write-back: callbacks become comments and assignments; none is lost, and a comment is repeated only in doubt."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,14 +10,9 @@ import requests
 from relay.bigpanda.comment import tag_of
 from relay.http.session import HttpAnswer
 from relay.jobs.job import Job
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
-from relay.ledger.table import Ledger, Table
 from tests import samples
-from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSession, Relay, Step
+from tests.fakes import FakeSession, Relay, Step
 from tests.fakes import new_relay as plain_relay
-from tests.unit.states import state
 from tests.unit.xmatters_tenant import Tenant
 
 ANSWER = {
@@ -32,7 +26,6 @@ ANSWER = {
 }
 WORDS = "jdoe acknowledged xMatters page 408005."
 DONE = HttpAnswer(204, {}, b"")
-NOBODY = HttpAnswer(200, {}, b'{"Resources": []}')
 
 
 def job(number: int = 1, *, attempts: int = 0, **members: Any) -> Job:
@@ -66,16 +59,8 @@ def put(relay: Relay, *jobs: Job) -> None:
     """Put callbacks on the chore queue. Record their incidents as announced, if the relay sent no signal before."""
     for each in jobs:
         if not relay.session.calls:
-            announce(relay, json.loads(each.body)["incident_id"])
+            relay.announce(json.loads(each.body)["incident_id"])
         relay.chores.queue().send(each)
-
-
-def announce(relay: Relay, incident_id: str) -> None:
-    """Record an incident as announced in the channel's ledger, unless the ledger has an entry of the incident."""
-    name, elsewhere = key("noc", (), incident_id), FakeDynamoDb()
-    client: Any = elsewhere
-    Ledger(Table(client, "ledger", relay.clock)).write(name, Entry(), Entry(newest=state(), announced=state()))
-    relay.dynamodb.items.setdefault(name, elsewhere.items[name])
 
 
 def asked(relay: Relay) -> list[str]:
@@ -132,28 +117,6 @@ class TestFailing:
     POST, READ = "POST comments", "GET activities"
 
     @pytest.mark.parametrize(
-        ("step", "reason", "is_sure"),
-        [
-            (samples.refused(429), "rate_limited", True),
-            (requests.ConnectTimeout(), "unreachable", True),
-            (samples.refused(401), "credentials", True),
-            (requests.ReadTimeout(), "timeout", False),
-            (samples.refused(502), "upstream", False),
-            (requests.ConnectionError(), "unreachable", False),
-        ],
-        ids=["429", "no connection", "401", "timeout", "502", "cut"],
-    )
-    def test_comment_that_failed_is_looked_for_before_a_retry_only_if_it_may_be_written(
-        self, step: Step, reason: str, is_sure: bool
-    ) -> None:
-        relay = acted(step, DONE if is_sure else activities(f"{WORDS} {TAG}"))
-        [waiting] = relay.chores.jobs()
-        assert (waiting.stamps.reason, waiting.stamps.attempts) == (reason, 1)
-        relay.wake(301)
-        assert asked(relay) == [self.POST, self.POST if is_sure else self.READ]
-        assert relay.chores.messages == []
-
-    @pytest.mark.parametrize(
         "there",
         [
             "",
@@ -189,28 +152,6 @@ def test_first_share_of_an_incident_releases_it_in_bigpanda() -> None:
     assert relay.post(status="warning", changedOn=1_800_000_001).status < 300
     relay.wake(36)
     assert len(relay.bigpanda.calls) == 1
-
-
-@pytest.mark.parametrize(
-    ("path", "access", "answer", "most", "callbacks"),
-    [("/comments", {}, DONE, 5, 12), ("/Users", {"assign": True}, NOBODY, 2, 5)],
-    ids=["comments", "users"],
-)
-def test_worker_calls_bigpanda_so_often_a_second_at_most(
-    path: str, access: dict[str, Any], answer: HttpAnswer, most: int, callbacks: int
-) -> None:
-    clock, moments = Clock(), list[float]()
-
-    def noted(call: Call) -> HttpAnswer:
-        if path in call.url:
-            moments.append(clock.now)
-            return answer
-        return DONE
-
-    relay = new_relay(noted, parts={"clock": clock}, **access)
-    put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, callbacks + 1)))
-    relay.wake(0)
-    assert (len(moments), max(Counter(map(int, moments)).values())) == (callbacks, most)
 
 
 @pytest.mark.parametrize(

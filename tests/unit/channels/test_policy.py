@@ -129,8 +129,6 @@ def first(*routes: Route, document: dict[str, Any] | None = None, is_open: bool 
     [
         ({"status": "critical"}, True),
         ({"status": ["warning", "CRIT*"]}, True),
-        ({"severity": "critical"}, True),
-        ({"environment": "e1"}, True),
         ({"environment": "prod*"}, True),
         ({"source_system": "zabbix.*"}, True),
         ({"tag_team": "storage"}, True),
@@ -138,12 +136,9 @@ def first(*routes: Route, document: dict[str, Any] | None = None, is_open: bool 
         ({"status": "critical", "tag_team": "payments"}, True),
         ({}, True),
         ({"status": "warning"}, False),
-        ({"status": "critica"}, False),
         ({"source_system": "zabbix"}, False),
-        ({"tag_team": "network"}, False),
         ({"tag_site": "*"}, False),
         ({"status": "critical", "tag_team": "network"}, False),
-        ({"environment": []}, False),
     ],
     ids=str,
 )

@@ -45,7 +45,6 @@ REFUSED = owed(reason="refused")
     [
         ([owed(120)], []),
         ([owed(121, "upstream")], ["a critical is owed for 2m (upstream 1)"]),
-        ([owed(900, is_critical=False)], []),
         ([owed(901, "timeout", is_critical=False)], ["owed for 15m (timeout 1)"]),
         ([owed(9000, paused_until=NOW - 60)], []),
         ([owed(reason="credentials")], ["xMatters refuses the credentials"]),
@@ -58,7 +57,6 @@ REFUSED = owed(reason="refused")
             [dead_lettered(), dead_lettered(), REFUSED],
             ["2 criticals were given up, and rang nobody", "xMatters refuses the signals"],
         ),
-        ([dead_lettered(is_critical=False)], []),
         ([MISSING], []),
     ],
 )

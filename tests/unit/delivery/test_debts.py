@@ -6,41 +6,12 @@ import requests
 from relay.failures import QueueError
 from relay.jobs.queue import read_envelope
 from tests import samples
-from tests.fakes import Step, hooked, new_relay, table_down
+from tests.fakes import Step, hooked, table_down
 
-OK, DOWN, REFUSED = samples.accepted(), samples.refused(503), samples.refused(404, b"no such trigger")
+DOWN, REFUSED = samples.refused(503), samples.refused(404, b"no such trigger")
 LATE = requests.ReadTimeout("late")
 NO = QueueError("SQS refused the message: AccessDenied")
 LATER = 1_800_000_001
-
-
-# A relay that answers 400 while the provider is down makes the sender give up; ours answers `queued`.
-@pytest.mark.parametrize(
-    ("failure", "reason", "attempts", "repeats"),
-    [
-        (DOWN, "upstream", 3, None),
-        (samples.refused(429), "rate_limited", 3, None),
-        (samples.refused(401), "credentials", 1, None),
-        (LATE, "timeout", 1, "true"),
-        (requests.ConnectTimeout("gone"), "unreachable", 3, None),
-        (ZeroDivisionError(), "internal", 1, "true"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_share_that_is_not_accepted_waits_on_the_retry_queue(
-    failure: Step, reason: str, attempts: int, repeats: str | None
-) -> None:
-    relay = new_relay(failure, chance=0.5)
-    result, entry = relay.share(), relay.entry()
-    assert (result.outcome, result.reason, result.queue) == ("queued", reason, "retry")
-    assert [job.body for job in relay.retries.jobs()] == [samples.body()]
-    assert (entry.debt.since, entry.debt.attempts, entry.debt.reason) == (1_800_000_000, attempts, reason)
-    assert (entry.lease, entry.announced, entry.is_given_up) == (None, None, False)
-    assert (len(entry.doubtful), len(entry.signal_times)) == ((1, 1) if repeats else (0, 0))
-    assert result.exchange.may_have_acted == bool(repeats)
-    relay.close_circuits()
-    relay.wake(300)
-    assert relay.repeats()[-1] == repeats, "it says so only after an attempt that may have notified"
 
 
 # What takes nothing, the answer of xMatters, and the place that keeps the share: None if it is unsafe.
@@ -49,12 +20,9 @@ PLACES: list[tuple[set[str], Step, str | None]] = [
     ({"retries"}, DOWN, "ledger"),
     ({"retries", "table"}, DOWN, "dead_letter"),
     ({"retries", "row"}, DOWN, "dead_letter"),
-    ({"retries", "row", "dead_letters"}, DOWN, None),
     ({"retries", "table", "dead_letters"}, DOWN, None),
     ({"retries", "table", "dead_letters"}, LATE, None),
-    (set(), REFUSED, "dead_letter"),
     ({"retries"}, REFUSED, "dead_letter"),
-    ({"dead_letters"}, REFUSED, "retry"),
     ({"retries", "dead_letters"}, REFUSED, "ledger"),
     ({"retries", "table", "dead_letters"}, REFUSED, None),
 ]

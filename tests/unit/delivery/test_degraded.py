@@ -8,7 +8,6 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from tests import samples
 from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay
 
-OK, DOWN = samples.accepted(), samples.refused(503)
 # Calls of the table for a share, with the number of earlier calls of that operation.
 CALLS = {"read": ("get_item", 0), "gate": ("update_item", 0), "claim": ("update_item", 1), "record": ("update_item", 2)}
 UNGUARDED = "DynamoDB refused: InternalServerError"
@@ -85,38 +84,3 @@ def test_criticals_are_sent_and_other_states_wait_while_the_table_is_down(name: 
     relay.dynamodb.failure = None
     relay.drain()
     assert relay.entry().announced
-
-
-@pytest.mark.parametrize("refuses_writes", [False, True])
-def test_critical_that_was_held_back_rings_nobody_again_before_the_first_one_is_recorded(refuses_writes: bool) -> None:
-    relay = down()
-    relay.play("critical critical 300")
-    jobs = zip(relay.retries.messages, relay.retries.jobs(), strict=True)
-    held = [message for message, job in jobs if job.accepted is None]
-    records = [message for message in relay.retries.messages if message not in held]
-    relay.retries.messages, relay.dynamodb.failure = held, None
-    relay.wake(30)
-    relay.dynamodb.refuses_writes = refuses_writes
-    relay.play("300 300" if refuses_writes else "")
-    relay.dynamodb.refuses_writes = False
-    relay.retries.messages = records + relay.retries.messages
-    relay.wake(60)
-    relay.drain()
-    assert relay.statuses() == "critical"
-
-
-@pytest.mark.parametrize(("is_back", "wakes"), [(False, 2), (True, 5)], ids=["in a row", "with one write in between"])
-def test_job_is_sent_after_two_minutes_of_failed_writes_in_a_row_although_reads_work(is_back: bool, wakes: int) -> None:
-    relay = new_relay(*[DOWN] * (4 if is_back else 3), OK)
-    relay.share()
-    relay.dynamodb.refuses_writes = True
-    for _ in range(3):
-        relay.wake(30)
-    if is_back:
-        relay.dynamodb.refuses_writes = False
-        relay.wake(30)
-        relay.dynamodb.refuses_writes = True
-    sent = len(relay.session.calls)
-    for number in range(1, wakes + 1):
-        relay.wake(30)
-        assert len(relay.session.calls) == sent + (number == wakes)

@@ -1,16 +1,11 @@
 """Delivery of a share: an owed state is kept, claimed, sent and recorded; any other sends no signal."""
 
-import json
-
 import pytest
 
-from relay.http.session import HttpAnswer
 from relay.ledger.accepted_signal import AcceptedSignal
 from tests import samples
 from tests.fakes import new_relay
-from tests.unit.xmatters_tenant import Tenant
 
-OK = samples.accepted()
 LATER = 1_800_000_001
 # A read, the gate, a claim and a record: no row and no stored job.
 DELIVERED = ["get_item", "update_item", "update_item", "update_item"]
@@ -30,16 +25,15 @@ def test_accepted_share_is_delivered_and_recorded_by_one_read_two_writes_and_one
     assert entry.accepted_signals == (AcceptedSignal("r7", relay.clock.now, is_open=True, is_critical=True),)
 
 
+def test_log_line_of_a_share_in_shadow_mode_names_the_recipients_of_the_signal_that_was_not_sent() -> None:
+    relay = new_relay(policy={"mode": "shadow"})
+    relay.webhook.serve(samples.request(recipients=("jdoe",)))
+    [line] = relay.recorder.lines()
+    assert (line["outcome"], line["transition"], line["status"]) == ("shadowed", "opened", "critical")
+    assert "jdoe" in line["recipients"]
+
+
 # ---- Shares with bad timestamps --------------------------------------------------------------------------------------
-
-
-def test_critical_that_is_owed_stays_owed_if_the_next_share_does_not_say_its_status() -> None:
-    relay = new_relay(samples.accepted("r1"), *[samples.refused(503)] * 3, samples.accepted("r2"))
-    assert relay.play("warning critical") == ["delivered opened", "queued upstream"]
-    relay.clock.now += 1
-    assert relay.share(status=None, changedOn=int(relay.clock.now)).subject.transition == "worsened"
-    assert json.loads(relay.session.calls[-1].headers["X-Relay-Decision"])["status"] == "critical"
-    assert relay.play("critical") == ["unchanged touched"]
 
 
 @pytest.mark.parametrize("ahead", [6, 3599])
@@ -50,14 +44,3 @@ def test_resolve_with_a_stamp_in_the_future_does_not_hide_the_next_critical(ahea
     relay.share(status="ok", active=False, resolved=True, changedOn=stamp, updatedOn=stamp)
     relay.clock.now += 10
     assert relay.share(changedOn=LATER + 9, updatedOn=LATER + 9).subject.transition == "reopened"
-
-
-def test_recipients_of_a_late_tag_are_signalled_once_although_the_answer_has_no_request_id() -> None:
-    policy = {"routes": [{"when": {"tag.team": "payments"}, "recipients": ["payments"]}], "preset": "oncall"}
-    relay = new_relay(Tenant().accept, xmatters={"recipients": ["own"]}, policy=policy)
-    relay.share()
-    relay.session.steps = [HttpAnswer(202, {}, b"{}")]
-    for number in range(3):
-        relay.clock.now += 30
-        relay.share(changedOn=LATER + number, tags=[{"name": "team", "value": "payments"}], comments=[str(number)])
-    assert [call.url.partition("&recipients=")[2] for call in relay.session.calls] == ["own", "payments"]

@@ -12,8 +12,6 @@ from tests.unit.states import NOW, announced, lease, over, state, unstamped
 
 MARK = NOW + 60.0
 PARITY, ONCALL = PRESETS["parity"], PRESETS["oncall"]
-NOTHING: frozenset[Transition] = frozenset()
-SILENT_ENDS = ONCALL - {Transition.RESOLVED}
 COMMENT: dict[str, Any] = {"comments": ["seen"]}
 WARNING: dict[str, Any] = {"status": "warning"}
 
@@ -39,7 +37,6 @@ DEAD = OWED.dead_lettering(state(), MARK, "refused", plan=1)
 EASED = announced(state()).unchanged(state(5, **WARNING))
 EASED_TWICE = EASED.unchanged(state(6, **WARNING))
 RETURNED = announced(unstamped()).owing(unstamped(5, status="ok"))
-UNQUEUED = sent(Entry(), state(), "in flight", queued=False)
 REFUSED = sent(Entry(), state(), "refused", queued=False)
 IN_FLIGHT = sent(Entry(), state(), "in flight")
 AGAIN = announced(unstamped()).owing(unstamped(5, status="ok")).owing(unstamped(9))
@@ -48,48 +45,27 @@ DOUBTFUL = sent(announced(state()), state(5, version=0, **WARNING), "doubtful")
 # Entry, state of a share, the policy's transitions, and the standing.
 SHARES: dict[str, tuple[Entry, State, frozenset[Transition], str]] = {
     "first, open": (Entry(), state(), PARITY, "owed opened"),
-    "first, open, but no transition is announced": (Entry(), state(), NOTHING, "unchanged opened"),
     "first, over": (Entry(), over(), PARITY, "unchanged touched"),
     "again, announced": (announced(state()), state(9, version=0), PARITY, "duplicate"),
-    "again, waiting": (OWED, state(9, version=0), PARITY, "duplicate"),
     "again, dead-lettered": (DEAD, state(9, version=0), PARITY, "duplicate"),
     "again, unchanged": (announced(state(-9)).unchanged(state()), state(9, version=0), PARITY, "duplicate"),
-    "again, sent but on no queue": (UNQUEUED, state(9, version=0), PARITY, "owed opened"),
     "again, refused and on no queue": (REFUSED, state(), PARITY, "owed opened"),
     "older than the announced": (announced(state()), state(9, version=-1), PARITY, "superseded"),
-    "older than the owed": (OWED, state(9, version=-1), PARITY, "superseded"),
     "older than an unchanged": (Entry().unchanged(over()), state(9, version=-1), PARITY, "superseded"),
-    "older than one on no queue": (UNQUEUED, state(9, version=-1), PARITY, "owed opened"),
     "comment on the announced": (announced(state()), state(9, **COMMENT), PARITY, "unchanged touched"),
     "comment on the owed": (OWED, state(9, **COMMENT), PARITY, "owed opened"),
-    "comment on an owed worsening": (
-        announced(state(**WARNING)).owing(state(5)),
-        state(9, **COMMENT),
-        PARITY,
-        "owed worsened",
-    ),
     "over within an outage": (OWED, over(9), PARITY, "unchanged touched"),
-    "open again within an outage": (announced(state()).owing(over(5)), state(9), PARITY, "unchanged touched"),
     "eased": (announced(state()), state(9, **WARNING), PARITY, "owed eased"),
     "eased, which the policy does not name": (announced(state()), state(9, **WARNING), ONCALL, "unchanged eased"),
     # The incident eased without a signal, and what comes then is compared with that, too.
     "as bad again after a silent easing": (EASED, state(9), ONCALL, "owed worsened"),
-    "open again after a silent end": (announced(state()).unchanged(over(5)), state(9), SILENT_ENDS, "owed reopened"),
     "eased still": (EASED_TWICE, state(7, **WARNING), ONCALL, "unchanged eased"),
-    "over after a silent easing": (EASED_TWICE, over(8), ONCALL, "owed resolved"),
     "alerts are compared with the announced": (
         EASED,
         state(6, **WARNING),
         frozenset({Transition.GREW, Transition.WORSENED}),
         "unchanged eased",
     ),
-    "as bad again, with more alerts": (
-        announced(state(alerts=[{"id": "a1"}])).unchanged(state(5, **WARNING)),
-        state(9, alerts=[{"id": "a1"}, {"id": "a2"}]),
-        frozenset({Transition.GREW, Transition.WORSENED}),
-        "owed worsened",
-    ),
-    "accepted signal ends an easing": (sent(EASED, state(9)), state(11), ONCALL, "unchanged touched"),
     # Equal timestamps: arrival order decides, and the ledger remembers the digests that it saw.
     "other state of the same second": (announced(state()), over(9, version=0), PARITY, "owed resolved"),
     "copy of the same second": (
@@ -110,23 +86,10 @@ SHARES: dict[str, tuple[Entry, State, frozenset[Transition], str]] = {
         PARITY,
         "owed reopened",
     ),
-    "seen at an older second": (announced(state()).owing(over(5)), state(9, version=0), PARITY, "superseded"),
     # Without timestamps nothing is a copy, since another state may have come in between.
     "unstamped, as announced": (announced(unstamped()), unstamped(9), PARITY, "unchanged touched"),
     "unstamped, as owed": (Entry().owing(unstamped()), unstamped(9), PARITY, "owed opened"),
     "unstamped, back to the announced": (RETURNED, unstamped(9), PARITY, "unchanged touched"),
-    "unstamped, back from the announced end": (
-        sent(RETURNED, unstamped(5, status="ok")),
-        unstamped(9),
-        PARITY,
-        "owed reopened",
-    ),
-    "unstamped, seen before": (
-        announced(unstamped(**WARNING)).owing(unstamped(5)),
-        unstamped(9, **WARNING),
-        PARITY,
-        "unchanged touched",
-    ),
     "stamped older than the announced, though an unstamped one came between": (
         announced(state(100)).owing(unstamped(105, status="ok")),
         state(107, version=50),
@@ -137,9 +100,7 @@ SHARES: dict[str, tuple[Entry, State, frozenset[Transition], str]] = {
     "critical after a doubtful warning": (DOUBTFUL, state(9, version=0), PARITY, "owed worsened"),
     "end of a doubtful page": (sent(Entry(), state(), "doubtful"), over(9), PARITY, "owed resolved"),
     "end of a refused page": (sent(Entry(), state(), "refused"), over(9), PARITY, "unchanged touched"),
-    "end of a page in flight": (IN_FLIGHT, over(9), PARITY, "owed resolved"),
     "open after a doubtful end": (sent(announced(state()), over(5), "doubtful"), state(9), PARITY, "owed reopened"),
-    "over after a doubtful end": (sent(Entry(), over(5), "doubtful"), over(9), PARITY, "unchanged touched"),
 }
 
 
@@ -155,36 +116,24 @@ def told(came: float) -> State:
 
 
 PLANNED = replace(OWED, debt=replace(OWED.debt, plan=2))
-GIVEN_UP = PLANNED.dead_lettering(state(), MARK, "refused", plan=3)
 BACK = DOUBTFUL.owing(state(9, version=0))
 # Entry, state of a job, and the standing.
 JOBS: dict[str, tuple[Entry, State, str]] = {
     "owed": (OWED, state(), "owed opened"),
     "announced": (announced(state()), state(), "duplicate"),
     "overtaken by an owed state": (Entry().owing(state(5)), state(), "superseded"),
-    "overtaken by an announced state": (announced(state(5)), state(), "superseded"),
     "overtaken by an end within an outage": (OWED.unchanged(over(9)), state(), "superseded"),
-    "end, overtaken within an outage": (
-        announced(state()).owing(over(5)).unchanged(state(9)),
-        over(5),
-        "superseded",
-    ),
     "copy that came at once": (OWED, state(0.6, version=0), "superseded"),
-    "unstamped copy that came at once": (Entry().owing(unstamped()), unstamped(0.6), "superseded"),
     "copy that came later": (OWED, state(0.8, version=0), "owed opened"),
-    "unstamped copy that came later": (Entry().owing(unstamped()), unstamped(0.8), "owed opened"),
     "other state that came at once": (OWED, state(0.5, version=0, flapping=True), "owed opened"),
     "copy with another version": (OWED, state(0.5, version=1), "owed opened"),
     "unknown to the ledger": (Entry(), state(), "owed opened"),
-    "newer than the ledger": (announced(state()), over(5), "owed resolved"),
     "comment on the announced": (
         announced(state()).owing(state(5, **COMMENT)),
         state(5, **COMMENT),
         "unchanged touched",
     ),
-    "end of which nothing was announced": (Entry().owing(over()), over(), "unchanged touched"),
     "end of an announced incident": (announced(state()).owing(over(5)), over(5), "owed resolved"),
-    "open again after a silent end": (announced(state()).unchanged(over(5)), state(9), "owed reopened"),
     "stamped older, though an unstamped one came between": (
         announced(state(100)).owing(unstamped(105, status="ok")),
         state(107, version=50),
@@ -192,39 +141,13 @@ JOBS: dict[str, tuple[Entry, State, str]] = {
     ),
     "unstamped, before a later share": (Entry().owing(unstamped(5, **WARNING)), unstamped(0), "superseded"),
     "unstamped, between two of a state that returned": (AGAIN, unstamped(5, status="ok"), "superseded"),
-    "unstamped, first of a state that returned": (AGAIN, unstamped(0), "duplicate"),
     "unstamped, last of a state that returned": (AGAIN, unstamped(9), "unchanged touched"),
     "borrowed version, announced": (announced(told(5)), told(5), "duplicate"),
     "borrowed version, came after the announced": (announced(told(5)), told(9), "unchanged touched"),
     "newer than the last message of an owed state": (PLANNED, state(5, **COMMENT), "owed opened"),
-    "newer share of a dead-lettered state": (DEAD.owing(state(5)), state(5), "owed opened"),
     # An ambiguous failure.
     "critical after a doubtful warning": (BACK, state(9, version=0), "owed worsened"),
-    "the same, announced": (
-        BACK.announcing(state(9, version=0), "r2", NOW + 9),
-        state(9, version=0),
-        "duplicate",
-    ),
     "doubtful": (sent(Entry(), state(), "doubtful"), state(), "owed opened"),
-}
-# Entry, plan of a message of the state at NOW, the time at which it was dead-lettered, and the standing.
-MESSAGES: dict[str, tuple[Entry, int, float | None, str]] = {
-    # Messages of one owed state: the entry records the plan of the last one.
-    "replaced message": (PLANNED, 1, None, "replaced"),
-    "last message": (PLANNED, 2, None, "owed opened"),
-    "message that the entry does not know yet": (PLANNED, 3, None, "owed opened"),
-    "message of an announced state": (PLANNED.announcing(state(), "r1", NOW), 1, None, "duplicate"),
-    # A dead-lettered state becomes owed by the message that was dead-lettered last.
-    "left over after the dead letter": (DEAD, 1, None, "dead_lettered"),
-    "copy of an earlier dead letter": (DEAD, 1, MARK - 0.001, "dead_lettered"),
-    "dead letter": (DEAD, 1, MARK, "owed opened"),
-    "later dead letter": (DEAD, 1, MARK + 1, "owed opened"),
-    "dead letter that the ledger does not know": (OWED, 1, MARK, "owed opened"),
-    "dead letter, announced since": (announced(state()), 1, MARK, "duplicate"),
-    "dead letter, overtaken by an announced state": (announced(state(5)), 1, MARK, "superseded"),
-    "dead letter, overtaken by an end": (OWED.unchanged(over()), 1, MARK, "superseded"),
-    "dead letter, though a message with a higher plan was lost": (GIVEN_UP, 1, MARK, "owed opened"),
-    "copy of a message from before the replay": (GIVEN_UP.reviving(state(), MARK + 9), 2, MARK, "replaced"),
 }
 
 
@@ -232,12 +155,6 @@ MESSAGES: dict[str, tuple[Entry, int, float | None, str]] = {
 def test_standing_of_a_job(name: str) -> None:
     entry, of, standing = JOBS[name]
     assert stood(judge_job(entry, of, PARITY, plan=1, dead_lettered_at=None)) == standing
-
-
-@pytest.mark.parametrize("name", MESSAGES)
-def test_standing_of_a_message(name: str) -> None:
-    entry, plan, mark, standing = MESSAGES[name]
-    assert stood(judge_job(entry, state(), PARITY, plan=plan, dead_lettered_at=mark)) == standing
 
 
 # Entry, state that BigPanda's API shows, seconds after NOW, and if a share brought it or a newer one.

@@ -49,12 +49,6 @@ def test_share_is_posted_with_its_header_and_bytes() -> None:
     assert call.headers["Authorization"] == "Bearer canary"
 
 
-def test_no_time_left_sends_no_heartbeat() -> None:
-    failure, session = beaten(HttpAnswer(200, {}, b""), seconds=0.0)
-    assert failure
-    assert session.calls == []
-
-
 def test_no_host_but_that_of_the_url_is_called() -> None:
     client = HttpClient(Session(AllowList("HeartbeatUrl", ("switch.example.com",))))
     failure = client.failure("GET", "https://other.example.com/canary", None, {}, Deadline(1, Clock()))

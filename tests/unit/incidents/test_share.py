@@ -67,27 +67,6 @@ def test_share_is_read_the_same_in_every_spelling(document: Any) -> None:
     assert share.digest == parsed(WRAPPED).digest
 
 
-def test_share_needs_an_incident_id_alone() -> None:
-    share = parsed({"id": "i1"})
-    assert share == Share(
-        incident_id="i1",
-        event=None,
-        status=None,
-        severity=None,
-        active=None,
-        resolved=None,
-        flapping=None,
-        snoozed=None,
-        changed_on=None,
-        updated_on=None,
-        alerts=(),
-        environment_id=None,
-        title="",
-        document={"id": "i1"},
-    )
-    assert share.version is None
-
-
 @pytest.mark.parametrize(
     "document",
     [
@@ -113,24 +92,18 @@ MISSING = "is missing (also looked for id and incident_id)"
         # The incident's id, and the names that were looked for.
         ({"incident": {"id": ""}}, NO_ID + "a string"),
         ({"incident": {"id": True}}, NO_ID + "a boolean"),
-        ({"incident": {"id": {"id": 1}}}, NO_ID + "an object"),
         ({"incident": {"id": "x" * 513}}, "is longer than 512 characters"),
-        ({"incident": {"id": 10**600}}, "is longer than 512 characters"),
         ({}, MISSING),
         ({"incident": {"id": None}}, MISSING),
         ({"incident": "i1"}, MISSING + "; incident is a string"),
-        ({"incident": [1]}, MISSING + "; incident is a list"),
         # The body, and the position in it.
         (b"", "is not JSON: Expecting value (line 1, column 1)"),
-        (b"{", "is not JSON: Expecting property name enclosed in double quotes (line 1, column 2)"),
         (b'{"id": 1} x', "is not JSON: Extra data (line 1, column 11)"),
         (b'{"id": "\xff"}', "is not UTF-8 (byte 8)"),
         (b'{"id": NaN}', "is not JSON: NaN is not a JSON number"),
-        (b'{"id": 1, "a": [-Infinity]}', "is not JSON: -Infinity is not a JSON number"),
         (b'{"id": ' + b"9" * 5000 + b"}", "has a number with too many digits"),
         (b'{"id": 1, "a": ' + b"[" * 200_000, "is nested too deeply"),
         (b"[]", "must be a JSON object, not a list"),
-        (b"null", "must be a JSON object, not null"),
     ],
     ids=lambda value: value[:24] if isinstance(value, bytes) else "",
 )
@@ -149,17 +122,12 @@ def test_invalid_share_is_refused_with_its_field_and_what_is_wrong_with_it(body:
         (1_795_564_860.5, 1_795_564_860.5),
         ("1795564860", 1_795_564_860),
         (1_795_564_860_123, 1_795_564_860.123),
-        ("1795564860123", 1_795_564_860.123),
         ("2026-11-25T00:01:00Z", 1_795_564_860),
-        ("2026-11-25T00:01:00.250+00:00", 1_795_564_860.25),
         ("2026-11-25T00:01:00", None),
         ("yesterday", None),
-        ("", None),
         (0, None),
-        (-5, None),
         (True, None),
         (10**400, None),
-        ("9" * 4000, None),
         (1e300, None),
     ],
 )

@@ -312,7 +312,6 @@ class TestListing:
             HttpAnswer(500, {}, b"<html>"),
             HttpAnswer(200, {}, b'{"items": [{"id": "i1", "stat'),
             HttpAnswer(200, {}, b'{"total": 3, "items": []}'),
-            HttpAnswer(200, {}, b'{"total": 3}'),
             requests.ReadTimeout("late"),
         ],
         ids=str,

@@ -4,17 +4,16 @@ import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError
 
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relayctl.stack.last_resort import last_confirmation
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Clock, HookedDynamoDb, Relay, Step, new_relay
+from tests.fakes import Clock, HookedDynamoDb, Relay, new_relay
 
 DOWN = samples.refused(503, b"down")
-REFUSED = samples.refused(404)
 SNS_DOWN = EndpointConnectionError(endpoint_url="https://sns.test")
 LEDGER_DOWN = EndpointConnectionError(endpoint_url="https://dynamodb")
 
@@ -26,45 +25,6 @@ def subjects(relay: Relay) -> list[str]:
 
 def email(relay: Relay) -> str:
     return str(json.loads(relay.sns.published[0]["Message"])["email"])
-
-
-ON = "The relay goes on trying"
-GIVEN_UP = "the relay has given up: relayctl dlq list"
-
-
-@pytest.mark.parametrize(
-    ("step", "said", "policy", "after", "words"),
-    [
-        pytest.param(DOWN, {}, {}, 300, ("last reason: upstream", ON), id="owed"),
-        pytest.param(DOWN, {}, {"fallback_after_seconds": 60}, 60, (ON,), id="policy"),
-        pytest.param(DOWN, {}, {"fallback_after_seconds": 0}, 0, (ON,), id="at once"),
-        pytest.param(samples.refused(503, retry_after="900"), {}, {}, 300, (ON,), id="next attempt is later"),
-        pytest.param(REFUSED, {}, {}, 0, ("last reason: refused", GIVEN_UP), id="refused"),
-        pytest.param(DOWN, {}, {"max_age_seconds": 60}, 60.4, ("last reason: expired", GIVEN_UP), id="expired"),
-        pytest.param(DOWN, {"status": "warning"}, {}, None, (), id="warning"),
-        pytest.param(DOWN, {"status": "unknown"}, {}, None, (), id="unknown"),
-        pytest.param(REFUSED, {"status": "warning"}, {}, None, (), id="refused warning"),
-    ],
-)
-def test_fallback_is_notified_once_of_a_critical_that_is_owed_too_long_or_given_up(
-    step: Step, said: dict[str, Any], policy: dict[str, Any], after: float | None, words: tuple[str, ...]
-) -> None:
-    relay = new_relay(step, policy=policy)
-    relay.share(**said)
-    since = relay.entry().debt.since or relay.clock.now
-    if after:
-        relay.wake(since + after - 0.5 - relay.clock.now)
-        relay.sweep(0)
-        assert subjects(relay) == []
-    if after is not None:
-        relay.wake(max(since + after - relay.clock.now, 0))
-        relay.sweep(0)
-        assert subjects(relay) == ["incident i1 of channel noc"]
-        assert [each for each in words if each not in email(relay)] == []
-        assert (ON in email(relay)) is (ON in words)
-    relay.sweep_for(1500)
-    assert len(subjects(relay)) == (after is not None)
-    assert relay.recorder.metrics().get("critical_waits", 0) == (after is not None)
 
 
 def test_debt_that_was_settled_after_the_index_was_read_is_left_out() -> None:
@@ -114,35 +74,6 @@ class TestPhones:
         assert (line["accepted"], "failed" in line) == ([*self.WAYS], False)
         relay.sweep_for(900)
         assert len(relay.messaging.sent) == 4
-
-    @pytest.mark.parametrize(
-        ("is_topic_down", "failing", "is_notified"),
-        [(True, {"text"}, True), (True, {"call", "text"}, False), (False, {"call", "text"}, True)],
-        ids=["calls alone", "nothing", "topic alone"],
-    )
-    def test_critical_is_notified_if_any_way_took_it_and_else_in_the_next_run(
-        self, is_topic_down: bool, failing: set[str], is_notified: bool
-    ) -> None:
-        relay = self.owing("noc", "db")
-
-        def fail(kind: str, number: str) -> None:
-            if kind in failing:
-                raise ClientError({"Error": {"Code": "ConflictException", "Message": f"{number} opted out"}}, "Send")
-
-        relay.messaging.before = fail
-        relay.sns.failure = SNS_DOWN if is_topic_down else None
-        assert relay.sweep(300)["notified"] == (2 if is_notified else 0)
-        assert relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified is is_notified
-        line = self.line(relay)
-        kind_of = {way: way.split()[0] for way in self.WAYS}
-        assert line["accepted"] == [way for way in self.WAYS if kind_of[way] not in failing]
-        assert line["failed"] == {way: "ConflictException" for way in self.WAYS if kind_of[way] in failing}
-        assert "4255550" not in relay.recorder.written()
-        relay.sns.failure, failing = None, set()
-        sent = len(relay.messaging.sent)
-        relay.sweep(60)
-        assert len(subjects(relay)) == (0 if is_topic_down and is_notified else 2)
-        assert len(relay.messaging.sent) == (sent if is_notified else 4)
 
     @pytest.mark.parametrize("is_topic_down", [False, True])
     def test_phones_that_hang_leave_the_messages_to_be_repeated_after_five_minutes(self, is_topic_down: bool) -> None:
@@ -231,13 +162,6 @@ class TestWorkerWhileTheLedgerIsDown:
         assert len(subjects(relay)) == 1
         relay.wake(60)
         assert len(subjects(relay)) == 2
-
-    @pytest.mark.parametrize("changes", [{"status": "warning"}, {"kind": "followup"}, {"kind": "writeback"}], ids=str)
-    def test_worker_does_not_notify_the_fallback_of_warnings_and_chores(self, changes: dict[str, str]) -> None:
-        relay = self.down(policy={"fallback_after_seconds": 0})
-        self.put(relay, **changes)
-        relay.wake(600)
-        assert subjects(relay) == []
 
 
 class Slow(FakeDynamoDb):

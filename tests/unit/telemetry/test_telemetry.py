@@ -138,7 +138,6 @@ class TestLines:
         ("outcome", "reason", "is_failed"),
         [
             (Outcome.QUEUED, Reason.UPSTREAM, True),
-            (Outcome.QUEUED, Reason.REFUSED, True),
             (Outcome.QUEUED, Reason.CIRCUIT_OPEN, True),
             (Outcome.UNSAFE, Reason.INTERNAL, True),
             (Outcome.DELIVERED, Reason.UPSTREAM, False),
@@ -163,11 +162,9 @@ class TestLines:
         ("incident_id", "shown"),
         [
             ("a\nb", "a\ufffdb"),
-            ("\x00", "\ufffd"),
             ("\ud800", "\ufffd"),
             ("\x1b[2J\u202e", "\ufffd[2J\ufffd"),
             ("é😀", "é😀"),
-            ('"}{', '"}{'),
             ("x" * 1_000_000, "x" * (4096 - 1) + "…"),
         ],
         ids=lambda value: ascii(value)[:20],

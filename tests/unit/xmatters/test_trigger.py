@@ -3,6 +3,7 @@
 import base64
 import json
 from copy import replace
+from ssl import SSLCertVerificationError, SSLEOFError
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,7 +12,7 @@ import requests
 import urllib3
 
 from relay.deadline import Deadline
-from relay.failures import BadAnswer, ChannelUnreadable, NoAnswer, Reason
+from relay.failures import ChannelUnreadable, NoAnswer, Reason
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import SendResult
 from relay.xmatters.trigger import with_recipients
@@ -81,16 +82,13 @@ class TestToken:
         ("answer", "reason"),
         [
             (samples.refused(400, b'{"error":"invalid_grant"}'), Reason.CREDENTIALS),
-            (samples.refused(401), Reason.CREDENTIALS),
             (samples.refused(429), Reason.RATE_LIMITED),
             (samples.refused(503), Reason.UPSTREAM),
-            (samples.refused(302, location="https://login"), Reason.REFUSED),
             (samples.refused(404), Reason.REFUSED),
             (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
             (HttpAnswer(200, {}, b'{"access_token": 7, "expires_in": 900}'), Reason.UPSTREAM),
             (HttpAnswer(200, {}, b'{"access_token": "t\\r\\nX-Evil: 1", "expires_in": 900}'), Reason.UPSTREAM),
             (HttpAnswer(200, {}, '{"access_token": "é", "expires_in": 900}'.encode()), Reason.UPSTREAM),
-            (HttpAnswer(200, {}, b'{"access_token": "", "expires_in": 900}'), Reason.UPSTREAM),
         ],
         ids=lambda value: str(value.status) if isinstance(value, HttpAnswer) else str(value),
     )
@@ -115,11 +113,9 @@ class TestAnswer:
             (HttpAnswer(202, {"x-trace": "r8"}, b'{"requestId": "r9"'), "r8"),
             (HttpAnswer(202, {}, b'{"requestId": "r9"'), None),
             (HttpAnswer(202, {}, b"[" * 60_000), None),
-            (HttpAnswer(202, {}, b"\xff\xfe"), None),
             (HttpAnswer(202, {}, b'{"requestId": null}'), None),
             (HttpAnswer(202, {}, b'{"requestId": 5}'), "5"),
             (HttpAnswer(200, {}, b'{"id": "417"}'), "417"),
-            (HttpAnswer(200, {}, b'{"requestId": "r9"}'), "r9"),
             (HttpAnswer(202, {}, b'{"requestId": "%s"}' % (b"x" * 999)), "x" * 200),
         ],
     )
@@ -127,40 +123,14 @@ class TestAnswer:
         assert Trigger(answer).send() == request_id
 
     @pytest.mark.parametrize(
-        ("answer", "reason"),
-        [
-            (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.REFUSED),
-            (HttpAnswer(200, {}, b"{}"), Reason.REFUSED),
-            (HttpAnswer(200, {"x-trace": "r1"}, b""), Reason.REFUSED),
-            (HttpAnswer(204, {}, b""), Reason.REFUSED),
-            (samples.refused(429), Reason.RATE_LIMITED),
-            (HttpAnswer(500, {}, b'{"requestId": "r1"}'), Reason.UPSTREAM),
-        ],
-        ids=lambda value: str(value.status) if isinstance(value, HttpAnswer) else str(value),
-    )
-    def test_answer_that_is_no_acceptance_has_its_reason(self, answer: HttpAnswer, reason: Reason) -> None:
-        failure = Trigger(answer).failure()
-        assert isinstance(failure, BadAnswer)
-        assert (failure.reason, failure.http_status, failure.detail) == (
-            reason,
-            answer.status,
-            f"HTTP {answer.status}",
-        )
-        assert failure.was_sent
-        assert failure.may_have_acted == (answer.status in {500, 502, 504})
-
-    @pytest.mark.parametrize(
         ("header", "seconds"),
         [
             (None, None),
             ("0", 0),
             ("7", 7),
-            ("1.5", 1.5),
             ("Fri, 15 Jan 2027 08:00:07 GMT", 7),
-            ("Fri, 15 Jan 2027 07:00:00 GMT", 0),
             ("-5", None),
             ("soon", None),
-            ("1e9", None),
             ("Fri, 99 Jan 2027 08:00:07 GMT", None),
         ],
     )
@@ -169,37 +139,44 @@ class TestAnswer:
         assert Trigger(answer).failure().retry_after == seconds
 
 
-def _lost(error: Exception) -> requests.ConnectionError:
-    pool = urllib3.HTTPSConnectionPool("acme.xmatters.com")
-    return requests.ConnectionError(urllib3.exceptions.MaxRetryError(pool, samples.TRIGGER_URL, error))
+def _lost(error: Exception) -> urllib3.exceptions.MaxRetryError:
+    return urllib3.exceptions.MaxRetryError(
+        urllib3.HTTPSConnectionPool("acme.xmatters.com"), samples.TRIGGER_URL, error
+    )
 
 
-RESET = requests.ConnectionError(
-    urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError(samples.TRIGGER_URL))
-)
-NO_CONNECTION = _lost(urllib3.exceptions.NewConnectionError(urllib3.connection.HTTPConnection("x"), "refused"))
+RESET = urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError(samples.TRIGGER_URL))
+NO_CONNECTION = urllib3.exceptions.NewConnectionError(urllib3.connection.HTTPConnection("x"), "refused")
+TLS = {
+    each: _lost(urllib3.exceptions.SSLError(each(samples.TRIGGER_URL)))
+    for each in (SSLEOFError, SSLCertVerificationError)
+}
 
 
+# Each error names itself alone: its text may quote the URL, which is a credential.
 @pytest.mark.parametrize(
-    ("error", "reason", "may_have_paged"),
+    ("error", "name", "reason", "may_have_paged"),
     [
-        (requests.ReadTimeout(samples.TRIGGER_URL), Reason.TIMEOUT, True),
-        (TimeoutError(samples.TRIGGER_URL), Reason.TIMEOUT, True),
-        (RESET, Reason.UNREACHABLE, True),
-        (requests.exceptions.ChunkedEncodingError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
-        (NO_CONNECTION, Reason.UNREACHABLE, False),
-        (requests.ConnectTimeout(samples.TRIGGER_URL), Reason.UNREACHABLE, False),
-        (requests.exceptions.SSLError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
+        (requests.ReadTimeout(samples.TRIGGER_URL), "no answer within", Reason.TIMEOUT, True),
+        (TimeoutError(samples.TRIGGER_URL), "no answer within", Reason.TIMEOUT, True),
+        (requests.ConnectionError(RESET), "ProtocolError", Reason.UNREACHABLE, True),
+        (requests.ConnectionError(), "ConnectionError", Reason.UNREACHABLE, True),
+        (requests.exceptions.ChunkedEncodingError(samples.TRIGGER_URL), "Chunked", Reason.UNREACHABLE, True),
+        (requests.ConnectionError(_lost(NO_CONNECTION)), "NewConnectionError", Reason.UNREACHABLE, False),
+        (requests.ConnectTimeout(samples.TRIGGER_URL), "ConnectTimeout", Reason.UNREACHABLE, False),
+        (requests.exceptions.SSLError(samples.TRIGGER_URL), "SSLError", Reason.UNREACHABLE, True),
+        (requests.exceptions.SSLError(TLS[SSLEOFError]), "SSLError", Reason.UNREACHABLE, True),
+        (requests.exceptions.SSLError(TLS[SSLCertVerificationError]), "SSLError", Reason.UNREACHABLE, False),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+    ids=str,
 )
 def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
-    error: Exception, reason: Reason, may_have_paged: bool
+    error: Exception, name: str, reason: Reason, may_have_paged: bool
 ) -> None:
     failure = Trigger(error).failure()
     assert isinstance(failure, NoAnswer)
     assert (failure.reason, failure.may_have_acted, failure.was_sent) == (reason, may_have_paged, True)
-    assert failure.http_status is None
+    assert (failure.http_status, name in failure.detail) == (None, True)
     for text in (str(failure), repr(failure), failure.detail, failure.excerpt):
         assert samples.API_KEY not in text
         assert "https" not in text
@@ -209,13 +186,10 @@ def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
     ("url", "names", "result"),
     [
         ("https://h/t?apiKey=k", (), "https://h/t?apiKey=k"),
-        ("https://h/t", (), "https://h/t"),
         ("https://h/t", ("a",), "https://h/t?recipients=a"),
         ("https://h/t?apiKey=k", ("a", "b"), "https://h/t?apiKey=k&recipients=a,b"),
         ("https://h/t?recipients=z&apiKey=k", ("a", "z"), "https://h/t?apiKey=k&recipients=z,a"),
-        ("https://h/t?recipients=a%20b,c+d", ("a b", "c d"), "https://h/t?recipients=a%20b,c%20d"),
         ("https://h/t?recipients=a,%20b&recipients=c", ("b",), "https://h/t?recipients=a,b,c"),
-        ("https://h/t?recipients=a%2Cb,%2C", ("c",), "https://h/t?recipients=a,b,c"),
         ("https://h/t?recipients=", ("a",), "https://h/t?recipients=a"),
         ("https://h/t?recipients=", (), "https://h/t"),
         (
@@ -229,8 +203,6 @@ def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
             "https://h/t?apiKey=k&recipients=Caf%C3%A9%20%E2%9C%93,jdoe%7CWork",
         ),
         ("https://h/t?apiKey=k#frag", ("a",), "https://h/t?apiKey=k&recipients=a#frag"),
-        ("https://h/t?my_recipients=z", ("a",), "https://h/t?my_recipients=z&recipients=a"),
-        ("https://h/t", ("a", "a"), "https://h/t?recipients=a"),
         ("https://h/t", ("\ud800",), "https://h/t?recipients=%3F"),
     ],
 )
@@ -241,7 +213,6 @@ def test_recipients_join_those_of_the_trigger_url(url: str, names: tuple[str, ..
 
 OK, DOWN, REFUSED, FORBIDDEN = samples.accepted(), *map(samples.refused, (503, 404, 401))
 CUT, LATE = requests.ConnectionError("reset"), requests.ReadTimeout("late")
-ROTATED = json.dumps(samples.secret(url=samples.TRIGGER_URL.replace(samples.API_KEY, "new-key")))
 
 
 def new_relay(*steps: Step, **changes: Any) -> Relay:
@@ -272,32 +243,25 @@ def wait(status: int, retry_after: str) -> HttpAnswer:
 ATTEMPTS: dict[str, tuple[list[Step], int, int, int, str | None, list[float]]] = {
     "503": ([DOWN], 3, 3, 0, "upstream", [0.5, 1]),
     "429": ([samples.refused(429)], 3, 3, 0, "rate_limited", [0.5, 1]),
-    "408": ([samples.refused(408)], 3, 3, 0, "upstream", [0.5, 1]),
     "never connected": ([requests.ConnectTimeout("gone")], 3, 3, 0, "unreachable", [0.5, 1]),
     "one attempt": ([DOWN], 1, 1, 0, "upstream", []),
-    "two attempts": ([DOWN], 2, 2, 0, "upstream", [0.5]),
     "accepted": ([OK], 3, 1, 1, None, []),
     "accepted at last": ([DOWN, DOWN, OK], 3, 3, 1, None, [0.5, 1]),
     "last failure": ([DOWN, DOWN, REFUSED], 3, 3, 0, "refused", [0.5, 1]),
     "late": ([LATE], -3, 1, 1, "timeout", []),
     "our own fault": ([ZeroDivisionError()], -3, 1, 1, "internal", []),
     "400": ([samples.refused(400)], 3, 1, 0, "refused", []),
-    "302": ([samples.refused(302)], 3, 1, 0, "refused", []),
     "200": ([HttpAnswer(200, {}, b"<html>")], 3, 1, 0, "refused", []),
     "cut, warning": ([CUT], 3, 1, 1, "unreachable", []),
-    "500, warning": ([samples.refused(500)], 3, 1, 1, "upstream", []),
+    "500, warning": ([HttpAnswer(500, {}, b'{"requestId": "r1"}')], 3, 1, 1, "upstream", []),
     "cut, critical": ([CUT], -3, 2, 2, "unreachable", [0.5]),
-    "502, critical": ([samples.refused(502)], -3, 2, 2, "upstream", [0.5]),
     "504, accepted, critical": ([samples.refused(504), OK], -3, 2, 2, None, [0.5]),
     "503, cut, 503, critical": ([DOWN, CUT, DOWN], -3, 3, 1, "upstream", [0.5, 1]),
     "cut, 503, critical": ([CUT, DOWN], -3, 2, 1, "upstream", [0.5]),
-    "cut, 401, critical": ([CUT, FORBIDDEN], -3, 2, 1, "credentials", [0.5]),
     # The signal has 6 s, of which an attempt needs half a second at least.
     "Retry-After": ([wait(429, "3"), OK], 3, 2, 1, None, [3]),
-    "Retry-After, none": ([wait(503, "0"), OK], 3, 2, 1, None, [0]),
     "Retry-After, just fits": ([wait(429, "5.5"), OK], 3, 2, 1, None, [5.5]),
     "Retry-After, does not fit": ([wait(429, "5.51"), OK], 3, 1, 0, "rate_limited", []),
-    "Retry-After, fits once": ([wait(429, "4")], 3, 2, 0, "rate_limited", [4]),
     "Retry-After of a refusal": ([wait(404, "0")], 3, 1, 0, "refused", []),
 }
 
