@@ -277,3 +277,13 @@ def test_page_ends_before_its_resolve_is_announced_unless_the_incident_flaps(
     relay = new_relay(tenant, *steps, policy=policy)
     relay.play(events)
     assert (tenant.ended, relay.play("critical")) == (ended, [again])
+
+
+def test_critical_that_opens_again_before_its_end_is_announced_is_told_of_after_its_own_time(tenant: Tenant) -> None:
+    """Neither the time since which the resolve is owed counts, nor that nobody answered the page that was ended."""
+    relay = new_relay(tenant, samples.accepted("r1"), *[DOWN] * 90, policy={"answered_within_seconds": 900})
+    relay.play("critical 36 ok 36 20m critical 4m")
+    assert (tenant.ended, relay.sns.published) == (["page-1"], [])
+    relay.play("2m")
+    [told] = relay.sns.published
+    assert "owed since 2027-01-15T08:21:" in told["Message"]

@@ -384,9 +384,10 @@ class Entry(NamedTuple):
     def over_untold(self, state: State) -> "Entry":
         """Return the entry with its pages to be terminated, although its newest state, a resolve, is not announced yet.
 
-        If the incident opens again before that, it is announced as reopened.
+        If the incident opens again before that, it is announced as reopened. Nobody has to answer the ended pages.
         """
-        return replace(self._ended_by(state), eased=state.without_alerts() if self.is_eased_by(state) else self.eased)
+        eased = state.without_alerts() if self.is_eased_by(state) else self.eased
+        return replace(self._ended_by(state), eased=eased, receipt=self.receipt.ended())
 
     def _ended_by(self, state: State) -> "Entry":
         # Every page until now has to end, although clocks of senders differ.
@@ -409,8 +410,8 @@ class Entry(NamedTuple):
         debt = self.debt
         if not state.is_of_same_share(self.newest):
             debt = replace(debt, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)
-        if debt.is_notified and self.is_over and state.is_open:
-            # What people were told of is over: the fallback topic is told anew if this state waits, too.
+        if self.is_over and state.is_open and (debt.is_notified or self.eased):
+            # A resolve was owed, or what people were told of: the fallback topic is told if this state waits, too.
             debt = replace(debt, since=state.came, is_notified=False)
         seen_digests = seen_digests[-MAX_SEEN_DIGESTS:]
         return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt)
