@@ -623,14 +623,15 @@ class Entry(NamedTuple):
 
     @property
     def owes_worse(self) -> bool:
-        """True if an open state is owed, maybe dead-lettered, that is worse than a state that may have been announced.
+        """True if an open state is owed, maybe dead-lettered, that is worse than one that came before it.
 
-        A person who answers a page may not know of it.
+        That is a state that may have been announced, or a better one of which people were not told. A person who
+        answers a page may not know of the worse state.
         """
         newest = self.newest
         if newest is None or not newest.is_open or self.debt.since is None:
             return False
-        return any(told is not None and newest.is_worse_than(told) for told in self.maybe_announced())
+        return any(each is not None and newest.is_worse_than(each) for each in (*self.maybe_announced(), self.eased))
 
     def followed(self, found: Mapping[str, AcceptedSignal]) -> "Entry":
         """Return the entry with the pages that a follow-up job found: `found` has the signals by request id."""
