@@ -287,3 +287,20 @@ def test_critical_that_opens_again_before_its_end_is_announced_is_told_of_after_
     relay.play("2m")
     [told] = relay.sns.published
     assert "owed since 2027-01-15T08:21:" in told["Message"]
+
+
+def test_resolve_that_waits_does_not_end_the_page_of_a_newer_state_that_is_being_sent(tenant: Tenant) -> None:
+    """The queue refuses the newer state's message, so that the ledger knows of it by its lease alone."""
+    relay = new_relay(tenant, tenant.accept, *[DOWN] * 4)
+    relay.play("critical 36 ok 36")
+
+    def accept(call: Call) -> HttpAnswer:
+        relay.session.steps, relay.retries.failure = [tenant.accept], None
+        worked(relay, *relay.retries.jobs())
+        return tenant.accept(call)
+
+    relay.clock.now += 30
+    relay.close_circuits()
+    relay.session.steps, relay.retries.failure = [accept], TABLE_DOWN
+    assert relay.play("critical 36 60") == ["delivered reopened"]
+    assert tenant.ended == ["page-1"]

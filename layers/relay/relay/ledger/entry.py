@@ -390,9 +390,10 @@ class Entry(NamedTuple):
         return replace(self._ended_by(state), eased=eased, receipt=self.receipt.ended())
 
     def _ended_by(self, state: State) -> "Entry":
-        # Every page until now has to end, although clocks of senders differ.
-        ended_at = max(state.came, self._last_start() + TICK_SECONDS)
-        return replace(self, end=replace(self.end, at=max(self.end.at, ended_at)))
+        # Every page until now has to end, although clocks of senders differ, but for that of a newer state in flight.
+        is_older = self.lease is not None and state.precedes(self.lease.state)
+        last_start = replace(self, lease=None)._last_start() if is_older else self._last_start()
+        return replace(self, end=replace(self.end, at=max(self.end.at, state.came, last_start + TICK_SECONDS)))
 
     def with_snooze_over(self) -> "Entry":
         """Return the entry of an open incident whose snooze is over, so that its state is announced again.
