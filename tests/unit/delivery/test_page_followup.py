@@ -9,6 +9,7 @@ import requests
 from relay.http.session import HttpAnswer
 from relay.ledger.table import row_of
 from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay, Step, worked
 from tests.unit.xmatters_tenant import Tenant, new_relay, pages
 
@@ -303,4 +304,26 @@ def test_resolve_that_waits_does_not_end_the_page_of_a_newer_state_that_is_being
     relay.close_circuits()
     relay.session.steps, relay.retries.failure = [accept], TABLE_DOWN
     assert relay.play("critical 36 60") == ["delivered reopened"]
+    assert tenant.ended == ["page-1"]
+
+
+class LosesAnswers(FakeDynamoDb):
+    """A DynamoDB client that loses the answer to the next write of the incident's entry, if `loses_next` is set."""
+
+    loses_next = False
+
+    def update_item(self, **request: Any) -> dict[str, Any]:
+        answer = super().update_item(**request)
+        if self.loses_next and request["Key"]["pk"]["S"].startswith("incident/"):
+            self.loses_next = False
+            raise TABLE_DOWN.with_traceback(None)
+        return answer
+
+
+def test_page_of_a_resolve_that_waits_ends_although_the_answer_to_the_ledgers_write_was_lost(tenant: Tenant) -> None:
+    table = LosesAnswers()
+    relay = new_relay(tenant, policy={"pauses": [samples.pause("keep", 30)]}, dynamodb=table)
+    relay.play("critical 36")
+    table.loses_next = True
+    assert (relay.play("ok 36"), table.loses_next) == (["queued paused"], False)
     assert tenant.ended == ["page-1"]
