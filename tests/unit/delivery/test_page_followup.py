@@ -17,6 +17,7 @@ DEAD = "2027-01-15T07:30:00.000Z"
 DOWN = samples.refused(503)
 # After so long, the page of a signal counts as missing.
 MISSING = 180
+FLAP: dict[str, Any] = {"flap": {"transitions": 3, "minutes": 5}}
 
 
 @pytest.fixture
@@ -268,8 +269,16 @@ def test_page_that_a_workflow_makes_after_the_first_ended_ends_too(events: str, 
             ["page-1", "page-2"],
             "unchanged touched",
         ),
+        (FLAP, (samples.accepted("r1"), *[DOWN] * 20), "critical 36 ok critical ok 3m", [], "unchanged touched"),
+        (
+            FLAP,
+            (samples.accepted("r1"), *[DOWN] * 60),
+            "critical 36 ok critical ok 12m",
+            ["page-1"],
+            "queued circuit_open",
+        ),
     ],
-    ids=["paused", "xMatters is down", "it flaps"],
+    ids=["paused", "xMatters is down", "it flaps", "it flaps while xMatters is down", "it is calm again"],
 )
 def test_page_ends_before_its_resolve_is_announced_unless_the_incident_flaps(
     policy: dict[str, Any], steps: tuple[Step, ...], events: str, ended: list[str], again: str, tenant: Tenant

@@ -71,7 +71,8 @@ OVERDUE_SECONDS = 180.0
 # the debt's own message arrived.
 OVERAGE_SECONDS = 15.0
 # A resolve that waits for longer after it came ends its incident's pages before it is announced. Flood control holds it
-# for less: within that time the incident may open again without another page.
+# for less: within that time the incident may open again without another page. One that flaps does so again and again:
+# its pages end once it is calm, or if nobody tries to announce its resolve (a pause, the dead-letter queue).
 UNTOLD_SECONDS = FLOOD_CONTROL_SECONDS
 # Delay of the follow-up that terminates these pages: the entry is written until then.
 FOLLOW_END_SECONDS = 5.0
@@ -386,7 +387,7 @@ def _record_failure(
         if at is not None:
             dead = failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, leased))
             return _over_untold(task, dead, math.inf)
-        failed = _over_untold(task, failed, result.until or until)
+        failed = failed if task.is_flapping else _over_untold(task, failed, result.until or until)
         return planned(task, now, failed) if task.state.is_of_same_share(failed.newest) else failed
 
     _follow_end(services, task, leased, change(leased))
@@ -482,7 +483,7 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
     # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
     is_shown = entry.debt.revived_at or owed.debt.reason == Reason.PAUSED
     reason = wait.reason if is_shown else owed.debt.reason
-    if wait.reason != Reason.FLAPPING:  # people know that the incident opens again and again
+    if wait.reason == Reason.PAUSED or not task.is_flapping:
         owed = _over_untold(task, owed, math.inf if wait.reason in WAITS_WITHOUT_MESSAGE else wait.until)
     debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
     if wait.reason == Reason.CLAIMED:
