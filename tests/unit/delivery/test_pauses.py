@@ -99,3 +99,18 @@ def test_share_that_came_in_shadow_rings_if_it_or_the_next_one_comes_afterwards(
     switch(relay, "live")
     assert relay.share(**said).subject.transition == "opened"
     assert relay.statuses() == "critical"
+
+
+@pytest.mark.parametrize("quiet", [{"mode": "shadow"}, {"pauses": [samples.pause("drop")]}], ids=["shadow", "drop"])
+@pytest.mark.parametrize("meanwhile", ["ok critical", "warning critical"])
+def test_critical_that_is_as_bad_again_in_the_quiet_time_rings_at_its_next_share(
+    quiet: dict[str, Any], meanwhile: str
+) -> None:
+    """Its page may have ended with the better state, of which nobody was told."""
+    relay = new_relay(policy=ONCALL)
+    relay.play("critical")
+    relay.change_policy(**ONCALL, **quiet)
+    relay.play(meanwhile)
+    relay.change_policy(**ONCALL)
+    assert relay.play("comment") == [f"delivered {'reopened' if 'ok' in meanwhile else 'worsened'}"]
+    assert relay.play("comment") == ["unchanged touched"]

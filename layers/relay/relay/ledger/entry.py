@@ -368,12 +368,15 @@ class Entry(NamedTuple):
         entry = self.owing(state)
         return replace(entry, debt=replace(entry.debt, row=row))
 
-    def unchanged(self, state: State) -> "Entry":
+    def unchanged(self, state: State, *, is_left_out: bool = False) -> "Entry":
         """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
 
-        If the state is closed, the entry's `end` records that the incident is over.
+        If the state is closed, the entry's `end` records that the incident is over. If a pause or shadow mode leaves
+        out (`is_left_out`) what is worse than the eased state, the next share of it is announced.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else None
+        if is_left_out and self.eased and state.is_worse_than(self.eased):
+            eased = self.eased
         entry = self._settled_with(state)
         entry = replace(entry, eased=eased, debt=entry.debt.settled())
         if self.is_over or not state.is_open:
