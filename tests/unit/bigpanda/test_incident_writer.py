@@ -117,6 +117,14 @@ ONLY_COMMENTS: dict[str, tuple[list[Step], list[Step], str, list[str], str]] = {
         for response in ("Resolve", "Snooze")
         for status in (400, 503)
     },
+    # Open again before its end was announced.
+    "ended and open again": (
+        [ONE, *[samples.refused(503)] * 20],
+        [DONE],
+        "critical 36 ok 36 36 critical response:Resolve 0",
+        ["comments"],
+        WORSE,
+    ),
     "xMatters knows no such person": ([], [DONE], "critical 5 response:Resolve=mallory 6m", ["comments"], "Unverified"),
     "xMatters knows no such page": ([], [DONE], "critical 5 response:Resolve@another 6m", ["comments"], "Unverified"),
 }

@@ -1,5 +1,7 @@
 """Delivery of a share: an owed state is kept, claimed, sent and recorded; any other sends no signal."""
 
+from typing import Any
+
 import pytest
 
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -44,3 +46,18 @@ def test_resolve_with_a_stamp_in_the_future_does_not_hide_the_next_critical(ahea
     relay.share(status="ok", active=False, resolved=True, changedOn=stamp, updatedOn=stamp)
     relay.clock.now += 10
     assert relay.share(changedOn=LATER + 9, updatedOn=LATER + 9).subject.transition == "reopened"
+
+
+@pytest.mark.parametrize("quiet", [{"mode": "shadow"}, {"pauses": [samples.pause("drop")]}], ids=["shadow", "drop"])
+@pytest.mark.parametrize("meanwhile", ["ok critical", "warning critical"])
+def test_critical_that_is_as_bad_again_in_a_quiet_time_rings_at_its_next_share(
+    quiet: dict[str, Any], meanwhile: str
+) -> None:
+    """Its page may have ended with the better state, of which nobody was told."""
+    relay = new_relay(policy={"preset": "oncall"})
+    relay.play("critical")
+    relay.change_policy(preset="oncall", **quiet)
+    relay.play(meanwhile)
+    relay.change_policy(preset="oncall")
+    assert relay.play("comment") == [f"delivered {'reopened' if 'ok' in meanwhile else 'worsened'}"]
+    assert relay.play("comment") == ["unchanged touched"]

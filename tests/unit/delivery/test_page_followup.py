@@ -9,12 +9,14 @@ import requests
 from relay.http.session import HttpAnswer
 from relay.ledger.table import row_of
 from tests import samples
-from tests.fakes import Call, FakeSession, Relay, Step, worked
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay, Step, worked
 from tests.unit.xmatters_tenant import Tenant, new_relay, pages
 
 DOWN = samples.refused(503)
 # After so long, the page of a signal counts as missing.
 MISSING = 180
+FLAP: dict[str, Any] = {"flap": {"transitions": 3, "minutes": 5}}
 
 
 @pytest.fixture
@@ -220,8 +222,16 @@ def test_changed_credential_works_at_once_when_the_old_one_is_refused(tenant: Te
             ["page-1", "page-2"],
             "unchanged touched",
         ),
+        (FLAP, (samples.accepted("r1"), *[DOWN] * 20), "critical 36 ok critical ok 3m", [], "unchanged touched"),
+        (
+            FLAP,
+            (samples.accepted("r1"), *[DOWN] * 60),
+            "critical 36 ok critical ok 12m",
+            ["page-1"],
+            "queued circuit_open",
+        ),
     ],
-    ids=["paused", "xMatters is down", "it flaps"],
+    ids=["paused", "xMatters is down", "it flaps", "it flaps while xMatters is down", "it is calm again"],
 )
 def test_page_ends_before_its_resolve_is_announced_unless_the_incident_flaps(
     policy: dict[str, Any], steps: tuple[Step, ...], events: str, ended: list[str], again: str, tenant: Tenant
@@ -230,3 +240,52 @@ def test_page_ends_before_its_resolve_is_announced_unless_the_incident_flaps(
     relay = new_relay(tenant, *steps, policy=policy)
     relay.play(events)
     assert (tenant.ended, relay.play("critical")) == (ended, [again])
+
+
+def test_critical_that_opens_again_before_its_end_is_announced_is_told_of_after_its_own_time(tenant: Tenant) -> None:
+    """Neither the time since which the resolve is owed counts, nor that nobody answered the page that was ended."""
+    relay = new_relay(tenant, samples.accepted("r1"), *[DOWN] * 90, policy={"answered_within_seconds": 900})
+    relay.play("critical 36 ok 36 20m critical 4m")
+    assert (tenant.ended, relay.sns.published) == (["page-1"], [])
+    relay.play("2m")
+    [told] = relay.sns.published
+    assert "owed since 2027-01-15T08:21:" in told["Message"]
+
+
+def test_resolve_that_waits_does_not_end_the_page_of_a_newer_state_that_is_being_sent(tenant: Tenant) -> None:
+    """The queue refuses the newer state's message, so that the ledger knows of it by its lease alone."""
+    relay = new_relay(tenant, tenant.accept, *[DOWN] * 4)
+    relay.play("critical 36 ok 36")
+
+    def accept(call: Call) -> HttpAnswer:
+        relay.session.steps, relay.retries.failure = [tenant.accept], None
+        worked(relay, *relay.retries.jobs())
+        return tenant.accept(call)
+
+    relay.clock.now += 30
+    relay.close_circuits()
+    relay.session.steps, relay.retries.failure = [accept], TABLE_DOWN
+    assert relay.play("critical 36 60") == ["delivered reopened"]
+    assert tenant.ended == ["page-1"]
+
+
+class LosesAnswers(FakeDynamoDb):
+    """A DynamoDB client that loses the answer to the next write of the incident's entry, if `loses_next` is set."""
+
+    loses_next = False
+
+    def update_item(self, **request: Any) -> dict[str, Any]:
+        answer = super().update_item(**request)
+        if self.loses_next and request["Key"]["pk"]["S"].startswith("incident/"):
+            self.loses_next = False
+            raise TABLE_DOWN.with_traceback(None)
+        return answer
+
+
+def test_page_of_a_resolve_that_waits_ends_although_the_answer_to_the_ledgers_write_was_lost(tenant: Tenant) -> None:
+    table = LosesAnswers()
+    relay = new_relay(tenant, policy={"pauses": [samples.pause("keep", 30)]}, dynamodb=table)
+    relay.play("critical 36")
+    table.loses_next = True
+    assert (relay.play("ok 36"), table.loses_next) == (["queued paused"], False)
+    assert tenant.ended == ["page-1"]

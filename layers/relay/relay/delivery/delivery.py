@@ -71,8 +71,11 @@ OVERDUE_SECONDS = 180.0
 # the debt's own message arrived.
 OVERAGE_SECONDS = 15.0
 # A resolve that waits for longer after it came ends its incident's pages before it is announced. Flood control holds it
-# for less: within that time the incident may open again without another page.
+# for less: within that time the incident may open again without another page. One that flaps does so again and again:
+# its pages end once it is calm, or if nobody tries to announce its resolve (a pause, the dead-letter queue).
 UNTOLD_SECONDS = FLOOD_CONTROL_SECONDS
+# Delay of the follow-up that terminates these pages: the entry is written until then.
+FOLLOW_END_SECONDS = 5.0
 # Stored jobs outlive the debt by this time, so that an operator can find them.
 STORED_SECONDS = 2 * 24 * 3600.0
 # Waits whose end can change: the ledger alone has the state, and the sweeper wakes it.
@@ -384,11 +387,12 @@ def _record_failure(
         if at is not None:
             dead = failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, leased))
             return _over_untold(task, dead, math.inf)
-        failed = _over_untold(task, failed, result.until or until)
+        failed = failed if task.is_flapping else _over_untold(task, failed, result.until or until)
         return planned(task, now, failed) if task.state.is_of_same_share(failed.newest) else failed
 
+    _follow_end(services, task, leased, change(leased))
     try:
-        _follow_end(services, task, leased, services.ledger.change(task.entry_key, change, leased))
+        services.ledger.change(task.entry_key, change, leased)
         is_recorded = True
     except LedgerError:
         is_recorded = False
@@ -455,9 +459,9 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> tuple[
     has_message = needs_message and task.is_kept
     try:
         owed = _held(services, task, entry, wait, has_message=has_message)
+        _follow_end(services, task, entry, owed)
         if services.ledger.write(task.entry_key, entry, owed) is None:
             return task, None
-        _follow_end(services, task, entry, owed)
     except LedgerError as error:
         # The state has a reason to wait, so the failed record is no reason to send it now.
         until = wait.until if needs_message else min(wait.until, now + UNRECORDED_WAIT_SECONDS)
@@ -479,7 +483,7 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
     # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
     is_shown = entry.debt.revived_at or owed.debt.reason == Reason.PAUSED
     reason = wait.reason if is_shown else owed.debt.reason
-    if wait.reason != Reason.FLAPPING:  # people know that the incident opens again and again
+    if wait.reason == Reason.PAUSED or not task.is_flapping:
         owed = _over_untold(task, owed, math.inf if wait.reason in WAITS_WITHOUT_MESSAGE else wait.until)
     debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
     if wait.reason == Reason.CLAIMED:
@@ -501,11 +505,12 @@ def _over_untold(task: Task, entry: Entry, until: float) -> Entry:
 def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> None:
     """Queue the follow-up that terminates an incident's pages, if `after` records their end and `before` did not.
 
-    If the queue fails, they are terminated after the resolve is announced.
+    It is queued before `after` is written, since the sender may die then, or the answer to the write be lost. If the
+    queue fails, the pages are terminated after the resolve is announced.
     """
     if before.has_live_pages() and not after.has_live_pages():
         now = services.clock()
-        services.outbox.enqueue(followup_job(task.job, now), until=now)
+        services.outbox.enqueue(followup_job(task.job, now), until=now + FOLLOW_END_SECONDS)
 
 
 def row_of(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
@@ -615,10 +620,10 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
         dead = now.dead_lettering(task.state, at, reason, plan=next_plan(task, entry))
         return _over_untold(task, dead, math.inf)
 
+    _follow_end(services, task, entry, change(entry))
     # If the ledger fails, a remaining message of the debt records it later.
     with suppress(LedgerError):
-        after = services.ledger.change(task.entry_key, change, entry)
-        _follow_end(services, task, entry, after)
+        services.ledger.change(task.entry_key, change, entry)
     return result
 
 

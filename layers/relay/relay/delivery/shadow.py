@@ -60,7 +60,7 @@ def _settled(task: Task, now: float, entry: Entry) -> Entry:
         entry = action.note
     else:
         # Without its digest, so that a copy of the share counts as news once the channel is live.
-        entry = entry.unchanged(replace(task.state, digest=""))
+        entry = entry.unchanged(replace(task.state, digest=""), is_left_out=True)
     return task.described(
         replace(entry, debt=replace(entry.debt, row=None), receipt=replace(entry.receipt, is_open=False))
     )

@@ -490,7 +490,7 @@ def _known(case: Case) -> Settle:
 def _unwanted(case: Case) -> Settle:
     task, entry = case.task, case.entry
     is_recorded = task.state.is_of_same_share(entry.newest) and not entry.debt.since
-    note = None if is_recorded else entry.unchanged(task.state)
+    note = None if is_recorded else entry.unchanged(task.state, is_left_out=case.standing == Standing.OWED)
     is_end = task.is_from_webhook and not task.state.is_open and note is not None
     ends_pages = is_end and task.channel.rest is not None and entry.has_live_pages()
     return Settle(Outcome.UNCHANGED, note, task.job if ends_pages else None)

@@ -368,12 +368,15 @@ class Entry(NamedTuple):
         entry = self.owing(state)
         return replace(entry, debt=replace(entry.debt, row=row))
 
-    def unchanged(self, state: State) -> "Entry":
+    def unchanged(self, state: State, *, is_left_out: bool = False) -> "Entry":
         """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
 
-        If the state is closed, the entry's `end` records that the incident is over.
+        If the state is closed, the entry's `end` records that the incident is over. If a pause or shadow mode leaves
+        out (`is_left_out`) what is worse than the eased state, the next share of it is announced.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else None
+        if is_left_out and self.eased and state.is_worse_than(self.eased):
+            eased = self.eased
         entry = self._settled_with(state)
         entry = replace(entry, eased=eased, debt=entry.debt.settled())
         if self.is_over or not state.is_open:
@@ -384,14 +387,16 @@ class Entry(NamedTuple):
     def over_untold(self, state: State) -> "Entry":
         """Return the entry with its pages to be terminated, although its newest state, a resolve, is not announced yet.
 
-        If the incident opens again before that, it is announced as reopened.
+        If the incident opens again before that, it is announced as reopened. Nobody has to answer the ended pages.
         """
-        return replace(self._ended_by(state), eased=state.without_alerts() if self.is_eased_by(state) else self.eased)
+        eased = state.without_alerts() if self.is_eased_by(state) else self.eased
+        return replace(self._ended_by(state), eased=eased, receipt=self.receipt.ended())
 
     def _ended_by(self, state: State) -> "Entry":
-        # Every page until now has to end, although clocks of senders differ.
-        ended_at = max(state.came, self._last_start() + TICK_SECONDS)
-        return replace(self, end=replace(self.end, at=max(self.end.at, ended_at)))
+        # Every page until now has to end, although clocks of senders differ, but for that of a newer state in flight.
+        is_older = self.lease is not None and state.precedes(self.lease.state)
+        last_start = replace(self, lease=None)._last_start() if is_older else self._last_start()
+        return replace(self, end=replace(self.end, at=max(self.end.at, state.came, last_start + TICK_SECONDS)))
 
     def with_snooze_over(self) -> "Entry":
         """Return the entry of an open incident whose snooze is over, so that its state is announced again.
@@ -409,8 +414,8 @@ class Entry(NamedTuple):
         debt = self.debt
         if not state.is_of_same_share(self.newest):
             debt = replace(debt, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)
-        if debt.is_notified and self.is_over and state.is_open:
-            # What people were told of is over: the fallback topic is told anew if this state waits, too.
+        if self.is_over and state.is_open and (debt.is_notified or self.eased):
+            # A resolve was owed, or what people were told of: the fallback topic is told if this state waits, too.
             debt = replace(debt, since=state.came, is_notified=False)
         seen_digests = seen_digests[-MAX_SEEN_DIGESTS:]
         return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt)
@@ -622,14 +627,15 @@ class Entry(NamedTuple):
 
     @property
     def owes_worse(self) -> bool:
-        """True if an open state is owed, maybe dead-lettered, that is worse than a state that may have been announced.
+        """True if an open state is owed, maybe dead-lettered, that is worse than one that came before it.
 
-        A person who answers a page may not know of it.
+        That is a state that may have been announced, or a better one of which people were not told. A person who
+        answers a page may not know of the worse state.
         """
         newest = self.newest
         if newest is None or not newest.is_open or self.debt.since is None:
             return False
-        return any(told is not None and newest.is_worse_than(told) for told in self.maybe_announced())
+        return any(each is not None and newest.is_worse_than(each) for each in (*self.maybe_announced(), self.eased))
 
     def followed(self, found: Mapping[str, AcceptedSignal]) -> "Entry":
         """Return the entry with the pages that a follow-up job found: `found` has the signals by request id."""
