@@ -35,7 +35,7 @@ MANY_CRASHES = 0.01
 def with_narrow_kind(seed: int, story: Story) -> Story:
     """Return the story, or one of a narrow kind in its place."""
     # Stories that are rare themselves stay.
-    if story.actions or any(post.state.url_recipients for post in story.posts):
+    if story.actions or story.cloud.has_both or any(post.state.url_recipients for post in story.posts):
         return story
     if not story.crashes:
         story = with_rarities(seed, story, _WITHOUT_CRASHES)
