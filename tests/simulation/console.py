@@ -145,11 +145,10 @@ class Console(Session):
             foreign = self.story.foreign
             names = [WEBHOOK] if not foreign else [OTHER_WEBHOOK] if incident in foreign else [WEBHOOK, OTHER_WEBHOOK]
             return [{"type": "incident_shared", "params": {"share_target": name}} for name in names]
-        if last == "activities" and self.remarks:
-            said = (at for at, name in self.remarks if name == incident and at <= self.edge.world.now)
-            return [{"type": "incident_commented", "created_by": "u7", "timestamp": int(at)} for at in said]
         if last == "activities":
-            return [{"params": {"comment": text}} for text in reversed(self.texts[-60:])]
+            said = (at for at, name in self.remarks if name == incident and at <= self.edge.world.now)
+            remarks = [{"type": "incident_commented", "created_by": "u7", "timestamp": int(at)} for at in said]
+            return [*remarks, *({"params": {"comment": text}} for text in reversed(self.texts[-60:]))]
         if last == "incidents":
             since, page = int(query.get("from", ["0"])[0]), int(query.get("page", ["1"])[0])
             folder = query.get("folder", ["shared"])[0]

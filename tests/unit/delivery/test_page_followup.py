@@ -98,6 +98,8 @@ def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: T
     # The fallback topic was notified, so nothing is left to do.
     assert (relay.entry().receipt.is_open, row_of(relay.entry())) == (False, None)
     assert len(relay.session.calls) == 1
+    relay.play("ok 36")
+    assert (pages(relay)[0][2], relay.recorder.metrics()["page_missing"]) == (True, 1), "reported once"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from relay.jobs.queue import envelope_of
 from relay.reconcile.history import UnknownCounts
 from tests import samples
 from tests.fakes import Call
+from tests.unit import xmatters_tenant
 from tests.unit.reconcile_scene import Scene, answer, history_of, incident, make_scene
 
 QUEUE_DOWN = EndpointConnectionError(endpoint_url="x")
@@ -164,6 +165,24 @@ def test_critical_is_signalled_although_resolves_are_forged_all_the_time(is_beli
     scene.run_twice()
     forge(60, 5)
     assert scene.signalled() == ["critical"]
+
+
+@pytest.mark.parametrize("status", [400, 503], ids=["dead-lettered", "owed"])
+def test_critical_is_owed_anew_if_a_believed_resolve_ended_its_page_before_it_was_announced(status: int) -> None:
+    tenant = xmatters_tenant.Tenant()
+    scene = make_scene(tenant.accept, samples.refused(status), rest=True)
+    scene.relay.rest.steps = [tenant.rest]
+    scene.has(listed(scene, ago=600))
+    scene.shared()
+    scene.tenant.faults["/incidents/i1"] = lambda _: HttpAnswer(503, {}, b"")
+    scene.shared(ago=100, status="ok", active=False, resolved=True)
+    for _ in range(16):
+        scene.relay.wake(60)
+    assert tenant.ended == ["page-1"]
+    scene.tenant.faults.clear()
+    scene.run_twice()
+    scene.relay.wake(0)
+    assert scene.signalled()[-1] == "critical"
 
 
 class TestEnvironments:

@@ -147,9 +147,13 @@ class Followup:
         is_suppressed: bool,
     ) -> Result:
         after = entry.followed(checked)
+        # Those that an earlier run reported are searched again once the incident is over.
+        reported = {signal.request_id for signal in entry.accepted_signals if signal.is_page_missing}
         # Only of open incidents: a workflow may make no page of a resolve.
         without_page = tuple(
-            signal.request_id for signal in checked.values() if signal.is_page_missing and signal.is_open
+            signal.request_id
+            for signal in checked.values()
+            if signal.is_page_missing and signal.is_open and signal.request_id not in reported
         )
         lost, now = _unpaged_criticals(after, checked), self.clock()
         if lost:

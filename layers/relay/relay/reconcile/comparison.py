@@ -173,11 +173,12 @@ class Comparison:
     def _is_end_disputed(self, member: Member, seen: Seen, known: KnownEntry) -> bool:
         """True if the ledger has a resolve that is later than the open state that BigPanda shows for the incident.
 
-        The resolve may be forged, with timestamps that its sender chose. A resolve that is still owed does not count.
+        The resolve may be forged, with timestamps that its sender chose. One that is owed may have ended pages, too.
         """
         state, entry = seen.state, known.entry
-        is_over = entry.is_over and entry.debt.since is None
-        if not (state.is_open and is_over and was_shared(entry, state, self.clock())) or entry.is_busy(self.clock()):
+        if not (state.is_open and entry.is_over and was_shared(entry, state, self.clock())) or entry.is_busy(
+            self.clock()
+        ):
             return False
         return member.channel.policy.confirm_resolve and _is_owed(member, seen, entry)
 
