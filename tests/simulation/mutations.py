@@ -1555,7 +1555,7 @@ MUTATIONS = (
         "ledger.receipt:Receipt.heard",
         "text.strip().lower() not in responses.escalate",
         "text.strip() not in responses.escalate",
-        seed=465,
+        seed=124,
     ),
     Mutation(
         "an answer in BigPanda from before the critical closes its receipt",
