@@ -39,7 +39,7 @@ from sandbox.http.answers import VendorAnswer
 from sandbox.http.calls import Call, CallLog
 from sandbox.http.schema import InvalidError, whole_number
 from sandbox.xmatters.access import Rest
-from sandbox.xmatters.paging import limit_and_offset, moment, page
+from sandbox.xmatters.listing import limit_and_offset, moment, page
 from sandbox.xmatters.people import Device, Group, People, Person, identity
 
 PEOPLE_PATH = "/api/xm/1/people"

@@ -36,10 +36,10 @@ from sandbox.http.calls import Call, CallLog, Change
 from sandbox.http.schema import InvalidError, compiled
 from sandbox.xmatters.access import Rest
 from sandbox.xmatters.directory import shown
+from sandbox.xmatters.listing import check_parameters, limit_and_offset, moment, page
 from sandbox.xmatters.notifications import response_option
 from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import AUDIT_TYPES, EVENTS_PATH, RESPONSES, STATUSES, Page, Pages
-from sandbox.xmatters.paging import check_parameters, limit_and_offset, moment, page
 from sandbox.xmatters.people import People
 
 EVENT_PATH = EVENTS_PATH + "/{event}"

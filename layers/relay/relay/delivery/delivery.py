@@ -428,15 +428,15 @@ def planned(task: Task, before: Entry, after: Entry) -> Entry:
 def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
     """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
 
-    Nothing is done if this sender has put a message there that wakes no later, or if the queue has refused one of its
-    messages. The wait's reason is shown to operators. Without the ledger there is no new number (`plan` is None): the
-    message has that of the task's job.
+    If the queue accepts it, the task `is_kept`. A sender's message that wakes early enough is not put there twice. The
+    wait's reason is shown to operators. Without the ledger there is no new number (`plan` is None): the message has
+    that of the task's job.
     """
-    if task.queue_refused_it or task.wakes_at <= wait.until + 1:
+    if task.wakes_at <= wait.until + 1:
         return task
     job = task.job.planned(task.job.plan if plan is None else plan)
     if not services.outbox.enqueue(job.with_reason(wait.reason), until=wait.until):
-        return replace(task, queue_refused_it=True)
+        return task
     return replace(task, job=job, wakes_at=wait.until)
 
 
@@ -579,10 +579,10 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
     """Leave a failed signal to a message on the retry queue, or dead-letter it if its failure is final.
 
-    `entry` is None if the ledger fails. A state that a message woke gets its next backoff. The message of a share that
-    just came is on the queue already, or is queued now; if the queue refuses it, the result stays `unsafe`. It wakes
-    after FIRST_WAKE_SECONDS, whatever Retry-After says: the delay of a queued message can't be changed. After a 429,
-    the channel's open circuit makes the state wait.
+    `entry` is None if the ledger fails. A state from the queue gets its next backoff. The message of a share that
+    just came is on the queue already, or is queued now; if the queue refuses it, the result stays `unsafe`. It is the
+    message that wakes after FIRST_WAKE_SECONDS, whatever Retry-After says: its delay can't be changed any more. After a
+    429, the channel's open circuit makes the state wait.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -605,7 +605,7 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
     plan = next_plan(task, entry) + 1 if entry else task.job.plan
     if not (task.is_from_webhook and task.is_kept):
         # The queue may have refused the message before the attempts, and take it now.
-        task = keep(services, replace(task, queue_refused_it=False), Wait(reason, until), plan=plan)
+        task = keep(services, task, Wait(reason, until), plan=plan)
     return task, replace(result.queued("retry") if task.is_kept else result, until=until, job=task.job)
 
 

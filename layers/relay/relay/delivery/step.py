@@ -34,7 +34,7 @@ class Standing(StrEnum):
     """Standing of a state: its relation to its incident's ledger entry.
 
     Attributes:
-        OWED: The policy announces the state, and it is not announced yet.
+        OWED: The policy announces the state, and it is not announced yet; or it is again, or for further recipients.
         DUPLICATE: The same state came before, and is announced or queued.
         SUPERSEDED: A newer state of the incident is announced or queued.
         UNCHANGED: Nothing to announce: the state may have changed, but the policy does not announce that transition.
@@ -205,12 +205,6 @@ def room_for_signals(entry: Entry, now: float) -> int:
 # The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
 WAKE_MARGIN_SECONDS = 2.0
 _FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
-_SETTLED = {
-    Standing.DUPLICATE: Outcome.DUPLICATE,
-    Standing.SUPERSEDED: Outcome.SUPERSEDED,
-    Standing.UNCHANGED: Outcome.UNCHANGED,
-    Standing.REPLACED: Outcome.QUEUED,
-}
 
 
 class Settle(NamedTuple):
@@ -220,7 +214,7 @@ class Settle(NamedTuple):
         note: Ledger entry to write; None to write nothing.
         job: Job to queue: the question to BigPanda if the incident is over, or the job that terminates its pages; None
             for none.
-        queue: `dead_letter` if the state is on the dead-letter queue, `ledger` if it waits in the entry; else None.
+        queue: Place where the state waits: `retry`, `dead_letter`, or `ledger` for its entry alone; None if nowhere.
     """
 
     outcome: Outcome
@@ -484,7 +478,7 @@ def _is_left_out(case: Case) -> bool:
 def _known(case: Case) -> Settle:
     is_announced_debt = case.standing == Standing.DUPLICATE and _is_own_debt(case.task, case.entry, case.task.state)
     note = replace(case.entry, debt=case.entry.debt.settled()) if is_announced_debt else None
-    return Settle(_SETTLED[case.standing], note)
+    return Settle(Outcome(case.standing), note)
 
 
 def _unwanted(case: Case) -> Settle:

@@ -91,7 +91,6 @@ class Task(NamedTuple):
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         wakes_at: Time at which the message wakes that this sender put on the retry queue for the state (epoch
             seconds); infinity if it put none there.
-        queue_refused_it: True if the retry queue did not accept the job.
         given_up: Why the caller knows that the state must not be sent any more, such as a removed channel; None if it
             knows no such reason.
         change: Transition of the state and its explanation; None if the state was not compared.
@@ -119,7 +118,6 @@ class Task(NamedTuple):
     routes_undecided: bool = False
     is_from_webhook: bool = False
     wakes_at: float = math.inf
-    queue_refused_it: bool = False
     given_up: Reason | None = None
     change: Change | None = None
     further: tuple[str, ...] = ()

@@ -33,7 +33,7 @@ class JobKind(StrEnum):
         FOLLOWUP: Find the pages of an incident's signals, and terminate those of past states.
         QUESTION: Ask BigPanda if an incident is over of which a resolve came.
         WRITEBACK: Write a callback of xMatters into BigPanda.
-        RELEASE: Report an incident's first share to BigPanda as received.
+        RELEASE: Report an incident's first share to BigPanda as received, so that BigPanda sends further ones.
         RECOVERY: Wake the states that waited for a channel's circuit, which closed.
     """
 

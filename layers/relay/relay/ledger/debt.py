@@ -77,7 +77,7 @@ class Row(NamedTuple):
             open receipt: of these only the fallback topic is notified.
         begun: Number of messages of the sweeper ("bells") that workers began to work since the last recorded result.
         is_unbegun: True if the sweeper sent one more, and no worker began to work it. Then the sweeper invokes the
-            worker, which does not count as a further bell.
+            worker in place of a further message.
         is_critical: True if the owed state is critical, or a receipt is open: known once it is stored (`table.row_of`).
     """
 
@@ -132,7 +132,7 @@ BEHIND_SECONDS = 90 * 24 * 3600.0
 
 
 class Debt(NamedTuple):
-    """Debt of an incident: its newest state, while that state is owed. Times are epoch seconds, 0 for never.
+    """Debt of an incident: what is known of its newest state while that is owed. Times are epoch seconds, 0 for never.
 
     A state is owed if the channel's policy says to signal it, and xMatters has not accepted that signal yet: the first
     one, one that repeats it, or one to further recipients.

@@ -250,7 +250,7 @@ class Entry(NamedTuple):
 
     @property
     def is_given_up(self) -> bool:
-        """True if the newest state is dead-lettered, so that only a replay announces it."""
+        """True if the newest state is dead-lettered: only a replay announces it, or none if an operator dropped it."""
         return self.debt.dead_lettered_at > 0
 
     def is_busy(self, now: float) -> bool:
@@ -319,7 +319,7 @@ class Entry(NamedTuple):
     def maybe_announced(self) -> tuple[State | None, ...]:
         """Return the states that may have been announced last: the announced one, the doubtful ones, the lease's own.
 
-        The first is None if no state was announced. The lease's state is the one that its sender announces.
+        The first is None if no state was announced. The lease's sender may have died after xMatters accepted its state.
         """
         in_flight = (self.lease.state,) if self.lease else ()
         return (self.announced, *self.doubtful, *in_flight)
@@ -349,7 +349,7 @@ class Entry(NamedTuple):
         return self.flap.calm_at if self.flap.is_signalled and not is_worse else 0.0
 
     def owing(self, state: State) -> "Entry":
-        """Return the entry with `state` as the newest one, which is owed and on a queue. The debt keeps its start."""
+        """Return the entry with `state` as the newest one, which is owed. The debt keeps its start."""
         entry = self._with_newest(state)
         return entry if entry.debt.since is not None else replace(entry, debt=replace(entry.debt, since=state.came))
 
@@ -561,9 +561,9 @@ class Entry(NamedTuple):
 
     @property
     def is_awaited(self) -> bool:
-        """True if people are told of the announced critical when nobody hears it.
+        """True if the announced critical still needs proof that somebody heard it.
 
-        While a better state is owed, only a critical without a page is told of.
+        Without proof, the fallback topic is notified; while a better state is owed, only of a missing page.
         """
         is_better = self.newest is not None and not self.newest.is_critical
         return self.receipt.is_open and (self.receipt.has_no_page or not is_better)
