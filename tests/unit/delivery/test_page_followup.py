@@ -157,6 +157,13 @@ def test_fallback_is_notified_only_of_an_open_critical_that_no_page_covers(name:
     assert (relay.recorder.metrics().get("page_missing", 0), len(relay.sns.published)) == (missing, notified)
 
 
+def test_fallback_is_not_notified_of_a_missing_page_after_an_end_that_is_not_announced(tenant: Tenant) -> None:
+    relay = new_relay(tenant, policy={"notify_on": ["opened", "reopened"]})
+    tenant.hidden = {"r1"}
+    relay.play("critical 36 ok drain 3m")
+    assert (relay.recorder.metrics()["page_missing"], relay.sns.published) == (1, [])
+
+
 # ---- The follow-up fails ---------------------------------------------------------------------------------------------
 
 
