@@ -317,6 +317,13 @@ MUTATIONS = (
         seed=3518,
     ),
     Mutation(
+        "the pages of an incident that flaps end while its resolve waits for the rate limit",
+        "delivery.delivery:_held",
+        "wait.reason == Reason.PAUSED or not task.is_flapping",
+        "wait.reason != Reason.FLAPPING",
+        seed=20486,
+    ),
+    Mutation(
         "a callback is answered before it is kept",
         "entrypoints.authenticated_endpoint:take_callback",
         "outbox.enqueue(job, until=now)",
@@ -1221,7 +1228,7 @@ MUTATIONS = (
         "ledger.receipt:Receipt.missing",
         "since <= max(self.answered_at, self.told_at)",
         "since <= self.answered_at",
-        seed=84,
+        seed=116,
     ),
     Mutation(
         "an answer to a page from before the critical counts for it",
