@@ -58,7 +58,7 @@ ATTACK_MUTATIONS = (
         "delivery.end_questions:EndQuestions.ask",
         "self._unanswered(question, is_paced=answer.is_paced)",
         "self._unanswered(question, is_paced=False)",
-        seed=58,
+        seed=42,
     ),
     _mutation(
         "a callback of an unknown incident is written",

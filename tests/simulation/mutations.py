@@ -314,7 +314,14 @@ MUTATIONS = (
         "ledger.entry:Entry._with_newest",
         "self.is_over and state.is_open and (debt.is_notified or self.eased)",
         "False",
-        seed=3518,
+        seed=44227,
+    ),
+    Mutation(
+        "the pages of an incident that flaps end while its resolve waits for the rate limit",
+        "delivery.delivery:_held",
+        "wait.reason == Reason.PAUSED or not task.is_flapping",
+        "wait.reason != Reason.FLAPPING",
+        seed=20486,
     ),
     Mutation(
         "a state that is newer than a claimed resolve waits for the answer",
@@ -1228,7 +1235,7 @@ MUTATIONS = (
         "ledger.receipt:Receipt.missing",
         "since <= max(self.answered_at, self.told_at)",
         "since <= self.answered_at",
-        seed=84,
+        seed=116,
     ),
     Mutation(
         "an answer to a page from before the critical counts for it",

@@ -185,3 +185,12 @@ def test_questions_keep_the_bigpanda_key_out_of_jobs_and_logs() -> None:
     scene.play("700")
     kept = [each["MessageBody"] for each in (*scene.relay.chores.messages, *scene.relay.dead_letters.messages)]
     assert "BPU-1" not in "".join(kept) + scene.relay.recorder.written()
+
+
+def test_later_questions_about_invented_incidents_take_no_room_of_one_about_a_true_end() -> None:
+    scene = Scene().play("critical 36")
+    for number in range(20):
+        scene.share("ok", id=f"invented-{number}")
+    # BigPanda's API lags behind its webhook at the first question.
+    scene.play("ok 6 =over 12")
+    assert scene.ended == ["page-1"]

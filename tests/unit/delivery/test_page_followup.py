@@ -134,6 +134,13 @@ def test_page_counts_as_missing_although_xmatters_does_not_say_what_it_suppresse
     assert (relay.entry().receipt.missed, relay.dead_letters.messages) == ("page_missing", [])
 
 
+def test_fallback_is_not_notified_of_a_missing_page_after_an_end_that_is_not_announced(tenant: Tenant) -> None:
+    relay = new_relay(tenant, policy={"notify_on": ["opened", "reopened"]})
+    tenant.hidden = {"r1"}
+    relay.play("critical 36 ok drain 3m")
+    assert (relay.recorder.metrics()["page_missing"], relay.sns.published) == (1, [])
+
+
 # ---- The follow-up fails ---------------------------------------------------------------------------------------------
 
 

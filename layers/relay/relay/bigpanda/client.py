@@ -24,8 +24,9 @@ from relay.ledger.table import Table
 CALLS_A_SECOND = 5
 USERS_A_SECOND = 2
 # Calls a second for all questions but the first one about a resolve. The rest is for first questions, so that a flood
-# of invented incidents delays no question about a true one.
-REPEATED_CALLS_A_SECOND, REPEATED_SECONDS = 2, 4
+# of invented incidents delays no question about a true one. Those about incidents of which people were told nothing are
+# counted apart: to invent such incidents is cheap, and nobody waits for their ends.
+REPEATED_CALLS_A_SECOND, UNKNOWN_CALLS_A_SECOND, REPEATED_SECONDS = 2, 1, 4
 # Number of seconds of the clock in which a call looks for room before it fails.
 MAX_WAITS = 4
 # Time to live of a count. It is used within its own seconds only.
@@ -57,13 +58,15 @@ class RateLimit:
             self.sleep(max(0.0, second + 1 - self.clock()))
         raise NoAnswer(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
 
-    def has_room_to_repeat(self, access: BigPandaAccess, calls: int) -> bool:
+    def has_room_to_repeat(self, access: BigPandaAccess, calls: int, *, is_known: bool) -> bool:
         """Count a question of `calls` calls that is not the first about its resolve, and return True if it has room.
 
-        The room is counted in parts of the clock's time that are long enough for a question in several environments.
+        `is_known` is True if people may have been told of the incident. The room is counted in parts of the clock's
+        time that are long enough for a question in several environments.
         """
-        counted = self._counted(access, "repeated", int(self.clock() // REPEATED_SECONDS), calls)
-        return counted <= max(calls, REPEATED_SECONDS * REPEATED_CALLS_A_SECOND)
+        what, limit = ("repeated", REPEATED_CALLS_A_SECOND) if is_known else ("unknown", UNKNOWN_CALLS_A_SECOND)
+        counted = self._counted(access, what, int(self.clock() // REPEATED_SECONDS), calls)
+        return counted <= max(calls, REPEATED_SECONDS * limit)
 
     def _counted(self, access: BigPandaAccess, what: str, part: int, calls: int) -> float:
         account = hashlib.sha256(access.api_key.encode()).hexdigest()[:16]

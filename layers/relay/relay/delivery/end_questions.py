@@ -19,6 +19,7 @@ import json
 from collections.abc import Callable
 from copy import replace
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.channel import BigPandaAccess, Channel
@@ -128,9 +129,10 @@ class EndQuestions:
         own = access.allowed_environment(question.entry.about.environment_id)
         environment_ids = list(dict.fromkeys(filter(None, (own, *access.environments))))
         first, calls = Flag.ASKED not in question.job.flags, 0
-        room = self.lister.rate_limit.has_room_to_repeat
+        is_known = any(question.entry.maybe_announced()) or question.entry.debt.since is not None
+        room = partial(self.lister.rate_limit.has_room_to_repeat, access, is_known=is_known)
         for place, environment_id in enumerate(environment_ids):
-            if place == int(first) and not room(access, len(environment_ids) - place):
+            if place == int(first) and not room(len(environment_ids) - place):
                 return _Answer(None, calls, is_paced=True)
             try:
                 found = self.lister.incident(access, environment_id, question.job.incident_id, question.deadline)

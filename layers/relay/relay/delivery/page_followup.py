@@ -225,6 +225,7 @@ def _unpaged_criticals(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> l
         for index, signal in enumerate(entry.accepted_signals)
         if signal.is_page_missing
         and signal.is_critical
+        and signal.at >= entry.end.at
         and signal.request_id in checked
         and not any(later.pages and later.reaches_all_of(signal) for later in entry.accepted_signals[index + 1 :])
     ]
