@@ -331,6 +331,13 @@ MUTATIONS = (
         seed=15,
     ),
     Mutation(
+        "a time-out of BigPanda counts as the relay's own delay",
+        "delivery.end_questions:EndQuestions._answer",
+        "error.reason == Reason.TIMEOUT and not error.was_sent",
+        "error.reason == Reason.TIMEOUT",
+        seed=945,
+    ),
+    Mutation(
         "a callback is answered before it is kept",
         "entrypoints.authenticated_endpoint:take_callback",
         "outbox.enqueue(job, until=now)",
