@@ -5,6 +5,7 @@ import math
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import replace
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -730,7 +731,10 @@ class Invariants(Played):
             for other in resolves
             if surely_newer(other, state) or any(at > since for at in other.arrivals)
         ]
-        return bool(state.answered and claims) and ring.began > min(claims) + CLAIMED_SECONDS - self._clocks_differ
+        return (
+            bool((state.answered or state.shown) and claims)
+            and ring.began > min(claims) + CLAIMED_SECONDS - self._clocks_differ
+        )
 
     def _check_overtaken(self, rings: Sequence[Ring]) -> None:
         """Check that a state of BigPanda's API is not announced if a share came since; neither has timestamps."""
@@ -1129,7 +1133,11 @@ class Invariants(Played):
         if state.channel == NOC and self.story.routed and state.is_critical and state.says_status:
             return [self.story.routed]
         if state.channel in self.story.timelines:
-            return self.conditions.recipients(state, began)
+            rules = self.conditions.recipients(state, began)
+            if not state.says_status and any(at < began for at in state.shown):
+                # BigPanda's API says the status.
+                rules = [*rules, *self.conditions.recipients(replace(state, says_status=True), began)]
+            return rules
         first, second = ("Ops",), ("Ops", "Dba")
         if state.channel != NOC or self.story.widens_at is None:
             return [first]

@@ -60,6 +60,8 @@ UNGUARDED_SECONDS = 240.0
 # From the time at which xMatters takes signals to a critical's signal by the sweeper, which invokes a worker, and the
 # time for which a message that vanished is awaited.
 UNQUEUED_SECONDS, AWAITED_SECONDS = 150.0, 180.0
+# An owed state waits so long for BigPanda's answer about a claimed resolve.
+CLAIM_SECONDS = 62.0
 # Services that the signals of the first channel may need.
 _NEEDED = (*NEEDED, "token")
 
@@ -198,6 +200,8 @@ class Promptness(CautiousJudge):
         rings = self.rings_of(incident)
         wants = self.wanted(incident)
         by_number = {state.number: state for state in states}
+        claims = {min(state.arrivals) for state in states if (incident, state.number) in self.claimed}
+        held = 0.0
         for place, state in enumerate(states):
             if (incident, state.number) in self.claimed:
                 continue
@@ -221,7 +225,10 @@ class Promptness(CautiousJudge):
             if held_until:
                 # The sweeper alone ends the wait.
                 allowed_at = math.inf if self.weather.skips_runs else max(allowed_at, held_until + SWEPT_SECONDS)
-            allowed_at = max(begins, allowed_at, self._resumed_at(state.channel, comes))
+            allowed_at = max(begins, allowed_at, self._resumed_at(state.channel, comes), held)
+            if ends in claims:
+                # What is owed when a resolve is claimed waits for BigPanda's answer, and so does what comes after it.
+                held = ends + CLAIM_SECONDS
             yield Debt(state, comes, begins, ends, allowed_at, held_until)
 
     def _resumed_at(self, channel: str, comes: float) -> float:
