@@ -177,6 +177,8 @@ class Unheard(Played):
         is_better = at > span.ends + RECORDED_SECONDS and NO_PAGE not in line and not is_held
         # With the REST API, an answer without a callback is found by a question shortly before the step's time.
         seen_by = span.began + self.story.receipts.get("answered_within_seconds", 0.0) - 2 * ASKED_SECONDS
+        # Once xMatters has said that nobody is left, no further question is due.
+        seen_by = min([seen_by, *(page.given_up_at for page in span.pages)])
         is_seen = not self.story.has_rest or (NO_ANSWER in line and span.answered_at < seen_by)
         is_answered = at > span.answered_at + RECORDED_SECONDS and is_seen
         if not self._is_troubled() and (is_better or is_answered):
