@@ -415,7 +415,7 @@ class Entry(NamedTuple):
         if not state.is_of_same_share(self.newest):
             debt = replace(debt, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)
         if self.is_over and state.is_open and (debt.is_notified or self.eased):
-            # A resolve was owed, or what people were told of: the fallback topic is told if this state waits, too.
+            # The debt was that of a resolve, or the fallback topic was notified of it: this state's delay counts anew.
             debt = replace(debt, since=state.came, is_notified=False)
         seen_digests = seen_digests[-MAX_SEEN_DIGESTS:]
         return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt)

@@ -175,10 +175,9 @@ class Comparison:
 
         The resolve may be forged, with timestamps that its sender chose. One that is owed may have ended pages, too.
         """
-        state, entry = seen.state, known.entry
-        if not (state.is_open and entry.is_over and was_shared(entry, state, self.clock())) or entry.is_busy(
-            self.clock()
-        ):
+        state, entry, now = seen.state, known.entry, self.clock()
+        is_shared_end = entry.is_over and was_shared(entry, state, now)
+        if not (state.is_open and is_shared_end) or entry.is_busy(now):
             return False
         return member.channel.policy.confirm_resolve and _is_owed(member, seen, entry)
 
