@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from relay.channels.channel import Channel
-from relay.delivery.delivery import planned, row_of
+from relay.delivery.delivery import row_of
 from relay.delivery.step import DeadLetter, Send, Settle, step
 from relay.delivery.task import Task
 from relay.incidents.share import Transition
@@ -136,14 +136,14 @@ class Rehearsal:
 
     def _wait(self, task: Task, entry: Entry, wait: Wait) -> None:
         until = task.wake_at(wait.until, self.now)
-        owed = task.described(planned(task, entry, entry.waiting(task.state, row_of(task, until, self.now))))
+        owed = task.described(entry.waiting(task.state, row_of(task, until, self.now), task.job.plan))
         self._entries[task.entry_key] = replace(owed, debt=replace(owed.debt, slot=wait.slot or entry.debt.slot))
         self._wakes[task.entry_key] = (until, task)
         heapq.heappush(self._agenda, (until, next(self._numbers), task.entry_key))
 
     def _send(self, task: Task, entry: Entry, send: Send) -> None:
         lease = Lease(task.owner, self.now + LEASE_SECONDS, entry.next_start(self.now), task.state)
-        claimed = task.described(entry.leased(lease, 1, queued=True))
+        claimed = task.described(entry.leased(lease, 1, task.job.plan))
         audience, request_id = task.audience(send.only), f"rehearsed-{next(self._numbers)}"
         self._entries[task.entry_key] = claimed.accepted(lease, request_id, 1, until=self.now, audience=audience)
         self._wakes.pop(task.entry_key, None)

@@ -35,8 +35,9 @@ _SETTLED = {
 
 def task_of(channel: Channel, share: Share, body: bytes, named: tuple[str, ...], now: float) -> Task:
     """Return the task of a share that comes now (epoch seconds), as the webhook's function makes it."""
-    job = new_job(channel, share, body, named, _OWNER, now)
-    return Task.of(channel, share, job, _OWNER, _NO_DEADLINE, is_from_webhook=True)
+    state = State.of(share, now)
+    job = new_job(channel, share, state, body, named, _OWNER)
+    return Task.of(channel, share, job, state, _OWNER, _NO_DEADLINE, is_from_webhook=True)
 
 
 class Case(NamedTuple):

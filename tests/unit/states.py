@@ -40,4 +40,4 @@ def lease(of: State, began: float = 0, owner: str = "a") -> Lease:
 def announced(of: State) -> Entry:
     """Return the entry of a state that was sent at once and accepted."""
     mine = lease(of, of.came - NOW)
-    return Entry().leased(mine, 1, queued=True).accepted(mine, "r1", 1, until=mine.began)
+    return Entry().leased(mine, 1, 0).accepted(mine, "r1", 1, until=mine.began)

@@ -24,7 +24,7 @@ def stood(judgement: Judgement) -> str:
 def sent(entry: Entry, of: State, fate: str = "accepted", *, queued: bool = True) -> Entry:
     """Return the entry after a signal of a state, which met this fate: accepted, doubtful, refused or in flight."""
     mine = lease(of, of.came - NOW)
-    claimed = entry.leased(mine, 1, queued=queued)
+    claimed = entry.leased(mine, 1, 0 if queued else None)
     if fate == "in flight":
         return claimed
     if fate == "accepted":

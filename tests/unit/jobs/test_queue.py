@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.failures import QueueError
-from relay.incidents.share import Share
+from relay.incidents.share import Share, State
 from relay.jobs.job import Acceptance, new_job, seconds_of, timestamp
 from relay.jobs.queue import (
     UnreadableMessage,
@@ -215,7 +215,9 @@ CAME = 1_800_000_000.0
 
 
 def delivery_id(share: Share, channel: str = "noc", recipients: tuple[str, ...] = ("a",)) -> str:
-    return new_job(replace(samples.parsed(), name=channel), share, b"{}", recipients, "c1", CAME).delivery_id
+    return new_job(
+        replace(samples.parsed(), name=channel), share, State.of(share, CAME), b"{}", recipients, "c1"
+    ).delivery_id
 
 
 def test_delivery_id_differs_by_channel_recipients_incident_version_and_state() -> None:

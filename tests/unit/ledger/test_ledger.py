@@ -160,12 +160,12 @@ def full(alerts: int) -> int:
         entry = entry.owing(state(number, version=0, flapping=bool(number % 2), **members))
     for number in range(16 + 1):
         mine = lease(state(number, **members), number, "f" * 32)
-        entry = entry.leased(mine, 1, queued=True).accepted(mine, f"{number:036}", 1, until=mine.began)
+        entry = entry.leased(mine, 1, 0).accepted(mine, f"{number:036}", 1, until=mine.began)
     for number, status in enumerate(STATUSES):
         mine = lease(state(100 + number, status=status, **members), 100 + number, "f" * 32)
-        entry = entry.leased(mine, 1, queued=True).failed(mine, 1, 1, until=mine.began, reason="refused")
+        entry = entry.leased(mine, 1, 0).failed(mine, 1, 1, until=mine.began, reason="refused")
         entry = entry.dead_lettering(mine.state, MARK, "refused", plan=number)
-    entry = entry.leased(lease(state(200, **members), 200), 1, queued=True)
+    entry = entry.leased(lease(state(200, **members), 200), 1, 0)
     assert [len(each.alerts) for each in entry.maybe_announced() if each] == [min(alerts, 1000)] * (len(STATUSES) + 2)
     ledger, dynamodb = fresh()
     ledger.write("k", Entry(), entry)

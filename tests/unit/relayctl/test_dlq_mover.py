@@ -179,7 +179,7 @@ def waiting(reason: str) -> Entry:
 
 
 LEASE = Lease(owner="a", until=NOW + 99, began=MARK + 7, state=state())
-ACCEPTED = REVIVED.leased(LEASE, 1, queued=True).accepted(LEASE, "r7", 1, until=NOW + 80)
+ACCEPTED = REVIVED.leased(LEASE, 1, 0).accepted(LEASE, "r7", 1, until=NOW + 80)
 
 
 FURTHER = announced(state()).dead_lettering(state(), MARK, "refused", plan=1)
@@ -192,9 +192,9 @@ class TestFate:
             (dead_lettered(), Fate(Became.WAITING)),
             (REVIVED, Fate(Became.WAITING)),
             (waiting("paced"), Fate(Became.WAITING, "paced")),
-            (REVIVED.leased(LEASE, 1, queued=True), Fate(Became.WAITING, "in_flight")),
+            (REVIVED.leased(LEASE, 1, 0), Fate(Became.WAITING, "in_flight")),
             (
-                REVIVED.leased(LEASE, 1, queued=True).failed(LEASE, 1, 0, until=NOW + 80, reason="upstream"),
+                REVIVED.leased(LEASE, 1, 0).failed(LEASE, 1, 0, until=NOW + 80, reason="upstream"),
                 Fate(Became.WAITING, "upstream"),
             ),
             (ACCEPTED, Fate(Became.DELIVERED, request_id="r7")),

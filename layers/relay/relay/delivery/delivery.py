@@ -35,8 +35,9 @@ from relay.delivery.step import (
     final_reason,
     step,
 )
-from relay.delivery.task import Services, Task, entry_key_of, send_signal
+from relay.delivery.task import Services, Task, entry_key_of, send_signal, state_of
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
+from relay.incidents.share import State
 from relay.jobs.job import Acceptance, Flag, Job, new_job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, SendResult, after_failure
 from relay.jobs.queue import (
@@ -116,8 +117,10 @@ class Delivery:
         `recipients` are those of the webhook's URL, in addition to the channel's own. The result is `unsafe` if neither
         xMatters nor the ledger nor a queue has the state, or if no queue accepts a further job that the state needs.
         """
-        job = new_job(channel, share, body, recipients, correlation_id, self.services.clock())
-        task = Task.of(channel, share, job, self.services.owner(), deadline, is_from_webhook=True)
+        # To the millisecond, as a message has it.
+        state = State.of(share, round(self.services.clock(), 3))
+        job = new_job(channel, share, state, body, recipients, correlation_id)
+        task = Task.of(channel, share, job, state, self.services.owner(), deadline, is_from_webhook=True)
         if channel.policy.mode is Mode.SHADOW:
             # Imported here, since most channels are never in this mode: this keeps the import out of cold starts.
             from relay.delivery import shadow  # noqa: PLC0415
@@ -134,7 +137,8 @@ class Delivery:
         removed, or it expired while its channel can't be read. If the result is `unsafe`, only the job's own message
         has the state.
         """
-        task = Task.of(channel, share, job, self.services.owner(), deadline)._replace(given_up=given_up)
+        task = Task.of(channel, share, job, state_of(job, share), self.services.owner(), deadline)
+        task = task._replace(given_up=given_up)
         if job.accepted:
             return catch_up(self.services, task, job.accepted)
         return self._attend(task)
@@ -292,8 +296,7 @@ def _leased(services: Services, task: Task, entry: Entry, send: Send) -> tuple[E
     """Return the entry to write, with a new lease for this sender, and the lease."""
     now, is_queued, described = services.clock(), task.is_on_queue, task.described(entry)
     lease = Lease(task.owner, now + LEASE_SECONDS, described.next_start(now), task.state)
-    after = described.leased(lease, send.max_attempts, queued=is_queued)
-    after = planned(task, entry, after) if is_queued else after
+    after = described.leased(lease, send.max_attempts, task.job.plan if is_queued else None)
     if after.debt.paused_until:
         after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
     if entry.debt.row and is_queued and try_store(services, task, entry):
@@ -374,9 +377,9 @@ def _record_failure(
 
     def change(now: Entry) -> Entry:
         # The row first: `failed` records attempts and reason only for the newest state.
-        owed = now.waiting(task.state, row) if row else now
+        owed = now.waiting(task.state, row, task.job.plan) if row else now
         if row is None and result.queue and not task.state.precedes(now.newest):
-            owed = now.owing(task.state)
+            owed = now.owing(task.state, task.job.plan)
         failed = owed.failed(
             lease,
             sent.attempts,
@@ -387,8 +390,7 @@ def _record_failure(
         if at is not None:
             dead = failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, leased))
             return _over_untold(task, dead, math.inf)
-        failed = failed if task.is_flapping else _over_untold(task, failed, result.until or until)
-        return planned(task, now, failed) if task.state.is_of_same_share(failed.newest) else failed
+        return failed if task.is_flapping else _over_untold(task, failed, result.until or until)
 
     _follow_end(services, task, leased, change(leased))
     try:
@@ -413,16 +415,6 @@ def _record_failure(
 def next_plan(task: Task, entry: Entry) -> int:
     """Return the number for the next message of a state: higher than those of its earlier messages."""
     return max(task.job.plan, entry.debt.plan) + 1
-
-
-def planned(task: Task, before: Entry, after: Entry) -> Entry:
-    """Return `after` with the number of the message that wakes its newest state. `before` is the entry as read.
-
-    It is the number of the task's message, or a higher one that `before` has for the same share.
-    """
-    plan, known = task.job.plan, before.debt.plan
-    plan = known if known > plan and task.state.is_of_same_share(before.newest) else plan
-    return replace(after, debt=replace(after.debt, plan=plan))
 
 
 def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
@@ -479,7 +471,7 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
     if is_paused or entry.debt.job != task.job.stored_name:
         store_job(services.ledger, task.job.stored_name, task, now)
     row = row_of(task, wait.until, now, has_message=has_message)
-    owed = task.described(planned(task, entry, entry.waiting(task.state, row)))
+    owed = task.described(entry.waiting(task.state, row, task.job.plan))
     # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
     is_shown = entry.debt.revived_at or owed.debt.reason == Reason.PAUSED
     reason = wait.reason if is_shown else owed.debt.reason

@@ -26,10 +26,10 @@ from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.kept_facts import with_facts
 from relay.channels.policy import Mode
 from relay.deadline import Clock, Deadline
-from relay.delivery.delivery import planned, row_of, store_job
-from relay.delivery.task import Task, entry_key_of
+from relay.delivery.delivery import row_of, store_job
+from relay.delivery.task import Task, entry_key_of, state_of
 from relay.failures import LedgerError, Reason, SendError
-from relay.incidents.share import Share, is_open, parse_share
+from relay.incidents.share import Share, State, is_open, parse_share
 from relay.jobs.job import Flag, Job, new_job, timestamp
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.jobs.queue import FIRST_QUESTION_SECONDS, Outbox
@@ -180,7 +180,7 @@ class EndQuestions:
         """
         job, entry, channel, deadline, _ = question
         now, signal = self.clock(), _signal_job(question, share).planned(entry.debt.plan + 1)
-        task = Task.of(channel, share, signal, "", deadline)
+        task = Task.of(channel, share, signal, state_of(signal, share), "", deadline)
         if channel.policy.mode is Mode.SHADOW:
             self.ledger.change(
                 question.key, lambda each: each.unchanged(task.state) if each.newest == entry.newest else each, entry
@@ -192,7 +192,7 @@ class EndQuestions:
         def over(each: Entry) -> Entry:
             if each.newest != entry.newest or not each.end.is_claimed:
                 return each
-            owed = planned(task, each, each.waiting(task.state, row))
+            owed = each.waiting(task.state, row, signal.plan)
             # A resolve that came meanwhile stays claimed if it is newer.
             return owed._replace(end=End(owed.end.at)) if each.end == entry.end else owed
 
@@ -227,7 +227,7 @@ def _signal_job(question: _Question, share: Share) -> Job:
     """Return the job that signals the end of an incident as `share` shows it, since the question was asked."""
     entry, url_recipients = question.entry, question.job.url_recipients
     body, trail = json.dumps(share.document).encode(), f"over-{share.incident_id}"[:100]
-    made = new_job(question.channel, share, body, url_recipients, trail, question.asked_at)
+    made = new_job(question.channel, share, State.of(share, question.asked_at), body, url_recipients, trail)
     # BigPanda's own timestamps may be older than those of the claim. With the latest, a late copy of an older share
     # stays older.
     own = made.version

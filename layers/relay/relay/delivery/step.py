@@ -300,7 +300,7 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
         return _explained(task, "BigPanda is asked first"), entry, _claimed(case)
     task, entry = _flapping(task, entry, standing, now)
     if standing == Standing.OWED and _is_to_revive(task, entry):
-        entry = _revived(task, entry)
+        entry = entry.reviving(task.state, task.job.age_counts_from, task.job.plan)
     case = Case(task, entry, standing, now, task.pause(now) if task.pauses else None)
     case = replace(case, wait=hold(case)) if standing == Standing.OWED else case
     rule = next(rule for rule in RULES[1:] if rule.applies(case))
@@ -488,13 +488,6 @@ def _unwanted(case: Case) -> Settle:
     is_end = task.is_from_webhook and not task.state.is_open and note is not None
     ends_pages = is_end and task.channel.rest is not None and entry.has_live_pages()
     return Settle(Outcome.UNCHANGED, note, task.job if ends_pages else None)
-
-
-def _revived(task: Task, entry: Entry) -> Entry:
-    """Return the entry with the replayed state owed again; its age counts from the replay."""
-    revived = entry.reviving(task.state, task.job.age_counts_from)
-    # Its own plan, even if the entry has a higher one: this message is all that wakes the state.
-    return replace(revived, debt=replace(revived.debt, plan=task.job.plan))
 
 
 def final_reason(task: Task, now: float) -> Reason | None:

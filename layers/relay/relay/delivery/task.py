@@ -135,13 +135,13 @@ class Task(NamedTuple):
         channel: "Channel",
         share: Share,
         job: Job,
+        state: State,
         owner: str,
         deadline: "Deadline",
         *,
         is_from_webhook: bool = False,
     ) -> Self:
-        """Return the task of a job's state. The channel's routes are evaluated anew at each wake."""
-        state = state_of(job, share)
+        """Return the task of a job's `state`. The channel's routes are evaluated anew at each wake."""
         route, about, name = _route(channel, share), _about(channel, share), entry_key_of(job)
         own = () if route and not route.is_undecided else channel.recipients
         routed = route.recipients if route else ()

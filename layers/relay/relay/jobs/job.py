@@ -17,7 +17,7 @@ from relay.incidents.share import Version
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
-    from relay.incidents.share import Share
+    from relay.incidents.share import Share, State
 
 # The resolution of `timestamp`.
 MILLISECOND = 0.001
@@ -223,18 +223,23 @@ class Job(NamedTuple):
 
 
 def new_job(
-    channel: "Channel", share: "Share", body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
+    channel: "Channel",
+    share: "Share",
+    state: "State",
+    body: bytes,
+    url_recipients: tuple[str, ...],
+    correlation_id: str,
 ) -> Job:
-    """Return the job of a new share with this body, which `came` at a time in epoch seconds."""
+    """Return the job of a new share with this body; `state` is the share's."""
     return Job(
         JobKind.SIGNAL,
         channel.name,
         url_recipients,
         share.incident_id,
-        timestamp(came),
+        timestamp(state.came),
         body,
-        share.trusted_version(came),
-        share.digest,
+        state.version,
+        state.digest,
         stamps=Stamps(Reason.IN_FLIGHT, correlation_id, share.status),
     )
 

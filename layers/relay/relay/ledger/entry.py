@@ -348,13 +348,18 @@ class Entry(NamedTuple):
         is_worse = any(told is None or state.is_worse_than(told) for told in self.maybe_announced())
         return self.flap.calm_at if self.flap.is_signalled and not is_worse else 0.0
 
-    def owing(self, state: State) -> "Entry":
-        """Return the entry with `state` as the newest one, which is owed. The debt keeps its start."""
-        entry = self._with_newest(state)
-        return entry if entry.debt.since is not None else replace(entry, debt=replace(entry.debt, since=state.came))
+    def owing(self, state: State, plan: int = 0) -> "Entry":
+        """Return the entry with `state` as the newest one, which is owed. The debt keeps its start.
 
-    def waiting(self, state: State, row: Row) -> "Entry":
-        """Return the entry with `state` owed, and `row` as its row in the table's index.
+        `plan` is the number of the message that wakes the state. A higher one that is known for the same share stays.
+        """
+        entry = self._with_newest(state)
+        known = self.debt.plan if state.is_of_same_share(self.newest) else 0
+        since = state.came if entry.debt.since is None else entry.debt.since
+        return replace(entry, debt=replace(entry.debt, since=since, plan=max(plan, known)))
+
+    def waiting(self, state: State, row: Row, plan: int = 0) -> "Entry":
+        """Return the entry with `state` owed, as `owing` does, and `row` as its row in the table's index.
 
         The entry stays as it is if the state is superseded, announced or dead-lettered meanwhile.
         """
@@ -365,7 +370,7 @@ class Entry(NamedTuple):
         is_dead = self.is_given_up and is_newest
         if state.precedes(self.newest) or is_announced or is_dead:
             return self
-        entry = self.owing(state)
+        entry = self.owing(state, plan)
         return replace(entry, debt=replace(entry.debt, row=row))
 
     def unchanged(self, state: State, *, is_left_out: bool = False) -> "Entry":
@@ -408,13 +413,14 @@ class Entry(NamedTuple):
 
     def _with_newest(self, state: State) -> "Entry":
         same_version = self.newest is not None and self.newest.version == state.version
+        is_reopened = self.is_over and state.is_open
         newest, digest = state.without_alerts(), state.marked_digest
         seen_digests = (*[each for each in (self.seen_digests if same_version else ()) if each != digest], digest)
         end = self.end if state.is_open else self.end.closed_by(state.came, state.version)
         debt = self.debt
         if not state.is_of_same_share(self.newest):
             debt = replace(debt, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)
-        if self.is_over and state.is_open and (debt.is_notified or self.eased):
+        if is_reopened and (debt.is_notified or self.eased):
             # The debt was that of a resolve, or the fallback topic was notified of it: this state's delay counts anew.
             debt = replace(debt, since=state.came, is_notified=False)
         seen_digests = seen_digests[-MAX_SEEN_DIGESTS:]
@@ -425,15 +431,16 @@ class Entry(NamedTuple):
         entry = self._with_newest(state)
         return entry if state.is_critical else replace(entry, receipt=self.receipt.ended())
 
-    def leased(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
+    def leased(self, lease: Lease, tries: int, plan: int | None = None) -> "Entry":
         """Return the entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
-        If `queued`, the lease's state is on a queue, and becomes the newest, owed state. All attempts count as signals
-        until the sender records how many were accepted, since the sender may die before that.
+        If the lease's state is on a queue, in the message with the number `plan`, it becomes the newest, owed state.
+        All attempts count as signals until the sender records how many were accepted, since the sender may die before
+        that.
         """
         entry = self._without_lease(lease.owner)
         entry = replace(entry._counting(lease, tries, lease.began), lease=lease)
-        entry = entry.owing(lease.state) if queued else entry
+        entry = entry if plan is None else entry.owing(lease.state, plan)
         return replace(entry, debt=replace(entry.debt, slot=None))
 
     def accepted(
@@ -565,8 +572,9 @@ class Entry(NamedTuple):
 
         Without proof, the fallback topic is notified; while a better state is owed, only of a missing page.
         """
-        is_better = self.newest is not None and not self.newest.is_critical
-        return self.receipt.is_open and (self.receipt.has_no_page or not is_better)
+        if not self.receipt.is_open or self.receipt.has_no_page:
+            return self.receipt.is_open
+        return self.newest is None or self.newest.is_critical
 
     def awaits_others(self, state: State) -> bool:
         """True if nobody is known to have heard the critical `state`, and no further recipients were signalled."""
@@ -650,14 +658,16 @@ class Entry(NamedTuple):
         is_revived = state.is_of_same_share(self.newest) and self.debt.revived_at > at
         if state.precedes(self.newest) or is_revived:
             return self
-        entry = self.owing(state)
-        debt = replace(entry.debt, reason=reason, plan=max(entry.debt.plan, plan))
-        return replace(entry, debt=debt.dead_lettered(state, at))
+        entry = self.owing(state, plan)
+        return replace(entry, debt=replace(entry.debt, reason=reason).dead_lettered(state, at))
 
-    def reviving(self, state: State, at: float) -> "Entry":
-        """Return the entry with a dead-lettered state that is owed again since `at` (epoch seconds), by a replay."""
+    def reviving(self, state: State, at: float, plan: int = 0) -> "Entry":
+        """Return the entry with a dead-lettered state that is owed again since `at` (epoch seconds), by a replay.
+
+        Its message keeps its own number (`plan`), even if the entry has a higher one: it is all that wakes the state.
+        """
         entry = self.owing(state)
-        return replace(entry, debt=replace(entry.debt, reason="", dead_lettered_at=0.0, revived_at=at))
+        return replace(entry, debt=replace(entry.debt, reason="", plan=plan, dead_lettered_at=0.0, revived_at=at))
 
     def dropped(self, at: float) -> "Entry":
         """Return the entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).

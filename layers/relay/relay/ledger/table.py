@@ -318,6 +318,8 @@ def row_of(entry: Entry) -> Row | None:
     The row is a critical one if the owed state is critical, or for an open receipt.
     """
     row = entry.debt.row
+    if row is None and not entry.receipt.is_open:
+        return None
     if entry.is_awaited and not entry.debt.job:
         # The row of a given-up state is due long after it.
         row = Row(entry.receipt.since)

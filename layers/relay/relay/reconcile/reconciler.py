@@ -159,7 +159,7 @@ class Queueing:
             if not all(map(channel.permits, recipients)):
                 continue
             share, trail = with_facts(whole, entry.about.facts), f"reconcile-{whole.incident_id}"[:100]
-            job = new_job(channel, share, json.dumps(share.document).encode(), recipients, trail, state.came)
+            job = new_job(channel, share, state, json.dumps(share.document).encode(), recipients, trail)
             # The disputed end has later timestamps than BigPanda's open state, so that state is ordered by its arrival.
             version = None if finding.cause == Cause.DISPUTED_END else job.version
             job = replace(job, version=version).with_flags(Flag.FOUND)
