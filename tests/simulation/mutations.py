@@ -68,8 +68,8 @@ MUTATIONS = (
     Mutation(
         "duplicate is answered against a share that nobody kept",
         "ledger.entry:Entry.leased",
-        "entry.owing(lease.state) if queued else entry",
-        "entry.owing(lease.state)",
+        "entry if plan is None else entry.owing(lease.state, plan)",
+        "entry.owing(lease.state, plan or 0)",
         seed=296,
     ),
     Mutation(
@@ -312,7 +312,7 @@ MUTATIONS = (
     Mutation(
         "the fallback topic is told once, however often an incident opens again",
         "ledger.entry:Entry._with_newest",
-        "self.is_over and state.is_open and (debt.is_notified or self.eased)",
+        "is_reopened and (debt.is_notified or self.eased)",
         "False",
         seed=44227,
     ),
@@ -405,7 +405,7 @@ MUTATIONS = (
         "delivery.step:",
         "FLOOD_CONTROL_SIGNALS = 4",
         "FLOOD_CONTROL_SIGNALS = 40",
-        seed=496,
+        seed=13,
     ),
     Mutation(
         "jobs do not ask the pace",
@@ -760,15 +760,15 @@ MUTATIONS = (
     Mutation(
         "a failed signal has no row",
         "delivery.delivery:_record_failure.change",
-        "now.waiting(task.state, row) if row else now",
+        "now.waiting(task.state, row, task.job.plan) if row else now",
         "now",
         seed=32,
     ),
     Mutation(
         "a state that waits has no row",
         "delivery.delivery:_held",
-        "entry.waiting(task.state, row)",
-        "entry.owing(task.state)",
+        "entry.waiting(task.state, row, task.job.plan)",
+        "entry.owing(task.state, task.job.plan)",
         seed=1,
     ),
     Mutation(
@@ -825,8 +825,8 @@ MUTATIONS = (
     Mutation(
         "the fallback topic is told of a critical when its next attempt is due",
         "sweeper.fallback_notifier:FallbackNotifier._is_to_notify",
-        "delay >= policy.fallback_after_seconds",
-        "entry.debt.due <= now and delay >= policy.fallback_after_seconds",
+        "now - delay_start >= policy.fallback_after_seconds",
+        "entry.debt.due <= now and now - delay_start >= policy.fallback_after_seconds",
         seed=34,
     ),
     Mutation(
@@ -855,13 +855,13 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier._is_to_notify",
         "policy.stops_all(now)",
         "policy.stops_all(0.0)",
-        seed=195,
+        seed=383,
     ),
     Mutation(
         "the fallback's time counts through a pause",
-        "sweeper.run:delay_start_after_pauses",
-        "max([row.delay_start, *held, *past, *([debt.paused_until] if is_recorded_end else [])])",
-        "row.since",
+        "sweeper.run:with_pauses",
+        "max(ends)",
+        "0.0",
         seed=38,
     ),
     Mutation(
@@ -1037,8 +1037,8 @@ MUTATIONS = (
     Mutation(
         "nobody signals an end that BigPanda told of, if its message vanishes",
         "delivery.end_questions:EndQuestions._over",
-        "each.waiting(task.state, row)",
-        "each.owing(task.state)",
+        "each.waiting(task.state, row, signal.plan)",
+        "each.owing(task.state, signal.plan)",
         seed=1,
     ),
     Mutation(
@@ -1106,8 +1106,8 @@ MUTATIONS = (
     ),
     Mutation(
         "the end of a pause that is planned delays the fallback topic",
-        "sweeper.run:delay_start_after_pauses",
-        "not each.when and row.since < each.until <= now",
+        "sweeper.run:with_pauses",
+        "not each.when and each.since <= now and row.since < each.until",
         "not each.when and row.since < each.until",
         seed=244,
     ),

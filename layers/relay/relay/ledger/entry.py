@@ -276,20 +276,14 @@ class Entry(NamedTuple):
         return self.newest is not None and not self.newest.is_open
 
     def claiming(self, state: State) -> "Entry":
-        """Return the entry after a resolve came that BigPanda is asked about. The incident stays as it is.
-
-        A signal that is owed waits for the answer, but only once, and for CLAIM_SECONDS at most.
-        """
-        entry = replace(self, end=self.end.claimed(state.came, state.version if state.is_stamped else None))
-        if self.debt.since is None or self.newest is None:
-            return entry
-        hold = self.debt.claim_hold_until or entry.claim_hold(self.newest)
-        return replace(entry, debt=replace(self.debt, claim_hold_until=hold))
+        """Return the entry after a resolve came that BigPanda is asked about. The incident stays as it is."""
+        return replace(self, end=self.end.claimed(state.came, state.version if state.is_stamped else None))
 
     def claim_hold(self, state: State) -> float:
         """Return the time until which an owed state waits for BigPanda's answer about a resolve; 0 for no wait.
 
-        A state that is newer than the resolve does not wait. The time is in epoch seconds.
+        A debt waits once, for CLAIM_SECONDS at most. A state that is newer than the resolve does not wait. The time is
+        in epoch seconds.
         """
         if not self.end.is_claimed or not state.is_open:
             return 0.0

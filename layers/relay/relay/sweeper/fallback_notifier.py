@@ -30,7 +30,7 @@ from relay.sweeper.run import (
     SweepPolicies,
     Tools,
     by_channel,
-    delay_start_after_pauses,
+    with_pauses,
 )
 
 # Shortest time between two calls of the phones about one channel, and between two messages to the fallback topic about
@@ -202,8 +202,8 @@ class FallbackNotifier:
         if not entry.debt.is_critical or entry.debt.is_notified or entry.debt.since is None:
             return False
         # Nothing will ring of itself for a given-up state, so there is nothing to wait for.
-        delay = now - delay_start_after_pauses(self.policies, row, now)
-        return entry.is_given_up or delay >= policy.fallback_after_seconds
+        delay_start = with_pauses(self.policies, row, now).entry.delay_start or now
+        return entry.is_given_up or now - delay_start >= policy.fallback_after_seconds
 
     def _missed(self, row: DueRow) -> str:
         """Return the step of a critical (`Missed`) that is late, or that failed; empty for none."""

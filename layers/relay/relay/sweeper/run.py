@@ -64,12 +64,6 @@ class DueRow(NamedTuple):
         """Time since which the state is owed (epoch seconds); for a receipt alone, its beginning."""
         return self.entry.debt.since or self.entry.receipt.since
 
-    @property
-    def delay_start(self) -> float:
-        """Time from which the debt's delay counts (epoch seconds): `since`, or the later end of a flap."""
-        newest = self.entry.newest
-        return max(self.since, self.entry.quiet_until(newest) if newest else 0.0)
-
 
 @dataclass(frozen=True)
 class DueRows:
@@ -342,14 +336,18 @@ class SweepPolicies:
         return self.known[channel]
 
 
-def delay_start_after_pauses(policies: SweepPolicies, row: DueRow, now: float) -> float:
-    """Return the time from which a debt's delay counts (epoch seconds): `DueRow.delay_start` or a later pause's end."""
+def with_pauses(policies: SweepPolicies, row: DueRow, now: float) -> DueRow:
+    """Return the row of a debt with the end of the last pause that made it wait, as far as the policy knows it.
+
+    Which pauses held a state is known of the last one that a worker recorded, and of those for all incidents. The
+    recorded end of a pause that goes on counts only if the policy can't be read: the pause may have been resumed.
+    """
     debt, pauses = row.entry.debt, policies.of(row.channel).pauses
-    # Which pauses held a state is known of the last one that a worker recorded, and of those for all incidents.
-    held = [each.until for each in pauses if each.id == debt.paused_by]
-    past = [each.until for each in pauses if not each.when and row.since < each.until <= now]
     is_recorded_end = debt.paused_until <= now or row.channel in policies.unread
-    return max([row.delay_start, *held, *past, *([debt.paused_until] if is_recorded_end else [])])
+    ends = [debt.paused_until if is_recorded_end else 0.0]
+    ends += [each.until for each in pauses if each.id == debt.paused_by]
+    ends += [each.until for each in pauses if not each.when and each.since <= now and row.since < each.until]
+    return replace(row, entry=replace(row.entry, debt=replace(debt, paused_until=max(ends))))
 
 
 def is_paused(policies: SweepPolicies, row: DueRow, now: float) -> bool:

@@ -6,7 +6,6 @@ rates and health of channels. A lease keeps two runs from working at the same ti
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import replace
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from relay.deadline import Deadline
 from relay.failures import LedgerError
 from relay.ledger.channel_rate_limiter import CLOSED, HORIZON_SECONDS, SPREAD_SECONDS, Gate, gate_of
 from relay.ledger.debt import CRITICAL, OTHER
-from relay.ledger.entry import Entry
 from relay.sweeper.bells import Bells
 from relay.sweeper.fallback_notifier import FallbackNotifier, carry_out
 from relay.sweeper.run import (
@@ -25,8 +23,8 @@ from relay.sweeper.run import (
     SweepPolicies,
     Tools,
     by_channel,
-    delay_start_after_pauses,
     each_once,
+    with_pauses,
 )
 
 if TYPE_CHECKING:
@@ -152,8 +150,8 @@ class Sweeper:
         """Log and count the channels that were above their rate limits in several consecutive runs."""
         self.policies.read(rows)
         now = self.tools.clock()
-        # What waits for the end of a flap does not wait for the rate limit.
-        moving = by_channel(each for each in rows if each.delay_start <= now)
+        # What waits for the end of a pause or a flap does not wait for the rate limit.
+        moving = by_channel(each for each in rows if self._delay_start(each, now) <= now)
         above = {name: load for name, some in moving.items() if (load := self._overload(name, some, now))}
         since = run.above_since(above.keys(), now)
         lasting = {name: now - began for name, began in since.items() if now - began >= OVERLOADED_SECONDS}
@@ -193,7 +191,9 @@ class Sweeper:
             lasting = (each for each in rows if not (each.entry.is_given_up and each.channel in self.policies.removed))
             # A canary's incident is judged as a canary alone.
             real = (each for each in lasting if not each.is_canary)
-            owed = {channel: [*map(self._held, some)] for channel, some in by_channel(real).items()}
+            now = self.tools.clock()
+            held = (with_pauses(self.policies, each, now) for each in real)
+            owed = {channel: [each.entry for each in some] for channel, some in by_channel(held).items()}
             deadline = self.tools.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline, is_whole=self.rows.is_whole)
             # After the messages, so that a vendor that hangs does not delay them.
@@ -204,12 +204,8 @@ class Sweeper:
             if self.health.canaries and latest.remaining() >= CANARIES_SECONDS:
                 self.health.canaries.run(run, self.tools.deadlines(CANARIES_SECONDS))
 
-    def _held(self, row: DueRow) -> Entry:
-        """Return a row's entry; in a pause of the channel its state waits for that, also if no worker noted it."""
-        now, debt = self.tools.clock(), row.entry.debt
-        pauses = self.policies.of(row.channel).pauses
-        ends = [each.until for each in pauses if not each.when and each.is_active(now)]
-        return replace(row.entry, debt=replace(debt, paused_until=max([debt.paused_until, *ends])))
+    def _delay_start(self, row: DueRow, now: float) -> float:
+        return with_pauses(self.policies, row, now).entry.delay_start or 0.0
 
     def _beat(self, latest: Deadline) -> None:
         if self.heartbeat:
@@ -223,8 +219,8 @@ class Sweeper:
         telemetry, now = self.tools.telemetry, self.tools.clock()
         for channel, owed in by_channel(rows).items():
             telemetry.count_of_channel(channel, "debts_owed", len(owed))
-            oldest = min(owed, key=lambda each: delay_start_after_pauses(self.policies, each, now))
-            seconds = now - delay_start_after_pauses(self.policies, oldest, now)
+            oldest = min(owed, key=lambda each: self._delay_start(each, now))
+            seconds = now - self._delay_start(oldest, now)
             if seconds >= OWES_SECONDS:
                 telemetry.logger.warning(
                     "channel owes signals",
