@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from bench import cold, cost, reconcile, stranger
+from bench import cold, cost, reconcile
 from bench.figures import Section, render
 from sandbox.environment import leave_aws
 from sandbox.errors import SandboxError
@@ -29,7 +29,6 @@ BENCHMARKS: Mapping[str, Callable[[int], Section]] = {
     "reconcile": lambda _: reconcile.section(),
     "cost": lambda _: cost.section(),
     "month": lambda _: cost.month_section(TEMPLATE.read_text()),
-    "stranger": lambda _: stranger.section(),
 }
 
 

@@ -10,8 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
+from typing import Any
 
-from bench import bodies
 from bench.figures import Figure, Section, measured
 from bench.usage import MeteredRelay, Usage
 from relay.sweeper.canary import EVERY_SECONDS
@@ -48,7 +49,7 @@ LOG_EVENT_BYTES = 26
 # About a million a month: each of these incidents opens, worsens and resolves, ten minutes apart.
 SHARES_A_MINUTE, INCIDENTS = 23, 100
 STATES, STATE_SECONDS = ("warning", "critical", "ok"), 600
-USUAL_ALERTS = 3
+SAMPLE = Path(__file__).resolve().parents[1] / "events" / "bigpanda_2_more_alerts.json"
 
 SHARES, CHANNELS = 20_000, 5
 HOURS = 24 * 30
@@ -66,39 +67,23 @@ CANARY_METRICS, CANARY_SHARES = 3, round(2 * HOURS * 3600 / EVERY_SECONDS)
 FAILURE_METRICS, FAILURE_HOURS = 10, 24
 
 
-def billed_seconds(usage: Usage, cpu: float, waited: float = 0.0) -> float:
-    """Return the seconds that Lambda bills for a run with `cpu` seconds of a whole processor.
-
-    `waited`: seconds of waiting for a vendor.
-    """
-    return cpu / PROCESSOR + usage.aws_calls * AWS_CALL_SECONDS + waited
-
-
 def run_bill(usage: Usage, cpu: float, waited: float = 0.0) -> Counter[str]:
-    """Return the dollars for a million runs of a function, by item of the bill."""
+    """Return the dollars for a million runs of a function, by item of the bill.
+
+    A run takes `cpu` seconds of a whole processor, and waits for a vendor for `waited` seconds.
+    """
+    billed_seconds = cpu / PROCESSOR + usage.aws_calls * AWS_CALL_SECONDS + waited
     log_bytes = usage.log_bytes + PLATFORM_LOG_BYTES + (usage.log_lines + PLATFORM_LOG_LINES) * LOG_EVENT_BYTES
     return Counter(
         {
             "Lambda requests": LAMBDA_REQUESTS,
-            "Lambda time": billed_seconds(usage, cpu, waited) * MEMORY_GB * LAMBDA_GB_SECOND * MILLION,
+            "Lambda time": billed_seconds * MEMORY_GB * LAMBDA_GB_SECOND * MILLION,
             "DynamoDB writes": usage.write_units * WRITE_UNITS,
             "DynamoDB reads": (usage.read_units + usage.half_read_units / 2) * READ_UNITS,
             "SQS requests": usage.sqs_requests * SQS_REQUESTS,
             "Secrets Manager reads": usage.secret_reads * SECRET_READS,
             "CloudWatch Logs": log_bytes * MILLION / GIGABYTE * LOG_GB,
         }
-    )
-
-
-def access_log() -> float:
-    """Return the dollars for a million lines of the API's access log."""
-    return (ACCESS_LOG_BYTES + LOG_EVENT_BYTES) * MILLION / GIGABYTE * LOG_GB
-
-
-def request_bill(usage: Usage, cpu: float, waited: float = 0.0) -> Counter[str]:
-    """Return the dollars for a million requests to the API, each with a run of its function."""
-    return run_bill(usage, cpu, waited) + Counter(
-        {"API Gateway requests": API_REQUESTS, "CloudWatch Logs": access_log()}
     )
 
 
@@ -116,17 +101,28 @@ def owed_share(incidents: int = INCIDENTS) -> tuple[Usage, Usage]:
         while metered.queue.next_at <= moment:
             wakes.append(metered.wake())
         metered.clock.now = max(metered.clock.now, moment)
-        content = bodies.body(f"i-{number}", USUAL_ALERTS, age=place * STATE_SECONDS, status=STATES[place])
-        shares.append(metered.serve(samples.request(content)))
+        shares.append(metered.serve(samples.request(_body(f"i-{number}", place))))
     while metered.queue.waiting:
         wakes.append(metered.wake())
     assert len(wakes) == len(shares) == len(metered.relay.session.calls)
     return Usage.mean(shares), Usage.mean(wakes)
 
 
+def _body(incident_id: str, place: int) -> bytes:
+    """Return the body of the sample with three alerts, for an incident in the state at this place of STATES."""
+    document: dict[str, Any] = json.loads(json.loads(SAMPLE.read_text())["body"])
+    changed = document["incident"]["startedOn"] + place * STATE_SECONDS
+    is_open = STATES[place] != "ok"
+    members = {"id": incident_id, "status": STATES[place], "active": is_open, "resolved": not is_open}
+    document["incident"] |= members | {"changedOn": changed, "updatedOn": changed}
+    return json.dumps(document).encode()
+
+
 def million_bill(share: Usage, wake: Usage) -> Counter[str]:
     """Return the dollars for a million owed shares, by item of the bill."""
-    return request_bill(share, SHARE_CPU, XMATTERS_SECONDS) + run_bill(wake, WAKE_CPU)
+    access_log = (ACCESS_LOG_BYTES + LOG_EVENT_BYTES) * MILLION / GIGABYTE * LOG_GB
+    gateway = Counter({"API Gateway requests": API_REQUESTS, "CloudWatch Logs": access_log})
+    return gateway + run_bill(share, SHARE_CPU, XMATTERS_SECONDS) + run_bill(wake, WAKE_CPU)
 
 
 def section() -> Section:

@@ -11,7 +11,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
@@ -77,42 +78,37 @@ def main() -> int:
     return 0
 
 
-def _browser_path() -> Path:
+@contextmanager
+def _browser() -> Iterator[Browser]:
     found = chromium.executable(ROOT)
     if found is None:
         raise SandboxError("no Chromium is installed; `make checks` installs one into the clone")
-    return found
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=list(chromium.ARGUMENTS))
 
 
 def of_rehearsal(_: local.Places) -> None:
     """Rehearse the sandbox's past, and write a picture of the begin of the report's page. Raises SandboxError."""
-    browser_path = _browser_path()
-    with tempfile.TemporaryDirectory() as folder:
+    with _browser() as browser, tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "rehearsal.html")
         rehearsal.run(report, opens_browser=False)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=browser_path, args=list(chromium.ARGUMENTS))
-            page = browser.new_page(viewport={"width": 960, "height": 860}, device_scale_factor=SCALE)
-            page.goto(report.as_uri())
-            page.screenshot(path=PICTURES / "rehearsal.png")
-            browser.close()
+        page = browser.new_page(viewport={"width": 960, "height": 860}, device_scale_factor=SCALE)
+        page.goto(report.as_uri())
+        page.screenshot(path=PICTURES / "rehearsal.png")
 
 
 def of_page(places: local.Places) -> None:
     """Play a story in a cloud of its own, and write light and dark pictures of the page. Raises SandboxError."""
-    browser_path = _browser_path()
     console = Console(stderr=True)
     steps = Steps("pictures", console)
-    with local.joined(places, steps) as joined:
+    with _browser() as browser, local.joined(places, steps) as joined:
         with steps.step("playing the page's story"):
             _play(Stage(joined.up, joined.vendors, steps, console))
-        with steps.step("taking the page's pictures"), sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=browser_path, args=list(chromium.ARGUMENTS))
+        with steps.step("taking the page's pictures"):
             for scheme in ("light", "dark"):
                 page = _opened(browser, f"{joined.vendors.control_url}/", scheme)
                 page.screenshot(path=PICTURES / f"page-{scheme}.png")
                 page.locator("#timeline-part").screenshot(path=PICTURES / f"story-{scheme}.png")
-            browser.close()
 
 
 def of_demo(places: local.Places) -> None:

@@ -137,7 +137,7 @@ JOB = Job(
     version=(NOW, NOW - 1),
     digest=SHARE.digest,
     plan=4,
-    flags=frozenset(Flag) - {Flag.FOR_SOME},
+    flags=frozenset(Flag),
     ledger_down_since=MOMENT,
     accepted=Acceptance(NOW - 3, "r1"),
     not_before=MOMENT,
@@ -145,9 +145,13 @@ JOB = Job(
     revived_at=MOMENT,
     stamps=Stamps("upstream", "c1", "critical", "worsened", ("Ops",), MOMENT, MOMENT, 503, "Service Unavailable", 2, 3),
 )
-# Later than `message-1`, a job got the flag that its accepted signal was for some of the recipients alone.
-JOB_FOR_SOME = JOB.with_flags(Flag.FOR_SOME)
+# Later than `message-1`, a job got a flag that its accepted signal was for some of the recipients alone. Then the
+# acceptance got these recipients, in place of the flag.
+JOB_FOR_SOME = JOB.with_flags("for_some")
+JOB_ACCEPTED_BY_SOME = JOB._replace(accepted=Acceptance(NOW - 3, "r1", ("dba",), is_further=True))
 STORED_JOB = JOB.fresh()
+# Later than `job-1`, a stored job has no acceptance.
+STORED_JOB_TO_SEND = STORED_JOB._replace(accepted=None)
 STORED_KEY = stored_key(ENTRY_KEY, STORED_JOB.stored_name)
 GATE = Gate({int(NOW): 2}, NOW + 91.5, NOW + 122, Circuit(NOW + 30, 5, NOW + 30, NOW + 30))
 MARKS = {"noc": "m1", "noc/settings": "m2"}

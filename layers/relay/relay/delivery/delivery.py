@@ -31,7 +31,6 @@ from relay.delivery.step import (
     DeadLetter,
     Send,
     Settle,
-    audience_of_some,
     final_reason,
     step,
 )
@@ -333,17 +332,11 @@ def _record_acceptance(
     try:
         recorded = services.ledger.change(task.entry_key, change, leased)
     except LedgerError:
-        accepted = Acceptance(lease.began, sent.request_id)
-        task = _for_some(task, only)
+        accepted = Acceptance(lease.began, sent.request_id, only, bool(task.further))
         return record_or_queue(services, task, result, accepted, "the sent signal could not be recorded", change)
     _wake_next(services, task, recorded)
     owe_to_others(services, task, recorded)
     return result
-
-
-def _for_some(task: Task, only: tuple[str, ...]) -> Task:
-    """Return the task with a job that says that its signal was for some alone, unless `only` is empty."""
-    return replace(task, job=task.job.with_flags(Flag.FOR_SOME)) if only else task
 
 
 def _wake_next(services: Services, task: Task, entry: Entry) -> None:
@@ -519,7 +512,9 @@ def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
     """Store a task's job under `name` in the ledger, until some time after the state expires. Raises LedgerError."""
     # A pause delays the end of the state's age.
     lasts = max(task.expires_at - now, task.channel.policy.max_age_seconds) + STORED_SECONDS
-    ledger.store(task.entry_key, name, envelope_of(storable(task.job.fresh())), lasts=lasts)
+    # A job with an acceptance would only record that.
+    job = task.job.fresh()._replace(accepted=None)
+    ledger.store(task.entry_key, name, envelope_of(storable(job)), lasts=lasts)
 
 
 def store_for_others(services: Services, task: Task, entry: Entry) -> None:
@@ -530,7 +525,7 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
     is_newest = task.state.is_of_same_share(entry.newest)
     if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
         with suppress(LedgerError):
-            store_job(services.ledger, FOR_OTHERS, _without_acceptance(task), services.clock())
+            store_job(services.ledger, FOR_OTHERS, task, services.clock())
 
 
 def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
@@ -542,7 +537,7 @@ def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
     if not task.channel.policy.unanswered_recipients or not entry.awaits_others(task.state):
         return
     now = services.clock()
-    job = _without_acceptance(task).job._replace(revived_at=timestamp(now))
+    job = task.job._replace(revived_at=timestamp(now))
 
     def owed(each: Entry) -> Entry:
         is_newest = task.state.is_of_same_share(each.newest)
@@ -551,11 +546,6 @@ def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
     with suppress(LedgerError):
         store_job(services.ledger, job.stored_name, replace(task, job=job), now)
         services.ledger.change(task.entry_key, owed, entry)
-
-
-def _without_acceptance(task: Task) -> Task:
-    """Return the task with a job that is to be sent: one with an acceptance only records that."""
-    return replace(task, job=task.job._replace(accepted=None).without_flags(Flag.FOR_SOME))
 
 
 def try_store(services: Services, task: Task, entry: Entry) -> bool:
@@ -683,8 +673,8 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     if sent.maybe_accepted:
         services.unguarded.record(task.entry_key, services.clock())
     if sent.failure is None:
-        accepted = Acceptance(services.clock(), sent.request_id)
-        return record_or_queue(services, _for_some(task, task.further), task.sent(sent), accepted, why)
+        accepted = Acceptance(services.clock(), sent.request_id, task.further, bool(task.further))
+        return record_or_queue(services, task, task.sent(sent), accepted, why)
     # After the attempt, so that the job holds its result.
     _, result = retry_later(services, task, task.sent(sent), None)
     if not result.queue and task.is_from_webhook:
@@ -767,8 +757,9 @@ def record_or_queue(
 
 
 def _announced(task: Task, accepted: Acceptance) -> Callable[[Entry], Entry]:
+    audience = replace(task, further=accepted.only if accepted.is_further else ()).audience(accepted.only)
+
     def announced(entry: Entry) -> Entry:
-        audience = audience_of_some(task, entry) if Flag.FOR_SOME in task.job.flags else task.audience()
         state = task.state.with_status_of(entry.newest)
         return entry.announcing(state, accepted.request_id, accepted.at, audience)
 

@@ -17,7 +17,6 @@ from relay.incidents.share import Change, State, Transition, compare
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome
 from relay.jobs.queue import question_job
-from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Acknowledgement, Entry, Flap
 
@@ -507,13 +506,6 @@ def _send(case: Case) -> Send:
     task, entry = case.task, case.entry
     max_attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, case.now))) if task.is_from_webhook else 1
     return Send(max_attempts, task.further or _only_acknowledger(task, entry, entry.acknowledgement))
-
-
-def audience_of_some(task: Task, entry: Entry) -> Audience:
-    """Return the recipients of an accepted signal that was for some alone, and that `entry` does not have yet."""
-    further = _further(task, entry, task.state, Standing.UNCHANGED)
-    task = replace(task, further=further[1] if further else ())
-    return task.audience(tuple(filter(None, [entry.acknowledged_by])))
 
 
 def _is_own_debt(task: Task, entry: Entry, state: State) -> bool:

@@ -1,7 +1,7 @@
 """Job: a self-contained piece of work for a worker. Pure code.
 
-A signal's message only wakes a worker: the ledger's entry says what is to be done. `ledger_down_since` and `accepted`
-matter only while the ledger fails. A chore has no entry of its own, so its members decide alone.
+A signal's message only wakes a worker: the ledger's entry says what is to be done. `ledger_down_since`, `accepted` and
+two flags say more, if the ledger failed. A chore has no entry of its own, so its members decide alone.
 """
 
 import hashlib
@@ -56,7 +56,6 @@ class Flag(StrEnum):
         ASKED: BigPanda was asked the job's question at least once.
         MAY_HAVE_PAGED: xMatters may have accepted one of the attempts.
         WAITS_FOR_LEDGER: The job must wait for the ledger, since a critical of the incident was sent without it.
-        FOR_SOME: The accepted signal that the job is to record was for some of the recipients alone.
     """
 
     FOUND = "found"
@@ -66,7 +65,6 @@ class Flag(StrEnum):
     ASKED = "asked"
     MAY_HAVE_PAGED = "may_have_paged"
     WAITS_FOR_LEDGER = "waits_for_ledger"
-    FOR_SOME = "for_some"
 
 
 class Acceptance(NamedTuple):
@@ -75,14 +73,20 @@ class Acceptance(NamedTuple):
     Attributes:
         at: When the signal was sent (epoch seconds).
         request_id: xMatters' id of the signal; None if the answer had none.
+        only: The signal's only recipients; empty if it was for all.
+        is_further: True if these were told of a state that the others know.
     """
 
     at: float
     request_id: str | None
+    only: tuple[str, ...] = ()
+    is_further: bool = False
 
 
 class Stamps(NamedTuple):
-    """Stamps of a job: members for operators, by which no signal is decided. Times are ISO 8601 in UTC, None for never.
+    """Stamps of a job: members for operators. They decide nothing about a signal; a chore waits by its `reason`.
+
+    Times are ISO 8601 in UTC, None for never.
 
     Attributes:
         reason: Reason of the last failure or wait, also of a chore's; `in_flight` before the first attempt.

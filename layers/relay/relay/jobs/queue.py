@@ -134,8 +134,11 @@ def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
 def _acceptance(stored: Any) -> Acceptance | None:
     if stored is None:
         return None
-    at, request_id = stored
-    return Acceptance(float(at), None if request_id is None else str(request_id))
+    at, request_id = stored[:2]
+    only, is_further = stored[2:4] or ((), False)
+    return Acceptance(
+        float(at), None if request_id is None else str(request_id), tuple(map(str, only)), bool(is_further)
+    )
 
 
 def legal_text(text: str) -> str:
