@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from relay.channels.policy import Mode
 from relay.delivery.step import (
     FLOOD_CONTROL_SECONDS,
+    MAX_CATCH_UP_SECONDS,
     Action,
     DeadLetter,
     Send,
@@ -91,7 +92,6 @@ UNGUARDED_WAIT_SECONDS = 30.0
 UNRECORDED_WAIT_SECONDS = 120.0
 # Wait before an unguarded signal is recorded again. It is short: a resolve is owed only if the signal is recorded.
 CATCH_UP_SECONDS = 5.0
-MAX_CATCH_UP_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,6 @@ class Delivery:
             for _ in range(MAX_READS):
                 entry = services.ledger.read(task.entry_key)
                 task, entry, action = step(task, entry, services.clock())
-                if isinstance(action, Send) and _is_held_back(task.job):
-                    return _after_records(services, task)
                 task, result = _act(services, task, entry, action)
                 if result and entry.is_unreadable:
                     return result.with_unguarded("the entry was unreadable, and was replaced by a new one")
@@ -720,18 +718,6 @@ def _not_taken(task: Task, reason: Reason, why: str) -> Result:
     """Return the result of a state that must not be sent now, and that no queue took. Its old message stays, if any."""
     failed = replace(task.result(Outcome.UNSAFE), reason=reason, detail=f"{why}; no queue took it")
     return failed.with_last_copy(last_copy(task.job)) if task.is_from_webhook else failed
-
-
-def _is_held_back(job: Job) -> bool:
-    """True if the job's state is a critical that waited for the ledger, since its incident had rung without it."""
-    return Flag.WAITS_FOR_LEDGER in job.flags and job.ledger_down_since is not None
-
-
-def _after_records(services: Services, task: Task) -> Result:
-    """Let a critical that was held back wait once more: a signal of its incident has to be recorded before."""
-    task = replace(task, job=task.job._replace(ledger_down_since=None))
-    recorded = Wait(Reason.IN_FLIGHT, services.clock() + 2 * MAX_CATCH_UP_SECONDS)
-    return put_off(services, task, recorded, "a signal that was sent without the ledger is recorded first")
 
 
 def record_or_queue(

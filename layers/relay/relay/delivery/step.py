@@ -201,6 +201,8 @@ def room_for_signals(entry: Entry, now: float) -> int:
     return FLOOD_CONTROL_SIGNALS - sum(now - time < FLOOD_CONTROL_SECONDS for time in entry.signal_times)
 
 
+# Longest time between two attempts to record a signal that was sent without the ledger.
+MAX_CATCH_UP_SECONDS = 30.0
 # The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
 WAKE_MARGIN_SECONDS = 2.0
 _FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
@@ -538,6 +540,12 @@ def _ambiguity(case: Case) -> Wait | None:
     return Wait(Reason.IN_FLIGHT, until) if is_resting else None
 
 
+def _record(case: Case) -> Wait | None:
+    # Once: what waits by the ledger forgets that it failed.
+    is_first = case.task.job.ledger_down_since is not None and Flag.WAITS_FOR_LEDGER in case.task.job.flags
+    return Wait(Reason.IN_FLIGHT, case.now + 2 * MAX_CATCH_UP_SECONDS) if is_first else None
+
+
 def _spacing(case: Case) -> Wait | None:
     change, least = case.task.change, case.task.channel.policy.min_seconds_between_signals
     return Wait(Reason.PACED, earliest_send_time(case.entry, change.transition, least)) if change else None
@@ -645,6 +653,7 @@ HOLDS = (
     Hold(Reason.CLAIMED, "BigPanda is asked if the incident is over: for a minute at most, once for a debt.", _claim),
     Hold(Reason.IN_FLIGHT, "Another sender has the incident's lease.", _lease),
     Hold(Reason.IN_FLIGHT, "The last attempt may have paged: a page needs time to appear.", _ambiguity),
+    Hold(Reason.IN_FLIGHT, "The incident rang without the ledger: that signal is recorded first, once.", _record),
     Hold(
         Reason.PACED,
         "Signals of one incident keep a distance, for its people and for xMatters' flood control.",
