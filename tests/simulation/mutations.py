@@ -1176,7 +1176,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an unheard critical is told again and again",
-        "ledger.entry:Entry.notified",
+        "ledger.entry:Entry.told",
         "self.receipt.told(missed, at) if missed else self.receipt",
         "self.receipt",
         seed=287,

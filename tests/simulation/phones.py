@@ -15,7 +15,7 @@ import requests
 from greenlet import GreenletExit
 
 from relay.http.session import HttpAnswer, Session
-from relay.xmatters.logins import TOKEN_PATH
+from relay.xmatters.authorization import TOKEN_PATH
 from tests.simulation.cloud import REST_USER, TRIGGER_USER, Logins
 from tests.simulation.services import Edge
 from tests.simulation.story import BOSS, NOC, Story

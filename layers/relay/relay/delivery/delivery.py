@@ -211,7 +211,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
         admitted = services.rate_limiter.enter(task.channel, task.recipients, is_critical=is_critical, slot=slot)
     except LedgerError:
         now = services.clock()
-        task = task.without_ledger(now)
+        task = task.ledger_failed(now)
         if (task.is_from_webhook and is_critical) or not can_wait(task, now):
             return task, Ticket({}, is_failed_open=True)
         return task, Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
@@ -229,13 +229,12 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
         why = "no queue accepted the job that asks BigPanda about the end, or terminates pages"
         failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
         return failed.with_last_copy(last_copy(task.job))
-    if action.queue == "ledger":
+    if action.is_claim:
         result = replace(result, reason=Reason.CLAIMED)
     if action.note is None:
         return result
     try:
-        # A claimed resolve may be forged, so nothing that it says of the incident is kept.
-        note = action.note if action.queue == "ledger" else task.described(action.note)
+        note = action.note if action.is_claim else task.described(action.note)
         if services.ledger.write(task.entry_key, entry, note) is None:
             return None
     except LedgerError as error:
@@ -267,7 +266,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     if leased is None:
         _give_back(services, ticket)
         return task, None
-    task = task if ticket.is_failed_open else task.with_ledger()
+    task = task if ticket.is_failed_open else task.ledger_works()
     sent = send_signal(services, task, leased, max_attempts=send.max_attempts, only=send.only)
     until = services.clock()
     if sent.failure is None:
@@ -432,7 +431,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> tuple[
     """
     now, plan = services.clock(), next_plan(task, entry)
     # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.
-    task = task if wait.reason == Reason.INTERNAL else task.with_ledger()
+    task = task if wait.reason == Reason.INTERNAL else task.ledger_works()
     is_short = wait.until - now <= LONGEST_WAIT_SECONDS
     needs_message = is_short and (wait.is_probe or wait.reason not in WAITS_WITHOUT_MESSAGE)
     if needs_message:
@@ -448,7 +447,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> tuple[
     except LedgerError as error:
         # The state has a reason to wait, so the failed record is no reason to send it now.
         until = wait.until if needs_message else min(wait.until, now + UNRECORDED_WAIT_SECONDS)
-        task, result = _queued(services, task.without_ledger(now), replace(wait, until=until), str(error), plan=plan)
+        task, result = _queued(services, task.ledger_failed(now), replace(wait, until=until), str(error), plan=plan)
         if result is None:
             raise
         return task, result
@@ -649,7 +648,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     now = services.clock()
     if pause := task.pause(now):
         return _paused(services, task, pause, why)
-    task = task.without_ledger(now)
+    task = task.ledger_failed(now)
     if task.is_from_webhook and not task.state.is_critical:
         # The incident is no longer critical, so its next critical state is sent at once again.
         services.unguarded.forget(task.entry_key)

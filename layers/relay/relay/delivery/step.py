@@ -216,12 +216,14 @@ class Settle(NamedTuple):
         job: Job to queue: the question to BigPanda if the incident is over, or the job that terminates its pages; None
             for none.
         queue: Place where the state waits: `retry`, `dead_letter`, or `ledger` for its entry alone; None if nowhere.
+        is_claim: True if the state is a claimed resolve: it may be forged, so nothing that it says is kept.
     """
 
     outcome: Outcome
     note: Entry | None = None
     job: Job | None = None
     queue: str | None = None
+    is_claim: bool = False
 
 
 class DeadLetter(NamedTuple):
@@ -464,7 +466,7 @@ def _claimed(case: Case) -> Settle:
         return Settle(Outcome.SUPERSEDED)
     note = entry.claiming(state)
     question = question_job(task.job, case.now) if entry.end.begins_claim(state.came) else None
-    return Settle(Outcome.QUEUED, None if note == entry else note, question, queue="ledger")
+    return Settle(Outcome.QUEUED, None if note == entry else note, question, queue="ledger", is_claim=True)
 
 
 def _is_left_out(case: Case) -> bool:

@@ -233,7 +233,7 @@ class Task(NamedTuple):
         """Return when the last pause for the incident ended (epoch seconds): `now` if the policy knows none."""
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
-    def without_ledger(self, now: float) -> "Task":
+    def ledger_failed(self, now: float) -> "Task":
         """Return the task with a job that records since when the ledger fails.
 
         It is the time of the first failure for this job: `now` (epoch seconds), if no earlier failure is recorded.
@@ -241,7 +241,7 @@ class Task(NamedTuple):
         since = self.job.ledger_down_since or timestamp(now)
         return replace(self, job=self.job._replace(ledger_down_since=since))
 
-    def with_ledger(self) -> "Task":
+    def ledger_works(self) -> "Task":
         """Return the task whose job records no failure of the ledger."""
         if not self.job.ledger_down_since and Flag.WAITS_FOR_LEDGER not in self.job.flags:
             return self

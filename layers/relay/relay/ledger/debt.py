@@ -222,10 +222,10 @@ class Debt(NamedTuple):
             return self
         return replace(self, row=replace(self.row, begun=self.row.begun + self.row.is_unbegun, is_unbegun=False))
 
-    def notified(self) -> "Debt":
+    def told(self) -> "Debt":
         """Return the debt after the fallback topic was notified. A row without a stored job goes.
 
-        `Entry.notified` gives a given-up state its row again.
+        `Entry.told` gives a given-up state its row again.
         """
         is_notified = self.is_notified or self.since is not None
         return replace(self, is_notified=is_notified, row=self.row if self.job else None)

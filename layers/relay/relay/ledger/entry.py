@@ -50,7 +50,10 @@ class End(NamedTuple):
 
     @property
     def last_claimed_at(self) -> float:
-        """When the last claimed resolve came, by its timestamps (epoch seconds); 0 for never."""
+        """Arrival of the claim's first resolve, or BigPanda's time of its last one, if later (epoch seconds).
+
+        It is 0 if no resolve was ever claimed, and stays after one was refuted.
+        """
         return max(self.claimed_at, self.version[0] if self.version else 0.0)
 
     def has_refuted(self, version: Version | None) -> bool:
@@ -571,7 +574,10 @@ class Entry(NamedTuple):
         return self.newest is None or self.newest.is_critical
 
     def awaits_others(self, state: State) -> bool:
-        """True if nobody is known to have heard the critical `state`, and no further recipients were signalled."""
+        """True if the policy's `unanswered_recipients` have to be signalled of the critical `state`.
+
+        The fallback topic was notified that nobody is known to have heard of it, and they were not signalled yet.
+        """
         announced = self.announced
         # A critical that comes after a better state is another one.
         is_same = announced is not None and announced.is_critical and self.eased is None
@@ -672,14 +678,14 @@ class Entry(NamedTuple):
         is_dropped = self.is_given_up and self.debt.dead_lettered_at <= at
         return replace(self, debt=replace(self.debt, since=None, row=None)) if is_dropped else self
 
-    def notified(self, missed: str, at: float) -> "Entry":
+    def told(self, missed: str, at: float) -> "Entry":
         """Return the entry after the fallback topic was notified at `at` (epoch seconds).
 
         `missed` is the receipt's step (`Missed`) that the message told of, too; empty for none.
 
         A given-up state keeps its row (see `Debt`), unless an operator dropped it meanwhile.
         """
-        debt = self.debt.notified()
+        debt = self.debt.told()
         if self.is_given_up and self.newest and debt.since is not None:
             debt = debt.dead_lettered(self.newest, debt.dead_lettered_at)
         return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if missed else self.receipt)

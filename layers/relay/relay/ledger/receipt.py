@@ -118,8 +118,8 @@ class Receipt(NamedTuple):
     def missing(self, step: Missed, since: float) -> "Receipt":
         """Return the receipt after a step failed: the fallback topic has to be notified of that, once.
 
-        Nothing is to be told if an answer or a message came after the signal (`since`), nor of one to further
-        recipients.
+        Nothing is to be told if somebody answered, or the topic was notified, after the signal (`since`), nor once the
+        policy's `unanswered_recipients` were signalled.
         """
         if since <= max(self.answered_at, self.told_at) or self.others_at:
             return self

@@ -2,7 +2,7 @@
 
 A webhook can be lost before it reaches the relay. So every few minutes a run lists the incidents of each environment,
 once for all channels that share the listing. A missed state is queued as a job. The worker compares it with the ledger,
-so that no announced state pages twice. A run ends within the function's time; the next one takes up what is left.
+so that no announced state pages twice. A run ends within the function's time; the next one begins with another listing.
 
 An incident that no channel knows may belong to none of those that compare the listing, so a signal could page the wrong
 people. It is reported instead, unless BigPanda's activities say that it was shared with the channel's webhook

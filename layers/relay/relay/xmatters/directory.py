@@ -20,7 +20,7 @@ from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
 from relay.incidents.share import Fields, fields_of, iso_time, nested, scalar
 from relay.ledger.receipt import Heard
-from relay.xmatters.logins import Login, Logins
+from relay.xmatters.authorization import Login, Logins
 
 # A workflow makes one page of a signal for each step that creates one.
 MAX_PAGES = 10
