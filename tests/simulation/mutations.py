@@ -82,8 +82,8 @@ MUTATIONS = (
     Mutation(
         "an expired lease is forgotten, not doubted",
         "ledger.entry:Entry._without_lease",
-        "entry._counting(lease, 0, lease.began) if lease.owner == owner else entry._doubting(lease.state)",
-        "entry",
+        "self if self.lease is None else replace(self, lease=None)._doubting(self.lease.state)",
+        "replace(self, lease=None)",
         seed=54,
     ),
     Mutation(
@@ -1596,7 +1596,8 @@ MUTATIONS = (
         "a resolve that BigPanda left unanswered is believed although the incident opened again after it",
         "delivery.end_questions:EndQuestions._believed",
         """
-            if question.entry.is_after_claim(question.entry.newest):
+            newest = question.entry.newest
+            if newest and question.entry.is_after_claim(newest):
                 self._record(question, lambda end: End(end.at) if end == question.entry.end else end)
                 return _result(question.job, Outcome.DUPLICATE)
             return self._over(question, parse_share(question.job.body), notice=notice)

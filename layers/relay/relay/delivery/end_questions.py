@@ -166,8 +166,9 @@ class EndQuestions:
         return self.ledger.change(question.key, lambda each: each._replace(end=change(each.end)), question.entry).end
 
     def _believed(self, question: _Question, *, notice: str | None = None) -> Result:
-        """Believe the claimed resolve without an answer of BigPanda's, unless an open state is newer."""
-        if question.entry.is_after_claim(question.entry.newest):
+        """Believe the claimed resolve without an answer of BigPanda's, unless a state is newer."""
+        newest = question.entry.newest
+        if newest and question.entry.is_after_claim(newest):
             self._record(question, lambda end: End(end.at) if end == question.entry.end else end)
             return _result(question.job, Outcome.DUPLICATE)
         return self._over(question, parse_share(question.job.body), notice=notice)

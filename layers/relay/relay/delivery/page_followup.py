@@ -209,7 +209,7 @@ class Followup:
 
 def _question_at(entry: Entry, channel: Channel) -> float | None:
     """Return when xMatters or BigPanda is asked about a critical (epoch seconds); None if nothing can be asked."""
-    can_ask = channel.asks_about_answers or (channel.rest is not None and bool(entry.pages_to_ask_about()))
+    can_ask = channel.asks_about_answers or entry.pages_to_ask_about()
     return entry.receipt.question_at(channel.policy) if can_ask else None
 
 

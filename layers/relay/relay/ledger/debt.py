@@ -90,7 +90,7 @@ class Row(NamedTuple):
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Self | None:
         """Read a row from the attributes of a table item; None if the item is not in the `due` index."""
-        if SHARD not in attributes or AT not in attributes:
+        if SHARD not in attributes:
             return None
         is_critical = str(attributes[SHARD]).startswith(f"{CRITICAL}#")
         rung, begun = (int(attributes.get(name, 0)) for name in (RUNG, BEGUN))

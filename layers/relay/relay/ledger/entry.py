@@ -90,7 +90,7 @@ class End(NamedTuple):
 
     def unanswered(self, asked_at: float) -> "End":
         """Return the end after BigPanda left a question of `asked_at` (epoch seconds) without an answer."""
-        return replace(self, silent_since=self.silent_since or asked_at) if self.is_claimed else self
+        return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
         """Return the end after a closed state was recorded. BigPanda is still asked about a newer claimed resolve."""
@@ -294,10 +294,8 @@ class Entry(NamedTuple):
             return self.debt.claim_hold_until
         return 0.0 if self.is_after_claim(state) else self.end.claimed_at + CLAIM_SECONDS
 
-    def is_after_claim(self, state: State | None) -> bool:
-        """True if an open state is newer than the claimed resolves: by its timestamps, or by arrival without any."""
-        if state is None or not state.is_open:
-            return False
+    def is_after_claim(self, state: State) -> bool:
+        """True if a state is newer than the claimed resolves: by its timestamps, or by arrival without any."""
         if state.version is None or state.has_borrowed_version or self.end.version is None:
             # The version of a resolve without timestamps is its arrival.
             return state.came > self.end.last_claimed_at
@@ -435,8 +433,7 @@ class Entry(NamedTuple):
         All attempts count as signals until the sender records how many were accepted, since the sender may die before
         that.
         """
-        entry = self._without_lease(lease.owner)
-        entry = replace(entry._counting(lease, tries, lease.began), lease=lease)
+        entry = replace(self._without_lease()._counting(lease, tries, lease.began), lease=lease)
         entry = entry if plan is None else entry.owing(lease.state, plan)
         return replace(entry, debt=replace(entry.debt, slot=None))
 
@@ -706,16 +703,12 @@ class Entry(NamedTuple):
         others = tuple(other for other in self.doubtful if other not in alike)
         return replace(self, doubtful=(*others, replace(state, alerts=alerts)))
 
-    def _without_lease(self, owner: str) -> "Entry":
-        """Return the entry without its lease. `owner` is the sender that asks for the next lease.
+    def _without_lease(self) -> "Entry":
+        """Return the entry without a lease, for the next sender: the last one died if it did not give its lease back.
 
-        If the lease belongs to another sender, that sender died. Then the lease's state becomes doubtful: xMatters may
-        have accepted it.
+        Then the lease's state becomes doubtful: xMatters may have accepted it.
         """
-        if self.lease is None:
-            return self
-        lease, entry = self.lease, replace(self, lease=None)
-        return entry._counting(lease, 0, lease.began) if lease.owner == owner else entry._doubting(lease.state)
+        return self if self.lease is None else replace(self, lease=None)._doubting(self.lease.state)
 
     def _released(self, lease: Lease) -> "Entry":
         return replace(self, lease=None) if self.lease and self.lease.owner == lease.owner else self
