@@ -226,11 +226,17 @@ CANARY_TOKEN = "canary-90ab"
 TO_OPS = {"when": {"status": "warning"}, "recipients": ["Ops"]}
 
 
-def made(*, url: str = TRIGGER, routes: list[dict[str, Any]] | None = None, **xmatters: Any) -> Channel:
+FLAP = {"flap": {"transitions": 4, "minutes": 10}, "notify_on": ["opened", "worsened", "reopened"]}
+REST = {"base_url": HOST, "auth": {"type": "basic", "username": "u", "password": "p"}}
+
+
+def made(
+    *, url: str = TRIGGER, routes: list[dict[str, Any]] | None = None, policy: Any = None, **xmatters: Any
+) -> Channel:
     document = {
         "inbound": {"token": CANARY_TOKEN},
         "xmatters": {"trigger_url": url, "auth": {"type": "url"}, **xmatters},
-        "policy": {"routes": routes or []},
+        "policy": {"routes": routes or []} | (policy or {}),
     }
     return parse_channel("noc", json.dumps(document), VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",)))
 
@@ -254,6 +260,7 @@ def keys(found: Channel) -> list[str]:
         (made(url=f"{HOST}/api/xm/1/events", recipients=["Ops"]), "xmatters.trigger_url"),
         (made(url=f"{HOST}/api/integration/1/functions//triggers", recipients=["Ops"]), "xmatters.trigger_url"),
         (made(url=f"{TRIGGER}/more", recipients=["Ops"]), "xmatters.trigger_url"),
+        (made(recipients=["Ops"], rest=REST, policy=FLAP), "policy.flap"),
     ],
 )
 def test_channel_that_may_notify_nobody_has_a_problem_with_its_key(found: Channel, key: str) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from relay.channels.channel import Channel
+from relay.incidents.share import Transition
 
 # docs/vendors.md, "Triggers".
 _TRIGGER_PATH = re.compile(
@@ -37,6 +38,11 @@ def problems(channel: Channel) -> list[Problem]:
     if not has_recipients(channel) and not any(route.recipients for route in channel.policy.routes):
         detail = "nobody would be notified: neither channel, route nor URL names any"
         found.append(Problem("xmatters.recipients", detail))
+    if channel.policy.flap and channel.rest and Transition.RESOLVED not in channel.policy.notify_on:
+        # Each unannounced end ends the page, and what opens again in a flap waits until it is calm.
+        found.append(
+            Problem("policy.flap", "needs resolved in policy.notify_on, or a critical may wait without a page")
+        )
     if not channel.any_trigger_path and not _TRIGGER_PATH.fullmatch(urlsplit(channel.trigger_url).path):
         found.append(Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger"))
     return found
