@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from relay.failures import QueueError
 from tests import samples
-from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay
+from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, secrets_of
 
 # Calls of the table for a share, with the number of earlier calls of that operation.
 CALLS = {"read": ("get_item", 0), "gate": ("update_item", 0), "claim": ("update_item", 1), "record": ("update_item", 2)}
@@ -84,3 +85,10 @@ def test_criticals_are_sent_and_other_states_wait_while_the_table_is_down(name: 
     relay.dynamodb.failure = None
     relay.drain()
     assert relay.entry().announced
+
+
+def test_claimed_resolve_that_neither_the_table_nor_a_queue_takes_is_unsafe_and_not_sent() -> None:
+    relay = down(secrets=secrets_of(bigpanda={"api_key": "BPU-1", "environment_id": "e"}))
+    relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
+    result = relay.share(status="ok")
+    assert (result.outcome, bool(result.notices.last_copy), relay.session.calls) == ("unsafe", True, [])
