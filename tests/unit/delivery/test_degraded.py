@@ -92,3 +92,9 @@ def test_claimed_resolve_that_neither_the_table_nor_a_queue_takes_is_unsafe_and_
     relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
     result = relay.share(status="ok")
     assert (result.outcome, bool(result.notices.last_copy), relay.session.calls) == ("unsafe", True, [])
+
+
+def test_signal_without_the_table_is_noted_by_one_message_that_waits_as_long_as_the_table_is_down() -> None:
+    relay = down()
+    relay.play("critical 30 30 30")
+    assert [job.accepted is not None for job in relay.retries.jobs()] == [True]

@@ -32,6 +32,7 @@ SAYS: dict[str, HttpAnswer | Exception] = {
     "=over": incident("ok"),
     "=silent": requests.ConnectTimeout(),
     "=odd": HttpAnswer(200, {}, b"[]"),
+    "=over_without_times": HttpAnswer(200, {}, b'{"id": "i1", "status": "ok", "active": false}'),
     **{f"={status}": samples.refused(status) for status in (401, 404, 429, 503)},
 }
 
@@ -140,6 +141,10 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     assert (scene.relay.statuses(), scene.ended) == ("critical", [])
     scene.play("240")
     assert (scene.relay.statuses(), scene.ended, scene.doubtful()) == ("critical ok", ["page-1"], 1)
+
+
+def test_end_without_timestamps_is_believed_although_the_incident_opened_less_than_a_minute_ago() -> None:
+    assert Scene().play("critical 6 ok =over_without_times 12").ended == ["page-1"]
 
 
 # ---- Settings --------------------------------------------------------------------------------------------------------

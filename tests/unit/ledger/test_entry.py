@@ -1,0 +1,65 @@
+"""An incident's entry: what an accepted or failed signal, a changed state or an answer leaves in it."""
+
+from copy import replace
+
+import pytest
+
+from relay.channels.policy import FlapRule, Policy
+from relay.ledger.accepted_signal import Audience
+from relay.ledger.debt import Debt
+from relay.ledger.entry import Entry, Flap
+from relay.ledger.receipt import Receipt
+from tests.unit.states import NOW, announced, bare, lease, over, state
+
+AWAITED = Audience(("Ops",), awaits_receipt=True)
+
+
+def test_late_record_of_a_former_sender_leaves_the_lease_of_the_next_one() -> None:
+    former, next_one = lease(state()), lease(state(5), 20, owner="b")
+    entry = Entry().leased(former, 1, 0).leased(next_one, 1, 0)
+    assert entry.accepted(former, "r1", 1, until=NOW + 21).lease == next_one
+    assert entry.failed(former, 1, 0, until=NOW + 21).lease == next_one
+
+
+def test_better_state_that_came_during_the_signal_counts_as_eased_if_the_policy_does_not_announce_it() -> None:
+    mine, better = lease(state()), state(5, status="warning")
+    entry = Entry().leased(mine, 1, 0).unchanged(better)
+    assert entry.accepted(mine, "r1", 1, until=mine.began).eased == bare(better)
+
+
+def test_critical_that_comes_anew_begins_its_own_receipt_although_an_earlier_one_is_open() -> None:
+    entry = Entry(receipt=Receipt(NOW - 99, is_open=True, notified_at=NOW - 50))
+    mine = lease(state())
+    receipt = entry.leased(mine, 1, 0).accepted(mine, "r1", 1, until=mine.began, audience=AWAITED).receipt
+    assert (receipt.since, receipt.notified_at, receipt.is_open) == (NOW, 0.0, True)
+
+
+@pytest.mark.parametrize(("is_left_out", "stays"), [(True, True), (False, False)])
+def test_eased_state_stays_after_a_worse_one_only_if_that_was_left_out(is_left_out: bool, stays: bool) -> None:
+    eased = announced(state()).unchanged(over(5))
+    entry = eased.unchanged(state(9), is_left_out=is_left_out)
+    assert entry.eased == (eased.eased if stays else None)
+
+
+@pytest.mark.parametrize(("minutes", "flaps"), [((0, 3, 6), True), ((0, 6, 12), False)])
+def test_incident_flaps_by_the_changes_within_the_rules_time_alone(minutes: tuple[int, ...], flaps: bool) -> None:
+    rule, flap, before = FlapRule(transitions=3, minutes=10), Flap(), over(-1)
+    for number, minute in enumerate(minutes):
+        now = over(minute * 60) if number % 2 else state(minute * 60)
+        flap, before = flap.after_state(before, now, rule, is_flagged=False), now
+    assert (flap.calm_at > 0) is flaps
+
+
+@pytest.mark.parametrize(("since", "at", "answered"), [(NOW, NOW + 1, True), (NOW, NOW - 1, False), (0.0, NOW, False)])
+def test_answer_counts_only_after_the_critical(since: float, at: float, answered: bool) -> None:
+    assert bool(Receipt(since, is_open=True).answered("jdoe", at).answered_at) is answered
+
+
+def test_nothing_is_asked_of_a_receipt_whose_steps_the_policy_does_not_await() -> None:
+    assert Receipt(NOW, is_open=True).question_at(Policy()) is None
+
+
+def test_pause_that_ends_early_is_recorded_with_its_end() -> None:
+    paused = Debt(since=NOW, paused_until=NOW + 3600)
+    assert paused.resumed(NOW + 60).paused_until == NOW + 60
+    assert replace(paused, paused_until=NOW + 30).resumed(NOW + 60).paused_until == NOW + 30
