@@ -6,7 +6,7 @@ import requests
 from relay.failures import QueueError
 from relay.jobs.queue import read_envelope
 from tests import samples
-from tests.fakes import Step, hooked, table_down
+from tests.fakes import Step, hooked, new_relay, table_down
 
 DOWN, REFUSED = samples.refused(503), samples.refused(404, b"no such trigger")
 LATE = requests.ReadTimeout("late")
@@ -59,3 +59,15 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     relay.sweep_for(300, 20)
     is_dead = answer is REFUSED and place is not None
     assert bool([job for job in relay.dead_letters.jobs() if job.stamps.reason == "refused"]) == is_dead
+
+
+def test_each_next_message_of_a_state_that_fails_has_a_higher_number() -> None:
+    relay = new_relay(DOWN)
+    relay.share(status="critical")
+    plans = []
+    for _ in range(3):
+        plans += [job.plan for job in relay.retries.jobs()]
+        relay.close_circuits()
+        relay.wake(60)
+    assert len(plans) == len(set(plans)) == 3
+    assert plans == sorted(plans)

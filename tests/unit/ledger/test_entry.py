@@ -63,3 +63,11 @@ def test_pause_that_ends_early_is_recorded_with_its_end() -> None:
     paused = Debt(since=NOW, paused_until=NOW + 3600)
     assert paused.resumed(NOW + 60).paused_until == NOW + 60
     assert replace(paused, paused_until=NOW + 30).resumed(NOW + 60).paused_until == NOW + 30
+
+
+@pytest.mark.parametrize(("status", "until"), [("warning", 0.0), ("critical", NOW + 600)])
+def test_critical_of_a_flapping_incident_waits_for_the_calm_unless_it_is_worse_than_announced(
+    status: str, until: float
+) -> None:
+    entry = replace(announced(state(status=status)), flap=Flap(calm_at=NOW + 600, is_signalled=True))
+    assert entry.quiet_until(state(5)) == until
