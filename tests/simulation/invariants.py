@@ -424,11 +424,21 @@ class Invariants(Played):
 
         Added alerts (`grew`) are exempt if BigPanda's API showed one of the states. The relay keeps no alerts of such a
         state, since the API may name them in another way than the webhook.
+
+        A share without a status counts as one with that of the newest state that the relay knows.
         """
+        if not state.says_status:
+            known = newest(each for each in self.states_of(state.incident) if self._knows_before(each, state))
+            statuses = {each.status for each in known if each.is_open and each.says_status} or {state.status}
+            return all(self._is_wanted(told, replace(state, status=word, says_status=True)) for word in statuses)
         change = changed(told, state)
         is_only_shown = bool(state.shown) and not state.answered
         is_exempt = change == "grew" and (is_only_shown or (told is not None and bool(told.shown)))
         return not is_exempt and change in self.wanted(state.incident)
+
+    def _knows_before(self, state: SharedState, other: SharedState) -> bool:
+        """Return True if the relay knows `state`, which is surely older than `other`."""
+        return surely_newer(other, state) and self._knows(state)
 
     def _found_over(self, incident: str, others: Sequence[SharedState]) -> list[SharedState]:
         """Return the incident's resolved states that a reconcile run may have found.
