@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.simulation.conduct import seconds_of
-from tests.simulation.oracle import changed
+from tests.simulation.oracle import changed, surely_newer
 from tests.simulation.phones import Ring
 from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played
 from tests.simulation.settings import Facts, Settings
@@ -43,14 +43,21 @@ class Conditions(Played):
         """Return the facts that the relay may have of a state.
 
         BigPanda's API has neither names of environments nor tags. The relay has them from an earlier share, but from no
-        resolve, which may be forged.
+        resolve, which may be forged, and from no share that came after a newer state.
         """
         if not state.shown:
             return [state.facts]
         others = self.states_of(state.incident)
-        first = min((at for other in others if other.is_open for at in other.answered), default=self.world.now)
+        opened = (other for other in others if other.is_open)
+        kept = (at for other in opened for at in other.answered if not self._is_superseded(other, at))
+        first = min(kept, default=self.world.now)
         is_kept = first + IN_FLIGHT_SECONDS < min(state.shown) and state.incident not in self.unguarded
         return [state.facts, *([] if is_kept else [Facts(status=state.facts.status)])]
+
+    def _is_superseded(self, state: SharedState, at: float) -> bool:
+        """Return True if a newer state of the incident came before a time (epoch seconds)."""
+        newer = (other for other in self.states_of(state.incident) if surely_newer(other, state))
+        return any(came < at for other in newer for came in (*other.arrivals, *other.shown))
 
     def used(self, channel: str, first: float, last: float) -> list[Settings]:
         """Return the settings that a function may use between two times (epoch seconds)."""

@@ -128,7 +128,11 @@ class Health(Played):
                 yield f"health: {channel} is sick, and nobody is woken: {message.channels[channel]}"
 
     def _all_clear(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
-        """Check that the last message about a channel that gave up a critical is that it is sick."""
+        """Check that the last message about a channel that gave up a critical is that it is sick.
+
+        Of two states with equal time stamps, the relay takes the later to arrive for newer. So a state that arrived
+        after the critical settles it, unless it is a critical that rang nobody, either.
+        """
         if not self._are_people_told_of(channel):
             return
         for state in self.given_up:
@@ -136,6 +140,12 @@ class Health(Played):
             own = self.states_of(state.incident)
             last = max(own, key=lambda each: (each.changed_on or 0, each.updated_on or 0, each.number))
             is_unheard = last is state and not self._has_rung(state)
+            is_unheard = is_unheard and not any(
+                min(other.arrivals, default=0.0) > max(state.arrivals)
+                and (not other.is_critical or self._has_rung(other))
+                for other in own
+                if other.version == state.version
+            )
             # An imported job can be replayed, but its state stays dropped.
             is_unheard = is_unheard and state not in self.dropped
             if state.channel == channel and is_unheard and (not messages or messages[-1].health == "well"):

@@ -424,11 +424,21 @@ class Invariants(Played):
 
         Added alerts (`grew`) are exempt if BigPanda's API showed one of the states. The relay keeps no alerts of such a
         state, since the API may name them in another way than the webhook.
+
+        A share without a status counts as one with that of the newest state that the relay knows.
         """
+        if not state.says_status:
+            known = newest(each for each in self.states_of(state.incident) if self._knows_before(each, state))
+            statuses = {each.status for each in known if each.is_open and each.says_status} or {state.status}
+            return all(self._is_wanted(told, replace(state, status=word, says_status=True)) for word in statuses)
         change = changed(told, state)
         is_only_shown = bool(state.shown) and not state.answered
         is_exempt = change == "grew" and (is_only_shown or (told is not None and bool(told.shown)))
         return not is_exempt and change in self.wanted(state.incident)
+
+    def _knows_before(self, state: SharedState, other: SharedState) -> bool:
+        """Return True if the relay knows `state`, which is surely older than `other`."""
+        return surely_newer(other, state) and self._knows(state)
 
     def _found_over(self, incident: str, others: Sequence[SharedState]) -> list[SharedState]:
         """Return the incident's resolved states that a reconcile run may have found.
@@ -846,8 +856,9 @@ class Invariants(Played):
             resolves = [*announced, *self._silent_ends(page)] or self._untold_ends(page)
             ends = [end.at for end in resolves if not self._is_open_again(page, end)]
             # A page that comes long after its signal, and after the end of its incident, is not looked for, not even
-            # after a further resolve.
-            first = min((end.began for end in resolves), default=0.0)
+            # after a further resolve. The end may be untold, because the incident opened again before its signal.
+            known_at = [*(end.began for end in resolves), *self._ends_known_at(page)]
+            first = min(known_at, default=0.0)
             ends = [at for at in ends if not page.is_dead and (not page.is_slow or page.found_from < first)]
             if self.story.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
@@ -926,6 +937,14 @@ class Invariants(Played):
             for each in self.states_of(state.incident)
             if not each.is_open and not surely_newer(state, each)
         )
+
+    def _ends_known_at(self, page: Page) -> list[float]:
+        """Return the times at which the relay believes a resolve that is newer than the page's state."""
+        state, asked = self.told_by(page.ring), UNREACHABLE_SECONDS if self.story.confirms_ends else 0.0
+        if self.policy(state.incident).get("flap"):
+            return []
+        over = [each for each in self.states_of(state.incident) if not each.is_open and surely_newer(each, state)]
+        return [at for each in over for at in (*each.shown, *(came + asked for came in each.answered))]
 
     def _silent_ends(self, page: Page) -> list[_End]:
         """Return the resolves that the policy does not announce, and that have to end the page.
