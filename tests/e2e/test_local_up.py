@@ -1,17 +1,13 @@
 """Starts and ends of local clouds: sources that changed, other commands, kills, Ctrl-C and failures."""
 
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from sandbox import local, processes
-from sandbox.cloud import emulator
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
 from tests.e2e.sandbox_process import until_gone
@@ -38,20 +34,3 @@ def test_interrupted_local_up_stops_its_processes(own_places: local.Places) -> N
     until_gone(its_cloud.pid)
     assert not own_places.cloud.exists()
     assert not own_places.stack_file.exists()
-
-
-def test_emulator_that_answers_with_another_token_is_not_taken_for_ours(tmp_path: Path) -> None:
-    with emulator.started(tmp_path / "one") as one:
-        process = emulator.running(tmp_path / "one")
-        assert process == one
-        shutil.copytree(tmp_path / "one", tmp_path / "two", ignore=shutil.ignore_patterns("tmp"))
-        (tmp_path / "two" / "address").write_text(f"{one.endpoint_url} another-token")
-        assert emulator.running(tmp_path / "two") is None
-    assert emulator.running(tmp_path / "one") is None
-    # A child that was killed with the emulator may hold the socket a moment longer.
-    until(lambda: _refuses(urlsplit(one.endpoint_url).port or 0))
-
-
-def _refuses(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
