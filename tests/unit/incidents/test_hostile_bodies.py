@@ -2,10 +2,7 @@
 
 import json
 import signal
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -22,11 +19,8 @@ from relay.incidents.own_body import BodyRule, build_body
 from relay.incidents.share import State, parse_share
 from tests import samples
 
-# Measured: 10 million operations take about half a second, as do 100 million characters. BigPanda waits 8 seconds.
-MOST_OPERATIONS = 20_000_000
-MOST_CHARACTERS = 200_000_000
-# Processor time, not wall time: other processes on the machine do not use it up.
-STUCK_SECONDS = 60.0
+# BigPanda waits 8 seconds. Processor time, not wall time: other processes on the machine do not use it up.
+MOST_SECONDS = 8.0
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 SCALARS = (
     st.none()
@@ -93,62 +87,19 @@ ROUTES = st.lists(
 )
 
 
-@contextmanager
-def interrupted_when_stuck() -> Iterator[None]:
-    """Raise AssertionError in a `with` block that takes more than STUCK_SECONDS of processor time.
-
-    It is for regular expressions, whose work can't be counted and which may backtrack without end.
-    """
+def check_work(work: Callable[[], object]) -> None:
+    """Do some work; raise AssertionError if it takes more than MOST_SECONDS of processor time, or does not end."""
 
     def give_up(number: int, frame: FrameType | None) -> NoReturn:
-        raise AssertionError(f"it did not end within {STUCK_SECONDS} s of processor time")
+        raise AssertionError(f"it did not end within {MOST_SECONDS} s of processor time")
 
     before = signal.signal(signal.SIGVTALRM, give_up)
-    signal.setitimer(signal.ITIMER_VIRTUAL, STUCK_SECONDS)
+    signal.setitimer(signal.ITIMER_VIRTUAL, MOST_SECONDS)
     try:
-        yield
+        work()
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
-
-
-def counted(work: Callable[[], object]) -> Counter[str]:
-    """Count the calls, generator steps and loop iterations of some work, and the characters that its calls get.
-
-    The counts are the same on every machine, however busy it is.
-    """
-    operations = characters = 0
-
-    def called(code: object, offset: int, function: object, first: object) -> None:
-        nonlocal operations, characters
-        operations += 1
-        if isinstance(first, (str, bytes)):
-            characters += len(first)
-
-    def stepped(*_: object) -> None:
-        nonlocal operations
-        operations += 1
-
-    monitoring, tool = sys.monitoring, sys.monitoring.PROFILER_ID
-    events = monitoring.events
-    monitoring.use_tool_id(tool, "tests")
-    monitoring.register_callback(tool, events.CALL, called)
-    for event in (events.PY_RESUME, events.JUMP):
-        monitoring.register_callback(tool, event, stepped)
-    monitoring.set_events(tool, events.CALL | events.PY_RESUME | events.JUMP)
-    try:
-        with interrupted_when_stuck():
-            work()
-    finally:
-        monitoring.set_events(tool, 0)
-        monitoring.free_tool_id(tool)
-    return Counter(operations=operations, characters=characters)
-
-
-def check_work(work: Callable[[], object]) -> None:
-    counts = counted(work)
-    assert counts["operations"] < MOST_OPERATIONS, counts
-    assert counts["characters"] < MOST_CHARACTERS, counts
 
 
 def check_share(content: bytes, rule: BodyRule, routes: list[Route]) -> None:
