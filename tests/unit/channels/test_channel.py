@@ -127,7 +127,8 @@ CALLBACK, WITH_REST = {"callback": {"token": samples.CALLBACK_TOKEN}}, {"rest": 
 def test_setting_that_the_others_make_impossible_is_refused(
     policy: dict[str, Any], xmatters: dict[str, Any], bigpanda: dict[str, Any], message: str
 ) -> None:
-    document = samples.secret(policy=policy, **({"bigpanda": bigpanda} if bigpanda else {}))
+    document = samples.secret(policy=policy)
+    document |= {"bigpanda": bigpanda} if bigpanda else {}
     document["xmatters"] |= xmatters
     with pytest.raises(InvalidChannel, match=message):
         samples.parsed(document)
