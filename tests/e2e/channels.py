@@ -29,10 +29,7 @@ class Channel:
     """A channel bound to a trigger of its own.
 
     Attributes:
-        name: name of the channel.
         function: id of its trigger at the stand-in.
-        cloud: the local cloud.
-        xmatters: the stand-in.
     """
 
     name: str
