@@ -53,7 +53,10 @@ def hostile(samples_: str) -> st.SearchStrategy[Any]:
             with suppress(KeyError, IndexError, TypeError):
                 for step in way:
                     holder = holder[step]
-                holder.pop(key) if value is ... else holder.__setitem__(key, value)
+                if value is ...:
+                    del holder[key]
+                else:
+                    holder[key] = value
         return root.get("root")
 
     def changes(body: Any) -> st.SearchStrategy[Any]:
