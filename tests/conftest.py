@@ -13,7 +13,7 @@ from sandbox.environment import leave_aws
 
 ROOT = Path(__file__).parents[1]
 # End-to-end tests that start local clouds of their own.
-STARTS_CLOUDS = {"test_demo.py", "test_local_up.py", "test_sandbox_command.py"}
+STARTS_CLOUDS = {"test_demo.py", "test_sandbox_command.py"}
 
 
 def pytest_configure() -> None:

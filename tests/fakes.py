@@ -68,10 +68,8 @@ class Call:
 
     Attributes:
         url: URL with its query.
-        body: Body; empty if there is none.
         headers: Headers by the names that the caller gave them.
         seconds: Time that the caller gave for the answer.
-        method: HTTP method.
     """
 
     url: str
@@ -334,23 +332,12 @@ class Relay:
     Attributes:
         session: xMatters' triggers.
         secrets: Secrets of the channels; one channel `noc` by default.
-        retries: Retry queue.
-        chores: Chore queue.
-        dead_letters: Dead-letter queue.
-        dynamodb: Table of the ledger.
         credentials: Separate table for change marks and uses of credentials, so that tests count its calls separately.
-        sns: Fallback topic.
-        messaging: Service that calls and texts phones.
-        numbers: Phones of the last resort; none by default.
         rest: xMatters' REST API; by default it has no page.
         bigpanda: BigPanda's API; by default it accepts every call.
-        clock: Clock of all functions.
-        recorder: Logs and metrics.
         alarm_topic_arn: Topic that wakes people; none by default, so that channels' health is not judged.
-        notice_topic_arn: Topic that people read later; none by default.
         heartbeat: The dead man's switch; none by default.
         own_webhook: The stack's webhook, as the sweeper calls it; none by default, so that no canary runs.
-        hosts: Hosts of the vendors.
         chance: Result of the random numbers, from 0 to 1.
         at_once: Function that makes the sweeper's parallel calls; one after the other by default.
         invoked: Jobs for which the sweeper invoked the worker.

@@ -42,11 +42,7 @@ TASK, OPT = "/var/task", "/opt"
 
 @dataclass(frozen=True)
 class Build:
-    """A finished build, as `sam build` leaves it.
-
-    Attributes:
-        folder: folder with the built template, and a folder for each function and layer.
-    """
+    """A finished build, as `sam build` leaves it."""
 
     folder: Path
 

@@ -85,11 +85,7 @@ class Deployed:
     """A function as its template describes it.
 
     Attributes:
-        code: folder of the function.
-        layers: folders of its layers, in order.
-        handler: module and name of the handler.
         timeout: seconds of one invocation.
-        variables: environment variables.
     """
 
     code: Path

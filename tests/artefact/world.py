@@ -30,7 +30,6 @@ class Aws:
     """moto as the stack's AWS.
 
     Attributes:
-        endpoint_url: URL of moto's server.
         known: value of a Ref to each of the template's resources.
     """
 
@@ -48,14 +47,7 @@ class Aws:
 
 @dataclass(frozen=True)
 class World:
-    """All functions, loaded, with AWS and the vendors' stand-ins.
-
-    Attributes:
-        functions: loaded functions, by their logical id without `Function`.
-        deployed: folders and settings of each.
-        box: stand-ins that the channel "demo" points at.
-        aws: moto as AWS.
-    """
+    """All functions, loaded, with AWS and the vendors' stand-ins."""
 
     functions: Mapping[str, Function]
     deployed: Mapping[str, Deployed]

@@ -41,12 +41,7 @@ MOMENT = "2027-01-15T08:00:00.000Z"
 
 @dataclass(frozen=True)
 class Format:
-    """A format.
-
-    Attributes:
-        write: returns the document that today's code writes for a sample.
-        read: returns what today's code reads in a document.
-    """
+    """What today's code writes for a sample, and what it reads in a document."""
 
     write: Callable[[Any], Any]
     read: Callable[[Any], Any]

@@ -29,10 +29,7 @@ class Channel:
     """A channel bound to a trigger of its own.
 
     Attributes:
-        name: name of the channel.
         function: id of its trigger at the stand-in.
-        cloud: the local cloud.
-        xmatters: the stand-in.
     """
 
     name: str
@@ -40,8 +37,11 @@ class Channel:
     cloud: local.Local
     xmatters: StandIn
 
-    def post(self, body: bytes, headers: Mapping[str, str] = HEADERS) -> requests.Response:
-        return _posted(f"{self.cloud.api_url}/bigpanda/{self.name}", body, headers)
+    def post(self, body: bytes, headers: Mapping[str, str] = HEADERS, *, query: str = "") -> requests.Response:
+        with requests.Session() as session:
+            session.trust_env = False
+            url = f"{self.cloud.api_url}/bigpanda/{self.name}{query}"
+            return session.post(url, data=body, headers=headers, timeout=60)
 
     def signals(self) -> list[dict[str, Any]]:
         """Return the signals that xMatters accepted from this channel, oldest first."""
@@ -53,12 +53,6 @@ class Channel:
             "dynamodb", region_name=REGION, endpoint_url=self.cloud.aws_endpoint_url
         )
         return Table(dynamodb, self.cloud.outputs["LedgerTableName"], time.time)
-
-
-def _posted(url: str, body: bytes, headers: Mapping[str, str]) -> requests.Response:
-    with requests.Session() as session:
-        session.trust_env = False
-        return session.post(url, data=body, headers=headers, timeout=60)
 
 
 def made(cloud: local.Local, xmatters: StandIn, settings: Sequence[str] = UNPACED) -> Channel:

@@ -1,18 +1,87 @@
-"""`make sandbox`, as a person runs it: its page, a script, and Ctrl-C."""
+"""`make sandbox`, `local-up` and `local-down`, as a person runs them: their processes, Ctrl-C, kills and failures."""
 
 import os
 import signal
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import requests
 
 from sandbox import local, processes
 from sandbox.cloud import relayctl
+from sandbox.errors import SandboxError
 from sandbox.server import background
 from sandbox.steps import Steps
 from tests.e2e.channels import HEADERS
-from tests.e2e.sandbox_process import command, until_gone
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_SECONDS = 300.0
+
+
+class Command:
+    """A running `python -m sandbox sandbox`; its output goes to a file."""
+
+    def __init__(self, places: local.Places, output: Path, *options: str) -> None:
+        self._output = output
+        self.places = places
+        with output.open("w") as written:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "sandbox", "--state", str(places.folder), "sandbox", *options],
+                cwd=ROOT,
+                env=os.environ | {"COLUMNS": "80"},
+                stdout=written,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def said(self) -> str:
+        return self._output.read_text()
+
+    def until(self, text: str) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while text not in self.said:
+            assert self._child.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.05)
+
+    def end(self, number: signal.Signals) -> int:
+        """Send the process an operating-system signal, such as SIGINT; return the exit code."""
+        self._child.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        return self._child.wait(120)
+
+    def stop(self) -> None:
+        """Stop the process with SIGINT, as Ctrl-C does, if the process still runs."""
+        if self._child.poll() is None:
+            self.end(signal.SIGINT)
+
+
+@contextmanager
+def command(places: local.Places, output: Path, *options: str) -> Iterator[Command]:
+    """Run the command for a `with` block; its output goes to the file `output`."""
+    running = Command(places, output, *options)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def until_gone(group: int) -> None:
+    until(lambda: group not in _groups())
+
+
+def _groups() -> set[int]:
+    shown = subprocess.run(["ps", "-A", "-o", "stat=,pgid="], capture_output=True, text=True, check=True).stdout
+    # A killed worker stays listed as a zombie (Z) until the machine's first process reaps it.
+    return {int(line.split()[1]) for line in shown.splitlines() if not line.startswith("Z")}
 
 
 def test_sandbox_plays_a_script_and_the_next_one_takes_over_from_a_killed_one_and_stops_everything_on_ctrl_c(
@@ -75,3 +144,23 @@ def test_local_cloud_that_local_up_joined_outlives_the_command_and_a_kill_and_en
 
 def _command_lines() -> str:
     return subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
+
+
+def test_concurrent_local_cloud_command_is_refused(own_places: local.Places, quiet: Steps) -> None:
+    with local.alone(own_places.folder), pytest.raises(SandboxError, match="another command is at work"):
+        local.up(own_places, quiet)
+
+
+def test_interrupted_local_up_stops_its_processes(own_places: local.Places) -> None:
+    command = [sys.executable, "-m", "sandbox", "--state", str(own_places.folder), "up"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as child:
+        until((own_places.folder / "sam-build.log").exists)
+        its_cloud = processes.recorded(own_places.cloud / "process.json")
+        child.send_signal(signal.SIGTERM)
+        _, said = child.communicate(timeout=120)
+    assert child.returncode == 130
+    assert "nothing that it started is left running" in said
+    assert its_cloud
+    until_gone(its_cloud.pid)
+    assert not own_places.cloud.exists()
+    assert not own_places.stack_file.exists()

@@ -13,8 +13,9 @@ from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.processes import Process
 from sandbox.server.client import StandIn
 from sandbox.server.in_process import Box
-from tests.integration.live import Received, Script, Site, site
+from tests.integration.live import Received, Site, site
 from tests.stand_in import session
+from tests.waiting import until
 
 KEY = "BPU-canary-key"
 APP = "app-canary-key"
@@ -40,14 +41,10 @@ class Tenant:
     people: StandIn
     api: requests.Session
 
-    def story(self, incident_id: str) -> dict[str, Any]:
-        """Return one incident as the control API shows it."""
-        [found] = [each for each in self.people.live()["incidents"] if each["id"] == incident_id]
-        return dict(found)
-
-    def log(self, incident_id: str, kind: str) -> list[str]:
-        """Return the sentences of one kind in an incident's log."""
-        return [each["text"] for each in self.story(incident_id)["log"] if each["kind"] == kind]
+    def shared(self, count: int) -> list[str]:
+        """Wait until `count` webhooks are answered, and return their events."""
+        until(lambda: len(self.people.live()["webhooks"]) >= count)
+        return [each["event"] for each in self.people.live()["webhooks"]]
 
     def call(
         self, method: str, incident_id: str, path: str = "", body: object = None, environment: str = ENVIRONMENT
@@ -57,30 +54,9 @@ class Tenant:
         url = f"{self.box.bigpanda.url}/resources/v2.0/environments/{environment}/{place}{path}"
         return self.api.request(method, url, json=body, timeout=60)
 
-    def shown(self, incident_id: str) -> dict[str, Any]:
-        """Return an incident as API v2 shows it, with whole alerts."""
-        answer = self.call("GET", incident_id, "?expand=alerts")
-        assert answer.status_code == 200
-        return dict(answer.json())
-
-    def comment(self, incident_id: str, text: str = "Jane acknowledged") -> int:
-        """Write a comment through the API; return the status."""
-        return self.call("POST", incident_id, "/comments", {"comment": text}).status_code
-
-    def activities(self, incident_id: str) -> list[str]:
-        return [each["type"] for each in self.whole_activities(incident_id)]
-
-    def whole_activities(self, incident_id: str) -> list[dict[str, Any]]:
-        url = f"{self.box.bigpanda.url}/resources/v2.0/incidents/{incident_id}/activities"
-        return list(self.api.get(url, timeout=60).json())
-
-    def control(self, method: str, path: str, body: object = None) -> requests.Response:
-        """Call the stand-in's control API of live incidents; return its answer, even if the answer is an error."""
-        return self.api.request(method, f"{self.box.control_url}/bigpanda/live{path}", json=body, timeout=60)
-
-    def share_with(self, receiver: Site, **settings: Any) -> None:
-        """Let BigPanda share with this receiver, and resend failed webhooks at once by default."""
-        self.people.share_with(f"{receiver.url}/bigpanda/noc", HEADER, **{"resend_seconds": 0} | settings)
+    def share_with(self, receiver: Site) -> None:
+        """Let BigPanda share with this receiver."""
+        self.people.share_with(f"{receiver.url}/bigpanda/noc", HEADER)
 
 
 @contextmanager
@@ -95,8 +71,8 @@ def tenant_of(box: Box) -> Iterator[Tenant]:
 
 
 @contextmanager
-def receiving(script: Script = delivered) -> Iterator[Site]:
-    with site(script) as receiver:
+def receiving() -> Iterator[Site]:
+    with site(delivered) as receiver:
         yield receiver
 
 

@@ -44,8 +44,6 @@ class Received:
     Attributes:
         target: path and query of the request line.
         headers: values by name in lower case.
-        body: bytes of the body.
-        method: HTTP method.
     """
 
     target: str

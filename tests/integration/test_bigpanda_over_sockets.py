@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from relay.bigpanda.client import ACTIVITIES_A_PAGE, INCIDENTS_A_PAGE, BigPanda, Incident
+from relay.bigpanda.client import ACTIVITIES_A_PAGE, BigPanda, Incident
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason, SendError
@@ -103,12 +103,6 @@ def failure(ask: Ask, access: BigPandaAccess, seconds: float = 20) -> SendError:
 
 
 class TestDone:
-    def test_release_of_an_incident_arrives_in_bigpanda(self, box: Box, access: BigPandaAccess) -> None:
-        release(new_client(), access, deadline(20))
-        [told] = box.bigpanda.done("release")
-        assert (told.incident_id, told.status) == ("i/1 ü", 200)
-        assert told.document == {"event_type": "incident#new", "incident_id": "i/1 ü", "app_key": "****"}
-
     @pytest.mark.parametrize("kind", ["status", "html"])
     @pytest.mark.parametrize("status", [404, 409])
     def test_release_answered_404_or_409_counts_as_done(
@@ -117,13 +111,6 @@ class TestDone:
         box.script([{"kind": kind, "status": status, "on": "release"}])
         release(new_client(), access, deadline(20))
         assert [(call.route, call.status) for call in box.bigpanda.calls.all()] == [("release", status)]
-
-    def test_own_comment_is_found_on_its_incident_only(self, access: BigPandaAccess) -> None:
-        assert look(new_client(), access, deadline(20)) is False
-        comment(new_client(), access, deadline(20))
-        assert look(new_client(), access, deadline(20)) is True
-        other = Incident("63bd", "i2")
-        assert new_client().has_comment(access, other, is_ours, deadline(20)) is False
 
     def test_own_comment_is_found_on_the_second_page_of_activities(self, box: Box, access: BigPandaAccess) -> None:
         client = new_client()
@@ -144,18 +131,6 @@ class TestDone:
             assert new_client().user_id(access, [name], deadline(20)) == "odd"
         finally:
             box.bigpanda.declare_users(list(USERS))
-
-    def test_incidents_of_a_folder_are_listed_page_by_page(self, box: Box, access: BigPandaAccess) -> None:
-        several = [known(f"i{number}", 1_800_000_000 + number) for number in range(INCIDENTS_A_PAGE + 1)]
-        box.bigpanda.declare_incidents("63 ü", [*several, known("other", folders=["resolved"])])
-        pages = [new_client().incidents(access, "63 ü", "shared", page, None, deadline(20)) for page in (1, 2, 3)]
-        assert [len(items) for items, _ in pages] == [INCIDENTS_A_PAGE, 1, 0]
-        assert {total for _, total in pages} == {INCIDENTS_A_PAGE + 1}
-        assert (pages[0][0][0]["id"], pages[1][0][0]["id"]) == (f"i{INCIDENTS_A_PAGE}", "i0")
-        assert [call.query for call in box.bigpanda.calls.all()] == [
-            {"folder": "shared", "page": str(page), "page_size": str(INCIDENTS_A_PAGE), "sort_by": "last_change"}
-            for page in (1, 2, 3)
-        ]
 
 
 COMMENTED = {"type": "incident_commented", "params": {"comment": f"words {MARK}"}}

@@ -1,7 +1,6 @@
 """Client of xMatters' pages over real sockets: search, proofs and termination, with each kind of credentials."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,7 +9,6 @@ from relay.channels.parsing import parse_channel
 from relay.failures import BadAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import Session
-from relay.ledger.receipt import Heard
 from relay.xmatters.directory import MAX_PAGES, Page, Pages
 from sandbox.server.in_process import Box
 from tests import samples
@@ -55,42 +53,6 @@ def test_page_is_found_by_its_signals_request_id_only(box: Box, auth: dict[str, 
     assert (asked.route, asked.query) == ("events", {"requestId": request_id, "limit": str(MAX_PAGES)})
 
 
-@pytest.fixture
-def group(box: Box) -> Iterator[str]:
-    """Name of a group in xMatters: Jane Doe, then Kim."""
-    people = [{"name": "jdoe", "full_name": "Jane Doe"}, {"name": "kim"}]
-    groups = [{"name": "ops", "members": [{"name": "jdoe"}, {"name": "kim", "after_seconds": 300}]}]
-    box.xmatters.people.declare({"people": people, "groups": groups})
-    yield "ops"
-    box.xmatters.people.declare({})
-
-
-class TestHeard:
-    """Proofs of a page, by its audits."""
-
-    @pytest.mark.parametrize(
-        ("mode", "is_notified"), [("page", True), ("notifies_nobody", False), ("devices_fail", False)]
-    )
-    def test_page_is_heard_only_if_a_device_got_it(
-        self, box: Box, rest: Rest, group: str, mode: str, is_notified: bool
-    ) -> None:
-        box.xmatters.workflow.set({"mode": mode})
-        signal(box, recipients=group)
-        [page] = box.events.all()
-        assert new_pages().heard_of(rest, [page.id], deadline(20)) == Heard(is_notified)
-
-    def test_answers_have_the_persons_and_their_responses(self, box: Box, rest: Rest, group: str) -> None:
-        signal(box, recipients="")
-        signal(box, recipients=group)
-        silent, page = box.events.all()
-        for response in ("Escalate", "Acknowledge"):
-            asked = box.xmatters.notifier.notifications.of_page(page.id)[-1]
-            box.xmatters.notifier.answer(asked.id, response)
-        heard = new_pages().heard_of(rest, [silent.id, page.id], deadline(20))
-        assert heard == Heard(is_notified=True, answers=(("kim", "Acknowledge"), ("jdoe", "Escalate")))
-        assert new_pages().heard_of(rest, [silent.id], deadline(20)) == Heard(is_notified=False)
-
-
 @pytest.mark.parametrize(
     ("mode", "away", "is_suppressed"), [("suppressed", 0, True), ("suppressed", 3600, False), ("no_page", 0, False)]
 )
@@ -103,14 +65,6 @@ def test_suppression_is_found_by_its_time(box: Box, rest: Rest, mode: str, away:
 
 
 class TestEnd:
-    @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
-    def test_termination_ends_one_page_and_no_other(self, box: Box, auth: dict[str, str]) -> None:
-        rest = rest_in(box, auth)
-        signal(box, recipients="")
-        signal(box, recipients="")
-        new_pages().terminate(rest, box.events.all()[0].id, deadline(20))
-        assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
-
     def test_termination_of_a_missing_or_terminated_page_counts_as_done(self, box: Box, rest: Rest) -> None:
         signal(box, recipients="")
         for name in (PAGE_ID, box.events.all()[0].id, box.events.all()[0].id):

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import requests
 
+from relay.incidents.callback import Kind, ResponseMeanings, parse_callback
 from sandbox.bigpanda.users import USERS
 from sandbox.server.in_process import Box, running
 from tests.integration.answer_schemas import check, definitions
-from tests.integration.bigpanda_tenant import APP, KEY, Tenant, documents, receiving, tenant_of
+from tests.integration.bigpanda_tenant import APP, HEADER, KEY, Tenant, documents, receiving, tenant_of
+from tests.integration.live import Site
 from tests.stand_in import BASIC, OAUTH, TENANT, URL, session, signal
 from tests.waiting import until
 
@@ -53,6 +55,14 @@ def xmatters(box: Box) -> Iterator[XMattersTenant]:
 def bigpanda(box: Box) -> Iterator[Tenant]:
     with tenant_of(box) as tenant:
         yield tenant
+
+
+@pytest.fixture
+def receiver(bigpanda: Tenant) -> Iterator[Site]:
+    """What BigPanda shares its incidents with."""
+    with receiving() as receiver:
+        bigpanda.share_with(receiver)
+        yield receiver
 
 
 class TestXMatters:
@@ -161,6 +171,29 @@ class TestXMatters:
         check("xmatters", "token", answer.json())
         return answer.json()
 
+    def test_relay_reads_all_callbacks_of_a_page(self, box: Box, xmatters: XMattersTenant) -> None:
+        with receiving() as relay:
+            header = {"name": "Authorization", "value": "Bearer canary-token"}
+            declaration = {"url": f"{relay.url}/xmatters/demo", "header": header, "function": None}
+            xmatters.session.put(f"{box.control_url}/phones/callbacks", json=declaration, timeout=60)
+            signal(box)
+            for response, note in (("Escalate", "in a tunnel"), ("Acknowledge", None)):
+                box.xmatters.notifier.answer(box.xmatters.notifier.notifications.newest(1)[0].id, response, note)
+            until(lambda: len(relay.received) == 6)
+        said = [parse_callback(each.body) for each in relay.received]
+        assert [(each.kind, (each.text or "").lower(), each.target) for each in said] == [
+            (Kind.STATUS, "active", None),
+            (Kind.DELIVERY, "delivered", "kim"),
+            (Kind.RESPONSE, "escalate", "kim"),
+            (Kind.DELIVERY, "delivered", "jo"),
+            (Kind.RESPONSE, "acknowledge", "jo"),
+            (Kind.STATUS, "terminated", None),
+        ]
+        assert {(each.incident_id, each.environment_id) for each in said} == {("i1", "e1")}
+        assert (said[2].note, said[4].note) == ("in a tunnel", None)
+        assert ResponseMeanings().is_acknowledgement(said[4])
+        assert {each.headers["authorization"] for each in relay.received} == {"Bearer canary-token"}
+
 
 class TestBigPanda:
     def test_incidents_in_every_state(self, bigpanda: Tenant) -> None:
@@ -254,12 +287,33 @@ class TestBigPanda:
             now[0] += timedelta(seconds=1)
             assert ask() < 300
 
-    def test_webhooks_of_version_1(self, bigpanda: Tenant) -> None:
-        with receiving() as receiver:
-            bigpanda.share_with(receiver)
-            opened = bigpanda.people.open_incident(alerts=[{}, {}])["id"]
-            for action in ("snooze", "unsnooze", "resolve"):
-                bigpanda.people.act_on_incident(opened, action)
-            until(lambda: any(each["incident"]["resolved"] for each in documents(receiver)))
-            for each in documents(receiver):
-                check("bigpanda", "webhook", each)
+    def test_each_trigger_is_shared_by_its_name_as_a_webhook_of_version_1(
+        self, bigpanda: Tenant, receiver: Site
+    ) -> None:
+        opened = bigpanda.people.open_incident(status="warning", alerts=[{}, {}])["id"]
+        for action in ("worsen", "gain_alert", "share", "resolve", "reopen", "flap", "calm", "snooze", "unsnooze"):
+            bigpanda.people.act_on_incident(opened, action)
+        bigpanda.call("POST", opened, "/comments", {"comment": "on it"})
+        bigpanda.call("PUT", opened, "/assignment", {"assignee": USERS[0]["id"]})
+        bigpanda.call("POST", opened, "/resolve", {"comments": "done"})
+        assert bigpanda.shared(10) == [
+            "incident#new", "incident#updated", "incident#updated", "manual", "incident#closed", "incident#reopen",
+            "incident#become-flapping", "incident#snoozed", "incident#commented", "incident#closed",
+        ]  # fmt: skip
+        sent = receiver.received[0]
+        assert (sent.method, sent.target, sent.headers[HEADER[0]]) == ("POST", "/bigpanda/noc", HEADER[1])
+        for each in documents(receiver):
+            check("bigpanda", "webhook", each)
+
+    @pytest.mark.parametrize(
+        ("quiet", "told", "end"),
+        [("snooze", "incident#snoozed", "unsnooze"), ("flap", "incident#become-flapping", "calm")],
+    )
+    @pytest.mark.usefixtures("receiver")
+    def test_snoozed_and_flapping_incidents_send_no_updates_but_their_close(
+        self, bigpanda: Tenant, quiet: str, told: str, end: str
+    ) -> None:
+        opened = bigpanda.people.open_incident()["id"]
+        for action in (quiet, "ease", "gain_alert", end, "worsen", quiet, "resolve"):
+            bigpanda.people.act_on_incident(opened, action)
+        assert bigpanda.shared(5) == ["incident#new", told, "incident#updated", told, "incident#closed"]

@@ -12,7 +12,6 @@ from sandbox.cloud.deployment import StackFile
 from sandbox.page.site import FILES, joining
 from sandbox.server import background
 from sandbox.server.in_process import Box, running
-from tests.stand_in import BASIC, OAUTH
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,35 +50,12 @@ class TestPage:
             switch(http, box, xmatters="rate_limited")
             assert any(event["faults"]["xmatters"] == "rate_limited" for event in events)
 
-    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"outputs": 1}', "\x00"])
-    def test_stack_file_that_cannot_be_read_is_no_cloud(self, tmp_path: Path, text: str) -> None:
-        (tmp_path / "stack.json").write_text(text)
-        assert StackFile(tmp_path / "stack.json").find() is None
-
     def test_server_stops_cleanly_with_a_page_connected(self, http: requests.Session, tmp_path: Path) -> None:
         vendors = background.start(tmp_path / "box", ROOT)
         with http.get(f"{vendors.control_url}/page/events", stream=True, timeout=60) as answer:
             next(_events(answer))
             assert background.stop(tmp_path / "box")
         assert (tmp_path / "box.log").read_text() == ""
-
-
-@pytest.mark.parametrize(
-    "wanted", [{"xmatters": "explodes"}, {"denied": ["ec2"]}, {"denied": "sqs"}, {"other": 1}, [], 1]
-)
-def test_unknown_switch_is_refused(box: Box, http: requests.Session, wanted: object) -> None:
-    assert http.put(f"{box.control_url}/page/faults", json=wanted, timeout=60).status_code == 400
-
-
-def test_no_credential_is_logged(box: Box, http: requests.Session) -> None:
-    cookies = {"Cookie": "session=canary-cookie", "Proxy-Authorization": "Basic canary-proxy"}
-    http.post(box.declare(BASIC).url, auth=(BASIC["username"], BASIC["password"]), headers=cookies, timeout=60)
-    http.post(box.declare(OAUTH).url, headers={"Authorization": "Bearer canary-token"}, timeout=60)
-    assert [each.accepted for each in box.attempts()] == [True, False]
-    channel = {"url": "http://127.0.0.1:1/x?apiKey=canary", "header": {"name": "x-api-key", "value": "canary"}}
-    http.put(f"{box.control_url}/bigpanda/live/channel", json=channel, timeout=60)
-    shown = [http.get(f"{box.control_url}{path}", timeout=60).text for path in ("/signals", "/bigpanda/live")]
-    assert "canary" not in "".join(shown)
 
 
 class TestOtherSites:
@@ -108,13 +84,6 @@ class TestOtherSites:
         for headers in ({}, own):
             answer = http.put(f"{box.control_url}/faults", json=[], headers=headers, timeout=60)
             assert answer.status_code == 200
-
-    def test_large_body_is_taken_from_programs_only(self, box: Box, http: requests.Session) -> None:
-        body = json.dumps([{"kind": "reset"}] * 10_000)
-        address, own = f"{box.control_url}/faults", {"Origin": box.control_url}
-        assert http.put(address, data=body, timeout=60).status_code == 200
-        assert http.put(address, data=body, headers=own, timeout=60).status_code == 413
-        assert http.put(address, data=iter([b"[]"]), headers=own, timeout=60).status_code == 413
 
 
 def _events(answer: requests.Response) -> Iterator[dict[str, Any]]:

@@ -189,12 +189,6 @@ def test_each_picture_is_shown_exists_is_small_and_has_an_alternative_text() -> 
     assert [path.name for path in PICTURES.iterdir() if path.stat().st_size >= LARGEST_PICTURE_BYTES] == []
 
 
-def test_pictures_of_the_terminal_load_nothing_from_elsewhere() -> None:
-    texts = [path.read_text() for path in PICTURES.glob("*.svg")]
-    assert texts
-    assert [url for text in texts for url in re.findall(r"url\(([^)]+)\)|href", text) if not url.startswith("#")] == []
-
-
 def test_make_help_fits_into_80_columns_and_names_the_target_that_makes_the_pictures() -> None:
     said = subprocess.run(["make", "help"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert [line for line in said.splitlines() if len(line) > 80] == []

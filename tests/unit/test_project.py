@@ -102,20 +102,3 @@ def test_npm_packages_are_pinned_with_a_hash_and_without_a_registry() -> None:
     assert {name: packages[f"node_modules/{name}"]["version"] for name in asked} == asked
     assert [name for name, each in packages.items() if not each["integrity"].startswith("sha512-")] == []
     assert [name for name, each in packages.items() if "resolved" in each] == []
-
-
-FOLDERS = ("layers/relay/relay", "functions", "relayctl", "tools")
-
-
-def test_each_exception_from_a_security_rule_has_a_reason_beside_it() -> None:
-    sources = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
-    exceptions = [line for path in sources for line in path.read_text().splitlines() if re.search(r"noqa: S\d", line)]
-    config = (ROOT / "pyproject.toml").read_text()
-    files = re.findall(r'^"([^"]*)" = \[[^]]*"S(?:\d+)?".*', config, re.MULTILINE)
-    # An exception from bandit's rule stands beside the one from ruff's.
-    assert [
-        line for path in sources for line in path.read_text().splitlines() if "nosec" in line and line not in exceptions
-    ] == []
-    exceptions += [line for line in config.splitlines() if any(line.startswith(f'"{file}"') for file in files)]
-    assert len(exceptions) >= 5
-    assert [line for line in exceptions if not re.search(r"noqa: [S0-9, ]+ - \w+|\] # \w+", line)] == []

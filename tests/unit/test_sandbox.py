@@ -1,8 +1,6 @@
-"""The sandbox: its clock, what its flow reads from a signal, and the sentences and receipts on its web page."""
+"""The sandbox: the sentences and receipts on its web page, and its scripts."""
 
 import json
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -12,32 +10,11 @@ from relay.failures import Reason
 from relay.jobs.job import JobKind
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry_key import key
-from sandbox.clock import MOST_AHEAD_SECONDS, Clock
+from sandbox.bigpanda.life import ACTIONS
+from sandbox.demo.script import SCRIPTS
 from sandbox.page import relay_view, sentences
 from tests.fakes import Relay
 from tests.unit.xmatters_tenant import Tenant, new_relay
-
-START = datetime(2030, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    """A clock whose real time stands still."""
-    clock = Clock(lambda: START)
-    yield clock
-    clock.close()
-
-
-def after(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), MOST_AHEAD_SECONDS + 1])
-def test_turn_that_is_no_turn_ahead_is_refused(clock: Clock, seconds: float) -> None:
-    with pytest.raises(ValueError, match="seconds must be above 0"):
-        clock.turn(seconds)
-    assert clock.now() == START
-
 
 OPENED = "nothing of this open incident was announced"
 
@@ -59,17 +36,9 @@ def line(**fields: Any) -> dict[str, Any]:
             "No signal: alerts joined since it was announced, and this channel does not signal a new alert.",
         ),
         (
-            {"outcome": "unchanged", "why": f"{OPENED}; left out: the channel is paused"},
-            f"No signal: {OPENED}; left out: the channel is paused.",
-        ),
-        (
             {"outcome": "shadowed"},
             "No signal: its channel is in shadow mode, which sends nothing; live, it would be signalled, since "
             f"{OPENED}.",
-        ),
-        (
-            {"outcome": "unsafe", "reason": "internal"},
-            "Not kept: a part of the relay's own cloud failed; BigPanda is asked to send it again.",
         ),
     ],
 )
@@ -121,3 +90,16 @@ def test_receipt_names_the_answerer_or_the_missed_step_and_when_the_fallback_top
     assert bool(found["told_at"]) is bool(unheard)
     answered = found["steps"][3]
     assert [answered["by"], answered["at"][-1:]] == ["jdoe", "Z"] if not unheard else not answered.get("by")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_is_in_the_order_of_its_times_and_opens_each_incident_before_it_is_changed(name: str) -> None:
+    steps = SCRIPTS[name]
+    assert [step.at for step in steps] == sorted(step.at for step in steps)
+    opened: set[str] = set()
+    for step in steps:
+        if step.act == "open":
+            assert step.incident not in opened
+            opened.add(step.incident)
+        assert step.incident in {*opened, ""}
+        assert bool(step.incident) == (step.act in {*ACTIONS, "open", "acknowledge", "escalate"})

@@ -21,8 +21,6 @@ class Case:
     """One run of a script.
 
     Attributes:
-        script: path of the script.
-        globals: global variables of its world, such as `request` or `input`.
         answers: answers of the endpoint, in order.
         before: source that runs in the script's world before the script.
     """
@@ -38,9 +36,6 @@ class Run:
     """Result of a script's run.
 
     Attributes:
-        output: the script's outputs by name.
-        logged: lines that it wrote to the console.
-        posted: requests that it sent.
         error: name and message of the error that it threw; None if it threw none.
     """
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from relay.failures import InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import FakeSession, Relay, Step
@@ -148,10 +147,3 @@ def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone() -> None:
     assert paths(relay) == ["comments"]
     assert writes(relay)[0][1]["comment"].startswith("Unverified")
     assert "crash" not in relay.recorder.metrics(), "it waits for xMatters to know the page"
-
-
-def test_resolve_and_snooze_need_a_way_to_verify_who_answers() -> None:
-    callback = {"callback": {"token": "t"}}
-    with pytest.raises(InvalidChannel, match=r"bigpanda\.actions: resolve and snooze need xmatters\.rest"):
-        samples.parsed(secret(**callback))
-    assert samples.parsed(secret(actions={"Escalate": {"do": "comment"}}, **callback)).bigpanda

@@ -17,8 +17,10 @@ from tests import samples
 from tests.every_setting import CANARY, every_setting
 from tests.fakes import HOSTS
 from tests.unit.channels.test_schema import place_in, places
+from tests.unit.xmatters_tenant import REST
 
 WHOLE = every_setting("noc", "oauth")
+ACTIONS = {"api_key": "BPU-1", "environment_id": "e1", "actions": {"Resolve": {"do": "resolve"}}}
 
 
 def changed(path: tuple[Any, ...], value: Any) -> Any:
@@ -91,6 +93,45 @@ def test_invalid_secret_is_refused_with_the_key_that_is_wrong(place: str, value:
     with pytest.raises(InvalidChannel) as caught:
         parse_channel("noc", json.dumps(changed(path, value)), HOSTS)
     assert str(caught.value).startswith(f"{place}{message}")
+
+
+CALLBACK, WITH_REST = {"callback": {"token": samples.CALLBACK_TOKEN}}, {"rest": REST}
+
+
+@pytest.mark.parametrize(
+    ("policy", "xmatters", "bigpanda", "message"),
+    [
+        # Nothing could prove it, or not in that time.
+        *(
+            ({f"{step}_within_seconds": 59}, CALLBACK, {}, f"{step}_within_seconds")
+            for step in ("notified", "answered")
+        ),
+        *(({f"{step}_within_seconds": 60}, {}, {}, f"{step}_within_seconds") for step in ("notified", "answered")),
+        ({"unanswered_recipients": ["Boss"]}, CALLBACK, {}, "unanswered_recipients"),
+        # BigPanda or people would hear of a canary, or it would prove nothing.
+        ({"canary": True}, WITH_REST, {"api_key": "BPU-1"}, "needs a channel without bigpanda"),
+        *(
+            ({"canary": True, "notified_within_seconds": each}, WITH_REST, {}, "needs policy.notified_within_seconds")
+            for each in (0, 301)
+        ),
+        (
+            {"canary": True, "unanswered_recipients": ["Boss"]},
+            WITH_REST,
+            {},
+            "needs a channel without unanswered_recipients",
+        ),
+        # Nobody could verify who answers.
+        ({}, CALLBACK, ACTIONS, r"bigpanda\.actions: resolve and snooze need xmatters\.rest"),
+    ],
+)
+def test_setting_that_the_others_make_impossible_is_refused(
+    policy: dict[str, Any], xmatters: dict[str, Any], bigpanda: dict[str, Any], message: str
+) -> None:
+    document = samples.secret(policy=policy)
+    document |= {"bigpanda": bigpanda} if bigpanda else {}
+    document["xmatters"] |= xmatters
+    with pytest.raises(InvalidChannel, match=message):
+        samples.parsed(document)
 
 
 @pytest.mark.parametrize(

@@ -8,154 +8,109 @@ import pytest
 import requests
 
 from relay.http.session import HttpAnswer
-from relay.jobs.outcome import Result
-from relay.ledger.entry import End
 from tests import samples
-from tests.fakes import Call, FakeSession, new_relay
-from tests.unit.xmatters_tenant import REST, Tenant
+from tests.fakes import FakeSession, Relay
+from tests.unit.xmatters_tenant import Tenant, new_relay
 
 OPENED = 1_800_000_000
 ACCESS: dict[str, Any] = {"api_key": "BPU-1", "environment_id": "e1"}
 # Ten minutes without an answer, the resolve is believed.
 BELIEVED = 600
-
-
-def incident(status: str, at: int = OPENED) -> HttpAnswer:
-    """Return BigPanda's answer; its timestamps say that the incident did not change since `at`, its opening."""
-    stamps = {"changed_at": at, "updated_at": at}
-    return HttpAnswer(200, {}, json.dumps({"id": "i1", "status": status, "active": status != "ok", **stamps}).encode())
-
-
-# BigPanda's answers, by the words of `Scene.play`.
-SAYS: dict[str, HttpAnswer | Exception] = {
-    "=open": incident("critical"),
-    "=over": incident("ok"),
-    "=silent": requests.ConnectTimeout(),
-    "=odd": HttpAnswer(200, {}, b"[]"),
-    "=over_without_times": HttpAnswer(200, {}, b'{"id": "i1", "status": "ok", "active": false}'),
-    **{f"={status}": samples.refused(status) for status in (401, 404, 429, 503)},
-}
-
-
-class Scene:
-    """A channel, the pages that xMatters made for it, and BigPanda's answer about its incident."""
-
-    def __init__(self, *, rest: bool = True, policy: dict[str, Any] | None = None, **access: Any) -> None:
-        known = {name: value for name, value in (ACCESS | access).items() if value is not None}
-        self.says = SAYS["=open"]
-        self.asked: list[str] = []
-        self.tenant = Tenant()
-        xmatters = {"recipients": ["Ops"], **({"rest": REST} if rest else {})}
-        parts: dict[str, Any] = {"rest": FakeSession(self.tenant.rest), "bigpanda": FakeSession(self._bigpanda)}
-        self.relay = new_relay(self.tenant.accept, policy=policy, xmatters=xmatters, access=known, **parts)
-
-    @property
-    def ended(self) -> list[str]:
-        return self.tenant.ended
-
-    def _bigpanda(self, call: Call) -> HttpAnswer:
-        self.asked.append(call.url.partition("/v2.0")[2])
-        if isinstance(self.says, Exception):
-            raise self.says
-        return self.says
-
-    def share(self, status: str, ahead: int = 0, **said: Any) -> Result:
-        now = int(self.relay.clock.now) + ahead
-        return self.relay.share(
-            samples.enveloped("e1", status=status, active=status != "ok", changedOn=now, updatedOn=now, **said)
-        )
-
-    def play(self, events: str) -> "Scene":
-        """Let things happen, one after the other.
-
-        `events` are words. A status is a share with that status. A number lets so many seconds pass, and workers work.
-        A word with `=` is what BigPanda answers from now on (`SAYS`). A word such as `forged*60` stands for so many
-        seconds in which somebody forges a resolve each second, with timestamps 4 s ahead.
-        """
-        for event in events.split():
-            if event.isdecimal():
-                step = 12 if int(event) >= 120 else 3
-                for _ in range(int(event) // step):
-                    self.relay.wake(step)
-            elif event in SAYS:
-                self.says = SAYS[event]
-            elif event.startswith("forged*"):
-                for second in range(int(event.partition("*")[2])):
-                    self.share("ok", ahead=4)
-                    self.relay.wake(1)
-                    if second % 60 == 59:
-                        self.relay.sweep(0)
-            else:
-                self.share(event)
-        return self
-
-    def end(self) -> End:
-        return self.relay.entry().end
-
-    def doubtful(self) -> float:
-        """Return the number of ends that were refuted, or believed without an answer."""
-        return self.relay.recorder.metrics().get("doubtful_resolve", 0)
-
-
 RESOLVED = "critical 120 ok"
 
 
-def test_bigpanda_is_asked_after_3_15_and_60_seconds() -> None:
-    scene = Scene().play(RESOLVED)
-    came, asked = scene.relay.clock.now, []
+def incident(status: str) -> HttpAnswer:
+    """Return BigPanda's answer; its timestamps say that the incident did not change since its opening."""
+    said = {"id": "i1", "status": status, "active": status != "ok", "changed_at": OPENED, "updated_at": OPENED}
+    return HttpAnswer(200, {}, json.dumps(said).encode())
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return Tenant()
+
+
+def asking(tenant: Tenant, access: dict[str, Any] = ACCESS, **changes: Any) -> Relay:
+    """Return a relay, and BigPanda, whose API shows the incident as open."""
+    return new_relay(tenant, access=access, bigpanda=FakeSession(incident("critical")), **changes)
+
+
+def passes(relay: Relay, seconds: int) -> None:
+    for _ in range(seconds // 3):
+        relay.wake(3)
+
+
+def forge(relay: Relay, seconds: int) -> None:
+    """Forge a resolve each second, with timestamps 4 s ahead."""
+    for second in range(seconds):
+        stamp = int(relay.clock.now) + 4
+        relay.share(status="ok", changedOn=stamp, updatedOn=stamp)
+        relay.wake(1)
+        if second % 60 == 59:
+            relay.sweep(0)
+
+
+def test_bigpanda_is_asked_after_3_15_and_60_seconds(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.play(RESOLVED)
+    came, asked = relay.clock.now, []
     for _ in range(80):
-        before = len(scene.asked)
-        scene.relay.wake(1)
-        asked += [scene.relay.clock.now - came] * (len(scene.asked) - before)
+        before = len(relay.bigpanda.calls)
+        relay.wake(1)
+        asked += [relay.clock.now - came] * (len(relay.bigpanda.calls) - before)
     assert [round(each) for each in asked] == pytest.approx([3, 15, 60], abs=1.1)
-    assert scene.asked[0] == "/environments/e1/incidents/i1?expand=alerts"
+    assert relay.bigpanda.calls[0].url.endswith("/v2.0/environments/e1/incidents/i1?expand=alerts")
 
 
-# ---- A signal that is owed -------------------------------------------------------------------------------------------
-
-
-def owed_critical(seconds: int = 0) -> Scene:
-    """Return a scene in which xMatters has refused a critical with 503 for `seconds`."""
-    scene = Scene()
-    scene.relay.session.steps[:] = [samples.refused(503)]
-    return scene.play(f"critical {seconds}")
-
-
-def test_owed_critical_waits_for_the_answer_once_and_for_a_minute_at_most() -> None:
-    scene = owed_critical()
-    sent = []
-    for events in ("ok 0", "54", "=503 24", "forged*90"):
-        scene.play(events)
-        sent.append(len(scene.relay.session.calls))
+def test_owed_critical_waits_for_the_answer_once_and_for_a_minute_at_most(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.session.steps = [samples.refused(503)]
+    relay.play("critical ok 0")
+    sent = [len(relay.session.calls)]
+    passes(relay, 54)
+    sent.append(len(relay.session.calls))
+    relay.bigpanda.steps = [samples.refused(503)]
+    passes(relay, 24)
+    sent.append(len(relay.session.calls))
+    forge(relay, 90)
     assert sent[0] == sent[1], "the critical waits"
     assert sent[1] < sent[2], "BigPanda has not answered, so the critical is sent"
-    assert sent[2] < sent[3], "further resolves do not make it wait again"
+    assert sent[2] < len(relay.session.calls), "further resolves do not make it wait again"
 
 
-# ---- No answer, or not yet -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "says",
+    [requests.ConnectTimeout(), *map(samples.refused, (401, 404, 503)), HttpAnswer(200, {}, b"[]")],
+    ids=["silent", "401", "404", "503", "odd"],
+)
+def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_minutes(
+    says: HttpAnswer | Exception, tenant: Tenant
+) -> None:
+    relay = asking(tenant)
+    relay.play(RESOLVED)
+    relay.bigpanda.steps = [says]
+    passes(relay, BELIEVED - 12)
+    assert (relay.statuses(), tenant.ended) == ("critical", [])
+    passes(relay, 240)
+    assert (relay.statuses(), tenant.ended) == ("critical ok", ["page-1"])
+    assert relay.recorder.metrics()["doubtful_resolve"] == 1
 
 
-@pytest.mark.parametrize("says", ["=silent", "=503", "=401", "=404", "=odd"])
-def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_minutes(says: str) -> None:
-    scene = Scene().play(f"{RESOLVED} {says} {BELIEVED - 12}")
-    assert (scene.relay.statuses(), scene.ended) == ("critical", [])
-    scene.play("240")
-    assert (scene.relay.statuses(), scene.ended, scene.doubtful()) == ("critical ok", ["page-1"], 1)
+def test_end_without_timestamps_is_believed_although_the_incident_opened_less_than_a_minute_ago(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.play("critical 6 ok")
+    relay.bigpanda.steps = [HttpAnswer(200, {}, b'{"id": "i1", "status": "ok", "active": false}')]
+    passes(relay, 12)
+    assert tenant.ended == ["page-1"]
 
 
-def test_end_without_timestamps_is_believed_although_the_incident_opened_less_than_a_minute_ago() -> None:
-    assert Scene().play("critical 6 ok =over_without_times 12").ended == ["page-1"]
-
-
-# ---- Settings --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("off", [{"policy": {"confirm_resolve": False}}, {"environment_id": None}])
-def test_resolve_is_believed_at_once_if_bigpanda_can_not_be_asked(off: dict[str, Any]) -> None:
-    scene = Scene(**off).play(RESOLVED)
-    assert scene.relay.statuses() == "critical ok"
-    scene.play("60")
-    assert (scene.asked, scene.ended) == ([], ["page-1"])
+@pytest.mark.parametrize("off", [{"policy": {"confirm_resolve": False}}, {"access": {"api_key": "BPU-1"}}])
+def test_resolve_is_believed_at_once_if_bigpanda_can_not_be_asked(off: dict[str, Any], tenant: Tenant) -> None:
+    relay = asking(tenant, **off)
+    relay.play(RESOLVED)
+    assert relay.statuses() == "critical ok"
+    passes(relay, 60)
+    assert (relay.bigpanda.calls, tenant.ended) == ([], ["page-1"])
 
 
 def remove_key(document: dict[str, Any]) -> None:
@@ -163,39 +118,44 @@ def remove_key(document: dict[str, Any]) -> None:
     del document["bigpanda"]
 
 
-# A change of the channel's secret after the resolve, if the channel has credentials for xMatters' REST API, and the
-# statuses of the signals.
-SWITCHED: dict[str, tuple[Callable[[dict[str, Any]], None], bool, str]] = {
-    "no question": (lambda document: document["policy"].update(confirm_resolve=False), True, "critical ok"),
-    "no key": (remove_key, True, "critical ok"),
-    "shadow mode": (lambda document: document["policy"].update(mode="shadow"), True, "critical"),
+# A change of the channel's secret after the resolve, and the statuses of the signals.
+SWITCHED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "no question": (lambda document: document["policy"].update(confirm_resolve=False), "critical ok"),
+    "no key": (remove_key, "critical ok"),
+    "shadow mode": (lambda document: document["policy"].update(mode="shadow"), "critical"),
 }
 
 
 @pytest.mark.parametrize("name", SWITCHED)
-def test_claimed_resolve_ends_if_the_channel_no_longer_asks(name: str) -> None:
-    change, rest, statuses = SWITCHED[name]
-    scene = Scene(rest=rest).play(RESOLVED)
-    scene.relay.edit_secret(change)
-    scene.relay.clock.now += 301
-    scene.play("120")
-    assert (scene.relay.statuses(), scene.relay.entry().is_over) == (statuses, True)
-    assert scene.relay.dead_letters.messages == []
-    assert scene.ended == (["page-1"] if rest and statuses == "critical ok" else [])
+def test_claimed_resolve_ends_if_the_channel_no_longer_asks(name: str, tenant: Tenant) -> None:
+    change, statuses = SWITCHED[name]
+    relay = asking(tenant)
+    relay.play(RESOLVED)
+    relay.edit_secret(change)
+    relay.clock.now += 301
+    passes(relay, 120)
+    assert (relay.statuses(), relay.entry().is_over) == (statuses, True)
+    assert relay.dead_letters.messages == []
+    assert tenant.ended == ["page-1"] * (statuses == "critical ok")
 
 
-def test_questions_keep_the_bigpanda_key_out_of_jobs_and_logs() -> None:
-    scene = Scene().play(RESOLVED)
-    scene.says = samples.refused(403, b"key BPU-1 is odd")
-    scene.play("700")
-    kept = [each["MessageBody"] for each in (*scene.relay.chores.messages, *scene.relay.dead_letters.messages)]
-    assert "BPU-1" not in "".join(kept) + scene.relay.recorder.written()
+def test_questions_keep_the_bigpanda_key_out_of_jobs_and_logs(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.play(RESOLVED)
+    relay.bigpanda.steps = [samples.refused(403, b"key BPU-1 is odd")]
+    passes(relay, 700)
+    kept = [each["MessageBody"] for each in (*relay.chores.messages, *relay.dead_letters.messages)]
+    assert "BPU-1" not in "".join(kept) + relay.recorder.written()
 
 
-def test_later_questions_about_invented_incidents_take_no_room_of_one_about_a_true_end() -> None:
-    scene = Scene().play("critical 36")
+def test_later_questions_about_invented_incidents_take_no_room_of_one_about_a_true_end(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.play("critical 47")
     for number in range(20):
-        scene.share("ok", id=f"invented-{number}")
+        relay.share(id=f"invented-{number}", status="ok", changedOn=int(relay.clock.now))
     # BigPanda's API lags behind its webhook at the first question.
-    scene.play("ok 6 =over 12")
-    assert scene.ended == ["page-1"]
+    relay.share(status="ok", changedOn=int(relay.clock.now))
+    passes(relay, 6)
+    relay.bigpanda.steps = [incident("ok")]
+    passes(relay, 12)
+    assert tenant.ended == ["page-1"]

@@ -6,7 +6,6 @@ from copy import replace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -197,12 +196,9 @@ def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link() -> Non
             {"body": samples.body(links=[7, {"href": 7}, {"href": "http://a"}, {"href": "https://b.bigpanda.io/1"}])},
             "https://b.bigpanda.io/1",
         ),
-        ({"body": samples.body(links=[{"href": "https://b.bigpanda.io/\x00c"}])}, f"{LINK}i1"),
-        ({"body": samples.body(links=[{"href": "https://phish.example/"}])}, f"{LINK}i1"),
-        ({"body": samples.body(links=None)}, f"{LINK}i1"),
         ({"body": b"no JSON", "incident_id": "a/b\ud800"}, f"{LINK}a%2Fb%3F"),
     ],
-    ids=["BigPanda's", "control character", "another host", "none", "unreadable body"],
+    ids=["BigPanda's", "unreadable body"],
 )
 def test_link_of_a_debt_leads_to_the_incident_in_bigpanda(members: dict[str, Any], expected: str) -> None:
     assert f"  {expected}" in published(of(**members))["Message"]["email"].splitlines()
@@ -215,32 +211,6 @@ NUMBERS = ("+14255550100", "+4915112345678")
 
 def calling(client: FakeMessaging) -> Fallback:
     return Fallback(FakeSns, "arn:topic", phones(client, NUMBERS[0]))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("failure", "said"),
-    [
-        (ClientError({"Error": {"Code": "ThrottlingException", "Message": NUMBERS[0]}}, "Send"), "ThrottlingException"),
-        (ReadTimeoutError(endpoint_url=f"https://sms-voice.test/{NUMBERS[0]}"), "ReadTimeoutError"),
-    ],
-    ids=["refused", "no answer"],
-)
-def test_phone_that_fails_is_reported_without_its_number_and_the_others_are_reached(
-    failure: Exception, said: str
-) -> None:
-    client = FakeMessaging()
-
-    def fail(_: str, number: str) -> None:
-        if number == NUMBERS[0]:
-            raise failure
-
-    client.before = fail
-    to_all = phones(client, *NUMBERS, text="")
-    assert to_all
-    failures = to_all.send(lambda _: "words")
-    assert failures == {"call to phone 1 (ends in 00)": said, "call to phone 2 (ends in 78)": ""}
-    assert [number for _, number, *_ in client.sent] == [NUMBERS[1]]
-    assert not any(number in f"{to_all!r} {failures}" for number in NUMBERS)
 
 
 def test_call_is_repeated_only_if_the_service_failed_it_within_seconds() -> None:

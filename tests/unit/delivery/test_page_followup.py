@@ -35,16 +35,6 @@ def found(relay: Relay) -> list[tuple[str, ...]]:
 # ---- Pages are found -------------------------------------------------------------------------------------------------
 
 
-def test_kept_job_finds_the_page_of_its_signal(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
-    relay.play("critical 36")
-    assert pages(relay) == [(("page-1",), "408001", False, False)]
-    assert (tenant.asked, relay.delays()) == (["r1"], [])
-    [call] = relay.rest.calls
-    assert call.url.startswith("https://acme.xmatters.com/api/xm/1/events?requestId=r1")
-    assert call.headers["Authorization"].startswith("Basic ")
-
-
 @pytest.mark.parametrize(
     ("data", "ids", "number"),
     [
@@ -149,6 +139,7 @@ def test_fallback_is_not_notified_of_a_missing_page_after_an_end_that_is_not_ann
     [
         (DOWN, "upstream"),
         (samples.refused(401), "credentials"),
+        (requests.ReadTimeout(), "timeout"),
         *((HttpAnswer(200, {}, content), "upstream") for content in (b"<html>rest-pw", b'{"data": {}}', b"[]")),
     ],
 )
@@ -174,20 +165,6 @@ def test_followup_with_a_wrong_base_url_is_dead_lettered_without_the_credential(
     assert ("is odd" in kept, "rest-pw" in kept + relay.recorder.written()) == (True, False)
 
 
-def test_followup_that_hangs_ends_within_its_time_limit_and_waits_for_its_backoff(tenant: Tenant) -> None:
-    def hangs(call: Call) -> HttpAnswer:
-        relay.clock.now += call.seconds
-        raise requests.ReadTimeout
-
-    relay = new_relay(tenant, rest=FakeSession(hangs))
-    relay.share()
-    began = relay.clock.now
-    relay.wake(36)
-    assert relay.clock.now - began == pytest.approx(36 + 5)
-    [again] = relay.chores.jobs()
-    assert (again.stamps.reason, again.stamps.attempts, relay.chores.delays()[0] > 0) == ("timeout", 1, True)
-
-
 def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant) -> None:
     def slow(call: Call) -> HttpAnswer:
         relay.clock.now += 2
@@ -200,20 +177,6 @@ def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant
     assert (again.stamps.reason, again.stamps.attempts, relay.chores.delays()) == ("in_flight", 0, [0])
     relay.drain()
     assert tenant.ended == ["page-1", "page-2", "page-3"]
-
-
-def test_changed_credential_works_at_once_when_the_old_one_is_refused(tenant: Tenant) -> None:
-    refused, shown = samples.refused(401), list[str]()
-
-    def rotated(call: Call) -> HttpAnswer:
-        shown.append(call.headers["Authorization"])
-        return refused if shown[-1] == shown[0] else tenant.rest(call)
-
-    relay = new_relay(tenant, rest=FakeSession(rotated))
-    relay.share()
-    relay.edit_secret(lambda document: document["xmatters"]["rest"]["auth"].update(password="new-pw"))
-    relay.wake(36)
-    assert (len(shown), pages(relay)) == (2, [(("page-1",), "408001", False, False)])
 
 
 # ---- Pages end -------------------------------------------------------------------------------------------------------

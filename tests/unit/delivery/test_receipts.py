@@ -11,12 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from relay.bigpanda.listing import first_answer
-from relay.failures import InvalidChannel
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay
 from tests.fakes import new_relay as plain_relay
-from tests.unit.xmatters_tenant import REST, Tenant, new_relay
+from tests.unit.xmatters_tenant import Tenant, new_relay
 
 CALLBACK = {"callback": {"token": samples.CALLBACK_TOKEN}}
 # Both steps of a receipt are awaited, or one of them.
@@ -291,29 +290,6 @@ def acted(**members: Any) -> dict[str, Any]:
 
 def listing(*activities: dict[str, Any]) -> HttpAnswer:
     return HttpAnswer(200, {}, json.dumps(activities).encode())
-
-
-@pytest.mark.parametrize(
-    ("policy", "xmatters", "refused"),
-    [
-        ({"notified_within_seconds": 59}, CALLBACK, "notified_within_seconds"),
-        ({"answered_within_seconds": 59}, CALLBACK, "answered_within_seconds"),
-        ({"notified_within_seconds": 60}, {}, "notified_within_seconds"),
-        ({"answered_within_seconds": 60}, {}, "answered_within_seconds"),
-        ({"unanswered_recipients": ["Boss"]}, CALLBACK, "unanswered_recipients"),
-        ({"unanswered_recipients": ["Boss"]}, {"rest": REST}, None),
-    ],
-)
-def test_setting_that_is_too_short_or_that_nothing_can_prove_is_refused(
-    policy: dict[str, Any], xmatters: dict[str, Any], refused: str | None
-) -> None:
-    document = samples.secret(policy=policy)
-    document["xmatters"] |= xmatters
-    if refused is None:
-        assert samples.parsed(document).policy.unanswered_recipients == ("Boss",)
-        return
-    with pytest.raises(InvalidChannel, match=refused):
-        samples.parsed(document)
 
 
 # ---- Further recipients of a critical that nobody answers ------------------------------------------------------------

@@ -113,11 +113,10 @@ class TestRefused:
             ({"incident_id": "i1"}, "body"),
             ({"kind": "weather", "incident_id": "i1"}, "kind"),
             (FIXED, "incident_id"),
-            (FIXED | {"incident_id": "  "}, "incident_id"),
             (FIXED | {"incident_id": {"id": "i1"}}, "incident_id"),
             (FIXED | {"incident_id": "i" * 513}, "incident_id"),
         ],
-        ids=["no object", "nothing known", "unknown kind", "no incident", "blank incident", "odd incident", "long"],
+        ids=["no object", "nothing known", "unknown kind", "no incident", "odd incident", "long"],
     )
     def test_invalid_callback_is_refused_with_its_field(self, document: Any, field: str) -> None:
         found = problem(document)
@@ -135,7 +134,6 @@ class TestRefused:
         ("Acknowledge", True, False),
         (" ACK ", True, False),
         ("Escalate", False, True),
-        ("Accept it later", False, False),
         ("", False, False),
     ],
 )

@@ -86,11 +86,7 @@ class TestLink:
     def test_first_bigpanda_link_of_the_body_is_taken(self, links: Any, expected: str) -> None:
         assert of_incident(links=links).link == expected
 
-    @pytest.mark.parametrize(
-        "links",
-        [None, [], {}, "https://x", [{"href": "javascript:alert(1)"}], [{}], [{"href": "https://bigp.io/1"}]],
-        ids=str,
-    )
+    @pytest.mark.parametrize("links", [{}, [{"href": "https://bigp.io/1"}]], ids=str)
     def test_link_to_the_console_is_made_if_the_body_has_no_bigpanda_link(self, links: Any) -> None:
         assert of_incident(links=links).link == f"{CONSOLE}i1"
         assert details.console_link("a/b ?#é\ud800") == f"{CONSOLE}a%2Fb%20%3F%23%C3%A9%3F"

@@ -2,10 +2,10 @@
 
 import json
 import signal
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -21,12 +21,11 @@ from relay.incidents.details import details_of
 from relay.incidents.own_body import BodyRule, build_body
 from relay.incidents.share import State, parse_share
 from tests import samples
+from tests.unit.channels.test_schema import places
 
-# Measured: 10 million operations take about half a second, as do 100 million characters. BigPanda waits 8 seconds.
-MOST_OPERATIONS = 20_000_000
-MOST_CHARACTERS = 200_000_000
-# Processor time, not wall time: other processes on the machine do not use it up.
-STUCK_SECONDS = 60.0
+EVENTS = Path(__file__).parents[3] / "events"
+# BigPanda waits 8 seconds. Processor time, not wall time: other processes on the machine do not use it up.
+MOST_SECONDS = 8.0
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 SCALARS = (
     st.none()
@@ -42,40 +41,31 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-def members(*names: str) -> st.SearchStrategy[dict[str, Any]]:
-    """Return a strategy for objects with some of these members, of any type."""
-    return st.fixed_dictionaries({}, optional=dict.fromkeys(names, JSON))
+def hostile(samples_: str) -> st.SearchStrategy[Any]:
+    """Return a strategy for bodies of sample events, with other values in some places, or without these places."""
+    bodies = [json.loads(json.loads(path.read_text())["body"]) for path in sorted(EVENTS.glob(samples_))]
+
+    def changed(body: Any, changes: list[tuple[tuple[Any, ...], Any]]) -> Any:
+        root = {"root": deepcopy(body)}
+        for path, value in changes:
+            holder: Any = root
+            *way, key = ("root", *path)
+            with suppress(KeyError, IndexError, TypeError):
+                for step in way:
+                    holder = holder[step]
+                if value is ...:
+                    del holder[key]
+                else:
+                    holder[key] = value
+        return root.get("root")
+
+    def changes(body: Any) -> st.SearchStrategy[Any]:
+        change = st.tuples(st.sampled_from([*places(body)][1:]), JSON | st.just(...))
+        return st.lists(change, min_size=1, max_size=9)
+
+    return st.sampled_from(bodies).flatmap(lambda body: st.builds(changed, st.just(body), changes(body)))
 
 
-TAGS: st.SearchStrategy[Any] = st.lists(members("name", "tag_id", "id", "value", "tagValue") | JSON, max_size=3)
-TAGS |= st.dictionaries(TEXT, JSON, max_size=3) | JSON
-ALERTS = st.lists(
-    st.builds(
-        lambda alert, tags: alert | {"tags": tags},
-        members("id", "status", "active", "description", "primary_property", "secondaryProperty", "source_system"),
-        TAGS,
-    )
-    | JSON,
-    max_size=3,
-)
-INCIDENT = st.fixed_dictionaries(
-    {"id": st.integers()},
-    optional={
-        "status": JSON | st.sampled_from(["critical", "ok"]),
-        "severity": JSON,
-        "active": JSON,
-        "description": JSON,
-        "alerts": ALERTS | JSON,
-        "tags": TAGS,
-        "incidentTags": TAGS,
-        "environments": JSON | st.lists(members("id", "name"), max_size=2),
-        "links": JSON | st.lists(members("href"), max_size=2),
-    },
-)
-OUTSIDE = members("environment", "environment_id", "event") | st.fixed_dictionaries(
-    {"metadata": members("environment_id", "environment", "environmentName", "event") | JSON}
-)
-SHARES = INCIDENT | st.builds(lambda inside, outside: outside | {"incident": inside}, INCIDENT, OUTSIDE)
 RULES = st.builds(
     BodyRule,
     max_length=st.sampled_from([30, 2000, 20_000]),
@@ -93,62 +83,19 @@ ROUTES = st.lists(
 )
 
 
-@contextmanager
-def interrupted_when_stuck() -> Iterator[None]:
-    """Raise AssertionError in a `with` block that takes more than STUCK_SECONDS of processor time.
-
-    It is for regular expressions, whose work can't be counted and which may backtrack without end.
-    """
+def check_work(work: Callable[[], object]) -> None:
+    """Do some work; raise AssertionError if it takes more than MOST_SECONDS of processor time, or does not end."""
 
     def give_up(number: int, frame: FrameType | None) -> NoReturn:
-        raise AssertionError(f"it did not end within {STUCK_SECONDS} s of processor time")
+        raise AssertionError(f"it did not end within {MOST_SECONDS} s of processor time")
 
     before = signal.signal(signal.SIGVTALRM, give_up)
-    signal.setitimer(signal.ITIMER_VIRTUAL, STUCK_SECONDS)
+    signal.setitimer(signal.ITIMER_VIRTUAL, MOST_SECONDS)
     try:
-        yield
+        work()
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
-
-
-def counted(work: Callable[[], object]) -> Counter[str]:
-    """Count the calls, generator steps and loop iterations of some work, and the characters that its calls get.
-
-    The counts are the same on every machine, however busy it is.
-    """
-    operations = characters = 0
-
-    def called(code: object, offset: int, function: object, first: object) -> None:
-        nonlocal operations, characters
-        operations += 1
-        if isinstance(first, (str, bytes)):
-            characters += len(first)
-
-    def stepped(*_: object) -> None:
-        nonlocal operations
-        operations += 1
-
-    monitoring, tool = sys.monitoring, sys.monitoring.PROFILER_ID
-    events = monitoring.events
-    monitoring.use_tool_id(tool, "tests")
-    monitoring.register_callback(tool, events.CALL, called)
-    for event in (events.PY_RESUME, events.JUMP):
-        monitoring.register_callback(tool, event, stepped)
-    monitoring.set_events(tool, events.CALL | events.PY_RESUME | events.JUMP)
-    try:
-        with interrupted_when_stuck():
-            work()
-    finally:
-        monitoring.set_events(tool, 0)
-        monitoring.free_tool_id(tool)
-    return Counter(operations=operations, characters=characters)
-
-
-def check_work(work: Callable[[], object]) -> None:
-    counts = counted(work)
-    assert counts["operations"] < MOST_OPERATIONS, counts
-    assert counts["characters"] < MOST_CHARACTERS, counts
 
 
 def check_share(content: bytes, rule: BodyRule, routes: list[Route]) -> None:
@@ -165,13 +112,14 @@ def check_share(content: bytes, rule: BodyRule, routes: list[Route]) -> None:
         assert len(value) <= rule.max_length
 
 
-@given(SHARES, RULES, ROUTES)
+@given(hostile("bigpanda_*.json"), RULES, ROUTES)
 @example({"id": 1, "alerts": [], "tags": [], "environments": [], "links": []}, BodyRule(30), [])
 @example({"id": 1, "alerts": [{"status": None, "tags": [None, {}, {"name": []}]}]}, BodyRule(30), [])
 def test_any_share_is_routed_and_has_a_body_that_fits(
     document: dict[str, Any], rule: BodyRule, routes: list[Route]
 ) -> None:
-    check_share(json.dumps(document).encode(), rule, routes)
+    with suppress(BadRequest):
+        check_share(json.dumps(document).encode(), rule, routes)
 
 
 # Bodies of the largest size, in many shapes.
@@ -213,35 +161,6 @@ def test_environment_id_that_would_change_a_path_is_ignored(name: object) -> Non
     assert parse_share(json.dumps(document).encode()).environment_id == "env-2"
 
 
-PERSON = JSON | members("target", "targetName", "name", "firstName", "lastName", "email")
-NAMES = st.sampled_from(["incident_id", "BigPanda ID", "bigpanda_incident_id#en", "environment_id", "x"])
-PROPERTIES = JSON | st.dictionaries(NAMES, JSON) | st.lists(st.dictionaries(NAMES, JSON) | JSON, max_size=3)
-KINDS = st.sampled_from(
-    ["response", "ANNOTATION", "delivery_status", "STATUS", "escalation", "TARGETED RECIPIENT FAILURE"]
-)
-CALLBACKS = st.fixed_dictionaries(
-    {"kind": KINDS | JSON, "incident_id": TEXT | JSON},
-    optional={
-        "relay": st.just(1) | JSON,
-        "event": JSON | members("id", "number", "event_id"),
-        "eventIdentifier": JSON,
-        "person": PERSON,
-        "recipient": PERSON,
-        "author": PERSON,
-        "username": JSON,
-        "device": JSON | members("name", "target_name"),
-        "response": JSON,
-        "delivery_status": JSON,
-        "status": JSON,
-        "annotation": JSON,
-        "comment": JSON,
-        "group": JSON | members("name"),
-        "reason": JSON,
-        "at": JSON,
-        "environment_id": JSON,
-        "event_properties": PROPERTIES,
-    },
-)
 LONG = "\ud800\x00x" * 20_000
 
 
@@ -274,7 +193,7 @@ def check_callback(content: bytes) -> None:
 
 
 @given(
-    CALLBACKS.map(lambda document: json.dumps(document).encode())
+    hostile("xmatters_callback_*.json").map(lambda document: json.dumps(document).encode())
     | JSON.map(lambda document: json.dumps(document).encode())
     | st.binary(max_size=100)
 )

@@ -125,10 +125,8 @@ def test_invalid_share_is_refused_with_its_field_and_what_is_wrong_with_it(body:
         ("2026-11-25T00:01:00Z", 1_795_564_860),
         ("2026-11-25T00:01:00", None),
         ("yesterday", None),
-        (0, None),
         (True, None),
         (10**400, None),
-        (1e300, None),
     ],
 )
 def test_timestamp_is_read_in_any_spelling_and_an_invalid_one_is_none(value: Any, seconds: float | None) -> None:

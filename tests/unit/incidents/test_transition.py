@@ -44,13 +44,11 @@ def test_transition_of_each_share_is_that_of_the_table(row: list[str]) -> None:
     ("members", "is_open", "rank"),
     [
         ({"active": True, "resolved": False}, True, 3),
-        ({"status": "warning"}, True, 2),
         ({"status": None}, True, None),
         ({"status": "acknowledged", "active": True}, True, None),
         ({"active": True, "resolved": True}, True, 3),
         ({"snooze": {"snoozed": True}, "flapping": True, "maintenance": "active"}, True, 3),
         ({"status": "ok", "active": True, "resolved": False}, False, 0),
-        ({"active": False, "resolved": False}, False, 3),
         ({"resolved": True}, False, 3),
         ({"status": None, "active": False}, False, None),
     ],
@@ -77,11 +75,9 @@ class TestAlerts:
     @pytest.mark.parametrize(
         ("announced", "share", "expected"),
         [
-            (state(status="warning", alerts=ONE), state(9, alerts=TWO), Transition.WORSENED),
             (state(alerts=ONE), state(9, status="warning", alerts=TWO), Transition.EASED),
             (state(alerts=ONE), over(9, alerts=TWO), Transition.RESOLVED),
             (over(alerts=ONE), over(9, alerts=TWO), Transition.TOUCHED),
-            (over(alerts=ONE), state(9, alerts=TWO), Transition.REOPENED),
             (state(alerts=ONE), state(9, status=None, alerts=TWO), Transition.GREW),
         ],
     )

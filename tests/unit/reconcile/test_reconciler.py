@@ -116,7 +116,7 @@ class TestMissed:
         scene.run()
         queries = [parse_qs(urlsplit(call.url).query) for call in scene.relay.bigpanda.calls]
         assert [query["folder"] for query in queries] == [["snoozed"], ["shared"], ["resolved"]]
-        assert {query["query"][0] for query in queries} == {'team = "payments"'}
+        assert {(query["query"][0], query["sort_by"][0]) for query in queries} == {('team = "payments"', "last_change")}
 
     def test_run_keeps_the_bigpanda_key_out_of_logs_jobs_and_items(self, scene: Scene) -> None:
         scene.has(listed(scene))

@@ -11,14 +11,14 @@ import pytest
 
 from relay.channels.authentication import Request
 from relay.deadline import Deadline
-from relay.failures import ChannelError, InvalidChannel, UnknownChannel
+from relay.failures import ChannelError, UnknownChannel
 from relay.http.session import HttpAnswer
 from relay.ledger.credentials import change_mark
 from relay.sweeper.canary import MAX_CANARIES, Canary
 from relay.sweeper.run import SweeperRun
 from tests import samples
 from tests.fakes import Call, FakeSession
-from tests.unit.xmatters_tenant import REST, Tenant, new_relay
+from tests.unit.xmatters_tenant import Tenant, new_relay
 
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
 HOUR = 3600.0
@@ -230,24 +230,6 @@ def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary(wo
     assert [subject for is_notice, subject in world.told if not is_notice] == [
         "CRITICAL, xMatters did not notify: incident i1 of channel noc"
     ]
-
-
-@pytest.mark.parametrize(
-    ("policy", "others", "problem"),
-    [
-        ({}, {"bigpanda": {"api_key": "BPU-1"}}, "needs a channel without bigpanda"),
-        ({"notified_within_seconds": 0}, {}, "needs policy.notified_within_seconds, of 300 at most"),
-        ({"notified_within_seconds": 301}, {}, "needs policy.notified_within_seconds, of 300 at most"),
-        ({"unanswered_recipients": ["Boss"]}, {}, "needs a channel without unanswered_recipients"),
-    ],
-)
-def test_canary_that_bigpanda_or_people_would_hear_of_or_that_proves_nothing_is_refused(
-    policy: dict[str, Any], others: dict[str, Any], problem: str
-) -> None:
-    document = samples.secret(policy={"canary": True, **policy}, **others)
-    document["xmatters"]["rest"] = REST
-    with pytest.raises(InvalidChannel, match=problem):
-        samples.parsed(document)
 
 
 def test_run_that_lost_its_lease_shares_nothing(world: World) -> None:

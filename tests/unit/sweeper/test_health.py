@@ -214,13 +214,6 @@ class TestRequests:
             assert len(relay.rest.calls) == expected
         assert len({call.headers["Authorization"] for call in relay.rest.calls}) == 30
 
-    @pytest.mark.parametrize("bigpanda", [None, {"api_key": "bigpanda-key-77e2"}])
-    def test_channel_without_a_credential_that_can_be_probed_causes_no_request(self, bigpanda: Any) -> None:
-        relay = probing(xmatters=None, access=bigpanda)
-        runs(relay, 2 * HOUR_RUNS)
-        assert calls(relay) == (0, 0)
-        assert "crash" not in relay.recorder.metrics()
-
 
 class TestRefused:
     @pytest.mark.parametrize("status", [401, 403])

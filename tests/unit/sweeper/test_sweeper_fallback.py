@@ -98,7 +98,7 @@ class TestOfTheLastResort:
 
         def fail(kind: str, _: str) -> None:
             if kind == "call":
-                raise EndpointConnectionError(endpoint_url="https://sms-voice.test")
+                raise EndpointConnectionError(endpoint_url="https://sms-voice.test/+14255550100")
 
         relay.messaging.before = fail
         found = relay.sweeper.handle({"fallback_test": {}})["ways"]
@@ -107,6 +107,7 @@ class TestOfTheLastResort:
             "call to phone 1 (ends in 00)": "EndpointConnectionError",
             "text to phone 1 (ends in 00)": "",
         }
+        assert "+14255550100" not in f"{found} {relay.recorder.written()}"
         numbers = {each["way"]: each["number"] for each in found}
         assert len({*numbers.values()}) == 3
         [message] = relay.sns.published
