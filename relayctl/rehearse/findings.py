@@ -174,6 +174,8 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """Yield the lines of a report: label, text, and True if it is bad news."""
     direct = found["direct"]
     yield "BigPanda shared", f"{found['shares']:,} times, {found['incidents']:,} incidents", False
+    if len(found["targets"]) > 1:
+        yield "targets", ", ".join(f"{name} {count:,}" for name, count in sorted(found["targets"].items())), False
     pages = direct["pages"]
     whose = "assumed: one for each share, at once" if direct["are_assumed"] else "that xMatters made"
     yield "people got", f"{pages:,} pages, {whose}; at most {direct['most_in_a_minute']} a minute", False
