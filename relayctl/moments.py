@@ -43,6 +43,11 @@ def until(text: str) -> float:
     return _typed(text, 1)
 
 
+def since_option(default: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add `--since` to a verb, with its default and its help text."""
+    return click.option("--since", type=since, default=default, show_default=True, metavar="AGE|TIME", help=text)
+
+
 def span(shortest: str, longest: str) -> Callable[[str], float]:
     """Return the type of an option for a duration such as 90m, between two others; its value is in seconds."""
 

@@ -53,14 +53,7 @@ def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None
 
 
 @click.command(cls=CredentialCommand, short_help="Show what the relay would have done to your own past.")
-@click.option(
-    "--since",
-    type=moments.since,
-    default="90d",
-    show_default=True,
-    metavar="AGE|TIME",
-    help="The past since: 90d, 12h or a time.",
-)
+@moments.since_option("90d", "The past since: 90d, 12h or a time.")
 @click.option(
     "--environment",
     "environments",

@@ -30,8 +30,8 @@ from relayctl.terminal import counted
 # Answers of FilterLogEvents for one function's traffic, and for the refused requests.
 MAX_ANSWERS = 60
 MAX_REFUSED_ANSWERS = 30
-PATTERNS = {WEBHOOK: '{ $.message = "share" }', JOB_WORKER: '{ ($.message = "job") && ($.outcome = "delivered") }'}
-_REFUSED = '{ $.message = "request refused" }'
+# The lines that count, by function.
+TRAFFIC = {WEBHOOK: "share", JOB_WORKER: "job"}
 
 
 class Refused(NamedTuple):
@@ -49,9 +49,9 @@ def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
     """Return the refused requests of the day before `now` (epoch seconds), by channel."""
     found = dict[str, Refused]()
     with suppress(LinesCutError):
-        for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, MAX_REFUSED_ANSWERS):
+        for line in reader.lines(WEBHOOK, ("request refused",), now - DAY, MAX_REFUSED_ANSWERS):
             name = line.text("channel")
-            if line.message == "request refused" and line.fields.get("may_be_share") is True:
+            if line.fields.get("may_be_share") is True:
                 known = found.get(name, Refused(0, 0.0))
                 found[name] = Refused(known.number + 1, max(known.last_at, line.at))
     return found
@@ -70,7 +70,7 @@ class Traffic:
 def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic]) -> bool:
     """Add the shares and signals of a function's last hour to `found`; return False if not all lines are read."""
     try:
-        for line in reader.scan(function, PATTERNS[function], now - HOUR, MAX_ANSWERS):
+        for line in reader.lines(function, (TRAFFIC[function],), now - HOUR, MAX_ANSWERS):
             _add(found, line)
     except LinesCutError:
         return False
@@ -79,7 +79,7 @@ def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic
 
 def _add(found: dict[str, Traffic], line: Line) -> None:
     name, is_share = line.text("channel"), line.message == "share"
-    if not name or line.message not in {"share", "job"}:
+    if not name:
         return
     traffic = found.setdefault(name, Traffic())
     if is_share:

@@ -23,7 +23,7 @@ from relayctl.dlq.reading import Filter, choosing, held_elsewhere
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import WEBHOOK
 from relayctl.stack import channel_status
-from relayctl.stack.channel_status import PATTERNS, ChannelStatus, Refused, Traffic
+from relayctl.stack.channel_status import TRAFFIC, ChannelStatus, Refused, Traffic
 from relayctl.stack.deployed import Stack
 
 # Rows that are read of a shard of the ledger's index, as the sweeper reads them.
@@ -181,7 +181,7 @@ class StatusReader:
         self._refused = self._readings.read(f"log {WEBHOOK}", partial(channel_status.read_refused, reader, now))
         read = [
             self._readings.read(f"log {function}", partial(channel_status.count, reader, function, now, found))
-            for function in PATTERNS
+            for function in TRAFFIC
         ]
         if False in read:
             self._readings.note("log", "more lines than are read; shares and signals are at least what is shown")
