@@ -1,6 +1,6 @@
 """Mode and pauses of a channel: words for them, and pauses in the secret: add, end, drop old ones. Pure code."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import click
@@ -130,19 +130,10 @@ def current(policy: Policy, now: float) -> str:
     return PAUSED if any(each.is_active(now) and not each.when for each in policy.pauses) else LIVE
 
 
-def brief(policy: Policy, now: float) -> str:
-    """Return the mode at `now` (epoch seconds), and each pause that is not over, on one line."""
-    found = [] if policy.mode is Mode.SHADOW else [pause_words(each, now) for each in open_pauses(policy, now)]
-    mode = current(policy, now)
-    return "; ".join(found if mode == PAUSED else [mode, *found])
-
-
-def words(policy: Policy, now: float) -> Iterator[str]:
-    """Yield a line for a mode other than live, and for each pause that is not over at `now` (epoch seconds)."""
-    if policy.mode is Mode.SHADOW:
-        yield "in shadow mode: it sends nothing"
-    for each in open_pauses(policy, now):
-        yield pause_words(each, now)
+def words(policy: Policy, now: float) -> list[str]:
+    """Return the mode at `now` (epoch seconds), unless a pause tells it, and each pause that is not over, in words."""
+    said: dict[str, list[str]] = {LIVE: [LIVE], SHADOW: ["shadow: it sends nothing"]}
+    return [*said.get(current(policy, now), []), *(pause_words(each, now) for each in open_pauses(policy, now))]
 
 
 def open_pauses(policy: Policy, now: float) -> list[Pause]:

@@ -148,7 +148,7 @@ def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
     since, until = seconds_of(report["since"]), seconds_of(report["until"])
     yield f"channel {report['channel']}, {moments.moment(since)} to {moments.moment(until)}"
     if channel:
-        yield from pauses.words(channel.policy, until)
+        yield f"mode: {'; '.join(pauses.words(channel.policy, until))}"
         if channel.policy.mode != pauses.SHADOW:
             yield "the channel is not in shadow mode now; the report has what was logged while it was"
     yield f"{counted(report['shares'], 'share')} came; {counted(report['signals'], 'signal')} would have been sent"

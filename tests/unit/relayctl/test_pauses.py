@@ -27,17 +27,16 @@ def policy(*pauses: Pause, **members: Any) -> Policy:
 
 
 @pytest.mark.parametrize(
-    ("found", "mode", "brief"),
+    ("found", "mode", "words"),
     [
         (policy(), "live", "live"),
-        (policy(mode=Mode.SHADOW), "shadow", "shadow"),
-        (policy(ACTIVE, mode=Mode.SHADOW), "shadow", "shadow"),
+        (policy(mode=Mode.SHADOW), "shadow", "shadow: it sends nothing"),
         (policy(ACTIVE, LATER), "paused", f"{pauses.pause_words(ACTIVE, NOW)}; {pauses.pause_words(LATER, NOW)}"),
         (policy(PARTIAL, OVER), "live", f"live; {pauses.pause_words(PARTIAL, NOW)}"),
     ],
 )
-def test_mode_is_paused_only_by_an_active_pause_of_all_incidents(found: Policy, mode: str, brief: str) -> None:
-    assert (pauses.current(found, NOW), pauses.brief(found, NOW)) == (mode, brief)
+def test_mode_is_paused_only_by_an_active_pause_of_all_incidents(found: Policy, mode: str, words: str) -> None:
+    assert (pauses.current(found, NOW), "; ".join(pauses.words(found, NOW))) == (mode, words)
 
 
 def test_utc_stands_beside_a_local_time_of_another_zone(monkeypatch: pytest.MonkeyPatch) -> None:
