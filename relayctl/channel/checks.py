@@ -9,23 +9,19 @@ from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode
 from relay.channels.token import LEAST_TYPED_LENGTH
-from relay.deadline import Deadline
 from relay.failures import InvalidChannel, LedgerError
 from relay.ledger.sources import Sources
 from relay.reconcile.history import History, UnknownCounts, listing_name
 from relay.sweeper.canary import EVERY_SECONDS
-from relay.xmatters.directory import Directory
 from relayctl.channel import credential_checks, pauses
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.store import ChannelStore
-from relayctl.check_results import Check, State, failed, ok, warning
+from relayctl.check_results import Check, failed, ok, warning
 from relayctl.failed_calls import DENIED, failure, refusal
 from relayctl.stack.deployed import Stack
 
 _REMOVED = "the channel was removed meanwhile"
 _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"
-# For all requests to the vendors of one channel.
-SECONDS = 30.0
 MAX_SUGGESTED = 5
 _ANYBODY = (
     "the holder of the webhook's token may notify anybody by ?recipients=; set policy.allowed_recipients ([]: nobody)"
@@ -42,8 +38,10 @@ def of(store: ChannelStore, name: str) -> Iterator[Check]:
     yield from _modes(found, stack.effects.clock())
     yield from _tokens(found)
     yield from _settings(found)
-    deadline = stack.deadline(SECONDS)
-    yield from _xmatters(stack, found, deadline)
+    deadline = stack.deadline(credential_checks.SECONDS)
+    if not credential_checks.of_channel(found):
+        yield warning("recipients", "the channel names none: the URLs or the workflow in xMatters name them")
+    yield from credential_checks.xmatters(stack, found, deadline)
     yield credential_checks.bigpanda(stack, found.bigpanda, deadline)
     yield from _missed_shares(stack, found)
     if not found.callback:
@@ -110,26 +108,6 @@ def _read(store: ChannelStore, name: str) -> Channel | Check:
         return failed("secret", refusal(error))
     except (BotoCoreError, InvalidChannel) as error:
         return failed("secret", str(failure(error)))
-
-
-def _xmatters(stack: Stack, channel: Channel, deadline: Deadline) -> Iterator[Check]:
-    names = credential_checks.of_channel(channel)
-    if not names:
-        yield warning("recipients", "the channel names none: the URLs or the workflow in xMatters name them")
-    if channel.rest is None:
-        off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
-        yield warning("xMatters REST API", off)
-        return
-    directory = Directory(stack.effects.outward(stack.hosts.xmatters))
-    found = credential_checks.rest(directory, channel.rest, deadline)
-    yield found
-    if found.state != State.OK:
-        if names:
-            yield warning("recipients", "not checked: the REST API could not be used")
-        return
-    checked = directory.check(channel.rest, names, deadline)
-    hindered = directory.personal_hindrances(channel.rest, checked, stack.effects.clock(), deadline)
-    yield from (credential_checks.judged(each, hindered.get(each.name, "")) for each in checked)
 
 
 def _modes(channel: Channel, now: float) -> Iterator[Check]:

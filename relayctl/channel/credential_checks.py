@@ -1,5 +1,6 @@
 """Checks of a channel's credentials for the vendors, and of its recipients. No person is notified."""
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
@@ -16,8 +17,8 @@ from relayctl import terminal
 from relayctl.check_results import Check, State, failed, of_failure, ok, warning
 from relayctl.stack.deployed import Stack
 
-# Seconds for all requests to xMatters: the operator waits for them.
-_CHECK_SECONDS = 20.0
+# For all requests to the vendors of one channel.
+SECONDS = 30.0
 
 
 def of_channel(channel: Channel) -> tuple[str, ...]:
@@ -59,22 +60,33 @@ def warn(stack: Stack, channel: Channel) -> None:
 
     No exception is raised: the channel is stored, and the caller must still print the URL and header to paste.
     """
-    if channel.rest is None:
-        return
     try:
-        directory = Directory(stack.effects.outward(stack.hosts.xmatters))
         with terminal.status("checking the recipients …"):
-            deadline = Deadline(_CHECK_SECONDS, stack.effects.ticks)
-            findings = directory.check(channel.rest, of_channel(channel), deadline)
+            found = list(xmatters(stack, channel, stack.deadline(SECONDS))) if channel.rest else []
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
-        terminal.say(f"warning: the recipients were not checked: {type(error).__name__}")
-        return
-    if findings and all(each.kind == Kind.NOT_KNOWN for each in findings):
-        terminal.say(f"warning: the recipients were not checked: {printable(findings[0].detail)}")
-        return
-    for each in map(judged, findings):
+        found = [warning("recipients", f"not checked: {type(error).__name__}")]
+    for each in found:
         if each.state != State.OK:
             terminal.say(f"warning: {printable(each.what)}: {printable(each.detail)}")
+
+
+def xmatters(stack: Stack, channel: Channel, deadline: Deadline) -> Iterator[Check]:
+    """Yield the results for xMatters' REST API, and for each recipient of the channel."""
+    names = of_channel(channel)
+    if channel.rest is None:
+        off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
+        yield warning(_REST, off)
+        return
+    directory = Directory(stack.effects.outward(stack.hosts.xmatters))
+    found = rest(directory, channel.rest, deadline)
+    yield found
+    if found.state != State.OK:
+        if names:
+            yield warning("recipients", "not checked: the REST API could not be used")
+        return
+    checked = directory.check(channel.rest, names, deadline)
+    hindered = directory.personal_hindrances(channel.rest, checked, stack.effects.clock(), deadline)
+    yield from (judged(each, hindered.get(each.name, "")) for each in checked)
 
 
 _BIGPANDA = "BigPanda API"

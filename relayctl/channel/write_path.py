@@ -173,14 +173,8 @@ def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
 
 def _say_stored(change: ChannelChange) -> None:
     seconds = change.store.stack.parameters.get("SecretCacheSeconds", "300")
-    document = change.after
     what = "made" if change.is_new else f"changed; running functions read it within {seconds} s"
     terminal.say(f"channel {change.name}: {what}")
-    if (
-        document.get("xmatters.auth.type") == "url"
-        and "apikey=" not in str(document.get("xmatters.trigger_url")).lower()
-    ):
-        terminal.say("note: the trigger URL has no apiKey, which --auth url needs")
 
 
 def keep_previous(

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 URL = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=canary-url&recipients=Ops"
 
@@ -154,11 +152,3 @@ def test_output_of_a_stored_change_is_whole_in_an_encoding_without_its_character
     assert b"xmatters.trigger_url: " in done.stdout
     assert " → https://".encode() in done.stdout
     assert URL.encode() in done.stdout.partition(b"kept ")[2]
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_output_that_cannot_be_written_is_no_fault_of_relayctl() -> None:
-    command = [sys.executable, "-m", "relayctl", "status", "--help"]
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stderr) == (1, "Error: the output could not be written: No space left on device\n")
