@@ -68,7 +68,7 @@ def test_import_ends_at_the_first_refused_message() -> None:
     queue = FakeQueue(Clock())
     queue.refused = {"i12"}
     *_, (sent, problem) = send(queue.queue(), messages(0), lambda: False)
-    assert (sent, problem) == (12, "SQS refused the message: InternalError")
+    assert (sent, problem) == (10, "SQS refused the message: InternalError")
     queue.refused = set()
     list(send(queue.queue(), messages(sent), lambda: False))
     assert {each.incident_id for each in queue.jobs()} == {f"i{n}" for n in range(25)}
