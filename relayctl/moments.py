@@ -77,22 +77,17 @@ def day(at: float) -> str:
 
 
 def moment(at: float) -> str:
-    """Return the local date and time of epoch seconds, to the minute, with the zone's name, and the time in UTC."""
-    return f"{_local(at):%Y-%m-%d %H:%M} ({_zones(at, '%H:%M')})"
+    """Return the local date and time of epoch seconds, to the minute, with the zone's name."""
+    return f"{_local(at):%Y-%m-%d %H:%M (%Z)}"
 
 
 def clock(at: float) -> str:
     return f"{_local(at):%H:%M:%S}"
 
 
-def clock_in_zones(at: float) -> str:
-    """Return the local time of day of epoch seconds, to the second, with the name of the zone, and the time in UTC."""
-    return f"{clock(at)} ({_zones(at, '%H:%M:%S')})"
-
-
-def _zones(at: float, form: str) -> str:
-    local = _local(at)
-    return f"{local:%Z}, {datetime.fromtimestamp(at, UTC):{form}} UTC" if local.utcoffset() else f"{local:%Z}"
+def clock_in_zone(at: float) -> str:
+    """Return the local time of day of epoch seconds, to the second, with the zone's name."""
+    return f"{_local(at):%H:%M:%S (%Z)}"
 
 
 def _local(at: float) -> datetime:

@@ -52,7 +52,7 @@ def put_in_force(
         return None
     at = stack.effects.clock() + MARKS_SECONDS
     for name in names:
-        terminal.say(f"channel {name}: {effect} everywhere from {moments.clock_in_zones(at)} on")
+        terminal.say(f"channel {name}: {effect} everywhere from {moments.clock_in_zone(at)} on")
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 

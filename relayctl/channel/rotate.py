@@ -44,7 +44,6 @@ _AUTHS = {"trigger": "xmatters.auth", "rest": "xmatters.rest.auth"}
 )
 @click.option("--retire", is_flag=True, help="Make no new one: refuse the old one within 15 seconds.")
 @click.option("--now", is_flag=True, help="With --retire: even if the old one may be in use.")
-@click.option("--unchecked", is_flag=True, help="Store a credential that the vendor rejects.")
 @credential_option("--trigger-url", "For trigger, if its URL is the credential.")
 @click.option("--username", metavar="USER", help="For trigger and rest, if it is another one.")
 @credential_option("--password", "For trigger and rest.")
@@ -82,12 +81,12 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
     store = ChannelStore(stack)
     before = store.existing(name)
     places = _places(before, name, kind) if kind in VENDORS else {}
-    takes = [*places, "unchecked"] if kind in VENDORS else ["overlap", "retire", "now"]
+    takes = [*places] if kind in VENDORS else ["overlap", "retire", "now"]
     if unsuitable := [flag_of(option) for option in given if option not in takes]:
         raise click.UsageError(f"{', '.join(unsuitable)}: not for {kind}, which takes {', '.join(map(flag_of, takes))}")
     if kind in VENDORS:
         change = write_path.prepare(store, name, before, _renewed(before, places, given))
-        is_done = _rotate_outward(change, kind, unchecked=options["unchecked"], as_json=as_json)
+        is_done = _rotate_outward(change, kind, as_json=as_json)
     else:
         key = next(key for key, endpoint in ENDPOINTS.items() if endpoint.name == kind)
         if not before.has(key):
@@ -189,14 +188,14 @@ def _retire(store: ChannelStore, name: str, before: SecretDocument, key: str, *,
     return in_force is not None
 
 
-def _rotate_outward(change: ChannelChange, kind: str, *, unchecked: bool, as_json: bool) -> bool:
+def _rotate_outward(change: ChannelChange, kind: str, *, as_json: bool) -> bool:
     stack = change.store.stack
     with terminal.status(f"checking the credential with {VENDORS[kind]} …"):
         found = _checked(stack, change, kind)
-    if found.state == State.FAILED and not unchecked:
+    if found.state == State.FAILED:
         raise click.ClickException(
-            f"{printable(found.what)}: {printable(found.detail)}; nothing was stored. --unchecked stores it all the "
-            "same"
+            f"{printable(found.what)}: {printable(found.detail)}; nothing was stored. relayctl channel set does not "
+            "ask the vendor"
         )
     done = write_path.put(change)
     if as_json:

@@ -27,9 +27,7 @@ STDOUT = "-"
 
 
 def line_of(message_id: str, job: Job, envelope: str) -> str:
-    """Return the line of a message. The relay writes printable ASCII; other programs' characters are escaped."""
-    if not (envelope.isascii() and envelope.isprintable()):
-        envelope = json.dumps(json.loads(envelope), separators=(",", ":"))
+    """Return the line of a message."""
     members = {"message_id": message_id, "attributes": attributes_of(job), "envelope": envelope}
     return json.dumps(members, separators=(",", ":")) + "\n"
 

@@ -54,7 +54,7 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
     \b
     Example:
       relayctl dlq list --channel payments --since 12h
-      relayctl dlq list --kind signal --status critical --older-than 7d
+      relayctl dlq list --status critical --older-than 7d
     """
     with choosing(stack, wanted) as choice:
         found = [*choice.jobs, *choice.unreadable]

@@ -8,8 +8,6 @@ from relayctl.incident.timeline import LOG, Event
 from relayctl.log_lines import Line
 
 _MAX_DETAIL = 200
-# Recipients of a signal that are named.
-_MAX_NAMES = 10
 # Jobs that woke too early or had nothing to do.
 _SILENT_CHORES = frozenset(
     (kind, outcome) for kind in ("followup", "question") for outcome in ("queued", "duplicate", "unchanged")
@@ -77,7 +75,7 @@ def _facts(line: Line) -> str:
 def _recipients(line: Line) -> str:
     names = line.fields.get("recipients")
     said = [quoted(str(each), _MAX_DETAIL) for each in names] if isinstance(names, list) else []
-    return ", ".join(said[:_MAX_NAMES] + (["others"] if len(said) > _MAX_NAMES else [])) or "the workflow's recipients"
+    return ", ".join(said) or "the workflow's recipients"
 
 
 def _job(line: Line) -> tuple[str, str] | None:

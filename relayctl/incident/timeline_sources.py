@@ -188,7 +188,6 @@ AUDIT_TYPES = "EVENT_ANNOTATED,RESPONSE_RECEIVED"
 # Audits of a page that are read, the newest. An answer is read up to 64 KiB.
 MAX_AUDITS = 40
 _MAX_TEXT = 200
-_MAX_NAMES = 10
 
 
 def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
@@ -200,11 +199,8 @@ def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Dead
     audits = api.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
     name, created = f"page {identifier(_text(page.first('eventid')) or page_id)}", time_of(page.first("created"))
     if created is not None:
-        names = list(_recipients(page.first("recipients")))
-        shown = ", ".join(map(identifier, names[:_MAX_NAMES]))
-        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-        text = f"{name} made; recipients: {shown}{more}" if names else f"{name} made; xMatters names no recipients"
-        yield Event(created, XMATTERS, "page", text, channel)
+        names = ", ".join(map(identifier, _recipients(page.first("recipients"))))
+        yield Event(created, XMATTERS, "page", f"{name} made; recipients: {names or 'not named'}", channel)
     for audit in audits:
         yield from _answer(channel, name, fields_of(audit))
     if (ended := time_of(page.first("terminated"))) is not None:

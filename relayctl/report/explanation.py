@@ -155,8 +155,7 @@ def _routes(case: Case) -> list[dict[str, Any]]:
         for fact, patterns in route.when:
             if (chosen((Route(((fact, patterns),), ()),), case.share, is_open=opened) is not None) is hold:
                 values = values_of(fact, case.share, is_open=opened)
-                more = f" and {len(values) - MAX_VALUES} more" if len(values) > MAX_VALUES else ""
-                shown = f"is {', '.join(values[:MAX_VALUES])}{more}" if values else "is not in the body"
+                shown = f"is {', '.join(values[:MAX_VALUES])}" if values else "is not in the body"
                 said.append(f"{fact} {shown}{'' if hold else f', not {", ".join(patterns)}'}")
         return "".join(f", {each}" for each in said)
 

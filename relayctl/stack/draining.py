@@ -70,7 +70,7 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
         found.append(f"{notices} to be notified of")
     last = max((at for at in (traffic.last_share, traffic.last_signal) if at is not None), default=None)
     if last is not None and last + quiet > now:
-        found.append(f"quiet until {moments.clock_in_zones(last + quiet)}")
+        found.append(f"quiet until {moments.clock_in_zone(last + quiet)}")
     return found
 
 

@@ -92,7 +92,7 @@ def _owed(each: ChannelStatus, now: float) -> str:
         return "nothing is owed"
     oldest = f", the oldest for {age(now - debts.oldest)}" if debts.oldest is not None else ""
     attempt = channel_status.next_attempt(each, now)
-    by = "" if attempt is None else f"; next attempt by {moments.clock_in_zones(attempt)}"
+    by = "" if attempt is None else f"; next attempt by {moments.clock_in_zone(attempt)}"
     return f"{channel_status.owed_words(debts)}{oldest}{by}"
 
 
@@ -118,7 +118,7 @@ def _pace(each: ChannelStatus, now: float) -> str:
     if gate is None:
         return f"circuit and rate {_UNKNOWN}"
     until = (
-        f" until {moments.clock_in_zones(gate.circuit.open_until)}"
+        f" until {moments.clock_in_zone(gate.circuit.open_until)}"
         if gate.circuit.open_until and gate.circuit.is_open(now)
         else ""
     )

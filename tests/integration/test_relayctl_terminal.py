@@ -140,7 +140,7 @@ def test_output_of_a_stored_change_is_whole_in_an_encoding_without_its_character
 ) -> None:
     (tmp_path / "url").touch(mode=0o600)
     (tmp_path / "url").write_text(URL)
-    rotate = ("channel", "rotate", "payments", "trigger", "--trigger-url", f"@{tmp_path}/url", "--unchecked")
+    rotate = ("channel", "rotate", "payments", "trigger", "--trigger-url", f"@{tmp_path}/url")
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.relayctl_process", *rotate],
         cwd=ROOT,

@@ -7,7 +7,7 @@ import pytest
 
 from relay.failures import QueueError
 from relay.jobs.job import Job
-from relay.jobs.queue import Message, UnreadableMessage, envelope_of, read_envelope
+from relay.jobs.queue import Message, UnreadableMessage, envelope_of
 from relayctl.dlq.file import line_of, read_line, read_lines, send
 from tests.fakes import Clock
 from tests.samples import job
@@ -27,15 +27,6 @@ def changed(**members: Any) -> bytes:
 def with_envelope(**members: Any) -> bytes:
     """Return a line with these members of its envelope changed, and with the attributes of the unchanged envelope."""
     return changed(envelope=json.dumps(json.loads(envelope_of(job())) | members))
-
-
-class TestLine:
-    def test_envelope_of_another_program_is_escaped_and_stays_the_same_job(self) -> None:
-        one = job(incident_id="Überlast")
-        foreign = json.dumps(json.loads(envelope_of(one)) | {"newer": 1}, ensure_ascii=False, indent=1) + "\n"
-        message = read_line(line_of("m1", one, foreign).encode())
-        assert read_envelope(message.envelope) == one
-        assert json.loads(message.envelope)["newer"] == 1
 
 
 class TestInvalidLine:
