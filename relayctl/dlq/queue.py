@@ -1,6 +1,6 @@
 """Reader of the dead-letter queue, whose messages are held (invisible to other readers) during a command.
 
-If relayctl dies, SQS shows a held message again within two minutes.
+If relayctl dies, SQS shows a held message again within 15 minutes.
 """
 
 import math
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
         ReceiveMessageResultTypeDef,
     )
 
-# Visibility timeout of a held message.
-HOLD_SECONDS = 120
-# Holds are renewed when less than this is left. It is longer than any pause between two renewals.
-RENEW_SECONDS = 75
+# Visibility timeout of a held message: no command reads or moves the queue for longer.
+HOLD_SECONDS = 900
 # With less than this left, a batch may still be in progress when another reader receives the message.
 MOVE_SECONDS = 30
 # Batches that are worked off in parallel. botocore keeps ten connections.
@@ -148,15 +146,6 @@ class DeadLetters:
             # Hold all messages before the first one is yielded: the caller may stop the iteration.
             new = [self._hold(message, until) for message in messages]
             yield from (held for held in new if held)
-            self.renew()
-
-    def renew(self) -> None:
-        """Extend the holds that end soon. One that is over, or that SQS refuses to extend, is given up."""
-        now = self._clock()
-        self._held = {name: held for name, held in self._held.items() if held.until > now}
-        with suppress(ClientError, BotoCoreError):
-            soon = [held for held in self._held.values() if held.until < now + RENEW_SECONDS]
-            self._set_visibility(soon, HOLD_SECONDS)
 
     def work_off[R](
         self,
@@ -171,7 +160,6 @@ class DeadLetters:
         for round_ in batched(chosen, MAX_ROUND, strict=False):
             if stopping():
                 return
-            self.renew()
             # The others may become visible to another reader while a batch is in progress.
             until = self._clock() + MOVE_SECONDS
             held = [each for each in round_ if self._held.get(each.message_id) is each and until < each.until]
@@ -200,8 +188,19 @@ class DeadLetters:
         return problems
 
     def let_go(self, held_messages: Iterable[HeldMessage]) -> None:
+        """Make messages visible again. Those for which SQS refuses it are visible at the end of their hold."""
+
+        def show(batch: Sequence[HeldMessage]) -> None:
+            self._client.change_message_visibility_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {"Id": str(index), "ReceiptHandle": held.receipt, "VisibilityTimeout": 0}
+                    for index, held in enumerate(batch)
+                ],
+            )
+
         gone = list(held_messages)
-        self._set_visibility(gone, 0)
+        list(self._run(show, list(batched(gone, MAX_BATCH, strict=False))))
         for held in gone:
             self._held.pop(held.message_id, None)
 
@@ -216,25 +215,6 @@ class DeadLetters:
             held.problem = str(error)
         self._held[held.message_id] = held
         return held
-
-    def _set_visibility(self, held_messages: Iterable[HeldMessage], seconds: int) -> None:
-        def set_of(batch: Sequence[HeldMessage]) -> None:
-            until = self._clock() + seconds
-            answer = self._client.change_message_visibility_batch(
-                QueueUrl=self._url,
-                Entries=[
-                    {"Id": str(index), "ReceiptHandle": held.receipt, "VisibilityTimeout": seconds}
-                    for index, held in enumerate(batch)
-                ],
-            )
-            # Single messages can fail in a call that succeeds. Their holds are given up.
-            for done in answer.get("Successful", []):
-                batch[int(done["Id"])].until = until
-            for failed in answer.get("Failed", []):
-                self._held.pop(batch[int(failed["Id"])].message_id, None)
-
-        for _ in self._run(set_of, list(batched(held_messages, MAX_BATCH, strict=False))):
-            pass
 
 
 def _answered_at(answer: "ReceiveMessageResultTypeDef") -> float:

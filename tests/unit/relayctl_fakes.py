@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from relay.jobs.job import Job
 from relay.jobs.queue import MAX_MESSAGE_BYTES, Queue, envelope_of, read_envelope
 from relayctl.dlq.queue import DeadLetters, HeldMessage
@@ -33,21 +31,16 @@ class Message:
 
 
 class FakeQueue:
-    """Fake SQS client with one queue; every call moves the clock by `seconds`."""
+    """Fake SQS client with one queue."""
 
-    def __init__(self, clock: Clock, *, seconds: float = 0.0) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.seconds = seconds
         # Messages by id, hidden ones included.
         self.messages: dict[str, Message] = {}
-        # Operations that raise: receive, change, delete, send.
-        self.refusing: set[str] = set()
         # Incidents whose messages fail inside a SendMessageBatch that succeeds.
         self.refused: set[str] = set()
         # Incidents whose messages fail inside a DeleteMessageBatch that succeeds.
         self.undeleted: set[str] = set()
-        # Ids of messages that fail inside a ChangeMessageVisibilityBatch that succeeds.
-        self.stubborn: set[str] = set()
         self._numbers = itertools.count(1)
 
     def put(self, *bodies: str) -> list[str]:
@@ -73,7 +66,6 @@ class FakeQueue:
         return [message for message in list(self.messages.values()) if message.visible_at <= self.clock()]
 
     def receive_message(self, *, MaxNumberOfMessages: int, VisibilityTimeout: int, **_: Any) -> dict[str, Any]:
-        self._check("receive")
         taken = self.visible()[:MaxNumberOfMessages]
         for message in taken:
             message.receipt = f"receipt-{next(self._numbers)}"
@@ -84,12 +76,12 @@ class FakeQueue:
     def change_message_visibility_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
         def change(entry: dict[str, Any]) -> str:
             message = self._by_receipt(entry["ReceiptHandle"])
-            if message is None or message.visible_at <= self.clock() or message.id in self.stubborn:
+            if message is None or message.visible_at <= self.clock():
                 return "MessageNotInflight"
             message.visible_at = self.clock() + entry["VisibilityTimeout"]
             return ""
 
-        return self._batch("change", Entries, change)
+        return self._batch(Entries, change)
 
     def delete_message_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
         def delete(entry: dict[str, Any]) -> str:
@@ -100,7 +92,7 @@ class FakeQueue:
             del self.messages[message.id]
             return ""
 
-        return self._batch("delete", Entries, delete)
+        return self._batch(Entries, delete)
 
     def send_message_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
         assert sum(len(entry["MessageBody"]) for entry in Entries) <= MAX_MESSAGE_BYTES, (
@@ -113,13 +105,10 @@ class FakeQueue:
             self._put(entry["MessageBody"])
             return ""
 
-        return self._batch("send", Entries, send)
+        return self._batch(Entries, send)
 
-    def _batch(
-        self, operation: str, entries: Sequence[dict[str, Any]], act: Callable[[dict[str, Any]], str]
-    ) -> dict[str, Any]:
+    def _batch(self, entries: Sequence[dict[str, Any]], act: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
         """Act on each entry; the answer has a result for each, and is HTTP 200 although some fail."""
-        self._check(operation)
         assert 1 <= len(entries) <= 10
         assert len({entry["Id"] for entry in entries}) == len(entries)
         codes = {entry["Id"]: act(entry) for entry in entries}
@@ -134,11 +123,6 @@ class FakeQueue:
 
     def _by_receipt(self, receipt: str) -> Message | None:
         return next((each for each in list(self.messages.values()) if each.receipt == receipt), None)
-
-    def _check(self, operation: str) -> None:
-        self.clock.now += self.seconds
-        if operation in self.refusing:
-            raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "come again"}}, operation)
 
 
 def held(job: Job | None, message_id: str = "m1", problem: str | None = None) -> HeldMessage:

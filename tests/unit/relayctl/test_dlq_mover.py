@@ -27,7 +27,7 @@ from relayctl.dlq.mover import (
     follow,
     move,
 )
-from relayctl.dlq.queue import POLLS_OF_NEW_ONES, DeadLetters, HeldMessage
+from relayctl.dlq.queue import HOLD_SECONDS, MOVE_SECONDS, POLLS_OF_NEW_ONES, DeadLetters, HeldMessage
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.samples import job
@@ -39,13 +39,11 @@ from tests.unit.states import NOW, announced, state
 class Bench:
     """A dead-letter queue and a retry queue, both fake, and the mover between them."""
 
-    # Time that each call of a queue takes.
-    seconds: float = 0.0
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        self.queue = FakeQueue(self.clock, seconds=self.seconds)
-        self.retries = FakeQueue(self.clock, seconds=self.seconds)
+        self.queue = FakeQueue(self.clock)
+        self.retries = FakeQueue(self.clock)
         self.dead_letters = self.queue.dead_letters()
 
     def moved(self, found: list[HeldMessage]) -> list[Moved]:
@@ -72,42 +70,25 @@ def bodies(some: list[Job]) -> list[str]:
     return [envelope_of(each) for each in some]
 
 
-def incidents(some: list[Moved]) -> list[str]:
-    return [each.job.incident_id for each in some]
+def test_message_that_is_received_again_is_moved_once_with_its_newest_receipt() -> None:
+    bench = Bench()
+    (name,) = bench.queue.put(envelope_of(job()))
+    with bench.dead_letters.holding():
+        scan = bench.dead_letters.scan()
+        first = next(scan)
+        bench.queue.messages[name].visible_at = 0
+        assert list(scan) == []
+        assert len(bench.moved([first])) == 1
+    assert bench.queue.messages == {}
 
 
-class TestHolds:
-    def test_single_failures_inside_a_batch_that_succeeds_end_those_holds(self) -> None:
-        bench = Bench()
-        ids = bench.queue.put(*bodies(jobs(3)))
-        with bench.scanned() as found:
-            bench.queue.stubborn = {ids[1]}
-            bench.clock.now += 60
-            done = bench.moved(found)
-        assert incidents(done) == ["i0", "i2"]
-        assert list(bench.queue.messages) == [ids[1]]
-
-    def test_holds_that_cannot_be_renewed_are_used_until_they_end(self) -> None:
-        bench = Bench(seconds=4)
-        bench.queue.put(*bodies(jobs(200)))
-        with bench.scanned() as found:
-            bench.queue.refusing = {"change"}
-            done = bench.moved(found)
-            bench.queue.refusing = set()
-        # The second and third round begin when some holds of 120 seconds are over, or nearly.
-        assert 80 < len(done) < 200
-        assert len(bench.queue.messages) == 200 - len(done)
-
-    def test_message_that_is_received_again_is_moved_once_with_its_newest_receipt(self) -> None:
-        bench = Bench()
-        (name,) = bench.queue.put(envelope_of(job()))
-        with bench.dead_letters.holding():
-            scan = bench.dead_letters.scan()
-            first = next(scan)
-            bench.queue.messages[name].visible_at = 0
-            assert list(scan) == []
-            assert len(bench.moved([first])) == 1
-        assert bench.queue.messages == {}
+def test_message_whose_hold_is_over_is_left_to_other_readers() -> None:
+    bench = Bench()
+    bench.queue.put(*bodies(jobs(3)))
+    with bench.scanned() as found:
+        bench.clock.now += HOLD_SECONDS - MOVE_SECONDS
+        assert bench.moved(found) == []
+    assert len(bench.queue.visible()) == 3
 
 
 @given(st.lists(st.sampled_from(["moved", "refused", "not deleted"]), max_size=30))
