@@ -20,8 +20,8 @@ from relayctl.channel.secret_document import (
     ANY_HOSTS,
     SecretDocument,
     holds_credential,
-    holds_text,
     is_credential,
+    is_url,
     leaves,
     unknown_key,
 )
@@ -95,12 +95,13 @@ def parse(content: bytes) -> dict[str, Any]:
     document = decode(content)
     if not isinstance(document, dict):
         raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
-    faults = list(_faults(document, ""))
-    secret = _stood_in_secret(document)
+    settings = SecretDocument(document)
+    faults = [f"{key}: is no setting; leave it out" for key in sorted(OPERATED_KEYS) if settings.unset(key)]
+    _mapped(settings.members, "", lambda value, key: faults.extend(_complaints(value, key)))
+    secret = _stood_in_secret(settings.members)
     hints = {each.partition(";")[0]: each for key, _ in leaves(secret, "") if (each := unknown_key(key))}
     found = (each.removeprefix("the secret: ") for each in schema_faults(secret))
-    # A setting that cannot be in a file has a fault already.
-    faults += (hints.get(each, each) for each in found if each.partition(":")[0] not in OPERATED_KEYS)
+    faults += (hints.get(each, each) for each in found)
     if not faults:
         try:
             check_secret(secret, ANY_HOSTS)
@@ -137,23 +138,10 @@ def _channel_of(name: str, members: Mapping[str, Any]) -> Channel:
 
 def _stood_in_secret(members: Any) -> dict[str, Any]:
     def stand_in(_: Any, key: str) -> str:
-        return _STAND_IN_URL if _is_url_key(key) else f"{_STAND_IN}-{key}"
+        return _STAND_IN_URL if is_url(key) else f"{_STAND_IN}-{key}"
 
     secret: dict[str, Any] = {"inbound": {"token": _STAND_IN}} | _mapped(members, "", stand_in)
     return secret
-
-
-def _faults(value: Any, key: str) -> Iterator[str]:
-    if key in PREVIOUS_KEYS:
-        yield f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials"
-    elif key == PAUSES_KEY:
-        yield f"{key}: is no setting; leave it out: use relayctl channel pause and resume"
-    elif holds_credential(key):
-        if complaint := _complaint(value, key):
-            yield f"{key}{complaint}"
-    elif isinstance(value, dict) and not holds_text(key):
-        for name, member in value.items():
-            yield from _faults(member, _joined(key, name))
 
 
 def _is_reference(value: Any, key: str) -> bool:
@@ -161,23 +149,15 @@ def _is_reference(value: Any, key: str) -> bool:
     return holds_credential(key) and not (isinstance(value, str) and not is_credential(key, value))
 
 
-def _complaint(value: Any, key: str) -> str | None:
+def _complaints(value: Any, key: str) -> Iterator[str]:
     match value:
         case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env"}:
             name = source.get("env", STORED)
-            is_name = isinstance(name, str) and re.match(ENV_PATTERN, name)
-            return None if is_name else ".env: must be the name of an environment variable, and none of AWS's"
-        case str() if not is_credential(key, value):
-            return None
-        case str() if _is_url_key(key):
-            return f": its path or query may be a credential; write {_FORMS}"
-        case str():
-            return f": a credential must not stand in a file; write {_FORMS}"
-    return f": must be {_FORMS}"
-
-
-def _is_url_key(key: str) -> bool:
-    return not is_credential(key, _STAND_IN_URL)
+            if not isinstance(name, str) or not re.match(ENV_PATTERN, name):
+                yield f"{key}.env: must be the name of an environment variable, and none of AWS's"
+        case _:
+            what = "its path or query may be a credential, which" if is_url(key) else "a credential"
+            yield f"{key}: {what} must not stand in a file; write {_FORMS}"
 
 
 def _mapped(value: Any, key: str, change: Callable[[Any, str], Any]) -> Any:
