@@ -12,12 +12,12 @@ from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import endpoints, pauses
+from relayctl.channel.checks import test
+from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.pause import pause, resume
-from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotate import revoke, rotate
 from relayctl.channel.set import set_, undo
 from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
-from relayctl.channel.test import test
 from relayctl.settings.export import export
 from relayctl.settings.plan import apply, plan
 from relayctl.stack import channel_status, draining

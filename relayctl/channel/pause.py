@@ -11,8 +11,8 @@ from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import audit, moments, terminal
 from relayctl.channel import pauses
+from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.pauses import Members
-from relayctl.channel.propagation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NAME_OR_ALL, ChannelStore
 from relayctl.stack.deployed import Stack, on_stack

@@ -18,8 +18,7 @@ from relayctl.channel.credential_input import (
     flag_of,
     judged,
 )
-from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, renew, used_words
-from relayctl.channel.propagation import put_in_force
+from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, put_in_force, renew, used_words
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.channel.write_path import OVERLAP_SECONDS, ChannelChange

@@ -20,8 +20,7 @@ from relay.incidents.share import time_of
 from relayctl import terminal
 from relayctl.channel import credential_checks, endpoints
 from relayctl.channel.credential_input import MAX_BYTES
-from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.propagation import put_in_force, verify
+from relayctl.channel.endpoints import ENDPOINTS, put_in_force, verify
 from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument, shown
 from relayctl.channel.store import ChannelStore
 

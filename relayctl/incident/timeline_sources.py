@@ -17,7 +17,7 @@ from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.reading import Filter, choosing
 from relayctl.failed_calls import Readings
-from relayctl.incident import timeline, timeline_logs
+from relayctl.incident import timeline
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients
 from relayctl.log_lines import FUNCTIONS
 from relayctl.stack.deployed import Stack
@@ -100,7 +100,7 @@ class Collector:
         for function in FUNCTIONS:
             with self.readings.reading(f"{LOG} {function}"):
                 for line in self.stack.logs.scan(function, pattern, since, MAX_ANSWERS):
-                    event = timeline_logs.event_of(line) if log_lines.is_about(line, self.incident_id) else None
+                    event = timeline.event_of(line) if log_lines.is_about(line, self.incident_id) else None
                     if event and (not event.channel or self.channel in {None, event.channel}):
                         self.events.append(event)
 

@@ -11,7 +11,7 @@ from relay.delivery.channel_health import age
 from relay.failures import Reason
 from relay.foreign_text import printable
 from relayctl import moments, terminal
-from relayctl.channel.propagation import put_in_force
+from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq import file as dead_letter_file
 from relayctl.dlq.file import STDOUT
