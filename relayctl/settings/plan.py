@@ -1,7 +1,8 @@
 """relayctl channel plan and apply: make channels equal to their settings files."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from relayctl import terminal
 from relayctl.channel import write_path
 from relayctl.channel.store import CHANNELS, ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
-from relayctl.failed_calls import failure
+from relayctl.failed_calls import tried
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import SettingsFile
 from relayctl.stack.deployed import Stack, on_stack
@@ -138,58 +139,37 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
     if pending:
         terminal.confirm(f"Apply to {counted(len(pending), 'channel')}?", yes=yes)
     with terminal.stop_on_interrupt() as stop:
-        results = _applied(pending, stop.is_set)
+        done, problem = _applied(pending, stop.is_set)
     if as_json:
-        done = document(changes, others)
-        for each in done["channels"]:
-            each.update(_outcome(results.get(each["channel"])))
-        terminal.document(done)
-    elif results:
-        _show(results)
-    is_done = all(isinstance(each, Done) and each.is_verified for each in results.values())
+        found = document(changes, others)
+        for each in found["channels"]:
+            if stored := done.get(each["channel"]):
+                each.update(stored=True, verified=stored.is_verified)
+        terminal.document(found | {"problem": problem or None})
+    elif pending:
+        if problem:
+            terminal.show_line(f"not changed: {problem}", indent=2)
+        terminal.show_line(f"{len(done)} of {len(pending)} applied")
+    is_done = len(done) == len(pending) and all(each.is_verified for each in done.values())
     terminal.fail_if(not is_done, is_stopped=stop.is_set())
     if not changes:
         click.get_current_context().exit(3)
 
 
-def _applied(changes: list[ChannelChange], stopped: Callable[[], bool]) -> dict[str, Done | str]:
-    """Apply the changes in order, until one fails or the operator stops. Return result or problem by channel."""
-    results, reason = dict[str, Done | str](), ""
+def _applied(changes: list[ChannelChange], stopped: Callable[[], bool]) -> tuple[dict[str, Done], str]:
+    """Apply the changes in order, until one fails or the operator stops. Return what is stored, and the problem."""
+    done = dict[str, Done]()
     for change in changes:
-        reason = reason or ("interrupted" if stopped() else "")
-        result = results[change.name] = reason or _apply(change)
-        if isinstance(result, str):
-            reason = reason or f"not tried after the failure of {change.name}"
-    return results
-
-
-def _apply(change: ChannelChange) -> Done | str:
-    try:
-        done = write_path.put(change)
-    except KeyboardInterrupt:
-        return "interrupted: it has its old settings or its new ones, run plan to see which"
-    except click.ClickException as error:
-        return str(error).removeprefix(f"channel {change.name}: ")
-    except Exception as error:
-        if message := failure(error):
-            return message
-        raise
-    write_path.say_fresh(change.name, done)
-    return done
-
-
-def _outcome(result: Done | str | None) -> dict[str, Any]:
-    match result:
-        case None:
-            return {}
-        case str():
-            return {"stored": False, "problem": result}
-    return {"stored": True, **({"verified": result.is_verified} if result.fresh else {})}
-
-
-def _show(results: Mapping[str, Done | str]) -> None:
-    for name, result in results.items():
-        if isinstance(result, str):
-            terminal.show_line(f"{name}: not changed: {result}", indent=2)
-    stored = sum(isinstance(each, Done) for each in results.values())
-    terminal.show_line(f"{stored} of {len(results)} applied")
+        if stopped():
+            return done, "the rest, interrupted"
+        try:
+            stored, problem = tried(partial(write_path.put, change))
+        except KeyboardInterrupt:
+            return done, f"{change.name}: interrupted; it has its old settings or its new ones: run plan to see which"
+        except click.ClickException as error:
+            stored, problem = None, str(error).removeprefix(f"channel {change.name}: ")
+        if stored is None:
+            return done, f"{change.name}: {problem}; nor what comes after it"
+        write_path.say_fresh(change.name, stored)
+        done[change.name] = stored
+    return done, ""

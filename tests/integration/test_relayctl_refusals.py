@@ -47,7 +47,7 @@ USAGE = [
     (f"{NEW} --trigger-url http://acme.xmatters.com/{CANARY}", "xmatters.trigger_url: it is not https"),
     (f"{NEW} --trigger-url {TRIGGER}", "xmatters.recipients: nobody would be notified"),
     (f"{NEW} --set xmatters.callback={{}}", "xmatters.callback: needs basic or token"),
-    (f"{NEW} --auth url --password {CANARY}", "--password: cannot be combined with --auth url"),
+    (f"{NEW} --auth url --password {CANARY}", "xmatters.auth: unknown key password"),
     (f"{NEW} --auth basic --username u", "--password is needed with --auth basic"),
     (f"{NEW} --set {CANARY}", "--set takes KEY=VALUE, KEY=@FILE, KEY=- or KEY"),
     (f"{NEW} --set inbound.token {CANARY}", "1 too many arguments after NAME (not shown"),
