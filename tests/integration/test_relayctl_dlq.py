@@ -355,6 +355,12 @@ class TestImport:
         assert (done.exit_code, done.stdout, "nothing was sent: line 26: it" in done.stderr) == (2, "", True)
         assert operator.visible() == 0
 
+    def test_import_ends_at_a_batch_that_sqs_refuses(self, operator: Operator, exported: Path) -> None:
+        operator.refused = {"SendMessageBatch": "InternalError"}
+        done = operator.run("dlq", "import", str(exported), code=1)
+        assert done.stdout.splitlines()[0] == "0 of 25 lines are in the dead-letter queue"
+        assert "line 1: SQS refused" in done.stderr
+
     def test_ctrl_c_stops_an_import_after_the_current_batch_and_it_can_go_on(
         self, operator: Operator, exported: Path
     ) -> None:

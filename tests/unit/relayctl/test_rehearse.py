@@ -6,13 +6,12 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from click import ClickException
 
 from relay.http.session import HttpAnswer
 from relayctl.rehearse.fetch import list_incidents, read_incidents, read_pages, read_suppressions
 from relayctl.rehearse.findings import figures, pages_got, rows
 from relayctl.rehearse.history import History, Page, Past, Period, Told, read_past, with_answers
-from relayctl.rehearse.reader import Answers, FetchError, Reader
+from relayctl.rehearse.reader import Answers, Reader
 from relayctl.rehearse.rehearse import POLICIES
 from relayctl.rehearse.replay import Rehearsal, rehearse
 from relayctl.settings.settings_file import channel_of_policy
@@ -192,13 +191,6 @@ def test_pace_keeps_within_two_percent_of_the_limit(tmp_path: Path) -> None:
     assert 200.0 < reader.effects.ticks() <= 204.0
 
 
-def test_damaged_file_of_answers_is_named(tmp_path: Path) -> None:
-    answers = Answers(tmp_path / "past")
-    (tmp_path / "past" / "fetched.sqlite").write_text("no database")
-    with pytest.raises(ClickException, match=r"fetched.sqlite: file is not a database"):
-        answers.find("period")
-
-
 class Tenant:
     """A vendor's API that answers from a table of paths; a path without an answer is a failure of the test."""
 
@@ -264,15 +256,6 @@ def test_answer_that_escalates_is_none(story: Story) -> None:
     story.paged(2, "critical")
     story.audited(2, {"auditType": "RESPONSE_RECEIVED", "response": {"response": "Escalate", "received": T + 9}})
     assert [each.classes for each in pages_got([story.told()])] == [{"unanswered"}]
-
-
-def test_stop_ends_the_wait_for_a_vendor_that_fails(tmp_path: Path) -> None:
-    tenant = Tenant({"incidents": HttpAnswer(503, {}, b"")})
-    reader = tenant.reader(tmp_path)
-    reader.stop.set()
-    with pytest.raises(FetchError, match="stopped"):
-        reader.get("/incidents", {})
-    assert tenant.asked == []
 
 
 def test_part_of_unanswered_pages_is_one_of_the_criticals(story: Story) -> None:
