@@ -76,7 +76,8 @@ def pause(
 
     effect = "it is paused" if Pause.of(new).is_active(now) else "the pause is known"
     words = partial(pauses.pause_words, now=now)
-    _change(stack, name, add, ("paused", effect), words, is_all=options["is_all"], as_json=as_json)
+    terminal.say("note: during the pause the fallback topic is not notified of these incidents, either")
+    _change(stack, name, add, "paused", effect, words, is_all=options["is_all"], as_json=as_json)
 
 
 @click.command()
@@ -97,7 +98,7 @@ def resume(stack: Stack, name: str | None, is_all: bool, texts: Sequence[str], a
     """
     now, when = stack.effects.clock(), pauses.parse_conditions(texts)
     end, words = partial(pauses.end, when=when, now=now), partial(pauses.end_words, now=now)
-    _change(stack, name, end, ("resumed", "it is resumed"), words, is_all=is_all, as_json=as_json)
+    _change(stack, name, end, "resumed", "it is resumed", words, is_all=is_all, as_json=as_json)
 
 
 # Changes the pauses in a secret, and returns those that it added or ended.
@@ -108,7 +109,8 @@ def _change(
     stack: Stack,
     name: str | None,
     act: _Act,
-    become: tuple[str, str],
+    what: str,
+    effect: str,
     words: Callable[[Pause], str],
     *,
     is_all: bool,
@@ -116,18 +118,15 @@ def _change(
 ) -> None:
     """Change the pauses of a channel, or of all, put that in force, and print it; exit with 1 if a part failed.
 
-    `become` has `paused` or `resumed`, which is the member of the pauses in the JSON document, and a sentence for it.
+    `what` is the member of the pauses in the JSON document, and `effect` a sentence for it.
     """
     if (name is None) != is_all:
         raise click.UsageError("give the name of a channel, or --all")
     pauses, has_failed = _stored(stack, name, act)
     terminal.fail_if(has_failed and not pauses)
-    (what, effect), is_pause = become, become[0] == "paused"
     if not pauses:
-        such = "" if is_pause else " with such a pause"
+        such = "" if what == "paused" else " with such a pause"
         terminal.nothing(f"there is no channel{f' {name}' if name else ''}{such}")
-    if is_pause:
-        terminal.say("note: during the pause the fallback topic is not notified of these incidents, either")
     in_force = put_in_force(stack, *pauses, effect=effect, revokes=False)
     found = [{"channel": each, what: these, "in_force_at": in_force} for each, these in pauses.items()]
     if as_json:

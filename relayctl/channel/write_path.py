@@ -1,6 +1,5 @@
 """Write path of all verbs that change a channel's settings: rotation, validation, optimistic locking, verification."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -135,11 +134,9 @@ def show_changes(changes: Sequence[Change]) -> None:
     for each in changes:
         if isinstance(each.old, list) and isinstance(each.new, list):
             _show_marked("~", f"{each.key}:", indent=2)
-            before, after = map(shown, each.old), map(shown, each.new)
-            # After two lines of names, those that are no heading begin with + or -.
-            for line in list(difflib.unified_diff(list(before), list(after), n=0, lineterm=""))[2:]:
-                if not line.startswith("@"):
-                    _show_marked(line[0], line[1:], indent=6)
+            for mark, some, others in (("-", each.old, each.new), ("+", each.new, each.old)):
+                for item in (item for item in some if item not in others):
+                    _show_marked(mark, shown(item), indent=6)
         elif each.old is None:
             _show_marked("+", f"{each.key}: {shown(each.new)}", indent=2)
         elif each.new is None:

@@ -1,7 +1,6 @@
 """relayctl dlq replay: move dead-lettered jobs to the retry queue, and follow them."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +8,6 @@ import click
 
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import MAX_ID_LENGTH
-from relay.jobs.job import Job
 from relay.jobs.queue import Queue
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
@@ -29,43 +27,35 @@ WORDS = {
     Became.LEFT: "left",
 }
 _BAD = {Became.DEAD_LETTERED, Became.FAILED, Became.LEFT}
+# Outcomes that are counted and not told job by job, unless there is a note.
+_SETTLED = {Became.DELIVERED, Became.NOT_OWED, Became.MOVED, Became.LEFT}
 
 
 @dataclass
 class Report:
     """Outcomes of the jobs of one replay."""
 
-    chosen: Sequence[Job] = ()  # The jobs that match the filters, in the order of the replay
-    moved: list[Moved] = field(default_factory=list)  # Jobs that were moved, or could not be
+    outcomes: dict[int, Moved] = field(default_factory=dict)  # Each job that matches the filters, by its identity
     problem: str | None = None  # Why the jobs could not be followed in the ledger; None if they could, or need not be
 
-    def outcomes(self) -> list[Moved]:
-        """Return the jobs with their outcomes; those that were not tried come last."""
-        tried = {id(each.job) for each in self.moved}
-        left = (job for job in self.chosen if id(job) not in tried)
-        return [*self.moved, *(Moved(job, None, Fate(Became.LEFT, job.stamps.reason)) for job in left)]
+    @property
+    def moved(self) -> list[Moved]:
+        """Jobs that were moved, or could not be."""
+        return [each for each in self.outcomes.values() if each.fate.became != Became.LEFT]
 
     @property
     def is_failure(self) -> bool:
         """True if a job is, or may be, still dead-lettered."""
-        return bool(self.problem) or any(each.fate.became in _BAD or each.note for each in self.outcomes())
+        return bool(self.problem) or any(each.fate.became in _BAD or each.note for each in self.outcomes.values())
 
     def counts(self) -> dict[str, int]:
-        counts = Counter(each.fate.became for each in self.outcomes())
+        counts = Counter(each.fate.became for each in self.outcomes.values())
         return {str(name): counts[name] for name in WORDS}
 
     def sums(self) -> str:
-        """Return the number of jobs by outcome in one line of text, for waiting and dead-lettered jobs by reason."""
+        """Return the number of jobs by outcome in one line of text."""
         counts, always = self.counts(), {Became.DELIVERED, Became.LEFT}
-        shown = {name: word for name, word in WORDS.items() if counts[name] or name in always}
-        return ", ".join(f"{counts[name]} {word}{self._reasons(name)}" for name, word in shown.items())
-
-    def _reasons(self, name: Became) -> str:
-        if name not in {Became.WAITING, Became.DEAD_LETTERED}:
-            return ""
-        reasons = Counter(each.fate.reason or "no attempt yet" for each in self.moved if each.fate.became == name)
-        said = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
-        return f" ({said})" if said else ""
+        return ", ".join(f"{counts[name]} {word}" for name, word in WORDS.items() if counts[name] or name in always)
 
 
 def _result(moved: Moved) -> dict[str, Any]:
@@ -74,14 +64,10 @@ def _result(moved: Moved) -> dict[str, Any]:
     return members | moved.fate._asdict() | {"note": moved.note}
 
 
-def _line(moved: Moved) -> str | None:
-    job, became = moved.job, moved.fate.became
-    unknown = "its reason is in dlq list" if became == Became.DEAD_LETTERED else "no attempt yet"
-    why = moved.note if became == Became.FAILED else moved.fate.reason or unknown
-    is_settled = became not in {Became.WAITING, Became.DEAD_LETTERED, Became.FAILED}
-    said = moved.note if is_settled else f"{WORDS[became]}: {why}"
+def _line(moved: Moved) -> str:
+    job, why = moved.job, moved.note or moved.fate.reason or "no attempt yet"
     name = f"{job.delivery_id[:8]}  {job.channel}  {identifier(job.incident_id, MAX_ID_LENGTH)}"
-    return printable(f"{name}  {said}") if said else None
+    return printable(f"{name}  {WORDS[moved.fate.became]}: {why}")
 
 
 @click.command()
@@ -106,26 +92,28 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
     changed: dict[str, Any] | None = None
     try:
         with choosing(stack, wanted) as choice:
-            report.chosen = [held.job for held in choice.jobs if held.job]
-            sums = reading.summary(report.chosen, choice.depth)
-            if report.chosen and not as_json:
+            jobs = [held.job for held in choice.jobs if held.job]
+            left = (Moved(job, None, Fate(Became.LEFT, job.stamps.reason)) for job in jobs)
+            report.outcomes = {id(each.job): each for each in left}
+            sums = reading.summary(jobs, choice.depth)
+            if jobs and not as_json:
                 reading.show_summary(sums)
                 say_held(choice.depth)
-            if yes and report.chosen:
+            if yes and jobs:
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
                 changed = audit.begin(stack, "dlq replay", filters=wanted.document())
-                with progress("moving", f"of {len(report.chosen)}", effects.clock) as show:
+                with progress("moving", f"of {len(jobs)}", effects.clock) as show:
                     for moved in move(choice.queue, retries, choice.jobs, choice.stop.is_set):
                         if not wait and moved.fate.became == Became.WAITING:
                             moved.fate = Fate(Became.MOVED)
-                        report.moved.append(moved)
+                        report.outcomes[id(moved.job)] = moved
                         show(len(report.moved), "")
         if wait and report.moved and not choice.stop.is_set():
             _follow(stack, report)
     finally:
-        if sums and (report.chosen or as_json):
+        if sums and (sums["matched"] or as_json):
             _print_report(report, sums, changed, dry_run=not yes, as_json=as_json)
-    if not report.chosen:
+    if not sums["matched"]:
         nothing_matched(choice.depth)
     is_stopped = choice.stop.is_set() and report.counts()[Became.LEFT]
     terminal.fail_if(yes and report.is_failure, is_stopped=is_stopped)
@@ -147,13 +135,13 @@ def _print_report(
     counts = report.counts() | ({"left": 0} if dry_run else {})
     document = changed | {"counts": {"matched": sums["matched"], **counts}} if changed else None
     if as_json:
-        results = [] if dry_run else list(map(_result, report.outcomes()))
+        results = [] if dry_run else list(map(_result, report.outcomes.values()))
         terminal.document({"dry_run": dry_run, **sums, **counts, "results": results, "audit": document})
         return
     if dry_run:
         click.echo("nothing was moved; add --yes to replay them")
         return
-    reading.show_some([line for line in map(_line, report.moved) if line])
+    reading.show_some([_line(each) for each in report.moved if each.note or each.fate.became not in _SETTLED])
     terminal.show_line(printable(report.sums()), indent=2)
     if document:
         audit.say(document)

@@ -1,10 +1,9 @@
 """Reader of one vendor's API: it can only GET, keeps to a pace, and keeps each answer, so that no run asks it again."""
 
+import dbm.sqlite3
 import json
-import sqlite3
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from relay.http.session import HttpAnswer
 from relayctl.stack.deployed import Effects
 
 FILE = "fetched.sqlite"
-# Without waits for the disk: a run that is killed loses nothing, only a machine that is.
-_OPEN = "PRAGMA synchronous = OFF; CREATE TABLE IF NOT EXISTS answers (url PRIMARY KEY, answer)"
 # Time limit of one call, and how often it is tried.
 CALL_SECONDS, TRIES = 30.0, 6
 # Waits after a failure, and after a 429 without Retry-After: each twice as long as the one before.
@@ -45,23 +42,17 @@ class Answers:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._place = folder / FILE
-        self._place.touch(mode=0o600)
 
     def find(self, url: str) -> list[Any]:
         """Return a list with the answer, which may be None, or an empty list."""
-        return [json.loads(text) for (text,) in self._do("SELECT answer FROM answers WHERE url = ?", url)]
+        with dbm.sqlite3.open(self._place, "c", 0o600) as found:
+            text = found.get(url.encode())
+        return [] if text is None else [json.loads(text)]
 
     def keep(self, url: str, answer: Any) -> Any:
-        self._do("INSERT OR REPLACE INTO answers VALUES (?, ?)", url, json.dumps(answer))
+        with dbm.sqlite3.open(self._place, "c", 0o600) as found:
+            found[url] = json.dumps(answer)
         return answer
-
-    def _do(self, statement: str, *values: str) -> list[Any]:
-        try:
-            with closing(sqlite3.connect(self._place, autocommit=True)) as database:
-                database.executescript(_OPEN)
-                return database.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise click.ClickException(f"--keep: {self._place}: {error}") from error
 
 
 @dataclass

@@ -19,7 +19,7 @@ from relay.incidents.share import environment_id
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, CredentialInput, credential_option
 from relayctl.rehearse import fetch
-from relayctl.rehearse.findings import figures, page, rows, settings_to_install, with_assumed_pages
+from relayctl.rehearse.findings import figures, noisiest, page, rows, settings_to_install, with_assumed_pages
 from relayctl.rehearse.history import Past, Period, read_past, with_answers
 from relayctl.rehearse.reader import Answers, Reader
 from relayctl.rehearse.replay import rehearse
@@ -214,7 +214,7 @@ def _show(found: Mapping[str, Any], settings: str, *, as_json: bool, html: Path 
         terminal.document({**found, "settings": settings})
     else:
         terminal.show_line(f"{title}, {when}")
-        for label, text, is_bad in rows(found):
+        for label, text, is_bad in (*rows(found), *noisiest(found)):
             terminal.show_line(text, lead=f"  {label:15} ", color="red" if is_bad else None)
         terminal.show_line(
             "Settings to install with: save them as channels/NAME.yaml, then relayctl channel apply channels"
