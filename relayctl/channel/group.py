@@ -14,12 +14,11 @@ from relayctl import terminal
 from relayctl.channel import endpoints, pauses
 from relayctl.channel.checks import test
 from relayctl.channel.endpoints import put_in_force
-from relayctl.channel.pause import pause, resume
+from relayctl.channel.pauses import pause_, resume
 from relayctl.channel.rotate import revoke, rotate
 from relayctl.channel.set import set_, undo
 from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
-from relayctl.settings.export import export
-from relayctl.settings.plan import apply, plan
+from relayctl.settings.plan import apply, export, plan
 from relayctl.stack import channel_status, draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status import conclude
@@ -31,7 +30,7 @@ def channel() -> None:
     """Channels: each binds one BigPanda sharing channel to one xMatters trigger."""
 
 
-for _verb in (set_, rotate, revoke, test, export, plan, apply, undo, pause, resume):
+for _verb in (set_, rotate, revoke, test, export, plan, apply, undo, pause_, resume):
     channel.add_command(_verb)
 
 

@@ -13,9 +13,9 @@ from relay.jobs.queue import read_envelope
 from relayctl import terminal
 from relayctl.dlq.drop import drop
 from relayctl.dlq.file import export, import_
+from relayctl.dlq.mover import replay
 from relayctl.dlq.queue import HeldMessage
 from relayctl.dlq.reading import NO_STATUS, Filter, age, choosing, filtered, nothing_matched, say_held, title
-from relayctl.dlq.replay import replay
 from relayctl.stack.deployed import Stack, on_stack
 
 _NAME_COLUMNS = 18

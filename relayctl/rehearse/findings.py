@@ -15,8 +15,7 @@ from relayctl import moments
 from relayctl.rehearse.history import History, Moment, Page, Past
 from relayctl.rehearse.replay import Rehearsal
 from relayctl.report.report import spread, spread_words
-from relayctl.settings.settings_file import settings_of
-from relayctl.settings.settings_yaml import encode
+from relayctl.settings.settings_file import encode, settings_of
 
 LATE_SECONDS = 60.0
 NOISIEST = 10

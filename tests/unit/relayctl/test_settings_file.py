@@ -14,9 +14,8 @@ from relay.channels import token
 from relay.channels.schema import CHANNEL
 from relay.failures import InvalidChannel
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.settings.export import schema_text
-from relayctl.settings.settings_file import SettingsFile, exported, parse, read_folder, resolved
-from relayctl.settings.settings_yaml import Flow, decode, encode
+from relayctl.settings.plan import schema_text
+from relayctl.settings.settings_file import Flow, SettingsFile, decode, encode, exported, parse, read_folder, resolved
 from tests.every_setting import CANARY, every_setting
 
 LEAST = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [jdoe]}\n"
