@@ -156,14 +156,6 @@ def pause_words(pause: Pause, now: float) -> str:
     return f"{start} until {moments.moment(pause.until)}, {then}{whom(pause)}{why}"
 
 
-def end_words(pause: Pause, now: float) -> str:
-    """Return in words that a pause was ended at `now` (epoch seconds), and what becomes of the states in it."""
-    if not pause.is_active(now):
-        return f"the pause from {moments.moment(pause.since)} is removed; it had not begun{whom(pause)}"
-    kept, dropped = "what waited rings within two minutes", "what it left out rings at its incident's next share"
-    return f"resumed; {kept if pause.keeps_states else dropped}, if it is still news{whom(pause)}"
-
-
 def whom(pause: Pause) -> str:
     """Return the incidents that a pause is for, as the end of a sentence; empty for all incidents."""
     facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in pause.when]
@@ -235,9 +227,8 @@ def pause_(
         return [add(document, new, now)]
 
     effect = "it is paused" if Pause.of(new).is_active(now) else "the pause is known"
-    words = partial(pause_words, now=now)
+    _change(stack, name, added, "paused", effect, is_all=options["is_all"], as_json=as_json)
     terminal.say("note: during the pause the fallback topic is not notified of these incidents, either")
-    _change(stack, name, added, "paused", effect, words, is_all=options["is_all"], as_json=as_json)
 
 
 @click.command()
@@ -256,9 +247,8 @@ def resume(stack: Stack, name: str | None, is_all: bool, texts: Sequence[str], a
       relayctl channel resume payments
       relayctl channel resume payments --when environment=staging
     """
-    now, when = stack.effects.clock(), parse_conditions(texts)
-    act, words = partial(end, when=when, now=now), partial(end_words, now=now)
-    _change(stack, name, act, "resumed", "it is resumed", words, is_all=is_all, as_json=as_json)
+    act = partial(end, when=parse_conditions(texts), now=stack.effects.clock())
+    _change(stack, name, act, "resumed", "it is resumed", is_all=is_all, as_json=as_json)
 
 
 # Changes the pauses in a secret, and returns those that it added or ended.
@@ -271,7 +261,6 @@ def _change(
     act: _Act,
     what: str,
     effect: str,
-    words: Callable[[Pause], str],
     *,
     is_all: bool,
     as_json: bool,
@@ -293,7 +282,8 @@ def _change(
         terminal.document({"channels": found} if is_all else found[0])
     for each, these in pauses.items() if not as_json else ():
         for one in these:
-            terminal.show_line(printable(f"channel {each}: {words(Pause.of(one))}"), indent=2)
+            said = pause_words(Pause.of(one), stack.effects.clock())
+            terminal.show_line(printable(f"channel {each}: {'' if what == 'paused' else 'ended: '}{said}"), indent=2)
     terminal.fail_if(has_failed or in_force is None)
 
 
