@@ -35,7 +35,7 @@ class Got(NamedTuple):
 def pages_got(histories: Iterable[History]) -> Iterator[Got]:
     """Yield all pages that people got, incident by incident, oldest first."""
     for history in histories:
-        told = _state(history.earlier[-1]) if history.earlier else None
+        told: State | None = None
         for page, moment in history.pages:
             classes = frozenset(_classes(history, page, moment, told))
             told = _state(moment)

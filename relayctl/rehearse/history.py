@@ -71,7 +71,6 @@ class History(NamedTuple):
     title: str  # Its title; empty if unknown
     moments: tuple[Moment, ...]  # Its shares, oldest first
     spells: tuple[tuple[float, float | None], ...]  # Start and end (epoch seconds) of being open; None while it is
-    earlier: tuple[Moment, ...] = ()  # Its shares before the period: what people knew when it began
 
     @property
     def pages(self) -> list[tuple[Page, Moment]]:
@@ -164,12 +163,11 @@ def _history(
         members |= {"changedOn": int(at), "updatedOn": int(at), "alerts": alerts_at(at)}
         return Moment(at, json.dumps({"incident": own | members}).encode(), status, told_status is None, page)
 
-    times = sorted({at for at in shared_at if at <= period.until})
-    matched, unmatched = _matched({at: inferred_at(at) for at in times if at >= period.since}, pages)
+    times = sorted({at for at in shared_at if period.since <= at <= period.until})
+    matched, unmatched = _matched({at: inferred_at(at) for at in times}, pages)
     found = [moment(at, page) for at, page in matched.items()] + [moment(page.at, page) for page in unmatched]
     title = next((text for each in alerts if (text := scalar(each.get("description")))), "")
-    earlier = tuple(moment(at) for at in times if at < period.since)
-    return History(told.id, title, tuple(sorted(found, key=lambda each: each.at)), tuple(spells), earlier)
+    return History(told.id, title, tuple(sorted(found, key=lambda each: each.at)), tuple(spells))
 
 
 def _alert_at(alert: Fields, at: float, severity: str) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def rehearse_(
     rehearsals = {}
     for name, channel in channels.items():
         with terminal.status(f"rehearsing {name} …"):
-            rehearsals[name] = rehearse(past.histories, channel, period.since)
+            rehearsals[name] = rehearse(past.histories, channel)
     found = figures(past, rehearsals, are_assumed=len(credentials) == 1)
     found = {"since": moments.iso(period.since), "until": moments.iso(period.until), **found}
     _show(found, settings_to_install(found, POLICIES), as_json=as_json, html=html)

@@ -137,19 +137,6 @@ def test_pages_of_an_incident_that_was_shared_with_others_alone_are_left_out(sto
     }
 
 
-def test_incident_that_people_knew_before_the_period_does_not_open_in_it(story: Story) -> None:
-    story.alert("critical", -20_000)
-    for kind, at in (("created", -20_000), ("resolved_by_alerts", 1000)):
-        story.happened(kind, at)
-    story.shared(-20_000, 100, 1001)
-    for at, status in ((102, "critical"), (1003, "ok")):
-        story.paged(at, status)
-    history = story.told()
-    assert [set(each.classes) for each in pages_got([history])] == [{"repeat"}, set()]
-    done = rehearsed(history, "parity")
-    assert ([ring.transition for ring in done.rings], done.quiet) == (["resolved"], {"unchanged": 1})
-
-
 def test_page_that_comes_after_the_end_tells_of_the_share_before_it(story: Story) -> None:
     story.critical(ended=60)
     story.shared(1, 60)
@@ -172,7 +159,7 @@ def test_page_whose_audits_xmatters_does_not_show_is_not_called_unheard(story: S
 
 
 def rehearsed(history: History, policy: str) -> Rehearsal:
-    return rehearse([history], channel_of_policy(policy, POLICIES[policy]), T)
+    return rehearse([history], channel_of_policy(policy, POLICIES[policy]))
 
 
 def test_signal_that_waits_for_its_distance_rings_later(story: Story) -> None:
