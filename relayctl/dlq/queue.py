@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from itertools import batched
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import (
         DeleteMessageBatchRequestEntryTypeDef,
         MessageTypeDef,
-        ReceiveMessageResultTypeDef,
     )
 
 # Visibility timeout of a held message: no command reads or moves the queue for longer.
@@ -32,8 +30,6 @@ MOVE_SECONDS = 30
 PARALLEL_BATCHES = 8
 # A long poll asks all of SQS's servers. A short poll may miss messages.
 RECEIVE_SECONDS = 1
-# A scan ends after this many polls in a row that returned only messages newer than the scan.
-POLLS_OF_NEW_ONES = 3
 
 _COUNTS: tuple[Any, ...] = (
     "ApproximateNumberOfMessages",
@@ -122,27 +118,21 @@ class DeadLetters:
             raise
         self.let_go(self._held.values())
 
-    def scan(self) -> Iterator[HeldMessage]:
+    def scan(self, most: float = math.inf) -> Iterator[HeldMessage]:
         """Receive and hold every visible message once, until a poll is empty. Valid only inside `holding`.
 
-        In a storm no poll may be empty: POLLS_OF_NEW_ONES polls in a row of messages sent after the start end it, too.
+        In a storm no poll may be empty: the scan ends with the poll that holds the message number `most`, too.
         """
-        began, only_new = 0.0, 0
-        while only_new < POLLS_OF_NEW_ONES:
+        while len(self._held) < most:
             until = self._clock() + HOLD_SECONDS
-            answer = self._client.receive_message(
+            messages = self._client.receive_message(
                 QueueUrl=self._url,
-                MaxNumberOfMessages=10,
+                MaxNumberOfMessages=MAX_BATCH,
                 WaitTimeSeconds=RECEIVE_SECONDS,
                 VisibilityTimeout=HOLD_SECONDS,
-                MessageSystemAttributeNames=["SentTimestamp"],
-            )
-            messages = answer.get("Messages", [])
+            ).get("Messages", [])
             if not messages:
                 return
-            began = began or _answered_at(answer)
-            sent = [int(message.get("Attributes", {}).get("SentTimestamp", "0")) / 1000 for message in messages]
-            only_new = only_new + 1 if min(sent) > began else 0
             # Hold all messages before the first one is yielded: the caller may stop the iteration.
             new = [self._hold(message, until) for message in messages]
             yield from (held for held in new if held)
@@ -215,10 +205,3 @@ class DeadLetters:
             held.problem = str(error)
         self._held[held.message_id] = held
         return held
-
-
-def _answered_at(answer: "ReceiveMessageResultTypeDef") -> float:
-    """Return the time of an SQS answer by SQS's clock, rounded up to a second; infinity without a date header."""
-    with suppress(KeyError, TypeError, ValueError):
-        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 1
-    return math.inf

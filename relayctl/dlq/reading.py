@@ -18,7 +18,7 @@ from relay.incidents.share import parse_share
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.queue import UnreadableMessage, read_envelope
 from relayctl import moments, terminal
-from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth
+from relayctl.dlq.queue import MAX_ROUND, PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth
 from relayctl.stack.deployed import Stack
 from relayctl.terminal import progress
 
@@ -129,7 +129,7 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
         queue, depth, found = DeadLetters(client, url, clock, pool.map), QueueDepth.of(client, url), list[HeldMessage]()
         with queue.holding():
             with progress("reading the queue", f"of about {depth.about}", clock) as show:
-                for held in queue.scan():
+                for held in queue.scan(2 * depth.about + MAX_ROUND):
                     found.append(held)
                     show(len(found), "")
                     if stop.is_set():
