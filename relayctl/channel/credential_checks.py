@@ -8,7 +8,7 @@ from relay.bigpanda.client import BigPanda
 from relay.channels.channel import BigPandaAccess, Channel, Rest
 from relay.channels.misconfiguration import has_recipients
 from relay.deadline import Deadline
-from relay.failures import BadAnswer, Reason, SendError
+from relay.failures import Reason, SendError
 from relay.foreign_text import printable
 from relay.http.client import HttpClient
 from relay.http.session import ForbiddenUrl
@@ -135,8 +135,5 @@ def bigpanda(stack: Stack, access: BigPandaAccess | None, deadline: Deadline) ->
         for each in access.environments:
             client.try_credentials(access, each, deadline)
     except SendError as error:
-        status = error.http_status if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM else None
-        if status == 404 or (status is not None and status < 300):
-            return warning(_BIGPANDA, f"not known: HTTP {status} with an answer that is not BigPanda's")
         return of_failure(_BIGPANDA, error)
     return ok(_BIGPANDA, "the key may read the channel's environments; whether it may write is not checked")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import click
 
 from relay.delivery.task import entry_key_of, recorded_state
-from relay.failures import BadRequest, LedgerError, Reason
+from relay.failures import BadRequest, Reason
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import MAX_ID_LENGTH, State, parse_share
 from relay.jobs.job import Job, JobKind, seconds_of
@@ -25,11 +25,9 @@ from relayctl import audit, terminal
 from relayctl.dlq import reading
 from relayctl.dlq.queue import DeadLetters, HeldMessage
 from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
+from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import progress
-
-# Bounds the time until a Ctrl-C takes effect.
-LONGEST_SLEEP_SECONDS = 0.5
 
 
 class Became(StrEnum):
@@ -138,8 +136,6 @@ def _request_id(entry: Entry) -> str | None:
 POLL_SECONDS = 2.0
 # Following stops when no entry changed for this time.
 STILL_SECONDS = 60.0
-# It stops after this many failed reads in a row.
-MAX_FAILED_POLLS = 5
 
 
 def follow(
@@ -151,30 +147,22 @@ def follow(
 ) -> Iterator[str | None]:
     """Read the outcomes of the waiting jobs repeatedly from the ledger, set their `fate`, and yield its error, or None.
 
-    The iteration ends when no job waits, nothing changed for STILL_SECONDS, MAX_FAILED_POLLS reads in a row failed, or
-    `stopping` returns True.
+    The iteration ends when no job waits, nothing changed for STILL_SECONDS, or `stopping` returns True.
     """
-    changed_at, failed = clock(), 0
+    changed_at = clock()
     while (waiting := [each for each in jobs if each.fate.became == Became.WAITING]) and not stopping():
-        before, problem = [each.fate for each in waiting], None
-        try:
-            entries = ledger.read_many({entry_key_of(each.job) for each in waiting})
-        except LedgerError as error:
-            entries, problem = {}, str(error)
+        before = [each.fate for each in waiting]
+        entries, problem = tried(lambda: ledger.read_many({entry_key_of(each.job) for each in waiting}))
         for each in waiting:
-            entry = entries.get(entry_key_of(each.job))
+            entry = (entries or {}).get(entry_key_of(each.job))
             if entry is not None and each.state is not None:
                 each.fate = fate(each.job, each.state, entry)
-        if before != [each.fate for each in waiting]:
-            changed_at = clock()
-        failed = failed + 1 if problem else 0
+        changed_at = clock() if before != [each.fate for each in waiting] else changed_at
         yield problem
-        if failed == MAX_FAILED_POLLS or clock() - changed_at >= STILL_SECONDS:
+        if clock() - changed_at >= STILL_SECONDS:
             return
-        until = clock() + POLL_SECONDS
-        is_left = any(each.fate.became == Became.WAITING for each in waiting)
-        while is_left and (left := until - clock()) > 0 and not stopping():
-            sleep(min(left, LONGEST_SLEEP_SECONDS))
+        if any(each.fate.became == Became.WAITING for each in waiting):
+            sleep(POLL_SECONDS)
 
 
 WORDS = {

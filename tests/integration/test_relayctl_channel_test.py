@@ -182,7 +182,7 @@ class TestChecks:
         ("status", "document", "state", "words"),
         [
             (401, {"errors": [f"{CANARY}-bp"]}, "failed", "credentials: HTTP 401"),
-            (404, b"nothing here", "warning", "not BigPanda's"),
+            (404, b"nothing here", "warning", "not known now: upstream: HTTP 404"),
             (429, {"errors": ["slow down"]}, "warning", "not known now: rate_limited"),
         ],
     )
