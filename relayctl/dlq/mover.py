@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import replace
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 import click
@@ -152,7 +153,7 @@ def follow(
     changed_at = clock()
     while (waiting := [each for each in jobs if each.fate.became == Became.WAITING]) and not stopping():
         before = [each.fate for each in waiting]
-        entries, problem = tried(lambda: ledger.read_many({entry_key_of(each.job) for each in waiting}))
+        entries, problem = tried(partial(ledger.read_many, {entry_key_of(each.job) for each in waiting}))
         for each in waiting:
             entry = (entries or {}).get(entry_key_of(each.job))
             if entry is not None and each.state is not None:
