@@ -214,8 +214,6 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     store = ChannelStore(stack)
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
-    if yes and not rings:
-        raise click.UsageError("--yes is only for --ring")
     if rings:
         terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):

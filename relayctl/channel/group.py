@@ -120,8 +120,6 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
       relayctl channel remove payments --drain
       relayctl channel remove payments --drop-owed --yes
     """
-    if options["drain"] and options["drop_owed"]:
-        raise click.UsageError("--drain waits for what is owed, and --drop-owed drops it: give one of them")
     store = ChannelStore(stack)
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")

@@ -166,10 +166,6 @@ def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
         if found is None:
             raise click.BadParameter("this address names no incident; give BigPanda's id of the incident")
         value = unquote(found[1])
-    if not value:
-        raise click.BadParameter("the id is empty; give BigPanda's id of the incident")
-    if len(value) > MAX_ID_LENGTH:
-        raise click.BadParameter(f"an id has {MAX_ID_LENGTH} characters at most")
     return value
 
 

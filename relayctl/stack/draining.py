@@ -14,7 +14,6 @@ from relayctl import moments, terminal
 from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq import file as dead_letter_file
-from relayctl.dlq.file import STDOUT
 from relayctl.dlq.reading import Choice, Filter
 from relayctl.stack.channel_status import ChannelStatus, owed_words
 from relayctl.stack.deployed import Stack, on_stack
@@ -153,10 +152,6 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
       relayctl uninstall
       relayctl uninstall --yes
     """
-    if place is not None and not yes:
-        raise click.UsageError("--export is only for --yes")
-    if place == STDOUT:
-        raise click.UsageError("--export: give a file; relayctl dlq export - writes to stdout")
     file = (
         place or f"dead-letters-{stack.name}-{datetime.fromtimestamp(stack.effects.clock(), UTC):%Y%m%dT%H%M%SZ}.jsonl"
     )

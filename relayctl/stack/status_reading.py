@@ -155,11 +155,8 @@ class StatusReader:
         return StackStatus(now, channels, undelivered, self._readings)
 
     def _debts(self, ledger: Ledger) -> dict[str, Debts]:
-        rows = due(ledger)
-        if len(rows) >= MAX_ROWS:
-            self._readings.note("ledger", f"maybe more debts than are read; the index has {len(rows)} or more")
         found: dict[str, Debts] = {}
-        for name, entry in rows.items():
+        for name, entry in due(ledger).items():
             found.setdefault(channel_of(name), Debts()).add(entry)
         return found
 
