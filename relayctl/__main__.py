@@ -3,9 +3,7 @@
 So `relayctl --help` does not import the AWS SDK, which would take most of its time.
 """
 
-import errno
 import os
-import sys
 import traceback
 from importlib import import_module
 from typing import Any
@@ -17,8 +15,6 @@ from relayctl.terminal import INTERRUPTED
 
 # If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
 TRACEBACK = "RELAYCTL_TRACEBACK"
-# Errors of a write to a full disk, or to a device that takes nothing.
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 # The place of each command by its name, and its line in the help.
 _VERBS = {
@@ -59,15 +55,7 @@ class _Relayctl(click.Group):
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         terminal.write_any_text()
-        try:
-            return super().main(*arguments, **options)
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            # Python writes what is left in its buffer once more at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            click.echo(f"Error: the output could not be written: {error.strerror}", err=True)
-            sys.exit(1)
+        return super().main(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -84,8 +72,6 @@ class _Relayctl(click.Group):
             click.echo("Aborted!", err=True)
             ctx.exit(INTERRUPTED)
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in _FULL:
-                raise
             if known := _known(error):
                 raise _folded(known) from error
             if os.environ.get(TRACEBACK) == "1":
@@ -100,17 +86,12 @@ def _folded(error: click.ClickException) -> click.ClickException:
 
 
 def _known(error: Exception) -> click.ClickException | None:
-    try:
-        if isinstance(error, ImportError):
-            raise error
-        # Imported here: `relayctl --help` must not import the AWS SDK, and has no error of it.
-        from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFound  # noqa: PLC0415
+    # Imported here: `relayctl --help` must not import the AWS SDK, and has no error of it.
+    from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFound  # noqa: PLC0415
 
-        from relay.failures import InvalidChannel  # noqa: PLC0415
-        from relayctl.failed_calls import aws_failure  # noqa: PLC0415
-        from relayctl.stack.deployed import StackMissingError  # noqa: PLC0415
-    except ImportError as missing:
-        return click.ClickException(f"relayctl is not completely installed ({missing}); docs/install.md says how")
+    from relay.failures import InvalidChannel  # noqa: PLC0415
+    from relayctl.failed_calls import aws_failure  # noqa: PLC0415
+    from relayctl.stack.deployed import StackMissingError  # noqa: PLC0415
 
     match error:
         case InvalidChannel() | ProfileNotFound():

@@ -5,10 +5,10 @@ Filter patterns only save transfer. A pattern may match too many lines, so every
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.foreign_text import printable
 from relay.incidents.share import time_of
@@ -27,7 +27,7 @@ FIRST_PIECE_SECONDS = 600.0
 AHEAD_SECONDS = 60.0
 _COUNTED = (
     *("message", "channel", "incident_id", "outcome", "transition", "queue", "milliseconds", "kind", "received_at"),
-    *("missed", "why", "status", "recipients", "unguarded"),
+    *("missed", "why", "status", "recipients", "may_be_share"),
 )
 # Characters that a filter pattern takes within double quotes as they are.
 _PLAIN = re.compile(r"[A-Za-z0-9._:@/-]*")
@@ -49,10 +49,6 @@ class Line(NamedTuple):
         value = self.fields.get(name)
         return "" if value is None else str(value)
 
-    def brief(self) -> Self:
-        """Return the line with the fields that reports count alone: they keep many lines."""
-        return self._replace(fields={name: value for name, value in self.fields.items() if name in _COUNTED})
-
 
 class LinesCutError(Exception):
     """A function has more lines than may be read; the newest were read."""
@@ -69,6 +65,20 @@ class LogReader:
     client: "CloudWatchLogsClient"
     stack_name: str
     clock: Callable[[], float]  # The time in epoch seconds
+
+    def lines(
+        self, function: str, messages: Sequence[str], start: float, most: int, channel: str | None = None
+    ) -> Iterator[Line]:
+        """Yield the lines with one of these messages as `scan` does, of one channel or of all.
+
+        They have the fields that reports count alone, since reports keep many lines.
+        """
+        wanted = " || ".join(f'($.message = "{each}")' for each in messages)
+        # The name of a channel has no character with a meaning in a pattern.
+        pattern = f'{{ ({wanted}) && ($.channel = "{channel}") }}' if channel else f"{{ {wanted} }}"
+        for line in self.scan(function, pattern, start, most):
+            if line.message in messages and channel in {None, line.text("channel")}:
+                yield Line(line.at, {name: value for name, value in line.fields.items() if name in _COUNTED})
 
     def scan(self, function: str, pattern: str, start: float, most: int) -> Iterator[Line]:
         """Yield the lines that the relay logged in a function from `start` (epoch seconds) until now.

@@ -43,6 +43,11 @@ def until(text: str) -> float:
     return _typed(text, 1)
 
 
+def since_option(default: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add `--since` to a verb, with its default and its help text."""
+    return click.option("--since", type=since, default=default, show_default=True, metavar="AGE|TIME", help=text)
+
+
 def span(shortest: str, longest: str) -> Callable[[str], float]:
     """Return the type of an option for a duration such as 90m, between two others; its value is in seconds."""
 
@@ -72,22 +77,17 @@ def day(at: float) -> str:
 
 
 def moment(at: float) -> str:
-    """Return the local date and time of epoch seconds, to the minute, with the zone's name, and the time in UTC."""
-    return f"{_local(at):%Y-%m-%d %H:%M} ({_zones(at, '%H:%M')})"
+    """Return the local date and time of epoch seconds, to the minute, with the zone's name."""
+    return f"{_local(at):%Y-%m-%d %H:%M (%Z)}"
 
 
 def clock(at: float) -> str:
     return f"{_local(at):%H:%M:%S}"
 
 
-def clock_in_zones(at: float) -> str:
-    """Return the local time of day of epoch seconds, to the second, with the name of the zone, and the time in UTC."""
-    return f"{clock(at)} ({_zones(at, '%H:%M:%S')})"
-
-
-def _zones(at: float, form: str) -> str:
-    local = _local(at)
-    return f"{local:%Z}, {datetime.fromtimestamp(at, UTC):{form}} UTC" if local.utcoffset() else f"{local:%Z}"
+def clock_in_zone(at: float) -> str:
+    """Return the local time of day of epoch seconds, to the second, with the zone's name."""
+    return f"{_local(at):%H:%M:%S (%Z)}"
 
 
 def _local(at: float) -> datetime:

@@ -7,9 +7,10 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from textwrap import TextWrapper
 from typing import IO, TYPE_CHECKING, Any, NoReturn
@@ -17,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 import click
 
 from relay.foreign_text import printable
+from relayctl import moments
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +55,14 @@ def show_line(line: str, *, lead: str = "", color: str | None = None, indent: in
         wrap = TextWrapper(columns, initial_indent=lead, subsequent_indent=margin, break_on_hyphens=False)
         text = wrap.fill(line) or lead
     click.echo(click.style(text[: len(lead)], fg=color) + text[len(lead) :])
+
+
+def show_days(found: Iterable[tuple[float, str, str]]) -> None:
+    """Print lines, each with its time (epoch seconds) and the lead after it, below their local dates."""
+    for day, lines in groupby(found, key=lambda each: moments.day(each[0])):
+        show_line(day)
+        for at, lead, line in lines:
+            show_line(printable(line), lead=f"{moments.clock(at)} {lead} ")
 
 
 def folded(message: str, prefix: str = "") -> str:

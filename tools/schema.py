@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from relay.delivery.step import HOLDS, RULES
-from relayctl.settings.export import schema_text
+from relayctl.settings.plan import schema_text
 from relayctl.settings.settings_file import SCHEMA_FILE
 from tests.simulation.phases import TRANSITIONS, Phase
 

@@ -1,31 +1,35 @@
-"""Checks of a channel, from its secret to its recipients. They notify no person."""
+"""relayctl channel test: checks of a channel, which notify nobody, and on request a test incident, resolved at once."""
 
+import json
+import uuid
 from collections.abc import Iterator
 
+import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels import misconfiguration
-from relay.channels.channel import BigPandaAccess, Channel
+from relay.channels.channel import BigPandaAccess, Channel, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode
+from relay.channels.routes import chosen
 from relay.channels.token import LEAST_TYPED_LENGTH
-from relay.deadline import Deadline
-from relay.failures import InvalidChannel, LedgerError
+from relay.failures import InvalidChannel, LedgerError, NoAnswer
+from relay.foreign_text import printable
+from relay.http.client import json_object
+from relay.incidents.share import TEST_PREFIX, parse_share, scalar
 from relay.ledger.sources import Sources
 from relay.reconcile.history import History, UnknownCounts, listing_name
 from relay.sweeper.canary import EVERY_SECONDS
-from relay.xmatters.directory import Directory
-from relayctl.channel import credential_checks, pauses
+from relayctl import check_results, terminal
+from relayctl.channel import credential_checks, endpoints, pauses
 from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.store import ChannelStore
+from relayctl.channel.store import NAME, ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
 from relayctl.failed_calls import DENIED, failure, refusal
-from relayctl.stack.deployed import Stack
+from relayctl.stack.deployed import Stack, on_stack
 
 _REMOVED = "the channel was removed meanwhile"
 _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"
-# For all requests to the vendors of one channel.
-SECONDS = 30.0
 MAX_SUGGESTED = 5
 _ANYBODY = (
     "the holder of the webhook's token may notify anybody by ?recipients=; set policy.allowed_recipients ([]: nobody)"
@@ -42,8 +46,10 @@ def of(store: ChannelStore, name: str) -> Iterator[Check]:
     yield from _modes(found, stack.effects.clock())
     yield from _tokens(found)
     yield from _settings(found)
-    deadline = stack.deadline(SECONDS)
-    yield from _xmatters(stack, found, deadline)
+    deadline = stack.deadline(credential_checks.SECONDS)
+    if not credential_checks.of_channel(found):
+        yield warning("recipients", "the channel names none: the URLs or the workflow in xMatters name them")
+    yield from credential_checks.xmatters(stack, found, deadline)
     yield credential_checks.bigpanda(stack, found.bigpanda, deadline)
     yield from _missed_shares(stack, found)
     if not found.callback:
@@ -112,26 +118,6 @@ def _read(store: ChannelStore, name: str) -> Channel | Check:
         return failed("secret", str(failure(error)))
 
 
-def _xmatters(stack: Stack, channel: Channel, deadline: Deadline) -> Iterator[Check]:
-    names = credential_checks.of_channel(channel)
-    if not names:
-        yield warning("recipients", "the channel names none: the URLs or the workflow in xMatters name them")
-    if channel.rest is None:
-        off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
-        yield warning("xMatters REST API", off)
-        return
-    directory = Directory(stack.effects.outward(stack.hosts.xmatters))
-    found = credential_checks.rest(directory, channel.rest, deadline)
-    yield found
-    if found.state != State.OK:
-        if names:
-            yield warning("recipients", "not checked: the REST API could not be used")
-        return
-    checked = directory.check(channel.rest, names, deadline)
-    hindered = directory.personal_hindrances(channel.rest, checked, stack.effects.clock(), deadline)
-    yield from (credential_checks.judged(each, hindered.get(each.name, "")) for each in checked)
-
-
 def _modes(channel: Channel, now: float) -> Iterator[Check]:
     if channel.policy.mode is Mode.SHADOW:
         would = f"`relayctl shadow report {channel.name}` says what it would send"
@@ -188,3 +174,99 @@ def _settings(channel: Channel) -> Iterator[Check]:
         yield warning("recipients in the URL", _ANYBODY)
     elif not allowed and misconfiguration.needs_url_recipients(channel):
         yield failed("recipients in the URL", "policy.allowed_recipients allows none, and the secret names none")
+
+
+# API Gateway answers within 29 s.
+SECONDS = 35.0
+DESCRIPTION = "TEST by relayctl: nothing is wrong and nothing is to be done. It is resolved at once."
+# Members of the relay's answer that are shown.
+_SHOWN = ("outcome", "reason", "queue", "transition", "error", "detail", "message", "request_id", "delivery_id")
+_MAX_SHOWN = 200
+
+
+def _body(incident_id: str, status: str, started: int, now: int) -> bytes:
+    """Return the share of a test incident; the status `ok` resolves it. Times are epoch seconds."""
+    is_open = status != "ok"
+    state = {"status": status, "active": is_open, "startedOn": started, "changedOn": now}
+    alert = state | {"id": f"{incident_id}-alert", "source_system": "relayctl", "description": DESCRIPTION}
+    incident = state | {"id": incident_id, "severity": "warning", "resolved": not is_open, "alerts": [alert]}
+    return json.dumps({"incident": incident}).encode()
+
+
+@click.command()
+@NAME
+@click.option("--ring", "rings", is_flag=True, help="Share a test incident with the channel: it notifies people.")
+@click.option("--yes", is_flag=True, help="With --ring: do not ask.")
+@on_stack
+def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None:
+    """Check a channel: its secret, hosts, credentials and recipients.
+
+    Without --ring, nobody is notified. A warning is for what works, but not fully, or cannot be checked now.
+
+    With --ring, relayctl shares a test incident of status warning as BigPanda would, and its resolve at once. The
+    check fails unless the incident is delivered. Do not answer its page: BigPanda has no such incident.
+
+    \b
+    Example:
+      relayctl channel test payments
+      relayctl channel test payments --ring
+    """
+    store = ChannelStore(stack)
+    if not store.exists(name):
+        terminal.nothing(f"there is no channel {name}")
+    if rings:
+        terminal.refuse_unasked("share a test incident", yes=yes)
+    with terminal.status(f"checking channel {name} …"):
+        found = list(of(store, name))
+    if not as_json:
+        check_results.show(found)
+    if rings:
+        is_usable = not any(each.state == State.FAILED for each in found if each.what == "secret")
+        refusal = failed("test incident", "not shared: the relay itself could not use the channel")
+        rung = list(_ring(store, name, yes=yes)) if is_usable else [refusal]
+        if not as_json:
+            check_results.show(rung)
+        found += rung
+    if as_json:
+        terminal.document({"channel": name, **check_results.listing(found), **check_results.counts(found)})
+    check_results.conclude(f"channel {name}", found)
+
+
+def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
+    """Share a test incident, then its resolve, and yield a result for each; after 4xx, the resolve is not shared.
+
+    The first result is FAILED unless xMatters accepted the signal.
+    """
+    stack, document = store.stack, store.existing(name)
+    channel = parse_channel(name, document.text(), stack.hosts)
+    route = chosen(channel.policy.routes, parse_share(_body("test", "warning", 1, 1)), is_open=True)
+    named = (*channel.trigger_recipients, *(route.recipients if route else channel.recipients))
+    recipients = ", ".join(map(printable, named)) or "the recipients of xMatters' form"
+    terminal.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", yes=yes)
+    url, header = endpoints.urls(stack, name, document)["inbound"], header_for(document.get("inbound"))
+    outward, incident_id = stack.effects.outward(stack.api_host(url)), f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}"
+    headers = {"Content-Type": "application/json", header["name"]: header["value"]}
+
+    def post(status: str, now: int) -> tuple[int, str, str]:
+        """Return the HTTP status of the answer, the outcome in it, and the answer in words; 0 without an answer."""
+        try:
+            content = _body(incident_id, status, started, now)
+            answer = outward.ask("POST", url, content, headers, stack.deadline(SECONDS))
+        except NoAnswer as error:
+            return 0, "", f"the relay gave no answer: {error}"
+        said = {name: scalar(json_object(answer.body).get(name)) or "" for name in _SHOWN}
+        words = (f"{name} {text[:_MAX_SHOWN]}" for name, text in said.items() if text)
+        return answer.status, said["outcome"], ", ".join([f"HTTP {answer.status}", *words])
+
+    started, what = int(stack.effects.clock()), f"test incident {incident_id}"
+    with terminal.status("sharing a test incident …"):
+        status, outcome, said = post("warning", started)
+    is_delivered = status == 200 and outcome == "delivered"
+    yield ok(what, f"delivered: {said}") if is_delivered else failed(what, f"not delivered: {said}")
+    if 400 <= status < 500:
+        return
+    # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
+    with terminal.status("sharing its end …"):
+        status, _, said = post("ok", max(int(stack.effects.clock()), started + 1))
+    judged = {200: ok, 202: warning}.get(status, failed)
+    yield judged("its end", said if status else f"{said}; the page may still be active")

@@ -1,5 +1,6 @@
 """Checks of a channel's credentials for the vendors, and of its recipients. No person is notified."""
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
@@ -7,7 +8,7 @@ from relay.bigpanda.client import BigPanda
 from relay.channels.channel import BigPandaAccess, Channel, Rest
 from relay.channels.misconfiguration import has_recipients
 from relay.deadline import Deadline
-from relay.failures import BadAnswer, Reason, SendError
+from relay.failures import Reason, SendError
 from relay.foreign_text import printable
 from relay.http.client import HttpClient
 from relay.http.session import ForbiddenUrl
@@ -16,8 +17,8 @@ from relayctl import terminal
 from relayctl.check_results import Check, State, failed, of_failure, ok, warning
 from relayctl.stack.deployed import Stack
 
-# Seconds for all requests to xMatters: the operator waits for them.
-_CHECK_SECONDS = 20.0
+# For all requests to the vendors of one channel.
+SECONDS = 30.0
 
 
 def of_channel(channel: Channel) -> tuple[str, ...]:
@@ -59,22 +60,33 @@ def warn(stack: Stack, channel: Channel) -> None:
 
     No exception is raised: the channel is stored, and the caller must still print the URL and header to paste.
     """
-    if channel.rest is None:
-        return
     try:
-        directory = Directory(stack.effects.outward(stack.hosts.xmatters))
         with terminal.status("checking the recipients …"):
-            deadline = Deadline(_CHECK_SECONDS, stack.effects.ticks)
-            findings = directory.check(channel.rest, of_channel(channel), deadline)
+            found = list(xmatters(stack, channel, stack.deadline(SECONDS))) if channel.rest else []
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
-        terminal.say(f"warning: the recipients were not checked: {type(error).__name__}")
-        return
-    if findings and all(each.kind == Kind.NOT_KNOWN for each in findings):
-        terminal.say(f"warning: the recipients were not checked: {printable(findings[0].detail)}")
-        return
-    for each in map(judged, findings):
+        found = [warning("recipients", f"not checked: {type(error).__name__}")]
+    for each in found:
         if each.state != State.OK:
             terminal.say(f"warning: {printable(each.what)}: {printable(each.detail)}")
+
+
+def xmatters(stack: Stack, channel: Channel, deadline: Deadline) -> Iterator[Check]:
+    """Yield the results for xMatters' REST API, and for each recipient of the channel."""
+    names = of_channel(channel)
+    if channel.rest is None:
+        off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
+        yield warning(_REST, off)
+        return
+    directory = Directory(stack.effects.outward(stack.hosts.xmatters))
+    found = rest(directory, channel.rest, deadline)
+    yield found
+    if found.state != State.OK:
+        if names:
+            yield warning("recipients", "not checked: the REST API could not be used")
+        return
+    checked = directory.check(channel.rest, names, deadline)
+    hindered = directory.personal_hindrances(channel.rest, checked, stack.effects.clock(), deadline)
+    yield from (judged(each, hindered.get(each.name, "")) for each in checked)
 
 
 _BIGPANDA = "BigPanda API"
@@ -123,8 +135,5 @@ def bigpanda(stack: Stack, access: BigPandaAccess | None, deadline: Deadline) ->
         for each in access.environments:
             client.try_credentials(access, each, deadline)
     except SendError as error:
-        status = error.http_status if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM else None
-        if status == 404 or (status is not None and status < 300):
-            return warning(_BIGPANDA, f"not known: HTTP {status} with an answer that is not BigPanda's")
         return of_failure(_BIGPANDA, error)
     return ok(_BIGPANDA, "the key may read the channel's environments; whether it may write is not checked")

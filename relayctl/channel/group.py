@@ -12,14 +12,13 @@ from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import endpoints, pauses
-from relayctl.channel.pause import pause, resume
-from relayctl.channel.propagation import put_in_force
+from relayctl.channel.checks import test
+from relayctl.channel.endpoints import put_in_force
+from relayctl.channel.pauses import pause_, resume
 from relayctl.channel.rotate import revoke, rotate
 from relayctl.channel.set import set_, undo
 from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
-from relayctl.channel.test import test
-from relayctl.settings.export import export
-from relayctl.settings.plan import apply, plan
+from relayctl.settings.plan import apply, export, plan
 from relayctl.stack import channel_status, draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status import conclude
@@ -31,7 +30,7 @@ def channel() -> None:
     """Channels: each binds one BigPanda sharing channel to one xMatters trigger."""
 
 
-for _verb in (set_, rotate, revoke, test, export, plan, apply, undo, pause, resume):
+for _verb in (set_, rotate, revoke, test, export, plan, apply, undo, pause_, resume):
     channel.add_command(_verb)
 
 
@@ -59,9 +58,8 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
         terminal.document({"channel": name, **members, "secret": masked, "credentials": used})
         return
     terminal.labelled("channel", name)
-    said = map(printable, pauses.words(policy, now)) if policy else ["not known: the secret is not valid"]
-    for line in list(said) or [pauses.LIVE]:
-        terminal.show_line(line, lead=f"{'mode':15}")
+    for line in pauses.words(policy, now) if policy else ["not known: the secret is not valid"]:
+        terminal.show_line(printable(line), lead=f"{'mode':15}")
     terminal.labelled("callback URL", urls["inbound"])
     if back := urls.get("xmatters.callback"):
         terminal.labelled("from xMatters", back)
@@ -85,12 +83,13 @@ def list_(stack: Stack, as_json: bool) -> None:
     with terminal.status("reading the channels and the ledger …"):
         found = StatusReader(stack, has_logs=False).read()
     for each in () if as_json else found.channels:
-        mode = pauses.brief(each.policy, found.at) if each.policy else "mode not known"
+        mode = "; ".join(pauses.words(each.policy, found.at)) if each.policy else "mode not known"
         # The ledger's record of the last share may be an hour too old.
         shared = "not known" if each.shared_at is None else f"within {age(found.at - each.shared_at)}"
         changed = "" if each.changed_at is None else f", changed {age(found.at - each.changed_at)} ago"
         health = channel_status.judge(each, found.at).health
-        terminal.show_line(f"{health:7}  {each.name} ({mode}): last share {shared}{changed}", indent=9)
+        line = printable(f"{each.name} ({mode}): last share {shared}{changed}")
+        terminal.show_line(line, lead=f"{health:7}  ")
     conclude(stack, found, NO_CHANNELS, as_json=as_json)
 
 
@@ -121,55 +120,37 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
       relayctl channel remove payments --drain
       relayctl channel remove payments --drop-owed --yes
     """
-    if options["drain"] and options["drop_owed"]:
-        raise click.UsageError("--drain waits for what is owed, and --drop-owed drops it: give one of them")
     store = ChannelStore(stack)
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
     terminal.refuse_unasked("remove", yes=yes)
-    said = ""
+    owed = Owed.of(stack, name)
     if options["drain"]:
-        _drain(stack, name, options["quiet"], options["timeout"], yes=yes)
-    else:
+        _refuse(name, owed, owed.dead_lettered or owed.problems)
+        reader = StatusReader(stack, name)
+        draining.check(reader, [name], options["quiet"])
+        terminal.confirm(_QUESTION.format(name, "as soon as nothing is owed for it"), yes=yes)
+        list(draining.drained(reader, [name], options["quiet"], options["timeout"]))
         owed = Owed.of(stack, name)
+        _refuse(name, owed, str(owed))
+    else:
+        _refuse(name, owed, str(owed) and not options["drop_owed"])
         if said := str(owed):
-            if not options["drop_owed"]:
-                raise click.ClickException(f"channel {name}: {said}, so nothing was removed; {owed.advice(name)}")
-            terminal.say(f"channel {name}: {said}")
+            terminal.say(f"channel {name}: {said}, which will be dead-lettered (channel_removed)")
         terminal.confirm(_QUESTION.format(name, "within 15 seconds"), yes=yes)
     store.remove(name, options["days"])
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
-        document = {"channel": name, "removed": True, "drained": options["drain"], "owed": said or None}
+        document = {"channel": name, "removed": True, "drained": options["drain"], "owed": str(owed) or None}
         terminal.document(document)
     else:
         click.echo(f"channel {name}: removed")
-        if said:
-            terminal.show_line("what is owed for it will be dead-lettered, too (channel_removed)", indent=2)
-            terminal.show_line(
-                f"to deliver it, make the channel again, then: relayctl dlq replay --channel {name} --yes", indent=2
-            )
     terminal.fail_if(not is_in_force)
 
 
 _QUESTION = "Refuse BigPanda's shares for channel {}, {}?"
 
 
-def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
-    reader = StatusReader(stack, name)
-    draining.check(reader, [name], quiet, stack.effects.clock())
-    _refuse_dead_lettered(stack, name)
-    terminal.confirm(_QUESTION.format(name, "as soon as nothing is owed for it"), yes=yes)
-    list(draining.drained(reader, [name], quiet, timeout))
-    _refuse_dead_lettered(stack, name)
-
-
-def _refuse_dead_lettered(stack: Stack, name: str) -> None:
-    owed = Owed.of(stack, name)
-    if owed.problems:
-        raise click.ClickException(f"{'; '.join(owed.problems)}; channel {name} was not removed")
-    if owed.dead_lettered:
-        raise click.ClickException(
-            f"channel {name}: {owed.dead_lettered} dead-lettered, so it was not removed: relayctl dlq replay --channel "
-            f"{name} --yes delivers them; relayctl dlq export keeps them in a file, and relayctl dlq drop removes them"
-        )
+def _refuse(name: str, owed: Owed, is_refused: object) -> None:
+    if is_refused:
+        raise click.ClickException(f"channel {name}: {owed}, so it was not removed; {owed.advice(name)}")

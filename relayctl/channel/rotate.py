@@ -10,7 +10,6 @@ from relay.foreign_text import printable
 from relay.xmatters.directory import Directory
 from relayctl import check_results, moments, terminal
 from relayctl.channel import credential_checks, endpoints, write_path
-from relayctl.channel.checks import SECONDS
 from relayctl.channel.credential_input import (
     CredentialCommand,
     CredentialInput,
@@ -19,8 +18,7 @@ from relayctl.channel.credential_input import (
     flag_of,
     judged,
 )
-from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, renew, used_words
-from relayctl.channel.propagation import put_in_force
+from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, put_in_force, renew, used_words
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.channel.write_path import OVERLAP_SECONDS, ChannelChange
@@ -32,7 +30,6 @@ VENDORS = {"trigger": "xMatters", "rest": "xMatters", "bigpanda": "BigPanda"}
 # Options for credentials. The others, such as a user name, have plain values.
 _HIDDEN = {"trigger_url", "password", "key", "secret", "api_key", "app_key"}
 _AUTHS = {"trigger": "xmatters.auth", "rest": "xmatters.rest.auth"}
-_FLAGS = ("overlap", "retire", "now", "unchecked")
 
 
 @click.command(cls=CredentialCommand)
@@ -46,7 +43,6 @@ _FLAGS = ("overlap", "retire", "now", "unchecked")
 )
 @click.option("--retire", is_flag=True, help="Make no new one: refuse the old one within 15 seconds.")
 @click.option("--now", is_flag=True, help="With --retire: even if the old one may be in use.")
-@click.option("--unchecked", is_flag=True, help="Store a credential that the vendor rejects.")
 @credential_option("--trigger-url", "For trigger, if its URL is the credential.")
 @click.option("--username", metavar="USER", help="For trigger and rest, if it is another one.")
 @credential_option("--password", "For trigger and rest.")
@@ -78,13 +74,18 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
       relayctl channel rotate payments bigpanda --api-key @key.txt
       relayctl channel rotate payments rest
     """
-    flags = {option: options.pop(option) for option in _FLAGS}
-    _check_options(kind, flags, [option for option, text in options.items() if text is not None])
+    given = {option: value for option, value in options.items() if value}
+    if ("now" in given and "retire" not in given) or given.keys() >= {"overlap", "retire"}:
+        raise click.UsageError("--now is only for --retire, and --overlap only without it")
     store = ChannelStore(stack)
     before = store.existing(name)
+    places = _places(before, name, kind) if kind in VENDORS else {}
+    takes = [*places] if kind in VENDORS else ["overlap", "retire", "now"]
+    if unsuitable := [flag_of(option) for option in given if option not in takes]:
+        raise click.UsageError(f"{', '.join(unsuitable)}: not for {kind}, which takes {', '.join(map(flag_of, takes))}")
     if kind in VENDORS:
-        change = write_path.prepare(store, name, before, _renewed(before, name, kind, options))
-        is_done = _rotate_outward(change, kind, unchecked=flags["unchecked"], as_json=as_json)
+        change = write_path.prepare(store, name, before, _renewed(before, places, given))
+        is_done = _rotate_outward(change, kind, as_json=as_json)
     else:
         key = next(key for key, endpoint in ENDPOINTS.items() if endpoint.name == kind)
         if not before.has(key):
@@ -92,43 +93,19 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
                 f"channel {name} has no credential for {ENDPOINTS[key].vendor}: relayctl channel set makes one for "
                 "xMatters once the channel has bigpanda.api_key"
             )
-        if flags["retire"]:
-            is_done = _retire(store, name, before, key, now=flags["now"], as_json=as_json)
+        if options["retire"]:
+            is_done = _retire(store, name, before, key, now=options["now"], as_json=as_json)
         else:
-            overlap = flags["overlap"] or OVERLAP_SECONDS
+            overlap = options["overlap"] or OVERLAP_SECONDS
             is_done = _rotate_inward(store, name, before, key, overlap, as_json=as_json)
     terminal.fail_if(not is_done)
 
 
-def _check_options(kind: str, flags: Mapping[str, Any], given: list[str]) -> None:
-    if kind in KEYS and given:
-        raise click.UsageError(f"relayctl makes the credential for {kind} itself: leave out {flag_of(given[0])}")
-    if kind in KEYS and flags["unchecked"]:
-        raise click.UsageError("--unchecked is only for trigger, rest and bigpanda")
-    for option in ("retire", "overlap"):
-        if kind in VENDORS and flags[option]:
-            raise click.UsageError(
-                f"--{option} is only for inbound and callback: the relay uses one credential for {kind}; relayctl "
-                "channel undo goes back to the old one"
-            )
-    if flags["retire"] and flags["overlap"]:
-        raise click.UsageError("--retire makes no new credential: leave out --overlap")
-    if flags["now"] and not flags["retire"]:
-        raise click.UsageError("--now is only for --retire")
-
-
-def _renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, str | None]) -> SecretDocument:
+def _renewed(before: SecretDocument, places: Mapping[str, str], options: Mapping[str, str]) -> SecretDocument:
     """Return the secret with the given credentials, by option, in place of the old ones; prompt for those missing.
 
-    `kind` is a key of VENDORS. Raises UsageError.
+    `places` has their keys, by option. Raises UsageError.
     """
-    options = {option: text for option, text in given.items() if text is not None}
-    places = _places(before, name, kind)
-    if unsuitable := [flag_of(option) for option in options if option not in places]:
-        suitable = " and ".join(flag_of(option) for option in places if option in _HIDDEN)
-        raise click.UsageError(
-            f"{', '.join(unsuitable)}: not a part of channel {name}'s credential for {kind}, which has {suitable}"
-        )
     # Of BigPanda's two keys at least one is needed, and each of the other credentials.
     needed = _HIDDEN - {"app_key"} - ({"api_key"} if "app_key" in options else set())
     after, source = SecretDocument(before.members), CredentialInput(allows_literals=False)
@@ -210,14 +187,14 @@ def _retire(store: ChannelStore, name: str, before: SecretDocument, key: str, *,
     return in_force is not None
 
 
-def _rotate_outward(change: ChannelChange, kind: str, *, unchecked: bool, as_json: bool) -> bool:
+def _rotate_outward(change: ChannelChange, kind: str, *, as_json: bool) -> bool:
     stack = change.store.stack
     with terminal.status(f"checking the credential with {VENDORS[kind]} …"):
         found = _checked(stack, change, kind)
-    if found.state == State.FAILED and not unchecked:
+    if found.state == State.FAILED:
         raise click.ClickException(
-            f"{printable(found.what)}: {printable(found.detail)}; nothing was stored. --unchecked stores it all the "
-            "same"
+            f"{printable(found.what)}: {printable(found.detail)}; nothing was stored. relayctl channel set does not "
+            "ask the vendor"
         )
     done = write_path.put(change)
     if as_json:
@@ -238,7 +215,7 @@ def _rotate_outward(change: ChannelChange, kind: str, *, unchecked: bool, as_jso
 
 
 def _checked(stack: Stack, change: ChannelChange, kind: str) -> Check:
-    deadline = stack.deadline(SECONDS)
+    deadline = stack.deadline(credential_checks.SECONDS)
     if kind == "bigpanda":
         return credential_checks.bigpanda(stack, change.channel.bigpanda, deadline)
     client = stack.effects.outward(stack.hosts.xmatters)

@@ -9,23 +9,16 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from relay.channels.parsing import decode_secret
-from relay.channels.schema import CHANNEL
+from relay.channels.schema import AUTH, CHANNEL, faults
 from relay.failures import InvalidChannel
 from relay.http.session import AllowList, VendorHosts
 
 MASK = "***"
-# Keys whose values are shown. An allow-list: a key of a later version is masked.
-_OPEN = re.compile(
-    r"((inbound|xmatters\.callback)(\.previous)?\.(basic\.username|expires_at)"
-    r"|xmatters\.responses\.(acknowledge|escalate)"
-    r"|bigpanda\.(environment_id|environments|assign|automations|email_domain|comments|callbacks|reconcile(_query)?)"
-    r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.(recipients(_in)?|any_trigger_path)"
-    rf"|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}|(priorities|properties)\.[^.]+|flap\.(transitions|minutes))"
-    r"|bigpanda\.actions\..+\.(do|minutes))"
-)
-_ROUTE, _PAUSE = {"recipients", "priority"}, {"since", "until", "then", "reason", "by"}
-_URLS = {"xmatters.trigger_url", "xmatters.rest.base_url", "bigpanda.base_url"}
+# Last names of the keys of credentials. URLs may hold one.
+_SECRETS = frozenset({"token", "password", "key", "secret", "api_key", "app_key"})
+_URLS = frozenset({"xmatters.trigger_url", "xmatters.rest.base_url", "bigpanda.base_url"})
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/(api/integration|reapi|api/xm)/[A-Za-z0-9/_-]*|/?)")
+_AUTH_MEMBERS = {name: member for each in AUTH.values() for name, member in each["properties"].items()}
 
 
 class AnyHost(AllowList):
@@ -111,34 +104,14 @@ class SecretDocument:
 
 
 def _mask(value: Any, key: str) -> Any:
+    """Return a value with *** for each credential, and for what is not valid: it may hold a misplaced credential."""
     if isinstance(value, dict):
         return {name: _mask(member, f"{key}.{name}".lstrip(".")) for name, member in value.items()}
     if key in _URLS and isinstance(value, str):
-        return _masked_url(value)
-    return value if _OPEN.fullmatch(key) and _is_plain(value) else MASK
-
-
-def _is_plain(value: Any) -> bool:
-    """True if the value has a shape that may be shown; an object of unknown shape may hold a misplaced credential."""
-    if isinstance(value, list):
-        return all(isinstance(item, str) or _is_route_or_pause(item) for item in value)
-    return isinstance(value, str | int | float)
-
-
-def _is_route_or_pause(item: Any) -> bool:
-    members: dict[str, Any] = dict(item) if isinstance(item, dict) else {"": None}
-    when = members.pop("when", {})
-    shown = [*members.values(), *(when.values() if isinstance(when, dict) else [when])]
-    return any(members.keys() <= known for known in (_ROUTE, _PAUSE)) and all(map(_is_text, shown))
-
-
-def _is_text(value: Any) -> bool:
-    return all(isinstance(each, str) for each in value) if isinstance(value, list) else isinstance(value, str)
-
-
-def _masked_url(url: str) -> str:
-    place, mark, _ = url.partition("?")
-    return place + (f"?{MASK}" if mark else "") if _PLAIN_URL.fullmatch(place) else MASK
+        place, mark, _ = value.partition("?")
+        return place + (f"?{MASK}" if mark else "") if _PLAIN_URL.fullmatch(place) else MASK
+    schema = _schema_of(key)
+    return MASK if schema is None or holds_credential(key) or any(faults(value, schema, key)) else value
 
 
 def typed_value(key: str, text: str) -> Any:
@@ -166,34 +139,35 @@ def json_fault(key: str, text: str) -> str | None:
 
 
 def is_credential(key: str, value: Any) -> bool:
-    """True if relayctl masks this value of the key, or a part of it, as a credential."""
+    """True if the value of a key is a credential, or holds one."""
     return any(_is_secret_leaf(key, leaf) for key, leaf in leaves(value, key))
 
 
 def _is_secret_leaf(key: str, value: Any) -> bool:
     if key in _URLS and isinstance(value, str):
         place, _, query = value.partition("?")
-        return not _PLAIN_URL.fullmatch(place) or any(
-            name != "recipients" for name, _ in parse_qsl(query, keep_blank_values=True)
-        )
-    return bool(_mask(value, key) == MASK)
+        named = {name for name, _ in parse_qsl(query, keep_blank_values=True)}
+        return not _PLAIN_URL.fullmatch(place) or not named <= {"recipients"}
+    return holds_credential(key) or _schema_of(key) is None
+
+
+def is_url(key: str) -> bool:
+    return key in _URLS
 
 
 def holds_credential(key: str) -> bool:
     """True if the key is for a credential, or for a URL, which may hold one."""
-    return holds_text(key) and is_credential(key, "")
+    return is_url(key) or (key.rpartition(".")[2] in _SECRETS and holds_text(key))
 
 
 def unknown_key(key: str) -> str | None:
     """Return a complaint about an unknown key, with the nearest known key; None if the key is known."""
-    schema, place = CHANNEL, ""
-    for step in key.split("."):
-        if schema.get("additionalProperties") is not False or step in schema["properties"]:
-            schema = schema.get("properties", {}).get(step, {})
-            place = f"{place}.{step}".lstrip(".")
-            continue
-        near = difflib.get_close_matches(key, list(_known_keys(CHANNEL, "")), 1, 0.8)
-        return f"{place}: unknown key {step}".removeprefix(": ") + (f"; did you mean {near[0]}?" if near else "")
+    steps = key.split(".")
+    for number, step in enumerate(steps):
+        if _schema_of(".".join(steps[: number + 1])) is None:
+            near = difflib.get_close_matches(key, list(_known_keys(CHANNEL, "")), 1, 0.8)
+            place = f"{'.'.join(steps[:number])}: ".removeprefix(": ")
+            return f"{place}unknown key {step}" + (f"; did you mean {near[0]}?" if near else "")
     return None
 
 
@@ -211,16 +185,15 @@ def holds_text(key: str) -> bool:
 
 
 def _schema_of(key: str) -> dict[str, Any] | None:
+    """Return the schema of a key; None if no channel has the key."""
     schema: Any = CHANNEL
     for step in key.split("."):
         known, others = schema.get("properties", {}), schema.get("additionalProperties")
-        if step in known:
-            schema = known[step]
-        elif isinstance(others, dict):
-            schema = others
-        else:
-            # The schema does not name the members of `auth`; all of them are texts.
-            return {"type": "string"} if "type" in known else None
+        # The members of `auth` depend on its type.
+        known = _AUTH_MEMBERS if known.keys() == {"type"} else known
+        if step not in known and not isinstance(others, dict):
+            return None
+        schema = known.get(step, others)
     return dict(schema)
 
 

@@ -18,15 +18,14 @@ from relayctl.channel.credential_input import (
 )
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses import KEY as PAUSES_KEY
-from relayctl.channel.secret_document import SecretDocument, typed_value, unknown_key
+from relayctl.channel.secret_document import SecretDocument, holds_credential, typed_value, unknown_key
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.stack.deployed import Stack, on_stack
 
-_AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
-# Keys of the secret that credential options set, by the options' names.
-_CREDENTIALS = {
+# Keys of the secret that options set, by the options' names.
+_KEYS = {
     "trigger_url": "xmatters.trigger_url",
-    **{name: f"xmatters.auth.{name}" for name in ("password", "key", "secret")},
+    **{name: f"xmatters.auth.{name}" for name in ("client_id", "username", "password", "key", "secret")},
 }
 _FORMS = "KEY=VALUE, KEY=@FILE, KEY=- or KEY"
 
@@ -88,11 +87,10 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
       pass show bigpanda | relayctl channel set --set bigpanda.api_key=- payments
       relayctl channel set payments --unset policy.max_per_minute
     """
-    options = _resolved(options)
-    store = ChannelStore(stack)
+    settings, store = _settings(options), ChannelStore(stack)
     before = store.read(name)
     after = SecretDocument(before.members)
-    _apply(after, options, name)
+    _apply(after, settings, options, name)
     change = write_path.prepare(store, name, before, after)
     done = write_path.put(change)
     shown = {key: header_for(after.get(key)) for key in change.urls} if reveal else {}
@@ -113,16 +111,20 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
     terminal.fail_if(not done.is_verified or not done.is_in_force)
 
 
-def _resolved(options: dict[str, Any]) -> dict[str, Any]:
+def _settings(options: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the keys that the options set, with their values. Raises UsageError."""
     source = CredentialInput()
-    given = {name: options[name] for name in _CREDENTIALS if options[name] is not None}
-    settings = [_key_and_text(each) for each in options["settings"]]
+    given = [(name, key, options[name]) for name, key in _KEYS.items() if options[name] is not None]
+    typed = [_key_and_text(each) for each in options["settings"]]
+    plain = {"recipients": list(options["recipients"]), "recipients_in": options["recipients_in"]}
+    plain["any_trigger_path"] = options["any_trigger_path"]
+    found = [(f"xmatters.{name}", value) for name, value in plain.items() if value]
     try:
-        read = {name: source.read(flag_of(name), _CREDENTIALS[name], text) for name, text in given.items()}
-        pairs = [(key, source.read(f"--set {key}", key, text)) for key, text in settings]
+        found += [(key, source.read(flag_of(name), key, text)) for name, key, text in given]
+        found += [(key, typed_value(key, source.read(f"--set {key}", key, text))) for key, text in typed]
     finally:
         source.warn()
-    return {**options, **read, "settings": pairs}
+    return found
 
 
 def _key_and_text(setting: str) -> tuple[str, str]:
@@ -135,17 +137,24 @@ def _key_and_text(setting: str) -> tuple[str, str]:
     return key, text if equals else ASK
 
 
-def _apply(document: SecretDocument, options: dict[str, Any], name: str) -> None:
-    """Set the options in `document`, a channel's secret in memory; nothing is stored.
+def _apply(document: SecretDocument, settings: list[tuple[str, Any]], options: dict[str, Any], name: str) -> None:
+    """Set the settings in `document`, a channel's secret in memory, and prompt for what it needs; nothing is stored.
 
-    Then a token is made for each endpoint that needs a credential and has none. Raises UsageError if an option does not
-    fit, or if `--unset` would remove a credential that an endpoint needs. Raises InvalidChannel if the secret has
-    another structure than a channel's.
+    Then a token is made for each endpoint that needs a credential and has none. Raises UsageError if `--unset` does not
+    fit, or would remove a credential that an endpoint needs. Raises InvalidChannel if the secret has another structure
+    than a channel's.
     """
     had = [key for key in ENDPOINTS if _has_credentials(document, key)]
-    _apply_options(document, options)
-    for key, text in options["settings"]:
-        document.set(key, typed_value(key, text))
+    kind = options["auth"] or document.get("xmatters.auth.type") or "url"
+    if kind != document.get("xmatters.auth.type"):
+        document.set("xmatters.auth", {"type": kind})
+    for key, value in settings:
+        document.set(key, value)
+    needed = {"trigger_url", *(AUTH[kind]["properties"] if kind in list(AUTH) else ())}
+    for option, key in _KEYS.items():
+        if option in needed and not document.has(key):
+            why = " is needed for a new channel" if option == "trigger_url" else f" is needed with --auth {kind}"
+            document.set(key, ask(flag_of(option), why, is_hidden=holds_credential(key)))
     for key in options["removals"]:
         if not document.unset(key):
             raise click.UsageError(f"--unset {key}: the channel has no such key{_hint(key)}")
@@ -160,35 +169,6 @@ def _apply(document: SecretDocument, options: dict[str, Any], name: str) -> None
 
 def _has_credentials(document: SecretDocument, key: str) -> bool:
     return document.has(f"{key}.token") or document.has(f"{key}.basic")
-
-
-def _apply_options(document: SecretDocument, options: dict[str, Any]) -> None:
-    if options["trigger_url"] is None and not document.has("xmatters.trigger_url"):
-        options["trigger_url"] = _ask("trigger_url", " for a new channel")
-    kind = options["auth"] or document.get("xmatters.auth.type") or "url"
-    if kind != document.get("xmatters.auth.type"):
-        document.set("xmatters.auth", {"type": kind})
-    _apply_auth(document, kind, {name: options[name] for name in _AUTH_MEMBERS})
-    plain = {"recipients": list(options["recipients"]) or None, "any_trigger_path": options["any_trigger_path"] or None}
-    for option in ("trigger_url", "recipients", "recipients_in", "any_trigger_path"):
-        if (value := plain.get(option, options[option])) is not None:
-            document.set(f"xmatters.{option}", value)
-
-
-def _apply_auth(document: SecretDocument, kind: str, given: dict[str, str | None]) -> None:
-    known = AUTH[kind]["properties"] if kind in list(AUTH) else {}
-    if unsuitable := [flag_of(member) for member, value in given.items() if value is not None and member not in known]:
-        raise click.UsageError(f"{', '.join(unsuitable)}: cannot be combined with --auth {kind}")
-    for member in (member for member in given if member in known):
-        key, value = f"xmatters.auth.{member}", given[member]
-        if value is not None:
-            document.set(key, value)
-        elif not document.has(key):
-            document.set(key, _ask(member, f" with --auth {kind}"))
-
-
-def _ask(name: str, why: str) -> str:
-    return ask(flag_of(name), f" is needed{why}", is_hidden=name in _CREDENTIALS)
 
 
 def _hint(key: str) -> str:

@@ -91,10 +91,9 @@ class ChannelStore:
     def _decoded(value: Mapping[str, Any] | None, what: str, remedy: str = "") -> SecretDocument:
         if value is None:
             return SecretDocument()
-        try:
+        document = None
+        with suppress(InvalidChannel):
             document = decode_secret(value.get("SecretString", ""))
-        except InvalidChannel:
-            raise InvalidChannel(f"{what} is not JSON{remedy}") from None
         if not isinstance(document, dict):
             raise InvalidChannel(f"{what} is not a JSON object{remedy}")
         return SecretDocument(document, value["VersionId"])

@@ -1,6 +1,5 @@
 """Write path of all verbs that change a channel's settings: rotation, validation, optimistic locking, verification."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,8 +19,7 @@ from relay.incidents.share import time_of
 from relayctl import terminal
 from relayctl.channel import credential_checks, endpoints
 from relayctl.channel.credential_input import MAX_BYTES
-from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.propagation import put_in_force, verify
+from relayctl.channel.endpoints import ENDPOINTS, put_in_force, verify
 from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument, shown
 from relayctl.channel.store import ChannelStore
 
@@ -136,11 +134,9 @@ def show_changes(changes: Sequence[Change]) -> None:
     for each in changes:
         if isinstance(each.old, list) and isinstance(each.new, list):
             _show_marked("~", f"{each.key}:", indent=2)
-            before, after = map(shown, each.old), map(shown, each.new)
-            # After two lines of names, those that are no heading begin with + or -.
-            for line in list(difflib.unified_diff(list(before), list(after), n=0, lineterm=""))[2:]:
-                if not line.startswith("@"):
-                    _show_marked(line[0], line[1:], indent=6)
+            for mark, some, others in (("-", each.old, each.new), ("+", each.new, each.old)):
+                for item in (item for item in some if item not in others):
+                    _show_marked(mark, shown(item), indent=6)
         elif each.old is None:
             _show_marked("+", f"{each.key}: {shown(each.new)}", indent=2)
         elif each.new is None:
@@ -173,14 +169,8 @@ def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
 
 def _say_stored(change: ChannelChange) -> None:
     seconds = change.store.stack.parameters.get("SecretCacheSeconds", "300")
-    document = change.after
     what = "made" if change.is_new else f"changed; running functions read it within {seconds} s"
     terminal.say(f"channel {change.name}: {what}")
-    if (
-        document.get("xmatters.auth.type") == "url"
-        and "apikey=" not in str(document.get("xmatters.trigger_url")).lower()
-    ):
-        terminal.say("note: the trigger URL has no apiKey, which --auth url needs")
 
 
 def keep_previous(

@@ -19,6 +19,7 @@ from relayctl.dlq import reading
 from relayctl.dlq.mover import Became, fate, state_of
 from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth, Run
 from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
+from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
@@ -27,30 +28,25 @@ REASON_OF_JOBS = "--failure-reason"
 _NOT_HELD = "not deleted: another reader may have it now; start the command again"
 
 
-# A job that announces an open critical incident, as a JSON object; `still_owed` is None if the ledger was not read.
+# A job that announces a critical that is owed, as a JSON object.
 type Critical = Mapping[str, Any]
 
 
 def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[list[Critical], str | None]:
-    """Return the jobs that announce open criticals, those that may be owed first, and the ledger's error if it failed.
+    """Return the jobs that announce open criticals, unless the ledger says that they are not owed; and its error.
 
     Without an entry in the ledger a state is owed: a replay would announce it.
     """
     signals = ((held.job, state_of(held.job, held.envelope), held.envelope) for held in held_messages if held.job)
     some = [(job, state, text) for job, state, text in signals if state and state.is_critical]
-    entries, problem = dict[str, Entry](), None
-    try:
-        entries = ledger.read_many({entry_key_of(job) for job, _, _ in some})
-    except LedgerError as error:
-        problem = str(error)
-    found = list[Critical]()
+    entries, problem = tried(lambda: ledger.read_many({entry_key_of(job) for job, _, _ in some}))
+    over, found = {Became.DELIVERED, Became.NOT_OWED}, list[Critical]()
     for job, state, text in some:
-        entry = entries.get(entry_key_of(job))
-        is_over = entry and fate(job, state, entry).became in {Became.DELIVERED, Became.NOT_OWED}
-        members = {"channel": job.channel, "incident_id": job.incident_id, "title": reading.title(text) or None}
-        members |= {"delivery_id": job.delivery_id, "received_at": job.received_at}
-        found.append(members | {"still_owed": None if entry is None else not is_over})
-    return sorted(found, key=lambda each: each["still_owed"] is False), problem
+        entry = (entries or {}).get(entry_key_of(job))
+        if not entry or fate(job, state, entry).became not in over:
+            members = {"channel": job.channel, "incident_id": job.incident_id, "title": reading.title(text) or None}
+            found.append(members | {"delivery_id": job.delivery_id, "received_at": job.received_at})
+    return found, problem
 
 
 @dataclass
@@ -58,16 +54,12 @@ class Drop:
     """Progress of a deletion."""
 
     chosen: Sequence[HeldMessage] = ()  # The messages to delete, oldest first, then those that are no jobs
-    criticals: Sequence[Critical] = ()  # The jobs among them that announce open critical incidents
+    criticals: Sequence[Critical] = ()  # The jobs among them that announce criticals that are owed, or may be
     problem: str | None = None  # Error of the ledger: which criticals are owed is not known
     deleted: list[HeldMessage] = field(default_factory=list)  # The deleted messages
     problems: list[tuple[HeldMessage, str]] = field(default_factory=list)  # Those that could not be deleted
     changed: dict[str, Any] | None = None  # The audit's begin; None if nothing was tried
     gone: int = 0  # Number of messages that the operator was shown, and that left the queue before the operator agreed
-
-    @property
-    def owed(self) -> list[Critical]:
-        return [each for each in self.criticals if each["still_owed"] is not False]
 
     def counts(self) -> dict[str, int]:
         """Return the number of messages by outcome; `left` are those that relayctl has not tried to delete."""
@@ -185,7 +177,7 @@ def _delete(stack: Stack, doing: Drop, choice: Choice, asked: Mapping[str, Any])
 
 def _ask(doing: Drop) -> None:
     owed = "may still be owed" if doing.problem else "are still owed"
-    lost = f", with {counted(len(doing.owed), 'critical')} that {owed}" if doing.owed else ""
+    lost = f", with {counted(len(doing.criticals), 'critical')} that {owed}" if doing.criticals else ""
     terminal.confirm(f"Delete {counted(len(doing.chosen), 'message')} for good{lost}?")
 
 
@@ -204,13 +196,12 @@ def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
     if sums["unreadable"]:
         click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
     for each in doing.criticals[: reading.MAX_LINES]:
-        owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each["still_owed"]]
         name = printable(f"{each['channel']} {identifier(each['incident_id'], MAX_ID_LENGTH)}")
         title = f" {quoted(each['title'], MAX_TITLE)}" if each["title"] else ""
-        line = f"  critical    {name}{title}  {reading.age(each['received_at'], now)}  {owed}"
+        line = f"  critical    {name}{title}  {reading.age(each['received_at'], now)}"
         terminal.show_line(line, indent=reading.SUMMARY_INDENT)
     if (more := len(doing.criticals) - reading.MAX_LINES) > 0:
-        click.echo(f"  and {more} more criticals; dlq list --status critical has all")
+        click.echo(f"  and {more} more criticals; --json has all")
     if doing.problem:
         terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {doing.problem}")
 
@@ -218,8 +209,8 @@ def _show(doing: Drop, sums: dict[str, Any], now: float) -> None:
 def _report(doing: Drop, sums: dict[str, Any], *, as_json: bool) -> None:
     counts, document = doing.counts(), None
     if doing.changed:
-        found = {"criticals": len(doing.criticals), "criticals_maybe_owed": len(doing.owed)}
-        document = doing.changed | {"counts": {"matched": sums["matched"], **counts, **found}}
+        found = {"matched": sums["matched"], **counts, "criticals_owed": len(doing.criticals)}
+        document = doing.changed | {"counts": found}
     if as_json:
         problems = [{"message_id": held.message_id, "problem": why} for held, why in doing.problems]
         terminal.document({**sums, **counts, "problems": problems, "audit": document})

@@ -27,9 +27,7 @@ STDOUT = "-"
 
 
 def line_of(message_id: str, job: Job, envelope: str) -> str:
-    """Return the line of a message. The relay writes printable ASCII; other programs' characters are escaped."""
-    if not (envelope.isascii() and envelope.isprintable()):
-        envelope = json.dumps(json.loads(envelope), separators=(",", ":"))
+    """Return the line of a message."""
     members = {"message_id": message_id, "attributes": attributes_of(job), "envelope": envelope}
     return json.dumps(members, separators=(",", ":")) + "\n"
 
@@ -118,8 +116,7 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-# Invalid lines that are kept with their problems, and characters of a problem.
-MAX_PROBLEMS = 20
+# Characters of the problem of an invalid line.
 MAX_PROBLEM = 200
 _MEMBERS = {"message_id", "attributes", "envelope"}
 
@@ -140,16 +137,13 @@ def read_line(text: bytes) -> Message:
 
 
 def read_lines(content: bytes) -> list[Message]:
-    """Return the messages of a file's lines. Raises UsageError with a line for each invalid line."""
-    messages, problems = list[Message](), list[str]()
+    """Return the messages of a file's lines. Raises UsageError, which names the first invalid line."""
+    messages = list[Message]()
     for number, text in enumerate(content.splitlines(), start=1):
         try:
             messages.append(read_line(text))
         except (UnreadableMessage, QueueError) as error:
-            problems.append(f"line {number}: {printable(str(error), MAX_PROBLEM)}")
-    if problems:
-        more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
-        raise click.UsageError("\n".join(["nothing was sent", *problems[:MAX_PROBLEMS], *more]))
+            raise click.UsageError(f"nothing was sent: line {number}: {printable(str(error), MAX_PROBLEM)}") from error
     return messages
 
 
@@ -157,17 +151,16 @@ def send(queue: Queue, messages: Sequence[Message], stopping: Callable[[], bool]
     """Send messages until `stopping` returns True or the queue refuses one.
 
     Yield after each batch: the number of messages that are known to be on the queue, and the error that ends the
-    import, or None. A later one of that batch may be sent twice, which does no harm: the ledger prevents a second page.
+    import, or None. One of that batch may be sent twice, which does no harm: the ledger prevents a second page.
     """
     sent = 0
     for batch in batches(messages, lambda message: message.size):
         if stopping():
             return
-        problems = queue.send_batch(batch)
-        refused = next((place for place, problem in enumerate(problems) if problem), len(batch))
-        sent += refused
-        yield sent, problems[refused] if refused < len(batch) else None
-        if refused < len(batch):
+        problem = next(filter(None, queue.send_batch(batch)), None)
+        sent += 0 if problem else len(batch)
+        yield sent, problem
+        if problem:
             return
 
 

@@ -13,9 +13,9 @@ from relay.jobs.queue import read_envelope
 from relayctl import terminal
 from relayctl.dlq.drop import drop
 from relayctl.dlq.file import export, import_
+from relayctl.dlq.mover import replay
 from relayctl.dlq.queue import HeldMessage
 from relayctl.dlq.reading import NO_STATUS, Filter, age, choosing, filtered, nothing_matched, say_held, title
-from relayctl.dlq.replay import replay
 from relayctl.stack.deployed import Stack, on_stack
 
 _NAME_COLUMNS = 18
@@ -54,7 +54,7 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
     \b
     Example:
       relayctl dlq list --channel payments --since 12h
-      relayctl dlq list --kind signal --status critical --older-than 7d
+      relayctl dlq list --status critical --older-than 7d
     """
     with choosing(stack, wanted) as choice:
         found = [*choice.jobs, *choice.unreadable]

@@ -1,13 +1,12 @@
 """Reader of the dead-letter queue, whose messages are held (invisible to other readers) during a command.
 
-If relayctl dies, SQS shows a held message again within two minutes.
+If relayctl dies, SQS shows a held message again within 15 minutes.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from itertools import batched
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -21,21 +20,16 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import (
         DeleteMessageBatchRequestEntryTypeDef,
         MessageTypeDef,
-        ReceiveMessageResultTypeDef,
     )
 
-# Visibility timeout of a held message.
-HOLD_SECONDS = 120
-# Holds are renewed when less than this is left. It is longer than any pause between two renewals.
-RENEW_SECONDS = 75
+# Visibility timeout of a held message: no command reads or moves the queue for longer.
+HOLD_SECONDS = 900
 # With less than this left, a batch may still be in progress when another reader receives the message.
 MOVE_SECONDS = 30
 # Batches that are worked off in parallel. botocore keeps ten connections.
 PARALLEL_BATCHES = 8
 # A long poll asks all of SQS's servers. A short poll may miss messages.
 RECEIVE_SECONDS = 1
-# A scan ends after this many polls in a row that returned only messages newer than the scan.
-POLLS_OF_NEW_ONES = 3
 
 _COUNTS: tuple[Any, ...] = (
     "ApproximateNumberOfMessages",
@@ -124,39 +118,24 @@ class DeadLetters:
             raise
         self.let_go(self._held.values())
 
-    def scan(self) -> Iterator[HeldMessage]:
+    def scan(self, most: float = math.inf) -> Iterator[HeldMessage]:
         """Receive and hold every visible message once, until a poll is empty. Valid only inside `holding`.
 
-        In a storm no poll may be empty: POLLS_OF_NEW_ONES polls in a row of messages sent after the start end it, too.
+        In a storm no poll may be empty: the scan ends with the poll that holds the message number `most`, too.
         """
-        began, only_new = 0.0, 0
-        while only_new < POLLS_OF_NEW_ONES:
+        while len(self._held) < most:
             until = self._clock() + HOLD_SECONDS
-            answer = self._client.receive_message(
+            messages = self._client.receive_message(
                 QueueUrl=self._url,
-                MaxNumberOfMessages=10,
+                MaxNumberOfMessages=MAX_BATCH,
                 WaitTimeSeconds=RECEIVE_SECONDS,
                 VisibilityTimeout=HOLD_SECONDS,
-                MessageSystemAttributeNames=["SentTimestamp"],
-            )
-            messages = answer.get("Messages", [])
+            ).get("Messages", [])
             if not messages:
                 return
-            began = began or _answered_at(answer)
-            sent = [int(message.get("Attributes", {}).get("SentTimestamp", "0")) / 1000 for message in messages]
-            only_new = only_new + 1 if min(sent) > began else 0
             # Hold all messages before the first one is yielded: the caller may stop the iteration.
             new = [self._hold(message, until) for message in messages]
             yield from (held for held in new if held)
-            self.renew()
-
-    def renew(self) -> None:
-        """Extend the holds that end soon. One that is over, or that SQS refuses to extend, is given up."""
-        now = self._clock()
-        self._held = {name: held for name, held in self._held.items() if held.until > now}
-        with suppress(ClientError, BotoCoreError):
-            soon = [held for held in self._held.values() if held.until < now + RENEW_SECONDS]
-            self._set_visibility(soon, HOLD_SECONDS)
 
     def work_off[R](
         self,
@@ -171,7 +150,6 @@ class DeadLetters:
         for round_ in batched(chosen, MAX_ROUND, strict=False):
             if stopping():
                 return
-            self.renew()
             # The others may become visible to another reader while a batch is in progress.
             until = self._clock() + MOVE_SECONDS
             held = [each for each in round_ if self._held.get(each.message_id) is each and until < each.until]
@@ -200,8 +178,19 @@ class DeadLetters:
         return problems
 
     def let_go(self, held_messages: Iterable[HeldMessage]) -> None:
+        """Make messages visible again. Those for which SQS refuses it are visible at the end of their hold."""
+
+        def show(batch: Sequence[HeldMessage]) -> None:
+            self._client.change_message_visibility_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {"Id": str(index), "ReceiptHandle": held.receipt, "VisibilityTimeout": 0}
+                    for index, held in enumerate(batch)
+                ],
+            )
+
         gone = list(held_messages)
-        self._set_visibility(gone, 0)
+        list(self._run(show, list(batched(gone, MAX_BATCH, strict=False))))
         for held in gone:
             self._held.pop(held.message_id, None)
 
@@ -216,29 +205,3 @@ class DeadLetters:
             held.problem = str(error)
         self._held[held.message_id] = held
         return held
-
-    def _set_visibility(self, held_messages: Iterable[HeldMessage], seconds: int) -> None:
-        def set_of(batch: Sequence[HeldMessage]) -> None:
-            until = self._clock() + seconds
-            answer = self._client.change_message_visibility_batch(
-                QueueUrl=self._url,
-                Entries=[
-                    {"Id": str(index), "ReceiptHandle": held.receipt, "VisibilityTimeout": seconds}
-                    for index, held in enumerate(batch)
-                ],
-            )
-            # Single messages can fail in a call that succeeds. Their holds are given up.
-            for done in answer.get("Successful", []):
-                batch[int(done["Id"])].until = until
-            for failed in answer.get("Failed", []):
-                self._held.pop(batch[int(failed["Id"])].message_id, None)
-
-        for _ in self._run(set_of, list(batched(held_messages, MAX_BATCH, strict=False))):
-            pass
-
-
-def _answered_at(answer: "ReceiveMessageResultTypeDef") -> float:
-    """Return the time of an SQS answer by SQS's clock, rounded up to a second; infinity without a date header."""
-    with suppress(KeyError, TypeError, ValueError):
-        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 1
-    return math.inf

@@ -15,10 +15,10 @@ from relay.delivery.channel_health import age as duration
 from relay.failures import BadRequest, Reason
 from relay.foreign_text import printable
 from relay.incidents.share import parse_share
-from relay.jobs.job import Job, JobKind, seconds_of
+from relay.jobs.job import Job, seconds_of
 from relay.jobs.queue import UnreadableMessage, read_envelope
 from relayctl import moments, terminal
-from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth
+from relayctl.dlq.queue import MAX_ROUND, PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth
 from relayctl.stack.deployed import Stack
 from relayctl.terminal import progress
 
@@ -35,21 +35,19 @@ class Filter:
 
     channel: str | None = None
     incident: str | None = None
-    kind: str | None = None
     status: str | None = None  # Status of the incident in the share, in lower case; `-` for a job without a status
     reason: str | None = None  # Reason for which the job was dead-lettered
     since: float | None = None  # Earliest arrival of the share (epoch seconds)
     until: float | None = None  # Latest arrival of the share (epoch seconds)
-    limit: int | None = None  # Maximum number of jobs, the oldest first
 
     @property
     def takes_all(self) -> bool:
         """True if every job matches, so that messages that are no jobs are of interest, too."""
-        return Filter(limit=self.limit) == self
+        return Filter() == self
 
     def _matches(self, job: Job) -> bool:
-        wanted = (self.channel, self.incident, self.kind, self.status, self.reason)
-        found = (job.channel, job.incident_id, job.kind, job.stamps.status or NO_STATUS, job.stamps.reason)
+        wanted = (self.channel, self.incident, self.status, self.reason)
+        found = (job.channel, job.incident_id, job.stamps.status or NO_STATUS, job.stamps.reason)
         if any(want is not None and want != have for want, have in zip(wanted, found, strict=True)):
             return False
         came = seconds_of(job.received_at)
@@ -58,7 +56,7 @@ class Filter:
     def choose(self, found: list[HeldMessage]) -> list[HeldMessage]:
         """Return the messages whose jobs match, the oldest share first, as a replay takes them."""
         matching = [(seconds_of(held.job.received_at), held) for held in found if held.job and self._matches(held.job)]
-        return [held for _, held in sorted(matching, key=lambda pair: pair[0])][: self.limit]
+        return [held for _, held in sorted(matching, key=lambda pair: pair[0])]
 
     def document(self) -> dict[str, Any]:
         """Return the filters that the operator gave as a JSON object; times are ISO 8601 in UTC."""
@@ -71,12 +69,6 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
     options = (
         click.option("--channel", metavar="NAME", help="Only jobs of this channel."),
         click.option("--incident", metavar="ID", help="Only jobs of this incident."),
-        click.option(
-            "--kind",
-            type=click.Choice(list(map(str, JobKind))),
-            metavar="KIND",
-            help=f"Only jobs of this kind: {', '.join(JobKind)}.",
-        ),
         click.option(
             "--status",
             type=lambda text: text.strip().lower(),
@@ -102,13 +94,12 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
             metavar="DURATION",
             help="Only jobs of shares that came before: 7d.",
         ),
-        click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first."),
     )
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         @wraps(verb)
         def wrapped(**arguments: Any) -> None:
-            names = ("channel", "incident", "kind", "status", "since", "until", "limit")
+            names = ("channel", "incident", "status", "since", "until")
             took = {name: arguments.pop(name) for name in names}
             verb(wanted=Filter(**took, reason=arguments.pop("wanted_reason")), **arguments)
 
@@ -138,7 +129,7 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
         queue, depth, found = DeadLetters(client, url, clock, pool.map), QueueDepth.of(client, url), list[HeldMessage]()
         with queue.holding():
             with progress("reading the queue", f"of about {depth.about}", clock) as show:
-                for held in queue.scan():
+                for held in queue.scan(2 * depth.about + MAX_ROUND):
                     found.append(held)
                     show(len(found), "")
                     if stop.is_set():
@@ -147,7 +138,6 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
                 raise KeyboardInterrupt
             jobs = wanted.choose(found)
             unreadable = [held for held in found if held.job is None] if wanted.takes_all else []
-            unreadable = unreadable if wanted.limit is None else unreadable[: wanted.limit - len(jobs)]
             queue.let_go(set(found) - {*jobs, *unreadable})
             yield Choice(queue, depth, stop, jobs, unreadable)
 
@@ -164,7 +154,7 @@ def say_held(depth: QueueDepth) -> None:
 
 
 def held_elsewhere(count: int) -> str:
-    return f"about {count} messages are held by another reader and cannot be read; try again in two minutes"
+    return f"about {count} messages are held by another reader and cannot be read; try again in 15 minutes"
 
 
 def title(envelope: str) -> str:

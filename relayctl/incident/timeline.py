@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from relay.channels.channel import is_channel_name
 from relay.delivery.channel_health import age, next_attempt
 from relay.failures import Reason
 from relay.foreign_text import identifier
@@ -15,6 +16,7 @@ from relay.ledger.receipt import Receipt
 from relay.ledger.sources import Sources
 from relay.ledger.table import Ledger
 from relayctl import moments
+from relayctl.log_lines import Line
 from relayctl.stack.deployed import Stack
 
 # Sources of events.
@@ -193,3 +195,87 @@ def _why_owed(debt: Debt, now: float) -> str:
     if debt.reason == Reason.PAUSED and debt.paused_until > now:
         return f"; it waits for the end of a pause at {moments.moment(debt.paused_until)}"
     return f" ({debt.reason})" if debt.reason else ""
+
+
+_MAX_DETAIL = 200
+# Outcomes of jobs that woke too early or had nothing to do, and of callbacks that arrive for each device and each
+# change of a page, by their kind: they are left out.
+_SILENT: Mapping[str, Collection[str]] = {
+    **dict.fromkeys(("followup", "question"), ("queued", "duplicate", "unchanged")),
+    **dict.fromkeys(("delivery", "status"), ("unchanged",)),
+}
+# The work of a job by its kind, and the outcomes in words: of signals, of other jobs, and of callbacks.
+_WORK: Mapping[str, str] = {
+    "signal": "retry",
+    "followup": "follow-up of the pages",
+    "question": "question to BigPanda if it is over",
+    "writeback": "write-back of an answer into BigPanda",
+    "release": "release of BigPanda's held updates",
+}
+_OF_SIGNALS: Mapping[str, str] = {
+    "delivered": "signal accepted",
+    "queued": "owed",
+    "duplicate": "no signal: a copy of a known share",
+    "superseded": "no signal: a newer state takes its place",
+    "unchanged": "no signal: nothing that the channel announces now",
+    "shadowed": "no signal: the channel is in shadow mode; live, it would ring",
+    "unsafe": "NOT KEPT",
+}
+_OF_JOBS: Mapping[str, str] = {
+    "delivered": "done",
+    "queued": "waits",
+    "duplicate": "was done before",
+    "unchanged": "not wanted by the channel's settings",
+}
+_OF_CALLBACKS: Mapping[str, str] = {
+    "queued": "kept for BigPanda",
+    "unchanged": "needs nothing in BigPanda",
+    "unsafe": "NOT KEPT",
+}
+# Fields that are shown with their names.
+_FACTS = (
+    *("recipients", "person", "answer", "end", "reason", "http_status", "detail", "attempts", "request_id"),
+    *("unguarded", "unverified"),
+)
+# Other lines by the beginning of their message, as `relay.telemetry` writes it: the event's kind and text.
+_NOTICES: Mapping[str, tuple[str, str]] = {
+    "fallback notified": ("fallback", "the fallback topic was notified of it"),
+    "the fallback topic could not be notified": ("fallback", "the fallback topic could NOT be notified of it"),
+    "page missing": ("page", "page missing: xMatters accepted a signal and made NO PAGE of it"),
+    "unknown incident": ("share", "BigPanda shows it open, and no share of it came; it is not signalled"),
+    "last copy": ("share", "neither delivered nor kept; the last copy is in the log line"),
+}
+
+
+def event_of(line: Line) -> Event | None:
+    """Return the event of a log line, in the words of docs/operate.md, "Log lines"; None for one that is left out."""
+    made = next((made for start, made in _NOTICES.items() if line.message.startswith(start)), None) or _made(line)
+    # A line of a reconcile run names several channels in one text.
+    channel = line.text("channel") if is_channel_name(line.text("channel")) else ""
+    return Event(line.at, LOG, *made, channel, line.text("request_id")) if made else None
+
+
+def _made(line: Line) -> tuple[str, str] | None:
+    outcome, change = line.text("outcome"), line.text("transition")
+    kind = {"share": "share", "job": line.text("kind") or "signal", "callback": change}.get(line.message)
+    if kind is None or outcome in _SILENT.get(kind, ()):
+        return None
+    event, what, words = kind, _WORK.get(kind, identifier(kind)), _OF_JOBS
+    if line.message == "callback":
+        event, what, words = "answer", f"xMatters called back ({identifier(kind)})", _OF_CALLBACKS
+    elif kind in {"share", "signal"}:
+        why = f" ({line.text('why')})" if line.text("why") else ""
+        event, words = what, _OF_SIGNALS
+        what += f": {change}{why}" if change else ""
+    said = words.get(outcome, identifier(outcome or "unknown"))
+    if line.text("queue") == "dead_letter":
+        event, said = "share" if event == "share" else "dead_letter", "DEAD-LETTERED"
+    return event, ", ".join([f"{what}: {said}", *_facts(line)])
+
+
+def _facts(line: Line) -> Iterator[str]:
+    for name in _FACTS:
+        value = line.fields.get(name)
+        texts = [str(each) for each in (value if isinstance(value, list) else [value]) if each]
+        if texts and not (name == "attempts" and texts == ["1"]):
+            yield f"{name.replace('_', ' ')} {', '.join(identifier(text, _MAX_DETAIL) for text in texts)}"

@@ -17,7 +17,7 @@ from relayctl import log_lines
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.reading import Filter, choosing
 from relayctl.failed_calls import Readings
-from relayctl.incident import timeline, timeline_logs
+from relayctl.incident import timeline
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients
 from relayctl.log_lines import FUNCTIONS
 from relayctl.stack.deployed import Stack
@@ -100,7 +100,7 @@ class Collector:
         for function in FUNCTIONS:
             with self.readings.reading(f"{LOG} {function}"):
                 for line in self.stack.logs.scan(function, pattern, since, MAX_ANSWERS):
-                    event = timeline_logs.event_of(line) if log_lines.is_about(line, self.incident_id) else None
+                    event = timeline.event_of(line) if log_lines.is_about(line, self.incident_id) else None
                     if event and (not event.channel or self.channel in {None, event.channel}):
                         self.events.append(event)
 
@@ -188,7 +188,6 @@ AUDIT_TYPES = "EVENT_ANNOTATED,RESPONSE_RECEIVED"
 # Audits of a page that are read, the newest. An answer is read up to 64 KiB.
 MAX_AUDITS = 40
 _MAX_TEXT = 200
-_MAX_NAMES = 10
 
 
 def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
@@ -200,11 +199,8 @@ def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Dead
     audits = api.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
     name, created = f"page {identifier(_text(page.first('eventid')) or page_id)}", time_of(page.first("created"))
     if created is not None:
-        names = list(_recipients(page.first("recipients")))
-        shown = ", ".join(map(identifier, names[:_MAX_NAMES]))
-        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-        text = f"{name} made; recipients: {shown}{more}" if names else f"{name} made; xMatters names no recipients"
-        yield Event(created, XMATTERS, "page", text, channel)
+        names = ", ".join(map(identifier, _recipients(page.first("recipients"))))
+        yield Event(created, XMATTERS, "page", f"{name} made; recipients: {names or 'not named'}", channel)
     for audit in audits:
         yield from _answer(channel, name, fields_of(audit))
     if (ended := time_of(page.first("terminated"))) is not None:

@@ -15,8 +15,7 @@ from relayctl import moments
 from relayctl.rehearse.history import History, Moment, Page, Past
 from relayctl.rehearse.replay import Rehearsal
 from relayctl.report.report import spread, spread_words
-from relayctl.settings.settings_file import settings_of
-from relayctl.settings.settings_yaml import encode
+from relayctl.settings.settings_file import encode, settings_of
 
 LATE_SECONDS = 60.0
 NOISIEST = 10
@@ -36,7 +35,7 @@ class Got(NamedTuple):
 def pages_got(histories: Iterable[History]) -> Iterator[Got]:
     """Yield all pages that people got, incident by incident, oldest first."""
     for history in histories:
-        told = _state(history.earlier[-1]) if history.earlier else None
+        told: State | None = None
         for page, moment in history.pages:
             classes = frozenset(_classes(history, page, moment, told))
             told = _state(moment)
@@ -174,6 +173,8 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """Yield the lines of a report: label, text, and True if it is bad news."""
     direct = found["direct"]
     yield "BigPanda shared", f"{found['shares']:,} times, {found['incidents']:,} incidents", False
+    if len(found["targets"]) > 1:
+        yield "targets", ", ".join(f"{name} {count:,}" for name, count in sorted(found["targets"].items())), False
     pages = direct["pages"]
     whose = "assumed: one for each share, at once" if direct["are_assumed"] else "that xMatters made"
     yield "people got", f"{pages:,} pages, {whose}; at most {direct['most_in_a_minute']} a minute", False
@@ -192,12 +193,15 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
         fewer = f"{_part(pages - done['pages'], pages)} fewer" if done["pages"] <= pages else "more"
         text = f"{done['pages']:,} pages ({fewer}), {done['critical']:,} critical"
         yield f"relay, {name}", f"{text}; at most {done['most_in_a_minute']} a minute", False
+    for place, text in enumerate(unknown(found)):
+        yield "" if place else "not known", text, False
+
+
+def noisiest(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     for place, each in enumerate(found["noisiest"]):
         counts = ", ".join(map(str, each["relay"].values()))
         title = printable(each["title"] or each["incident_id"], 30)
         yield "" if place else "noisiest", f"{each['pages']:>3} pages, relay {counts}: {title}", False
-    for place, text in enumerate(unknown(found)):
-        yield "" if place else "not known", text, False
 
 
 def unknown(found: Mapping[str, Any]) -> Iterator[str]:
@@ -239,11 +243,9 @@ def page(title: str, when: str, found: Mapping[str, Any], settings: str) -> str:
     heats = {"people got": found["direct"]["by_hour"]} | {
         f"the relay, {name}": done["by_hour"] for name, done in found["relay"].items()
     }
-    told = list(rows({**found, "noisiest": []}))
-    noisiest = [each for each in rows(found) if each not in told]
     parts = ["<h2>Pages by hour and weekday (UTC)</h2>"]
     parts += [f"<h3>{escape(name)}</h3>{_heat(table)}" for name, table in heats.items()]
-    parts += [f"<h2>The noisiest incidents</h2>{_table(noisiest)}"]
+    parts += [f"<h2>The noisiest incidents</h2>{_table(noisiest(found))}"]
     parts += [
         "<h2>Settings to install with</h2><p>Save them as channels/NAME.yaml, then type "
         f"<code>relayctl channel apply channels</code>.</p><pre>{escape(settings)}</pre>"
@@ -251,7 +253,7 @@ def page(title: str, when: str, found: Mapping[str, Any], settings: str) -> str:
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1><p class=when>{escape(when)}</p>"
-        f"{_table(told)}{''.join(parts)}</html>\n"
+        f"{_table(rows(found))}{''.join(parts)}</html>\n"
     )
 
 

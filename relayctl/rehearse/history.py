@@ -6,8 +6,7 @@ as the incident's severity.
 """
 
 import json
-from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ from relay.bigpanda.listing import SHARED
 from relay.incidents.callback import ESCALATE
 from relay.incidents.share import RANKS, Fields, Share, fields_of, parse_share, scalar, time_of
 from relay.xmatters.directory import SUPPRESSED_WITHIN_SECONDS
-from relayctl.rehearse.fetch import ACTIVITIES, AUDITS, DETAILS, EVENTS, SUPPRESSED, Archive
 
 _OPENS = ("incident_opened", "incident_reopen", "incident_created")
 _CLOSES = ("incident_resolved_ui_manually", "incident_resolved_api", "incident_resolved_by_alerts", "incident_resolved")
@@ -23,6 +21,21 @@ _CLOSES = ("incident_resolved_ui_manually", "incident_resolved_api", "incident_r
 _CLOCKS_DIFFER_SECONDS = 5.0
 # A page that tells another status than the alerts is taken to be about a share within this time before it.
 _TELLS_SECONDS = 120.0
+
+
+class Period(NamedTuple):
+    """The time that a rehearsal is about, in epoch seconds."""
+
+    since: int
+    until: int
+
+
+class Told(NamedTuple):
+    """BigPanda's words about an incident."""
+
+    id: str
+    document: Any  # The incident with its alerts; None if it is gone
+    activities: Sequence[Any]  # Its activities, the newest first
 
 
 class Page(NamedTuple):
@@ -58,7 +71,6 @@ class History(NamedTuple):
     title: str  # Its title; empty if unknown
     moments: tuple[Moment, ...]  # Its shares, oldest first
     spells: tuple[tuple[float, float | None], ...]  # Start and end (epoch seconds) of being open; None while it is
-    earlier: tuple[Moment, ...] = ()  # Its shares before the period: what people knew when it began
 
     @property
     def pages(self) -> list[tuple[Page, Moment]]:
@@ -80,68 +92,57 @@ class Past(NamedTuple):
     dropped: int = 0  # Number of shares without a page around which xMatters' flood control dropped something
 
 
-def read_pages(archive: Archive) -> dict[str, list[Page]]:
-    """Return the pages by BigPanda's id of the incident, oldest first, with what is known of their answers."""
-    audits = {key: _heard(document) for key, document in archive.all(AUDITS) if isinstance(document, list)}
-    found = defaultdict[str, dict[str, Page]](dict)
-    for _, events in archive.all(EVENTS):
-        for event in events:
-            at, incident, name = time_of(event["created"]), event["incident"], event["id"]
-            if at is not None and isinstance(incident, str) and name:
-                status = str(event["told_status"] or "").strip().lower() or None
-                page = Page(name, at, status if status in RANKS else None)
-                found[incident][name] = page._replace(**audits.get(name, {}))
-    return {incident: sorted(pages.values(), key=lambda page: page.at) for incident, pages in found.items()}
-
-
-def read_past(archive: Archive) -> Past:
-    """Return what is known of the archive's period; all webhooks are wanted if it is about no target of shares."""
-    pages, targets = read_pages(archive), archive.about["targets"]
-    # BigPanda lists the newest first, also of those with the same time.
-    activities = {key: [fields_of(each) for each in reversed(listed)] for key, listed in archive.all(ACTIVITIES)}
+def read_past(
+    period: Period, incidents: Iterable[Told], pages: Mapping[str, Sequence[Page]], targets: Collection[str] = ()
+) -> Past:
+    """Return the past of `incidents`, with `pages` by incident; all webhooks are wanted without `targets` of shares."""
     counted = Counter[str]()
     logs_updates, histories = False, []
-    # One by one: the details of all incidents would take much memory. Two runs at once may have added one twice.
-    for key, document in archive.all(DETAILS):
-        if not isinstance(document, dict) or key not in activities:
-            continue
-        logged = sorted(activities.pop(key), key=_at)
-        shares = [each for each in logged if each.get("type") == SHARED]
+    for each in incidents:
+        # BigPanda lists the newest first, also of those with the same time.
+        logged = sorted(map(fields_of, reversed(each.activities)), key=_at)
+        shares = [activity for activity in logged if activity.get("type") == SHARED]
         counted.update(map(_target, shares))
-        wanted = [each for each in shares if is_wanted(_target(each), targets)]
-        again = any(fields_of(each.get("params")).get("firsttime") is False for each in wanted)
+        wanted = [activity for activity in shares if is_wanted(_target(activity), targets)]
+        again = any(fields_of(activity.get("params")).get("firsttime") is False for activity in wanted)
         logs_updates = logs_updates or again or len(wanted) > len(set(map(_target, wanted)))
-        history = _history(key, document, logged, wanted, pages.get(key, ()), archive.about)
+        # The direct integration makes a page of a share, so there was a share that BigPanda did not log.
+        of_pages = pages.get(each.id, ()) if wanted or not shares else ()
+        history = _history(each, logged, [_at(activity) for activity in wanted], of_pages, period)
         if history.moments:
             histories.append(history)
     ordered = tuple(sorted(histories, key=lambda each: each.moments[0].at))
     others = sum(map(len, pages.values())) - sum(len(each.pages) for each in ordered)
-    return Past(ordered, dict(counted), logs_updates, others, _dropped(archive, ordered))
+    return Past(ordered, dict(counted), logs_updates, others)
 
 
-def _dropped(archive: Archive, histories: Iterable[History]) -> int:
-    """Count the shares that flood control may have dropped: xMatters says when it dropped, and not which signal."""
-    times = sorted({at for _, found in archive.all(SUPPRESSED) for each in found if (at := time_of(each)) is not None})
-    shares = (moment.at for history in histories for moment in history.moments if moment.page is None)
-    return sum(
-        bisect_left(times, at - SUPPRESSED_WITHIN_SECONDS) < bisect_right(times, at + SUPPRESSED_WITHIN_SECONDS)
-        for at in shares
-    )
+def with_answers(past: Past, audits: Mapping[str, Sequence[Any]], suppressed: Sequence[float]) -> Past:
+    """Return the past with what the pages' audits tell, and with the shares that flood control may have dropped.
+
+    xMatters says when it dropped a signal, and not which one.
+    """
+
+    def heard(page: Page) -> Page:
+        return page._replace(**_heard(audits[page.id])) if page.id in audits else page
+
+    def told(moment: Moment) -> Moment:
+        return moment._replace(page=heard(moment.page)) if moment.page else moment
+
+    shares = (moment.at for history in past.histories for moment in history.moments if moment.page is None)
+    near = (any(abs(at - each) <= SUPPRESSED_WITHIN_SECONDS for each in suppressed) for at in shares)
+    histories = (each._replace(moments=tuple(map(told, each.moments))) for each in past.histories)
+    return past._replace(dropped=sum(near), histories=tuple(histories))
 
 
 def _history(
-    key: str,
-    document: Mapping[str, Any],
-    logged: Sequence[Fields],
-    shares: Sequence[Fields],
-    pages: Sequence[Page],
-    about: Mapping[str, Any],
+    told: Told, logged: Sequence[Fields], shared_at: Iterable[float], pages: Sequence[Page], period: Period
 ) -> History:
-    incident = Fields(document)
+    incident = Fields(told.document)
     spells = _spells(incident, logged)
     alerts = [Fields(each) for each in incident.get("alerts") or () if isinstance(each, dict)]
     severity = str(incident.get("severity") or incident.get("status") or "unknown").lower()
-    own = {name: document[name] for name in ("incident_tags", "incidentTags", "environments") if name in document}
+    names = ("incident_tags", "incidentTags", "environments")
+    own = {name: told.document[name] for name in names if name in told.document}
 
     def alerts_at(at: float) -> list[dict[str, Any]]:
         begun = (each for each in alerts if (time_of(each.first("startedon", "start")) or 0) <= at)
@@ -154,23 +155,19 @@ def _history(
             (each["status"] for each in alerts_at(at)), key=lambda status: RANKS.get(status, 0), default=severity
         )
 
-    def moment(at: float, told: str | None, page: Page | None = None) -> Moment:
-        status = told or inferred_at(at)
-        is_over, alerts = status == "ok", alerts_at(at)
-        members = {"id": key, "status": status, "severity": severity, "active": not is_over, "resolved": is_over}
-        members |= {"changedOn": int(at), "updatedOn": int(at), "alerts": alerts}
-        return Moment(at, json.dumps({"incident": own | members}).encode(), status, told is None, page)
+    def moment(at: float, page: Page | None = None) -> Moment:
+        told_status = page.status if page and page.at - at <= _TELLS_SECONDS else None
+        status = told_status or inferred_at(at)
+        is_over = status == "ok"
+        members = {"id": told.id, "status": status, "severity": severity, "active": not is_over, "resolved": is_over}
+        members |= {"changedOn": int(at), "updatedOn": int(at), "alerts": alerts_at(at)}
+        return Moment(at, json.dumps({"incident": own | members}).encode(), status, told_status is None, page)
 
-    times = sorted({_at(each) for each in shares if _at(each) <= about["until"]})
-    told = _told_states({at: inferred_at(at) for at in times}, pages)
-    known = [moment(at, told.get(at)) for at in times]
-    matched, unmatched = _matched([each for each in known if each.at >= about["since"]], pages)
-    # The direct integration makes a page of a share, so there was a share that BigPanda did not log.
-    is_wanted_one = known or not any(each.get("type") == SHARED for each in logged)
-    matched += [moment(page.at, page.status, page) for page in unmatched] if is_wanted_one else []
+    times = sorted({at for at in shared_at if period.since <= at <= period.until})
+    matched, unmatched = _matched({at: inferred_at(at) for at in times}, pages)
+    found = [moment(at, page) for at, page in matched.items()] + [moment(page.at, page) for page in unmatched]
     title = next((text for each in alerts if (text := scalar(each.get("description")))), "")
-    ordered, earlier = sorted(matched, key=lambda each: each.at), [each for each in known if each.at < about["since"]]
-    return History(key, title, tuple(ordered), tuple(spells), tuple(earlier))
+    return History(told.id, title, tuple(sorted(found, key=lambda each: each.at)), tuple(spells))
 
 
 def _alert_at(alert: Fields, at: float, severity: str) -> dict[str, Any]:
@@ -203,33 +200,17 @@ def _spells(incident: Fields, logged: Sequence[Fields]) -> list[tuple[float, flo
     return spells
 
 
-def _told_states(inferred: Mapping[float, str], pages: Sequence[Page]) -> dict[float, str]:
-    """Return the status that a page told of the last share before it, or of an earlier one with that status."""
-    told: dict[float, str] = {}
-    for page in pages:
-        near = [at for at in inferred if page.at - _TELLS_SECONDS <= at <= page.at + _CLOCKS_DIFFER_SECONDS]
-        alike = [at for at in near if inferred[at] == page.status and at not in told]
-        if page.status and near:
-            told.setdefault((alike or near)[-1], page.status)
-    return told
-
-
-def _matched(moments: Sequence[Moment], pages: Sequence[Page]) -> tuple[list[Moment], list[Page]]:
+def _matched(inferred: Mapping[float, str], pages: Sequence[Page]) -> tuple[dict[float, Page | None], list[Page]]:
     """Give each page to a share: the last one before it that has none and the page's status, else that has none."""
-    left, unmatched = list(moments), list[Page]()
+    found, unmatched = dict[float, Page | None].fromkeys(inferred), list[Page]()
     for page in pages:
-        free = [
-            place
-            for place, moment in enumerate(left)
-            if moment.page is None and moment.at <= page.at + _CLOCKS_DIFFER_SECONDS
-        ]
-        alike = [place for place in free if page.status in {None, left[place].status}]
-        if not free:
+        free = [at for at, its in found.items() if its is None and at <= page.at + _CLOCKS_DIFFER_SECONDS]
+        alike = [at for at in free if page.status in {None, inferred[at]}]
+        if free:
+            found[(alike or free)[-1]] = page
+        else:
             unmatched.append(page)
-            continue
-        place = (alike or free)[-1]
-        left[place] = left[place]._replace(page=page)
-    return left, unmatched
+    return found, unmatched
 
 
 def _heard(audits: Iterable[Any]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""Read-only client of one vendor's API: it can only GET, keeps to a pace, and waits out what passes."""
+"""Reader of one vendor's API: it can only GET, keeps to a pace, and keeps each answer, so that no run asks it again."""
 
+import dbm.sqlite3
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +17,7 @@ from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relayctl.stack.deployed import Effects
 
+FILE = "fetched.sqlite"
 # Time limit of one call, and how often it is tried.
 CALL_SECONDS, TRIES = 30.0, 6
 # Waits after a failure, and after a 429 without Retry-After: each twice as long as the one before.
@@ -33,6 +36,25 @@ class FetchError(click.ClickException):
     """A vendor cannot be read; the message says why, and what to do."""
 
 
+class Answers:
+    """Vendors' answers by URL, in a file of a folder that only the operator can read. Threads may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._place = folder / FILE
+
+    def find(self, url: str) -> list[Any]:
+        """Return a list with the answer, which may be None, or an empty list."""
+        with dbm.sqlite3.open(self._place, "c", 0o600) as found:
+            text = found.get(url.encode())
+        return [] if text is None else [json.loads(text)]
+
+    def keep(self, url: str, answer: Any) -> Any:
+        with dbm.sqlite3.open(self._place, "c", 0o600) as found:
+            found[url] = json.dumps(answer)
+        return answer
+
+
 @dataclass
 class Reader:
     """Reads one vendor's API, at the vendor's pace for all threads together."""
@@ -43,6 +65,7 @@ class Reader:
     headers: Mapping[str, str] = field(repr=False)  # Headers with the credentials
     calls_a_second: float  # The vendor's limit for one endpoint
     effects: Effects  # Clocks of the run
+    answers: Answers  # What was read before, and is now
     stop: threading.Event = field(default_factory=threading.Event)  # Ends all waits, by a FetchError
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     # The earliest time of the next call, by endpoint (seconds of the monotonic clock).
@@ -53,9 +76,18 @@ class Reader:
         """Seconds from one call of an endpoint to the next."""
         return (1 + MARGIN) / self.calls_a_second
 
-    def get(self, path: str, query: Mapping[str, Any], endpoint: str = "") -> Any:
-        """Return the JSON document at a path, at the pace of `endpoint`; None for 404 and 410. Raises FetchError."""
-        url = f"{self.base_url}{path}?{urlencode(query)}" if query else f"{self.base_url}{path}"
+    def get(
+        self, path: str, query: Mapping[str, Any], endpoint: str = "", keep: Callable[[Any], Any] = lambda found: found
+    ) -> Any:
+        """Return the part that `keep` returns of the JSON document at a path, from the answers or from the vendor.
+
+        The document is None for 404 and 410. Calls are at the pace of `endpoint`. Raises FetchError.
+        """
+        url = f"{self.base_url}{path}?{urlencode(query)}"
+        found = self.answers.find(url)
+        return found[0] if found else self.answers.keep(url, keep(self._asked(url, path, endpoint)))
+
+    def _asked(self, url: str, path: str, endpoint: str) -> Any:
         wait, problem = FIRST_WAIT_SECONDS, ""
         for _ in range(TRIES):
             self._take_turn(endpoint)

@@ -19,15 +19,14 @@ from relay.incidents.share import environment_id
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, CredentialInput, credential_option
 from relayctl.rehearse import fetch
-from relayctl.rehearse.fetch import Archive
-from relayctl.rehearse.findings import figures, page, rows, settings_to_install, with_assumed_pages
-from relayctl.rehearse.history import Past, is_wanted, read_past
-from relayctl.rehearse.reader import Reader
+from relayctl.rehearse.findings import figures, noisiest, page, rows, settings_to_install, with_assumed_pages
+from relayctl.rehearse.history import Past, Period, read_past, with_answers
+from relayctl.rehearse.reader import Answers, Reader
 from relayctl.rehearse.replay import rehearse
 from relayctl.settings.settings_file import channel_of_policy, channel_without_credentials
 from relayctl.stack.deployed import Effects
 
-DEFAULT_DAYS, MOST_DAYS = 90, 400
+MOST_DAYS = 400
 # A page of 100 events with all their properties.
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 POLICIES: Mapping[str, Mapping[str, Any]] = {
@@ -54,9 +53,7 @@ def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None
 
 
 @click.command(cls=CredentialCommand, short_help="Show what the relay would have done to your own past.")
-@click.option(
-    "--since", type=moments.since, metavar="AGE|TIME", help="The past since: 90d, 12h or a time. 90d if left out."
-)
+@moments.since_option("90d", "The past since: 90d, 12h or a time.")
 @click.option(
     "--environment",
     "environments",
@@ -103,6 +100,7 @@ def rehearse_(
     context: click.Context,
     /,
     *,
+    since: float,
     files: tuple[Path, ...],
     keep: Path | None,
     html: Path | None,
@@ -128,38 +126,36 @@ def rehearse_(
     effects: Effects = context.obj or Effects()
     if html and not html.parent.is_dir():
         raise click.UsageError(f"--html: there is no folder {html.parent}")
+    now = effects.clock()
+    if not now - MOST_DAYS * moments.DAY <= since < now:
+        raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
     channels = {name: _to_rehearse(channel_of_policy(name, policy)) for name, policy in POLICIES.items()}
     channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
-    about, readers = _about(effects.clock(), vendors), _readers(effects, vendors)
+    credentials = _credentials(vendors)
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
-        archive = Archive(Path(folder), about)
-        since, is_assumed = archive.about["since"], len(readers) == 1
-        if since != about["since"]:
-            terminal.say(f"{archive.folder} begins at {moments.moment(since)}; the report is about that time")
-        past = _fetched(archive, *readers)
-    _warn(readers, past, vendors)
+        answers = Answers(Path(folder))
+        # A run that goes on keeps its first period.
+        period = Period(*(answers.find("period") or [answers.keep("period", [int(since), int(now)])])[0])
+        if keep and period.since != int(since):
+            terminal.say(f"{keep} begins at {moments.moment(period.since)}; the report is about that time")
+        past = _past(period, [_reader(effects, answers, *each) for each in credentials], vendors)
     if not past.histories:
         named = ", ".join(sorted(past.targets)) or "none"
-        terminal.nothing(f"nothing was shared with a webhook since {moments.moment(since)}; targets: {named}")
-    past = with_assumed_pages(past) if is_assumed else past
+        terminal.nothing(f"nothing was shared with a webhook since {moments.moment(period.since)}; targets: {named}")
     rehearsals = {}
     for name, channel in channels.items():
         with terminal.status(f"rehearsing {name} …"):
-            rehearsals[name] = rehearse(past.histories, channel, since)
-    found = figures(past, rehearsals, are_assumed=is_assumed)
-    found = {"since": moments.iso(since), "until": moments.iso(archive.about["until"]), **found}
+            rehearsals[name] = rehearse(past.histories, channel)
+    found = figures(past, rehearsals, are_assumed=len(credentials) == 1)
+    found = {"since": moments.iso(period.since), "until": moments.iso(period.until), **found}
     _show(found, settings_to_install(found, POLICIES), as_json=as_json, html=html)
 
 
-def _about(now: float, options: Mapping[str, Any]) -> dict[str, Any]:
-    start = now - DEFAULT_DAYS * moments.DAY if options["since"] is None else options["since"]
-    if not now - MOST_DAYS * moments.DAY <= start < now:
-        raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
-    members = ("environments", "key", "targets", "bigpanda_url", "xmatters_url")
-    return {"since": int(start), "until": int(now), **{name: options[name] for name in members}}
+# Name and URL of a vendor, the header with the credentials, and the vendor's limit of calls a second.
+type _Access = tuple[str, str, str, float]
 
 
-def _readers(effects: Effects, options: Mapping[str, Any]) -> list[Reader]:
+def _credentials(options: Mapping[str, Any]) -> list[_Access]:
     url, username, password = (options[name] for name in ("xmatters_url", "username", "password"))
     if (url is None) != (username is None or password is None):
         raise click.UsageError("--xmatters-url, --username and --password belong together")
@@ -167,50 +163,46 @@ def _readers(effects: Effects, options: Mapping[str, Any]) -> list[Reader]:
         raise click.UsageError("give --bigpanda-key @FILE")
     source = CredentialInput(allows_literals=False)
     token = source.read("--bigpanda-key", "bigpanda.api_key", options["bigpanda_key"])
-    secret = source.read("--password", "xmatters.rest.auth.password", password) if password else ""
-    source.warn()
-
-    def reader(vendor: str, url: str, authorization: str, calls_a_second: float) -> Reader:
-        parts = urlsplit(url)
-        hosts = AllowList(vendor, (parts.hostname or "",), loopback=parts.scheme == "http")
-        headers = {"Authorization": authorization, "Accept": "application/json"}
-        outward = effects.outward(hosts, most=MAX_ANSWER_BYTES)
-        return Reader(vendor, outward, url, headers, calls_a_second, effects)
-
-    found = [reader("BigPanda", options["bigpanda_url"], f"Bearer {token}", CALLS_A_SECOND)]
+    found: list[_Access] = [("BigPanda", options["bigpanda_url"], f"Bearer {token}", CALLS_A_SECOND)]
     if url:
+        secret = source.read("--password", "xmatters.rest.auth.password", password)
         basic = b64encode(f"{username}:{secret}".encode()).decode()
-        found.append(reader("xMatters", url, f"Basic {basic}", fetch.XMATTERS_CALLS_A_SECOND))
+        found.append(("xMatters", url, f"Basic {basic}", fetch.XMATTERS_CALLS_A_SECOND))
+    source.warn()
     return found
 
 
-def _fetched(archive: Archive, bigpanda: Reader, xmatters: Reader | None = None) -> Past:
-    fetch.fetch_incidents(bigpanda, archive)
-    if xmatters:
-        fetch.fetch_pages(xmatters, archive)
-        pages = (each for history in read_past(archive).histories for each in history.pages)
-        critical = [page.id for page, moment in pages if (page.status or moment.status) == "critical"]
-        fetch.fetch_answers(xmatters, archive, critical)
-    return read_past(archive)
+def _reader(
+    effects: Effects, answers: Answers, vendor: str, url: str, authorization: str, calls_a_second: float
+) -> Reader:
+    parts = urlsplit(url)
+    hosts = AllowList(vendor, (parts.hostname or "",), loopback=parts.scheme == "http")
+    headers = {"Authorization": authorization, "Accept": "application/json"}
+    return Reader(vendor, effects.outward(hosts, most=MAX_ANSWER_BYTES), url, headers, calls_a_second, effects, answers)
+
+
+def _past(period: Period, readers: Sequence[Reader], options: Mapping[str, Any]) -> Past:
+    bigpanda, *others = readers
+    listed = fetch.list_incidents(bigpanda, period, options["environments"])
+    incidents = fetch.read_incidents(bigpanda, listed)
+    if not others:
+        return with_assumed_pages(read_past(period, incidents, {}, options["targets"]))
+    [xmatters] = others
+    pages = fetch.read_pages(xmatters, period, options["key"], {each.id for each in listed})
+    past = read_past(period, incidents, pages, options["targets"])
+    made = [(page, moment) for history in past.histories for page, moment in history.pages]
+    critical = [page.id for page, moment in made if (page.status or moment.status) == "critical"]
+    if past.histories and not made:
+        terminal.say(
+            f"warning: no page of xMatters has the id of a shared incident in a property, such as {options['key']}: "
+            f"--property names another, and {options['username']} sees only the pages that this user may see"
+        )
+    return with_answers(past, fetch.read_audits(xmatters, critical), fetch.read_suppressions(xmatters))
 
 
 def _to_rehearse(channel: Channel) -> Channel:
     """Return a channel that decides about the past: live, without pauses, and without questions to BigPanda."""
     return replace(channel, policy=channel.policy._replace(mode=Mode.LIVE, pauses=()), bigpanda=None)
-
-
-def _warn(readers: Sequence[Reader], past: Past, options: Mapping[str, Any]) -> None:
-    together = [name for name in past.targets if is_wanted(name, options["targets"])]
-    if len(together) > 1 and not options["targets"]:
-        named = ", ".join(sorted(together))
-        terminal.say(f"warning: shares with several webhooks are counted together: {named}; --target looks at one")
-    if len(readers) > 1 and past.histories and not any(history.pages for history in past.histories):
-        terminal.say(
-            f"warning: no page of xMatters has the id of a shared incident in a property, such as {options['key']}: "
-            f"--property names another, and {options['username']} sees only the pages that this user may see"
-        )
-    if past.histories and not past.logs_updates:
-        terminal.say("BigPanda logged first shares only: later ones are known by the pages that xMatters made of them.")
 
 
 def _show(found: Mapping[str, Any], settings: str, *, as_json: bool, html: Path | None) -> None:
@@ -222,7 +214,7 @@ def _show(found: Mapping[str, Any], settings: str, *, as_json: bool, html: Path 
         terminal.document({**found, "settings": settings})
     else:
         terminal.show_line(f"{title}, {when}")
-        for label, text, is_bad in rows(found):
+        for label, text, is_bad in (*rows(found), *noisiest(found)):
             terminal.show_line(text, lead=f"  {label:15} ", color="red" if is_bad else None)
         terminal.show_line(
             "Settings to install with: save them as channels/NAME.yaml, then relayctl channel apply channels"

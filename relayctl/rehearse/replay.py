@@ -24,9 +24,6 @@ from relay.ledger.entry_key import key
 from relayctl.rehearse.history import History, Moment
 from relayctl.report.explanation import task_of
 
-# Much later than any wait of the library, so that a fault in a wait ends a rehearsal.
-_MOST_WAKES = 1000
-
 
 class Ring(NamedTuple):
     """A signal that the relay would have sent."""
@@ -35,7 +32,6 @@ class Ring(NamedTuple):
     incident_id: str
     transition: Transition
     status: str | None
-    recipients: tuple[str, ...]  # Whom it would have notified; empty if xMatters' workflow chooses
     after: float  # Seconds since the share
 
 
@@ -69,7 +65,6 @@ class Rehearsal:
     """Decisions of the relay about the shares of one channel."""
 
     channel: Channel
-    since: float  # Start of the period (epoch seconds): what happens before it is not reported
     now: float = 0.0  # The simulated time (epoch seconds)
     rings: list[Ring] = field(default_factory=list)  # Its signals, oldest first
     quiet: Counter[str] = field(default_factory=Counter)  # Shares that would not have rung, by the library's outcome
@@ -89,9 +84,7 @@ class Rehearsal:
 
     def wake_until(self, until: float) -> None:
         """Wake what waited until some time before `until` (epoch seconds)."""
-        for _ in range(_MOST_WAKES * max(1, len(self._agenda))):
-            if not self._agenda or self._agenda[0][0] > until:
-                return
+        while self._agenda and self._agenda[0][0] <= until:
             at, _, name = heapq.heappop(self._agenda)
             due, task = self._wakes.get(name, (0.0, None))
             if task is None or due != at:
@@ -122,15 +115,14 @@ class Rehearsal:
             case Settle():
                 self._settle(task, entry, action)
             case DeadLetter():
-                if self.now >= self.since:
-                    self.dead.append(task.job.incident_id)
+                self.dead.append(task.job.incident_id)
                 dead = entry.dead_lettering(task.state, self.now, action.reason, plan=entry.debt.plan + 1)
                 self._entries[task.entry_key] = dead
             case Wait():
                 self._wait(task, entry, action)
 
     def _settle(self, task: Task, entry: Entry, action: Settle) -> None:
-        if task.is_from_webhook and self.now >= self.since:
+        if task.is_from_webhook:
             self.quiet[action.outcome] += 1
         self._entries[task.entry_key] = task.described(action.note) if action.note is not None else entry
 
@@ -148,26 +140,20 @@ class Rehearsal:
         self._entries[task.entry_key] = claimed.accepted(lease, request_id, 1, until=self.now, audience=audience)
         self._wakes.pop(task.entry_key, None)
         transition = task.change.transition if task.change else Transition.TOUCHED
-        names, after = send.only or task.recipients, max(0.0, self.now - task.state.came)
-        ring = Ring(self.now, task.job.incident_id, transition, task.state.status, names, after)
-        if self.now >= self.since:
-            self.rings.append(ring)
+        after = max(0.0, self.now - task.state.came)
+        self.rings.append(Ring(self.now, task.job.incident_id, transition, task.state.status, after))
 
 
-def rehearse(histories: Sequence[History], channel: Channel, since: float) -> Rehearsal:
-    """Return what the relay would have done since a time (epoch seconds), with the settings of `channel`."""
-    run = Rehearsal(channel, since)
+def rehearse(histories: Sequence[History], channel: Channel) -> Rehearsal:
+    """Return what the relay would have done, with the settings of `channel`."""
+    run = Rehearsal(channel)
     happens: list[tuple[float, Callable[[], None]]] = [
         (page.answered_at, partial(run.answer, history, page.answered_by))
         for history in histories
         for page, _ in history.pages
         if page.answered_at is not None
     ]
-    happens += [
-        (moment.at, partial(run.share, moment))
-        for history in histories
-        for moment in (*history.earlier, *history.moments)
-    ]
+    happens += [(moment.at, partial(run.share, moment)) for history in histories for moment in history.moments]
     # Of what happens at one moment, answers come first.
     for at, happen in sorted(happens, key=lambda each: each[0]):
         run.wake_until(at)

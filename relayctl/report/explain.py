@@ -1,7 +1,7 @@
 """relayctl explain: explain a share without sending anything."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import replace
 from typing import IO, Any
 
@@ -12,11 +12,10 @@ from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
 from relay.failures import BadRequest, InvalidChannel, Reason
 from relay.foreign_text import one_line, printable
-from relay.incidents.share import Share, parse_share
+from relay.incidents.share import parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.table import Ledger
 from relayctl import terminal
-from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore, checked_name
 from relayctl.failed_calls import tried
@@ -25,9 +24,6 @@ from relayctl.settings.settings_file import channel_of_policy
 from relayctl.stack.deployed import Stack, on_stack
 
 _LABEL_COLUMNS = 15
-# Shorter texts stand in many bodies by chance, such as a version in the trigger's URL.
-_LEAST_SECRET = 8
-_MASK = "***"
 _WHOLE = {"inbound", "xmatters"}
 
 
@@ -47,7 +43,7 @@ _WHOLE = {"inbound", "xmatters"}
 def explain(stack: Stack, as_json: bool, **options: Any) -> None:
     """Explain what a share would do, and why. Nothing is sent, and nothing is written.
 
-    FILE is the body of BigPanda's webhook; - is standard input. Credentials are not shown.
+    FILE is the body of BigPanda's webhook; - is standard input.
 
     Without a stack that can be reached, the share is compared with nothing, as if the incident were new; then --policy
     names a file: the JSON of a policy, or of a whole channel.
@@ -65,42 +61,32 @@ def explain(stack: Stack, as_json: bool, **options: Any) -> None:
     body = options["file"].read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         raise click.ClickException(f"the relay would answer 413: body: has more than {MAX_BODY_BYTES} bytes")
-    share = _parsed(body)
+    try:
+        share = parse_share(body)
+    except BadRequest as error:
+        raise click.ClickException(f"the relay would answer {error.status}: {error}") from error
     channel, origin, notes = _source(stack, name, policy, offline=options["offline"])
     named = tuple(dict.fromkeys(filter(None, map(str.strip, options["recipients"].split(",")))))
     case = Case(channel, share, body, named, stack.effects.clock())
     case = case._replace(missing="--offline") if options["offline"] else _with_ledger(stack, case)
-    document = _document(case, origin, notes)
+    found = explanation(case) | {"notes": notes}
+    document = {"channel": name, "source": origin, "incident_id": share.incident_id, **found}
     if as_json:
         terminal.document(document)
         return
-    for label, line in lines(document):
-        terminal.show_line(line, lead=f"{label:{_LABEL_COLUMNS}}")
+    for label, said in lines(document):
+        for number, line in enumerate(said):
+            terminal.show_line(line, lead=f"{'' if number else label:{_LABEL_COLUMNS}}")
 
 
 def _policy_file(file: IO[bytes]) -> dict[str, Any]:
-    content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise click.UsageError(f"the policy file has more than {MAX_BYTES:,} bytes, which no secret can hold")
     try:
-        document = decode_secret(content.decode("utf-8"))
+        document = decode_secret(file.read().decode("utf-8"))
     except (UnicodeDecodeError, InvalidChannel):
         raise click.UsageError("the policy file is not JSON") from None
     if not isinstance(document, dict):
         raise click.UsageError("the policy file must be a JSON object: a channel's secret, or its policy")
     return document
-
-
-def _parsed(body: bytes) -> Share:
-    try:
-        return parse_share(body)
-    except BadRequest as error:
-        hint = ""
-        if error.field == "incident.id" and b'"httpMethod"' in body:
-            hint = (
-                "; the file is an event of API Gateway: give its body, such as: jq -r .body FILE | relayctl explain -"
-            )
-        raise click.ClickException(f"the relay would answer {error.status}: {error}{hint}") from error
 
 
 def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bool) -> tuple[Channel, str, list[str]]:
@@ -138,75 +124,27 @@ def _with_ledger(stack: Stack, case: Case) -> Case:
     return known or case._replace(missing=f"the ledger was not read: {problem}")
 
 
-def _document(case: Case, origin: str, notes: list[str]) -> dict[str, Any]:
-    document = {
-        "channel": case.channel.name,
-        "source": origin,
-        "incident_id": case.share.incident_id,
-        **explanation(case),
-        "notes": notes,
-    }
-    plain = masked = json.dumps(document)
-    for secret in sorted(case.channel.secrets(), key=len, reverse=True):
-        if len(secret) >= _LEAST_SECRET:
-            masked = masked.replace(json.dumps(secret)[1:-1], _MASK)
-    found: dict[str, Any] = json.loads(masked)
-    if masked != plain:
-        found["notes"].append("a credential of the channel stands in the share; it is shown as ***")
-    return found
+# Characters of a line of text, and of the body that the text shows; --json has all.
+MAX_LINE, MAX_BODY = 1000, 3000
 
 
-# Characters of a value, of a route and of the body that the text shows; --json has all.
-MAX_VALUE, MAX_LINE = 160, 1000
-MAX_BODY = 3000
-
-type Line = tuple[str, str]
-
-
-def lines(document: Mapping[str, Any]) -> Iterator[Line]:
-    """Yield pairs of label and line from the JSON object of an explanation; only the first of a part has its label."""
-    change, routes, request = document["transition"], document["routes"], document["request"]
-    compared = {name: each for name, each in change.items() if name != "transition"}
-    nothing = [f"nothing, as if the incident were new: {printable(change['ledger_missing'] or '')}"]
-    limits = document["rate_limit"]
-    said = [one_line(f"{each['key']}: {each['result']}", MAX_LINE) for each in routes]
-    used = [_fields(each, separator=" ") for each in limits["limits"]]
-    yield "incident", f"{_value(document['incident_id'])}, channel {document['channel']} ({document['source']})"
-    yield "result", _result(document["verdict"], change["transition"])
-    yield from _part("compared with", nothing if change["ledger_missing"] else ["the ledger", *_fields(compared)])
-    yield from _part("parsed", _fields(document["parsed"]))
-    yield from _part("policy", _fields({name: each for name, each in document["policy"].items() if name != "pauses"}))
-    yield from _part("routes", said or ["none: the channel's own recipients are used"])
-    yield from _part("recipients", _recipients(document["recipients"]))
-    yield "priority", request["priority"]
-    yield from _part("rate limit", [*_fields(limits | {"limits": None}), *map(", ".join, used)])
-    yield from _part("request", _request(request))
-    yield from _part("note", document["notes"])
-
-
-def _part(label: str, found: Iterable[str]) -> Iterator[Line]:
-    for number, line in enumerate(found):
-        yield "" if number else label, line
-
-
-def _fields(found: Mapping[str, Any], separator: str = ": ") -> list[str]:
-    shown = {name.replace("_", " "): _value(value) for name, value in found.items()}
-    return [f"{name}{separator}{said}" for name, said in shown.items() if said]
-
-
-def _value(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:g}"
-        case dict():
-            return ", ".join(_fields(value, separator=" "))
-        case list():
-            return one_line(", ".join(dict.fromkeys(filter(None, map(_value, value)))), MAX_VALUE)
-    return one_line(str(value), MAX_VALUE)
+def lines(document: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yield pairs of label and lines from the JSON object of an explanation."""
+    nothing = [f"nothing, as if the incident were new: {document['ledger_missing']}"]
+    known = [
+        "the ledger" if document["compared_with"] else "the ledger, which does not know the incident",
+        *(f"{name}: {said}" for name, said in document["compared_with"].items()),
+    ]
+    routes = [one_line(f"{each['key']}: {each['result']}", MAX_LINE) for each in document["routes"]]
+    place = f"channel {document['channel']} ({document['source']})"
+    yield "incident", [f"{one_line(document['incident_id'], MAX_LINE)}, {place}"]
+    yield "result", [_result(document["verdict"], document["transition"])]
+    yield "compared with", list(map(printable, nothing if document["ledger_missing"] else known))
+    yield "routes", routes or ["none: the channel's own recipients are used"]
+    yield "recipients", [one_line(each, MAX_LINE) for each in _recipients(document["recipients"])]
+    yield "priority", [document["request"]["priority"]]
+    yield "request", list(_request(document["request"]))
+    yield "note", document["notes"]
 
 
 def _result(verdict: Mapping[str, Any], transition: str | None) -> str:
@@ -224,11 +162,11 @@ def _result(verdict: Mapping[str, Any], transition: str | None) -> str:
 
 def _recipients(found: Mapping[str, Any]) -> Iterator[str]:
     elsewhere = {"workflow": "the workflow in xMatters names them", "url": "BigPanda's URL names them (--recipients)"}
-    yield _value(found["names"]) or elsewhere.get(found["named_elsewhere"], "none is named here")
-    if found["only"]:
-        yield f"alone: {found['why_only']}"
-    if found["refused_in_url"]:
-        yield f"left out, not allowed (policy.allowed_recipients) or too many: {_value(found['refused_in_url'])}"
+    yield ", ".join(found["names"]) or elsewhere.get(found["named_elsewhere"], "none is named here")
+    if found["why_alone"]:
+        yield f"alone: {found['why_alone']}"
+    if refused := found["refused_in_url"]:
+        yield f"left out, not allowed (policy.allowed_recipients) or too many: {', '.join(refused)}"
 
 
 def _request(request: Mapping[str, Any]) -> Iterator[str]:

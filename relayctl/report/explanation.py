@@ -1,7 +1,6 @@
 """Explanation of a share as a JSON object: what the library's `step`, routes and content would make of it, and why."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 from relay.channels.channel import Channel
@@ -14,12 +13,10 @@ from relay.failures import Reason
 from relay.incidents.share import Share, State, Transition, is_open
 from relay.jobs.job import new_job, timestamp
 from relay.jobs.outcome import Outcome
-from relay.ledger.channel_rate_limiter import Gate, Rule, rules_of
+from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
-from relayctl import moments
-from relayctl.channel import pauses
 
 _OWNER = "relayctl"
 # Values of a condition that are named: a body may have hundreds.
@@ -70,22 +67,15 @@ class Case(NamedTuple):
 
 def explanation(case: Case) -> dict[str, Any]:
     task, _, action = step(case.task, case.entry, case.now)
-    rules = rules_of(task.channel, task.recipients)
-    limits = [_limit(rule, case.gates.get(rule.gate), task, case.now) for rule in rules]
     only = action.only if isinstance(action, Send) else ()
     is_sent = not isinstance(action, Settle) and not _is_shadowed(case.channel)
     return {
-        "verdict": _verdict(task, action, limits),
-        "transition": _transition(task, case.entry, case.missing),
-        "parsed": _parsed(case.share),
-        "policy": _policy(task, case.now),
+        "verdict": _verdict(case, task, action),
+        "transition": task.change.transition if task.change else None,
+        "ledger_missing": case.missing,
+        "compared_with": _known(case.entry),
         "routes": _routes(case),
         "recipients": _recipients(case, task, only),
-        "rate_limit": {
-            "seconds_between_signals": case.channel.policy.min_seconds_between_signals,
-            "last_signal": timestamp(case.entry.signal_times[-1]) if case.entry.signal_times else None,
-            "limits": limits,
-        },
         "request": _request(task, only, is_sent=is_sent),
     }
 
@@ -94,26 +84,34 @@ def _is_shadowed(channel: Channel) -> bool:
     return channel.policy.mode is Mode.SHADOW
 
 
-def _verdict(task: Task, action: Action, limits: list[dict[str, Any]]) -> dict[str, Any]:
+def _verdict(case: Case, task: Task, action: Action) -> dict[str, Any]:
     why = task.change.why if task.change else ""
-    full = next((each for each in limits if each.get("waits")), None)
     if _is_shadowed(task.channel) and isinstance(action, Wait) and action.reason == Reason.FLAPPING:
         return {"action": "nothing", "outcome": Outcome.UNCHANGED, "why": f"{why}; not announced until it is calm"}
     if _is_shadowed(task.channel) and not isinstance(action, Settle):
         return {"action": "shadow", "outcome": Outcome.SHADOWED, "why": why}
-    match action:
-        case Send() if full:
-            reason = Reason.CIRCUIT_OPEN if full["circuit_open_until"] else Reason.PACED
-            at = {"reason": reason, "until": full["circuit_open_until"] or full["room_from"]}
-            return {"action": "wait", "outcome": Outcome.QUEUED, "why": why, **at}
-        case Send():
+    wait = _limited(case, task) if isinstance(action, Send) else action
+    match wait:
+        case None:
             return {"action": "signal", "outcome": Outcome.DELIVERED, "why": why}
         case Wait():
-            at = {"reason": action.reason, "until": timestamp(action.until)}
+            at = {"reason": wait.reason, "until": timestamp(wait.until)}
             return {"action": "wait", "outcome": Outcome.QUEUED, "why": why, **at}
         case Settle():
-            return {"action": "nothing", "outcome": action.outcome, "why": _unsent(task, action.outcome)}
+            return {"action": "nothing", "outcome": wait.outcome, "why": _unsent(task, wait.outcome)}
     raise AssertionError(f"{type(action).__name__} is no action for a share that just came")
+
+
+def _limited(case: Case, task: Task) -> Wait | None:
+    """Return the wait of a signal for the circuit or for a full rate limit; None if it need not wait."""
+    for rule in rules_of(task.channel, task.recipients):
+        if gate := case.gates.get(rule.gate):
+            free = gate.free(case.now, rule.limit)
+            if gate.circuit.is_open(case.now):
+                return Wait(Reason.CIRCUIT_OPEN, gate.circuit.open_until or free)
+            if free > case.now or gate.must_step_back(rule, case.now, is_critical=task.state.is_critical, is_due=False):
+                return Wait(Reason.PACED, free)
+    return None
 
 
 def _unsent(task: Task, outcome: Outcome) -> str:
@@ -127,18 +125,17 @@ def _unsent(task: Task, outcome: Outcome) -> str:
     return f"{task.change.why}; {change} {rule}"
 
 
-def _transition(task: Task, entry: Entry, missing: str | None) -> dict[str, Any]:
-    return {
-        "transition": task.change.transition if task.change else None,
-        "ledger_missing": missing,
-        "is_known": entry.sequence > 0,
+def _known(entry: Entry) -> dict[str, str]:
+    """Return what the ledger has of the incident, in words; an empty object if it has nothing."""
+    found = {
         "announced": _state(entry.announced),
-        "maybe_announced": [_state(each) for each in entry.maybe_announced()[1:]],
-        "newest_known": _state(entry.newest),
-        "owed_since": timestamp(entry.debt.since) if entry.debt.since is not None else None,
-        "acknowledged_by": entry.acknowledged_by or None,
-        "flapping_until": timestamp(entry.flap.calm_at) if entry.flap.calm_at else None,
+        "maybe announced": ", ".join(filter(None, map(_state, entry.maybe_announced()[1:]))),
+        "newest known": _state(entry.newest),
+        "owed since": entry.debt.since and timestamp(entry.debt.since),
+        "acknowledged by": entry.acknowledged_by,
+        "flapping until": entry.flap.calm_at and timestamp(entry.flap.calm_at),
     }
+    return {name: str(value) for name, value in found.items() if value}
 
 
 def _state(state: State | None) -> str | None:
@@ -146,26 +143,6 @@ def _state(state: State | None) -> str | None:
         return None
     words = "over" if not state.is_open else "open, critical" if state.is_critical else "open"
     return f"{words}, of {timestamp(state.version[0] if state.version else state.came)}"
-
-
-def _parsed(share: Share) -> dict[str, Any]:
-    found = {each.name: getattr(share, each.name) for each in fields(Share) if each.name != "document"}
-    times = {name: moments.iso_or_none(found[name]) for name in ("changed_on", "updated_on")}
-    return found | times | {"alerts": [" ".join(filter(None, each)) for each in share.alerts]}
-
-
-def _policy(task: Task, now: float) -> dict[str, Any]:
-    policy, change = task.channel.policy, task.change
-    applying = [each for each in pauses.open_pauses(policy, now) if each in task.pauses]
-    return {
-        **pauses.document(policy, now),
-        "applying_pauses": [pauses.pause_words(each, now) for each in applying],
-        "notify_on": [each for each in Transition if each in policy.notify_on],
-        "is_announced": change.transition in policy.notify_on if change else None,
-        "max_age_seconds": policy.max_age_seconds,
-        "fallback_after_seconds": policy.fallback_after_seconds if task.state.is_critical else None,
-        "flap": policy.flap._asdict() if policy.flap else None,
-    }
 
 
 def _routes(case: Case) -> list[dict[str, Any]]:
@@ -179,8 +156,7 @@ def _routes(case: Case) -> list[dict[str, Any]]:
         for fact, patterns in route.when:
             if (chosen((Route(((fact, patterns),), ()),), case.share, is_open=opened) is not None) is hold:
                 values = values_of(fact, case.share, is_open=opened)
-                more = f" and {len(values) - MAX_VALUES} more" if len(values) > MAX_VALUES else ""
-                shown = f"is {', '.join(values[:MAX_VALUES])}{more}" if values else "is not in the body"
+                shown = f"is {', '.join(values[:MAX_VALUES])}" if values else "is not in the body"
                 said.append(f"{fact} {shown}{'' if hold else f', not {", ".join(patterns)}'}")
         return "".join(f", {each}" for each in said)
 
@@ -211,29 +187,11 @@ _ACKNOWLEDGED = "they acknowledged, and nothing worsened or reopened since"
 
 
 def _recipients(case: Case, task: Task, only: tuple[str, ...]) -> dict[str, Any]:
-    rung = task.recipients
     return {
-        "names": list(only or rung),
-        "only": list(only),
-        "why_only": _ALONE.get(task.change.transition, _ACKNOWLEDGED) if only and task.change else None,
-        "in_url": [name for name in case.permitted if name in rung],
-        "refused_in_url": [name for name in case.named if name not in rung],
+        "names": list(only or task.recipients),
+        "why_alone": _ALONE.get(task.change.transition, _ACKNOWLEDGED) if only and task.change else None,
+        "refused_in_url": [name for name in case.named if name not in task.recipients],
         "named_elsewhere": case.channel.recipients_in,
-    }
-
-
-def _limit(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, Any]:
-    members: dict[str, Any] = {"gate": rule.gate, "per_minute": rule.limit, "used": None}
-    if gate is None:
-        return members
-    open_until = gate.circuit.open_until if gate.circuit.is_open(now) else None
-    gives_way = gate.must_step_back(rule, now, is_critical=task.state.is_critical, is_due=False)
-    free = gate.free(now, rule.limit)
-    return members | {
-        "used": gate.counted(now),
-        "room_from": timestamp(free),
-        "waits": gives_way or free > now or open_until is not None,
-        "circuit_open_until": timestamp(open_until) if open_until is not None else None,
     }
 
 

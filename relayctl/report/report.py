@@ -17,8 +17,6 @@ from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Line
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
-# The report begins this long ago, unless --since says otherwise.
-DEFAULT_SECONDS = 24 * 3600.0
 # Answers of FilterLogEvents that a report reads of each function.
 MAX_ANSWERS = 1000
 # The functions whose lines are read, each with the messages that count.
@@ -41,12 +39,10 @@ _BEGINS = frozenset({"opened", "worsened", "reopened"})
 
 
 @click.command(short_help="Report how the relay did: signals, answers, what nobody heard.")
-@click.option(
-    "--since", type=moments.since, metavar="AGE|TIME", help="The time since: 12h, 7d or a time. 24h if left out."
-)
+@moments.since_option("24h", "The time since: 12h, 7d or a time.")
 @click.option("--channel", type=checked_name, metavar="NAME", help="One channel only.")
 @on_stack
-def report(stack: Stack, since: float | None, channel: str | None, as_json: bool) -> None:
+def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> None:
     """Report how the relay did, from its logs.
 
     "Kept" is the part of the shares that were delivered or are safe. Answers are those that xMatters called back.
@@ -57,8 +53,7 @@ def report(stack: Stack, since: float | None, channel: str | None, as_json: bool
       relayctl report
       relayctl report --since 7d --channel payments
     """
-    now = stack.effects.clock()
-    since, readings = now - DEFAULT_SECONDS if since is None else since, Readings()
+    now, readings = stack.effects.clock(), Readings()
     found = period_figures(_lines(stack, readings, since, channel))
     if found["shares"] and as_json:
         period = {"since": moments.iso(since), "until": moments.iso(now)}
@@ -79,12 +74,10 @@ def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) 
     found = list[Line]()
     with progress("reading the logs", "lines", stack.effects.ticks) as show:
         for function, messages in _READ.items():
-            wanted = " || ".join(f'($.message = "{each}")' for each in messages)
             with readings.reading(f"log {function}"):
-                for line in stack.logs.scan(function, f"{{ {wanted} }}", since, MAX_ANSWERS):
-                    is_canary = line.text("incident_id").startswith(CANARY_PREFIX)
-                    if not is_canary and channel in {None, line.text("channel")}:
-                        found.append(line.brief())
+                for line in stack.logs.lines(function, messages, since, MAX_ANSWERS, channel):
+                    if not line.text("incident_id").startswith(CANARY_PREFIX):
+                        found.append(line)
                         show(len(found), function)
     return found
 

@@ -1,4 +1,7 @@
-"""Settings of a channel as a YAML file: its keys are those of the channel's secret, its credentials are references."""
+"""Settings of a channel as a YAML file: its keys are those of the channel's secret, its credentials are references.
+
+PyYAML's safe loader and dumper read and write it, without aliases and doubled keys.
+"""
 
 import json
 import os
@@ -6,9 +9,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
+import yaml
 
 from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import check_secret, parse_channel, schema_faults
@@ -20,12 +24,91 @@ from relayctl.channel.secret_document import (
     ANY_HOSTS,
     SecretDocument,
     holds_credential,
-    holds_text,
     is_credential,
+    is_url,
     leaves,
     unknown_key,
 )
-from relayctl.settings.settings_yaml import Flow, decode, encode
+
+_TEXT = "tag:yaml.org,2002:str"
+# Line breaks of YAML 1.1 alone, or lost in a block of lines.
+_ESCAPED = re.compile(r"[\r\x85\u2028\u2029\ufeff]")
+
+
+class Flow(dict[str, Any]):
+    """An object that is written on one line, such as `{secret: stored}`."""
+
+
+def decode(content: bytes) -> Any:
+    """Decode a settings file. Raises InvalidChannel, with line and column, which quotes no value."""
+    try:
+        # A subclass of SafeLoader: it makes no objects of Python.
+        return yaml.load(content.decode("utf-8-sig"), _Loader)  # nosec B506  # noqa: S506 - see the line above
+    except UnicodeDecodeError:
+        raise InvalidChannel("is not UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        raise InvalidChannel(_yaml_complaint(error)) from None
+    except (yaml.YAMLError, RecursionError, ValueError):
+        # ValueError: an escape of a character that does not exist, or an integer of thousands of digits.
+        raise InvalidChannel("is not YAML: it has a character, a number or a depth that no settings need") from None
+
+
+def encode(document: Any) -> str:
+    """Return the document as YAML that `decode` reads back unchanged."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=False)
+
+
+def _yaml_complaint(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    # Cut: the rest may quote a value of the file. Before ", but" PyYAML quotes only what it expected.
+    problem = (error.problem or "").partition(", but")[0]
+    problem = problem if problem.startswith("expected") else re.split("['\"`]", problem, maxsplit=1)[0].strip()
+    return f"is not YAML: {problem or 'unexpected text'}{place}"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML loader of settings files. It refuses aliases, doubled keys, and keys that are not text."""
+
+    # PyYAML's registry, to which other packages, such as AWS's own, add tags for every loader.
+    yaml_multi_constructors: ClassVar[dict[str | None, Any]] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        events: Any = self
+        if events.check_event(yaml.AliasEvent):
+            mark = events.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="aliases are not read; write the value again", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set[str]()
+        for key, _ in node.value:
+            if key.tag != _TEXT:
+                raise yaml.MarkedYAMLError(problem="a key is not text; put it in quotes", problem_mark=key.start_mark)
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem="a key stands there twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML writer of settings files. It quotes text that PyYAML would read as another type."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's interface
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(_TEXT, value, '"' if _ESCAPED.search(value) else "|" if "\n" in value else None)
+
+
+def _flow(dumper: yaml.SafeDumper, value: Flow) -> yaml.MappingNode:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=True)
+
+
+_Dumper.add_representer(Flow, _flow)
+_Dumper.add_representer(str, _text)
+
 
 SUFFIX = ".yaml"
 # The schema that an export writes beside the files.
@@ -95,12 +178,13 @@ def parse(content: bytes) -> dict[str, Any]:
     document = decode(content)
     if not isinstance(document, dict):
         raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
-    faults = list(_faults(document, ""))
-    secret = _stood_in_secret(document)
+    settings = SecretDocument(document)
+    faults = [f"{key}: is no setting; leave it out" for key in sorted(OPERATED_KEYS) if settings.unset(key)]
+    _mapped(settings.members, "", lambda value, key: faults.extend(_complaints(value, key)))
+    secret = _stood_in_secret(settings.members)
     hints = {each.partition(";")[0]: each for key, _ in leaves(secret, "") if (each := unknown_key(key))}
     found = (each.removeprefix("the secret: ") for each in schema_faults(secret))
-    # A setting that cannot be in a file has a fault already.
-    faults += (hints.get(each, each) for each in found if each.partition(":")[0] not in OPERATED_KEYS)
+    faults += (hints.get(each, each) for each in found)
     if not faults:
         try:
             check_secret(secret, ANY_HOSTS)
@@ -137,23 +221,10 @@ def _channel_of(name: str, members: Mapping[str, Any]) -> Channel:
 
 def _stood_in_secret(members: Any) -> dict[str, Any]:
     def stand_in(_: Any, key: str) -> str:
-        return _STAND_IN_URL if _is_url_key(key) else f"{_STAND_IN}-{key}"
+        return _STAND_IN_URL if is_url(key) else f"{_STAND_IN}-{key}"
 
     secret: dict[str, Any] = {"inbound": {"token": _STAND_IN}} | _mapped(members, "", stand_in)
     return secret
-
-
-def _faults(value: Any, key: str) -> Iterator[str]:
-    if key in PREVIOUS_KEYS:
-        yield f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials"
-    elif key == PAUSES_KEY:
-        yield f"{key}: is no setting; leave it out: use relayctl channel pause and resume"
-    elif holds_credential(key):
-        if complaint := _complaint(value, key):
-            yield f"{key}{complaint}"
-    elif isinstance(value, dict) and not holds_text(key):
-        for name, member in value.items():
-            yield from _faults(member, _joined(key, name))
 
 
 def _is_reference(value: Any, key: str) -> bool:
@@ -161,23 +232,15 @@ def _is_reference(value: Any, key: str) -> bool:
     return holds_credential(key) and not (isinstance(value, str) and not is_credential(key, value))
 
 
-def _complaint(value: Any, key: str) -> str | None:
+def _complaints(value: Any, key: str) -> Iterator[str]:
     match value:
         case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env"}:
             name = source.get("env", STORED)
-            is_name = isinstance(name, str) and re.match(ENV_PATTERN, name)
-            return None if is_name else ".env: must be the name of an environment variable, and none of AWS's"
-        case str() if not is_credential(key, value):
-            return None
-        case str() if _is_url_key(key):
-            return f": its path or query may be a credential; write {_FORMS}"
-        case str():
-            return f": a credential must not stand in a file; write {_FORMS}"
-    return f": must be {_FORMS}"
-
-
-def _is_url_key(key: str) -> bool:
-    return not is_credential(key, _STAND_IN_URL)
+            if not isinstance(name, str) or not re.match(ENV_PATTERN, name):
+                yield f"{key}.env: must be the name of an environment variable, and none of AWS's"
+        case _:
+            what = "its path or query may be a credential, which" if is_url(key) else "a credential"
+            yield f"{key}: {what} must not stand in a file; write {_FORMS}"
 
 
 def _mapped(value: Any, key: str, change: Callable[[Any, str], Any]) -> Any:

@@ -1,7 +1,7 @@
 """Status of a channel, and the judgement of its health. Pure code."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -23,72 +23,56 @@ from relay.sweeper.canary import Canary
 from relayctl import moments
 from relayctl.channel import pauses
 from relayctl.channel.endpoints import Use, last_use
+from relayctl.failed_calls import Readings
 from relayctl.log_lines import JOB_WORKER, WEBHOOK, Line, LinesCutError, LogReader
 from relayctl.moments import DAY, HOUR
 from relayctl.terminal import counted
 
-# Answers of FilterLogEvents for one function's traffic, and for the refused requests.
-MAX_ANSWERS = 60
-MAX_REFUSED_ANSWERS = 30
-PATTERNS = {WEBHOOK: '{ $.message = "share" }', JOB_WORKER: '{ ($.message = "job") && ($.outcome = "delivered") }'}
-_REFUSED = '{ $.message = "request refused" }'
-
-
-class Refused(NamedTuple):
-    """Refused requests of a channel in the last day."""
-
-    number: int
-    last_at: float  # Time of the last one (epoch seconds)
-
-    def words(self, now: float) -> str:
-        requests, ago = counted(self.number, "request"), age(now - self.last_at)
-        return f"{requests} with a wrong credential refused in a day, the last {ago} ago"
-
-
-def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
-    """Return the refused requests of the day before `now` (epoch seconds), by channel."""
-    found = dict[str, Refused]()
-    with suppress(LinesCutError):
-        for line in reader.scan(WEBHOOK, _REFUSED, now - DAY, MAX_REFUSED_ANSWERS):
-            name = line.text("channel")
-            if line.message == "request refused" and line.fields.get("may_be_share") is True:
-                known = found.get(name, Refused(0, 0.0))
-                found[name] = Refused(known.number + 1, max(known.last_at, line.at))
-    return found
+# The lines that count: function and message, how far back in seconds, and answers of FilterLogEvents that are read.
+_READ = ((WEBHOOK, "share", HOUR, 60), (JOB_WORKER, "job", HOUR, 60), (WEBHOOK, "request refused", DAY, 30))
 
 
 @dataclass
 class Traffic:
-    """Traffic of a channel in the last hour."""
+    """Traffic of a channel in the last hour, and its refused requests of the last day. Times are epoch seconds."""
 
     shares: int = 0
     signals: int = 0  # Number of signals that xMatters accepted
-    last_share: float | None = None  # Other than of a test incident (epoch seconds); None if there was none
-    last_signal: float | None = None  # Time of the last accepted signal (epoch seconds); None if there was none
+    last_share: float | None = None  # Other than of a test incident
+    last_signal: float | None = None  # Time of the last accepted signal
+    refused: int = 0  # Requests with a wrong credential
+    refused_at: float = 0.0  # Time of the last one
+
+    def add(self, line: Line) -> None:
+        if line.message == "request refused":
+            is_share = line.fields.get("may_be_share") is True
+            self.refused, self.refused_at = self.refused + is_share, max(self.refused_at, line.at * is_share)
+            return
+        is_share = line.message == "share"
+        self.shares += is_share
+        if is_share and not line.text("incident_id").startswith(TEST_PREFIX):
+            self.last_share = max(self.last_share or 0.0, line.at)
+        if line.text("outcome") == "delivered" and (is_share or line.text("kind") in {"signal", ""}):
+            self.signals += 1
+            self.last_signal = max(self.last_signal or 0.0, line.at)
+
+    def refused_words(self, now: float) -> str:
+        requests, ago = counted(self.refused, "request"), age(now - self.refused_at)
+        return f"{requests} with a wrong credential refused in a day, the last {ago} ago"
 
 
-def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic]) -> bool:
-    """Add the shares and signals of a function's last hour to `found`; return False if not all lines are read."""
-    try:
-        for line in reader.scan(function, PATTERNS[function], now - HOUR, MAX_ANSWERS):
-            _add(found, line)
-    except LinesCutError:
-        return False
-    return True
-
-
-def _add(found: dict[str, Traffic], line: Line) -> None:
-    name, is_share = line.text("channel"), line.message == "share"
-    if not name or line.message not in {"share", "job"}:
-        return
-    traffic = found.setdefault(name, Traffic())
-    if is_share:
-        traffic.shares += 1
-        if not line.text("incident_id").startswith(TEST_PREFIX):
-            traffic.last_share = max(traffic.last_share or 0.0, line.at)
-    if line.text("outcome") == "delivered" and (is_share or line.text("kind") in {"signal", ""}):
-        traffic.signals += 1
-        traffic.last_signal = max(traffic.last_signal or 0.0, line.at)
+def read_traffic(reader: LogReader, readings: Readings, now: float) -> dict[str, Traffic] | None:
+    """Return the traffic by channel, which is too low if there are too many lines; None if a log cannot be read."""
+    found, complete = defaultdict[str, Traffic](Traffic), 0
+    for function, message, seconds, most in _READ:
+        with readings.reading(f"log {function}"):
+            try:
+                for line in reader.lines(function, (message,), now - seconds, most):
+                    found[line.text("channel")].add(line)
+            except LinesCutError as error:
+                readings.note(f"log {function}", str(error))
+            complete += 1
+    return found if complete == len(_READ) else None
 
 
 class Health(StrEnum):
@@ -112,7 +96,6 @@ class ChannelStatus(NamedTuple):
     gate: Gate | None = None  # State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`)
     uses: Sequence[Use] = ()  # Last uses of its credentials; empty if they could not be read
     shares: ShareWatch | None = None  # None if its policy expects none, or the last one is not known
-    refused_requests: Refused | None = None  # Requests with a wrong credential; None if the log was not read
     refused: RefusedCredentials | None = None  # Unchanged credentials that a vendor refused when last probed
     canary: Canary | None = None  # Its canary; None if it has none, or if it could not be read
 
@@ -142,20 +125,17 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
         return Judgement(Health.SICK, tuple(sick))
     if debts is None:
         return Judgement(Health.UNKNOWN, ("its debts could not be read",))
-    if debts.oldest is not None and is_held(debts, now):
+    if debts.oldest is not None and debts.oldest > now:
+        # The ledger has no reason for a flap, so it never stands alone.
+        held_by = "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
         until = moments.moment(debts.oldest)
-        return Judgement(Health.OWES, (f"{owed_words(debts)}, waiting for the end of {hold_words(debts)} at {until}",))
+        return Judgement(Health.OWES, (f"{owed_words(debts)}, waiting for the end of {held_by} at {until}",))
     if debts.owed:
         since = "?" if debts.oldest is None else age(now - debts.oldest)
         return Judgement(Health.OWES, (f"owed for {since}{owed_reasons(debts)}",))
     if debts.given_up_other:
         return Judgement(Health.OWES, (f"{debts.given_up_other} given up",))
     return Judgement(Health.OK, ())
-
-
-def is_held(debts: Debts, now: float) -> bool:
-    """True if all owed states wait for the end of a pause or a flap, so that none is late at `now` (epoch seconds)."""
-    return debts.oldest is not None and debts.oldest > now
 
 
 def owed_words(debts: Debts) -> str:
@@ -165,20 +145,15 @@ def owed_words(debts: Debts) -> str:
     return f"{said} owed" if said else ""
 
 
-def hold_words(debts: Debts) -> str:
-    """Return in words for what held states wait. The ledger has no reason for a flap, so it never stands alone."""
-    return "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
-
-
 def only_refused(status: ChannelStatus, now: float) -> str | None:
     """Return the reason why the channel is sick if requests were refused and no share was accepted since, else None."""
-    refused = status.refused_requests
-    if refused is None or not refused.number:
+    traffic = status.traffic
+    if traffic is None or not traffic.refused:
         return None
     # Without the right to read the secret the uses are not known, and only the last hour is judged.
     used_at = min((status.shared_at or 0.0) + HOUR, now - HOUR) if status.uses else now - HOUR
-    accepted_at = (status.traffic and status.traffic.last_share) or used_at
-    return f"{refused.words(now)}, and no share came since" if refused.last_at > accepted_at else None
+    is_accepted = (traffic.last_share or used_at) >= traffic.refused_at
+    return None if is_accepted else f"{traffic.refused_words(now)}, and no share came since"
 
 
 def next_attempt(status: ChannelStatus, now: float) -> float | None:
@@ -215,7 +190,7 @@ def document(status: ChannelStatus, now: float) -> dict[str, Any]:
         **pauses.document(status.policy, now),
         "shares_last_hour": traffic.shares if traffic else None,
         "signals_last_hour": traffic.signals if traffic else None,
-        "refused_last_day": status.refused_requests.number if status.refused_requests else None,
+        "refused_last_day": traffic.refused if traffic else None,
         "last_share_at": moments.iso_or_none(traffic.last_share if traffic else status.shared_at),
         "last_signal_at": moments.iso_or_none(traffic.last_signal if traffic else None),
         "owed_critical": debts.critical if debts else None,

@@ -11,10 +11,9 @@ from relay.delivery.channel_health import age
 from relay.failures import Reason
 from relay.foreign_text import printable
 from relayctl import moments, terminal
-from relayctl.channel.propagation import put_in_force
+from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq import file as dead_letter_file
-from relayctl.dlq.file import STDOUT
 from relayctl.dlq.reading import Choice, Filter
 from relayctl.stack.channel_status import ChannelStatus, owed_words
 from relayctl.stack.deployed import Stack, on_stack
@@ -70,38 +69,34 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
         found.append(f"{notices} to be notified of")
     last = max((at for at in (traffic.last_share, traffic.last_signal) if at is not None), default=None)
     if last is not None and last + quiet > now:
-        found.append(f"quiet until {moments.clock_in_zones(last + quiet)}")
+        found.append(f"quiet until {moments.clock_in_zone(last + quiet)}")
     return found
 
 
-def check(reader: StatusReader, names: Sequence[str], quiet: float, began: float) -> tuple[list[str], list[str]]:
-    """Return the channels that are drained, and why the others are not, in words.
-
-    Raises ClickException if shares still come, or a source cannot be read.
-    """
+def check(reader: StatusReader, names: Sequence[str], quiet: float) -> None:
+    """Raise ClickException if shares of channels still come, or a source cannot be read."""
     with terminal.status("reading the ledger and the logs …"):
         found = reader.read()
     wanted = [each for each in found.channels if each.name in names]
-    unknown = [each.name for each in wanted if each.debts is None or each.traffic is None]
-    if unknown or (found.problems and not found.channels):
+    if any(each.debts is None or each.traffic is None for each in wanted) or (found.problems and not found.channels):
         why = "; ".join(found.problems) or "no source could be read"
         raise click.ClickException(f"cannot tell what is owed: {printable(why)}; nothing was removed")
-    return _judged(found, names, quiet, began)
+    _judged(found, names, quiet, found.at)
 
 
 def drained(reader: StatusReader, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
     """Wait for channels, and yield each once it is drained, or removed by others.
 
-    `quiet` is the least time since the last share or signal. Raises ClickException if a share comes, or at `timeout`.
+    `quiet` is the least time since the last share or signal. Raises ClickException as `check` does, if a share comes,
+    or at `timeout`.
     """
     stack, left = reader.stack, list(names)
     began, deadline = stack.effects.clock(), stack.deadline(timeout)
+    check(reader, left, quiet)
     while left:
-        ready, why = check(reader, left, quiet, began)
-        for line in () if ready else why:
-            terminal.say(line)
         with progress("draining", f"of {len(left)}", stack.effects.clock) as show:
-            while not ready:
+            while not (found := _judged(reader.read(), left, quiet, began))[0]:
+                why = found[1]
                 if deadline.remaining() < PAUSE_SECONDS:
                     raise click.ClickException(
                         f"not drained after {timeout / 60:.0f} minutes; the rest is unchanged:\n"
@@ -109,16 +104,15 @@ def drained(reader: StatusReader, names: Sequence[str], quiet: float, timeout: f
                         + "\nrelayctl status tells why; run the command again, with a longer --timeout"
                     )
                 stack.effects.sleep(PAUSE_SECONDS)
-                ready, why = _judged(reader.read(), left, quiet, began)
-                show(len(ready), "; ".join(why[:1]))
-        left = [name for name in left if name not in ready]
-        yield from ready
+                show(0, "; ".join(why[:1]))
+        yield from found[0]
+        left = [name for name in left if name not in found[0]]
 
 
 def _judged(found: StackStatus, names: Sequence[str], quiet: float, began: float) -> tuple[list[str], list[str]]:
     """Return the channels that are drained, and why the others are not. Raises ClickException if shares still come."""
-    wanted = [each for each in found.channels if each.name in names]
-    for each in wanted:
+    waiting = dict[str, list[str]]()
+    for each in (each for each in found.channels if each.name in names):
         came = each.traffic.last_share if each.traffic else None
         if came is not None and came > began - STILL_COME_SECONDS:
             raise click.ClickException(
@@ -126,7 +120,7 @@ def _judged(found: StackStatus, names: Sequence[str], quiet: float, began: float
                 "Disable AutoShare in BigPanda first. Updates of incidents that were shared before still come, "
                 "until these are closed or the webhook integration is deleted there. Then run the command again"
             )
-    waiting = {each.name: waits_for(each, found.at, quiet) for each in wanted}
+        waiting[each.name] = waits_for(each, found.at, quiet)
     ready = [name for name in names if not waiting.get(name, found.problems)]
     return ready, [f"channel {name} waits: {', '.join(why)}" for name, why in waiting.items() if why]
 
@@ -158,10 +152,6 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
       relayctl uninstall
       relayctl uninstall --yes
     """
-    if place is not None and not yes:
-        raise click.UsageError("--export is only for --yes")
-    if place == STDOUT:
-        raise click.UsageError("--export: give a file; relayctl dlq export - writes to stdout")
     file = (
         place or f"dead-letters-{stack.name}-{datetime.fromtimestamp(stack.effects.clock(), UTC):%Y%m%dT%H%M%SZ}.jsonl"
     )
@@ -193,11 +183,9 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
     """Return the reasons why the stack must not be deleted yet; `exported` dead-lettered messages are none."""
     waiting, left = owed.undelivered.waiting, max(owed.undelivered.dead_lettered - exported, 0)
     found = [f"not known: {each}" for each in owed.problems]
-    takes = "1 channel takes" if len(present) == 1 else f"{len(present)} channels take"
-    found += [f"{takes} shares: {', '.join(present)}"] if present else []
+    found += [f"channels that take shares: {', '.join(present)}"] if present else []
     found += [owed_words(owed.debts)] if owed.debts and owed.owed else []
-    jobs = "job waits" if waiting == 1 else "jobs wait"
-    found += [f"{waiting} {jobs} on the retry and chore queues"] if waiting else []
+    found += [f"{waiting} on the retry and chore queues"] if waiting else []
     return found + ([f"{left} dead-lettered, and not exported by this call"] if left else [])
 
 

@@ -1,11 +1,13 @@
-"""relayctl policy: IAM policies for operators. `${Name}` in policies/operators.json stands for a value of the stack."""
+"""relayctl policy: IAM policies for operators, filled in for the stack, from policies/operators.yaml."""
 
 import json
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from string import Template
 from typing import Any
 
 import click
+import yaml
 
 from relayctl import terminal
 from relayctl.stack.deployed import Stack, on_stack
@@ -13,16 +15,36 @@ from relayctl.stack.deployed import Stack, on_stack
 # Policies of people who look: without secrets, unless they are asked for.
 LOOKING = frozenset({"doctor", "observe"})
 _OF_SECRETS = frozenset({"ReadChannels", "KeyForChannels"})
-_TABLE: dict[str, Any] = json.loads((files("relayctl") / "policies" / "operators.json").read_text())
+_TABLE: dict[str, Any] = yaml.safe_load((files("relayctl") / "policies" / "operators.yaml").read_text())
 # Purpose of each policy.
 ABOUT: dict[str, str] = _TABLE["about"]
+# Actions for which AWS uses the stack's key.
+_READS = ("secretsmanager:GetSecretValue", "sqs:ReceiveMessage", "dynamodb:GetItem", "dynamodb:Query")
+_WRITES = ("secretsmanager:PutSecretValue", "sqs:SendMessage", "dynamodb:UpdateItem")
 
 
 def template(name: str) -> dict[str, Any]:
     """Return the template of a policy; `name` is a key of `ABOUT`."""
-    found = [each for each in _TABLE["statements"] if name in each["for"].split()]
-    statements = [{key: value for key, value in each.items() if key != "for"} for each in found]
-    return {"Version": "2012-10-17", "Statement": statements}
+    grants = [each for each in _TABLE["grants"] if name in each["for"].split()]
+    return {"Version": "2012-10-17", "Statement": [*map(_statement, grants), *_for_the_key(grants)]}
+
+
+def _statement(grant: dict[str, Any]) -> dict[str, Any]:
+    found = {"Effect": "Allow"} | {name: grant[name] for name in ("Sid", "Action", "Resource")}
+    keys = {"Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": grant.get("keys")}}}
+    return found | (keys if "keys" in grant else {})
+
+
+def _for_the_key(grants: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    text = json.dumps(grants)
+    for service, uses in _TABLE["with_the_key"].items():
+        reads, writes = (
+            any(each in text for each in actions if each.startswith(service)) for actions in (_READS, _WRITES)
+        )
+        if reads or writes:
+            via = {"StringEquals": {"kms:ViaService": f"{service}.${{Region}}.amazonaws.com"}}
+            actions = {"Action": uses["writes" if writes else "reads"], "Resource": "${KmsKeyArn}"}
+            yield {"Sid": uses["Sid"], "Effect": "Allow", **actions, "Condition": via}
 
 
 def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def health(status: StackStatus, name: str) -> Iterator[Check]:
     elif unread:
         yield failed("health", f"not checked: {'; '.join(unread)}")
     else:
-        yield ok("health", "; ".join([*judged.why, traffic(channel, status)]))
+        yield ok("health", "; ".join([*judged.why, traffic(channel, status.at)]))
 
 
 _COLORS = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}
@@ -52,7 +52,6 @@ def document(stack: str, status: StackStatus) -> dict[str, Any]:
             channel_status.document(each, status.at) for each in channel_status.in_order(status.channels, status.at)
         ],
         "queues": status.undelivered._asdict() if status.undelivered else None,
-        "is_partial": status.is_partial,
         "problems": status.problems,
     }
 
@@ -62,35 +61,27 @@ def show(status: StackStatus, *, whole: bool) -> None:
     for each in channel_status.in_order(status.channels, status.at):
         judgement = channel_status.judge(each, status.at)
         is_brief = judgement.health == Health.OK and not whole
-        said = [traffic(each, status)] if is_brief else list(judgement.why)
-        name = _name(each, status.at, is_brief=is_brief)
+        said = [traffic(each, status.at)] if is_brief else list(judgement.why)
+        mode = "; ".join(pauses.words(each.policy, status.at)) if each.policy else pauses.LIVE
+        name = each.name if mode == pauses.LIVE else f"{each.name} ({mode})"
         line = printable(": ".join([name, "; ".join(said)] if said else [name]))
         terminal.show_line(line, lead=f"{judgement.health:7}  ", color=_COLORS[judgement.health])
-        for line in () if is_brief else _lines(each, status):
+        for line in () if is_brief else _lines(each, status.at):
             terminal.show_line(printable(line), lead=_INDENT, indent=2)
     if status.undelivered:
         terminal.show_line(str(status.undelivered))
 
 
-def _name(each: ChannelStatus, now: float, *, is_brief: bool) -> str:
-    if each.policy is None:
-        return each.name
-    mode = pauses.brief(each.policy, now) if is_brief else pauses.current(each.policy, now)
-    return each.name if mode == pauses.LIVE else f"{each.name} ({mode})"
-
-
-def _lines(each: ChannelStatus, status: StackStatus) -> Iterator[str]:
-    if each.policy:
-        yield from pauses.words(each.policy, status.at)
+def _lines(each: ChannelStatus, now: float) -> Iterator[str]:
     if each.canary:
-        yield canary(each.canary, status.at)
-    yield _owed(each, status.at)
+        yield canary(each.canary, now)
+    yield _owed(each, now)
     if each.debts and (each.debts.given_up or each.debts.given_up_other):
         counts = f"{each.debts.given_up} critical, {each.debts.given_up_other} other"
         yield f"given up, and rang nobody: {counts}: relayctl dlq list --channel {each.name}"
-    yield traffic(each, status)
-    yield _pace(each, status.at)
-    yield _credentials(each, status.at)
+    yield traffic(each, now)
+    yield _pace(each, now)
+    yield _credentials(each, now)
 
 
 def _owed(each: ChannelStatus, now: float) -> str:
@@ -98,27 +89,22 @@ def _owed(each: ChannelStatus, now: float) -> str:
     if debts is None:
         return f"owed {_UNKNOWN}"
     if not debts.owed:
-        return "nothing waits" if debts.given_up or debts.given_up_other else "nothing is owed"
-    if channel_status.is_held(debts, now):
-        held_by = channel_status.hold_words(debts)
-        return f"{channel_status.owed_words(debts)}; none is late, since all wait for {held_by}"
+        return "nothing is owed"
     oldest = f", the oldest for {age(now - debts.oldest)}" if debts.oldest is not None else ""
     attempt = channel_status.next_attempt(each, now)
-    by = "" if attempt is None else f"; next attempt by {moments.clock_in_zones(attempt)}"
+    by = "" if attempt is None else f"; next attempt by {moments.clock_in_zone(attempt)}"
     return f"{channel_status.owed_words(debts)}{oldest}{by}"
 
 
-def traffic(each: ChannelStatus, status: StackStatus) -> str:
+def traffic(each: ChannelStatus, now: float) -> str:
     """Return the traffic of a channel in words: shares and signals of the last hour, refused requests of a day."""
-    hour, at_least = each.traffic, "at least " if status.is_partial else ""
+    hour = each.traffic
     if hour is None:
         return f"shares and signals in the last hour {_UNKNOWN}"
-    last = [f"last share {_ago(hour.last_share, status.at)}"] if hour.last_share is not None else []
-    last += [f"last signal {_ago(hour.last_signal, status.at)}"] if hour.last_signal is not None else []
-    if each.refused_requests and each.refused_requests.number:
-        last.append(each.refused_requests.words(status.at))
-    counts = f"{at_least}{counted(hour.shares, 'share')}, {counted(hour.signals, 'signal')} in the last hour"
-    return "; ".join([counts, *last])
+    last = [f"last share {_ago(hour.last_share, now)}"] if hour.last_share is not None else []
+    last += [f"last signal {_ago(hour.last_signal, now)}"] if hour.last_signal is not None else []
+    last += [hour.refused_words(now)] if hour.refused else []
+    return "; ".join([f"{counted(hour.shares, 'share')}, {counted(hour.signals, 'signal')} in the last hour", *last])
 
 
 def canary(last: Canary, now: float) -> str:
@@ -132,7 +118,7 @@ def _pace(each: ChannelStatus, now: float) -> str:
     if gate is None:
         return f"circuit and rate {_UNKNOWN}"
     until = (
-        f" until {moments.clock_in_zones(gate.circuit.open_until)}"
+        f" until {moments.clock_in_zone(gate.circuit.open_until)}"
         if gate.circuit.open_until and gate.circuit.is_open(now)
         else ""
     )

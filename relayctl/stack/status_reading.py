@@ -6,7 +6,7 @@ from functools import partial
 from typing import NamedTuple, Self
 
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
-from relay.failures import InvalidChannel, Reason
+from relay.failures import InvalidChannel
 from relay.ledger.channel_rate_limiter import Gate, gate_of
 from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
@@ -21,9 +21,8 @@ from relayctl.channel.store import ChannelStore
 from relayctl.dlq.queue import QueueDepth
 from relayctl.dlq.reading import Filter, choosing, held_elsewhere
 from relayctl.failed_calls import Readings
-from relayctl.log_lines import WEBHOOK
 from relayctl.stack import channel_status
-from relayctl.stack.channel_status import PATTERNS, ChannelStatus, Refused, Traffic
+from relayctl.stack.channel_status import ChannelStatus, Traffic
 from relayctl.stack.deployed import Stack
 
 # Rows that are read of a shard of the ledger's index, as the sweeper reads them.
@@ -45,11 +44,7 @@ class UndeliveredJobs(NamedTuple):
         return cls(retry + chore, dead)
 
     def __str__(self) -> str:
-        one, other = self.waiting == 1, self.dead_lettered == 1
-        return (
-            f"{self.waiting} {'job waits' if one else 'jobs wait'} on the retry and chore queues and "
-            f"{self.dead_lettered} {'is' if other else 'are'} dead-lettered, of all channels of the stack"
-        )
+        return f"jobs of all channels: {self.waiting} on the retry and chore queues, {self.dead_lettered} dead-lettered"
 
 
 class Owed(NamedTuple):
@@ -87,15 +82,11 @@ class Owed(NamedTuple):
 
     def advice(self, name: str) -> str:
         """Return what an operator can do to have all this delivered, or to remove the channel all the same."""
-        is_paused = self.debts and self.debts.reasons[Reason.PAUSED]
-        ways = [
-            f"relayctl incident list --owed --channel {name} names them" if self.owed else "",
-            f"relayctl channel resume {name} ends the pause" if is_paused else "",
-            f"relayctl dlq replay --channel {name} --yes delivers what is dead-lettered" if self.dead_lettered else "",
-            "--drain waits until nothing is owed",
-            "--drop-owed removes the channel now",
-        ]
-        return "; ".join(filter(None, ways))
+        return (
+            f"relayctl incident list --owed --channel {name} and relayctl dlq list --channel {name} name what is owed; "
+            f"relayctl channel resume {name} ends a pause, relayctl dlq replay --channel {name} --yes delivers what is "
+            "dead-lettered, --drain waits until nothing is owed, and --drop-owed removes the channel now"
+        )
 
 
 def due(ledger: Ledger) -> dict[str, Entry]:
@@ -111,7 +102,6 @@ class StackStatus(NamedTuple):
     channels: list[ChannelStatus]
     undelivered: UndeliveredJobs | None  # Of all channels; None if SQS was not asked, or failed
     readings: Readings  # Sources that failed or were not read wholly
-    is_partial: bool  # True if the numbers of shares and signals are too low, since there were too many log lines
 
     @property
     def problems(self) -> list[str]:
@@ -129,7 +119,6 @@ class StatusReader:
     only: str | None = None  # Name of the only channel to read; None for all channels
     has_logs: bool = True  # False to leave out the logs and the queues, and channels that were removed
     _readings: Readings = field(default_factory=Readings)
-    _refused: Mapping[str, Refused] | None = None  # By channel; None if they are not read
 
     def read(self) -> StackStatus:
         self._readings = Readings()
@@ -138,7 +127,7 @@ class StatusReader:
         if listed is None and self.only is not None:
             listed = {self.only: None}
         debts = self._readings.read("ledger", lambda: self._debts(Ledger(table)))
-        traffic, is_partial = self._traffic(now)
+        traffic = channel_status.read_traffic(self.stack.logs, self._readings, now) if self.has_logs else None
         probes = self._readings.read("ledger", lambda: read_probes(table, now)) or Probes()
         none: dict[str, Canary] = {}
         # The canary of each channel as the sweeper's last run left it.
@@ -163,29 +152,13 @@ class StatusReader:
             probe = probes.channels.get(name, Probe())
             channels.append(status if status.problem else self._with_secret(table, status, probe, canaries))
         undelivered = self._readings.read("queues", lambda: UndeliveredJobs.of(self.stack)) if self.has_logs else None
-        return StackStatus(now, channels, undelivered, self._readings, is_partial)
+        return StackStatus(now, channels, undelivered, self._readings)
 
     def _debts(self, ledger: Ledger) -> dict[str, Debts]:
-        rows = due(ledger)
-        if len(rows) >= MAX_ROWS:
-            self._readings.note("ledger", f"maybe more debts than are read; the index has {len(rows)} or more")
         found: dict[str, Debts] = {}
-        for name, entry in rows.items():
+        for name, entry in due(ledger).items():
             found.setdefault(channel_of(name), Debts()).add(entry)
         return found
-
-    def _traffic(self, now: float) -> tuple[dict[str, Traffic] | None, bool]:
-        if not self.has_logs:
-            return None, False
-        reader, found = self.stack.logs, dict[str, Traffic]()
-        self._refused = self._readings.read(f"log {WEBHOOK}", partial(channel_status.read_refused, reader, now))
-        read = [
-            self._readings.read(f"log {function}", partial(channel_status.count, reader, function, now, found))
-            for function in PATTERNS
-        ]
-        if False in read:
-            self._readings.note("log", "more lines than are read; shares and signals are at least what is shown")
-        return None if None in read else found, False in read
 
     def _with_secret(
         self, table: Table, status: ChannelStatus, probe: Probe, canaries: Mapping[str, Canary] | None
@@ -201,14 +174,12 @@ class StatusReader:
         if channel is None:
             return status
         policy, uses = channel.policy, self._readings.read("ledger", partial(endpoints.read_uses, table, channel))
-        refused = self._refused if status.traffic is not None else None
         kinds = probe.refused_among(channel.api_fingerprints())
         # If no share is known, the last change of the secret stands for it.
         since = last_use(uses or (), "inbound", "current", "previous") or status.changed_at
         every = None if uses is None else policy.expect_share_every
         return status._replace(
             policy=policy,
-            refused_requests=None if refused is None else refused.get(status.name, Refused(0, 0.0)),
             uses=uses or (),
             shares=None if every is None or since is None else ShareWatch(every, since),
             refused=RefusedCredentials(status.name, kinds) if kinds else None,

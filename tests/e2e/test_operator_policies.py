@@ -212,7 +212,7 @@ def replay_and_drop(operator: Operator, person: Person) -> None:
     """Replay two jobs, one of which xMatters refuses; then drop the incident of a job that was given up."""
     jobs = {job.delivery_id: job for job in operator.visible()}
     said = person.run("dlq", "replay", "--yes").stdout.splitlines()
-    assert said[-1] == "1 delivered, 1 dead-lettered again (refused 1), 0 left"
+    assert said[-1] == "1 delivered, 1 dead-lettered again, 0 left"
     assert [job.stamps.replays for job in operator.visible()] == [1]
     # The delivered one kept its id and its bytes.
     [signal] = operator.signals()

@@ -118,49 +118,31 @@ class _CloudHttpClient(HttpClient):
 
 @dataclass
 class Operator:
-    """An operator who runs relayctl against the account.
+    """An operator who runs relayctl against the account."""
 
-    Attributes:
-        worker: returns the change that the worker makes for a job on the retry queue.
-        asked: the jobs that the worker received.
-        refused: error code by AWS operation; these operations fail.
-        on_send: called after SQS accepted a batch.
-        on_pause: called when relayctl sleeps.
-        on_put: called before a new version of a secret is stored.
-        hooks: by botocore's event, a function that is called at the event before all others.
-        listing: answer of ListSecrets; None for the secrets as they are. AWS's may be five minutes old.
-        endpoint: answers of the stack's API in turn; the last one is repeated.
-        requested: URLs of the requests to the stack's API.
-        clock: the clock; sleeping only moves it forward.
-        parameters: the stack's parameters.
-        tags: the stack's tags.
-        mappings: event source mappings of the workers.
-        recursive_loop: the workers' recursion setting.
-        last_resort: what an invoked sweeper tests; None for a sweeper of an older version, which makes a run.
-        tier: the account's tier at AWS End User Messaging.
-        verified: the numbers that are verified there.
-        concurrency: the account's quota of concurrent executions.
-    """
-
+    # Returns the change that the worker makes for a job on the retry queue
     worker: Callable[[Job], Work] = lambda _: delivered
-    asked: list[Job] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
-    on_send: Callable[[], object] = lambda: None
-    on_pause: Callable[[], object] = lambda: None
-    on_put: Callable[[], object] = lambda: None
+    asked: list[Job] = field(default_factory=list)  # The jobs that the worker received
+    refused: dict[str, str] = field(default_factory=dict)  # Error code by AWS operation; these operations fail
+    on_send: Callable[[], object] = lambda: None  # Called after SQS accepted a batch
+    on_pause: Callable[[], object] = lambda: None  # Called when relayctl sleeps
+    on_put: Callable[[], object] = lambda: None  # Called before a new version of a secret is stored
+    # By botocore's event, a function that is called at the event before all others
     hooks: dict[str, Callable[..., object]] = field(default_factory=dict)
-    listing: Any = None
+    listing: Any = None  # Answer of ListSecrets; None for the secrets as they are. AWS's may be five minutes old
+    # Answers of the stack's API in turn; the last one is repeated
     endpoint: list[HttpAnswer | NoAnswer] = field(default_factory=lambda: [TAKEN])
-    requested: list[str] = field(default_factory=list)
-    clock: Clock = field(default_factory=Clock)
-    parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)
-    tags: dict[str, str] = field(default_factory=dict)
-    mappings: list[dict[str, str]] = field(default_factory=list)
-    recursive_loop: str = "Allow"
+    requested: list[str] = field(default_factory=list)  # URLs of the requests to the stack's API
+    clock: Clock = field(default_factory=Clock)  # The clock; sleeping only moves it forward
+    parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)  # The stack's parameters
+    tags: dict[str, str] = field(default_factory=dict)  # The stack's tags
+    mappings: list[dict[str, str]] = field(default_factory=list)  # Event source mappings of the workers
+    recursive_loop: str = "Allow"  # The workers' recursion setting
+    # What an invoked sweeper tests; None for a sweeper of an older version, which makes a run
     last_resort: Fallback | None = None
-    tier: str = "PRODUCTION"
-    verified: list[str] = field(default_factory=list)
-    concurrency: int = 1000
+    tier: str = "PRODUCTION"  # The account's tier at AWS End User Messaging
+    verified: list[str] = field(default_factory=list)  # The numbers that are verified there
+    concurrency: int = 1000  # The account's quota of concurrent executions
 
     def __post_init__(self) -> None:
         self.sqs = client("sqs")

@@ -1,7 +1,6 @@
 """relayctl rehearse with both vendors' stand-ins, which remember days whose figures are known."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from click.testing import CliRunner, Result
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relayctl.__main__ import main
-from relayctl.rehearse.fetch import Archive
 from relayctl.rehearse.findings import CLASSES
 from relayctl.settings import settings_file
 from relayctl.stack.deployed import Effects
@@ -191,13 +189,8 @@ def test_too_many_requests_for_a_while_are_waited_out(laptop: Laptop, kept: Kept
     assert json.loads(done.stdout)["direct"] == found["direct"]
 
 
-def test_tenant_without_a_share_ends_with_3_and_names_the_targets(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
+def test_tenant_without_a_share_ends_with_3_and_names_the_targets(laptop: Laptop, kept: Kept) -> None:
     folder, _, _ = kept
     done = laptop.run("--target", "webhook.another", "--keep", str(folder))
-    assert done.exit_code == 2, "an archive is about its targets"
-    copied = shutil.copytree(folder, tmp_path / "past")
-    archive = Archive(copied, {})
-    archive.add("about", "about", archive.about | {"targets": ["webhook.another"]})
-    done = laptop.run("--target", "webhook.another", "--keep", str(copied))
-    assert done.exit_code == 3
+    assert (done.exit_code, laptop.log) == (3, [])
     assert past.TARGET in " ".join(done.stderr.split())

@@ -163,7 +163,7 @@ class TestRemove:
         done = operator.run("channel", "remove", "payments", "--yes")
         assert (done.exit_code, done.stdout) == (1, "")
         said = " ".join(done.stderr.split())
-        assert "1 critical, 1 other owed; 1 dead-lettered, so nothing was removed" in said
+        assert "1 critical, 1 other owed; 1 dead-lettered, so it was not removed" in said
         for way in (
             "incident list --owed --channel payments",
             "channel resume payments",

@@ -71,8 +71,9 @@ def test_resume_ends_active_pauses_now_and_removes_future_ones(operator: Operato
     operator.clock.now = 1_800_003_600
     lines = run(operator, "resume", "payments").stdout.splitlines()
     assert lines == [
-        "channel payments: resumed; what waited rings within two minutes, if it is still news",
-        "channel payments: the pause from 2027-01-15 10:00 (UTC) is removed; it had not begun",
+        "channel payments: ended: paused until 2027-01-15 10:00 (UTC), then the newest states ring; by user/moto",
+        "channel payments: ended: to be paused from 2027-01-15 10:00 (UTC) until 2027-01-15 11:00 (UTC), then "
+        "the newest states ring; by user/moto",
     ]
     assert pauses(operator) == [stored("2027-01-15T09:00:00Z")]
     assert "there is no channel payments with such a pause" in run(operator, "resume", "payments", code=3).stderr

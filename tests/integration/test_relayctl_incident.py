@@ -62,7 +62,7 @@ class TestSources:
             *(("log", "share"), ("ledger", "share"), ("ledger", "signal")),
             *(("log", "answer"), ("log", "writeback"), ("log", "retry"), ("log", "fallback"), ("dlq", "dead_letter")),
         ]
-        assert texts(shown, "log")[0] == "share: opened (it is new); signal accepted, attempt 2, request r-1"
+        assert texts(shown, "log")[0] == "share: opened (it is new): signal accepted, attempts 2, request id r-1"
         assert texts(shown, "ledger") == [
             "newest state came: open, critical",
             "signal accepted, request r-1: page 1001",

@@ -168,11 +168,9 @@ class TestApplyThatFails:
 
         operator.on_put = first
         done = run(operator, "apply", folder, "--yes", code=1)
-        assert done.stdout.splitlines()[-3:] == [
-            "b: not changed: changed meanwhile by another operator; nothing was stored; run the command again",
-            "c: not changed: not tried after the failure of b",
-            "1 of 3 applied",
-        ]
+        *_, why, count = done.stdout.splitlines()
+        assert why.startswith("not changed: b: changed meanwhile by another operator; nothing was stored")
+        assert count == "1 of 3 applied"
         assert self.presets(operator) == ["parity", "oncall", "oncall"]
         assert operator.secret("b")["policy"]["max_per_minute"] == 7
         assert run(operator, "apply", folder, "--yes").stdout.splitlines()[-1] == "2 of 2 applied"
@@ -189,7 +187,7 @@ class TestApplyThatFails:
 
         operator.hooks["before-call.secretsmanager.UpdateSecretVersionStage"] = twice
         done = run(operator, "apply", folder, "--yes", code=130)
-        assert "b: not changed: interrupted: it has its old settings or its new ones" in done.stdout
+        assert "not changed: b: interrupted; it has its old settings or its new ones" in done.stdout
         assert self.presets(operator) == ["parity", "oncall", "oncall"]
         stages = {stage for name in "abc" for each in versions(operator, name).values() for stage in each}
         assert stages == {"AWSCURRENT", "AWSPREVIOUS"}

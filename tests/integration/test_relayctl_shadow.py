@@ -57,6 +57,6 @@ def test_report_lists_signals_and_counts_what_would_not_have_rung(operator: Oper
         *(("65", "opened", "critical"), ("65", "resolved", "ok"), ("i2", "opened", "critical")),
     ]
     assert [(each["outcome"], each["why"], each["count"]) for each in found["suppressed"]] == [
-        *(("unchanged", "it is as announced", 1), ("duplicate", "", 1)),
+        *(("unchanged", "it is as announced", 1), ("duplicate", "a copy of a known share", 1)),
     ]
     assert (found["peak_signals"], found["peak_at"] > moments.iso(logs.now - 4100)) == (1, True), "the latest minute"

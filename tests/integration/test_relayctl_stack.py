@@ -1,6 +1,5 @@
 """Errors of every verb when the stack cannot be reached, and the options and variables that select the stack."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,15 +155,6 @@ def test_unexpected_error_is_one_line_with_its_place_and_without_its_message(bar
     assert "this is a fault of relayctl" in line
     assert "RELAYCTL_TRACEBACK=1" in line
     assert "canary" not in line
-
-
-@pytest.mark.parametrize("module", ["relay.failures", "botocore.exceptions"])
-def test_missing_module_is_one_line_though_the_error_handler_needs_it(
-    bare: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, module: str
-) -> None:
-    monkeypatch.setitem(sys.modules, module, None)
-    line = one_line(fails(bare, LookupError("canary")), {1})
-    assert line.startswith(f"Error: relayctl is not completely installed (import of {module} halted")
 
 
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (click.Abort(), 1)], ids=["Ctrl-C", "no"])

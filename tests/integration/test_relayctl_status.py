@@ -151,5 +151,5 @@ class TestOutput:
         assert lines[0] == "sick     sick: a critical is owed for 10m (upstream 1)"
         assert lines[1].startswith("         1 critical owed, the oldest for 10m; next attempt by ")
         assert "ok       healthy: 1 share, 1 signal in the last hour; last share 30s ago" in done.stdout
-        assert "0 jobs wait on the retry and chore queues" in done.stdout
+        assert "jobs of all channels: 0 on the retry and chore queues, 0 dead-lettered" in done.stdout
         assert "circuit closed" in operator.run("status", "--channel", "healthy").stdout

@@ -91,7 +91,7 @@ class TestReport:
         document = operator.run_json("uninstall", code=1)
         assert (document["channels"], document["owed"], document["dead_lettered"]) == (["noc", "payments"], 1, 2)
         assert document["reasons"] == [
-            "2 channels take shares: noc, payments",
+            "channels that take shares: noc, payments",
             "1 critical owed",
             "2 dead-lettered, and not exported by this call",
         ]

@@ -11,7 +11,7 @@ from relay.ledger.entry import Entry, Flap
 from relayctl import moments
 from relayctl.channel.endpoints import Use
 from relayctl.stack import channel_status
-from relayctl.stack.channel_status import ChannelStatus, Health, Refused, Traffic
+from relayctl.stack.channel_status import ChannelStatus, Health, Traffic
 from relayctl.stack.draining import waits_for
 from tests import samples
 
@@ -42,7 +42,7 @@ def test_debts_that_wait_for_the_end_of_a_flap_are_not_said_to_wait_for_a_pause(
 
 def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials_are_not_known() -> None:
     for ago, is_sick in ((1800, True), (7200, False)):
-        status = ChannelStatus("noc", debts=Debts(), traffic=Traffic(), refused_requests=Refused(1, NOW - ago))
+        status = ChannelStatus("noc", debts=Debts(), traffic=Traffic(refused=1, refused_at=NOW - ago))
         assert (channel_status.only_refused(status, NOW) is not None) is is_sick
         unused = status._replace(uses=(Use("inbound", "current", "token", None),))
         assert channel_status.only_refused(unused, NOW), "no use of a credential is recorded"

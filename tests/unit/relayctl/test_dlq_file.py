@@ -7,11 +7,9 @@ import pytest
 
 from relay.failures import QueueError
 from relay.jobs.job import Job
-from relay.jobs.queue import Message, UnreadableMessage, envelope_of, read_envelope
-from relayctl.dlq.file import line_of, read_line, read_lines, send
-from tests.fakes import Clock
+from relay.jobs.queue import UnreadableMessage, envelope_of
+from relayctl.dlq.file import line_of, read_line
 from tests.samples import job
-from tests.unit.relayctl_fakes import FakeQueue
 
 
 def written(one: Job) -> bytes:
@@ -27,15 +25,6 @@ def changed(**members: Any) -> bytes:
 def with_envelope(**members: Any) -> bytes:
     """Return a line with these members of its envelope changed, and with the attributes of the unchanged envelope."""
     return changed(envelope=json.dumps(json.loads(envelope_of(job())) | members))
-
-
-class TestLine:
-    def test_envelope_of_another_program_is_escaped_and_stays_the_same_job(self) -> None:
-        one = job(incident_id="Überlast")
-        foreign = json.dumps(json.loads(envelope_of(one)) | {"newer": 1}, ensure_ascii=False, indent=1) + "\n"
-        message = read_line(line_of("m1", one, foreign).encode())
-        assert read_envelope(message.envelope) == one
-        assert json.loads(message.envelope)["newer"] == 1
 
 
 class TestInvalidLine:
@@ -58,17 +47,3 @@ class TestInvalidLine:
     def test_invalid_line_is_refused_with_its_problem(self, text: bytes, problem: str) -> None:
         with pytest.raises((UnreadableMessage, QueueError), match=problem):
             read_line(text)
-
-
-def messages(first: int) -> list[Message]:
-    return read_lines(b"".join(written(job(incident_id=f"i{n}")) for n in range(first, 25)))
-
-
-def test_import_ends_at_the_first_refused_message() -> None:
-    queue = FakeQueue(Clock())
-    queue.refused = {"i12"}
-    *_, (sent, problem) = send(queue.queue(), messages(0), lambda: False)
-    assert (sent, problem) == (12, "SQS refused the message: InternalError")
-    queue.refused = set()
-    list(send(queue.queue(), messages(sent), lambda: False))
-    assert {each.incident_id for each in queue.jobs()} == {f"i{n}" for n in range(25)}

@@ -6,14 +6,20 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.jobs.job import Job
+from relay.jobs.queue import envelope_of
 from relayctl import moments
 from relayctl.dlq import group
 from relayctl.dlq.queue import HeldMessage
 from tests.samples import body, job
-from tests.unit.relayctl_fakes import held
 
 NOW = datetime(2027, 1, 15, 12, 0, 0, tzinfo=UTC)
 STEERING = "\x1b[2J\x1b]0;owned\x07\r\n\x08\x9b31m\u202e[red]:bomb:"
+
+
+def held(job: Job | None, message_id: str = "m1", problem: str | None = None) -> HeldMessage:
+    """Return a message that relayctl received; `problem` is the error if `job` is None."""
+    return HeldMessage(message_id, "receipt", 0.0, envelope_of(job) if job else "", job, problem)
 
 
 def printed(one: HeldMessage) -> str:

@@ -1,12 +1,12 @@
 """Replay: messages are moved from the dead-letter queue to the retry queue, and followed to their fates."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import replace
-from dataclasses import dataclass, field
-from itertools import chain, count
-from typing import Any, cast
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from relay.incidents.share import State
 from relay.jobs.job import Job, timestamp
-from relay.jobs.queue import envelope_of
+from relay.jobs.queue import MAX_MESSAGE_BYTES, Queue, envelope_of, read_envelope
 from relay.ledger.entry import Entry, Lease
 from relay.ledger.entry_key import key
 from relay.ledger.table import Ledger
@@ -27,31 +27,89 @@ from relayctl.dlq.mover import (
     follow,
     move,
 )
-from relayctl.dlq.queue import POLLS_OF_NEW_ONES, DeadLetters, HeldMessage
+from relayctl.dlq.queue import HOLD_SECONDS, MOVE_SECONDS, DeadLetters, HeldMessage
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.samples import job
-from tests.unit.relayctl_fakes import FakeQueue
 from tests.unit.states import NOW, announced, state
 
+URL = "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters"
 
-@dataclass(kw_only=True)
+
+class FakeQueue:
+    """Fake SQS client with one queue. A batch call is HTTP 200 although single messages fail, as SQS has it.
+
+    Attributes:
+        failing: Incidents whose messages are neither sent nor deleted.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.failing, self._numbers = clock, set[str](), count(1)
+        # Messages by id, hidden ones included.
+        self.messages: dict[str, Any] = {}
+
+    def put(self, *bodies: str) -> None:
+        for body in bodies:
+            name = f"m{next(self._numbers)}"
+            self.messages[name] = SimpleNamespace(id=name, body=body, visible_at=self.clock(), receipt="")
+
+    def jobs(self) -> list[Job]:
+        return [read_envelope(message.body) for message in self.messages.values()]
+
+    def visible(self) -> list[Any]:
+        return [message for message in self.messages.values() if message.visible_at <= self.clock()]
+
+    def receive_message(self, *, MaxNumberOfMessages: int, VisibilityTimeout: int, **_: Any) -> dict[str, Any]:
+        taken = self.visible()[:MaxNumberOfMessages]
+        for message in taken:
+            message.receipt = f"receipt-{next(self._numbers)}"
+            message.visible_at = self.clock() + VisibilityTimeout
+        return {
+            "Messages": [{"MessageId": each.id, "ReceiptHandle": each.receipt, "Body": each.body} for each in taken]
+        }
+
+    def change_message_visibility_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> None:
+        for entry in Entries:
+            self._of(entry).visible_at = self.clock() + entry["VisibilityTimeout"]
+
+    def delete_message_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> Any:
+        def delete(entry: dict[str, Any]) -> None:
+            del self.messages[self._of(entry).id]
+
+        return self._batch(Entries, lambda entry: self._of(entry).body, delete)
+
+    def send_message_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> Any:
+        assert sum(len(entry["MessageBody"]) for entry in Entries) <= MAX_MESSAGE_BYTES, "SQS refuses it"
+        return self._batch(Entries, lambda entry: entry["MessageBody"], lambda entry: self.put(entry["MessageBody"]))
+
+    def _of(self, entry: dict[str, Any]) -> Any:
+        """Return the message with the receipt in an entry, which must be its last one."""
+        [found] = [each for each in self.messages.values() if each.receipt == entry["ReceiptHandle"]]
+        return found
+
+    def _batch(self, entries: Sequence[dict[str, Any]], body: Callable[..., str], act: Callable[..., object]) -> Any:
+        assert 1 <= len(entries) <= 10
+        fails = {entry["Id"]: read_envelope(body(entry)).incident_id in self.failing for entry in entries}
+        for entry in entries:
+            if not fails[entry["Id"]]:
+                act(entry)
+        failed = [{"Id": name, "Code": "InternalError"} for name in fails if fails[name]]
+        return {"Successful": [{"Id": name} for name in fails if not fails[name]], "Failed": failed}
+
+
 class Bench:
     """A dead-letter queue and a retry queue, both fake, and the mover between them."""
 
-    # Time that each call of a queue takes.
-    seconds: float = 0.0
-    clock: Clock = field(default_factory=Clock)
-
-    def __post_init__(self) -> None:
-        self.queue = FakeQueue(self.clock, seconds=self.seconds)
-        self.retries = FakeQueue(self.clock, seconds=self.seconds)
-        self.dead_letters = self.queue.dead_letters()
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.queue, self.retries = FakeQueue(self.clock), FakeQueue(self.clock)
+        client: Any = self.queue
+        self.dead_letters = DeadLetters(client, URL, self.clock)
 
     def moved(self, found: list[HeldMessage]) -> list[Moved]:
         """Move messages to the retry queue."""
-        retries = self.retries.queue()
-        return list(move(self.dead_letters, retries, found))
+        client: Any = self.retries
+        return list(move(self.dead_letters, Queue(client, URL), found))
 
     @contextmanager
     def scanned(self) -> Iterator[list[HeldMessage]]:
@@ -72,42 +130,25 @@ def bodies(some: list[Job]) -> list[str]:
     return [envelope_of(each) for each in some]
 
 
-def incidents(some: list[Moved]) -> list[str]:
-    return [each.job.incident_id for each in some]
+def test_message_that_is_received_again_is_moved_once_with_its_newest_receipt() -> None:
+    bench = Bench()
+    bench.queue.put(envelope_of(job()))
+    with bench.dead_letters.holding():
+        scan = bench.dead_letters.scan()
+        first = next(scan)
+        bench.queue.messages["m1"].visible_at = 0
+        assert list(scan) == []
+        assert len(bench.moved([first])) == 1
+    assert bench.queue.messages == {}
 
 
-class TestHolds:
-    def test_single_failures_inside_a_batch_that_succeeds_end_those_holds(self) -> None:
-        bench = Bench()
-        ids = bench.queue.put(*bodies(jobs(3)))
-        with bench.scanned() as found:
-            bench.queue.stubborn = {ids[1]}
-            bench.clock.now += 60
-            done = bench.moved(found)
-        assert incidents(done) == ["i0", "i2"]
-        assert list(bench.queue.messages) == [ids[1]]
-
-    def test_holds_that_cannot_be_renewed_are_used_until_they_end(self) -> None:
-        bench = Bench(seconds=4)
-        bench.queue.put(*bodies(jobs(200)))
-        with bench.scanned() as found:
-            bench.queue.refusing = {"change"}
-            done = bench.moved(found)
-            bench.queue.refusing = set()
-        # The second and third round begin when some holds of 120 seconds are over, or nearly.
-        assert 80 < len(done) < 200
-        assert len(bench.queue.messages) == 200 - len(done)
-
-    def test_message_that_is_received_again_is_moved_once_with_its_newest_receipt(self) -> None:
-        bench = Bench()
-        (name,) = bench.queue.put(envelope_of(job()))
-        with bench.dead_letters.holding():
-            scan = bench.dead_letters.scan()
-            first = next(scan)
-            bench.queue.messages[name].visible_at = 0
-            assert list(scan) == []
-            assert len(bench.moved([first])) == 1
-        assert bench.queue.messages == {}
+def test_message_whose_hold_is_over_is_left_to_other_readers() -> None:
+    bench = Bench()
+    bench.queue.put(*bodies(jobs(3)))
+    with bench.scanned() as found:
+        bench.clock.now += HOLD_SECONDS - MOVE_SECONDS
+        assert bench.moved(found) == []
+    assert len(bench.queue.visible()) == 3
 
 
 @given(st.lists(st.sampled_from(["moved", "refused", "not deleted"]), max_size=30))
@@ -115,7 +156,7 @@ def test_every_message_is_on_a_queue_after_a_replay_whatever_fails(fates: list[s
     bench = Bench()
     bench.queue.put(*bodies(jobs(len(fates))))
     named = {name: {f"i{n}" for n, each in enumerate(fates) if each == name} for name in ("refused", "not deleted")}
-    bench.retries.refused, bench.queue.undeleted = named["refused"], named["not deleted"]
+    bench.retries.failing, bench.queue.failing = named["refused"], named["not deleted"]
     with bench.scanned() as found:
         done = bench.moved(found)
     assert len(done) == len(fates)
@@ -126,34 +167,14 @@ def test_every_message_is_on_a_queue_after_a_replay_whatever_fails(fates: list[s
     assert len(bench.queue.visible()) == len(bench.queue.messages)
 
 
-# Fri, 15 Jan 2027 08:00:00 GMT
-BEGAN = 1_800_000_000
-
-
-class Storm:
-    """A fake SQS client that returns one message for each poll: first messages sent at these times, then new ones."""
-
-    def __init__(self, *sent: float) -> None:
-        self.sent = chain(sent, (BEGAN + 60 + n for n in range(500)))
-        self.names = count()
-
-    def receive_message(self, **_: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = {"ResponseMetadata": {"HTTPHeaders": {"date": "Fri, 15 Jan 2027 08:00:00 GMT"}}}
-        if (sent := next(self.sent, None)) is None:
-            return answer
-        name = f"m{next(self.names)}"
-        message = {"MessageId": name, "ReceiptHandle": name, "Body": envelope_of(job())}
-        return answer | {"Messages": [message | {"Attributes": {"SentTimestamp": str(int(sent * 1000))}}]}
-
-    def change_message_visibility_batch(self, **_: Any) -> dict[str, Any]:
-        return {}
-
-
-@pytest.mark.parametrize("sent", [[BEGAN - 5, BEGAN - 4], [BEGAN + 0.9] * 40], ids=["before", "in the same second"])
-def test_scan_ends_although_new_messages_keep_coming(sent: list[float]) -> None:
-    queue = DeadLetters(cast("Any", Storm(*sent)), "url", Clock())
-    with queue.holding():
-        assert len(list(queue.scan())) == len(sent) + POLLS_OF_NEW_ONES
+def test_scan_ends_although_new_messages_keep_coming() -> None:
+    bench, found = Bench(), list[HeldMessage]()
+    bench.queue.put(*bodies(jobs(10)))
+    with bench.dead_letters.holding():
+        for held in bench.dead_letters.scan(25):
+            bench.queue.put(*bodies(jobs(10)))
+            found.append(held)
+    assert len(found) == 30
 
 
 MARK = NOW + 60

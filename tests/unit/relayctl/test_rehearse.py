@@ -6,35 +6,29 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from click import ClickException
 
 from relay.http.session import HttpAnswer
-from relayctl.rehearse.fetch import Archive, fetch_answers, fetch_incidents, fetch_pages
+from relayctl.rehearse.fetch import list_incidents, read_incidents, read_pages, read_suppressions
 from relayctl.rehearse.findings import figures, pages_got, rows
-from relayctl.rehearse.history import History, Page, Past, read_pages, read_past
-from relayctl.rehearse.reader import FetchError, Reader
+from relayctl.rehearse.history import History, Page, Past, Period, Told, read_past, with_answers
+from relayctl.rehearse.reader import Answers, Reader
 from relayctl.rehearse.rehearse import POLICIES
 from relayctl.rehearse.replay import Rehearsal, rehearse
 from relayctl.settings.settings_file import channel_of_policy
 from relayctl.stack.deployed import Effects
 
 T = 1_780_000_000
-
-
-ABOUT = {"since": T, "until": T + 86_000, "environments": ("e1",), "key": "incident_id", "targets": ()}
-
-
-def archive_of(folder: Path, **about: Any) -> Archive:
-    return Archive(folder, ABOUT | about)
+PERIOD = Period(T, T + 86_000)
 
 
 class Story:
-    """Archive with the words of both vendors about one incident."""
+    """Words of both vendors about one incident."""
 
-    def __init__(self, folder: Path) -> None:
-        self._archive = archive_of(folder, since=T - 10_000, until=T + 100_000)
+    def __init__(self) -> None:
         self._alerts: list[dict[str, Any]] = []
         self._activities: list[dict[str, Any]] = []
+        self._pages: list[Page] = []
+        self._audits: dict[str, list[dict[str, Any]]] = {}
 
     def alert(self, status: str, start: float, end: float | None = None) -> None:
         alert = {"alert_id": f"a{len(self._alerts)}", "status": status, "start": T + start}
@@ -55,16 +49,13 @@ class Story:
         for at in times:
             self.happened("shared", at, share_target="webhook.xmatters")
 
-    def paged(self, at: float, status: str | None = None, answered: float | None = None) -> None:
-        name = f"page-{at}"
-        event = {"id": name, "created": T + at, "incident": "i1", "told_status": status}
-        self._archive.add("events", name, [event])
-        if answered is not None:
-            response = {"received": T + answered, "notification": {"recipient": {"targetName": "jdoe"}}}
-            self._archive.add("audits", name, [{"auditType": "RESPONSE_RECEIVED", "response": response}])
+    def paged(self, at: float, status: str | None = None, *audits: dict[str, Any]) -> None:
+        self._pages.append(Page(f"page-{at}", T + at, status))
+        if audits:
+            self.audited(at, *audits)
 
-    def audited(self, at: float, audits: list[dict[str, Any]] | None) -> None:
-        self._archive.add("audits", f"page-{at}", audits)
+    def audited(self, at: float, *audits: dict[str, Any]) -> None:
+        self._audits[f"page-{at}"] = [*audits]
 
     def told(self, **members: Any) -> History:
         [history] = self.told_past(**members).histories
@@ -72,14 +63,14 @@ class Story:
 
     def told_past(self, **members: Any) -> Past:
         incident = {"id": "i1", "severity": "critical", "alerts": self._alerts} | members
-        self._archive.add("incidents", "i1", incident)
-        self._archive.add("activities", "i1", self._activities)
-        return read_past(self._archive)
+        told = Told("i1", incident, self._activities)
+        past = read_past(Period(T - 10_000, T + 100_000), [told], {"i1": self._pages} if self._pages else {})
+        return with_answers(past, self._audits, [])
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
-    return Story(tmp_path / "past")
+def story() -> Story:
+    return Story()
 
 
 @pytest.mark.parametrize(
@@ -146,19 +137,6 @@ def test_pages_of_an_incident_that_was_shared_with_others_alone_are_left_out(sto
     }
 
 
-def test_incident_that_people_knew_before_the_period_does_not_open_in_it(story: Story) -> None:
-    story.alert("critical", -20_000)
-    for kind, at in (("created", -20_000), ("resolved_by_alerts", 1000)):
-        story.happened(kind, at)
-    story.shared(-20_000, 100, 1001)
-    for at, status in ((102, "critical"), (1003, "ok")):
-        story.paged(at, status)
-    history = story.told()
-    assert [set(each.classes) for each in pages_got([history])] == [{"repeat"}, set()]
-    done = rehearsed(history, "parity")
-    assert ([ring.transition for ring in done.rings], done.quiet) == (["resolved"], {"unchanged": 1})
-
-
 def test_page_that_comes_after_the_end_tells_of_the_share_before_it(story: Story) -> None:
     story.critical(ended=60)
     story.shared(1, 60)
@@ -176,13 +154,12 @@ def test_page_whose_audits_xmatters_does_not_show_is_not_called_unheard(story: S
     story.shared(1, 101)
     for at in (2, 102):
         story.paged(at, "critical")
-    story.audited(2, None)
-    story.audited(102, [{"auditType": "NOTIFICATION_DELIVERED"}])
+    story.audited(102, {"auditType": "NOTIFICATION_DELIVERED"})
     assert [set(each.classes) for each in pages_got([story.told()])] == [set(), {"repeat", "unanswered"}]
 
 
 def rehearsed(history: History, policy: str) -> Rehearsal:
-    return rehearse([history], channel_of_policy(policy, POLICIES[policy]), T)
+    return rehearse([history], channel_of_policy(policy, POLICIES[policy]))
 
 
 def test_signal_that_waits_for_its_distance_rings_later(story: Story) -> None:
@@ -194,31 +171,11 @@ def test_signal_that_waits_for_its_distance_rings_later(story: Story) -> None:
     assert [ring.after for ring in done.rings] == [0, pytest.approx(11, abs=1)]
 
 
-def test_pace_keeps_within_two_percent_of_the_limit() -> None:
-    reader = Tenant({"incidents": []}).reader()
-    for _ in range(1001):
-        reader.get("/incidents", {})
+def test_pace_keeps_within_two_percent_of_the_limit(tmp_path: Path) -> None:
+    reader = Tenant({"incidents": []}).reader(tmp_path)
+    for page in range(1001):
+        reader.get("/incidents", {"page": page})
     assert 200.0 < reader.effects.ticks() <= 204.0
-
-
-def test_folder_with_other_files_and_a_damaged_archive_are_named(tmp_path: Path) -> None:
-    archive = archive_of(tmp_path / "past")
-    (tmp_path / "past" / "fetched.sqlite").write_text("no database")
-    with pytest.raises(ClickException, match=r"fetched.sqlite: file is not a database"):
-        archive.has("listed")
-    with pytest.raises(ClickException, match="has other files; name a new folder"):
-        Archive(tmp_path, {})
-
-
-def test_pages_of_other_incidents_and_without_a_time_are_left_out(tmp_path: Path) -> None:
-    archive = archive_of(tmp_path / "past")
-    events = [
-        {"id": "p1", "created": "2026-03-04T02:58:14.301+0000", "incident": "i1", "told_status": "Critical"},
-        {"id": "p2", "created": None, "incident": "i1", "told_status": None},
-        {"id": "p3", "created": "2026-03-04T02:58:14.301+0000", "incident": None, "told_status": None},
-    ]
-    archive.add("events", "day", json.loads(json.dumps(events)))
-    assert read_pages(archive) == {"i1": [Page("p1", 1772593094.301, "critical")]}
 
 
 class Tenant:
@@ -236,14 +193,15 @@ class Tenant:
         told = found(query) if callable(found) else found
         return told if isinstance(told, HttpAnswer) else HttpAnswer(200, {}, json.dumps(told).encode())
 
-    def reader(self) -> Reader:
+    def reader(self, folder: Path) -> Reader:
         now = [0.0]
 
         def sleep(seconds: float) -> None:
             now[0] += seconds
 
         outward: Any = self
-        return Reader("Vendor", outward, "https://vendor.example", {}, 5, Effects(ticks=lambda: now[0], sleep=sleep))
+        effects = Effects(ticks=lambda: now[0], sleep=sleep)
+        return Reader("Vendor", outward, "https://vendor.example", {}, 5, effects, Answers(folder))
 
 
 def test_listing_goes_on_if_bigpanda_gives_fewer_than_it_was_asked_for_and_after_an_incident_that_is_gone(
@@ -253,46 +211,38 @@ def test_listing_goes_on_if_bigpanda_gives_fewer_than_it_was_asked_for_and_after
         return {"total": 3, "items": [{"id": f"i{query['page']}"}] if int(query["page"]) <= 3 else []}
 
     answers = {"incidents": incidents, "activities": [], "i1": HttpAnswer(410, {}, b""), "i2": {}, "i3": {"id": "i3"}}
-    archive = archive_of(tmp_path / "past")
-    fetch_incidents(Tenant(answers).reader(), archive)
-    assert dict(archive.all("incidents")) == {"i1": None, "i2": {}, "i3": {"id": "i3"}}
+    reader = Tenant(answers).reader(tmp_path)
+    listed = list_incidents(reader, PERIOD, ["e1"])
+    assert [(each.id, each.document) for each in read_incidents(reader, listed)] == [("i2", {}), ("i3", {"id": "i3"})]
 
 
 def test_incident_is_found_in_whatever_property_has_its_id(tmp_path: Path) -> None:
-    event = {"id": "p1", "created": "2026-03-04T02:58:14.301+0000", "properties": {"BP ID#en": "i1", "x": "y"}}
-    archive = archive_of(tmp_path / "past")
-    archive.add("listed", "e1/resolved/1", ["i1"])
-    fetch_pages(Tenant({"events": {"data": [event]}}).reader(), archive)
-    assert list(read_pages(archive)) == ["i1"]
+    created = "2026-03-04T02:58:14.301+0000"
+    events = [
+        {"id": "p1", "created": created, "properties": {"BP ID#en": "i1", "Status": "Critical", "x": "y" * 300}},
+        {"id": "p2", "created": None, "properties": {"BP ID": "i1"}},
+        {"id": "p3", "created": created, "properties": {"BP ID": "i2"}},
+    ]
+    found = read_pages(Tenant({"events": {"data": events}}).reader(tmp_path), PERIOD, "incident_id", {"i1"})
+    assert found == {"i1": [Page("p1", 1772593094.301, "critical")]}
 
 
 def test_list_of_suppressions_that_repeats_its_first_page_is_read_to_its_end(tmp_path: Path) -> None:
     tenant = Tenant({"event-suppressions": {"data": [{"at": T}] * 100}})
-    fetch_answers(tenant.reader(), archive_of(tmp_path / "past"), [])
+    assert len(read_suppressions(tenant.reader(tmp_path))) == 100
     assert len(tenant.asked) == 2
 
 
 def test_suppressions_that_cannot_be_read_are_not_counted(tmp_path: Path) -> None:
-    archive = archive_of(tmp_path / "past")
-    fetch_answers(Tenant({"event-suppressions": HttpAnswer(403, {}, b"")}).reader(), archive, [])
-    assert dict(archive.all("suppressed")) == {}
+    assert read_suppressions(Tenant({"event-suppressions": HttpAnswer(403, {}, b"")}).reader(tmp_path)) == []
 
 
 def test_answer_that_escalates_is_none(story: Story) -> None:
     story.critical()
     story.shared(1)
     story.paged(2, "critical")
-    story.audited(2, [{"auditType": "RESPONSE_RECEIVED", "response": {"response": "Escalate", "received": T + 9}}])
+    story.audited(2, {"auditType": "RESPONSE_RECEIVED", "response": {"response": "Escalate", "received": T + 9}})
     assert [each.classes for each in pages_got([story.told()])] == [{"unanswered"}]
-
-
-def test_stop_ends_the_wait_for_a_vendor_that_fails() -> None:
-    tenant = Tenant({"incidents": HttpAnswer(503, {}, b"")})
-    reader = tenant.reader()
-    reader.stop.set()
-    with pytest.raises(FetchError, match="stopped"):
-        reader.get("/incidents", {})
-    assert tenant.asked == []
 
 
 def test_part_of_unanswered_pages_is_one_of_the_criticals(story: Story) -> None:
@@ -300,8 +250,9 @@ def test_part_of_unanswered_pages_is_one_of_the_criticals(story: Story) -> None:
     story.shared(1, 101, 201)
     for at, status in ((2, "critical"), (102, "warning"), (202, "critical")):
         story.paged(at, status)
-    story.audited(2, [])
-    story.paged(302, "critical", answered=310)
+    story.audited(2)
+    response = {"received": T + 310, "notification": {"recipient": {"targetName": "jdoe"}}}
+    story.paged(302, "critical", {"auditType": "RESPONSE_RECEIVED", "response": response})
     found = figures(story.told_past(), {}, are_assumed=False)
     assert (found["direct"]["pages"], found["direct"]["criticals"], found["direct"]["unanswered"]) == (4, 2, 1)
     assert {label: text for label, text, _ in rows(found)}["unanswered"].startswith("1 pages (50%) of criticals")

@@ -14,9 +14,8 @@ from relay.channels import token
 from relay.channels.schema import CHANNEL
 from relay.failures import InvalidChannel
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.settings.export import schema_text
-from relayctl.settings.settings_file import SettingsFile, exported, parse, read_folder, resolved
-from relayctl.settings.settings_yaml import Flow, decode, encode
+from relayctl.settings.plan import schema_text
+from relayctl.settings.settings_file import Flow, SettingsFile, decode, encode, exported, parse, read_folder, resolved
 from tests.every_setting import CANARY, every_setting
 
 LEAST = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [jdoe]}\n"
@@ -54,7 +53,10 @@ def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content
             f"{LEAST}inbound: {{token: {CANARY}}}",
             "inbound.token: a credential must not stand in a file; write {secret:",
         ),
-        (f"{LEAST}inbound: {{token: {{secret: {CANARY}}}}}", "inbound.token: must be {secret: stored}"),
+        (
+            f"{LEAST}inbound: {{token: {{secret: {CANARY}}}}}",
+            "inbound.token: a credential must not stand in a file; write {secret:",
+        ),
         (f"{LEAST}inbound: {{token: {{secret: stored, env: A B}}}}", "inbound.token.env: must be the name of"),
         (f"{LEAST}inbound: {{previous: {{token: {CANARY}}}}}", "inbound.previous: is no setting; leave it out"),
         (
@@ -63,7 +65,7 @@ def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content
         ),
         (
             LEAST.replace("{type: url}", f"{{type: url, ticket: {CANARY}}}"),
-            "xmatters.auth.ticket: a credential must not",
+            "xmatters.auth: unknown key ticket",
         ),
     ],
 )
@@ -131,8 +133,8 @@ def test_every_fault_of_a_file_has_a_line(tmp_path: Path) -> None:
         read_folder(tmp_path)
     lines = [line.removeprefix(f"{path}: ") for line in str(refused.value).splitlines()]
     assert [line.partition(";")[0] for line in lines] == [
-        "xmatters.trigger_url: its path or query may be a credential",
         "policy.pauses: is no setting",
+        "xmatters.trigger_url: its path or query may be a credential, which must not stand in a file",
         "unknown key polcy",
         "unknown key other",
         "policy.max_per_minute: must be of type integer",

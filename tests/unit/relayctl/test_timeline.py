@@ -9,7 +9,7 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
 from relayctl import moments
-from relayctl.incident import timeline, timeline_logs
+from relayctl.incident import timeline
 from relayctl.log_lines import Line
 from tests import samples
 
@@ -18,20 +18,20 @@ STATE = State.of(samples.share(), NOW - 60)
 
 
 def words(message: str, **fields: Any) -> str | None:
-    found = timeline_logs.event_of(Line(NOW, {"message": message, "channel": "noc", **fields}))
+    found = timeline.event_of(Line(NOW, {"message": message, "channel": "noc", **fields}))
     return found.text if found else None
 
 
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"outcome": "delivered", "request_id": "r1"}, "share: signal accepted, request r1"),
-        ({"outcome": "queued", "reason": "paced", "queue": "retry"}, "share: owed, paced"),
+        ({"outcome": "delivered", "request_id": "r1"}, "share: signal accepted, request id r1"),
+        ({"outcome": "queued", "reason": "paced", "queue": "retry"}, "share: owed, reason paced"),
         (
             {"outcome": "queued", "queue": "dead_letter", "reason": "refused", "http_status": 400},
-            "share: DEAD-LETTERED, refused (HTTP 400)",
+            "share: DEAD-LETTERED, reason refused, http status 400",
         ),
-        ({"outcome": "unsafe", "reason": "internal"}, "share: NOT KEPT, internal"),
+        ({"outcome": "unsafe", "reason": "internal"}, "share: NOT KEPT, reason internal"),
         ({"outcome": "new word"}, 'share: "new word"'),
         ({}, "share: unknown"),
     ],
@@ -47,7 +47,7 @@ def test_other_lines_are_no_events(message: str) -> None:
 
 def test_line_about_several_channels_belongs_to_none_of_them() -> None:
     line = Line(NOW, {"message": "unknown incident: x", "channel": "noc, payments and 2 more"})
-    found = timeline_logs.event_of(line)
+    found = timeline.event_of(line)
     assert (found and found.channel) == ""
 
 
