@@ -302,6 +302,11 @@ def rung(relay: Relay) -> str:
 
 
 class TestUnansweredRecipients:
+    def test_they_are_signalled_once_after_the_fallback_topic_without_a_further_share(self) -> None:
+        relay = watched(LATE_ANSWER)
+        relay.play("critical 30m")
+        assert rung(relay).split() == ["Ops", "Boss,Duty"]
+
     def test_they_join_the_others_only_as_far_as_names_fit_into_a_signal(self) -> None:
         names = [*(f"{number:0>200}" for number in range(10)), "x" * 32]
         relay = watched(LATE_ANSWER | {"notify_on": ["opened", "grew"]}, recipients=names)

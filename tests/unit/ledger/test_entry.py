@@ -7,7 +7,7 @@ import pytest
 from relay.channels.policy import FlapRule, Policy
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Debt
-from relay.ledger.entry import Entry, Flap
+from relay.ledger.entry import End, Entry, Flap
 from relay.ledger.receipt import Receipt
 from tests.unit.states import NOW, announced, bare, lease, over, state
 
@@ -71,3 +71,12 @@ def test_critical_of_a_flapping_incident_waits_for_the_calm_unless_it_is_worse_t
 ) -> None:
     entry = replace(announced(state(status=status)), flap=Flap(calm_at=NOW + 600, is_signalled=True))
     assert entry.quiet_until(state(5)) == until
+
+
+@pytest.mark.parametrize(
+    ("claimed_at", "came", "begins"), [(0.0, NOW, True), (NOW, NOW + 119, False), (NOW, NOW + 120, True)]
+)
+def test_resolve_is_asked_about_anew_two_minutes_after_the_claims_first_one(
+    claimed_at: float, came: float, begins: bool
+) -> None:
+    assert End(claimed_at=claimed_at).begins_claim(came) is begins
