@@ -205,7 +205,7 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
     if is_known:
         return
     shown = identifier(incident_id, MAX_ID_LENGTH)
-    if found.readings.has_failures:
+    if found.readings.unread:
         raise click.ClickException(f"nothing is known of incident {shown}, but not all sources could be read")
     if channel is not None and not ChannelStore(stack).exists(channel):
         terminal.nothing(f"there is no channel {channel}")

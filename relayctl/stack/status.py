@@ -163,7 +163,7 @@ def conclude(stack: Stack, found: StackStatus, none: str, *, as_json: bool) -> N
     else:
         found.readings.say()
     if not found.channels:
-        if any(each.source == "channels" for each in found.readings.unread):
+        if "channels" in found.readings.unread:
             raise click.ClickException("the channels could not be read")
         terminal.nothing(none)
 
