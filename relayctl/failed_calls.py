@@ -4,7 +4,7 @@ import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -76,27 +76,15 @@ def _one_line(text: str) -> str:
     return re.sub(r"//[^/@\s]+@", "//…@", one_line(text, MAX_LENGTH))
 
 
-class Unread(NamedTuple):
-    """A source that was not read, or only in part."""
-
-    source: str  # Name of the source, with its channel if it is one channel's
-    problem: str  # The reason
-    is_failure: bool  # False if the channel does not use the source
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.problem}"
-
-
 @dataclass
 class Readings:
     """Sources of one report. If one cannot be read, the others still are."""
 
-    unread: list[Unread] = field(default_factory=list)  # In the order of the reading
+    unread: dict[str, str] = field(default_factory=dict)  # Why a source was not read, or only in part, by its name
 
-    def note(self, source: str, problem: str, *, is_failure: bool = False) -> None:
-        """Note a source that was not read, or only in part, once for each reason."""
-        if (one := Unread(source, problem, is_failure)) not in self.unread:
-            self.unread.append(one)
+    def note(self, source: str, problem: str) -> None:
+        """Note a source that was not read, or only in part; its first problem stays."""
+        self.unread.setdefault(source, problem)
 
     def reading(self, source: str) -> "_Source":
         """Return a context that notes the failure of a source that it reads. The code after it goes on."""
@@ -109,21 +97,13 @@ class Readings:
         return None
 
     @property
-    def has_failures(self) -> bool:
-        """True if a source failed, so that the report may lack something."""
-        return any(each.is_failure for each in self.unread)
-
-    @property
     def problems(self) -> list[str]:
-        return list(map(str, self.unread))
+        return [f"{source}: {problem}" for source, problem in self.unread.items()]
 
     def say(self) -> None:
         """Write a line to stderr for each source that was not read, or only in part."""
-        for each in self.unread:
-            terminal.say(f"{'FAILED: ' if each.is_failure else ''}{each}")
-
-    def documents(self) -> list[dict[str, Any]]:
-        return [each._asdict() for each in self.unread]
+        for each in self.problems:
+            terminal.say(f"FAILED: {each}")
 
 
 class _Source(NamedTuple):
@@ -137,5 +117,5 @@ class _Source(NamedTuple):
         # A stack that is missing is no source that failed.
         if not isinstance(error, Exception) or isinstance(error, StackMissingError) or not (why := failure(error)):
             return False
-        self.readings.note(self.name, why, is_failure=True)
+        self.readings.note(self.name, why)
         return True

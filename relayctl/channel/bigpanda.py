@@ -85,5 +85,3 @@ def webhook(stack: Stack, name: str, version: str | None, reveal: bool, as_json:
         click.echo(f"Webhook v2. Save this as {BODY_FILE}:\n\n{json.dumps(body, indent=2)}\n")
         click.echo(f"Put this line into {KEY_FILE}, with a User API Key of BigPanda:\n")
         click.echo(f"Authorization: Bearer <User API Key>\n\nThen type:\n\n{found['v2']['curl']}")
-    if not reveal:
-        terminal.say(f"the credential is shown as {MASK}; --reveal prints it")

@@ -17,7 +17,7 @@ MAX_BYTES = 65_536
 # Value of an option that was given without one. No process argument can contain this character.
 ASK = "\0"
 _STDIN = "-"
-_NAMED_FILE = "the file that @ names"
+_NAMED_FILE, _LINE = "the file that @ names", "the line on standard input"
 _HINT = "; a value that begins with @ is written @@…"
 _VISIBLE = "a credential on the command line is visible in the process list and in the shell's history"
 _SAFE = "give @FILE, or - for a line of standard input, or no value to be asked"
@@ -60,62 +60,41 @@ def flag_of(option: str) -> str:
     return f"--{option.replace('_', '-')}"
 
 
-class CredentialInput:
-    """Reader of the option values of one run, which collects warnings. `allows_literals` admits plain values."""
+def read_value(option: str, key: str, text: str, *, allows_literals: bool = True) -> str:
+    """Return the value of an option: a plain value, or that of `@FILE`, `-` or ASK. `@@` begins a value with `@`.
 
-    def __init__(self, *, allows_literals: bool = True) -> None:
-        self._allows_literals = allows_literals
-        self._reader: str | None = None
-        self._literals: list[str] = []
-        # Options whose files other users can read.
-        self._open_files: list[str] = []
+    `key` is the dotted key of the secret. Messages name `option`. Raises UsageError.
+    """
+    if text == ASK or (text == _STDIN and sys.stdin.isatty()):
+        label = key if option.startswith("--set ") else ""
+        return judged(option, key, ask(option, label=label), "the answer")
+    if text == _STDIN:
+        line = _text(option, sys.stdin.buffer.readline(MAX_BYTES + 1), _LINE).rstrip("\r\n")
+        return judged(option, key, line, _LINE)
+    if text.startswith("@") and not text.startswith("@@"):
+        return judged(option, key, _read_file(option, key, text[1:]), _NAMED_FILE)
+    value = text.removeprefix("@")
+    if _is_credential(key, value):
+        if not allows_literals:
+            raise click.UsageError(f"{option}: {_VISIBLE}; {_SAFE}")
+        terminal.say(f"warning: {option}: {_VISIBLE}; {_SAFE}")
+    return value
 
-    def read(self, option: str, key: str, text: str) -> str:
-        """Return the value of an option: a plain value, or that of `@FILE`, `-` or ASK. `@@` begins a value with `@`.
 
-        `key` is the dotted key of the secret. Messages name `option`. Raises UsageError.
-        """
-        if text == ASK or (text == _STDIN and sys.stdin.isatty()):
-            label = key if option.startswith("--set ") else ""
-            return judged(option, key, ask(option, label=label), "the answer")
-        if text == _STDIN:
-            return judged(option, key, self._line(option), "the line on standard input")
-        if text.startswith("@") and not text.startswith("@@"):
-            return self._file(option, key, text[1:])
-        value = text.removeprefix("@")
-        if _is_credential(key, value):
-            if not self._allows_literals:
-                raise click.UsageError(f"{option}: {_VISIBLE}; {_SAFE}")
-            self._literals.append(option)
-        return value
-
-    def warn(self) -> None:
-        if self._literals:
-            terminal.say(f"warning: {', '.join(self._literals)}: {_VISIBLE}; {_SAFE}")
-        if self._open_files:
-            terminal.say(f"warning: {', '.join(self._open_files)}: other users may read {_NAMED_FILE}; chmod 600 it")
-
-    def _file(self, option: str, key: str, path: str) -> str:
-        try:
-            with Path(path).open("rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                content = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            # The message does not name the file: it may be a password that begins with @.
-            cause = error.strerror or "unreadable"
-            raise click.UsageError(f"{option}: cannot read {_NAMED_FILE}: {cause}{_HINT}") from error
-        text = _text(option, content, _NAMED_FILE).rstrip("\r\n")
-        # A pipe, such as bash's <(…), is not readable by others, whatever its mode.
-        if stat.S_ISREG(mode) and mode & _OTHERS_MAY_READ and _is_credential(key, text):
-            self._open_files.append(option)
-        return judged(option, key, text, _NAMED_FILE)
-
-    def _line(self, option: str) -> str:
-        if self._reader:
-            raise click.UsageError(f"{option}: standard input is used by {self._reader}; only one option can be -")
-        self._reader = option
-        line = sys.stdin.buffer.readline(MAX_BYTES + 1)
-        return _text(option, line, "the line on standard input").rstrip("\r\n")
+def _read_file(option: str, key: str, path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        # The message does not name the file: it may be a password that begins with @.
+        cause = error.strerror or "unreadable"
+        raise click.UsageError(f"{option}: cannot read {_NAMED_FILE}: {cause}{_HINT}") from error
+    text = _text(option, content, _NAMED_FILE).rstrip("\r\n")
+    # A pipe, such as bash's <(…), is not readable by others, whatever its mode.
+    if stat.S_ISREG(mode) and mode & _OTHERS_MAY_READ and _is_credential(key, text):
+        terminal.say(f"warning: {option}: other users may read {_NAMED_FILE}; chmod 600 it")
+    return text
 
 
 def judged(option: str, key: str, text: str, what: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import click
@@ -22,7 +23,7 @@ from relayctl.settings.plan import apply, export, plan
 from relayctl.stack import channel_status, draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status import conclude
-from relayctl.stack.status_reading import Owed, StatusReader
+from relayctl.stack.status_reading import Owed, read_status
 
 
 @click.group()
@@ -81,7 +82,7 @@ def list_(stack: Stack, as_json: bool) -> None:
       relayctl channel list --json
     """
     with terminal.status("reading the channels and the ledger …"):
-        found = StatusReader(stack, has_logs=False).read()
+        found = read_status(stack, has_logs=False)
     for each in () if as_json else found.channels:
         mode = "; ".join(pauses.words(each.policy, found.at)) if each.policy else "mode not known"
         # The ledger's record of the last share may be an hour too old.
@@ -127,10 +128,10 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     owed = Owed.of(stack, name)
     if options["drain"]:
         _refuse(name, owed, owed.dead_lettered or owed.problems)
-        reader = StatusReader(stack, name)
-        draining.check(reader, [name], options["quiet"])
+        read = partial(read_status, stack, name)
+        draining.check(read, [name], options["quiet"])
         terminal.confirm(_QUESTION.format(name, "as soon as nothing is owed for it"), yes=yes)
-        list(draining.drained(reader, [name], options["quiet"], options["timeout"]))
+        list(draining.drained(stack, read, [name], options["quiet"], options["timeout"]))
         owed = Owed.of(stack, name)
         _refuse(name, owed, str(owed))
     else:

@@ -12,11 +12,11 @@ from relayctl import check_results, moments, terminal
 from relayctl.channel import credential_checks, endpoints, write_path
 from relayctl.channel.credential_input import (
     CredentialCommand,
-    CredentialInput,
     ask,
     credential_option,
     flag_of,
     judged,
+    read_value,
 )
 from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, put_in_force, renew, used_words
 from relayctl.channel.secret_document import SecretDocument
@@ -108,17 +108,12 @@ def _renewed(before: SecretDocument, places: Mapping[str, str], options: Mapping
     """
     # Of BigPanda's two keys at least one is needed, and each of the other credentials.
     needed = _HIDDEN - {"app_key"} - ({"api_key"} if "app_key" in options else set())
-    after, source = SecretDocument(before.members), CredentialInput(allows_literals=False)
-    try:
-        for option, key in places.items():
-            if option in options and option in _HIDDEN:
-                after.set(key, source.read(flag_of(option), key, options[option]))
-            elif option in options:
-                after.set(key, options[option])
-            elif option in needed:
-                after.set(key, judged(flag_of(option), key, ask(flag_of(option), " is needed"), "the answer"))
-    finally:
-        source.warn()
+    after = SecretDocument(before.members)
+    for option, key in places.items():
+        if option in options:
+            after.set(key, read_value(flag_of(option), key, options[option], allows_literals=False))
+        elif option in needed:
+            after.set(key, judged(flag_of(option), key, ask(flag_of(option), " is needed"), "the answer"))
     return after
 
 

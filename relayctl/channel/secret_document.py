@@ -14,7 +14,7 @@ from relay.failures import InvalidChannel
 from relay.http.session import AllowList, VendorHosts
 
 MASK = "***"
-# Last names of the keys of credentials. URLs may hold one.
+# Last names of the keys of credentials, outside the policy. URLs may hold one.
 _SECRETS = frozenset({"token", "password", "key", "secret", "api_key", "app_key"})
 _URLS = frozenset({"xmatters.trigger_url", "xmatters.rest.base_url", "bigpanda.base_url"})
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/(api/integration|reapi|api/xm)/[A-Za-z0-9/_-]*|/?)")
@@ -157,7 +157,8 @@ def is_url(key: str) -> bool:
 
 def holds_credential(key: str) -> bool:
     """True if the key is for a credential, or for a URL, which may hold one."""
-    return is_url(key) or (key.rpartition(".")[2] in _SECRETS and holds_text(key))
+    is_named_so = key.rpartition(".")[2] in _SECRETS and not key.startswith("policy.")
+    return is_url(key) or (is_named_so and holds_text(key))
 
 
 def unknown_key(key: str) -> str | None:

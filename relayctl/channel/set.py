@@ -11,10 +11,10 @@ from relayctl.channel import endpoints, write_path
 from relayctl.channel.credential_input import (
     ASK,
     CredentialCommand,
-    CredentialInput,
     ask,
     credential_option,
     flag_of,
+    read_value,
 )
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses import KEY as PAUSES_KEY
@@ -113,18 +113,13 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
 
 def _settings(options: dict[str, Any]) -> list[tuple[str, Any]]:
     """Return the keys that the options set, with their values. Raises UsageError."""
-    source = CredentialInput()
     given = [(name, key, options[name]) for name, key in _KEYS.items() if options[name] is not None]
     typed = [_key_and_text(each) for each in options["settings"]]
     plain = {"recipients": list(options["recipients"]), "recipients_in": options["recipients_in"]}
     plain["any_trigger_path"] = options["any_trigger_path"]
     found = [(f"xmatters.{name}", value) for name, value in plain.items() if value]
-    try:
-        found += [(key, source.read(flag_of(name), key, text)) for name, key, text in given]
-        found += [(key, typed_value(key, source.read(f"--set {key}", key, text))) for key, text in typed]
-    finally:
-        source.warn()
-    return found
+    found += [(key, read_value(flag_of(name), key, text)) for name, key, text in given]
+    return found + [(key, typed_value(key, read_value(f"--set {key}", key, text))) for key, text in typed]
 
 
 def _key_and_text(setting: str) -> tuple[str, str]:

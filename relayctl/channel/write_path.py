@@ -105,7 +105,8 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
     stack, name, before, after = change.store.stack, change.name, change.before, change.after
     if change.changes:
         change.store.write(name, after.text(), replaces=before.version)
-        _say_stored(change)
+        seconds = stack.parameters.get("SecretCacheSeconds", "300")
+        terminal.say(f"channel {name}: {'made' if change.is_new else f'changed; functions read it within {seconds} s'}")
     in_force, must_act = None, not change.is_new and any(each.key in AT_ONCE for each in change.changes)
     if revokes:
         in_force = put_in_force(stack, name, advice=revokes)
@@ -165,12 +166,6 @@ def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
                 f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; relayctl makes one if the key is left "
                 "out"
             )
-
-
-def _say_stored(change: ChannelChange) -> None:
-    seconds = change.store.stack.parameters.get("SecretCacheSeconds", "300")
-    what = "made" if change.is_new else f"changed; running functions read it within {seconds} s"
-    terminal.say(f"channel {change.name}: {what}")
 
 
 def keep_previous(

@@ -147,7 +147,9 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
                 _delete(stack, doing, choice, asked)
         if doing.chosen and not yes:
             # The messages are not held during the question: the operator may take longer than the visibility timeout.
-            _ask(doing)
+            owed = "may still be owed" if doing.problem else "are still owed"
+            lost = f", with {counted(len(doing.criticals), 'critical')} that {owed}" if doing.criticals else ""
+            terminal.confirm(f"Delete {counted(len(doing.chosen), 'message')} for good{lost}?")
             with choosing(stack, wanted) as choice:
                 _delete(stack, doing, choice, asked)
     finally:
@@ -173,12 +175,6 @@ def _delete(stack: Stack, doing: Drop, choice: Choice, asked: Mapping[str, Any])
         problem = doing.record(Ledger(stack.table()), pool.map, stack.effects.clock())
     if problem:
         terminal.say(f"the ledger could not be written, so channels may count as sick for what was dropped: {problem}")
-
-
-def _ask(doing: Drop) -> None:
-    owed = "may still be owed" if doing.problem else "are still owed"
-    lost = f", with {counted(len(doing.criticals), 'critical')} that {owed}" if doing.criticals else ""
-    terminal.confirm(f"Delete {counted(len(doing.chosen), 'message')} for good{lost}?")
 
 
 def _summary(doing: Drop, depth: QueueDepth) -> dict[str, Any]:

@@ -98,11 +98,8 @@ def events(entry: Entry) -> Iterator[Event]:
         yield _event(debt.revived_at, "replay", "replayed: the dead-lettered state is owed again")
     yield from _receipt(entry.receipt)
     yield from _end(entry)
-    attempt = next_attempt(entry)
-    if attempt is not None:
-        is_paused = debt.reason == Reason.PAUSED
-        text = "next attempt, at the end of the channel's pause" if is_paused else "next attempt, at the latest"
-        yield _event(attempt, "next_attempt", text)
+    if (attempt := next_attempt(entry)) is not None:
+        yield _event(attempt, "next_attempt", "next attempt, at the latest")
 
 
 def _end(entry: Entry) -> Iterator[Event]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -74,7 +75,7 @@ class Collector:
             ],
             "events": [each.document() for each in self.events],
             "dropped": self.dropped,
-            "sources": self.readings.documents(),
+            "problems": self.readings.problems,
         }
 
     def collect(self) -> None:
@@ -114,7 +115,7 @@ class Collector:
             self.events += map(_dead_letter, jobs)
             if held:
                 unseen = f"about {held} messages are held by another reader and were not read"
-                self.readings.note(DEAD_LETTERS, unseen, is_failure=True)
+                self.readings.note(DEAD_LETTERS, unseen)
 
     def _ledger(self, channels: Iterable[str]) -> None:
         with self.readings.reading(LEDGER):
@@ -124,30 +125,19 @@ class Collector:
             self.events += [event._replace(channel=name) for name, event in made if self._is_news(event)]
 
     def _vendors(self, name: str) -> None:
-        source, channel = f"channel {name}", None
-        with self.readings.reading(source):
-            channel = ChannelStore(self.stack).channel(name)
-            if channel is None:
-                self.readings.note(source, "it was removed, so the vendors were not asked")
-        if channel:
+        if channel := self.readings.read(f"channel {name}", partial(ChannelStore(self.stack).channel, name)):
             self._xmatters(channel)
             self._bigpanda(channel)
 
     def _xmatters(self, channel: Channel) -> None:
-        source, rest = f"{XMATTERS} {channel.name}", channel.rest
-        if rest is None:
-            self.readings.note(source, "not asked: the channel has no xmatters.rest")
-            return
-        with self.readings.reading(source):
-            self.events += list(self._pages(channel.name, rest, source))
+        with self.readings.reading(f"{XMATTERS} {channel.name}"):
+            self.events += list(self._pages(channel.name, channel.rest)) if channel.rest else []
 
-    def _pages(self, name: str, rest: Rest, source: str) -> Iterator[Event]:
+    def _pages(self, name: str, rest: Rest) -> Iterator[Event]:
         deadline = self.stack.deadline(VENDOR_SECONDS)
         outward = self.stack.effects.outward(self.stack.hosts.xmatters)
         stored = [each.entry for each in self.known if each.channel == name]
         signals = sorted((each for entry in stored for each in entry.accepted_signals), key=lambda each: each.at)
-        if len(signals) > MAX_SIGNALS:
-            self.readings.note(source, f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
         pages, api, asked = Pages(outward), RestApi(outward), set[str]()
         for signal in reversed(signals[-MAX_SIGNALS:]):
             found = signal.pages or tuple(each.id for each in pages.of_request(rest, signal.request_id, deadline))
@@ -158,11 +148,10 @@ class Collector:
                 yield from of_page(api, rest, name, page, deadline)
 
     def _bigpanda(self, channel: Channel) -> None:
-        source, access = f"{BIGPANDA} {channel.name}", channel.bigpanda
+        access = channel.bigpanda
         if access is None:
-            self.readings.note(source, "not asked: the channel has no bigpanda.api_key")
             return
-        with self.readings.reading(source):
+        with self.readings.reading(f"{BIGPANDA} {channel.name}"):
             client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
             activities = client.activities(access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
             # The activities of one incident are the same for each channel with a key.

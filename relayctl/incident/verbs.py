@@ -38,22 +38,16 @@ class Listed(NamedTuple):
     entry: Entry | None  # Its entry in the ledger; None if there is none, or it could not be read
     outcome: str = ""  # Outcome of its last share in the log; empty if the log was not read
 
-    def words(self, now: float) -> str:
-        """Return the incident's state in words, then its title in quotes."""
-        if self.entry is None:
-            return f"the last share was {self.outcome}; the ledger has no entry of it"
-        title = [quoted(self.entry.about.title, MAX_TITLE)] if self.entry.about.title else []
-        return "; ".join([*timeline.words(self.entry, now), *title])
-
     def document(self, now: float) -> dict[str, Any]:
-        """Return the incident as a JSON object for programs."""
+        """Return the incident as a JSON object for programs, with its state in words."""
         entry = self.entry
+        says = [f"the last share was {self.outcome}; the ledger has no entry of it"]
         return {
             "incident_id": self.incident_id,
             "channel": self.channel,
             "title": entry.about.title or None if entry else None,
             "last_share_at": moments.iso(self.at),
-            **(timeline.document(entry, now) if entry else {}),
+            **(timeline.document(entry, now) if entry else {"says": says}),
         }
 
 
@@ -146,12 +140,15 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
         every = _owed(stack, readings) if owed else _shared(stack, readings, earliest)
         found = [each for each in every if channel in {None, each.channel} and each.at >= earliest]
         found = sorted(found, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
+    documents = [each.document(now) for each in found]
     if as_json:
-        terminal.document({"incidents": [each.document(now) for each in found], "problems": readings.problems})
+        terminal.document({"incidents": documents, "problems": readings.problems})
     else:
-        for each in found:
-            what = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}: {each.words(now)}"
-            terminal.show_line(what, lead=f"{age(now - each.at):>{_AGE_COLUMNS}}  ")
+        for each, document in zip(found, documents, strict=True):
+            title = [quoted(document["title"], MAX_TITLE)] if document["title"] else []
+            name = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}"
+            lead = f"{age(now - each.at):>{_AGE_COLUMNS}}  "
+            terminal.show_line(f"{name}: {'; '.join([*document['says'], *title])}", lead=lead)
         readings.say()
     if not found:
         if readings.problems:
@@ -205,7 +202,7 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
     if is_known:
         return
     shown = identifier(incident_id, MAX_ID_LENGTH)
-    if found.readings.has_failures:
+    if found.readings.unread:
         raise click.ClickException(f"nothing is known of incident {shown}, but not all sources could be read")
     if channel is not None and not ChannelStore(stack).exists(channel):
         terminal.nothing(f"there is no channel {channel}")

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
+from importlib.resources import files
+from string import Template
 from typing import Any, NamedTuple
 
 from relay.foreign_text import printable
@@ -155,18 +157,6 @@ _SAID = {
 # These are a part of the pages of criticals, the others of all pages.
 _OF_CRITICALS = ("unanswered", "to_nobody")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 920px; margin: 2rem auto; padding: 0 1rem; color: #1c2733; }
-h1 { font-size: 1.5rem; margin-bottom: 0; } p.when { color: #5a6b7b; margin-top: 0; }
-table { border-collapse: collapse; margin: 1.5rem 0; } th, td { text-align: left; padding: .3rem 1.5rem .3rem 0; }
-td { font-variant-numeric: tabular-nums; } tr.bad td, tr.bad th { color: #a4161a; font-weight: 600; }
-.heat { display: block; overflow-x: auto; }
-.heat td { padding: 0; width: 26px; height: 20px; text-align: center; font-size: 11px; }
-.heat th { padding: 0 .5rem 0 0; font-weight: 400; font-size: 12px; }
-pre { background: #eef3f7; padding: 1rem; overflow: auto; }
-@media (prefers-color-scheme: dark) {
-  body { background: #14191f; color: #dde5ec; } pre { background: #1f2730; } }
-"""
 
 
 def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
@@ -239,21 +229,16 @@ def _part(some: int, whole: int) -> str:
     return f"{some / whole:.0%}" if whole else "0%"
 
 
-def page(title: str, when: str, found: Mapping[str, Any], settings: str) -> str:
+def page(when: str, found: Mapping[str, Any], settings: str) -> str:
     heats = {"people got": found["direct"]["by_hour"]} | {
         f"the relay, {name}": done["by_hour"] for name, done in found["relay"].items()
     }
-    parts = ["<h2>Pages by hour and weekday (UTC)</h2>"]
-    parts += [f"<h3>{escape(name)}</h3>{_heat(table)}" for name, table in heats.items()]
-    parts += [f"<h2>The noisiest incidents</h2>{_table(noisiest(found))}"]
-    parts += [
-        "<h2>Settings to install with</h2><p>Save them as channels/NAME.yaml, then type "
-        f"<code>relayctl channel apply channels</code>.</p><pre>{escape(settings)}</pre>"
-    ]
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1><p class=when>{escape(when)}</p>"
-        f"{_table(rows(found))}{''.join(parts)}</html>\n"
+    return Template((files("relayctl.rehearse") / "page.html").read_text()).substitute(
+        when=escape(when),
+        rows=_table(rows(found)),
+        heats="\n".join(f"<h3>{escape(name)}</h3>{_heat(table)}" for name, table in heats.items()),
+        noisiest=_table(noisiest(found)),
+        settings=escape(settings),
     )
 
 

@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from relay.channels.policy import Mode
 from relay.http.session import AllowList
 from relay.incidents.share import environment_id
 from relayctl import moments, terminal
-from relayctl.channel.credential_input import CredentialCommand, CredentialInput, credential_option
+from relayctl.channel.credential_input import CredentialCommand, credential_option, read_value
 from relayctl.rehearse import fetch
 from relayctl.rehearse.findings import figures, noisiest, page, rows, settings_to_install, with_assumed_pages
 from relayctl.rehearse.history import Past, Period, read_past, with_answers
@@ -161,14 +162,13 @@ def _credentials(options: Mapping[str, Any]) -> list[_Access]:
         raise click.UsageError("--xmatters-url, --username and --password belong together")
     if options["bigpanda_key"] is None:
         raise click.UsageError("give --bigpanda-key @FILE")
-    source = CredentialInput(allows_literals=False)
-    token = source.read("--bigpanda-key", "bigpanda.api_key", options["bigpanda_key"])
+    read = partial(read_value, allows_literals=False)
+    token = read("--bigpanda-key", "bigpanda.api_key", options["bigpanda_key"])
     found: list[_Access] = [("BigPanda", options["bigpanda_url"], f"Bearer {token}", CALLS_A_SECOND)]
     if url:
-        secret = source.read("--password", "xmatters.rest.auth.password", password)
+        secret = read("--password", "xmatters.rest.auth.password", password)
         basic = b64encode(f"{username}:{secret}".encode()).decode()
         found.append(("xMatters", url, f"Basic {basic}", fetch.XMATTERS_CALLS_A_SECOND))
-    source.warn()
     return found
 
 
@@ -206,14 +206,13 @@ def _to_rehearse(channel: Channel) -> Channel:
 
 
 def _show(found: Mapping[str, Any], settings: str, *, as_json: bool, html: Path | None) -> None:
-    title = "Rehearsal"
     when = f"{found['since'][:10]} to {found['until'][:10]}"
     if html:
-        html.write_text(page(title, when, found, settings), encoding="utf-8")
+        html.write_text(page(when, found, settings), encoding="utf-8")
     if as_json:
         terminal.document({**found, "settings": settings})
     else:
-        terminal.show_line(f"{title}, {when}")
+        terminal.show_line(f"Rehearsal, {when}")
         for label, text, is_bad in (*rows(found), *noisiest(found)):
             terminal.show_line(text, lead=f"  {label:15} ", color="red" if is_bad else None)
         terminal.show_line(

@@ -57,7 +57,7 @@ def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> No
     found = period_figures(_lines(stack, readings, since, channel))
     if found["shares"] and as_json:
         period = {"since": moments.iso(since), "until": moments.iso(now)}
-        terminal.document({"channel": channel, **period, **found, "sources": readings.documents()})
+        terminal.document({"channel": channel, **period, **found, "problems": readings.problems})
     elif found["shares"]:
         title = f"Relay {stack.name}" + (f", channel {channel}" if channel else "")
         terminal.show_line(f"{title}, {moments.moment(since)} to {moments.moment(now)}")
@@ -65,9 +65,9 @@ def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> No
             terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
     if not as_json or not found["shares"]:
         readings.say()
-    if not found["shares"] and not readings.has_failures:
+    if not found["shares"] and not readings.unread:
         terminal.nothing(f"no share came since {moments.moment(since)}")
-    terminal.fail_if(readings.has_failures)
+    terminal.fail_if(readings.unread)
 
 
 def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) -> list[Line]:

@@ -75,7 +75,7 @@ def report(stack: Stack, name: str, since: float, as_json: bool) -> None:
         "since": moments.iso(since),
         "until": moments.iso(now),
         **shadow_figures(lines),
-        "sources": readings.documents(),
+        "problems": readings.problems,
     }
     if as_json:
         terminal.document(found)
@@ -84,10 +84,10 @@ def report(stack: Stack, name: str, since: float, as_json: bool) -> None:
             _show(found, channel)
         readings.say()
     if not found["shares"]:
-        if readings.has_failures:
+        if readings.unread:
             raise click.ClickException("no share was found, but not all sources could be read")
         terminal.nothing(f"no share of channel {name} came since {moments.moment(since)}")
-    terminal.fail_if(readings.has_failures)
+    terminal.fail_if(readings.unread)
 
 
 def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Status of a channel, and the judgement of its health. Pure code."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from relay.channels.channel import Channel
 from relay.channels.policy import Policy
 from relay.delivery.channel_health import (
     Debts,
@@ -61,7 +62,7 @@ class Traffic:
         return f"{requests} with a wrong credential refused in a day, the last {ago} ago"
 
 
-def read_traffic(reader: LogReader, readings: Readings, now: float) -> dict[str, Traffic] | None:
+def read_traffic(reader: LogReader, readings: Readings, now: float) -> Mapping[str, Traffic] | None:
     """Return the traffic by channel, which is too low if there are too many lines; None if a log cannot be read."""
     found, complete = defaultdict[str, Traffic](Traffic), 0
     for function, message, seconds, most in _READ:
@@ -90,7 +91,7 @@ class ChannelStatus(NamedTuple):
     name: str
     changed_at: float | None = None  # Time of the last change of its secret (epoch seconds)
     problem: str | None = None  # Why the secret cannot be used; None if it is valid, or was not read
-    policy: Policy | None = None
+    channel: Channel | None = None
     traffic: Traffic | None = None  # Traffic of the last hour
     debts: Debts | None = None  # The channel's states that are owed to xMatters; None if they could not be read
     gate: Gate | None = None  # State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`)
@@ -98,6 +99,10 @@ class ChannelStatus(NamedTuple):
     shares: ShareWatch | None = None  # None if its policy expects none, or the last one is not known
     refused: RefusedCredentials | None = None  # Unchanged credentials that a vendor refused when last probed
     canary: Canary | None = None  # Its canary; None if it has none, or if it could not be read
+
+    @property
+    def policy(self) -> Policy | None:
+        return self.channel.policy if self.channel else None
 
     @property
     def shared_at(self) -> float | None:

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ from relayctl.dlq import file as dead_letter_file
 from relayctl.dlq.reading import Choice, Filter
 from relayctl.stack.channel_status import ChannelStatus, owed_words
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status_reading import Owed, StackStatus, StatusReader, UndeliveredJobs
+from relayctl.stack.status_reading import Owed, StackStatus, UndeliveredJobs, read_status
 from relayctl.terminal import progress
 
 # Pause between two readings of the ledger and the logs.
@@ -52,6 +53,10 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
     return quiet(timeout(verb))
 
 
+# Reads the status of the channels to be drained, or of all.
+type Read = Callable[[], StackStatus]
+
+
 def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     """Return the reasons why a channel is not drained, in words; an empty list if it is."""
     debts, traffic = status.debts, status.traffic
@@ -73,10 +78,10 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     return found
 
 
-def check(reader: StatusReader, names: Sequence[str], quiet: float) -> None:
+def check(read: Read, names: Sequence[str], quiet: float) -> None:
     """Raise ClickException if shares of channels still come, or a source cannot be read."""
     with terminal.status("reading the ledger and the logs …"):
-        found = reader.read()
+        found = read()
     wanted = [each for each in found.channels if each.name in names]
     if any(each.debts is None or each.traffic is None for each in wanted) or (found.problems and not found.channels):
         why = "; ".join(found.problems) or "no source could be read"
@@ -84,18 +89,17 @@ def check(reader: StatusReader, names: Sequence[str], quiet: float) -> None:
     _judged(found, names, quiet, found.at)
 
 
-def drained(reader: StatusReader, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
+def drained(stack: Stack, read: Read, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
     """Wait for channels, and yield each once it is drained, or removed by others.
 
     `quiet` is the least time since the last share or signal. Raises ClickException as `check` does, if a share comes,
     or at `timeout`.
     """
-    stack, left = reader.stack, list(names)
-    began, deadline = stack.effects.clock(), stack.deadline(timeout)
-    check(reader, left, quiet)
+    left, began, deadline = list(names), stack.effects.clock(), stack.deadline(timeout)
+    check(read, left, quiet)
     while left:
         with progress("draining", f"of {len(left)}", stack.effects.clock) as show:
-            while not (found := _judged(reader.read(), left, quiet, began))[0]:
+            while not (found := _judged(read(), left, quiet, began))[0]:
                 why = found[1]
                 if deadline.remaining() < PAUSE_SECONDS:
                     raise click.ClickException(
@@ -191,8 +195,7 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
 
 def _prepare(store: ChannelStore, drain: Mapping[str, Any], file: str) -> Choice:
     stack = store.stack
-    names, reader = list(store.names()), StatusReader(stack)
-    for name in drained(reader, names, drain["quiet"], drain["timeout"]):
+    for name in drained(stack, partial(read_status, stack), list(store.names()), drain["quiet"], drain["timeout"]):
         if store.exists(name):
             store.remove(name, drain["days"])
         put_in_force(stack, name)

@@ -19,7 +19,7 @@ from relayctl.stack import channel_status
 from relayctl.stack.channel_status import ChannelStatus, Health
 from relayctl.stack.checks import StackChecks
 from relayctl.stack.deployed import Stack, StackMissingError, on_stack
-from relayctl.stack.status_reading import StackStatus, StatusReader
+from relayctl.stack.status_reading import StackStatus, read_status
 from relayctl.terminal import counted
 
 
@@ -150,7 +150,7 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
       relayctl status --channel payments
     """
     with terminal.status("reading the ledger and the logs …"):
-        found = StatusReader(stack, channel).read()
+        found = read_status(stack, channel)
     if not as_json and found.channels:
         show(found, whole=channel is not None)
     conclude(stack, found, NO_CHANNELS if channel is None else f"there is no channel {channel}", as_json=as_json)
@@ -163,7 +163,7 @@ def conclude(stack: Stack, found: StackStatus, none: str, *, as_json: bool) -> N
     else:
         found.readings.say()
     if not found.channels:
-        if any(each.source == "channels" for each in found.readings.unread):
+        if "channels" in found.readings.unread:
             raise click.ClickException("the channels could not be read")
         terminal.nothing(none)
 
@@ -210,7 +210,7 @@ def _checked(store: ChannelStore, names: list[str], *, as_json: bool) -> dict[st
     found, status = {}, None
     # The check of the outputs reports what the stack lacks.
     with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
-        status = StatusReader(store.stack).read()
+        status = read_status(store.stack)
     for name in names:
         with terminal.status(f"checking channel {name} …"):
             found[name] = [*(health(status, name) if status else ()), *checks.of(store, name)]

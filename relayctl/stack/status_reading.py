@@ -1,7 +1,6 @@
 """Reading of the state of a stack: what is owed, and the status of its channels. After a failure the rest is read."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
 from functools import partial
 from typing import NamedTuple, Self
 
@@ -11,7 +10,7 @@ from relay.ledger.channel_rate_limiter import Gate, gate_of
 from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of
-from relay.ledger.table import Ledger, Table, parsed
+from relay.ledger.table import Ledger, parsed
 from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
 from relay.sweeper.run import KEY, canaries_of
@@ -22,7 +21,7 @@ from relayctl.dlq.queue import QueueDepth
 from relayctl.dlq.reading import Filter, choosing, held_elsewhere
 from relayctl.failed_calls import Readings
 from relayctl.stack import channel_status
-from relayctl.stack.channel_status import ChannelStatus, Traffic
+from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack
 
 # Rows that are read of a shard of the ledger's index, as the sweeper reads them.
@@ -111,77 +110,57 @@ class StackStatus(NamedTuple):
         return next((each for each in self.channels if each.name == name), None)
 
 
-@dataclass
-class StatusReader:
-    """Reads the status of channels."""
-
-    stack: Stack
-    only: str | None = None  # Name of the only channel to read; None for all channels
-    has_logs: bool = True  # False to leave out the logs and the queues, and channels that were removed
-    _readings: Readings = field(default_factory=Readings)
-
-    def read(self) -> StackStatus:
-        self._readings = Readings()
-        now, store, table = self.stack.effects.clock(), ChannelStore(self.stack), self.stack.bounded_table()
-        listed = self._readings.read("channels", store.names)
-        if listed is None and self.only is not None:
-            listed = {self.only: None}
-        debts = self._readings.read("ledger", lambda: self._debts(Ledger(table)))
-        traffic = channel_status.read_traffic(self.stack.logs, self._readings, now) if self.has_logs else None
-        probes = self._readings.read("ledger", lambda: read_probes(table, now)) or Probes()
-        none: dict[str, Canary] = {}
-        # The canary of each channel as the sweeper's last run left it.
-        canaries = self._readings.read("ledger", lambda: parsed(table.read(KEY), canaries_of, none))
-        names = set(listed or ())
-        if self.has_logs:
-            # A removed channel is shown as long as a worker or the sweeper has something to do for it.
-            names |= {
-                name for name, each in (debts or {}).items() if each.owed or each.unnotified or each.pages_missing
-            }
-        channels = list[ChannelStatus]()
-        for name in sorted(names if self.only is None else names & {self.only}):
-            gate = self._readings.read("ledger", partial(table.numbers, gate_of(name)))
-            status = ChannelStatus(
-                name,
-                changed_at=(listed or {}).get(name),
-                traffic=None if traffic is None else traffic.get(name, Traffic()),
-                debts=None if debts is None else debts.get(name, Debts()),
-                gate=None if gate is None else Gate.of(gate),
-                problem=None if name in (listed or {}) else _REMOVED,
-            )
-            probe = probes.channels.get(name, Probe())
-            channels.append(status if status.problem else self._with_secret(table, status, probe, canaries))
-        undelivered = self._readings.read("queues", lambda: UndeliveredJobs.of(self.stack)) if self.has_logs else None
-        return StackStatus(now, channels, undelivered, self._readings)
-
-    def _debts(self, ledger: Ledger) -> dict[str, Debts]:
-        found: dict[str, Debts] = {}
-        for name, entry in due(ledger).items():
-            found.setdefault(channel_of(name), Debts()).add(entry)
-        return found
-
-    def _with_secret(
-        self, table: Table, status: ChannelStatus, probe: Probe, canaries: Mapping[str, Canary] | None
-    ) -> ChannelStatus:
-        channel = None
-        with self._readings.reading(f"secret of channel {status.name}"):
-            try:
-                channel = ChannelStore(self.stack).channel(status.name)
-            except InvalidChannel as error:
-                return status._replace(problem=f"its secret is not valid: {error}")
-            if channel is None:
-                return status._replace(problem=_REMOVED)
-        if channel is None:
-            return status
-        policy, uses = channel.policy, self._readings.read("ledger", partial(endpoints.read_uses, table, channel))
-        kinds = probe.refused_among(channel.api_fingerprints())
-        # If no share is known, the last change of the secret stands for it.
-        since = last_use(uses or (), "inbound", "current", "previous") or status.changed_at
-        every = None if uses is None else policy.expect_share_every
-        return status._replace(
-            policy=policy,
-            uses=uses or (),
-            shares=None if every is None or since is None else ShareWatch(every, since),
-            refused=RefusedCredentials(status.name, kinds) if kinds else None,
-            canary=canaries.get(status.name, Canary()) if policy.canary and canaries is not None else None,
+def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True) -> StackStatus:
+    """Read the status of the channel `only`, or of all; without logs also without queues and removed channels."""
+    readings, now, store, table = Readings(), stack.effects.clock(), ChannelStore(stack), stack.bounded_table()
+    listed = readings.read("channels", store.names)
+    if listed is None:
+        listed = {only: None} if only else {}
+    rows, debts = readings.read("ledger", lambda: due(Ledger(table))), defaultdict[str, Debts](Debts)
+    for name, entry in (rows or {}).items():
+        debts[channel_of(name)].add(entry)
+    traffic = channel_status.read_traffic(stack.logs, readings, now) if has_logs else None
+    probes = readings.read("ledger", lambda: read_probes(table, now)) or Probes()
+    none: dict[str, Canary] = {}
+    # The canary of each channel as the sweeper's last run left it.
+    canaries = readings.read("ledger", lambda: parsed(table.read(KEY), canaries_of, none))
+    names = set(listed)
+    if has_logs:
+        # A removed channel is shown as long as a worker or the sweeper has something to do for it.
+        names |= {name for name, each in debts.items() if each.owed or each.unnotified or each.pages_missing}
+    channels = list[ChannelStatus]()
+    for name in sorted(names if only is None else names & {only}):
+        gate = readings.read("ledger", partial(table.numbers, gate_of(name)))
+        status = ChannelStatus(
+            name,
+            changed_at=listed.get(name),
+            traffic=None if traffic is None else traffic[name],
+            debts=None if rows is None else debts[name],
+            gate=None if gate is None else Gate.of(gate),
+            problem=None if name in listed else _REMOVED,
         )
+        with readings.reading(f"secret of channel {name}"):
+            status = status if status.problem else _with_secret(store, status)
+        if channel := status.channel:
+            uses = readings.read("ledger", partial(endpoints.read_uses, table, channel))
+            kinds = probes.channels.get(name, Probe()).refused_among(channel.api_fingerprints())
+            # If no share is known, the last change of the secret stands for it.
+            since = last_use(uses or (), "inbound", "current", "previous") or status.changed_at
+            every = None if uses is None else channel.policy.expect_share_every
+            status = status._replace(
+                uses=uses or (),
+                shares=None if every is None or since is None else ShareWatch(every, since),
+                refused=RefusedCredentials(name, kinds) if kinds else None,
+                canary=canaries.get(name, Canary()) if channel.policy.canary and canaries is not None else None,
+            )
+        channels.append(status)
+    undelivered = readings.read("queues", lambda: UndeliveredJobs.of(stack)) if has_logs else None
+    return StackStatus(now, channels, undelivered, readings)
+
+
+def _with_secret(store: ChannelStore, status: ChannelStatus) -> ChannelStatus:
+    try:
+        channel = store.channel(status.name)
+    except InvalidChannel as error:
+        return status._replace(problem=f"its secret is not valid: {error}")
+    return status._replace(channel=channel, problem=None if channel else _REMOVED)

@@ -87,8 +87,3 @@ class TestText:
             "incident i",
         ]
         assert all(line.startswith("  ") for line in lines[lines.index("body") + 1 :] if line)
-
-    def test_unreadable_message_is_printed_with_its_problem(self) -> None:
-        text = whole(held(None, "m1", "it is not\x1b an envelope"))
-        assert text == "message id        m1\nunreadable        it is not an envelope"
-        assert printed(held(None, "0123456789", "no \x1b JSON")) == "01234567 unreadable: no \ufffd JSON\n"

@@ -69,12 +69,6 @@ def test_full_or_broken_channel_would_wait(gate: Gate, reason: str | None) -> No
     assert found["verdict"].get("reason") == reason
 
 
-def test_share_that_ends_an_unknown_incident_is_not_signalled() -> None:
-    found = explained(case(status="ok"), missing="--offline")
-    assert found["verdict"]["outcome"] == "unchanged"
-    assert "touched is never signalled" in found["verdict"]["why"]
-
-
 def test_pause_for_other_incidents_does_not_apply() -> None:
     pause = {"since": "2027-01-15T08:00:00Z", "until": "2027-01-15T10:00:00Z", "then": "drop"}
     found = explained(case(channel(pauses=[pause | {"when": {"status": "warning"}}])))

@@ -80,3 +80,9 @@ def test_typed_value_is_text_where_the_schema_says_so_and_else_json_or_text(key:
 )
 def test_masked_value_is_a_credential(key: str, value: Any) -> None:
     assert is_credential(key, value)
+
+
+def test_property_that_is_named_like_a_credential_is_none() -> None:
+    document = SecretDocument({"policy": {"properties": {"key": "PAY-7"}}})
+    assert document.masked() == document.members
+    assert not is_credential("policy.properties.key", "PAY-7")
