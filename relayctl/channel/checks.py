@@ -8,7 +8,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels import misconfiguration
-from relay.channels.channel import BigPandaAccess, Channel, header_for
+from relay.channels.channel import Channel, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode
 from relay.channels.routes import chosen
@@ -18,7 +18,6 @@ from relay.foreign_text import printable
 from relay.http.client import json_object
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
 from relay.ledger.sources import Sources
-from relay.reconcile.history import History, UnknownCounts, listing_name
 from relay.sweeper.canary import EVERY_SECONDS
 from relayctl import check_results, terminal
 from relayctl.channel import credential_checks, endpoints, pauses
@@ -68,10 +67,10 @@ def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
         yield warning(what, "off: bigpanda.reconcile is false, so a share that never arrives is not noticed")
         return
     try:
-        found, suggested = _reconciled(stack, channel, access)
+        suggested = _environments_of_shares(stack, channel)
     except LedgerError as error:
         yield warning(what, f"not known, the ledger cannot be read: {error}")
-        found, suggested = UnknownCounts(), ()
+        suggested = ()
     named = ", ".join(suggested[:MAX_SUGGESTED]) + (" and others" if len(suggested) > MAX_SUGGESTED else "")
     if not access.environments:
         hint = f"; shares came from {named}: add it, if it is yours" if suggested else ""
@@ -81,29 +80,16 @@ def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
         yield warning(what, f"shares came from {named}, too: add it to bigpanda.environments, if it is yours")
     if access.reconcile == "ring" and misconfiguration.needs_url_recipients(channel):
         yield warning(what, "reported only: the secret names no recipients, so a missed share notifies nobody")
-    if access.reconcile == "ring" or not found.found:
-        return
-    never = found.found - found.came
-    said = (
-        f"in a week {found.found} incidents that no channel with the same listing knew were reported, not paged; "
-        f"shares of {found.came} arrived later: for these, bigpanda.reconcile=ring would have been right"
-    )
-    lost = f"; shares of {never} never arrived: they were lost, or sent to other receivers only"
-    yield warning(what, said + lost) if never else ok(what, said)
 
 
-def _reconciled(stack: Stack, channel: Channel, access: BigPandaAccess) -> tuple[UnknownCounts, tuple[str, ...]]:
-    """Return the unknown incidents of a week, and environments of recent shares that the secret lacks.
+def _environments_of_shares(stack: Stack, channel: Channel) -> tuple[str, ...]:
+    """Return environments of recent shares that the secret lacks.
 
-    Do not trust the latter: any holder of the webhook's token can send a share.
+    Do not trust them: any holder of the webhook's token can send a share.
     """
     if "LedgerTableName" not in stack.outputs:
-        return UnknownCounts(), ()
-    table = stack.table()
-    histories = [History.read(table, listing_name(access, each)) for each in access.environments]
-    days = [day for history in histories for day in history.days.values()]
-    counts = UnknownCounts(sum(day.found for day in days), sum(day.came for day in days))
-    return counts, Sources(table, stack.effects.clock).suggested(channel)
+        return ()
+    return Sources(stack.table(), stack.effects.clock).suggested(channel)
 
 
 def _read(store: ChannelStore, name: str) -> Channel | Check:

@@ -23,7 +23,7 @@ from relay.ledger.debt import Debt, Row, Slot, Ticket, stored_key
 from relay.ledger.entry import About, Acknowledgement, End, Entry, Flap, Lease
 from relay.ledger.receipt import Missed, Receipt
 from relay.ledger.table import Ledger, Table
-from relay.reconcile.history import ChannelHistory, Difference, History, UnknownCounts
+from relay.reconcile.history import ChannelHistory, Difference, History
 from relay.sweeper.canary import Canary
 from relay.sweeper.health_announcement import ChannelState, Told
 from relay.sweeper.run import KEY as SWEEPER_KEY
@@ -163,7 +163,6 @@ LISTING = History(
     {"noc": ChannelHistory(NOW - 900, NOW - 300, {"i1": Difference("13", NOW - 300, NOW)})},
     {"i2": NOW - 300},
     {"i3": Difference("12", NOW - 300)},
-    {"20833": UnknownCounts(2, 1)},
     sequence=1,
 )
 RESULT = Result(

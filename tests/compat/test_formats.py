@@ -31,6 +31,7 @@ SAMPLES: dict[str, Any] = {
     "message-2": formats.JOB_FOR_SOME,
     "message-3": formats.JOB_ACCEPTED_BY_SOME,
     "reconcile-1": formats.LISTING,
+    "reconcile-2": formats.LISTING,
     "secret-1": json.loads((GOLDEN / "secret-1.json").read_text()),
     "share_line-1": formats.RESULT,
     "sweeper-1": formats.RUN,

@@ -1,17 +1,13 @@
 """relayctl channel test, and the recipient checks of channel set, against the sandbox over real sockets."""
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from click.testing import Result
 
-from relay.ledger.table import Table
-from relay.reconcile.history import History, listing_name
 from sandbox.server.in_process import Box
-from tests import reconciling
 from tests.integration.live import Script, Site, site
 from tests.integration.relayctl_cloud import Operator
 
@@ -196,33 +192,6 @@ class TestChecks:
         assert found["BigPanda API"][0] == state
         assert words in found["BigPanda API"][1]
         assert len(bigpanda.received) == 1
-
-    @pytest.mark.parametrize(
-        ("setting", "found", "came", "said"),
-        [
-            ("report", 3, 3, ("ok", "shares of 3 arrived later")),
-            (True, 3, 1, ("warning", "; shares of 2 never arrived")),
-            ("report", 0, 0, None),
-            ("ring", 3, 1, None),
-        ],
-    )
-    def test_incidents_reported_by_reconcile_runs_advise_on_ring(
-        self, operator: Operator, tenant: Box, setting: Any, found: int, came: int, said: tuple[str, str] | None
-    ) -> None:
-        tenant.bigpanda.let_in(f"{CANARY}-bp")
-        tenant.bigpanda.declare_incidents("e1", [])
-        known = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url}
-        keep(operator, tenant, "jdoe", bigpanda=known | {"environment_id": "e1", "reconcile": setting})
-        table = Table(operator.dynamodb, operator.table, time.time)
-        access = reconciling.access(known["base_url"], known["api_key"])
-        history = History()
-        history.count(time.time(), found=found, came=came)
-        history.write(table, listing_name(access, "e1"))
-        shown = examined(operator).get("missed shares")
-        assert (said is None) == (shown is None)
-        if said and shown:
-            assert shown[0] == said[0]
-            assert said[1] in shown[1]
 
 
 def relay(*answers: tuple[int, Any]) -> Script:

@@ -9,11 +9,10 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.http.session import HttpAnswer
 from relay.jobs.queue import envelope_of
-from relay.reconcile.history import UnknownCounts
 from tests import samples
 from tests.fakes import Call
 from tests.unit import xmatters_tenant
-from tests.unit.reconcile_scene import Scene, answer, history_of, incident, make_scene
+from tests.unit.reconcile_scene import Scene, answer, incident, make_scene
 
 QUEUE_DOWN = EndpointConnectionError(endpoint_url="x")
 
@@ -315,13 +314,3 @@ def test_unknown_incident_that_did_not_change_lately_is_not_reported() -> None:
     scene = reporting()
     scene.has(incident(scene.relay.clock, ago=600 + 900 + 60))
     assert scene.run_twice() == {"compared": 1, "missed": 0, "snooze_over": 0}
-
-
-def test_share_that_comes_after_the_report_is_counted_for_doctor() -> None:
-    scene = reporting()
-    scene.has(incident(scene.relay.clock), incident(scene.relay.clock, "i2", status="Warning"))
-    scene.run_twice()
-    shared(scene, changedOn=int(scene.relay.clock.now))
-    scene.relay.clock.now += 300
-    scene.run()
-    assert list(history_of(scene).days.values()) == [UnknownCounts(2, 1)]

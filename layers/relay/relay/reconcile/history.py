@@ -153,8 +153,6 @@ MAX_CHARACTERS = 380_000
 FORGOTTEN_SECONDS = 24 * 3600.0
 # Time after which an incident of others is judged again: it may have been shared with the channel meanwhile.
 OTHERS_SECONDS = 3600.0
-# Days for which unknown incidents are counted.
-MAX_DAYS, DAY_SECONDS = 7, 24 * 3600.0
 _NONE: Mapping[str, float] = {}
 _CRITICAL = f"1{RANKS['critical']}"
 
@@ -171,13 +169,6 @@ class Difference(NamedTuple):
     summary: str
     since: float
     queued: float = 0.0
-
-
-class UnknownCounts(NamedTuple):
-    """Number of incidents that runs reported, since no channel knew them; and of those of which a share came later."""
-
-    found: int = 0
-    came: int = 0
 
 
 @dataclass
@@ -204,14 +195,12 @@ class History:
     Attributes:
         snoozed_at: Time at which an incident was last seen snoozed, by its short name.
         unknown: Open incidents that no channel knows, by their short names.
-        days: Counts of unknown incidents by day (number of days since 1970).
         sequence: Version of the item, for optimistic locking; 0 if there is none.
     """
 
     channels: dict[str, ChannelHistory] = field(default_factory=dict)
     snoozed_at: dict[str, float] = field(default_factory=dict)
     unknown: dict[str, Difference] = field(default_factory=dict)
-    days: dict[str, UnknownCounts] = field(default_factory=dict)
     sequence: int = 0
 
     @classmethod
@@ -225,8 +214,7 @@ class History:
                 name: ChannelHistory(float(since), float(seen), _differences(differing), _times(*others))
                 for name, (since, seen, differing, *others) in said["channels"].items()
             }
-            days = {day: UnknownCounts(int(found), int(came)) for day, (found, came) in said["days"].items()}
-            return cls(channels, _times(said["snoozed_at"]), _differences(said["unknown"]), days, sequence)
+            return cls(channels, _times(said["snoozed_at"]), _differences(said["unknown"]), sequence)
 
         return parsed(found, read, cls(sequence=sequence))
 
@@ -250,24 +238,15 @@ class History:
         for name in names:
             self.channels.setdefault(name, ChannelHistory(now, now))
 
-    def count(self, now: float, *, found: int, came: int) -> None:
-        """Add to the counts of unknown incidents for the day of `now` (epoch seconds)."""
-        if found or came:
-            day = str(int(now // DAY_SECONDS))
-            known = self.days.get(day, UnknownCounts())
-            self.days[day] = UnknownCounts(known.found + found, known.came + came)
-
     def _text(self, most: int) -> str:
         channels = {
             name: (each.since, each.seen, _kept(each.differing, most), _latest(each.others, most))
             for name, each in self.channels.items()
         }
-        days = dict(sorted(self.days.items())[-MAX_DAYS:])
         said = {
             "channels": channels,
             "snoozed_at": _latest(self.snoozed_at, most),
             "unknown": _kept(self.unknown, most),
-            "days": days,
         }
         return json.dumps(said, separators=(",", ":"))
 

@@ -53,7 +53,6 @@ class Reporter:
         """
         now, noted = self.clock(), run.history.unknown
         unknown = {name: seen for name, seen in run.to_report.items() if name not in run.known}
-        came = [name for name in run.known & noted.keys() if noted[name].queued]
         for name in run.listed - unknown.keys():
             noted.pop(name, None)
         found: list[Seen] = []
@@ -82,7 +81,6 @@ class Reporter:
                 channel=channel_list(channels),
             )
         run.counts["unknown"] += len(reported)
-        run.history.count(now, found=len(reported), came=len(came))
 
     def _notified(self, run: Progress, channels: Sequence[str], found: Sequence[Seen]) -> list[Seen]:
         """Notify the fallback topic of the criticals in `found`. Return the incidents that count as reported.
