@@ -1313,8 +1313,8 @@ MUTATIONS = (
     Mutation(
         "a critical that comes again has no receipt if the one before had no page",
         "ledger.entry:Entry.announcing",
-        "receipt.is_open and not is_anew",
-        "receipt.is_open",
+        "audience.awaits_receipt and not audience.is_for_one",
+        "audience.awaits_receipt and not audience.is_for_one and not receipt.is_open",
         seed=201641,
     ),
     Mutation(

@@ -96,12 +96,24 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     assert relay.recorder.metrics()["doubtful_resolve"] == 1
 
 
-def test_end_without_timestamps_is_believed_although_the_incident_opened_less_than_a_minute_ago(tenant: Tenant) -> None:
+@pytest.mark.parametrize(("changed_at", "is_believed"), [(None, True), (OPENED + 9, True), (OPENED - 9, False)])
+def test_end_from_before_the_newest_share_is_not_believed_in_the_first_minute(
+    changed_at: int | None, is_believed: bool, tenant: Tenant
+) -> None:
     relay = asking(tenant)
     relay.play("critical 6 ok")
-    relay.bigpanda.steps = [HttpAnswer(200, {}, b'{"id": "i1", "status": "ok", "active": false}')]
+    said = {"id": "i1", "status": "ok", "active": False, "changed_at": changed_at}
+    relay.bigpanda.steps = [HttpAnswer(200, {}, json.dumps(said).encode())]
     passes(relay, 12)
-    assert tenant.ended == ["page-1"]
+    assert tenant.ended == (["page-1"] if is_believed else [])
+
+
+def test_nothing_that_a_claimed_resolve_says_of_the_incident_is_kept(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.play("critical 120")
+    before = relay.entry().about
+    assert relay.play("ok", description="forged", environments=["elsewhere"]) == ["queued claimed"]
+    assert relay.entry().about == before
 
 
 @pytest.mark.parametrize("off", [{"policy": {"confirm_resolve": False}}, {"access": {"api_key": "BPU-1"}}])

@@ -485,8 +485,7 @@ class Entry(NamedTuple):
             entry = replace(entry, acknowledgement=None)
         receipt = entry.receipt
         # One that is open since an earlier critical says nothing of a critical that comes anew.
-        has_own = receipt.is_open and not is_anew
-        begins = audience.awaits_receipt and not audience.is_for_one and not has_own
+        begins = audience.awaits_receipt and not audience.is_for_one
         if begins and state.is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
             receipt = Receipt.begun(at, audience.recipients)
         if audience.has_others and receipt.awaits_others:

@@ -176,7 +176,7 @@ class Receipt(NamedTuple):
     def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
         """Return the receipt before the vendors' APIs are asked; `is_early` is True if a callback is the occasion."""
         most = EARLY_QUESTIONS if is_early else EARLY_QUESTIONS + (1 if self._awaits_device(policy) else 2)
-        return replace(self, questions=max(self.questions, most))
+        return replace(self, questions=most)
 
     def heard(self, heard: Heard, policy: Policy, responses: "ResponseMeanings", now: float) -> "Receipt":
         """Return the receipt after xMatters' REST API answered at `now`. An escalation (`responses`) is no answer."""
