@@ -80,3 +80,22 @@ def test_resolve_is_asked_about_anew_two_minutes_after_the_claims_first_one(
     claimed_at: float, came: float, begins: bool
 ) -> None:
     assert End(claimed_at=claimed_at).begins_claim(came) is begins
+
+
+@pytest.mark.parametrize(("page", "is_overtaken"), [(0, True), (1, False)])
+def test_answer_to_an_older_page_is_out_of_date_and_one_to_the_newest_is_not(page: int, is_overtaken: bool) -> None:
+    again = lease(state(10), 10)
+    entry = announced(state()).leased(again, 1, 0).accepted(again, "r2", 1, until=again.began)
+    assert entry.is_overtaken(NOW + 20, entry.accepted_signals[page]) is is_overtaken
+
+
+@pytest.mark.parametrize(("told", "owed", "is_worse"), [("warning", "critical", True), ("critical", "warning", False)])
+def test_owed_state_counts_as_worse_only_if_it_is_worse_than_what_people_know(
+    told: str, owed: str, is_worse: bool
+) -> None:
+    assert announced(state(status=told)).owing(state(5, status=owed)).owes_worse is is_worse
+
+
+def test_receipt_ends_with_a_state_that_is_not_critical() -> None:
+    awaited = replace(announced(state()), receipt=Receipt(NOW, is_open=True))
+    assert not awaited.unchanged(state(5, status="warning")).receipt.is_open

@@ -37,6 +37,17 @@ def test_debt_that_was_settled_after_the_index_was_read_is_left_out() -> None:
     assert subjects(relay) == []
 
 
+def test_topic_is_told_at_once_of_a_critical_that_was_given_up_and_of_another_after_its_delay() -> None:
+    relay = new_relay(samples.refused(404), DOWN)
+    relay.share(id="given-up")
+    relay.share(id="owed")
+    told = []
+    for seconds in (0, 240, 120):
+        relay.sweep(seconds)
+        told.append(len(relay.sns.published))
+    assert told == [1, 1, 2]
+
+
 class TestPhones:
     """Phones: called and texted once for all channels, after the topic, with its limits."""
 
