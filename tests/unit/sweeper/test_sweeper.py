@@ -11,11 +11,10 @@ from tests.fakes import Relay, Step, dies, new_relay, worked
 DOWN = samples.refused(503, b"down")
 
 
-def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes: Any) -> Relay:
-    """Return a relay that owes these shares and whose retry queue lost their messages."""
-    relay = new_relay(*steps, **changes)
-    for said in shares:
-        relay.share(**said)
+def vanished(*steps: Step) -> Relay:
+    """Return a relay that owes a share and whose retry queue lost its message."""
+    relay = new_relay(*steps)
+    relay.share()
     relay.retries.messages.clear()
     return relay
 
