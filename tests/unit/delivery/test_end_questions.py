@@ -96,15 +96,6 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     assert relay.recorder.metrics()["doubtful_resolve"] == 1
 
 
-@pytest.mark.parametrize("off", [{"policy": {"confirm_resolve": False}}, {"access": {"api_key": "BPU-1"}}])
-def test_resolve_is_believed_at_once_if_bigpanda_can_not_be_asked(off: dict[str, Any], tenant: Tenant) -> None:
-    relay = asking(tenant, **off)
-    relay.play(RESOLVED)
-    assert relay.statuses() == "critical ok"
-    passes(relay, 60)
-    assert (relay.bigpanda.calls, tenant.ended) == ([], ["page-1"])
-
-
 def remove_key(document: dict[str, Any]) -> None:
     document["policy"]["confirm_resolve"] = False
     del document["bigpanda"]

@@ -102,12 +102,6 @@ class TestRunLease:
         assert other.sweep(55 - 1) == {}
         assert other.sweep(1) == {"owed": 1, "notified": 1, "healed": 1}
 
-    @pytest.mark.parametrize("text", ["", "no JSON", "[]", "7", "null"])
-    def test_unreadable_state_of_the_sweeper_is_begun_anew(self, text: str) -> None:
-        relay = vanished(DOWN)
-        relay.table.write("sweeper", 0, text)
-        assert relay.sweep(300)["healed"] == 1
-
 
 class TestHealth:
     def test_each_run_asks_about_the_dead_letter_queue_so_that_sqs_goes_on_with_its_metrics(self) -> None:
