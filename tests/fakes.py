@@ -157,9 +157,9 @@ class HookedDynamoDb(FakeDynamoDb):
         super().__init__()
         self.before: dict[tuple[str, int], Callable[[], object]] = {}
 
-    def before_next(self, hook: Callable[[], object], name: str = "update_item", *, after: int = 0) -> None:
-        """Call a hook before the next call of an operation, or before the one that follows `after` more calls."""
-        self.before[name, self.calls.count(name) + after] = hook
+    def before_next(self, hook: Callable[[], object], *, after: int = 0) -> None:
+        """Call a hook before the next update, or before the one that follows `after` more updates."""
+        self.before["update_item", self.calls.count("update_item") + after] = hook
 
     def _called(self, name: str) -> None:
         hook = self.before.pop((name, self.calls.count(name)), None)
@@ -595,8 +595,8 @@ class Relay:
         entry = Entry(newest=state, announced=state, accepted_signals=signals)
         self.ledger.write(key("noc", (), incident_id), Entry(), entry)
 
-    def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
-        return self.ledger.read(key("noc", recipients, incident_id))
+    def entry(self, incident_id: str = "i1") -> Entry:
+        return self.ledger.read(key("noc", (), incident_id))
 
 
 def worked(relay: Relay, *jobs: Job) -> list[str]:

@@ -68,12 +68,7 @@ bootstrap.run(sys.argv[1], Client())
 
 
 class FunctionError(Exception):
-    """The function could not be loaded, or its handler raised; `type` and `stack` are those that Lambda reports."""
-
-    def __init__(self, report: Mapping[str, Any]) -> None:
-        super().__init__(report["errorMessage"])
-        self.type: str = report["errorType"]
-        self.stack: list[str] = report["stackTrace"]
+    """The function could not be loaded, or its handler raised."""
 
 
 class FunctionStopped(Exception):
@@ -159,7 +154,7 @@ class Function:
             raise FunctionStopped(f"Runtime exited\n{self.log()}")
         kind, document = json.loads(line)
         if kind == "error":
-            raise FunctionError(document)
+            raise FunctionError(document["errorMessage"])
         return document
 
 

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.artefact.builds import FUNCTIONS, ROOT, Build
-from tests.artefact.runtime_api import Deployed, FunctionError, loaded
+from tests.artefact.runtime_api import Deployed, loaded
 
 ENDPOINTS = ("BigPandaWebhookFunction", "XMattersCallbackFunction")
 # Unneeded modules, most of which add tens of milliseconds to every cold start; most channels have no routes.
@@ -48,13 +47,6 @@ def test_functions_import_only_modules_of_the_artefact_or_of_lambda(
     assert clone == [], "the project's own environment must not help out"
 
 
-def test_function_without_its_dependencies_fails_to_load(function: Deployed, tmp_path: Path) -> None:
-    without = replace(function, layers=function.layers[1:])
-    with pytest.raises(FunctionError, match="No module named") as caught, loaded(without, tmp_path / "log"):
-        pass
-    assert caught.value.type == "Runtime.ImportModuleError"
-
-
 def test_functions_load_from_bytecode_without_reading_sources(built: Build, workplace: Path, tmp_path: Path) -> None:
     """Load the functions with every source replaced by one that raises."""
     copy = Build(workplace / "without sources")
@@ -67,10 +59,3 @@ def test_functions_load_from_bytecode_without_reading_sources(built: Build, work
     for name in ENDPOINTS:
         with loaded(copy.isolated(name), tmp_path / "log") as function:
             assert function.invoke({})["statusCode"] == 401
-
-
-def test_loading_a_function_writes_no_files(built: Build, tmp_path: Path) -> None:
-    before = {name: sorted(built.files(name)) for name in built.places()}
-    with loaded(built.isolated("BigPandaWebhookFunction"), tmp_path / "log"):
-        pass
-    assert {name: sorted(built.files(name)) for name in built.places()} == before

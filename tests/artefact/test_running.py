@@ -3,8 +3,6 @@
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ from relay.jobs.queue import attributes_of, read_envelope
 from sandbox.bigpanda.incidents import ENVIRONMENT
 from tests.artefact import templates
 from tests.artefact.builds import ROOT, Build
-from tests.artefact.runtime_api import FunctionError, loaded
 from tests.artefact.world import RECIPIENT, World
 from tests.metrics import METRICS
 
@@ -139,12 +136,3 @@ def test_metrics_have_the_namespace_and_the_dimensions_that_alarms_watch(world: 
             dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
             assert (directive["Namespace"], directive["Dimensions"]) == (alarm["Namespace"], [[*dimensions]])
             assert {name: line[name] for name in dimensions} == dimensions
-
-
-def test_function_without_its_settings_names_a_missing_one(world: World, tmp_path: Path) -> None:
-    webhook = world.deployed["BigPandaWebhook"]
-    bare = {name: value for name, value in webhook.variables.items() if not name.startswith("RELAY_")}
-    with pytest.raises(FunctionError) as caught, loaded(replace(webhook, variables=bare), tmp_path / "log"):
-        pass
-    assert caught.value.type == "KeyError"
-    assert "RELAY_XMATTERS_HOSTS" in str(caught.value)

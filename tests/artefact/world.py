@@ -50,7 +50,6 @@ class World:
     """All functions, loaded, with AWS and the vendors' stand-ins."""
 
     functions: Mapping[str, Function]
-    deployed: Mapping[str, Deployed]
     box: Box
     aws: Aws
 
@@ -95,7 +94,7 @@ def made(built: Build, aws: Aws, folder: Path) -> Iterator[World]:
     with running() as box, ExitStack() as stack:
         _make_channel(aws, deployed["BigPandaWebhook"], box)
         functions = {name: stack.enter_context(loaded(each, folder / name)) for name, each in deployed.items()}
-        yield World(functions, deployed, box, aws)
+        yield World(functions, box, aws)
 
 
 def _make_channel(aws: Aws, function: Deployed, box: Box) -> None:

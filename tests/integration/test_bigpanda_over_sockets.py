@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from relay.bigpanda.client import ACTIVITIES_A_PAGE, BigPanda, Incident
+from relay.bigpanda.client import ACTIVITIES_A_PAGE, INCIDENTS_A_PAGE, BigPanda, Incident
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason, SendError
@@ -131,6 +131,18 @@ class TestDone:
             assert new_client().user_id(access, [name], deadline(20)) == "odd"
         finally:
             box.bigpanda.declare_users(list(USERS))
+
+    def test_incidents_of_a_folder_are_listed_page_by_page(self, box: Box, access: BigPandaAccess) -> None:
+        several = [known(f"i{number}", 1_800_000_000 + number) for number in range(INCIDENTS_A_PAGE + 1)]
+        box.bigpanda.declare_incidents("63 ü", [*several, known("other", folders=["resolved"])])
+        pages = [new_client().incidents(access, "63 ü", "shared", page, None, deadline(20)) for page in (1, 2, 3)]
+        assert [len(items) for items, _ in pages] == [INCIDENTS_A_PAGE, 1, 0]
+        assert {total for _, total in pages} == {INCIDENTS_A_PAGE + 1}
+        assert (pages[0][0][0]["id"], pages[1][0][0]["id"]) == (f"i{INCIDENTS_A_PAGE}", "i0")
+        assert [call.query for call in box.bigpanda.calls.all()] == [
+            {"folder": "shared", "page": str(page), "page_size": str(INCIDENTS_A_PAGE), "sort_by": "last_change"}
+            for page in (1, 2, 3)
+        ]
 
 
 COMMENTED = {"type": "incident_commented", "params": {"comment": f"words {MARK}"}}

@@ -37,9 +37,9 @@ def status(relay: Relay, token: str, **changes: Any) -> int:
     return relay.webhook.serve(showing(token, **changes)).status
 
 
-def revoke(relay: Relay, mark: str = "m1", channel: str = "noc") -> None:
+def revoke(relay: Relay) -> None:
     """Write a channel's change mark for a revocation, as relayctl does after it wrote the channel's new secret."""
-    credentials.change_mark(relay.credentials.table(relay.clock), channel, mark, relay.clock.now, revokes=True)
+    credentials.change_mark(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now, revokes=True)
 
 
 def seconds_until_refused(relay: Relay) -> float:

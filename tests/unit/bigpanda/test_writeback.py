@@ -130,14 +130,6 @@ class TestFailing:
         relay = acted(requests.ReadTimeout(), activities(there), DONE, waits=(0, 60))
         assert asked(relay) == [self.POST, self.READ, self.POST]
 
-    def test_callback_that_bigpanda_refuses_is_dead_lettered_at_once_without_the_key(self) -> None:
-        relay = acted(samples.refused(400, b"key BPU-canary is odd"))
-        [dead] = relay.dead_letters.jobs()
-        assert (dead.stamps.reason, dead.stamps.http_status, dead.stamps.attempts) == ("refused", 400, 1)
-        assert (dead.kind, relay.chores.messages) == ("writeback", [])
-        assert "is odd" in dead.stamps.response_excerpt
-        assert "BPU-canary" not in relay.dead_letters.messages[0]["MessageBody"] + relay.recorder.written()
-
 
 HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
 

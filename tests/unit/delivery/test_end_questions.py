@@ -116,15 +116,6 @@ def test_nothing_that_a_claimed_resolve_says_of_the_incident_is_kept(tenant: Ten
     assert relay.entry().about == before
 
 
-@pytest.mark.parametrize("off", [{"policy": {"confirm_resolve": False}}, {"access": {"api_key": "BPU-1"}}])
-def test_resolve_is_believed_at_once_if_bigpanda_can_not_be_asked(off: dict[str, Any], tenant: Tenant) -> None:
-    relay = asking(tenant, **off)
-    relay.play(RESOLVED)
-    assert relay.statuses() == "critical ok"
-    passes(relay, 60)
-    assert (relay.bigpanda.calls, tenant.ended) == ([], ["page-1"])
-
-
 def remove_key(document: dict[str, Any]) -> None:
     document["policy"]["confirm_resolve"] = False
     del document["bigpanda"]

@@ -116,14 +116,6 @@ def test_missing_page_of_the_minute_in_which_flood_control_suppressed_pages_says
     )
 
 
-def test_page_counts_as_missing_although_xmatters_does_not_say_what_it_suppressed(tenant: Tenant) -> None:
-    tenant.makes_pages = False
-    tenant.replies["event-suppressions"] = samples.refused(404)
-    relay = new_relay(tenant)
-    relay.play("critical drain")
-    assert (relay.entry().receipt.missed, relay.dead_letters.messages) == ("page_missing", [])
-
-
 def test_fallback_is_not_notified_of_a_missing_page_after_an_end_that_is_not_announced(tenant: Tenant) -> None:
     relay = new_relay(tenant, policy={"notify_on": ["opened", "reopened"]})
     tenant.hidden = {"r1"}
@@ -154,15 +146,6 @@ def test_failed_followup_is_retried_later_and_does_not_count_as_no_page(
     assert (pages(relay)[0][3], "rest-pw" in repr(waiting) + relay.recorder.written()) == (False, False)
     relay.wake(301)
     assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
-
-
-def test_followup_with_a_wrong_base_url_is_dead_lettered_without_the_credential(tenant: Tenant) -> None:
-    relay = new_relay(tenant, rest=FakeSession(samples.refused(404, b"rest-pw is odd")))
-    relay.play("critical 36")
-    [dead] = relay.dead_letters.jobs()
-    assert (dead.kind, dead.stamps.reason, relay.delays()) == ("followup", "refused", [])
-    kept = relay.dead_letters.messages[0]["MessageBody"]
-    assert ("is odd" in kept, "rest-pw" in kept + relay.recorder.written()) == (True, False)
 
 
 def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant) -> None:

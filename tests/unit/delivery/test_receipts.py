@@ -223,10 +223,9 @@ class TestAnswersInBigPanda:
     SINCE = 1_800_000_001
     ACCESS: ClassVar[dict[str, Any]] = {"api_key": "BPU1", "automations": ["servicenow"]}
 
-    def channel(self, *activities: dict[str, Any], tenant: Tenant | None = None) -> Relay:
+    def channel(self, *activities: dict[str, Any]) -> Relay:
         """Return a relay with a critical of SINCE, and with these activities in BigPanda, the newest first."""
-        parts: dict[str, Any] = {"access": self.ACCESS, "bigpanda": FakeSession(listing(*activities))}
-        relay = watched(ANSWERED, tenant=tenant, **parts) if tenant else plain_relay(policy=ANSWERED, **parts)
+        relay = plain_relay(policy=ANSWERED, access=self.ACCESS, bigpanda=FakeSession(listing(*activities)))
         relay.play("critical")
         return relay
 

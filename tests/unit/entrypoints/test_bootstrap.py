@@ -12,7 +12,6 @@ from relay.bigpanda.client import Incident
 from relay.channels.channel import OutboundCredentials, Rest
 from relay.deadline import Deadline
 from relay.entrypoints import bootstrap
-from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.worker import Worker
 from relay.failures import ConfigError, SendError
 from tests import samples
@@ -38,16 +37,6 @@ def _lambda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "relay")
-
-
-@pytest.mark.parametrize(
-    ("build", "endpoint"), [(bootstrap.webhook, "inbound"), (bootstrap.xmatters_callback, "callback")]
-)
-def test_each_endpoint_records_uses_of_its_own_credentials(
-    build: Callable[[dict[str, str]], Endpoint], endpoint: str
-) -> None:
-    webhook = build(ENVIRONMENT)
-    assert webhook.authenticator.endpoint == webhook.uses.endpoint == endpoint
 
 
 ACCESS = access("https://acme.xmatters.com", "BPU-key")

@@ -11,10 +11,10 @@ from tests.fakes import Clock, FakeSession, Step
 URL = "https://switch.example.com/ping/9f2c41d0-canary"
 
 
-def beaten(*steps: Step, seconds: float = 2.0) -> tuple[str, FakeSession]:
+def beaten(*steps: Step) -> tuple[str, FakeSession]:
     session, clock = FakeSession(*steps), Clock()
     client = HttpClient(session, clock=clock)
-    return client.failure("GET", URL, None, {}, Deadline(seconds, clock)), session
+    return client.failure("GET", URL, None, {}, Deadline(2.0, clock)), session
 
 
 def test_heartbeat_is_a_get_without_a_body_within_the_given_time() -> None:

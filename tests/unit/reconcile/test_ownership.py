@@ -119,11 +119,3 @@ def test_name_is_stored_with_the_only_right_to_write_that_the_function_has(monke
     monkeypatch.setattr(scene.relay.dynamodb, "put_item", denied)
     assert "failure" not in scene.run()
     assert learnt(scene) == (OWN,)
-
-
-def test_name_of_a_webhook_that_cannot_be_read_is_learnt_anew(scene: Scene) -> None:
-    scene.relay.table.store(f"{ownership.OWN_KEY}noc", "{}", lasts=60)
-    scene.shared(ago=300)
-    lists(scene, i1=[OWN])
-    scene.run()
-    assert learnt(scene) == (OWN,)

@@ -15,7 +15,6 @@ from relay.reconcile.findings import LEASE_KEY, Lease
 from tests.fakes import Call
 from tests.unit.reconcile_scene import (
     Scene,
-    access_of,
     answer,
     history_of,
     incident,
@@ -134,24 +133,6 @@ class TestTime:
         slow(scene, 0.0)
         scene.run()
         assert queries(scene) == order[2:] + order[:2]
-
-    @pytest.mark.parametrize(("seconds", "reason"), [(10, None), (140, "paced")])
-    def test_run_waits_two_minutes_while_other_calls_use_the_rate_limit_of_bigpanda(
-        self, scene: Scene, seconds: int, reason: str | None
-    ) -> None:
-        with_channels(scene, dba={"api_key": "BPU-other", "reconcile_query": "q = 1"})
-        scene.has(incident(scene.relay.clock))
-        self.use_up_the_rate_limit(scene, seconds)
-        found = scene.relay.reconcile()
-        assert (found["noc"].reason, found["dba"].reason, found["dba"].compared) == (reason, None, 1)
-
-    def use_up_the_rate_limit(self, scene: Scene, seconds: int) -> None:
-        """Let other functions make five calls in each of the next seconds."""
-        relay, now, access = scene.relay, scene.relay.clock.now, access_of(scene.relay)
-        for later in range(seconds):
-            relay.clock.now = int(now) + later
-            relay.rate_limit.wait(access, "incidents", calls=5)
-        relay.clock.now = now
 
 
 class TestFailures:

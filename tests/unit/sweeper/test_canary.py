@@ -11,7 +11,6 @@ import pytest
 
 from relay.channels.authentication import Request
 from relay.deadline import Deadline
-from relay.failures import ChannelError, UnknownChannel
 from relay.http.session import HttpAnswer
 from relay.ledger.credentials import change_mark
 from relay.sweeper.canary import MAX_CANARIES, Canary
@@ -209,18 +208,6 @@ def test_five_canaries_run_at_most(world: World) -> None:
     world.goes_on(900)
     assert len({incident["id"] for _, incident in world.posts}) == 1, "all begin in the same second"
     assert world.shared == ["critical"] * MAX_CANARIES + ["ok"] * MAX_CANARIES
-
-
-@pytest.mark.parametrize("is_removed", [True, False])
-def test_last_resort_hears_nothing_of_a_canary_whose_channel_is_gone_or_cannot_be_read(is_removed: bool) -> None:
-    world = World()
-    world.relay.session.steps = [samples.refused(503)]
-    world.goes_on(90)
-    texts = world.relay.secrets.texts
-    texts["noc"] = UnknownChannel("noc") if is_removed else ChannelError("the secret cannot be read")
-    world.goes_on(HOUR)
-    assert world.relay.messaging.sent == []
-    assert not [subject for is_notice, subject in world.told if not is_notice]
 
 
 def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary(world: World) -> None:

@@ -25,9 +25,9 @@ def watched(*steps: Step, **changes: Any) -> Relay:
     return new_relay(*steps, **{"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE} | changes)
 
 
-def runs(relay: Relay, count: int = 1, seconds: float = 60.0) -> None:
+def runs(relay: Relay, count: int = 1) -> None:
     for _ in range(count):
-        relay.sweep(seconds)
+        relay.sweep()
 
 
 def told(sns: FakeSns) -> list[tuple[str, str]]:
@@ -39,8 +39,8 @@ def texts(sns: FakeSns) -> list[str]:
     return [json.loads(each["Message"])["email"] for each in sns.published if each["TopicArn"] in {ALARM, NOTICE}]
 
 
-def open_circuit(relay: Relay, channel: str = "noc", seconds: float = 100_000) -> None:
-    relay.table.update(gate_of(channel), put={"open_until": relay.clock.now + seconds, "failures": 5})
+def open_circuit(relay: Relay, channel: str) -> None:
+    relay.table.update(gate_of(channel), put={"open_until": relay.clock.now + 100_000, "failures": 5})
 
 
 def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message() -> None:

@@ -78,14 +78,6 @@ def test_people_are_told_of_recipients_whom_xmatters_would_not_notify(
     assert {each["TopicArn"] for each in relay.sns.published} <= {NOTICE}
 
 
-def test_message_names_the_channel_and_recipients_of_routes_and_of_the_unanswered(company: Tenant) -> None:
-    relay = watched(company, "jdoe", notified_within_seconds=300, unanswered_recipients=["Boss"])
-    runs(relay)
-    [message] = relay.sns.published
-    assert message["Subject"] == "Channel noc: xMatters would not notify 1 recipient(s)"
-    assert messages(relay) == ['- "Boss": no user and no group of that name']
-
-
 def test_people_are_told_once_until_another_recipient_is_found(company: Tenant) -> None:
     company.on_call = {}
     relay = watched(company, "Ops", "jdoe")

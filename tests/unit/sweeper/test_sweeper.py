@@ -11,11 +11,10 @@ from tests.fakes import Relay, Step, dies, new_relay, worked
 DOWN = samples.refused(503, b"down")
 
 
-def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes: Any) -> Relay:
-    """Return a relay that owes these shares and whose retry queue lost their messages."""
-    relay = new_relay(*steps, **changes)
-    for said in shares:
-        relay.share(**said)
+def vanished(*steps: Step) -> Relay:
+    """Return a relay that owes a share and whose retry queue lost its message."""
+    relay = new_relay(*steps)
+    relay.share()
     relay.retries.messages.clear()
     return relay
 
@@ -102,12 +101,6 @@ class TestRunLease:
         other = relay.other(DOWN)
         assert other.sweep(55 - 1) == {}
         assert other.sweep(1) == {"owed": 1, "notified": 1, "healed": 1}
-
-    @pytest.mark.parametrize("text", ["", "no JSON", "[]", "7", "null"])
-    def test_unreadable_state_of_the_sweeper_is_begun_anew(self, text: str) -> None:
-        relay = vanished(DOWN)
-        relay.table.write("sweeper", 0, text)
-        assert relay.sweep(300)["healed"] == 1
 
 
 class TestHealth:

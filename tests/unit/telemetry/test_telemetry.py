@@ -76,6 +76,15 @@ class TestLines:
         recorder.telemetry.worked(job, Result(outcome, NOC), {})
         assert [line["outcome"] for line in recorder.lines()] == [outcome] * is_logged
 
+    @pytest.mark.parametrize(("is_notified", "counted"), [(True, 2), (False, 1)])
+    def test_notice_of_criticals_to_the_fallback_topic_is_one_log_line_and_counted(
+        self, recorder: Recorder, is_notified: bool, counted: int
+    ) -> None:
+        recorder.telemetry.notified("noc", ["i1", "i2"], is_notified=is_notified)
+        [line] = recorder.lines()
+        assert (line["level"], line["channel"], line["incident_ids"]) == ("WARNING", "noc", ["i1", "i2"])
+        assert recorder.metrics() == {"critical_waits": counted}
+
     def test_channel_of_a_refused_request_is_logged_only_if_it_may_be_the_name_of_one(self, recorder: Recorder) -> None:
         refused = BadRequest("credentials", "", status=401)
         recorder.telemetry.refused(samples.request(channel="<script>"), refused)
