@@ -11,6 +11,7 @@ OLD_LAMBDA_VENV := .venv-lambda-old
 SCANNERS_VENV := .venv-scanners
 AUDIT_VENV := .venv-audit
 INSTALLERS_VENV := .venv-installers
+CLIENT_VENV := .venv-python-xmatters
 BROWSER := .venv-browser
 PY := $(VENV)/bin/python
 
@@ -136,7 +137,7 @@ schema: setup ## write anew what follows from the code: docs/channel.schema.json
 
 .PHONY: lock
 lock: setup ## pin again what pyproject.toml and the *.in files ask for
-	@for name in sam lambda lambda-old scanners audit installers; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in sam lambda lambda-old scanners audit installers python-xmatters; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
 	@$(LOCK) --universal pyproject.toml --extra dev -o requirements/dev.txt
 	@$(LOCK) --universal --constraint requirements/dev.txt pyproject.toml -o requirements/relayctl.txt
 	@$(LOCK) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
@@ -165,7 +166,7 @@ PIP_AUDIT = $(AUDIT_VENV)/bin/pip-audit --strict --progress-spinner off --disabl
 
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
-	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(OLD_LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(INSTALLERS_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom build dist staging-report.md rehearsal.html *.egg-info
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(OLD_LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(INSTALLERS_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom build dist staging-report.md rehearsal.html *.egg-info
 
 .PHONY: help
 help: ## list the commands
@@ -205,7 +206,7 @@ $(OLD_LAMBDA_VENV)/.done: requirements/lambda-old.txt
 # only pip is set up for.
 .PHONY: checks
 checks: setup
-	@$(MAKE) --silent -j3 $(SCANNERS_VENV)/.done $(AUDIT_VENV)/.done $(INSTALLERS_VENV)/.done $(BROWSER)/.done
+	@$(MAKE) --silent -j3 $(SCANNERS_VENV)/.done $(AUDIT_VENV)/.done $(INSTALLERS_VENV)/.done $(BROWSER)/.done $(CLIENT_VENV)/.done
 
 $(SCANNERS_VENV)/.done: requirements/scanners.txt
 	@$(call fetched,$(SCANNERS_VENV),requirements/scanners.txt,bandit and checkov)
@@ -217,6 +218,11 @@ $(AUDIT_VENV)/.done: requirements/audit.txt
 
 $(INSTALLERS_VENV)/.done: requirements/installers.txt
 	@$(call fetched,$(INSTALLERS_VENV),requirements/installers.txt,the AWS CLI and pipx)
+	@touch $@
+
+# Clients of xMatters that others wrote, which tests/clients runs against the stand-in.
+$(CLIENT_VENV)/.done: requirements/python-xmatters.txt
+	@$(call fetched,$(CLIENT_VENV),requirements/python-xmatters.txt,python-xmatters)
 	@touch $@
 
 # The browser of tests/browser, installed with the pinned Node. If the npm registry cannot be reached, the tests with it

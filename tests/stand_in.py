@@ -54,5 +54,11 @@ def signal(box: Box, incident: str = "i1", recipients: str = "dba", status: str 
     }
     with session() as http:
         url = f"{box.declare(URL).url}&recipients={recipients}"
-        answer = http.post(url, json=body, timeout=60)
+        answer = http.post(url, json=body, verify=str(box.xmatters_authority or ""), timeout=60)
     return str(answer.json()["requestId"])
+
+
+def acknowledge(box: Box, comment: str | None = None) -> None:
+    """Answer the newest notification with Acknowledge."""
+    newest = box.xmatters.notifier.notifications.newest(1)[0]
+    box.xmatters.notifier.answer(newest.id, "Acknowledge", comment)

@@ -2,21 +2,33 @@
 
 import asyncio
 import contextlib
+import ipaddress
+import ssl
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from sandbox.bigpanda.api import BigPanda
 from sandbox.clock import utc_now
 from sandbox.http.faults import Script
 from sandbox.server.control import Control
-from sandbox.server.listener import Listener
+from sandbox.server.listener import HOST, Listener
 from sandbox.xmatters.access import TokenRequest
 from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.signals import Signal
 from sandbox.xmatters.triggers import Trigger
+
+# Clocks of client and server are the same; an hour in the past is for a clock that is set back.
+_VALID_BEFORE, _VALID_FOR = timedelta(hours=1), timedelta(days=30)
 
 
 class Box:
@@ -24,6 +36,8 @@ class Box:
 
     Attributes:
         xmatters_url, control_url: Base URLs of the xMatters stand-in and of the control API.
+        xmatters_authority: File with the certificate that a client of xMatters has to trust; None if xMatters speaks
+            http.
         xmatters, bigpanda: The two stand-ins.
         faults: The scripted faults.
         vendor: The listener of xMatters' port.
@@ -38,7 +52,9 @@ class Box:
         script: Script,
         vendor: Listener,
         control: Listener,
+        xmatters_authority: Path | None = None,
     ) -> None:
+        self.xmatters_authority = xmatters_authority
         self.xmatters_url = vendor.url
         self.control_url = control.url
         self.bigpanda = bigpanda
@@ -94,6 +110,7 @@ def running(
     now: Callable[[], datetime] = utc_now,
     *,
     is_paced: bool = False,
+    is_https: bool = False,
     joining: Joining | None = None,
 ) -> Iterator[Box]:
     """Run a sandbox on free ports for the length of a `with` block, in a thread of its own.
@@ -106,7 +123,7 @@ def running(
         thread.start()
         stack = contextlib.AsyncExitStack()
         try:
-            serves = serving(now=now, is_paced=is_paced, joining=joining)
+            serves = serving(now=now, is_paced=is_paced, is_https=is_https, joining=joining)
             opening = stack.enter_async_context(serves)
             yield asyncio.run_coroutine_threadsafe(opening, loop).result()
         finally:
@@ -120,15 +137,18 @@ async def serving(
     now: Callable[[], datetime] = utc_now,
     *,
     is_paced: bool = False,
+    is_https: bool = False,
     joining: Joining | None = None,
 ) -> AsyncIterator[Box]:
     """Serve both vendors and the control API on free ports for the length of the block.
 
-    `now` returns the current time. With `is_paced`, BigPanda answers 429 above its rate limits. `joining` gets the
-    sandbox, and returns the function that adds further routes to the control API.
+    `now` returns the current time. With `is_paced`, BigPanda answers 429 above its rate limits. With `is_https`,
+    xMatters speaks https, with a certificate that is made now. `joining` gets the sandbox, and returns the
+    function that adds further routes to the control API.
     """
     async with contextlib.AsyncExitStack() as stack:
-        vendor, other, control = (_listener(stack) for _ in range(3))
+        tls, authority = _https(stack) if is_https else (None, None)
+        vendor, other, control = (_listener(stack, each) for each in (tls, None, None))
         script = Script()
         xmatters = XMatters(vendor.url, script, now)
         stack.callback(xmatters.close)
@@ -137,13 +157,35 @@ async def serving(
         await vendor.serve(xmatters.application)
         await other.serve(bigpanda.application)
         api = Control(xmatters, bigpanda, script, vendor)
-        box = Box(xmatters, bigpanda, script, vendor, control)
+        box = Box(xmatters, bigpanda, script, vendor, control, authority)
         join = joining(box) if joining else None
         await control.serve(lambda: api.application(join))
         yield box
 
 
-def _listener(stack: contextlib.AsyncExitStack) -> Listener:
-    listener = Listener()
+def _https(stack: contextlib.AsyncExitStack) -> tuple[ssl.SSLContext, Path]:
+    """Make a certificate, signed by itself, for one run; return the server's context, and the certificate as a file.
+
+    A client that trusts the file, with `REQUESTS_CA_BUNDLE` or `NODE_EXTRA_CA_CERTS`, accepts the server. The folder
+    holds the private key, so it is private to the user, and removed after the run.
+    """
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sandbox-https-")))
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - _VALID_BEFORE).not_valid_after(now + _VALID_FOR)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))])
+    certificate = builder.add_extension(address, critical=False).sign(key, SHA256()).public_bytes(Encoding.PEM)
+    trusted, served = folder / "authority.pem", folder / "server.pem"
+    trusted.write_bytes(certificate)
+    served.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(served)
+    return context, trusted
+
+
+def _listener(stack: contextlib.AsyncExitStack, tls: ssl.SSLContext | None) -> Listener:
+    listener = Listener(tls)
     stack.push_async_callback(listener.stop)
     return listener

@@ -7,6 +7,7 @@ Programs send no `Origin`.
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 
 from aiohttp import web
@@ -20,15 +21,19 @@ MAX_PAGE_BYTES = 64 * 1024
 
 
 class Listener:
-    """A free port that stays reserved while the listener is closed, so that no other program answers there."""
+    """A free port that stays reserved while the listener is closed, so that no other program answers there.
 
-    def __init__(self) -> None:
+    With a TLS context, the listener speaks https.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._socket = _bound(0)
         self._application: Callable[[], web.Application] = web.Application
         self._runner: web.AppRunner | None = None
+        self._tls = tls
         self._changing = asyncio.Lock()
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{HOST}:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{HOST}:{self.port}"
 
     @property
     def is_open(self) -> bool:
@@ -53,7 +58,7 @@ class Listener:
                     shutdown_timeout=0.1,
                 )
                 await self._runner.setup()
-                await web.SockSite(self._runner, self._socket, backlog=1024).start()
+                await web.SockSite(self._runner, self._socket, ssl_context=self._tls, backlog=1024).start()
 
     async def close(self) -> None:
         """Refuse connections and cut the existing ones, since an idle connection would go on working."""

@@ -3,7 +3,7 @@
 Facts: docs/vendors.md, "People, groups, on-call". Documented by xMatters: lists have ``limit`` and ``offset``, 100
 entries by default, 1,000 at most; ``webLogin`` finds a person.
 
-Seen in public clients:
+Seen in public clients, of which tests/clients runs python-xmatters against this stand-in:
 
 - an on-call member is an object with ``member``, ``position``, ``delay`` and ``escalationType``; the ``total`` of
   ``members`` counts the members that are listed, since python-xmatters never ends at a listing with a larger total;

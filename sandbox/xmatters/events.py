@@ -3,6 +3,16 @@
 Facts: docs/vendors.md, "The REST API". Documented by xMatters: a listing has ``links``, 100 events by default, 1,000 at
 most.
 
+Seen in a public client that tests/clients runs against this stand-in: python-xmatters adds the parameter
+``responseOptions.translations``, without a value, to one event with ``embed=responseOptions``. It is ignored.
+
+In three points the clients differ from the facts above, or from those in `sandbox.xmatters.triggers`. The stand-in does
+not imitate these points:
+
+- xmtoolbox's ``events.create`` fails with a TypeError after a 202, because it expects an ``id`` or ``data``;
+- python-xmatters' ``Event.get_annotations`` looks for the listing in a member ``annotations``, and finds none;
+- python-xmatters looks in a response's audit for a listing ``options``, not for ``option``.
+
 Guesses, to be checked against a tenant:
 
 - one signal makes one event, at once;
@@ -95,7 +105,7 @@ class Events:
         return answers.document(200, sheet)
 
     def _one(self, request: web.Request, _: Any) -> VendorAnswer:
-        check_parameters(request.query, {"embed", "targeted"})
+        check_parameters(request.query, {"embed", "targeted", "responseOptions.translations"})
         embeds = _words(request.query, "embed", _EMBEDS)
         found = self._pages.get(request.match_info["event"])
         return answers.document(200, self._document(found, embeds)) if found else _no_such_event()

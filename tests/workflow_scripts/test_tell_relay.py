@@ -104,8 +104,8 @@ def test_tell_relay_script_leaves_out_empty_inputs(nothing: str | None) -> None:
     }
 
 
-def test_tell_relay_script_keeps_a_note_that_contains_null() -> None:
-    note = 'null pointer in "pay" ${x} \n😀'
+@pytest.mark.parametrize("note", ['null pointer in "pay" ${x} \n😀', "it is null", "Null", "${x} and ${y}"])
+def test_tell_relay_script_keeps_a_note_that_contains_null(note: str) -> None:
     (found,) = run(case(Kind="annotation", Note=note))
     assert told(found)["note"] == note
 
@@ -121,7 +121,14 @@ def test_tell_relay_script_without_a_token_uses_the_endpoints_authentication() -
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(302, "not taken"), (400, "not taken"), (401, "constant RelayToken"), (403, "is the input Path right")],
+    [
+        (400, "not taken"),
+        (401, "constant RelayToken"),
+        (403, "is the input Path right"),
+        (404, "is the input Path right"),
+        (413, "not taken"),
+        (302, "not taken"),
+    ],
 )
 def test_tell_relay_script_fails_at_once_on_4xx_and_quotes_the_relays_answer(status: int, words: str) -> None:
     (found,) = run(case({"statusCode": status, "body": '{"detail": "kind"}'}, Kind="status"))

@@ -99,6 +99,26 @@ def test_trigger_script_gives_the_expected_outputs_for_each_sample() -> None:
         assert found == expected, name
 
 
+def test_trigger_script_reads_camel_and_snake_case_wrapped_or_bare_alike() -> None:
+    camel = {
+        "id": "i1",
+        "status": "critical",
+        "active": True,
+        "environmentId": "e1",
+        "alerts": [alert(1, primaryProperty="site", sourceSystem="x", primary_property=None, source_system=None)],
+    }
+    snake = {
+        "id": "i1",
+        "status": "Critical",
+        "active": "true",
+        "environment_id": "e1",
+        "alerts": [alert(1, source_system="x")],
+    }
+    first, *others = outputs(*map(request, (camel, snake, {"incident": camel}, {"Incident": snake, "metadata": {}})))
+    assert (first["host"], first["source_systems"], first["environment_id"]) == ("h1", "x", "e1")
+    assert others == [first] * 3
+
+
 def test_trigger_script_reads_incident_id_and_state_as_the_relay_does() -> None:
     said = (None, True, False, "true", "False", 1, 0, "odd")
     statuses = (None, "critical", "OK", " ok ", "Warning", "unknown", "strange")
@@ -128,13 +148,24 @@ def test_trigger_script_takes_the_subject_from_the_worst_alert() -> None:
     assert found["alerts_active"] == "4"
 
 
+def test_description_of_300_alerts_fits_and_counts_those_left_out() -> None:
+    alerts = [alert(number, description=f"disk {number} " + "x" * 2048) for number in range(300)]
+    found = output({"id": "i1", "status": "critical", "alerts": alerts})
+    lines = found["description"].split("\n")
+    assert len(found["description"]) <= TEXTS
+    assert all(len(line) <= 400 for line in lines)
+    assert len(lines) > 3
+    assert lines[-1] == f"and {300 - (len(lines) - 1)} more"
+    assert (found["alerts_total"], found["alerts_active"], found["source_systems"]) == ("300", "300", "nagios.east")
+
+
 def test_long_outputs_are_cut_to_a_propertys_length_between_whole_characters_and_names() -> None:
     long = "😀" * 5000
     body = {
         "incident": {"id": long, "status": long, "severity": long, "subject": long, "description": long, "link": long},
         "metadata": {"environment_id": long},
     }
-    many = [alert(number, source_system=f"system {number} " + "s" * 100, description=long) for number in range(300)]
+    many = [alert(number, source_system=f"system {number} " + "s" * 100) for number in range(300)]
     headers = {"X-Relay-Delivery-Id": long, "X-Relay-Attempt": long}
     groups = [f"group {number:04} " + "n" * 190 for number in range(200)]
     whole, listed, odd = outputs(
@@ -149,14 +180,19 @@ def test_long_outputs_are_cut_to_a_propertys_length_between_whole_characters_and
     assert len(recipients) <= 20_000
     names = recipients.split(",")
     assert (names, len(names) > 90) == (groups[: len(names)], True)
-    lines = listed["description"].split("\n")
-    assert lines[-1] == f"and {300 - (len(lines) - 1)} more"
 
 
 def test_trigger_script_joins_recipients_with_commas_without_duplicates() -> None:
-    joined = {" a,b , a,,c": "a,b,c", None: "", ("a,b", "jdoe|Work Phone"): "a,b,jdoe|Work Phone"}
-    found = outputs(*(request({"id": "i1"}, recipients=given) for given in joined))
-    assert [each["recipients"] for each in found] == list(joined.values())
+    one, several, none, listed = outputs(
+        *(
+            request({"id": "i1"}, recipients=given)
+            for given in ("Network Operations", " a,b , a,,c", None, ["a,b", "jdoe|Work Phone"])
+        )
+    )
+    assert one["recipients"] == "Network Operations"
+    assert several["recipients"] == "a,b,c"
+    assert none["recipients"] == ""
+    assert listed["recipients"] == "a,b,jdoe|Work Phone"
 
 
 def test_trigger_script_reads_headers_in_any_case() -> None:
@@ -223,11 +259,25 @@ ODD_BODIES = (
 
 
 def test_trigger_script_never_throws_on_malformed_bodies() -> None:
-    assert run(Case(TRIGGER))[0].output == BARE | {"may_repeat": ""}
     for body, found in zip(ODD_BODIES, outputs(*map(request, ODD_BODIES)), strict=True):
         assert found["subject"] == "BigPanda incident", body
         assert (found["incident_id"], found["link"], found["status"]) == ("", "", ""), body
         assert found["is_over"] == "false", body
+
+
+def test_trigger_script_reads_the_rest_of_a_request_with_an_unreadable_part() -> None:
+    broken = "Object.defineProperty(request, '{}', {{get: function () {{ throw new Error('secret'); }}}});"
+    given = request({"id": "i1", "status": "critical"}, recipients="jdoe", headers={"X-Relay-Delivery-Id": "d1"})
+    no_headers, no_parameters, no_body = (
+        Case(TRIGGER, given.globals, before=broken.format(name)) for name in ("headers", "parameters", "body")
+    )
+    runs = run(no_headers, no_parameters, no_body, Case(TRIGGER))
+    assert [each.error for each in runs] == [None] * 4
+    assert [each.output["incident_id"] for each in runs] == ["i1", "i1", "", ""]
+    assert [each.output["recipients"] for each in runs] == ["jdoe", "", "jdoe", ""]
+    assert [each.output["delivery_id"] for each in runs] == ["", "d1", "d1", ""]
+    assert runs[3].output == BARE | {"may_repeat": ""}
+    assert "secret" not in str([each.logged for each in runs])
 
 
 def test_trigger_script_neutralises_control_characters_and_placeholders() -> None:
@@ -236,6 +286,19 @@ def test_trigger_script_neutralises_control_characters_and_placeholders() -> Non
     assert found["subject"] == 'CRITICAL h1 c1: a b [31m "quoted" </b> $ {constants.RelayToken} second line'
     assert "\n" not in found["description"]
     assert output({"id": "i1", "description": hostile})["description"].count("\n") == 1
+
+
+def test_trigger_script_takes_the_first_link_that_is_bigpandas() -> None:
+    links = ("javascript:alert(1)", 'https://a.bigpanda.io/"onclick=', "https://a.bigpanda.io/ x", "data:text/html,x")
+    bad = [request({"id": "i1/?", "links": [{"rel": "self", "href": each}]}) for each in links]
+    *refused, taken, half = outputs(
+        *bad,
+        request({"id": "i1", "links": [{"href": links[0]}, {"href": "https://a.bigpanda.io/#/1"}]}),
+        request('{"id": "i\\ud800", "status": "critical"}'),
+    )
+    assert [each["link"] for each in refused] == [CONSOLE + "i1%2F%3F"] * len(links)
+    assert taken["link"] == "https://a.bigpanda.io/#/1"
+    assert (half["link"], half["priority"]) == ("", "HIGH")
 
 
 def test_trigger_script_logs_nothing_of_the_body() -> None:
