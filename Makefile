@@ -107,8 +107,8 @@ bench: setup ## measure how fast it is, and what it costs (ONLY="cold cost": tho
 	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 .PHONY: pictures
-pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page, demo or rehearsal)
-	@$(PY) -m tools.pictures $(if $(ONLY),--only $(ONLY))
+pictures: checks ## make the README's pictures anew, from runs of the demo and of the page
+	@$(PY) -m tools.pictures
 
 .PHONY: lint
 lint: setup ## format check, lint, strict types, import order, security rules, template

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from random import Random
 
-from bench.figures import Section, measured
+from bench.figures import Figure, Section
 from tests.artefact.builds import Build
 from tests.artefact.runtime_api import Deployed
 from tests.kept_build import kept_build
@@ -51,11 +51,11 @@ def section(rounds: int) -> Section:
         for name in chance.sample(list(scripts), len(scripts)):
             found[name].append(_milliseconds(*scripts[name]))
     floor = found.pop("floor")
-    figures = [measured("floor", "ms", *floor)]
+    figures = [Figure("floor", "ms", floor)]
     for name, each in found.items():
         # Round by round, so that a slow phase of the machine affects both alike.
         ratios = (own / base for own, base in zip(each, floor, strict=True))
-        figures += [measured(name, "ms", *each), measured("  times the floor", "", *ratios, aim=1.15)]
+        figures += [Figure(name, "ms", each), Figure("  times the floor", "", list(ratios), aim=1.15)]
     note = (
         f"{rounds} fresh processes each, alternating; the artefact with its bytecode, as it is deployed. Floor: boto3 "
         "with three clients, a requests session, Logger and Metrics."

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Figure, Section, measured
+from bench.figures import Figure, Section
 from bench.usage import MeteredRelay, Usage
 from relay.sweeper.canary import EVERY_SECONDS
 from relay.telemetry import CHANNEL_METRICS
@@ -211,5 +211,5 @@ def month_section(template: str) -> Section:
 
 
 def _figures(bill: Mapping[str, float], total: str, aim: float) -> list[Figure]:
-    rows = [measured(name, "$", dollars) for name, dollars in bill.items()]
-    return [*rows, measured(total, "$", sum(bill.values()), aim=aim)]
+    rows = [Figure(name, "$", [dollars]) for name, dollars in bill.items()]
+    return [*rows, Figure(total, "$", [sum(bill.values())], aim=aim)]

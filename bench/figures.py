@@ -35,10 +35,6 @@ class Section:
     notes: Sequence[str] = ()
 
 
-def measured(name: str, unit: str, *values: float, aim: float | None = None) -> Figure:
-    return Figure(name, unit, values, aim=aim)
-
-
 def render(section: Section) -> Iterator[RenderableType]:
     """Yield a benchmark's title, table and notes, for a console of 112 columns."""
     yield Text(f"\n{section.title}", style="bold")

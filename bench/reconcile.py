@@ -4,7 +4,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from bench.figures import Section, measured
+from bench.figures import Figure, Section
 from bench.usage import DelayedQueue
 from relay.http.session import HttpAnswer
 from relay.jobs.queue import read_envelope
@@ -93,10 +93,10 @@ def section() -> Section:
     criticals = status.count("critical")
     assert set(status[:criticals]) == {"critical"}, "a warning was queued before a critical"
     rows = [
-        measured("the run", "s", clock.now - began),
-        measured("  calls to BigPanda", "", bigpanda.calls),
-        measured(f"{MISSED} missed incidents: all queued", "s", queue.sent[-1] - began, aim=QUEUED_SECONDS),
-        measured("  their criticals, which go first", "s", queue.sent[criticals - 1] - began, aim=CRITICALS_SECONDS),
+        Figure("the run", "s", [clock.now - began]),
+        Figure("  calls to BigPanda", "", [bigpanda.calls]),
+        Figure(f"{MISSED} missed incidents: all queued", "s", [queue.sent[-1] - began], aim=QUEUED_SECONDS),
+        Figure("  their criticals, which go first", "s", [queue.sent[criticals - 1] - began], aim=CRITICALS_SECONDS),
     ]
     note = (
         f"{KNOWN + MISSED} open incidents, {MISSED} of them without a share. BigPanda takes "

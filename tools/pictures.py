@@ -5,13 +5,12 @@ it, light and dark; `demo.svg` and `outage.svg` show acts of `make demo`; `rehea
 rehearsal`. Everything that the command started is stopped at its end.
 """
 
-import argparse
 import io
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,16 +53,13 @@ _FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', mon
 
 
 def main() -> int:
-    """Make the pictures that the command line names, else all. Exit codes: 0 done, 1 failed, 130 Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", choices=sorted(MAKERS), help="make these pictures only")
-    arguments = parser.parse_args()
+    """Make all pictures. Exit codes: 0 done, 1 failed, 130 Ctrl-C."""
     interrupts.install()
     leave_aws(os.environ)
     places = local.Places(ROOT, ROOT / ".local" / "pictures", ROOT / ".cache" / "sam" / "pictures")
     try:
-        for name in [arguments.only] if arguments.only else MAKERS:
-            MAKERS[name](places)
+        for make in (of_page, of_demo, of_rehearsal):
+            make(places)
     except (SandboxError, Error, ValueError) as error:
         sys.stderr.write(f"pictures: {error}\n")
         return 1
@@ -141,9 +137,6 @@ def svg(lines: Sequence[Text], title: str) -> str:
     picture = console.export_svg(title=title, theme=THEME, unique_id="demo")
     # A picture on GitHub loads no fonts; each computer has one of these.
     return _FONT_FACES.sub("", picture).replace("Fira Code, monospace", _FONTS) + "\n"
-
-
-MAKERS: Mapping[str, Callable[[local.Places], None]] = {"page": of_page, "demo": of_demo, "rehearsal": of_rehearsal}
 
 
 def _play(stage: Stage) -> None:
