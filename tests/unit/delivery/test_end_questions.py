@@ -194,3 +194,19 @@ def test_later_questions_about_invented_incidents_take_no_room_of_one_about_a_tr
     # BigPanda's API lags behind its webhook at the first question.
     scene.play("ok 6 =over 12")
     assert scene.ended == ["page-1"]
+
+
+def test_end_is_asked_about_again_if_an_open_state_came_later_by_the_clock_of_another_function() -> None:
+    scene = Scene()
+    unstamped = {"changedOn": None, "updatedOn": None}
+    began = scene.relay.clock.now
+    for status, at in (("warning", 0.0), ("ok", 60.0), ("critical", 66.0), ("ok", 66.1)):
+        scene.relay.clock.now = began + at
+        said = samples.enveloped("e1", status=status, active=status != "ok", **unstamped)
+        scene.relay.share(said)
+    scene.relay.clock.now = began + 61
+    scene.says = HttpAnswer(200, {}, json.dumps({"id": "i1", "status": "ok", "active": False}).encode())
+    scene.play("3 24")
+    newest = scene.relay.entry().newest
+    assert newest is not None
+    assert not newest.is_open
