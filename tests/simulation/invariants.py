@@ -939,12 +939,13 @@ class Invariants(Played):
         )
 
     def _ends_known_at(self, page: Page) -> list[float]:
-        """Return the times at which the relay believes a resolve that is newer than the page's state."""
+        """Return the times at which the relay believes a resolve after the page's signal."""
         state, asked = self.told_by(page.ring), UNREACHABLE_SECONDS if self.story.confirms_ends else 0.0
         if self.policy(state.incident).get("flap"):
             return []
-        over = [each for each in self.states_of(state.incident) if not each.is_open and surely_newer(each, state)]
-        return [at for each in over for at in (*each.shown, *(came + asked for came in each.answered))]
+        over = [each for each in self.states_of(state.incident) if not each.is_open and not surely_newer(state, each)]
+        known_at = (at for each in over for at in (*each.shown, *(came + asked for came in each.answered)))
+        return [at for at in known_at if at > page.ring.at]
 
     def _silent_ends(self, page: Page) -> list[_End]:
         """Return the resolves that the policy does not announce, and that have to end the page.

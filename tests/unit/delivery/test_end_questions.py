@@ -162,3 +162,15 @@ def test_later_questions_about_invented_incidents_take_no_room_of_one_about_a_tr
     relay.bigpanda.steps = [incident("ok")]
     passes(relay, 12)
     assert tenant.ended == ["page-1"]
+
+
+def test_end_is_asked_about_again_if_an_open_state_came_later_by_the_clock_of_another_function(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    began = relay.clock.now
+    for status, at in (("warning", 0.0), ("ok", 60.0), ("critical", 66.0), ("ok", 66.1)):
+        relay.clock.now = began + at
+        relay.share(status=status, changedOn=None, updatedOn=None)
+    relay.clock.now = began + 61
+    relay.bigpanda.steps = [HttpAnswer(200, {}, b'{"id": "i1", "status": "ok", "active": false}')]
+    passes(relay, 27)
+    assert relay.entry().is_over
