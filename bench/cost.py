@@ -137,7 +137,6 @@ def section() -> Section:
         f"{XMATTERS_SECONDS * 1e3:.0f} ms, a call to AWS {AWS_CALL_SECONDS * 1e3:.0f} ms; 512 MB, arm64.",
         "Not included: cold starts, data that leaves AWS, storage, and a month without traffic (`month`).",
     )
-    # The README says: about 10 dollars.
     return Section("Cost of a million owed shares", _figures(bill, "a million owed shares", 10.5), notes)
 
 
