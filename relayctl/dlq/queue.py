@@ -1,6 +1,6 @@
 """Reader of the dead-letter queue, whose messages are held (invisible to other readers) during a command.
 
-If relayctl dies, SQS shows a held message again within 15 minutes.
+If relayctl dies, SQS shows a held message again within five minutes.
 """
 
 import math
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         MessageTypeDef,
     )
 
-# Visibility timeout of a held message: no command reads or moves the queue for longer.
-HOLD_SECONDS = 900
+# Visibility timeout of a held message. What is not moved by then is left to other readers.
+HOLD_SECONDS = 300
 # With less than this left, a batch may still be in progress when another reader receives the message.
 MOVE_SECONDS = 30
 # Batches that are worked off in parallel. botocore keeps ten connections.

@@ -154,7 +154,7 @@ def say_held(depth: QueueDepth) -> None:
 
 
 def held_elsewhere(count: int) -> str:
-    return f"about {count} messages are held by another reader and cannot be read; try again in 15 minutes"
+    return f"about {count} messages are held by another reader and cannot be read; try again in five minutes"
 
 
 def title(envelope: str) -> str:

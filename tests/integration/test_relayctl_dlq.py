@@ -48,7 +48,7 @@ def incidents(document: Any) -> list[str]:
     return [each["incident_id"] for each in document["messages"]]
 
 
-HELD = "are held by another reader and cannot be read; try again in 15 minutes"
+HELD = "are held by another reader and cannot be read; try again in five minutes"
 
 
 def nothing(done: Result, message: str) -> bool:
