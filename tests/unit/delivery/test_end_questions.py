@@ -96,7 +96,9 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     assert relay.recorder.metrics()["doubtful_resolve"] == 1
 
 
-@pytest.mark.parametrize(("changed_at", "is_believed"), [(None, True), (OPENED + 9, True), (OPENED - 9, False)])
+@pytest.mark.parametrize(
+    ("changed_at", "is_believed"), [(None, True), (OPENED + 9, True), (OPENED + 1, True), (OPENED - 9, False)]
+)
 def test_end_from_before_the_newest_share_is_not_believed_in_the_first_minute(
     changed_at: int | None, is_believed: bool, tenant: Tenant
 ) -> None:

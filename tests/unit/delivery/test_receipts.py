@@ -300,6 +300,18 @@ def rung(relay: Relay) -> str:
     return " ".join(call.url.partition("recipients=")[2] for call in relay.session.calls)
 
 
+def test_question_that_xmatters_left_without_an_answer_is_asked_again_before_the_topic_is_told() -> None:
+    tenant = Tenant()
+    tenant.audits["page-1"] = ["DELIVERED"]
+    tenant.replies["audits"] = samples.refused(503)
+    relay = watched({}, tenant=tenant)
+    relay.play("critical 15 4m")
+    assert tenant.paths[-1] == "audits"
+    tenant.replies.clear()
+    relay.play("30m")
+    assert (tenant.audited, told(relay)) == (["page-1"], [])
+
+
 class TestUnansweredRecipients:
     def test_they_are_signalled_once_after_the_fallback_topic_without_a_further_share(self) -> None:
         relay = watched(LATE_ANSWER)

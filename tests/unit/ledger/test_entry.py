@@ -99,3 +99,17 @@ def test_owed_state_counts_as_worse_only_if_it_is_worse_than_what_people_know(
 def test_receipt_ends_with_a_state_that_is_not_critical() -> None:
     awaited = replace(announced(state()), receipt=Receipt(NOW, is_open=True))
     assert not awaited.unchanged(state(5, status="warning")).receipt.is_open
+
+
+@pytest.mark.parametrize(("status", "is_awaited"), [("critical", True), ("warning", False)])
+def test_proof_of_a_critical_is_awaited_as_long_as_no_better_state_is_owed(status: str, is_awaited: bool) -> None:
+    told = replace(announced(state()), receipt=Receipt(NOW, is_open=True))
+    assert told.owing(state(5, status=status)).is_awaited is is_awaited
+
+
+@pytest.mark.parametrize(("version", "waits"), [(-1, True), (0, True), (1, False)])
+def test_owed_state_waits_for_the_answer_about_a_resolve_unless_it_is_later_by_its_timestamps(
+    version: float, waits: bool
+) -> None:
+    claimed = Entry().claiming(over(5, version=0))
+    assert (claimed.claim_hold(state(9, version=version)) > 0) is waits

@@ -77,6 +77,8 @@ def _takes_over(newer: AcceptedSignal, older: AcceptedSignal) -> bool:
 # Bounds of the wait between two searches.
 SHORTEST_SEARCH_WAIT_SECONDS = 10.0
 LONGEST_SEARCH_WAIT_SECONDS = 60.0
+# Wait before a question about people that a vendor left without an answer is asked again.
+QUESTION_AGAIN_SECONDS = 15.0
 # The last search for further pages may come so late.
 LAST_SEARCH_SECONDS = 300.0
 # The default age limit of a job, so that an outage of the REST API is bridged. Older signals without a search were sent
@@ -171,7 +173,11 @@ class Followup:
             return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, now)
         if failure:
             failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
-            return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
+            failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
+            question_at = _question_at(after, channel)
+            # A backoff would last until the step is late, and the fallback topic be notified for nothing.
+            until = now + max(QUESTION_AGAIN_SECONDS, failure.retry_after or 0.0)
+            return failed if question_at is None or question_at > now else replace(failed, until=until)
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         again = self._again(after, channel, now)
