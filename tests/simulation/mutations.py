@@ -1681,12 +1681,18 @@ MUTATIONS = (
         """
             if failure:
                 failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
-                return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
+                failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
+                question_at = _question_at(after, channel)
+                until = now + max(QUESTION_AGAIN_SECONDS, failure.retry_after or 0.0)
+                return failed if question_at is None or question_at > now else replace(failed, until=until)
         """,
         """
             if failure and after == entry:
                 failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
-                return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
+                failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
+                question_at = _question_at(after, channel)
+                until = now + max(QUESTION_AGAIN_SECONDS, failure.retry_after or 0.0)
+                return failed if question_at is None or question_at > now else replace(failed, until=until)
         """,
         seed=1006,
     ),
