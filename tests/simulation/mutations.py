@@ -1682,17 +1682,13 @@ MUTATIONS = (
             if failure:
                 failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
                 failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
-                question_at = _question_at(after, channel)
-                until = now + max(QUESTION_AGAIN_SECONDS, failure.retry_after or 0.0)
-                return failed if question_at is None or question_at > now else replace(failed, until=until)
+                return replace(failed, until=_asked_again_at(after, channel, failure, now))
         """,
         """
             if failure and after == entry:
                 failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
                 failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
-                question_at = _question_at(after, channel)
-                until = now + max(QUESTION_AGAIN_SECONDS, failure.retry_after or 0.0)
-                return failed if question_at is None or question_at > now else replace(failed, until=until)
+                return replace(failed, until=_asked_again_at(after, channel, failure, now))
         """,
         seed=1006,
     ),

@@ -22,6 +22,7 @@ from relay.jobs.queue import envelope_of, storable
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
+from relay.ledger.receipt import ASKED_BEFORE_SECONDS
 from relay.ledger.receipt_prover import ReceiptProver
 from relay.ledger.table import Ledger
 from relay.xmatters.directory import Pages
@@ -77,7 +78,7 @@ def _takes_over(newer: AcceptedSignal, older: AcceptedSignal) -> bool:
 # Bounds of the wait between two searches.
 SHORTEST_SEARCH_WAIT_SECONDS = 10.0
 LONGEST_SEARCH_WAIT_SECONDS = 60.0
-# Wait before a question about people that a vendor left without an answer is asked again.
+# Wait before a question about people that a vendor left without an answer is asked again: twice, before it is late.
 QUESTION_AGAIN_SECONDS = 15.0
 # The last search for further pages may come so late.
 LAST_SEARCH_SECONDS = 300.0
@@ -174,10 +175,7 @@ class Followup:
         if failure:
             failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
             failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
-            question_at = _question_at(after, channel)
-            # A backoff would last until the step is late, and the fallback topic be notified for nothing.
-            until = now + max(QUESTION_AGAIN_SECONDS, failure.retry_after or 0.0)
-            return failed if question_at is None or question_at > now else replace(failed, until=until)
+            return replace(failed, until=_asked_again_at(after, channel, failure, now))
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         again = self._again(after, channel, now)
@@ -217,6 +215,16 @@ def _question_at(entry: Entry, channel: Channel) -> float | None:
     """Return when xMatters or BigPanda is asked about a critical (epoch seconds); None if nothing can be asked."""
     can_ask = channel.asks_about_answers or entry.pages_to_ask_about()
     return entry.receipt.question_at(channel.policy) if can_ask else None
+
+
+def _asked_again_at(entry: Entry, channel: Channel, failure: SendError, now: float) -> float | None:
+    """Return when a failed follow-up runs again if its question is due (epoch seconds); None for the usual backoff.
+
+    A backoff would last until the step is late, and the fallback topic be notified for nothing.
+    """
+    question_at, again = _question_at(entry, channel), now + QUESTION_AGAIN_SECONDS
+    is_due = question_at is not None and question_at <= now and again < question_at + ASKED_BEFORE_SECONDS
+    return again if is_due and not failure.retry_after else None
 
 
 def _unpaged_criticals(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> list[float]:

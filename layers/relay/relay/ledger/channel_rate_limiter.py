@@ -150,7 +150,7 @@ class Gate(NamedTuple):
         return cls(counted, item.get("critical", 0.0), item.get("other", 0.0), circuit)
 
     def counted(self, now: float) -> int:
-        """Return the number of signals in the 61 seconds before `now` (epoch seconds)."""
+        """Return the number of signals in the WINDOW_SECONDS before `now` (epoch seconds): a minute, by the second."""
         return sum(count for second, count in self.counts.items() if second > now - WINDOW_SECONDS)
 
     def free(self, now: float, limit: int) -> float:

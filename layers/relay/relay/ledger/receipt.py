@@ -19,7 +19,7 @@ MAX_RECIPIENTS = 10
 # The vendors' APIs are asked so long before a step is late: the answer has time to be recorded.
 ASKED_BEFORE_SECONDS = 45.0
 # Questions before that, which a callback about a delivery occasions. A surge of such requests took xMatters down once
-# (docs/vendors.md), so there are three for a critical at most.
+# (docs/vendors.md), so there are three for a critical at most, not counting those that xMatters did not answer.
 EARLY_QUESTIONS = 1
 
 

@@ -1,7 +1,7 @@
 """Questions to the vendors if people were notified of a critical, and if they answered.
 
-A question that a vendor left without an answer may be asked again.
-xMatters knows whom it notified, and who answered a page. BigPanda knows who answered there instead.
+xMatters knows whom it notified, and who answered a page. BigPanda knows who answered there instead. A question that a
+vendor left without an answer may be asked again.
 """
 
 from collections.abc import Callable, Sequence

@@ -107,7 +107,7 @@ class Table:
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
         """Return the documents at these keys (strongly consistent reads); None for a key without a document.
 
-        Unprocessed keys are read again as long as each answer makes progress. Those that remain are missing.
+        Unprocessed keys are read again as long as each answer makes progress. The result lacks those that remain.
         """
         found: dict[str, Text | None] = {}
         left = list(keys)
