@@ -89,7 +89,7 @@ class End(NamedTuple):
         return replace(self, silent_since=0.0)
 
     def unanswered(self, asked_at: float) -> "End":
-        """Return the end after BigPanda left a question of `asked_at` (epoch seconds) unanswered: it is silent since."""
+        """Return the end after BigPanda left a question of `asked_at` (epoch seconds) unanswered: silent since."""
         return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
