@@ -162,7 +162,7 @@ class Job(NamedTuple):
 
     @property
     def stored_name(self) -> str:
-        """Name under which the ledger stores the job: the same for all messages of a share; another if it came again."""
+        """Name under which the ledger stores the job: one for all messages of a share; another if it came again."""
         return f"{self.delivery_id}/{self.received_at}"
 
     @property
