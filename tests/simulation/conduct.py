@@ -94,7 +94,8 @@ class Conduct(Played):
                 case "refused":
                     is_fit = any(post.delivery == message.delivery_id for post in self.phones.posts)
                 case "expired":
-                    is_fit = job["kind"] == "signal" and at - since > self.policies[job["channel"]]["max_age_seconds"]
+                    # A job's times are cut to the millisecond, so its age may be the limit itself.
+                    is_fit = job["kind"] == "signal" and at - since >= self.policies[job["channel"]]["max_age_seconds"]
                     is_fit = is_fit and (is_varied or at - max(since, fair_from) < FAIR_SECONDS)
                 case "shadowed" | "channel_removed" if is_varied:
                     is_fit = True
