@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import requests
 
+from relay.failures import QueueError
 from relay.http.session import HttpAnswer
 from relay.ledger.table import row_of
 from tests import samples
@@ -244,3 +245,12 @@ def test_page_of_a_resolve_that_waits_ends_although_the_answer_to_the_ledgers_wr
     table.loses_next = True
     assert (relay.play("ok 36"), table.loses_next) == (["queued paused"], False)
     assert tenant.ended == ["page-1"]
+
+
+def test_followup_that_no_queue_takes_is_queued_by_a_later_message_of_its_signal(tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    relay.chores.failure = QueueError("SQS refused the message: AccessDenied")
+    relay.play("critical 36")
+    relay.chores.failure = None
+    relay.play("30 10")
+    assert found(relay) == [("page-1",)]

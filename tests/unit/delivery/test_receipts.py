@@ -312,6 +312,13 @@ def test_question_that_xmatters_left_without_an_answer_is_asked_again_before_the
     assert (tenant.audited, told(relay)) == (["page-1"], [])
 
 
+def test_nobody_is_told_of_a_critical_that_a_person_snoozed() -> None:
+    relay = watched(NOTIFIED)
+    relay.play("critical 15")
+    relay.play("comment 30m", snooze={"snoozed": True})
+    assert told(relay) == []
+
+
 class TestUnansweredRecipients:
     def test_they_are_signalled_once_after_the_fallback_topic_without_a_further_share(self) -> None:
         relay = watched(LATE_ANSWER)

@@ -113,3 +113,9 @@ def test_owed_state_waits_for_the_answer_about_a_resolve_unless_it_is_later_by_i
 ) -> None:
     claimed = Entry().claiming(over(5, version=0))
     assert (claimed.claim_hold(state(9, version=version)) > 0) is waits
+
+
+@pytest.mark.parametrize(("came", "flaps"), [(590, True), (610, False)])
+def test_flap_is_forgotten_once_the_incident_was_calm(came: float, flaps: bool) -> None:
+    flap = Flap(calm_at=NOW + 600).after_state(state(), over(came), FlapRule(9, 10), is_flagged=False)
+    assert (flap.calm_at > NOW + came) is flaps

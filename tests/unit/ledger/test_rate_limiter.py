@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.failures import Reason
-from relay.ledger.channel_rate_limiter import Gate, RateLimiter
+from relay.ledger.channel_rate_limiter import Gate, RateLimiter, Rule
 from relay.ledger.debt import Ticket, Wait
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -148,3 +148,13 @@ def test_pause_that_xmatters_asks_for_is_not_shortened_by_a_failure_that_is_repo
     table.before_next(lambda: line.report(tickets[5], Reason.RATE_LIMITED, 900), after=1)
     line.report(tickets[4], Reason.UPSTREAM)
     assert line.closed().until - line.clock.now >= 900
+
+
+@pytest.mark.parametrize(
+    ("is_critical", "is_due", "steps_back"), [(False, False, True), (False, True, False), (True, False, False)]
+)
+def test_only_what_is_critical_or_has_a_slot_goes_before_a_line_of_others(
+    is_critical: bool, is_due: bool, steps_back: bool
+) -> None:
+    gate, rule = Gate({}, 0.0, NOW + 60), Rule("gate/noc", 60)
+    assert gate.must_step_back(rule, NOW, is_critical=is_critical, is_due=is_due) is steps_back
