@@ -41,7 +41,7 @@ MOMENT = "2027-01-15T08:00:00.000Z"
 
 @dataclass(frozen=True)
 class Format:
-    """What today's code writes for a sample, and what it reads in a document."""
+    """A stored format: today's writer of a sample, and today's reader of a document."""
 
     write: Callable[[Any], Any]
     read: Callable[[Any], Any]

@@ -59,7 +59,7 @@ def bigpanda(box: Box) -> Iterator[Tenant]:
 
 @pytest.fixture
 def receiver(bigpanda: Tenant) -> Iterator[Site]:
-    """What BigPanda shares its incidents with."""
+    """Receiver of BigPanda's shares."""
     with receiving() as receiver:
         bigpanda.share_with(receiver)
         yield receiver

@@ -47,7 +47,7 @@ def heard(relay: Relay) -> tuple[bool, bool, bool]:
 
 
 class Story(NamedTuple):
-    """What happens to a critical, and what the fallback topic is told of it.
+    """Story of a critical: events, and the steps of which the fallback topic is told.
 
     Attributes:
         events: Words, as of `Relay.play`.
@@ -146,7 +146,7 @@ def test_fallback_is_told_once_of_the_step_that_is_late_or_cannot_come(name: str
 
 
 class TestRestOfTheStory:
-    """What a table of words does not say."""
+    """Cases that a table of words does not say."""
 
     def test_recipient_in_the_triggers_url_has_to_fail_too(self) -> None:
         xmatters = CALLBACK | {"recipients": ["Dba"], "trigger_url": f"{samples.TRIGGER_URL}&recipients=Ops"}

@@ -642,8 +642,8 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
 
     A critical of a share that just came is sent at once, which may repeat a page, but at most once for an incident in
     UNGUARDED_AGAIN_SECONDS. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent; at once if the queue
-    refuses them. Some wait as long as the ledger fails: a revived job, one that is too old or whose channel is gone, a
-    critical that was held back, and a resolve that BigPanda has to be asked about.
+    refuses them. Some wait as long as the ledger fails: a revived job, and one that is too old or whose channel is
+    gone. So do a critical that was held back, and a resolve that BigPanda has to be asked about.
     """
     now = services.clock()
     if pause := task.pause(now):
