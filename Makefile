@@ -78,6 +78,10 @@ LINT = $(MAKE) --silent lint
 simulate: setup ## drive the library through random schedules (N=100000: how many; SEED=4711: one, in words; ATTACKS=1: attacks)
 	@$(PY) -m tests.simulation $(if $(ATTACKS),--attacks) $(if $(SEED),--seed $(SEED),--schedules $(or $(N),2000))
 
+.PHONY: record
+record: setup ## record how the schedules of the tests play, after a change that is to alter what the library does
+	@$(PY) -m tests.simulation --record
+
 .PHONY: year
 year: setup ## live through a channel's year in a local cloud, to its uninstallation (about five minutes)
 	@$(PY) -m pytest -q -n 0 -m whole_year tests/e2e/test_year.py

@@ -6,15 +6,16 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests.simulation import attacks, simulation
 from tests.simulation.attack_mutations import ATTACK_MUTATIONS
-from tests.simulation.many import CHUNK, first_failures
+from tests.simulation.many import CHUNK, Plays, play_all
 from tests.simulation.mutants import seeds_that_find
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.operator_mutations import OPERATOR_MUTATIONS
 from tests.simulation.operators import tell
+from tests.simulation.recorded import SEEDS, changed, record
 from tests.simulation.shrink import as_test, shrunk
 from tests.simulation.verdict import Verdict
 
@@ -28,10 +29,13 @@ def main() -> int:
     parser.add_argument(
         "--mutations", nargs="*", metavar="WORD", help="find the faults whose names hold one of these words, or all"
     )
+    parser.add_argument("--record", action="store_true", help="record how the schedules of the tests play now")
     parser.add_argument("--attacks", action="store_true", help="schedules in which an attacker holds a token")
     options = parser.parse_args()
     if options.mutations is not None:
         return _find(options.mutations, options.schedules)
+    if options.record:
+        return _record()
     judge = attacks.judge if options.attacks else simulation.judge
     if options.seed is not None:
         verdict = judge(options.seed)
@@ -42,10 +46,7 @@ def main() -> int:
         return 1 if verdict.problems else 0
     began = time.monotonic()
     seeds = range(options.first, options.first + options.schedules)
-    failed = first_failures(judge, seeds, progress=_progress)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-    if failed:
+    if failed := _play_all(judge, seeds).failed:
         print(f"to see a schedule: make simulate {'ATTACKS=1 ' if options.attacks else ''}SEED={failed[0].seed}")
         return 1
     seconds = time.monotonic() - began
@@ -60,6 +61,25 @@ def _print_shrunk(seed: int) -> None:
     print(f"\nThe smallest schedule found that fails in the same way has {case.events} events:\n")
     print("\n".join([*case.verdict.words, *case.verdict.problems]))
     print(f"\nThe same as a test:\n\n{as_test(case)}")
+
+
+def _play_all(judge: Callable[[int], Verdict], seeds: Sequence[int]) -> Plays:
+    """Run schedules, and show how far the run is."""
+    plays = play_all(judge, seeds, progress=_progress)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    return plays
+
+
+def _record() -> int:
+    """Record how the schedules of the tests play; return 1 if one broke an invariant: then nothing is recorded."""
+    failed, digests = _play_all(simulation.judge, SEEDS)
+    if failed:
+        return 1
+    others = changed(digests)
+    record(digests)
+    print(f"recorded: {len(others)} of {len(digests)} schedules play in another way than before")
+    return 0
 
 
 def _find(words: list[str], schedules: int) -> int:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from typing import NamedTuple
 
 from tests.simulation.verdict import Verdict
 
@@ -14,13 +15,25 @@ CHUNK = 10
 MOST_SHOWN = 5
 
 
-def first_failures(
+class Plays(NamedTuple):
+    """Results of many schedules.
+
+    Attributes:
+        failed: the verdicts with the lowest seeds that broke an invariant; only the first has the schedule's words.
+        digests: the digest of each schedule that was played to its end (`Verdict.digest`), by seed.
+    """
+
+    failed: list[Verdict]
+    digests: dict[int, str]
+
+
+def play_all(
     judge: Callable[[int], Verdict],
     seeds: Sequence[int],
     *,
     progress: Callable[[int, int, Sequence[Verdict]], object] | None = None,
-) -> list[Verdict]:
-    """Run the schedules of these seeds; stop after a few failures, and return those with the lowest seeds.
+) -> Plays:
+    """Run the schedules of these seeds; stop after a few failures.
 
     `judge` runs the schedule of a seed; it is a function of a module. `progress` is called with the number of finished
     schedules, the number of all, and the failures since the last call.
@@ -29,19 +42,19 @@ def first_failures(
     # "spawn", since greenlets do not work in a fork of a process with threads.
     context = multiprocessing.get_context("spawn")
     failed: list[Verdict] = []
-    done = 0
+    digests: dict[int, str] = {}
     processes = min(len(chunks), os.cpu_count() or 1)
     with ProcessPoolExecutor(processes, context, initializer=collect_rarely, initargs=(judge,)) as pool:
-        for future in as_completed(pool.submit(failures, judge, chunk) for chunk in chunks):
+        for future in as_completed(pool.submit(_play, judge, chunk) for chunk in chunks):
             found = future.result()
-            failed.extend(found)
-            done += CHUNK
+            failed.extend(found.failed)
+            digests |= found.digests
             if progress:
-                progress(min(done, len(seeds)), len(seeds), found)
+                progress(len(digests), len(seeds), found.failed)
             if len(failed) >= MOST_SHOWN:
                 pool.shutdown(cancel_futures=True)
                 break
-    return sorted(failed, key=lambda verdict: verdict.seed)[:MOST_SHOWN]
+    return Plays(sorted(failed, key=lambda verdict: verdict.seed)[:MOST_SHOWN], digests)
 
 
 def collect_rarely(_judge: Callable[[int], Verdict]) -> None:
@@ -50,7 +63,8 @@ def collect_rarely(_judge: Callable[[int], Verdict]) -> None:
     gc.set_threshold(50_000)
 
 
-def failures(judge: Callable[[int], Verdict], seeds: Iterable[int]) -> list[Verdict]:
-    """Return the verdicts of the seeds that broke an invariant; only the first has the schedule's words."""
-    found = [verdict for verdict in map(judge, seeds) if verdict.problems]
-    return [verdict if place == 0 else replace(verdict, words=[]) for place, verdict in enumerate(found)]
+def _play(judge: Callable[[int], Verdict], seeds: Iterable[int]) -> Plays:
+    verdicts = [judge(seed) for seed in seeds]
+    failed = [verdict for verdict in verdicts if verdict.problems]
+    shown = [verdict if place == 0 else replace(verdict, words=[]) for place, verdict in enumerate(failed)]
+    return Plays(shown, {verdict.seed: verdict.digest for verdict in verdicts})

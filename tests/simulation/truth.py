@@ -116,16 +116,26 @@ class Truth(CautiousJudge):
         if not criticals:
             return False
         rings = [ring for ring in self.rings_of(incident) if self.is_accepted(ring)]
+        rung = {state.number: state for state in states}
         # An older state that rings after the critical came, by a replay, says nothing of the critical.
         known = [
             ring
             for ring in rings
             if ring.at < known_by
-            and not any(ring.share < state.number and min(state.arrivals) < ring.began for state in criticals)
+            and not any(
+                _may_be_newer(state, rung[ring.share]) and min(state.arrivals) < ring.began for state in criticals
+            )
         ]
         return not known or any(
             arrival > known[-1].began - IN_FLIGHT_SECONDS and not _is_of(known[-1], arrival, states) for arrival in came
         )
+
+
+def _may_be_newer(state: SharedState, other: SharedState) -> bool:
+    """Return True if the relay may hold one state for newer: a copy without timestamps counts as a new state."""
+    return state.number > other.number or (
+        state.version is None and state.number != other.number and max(state.arrivals) > min(other.arrivals)
+    )
 
 
 def _is_of(ring: Ring, arrival: float, states: Sequence[SharedState]) -> bool:

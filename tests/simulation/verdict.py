@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 
 
 @dataclass(frozen=True)
@@ -16,3 +17,8 @@ class Verdict:
     def kinds(self) -> set[str]:
         """Kinds of the problems: their words before the colon, without numbers and names of incidents."""
         return {re.sub(r"\S*\d\S*", "*", problem.partition(":")[0]) for problem in self.problems}
+
+    @property
+    def digest(self) -> str:
+        """Short digest of the words. The same schedule has another one if the library did something else in it."""
+        return sha256("\n".join(self.words).encode()).hexdigest()[:8]
