@@ -19,8 +19,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from http import HTTPStatus
+from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
@@ -134,7 +135,7 @@ def _wiring(environment: Mapping[str, str], *, unknown_seconds: float = UNKNOWN_
             deadlines=deadlines,
             owner=lambda: uuid.uuid4().hex,
             at_once=_at_once,
-            watch=watchdog,
+            watch=Watchdog(),
         ),
         telemetry=Telemetry.from_environment(
             has_channel_metrics=environment.get("RELAY_CHANNEL_METRICS") == "on",
@@ -279,28 +280,59 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
         return list(pool.map(lambda call: call(), calls))
 
 
-def watchdog(work: Callable[[], None], seconds: float) -> None:
-    """Do the work for a request in a thread, and raise its exception if it raises one.
+class Watchdog:
+    """Does the work for each request in one other thread, which lasts as long as no work hangs."""
 
-    Raises TimeoutError after `seconds`, even if a call never ends: a name look-up has no limit, and an answer of AWS
-    that trickles in resets its limit each time. The work is then abandoned. Lambda freezes the function after the
-    answer, so the thread may go on hours later. By then the time limit of its calls has passed: a call that hung may
-    end, and no other call is begun.
-    """
-    failure, until = list[BaseException](), time.time() + seconds
+    def __init__(self) -> None:
+        # Queue of the thread's next work; None if there is no thread, or if it is busy.
+        self._works: SimpleQueue[_Work | None] | None = None
 
-    def watched() -> None:
+    def __call__(self, work: Callable[[], None], seconds: float) -> None:
+        """Do the work for a request, and raise its exception if it raises one.
+
+        Raises TimeoutError after `seconds`, even if a call never ends: a name look-up has no limit, and an answer of
+        AWS that trickles in resets its limit each time. The work is then abandoned, with its thread. Lambda freezes the
+        function after the answer, so the thread may go on hours later. By then the time limit of its calls has passed:
+        a call that hung may end, and no other call is begun.
+        """
+        works, self._works = self._works or _thread_for_works(), None
+        # It counts from before the thread's start, so that it has passed when the work is abandoned.
+        asked = _Work(work, time.time() + seconds, SimpleQueue())
+        works.put(asked)
         try:
-            # It counts from before the thread's start, so that it has passed when the work is abandoned.
-            with time_limit(until - time.time()):
-                work()
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-            failure.append(error)
+            failure = asked.ends.get(timeout=seconds)
+        except Empty:
+            works.put(None)
+            raise TimeoutError("the work for the request hangs") from None
+        self._works = works
+        if failure:
+            raise failure
 
-    thread = Thread(target=watched, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise TimeoutError("the work for the request hangs")
-    if failure:
-        raise failure[0]
+
+class _Work(NamedTuple):
+    """Work for a request, with the time of its end (epoch seconds), and the queue for its exception or None."""
+
+    do: Callable[[], None]
+    until: float
+    ends: "SimpleQueue[BaseException | None]"
+
+
+def _thread_for_works() -> "SimpleQueue[_Work | None]":
+    """Start a thread, and return the queue of its works. The thread ends when it gets None."""
+    works = SimpleQueue[_Work | None]()
+
+    def run() -> None:
+        while work := works.get():
+            work.ends.put(_failure_of(work))
+
+    Thread(target=run, daemon=True).start()
+    return works
+
+
+def _failure_of(work: _Work) -> BaseException | None:
+    try:
+        with time_limit(work.until - time.time()):
+            work.do()
+    except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+        return error
+    return None
