@@ -79,7 +79,7 @@ simulate: setup ## drive the library through random schedules (N=100000: how man
 	@$(PY) -m tests.simulation $(if $(ATTACKS),--attacks) $(if $(SEED),--seed $(SEED),--schedules $(or $(N),2000))
 
 .PHONY: record
-record: setup ## record how the schedules of the tests play, after a change that is to alter what the library does
+record: setup ## record how 2,000 schedules play, after a change that is to alter what the library does (some minutes)
 	@$(PY) -m tests.simulation --record
 
 .PHONY: year
@@ -92,6 +92,7 @@ mutations: setup ## put known faults into the library, one at a time, and find e
 
 .PHONY: nightly
 nightly: setup ## what is too long for each change: 20,000 new schedules, 2,000 attacks, all mutations, the year, each benchmark
+	@$(PY) -m tests.simulation
 	@$(PY) -m tests.simulation --first $(NEW) --schedules 20000
 	@$(PY) -m tests.simulation --first $(NEW) --schedules 2000 --attacks
 	@$(PY) -m tests.simulation --mutations

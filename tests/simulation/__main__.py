@@ -15,7 +15,7 @@ from tests.simulation.mutants import seeds_that_find
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.operator_mutations import OPERATOR_MUTATIONS
 from tests.simulation.operators import tell
-from tests.simulation.recorded import SEEDS, changed, record
+from tests.simulation.recorded import RECORDED, changed, record
 from tests.simulation.shrink import as_test, shrunk
 from tests.simulation.verdict import Verdict
 
@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument(
         "--mutations", nargs="*", metavar="WORD", help="find the faults whose names hold one of these words, or all"
     )
-    parser.add_argument("--record", action="store_true", help="record how the schedules of the tests play now")
+    parser.add_argument("--record", action="store_true", help="record how the schedules play now")
     parser.add_argument("--attacks", action="store_true", help="schedules in which an attacker holds a token")
     options = parser.parse_args()
     if options.mutations is not None:
@@ -46,8 +46,12 @@ def main() -> int:
         return 1 if verdict.problems else 0
     began = time.monotonic()
     seeds = range(options.first, options.first + options.schedules)
-    if failed := _play_all(judge, seeds).failed:
+    failed, digests = _play_all(judge, seeds)
+    if failed:
         print(f"to see a schedule: make simulate {'ATTACKS=1 ' if options.attacks else ''}SEED={failed[0].seed}")
+        return 1
+    if others := [] if options.attacks else changed(digests):
+        print(f"{len(others)} schedules play in another way than recorded, such as {', '.join(map(str, others[:5]))}")
         return 1
     seconds = time.monotonic() - began
     print(f"{options.schedules} schedules, from seed {options.first}: every invariant held ({seconds:.0f} s)")
@@ -72,8 +76,8 @@ def _play_all(judge: Callable[[int], Verdict], seeds: Sequence[int]) -> Plays:
 
 
 def _record() -> int:
-    """Record how the schedules of the tests play; return 1 if one broke an invariant: then nothing is recorded."""
-    failed, digests = _play_all(simulation.judge, SEEDS)
+    """Record how the schedules play; return 1 if one broke an invariant: then nothing is recorded."""
+    failed, digests = _play_all(simulation.judge, RECORDED)
     if failed:
         return 1
     others = changed(digests)

@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.cloud import USUAL
 from tests.simulation.many import Plays, play_all
 from tests.simulation.operators import tell
-from tests.simulation.recorded import SEEDS, changed
+from tests.simulation.recorded import PLAYED, changed
 from tests.simulation.simulation import judge
 from tests.simulation.weather import FAULTS
 
@@ -17,7 +17,7 @@ SCHEDULES = 1000
 @pytest.fixture(scope="module")
 def plays() -> Plays:
     """The schedules, after they ran."""
-    return play_all(judge, SEEDS)
+    return play_all(judge, PLAYED)
 
 
 def test_every_invariant_holds_in_every_schedule(plays: Plays) -> None:

@@ -325,6 +325,11 @@ class TestUnansweredRecipients:
         relay.play("critical 30m")
         assert rung(relay).split() == ["Ops", "Boss,Duty"]
 
+    def test_they_are_signalled_at_once_although_the_incident_flaps(self) -> None:
+        relay = watched(LATE_ANSWER | {"flap": {"transitions": 2, "minutes": 60}})
+        relay.play("warning 2 ok 2 warning 2 critical 30m")
+        assert rung(relay).split()[-2:] == ["Ops", "Boss,Duty"]
+
     def test_they_join_the_others_only_as_far_as_names_fit_into_a_signal(self) -> None:
         names = [*(f"{number:0>200}" for number in range(10)), "x" * 32]
         relay = watched(LATE_ANSWER | {"notify_on": ["opened", "grew"]}, recipients=names)
