@@ -69,6 +69,15 @@ def test_webhook_is_learnt_from_an_incident_whose_share_came() -> None:
     assert asked(scene) == ["i1", "own", "foreign"]
 
 
+def test_webhook_is_the_one_with_which_all_known_incidents_were_shared() -> None:
+    scene = unlearnt(make_scene())
+    scene.shared(ago=300)
+    scene.shared(ago=400, id="i0")
+    lists(scene, i1=[OWN, OTHER], i0=[OWN, "webhook.net"])
+    scene.run()
+    assert learnt(scene) == (OWN,)
+
+
 @pytest.mark.parametrize(
     "fault",
     [lambda _: HttpAnswer(503, {}, b""), lambda _: HttpAnswer(404, {}, b"{}"), lambda _: answer([{"type": "odd"}])],
