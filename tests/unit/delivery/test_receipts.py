@@ -325,6 +325,14 @@ class TestUnansweredRecipients:
         relay.play("critical 30m")
         assert rung(relay).split() == ["Ops", "Boss,Duty"]
 
+    def test_they_are_signalled_although_the_ledger_failed_when_the_critical_rang(self) -> None:
+        relay = watched(LATE_ANSWER)
+        relay.dynamodb.failure = TABLE_DOWN
+        relay.play("critical")
+        relay.dynamodb.failure = None
+        relay.play("10 30m")
+        assert rung(relay).split() == ["Ops", "Boss,Duty"]
+
     def test_they_are_signalled_at_once_although_the_incident_flaps(self) -> None:
         relay = watched(LATE_ANSWER | {"flap": {"transitions": 2, "minutes": 60}})
         relay.play("warning 2 ok 2 warning 2 critical 30m")
