@@ -5,8 +5,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from relay.failures import BadRequest
 from relay.incidents.share import Share, is_open, parse_share
@@ -60,38 +58,7 @@ def decided(share: Share) -> dict[str, str]:
     }
 
 
-class Members(list[tuple[str, Any]]):
-    """Members of a JSON object, in order; a name may occur twice."""
-
-
-def written(value: Any) -> str:
-    if isinstance(value, Members):
-        return "{" + ",".join(f"{json.dumps(name)}:{written(member)}" for name, member in value) + "}"
-    return "[" + ",".join(map(written, value)) + "]" if isinstance(value, list) else json.dumps(value)
-
-
-NAMES = st.sampled_from(
-    f"id ID i_d {LONG_NAME} incident Incident incident_id properties recipients priority status active resolved "
-    "is_over isOver metadata environment_id link __proto__ alerts".split()
-)
-VALUES = st.sampled_from(
-    (
-        *("i1", "VICTIM", "victim,i1", " ", "", "x" * 513, "\ud800", "é✓😀", "critical", "OK", " ok ", "strange"),
-        *(None, True, False, "true", "FALSE", 0, 1, 1.5, 10**20, STRANGERS, "https://a.bigpanda.io@evil.example"),
-    )
-)
-PAIRS = st.lists(
-    st.tuples(
-        NAMES, st.recursive(VALUES, lambda inner: st.lists(st.tuples(NAMES, inner), max_size=4).map(Members) | inner)
-    ),
-    max_size=6,
-)
-STATES = st.sampled_from([[("status", "critical")], [("status", "OK")], [("active", False)], [("resolved", "true")]])
-# Members that most bodies need, among others at random.
-INCIDENTS = st.builds(lambda odd, state, rest: Members([*odd, ("id", "i1"), *state, *rest]), PAIRS, STATES, PAIRS)
-WRAPPED = st.builds(lambda odd, inside, rest: Members([*odd, ("incident", inside), *rest]), PAIRS, INCIDENTS, PAIRS)
-BODIES = INCIDENTS | WRAPPED
-ATTACKS: tuple[dict[str, Any], ...] = (
+ATTACKS: tuple[Any, ...] = (
     {"id": "x", "status": "critical", "properties": VICTIM, "recipients": STRANGERS, "priority": "LOW"},
     {"id": "x", "status": "critical", "properties": {"id": "VICTIM", "is_over": True}},
     {"incident": {"id": "x", "status": "critical", "is_over": True, "isOver": "true"}},
@@ -100,21 +67,20 @@ ATTACKS: tuple[dict[str, Any], ...] = (
     {"incident": [VICTIM], "id": "x", "status": "warning"},
     {"incident": {"id": "x", "status": "critical"}, "properties": VICTIM, "X-Relay-Decision": VICTIM},
     {"id": "victim,x", "status": "ok"},
+    {"id": "x", "status": "strange", "active": "FALSE", "metadata": {"environment_id": "e1"}, "__proto__": VICTIM},
+    {"ID": "x", "i_d": "VICTIM", "Status": " OK ", "resolved": "true", "priority": 1.5, "link": "\ud800"},
+    {"incident": {"id": "é✓😀", "active": False}, "incident_id": "VICTIM", "is_over": "false", "alerts": VICTIM},
+    # Two readers may take another one of two members with the same name.
+    b'{"id": "VICTIM", "id": "x", "status": "ok", "status": "critical", "is_over": true, "is_over": false}',
+    b'{"incident": {"id": "VICTIM"}, "incident": {"id": "x", "status": "warning"}, "id": "VICTIM"}',
 )
 
 
 @pytest.mark.parametrize("body", ["bigpanda", "xmatters"])
 def test_script_acts_on_what_the_relay_decided_for_any_body(body: str) -> None:
-    bodies = [json.dumps(attack).encode() for attack in ATTACKS]
-
-    @settings(max_examples=150, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(BODIES)
-    def collect(document: Members) -> None:
-        bodies.append(written(document).encode())
-
-    collect()
+    bodies = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in ATTACKS]
     signals = [(each, call) for each in bodies if (call := signal_of(each, body=body))]
-    assert len(signals) > 60
+    assert len(signals) > 8
     for (content, _), found in zip(signals, run(*(case_of(call) for _, call in signals)), strict=True):
         expected = decided(parse_share(content))
         assert {name: found.output[name] for name in expected} == expected, content
