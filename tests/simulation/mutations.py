@@ -1087,7 +1087,7 @@ MUTATIONS = (
         "a message with a member that this version does not know is unreadable",
         "jobs.queue:read_envelope",
         'members["schema"] != SCHEMA',
-        'members["schema"] != SCHEMA or members.keys() - {*_MEMBERS, "schema"}',
+        'members["schema"] != SCHEMA or members.keys() - {*Job._fields, "schema"}',
         seed=31,
     ),
     Mutation(
