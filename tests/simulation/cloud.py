@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import replace
 from dataclasses import dataclass
 from random import Random
@@ -69,26 +69,6 @@ class Cloud:
     def has_newer_schema(self) -> bool:
         """True if the version that is rolled back wrote messages that this version can't read."""
         return self.rolled_back_at > 0 and self.newer_schema != SCHEMA
-
-    def words(self) -> Iterator[str]:
-        """Yield the conditions that are not the usual ones, in words."""
-        if self.job_margin is not None:
-            yield f"a stored job expires {self.job_margin:.0f} s after its use, up to {self.deleted_late:.0f} s late"
-        if self.index_lag:
-            yield f"the index of debts lags by up to {self.index_lag:.0f} s"
-        if self.left_unprocessed:
-            yield f"{self.left_unprocessed:.0%} of the batch reads are answered in part"
-        if self.clocks_differ != USUAL_CLOCKS_DIFFER:
-            yield f"the clocks of functions differ by up to {self.clocks_differ:.1f} s"
-        if self.login != "url":
-            revoked = "".join(f", revoked at {at:.0f} s" for at in self.revoked_at)
-            tokens = f" (tokens for {self.token_lasts:.0f} s{revoked})" if self.login == "oauth" else ""
-            yield f"the trigger's credentials are of the kind {self.login}{tokens}"
-        if self.cache_seconds != USUAL.cache_seconds:
-            yield f"a function uses its copy of a secret for {self.cache_seconds:.0f} s"
-        if self.rolled_back_at:
-            beside = "beside this one " if self.has_both else ""
-            yield f"a newer version with schema {self.newer_schema} works {beside}until {self.rolled_back_at:.0f} s"
 
 
 USUAL = Cloud()

@@ -84,10 +84,6 @@ class Settings:
         """Return the pauses that apply to a state: past, present and future ones."""
         return [Pause.of(each) for each in self.pauses if facts.meet(each.get("when", {}))]
 
-    def __str__(self) -> str:
-        removed = ", removed" if self.is_removed else ""
-        return f"at {self.at} s it {self.deed}: {self.mode}{removed}, pauses {list(self.pauses)}"
-
 
 def with_routes(routes: Iterable[tuple[When, str]]) -> Settings:
     """Return the settings of a new channel with these routes, each for one recipient."""

@@ -5,12 +5,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from copy import deepcopy, replace
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 from tests.simulation.silence import silence
 from tests.simulation.simulation import Simulation, judge_story
-from tests.simulation.story import SharedState, Story, plain_policy
+from tests.simulation.story import SharedState, Story, chosen, default, plain_policy
 from tests.simulation.verdict import Verdict
 
 # Schedules that a reduction runs at most.
@@ -93,8 +93,8 @@ def _without_incidents(story: Story) -> list[Story]:
 
 def _without_features(story: Story) -> list[Story]:
     smaller: list[dict[str, Any]] = [
-        *({each.name: _default(each)} for each in _special(story) if _has_default(each)),
-        *({"cloud": replace(story.cloud, **{each.name: _default(each)})} for each in _special(story.cloud)),
+        *({each.name: default(each)} for each in chosen(story) if default(each) is not MISSING),
+        *({"cloud": replace(story.cloud, **{each.name: default(each)})} for each in chosen(story.cloud)),
         *({"policy": _without(story.policy, name)} for name in story.policy if name not in _POLICY),
         *(
             {"others": {**story.others, channel: _without(policy, name)}}
@@ -135,7 +135,7 @@ def as_test(case: Case) -> str:
     members = [f"    posts=[\n{''.join(posts)}    ],"]
     members += [
         f"    {each.name}={_source(getattr(case.story, each.name))},"
-        for each in _special(case.story)
+        for each in chosen(case.story)
         if each.name != "posts"
     ]
     body += ["story = Story(", *members, ")", "with silence():"]
@@ -155,7 +155,7 @@ def _classes(value: Any) -> Iterator[type]:
     parts: Iterable[Any] = ()
     if is_dataclass(value):
         yield type(value)
-        parts = [getattr(value, each.name) for each in _special(value)]
+        parts = [getattr(value, each.name) for each in chosen(value)]
     elif isinstance(value, Mapping):
         parts = value.values()
     elif isinstance(value, list | tuple):
@@ -180,7 +180,7 @@ def _source(value: Any, names: Mapping[int, str] | None = None) -> str:
     if names and id(value) in names:
         return names[id(value)]
     if is_dataclass(value):
-        members = [f"{each.name}={source(getattr(value, each.name))}" for each in _special(value)]
+        members = [f"{each.name}={source(getattr(value, each.name))}" for each in chosen(value)]
         return f"{type(value).__name__}({', '.join(members)})"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{source(key)}: {source(each)}' for key, each in value.items())}}}"
@@ -189,16 +189,3 @@ def _source(value: Any, names: Mapping[int, str] | None = None) -> str:
     if isinstance(value, frozenset):
         return f"frozenset({sorted(value)!r})"
     return repr(value)
-
-
-def _special(owner: Any) -> "list[Field[Any]]":
-    """Return the members of a dataclass's object that have not their default value, or have no default."""
-    return [each for each in fields(owner) if not _has_default(each) or getattr(owner, each.name) != _default(each)]
-
-
-def _has_default(member: "Field[Any]") -> bool:
-    return member.default is not MISSING or member.default_factory is not MISSING
-
-
-def _default(member: "Field[Any]") -> Any:
-    return member.default if member.default_factory is MISSING else member.default_factory()

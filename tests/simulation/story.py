@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import replace
-from dataclasses import dataclass, field
+from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from random import Random
@@ -182,6 +182,9 @@ class Post:
     state: SharedState
     is_lost: bool = False
 
+    def __str__(self) -> str:
+        return f"at {self.at:.1f} s {self.state}{', which is lost' if self.is_lost else ''}"
+
 
 @dataclass(frozen=True)
 class Said:
@@ -203,13 +206,6 @@ class Said:
     is_forged: bool = False
     knows_page: bool = False
     is_to_the_first: bool = False
-
-    @property
-    def who(self) -> str:
-        """Description of the answering person."""
-        if self.is_forged:
-            return "a stranger who guessed a page" if self.knows_page else "a stranger"
-        return "somebody with the first page" if self.is_to_the_first else "somebody"
 
     def body(self, page: str) -> bytes:
         """Return the callback's body; `page` is the id of the answered page."""
@@ -269,55 +265,44 @@ def moment(seconds: int) -> str:
     return datetime.fromtimestamp(BEGINS_AT + seconds, UTC).isoformat()
 
 
-# Members of a story, with the text about each. The place {0} is that of its value, {1} that of the story.
-_PEOPLE = (
-    ("has_rest", "the relay asks xMatters what became of its signals"),
-    ("snooze_minutes", "the answers Resolve and Snooze ({0} min) act"),
-    ("topics", "people are told of sick channels on the topics {0}"),
-)
-_VENDORS = (
-    ("receipts", "receipts of criticals are awaited: {0}"),
-    ("has_dead_ends", "few devices get a page, and xMatters gives up minutes later"),
-    ("has_slow_pages", "xMatters takes minutes to make some pages"),
-    ("has_late_twins", "xMatters makes a second page of many signals, some time after the first"),
-    ("has_phones", "phones are called, too, when the fallback topic is told of a critical"),
-    ("foreign", "BigPanda shares {0} with another webhook alone"),
-    ("has_deaf_phone", "a second phone can never be called"),
-    ("moved", "BigPanda has {0} in another environment than their shares say"),
-    ("has_url_recipient", f"the trigger's URL names {DESK}"),
-    ("has_dead_pages", "xMatters ends some pages at once, since it can notify nobody"),
-    ("has_forged_deliveries", "a stranger calls back that devices got pages"),
-    ("remarks", "people comment in BigPanda (seconds, incident): {0}"),
-    ("api_lag", "BigPanda's API is {0:.0f} s behind its webhook"),
-    ("reports", "what no share brought is reported, and rings nobody"),
-    ("api_key_changes_at", "BigPanda's API gets another key at {0:.0f} s"),
-    ("ending", "while BigPanda is asked about them, {0} end"),
-    ("other_incidents", "BigPanda has {0} further incidents, which the ledger knows"),
-)
-_LIMITS = (
-    ("token_changes_at", "BigPanda's token changes at {0:.0f} s"),
-    ("ceiling", "DynamoDB throttles a key that takes more than {0} write units in a second"),
-)
-_CHANGES = (
-    ("vanishing", "{0:.0%} of the messages on the retry queue vanish"),
-    ("rotates_at", "xMatters' key changes at {0:.0f} s; the secret at {1.learns_at:.0f} s"),
-    ("widens_at", "the channel gets another recipient at {0:.0f} s"),
-    ("routed", "what is critical rings {0}"),
-    ("reconcile_interval", "BigPanda is asked every {0:.0f} s for what never came"),
-)
-
-
 @dataclass(frozen=True)
 class Story:
     """Choices of a seed for one schedule. Times are in seconds since the beginning.
 
-    The texts above explain most members. `naps` are snoozes in BigPanda, and operators change the `timelines`.
-
     Attributes:
         policy: policy of the first channel.
         operations: time and kind of each operator's action: "redrive" or "replay".
+        rotates_at: time at which xMatters' key changes; the secret has the new one from `learns_at`.
+        widens_at: time at which the channel gets another recipient.
+        has_rest: True if the relay asks xMatters what became of its signals.
+        reconcile_interval: seconds after which BigPanda is asked again for what never came.
+        naps: snoozes in BigPanda.
+        routed: recipients of what is critical.
+        vanishing: fraction of the messages on the retry queue that vanish.
         others: policies of other channels, which share the queues, the workers and the table with the first.
+        ceiling: write units in a second from which DynamoDB throttles a key.
         quiet: the time in which a channel sends nothing, by channel.
+        token_changes_at: time at which BigPanda's token changes.
+        snooze_minutes: minutes of the answer Snooze; None if the answers Resolve and Snooze do nothing.
+        topics: topics on which people are told of sick channels.
+        api_lag: seconds by which BigPanda's API is behind its webhook.
+        timelines: settings that operators change, by channel.
+        reports: True if what no share brought is reported, and rings nobody.
+        api_key_changes_at: time at which BigPanda's API gets another key.
+        ending: incidents that end while BigPanda is asked about them.
+        other_incidents: number of further incidents in BigPanda, which the ledger knows.
+        has_slow_pages: True if xMatters takes minutes to make some pages.
+        receipts: members of the policy for awaited receipts of criticals.
+        has_dead_ends: True if few devices get a page, and xMatters gives up minutes later.
+        has_late_twins: True if xMatters makes a second page of many signals, some time after the first.
+        has_phones: True if phones are called, too, when the fallback topic is told of a critical.
+        foreign: incidents that BigPanda shares with another webhook alone.
+        has_deaf_phone: True if a second phone can never be called.
+        moved: incidents that BigPanda has in another environment than their shares say.
+        remarks: time and incident of each comment of people in BigPanda.
+        has_url_recipient: True if the trigger's URL names DESK.
+        has_forged_deliveries: True if a stranger calls back that devices got pages.
+        has_dead_pages: True if xMatters ends some pages at once, since it can notify nobody.
     """
 
     policy: dict[str, Any]
@@ -386,38 +371,24 @@ class Story:
         is_chosen: bool = self.policy.get("confirm_resolve", True)
         return is_chosen and has_access and not any(post.state.url_recipients for post in self.posts)
 
-    def _features(self, texts: Sequence[tuple[str, str]]) -> Iterator[str]:
-        """Yield the texts about the members that are set, by the members' names."""
-        for name, text in texts:
-            if value := getattr(self, name):
-                is_set = isinstance(value, frozenset | tuple)
-                yield text.format(", ".join(sorted(value)) if is_set else value, self)
-
     def words(self) -> Iterator[str]:
-        """Yield the story in words, line by line."""
-        yield f"policy: {self.policy}"
-        yield from (f"policy of {channel}: {policy}" for channel, policy in self.others.items())
-        yield f"processes die at {self.crashes:.1%} of all steps"
-        yield from (str(spell) for spell in self.spells if spell.share)
-        yield from self._features(_PEOPLE)
-        yield from self.cloud.words()
-        yield from self._features(_VENDORS)
-        for channel, line in self.timelines.items():
-            yield f"{channel} has the routes {list(line[0].routes)}"
-            yield from (f"{channel}: {settings}" for settings in line)
-        yield from self._features(_LIMITS)
-        for channel, quiet in self.quiet.items():
-            yield f"{channel} is quiet ({quiet.kind}) from {quiet.begins} to {quiet.ends} s, planned {quiet.planned} s"
-        yield from self._features(_CHANGES)
-        yield from (f"{nap.incident} is snoozed from {nap.begins:.0f} s to {nap.ends:.0f} s" for nap in self.naps)
-        yield from (
-            f"at {each.at:.0f} s {each.who} answers {each.response} for {each.incident}" for each in self.answers
-        )
-        yield from (f"at {moment:.0f} s an operator does: {deed}" for moment, deed in self.operations)
-        yield from (
-            f"at {post.at:.1f} s BigPanda posts {post.state}{', which is lost' if post.is_lost else ''}"
-            for post in self.posts
-        )
+        """Yield the story in words, line by line: its members that are set, and each item of a list on its own."""
+        for owner, each in [(part, each) for part in (self, self.cloud) for each in chosen(part)]:
+            value = getattr(owner, each.name)
+            if isinstance(value, list):
+                yield from (f"{each.name}: {item}" for item in value)
+            elif value is not self.cloud:
+                yield f"{each.name}: {value}"
+
+
+def chosen(owner: Any) -> "list[Field[Any]]":
+    """Return the members of a dataclass's object that have not their default value, or have no default."""
+    return [each for each in fields(owner) if getattr(owner, each.name) != default(each)]
+
+
+def default(member: "Field[Any]") -> Any:
+    """Return the default value of a dataclass's member; MISSING without one."""
+    return member.default if member.default_factory is MISSING else member.default_factory()
 
 
 def tell(seed: int) -> Story:
