@@ -26,6 +26,13 @@ ASKED = {"XMattersHosts": "acme.xmatters.com"}
 # Each option of the stack at once.
 ALL_OPTIONS = {
     "SecretPrefix": "ops",
+    "XMattersHosts": "a.xmatters.com",
+    "BigPandaHosts": "b.c",
+    "SecretCacheSeconds": "61",
+    "WorkerConcurrency": "41",
+    "Architecture": "x86_64",
+    "LogLevel": "DEBUG",
+    "LogRetentionDays": "7",
     "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms",
     "NoticeTopicArn": "arn:aws:sns:us-east-1:123456789012:notices",
     "FallbackTopicArn": "arn:aws:sns:us-east-1:123456789012:fallback",

@@ -79,13 +79,9 @@ PERMISSIONS = {
         "${FallbackTopic}": "sns:Publish",
     },
 }
-PHONES = "+14255550100,+14255550101"
-VOICE = "arn:aws:sms-voice:us-east-1:123456789012:phone-number/phone-1234"
-TEXT = "arn:aws:sms-voice:us-east-1:123456789012:sender-id/RELAY/DE"
-TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
-ALARM_TOPIC, NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:wake", "arn:aws:sns:us-east-1:123456789012:tomorrow"
-CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d-0000-4000-8000-000000000000"
-KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
+KEY, TOPIC = ALL_OPTIONS["KmsKeyArn"], ALL_OPTIONS["FallbackTopicArn"]
+ALARM_TOPIC, NOTICE_TOPIC = ALL_OPTIONS["AlarmTopicArn"], ALL_OPTIONS["NoticeTopicArn"]
+VOICE, TEXT = ALL_OPTIONS["FallbackVoiceIdentity"], ALL_OPTIONS["FallbackTextIdentity"]
 
 
 def _key_through(service: str) -> str:
@@ -143,6 +139,11 @@ class _Asked(dict[str, str]):
         return super().__getitem__(name)
 
 
+def options(*names: str) -> dict[str, str]:
+    """Return a value of each of these parameters."""
+    return {name: ALL_OPTIONS[name] for name in names}
+
+
 def _functions(stack: Stack) -> dict[str, dict[str, Any]]:
     return stack.of_type("AWS::Lambda::Function")
 
@@ -184,7 +185,7 @@ class TestApi:
         ("policy", "mode"), [("SecurityPolicy_TLS13_1_2_2021_06", "BASIC"), ("", None)], ids=["as the API", "at least"]
     )
     def test_own_host_name_serves_the_same_paths_without_tls_1_0(self, policy: str, mode: str | None) -> None:
-        chosen = of_clone(DomainName="relay.example.com", CertificateArn=CERTIFICATE, ApiSecurityPolicy=policy)
+        chosen = of_clone(ApiSecurityPolicy=policy, **options("DomainName", "CertificateArn"))
         domain = chosen.only("AWS::ApiGateway::DomainName")
         assert (domain["SecurityPolicy"], domain.get("EndpointAccessMode")) == (policy or "TLS_1_2", mode)
         # The access log's paths then begin with the stage's name, as without a host name: a metric filter reads them.
@@ -210,12 +211,12 @@ class TestApi:
         assert len(deployments) == 3
 
     def test_web_acl_is_associated_with_the_api_stage(self, on_aws: Stack) -> None:
-        arn = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay/a1b2"
+        chosen = options("WebAclArn")
         stage = "arn:aws:apigateway:us-east-1::/restapis/${Api}/stages/${Apiv1Stage}"
-        for stack in (on_aws, of_clone(WebAclArn=arn, Profile="local")):
+        for stack in (on_aws, of_clone(Profile="local", **chosen)):
             assert stack.of_type("AWS::WAFv2::WebACLAssociation") == {}
-        made = of_clone(WebAclArn=arn).only("AWS::WAFv2::WebACLAssociation")
-        assert made == {"WebACLArn": arn, "ResourceArn": stage}
+        made = of_clone(**chosen).only("AWS::WAFv2::WebACLAssociation")
+        assert made == {"WebACLArn": chosen["WebAclArn"], "ResourceArn": stage}
 
     def test_access_logs_are_json_without_credentials_bodies_or_queries(self, on_aws: Stack) -> None:
         setting = on_aws.only("AWS::ApiGateway::Stage")["AccessLogSetting"]
@@ -343,53 +344,40 @@ def _each(kind: str) -> set[str]:
 
 
 ROLES, LOG_GROUPS, NOTIFIED = _each("Role"), _each("LogGroup"), {"JobWorker", "ChoreWorker", "Reconcile", "Sweeper"}
-SIGNING = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0f6c334abcdea4d8b"
-# A value of each parameter that is passed on as it is, and where it is then: the resources and outputs, by the last
-# name of the property.
-REACHES: dict[str, tuple[str, dict[str, set[str]]]] = {
-    "SecretPrefix": (
-        "ops/relay",
-        {"RELAY_SECRET_PREFIX": {*FUNCTIONS}, "Resource": ROLES, "Value": {"output SecretPrefix"}},
-    ),
-    "XMattersHosts": ("a.xmatters.com", {"RELAY_XMATTERS_HOSTS": {*FUNCTIONS}}),
-    "BigPandaHosts": ("b.c", {"RELAY_BIGPANDA_HOSTS": {*FUNCTIONS}}),
+# Where the value of a parameter is that is passed on as it is: the resources and outputs, by the last name of the
+# property.
+REACHES: dict[str, dict[str, set[str]]] = {
+    "SecretPrefix": {"RELAY_SECRET_PREFIX": {*FUNCTIONS}, "Resource": ROLES, "Value": {"output SecretPrefix"}},
+    "XMattersHosts": {"RELAY_XMATTERS_HOSTS": {*FUNCTIONS}},
+    "BigPandaHosts": {"RELAY_BIGPANDA_HOSTS": {*FUNCTIONS}},
     # The reconcile function reads each secret rarely enough.
-    "SecretCacheSeconds": ("61", {"RELAY_SECRET_CACHE_SECONDS": {*FUNCTIONS} - {"ReconcileFunction"}}),
-    "WorkerConcurrency": ("41", {"MaximumConcurrency": {"JobWorkerFunctionJob", "ChoreWorkerFunctionChore"}}),
-    "Architecture": ("x86_64", {"Architectures": {*FUNCTIONS}}),
-    "LogLevel": ("DEBUG", {"POWERTOOLS_LOG_LEVEL": {*FUNCTIONS}}),
-    "LogRetentionDays": ("7", {"RetentionInDays": {*LOG_GROUPS, "AccessLogGroup"}}),
-    "ChannelMetrics": ("on", {"RELAY_CHANNEL_METRICS": {*FUNCTIONS}}),
-    "Tracing": ("Active", {"RELAY_TRACING": {*FUNCTIONS}, "Mode": {*FUNCTIONS}}),
-    "HeartbeatUrl": ("https://switch.example.com/ping/1", {"RELAY_HEARTBEAT_URL": {"SweeperFunction"}}),
-    "FallbackTopicArn": (
-        TOPIC,
-        {
-            "RELAY_FALLBACK_TOPIC_ARN": {f"{name}Function" for name in NOTIFIED},
-            "Resource": NOTIFIERS,
-            "Value": {"output FallbackTopicArn"},
-        },
-    ),
-    "FallbackPhones": (PHONES, {"RELAY_FALLBACK_PHONES": {"SweeperFunction"}}),
-    "FallbackVoiceIdentity": (VOICE, {"RELAY_FALLBACK_VOICE_IDENTITY": {"SweeperFunction"}}),
-    "FallbackTextIdentity": (TEXT, {"RELAY_FALLBACK_TEXT_IDENTITY": {"SweeperFunction"}}),
-    "KmsKeyArn": (
-        KEY,
-        {
-            "KmsKeyId": {*LOG_GROUPS, "AccessLogGroup"},
-            "KMSMasterKeyId": {"LedgerTable"},
-            "KmsMasterKeyId": {"RetryQueue", "ChoreQueue", "DeadLetterQueue", "FallbackTopic"},
-            "Resource": ROLES,
-        },
-    ),
-    "PermissionsBoundaryArn": ("arn:aws:iam::aws:policy/b", {"PermissionsBoundary": {*ROLES, "ApiGatewayRole"}}),
-    "RolePath": ("/teams/", {"Path": {*ROLES, "ApiGatewayRole"}}),
-    # A function's configuration also applies to its layers, which have no such property.
-    "CodeSigningConfigArn": (SIGNING, {"CodeSigningConfigArn": {*FUNCTIONS}}),
-    **{
-        name.removesuffix("Function") + "Reserved": ("23", {"ReservedConcurrentExecutions": {name}})
-        for name in FUNCTIONS
+    "SecretCacheSeconds": {"RELAY_SECRET_CACHE_SECONDS": {*FUNCTIONS} - {"ReconcileFunction"}},
+    "WorkerConcurrency": {"MaximumConcurrency": {"JobWorkerFunctionJob", "ChoreWorkerFunctionChore"}},
+    "Architecture": {"Architectures": {*FUNCTIONS}},
+    "LogLevel": {"POWERTOOLS_LOG_LEVEL": {*FUNCTIONS}},
+    "LogRetentionDays": {"RetentionInDays": {*LOG_GROUPS, "AccessLogGroup"}},
+    "ChannelMetrics": {"RELAY_CHANNEL_METRICS": {*FUNCTIONS}},
+    "Tracing": {"RELAY_TRACING": {*FUNCTIONS}, "Mode": {*FUNCTIONS}},
+    "HeartbeatUrl": {"RELAY_HEARTBEAT_URL": {"SweeperFunction"}},
+    "FallbackTopicArn": {
+        "RELAY_FALLBACK_TOPIC_ARN": {f"{name}Function" for name in NOTIFIED},
+        "Resource": NOTIFIERS,
+        "Value": {"output FallbackTopicArn"},
     },
+    "FallbackPhones": {"RELAY_FALLBACK_PHONES": {"SweeperFunction"}},
+    "FallbackVoiceIdentity": {"RELAY_FALLBACK_VOICE_IDENTITY": {"SweeperFunction"}},
+    "FallbackTextIdentity": {"RELAY_FALLBACK_TEXT_IDENTITY": {"SweeperFunction"}},
+    "KmsKeyArn": {
+        "KmsKeyId": {*LOG_GROUPS, "AccessLogGroup"},
+        "KMSMasterKeyId": {"LedgerTable"},
+        "KmsMasterKeyId": {"RetryQueue", "ChoreQueue", "DeadLetterQueue", "FallbackTopic"},
+        "Resource": ROLES,
+    },
+    "PermissionsBoundaryArn": {"PermissionsBoundary": {*ROLES, "ApiGatewayRole"}},
+    "RolePath": {"Path": {*ROLES, "ApiGatewayRole"}},
+    # A function's configuration also applies to its layers, which have no such property.
+    "CodeSigningConfigArn": {"CodeSigningConfigArn": {*FUNCTIONS}},
+    **{f"{name.removesuffix('Function')}Reserved": {"ReservedConcurrentExecutions": {name}} for name in FUNCTIONS},
 }
 
 
@@ -414,8 +402,8 @@ def _placed(stack: Stack) -> set[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("name", REACHES)
 def test_parameter_reaches_exactly_what_it_is_for(on_aws: Stack, name: str) -> None:
-    value, places = REACHES[name]
-    chosen = of_clone(**{name: value})
+    value, places = ALL_OPTIONS[name], REACHES[name]
+    chosen = of_clone(**options(name))
     found: dict[str, set[str]] = {}
     for resource, last, each in _placed(chosen) - _placed(on_aws):
         if value in each:
@@ -501,30 +489,26 @@ class TestPermissions:
     @pytest.mark.parametrize(
         ("parameters", "roles", "expected"),
         [
-            ({"KmsKeyArn": KEY}, NOTIFIERS, KEY_OF_ALL | KEY_OF_THE_TOPIC),
-            ({"KmsKeyArn": KEY}, PERMISSIONS.keys() - NOTIFIERS, KEY_OF_ALL),
-            ({"Tracing": "Active"}, PERMISSIONS, {"*": "xray:PutTraceSegments xray:PutTelemetryRecords"}),
-            ({"SecretPrefix": "ops/relay"}, PERMISSIONS, {SECRETS.replace("relay", "ops/relay"): READ_SECRETS}),
-            ({"FallbackTopicArn": TOPIC}, NOTIFIERS, {TOPIC: "sns:Publish"}),
-            ({"FallbackTopicArn": TOPIC}, PERMISSIONS.keys() - NOTIFIERS, {}),
-            ({"AlarmTopicArn": ALARM_TOPIC}, SWEEPER, {"*": LIST_SECRETS, ALARM_TOPIC: "sns:Publish"}),
-            ({"NoticeTopicArn": NOTICE_TOPIC}, SWEEPER, {"*": LIST_SECRETS, NOTICE_TOPIC: "sns:Publish"}),
-            ({"AlarmTopicArn": ALARM_TOPIC}, PERMISSIONS.keys() - SWEEPER, {}),
-            (
-                {"FallbackPhones": PHONES, "FallbackVoiceIdentity": VOICE},
-                SWEEPER,
-                {VOICE: "sms-voice:SendVoiceMessage"},
-            ),
-            ({"FallbackPhones": PHONES, "FallbackTextIdentity": TEXT}, SWEEPER, {TEXT: "sms-voice:SendTextMessage"}),
-            ({"FallbackPhones": PHONES, "FallbackTextIdentity": TEXT}, PERMISSIONS.keys() - SWEEPER, {}),
-            ({"FallbackPhones": PHONES}, PERMISSIONS, {}),
-            ({"FallbackVoiceIdentity": VOICE, "FallbackTextIdentity": TEXT}, PERMISSIONS, {}),
+            (["KmsKeyArn"], NOTIFIERS, KEY_OF_ALL | KEY_OF_THE_TOPIC),
+            (["KmsKeyArn"], PERMISSIONS.keys() - NOTIFIERS, KEY_OF_ALL),
+            (["Tracing"], PERMISSIONS, {"*": "xray:PutTraceSegments xray:PutTelemetryRecords"}),
+            (["SecretPrefix"], PERMISSIONS, {SECRETS.replace("relay", "ops"): READ_SECRETS}),
+            (["FallbackTopicArn"], NOTIFIERS, {TOPIC: "sns:Publish"}),
+            (["FallbackTopicArn"], PERMISSIONS.keys() - NOTIFIERS, {}),
+            (["AlarmTopicArn"], SWEEPER, {"*": LIST_SECRETS, ALARM_TOPIC: "sns:Publish"}),
+            (["NoticeTopicArn"], SWEEPER, {"*": LIST_SECRETS, NOTICE_TOPIC: "sns:Publish"}),
+            (["AlarmTopicArn"], PERMISSIONS.keys() - SWEEPER, {}),
+            (["FallbackPhones", "FallbackVoiceIdentity"], SWEEPER, {VOICE: "sms-voice:SendVoiceMessage"}),
+            (["FallbackPhones", "FallbackTextIdentity"], SWEEPER, {TEXT: "sms-voice:SendTextMessage"}),
+            (["FallbackPhones", "FallbackTextIdentity"], PERMISSIONS.keys() - SWEEPER, {}),
+            (["FallbackPhones"], PERMISSIONS, {}),
+            (["FallbackVoiceIdentity", "FallbackTextIdentity"], PERMISSIONS, {}),
         ],
     )
     def test_parameter_gives_each_role_only_what_it_is_for(
-        self, on_aws: Stack, parameters: dict[str, str], roles: Iterable[str], expected: dict[str, str]
+        self, on_aws: Stack, parameters: list[str], roles: Iterable[str], expected: dict[str, str]
     ) -> None:
-        chosen = of_clone(**parameters)
+        chosen = of_clone(**options(*parameters))
         for role in roles:
             before = _rights(on_aws, role)
             more = {resource: each - before.get(resource, set()) for resource, each in _rights(chosen, role).items()}
