@@ -1,4 +1,4 @@
-"""Record of how each schedule played last, as a digest of its words.
+"""Record of how each schedule played last, as a digest of its log.
 
 A change of the library that alters what happens in a schedule alters its digest. A change that is to alter nothing
 must alter none; one that is to alter something is looked at (`make simulate SEED=…` before and after), and recorded.

@@ -20,5 +20,6 @@ class Verdict:
 
     @property
     def digest(self) -> str:
-        """Short digest of the words. The same schedule has another one if the library did something else in it."""
-        return sha256("\n".join(self.words).encode()).hexdigest()[:8]
+        """Short digest of the log, which follows the story: another one if the library did something else."""
+        log = "\n".join(self.words).partition("\n\n")[2]
+        return sha256(log.encode()).hexdigest()[:8]
