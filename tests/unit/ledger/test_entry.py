@@ -5,7 +5,7 @@ from copy import replace
 import pytest
 
 from relay.channels.policy import FlapRule, Policy
-from relay.ledger.accepted_signal import Audience
+from relay.ledger.accepted_signal import AcceptedSignal, Audience
 from relay.ledger.debt import Debt
 from relay.ledger.entry import End, Entry, Flap
 from relay.ledger.receipt import Receipt
@@ -25,6 +25,23 @@ def test_better_state_that_came_during_the_signal_counts_as_eased_if_the_policy_
     mine, better = lease(state()), state(5, status="warning")
     entry = Entry().leased(mine, 1, 0).unchanged(better)
     assert entry.accepted(mine, "r1", 1, until=mine.began).eased == bare(better)
+
+
+def test_page_of_a_signal_that_is_recorded_after_a_later_resolve_has_to_end() -> None:
+    ended = Entry(newest=over(5), end=End(at=NOW + 5))
+    entry = ended.announcing(state(), "r1", NOW + 20)
+    assert entry.accepted_signals[-1].at < entry.end.at == NOW + 5
+
+
+@pytest.mark.parametrize(
+    ("recipients", "failed", "is_whole"),
+    [(("jdoe",), "jdoe", True), (("jdoe", "Ops"), "jdoe", False), ((), "jdoe", False)],
+)
+def test_signal_failed_for_all_only_if_all_its_recipients_are_known(
+    recipients: tuple[str, ...], failed: str, is_whole: bool
+) -> None:
+    signal = AcceptedSignal.of(state(), "r1", NOW, Audience(recipients))
+    assert signal.with_failed([failed]).failed_for_all is is_whole
 
 
 def test_critical_that_comes_anew_begins_its_own_receipt_although_an_earlier_one_is_open() -> None:
