@@ -37,6 +37,15 @@ def test_debt_that_was_settled_after_the_index_was_read_is_left_out() -> None:
     assert subjects(relay) == []
 
 
+def test_critical_that_eased_after_the_index_was_read_is_left_out() -> None:
+    table = HookedDynamoDb()
+    relay = new_relay(DOWN, dynamodb=table)
+    relay.play("critical 0")
+    table.before["batch_get_item", 0] = lambda: relay.play("warning")
+    relay.sweep(300)
+    assert subjects(relay) == []
+
+
 def test_topic_is_told_at_once_of_a_critical_that_was_given_up_and_of_another_after_its_delay() -> None:
     relay = new_relay(samples.refused(404), DOWN)
     relay.share(id="given-up")
