@@ -120,7 +120,7 @@ ATTACK_MUTATIONS = (
         "a member of the body ends an incident's pages",
         "delivery.task:decision_of",
         "not state.is_open",
-        'not state.is_open or parse_share(task.job.body).document.get("is_over") is True',
+        'not state.is_open or task.share.document.get("is_over") is True',
     ),
     _mutation(
         "a member of the body names recipients",

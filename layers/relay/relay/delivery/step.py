@@ -367,7 +367,7 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
     lacks that signal's recipients.
     """
     policy, signals, announced = task.channel.policy, entry.open_signals, entry.announced
-    is_routed = task.is_routed and Flag.FOUND not in task.job.flags
+    is_routed = task.route is not None and not task.route.is_undecided and Flag.FOUND not in task.job.flags
     if not is_routed or not signals or entry.acknowledgement is not None or task.is_snoozed:
         return ()
     came = state.came if entry.debt.since is None else min(state.came, entry.debt.since)
@@ -392,7 +392,7 @@ def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple
     if rule is None:
         return task, entry if entry.flap == Flap() else replace(entry, flap=Flap())
     if standing in {Standing.OWED, Standing.UNCHANGED} and not task.state.is_same(entry.newest):
-        flap = entry.flap.after_state(entry.newest, task.state, rule, is_flagged=task.is_flagged)
+        flap = entry.flap.after_state(entry.newest, task.state, rule, is_flagged=task.share.flapping is True)
         entry = replace(entry, flap=flap)
     is_unanswered = task.change is not None and task.change.transition == Transition.UNANSWERED
     quiet_until = 0.0 if is_unanswered else entry.quiet_until(task.state)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.failures import Reason
-from relay.incidents.share import TEST_PREFIX, Change, Share, State, is_open, parse_share
+from relay.incidents.share import TEST_PREFIX, Change, Share, State, is_open
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.accepted_signal import Audience
@@ -83,11 +83,10 @@ class Task(NamedTuple):
         entry_key: Key of the incident's entry in the ledger.
         owner: Unique name of the sender, as the owner of its lease.
         deadline: Time limit of the request or job: no attempt is made after it.
+        share: The share of the job's body.
         recipients: Names of the signal's recipients; empty if the xMatters workflow chooses them.
-        priority: xMatters' priority by the channel's route; None if the route sets none.
-        is_routed: True if a route of the channel chose recipients.
-        routes_undecided: True if the channel's routes could not be evaluated within their budget, so that `recipients`
-            has those of several routes.
+        route: Route of the channel that chose recipients, or an undecided one, so that `recipients` has those of
+            several routes; None if there is none.
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         wakes_at: Time at which the message wakes that this sender put on the retry queue for the state (epoch
             seconds); infinity if it put none there.
@@ -99,8 +98,6 @@ class Task(NamedTuple):
         about: What the entry keeps of the share besides its state.
         is_first: True if the ledger had no entry of the incident before.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
-        is_flagged: True if BigPanda says that the incident flaps.
-        is_snoozed: True if a person snoozed the incident in BigPanda, and so knows of it.
         is_flapping: True if the incident flaps by the policy, so that its signal says so.
         quiet_until: Time before which the state is not announced, since the incident flaps (epoch seconds). The state's
             age counts from then. 0 if the state does not have to wait.
@@ -112,10 +109,9 @@ class Task(NamedTuple):
     channel: "Channel"
     owner: str
     deadline: "Deadline"
+    share: Share
     recipients: tuple[str, ...] = ()
-    priority: str | None = None
-    is_routed: bool = False
-    routes_undecided: bool = False
+    route: "Route | None" = None
     is_from_webhook: bool = False
     wakes_at: float = math.inf
     given_up: Reason | None = None
@@ -124,8 +120,6 @@ class Task(NamedTuple):
     about: About = About()
     is_first: bool = False
     pauses: tuple["Pause", ...] = ()
-    is_flagged: bool = False
-    is_snoozed: bool = False
     is_flapping: bool = False
     quiet_until: float = 0.0
 
@@ -153,15 +147,12 @@ class Task(NamedTuple):
             channel,
             owner,
             deadline,
+            share,
             recipients,
-            priority=route.priority if route else None,
-            is_routed=bool(route and not route.is_undecided),
-            routes_undecided=bool(route and route.is_undecided),
+            route,
             is_from_webhook=is_from_webhook,
             about=about,
             pauses=_pauses(channel, share, is_open=state.is_open) if channel.policy.pauses else (),
-            is_flagged=share.flapping is True,
-            is_snoozed=share.snoozed is True,
         )
 
     @property
@@ -172,6 +163,11 @@ class Task(NamedTuple):
     @property
     def is_kept(self) -> bool:
         return self.wakes_at < math.inf
+
+    @property
+    def is_snoozed(self) -> bool:
+        """True if a person snoozed the incident in BigPanda, and so knows of it."""
+        return self.share.snoozed is True
 
     @property
     def needs_question(self) -> bool:
@@ -257,7 +253,8 @@ class Task(NamedTuple):
             why=change.why if change else None,
             is_first=self.is_first,
         )
-        return Result(outcome, subject, notices=Notices(routes_undecided=self.routes_undecided), job=job)
+        is_undecided = self.route is not None and self.route.is_undecided
+        return Result(outcome, subject, notices=Notices(routes_undecided=is_undecided), job=job)
 
     def sent(self, sent: SendResult) -> Result:
         """Return the result of a signal. If xMatters did not accept it, it is `unsafe` until its state is queued."""
@@ -371,7 +368,8 @@ def decision_of(task: Task) -> Decision:
         page_key=pages,
         is_over=not state.is_open,
         status=status,
-        priority=task.priority or policy.priorities[(status or "unknown") if state.is_open else "ok"],
+        priority=(task.route and task.route.priority)
+        or policy.priorities[(status or "unknown") if state.is_open else "ok"],
         body="xmatters" if policy.own_body else "bigpanda",
     )
 
@@ -384,7 +382,7 @@ def content(task: Task, recipients: tuple[str, ...]) -> bytes:
     from relay.incidents.own_body import build_body  # noqa: PLC0415 - most channels forward BigPanda's
 
     return build_body(
-        parse_share(task.job.body),
+        task.share,
         task.state,
         recipients,
         decision_of(task).priority,
