@@ -832,8 +832,8 @@ MUTATIONS = (
     Mutation(
         "a pause holds no job from the queue",
         "delivery.step:_pause",
-        "Wait(Reason.PAUSED, pause.until, paused_by=pause.id) if pause else None",
-        "Wait(Reason.PAUSED, pause.until, paused_by=pause.id) if pause and case.task.is_from_webhook else None",
+        "case.pause.until if case.pause else 0.0",
+        "case.pause.until if case.pause and case.task.is_from_webhook else 0.0",
         seed=83,
     ),
     Mutation(

@@ -252,16 +252,17 @@ class Case(NamedTuple):
     Attributes:
         standing: The state's relation to the entry.
         now: The time in epoch seconds.
-        pause: The channel's pause that applies to the incident now; None if there is none.
-        wait: The latest of all holds; None if nothing holds the state, or if it is not owed.
     """
 
     task: Task
     entry: Entry
     standing: Standing
     now: float
-    pause: "Pause | None" = None
-    wait: Wait | None = None
+
+    @property
+    def pause(self) -> "Pause | None":
+        """The channel's pause that applies to the incident now; None if there is none."""
+        return self.task.pause(self.now)
 
 
 class Rule(NamedTuple):
@@ -270,21 +271,26 @@ class Rule(NamedTuple):
     Attributes:
         why: What is so, and why the action follows, in words.
         phase: The phase of the work after the action (docs/architecture.md), in words.
+        action: Returns the action; None if the rule does not apply.
     """
 
     name: str
     why: str
     phase: str
-    applies: Callable[[Case], bool]
-    action: Callable[[Case], Action]
+    action: Callable[[Case], Action | None]
 
 
 class Hold(NamedTuple):
-    """A hold: something that may let an owed state wait, and why, in words. `wait` returns None if it need not."""
+    """Something that may let an owed state wait.
+
+    Attributes:
+        why: What is so, in words.
+        until: Returns the time until which the state waits (epoch seconds); one that is over if it need not wait.
+    """
 
     reason: Reason
     why: str
-    wait: Callable[[Case], Wait | None]
+    until: Callable[[Case], float]
 
 
 def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
@@ -298,22 +304,22 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     if entry.debt.since is not None:
         entry = with_superseded_ease(entry, state, notify_on)
     task, standing = _judged(task, entry, state)
-    case = Case(task, entry, standing, now)
-    if _is_claim(case):
-        return _explained(task, "BigPanda is asked first"), entry, _claimed(case)
+    if claimed := _claimed(Case(task, entry, standing, now)):
+        return _explained(task, "BigPanda is asked first"), entry, claimed
     task, entry = _flapping(task, entry, standing, now)
     if standing == Standing.OWED and _is_to_revive(task, entry):
         entry = entry.reviving(task.state, task.job.age_counts_from, task.job.plan)
-    case = Case(task, entry, standing, now, task.pause(now) if task.pauses else None)
-    case = replace(case, wait=hold(case)) if standing == Standing.OWED else case
-    rule = next(rule for rule in RULES[1:] if rule.applies(case))
-    task = _explained(task, "left out: the channel is paused") if rule.applies is _is_left_out else task
-    return task, entry, rule.action(case)
+    case = Case(task, entry, standing, now)
+    rule, action = next((rule, action) for rule in RULES[1:] if (action := rule.action(case)))
+    task = _explained(task, "left out: the channel is paused") if rule.action is _left_out else task
+    return task, entry, action
 
 
 def hold(case: Case) -> Wait | None:
-    waits = [wait for each in HOLDS if (wait := each.wait(case)) and wait.until > case.now]
-    return max(waits, key=lambda wait: wait.until, default=None)
+    """Return the wait for the end of the latest hold; None if nothing holds the state."""
+    latest, until = max(((each, each.until(case)) for each in HOLDS), key=lambda each: each[1])
+    paused_by = case.pause.id if case.pause and latest.reason == Reason.PAUSED else ""
+    return Wait(latest.reason, until, paused_by=paused_by) if until > case.now else None
 
 
 def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
@@ -452,16 +458,15 @@ def _explained(task: Task, why: str) -> Task:
     return replace(task, change=replace(task.change, why=f"{task.change.why}; {why}"))
 
 
-def _is_claim(case: Case) -> bool:
-    """True if the state is a resolve that BigPanda has to be asked about: also one that the webhook had to queue."""
-    is_news = case.standing in {Standing.OWED, Standing.UNCHANGED}
-    is_end = is_news and not case.task.state.is_open and not case.task.state.is_same(case.entry.newest)
-    return is_end and case.task.needs_question
+def _claimed(case: Case) -> Settle | None:
+    """Record a claimed resolve, leave the incident as it is, and have one job ask BigPanda about all that come soon.
 
-
-def _claimed(case: Case) -> Settle:
-    """Record a claimed resolve, leave the incident as it is, and have one job ask BigPanda about all that come soon."""
+    Also one that the webhook had to queue. None for a state that BigPanda need not be asked about.
+    """
     task, entry, state = case.task, case.entry, case.task.state
+    is_news = case.standing in {Standing.OWED, Standing.UNCHANGED}
+    if not is_news or state.is_open or state.is_same(entry.newest) or not task.needs_question:
+        return None
     if entry.end.has_refuted(state.version if state.is_stamped else None):
         return Settle(Outcome.SUPERSEDED)
     note = entry.claiming(state)
@@ -478,10 +483,16 @@ def _is_left_out(case: Case) -> bool:
     return not pause.postpones(came if debt.since is None else min(came, debt.since)) and not debt.paused_until
 
 
-def _known(case: Case) -> Settle:
+def _known(case: Case) -> Settle | None:
+    if case.standing not in {Standing.DUPLICATE, Standing.SUPERSEDED}:
+        return None
     is_announced_debt = case.standing == Standing.DUPLICATE and _is_own_debt(case.task, case.entry, case.task.state)
     note = replace(case.entry, debt=case.entry.debt.settled()) if is_announced_debt else None
     return Settle(Outcome(case.standing), note)
+
+
+def _left_out(case: Case) -> Settle | None:
+    return _unwanted(case) if _is_left_out(case) else None
 
 
 def _unwanted(case: Case) -> Settle:
@@ -502,8 +513,9 @@ def final_reason(task: Task, now: float) -> Reason | None:
     return Reason.EXPIRED if now > task.expires_at else None
 
 
-def _dead_letter(case: Case) -> DeadLetter:
-    return DeadLetter(final_reason(case.task, case.now) or Reason.INTERNAL)
+def _given_up(case: Case) -> DeadLetter | None:
+    reason = final_reason(case.task, case.now)
+    return DeadLetter(reason) if reason and not case.entry.is_busy(case.now) else None
 
 
 def _send(case: Case) -> Send:
@@ -517,47 +529,45 @@ def _is_own_debt(task: Task, entry: Entry, state: State) -> bool:
     return not task.is_from_webhook and entry.debt.since is not None and state.is_of_same_share(entry.newest)
 
 
-def _pause(case: Case) -> Wait | None:
-    pause = case.pause
-    return Wait(Reason.PAUSED, pause.until, paused_by=pause.id) if pause else None
+def _pause(case: Case) -> float:
+    return case.pause.until if case.pause else 0.0
 
 
-def _flap(case: Case) -> Wait | None:
-    return Wait(Reason.FLAPPING, case.task.quiet_until)
+def _flap(case: Case) -> float:
+    return case.task.quiet_until
 
 
-def _claim(case: Case) -> Wait | None:
-    return Wait(Reason.CLAIMED, case.entry.claim_hold(case.task.state)) if case.entry.end.claimed_at else None
+def _claim(case: Case) -> float:
+    return case.entry.claim_hold(case.task.state)
 
 
-def _lease(case: Case) -> Wait | None:
-    lease = case.entry.lease
-    return Wait(Reason.IN_FLIGHT, lease.until + 1) if lease and case.entry.is_busy(case.now) else None
+def _lease(case: Case) -> float:
+    return case.entry.lease.until + 1 if case.entry.lease and case.entry.is_busy(case.now) else 0.0
 
 
-def _ambiguity(case: Case) -> Wait | None:
+def _ambiguity(case: Case) -> float:
     # The last signal was this state's, or came after it.
     until = max(case.entry.signal_times, default=0.0) + AMBIGUOUS_WAIT_SECONDS
     is_resting = until - WAKE_MARGIN_SECONDS > case.now and case.entry.may_have_paged(case.task.state)
-    return Wait(Reason.IN_FLIGHT, until) if is_resting else None
+    return until if is_resting else 0.0
 
 
-def _record(case: Case) -> Wait | None:
+def _record(case: Case) -> float:
     # Once: what waits by the ledger forgets that it failed.
-    is_first = case.task.job.ledger_down_since is not None and Flag.WAITS_FOR_LEDGER in case.task.job.flags
-    return Wait(Reason.IN_FLIGHT, case.now + 2 * MAX_CATCH_UP_SECONDS) if is_first else None
+    is_first = Flag.WAITS_FOR_LEDGER in case.task.job.flags
+    return case.now + 2 * MAX_CATCH_UP_SECONDS if is_first else 0.0
 
 
-def _spacing(case: Case) -> Wait | None:
+def _spacing(case: Case) -> float:
     change, least = case.task.change, case.task.channel.policy.min_seconds_between_signals
-    return Wait(Reason.PACED, earliest_send_time(case.entry, change.transition, least)) if change else None
+    return earliest_send_time(case.entry, change.transition, least) if change else 0.0
 
 
-def _slot(case: Case) -> Wait | None:
+def _slot(case: Case) -> float:
     slot, task = case.entry.debt.slot, case.task
     # A critical does not wait for the slot of a state that was not critical.
     is_own = slot is not None and (slot.is_critical or not task.state.is_critical)
-    return Wait(Reason.PACED, slot.at, slot) if slot and is_own and slot.at > case.now + 1 else None
+    return slot.at if slot and is_own and slot.at > case.now + 1 else 0.0
 
 
 def _only_acknowledger(task: Task, entry: Entry, known: Acknowledgement | None) -> tuple[str, ...]:
@@ -579,72 +589,59 @@ def _is_known_as_bad(task: Task, known: Acknowledgement) -> bool:
     return task.channel.policy.flap is not None and rank is not None and rank <= known.rank
 
 
-def _stands(*standings: Standing) -> Callable[[Case], bool]:
-    return lambda case: case.standing in standings
-
-
 RULES = (
     Rule(
         "claimed resolve",
         "Whoever has the webhook's token can forge a resolve: BigPanda is asked before anything is done with it.",
         "unchanged",
-        _is_claim,
         _claimed,
     ),
     Rule(
         "dead-lettered",
         "The state is on the dead-letter queue: only its replayed message makes it owed again.",
         "dead",
-        _stands(Standing.DEAD_LETTERED),
-        lambda _: Settle(Outcome.QUEUED, queue="dead_letter"),
+        lambda case: Settle(Outcome.QUEUED, queue="dead_letter") if case.standing == Standing.DEAD_LETTERED else None,
     ),
     Rule(
         "replaced message",
         "A later message wakes the state, so this one is dropped.",
         "unchanged",
-        _stands(Standing.REPLACED),
-        lambda _: Settle(Outcome.QUEUED, queue="retry"),
+        lambda case: Settle(Outcome.QUEUED, queue="retry") if case.standing == Standing.REPLACED else None,
     ),
     Rule(
         "known",
         "The state, or a newer one, is announced or waits already.",
         "unchanged; idle if only this message can end the debt of an announced state",
-        _stands(Standing.DUPLICATE, Standing.SUPERSEDED),
         _known,
     ),
     Rule(
         "not wanted",
         "The policy does not announce the change. It is recorded, and what was owed before is out of date.",
         "idle",
-        _stands(Standing.UNCHANGED),
-        _unwanted,
+        lambda case: _unwanted(case) if case.standing == Standing.UNCHANGED else None,
     ),
     Rule(
         "given up",
         "The state is too old, or its channel was removed or is in shadow mode: it must not ring any more.",
         "dead; unchanged as long as another sender has the incident's lease",
-        lambda case: final_reason(case.task, case.now) is not None and _lease(case) is None,
-        _dead_letter,
+        _given_up,
     ),
     Rule(
         "left out",
         "The channel is paused, and leaves out what comes in the pause.",
         "idle",
-        _is_left_out,
-        _unwanted,
+        _left_out,
     ),
     Rule(
         "held",
         "Something lets the state wait: the latest of the holds.",
         "owed",
-        lambda case: case.wait is not None,
-        lambda case: case.wait or Wait(Reason.INTERNAL, case.now),
+        hold,
     ),
     Rule(
         "free",
         "Nothing holds the state. The rate limiter and the circuit breaker are asked last, and may hold it, too.",
         "sending",
-        lambda _: True,
         _send,
     ),
 )
