@@ -132,7 +132,7 @@ class Sweeper:
             owed = [each for each in rows if each.is_waiting]
             # What waits for a circuit is due some seconds after its end.
             ahead = 2 * SPREAD_SECONDS
-            channels = {each.channel for each in owed if each.entry.debt.due <= now + ahead}
+            channels = dict.fromkeys(each.channel for each in owed if each.entry.debt.due <= now + ahead)
             recovering = set(filter(self._begins_recovery, channels))
             rows = [each for each in owed if each.channel in recovering]
             return self.bells.heal(SweeperRun(now), rows, deadline, ahead=ahead)
