@@ -11,7 +11,7 @@ from relay.bigpanda.listing import FOLDERS, MAX_LISTING_PAGES
 from relay.delivery.channel_health import age
 from relay.foreign_text import url_part
 from relay.incidents.share import RANKS, Fields, fields_of, nested, scalar, time_of
-from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, SUPPRESSIONS_PATH
+from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH
 from relayctl import terminal
 from relayctl.moments import DAY, iso
 from relayctl.rehearse.history import Page, Period, Told
@@ -21,8 +21,8 @@ from relayctl.terminal import progress
 ACTIVITIES_A_CALL, EVENTS_A_PAGE = 100, 100
 # A surge of requests once took xMatters' log-ins down (docs/vendors.md).
 XMATTERS_CALLS_A_SECOND = 1
-# Calls of one endpoint that may be on their way: with answers that take longer than the pace, one is not enough.
-WORKERS = 4
+# Incidents that are read at once: with answers that take longer than the pace, one is not enough.
+WORKERS = 8
 # Longest value of a property of an event that is kept: most of an event are texts that nobody reads again.
 MAX_VALUE = 200
 # Names of properties that may have the incident's status.
@@ -34,33 +34,29 @@ def list_incidents(reader: Reader, period: Period, environments: Collection[str]
     found = dict[str, Incident]()
     with progress("listing BigPanda's incidents", "incidents", reader.effects.ticks) as show:
         for environment in environments:
-            path = f"/resources/v2.0/environments/{url_part(environment)}/incidents"
             for folder in FOLDERS:
                 query = {"folder": folder, "sort_by": "last_change", "page_size": INCIDENTS_A_PAGE}
                 days = [{"from": int(start), "to": int(end)} for start, end in _days(period)]
                 for times in days if folder == "resolved" else [dict[str, int]()]:
-                    for each in _listed(reader, environment, path, query | times):
+                    for each in _listed(reader, environment, query | times):
                         found[each] = Incident(environment, each)
                         show(len(found), "")
     return list(found.values())
 
 
-def _listed(reader: Reader, environment: str, path: str, query: Mapping[str, Any]) -> Iterator[str]:
+def _listed(reader: Reader, environment: str, query: Mapping[str, Any]) -> Iterator[str]:
+    path, known = f"/resources/v2.0/environments/{url_part(environment)}/incidents", set[str]()
+
     def ids(answer: Any) -> dict[str, Any]:
         if answer is None:
             raise FetchError(
                 f"BigPanda: there is no environment {environment}, or the key cannot see it, or it is in another "
                 "region: --bigpanda-url https://eu-api.bigpanda.io"
             )
-        items = _list(answer, path, "items")
-        return {
-            "total": nested(answer, "total"),
-            "shared": {
-                name: nested(each, "shared") is not False for each in items if (name := scalar(nested(each, "id")))
-            },
-        }
+        named = {scalar(nested(each, "id")): each for each in _list(answer, path, "items")}
+        shared = {name: nested(each, "shared") is not False for name, each in named.items() if name}
+        return {"total": nested(answer, "total"), "shared": shared}
 
-    known = set[str]()
     for page in range(1, MAX_LISTING_PAGES + 1):
         answer = reader.get(path, {**query, "page": page}, "incidents", ids)
         fresh = answer["shared"].keys() - known
@@ -85,16 +81,15 @@ def _days(period: Period) -> Iterator[tuple[float, float]]:
 
 
 def read_incidents(reader: Reader, incidents: Sequence[Incident]) -> Iterator[Told]:
-    """Read all incidents ahead, and return each with its activities, but for those that are gone. Raises FetchError."""
+    """Yield each incident with its activities, but for those that are gone. Raises FetchError."""
     minutes = max(1, round(len(incidents) * reader.seconds / 60))
     terminal.say(
         f"{len(incidents):,} incidents: about {minutes:,} min at BigPanda's {CALLS_A_SECOND} calls a second, less what "
         "was read before. Ctrl-C stops; with --keep the same command goes on where it was."
     )
-    # Both endpoints have their own limit.
-    _read_ahead(reader, partial(_told, reader), incidents, 2 * WORKERS)
-    # One by one: all incidents would take much memory.
-    return (told for each in incidents if isinstance((told := _told(reader, each)).document, dict))
+    for told in _each(reader, partial(_told, reader), incidents, WORKERS):
+        if isinstance(told.document, dict):
+            yield told
 
 
 def _told(reader: Reader, incident: Incident) -> Told:
@@ -110,14 +105,15 @@ def _told(reader: Reader, incident: Incident) -> Told:
     return Told(incident.id, document, found)
 
 
-def _read_ahead[T](reader: Reader, read: Callable[[T], Any], items: Sequence[T], workers: int) -> None:
+def _each[T, R](reader: Reader, read: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
     with (
         progress(f"reading {reader.vendor}", f"of {len(items):,}", reader.effects.ticks) as show,
         ThreadPoolExecutor(workers) as pool,
     ):
         try:
-            for done, _ in enumerate(pool.map(read, items), start=1):
+            for done, found in enumerate(pool.map(read, items), start=1):
                 show(done, f"at most {age((len(items) - done) * reader.seconds)} left")
+                yield found
         except BaseException:
             reader.stop.set()
             raise
@@ -167,25 +163,6 @@ def read_audits(reader: Reader, pages: Sequence[str]) -> dict[str, list[Any]]:
     def read(page: str) -> Any:
         return reader.get(AUDITS_PATH, {"eventId": page, "limit": 100}, "", lambda answer: nested(answer, "data"))
 
-    _read_ahead(reader, read, pages, 1)
-    return {page: found for page in pages if isinstance(found := read(page), list)}
-
-
-def read_suppressions(reader: Reader) -> list[float]:
-    """Return when flood control dropped a signal (epoch seconds); nothing, after a warning, if that cannot be read."""
-    found, page = list[float](), list[Any]()
-    try:
-        for offset in range(0, 1000 * EVENTS_A_PAGE, EVENTS_A_PAGE):
-            before, answer = page, reader.get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset})
-            page = _list(answer, SUPPRESSIONS_PATH, "data")
-            # xMatters may repeat its first page for ever.
-            if page == before:
-                break
-            # Clients disagree where the time stands.
-            times = (time_of(nested(each, "at") or nested(nested(each, "match"), "at")) for each in page)
-            found += (at for at in times if at is not None)
-            if len(page) < EVENTS_A_PAGE:
-                break
-    except FetchError as error:
-        terminal.say(f"warning: {error.message}. What flood control dropped is not counted.")
-    return found
+    # One at a time, since a second page of them would not come sooner at this pace.
+    found = zip(pages, _each(reader, read, pages, 1), strict=True)
+    return {page: audits for page, audits in found if isinstance(audits, list)}

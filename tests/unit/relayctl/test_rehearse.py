@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from relay.http.session import HttpAnswer
-from relayctl.rehearse.fetch import list_incidents, read_incidents, read_pages, read_suppressions
+from relayctl.rehearse.fetch import list_incidents, read_incidents, read_pages
 from relayctl.rehearse.findings import figures, pages_got, rows
 from relayctl.rehearse.history import History, Page, Past, Period, Told, read_past, with_answers
 from relayctl.rehearse.reader import Answers, Reader
@@ -65,7 +65,7 @@ class Story:
         incident = {"id": "i1", "severity": "critical", "alerts": self._alerts} | members
         told = Told("i1", incident, self._activities)
         past = read_past(Period(T - 10_000, T + 100_000), [told], {"i1": self._pages} if self._pages else {})
-        return with_answers(past, self._audits, [])
+        return with_answers(past, self._audits)
 
 
 @pytest.fixture
@@ -227,16 +227,6 @@ def test_incident_is_found_in_whatever_property_has_its_id(tmp_path: Path) -> No
     assert found == {"i1": [Page("p1", 1772593094.301, "critical")]}
 
 
-def test_list_of_suppressions_that_repeats_its_first_page_is_read_to_its_end(tmp_path: Path) -> None:
-    tenant = Tenant({"event-suppressions": {"data": [{"at": T}] * 100}})
-    assert len(read_suppressions(tenant.reader(tmp_path))) == 100
-    assert len(tenant.asked) == 2
-
-
-def test_suppressions_that_cannot_be_read_are_not_counted(tmp_path: Path) -> None:
-    assert read_suppressions(Tenant({"event-suppressions": HttpAnswer(403, {}, b"")}).reader(tmp_path)) == []
-
-
 def test_answer_that_escalates_is_none(story: Story) -> None:
     story.critical()
     story.shared(1)
@@ -255,4 +245,4 @@ def test_part_of_unanswered_pages_is_one_of_the_criticals(story: Story) -> None:
     story.paged(302, "critical", {"auditType": "RESPONSE_RECEIVED", "response": response})
     found = figures(story.told_past(), {}, are_assumed=False)
     assert (found["direct"]["pages"], found["direct"]["criticals"], found["direct"]["unanswered"]) == (4, 2, 1)
-    assert {label: text for label, text, _ in rows(found)}["unanswered"].startswith("1 pages (50%) of criticals")
+    assert {label: text for label, text, _ in rows(found)}["unanswered"].startswith("1 pages (50.0%) of criticals")
