@@ -88,7 +88,7 @@ class TestPlan:
         write(folder, "payments", exported("payments", SecretDocument(operator.secret("payments"))))
         edit(folder, "payments", "preset: oncall\n", "preset: parity\n")
         edit(folder, "payments", "  max_per_minute: 60\n", "")
-        edit(folder, "payments", "  - 'no'\n", "")
+        edit(folder, "payments", ", 'no'", "")
         write(folder, "new", NEW)
         before = versions(operator, "payments")
         assert run(operator, "plan", folder, code=4).stdout.splitlines() == [
