@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import click
 
@@ -118,20 +118,15 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
 
 # Characters of the problem of an invalid line.
 MAX_PROBLEM = 200
-_MEMBERS = {"message_id", "attributes", "envelope"}
 
 
 def read_line(text: bytes) -> Message:
-    """Return the message of a line. Raises UnreadableMessage or QueueError for what `line_of` does not write."""
+    """Return the message of a line. Raises UnreadableMessage, or QueueError if SQS would refuse it."""
     try:
-        members = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableMessage("it is not JSON; the file may be cut off") from error
-    if not isinstance(members, dict) or members.keys() != _MEMBERS or not isinstance(members["envelope"], str):
-        raise UnreadableMessage(f"it has not the members {', '.join(sorted(_MEMBERS))}")
-    message = Message(members["envelope"], attributes_of(read_envelope(members["envelope"])))
-    if members["attributes"] != message.attributes:
-        raise UnreadableMessage("its attributes are not those of its envelope")
+        envelope = json.loads(text)["envelope"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UnreadableMessage("it is no line of an export; the file may be cut off") from error
+    message = Message(envelope, attributes_of(read_envelope(envelope)))
     check_message(message.envelope, message.attributes)
     return message
 
@@ -171,7 +166,7 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     """Put the jobs of an exported FILE back on the dead-letter queue. Nothing is replayed.
 
     All lines are checked before the first job is sent. A file may be imported twice: each job is then on the queue
-    twice, and a replay rings once for it. After Ctrl-C, the command says from which line on to import the rest.
+    twice, and a replay rings once for it. So after a failure or Ctrl-C, import the file again.
 
     \b
     Example:
@@ -196,21 +191,12 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
                     sent, problem = done
                     show(sent, "")
         finally:
-            left, counts = lines - sent, {"lines": lines, "sent": sent}
-            report = {"file": str(path), **counts, "next_line": sent + 1 if left else None, "problem": problem}
-            _print_report(report | {"audit": changed | {"counts": {**counts, "left": left}}}, as_json=as_json)
+            counts = {"lines": lines, "sent": sent}
+            changed |= {"counts": {**counts, "left": lines - sent}}
+            if as_json:
+                terminal.document({"file": str(path), **counts, "problem": problem, "audit": changed})
+            else:
+                again = f"; import the file again{f': {problem}' if problem else ''}" if sent < lines else ""
+                terminal.show_line(f"{sent} of {lines} lines are in the dead-letter queue{again}")
+                audit.say(changed)
     terminal.fail_if(sent < lines, is_stopped=not problem)
-
-
-def _print_report(document: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        terminal.document(document)
-        return
-    if document["problem"]:
-        terminal.say(f"line {document['next_line']}: {document['problem']}")
-    click.echo(f"{document['sent']} of {document['lines']} lines are in the dead-letter queue")
-    if document["next_line"]:
-        terminal.show_line(
-            f"to go on: import a file of the lines from {document['next_line']} on (tail -n +{document['next_line']})"
-        )
-    audit.say(document["audit"])
