@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.failures import InvalidChannel, LedgerError, SendError
@@ -100,10 +101,17 @@ class Readings:
     def problems(self) -> list[str]:
         return [f"{source}: {problem}" for source, problem in self.unread.items()]
 
-    def say(self) -> None:
-        """Write a line to stderr for each source that was not read, or only in part."""
-        for each in self.problems:
+    def conclude(self, found: object, nothing: str, *, as_json: bool) -> None:
+        """Write a line to stderr for each source that was not read, unless the JSON document has them.
+
+        If nothing was found, exit with the message `nothing`. Raises ClickException if an unread source may have it.
+        """
+        for each in () if as_json else self.problems:
             terminal.say(f"FAILED: {each}")
+        if not found:
+            if self.unread:
+                raise click.ClickException(f"{nothing}, but not all sources could be read")
+            terminal.nothing(nothing)
 
 
 class _Source(NamedTuple):

@@ -27,8 +27,6 @@ from relayctl.stack.deployed import Stack
 MAX_ANSWERS = 200
 # Log lines are read from this long ago, unless the operator says otherwise.
 LOG_SECONDS = 7 * 24 * 3600.0
-# Events that a timeline holds; the newest are kept.
-MAX_EVENTS = 2000
 # Time for all requests to the vendors of one channel.
 VENDOR_SECONDS = 30.0
 # Signals and pages of a channel that xMatters is asked about, the newest.
@@ -46,7 +44,6 @@ class Collector:
     events: list[Event] = field(default_factory=list)  # The events; oldest first, once all are collected
     known: list[Known] = field(default_factory=list)  # One for each channel and set of recipients in the URL
     readings: Readings = field(default_factory=Readings)  # The results of the sources that were read so far
-    dropped: int = 0  # Number of older events that were left out, since a timeline holds MAX_EVENTS
     url_recipients: dict[str, set[Recipients]] = field(default_factory=dict)  # Found so far, by channel
 
     @property
@@ -74,7 +71,6 @@ class Collector:
                 for each in self.known
             ],
             "events": [each.document() for each in self.events],
-            "dropped": self.dropped,
             "problems": self.readings.problems,
         }
 
@@ -91,9 +87,8 @@ class Collector:
         for name in self.channels:
             self._vendors(name)
         # Events of one moment keep the order in which they were found.
-        ordered = sorted((each for each in self.events if each.at >= (self.since or 0.0)), key=lambda each: each.at)
-        self.events = ordered[-MAX_EVENTS:]
-        self.dropped = len(ordered) - len(self.events)
+        recent = (each for each in self.events if each.at >= (self.since or 0.0))
+        self.events = sorted(recent, key=lambda each: each.at)
 
     def _logs(self) -> None:
         pattern = log_lines.pattern_of(self.incident_id)

@@ -14,7 +14,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.table import Ledger
 from relayctl import moments, terminal
-from relayctl.channel.store import CHANNEL, ChannelStore
+from relayctl.channel.store import CHANNEL
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
 from relayctl.incident.timeline_sources import Collector
@@ -90,8 +90,6 @@ def show_timeline(shown: Collector, now: float) -> None:
         said = "; ".join(timeline.words(each.entry, now))
         whom = f" for {names}" if names else ""
         terminal.show_line(printable(f"channel {each.channel}{whom}: {said}"), indent=2)
-    if shown.dropped:
-        terminal.show_line(f"{shown.dropped} older events are left out")
     are_many = len(shown.channels) > 1
     lines = list[tuple[float, str, str]]()
     for event in shown.events:
@@ -149,11 +147,7 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
             name = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}"
             lead = f"{age(now - each.at):>{_AGE_COLUMNS}}  "
             terminal.show_line(f"{name}: {'; '.join([*document['says'], *title])}", lead=lead)
-        readings.say()
-    if not found:
-        if readings.problems:
-            raise click.ClickException("no incident was found, but not all sources could be read")
-        terminal.nothing("no incident is owed" if owed else "no incident was shared in that time")
+    readings.conclude(found, "no incident is owed" if owed else "no incident was shared in that time", as_json=as_json)
 
 
 def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -197,13 +191,5 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
         terminal.document(found.document(now))
     elif is_known:
         show_timeline(found, now)
-    if not as_json:
-        found.readings.say()
-    if is_known:
-        return
-    shown = identifier(incident_id, MAX_ID_LENGTH)
-    if found.readings.unread:
-        raise click.ClickException(f"nothing is known of incident {shown}, but not all sources could be read")
-    if channel is not None and not ChannelStore(stack).exists(channel):
-        terminal.nothing(f"there is no channel {channel}")
-    terminal.nothing(f"nothing is known of incident {shown}")
+    nothing = f"nothing is known of incident {identifier(incident_id, MAX_ID_LENGTH)}"
+    found.readings.conclude(is_known, f"{nothing} in channel {channel}" if channel else nothing, as_json=as_json)

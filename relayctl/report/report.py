@@ -63,10 +63,7 @@ def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> No
         terminal.show_line(f"{title}, {moments.moment(since)} to {moments.moment(now)}")
         for label, text, is_bad in _rows(found):
             terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
-    if not as_json or not found["shares"]:
-        readings.say()
-    if not found["shares"] and not readings.unread:
-        terminal.nothing(f"no share came since {moments.moment(since)}")
+    readings.conclude(found["shares"], f"no share came since {moments.moment(since)}", as_json=as_json)
     terminal.fail_if(readings.unread)
 
 

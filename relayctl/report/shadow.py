@@ -79,14 +79,11 @@ def report(stack: Stack, name: str, since: float, as_json: bool) -> None:
     }
     if as_json:
         terminal.document(found)
-    else:
-        if found["shares"]:
-            _show(found, channel)
-        readings.say()
-    if not found["shares"]:
-        if readings.unread:
-            raise click.ClickException("no share was found, but not all sources could be read")
-        terminal.nothing(f"no share of channel {name} came since {moments.moment(since)}")
+    elif found["shares"]:
+        _show(found, channel)
+    readings.conclude(
+        found["shares"], f"no share of channel {name} came since {moments.moment(since)}", as_json=as_json
+    )
     terminal.fail_if(readings.unread)
 
 

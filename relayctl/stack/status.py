@@ -160,12 +160,7 @@ def conclude(stack: Stack, found: StackStatus, none: str, *, as_json: bool) -> N
     """Print the JSON document, or name the sources that failed. Exit with the message `none` if there is no channel."""
     if as_json:
         terminal.document(document(stack.name, found))
-    else:
-        found.readings.say()
-    if not found.channels:
-        if "channels" in found.readings.unread:
-            raise click.ClickException("the channels could not be read")
-        terminal.nothing(none)
+    found.readings.conclude(found.channels, none, as_json=as_json)
 
 
 @click.command()

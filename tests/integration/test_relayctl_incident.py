@@ -56,9 +56,16 @@ class TestSources:
         shown = operator.run_json("incident", "show", ID)
         assert [(each["source"], each["kind"]) for each in shown["events"]] == [
             *(("log", "share"), ("ledger", "share"), ("ledger", "signal")),
-            *(("log", "answer"), ("log", "writeback"), ("log", "retry"), ("log", "fallback"), ("dlq", "dead_letter")),
+            *(("log", "callback"), ("log", "job"), ("log", "job"), ("log", "fallback notified")),
+            ("dlq", "dead_letter"),
         ]
-        assert texts(shown, "log")[0] == "share: opened (it is new): signal accepted, attempts 2, request id r-1"
+        assert texts(shown, "log") == [
+            "share: delivered, opened, attempts 2, request id r-1 (it is new)",
+            "response callback: queued, person jdoe, answer Ack",
+            "writeback job: delivered",
+            "signal job: queued, queue retry, reason upstream",
+            "fallback notified",
+        ]
         assert texts(shown, "ledger") == [
             "newest state came: open, critical",
             "signal accepted, request r-1: page 1001",
