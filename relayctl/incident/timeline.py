@@ -81,34 +81,18 @@ def stored(
 
 
 def events(entry: Entry) -> Iterator[Event]:
-    """Yield the events in an entry. An entry has the times of the newest and the announced state, not of older ones."""
-    newest, announced, debt = entry.newest, entry.announced, entry.debt
+    """Yield the events in an entry. It has the time of the newest state, not of older ones."""
+    newest, debt = entry.newest, entry.debt
     if newest:
         yield _event(newest.came, "share", f"newest state came: {_state(newest)}")
-    if announced and not announced.is_of_same_share(newest):
-        yield _event(announced.came, "share", f"announced state came: {_state(announced)}")
     for signal in entry.accepted_signals:
         yield _signal(signal)
-    if debt.since is not None:
-        yield _event(debt.since, "debt", "the first state that is still owed came")
     if newest and entry.is_given_up:
         text = f"dead-lettered: {_state(newest)}" + (f", {debt.reason}" if debt.reason else "")
         yield _event(debt.dead_lettered_at, "dead_letter", text)
-    if debt.revived_at:
-        yield _event(debt.revived_at, "replay", "replayed: the dead-lettered state is owed again")
     yield from _receipt(entry.receipt)
-    yield from _end(entry)
     if (attempt := next_attempt(entry)) is not None:
         yield _event(attempt, "next_attempt", "next attempt, at the latest")
-
-
-def _end(entry: Entry) -> Iterator[Event]:
-    if entry.end.at and entry.is_over:
-        yield _event(entry.end.at, "end", "over")
-    if entry.end.is_claimed:
-        yield _event(entry.end.claimed_at, "end", "a resolve came: BigPanda is asked if the incident is over")
-    elif entry.end.version and not entry.is_over:
-        yield _event(entry.end.version[0], "end", "BigPanda refuted a resolve of this time: the incident is open")
 
 
 def _signal(signal: AcceptedSignal) -> Event:

@@ -167,8 +167,6 @@ def _dead_letter(job: Job) -> Event:
     return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel)
 
 
-# The types that recordings of a tenant have.
-AUDIT_TYPES = "EVENT_ANNOTATED,RESPONSE_RECEIVED"
 # Audits of a page that are read, the newest. An answer is read up to 64 KiB.
 MAX_AUDITS = 40
 _MAX_TEXT = 200
@@ -179,40 +177,23 @@ def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Dead
     path = f"{EVENTS_PATH}/{url_part(page_id)}?embed=recipients"
     answer = api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None)
     page = Fields(json_object(answer.body))
-    query = urlencode({"eventId": page_id, "auditType": AUDIT_TYPES, "limit": MAX_AUDITS}, errors="replace")
+    query = urlencode({"eventId": page_id, "auditType": "RESPONSE_RECEIVED", "limit": MAX_AUDITS}, errors="replace")
     audits = api.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
     name, created = f"page {identifier(_text(page.first('eventid')) or page_id)}", time_of(page.first("created"))
     if created is not None:
-        names = ", ".join(map(identifier, _recipients(page.first("recipients"))))
-        yield Event(created, XMATTERS, "page", f"{name} made; recipients: {names or 'not named'}", channel)
-    for audit in audits:
-        yield from _answer(channel, name, fields_of(audit))
+        recipients = nested(page.first("recipients"), "data")
+        names = (_text(nested(each, "targetname")) for each in (recipients if isinstance(recipients, list) else ()))
+        said = ", ".join(map(identifier, filter(None, names))) or "not named"
+        yield Event(created, XMATTERS, "page", f"{name} made; recipients: {said}", channel)
+    for audit in map(fields_of, audits):
+        response = fields_of(audit.first("response"))
+        device = nested(response.first("notification"), "recipient")
+        who = _text(nested(nested(device, "owner"), "targetname")) or _text(nested(device, "targetname")) or "somebody"
+        said = f"{identifier(who)} answered{_quoted(' ', response.first('response'))} to {name}"
+        if (at := time_of(response.first("received"))) is not None:
+            yield Event(at, XMATTERS, "answer", said + _quoted(": ", response.first("comment")), channel)
     if (ended := time_of(page.first("terminated"))) is not None:
         yield Event(ended, XMATTERS, "page", f"{name} ended", channel)
-
-
-def _recipients(value: Any) -> Iterator[str]:
-    found = value if isinstance(value, list) else nested(value, "data")
-    for each in found if isinstance(found, list) else []:
-        if name := _text(nested(each, "targetname") or nested(each, "name") or nested(each, "id")):
-            yield name
-
-
-def _answer(channel: str, page: str, audit: Fields) -> Iterator[Event]:
-    response, annotation = audit.first("response"), audit.first("annotation")
-    found = fields_of(response if isinstance(response, dict) else annotation)
-    at = time_of(found.first("received")) or time_of(found.first("created")) or time_of(audit.first("at"))
-    recipient = nested(found.first("notification"), "recipient")
-    # The recipient of a notification is a device, which belongs to a person.
-    owner = nested(recipient, "owner")
-    person = found.first("author") or owner or recipient
-    who = identifier(_text(nested(person, "targetname") or nested(person, "name")) or "somebody")
-    device = _quoted(" on ", nested(recipient, "name") if owner else None)
-    said = _quoted(" ", found.first("response")) or _quoted(" ", nested(found.first("option"), "text"))
-    text = f"{who} answered{said} to {page}{device}" if said or device else f"{who} commented on {page}"
-    if at is not None:
-        kind = "answer" if said or device else "comment"
-        yield Event(at, XMATTERS, kind, text + _quoted(": ", found.first("comment")), channel)
 
 
 def _quoted(before: str, value: Any) -> str:

@@ -131,10 +131,7 @@ MAX_LINE, MAX_BODY = 1000, 3000
 def lines(document: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Yield pairs of label and lines from the JSON object of an explanation."""
     nothing = [f"nothing, as if the incident were new: {document['ledger_missing']}"]
-    known = [
-        "the ledger" if document["compared_with"] else "the ledger, which does not know the incident",
-        *(f"{name}: {said}" for name, said in document["compared_with"].items()),
-    ]
+    known = [f"the ledger: {'; '.join(document['compared_with']) or 'it does not know the incident'}"]
     routes = [one_line(f"{each['key']}: {each['result']}", MAX_LINE) for each in document["routes"]]
     place = f"channel {document['channel']} ({document['source']})"
     yield "incident", [f"{one_line(document['incident_id'], MAX_LINE)}, {place}"]

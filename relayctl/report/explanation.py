@@ -17,6 +17,7 @@ from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
+from relayctl.incident.timeline import words
 
 _OWNER = "relayctl"
 # Values of a condition that are named: a body may have hundreds.
@@ -73,7 +74,7 @@ def explanation(case: Case) -> dict[str, Any]:
         "verdict": _verdict(case, task, action),
         "transition": task.change.transition if task.change else None,
         "ledger_missing": case.missing,
-        "compared_with": _known(case.entry),
+        "compared_with": list(words(case.entry, case.now)) if case.entry.sequence else [],
         "routes": _routes(case),
         "recipients": _recipients(case, task, only),
         "request": _request(task, only, is_sent=is_sent),
@@ -123,26 +124,6 @@ def _unsent(task: Task, outcome: Outcome) -> str:
         return task.change.why
     rule = "is never signalled" if change == Transition.TOUCHED else "is not in policy.notify_on"
     return f"{task.change.why}; {change} {rule}"
-
-
-def _known(entry: Entry) -> dict[str, str]:
-    """Return what the ledger has of the incident, in words; an empty object if it has nothing."""
-    found = {
-        "announced": _state(entry.announced),
-        "maybe announced": ", ".join(filter(None, map(_state, entry.maybe_announced()[1:]))),
-        "newest known": _state(entry.newest),
-        "owed since": entry.debt.since and timestamp(entry.debt.since),
-        "acknowledged by": entry.acknowledged_by,
-        "flapping until": entry.flap.calm_at and timestamp(entry.flap.calm_at),
-    }
-    return {name: str(value) for name, value in found.items() if value}
-
-
-def _state(state: State | None) -> str | None:
-    if state is None:
-        return None
-    words = "over" if not state.is_open else "open, critical" if state.is_critical else "open"
-    return f"{words}, of {timestamp(state.version[0] if state.version else state.came)}"
 
 
 def _routes(case: Case) -> list[dict[str, Any]]:

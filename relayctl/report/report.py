@@ -26,14 +26,6 @@ _READ: Mapping[str, tuple[str, ...]] = {
     CALLBACK: ("callback",),
     SWEEPER: ("fallback notified", "dead_lettered"),
 }
-_STEPS = {
-    "page_missing": "no page",
-    "page_suppressed": "page suppressed",
-    "nobody_notified": "nobody notified",
-    "nobody_answered": "nobody answered",
-}
-
-
 # Transitions that begin something that people have to answer.
 _BEGINS = frozenset({"opened", "worsened", "reopened"})
 
@@ -96,7 +88,7 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     after = f"; after {spread_words(report['to_answer'])}" if report["to_answer"] else ""
     yield "answered", answered + after, False
     unheard = report["unheard_criticals"]
-    steps = ", ".join(f"{_STEPS.get(step, step)} {count}" for step, count in unheard.items())
+    steps = ", ".join(f"{step.replace('_', ' ')} {count}" for step, count in unheard.items())
     told = "; the fallback topic was told" if unheard else ""
     criticals = counted(sum(unheard.values()), "critical")
     yield "unheard", f"{criticals}{f': {steps}' if steps else ''}{told}", bool(unheard)

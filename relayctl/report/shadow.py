@@ -6,14 +6,12 @@ from typing import Any
 
 import click
 
-from relay.channels.channel import Channel
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import seconds_of
 from relay.jobs.outcome import Outcome
 from relayctl import moments, terminal
-from relayctl.channel import pauses
-from relayctl.channel.store import NAME, ChannelStore
+from relayctl.channel.store import NAME
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import WEBHOOK, Line
 from relayctl.moments import MINUTE
@@ -53,13 +51,6 @@ def report(stack: Stack, name: str, since: float, as_json: bool) -> None:
       relayctl shadow report payments --since 24h
     """
     now, readings = stack.effects.clock(), Readings()
-    # First: it raises an error if there is no such stack, or the stack is not a relay.
-    store = ChannelStore(stack)
-    channel: Channel | None = None
-    with readings.reading(f"secret of channel {name}"):
-        channel = store.channel(name)
-        if channel is None:
-            terminal.nothing(f"there is no channel {name}")
     lines = list[Line]()
     with (
         readings.reading(f"log {WEBHOOK}"),
@@ -70,8 +61,6 @@ def report(stack: Stack, name: str, since: float, as_json: bool) -> None:
             show(len(lines), "")
     found = {
         "channel": name,
-        "mode": channel.policy.mode if channel else None,
-        "max_per_minute": channel.policy.max_per_minute if channel else None,
         "since": moments.iso(since),
         "until": moments.iso(now),
         **shadow_figures(lines),
@@ -80,7 +69,7 @@ def report(stack: Stack, name: str, since: float, as_json: bool) -> None:
     if as_json:
         terminal.document(found)
     elif found["shares"]:
-        _show(found, channel)
+        _show(found)
     readings.conclude(
         found["shares"], f"no share of channel {name} came since {moments.moment(since)}", as_json=as_json
     )
@@ -126,8 +115,8 @@ def _recipients(line: Line) -> list[str]:
     return list(map(str, named)) if isinstance(named, list) and named else [_UNNAMED]
 
 
-def _show(report: dict[str, Any], channel: Channel | None) -> None:
-    for line in _head(report, channel):
+def _show(report: dict[str, Any]) -> None:
+    for line in _head(report):
         terminal.show_line(printable(line), indent=2)
     terminal.show_days((seconds_of(each["at"]), "", _signal(each)) for each in report["listed"][-MAX_LISTED:])
     if causes := report["suppressed"]:
@@ -136,18 +125,13 @@ def _show(report: dict[str, Any], channel: Channel | None) -> None:
         change = f", {each['transition']}" if each["transition"] else ""
         terminal.show_line(printable(f"{each['count']} {each['outcome']}{change}: {each['why']}"), lead="  ", indent=2)
     if report["peak_at"]:
-        at, limit = moments.moment(seconds_of(report["peak_at"])), report["max_per_minute"] or "not known"
-        peak = counted(report["peak_signals"], "signal")
-        terminal.show_line(f"rate: at most {peak} in the minute of {at}; policy.max_per_minute is {limit}", indent=2)
+        at, peak = moments.moment(seconds_of(report["peak_at"])), counted(report["peak_signals"], "signal")
+        terminal.show_line(f"rate: at most {peak} in the minute of {at}", indent=2)
 
 
-def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
+def _head(report: dict[str, Any]) -> Iterator[str]:
     since, until = seconds_of(report["since"]), seconds_of(report["until"])
     yield f"channel {report['channel']}, {moments.moment(since)} to {moments.moment(until)}"
-    if channel:
-        yield f"mode: {'; '.join(pauses.words(channel.policy, until))}"
-        if channel.policy.mode != pauses.SHADOW:
-            yield "the channel is not in shadow mode now; the report has what was logged while it was"
     yield f"{counted(report['shares'], 'share')} came; {counted(report['signals'], 'signal')} would have been sent"
     if report["signals"]:
         yield f"by transition: {_counts(report['by_transition'])}"

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,10 @@ def _plan(
         others = [] if names else [name for name in store.names() if name not in present]
     if not as_json:
         show(changes, others)
+    elif not changes:
+        terminal.document(document(changes, others))
+    if not changes:
+        terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     return changes, others
 
 
@@ -109,8 +113,6 @@ def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> N
     changes, others = _plan(ChannelStore(stack), folder, names, as_json=as_json)
     if as_json:
         terminal.document(document(changes, others))
-    if not changes:
-        terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     if any(each.changes for each in changes):
         click.get_current_context().exit(PENDING)
 
@@ -124,8 +126,8 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
     """Change the channels that differ from their settings files, after showing the plan.
 
     Each channel is written as channel set does, and only if nobody changed it after the plan was made. The first
-    failure ends the run; a second run does what is left. The first Ctrl-C ends a run after the current channel. A
-    channel has its old settings or its new ones, never a part. No channel is removed.
+    failure ends the run; a second run does what is left. A channel has its old settings or its new ones, never a part.
+    No channel is removed.
 
     A new token is not printed: relayctl channel set NAME --reveal prints it.
 
@@ -137,12 +139,9 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
     terminal.refuse_unasked("apply", yes=yes, as_json=as_json)
     changes, others = _plan(ChannelStore(stack), folder, names, as_json=as_json)
     pending = [each for each in changes if each.changes]
-    if not changes and not as_json:
-        terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     if pending:
         terminal.confirm(f"Apply to {counted(len(pending), 'channel')}?", yes=yes)
-    with terminal.stop_on_interrupt() as stop:
-        done, problem = _applied(pending, stop.is_set)
+    done, problem = _applied(pending)
     if as_json:
         found = document(changes, others)
         for each in found["channels"]:
@@ -154,17 +153,13 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
             terminal.show_line(f"not changed: {problem}", indent=2)
         terminal.show_line(f"{len(done)} of {len(pending)} applied")
     is_done = len(done) == len(pending) and all(each.is_verified for each in done.values())
-    terminal.fail_if(not is_done, is_stopped=stop.is_set())
-    if not changes:
-        click.get_current_context().exit(3)
+    terminal.fail_if(not is_done, is_stopped="interrupted" in problem)
 
 
-def _applied(changes: list[ChannelChange], stopped: Callable[[], bool]) -> tuple[dict[str, Done], str]:
-    """Apply the changes in order, until one fails or the operator stops. Return what is stored, and the problem."""
+def _applied(changes: list[ChannelChange]) -> tuple[dict[str, Done], str]:
+    """Apply the changes in order, until one fails. Return what is stored, and the problem."""
     done = dict[str, Done]()
     for change in changes:
-        if stopped():
-            return done, "the rest, interrupted"
         try:
             stored, problem = tried(partial(write_path.put, change))
         except KeyboardInterrupt:
@@ -198,53 +193,20 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
     wanted = list(dict.fromkeys(names)) or list(store.names())
     if not wanted:
         terminal.nothing(NO_CHANNELS)
-    if not overwrite and (taken := [path for name in wanted if (path := _path(folder, name)).exists()]):
-        raise click.UsageError(f"{taken[0]} exists, and nothing was written; --overwrite replaces it")
-    texts, problems = dict[str, str](), dict[str, str]()
     with terminal.status("reading the channels …"):
-        for name in wanted:
-            try:
-                texts[name] = _exported(store, folder, name)
-            except (InvalidChannel, click.UsageError) as error:
-                problems[name] = str(error)
-    _write(folder, texts)
-    for name, problem in problems.items():
-        terminal.say(f"channel {name}: not exported: {problem}")
-    if as_json:
-        files = {name: str(_path(folder, name)) for name in texts}
-        terminal.document({"files": files, "problems": problems})
-    else:
-        for name in texts:
-            terminal.show_line(str(_path(folder, name)))
-    terminal.fail_if(problems)
-
-
-def _path(folder: Path, name: str) -> Path:
-    return folder / f"{name}{SUFFIX}"
-
-
-def _exported(store: ChannelStore, folder: Path, name: str) -> str:
-    """Return the text of a settings file. Raises InvalidChannel if `channel plan` would find a change."""
-    stored = store.existing(name)
-    text = settings_file.exported(name, stored)
-    file = SettingsFile(_path(folder, name), settings_file.parse(text.encode()))
-    after = settings_file.resolved(file, stored)
-    if changes := write_path.prepare(store, name, stored, after).changes:
-        raise InvalidChannel(f"{changes[0].key}: cannot be in a file")
-    return text
-
-
-def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    files = {f"{name}{SUFFIX}": text for name, text in texts.items()} | {SCHEMA_FILE: schema_text()}
+        texts = {f"{name}{SUFFIX}": settings_file.exported(name, store.existing(name)) for name in wanted}
+    if not overwrite and (taken := [folder / name for name in texts if (folder / name).exists()]):
+        raise click.UsageError(f"{taken[0]} exists, and nothing was written; --overwrite replaces it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            # A link that somebody planted there must not be followed.
-            (folder / name).unlink(missing_ok=True)
-            with terminal.private_file(folder / name) as file:
-                file.write(text)
+        for name, text in (texts | {SCHEMA_FILE: schema_text()}).items():
+            (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise click.UsageError(f"{folder}: cannot write: {error.strerror or 'failed'}") from error
+    if as_json:
+        terminal.document({"files": [str(folder / name) for name in texts]})
+    for name in () if as_json else texts:
+        click.echo(folder / name)
 
 
 _REFERENCE = {

@@ -47,10 +47,7 @@ class TestExplain:
             "worsened",
             None,
         )
-        assert found["compared_with"] == {
-            "announced": "open, of 2023-11-14T22:13:20.000Z",
-            "newest known": "open, of 2023-11-14T22:13:20.000Z",
-        }
+        assert found["compared_with"] == ["open, warning", "accepted by xMatters, no page confirmed"]
         results = ["did not match, status is critical, not warning", "matched, status is critical"]
         assert [each["result"] for each in found["routes"]] == results
         assert found["recipients"]["names"] == ["Ops"]

@@ -118,7 +118,7 @@ class TestVendors:
             shown = operator.run_json("incident", "show", ID)
         assert texts(shown, "xMatters") == [
             "page 1001 made; recipients: Ops",
-            'jdoe answered "Acknowledge" to page 1001 on "Work Phone": "on it"',
+            'jdoe answered "Acknowledge" to page 1001: "on it"',
             "page 1001 ended",
         ]
         assert CANARY not in json.dumps(shown)

@@ -130,7 +130,6 @@ SHOW = f"incident show {INCIDENT}"
         *((SHOW, *row) for row in (("FilterLogEvents", "log job-worker"), ("ReceiveMessage", "dlq"))),
         *((words, "BatchGetItem", "ledger") for words in (SHOW, "incident list")),
         *((words, "GetItem", "ledger") for words in ("status", "channel list")),
-        ("shadow report payments", "GetSecretValue", "secret of channel payments"),
     ],
 )
 def test_source_that_aws_refuses_is_named_and_the_rest_is_shown(
@@ -142,7 +141,7 @@ def test_source_that_aws_refuses_is_named_and_the_rest_is_shown(
     operator.put(job(channel="payments", incident_id=INCIDENT))
     logs.share("payments", 10, "shadowed", incident_id=INCIDENT)
     operator.refused = {operation: "AccessDeniedException"}
-    done = operator.run(*words.split(), code=int(words.startswith("shadow")))
+    done = operator.run(*words.split(), code=0)
     assert done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert f"FAILED: {source}" in done.stderr

@@ -179,7 +179,7 @@ def test_schema_has_no_pattern_of_python_alone() -> None:
 
 # ---- YAML ------------------------------------------------------------------------------------------------------------
 
-# YAML 1.1 reads U+0085 as a line break; `channel export` refuses a setting that has one.
+# YAML 1.1 reads U+0085 as a line break.
 _ANY = st.text(st.characters(exclude_characters="\x85"))
 _TEXTS = _ANY | st.text("0123456789eE+-.:~=<!&*#'\"\n |>%@`yesnotrufalNOx_\t\r ")
 _JSON = st.recursive(
