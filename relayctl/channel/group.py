@@ -2,7 +2,6 @@
 
 import json
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import click
@@ -128,10 +127,8 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     owed = Owed.of(stack, name)
     if options["drain"]:
         _refuse(name, owed, owed.dead_lettered or owed.problems)
-        read = partial(read_status, stack, name)
-        draining.check(read, [name], options["quiet"])
         terminal.confirm(_QUESTION.format(name, "as soon as nothing is owed for it"), yes=yes)
-        list(draining.drained(stack, read, [name], options["quiet"], options["timeout"]))
+        list(draining.drained(stack, [name], options["quiet"], options["timeout"]))
         owed = Owed.of(stack, name)
         _refuse(name, owed, str(owed))
     else:

@@ -20,7 +20,6 @@ from relayctl.stack.deployed import Stack
 
 _CURRENT = "AWSCURRENT"
 _PREVIOUS = "AWSPREVIOUS"
-_LONGEST_WINDOW_DAYS = 30
 # Message of a verb that finds no channel.
 NO_CHANNELS = (
     "no channels yet; make one with: relayctl channel set NAME (Secrets Manager may list a new one five minutes late)"
@@ -103,17 +102,14 @@ class ChannelStore:
         if replaces is not None:
             self._swap(name, text, replaces)
         elif removed := self._create(name, text):
+            # Should the swap fail, the channel has its old settings, and the operator runs the command again.
             self._secrets.restore_secret(SecretId=self._id(name))
-            try:
-                self._swap(name, text, removed)
-            except BaseException:
-                self._remove_again(name, removed)
-                raise
+            self._swap(name, text, removed)
 
     def _create(self, name: str, text: str) -> str | None:
         """Create a secret; if a removed one has the name, return its current version, to be restored and replaced.
 
-        Raises ClickException, and InvalidChannel if the removed secret has no current version.
+        Raises ClickException.
         """
         options: Any = {"KmsKeyId": self._key} if self._key else {}
         # CloudFormation tags what the stack makes, and secrets are not among it.
@@ -135,20 +131,7 @@ class ChannelStore:
         held = self._secrets.describe_secret(SecretId=self._id(name))
         if "DeletedDate" not in held:
             raise _changed_meanwhile(name)
-        versions = held.get("VersionIdsToStages", {}).items()
-        current = next((version for version, stages in versions if _CURRENT in stages), None)
-        if current is None:
-            raise InvalidChannel(
-                f"the removed secret {self._id(name)} has no current version; delete it without recovery first"
-            )
-        return current
-
-    def _remove_again(self, name: str, removed: str) -> None:
-        """Undo the restore of a failed `write`, or the old channel would work again. Errors of AWS are ignored."""
-        with suppress(ClientError, BotoCoreError):
-            current = self._value(name)
-            if current is not None and current["VersionId"] == removed:
-                self.remove(name, _LONGEST_WINDOW_DAYS)
+        return next(version for version, stages in held["VersionIdsToStages"].items() if _CURRENT in stages)
 
     def _swap(self, name: str, text: str, replaces: str) -> None:
         """Store a new version under a staging label of its own, and make it current if `replaces` still is.

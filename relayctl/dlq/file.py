@@ -7,9 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
-from typing import IO
 
 import click
 
@@ -41,41 +40,17 @@ def refuse_existing(place: str) -> None:
 def write_jobs(stack: Stack, place: str, wanted: Filter) -> Choice:
     """Write the matching jobs to a new file, or to stdout (`-`), oldest first, and return them.
 
-    After an error or a Ctrl-C there is no file. Raises ClickException if it cannot be written.
+    Raises ClickException if the file cannot be written.
     """
     with choosing(stack, wanted) as choice:
-        # relayctl has copies of the envelopes now, and writing them may take long if the file is a pipe.
-        choice.queue.let_go([*choice.jobs, *choice.unreadable])
-        if choice.jobs:
-            of = f"of {len(choice.jobs)}"
-            with _created(place) as file, progress("exporting", of, stack.effects.clock) as show:
-                for number, held in enumerate(choice.jobs, start=1):
-                    file.write(line_of(held.message_id, held.job, held.envelope) if held.job else "")
-                    show(number, "")
-                    if choice.stop.is_set():
-                        raise KeyboardInterrupt
-    return choice
-
-
-@contextmanager
-def _created(place: str) -> Iterator[IO[str]]:
-    if place == STDOUT:
-        yield sys.stdout
-        return
-    path: Path | None = None
-    try:
-        with terminal.private_file(Path(place)) as file:
-            path = Path(place)
-            yield file
-            file.flush()
-            # An operator may drop the messages next.
-            os.fsync(file.fileno())
-    except BaseException as error:
-        if path:
-            path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        lines = [line_of(held.message_id, held.job, held.envelope) for held in choice.jobs if held.job]
+    if lines:
+        try:
+            with nullcontext(sys.stdout) if place == STDOUT else terminal.private_file(Path(place)) as file:
+                file.writelines(lines)
+        except OSError as error:
             raise click.ClickException(f"{place}: cannot write: {error.strerror or 'failed'}") from error
-        raise
+    return choice
 
 
 @click.command()

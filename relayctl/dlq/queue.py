@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.jobs.job import Job
 from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, UnreadableMessage, attributes_of, read_envelope
+from relayctl.failed_calls import tried
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -163,12 +164,9 @@ class DeadLetters:
         entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
             {"Id": str(number), "ReceiptHandle": held.receipt} for number, held in enumerate(held_messages)
         ]
-        try:
-            answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
-        except ClientError as error:
-            return [str(error.response.get("Error", {}).get("Code"))] * len(held_messages)
-        except BotoCoreError as error:
-            return [type(error).__name__] * len(held_messages)
+        answer, problem = tried(lambda: self._client.delete_message_batch(QueueUrl=self._url, Entries=entries))
+        if answer is None:
+            return [str(problem)] * len(held_messages)
         deleted = {each["Id"] for each in answer.get("Successful", ())}
         failed = {each["Id"]: each["Code"] for each in answer.get("Failed", ())}
         problems = ["" if str(n) in deleted else str(failed.get(str(n))) for n in range(len(held_messages))]

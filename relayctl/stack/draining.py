@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ from relayctl.dlq import file as dead_letter_file
 from relayctl.dlq.reading import Choice, Filter
 from relayctl.stack.channel_status import ChannelStatus, owed_words
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status_reading import Owed, StackStatus, UndeliveredJobs, read_status
+from relayctl.stack.status_reading import Owed, UndeliveredJobs, read_status
 from relayctl.terminal import progress
 
 # Pause between two readings of the ledger and the logs.
@@ -53,10 +52,6 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
     return quiet(timeout(verb))
 
 
-# Reads the status of the channels to be drained, or of all.
-type Read = Callable[[], StackStatus]
-
-
 def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     """Return the reasons why a channel is not drained, in words; an empty list if it is."""
     debts, traffic = status.debts, status.traffic
@@ -78,55 +73,45 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     return found
 
 
-def check(read: Read, names: Sequence[str], quiet: float) -> None:
-    """Raise ClickException if shares of channels still come, or a source cannot be read."""
-    with terminal.status("reading the ledger and the logs …"):
-        found = read()
-    wanted = [each for each in found.channels if each.name in names]
-    if any(each.debts is None or each.traffic is None for each in wanted) or (found.problems and not found.channels):
-        why = "; ".join(found.problems) or "no source could be read"
-        raise click.ClickException(f"cannot tell what is owed: {printable(why)}; nothing was removed")
-    _judged(found, names, quiet, found.at)
-
-
-def drained(stack: Stack, read: Read, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
+def drained(stack: Stack, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
     """Wait for channels, and yield each once it is drained, or removed by others.
 
-    `quiet` is the least time since the last share or signal. Raises ClickException as `check` does, if a share comes,
-    or at `timeout`.
+    `quiet` is the least time since the last share or signal. Raises ClickException if a share comes, if a source cannot
+    be read, or at `timeout`.
     """
-    left, began, deadline = list(names), stack.effects.clock(), stack.deadline(timeout)
-    check(read, left, quiet)
+    left, began, deadline, said = list(names), stack.effects.clock(), stack.deadline(timeout), list[str]()
     while left:
-        with progress("draining", f"of {len(left)}", stack.effects.clock) as show:
-            while not (found := _judged(read(), left, quiet, began))[0]:
-                why = found[1]
-                if deadline.remaining() < PAUSE_SECONDS:
-                    raise click.ClickException(
-                        f"not drained after {timeout / 60:.0f} minutes; the rest is unchanged:\n"
-                        + "\n".join(why)
-                        + "\nrelayctl status tells why; run the command again, with a longer --timeout"
-                    )
-                stack.effects.sleep(PAUSE_SECONDS)
-                show(0, "; ".join(why[:1]))
-        yield from found[0]
-        left = [name for name in left if name not in found[0]]
-
-
-def _judged(found: StackStatus, names: Sequence[str], quiet: float, began: float) -> tuple[list[str], list[str]]:
-    """Return the channels that are drained, and why the others are not. Raises ClickException if shares still come."""
-    waiting = dict[str, list[str]]()
-    for each in (each for each in found.channels if each.name in names):
-        came = each.traffic.last_share if each.traffic else None
-        if came is not None and came > began - STILL_COME_SECONDS:
+        with terminal.status("reading the ledger and the logs …"):
+            found = read_status(stack, left[0] if len(left) == 1 else None)
+        wanted = [each for each in found.channels if each.name in left]
+        if found.problems and (not wanted or any(each.debts is None or each.traffic is None for each in wanted)):
+            raise click.ClickException(f"cannot tell what is owed: {printable('; '.join(found.problems))}")
+        waiting = {each.name: _waits(each, began, found.at, quiet) for each in wanted}
+        ready = [name for name in left if not waiting.get(name)]
+        yield from ready
+        left = [name for name in left if name not in ready]
+        why = [f"channel {name} waits: {', '.join(waiting[name])}" for name in left]
+        if why and deadline.remaining() < PAUSE_SECONDS:
             raise click.ClickException(
-                f"channel {each.name}: shares still come, the last one at {moments.iso(came)}; it was not removed. "
-                "Disable AutoShare in BigPanda first. Updates of incidents that were shared before still come, "
-                "until these are closed or the webhook integration is deleted there. Then run the command again"
+                f"not drained after {timeout / 60:.0f} minutes; the rest is unchanged:\n"
+                + "\n".join(why)
+                + "\nrelayctl status tells why; run the command again, with a longer --timeout"
             )
-        waiting[each.name] = waits_for(each, found.at, quiet)
-    ready = [name for name in names if not waiting.get(name, found.problems)]
-    return ready, [f"channel {name} waits: {', '.join(why)}" for name, why in waiting.items() if why]
+        if why:
+            terminal.say("\n".join(line for line in why if line not in said))
+            said = why
+            stack.effects.sleep(PAUSE_SECONDS)
+
+
+def _waits(each: ChannelStatus, began: float, now: float, quiet: float) -> list[str]:
+    why, came = waits_for(each, now, quiet), each.traffic.last_share if each.traffic else None
+    if came is not None and came > began - STILL_COME_SECONDS:
+        raise click.ClickException(
+            f"channel {each.name}: shares still come, the last one at {moments.iso(came)}; it was not removed. "
+            "Disable AutoShare in BigPanda first. Updates of incidents that were shared before still come, "
+            "until these are closed or the webhook integration is deleted there. Then run the command again"
+        )
+    return why
 
 
 @click.command()
@@ -195,7 +180,7 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
 
 def _prepare(store: ChannelStore, drain: Mapping[str, Any], file: str) -> Choice:
     stack = store.stack
-    for name in drained(stack, partial(read_status, stack), list(store.names()), drain["quiet"], drain["timeout"]):
+    for name in drained(stack, list(store.names()), drain["quiet"], drain["timeout"]):
         if store.exists(name):
             store.remove(name, drain["days"])
         put_in_force(stack, name)

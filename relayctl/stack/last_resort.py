@@ -19,7 +19,6 @@ from relayctl.stack.deployed import Stack, on_stack
 # Age of a confirmed test at which doctor asks for a new one: phones and people change.
 CONFIRMED_SECONDS = 90 * 86_400.0
 _IDENTITIES = ("FallbackVoiceIdentity", "FallbackTextIdentity")
-_LIMITS = {"VOICE_MESSAGE_MONTHLY_SPEND_LIMIT": "calls", "TEXT_MESSAGE_MONTHLY_SPEND_LIMIT": "texts"}
 
 
 def _numbers(stack: Stack) -> list[str]:
@@ -42,12 +41,7 @@ def phones(stack: Stack) -> Verdict:
     client: Any = stack.session.client("pinpoint-sms-voice-v2")
     attributes = {each["Name"]: each["Value"] for each in client.describe_account_attributes()["AccountAttributes"]}
     kinds = [each.kind for each in ways]
-    # The month's limits of the account's spending, beyond which AWS calls or texts nobody.
-    found = {each["Name"]: each["EnforcedLimit"] for each in client.describe_spend_limits()["SpendLimits"]}
-    used = {"calls" if kind == CALL else "texts" for kind in kinds}
-    limits = [f"{found[name]} USD of {kind}" for name, kind in _LIMITS.items() if kind in used and name in found]
-    spend = f", at most {' and '.join(limits)} a month" if limits else ""
-    detail = f"{kinds.count(CALL)} called, {len(kinds) - kinds.count(CALL)} texted{spend}"
+    detail = f"{kinds.count(CALL)} called, {len(kinds) - kinds.count(CALL)} texted"
     if attributes.get("ACCOUNT_TIER") != "SANDBOX":
         return State.OK, detail
     pages = client.get_paginator("describe_verified_destination_numbers").paginate()

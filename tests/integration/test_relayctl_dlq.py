@@ -249,9 +249,9 @@ class TestDrop:
         operator.put(*jobs(2))
         operator.refused = {"DeleteMessageBatch": "AccessDenied"}
         done = operator.run("dlq", "drop", "--all", *WHY, "--yes", code=1)
-        assert [line.split("  ")[-1] for line in done.stdout.splitlines()[-3:]] == [
-            *("AccessDenied", "AccessDenied", "0 dropped, 2 not dropped"),
-        ]
+        *_, first, second, counts = done.stdout.splitlines()
+        assert all("AWS refused DeleteMessageBatch: AccessDenied" in line for line in (first, second))
+        assert counts == "0 dropped, 2 not dropped"
         assert operator.visible() == 2
 
     def test_drop_deletes_only_matching_messages(self, operator: Operator) -> None:

@@ -166,7 +166,7 @@ def test_all_checks_of_a_working_stack_are_ok(patient: Patient) -> None:
         (lambda it: it.subscribe("sms", "+15550100"), "fallback topic", "warning", "1 of them by SMS: US numbers get"),
         (lambda it: it.unsubscribe(), "fallback topic", "warning", "no confirmed subscription, 0 to be confirmed"),
         (lambda it: it.sns.delete_topic(TopicArn=it.topic), "fallback topic", "failed", "NotFound"),
-        (lambda it: it.phones(FallbackTextIdentity=VOICE), "fallback phones", "ok", "2 called, 2 texted, at"),
+        (lambda it: it.phones(FallbackTextIdentity=VOICE), "fallback phones", "ok", "2 called, 2 texted"),
         (lambda it: it.phones("SANDBOX", *PHONES), "fallback phones", "warning", "AWS's sandbox: 20 calls a day"),
         (lambda it: it.phones("SANDBOX", PHONES[0]), "fallback phones", "failed", f"{CALLS[1]}: the number is not"),
         (lambda it: it.phones(FallbackVoiceIdentity=""), "fallback phones", "failed", "set FallbackVoiceIdentity or"),
