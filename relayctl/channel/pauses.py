@@ -54,28 +54,12 @@ def pause(
     }
 
 
-def add(document: SecretDocument, new: Members, now: float) -> Members:
-    """Add a pause to the secret, joined with one like it that it overlaps, and return it as it is stored.
-
-    Raises UsageError if there are MOST_PAUSES others.
-    """
-    kept: list[Members] = []
-    for each in _remembered(document, now):
-        one, other = Pause.of(each), Pause.of(new)
-        is_alike = (one.keeps_states, one.when) == (other.keeps_states, other.when)
-        if is_alike and one.until > now and one.since < other.until and other.since < one.until:
-            ends = {
-                "since": moments.iso(min(one.since, other.since)),
-                "until": moments.iso(max(one.until, other.until)),
-            }
-            new = {**each, **new, **ends}
-        else:
-            kept.append(each)
-    kept.append(new)
+def add(document: SecretDocument, new: Members, now: float) -> None:
+    """Add a pause to the secret. Raises UsageError if there are MOST_PAUSES others."""
+    kept = [*_remembered(document, now), new]
     if len(kept) > MOST_PAUSES:
         raise click.UsageError(f"the channel has {MOST_PAUSES} pauses, and no more fit")
     document.set(KEY, kept)
-    return new
 
 
 def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> list[Members]:
@@ -209,7 +193,7 @@ def pause_(
     they are recorded and not signalled. A state that was owed before the pause waits in any case. During the pause
     the fallback topic is not notified of paused incidents: nobody is told of a critical. So do not pause for a
     maintenance of xMatters. The pause does not stop a page that already rings. It acts on new shares within 15
-    seconds. A pause that overlaps one of the same kind and conditions prolongs it.
+    seconds. Pauses may overlap.
 
     \b
     Example:
@@ -224,7 +208,8 @@ def pause_(
     new = pause(since or now, until, "keep" if options["keep"] else "drop", when, now, **said)
 
     def added(document: SecretDocument) -> list[Members]:
-        return [add(document, new, now)]
+        add(document, new, now)
+        return [new]
 
     effect = "it is paused" if Pause.of(new).is_active(now) else "the pause is known"
     _change(stack, name, added, "paused", effect, is_all=options["is_all"], as_json=as_json)

@@ -126,7 +126,7 @@ def _key_and_text(setting: str) -> tuple[str, str]:
     key, equals, text = setting.partition("=")
     if not key or (not equals and unknown_key(key)):
         # The setting is not quoted: it may be a credential without its key.
-        raise click.UsageError(f"--set takes {_FORMS}{_hint(key) if key else ''}")
+        raise click.UsageError(f"--set takes {_FORMS}")
     if complaint := unknown_key(key):
         raise click.UsageError(complaint)
     return key, text if equals else ASK
@@ -152,7 +152,7 @@ def _apply(document: SecretDocument, settings: list[tuple[str, Any]], options: d
             document.set(key, ask(flag_of(option), why, is_hidden=holds_credential(key)))
     for key in options["removals"]:
         if not document.unset(key):
-            raise click.UsageError(f"--unset {key}: the channel has no such key{_hint(key)}")
+            raise click.UsageError(f"--unset {key}: the channel has no such key")
     for key in had:
         if needs_endpoint(document, key) and not _has_credentials(document, key):
             raise click.UsageError(
@@ -164,11 +164,6 @@ def _apply(document: SecretDocument, settings: list[tuple[str, Any]], options: d
 
 def _has_credentials(document: SecretDocument, key: str) -> bool:
     return document.has(f"{key}.token") or document.has(f"{key}.basic")
-
-
-def _hint(key: str) -> str:
-    _, mark, hint = (unknown_key(key) or "").partition("; ")
-    return mark + hint
 
 
 @click.command()

@@ -18,11 +18,12 @@ from relay.foreign_text import printable
 from relay.incidents.share import time_of
 from relayctl import terminal
 from relayctl.channel import credential_checks, endpoints
-from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS, put_in_force, verify
 from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument, shown
 from relayctl.channel.store import ChannelStore
 
+# Secrets Manager's limit for a secret.
+MAX_BYTES = 65_536
 # Long enough to paste the new credential at the vendor, and to notice a forgotten one.
 OVERLAP_SECONDS = 24 * 3600
 _COLORS = {"+": "green", "-": "red", "~": "yellow"}
@@ -191,11 +192,8 @@ def keep_previous(
                 f"still use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end "
                 f"the old one: relayctl channel rotate {name} {endpoint.name} --retire"
             )
-        others = [_members(after.get(other)) for other in ENDPOINTS if other != key]
-        replaced = {kind: value for kind, value in replaced.items() if all(value != each.get(kind) for each in others)}
-        if replaced:
-            kept[key] = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
-            after.set(f"{key}.previous", {**replaced, "expires_at": kept[key]})
+        kept[key] = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
+        after.set(f"{key}.previous", {**replaced, "expires_at": kept[key]})
     return kept
 
 

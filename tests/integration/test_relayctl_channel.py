@@ -192,7 +192,7 @@ class TestVerification:
             ([401, 503, 404, 400], "the relay accepts it", 20),
             ([401], "warning: stored, not verified: BigPanda's credential is not accepted yet (HTTP 401)", 90),
             ([200], "not accepted yet (HTTP 200)", 90),
-            ([0], "not accepted yet (no answer: unreachable: NameResolutionError)", 15),
+            ([0], "not accepted yet (no answer: unreachable: NameResolutionError)", 90),
         ],
     )
     def test_new_credential_is_tried_for_90_seconds_and_printed_in_any_case(
