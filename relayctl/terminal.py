@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from relay.foreign_text import printable
+from relay.foreign_text import one_line, printable
 from relayctl import moments
 
 if TYPE_CHECKING:
@@ -88,6 +88,35 @@ def document(found: Mapping[str, Any]) -> None:
 def private_file(path: Path) -> IO[str]:
     """Open a new file that only the operator may read. Raises OSError: an existing one may have another mode."""
     return open(path, "x", encoding="utf-8", opener=partial(os.open, mode=0o600))
+
+
+# Longer than the excerpt of an answer.
+_MAX_VALUE = 4000
+
+
+def members(found: Mapping[str, Any], body: str = "") -> None:
+    """Print the members of a JSON object that are not empty, each with its name, then a body of several lines.
+
+    It is the text of a verb that has no words of its own. A body is indented, so that none of its lines looks like a
+    member.
+    """
+    for name, value in found.items():
+        for number, text in enumerate(_texts(value)):
+            show_line(text, lead=f"{'' if number else name.replace('_', ' '):20}")
+    for line in ["body", *(f"  {line}" for line in body.splitlines())] if body else ():
+        show_line(printable(line), indent=2)
+
+
+def _texts(value: Any) -> list[str]:
+    """Return a line for each object in a list, and one line for another value; none if it is empty."""
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        return [text for each in value for text in _texts(each)]
+    if isinstance(value, dict):
+        some = (f"{name.replace('_', ' ')} {text}" for name, each in value.items() for text in _texts(each))
+        return [", ".join(some)] if value else []
+    if isinstance(value, list):
+        return [", ".join(one_line(str(each), _MAX_VALUE) for each in value)] if value else []
+    return [] if value in (None, "") else [one_line(str(value), _MAX_VALUE)]
 
 
 def labelled(label: str, value: str, columns: int = 15) -> None:

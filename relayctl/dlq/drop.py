@@ -172,9 +172,7 @@ def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
 
 
 def _show(sums: dict[str, Any], problem: str | None, now: float) -> None:
-    reading.show_summary(sums)
-    if sums["unreadable"]:
-        click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
+    terminal.members({**sums, "criticals": None})
     reading.show_some([_critical(each, now) for each in sums["criticals"]])
     if problem:
         terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {problem}")
@@ -183,7 +181,7 @@ def _show(sums: dict[str, Any], problem: str | None, now: float) -> None:
 def _critical(each: Critical, now: float) -> str:
     title = f" {quoted(each['title'], MAX_TITLE)}" if each["title"] else ""
     name = printable(f"{each['channel']} {identifier(each['incident_id'], MAX_ID_LENGTH)}")
-    return f"  critical    {name}{title}  {reading.age(each['received_at'], now)}"
+    return f"critical {name}{title}  {reading.age(each['received_at'], now)}"
 
 
 def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *, as_json: bool) -> None:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from relay.foreign_text import identifier, one_line, printable, quoted
+from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
@@ -18,12 +19,9 @@ from relayctl.dlq.queue import HeldMessage
 from relayctl.dlq.reading import NO_STATUS, Filter, age, choosing, filtered, nothing_matched, say_held, title
 from relayctl.stack.deployed import Stack, on_stack
 
-_NAME_COLUMNS = 18
 _AGE_COLUMNS = 5
 _MAX_TITLE = 82
 _MAX_PROBLEM = 200
-# Longer than the excerpt of an answer.
-_MAX_VALUE = 4000
 
 
 @click.group()
@@ -94,8 +92,8 @@ def show_(stack: Stack, identity: str, as_json: bool) -> None:
         terminal.document({"messages": documents})
     if not documents:
         nothing_matched(choice.depth)
-    if not as_json:
-        click.echo("\n\n".join(map(text, documents)))
+    for each in () if as_json else documents:
+        show_whole(each)
 
 
 def document(held: HeldMessage, *, with_body: bool = False) -> dict[str, Any]:
@@ -147,27 +145,9 @@ def show(document: Mapping[str, Any], now: float) -> None:
     terminal.show_line(f"{name}: {', '.join(said)}", lead=lead)
 
 
-def text(members: dict[str, Any]) -> str:
-    """Return a message, from its JSON object, as a line for each member that is not empty, then the body."""
-    members = members.copy()
-    body = members.pop("body", None)
-    lines = [
-        f"{name.replace('_', ' '):{_NAME_COLUMNS}}{_plain(value)}"
-        for name, value in members.items()
-        if value not in (None, "", [])
-    ]
-    if isinstance(body, str):
-        # Indented, so that no line of the body looks like a line of relayctl.
-        lines += ["body", *(f"  {printable(line)}" for line in _indented(body).splitlines())]
-    return "\n".join(lines)
-
-
-def _plain(value: Any) -> str:
-    return one_line(", ".join(map(str, value)) if isinstance(value, list) else str(value), _MAX_VALUE)
-
-
-def _indented(body: str) -> str:
-    try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return body
+def show_whole(document: Mapping[str, Any]) -> None:
+    """Print all members of a message, from its JSON object, then its body, indented if it is JSON."""
+    body = document.get("body", "")
+    with suppress(ValueError, RecursionError):
+        body = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    terminal.members({**document, "body": None}, body)

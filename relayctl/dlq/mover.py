@@ -225,7 +225,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
         with choosing(stack, wanted) as choice:
             sums = reading.summary([held.job for held in choice.jobs if held.job], choice.depth)
             if choice.jobs and not as_json:
-                reading.show_summary(sums)
+                terminal.members(sums)
                 say_held(choice.depth)
             if choice.jobs and yes:
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))

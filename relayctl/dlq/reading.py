@@ -1,7 +1,7 @@
 """Reading of the dead-letter queue for the verbs of `relayctl dlq`: their filters, and texts about the result."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ import click
 
 from relay.delivery.channel_health import age as duration
 from relay.failures import BadRequest, Reason
-from relay.foreign_text import printable
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.queue import UnreadableMessage, read_envelope
@@ -24,7 +23,6 @@ from relayctl.terminal import progress
 
 # Stands for the status of a job without one, in filters and in lists.
 NO_STATUS = "-"
-SUMMARY_INDENT = 14
 # Jobs that are printed one by one; --json has all.
 MAX_LINES = 20
 
@@ -187,14 +185,6 @@ def show_some(lines: Sequence[str]) -> None:
         terminal.show_line(line, indent=2)
     if len(lines) > MAX_LINES:
         terminal.show_line(f"and {len(lines) - MAX_LINES} more like these; --json lists all")
-
-
-def show_summary(sums: Mapping[str, Any]) -> None:
-    terminal.show_line(f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}")
-    for by in ("channel", "kind", "reason", "status"):
-        counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[f"by_{by}"].items()))
-        terminal.show_line(printable(f"  by {by:8} {counts}"), indent=SUMMARY_INDENT)
-    terminal.show_line(f"  shared      {sums['oldest']} to {sums['newest']}")
 
 
 def age(received_at: str, now: float) -> str:

@@ -1,7 +1,7 @@
 """relayctl report: how the relay did in the last hours or days, from its functions' logs."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -15,7 +15,7 @@ from relayctl.channel.store import checked_name
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Line
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.terminal import counted, progress
+from relayctl.terminal import progress
 
 # Answers of FilterLogEvents that a report reads of each function.
 MAX_ANSWERS = 1000
@@ -47,14 +47,11 @@ def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> No
     """
     now, readings = stack.effects.clock(), Readings()
     found = period_figures(_lines(stack, readings, since, channel))
+    found = {"channel": channel, "since": moments.iso(since), "until": moments.iso(now), **found}
     if found["shares"] and as_json:
-        period = {"since": moments.iso(since), "until": moments.iso(now)}
-        terminal.document({"channel": channel, **period, **found, "problems": readings.problems})
+        terminal.document({**found, "problems": readings.problems})
     elif found["shares"]:
-        title = f"Relay {stack.name}" + (f", channel {channel}" if channel else "")
-        terminal.show_line(f"{title}, {moments.moment(since)} to {moments.moment(now)}")
-        for label, text, is_bad in _rows(found):
-            terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
+        terminal.members(found)
     readings.conclude(found["shares"], f"no share came since {moments.moment(since)}", as_json=as_json)
     terminal.fail_if(readings.unread)
 
@@ -69,32 +66,6 @@ def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) 
                         found.append(line)
                         show(len(found), function)
     return found
-
-
-def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    yield (
-        "came",
-        f"{counted(report['shares'], 'share')} of {counted(report['incidents'], 'incident')}",
-        False,
-    )
-    repeats, stale = (
-        counted(report["repeats_not_rung"], "repeat"),
-        counted(report["stale_not_rung"], "stale state"),
-    )
-    yield "rang", f"{counted(report['signals'], 'signal')}; {repeats} and {stale} did not", False
-    if report["to_ring"]:
-        yield "rang after", spread_words(report["to_ring"]), False
-    answered = f"{report['answered_incidents']:,} of {report['rung_incidents']:,} times that an incident began to ring"
-    after = f"; after {spread_words(report['to_answer'])}" if report["to_answer"] else ""
-    yield "answered", answered + after, False
-    unheard = report["unheard_criticals"]
-    steps = ", ".join(f"{step.replace('_', ' ')} {count}" for step, count in unheard.items())
-    told = "; the fallback topic was told" if unheard else ""
-    criticals = counted(sum(unheard.values()), "critical")
-    yield "unheard", f"{criticals}{f': {steps}' if steps else ''}{told}", bool(unheard)
-    yield "fallback", counted(report["fallback_messages"], "message"), report["fallback_messages"] > 0
-    yield "dead letters", f"{report['dead_letters']}", report["dead_letters"] > 0
-    yield "kept", f"{report['kept']:.3%} of the shares", report["kept"] < 1
 
 
 # Names of the members that `spread` returns: median, 90 % and worst.

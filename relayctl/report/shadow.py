@@ -1,12 +1,12 @@
 """relayctl shadow: what a channel in shadow mode would have done, from the webhook's log."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from relay.foreign_text import identifier, printable
+from relay.foreign_text import identifier
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import seconds_of
 from relay.jobs.outcome import Outcome
@@ -16,7 +16,7 @@ from relayctl.failed_calls import Readings
 from relayctl.log_lines import WEBHOOK, Line
 from relayctl.moments import MINUTE
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.terminal import counted, progress
+from relayctl.terminal import progress
 
 # Signals that the text lists, the newest; --json has all.
 MAX_LISTED = 50
@@ -116,31 +116,8 @@ def _recipients(line: Line) -> list[str]:
 
 
 def _show(report: dict[str, Any]) -> None:
-    for line in _head(report):
-        terminal.show_line(printable(line), indent=2)
+    terminal.members(report | {"listed": None, "problems": None})
     terminal.show_days((seconds_of(each["at"]), "", _signal(each)) for each in report["listed"][-MAX_LISTED:])
-    if causes := report["suppressed"]:
-        terminal.show_line(f"{counted(sum(each['count'] for each in causes), 'share')} would not have rung:")
-    for each in causes:
-        change = f", {each['transition']}" if each["transition"] else ""
-        terminal.show_line(printable(f"{each['count']} {each['outcome']}{change}: {each['why']}"), lead="  ", indent=2)
-    if report["peak_at"]:
-        at, peak = moments.moment(seconds_of(report["peak_at"])), counted(report["peak_signals"], "signal")
-        terminal.show_line(f"rate: at most {peak} in the minute of {at}", indent=2)
-
-
-def _head(report: dict[str, Any]) -> Iterator[str]:
-    since, until = seconds_of(report["since"]), seconds_of(report["until"])
-    yield f"channel {report['channel']}, {moments.moment(since)} to {moments.moment(until)}"
-    yield f"{counted(report['shares'], 'share')} came; {counted(report['signals'], 'signal')} would have been sent"
-    if report["signals"]:
-        yield f"by transition: {_counts(report['by_transition'])}"
-        yield f"by recipient: {_counts(report['by_recipient'])}"
-        yield f"the newest {MAX_LISTED} signals (--json has all):" if report["signals"] > MAX_LISTED else "the signals:"
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name or 'not known'} {number}" for name, number in counts.items())
 
 
 def _signal(signal: dict[str, Any]) -> str:

@@ -61,6 +61,6 @@ def test_report_lists_signals_and_counts_what_would_not_have_rung(operator: Oper
     ]
     assert (found["peak_signals"], found["peak_at"] > moments.iso(logs.now - 4100)) == (1, True), "the latest minute"
     said = " ".join(operator.run("shadow", "report", "payments", code=0).stdout.split())
-    assert "5 shares came; 3 signals would have been sent by transition: opened 2, resolved 1" in said
+    assert "shares 5 signals 3 by transition opened 2, resolved 1" in said
     assert "i2 opened (critical): nothing of this open incident was announced; to recipients of" in said
-    assert "2 shares would not have rung: 1 unchanged, touched: it is as announced 1 duplicate" in said
+    assert "suppressed outcome unchanged, transition touched, why it is as announced, count 1" in said

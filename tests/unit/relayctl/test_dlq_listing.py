@@ -31,7 +31,9 @@ def printed(one: HeldMessage) -> str:
 
 def whole(shown: HeldMessage) -> str:
     """Return the text of a message with its body."""
-    return group.text(group.document(shown, with_body=True))
+    with CliRunner().isolation() as (out, _, _):
+        group.show_whole(group.document(shown, with_body=True))
+        return out.getvalue().decode()
 
 
 @pytest.mark.parametrize(
