@@ -2,9 +2,9 @@
 
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
@@ -87,15 +87,25 @@ class Readings:
         """Note a source that was not read, or only in part; its first problem stays."""
         self.unread.setdefault(source, problem)
 
-    def reading(self, source: str) -> "_Source":
-        """Return a context that notes the failure of a source that it reads. The code after it goes on."""
-        return _Source(self, source)
+    @contextmanager
+    def reading(self, source: str) -> Iterator[None]:
+        """Context that notes the failure of a source that it reads. The code after it goes on."""
+        try:
+            yield
+        except StackMissingError:
+            # That is no source that failed.
+            raise
+        except Exception as error:
+            if not (why := failure(error)):
+                raise
+            self.note(source, why)
 
     def read[T](self, source: str, read: Callable[[], T]) -> T | None:
         """Return the result of reading a source; None if it fails, which is noted."""
+        found = list[T]()
         with self.reading(source):
-            return read()
-        return None
+            found.append(read())
+        return found[0] if found else None
 
     @property
     def problems(self) -> list[str]:
@@ -112,18 +122,3 @@ class Readings:
             if self.unread:
                 raise click.ClickException(f"{nothing}, but not all sources could be read")
             terminal.nothing(nothing)
-
-
-class _Source(NamedTuple):
-    readings: Readings
-    name: str
-
-    def __enter__(self) -> None:
-        """Begin to read."""
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        # A stack that is missing is no source that failed.
-        if not isinstance(error, Exception) or isinstance(error, StackMissingError) or not (why := failure(error)):
-            return False
-        self.readings.note(self.name, why)
-        return True

@@ -52,7 +52,9 @@ def show_line(line: str, *, lead: str = "", color: str | None = None, indent: in
     text = lead + line
     if columns := _columns(sys.stdout):
         margin = " " * (len(lead) + indent)
-        wrap = TextWrapper(columns, initial_indent=lead, subsequent_indent=margin, break_on_hyphens=False)
+        # A URL is not broken: it must be copied whole.
+        wrap = TextWrapper(columns, initial_indent=lead, subsequent_indent=margin)
+        wrap.break_on_hyphens = wrap.break_long_words = False
         text = wrap.fill(line) or lead
     click.echo(click.style(text[: len(lead)], fg=color) + text[len(lead) :])
 
@@ -102,7 +104,7 @@ def members(found: Mapping[str, Any], body: str = "") -> None:
     """
     for name, value in found.items():
         for number, text in enumerate(_texts(value)):
-            show_line(text, lead=f"{'' if number else name.replace('_', ' '):20}")
+            show_line(text, lead=f"{'' if number else name.replace('_', ' '):22}")
     for line in ["body", *(f"  {line}" for line in body.splitlines())] if body else ():
         show_line(printable(line), indent=2)
 

@@ -67,7 +67,8 @@ def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
         yield warning(what, "off: bigpanda.reconcile is false, so a share that never arrives is not noticed")
         return
     try:
-        suggested = _environments_of_shares(stack, channel)
+        # Any holder of the webhook's token can send a share with an environment.
+        suggested = Sources(stack.table(), stack.effects.clock).suggested(channel)
     except LedgerError as error:
         yield warning(what, f"not known, the ledger cannot be read: {error}")
         suggested = ()
@@ -80,16 +81,6 @@ def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
         yield warning(what, f"shares came from {named}, too: add it to bigpanda.environments, if it is yours")
     if access.reconcile == "ring" and misconfiguration.needs_url_recipients(channel):
         yield warning(what, "reported only: the secret names no recipients, so a missed share notifies nobody")
-
-
-def _environments_of_shares(stack: Stack, channel: Channel) -> tuple[str, ...]:
-    """Return environments of recent shares that the secret lacks.
-
-    Do not trust them: any holder of the webhook's token can send a share.
-    """
-    if "LedgerTableName" not in stack.outputs:
-        return ()
-    return Sources(stack.table(), stack.effects.clock).suggested(channel)
 
 
 def _read(store: ChannelStore, name: str) -> Channel | Check:
@@ -125,11 +116,10 @@ def _tokens(channel: Channel) -> Iterator[Check]:
 def _receipt(channel: Channel) -> Check:
     """Return the steps of a critical's receipt that the channel proves, and what to set for the others."""
     policy, source = channel.policy, "" if channel.rest or channel.callback else ", and xmatters.rest or callbacks"
-    source_of_answers = "" if channel.bigpanda or not source else f"{source}, or bigpanda.api_key"
     lacks = {
         "page": "" if channel.rest else "xmatters.rest",
         "notified": "" if policy.notified_within_seconds else f"policy.notified_within_seconds{source}",
-        "answered": "" if policy.answered_within_seconds else f"policy.answered_within_seconds{source_of_answers}",
+        "answered": "" if policy.answered_within_seconds else f"policy.answered_within_seconds{source}",
     }
     proven = ", ".join(["signal", *(step for step, lack in lacks.items() if not lack)])
     others = "; ".join(f"{step} needs {lack}" for step, lack in lacks.items() if lack)

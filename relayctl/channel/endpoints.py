@@ -133,9 +133,6 @@ class Use(NamedTuple):
         used_at = moments.iso_or_none(self.used_at)
         return {"endpoint": self.endpoint, "credential": self.age, "kind": self.kind, "used_at": used_at}
 
-    def words(self, now: float) -> str:
-        return f"{self.endpoint} {self.age} {self.kind} {used_words(self.used_at, now)}"
-
 
 def used_words(used_at: float | None, now: float) -> str:
     # A use is recorded once an hour, so the last one may be newer.

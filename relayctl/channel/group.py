@@ -52,20 +52,12 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     policy, now = None, stack.effects.clock()
     with suppress(InvalidChannel):
         policy = parse_channel(name, document.text(), stack.hosts).policy
+    found = {"channel": name, **endpoints.url_members(urls), **pauses.document(policy, now)}
+    found["credentials"] = [each.document() for each in uses]
     if as_json:
-        used = [each.document() for each in uses]
-        members = {**endpoints.url_members(urls), **pauses.document(policy, now)}
-        terminal.document({"channel": name, **members, "secret": masked, "credentials": used})
-        return
-    terminal.labelled("channel", name)
-    for line in pauses.words(policy, now) if policy else ["not known: the secret is not valid"]:
-        terminal.show_line(printable(line), lead=f"{'mode':15}")
-    terminal.labelled("callback URL", urls["inbound"])
-    if back := urls.get("xmatters.callback"):
-        terminal.labelled("from xMatters", back)
-    click.echo("secret         " + json.dumps(masked, indent=2, ensure_ascii=False).replace("\n", "\n" + " " * 15))
-    for each in uses:
-        terminal.labelled("last use", each.words(now))
+        terminal.document({**found, "secret": masked})
+    else:
+        terminal.members(found, json.dumps(masked, indent=2, ensure_ascii=False))
 
 
 @channel.command("list")

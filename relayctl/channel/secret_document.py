@@ -38,9 +38,6 @@ class Change(NamedTuple):
     old: Any  # The old value; *** for a credential, None if the key is new
     new: Any  # The new value; *** for a credential, None if the key was removed
 
-    def __str__(self) -> str:
-        return f"{self.key}: {shown(self.old)} → {shown(self.new)}"
-
 
 class SecretDocument:
     """The decoded JSON of a channel's secret, changed by dotted keys such as `policy.max_per_minute`.
@@ -212,6 +209,4 @@ def _masked_leaf(members: Mapping[str, Any], key: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    if value is None:
-        return "(not set)"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -33,7 +33,6 @@ class Event(NamedTuple):
     text: str  # The event in words; texts from BigPanda and xMatters are in quotes
     channel: str = ""  # Name of the channel; empty if the event belongs to all of the incident's channels
     request_id: str = ""  # xMatters' id of the signal; empty if the event is none
-    is_page_known: bool = False  # True if the source knows which page xMatters made of the signal, or that it made none
 
     def document(self) -> dict[str, Any]:
         """Return the event as a JSON object for programs."""
@@ -104,8 +103,7 @@ def _signal(signal: AcceptedSignal) -> Event:
     else:
         known = "NO PAGE was found" if signal.is_page_missing else "no page known"
     text = f"{what}{whom} accepted, request {identifier(signal.request_id)}: {known}"
-    is_page_known = bool(signal.pages) or signal.is_page_missing
-    return Event(signal.at, LEDGER, "signal", text, request_id=signal.request_id, is_page_known=is_page_known)
+    return Event(signal.at, LEDGER, "signal", text, request_id=signal.request_id)
 
 
 def _receipt(receipt: Receipt) -> Iterator[Event]:

@@ -117,7 +117,7 @@ class Collector:
             ids = {name: [self.incident_id] for name in channels}
             self.known = timeline.stored(self.stack, ids, self.url_recipients)
             made = ((each.channel, event) for each in self.known for event in timeline.events(each.entry))
-            self.events += [event._replace(channel=name) for name, event in made if self._is_news(event)]
+            self.events += [event._replace(channel=name) for name, event in made]
 
     def _vendors(self, name: str) -> None:
         if channel := self.readings.read(f"channel {name}", partial(ChannelStore(self.stack).channel, name)):
@@ -144,20 +144,13 @@ class Collector:
 
     def _bigpanda(self, channel: Channel) -> None:
         access = channel.bigpanda
-        if access is None:
+        # The activities of one incident are the same for each channel with a key.
+        if access is None or any(each.source == BIGPANDA for each in self.events):
             return
         with self.readings.reading(f"{BIGPANDA} {channel.name}"):
             client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
             activities = client.activities(access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
-            # The activities of one incident are the same for each channel with a key.
-            known = {(each.at, each.text) for each in self.events if each.source == BIGPANDA}
-            made = of_activities(activities)
-            self.events += [each for each in made if (each.at, each.text) not in known]
-
-    def _is_news(self, event: Event) -> bool:
-        """False for a signal that a log line has, too, unless the ledger knows of its page."""
-        logged = {each.request_id for each in self.events if each.source == LOG}
-        return event.kind != "signal" or event.is_page_known or event.request_id not in logged
+            self.events += of_activities(activities)
 
 
 def _dead_letter(job: Job) -> Event:

@@ -102,7 +102,10 @@ def conclude(stack: Stack, found: StackStatus, none: str, *, as_json: bool) -> N
     """Print the JSON document, or name the sources that failed. Exit with the message `none` if there is no channel."""
     if as_json:
         terminal.document(document(stack.name, found))
-    found.readings.conclude(found.channels, none, as_json=as_json)
+    is_listed = "channels" not in found.readings.unread
+    found.readings.conclude(found.channels or is_listed, none, as_json=as_json)
+    if not found.channels:
+        terminal.nothing(none)
 
 
 @click.command()

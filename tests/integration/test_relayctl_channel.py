@@ -110,11 +110,11 @@ class TestShowAndList:
         }
         done = operator.run("channel", "show", "payments")
         assert done.stdout.splitlines()[:5] == [
-            "channel        payments",
-            "mode           live",
-            f"callback URL   {CALLBACK}",
-            f"from xMatters  {FROM_XMATTERS}",
-            "secret         {",
+            "channel               payments",
+            f"callback url          {CALLBACK}",
+            f"xmatters callback url {FROM_XMATTERS}",
+            "mode                  live",
+            "credentials           endpoint inbound, credential current, kind token",
         ]
         assert CANARY not in done.output
 

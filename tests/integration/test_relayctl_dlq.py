@@ -85,7 +85,7 @@ class TestShow:
         (shown,) = operator.run_json("dlq", "show", jobs(2)[0].delivery_id[:8])["messages"]
         assert (shown["incident_id"], shown["body"]) == ("i1", '{"incident": {"id": "i1"}}')
         text = operator.run("dlq", "show", shown["message_id"]).stdout
-        assert "response excerpt    <h1>Down</h1>" in text.splitlines()
+        assert "response excerpt      <h1>Down</h1>" in text.splitlines()
         assert text.endswith('body\n  {\n    "incident": {\n      "id": "i1"\n    }\n  }\n')
         assert nothing(operator.run("dlq", "show", "zz"), "none of about 3 messages matched")
         assert operator.visible() == 3
@@ -96,16 +96,16 @@ class TestReplay:
         operator.put(*jobs(3))
         done = operator.run("dlq", "replay", code=0)
         assert done.stdout.splitlines() == [
-            "matched             3",
-            "about               3",
-            "held                0",
-            "by channel          noc 3",
-            "by kind             signal 3",
-            "by reason           upstream 3",
-            "by status           critical 3",
-            "incidents           3",
-            f"oldest              {timestamp(START)}",
-            f"newest              {timestamp(START + 2)}",
+            "matched               3",
+            "about                 3",
+            "held                  0",
+            "by channel            noc 3",
+            "by kind               signal 3",
+            "by reason             upstream 3",
+            "by status             critical 3",
+            "incidents             3",
+            f"oldest                {timestamp(START)}",
+            f"newest                {timestamp(START + 2)}",
             "nothing was moved; add --yes to replay them",
         ]
         assert done.stderr == ""
@@ -261,7 +261,7 @@ class TestDrop:
     def test_drop_deletes_only_matching_messages(self, operator: Operator) -> None:
         operator.put(*jobs(12), job(channel="payments", incident_id="i99", reason="timeout"))
         done = operator.run("dlq", "drop", "--channel", "noc", *WHY, "--yes", code=0)
-        assert done.stdout.splitlines()[0] == "matched             12"
+        assert done.stdout.splitlines()[0] == "matched               12"
         assert done.stdout.splitlines()[-1] == "12 dropped"
         [audit] = audits(done)
         assert (audit["verb"], audit["who"], audit["reason"]) == ("dlq drop", ARN, "moved to team B")

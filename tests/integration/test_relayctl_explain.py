@@ -61,7 +61,7 @@ class TestExplain:
         monkeypatch.setenv("COLUMNS", "80")
         done = operator.run("explain", share, "--channel", "payments", code=0)
         assert max(map(len, done.stdout.splitlines())) <= 80
-        assert "verdict             action signal, outcome delivered, why " in done.stdout
+        assert "verdict               action signal, outcome delivered, why " in done.stdout
         assert "key policy.routes.0, result did not match, status is" in done.stdout
         assert TOKEN not in done.output
         assert API_KEY not in done.output

@@ -64,4 +64,4 @@ def test_report_is_readable_in_a_terminal_of_eighty_columns(operator: Operator, 
     assert [" ".join(line.split()) for line in shown.stdout.splitlines()[2:7]] == [
         *("shares 8", "incidents 4", "signals 3", "repeats not rung 2", "stale not rung 1"),
     ]
-    assert "unheard criticals   nobody answered 1" in shown.stdout
+    assert "unheard criticals     nobody answered 1" in shown.stdout

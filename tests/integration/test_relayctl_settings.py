@@ -100,8 +100,8 @@ class TestPlan:
             "payments: 3 changes",
             "  - policy.max_per_minute: 60",
             "  ~ policy.preset: oncall → parity",
-            "  ~ xmatters.recipients:",
-            "      - no",
+            '  ~ xmatters.recipients: ["Network Operations", "no", "0123", "1e5", "12:30", "~"] → '
+            '["Network Operations", "0123", "1e5", "12:30", "~"]',
             "not in DIR, and left as they are: legacy",
             "1 new, 1 changed, 0 unchanged",
         ]

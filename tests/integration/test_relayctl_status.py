@@ -144,4 +144,4 @@ class TestOutput:
         assert lines[0].startswith("sick     sick: a critical is owed for 10m (upstream 1); 0 shares, 0 signals in")
         assert "ok       healthy: 1 share, 1 signal in the last hour; last share 30s ago" in done.stdout
         assert "jobs of all channels: 0 on the retry and chore queues, 0 dead-lettered" in done.stdout
-        assert "circuit             closed" in operator.run("status", "--channel", "healthy").stdout
+        assert "circuit               closed" in operator.run("status", "--channel", "healthy").stdout

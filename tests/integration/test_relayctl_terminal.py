@@ -52,7 +52,7 @@ def test_drop_shows_what_would_go_and_names_owed_criticals_before_it_asks(
     operator.put(*(job(incident_id=f"{n:024x}") for n in range(3)))
     assert operator.typed(monkeypatch, "dlq", "drop", "--all", "--reason", "bad URL", answers=[agreed]) == 0
     [(out, err)] = asked
-    assert "by channel          noc 3" in out
+    assert "by channel            noc 3" in out
     assert all(f"critical noc {n:024x}  0s" in out for n in range(3))
     assert "Delete 3 messages for good, with 3 criticals that are still owed?" in " ".join(err.split())
     assert max(map(len, out.splitlines())) <= 80
