@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -96,17 +96,20 @@ def private_file(path: Path) -> IO[str]:
 _MAX_VALUE = 4000
 
 
-def members(found: Mapping[str, Any], body: str = "") -> None:
-    """Print the members of a JSON object that are not empty, each with its name, then a body of several lines.
+def members(found: Mapping[str, Any], **texts: str) -> None:
+    """Print the members of a JSON object that are not empty, each with its name, then named texts, indented if JSON.
 
-    It is the text of a verb that has no words of its own. A body is indented, so that none of its lines looks like a
-    member.
+    It is the text of a verb that has no words of its own. No line of a text looks like a member.
     """
     for name, value in found.items():
-        for number, text in enumerate(_texts(value)):
-            show_line(text, lead=f"{'' if number else name.replace('_', ' '):22}")
-    for line in ["body", *(f"  {line}" for line in body.splitlines())] if body else ():
-        show_line(printable(line), indent=2)
+        for number, line in enumerate(_texts(value)):
+            show_line(line, lead=f"{'' if number else name.replace('_', ' '):22}")
+    for name, text in texts.items():
+        shown = text
+        with suppress(ValueError, RecursionError):
+            shown = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        if shown:
+            click.echo("\n  ".join([name, *map(printable, shown.splitlines())]))
 
 
 def _texts(value: Any) -> list[str]:

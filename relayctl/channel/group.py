@@ -57,7 +57,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     if as_json:
         terminal.document({**found, "secret": masked})
     else:
-        terminal.members(found, json.dumps(masked, indent=2, ensure_ascii=False))
+        terminal.members(found, secret=json.dumps(masked))
 
 
 @channel.command("list")

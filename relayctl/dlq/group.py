@@ -1,8 +1,6 @@
 """relayctl dlq: the group with all of its verbs, and the verbs list and show."""
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -93,7 +91,7 @@ def show_(stack: Stack, identity: str, as_json: bool) -> None:
     if not documents:
         nothing_matched(choice.depth)
     for each in () if as_json else documents:
-        show_whole(each)
+        terminal.members(each, body=each.pop("body", ""))
 
 
 def document(held: HeldMessage, *, with_body: bool = False) -> dict[str, Any]:
@@ -143,11 +141,3 @@ def show(document: Mapping[str, Any], now: float) -> None:
     name = printable(f"{document['delivery_id'][:8]}  {document['channel']} {incident}")
     lead = f"{age(document['received_at'], now):>{_AGE_COLUMNS}}  "
     terminal.show_line(f"{name}: {', '.join(said)}", lead=lead)
-
-
-def show_whole(document: Mapping[str, Any]) -> None:
-    """Print all members of a message, from its JSON object, then its body, indented if it is JSON."""
-    body = document.get("body", "")
-    with suppress(ValueError, RecursionError):
-        body = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-    terminal.members({**document, "body": None}, body)

@@ -72,7 +72,7 @@ def explain(stack: Stack, as_json: bool, **options: Any) -> None:
         terminal.document(document)
         return
     request = document["request"]
-    terminal.members(document | {"request": request | {"body": None}}, request["body"])
+    terminal.members(document | {"request": request | {"body": None}}, body=request["body"])
 
 
 def _policy_file(file: IO[bytes]) -> dict[str, Any]:

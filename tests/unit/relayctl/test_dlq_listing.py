@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay.jobs.job import Job
 from relay.jobs.queue import envelope_of
-from relayctl import moments
+from relayctl import moments, terminal
 from relayctl.dlq import group
 from relayctl.dlq.queue import HeldMessage
 from tests.samples import body, job
@@ -32,7 +32,8 @@ def printed(one: HeldMessage) -> str:
 def whole(shown: HeldMessage) -> str:
     """Return the text of a message with its body."""
     with CliRunner().isolation() as (out, _, _):
-        group.show_whole(group.document(shown, with_body=True))
+        document = group.document(shown, with_body=True)
+        terminal.members(document, body=document.pop("body"))
         return out.getvalue().decode()
 
 
