@@ -1,7 +1,6 @@
 """relayctl dlq drop: delete dead-lettered messages for good."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +16,7 @@ from relay.ledger.table import Ledger
 from relayctl import audit, terminal
 from relayctl.dlq import reading
 from relayctl.dlq.mover import Became, fate, state_of
-from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, HeldMessage, Run
+from relayctl.dlq.queue import DeadLetters, HeldMessage
 from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
 from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack, on_stack
@@ -56,34 +55,32 @@ class Drop:
     chosen: Sequence[HeldMessage]  # The messages to delete, oldest first, then those that are no jobs
     deleted: list[HeldMessage] = field(default_factory=list)  # The deleted messages
     problems: list[tuple[HeldMessage, str]] = field(default_factory=list)  # Those that could not be deleted
+    unrecorded: str = ""  # Error of the ledger, after which no more is recorded there
 
     def counts(self) -> dict[str, int]:
         """Return the number of messages by outcome; `left` are those that relayctl has not tried to delete."""
         dropped, failed = len(self.deleted), len(self.problems)
         return {"dropped": dropped, "failed": failed, "left": len(self.chosen) - dropped - failed}
 
-    def delete(self, queue: DeadLetters, stopping: Callable[[], bool]) -> Iterator[None]:
-        """Delete the chosen messages until `stopping` returns True; yield after each message."""
+    def delete(self, queue: DeadLetters, ledger: Ledger, now: float, stopping: Callable[[], bool]) -> Iterator[None]:
+        """Delete the chosen messages until `stopping` returns True; yield after each message.
+
+        The ledger records that nothing is owed of their states.
+        """
         for held, problem in queue.work_off(self.chosen, queue.delete_batch, stopping):
             if problem == "":
                 self.deleted.append(held)
+                if held.job and held.job.kind == JobKind.SIGNAL and not self.unrecorded:
+                    self._record(ledger, held.job, state_of(held.job, held.envelope), now)
             else:
                 self.problems.append((held, problem or _NOT_HELD))
             yield
 
-    def record(self, ledger: Ledger, map_jobs: Run, now: float) -> str | None:
-        """Record in the ledger that nothing is owed of the dropped states; return its error if it failed."""
-
-        def record(dropped: tuple[Job, str]) -> str | None:
-            job, text = dropped
-            try:
-                ledger.change(entry_key_of(job), lambda entry: _without(entry, job, state_of(job, text), now))
-            except LedgerError as error:
-                return str(error)
-            return None
-
-        jobs = [(each.job, each.envelope) for each in self.deleted if each.job and each.job.kind == JobKind.SIGNAL]
-        return next(filter(None, list(map_jobs(record, jobs))), None)
+    def _record(self, ledger: Ledger, job: Job, state: State | None, now: float) -> None:
+        try:
+            ledger.change(entry_key_of(job), lambda entry: _without(entry, job, state, now))
+        except LedgerError as error:
+            self.unrecorded = str(error)
 
 
 def _without(entry: Entry, job: Job, state: State | None, now: float) -> Entry:
@@ -163,12 +160,10 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
 
 def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
     with progress("dropping", f"of {len(doing.chosen)}", stack.effects.clock) as show:
-        for _ in doing.delete(choice.queue, choice.stop.is_set):
+        for _ in doing.delete(choice.queue, Ledger(stack.table()), stack.effects.clock(), choice.stop.is_set):
             show(len(doing.deleted), "")
-    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
-        problem = doing.record(Ledger(stack.table()), pool.map, stack.effects.clock())
-    if problem:
-        terminal.say(f"the ledger could not be written, so channels may count as sick for what was dropped: {problem}")
+    if why := doing.unrecorded:
+        terminal.say(f"the ledger could not be written, so channels may count as sick for what was dropped: {why}")
 
 
 def _show(sums: dict[str, Any], problem: str | None, now: float) -> None:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -15,9 +14,9 @@ from relay.delivery.channel_health import age as duration
 from relay.failures import BadRequest, Reason
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job, seconds_of
-from relay.jobs.queue import UnreadableMessage, read_envelope
+from relay.jobs.queue import MAX_BATCH, UnreadableMessage, read_envelope
 from relayctl import moments, terminal
-from relayctl.dlq.queue import MAX_ROUND, PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth
+from relayctl.dlq.queue import DeadLetters, HeldMessage, QueueDepth
 from relayctl.stack.deployed import Stack
 from relayctl.terminal import progress
 
@@ -122,12 +121,12 @@ class Choice(NamedTuple):
 def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
     """Hold all visible messages that match while the block runs. Raises KeyboardInterrupt on a Ctrl-C before it."""
     clock = stack.effects.clock
-    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
+    with terminal.stop_on_interrupt() as stop:
         client, url = stack.session.client("sqs"), stack.output("DeadLetterQueueUrl")
-        queue, depth, found = DeadLetters(client, url, clock, pool.map), QueueDepth.of(client, url), list[HeldMessage]()
+        queue, depth, found = DeadLetters(client, url, clock), QueueDepth.of(client, url), list[HeldMessage]()
         with queue.holding():
             with progress("reading the queue", f"of about {depth.about}", clock) as show:
-                for held in queue.scan(2 * depth.about + MAX_ROUND):
+                for held in queue.scan(2 * depth.about + MAX_BATCH):
                     found.append(held)
                     show(len(found), "")
                     if stop.is_set():

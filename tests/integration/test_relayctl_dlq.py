@@ -145,11 +145,11 @@ class TestReplay:
         once = iter([signal.SIGINT])
         operator.on_send = lambda: signal.raise_signal(next(once, signal.SIGCHLD))
         done = operator.run("dlq", "replay", "--yes", code=130)
-        assert done.stdout.splitlines()[-1].endswith(", 10 left")
+        assert done.stdout.splitlines()[-1].endswith(", 80 left")
         assert done.stderr.splitlines()[0] == "stopping after the current step; Ctrl-C again stops at once"
-        assert set(on_queue(operator)) == {f"i{n}" for n in range(80, 90)}
+        assert set(on_queue(operator)) == {f"i{n}" for n in range(10, 90)}
         [audit] = audits(done)
-        assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (80, 10)
+        assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (10, 80)
 
 
 ARN = "arn:aws:sts::123456789012:user/moto"
