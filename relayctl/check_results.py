@@ -1,6 +1,6 @@
 """Results of checks, each as a line of text and as a JSON object."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Any, NamedTuple
@@ -70,15 +70,14 @@ def listing(checks: Iterable[Check]) -> dict[str, Any]:
     return {"checks": [each.document() for each in checks]}
 
 
-def counts(checks: Iterable[Check]) -> dict[str, int]:
+def conclude(what: str, checks: Iterable[Check], document: Mapping[str, Any] | None) -> None:
+    """Write the numbers of failures and warnings to stderr, after a JSON document that gets them, too.
+
+    Exit with code 1 if there are failures.
+    """
     states = [each.state for each in checks]
-    return {"failed": states.count(State.FAILED), "warnings": states.count(State.WARNING)}
-
-
-def conclude(what: str, checks: Iterable[Check]) -> None:
-    """Write the numbers of failures and warnings to stderr; exit with code 1 if there are failures."""
-    found = counts(checks)
-    words = [f"{found['failed']} failed"] if found["failed"] else []
-    words += [terminal.counted(found["warnings"], "warning")] if found["warnings"] else []
-    click.echo(f"{what}: {', '.join(words) or 'all well'}", err=True)
-    terminal.fail_if(found["failed"])
+    counts = {"failed": states.count(State.FAILED), "warnings": states.count(State.WARNING)}
+    if document is not None:
+        terminal.document({**document, **counts})
+    click.echo(f"{what}: {counts['failed']} failed, {counts['warnings']} warnings", err=True)
+    terminal.fail_if(counts["failed"])

@@ -146,15 +146,13 @@ def fail_if(is_failure: object, *, is_stopped: object = False) -> None:
         click.get_current_context().exit(INTERRUPTED if is_stopped else 1)
 
 
-def refuse_unasked(what: str, *, yes: bool, as_json: bool = False) -> None:
-    """Raise UsageError if the operator cannot be asked and did not give --yes; `what` is what relayctl would do."""
+def confirm(question: str, *, yes: bool, as_json: bool = False) -> None:
+    """Ask on stderr, unless the operator gave --yes. Raises Abort if the answer is not yes.
+
+    Raises UsageError if the operator cannot be asked.
+    """
     if not yes and (as_json or not sys.stdin.isatty()):
-        why = "not a terminal, or --json" if as_json else "not a terminal"
-        raise click.UsageError(f"{why}: give --yes to {what} without being asked")
-
-
-def confirm(question: str, *, yes: bool = False) -> None:
-    """Ask on stderr, unless the operator gave --yes. Raises Abort if the answer is not yes."""
+        raise click.UsageError(f"{question} Not a terminal, or --json: give --yes")
     if not yes:
         click.confirm(question, abort=True, err=True)
 

@@ -190,8 +190,6 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     store = ChannelStore(stack)
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
-    if rings:
-        terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):
         found = list(of(store, name))
     if not as_json:
@@ -203,9 +201,8 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
         if not as_json:
             check_results.show(rung)
         found += rung
-    if as_json:
-        terminal.document({"channel": name, **check_results.listing(found), **check_results.counts(found)})
-    check_results.conclude(f"channel {name}", found)
+    document = {"channel": name, **check_results.listing(found)}
+    check_results.conclude(f"channel {name}", found, document if as_json else None)
 
 
 def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:

@@ -115,7 +115,6 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     store = ChannelStore(stack)
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
-    terminal.refuse_unasked("remove", yes=yes)
     owed = Owed.of(stack, name)
     if options["drain"]:
         _refuse(name, owed, owed.dead_lettered or owed.problems)

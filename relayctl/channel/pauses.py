@@ -240,23 +240,26 @@ def resume(stack: Stack, name: str | None, is_all: bool, texts: Sequence[str], a
 type _Act = Callable[[SecretDocument], Sequence[Members]]
 
 
-def _change(
-    stack: Stack,
-    name: str | None,
-    act: _Act,
-    what: str,
-    effect: str,
-    *,
-    is_all: bool,
-    as_json: bool,
-) -> None:
+def _change(stack: Stack, name: str | None, act: _Act, what: str, effect: str, *, is_all: bool, as_json: bool) -> None:
     """Change the pauses of a channel, or of all, put that in force, and print it; exit with 1 if a part failed.
 
     `what` is the member of the pauses in the JSON document, and `effect` a sentence for it.
     """
     if (name is None) != is_all:
         raise click.UsageError("give the name of a channel, or --all")
-    pauses, has_failed = _stored(stack, name, act)
+    store, has_failed, pauses = ChannelStore(stack), False, dict[str, Sequence[Members]]()
+    for each in [name] if name else store.names():
+        try:
+            secret = store.read(each)
+            if secret.version and (done := act(secret)):
+                parse_channel(each, secret.text(), stack.hosts)
+                store.write(each, secret.text(), replaces=secret.version)
+                pauses[each] = done
+        except (InvalidChannel, click.ClickException) as error:
+            if name:
+                raise
+            terminal.say(f"channel {each}: not changed: {printable(str(error))}")
+            has_failed = True
     terminal.fail_if(has_failed and not pauses)
     if not pauses:
         such = "" if what == "paused" else " with such a pause"
@@ -265,26 +268,7 @@ def _change(
     found = [{"channel": each, what: these, "in_force_at": in_force} for each, these in pauses.items()]
     if as_json:
         terminal.document({"channels": found} if is_all else found[0])
-    for each, these in pauses.items() if not as_json else ():
-        for one in these:
-            said = pause_words(Pause.of(one), stack.effects.clock())
-            terminal.show_line(printable(f"channel {each}: {'' if what == 'paused' else 'ended: '}{said}"), indent=2)
+    for each, one in () if as_json else ((each, one) for each, these in pauses.items() for one in these):
+        said = pause_words(Pause.of(one), stack.effects.clock())
+        terminal.show_line(printable(f"channel {each}: {'' if what == 'paused' else 'ended: '}{said}"), indent=2)
     terminal.fail_if(has_failed or in_force is None)
-
-
-def _stored(stack: Stack, name: str | None, act: _Act) -> tuple[dict[str, Sequence[Members]], bool]:
-    store, has_failed = ChannelStore(stack), False
-    pauses = dict[str, Sequence[Members]]()
-    for each in [name] if name else store.names():
-        try:
-            secret = store.read(each)
-            if secret.version and (found := act(secret)):
-                parse_channel(each, secret.text(), stack.hosts)
-                store.write(each, secret.text(), replaces=secret.version)
-                pauses[each] = found
-        except (InvalidChannel, click.ClickException) as error:
-            if name:
-                raise
-            terminal.say(f"channel {each}: not changed: {printable(str(error))}")
-            has_failed = True
-    return pauses, has_failed

@@ -253,7 +253,6 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
         renew(after, key, name)
         after.unset(f"{key}.previous")
     change = write_path.prepare(store, name, before, after, overlap_seconds=None)
-    terminal.refuse_unasked("revoke", yes=yes)
     vendors = " and ".join(ENDPOINTS[key].vendor for key in keys)
     question = f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?"
     terminal.confirm(question, yes=yes)

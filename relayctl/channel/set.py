@@ -192,10 +192,9 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
             f"nothing to undo: the last change of channel {name} changed only what BigPanda or xMatters show to the "
             "relay; relayctl channel set makes new credentials"
         )
-    terminal.refuse_unasked("undo", yes=yes, as_json=as_json)
     if not as_json:
         write_path.show_changes(change.changes)
-    terminal.confirm(f"Channel {name}: go back to these settings?", yes=yes)
+    terminal.confirm(f"Channel {name}: go back to these settings?", yes=yes, as_json=as_json)
     done = write_path.put(change)
     if as_json:
         document: dict[str, Any] = {"channel": name, "changes": [each._asdict() for each in change.changes]}

@@ -125,7 +125,6 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
     """
     if is_all != wanted.takes_all:
         raise click.UsageError("give at least one filter, such as --channel, or --all without a filter")
-    terminal.refuse_unasked("drop", yes=yes, as_json=as_json)
     asked = {"filters": wanted.document() | ({"all": True} if is_all else {}), "reason": reason}
     with choosing(stack, wanted) as choice:
         doing = Drop([*choice.jobs, *choice.unreadable])
@@ -143,7 +142,9 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
             # If the operator takes longer than the messages are held, those that another reader may have are kept.
             sure = "may still be owed" if problem else "are still owed"
             lost = f", with {counted(len(owed), 'critical')} that {sure}" if owed else ""
-            terminal.confirm(f"Delete {counted(len(doing.chosen), 'message')} for good{lost}?", yes=yes)
+            terminal.confirm(
+                f"Delete {counted(len(doing.chosen), 'message')} for good{lost}?", yes=yes, as_json=as_json
+            )
             changed = audit.begin(stack, "dlq drop", **asked)
             try:
                 _delete(stack, doing, choice)

@@ -11,7 +11,7 @@ from relay.delivery.channel_health import age
 from relay.incidents.share import CANARY_PREFIX, time_of
 from relay.jobs.outcome import Outcome
 from relayctl import moments, terminal
-from relayctl.channel.store import checked_name
+from relayctl.channel.store import CHANNEL
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Line
 from relayctl.stack.deployed import Stack, on_stack
@@ -32,7 +32,7 @@ _BEGINS = frozenset({"opened", "worsened", "reopened"})
 
 @click.command(short_help="Report how the relay did: signals, answers, what nobody heard.")
 @moments.since_option("24h", "The time since: 12h, 7d or a time.")
-@click.option("--channel", type=checked_name, metavar="NAME", help="One channel only.")
+@CHANNEL
 @on_stack
 def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> None:
     """Report how the relay did, from its logs.

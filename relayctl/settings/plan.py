@@ -136,11 +136,10 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
       relayctl channel apply channels
       relayctl channel apply channels --channel payments --yes
     """
-    terminal.refuse_unasked("apply", yes=yes, as_json=as_json)
     changes, others = _plan(ChannelStore(stack), folder, names, as_json=as_json)
     pending = [each for each in changes if each.changes]
     if pending:
-        terminal.confirm(f"Apply to {counted(len(pending), 'channel')}?", yes=yes)
+        terminal.confirm(f"Apply to {counted(len(pending), 'channel')}?", yes=yes, as_json=as_json)
     done, problem = _applied(pending)
     if as_json:
         found = document(changes, others)

@@ -93,8 +93,9 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
       relayctl fallback test
       relayctl fallback test --yes --json
     """
-    terminal.refuse_unasked("send a test", yes=yes, as_json=as_json)
-    terminal.confirm("Notify the fallback topic, and call and text its phones now, by a test?", yes=yes)
+    terminal.confirm(
+        "Notify the fallback topic, and call and text its phones now, by a test?", yes=yes, as_json=as_json
+    )
     with terminal.status("sending a test …"):
         sent = _asked(stack, {}).get("ways")
     if sent is None:
@@ -104,11 +105,9 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
     if confirmed:
         _asked(stack, {"confirmed": confirmed})
     found = [_judged(each, confirmed, asks=asks) for each in sent]
-    if as_json:
-        terminal.document({"stack": stack.name, **check_results.listing(found), **check_results.counts(found)})
-    else:
-        check_results.show(found)
-    check_results.conclude("last resort", found)
+    check_results.show(() if as_json else found)
+    document = {"stack": stack.name, **check_results.listing(found)}
+    check_results.conclude("last resort", found, document if as_json else None)
 
 
 def _asked(stack: Stack, what: dict[str, Any]) -> dict[str, Any]:

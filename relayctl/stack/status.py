@@ -130,11 +130,9 @@ def doctor(stack: Stack, as_json: bool) -> None:
         _show_checks(f"stack {stack.name}", of_stack)
     of_channels = _checked(store, names, as_json=as_json)
     every = [*of_stack, *(check for found in of_channels.values() for check in found)]
-    if as_json:
-        channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
-        document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
-        terminal.document(document | check_results.counts(every))
-    check_results.conclude(f"stack {stack.name}", every)
+    channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
+    document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
+    check_results.conclude(f"stack {stack.name}", every, document if as_json else None)
 
 
 def _listed(store: ChannelStore) -> tuple[list[str], Check]:

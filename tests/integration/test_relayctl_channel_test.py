@@ -80,7 +80,7 @@ class TestChecks:
         assert list(found) == [
             *("secret", "xMatters REST API", "recipient Ops", "recipient jdoe", "BigPanda API", "receipt")
         ]
-        assert (done.exit_code, done.stderr) == (0, "channel payments: all well\n")
+        assert (done.exit_code, done.stderr) == (0, "channel payments: 0 failed, 0 warnings\n")
         assert done.stdout.splitlines() == [f"ok       {what}: {detail}" for what, (_, detail) in found.items()]
         asked = bigpanda.received[0]
         assert asked.target == "/resources/v2.0/environments/e1/incidents?page_size=1"

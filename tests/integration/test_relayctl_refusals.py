@@ -103,7 +103,9 @@ MISSING = [
 def test_call_is_refused_in_a_sentence_and_nothing_is_changed(
     operator: Operator, tmp_path: Path, words: str, code: int, said: str
 ) -> None:
-    (tmp_path / "payments.yaml").write_text("xmatters: {trigger_url: {secret: stored}, auth: {type: url}}")
+    (tmp_path / "payments.yaml").write_text(
+        "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [a]}"
+    )
     secret = samples.secret(bigpanda={"api_key": f"{CANARY}-key"}, policy={"max_per_minute": 30})
     secret["xmatters"] |= {"callback": {"token": BACK}}
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(secret | {"policy": {}}))
@@ -112,7 +114,7 @@ def test_call_is_refused_in_a_sentence_and_nothing_is_changed(
     operator.put(job())
     done = operator.run(*shlex.split(words.replace("DIR", str(tmp_path))), typed="{}")
     assert (done.exit_code, said in " ".join(done.stderr.split())) == (code, True), done.output
-    assert (done.stdout == "" or words == "channel apply DIR", CANARY in done.output) == (True, False), done.output
+    assert (done.stdout == "" or said == "give --yes", CANARY in done.output) == (True, False), done.output
     assert (operator.secret("payments"), operator.secret("newer")["policy"]) == (secret, {"newer": 1})
     assert len(operator.secrets.list_secrets()["SecretList"]) == 2
     assert (operator.visible(), operator.requested, operator.marks()) == (1, [], {})
