@@ -112,6 +112,14 @@ def members(found: Mapping[str, Any], **texts: str) -> None:
             click.echo("\n  ".join([name, *map(printable, shown.splitlines())]))
 
 
+def result(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a JSON object as JSON or as text."""
+    if as_json:
+        document(found)
+    else:
+        members(found)
+
+
 def _texts(value: Any) -> list[str]:
     """Return a line for each object in a list, and one line for another value; none if it is empty."""
     if isinstance(value, list) and any(isinstance(each, dict) for each in value):

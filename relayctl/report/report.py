@@ -48,10 +48,8 @@ def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> No
     now, readings = stack.effects.clock(), Readings()
     found = period_figures(_lines(stack, readings, since, channel))
     found = {"channel": channel, "since": moments.iso(since), "until": moments.iso(now), **found}
-    if found["shares"] and as_json:
-        terminal.document({**found, "problems": readings.problems})
-    elif found["shares"]:
-        terminal.members(found)
+    if found["shares"]:
+        terminal.result({**found, "problems": readings.problems}, as_json=as_json)
     readings.conclude(found["shares"], f"no share came since {moments.moment(since)}", as_json=as_json)
     terminal.fail_if(readings.unread)
 

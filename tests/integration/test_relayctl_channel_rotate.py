@@ -111,9 +111,9 @@ class TestOutward:
         keep(operator, {"rest": {"base_url": box.xmatters_url, "auth": BASIC}})
         done = rotate(operator, "rest", "--password", secret_file)
         assert operator.secret("payments")["xmatters"]["rest"]["auth"]["password"] == f"{CANARY}-new"
-        assert "ok       xMatters REST API" in done.stdout
-        assert "xmatters.rest.auth.password: *** → ***" in done.stdout
-        assert "relayctl channel undo payments goes back to it" in done.stdout
+        assert "check xMatters REST API, state ok" in done.stdout
+        assert "key xmatters.rest.auth.password, old ***, new ***" in done.stdout
+        assert "relayctl channel undo payments goes back to it" in done.stderr
         assert CANARY not in done.output
         operator.run("channel", "undo", "payments", "--yes", code=0)
         assert operator.secret("payments")["xmatters"]["rest"]["auth"] == BASIC
