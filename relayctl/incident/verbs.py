@@ -111,12 +111,7 @@ def incident() -> None:
 
 @incident.command("list")
 @click.option("--owed", is_flag=True, help="Only incidents that are owed or given up, whenever they were shared.")
-@click.option(
-    "--since",
-    type=moments.since,
-    metavar="AGE|TIME",
-    help="Only incidents that were shared since: 30m, 12h or a time. Without it and --owed, an hour.",
-)
+@moments.since_option(None, "Incidents shared since: 30m, 12h or a time. Without it and --owed, an hour.")
 @CHANNEL
 @on_stack
 def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as_json: bool) -> None:
@@ -163,12 +158,7 @@ def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
 @incident.command()
 @click.argument("incident_id", metavar="ID", callback=_identity)
 @CHANNEL
-@click.option(
-    "--since",
-    type=moments.since,
-    metavar="AGE|TIME",
-    help="Only events since: 90m, 12h, 7d or a time. Without it, log lines of 7 days and all else.",
-)
+@moments.since_option(None, "Events since: 90m, 7d or a time. Without it, log lines of 7 days and all else.")
 @on_stack
 def show(stack: Stack, incident_id: str, channel: str | None, since: float | None, as_json: bool) -> None:
     """Show an incident's timeline: shares, signals, pages, answers, retries and dead letters.

@@ -99,13 +99,10 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
     if _WHOLE & file.keys():
         return parse_channel(name, json.dumps(file), ANY_HOSTS), "from the file", []
     alone = channel_of_policy(name, file["policy"] if file.keys() == {"policy"} else file)
-    note = "only the policy is known: the channel's own recipients and the trigger's URL are not"
-    if not offline:
-        stored, problem = tried(lambda: ChannelStore(stack).channel(name))
-        if stored is not None:
-            return replace(stored, policy=alone.policy), "from the stack, with the file's policy", []
-        note = f"{note}: {problem or f'there is no channel {name}'}"
-    return alone, "policy from the file", [note]
+    stored, problem = (None, "--offline") if offline else tried(lambda: ChannelStore(stack).channel(name))
+    if stored is not None:
+        return replace(stored, policy=alone.policy), "from the stack, with the file's policy", []
+    return alone, "policy from the file", [f"only the policy is known: {problem or f'there is no channel {name}'}"]
 
 
 def _with_ledger(stack: Stack, case: Case) -> Case:

@@ -176,14 +176,8 @@ def circuit(gate: Gate, now: float) -> str:
 
 
 def in_order(found: Sequence[ChannelStatus], now: float) -> list[ChannelStatus]:
-    """Return the channels: the least healthy first, then the oldest debt, then the name."""
-    ranks = list(Health)
-
-    def place(each: ChannelStatus) -> tuple[int, float, str]:
-        oldest = each.debts.oldest if each.debts else None
-        return ranks.index(judge(each, now).health), now if oldest is None else oldest, each.name
-
-    return sorted(found, key=place)
+    """Return the channels: the least healthy first, then by name."""
+    return sorted(found, key=lambda each: (list(Health).index(judge(each, now).health), each.name))
 
 
 def document(status: ChannelStatus, now: float) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
     with terminal.status("reading the ledger and the queues …"):
         owed, present = Owed.of(stack, None), list(store.names())
     reasons = reasons_against(owed, present, len(done.jobs) + len(done.unreadable) if done else 0)
-    found = {
+    found: dict[str, Any] = {
         "stack": stack.name,
         "can_be_deleted": not reasons,
         "reasons": reasons,
@@ -161,10 +161,13 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
         "file": file if done and done.jobs else None,
         "commands": [] if reasons else commands(stack),
     }
-    if as_json:
-        terminal.document(found)
-    else:
-        _show(found, is_tried=yes)
+    terminal.result(found if as_json else {**found, "commands": None}, as_json=as_json)
+    if reasons and not yes:
+        terminal.say("To prepare the deletion: disable AutoShare in BigPanda, then relayctl uninstall --yes")
+    elif not reasons:
+        terminal.say("Type this; relayctl deletes nothing of it. What stays: docs/install.md, Uninstall.")
+    for line in () if as_json else found["commands"]:
+        click.echo(f"  {line}")
     terminal.fail_if(reasons)
 
 
@@ -216,23 +219,3 @@ def commands(stack: Stack) -> list[str]:
         ["aws", *secrets, f"Key=name,Values={output('SecretPrefix')}/", *options],
     ]
     return list(map(shlex.join, lines))
-
-
-def _show(found: dict[str, Any], *, is_tried: bool) -> None:
-    if found["file"]:
-        terminal.show_line(
-            f"What was dead-lettered is in {found['file']}, which only you may read. The queue keeps it, too, for 14 "
-            "days at most."
-        )
-    if found["reasons"]:
-        terminal.show_line("The stack must not be deleted yet:")
-        for each in found["reasons"]:
-            terminal.show_line(f"- {printable(each)}", indent=2)
-        if not is_tried:
-            terminal.show_line("To prepare it: disable AutoShare in BigPanda, then relayctl uninstall --yes")
-        return
-    terminal.show_line("Nothing is owed: the stack can be deleted. Type this; relayctl deletes nothing of it.")
-    for line in found["commands"]:
-        # Not wrapped: a command must be copied whole.
-        click.echo(f"  {line}")
-    terminal.show_line("What stays, and what goes with the stack, such as the logs: docs/install.md, Uninstall.")
